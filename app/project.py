@@ -1,0 +1,20 @@
+"""The project, as its commands see it.
+
+Everything is named by a text, so that importing this module imports none of it.
+"""
+
+from oneoff import Project
+
+project = Project(
+    name="shop",
+    commands=("commands",),
+    settings="app.settings:Settings",
+    metadata="app.models:Base.metadata",
+    migrations="migrations",
+    seeds="app.seeds:SEEDS",
+    shell={
+        "User": "app.models:User",
+        "Role": "app.roles:Role",
+        "users": "app.users",
+    },
+)

@@ -1,0 +1,254 @@
+"""What can be done with users: the rules that commands and the web API share.
+
+Nothing here commits: the caller owns the transaction. A user is named by username or email, in any
+case. Functions that change one return it together with the value before, so that the caller can
+tell "changed" from "was so already".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import ColumnExpressionArgument, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.models import User
+from app.roles import Role
+from oneoff import CommandError, DataError, NotFound, Refused
+
+USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""No "@", so that it is never taken for an email; no "-" first, so never for an option."""
+
+_ACTIVE_ADMIN = (User.role == Role.ADMIN) & User.active
+
+
+async def create(
+    session: AsyncSession,
+    username: str,
+    email: str,
+    *,
+    password_hash: str,
+    role: Role = Role.USER,
+    active: bool = True,
+    if_not_exists: bool = False,
+) -> tuple[User, bool]:
+    """Add a user.
+
+    Args:
+        session: The caller's transaction.
+        username: Stored in lower case.
+        email: Checked by its syntax alone, and stored in lower case.
+        password_hash: Made by `passwords.hash_new`, or `passwords.UNUSABLE`.
+        role: What the user may do.
+        active: Whether the user may sign in.
+        if_not_exists: Return the user who has both this username and this email already.
+
+    Returns:
+        The user, and whether it was created.
+
+    Raises:
+        DataError: Username or email is malformed.
+        CommandError: `user-exists`: another user has the username or the email.
+    """
+    username, email = _clean(username, email)
+    holders = await _holders(session, username, email)
+    if not holders:
+        user = User(
+            username=username, email=email, role=role, active=active, password_hash=password_hash
+        )
+        try:
+            async with session.begin_nested():
+                session.add(user)
+        except IntegrityError:
+            # Someone else was faster; the savepoint keeps the rest of the transaction alive.
+            holders = await _holders(session, username, email)
+            if not holders:
+                raise
+        else:
+            return user, True
+    if if_not_exists and (holders[0].username, holders[0].email) == (username, email):
+        return holders[0], False
+    raise _exists(holders, username, email)
+
+
+async def get(session: AsyncSession, who: str, *, lock: bool = False) -> User:
+    """Return the user of this username or email.
+
+    Args:
+        session: The caller's transaction.
+        who: Username or email, in any case.
+        lock: Hold the row until the transaction ends (PostgreSQL), for a change that depends on
+            what it says now.
+
+    Raises:
+        NotFound: There is none; the hint names similar ones.
+    """
+    name = who.strip().lower()
+    statement = select(User).where((User.email if "@" in name else User.username) == name)
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    user = await session.scalar(statement)
+    if user is None:
+        raise NotFound(
+            f"there is no user {who!r}",
+            try_=await _did_you_mean(session, name),
+            code="user-not-found",
+        )
+    return user
+
+
+async def matching(
+    session: AsyncSession,
+    *,
+    limit: int,
+    active_only: bool = False,
+    role: Role | None = None,
+    search: str = "",
+) -> tuple[Sequence[User], int]:
+    """Return the first `limit` users in the order they were created, and how many match in all.
+
+    `search` is a part of the username or email; `%` and `_` stand for themselves.
+    """
+    where: list[ColumnExpressionArgument[bool]] = []
+    if active_only:
+        where.append(User.active)
+    if role:
+        where.append(User.role == role)
+    if search:
+        text = search.lower()
+        columns = (User.username, User.email)
+        where.append(or_(*(column.contains(text, autoescape=True) for column in columns)))
+    found = await session.scalars(select(User).where(*where).order_by(User.id).limit(limit))
+    total = await session.scalar(select(func.count()).select_from(User).where(*where))
+    return found.all(), total or 0
+
+
+async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Role]:
+    """Give a user a role; return the user and the role before.
+
+    Raises:
+        NotFound: There is no such user.
+        Refused: It would demote the last active admin.
+    """
+    if role is not Role.ADMIN:
+        await _spare_last_admin(session, who)
+    user = await get(session, who, lock=True)
+    before, user.role = user.role, role
+    await session.flush()
+    return user, before
+
+
+async def activate(session: AsyncSession, who: str) -> tuple[User, bool]:
+    """Let a user sign in; return the user and whether it could before.
+
+    Raises:
+        NotFound: There is no such user.
+    """
+    user = await get(session, who, lock=True)
+    before, user.active = user.active, True
+    await session.flush()
+    return user, before
+
+
+async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool]:
+    """Stop a user from signing in; return the user and whether it could before.
+
+    Raises:
+        NotFound: There is no such user.
+        Refused: It would deactivate the last active admin.
+    """
+    await _spare_last_admin(session, who)
+    user = await get(session, who, lock=True)
+    before, user.active = user.active, False
+    await session.flush()
+    return user, before
+
+
+async def reset_password(session: AsyncSession, who: str, password_hash: str) -> User:
+    """Replace a user's password by the one of this hash, made by `passwords.hash_new`.
+
+    Raises:
+        NotFound: There is no such user.
+    """
+    user = await get(session, who, lock=True)
+    user.password_hash = password_hash
+    await session.flush()
+    return user
+
+
+async def _spare_last_admin(session: AsyncSession, who: str) -> None:
+    """Refuse a change that leaves nobody who can manage users.
+
+    All active admins are held, in one order, until the transaction ends: otherwise two runs that
+    each leave one admin could together leave none.
+    """
+    admins = await session.scalars(
+        select(User)
+        .where(_ACTIVE_ADMIN)
+        .order_by(User.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    match admins.all():
+        case [last] if who.strip().lower() in (last.username, last.email):
+            raise Refused(
+                f"{last.username} is the last active admin",
+                why="without one, nobody could manage users any more",
+                try_="make someone else admin first: "
+                "python manage.py user promote OTHER admin --confirm",
+                code="last-admin",
+            )
+
+
+def _clean(username: str, email: str) -> tuple[str, str]:
+    """Return both as they are stored, or say everything that is wrong with them."""
+    problems = []
+    name = username.strip().lower()
+    if not USERNAME.fullmatch(name):
+        problems.append(
+            f"username {username!r} is not 1 to 64 letters a-z, digits, '.', '_' or '-', "
+            "beginning with a letter or digit"
+        )
+    try:
+        email = validate_email(email.strip(), check_deliverability=False).normalized.lower()
+    except EmailNotValidError as exc:
+        reason = str(exc).rstrip(".")
+        problems.append(f"email {email!r} is not valid: {reason[:1].lower()}{reason[1:]}")
+    if problems:
+        raise DataError("; ".join(problems), code="bad-user")
+    return name, email
+
+
+async def _holders(session: AsyncSession, username: str, email: str) -> Sequence[User]:
+    """Return the users who have this username or this email: none, one or two."""
+    taken = (User.username == username) | (User.email == email)
+    return (await session.scalars(select(User).where(taken).order_by(User.id))).all()
+
+
+def _exists(holders: Sequence[User], username: str, email: str) -> CommandError:
+    named = any(user.username == username for user in holders)
+    mailed = any(user.email == email for user in holders)
+    taken = " and ".join(
+        text
+        for text, is_taken in ((f"username {username}", named), (f"email {email}", mailed))
+        if is_taken
+    )
+    return CommandError(
+        f"the {taken} {'are' if named and mailed else 'is'} taken",
+        try_=[f"python manage.py user show {user.username}" for user in holders],
+        code="user-exists",
+    )
+
+
+async def _did_you_mean(session: AsyncSession, name: str) -> str:
+    column = User.email if "@" in name else User.username
+    # People rarely mistype the first letter; the bound keeps a large table from being read whole.
+    near = select(column).where(column.startswith(name[:1], autoescape=True)).limit(1_000)
+    similar = get_close_matches(name, (await session.scalars(near.order_by(column))).all())
+    if similar:
+        return f"did you mean {' or '.join(similar)}?"
+    return "python manage.py user list"

@@ -1,0 +1,39 @@
+"""Generate equivalent projects from the trees under projects/.
+
+A tree is copied as it stands. A template `report_NUMBER.py.tmpl` becomes one command a number, and
+`revision_NUMBER.py.tmpl` one migration a number, with `$number` and `$previous` filled in.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from string import Template
+
+TREES = Path(__file__).resolve().parent / "projects"
+REVISIONS = 10  # revision_001 is in the tree
+
+
+def project(target: Path, trees: Iterable[str], commands: int) -> Path:
+    """Write a project made of `trees` with this many commands of its own, and return its folder.
+
+    One of the commands is `answer`, which every tree brings; the others are report-001 and so on.
+    """
+    for tree in trees:
+        shutil.copytree(TREES / tree, target, dirs_exist_ok=True, ignore=_byte_code)
+    for template in list(target.rglob("*_NUMBER.py.tmpl")):
+        is_command = template.name.startswith("report_")
+        _expand(template, range(1, commands) if is_command else range(2, REVISIONS + 1))
+    return target
+
+
+def _byte_code(_folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if name == "__pycache__"}
+
+
+def _expand(template: Path, numbers: range) -> None:
+    text = Template(template.read_text())
+    for number in numbers:
+        name = template.name.removesuffix(".tmpl").replace("NUMBER", f"{number:03}")
+        body = text.substitute(number=f"{number:03}", previous=f"{number - 1:03}")
+        template.with_name(name).write_text(body)
+    template.unlink()

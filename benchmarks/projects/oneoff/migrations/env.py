@@ -1,0 +1,7 @@
+"""Run the migrations on the connection that oneoff opened."""
+
+from oneoff.migrations import run_env
+
+from app.models import Base
+
+run_env(Base.metadata)

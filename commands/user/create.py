@@ -1,0 +1,89 @@
+"""`user create`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.roles import Role
+from oneoff import (
+    Access,
+    Argument,
+    BaseCommand,
+    Confirm,
+    DryRun,
+    Flag,
+    Option,
+    Result,
+    Secret,
+    SecretStr,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger as Logger
+
+    from app.models import User
+    from app.settings import Settings
+
+
+class Create(BaseCommand):
+    """Create a user.
+
+    The password is asked for twice, read from standard input, taken from USER_PASSWORD, or made up
+    and shown once. It is never an argument: those are seen by everyone on the machine.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.NEVER
+    dry_run = DryRun.ROLLBACK
+    examples = (
+        "user create ada ada@example.com --role admin --generate-password",
+        "user create grace grace@example.com --inactive --password-stdin",
+        "user create ada ada@example.com --role admin --generate-password --if-not-exists",
+    )
+
+    username: str = Argument(help="Letters, digits, '.', '_' and '-'; the case does not count.")
+    email: str = Argument(help="Where mail reaches the user.")
+    role: Role = Option(default=Role.USER, help="What the user may do.")
+    inactive: bool = Flag(help="Create the user deactivated: no signing in until `user activate`.")
+    if_not_exists: bool = Flag(help="Succeed, and change nothing, if this user exists already.")
+    password: SecretStr = Secret(
+        env="USER_PASSWORD", confirm=True, generate=True, help="The new user's password."
+    )
+
+    async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
+        from app import passwords, users
+
+        password = self.password.reveal()
+        user, created = await users.create(
+            session,
+            self.username,
+            self.email,
+            password_hash=await passwords.hash_new(password, settings.password_min_length),
+            role=self.role,
+            active=not self.inactive,
+            if_not_exists=self.if_not_exists,
+        )
+        if not created:
+            return Result.unchanged(
+                f"{user.username} exists already",
+                data=user.public(),
+                warnings=list(self._differences(user)),
+            )
+        log.info("user.created", user_id=user.id, role=user.role)
+        return Result.changed(
+            f"created {user.username} ({user.role})",
+            rows=1,
+            data=user.public(),
+            show_once={"password": password} if self.password.generated else None,
+        )
+
+    def _differences(self, user: User) -> Iterator[str]:
+        """Say where the user who exists is not the one that was asked for."""
+        if user.role is not self.role:
+            yield f"{user.username} is {user.role}, not {self.role}; see user promote"
+        if user.active is self.inactive:
+            state = "active" if user.active else "inactive"
+            yield f"{user.username} is {state}; see user activate and user deactivate"

@@ -1,0 +1,42 @@
+"""`user list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.roles import Role
+from oneoff import Access, BaseCommand, Flag, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class List(BaseCommand):
+    """List users, the oldest account first."""
+
+    access = Access.READ
+    examples = (
+        "user list",
+        "user list --role admin --active-only",
+        "user list --search @example.com --limit 200 --json",
+    )
+
+    limit: int = Option(default=50, short="l", help="Show at most this many.")
+    active_only: bool = Flag(help="Leave out deactivated users.")
+    role: Role | None = Option(default=None, help="Only users who have this role.")
+    search: str = Option(default="", help="Only users whose username or email contains this.")
+
+    async def handle(self, session: AsyncSession) -> Result:
+        from app import users
+
+        if self.limit < 1:
+            raise UsageError(f"--limit {self.limit} is not 1 or more")
+        found, total = await users.matching(
+            session,
+            limit=self.limit,
+            active_only=self.active_only,
+            role=self.role,
+            search=self.search,
+        )
+        rows = [user.public() for user in found]
+        return Result.report(rows, f"{len(rows)} of {total} users")

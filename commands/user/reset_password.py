@@ -1,0 +1,51 @@
+"""`user reset-password`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result, Secret, SecretStr
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger as Logger
+
+    from app.settings import Settings
+
+
+class ResetPassword(BaseCommand):
+    """Give a user a new password; the old one stops working.
+
+    The password is asked for twice, read from standard input, taken from USER_PASSWORD, or made up
+    and shown once.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+    examples = (
+        "user reset-password ada --generate-password --confirm",
+        "user reset-password ada@example.com --password-stdin --confirm",
+    )
+
+    user: str = Argument(help="Username or email.")
+    password: SecretStr = Secret(
+        env="USER_PASSWORD", confirm=True, generate=True, help="The new password."
+    )
+
+    async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
+        from app import passwords, users
+
+        password = self.password.reveal()
+        password_hash = await passwords.hash_new(password, settings.password_min_length)
+        user = await users.reset_password(session, self.user, password_hash)
+        log.info("user.password_reset", user_id=user.id)
+        return Result.changed(
+            f"{user.username} has a new password",
+            rows=1,
+            data=user.public(),
+            show_once={"password": password} if self.password.generated else None,
+        )
+
+    def consequence(self) -> str:
+        return f"replaces the password of {self.user} in {{target}}"

@@ -1,0 +1,166 @@
+"""One project, loaded: its commands, its settings, and where it stands."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from oneoff import environment
+from oneoff.errors import CommandError, ConfigurationError
+from oneoff.project import Project, load_object
+from oneoff.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oneoff.config import Config
+    from oneoff.options import GlobalOptions
+    from oneoff.run import Run
+    from oneoff.urls import DatabaseURL
+
+
+class Application:
+    """What every run of a project shares. Light: help and completion build one too.
+
+    Args:
+        project: As the application declares it.
+        root: The project's root folder.
+        environ: Instead of the process environment, for tests.
+    """
+
+    def __init__(
+        self, project: Project, root: str, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.project = project
+        self.root = root
+        self.environ = os.environ if environ is None else environ
+        self.registry = Registry.of_project(project.commands, root)
+        self._config: Config | None = None
+
+    @property
+    def config(self) -> Config:
+        """The settings, read and checked when first needed.
+
+        Raises:
+            ConfigurationError: Everything that is wrong with them.
+        """
+        if self._config is None:
+            from pathlib import Path
+
+            from oneoff.config import load_config
+
+            self._config = load_config(Path(self.root), self.environ)
+        return self._config
+
+    @property
+    def environment(self) -> str:
+        """The environment as configured; a run takes the stricter of this and the database's."""
+        return environment.configured(
+            self.config.environment, database_url_set=bool(self.config.database_url)
+        )
+
+    def database_url(self, *, for_migrations: bool = False) -> DatabaseURL:
+        """Return the checked DATABASE_URL, or MIGRATION_DATABASE_URL where that is set.
+
+        Raises:
+            ConfigurationError: It can't be a database's URL.
+        """
+        from oneoff.urls import parse_database_url
+
+        text = self.config.database_url
+        if for_migrations and self.config.migration_database_url:
+            text = self.config.migration_database_url
+        return parse_database_url(text, self.config.root, self.project.name)
+
+    def new_run(self, command: str, options: GlobalOptions) -> Run:
+        """Return the facts of a run that starts now."""
+        from datetime import UTC, datetime
+
+        from oneoff.operator import identify
+        from oneoff.run import Run
+
+        now = datetime.now(UTC)
+        return Run(
+            id=f"{now:%Y%m%dT%H%M%S}-{os.urandom(5).hex()}",
+            command=command,
+            dry_run=options.dry_run,
+            operator=identify(self.config.environ),
+            environment=self.environment,
+            reason=options.reason,
+            ticket=options.ticket,
+            started_at=now,
+        )
+
+    @staticmethod
+    def settle_imports() -> None:
+        """Take what was imported out of the garbage collector's sight.
+
+        `oneoff.cli` switches collection off while modules load: they make a hundred thousand
+        objects that live to the end, and scanning them again and again is a quarter of start-up.
+        """
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
+
+
+def find_project(start: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the project's import string and root folder, for the `oneoff` and `admin` scripts.
+
+    It is the variable ONEOFF_PROJECT, or `[tool.oneoff] project` in the nearest pyproject.toml.
+
+    Raises:
+        ConfigurationError: Neither is there.
+    """
+    import tomllib
+    from pathlib import Path
+
+    if environ.get("ONEOFF_PROJECT"):
+        return environ["ONEOFF_PROJECT"], start
+    here = Path(start)
+    for folder in (here, *here.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file():
+            tool = tomllib.loads(file.read_text()).get("tool", {})
+            name = tool.get("oneoff", {}).get("project")
+            if name:
+                return str(name), str(folder)
+    raise ConfigurationError(
+        f"no project found in {start} or above it",
+        try_=(
+            "run it in the project's folder",
+            'say where it is in pyproject.toml: [tool.oneoff] project = "app.project:project"',
+        ),
+        code="project-not-found",
+    )
+
+
+def load_application(
+    project: str, root: str, environ: Mapping[str, str] | None = None
+) -> Application:
+    """Import the project object.
+
+    Raises:
+        ConfigurationError: It can't be imported, or is no `Project`.
+    """
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    try:
+        loaded = load_object(project)
+    except CommandError:
+        raise
+    except Exception as exc:
+        raise ConfigurationError(
+            f"{project} can't be imported: {type(exc).__name__}: {exc}",
+            try_="correct the module; --traceback shows where it fails",
+            code="project-broken",
+        ) from exc
+    if not isinstance(loaded, Project):
+        raise ConfigurationError(
+            f"{project} is a {type(loaded).__name__}, not a Project",
+            try_="name the object made by oneoff.Project(...)",
+            code="project-broken",
+        )
+    return Application(loaded, root, environ)

@@ -1,0 +1,202 @@
+"""The record of a run: a row that is committed before the work starts, and closed after it ends.
+
+It is written on a connection of its own, so that neither a rollback nor a dry run of the work can
+take it back. While the run goes on, that connection holds a lock named after the run. The server
+gives it up when the process dies, which is how a later run tells a dead one from a slow one and
+closes its row as `abandoned`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from oneoff.environment import Facts
+from oneoff.errors import CommandError, Unavailable
+from oneoff.locks import hold_for_transaction, is_free
+from oneoff.outcome import Outcome, Status
+from oneoff.resources.database_errors import translate_error
+from oneoff.schema import read_facts
+from oneoff.schema.tables import runs
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.dispatch import Call
+    from oneoff.redact import Redactor
+    from oneoff.resources.database import Database
+    from oneoff.run import Run
+
+SETTLING = timedelta(seconds=30)
+"""A run on another machine is not judged younger than this: between the commit of its intent and
+its lock there is a moment without a lock."""
+
+
+class Audit:
+    """Writes the row of one run.
+
+    Attributes:
+        begun: The intent is committed.
+    """
+
+    def __init__(
+        self, database: Database, connection: AsyncConnection, redactor: Redactor
+    ) -> None:
+        self._redactor = redactor
+        self._database = database
+        self._connection = connection
+        self._run_id = ""
+        self._schema_ready = False
+        self.begun = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[Audit]:
+        """Connect; the connection lives as long as the run."""
+        async with database.connect("audit") as connection:
+            yield cls(database, connection, redactor)
+
+    @property
+    def can_record(self) -> bool:
+        """Whether the table for the row is there."""
+        return self._schema_ready
+
+    async def read_facts(self) -> Facts:
+        """Read what the database says about itself; ends the transaction it needs for that."""
+        facts = await read_facts(self._connection, self._database.url)
+        await self._connection.rollback()
+        self._schema_ready = facts.schema_ready
+        return facts
+
+    async def begin(self, run: Run, call: Call, *, code_version: str) -> None:
+        """Commit the intent, and close the rows of runs that died.
+
+        Raises:
+            CommandError: The row can't be written.
+        """
+        self._run_id = run.id
+        try:
+            await _reconcile(self._connection, self._database)
+            await self._connection.execute(
+                insert(runs).values(
+                    self._redactor.data(_row(run, call, code_version=code_version))
+                )
+            )
+            await self._connection.commit()
+            self.begun = True
+            await hold_for_transaction(self._connection, self._database, f"run:{run.id}")
+        except Exception as exc:
+            raise _unwritten(exc) from exc
+
+    async def end(self, outcome: Outcome) -> None:
+        """Close the row; on a new connection where the old one broke.
+
+        Raises:
+            CommandError: The row stays open and will be found abandoned.
+        """
+        statement = (
+            update(runs)
+            .where(runs.c.id == self._run_id)
+            .values(
+                status=outcome.status.value,
+                exit_code=int(outcome.exit_code),
+                rows=outcome.rows,
+                message=self._redactor.text(outcome.message),
+                finished_at=datetime.now(UTC),
+                duration_ms=outcome.duration_ms,
+            )
+        )
+        try:
+            await self._connection.execute(statement)
+            await self._connection.commit()
+        except Exception:  # noqa: BLE001 - any failure here means: try once more, afresh
+            await self._end_afresh(statement)
+
+    async def _end_afresh(self, statement: Any) -> None:
+        try:
+            await self._connection.invalidate()
+            async with self._database.connect("audit") as connection:
+                await connection.execute(statement)
+                await connection.commit()
+        except Exception as exc:
+            raise _unwritten(exc) from exc
+
+
+async def _reconcile(connection: AsyncConnection, database: Database) -> None:
+    """Close the rows of runs whose process is gone."""
+    open_runs = select(runs.c.id, runs.c.host, runs.c.pid, runs.c.process_started, runs.c.started_at)
+    found = await connection.execute(open_runs.where(runs.c.status == Status.STARTED.value))
+    for row in found.all():
+        if not _may_be_judged(row) or not await is_free(connection, database, f"run:{row.id}"):
+            continue
+        await connection.execute(
+            update(runs)
+            .where(runs.c.id == row.id, runs.c.status == Status.STARTED.value)
+            .values(status=Status.ABANDONED.value, finished_at=datetime.now(UTC))
+        )
+
+
+def _may_be_judged(row: Any) -> bool:
+    """Return whether a free lock proves this run dead, rather than just begun."""
+    if row.host == socket.gethostname():
+        return process_started(row.pid) != row.process_started
+    return datetime.now(UTC) - row.started_at > SETTLING
+
+
+def process_started(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; empty if there is none.
+
+    A number is used again by another process; a number with its start is not.
+    """
+    try:
+        # Field 22; the name in field 2 may hold spaces and parentheses.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:  # it is there, but another user's
+        return "alive"
+    return "alive"
+
+
+def _row(run: Run, call: Call, *, code_version: str) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "command": run.command,
+        "argv": json.dumps(call.argv, ensure_ascii=False),
+        "access": call.command.access.value,
+        "dry_run": run.dry_run,
+        "status": Status.STARTED.value,
+        "operator": run.operator.name,
+        "operator_source": run.operator.source,
+        "reason": run.reason,
+        "ticket": run.ticket,
+        "break_glass": call.options.break_glass,
+        "environment": run.environment,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": process_started(os.getpid()),
+        "code_version": code_version,
+        "started_at": run.started_at,
+    }
+
+
+def _unwritten(exc: Exception) -> CommandError:
+    known = translate_error(exc)
+    return known or Unavailable(
+        f"the run can't be recorded: {type(exc).__name__}",
+        why="a run that leaves no record is not started",
+        try_="python manage.py system health",
+        code="audit-unavailable",
+    )

@@ -1,0 +1,121 @@
+"""Read the record of runs: what `audit list` and `audit show` ask the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import func, or_, select
+
+from oneoff.errors import NotFound, UsageError
+from oneoff.schema.tables import runs
+from oneoff.suggest import similar
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, RowMapping
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_TOLD = 5
+"""How many candidates an error names."""
+
+
+class Filter(NamedTuple):
+    """Which runs to list; what is empty does not filter.
+
+    Attributes:
+        command: A command's name, or a group's for all commands in it.
+        operator: Exactly.
+        status: A value of `oneoff.outcome.Status`.
+        since: Runs that started then or later.
+        without: Id of a run to leave out: the one that is listing.
+    """
+
+    command: str = ""
+    operator: str = ""
+    status: str = ""
+    since: datetime | None = None
+    without: str = ""
+
+
+async def list_runs(
+    session: AsyncSession, wanted: Filter, limit: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the newest runs, the last started first, and how many match in all."""
+    conditions = list(_conditions(wanted))
+    newest = select(runs).where(*conditions).order_by(runs.c.started_at.desc(), runs.c.id.desc())
+    found = await session.execute(newest.limit(limit))
+    total = await session.scalar(select(func.count()).select_from(runs).where(*conditions))
+    return [_summary(row) for row in found.mappings()], total or 0
+
+
+async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
+    """Return all that is recorded of one run.
+
+    Args:
+        session: To ask.
+        run_id: The id, or the beginning of it if no other run's begins the same.
+
+    Raises:
+        NotFound: There is none.
+        UsageError: There are several.
+    """
+    begins = runs.c.id.startswith(run_id, autoescape=True)
+    found = await session.execute(select(runs).where(begins).order_by(runs.c.id).limit(_TOLD))
+    rows = found.mappings().all()
+    exact = [row for row in rows if row["id"] == run_id]
+    if len(exact or rows) == 1:
+        return _whole(*(exact or rows))
+    if not rows:
+        raise await _unknown(session, run_id)
+    raise UsageError(
+        f"several runs begin with {run_id!r}: {', '.join(row['id'] for row in rows)}",
+        try_=f"python manage.py audit show {rows[-1]['id']}",
+    )
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.command:
+        group = runs.c.command.startswith(f"{wanted.command} ", autoescape=True)
+        conditions.append(or_(runs.c.command == wanted.command, group))
+    if wanted.operator:
+        conditions.append(runs.c.operator == wanted.operator)
+    if wanted.status:
+        conditions.append(runs.c.status == wanted.status)
+    if wanted.since:
+        conditions.append(runs.c.started_at >= wanted.since)
+    if wanted.without:
+        conditions.append(runs.c.id != wanted.without)
+    return conditions
+
+
+def _summary(row: RowMapping) -> dict[str, Any]:
+    return {
+        "run_id": row["id"],
+        "started": row["started_at"],
+        "command": row["command"],
+        "status": row["status"],
+        "exit_code": row["exit_code"],
+        "rows": row["rows"],
+        "operator": row["operator"],
+        "dry_run": row["dry_run"],
+        "environment": row["environment"],
+        "duration_ms": row["duration_ms"],
+    }
+
+
+def _whole(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {**row, "argv": json.loads(row["argv"])}
+
+
+async def _unknown(session: AsyncSession, run_id: str) -> NotFound:
+    newest = select(runs.c.id).order_by(runs.c.started_at.desc()).limit(1000)
+    known = list(await session.scalars(newest))
+    best = similar(run_id, known, limit=1)
+    return NotFound(
+        f"there is no run {run_id!r}" + (f"; did you mean {best[0]}?" if best else ""),
+        try_=[f"python manage.py audit show {best[0]}"] if best else "python manage.py audit list",
+        code="unknown-run",
+    )

@@ -1,0 +1,55 @@
+"""Run a command from code: the same executor, the same rules."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from oneoff.application import Application, find_project, load_application
+from oneoff.command import RESERVED
+from oneoff.dispatch import Call
+from oneoff.executor import Execution
+from oneoff.logs import Logs, level_of
+from oneoff.options import GlobalOptions
+from oneoff.redact import Redactor
+from oneoff.result import Result
+from oneoff.terminal import Terminal
+
+
+async def call_command(name: str, app: Application | None = None, /, **values: Any) -> Result:
+    """Run a command as `manage.py` would, and return its result.
+
+        await call_command("user promote", user="ada", role="admin", confirm=True)
+
+    Nobody is asked: a command that needs a confirmation gets `confirm=True` (or the target) here.
+    It opens its own session; the caller's transaction is not part of the run.
+
+    Args:
+        name: As typed: "user promote".
+        app: The project to run it in; that of the current folder when left out.
+        values: The command's inputs, and global options by name (`dry_run=True`, `reason="..."`).
+
+    Raises:
+        CommandError: Whatever the run failed or was refused with.
+    """
+    app = app or load_application(*find_project(os.getcwd()))
+    options = GlobalOptions()
+    for option in RESERVED & values.keys():
+        setattr(options, option, values.pop(option))
+    options.no_input = True
+    command = app.registry.load(app.registry.find(name.split())[0])(**values)
+    terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
+    redactor = Redactor(app.config.environ)
+    logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
+    call = Call(name, command, options, name.split(), f"python manage.py {name}")
+    outcome = await Execution(app, call, terminal, redactor, logs).run()
+    if isinstance(outcome.cause, asyncio.CancelledError):
+        raise outcome.cause
+    if outcome.error:
+        raise outcome.error from outcome.cause
+    if outcome.result is None:
+        message = f"{name} ended without a result or an error"
+        raise RuntimeError(message)
+    return outcome.result

@@ -1,0 +1,115 @@
+"""The process: argv in, exit code out. Step 1, and the frame around all others.
+
+Nothing heavy is imported before it is known what the operator wants: help, completion and usage
+errors never load asyncio, SQLAlchemy or the project's settings.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from oneoff import signals
+from oneoff.application import Application, find_project, load_application
+from oneoff.dispatch import Call, Page, dispatch, presentation
+from oneoff.terminal import Terminal
+
+if TYPE_CHECKING:
+    from oneoff.outcome import Outcome
+    from oneoff.redact import Redactor
+
+
+def main(project: str, argv: Sequence[str] | None = None) -> int:
+    """Run one command line of a project and return the exit code.
+
+    Args:
+        project: Import string of the project object: "app.project:project".
+        argv: Instead of the process's own arguments.
+    """
+    return _process(lambda: load_application(project, _root()), argv)
+
+
+def console() -> int:
+    """Run the `oneoff` and `admin` scripts: `manage.py` of the project in the current folder."""
+    return _process(lambda: load_application(*find_project(os.getcwd())), None)
+
+
+def _process(load: Callable[[], Application], argv: Sequence[str] | None) -> int:
+    signals.install()
+    # Modules make objects that stay; collecting in between costs a quarter of the start-up.
+    gc.disable()
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _answer(load, words, Terminal.of_process())
+    except signals.SignalReceived as exc:
+        return signals.exit_code_of(exc.signum)
+
+
+def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Terminal) -> int:
+    options = presentation(words)
+    app = None
+    try:
+        app = load()
+        found = dispatch(app, words, _program())
+        if isinstance(found, Page):
+            terminal.out(found.text)
+            return 0
+        options = found.options
+        redactor = _redactor(app)
+        outcome = _execute(app, found, terminal, redactor)
+    except Exception as exc:  # noqa: BLE001 - shown to the operator, and the exit code tells
+        redactor = _redactor(app)
+        outcome = _failure(exc)
+    from oneoff.reply import reply
+
+    return reply(outcome, options, terminal, redactor)
+
+
+def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redactor) -> Outcome:
+    import asyncio
+
+    from oneoff.executor import Execution
+    from oneoff.logs import Logs, level_of
+
+    logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
+
+    async def execute() -> Outcome:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        cancel = task.cancel if task else loop.stop
+        with signals.cancelling(lambda: loop.call_soon_threadsafe(cancel)):
+            return await Execution(app, call, terminal, redactor, logs).run()
+
+    return asyncio.run(execute())
+
+
+def _failure(exc: Exception) -> Outcome:
+    from oneoff.explain import explain
+    from oneoff.outcome import Outcome
+
+    return Outcome(command="", error=explain(exc), cause=exc)
+
+
+def _redactor(app: Application | None) -> Redactor:
+    from oneoff.errors import CommandError
+    from oneoff.redact import Redactor
+
+    try:
+        return Redactor(app.config.environ if app else os.environ)
+    except CommandError:  # the settings are what is wrong
+        return Redactor(os.environ)
+
+
+def _root() -> str:
+    """Return the folder of the script that was started: `manage.py` stands in the root."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    # os.path, because importing pathlib is a third of what `help` costs.
+    return os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
+
+
+def _program() -> str:
+    """Return how the operator started us, for the command lines in messages."""
+    name = os.path.basename(sys.argv[0])
+    return name if name in {"oneoff", "admin"} else f"python {name}"

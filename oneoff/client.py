@@ -1,0 +1,143 @@
+"""The database's own client, psql or sqlite3, as a child process on this terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from oneoff.errors import CommandError, ConfigurationError
+from oneoff.urls import DatabaseURL
+
+_BUSY_MS = 10_000
+_READ_ONLY = "-c default_transaction_read_only=on"
+_INSTALL = {
+    "psql": "apt-get install postgresql-client, or brew install libpq",
+    "sqlite3": "apt-get install sqlite3, or brew install sqlite",
+}
+
+
+class Client(NamedTuple):
+    """How to start the client.
+
+    Attributes:
+        url: The database.
+        read_only: Whether transactions begin read-only.
+        sql: One text of statements instead of standard input.
+        interactive: Whether a person types the statements.
+    """
+
+    url: DatabaseURL
+    read_only: bool = False
+    sql: str = ""
+    interactive: bool = False
+
+    @property
+    def program(self) -> str:
+        """The name of the executable."""
+        return "psql" if self.url.dialect == "postgresql" else "sqlite3"
+
+    def arguments(self) -> list[str]:
+        """Return its arguments, which every process of the machine can read: no password."""
+        return self._psql() if self.program == "psql" else self._sqlite3()
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables it gets on top of this process's own."""
+        if self.program != "psql":
+            return {}
+        environ = self.url.libpq_environ()
+        if self.read_only:
+            environ["PGOPTIONS"] = f"{environ.get('PGOPTIONS', '')} {_READ_ONLY}".strip()
+        return environ
+
+    def _psql(self) -> list[str]:
+        arguments = ["--command", self.sql] if self.sql else []
+        if not self.interactive:
+            # A script means the same for everybody, and stops where it fails.
+            arguments = ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--no-password", *arguments]
+        return arguments
+
+    def _sqlite3(self) -> list[str]:
+        arguments = ["-cmd", f".timeout {_BUSY_MS}", "-cmd", "PRAGMA foreign_keys=ON"]
+        if self.read_only:
+            arguments.append("-readonly")
+        if not self.interactive:
+            arguments += ["-batch", "-bail"]
+        return [*arguments, self.url.database, *([self.sql] if self.sql else [])]
+
+
+async def run_client(client: Client) -> None:
+    """Run the client until it ends; the terminal is its own meanwhile.
+
+    Raises:
+        ConfigurationError: It is not installed, or the server can't be made read-only.
+        CommandError: It ended with an exit code other than 0.
+    """
+    program = shutil.which(client.program)
+    if program is None:
+        raise ConfigurationError(
+            f"{client.program} is not installed, or not on PATH",
+            try_=_INSTALL[client.program],
+            code="client-not-found",
+        )
+    if client.read_only and client.program == "psql":
+        await _check_read_only(client, program)
+    with _interrupts_left_to_child():
+        code = await _run(program, client.arguments(), client.environ())
+    if code:
+        raise CommandError(
+            f"{client.program} ended with exit code {code}", code="client-failed"
+        )
+
+
+async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> int:
+    child = await asyncio.create_subprocess_exec(
+        program, *arguments, env={**os.environ, **environ}
+    )
+    try:
+        return await child.wait()
+    finally:
+        if child.returncode is None:
+            child.terminate()
+            await child.wait()
+
+
+async def _check_read_only(client: Client, program: str) -> None:
+    """Ask the server: a pooler may drop the option that makes transactions read-only."""
+    child = await asyncio.create_subprocess_exec(
+        program,
+        "--no-psqlrc",
+        "--no-password",
+        "--tuples-only",
+        "--no-align",
+        "--command=SHOW transaction_read_only",
+        env={**os.environ, **client.environ()},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    answer, complaint = await child.communicate()
+    if answer.strip() == b"on":
+        return
+    text = complaint.decode(errors="replace").strip()
+    raise ConfigurationError(
+        f"{client.url.safe()} can't be opened read-only",
+        why=text or "the server was not told: a pooler drops the option",
+        try_="python manage.py db shell --write",
+        code="not-read-only",
+    )
+
+
+@contextmanager
+def _interrupts_left_to_child() -> Iterator[None]:
+    """Let Ctrl-C, which reaches both processes, cancel a statement in the client only."""
+    # A function rather than SIG_IGN, which the child would inherit.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,223 @@
+"""BaseCommand: what a command declares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar, dataclass_transform
+
+from oneoff.arguments import (
+    Argument,
+    Field,
+    Flag,
+    Kind,
+    Option,
+    Secret,
+    SecretSource,
+    SecretStr,
+)
+from oneoff.conversion import Shape, shape_of
+from oneoff.errors import UsageError
+from oneoff.policy import Access, Confirm, DryRun
+
+RESERVED = frozenset(
+    "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "
+    "confirm lock_wait break_glass version".split()
+)
+"""Names of the options that every command has already."""
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(Argument, Option, Flag, Secret))
+class BaseCommand:
+    """Declare policy first, inputs second, and do the work in `handle` last.
+
+    The docstring of a command is its help; its first line is its summary. `handle` may be a
+    coroutine or a plain function (which runs in a thread), asks for resources by parameter name,
+    and returns a `Result` or raises a `CommandError`. The life of a run:
+
+    1. signal handlers  2. find and parse  3. gate: may it run here, is it confirmed
+    4. intent: the run's row is written  5. lock  6. open what `handle` asks for
+    7. handle  8. commit or roll back  9. close the run's row  10. render, exit
+
+    A command never parses, prompts, prints, commits, looks at --dry-run (except to return the
+    plan of a `DryRun.PLAN`), or exits.
+    """
+
+    access: ClassVar[Access] = Access.READ
+    """Reading is the safe default: its session refuses writes."""
+    confirm: ClassVar[Confirm] = Confirm.NEVER
+    dry_run: ClassVar[DryRun] = DryRun.UNSUPPORTED
+    """A command that writes must say which one it supports."""
+    lock: ClassVar[str] = ""
+    """Name of the lock that no two runs hold at once; empty for none."""
+    environments: ClassVar[frozenset[str]] = frozenset()
+    """Where the command may run; empty for everywhere."""
+    allow_in_production: ClassVar[bool] = False
+    """Whether a `Confirm.TYPE_NAME` command may run in production without `--break-glass`."""
+    creates_schema: ClassVar[bool] = False
+    """Whether a run first creates the framework's own tables: what `db migrate` does."""
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Command lines for `--help`, without `python manage.py`; a test parses each."""
+    overrides: ClassVar[bool] = False
+    """Whether this class replaces the command of the same name in an earlier package."""
+
+    handle: ClassVar[Any]
+    """The work. Its parameter names are the whole truth about what the command touches."""
+
+    _fields: ClassVar[dict[str, Field] | None] = None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse a class whose policy does not fit together."""
+        super().__init_subclass__(**kwargs)
+        cls._fields = None
+        problems = list(_policy_problems(cls)) if "handle" in cls.__dict__ else []
+        if problems:
+            message = f"{cls.__module__}.{cls.__qualname__}: " + "; ".join(problems)
+            raise TypeError(message)
+
+    def __init__(self, **values: Any) -> None:
+        """Set the inputs; texts are parsed as on the command line.
+
+        Raises:
+            UsageError: Everything that is wrong with the values, together.
+        """
+        problems: list[str] = []
+        fields = type(self).fields()
+        for name in values.keys() - fields.keys():
+            problems.append(f"{type(self).__name__} has no input {name!r}")
+        for name, field in fields.items():
+            value = values.get(name, field.default)
+            try:
+                setattr(self, name, _convert(field, value, given=name in values))
+            except ValueError as exc:
+                problems.append(str(exc))
+        if problems:
+            raise UsageError(problems)
+
+    @classmethod
+    def fields(cls) -> Mapping[str, Field]:
+        """Return the declared inputs by name, in the order of declaration, bases first."""
+        if cls._fields is None:
+            cls._fields = _collect_fields(cls)
+        return cls._fields
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return the first line of the docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    @classmethod
+    def resources(cls) -> tuple[str, ...]:
+        """Return the names `handle` asks for, in order."""
+        code = cls.handle.__code__
+        return tuple(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+
+    def confirm_level(self) -> Confirm:
+        """Return how these arguments must be confirmed; never less than `confirm`."""
+        return self.confirm
+
+    def only_looks(self) -> bool:
+        """Return whether these arguments only look (`--check`, `--plan`): all is then read-only."""
+        return False
+
+    def database_wait(self) -> float:
+        """Return how many seconds to wait for a database that is still starting."""
+        return 0.0
+
+    def consequence(self) -> str:
+        """Say what a real run does, for the confirmation: "drops every table in {target}".
+
+        It is read behind the command's name or "it"; `{target}` stands for
+        `<database>@<environment>`.
+        """
+        summary = self.summary().rstrip(".")
+        return f"would {summary[:1].lower()}{summary[1:]} in {{target}}"
+
+
+def _policy_problems(cls: type[BaseCommand]) -> Any:
+    if not cls.summary():
+        yield "needs a docstring: its first line is the summary in help"
+    if cls.access is Access.WRITE and not _declares(cls, "dry_run"):
+        yield (
+            "writes, so it must declare dry_run: DryRun.ROLLBACK for database work, DryRun.PLAN "
+            "where a rollback can't undo it, or DryRun.UNSUPPORTED"
+        )
+    if cls.access is Access.READ and cls.dry_run is not DryRun.UNSUPPORTED:
+        yield "declares dry_run but only reads; say access = Access.WRITE if it writes"
+    if cls.access is Access.READ and cls.confirm is Confirm.TYPE_NAME:
+        yield "declares Confirm.TYPE_NAME but only reads; say access = Access.WRITE if it writes"
+
+
+def _declares(cls: type[BaseCommand], attribute: str) -> bool:
+    return any(attribute in base.__dict__ for base in cls.__mro__ if base is not BaseCommand)
+
+
+def _collect_fields(cls: type[BaseCommand]) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in list(base.__dict__.items()):
+            if isinstance(value, Field):
+                _bind(value, base, name)
+                fields[name] = value
+    return fields
+
+
+def _bind(field: Field, owner: type, name: str) -> None:
+    """Give a field its name and its real type, which may be written as a text."""
+    where = f"{owner.__module__}.{owner.__qualname__}.{name}"
+    if name in RESERVED or hasattr(BaseCommand, name):
+        message = f"{where}: every command has {name!r} already; choose another name"
+        raise TypeError(message)
+    annotation = owner.__annotations__.get(name)
+    if annotation is None:
+        message = f"{where}: needs a type annotation, which says how to parse it"
+        raise TypeError(message)
+    if isinstance(annotation, str):
+        try:
+            # The class's own module text, evaluated as typing.get_type_hints would.
+            annotation = eval(annotation, vars(sys.modules[owner.__module__]))  # noqa: S307
+        except NameError as exc:
+            message = f"{where}: {exc}; import it at run time, not under TYPE_CHECKING"
+            raise TypeError(message) from None
+    field.name, field.annotation = name, annotation
+    if field.kind is not Kind.SECRET:
+        shape_of(annotation)
+
+
+def _convert(field: Field, value: Any, *, given: bool) -> Any:
+    if field.kind is Kind.SECRET:
+        return _convert_secret(value) if given else SecretSource.UNSAID
+    if not given:
+        if field.required:
+            message = f"{field.spelling} is missing: {field.help.rstrip('.')}"
+            raise ValueError(message)
+        return list(value) if isinstance(value, list) else value
+    shape = shape_of(field.annotation)
+    if value is None and field.default is None:
+        return None
+    if not shape.many:
+        return _convert_one(field, shape, value)
+    values = [value] if isinstance(value, str) else list(value)
+    return [_convert_one(field, shape, item) for item in values]
+
+
+def _convert_secret(value: Any) -> SecretStr | SecretSource | None:
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def _convert_one(field: Field, shape: Shape, value: Any) -> Any:
+    wrong = f"{field.spelling} {str(value)!r} is not {shape.expects}"
+    if isinstance(value, str):
+        if field.choices and value not in field.choices:
+            message = f"{field.spelling} {value!r} is not one of {', '.join(field.choices)}"
+            raise ValueError(message)
+        try:
+            return shape.parse(value)
+        except ValueError:
+            raise ValueError(wrong) from None
+    # bool is an int to Python, but not to an operator who reads "--limit True".
+    if not isinstance(value, shape.accepts) or (
+        isinstance(value, bool) and bool not in shape.accepts
+    ):
+        raise ValueError(wrong)
+    return value

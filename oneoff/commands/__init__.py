@@ -1,0 +1,1 @@
+"""The built-in commands: they need no model of the project."""

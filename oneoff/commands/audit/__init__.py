@@ -1,0 +1,1 @@
+"""Who ran which command, when, and how it ended."""

@@ -1,0 +1,57 @@
+"""`audit list`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Option, Result, UsageError
+from oneoff.outcome import Status
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.run import Run
+
+
+class List(BaseCommand):
+    """List runs, the newest first.
+
+    Shown are the runs that wrote or read the database; others are in the log stream alone. This
+    run itself is left out.
+    """
+
+    access = Access.READ
+    examples = (
+        "audit list",
+        "audit list --status failed --since 24h",
+        'audit list --command "user promote" --operator ada --limit 100 --json',
+    )
+
+    limit: int = Option(default=20, short="l", help="Show at most this many.")
+    command: str = Option(default="", help="Only this command, or this group of commands.")
+    operator: str = Option(default="", help="Only runs this operator started.")
+    status: Status | None = Option(default=None, help="Only runs in this state.")
+    since: timedelta | None = Option(default=None, help="Only runs this young: 90m, 24h, 7d.")
+
+    async def handle(self, session: AsyncSession, run: Run) -> Result:
+        from oneoff.audit_queries import Filter, list_runs
+
+        if self.limit < 1:
+            raise UsageError(f"--limit {self.limit} is not 1 or more")
+        wanted = Filter(
+            command=self.command,
+            operator=self.operator,
+            status=self.status.value if self.status else "",
+            since=_before(run.started_at, self.since),
+            without=run.id,
+        )
+        rows, total = await list_runs(session, wanted, self.limit)
+        return Result.report(rows, f"{len(rows)} of {total} runs")
+
+
+def _before(moment: datetime, age: timedelta | None) -> datetime | None:
+    try:
+        return moment - age if age else None
+    except OverflowError:  # before the calendar begins: nothing is older
+        return None

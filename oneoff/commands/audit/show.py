@@ -1,0 +1,24 @@
+"""`audit show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Show(BaseCommand):
+    """Show everything that is recorded of one run."""
+
+    access = Access.READ
+    examples = ("audit show 20260131T120000-0123456789", "audit show 20260131T12 --json")
+
+    run_id: str = Argument(help="The run's id, or the beginning of it.")
+
+    async def handle(self, session: AsyncSession) -> Result:
+        from oneoff.audit_queries import find_run
+
+        return Result.report(await find_run(session, self.run_id))

@@ -1,0 +1,1 @@
+"""The commands themselves: list, check, document and create them."""

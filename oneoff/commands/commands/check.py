@@ -1,0 +1,41 @@
+"""`commands check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, CommandError, Result
+
+if TYPE_CHECKING:
+    from oneoff.project import Project
+    from oneoff.registry import Registry
+
+
+class Check(BaseCommand):
+    """Import every command and check what it declares.
+
+    Finds modules that don't import, names that collide, resources nobody provides, inputs that
+    contradict each other and examples that don't parse. Meant for CI: exits 1 if there is any.
+    """
+
+    access = Access.READ
+    examples = ("commands check",)
+
+    def handle(self, registry: Registry, project: Project) -> Result:
+        from oneoff.declarations import findings
+
+        found = [
+            {"command": name, "file": file, "problem": problem}
+            for name, file, problem in findings(registry, project)
+        ]
+        count = len(registry.names())
+        if found:
+            broken = len({finding["file"] for finding in found})
+            raise CommandError(
+                f"{broken} of {count} commands are broken",
+                why="; ".join(f"{finding['file']}: {finding['problem']}" for finding in found),
+                try_="correct the files named above",
+                code="commands-broken",
+                data=found,
+            )
+        return Result.unchanged(f"all {count} commands are fine")

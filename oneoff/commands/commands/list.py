@@ -1,0 +1,51 @@
+"""`commands list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Access, BaseCommand, Flag, Result
+from oneoff.errors import CommandError
+
+if TYPE_CHECKING:
+    from oneoff.entry import Entry
+    from oneoff.registry import Registry
+
+
+class List(BaseCommand):
+    """List all commands with their policy.
+
+    The policy is in the classes, so every module is imported; --names only reads folders.
+    """
+
+    access = Access.READ
+    examples = ("commands list", "commands list --names", "commands list --json")
+
+    names: bool = Flag(help="Show the names alone, without importing anything.")
+
+    def handle(self, registry: Registry) -> Result:
+        if self.names:
+            return Result.report([{"name": name} for name in registry.names()])
+        return Result.report([_row(registry, entry) for entry in registry.entries()])
+
+
+def _row(registry: Registry, entry: Entry) -> dict[str, Any]:
+    row = {
+        "name": entry.name,
+        "summary": entry.summary,
+        "access": "",
+        "confirm": "",
+        "dry_run": "",
+        "package": entry.package,
+        "file": entry.file,
+    }
+    try:
+        command = registry.load(registry.find(entry.name.split())[0])
+    except CommandError as exc:
+        return row | {"summary": f"BROKEN {entry.broken or exc.message}"}
+    return row | {
+        "summary": command.summary(),
+        "access": command.access.value,
+        "confirm": command.confirm.name.lower().replace("_", "-"),
+        "dry_run": command.dry_run.value,
+    }

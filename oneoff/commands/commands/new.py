@@ -1,0 +1,40 @@
+"""`commands new`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, DryRun, Option, Result
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+    from oneoff.project import Project
+    from oneoff.registry import Registry
+    from oneoff.run import Run
+
+
+class New(BaseCommand):
+    """Create a command and its test.
+
+    Both pass as they are; change them into what is needed. The name is a path: `report daily`
+    becomes report/daily.py in the project's commands. Nothing is ever overwritten.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    examples = ("commands new report daily", "commands new report/daily --dry-run")
+
+    name: list[str] = Argument(help="Name of the command: its group, if any, and a verb.")
+    package: str = Option(default="", help="Package to write it to; the project's first if empty.")
+
+    def handle(self, config: Config, project: Project, registry: Registry, run: Run) -> Result:
+        from oneoff import scaffold
+
+        words = scaffold.words_of(self.name)
+        package = self.package or project.commands[0]
+        files = scaffold.plan(config.root, package, words, registry)
+        shown = [{"file": str(file.path.relative_to(config.root))} for file in files]
+        if not run.dry_run:
+            scaffold.write(files)
+        done = "would write" if run.dry_run else "wrote"
+        return Result.changed(f"{done} the command {' '.join(words)!r} and its test", data=shown)

@@ -1,0 +1,1 @@
+"""The settings of this process: where they come from, and whether they fit."""

@@ -1,0 +1,41 @@
+"""`config check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, ConfigurationError, Result
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+    from oneoff.project import Project
+    from oneoff.run import Run
+
+
+class Check(BaseCommand):
+    """Check every setting, and that the database takes connections.
+
+    Everything that is wrong is reported together, by the name of the variable and never with its
+    value; the exit code is then 78.
+    """
+
+    access = Access.READ
+    examples = ("config check", "config check --json")
+
+    async def handle(self, config: Config, project: Project, run: Run) -> Result:
+        from oneoff.settings_report import connection_problems, read_settings, url_problems
+
+        _, problems = read_settings(config, project)
+        problems += url_problems(config, project)
+        problems += await connection_problems(config, project, run.id)
+        if problems:
+            names = ", ".join(dict.fromkeys(name for name, _ in problems))
+            raise ConfigurationError(
+                f"{len(problems)} settings are wrong: {names}"
+                if len(problems) > 1
+                else f"{names} is wrong",
+                data=[problem._asdict() for problem in problems],
+                try_="python manage.py config show",
+                code="bad-settings",
+            )
+        return Result.report(None, "all settings are right, and the database answers")

@@ -1,0 +1,1 @@
+"""The database: its schema, its sample data, its state."""

@@ -1,0 +1,113 @@
+"""`db create-migration`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import (
+    Access,
+    BaseCommand,
+    CheckFailed,
+    CommandError,
+    DryRun,
+    Flag,
+    Option,
+    Result,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from oneoff.resources.autogenerate import Difference
+    from oneoff.resources.migrations import Migrations
+    from oneoff.run import Run
+
+
+class CreateMigration(BaseCommand):
+    """Write a revision that makes the database equal to the models.
+
+    Compares the models with the connected database, which must be at the newest revision. Read
+    the file before you commit it: a renamed column looks like one dropped and one added.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    examples = (
+        'db create-migration -m "add users.locale"',
+        'db create-migration -m "backfill users.locale" --empty',
+        "db create-migration --check",
+    )
+
+    message: str = Option(default="", short="m", help="What the revision is for.")
+    empty: bool = Flag(help="Write a revision without operations, to be filled in by hand.")
+    merge: bool = Flag(help="Write a revision that joins several heads.")
+    check: bool = Flag(help="Write nothing; exit 3 if models and database differ.")
+
+    def only_looks(self) -> bool:
+        return self.check
+
+    async def handle(self, migrations: Migrations, run: Run) -> Result:
+        self._check_inputs()
+        if self.merge:
+            return await self._merge(migrations, run)
+        head = migrations.history.only_head()
+        if self.empty:
+            return await self._write(migrations, run, [head] if head else [], None)
+        await self._check_current(migrations)
+        difference = await migrations.difference()
+        if self.check and difference.operations:
+            raise _drift(difference)
+        if not difference.operations:
+            return Result.unchanged("nothing to do: the models and the database agree")
+        return await self._write(migrations, run, [head] if head else [], difference)
+
+    def _check_inputs(self) -> None:
+        problems: list[str] = []
+        if self.empty + self.merge + self.check > 1:
+            problems.append("--empty, --merge and --check exclude each other")
+        if not self.message.strip() and not self.check:
+            problems.append("-m is missing: what the revision is for")
+        if problems:
+            example = 'python manage.py db create-migration -m "add users.locale"'
+            raise UsageError(problems, try_=example)
+
+    async def _check_current(self, migrations: Migrations) -> None:
+        pending = await migrations.pending()
+        if pending:
+            kind = CheckFailed if self.check else CommandError
+            raise kind(
+                f"{len(pending)} of the revisions are not applied to this database",
+                why="the models are compared with the connected database",
+                try_="python manage.py migrate",
+                code="migrations-pending",
+            )
+
+    async def _merge(self, migrations: Migrations, run: Run) -> Result:
+        heads = migrations.history.heads
+        if len(heads) < 2:  # noqa: PLR2004 - what merging means
+            return Result.unchanged("nothing to do: there is one head")
+        return await self._write(migrations, run, heads, None)
+
+    async def _write(
+        self,
+        migrations: Migrations,
+        run: Run,
+        down: list[str] | tuple[str, ...],
+        difference: Difference | None,
+    ) -> Result:
+        draft = migrations.draft(self.message.strip(), down, difference)
+        operations = [{"operation": operation} for operation in draft.operations]
+        if run.dry_run:
+            return Result.changed(
+                f"would write a revision with {len(operations)} operations", data=operations
+            )
+        path = await migrations.write(draft)
+        return Result.changed(f"wrote {path}", data=operations)
+
+
+def _drift(difference: Difference) -> CheckFailed:
+    return CheckFailed(
+        f"the models differ from the database in {len(difference.operations)} places",
+        try_='python manage.py db create-migration -m "what changed"',
+        code="schema-drift",
+        data=[{"operation": operation} for operation in difference.operations],
+    )

@@ -1,0 +1,103 @@
+"""`db migrate`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, CheckFailed, DryRun, Flag, Option, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.resources.history import Revision
+    from oneoff.resources.migrations import Migrations
+    from oneoff.resources.progress import Progress
+    from oneoff.run import Run
+
+
+class Migrate(BaseCommand):
+    """Bring the database's schema to the newest revision.
+
+    Runs the pending revisions one by one, each in its own transaction, under a lock: any number
+    of processes may migrate at once, and none returns before the work is done. A revision waits
+    for the locks of its tables 5 seconds, several times, so that it never holds up the
+    application. The framework's own tables come first.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    lock = "migrations"
+    creates_schema = True
+    examples = (
+        "db migrate",
+        "db migrate --dry-run",
+        "db migrate --check",
+        "db migrate --revision 3f2a1c --wait 60s",
+    )
+
+    revision: str = Option(
+        default="head", help="Stop at this revision; the beginning of one, or +2, will do."
+    )
+    plan: bool = Flag(help="List the pending revisions and change nothing.")
+    check: bool = Flag(help="Change nothing; exit 3 if revisions are pending.")
+    wait: timedelta = Option(
+        default=timedelta(0), help="Wait this long for a database that is still starting."
+    )
+
+    def only_looks(self) -> bool:
+        return self.plan or self.check
+
+    def database_wait(self) -> float:
+        return self.wait.total_seconds()
+
+    async def handle(self, migrations: Migrations, run: Run, progress: Progress) -> Result:
+        looks = self.only_looks() or run.dry_run
+        if self.revision == "head" and (head := await migrations.at_head()):
+            stored = not looks and await migrations.store_environment(run.environment)
+            return _nothing_to_do(f"{head} (head)", run.environment if stored else "")
+        pending = await migrations.pending(self.revision)
+        if looks:
+            return await self._look(migrations, pending)
+        progress.start(total=len(pending))
+        applied = await migrations.upgrade(self.revision, on_step=lambda _: progress.advance())
+        stored = await migrations.store_environment(run.environment)
+        current = ", ".join(await migrations.current())
+        if not applied:
+            return _nothing_to_do(current or "no revision", run.environment if stored else "")
+        return Result.changed(
+            f"applied {_revisions(applied)}; the database is at {current}", data=_table(applied)
+        )
+
+    async def _look(self, migrations: Migrations, pending: Sequence[Revision]) -> Result:
+        if not pending:
+            return _nothing_to_do(", ".join(await migrations.current()) or "no revision")
+        if self.check:
+            raise CheckFailed(
+                f"{_revisions(pending)} pending",
+                why="the code expects a newer schema than the database has",
+                try_="python manage.py migrate",
+                code="migrations-pending",
+                data=_table(pending),
+            )
+        if self.plan:
+            return Result.report(_table(pending), f"{_revisions(pending)} pending")
+        script = await migrations.upgrade_sql(self.revision)
+        return Result.changed(
+            f"would apply {_revisions(pending)}", data=script.sql, warnings=script.problems
+        )
+
+
+def _nothing_to_do(where: str, stored_environment: str = "") -> Result:
+    message = f"nothing to do: the database is at {where}"
+    if stored_environment:
+        return Result.changed(f"{message}; stored that it is {stored_environment}'s")
+    return Result.unchanged(message)
+
+
+def _revisions(revisions: Sequence[Revision]) -> str:
+    return f"{len(revisions)} revision{'' if len(revisions) == 1 else 's'}"
+
+
+def _table(revisions: Sequence[Revision]) -> list[dict[str, str]]:
+    return [{"revision": revision.id, "message": revision.message} for revision in revisions]

@@ -1,0 +1,82 @@
+"""`db reset`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.project import Project
+    from oneoff.resources.migrations import Migrations
+    from oneoff.resources.wipe import Thing
+    from oneoff.run import Run
+    from oneoff.seeds import Seed
+
+
+class Reset(BaseCommand):
+    """Drop everything of the project in the database, and migrate again from nothing.
+
+    Tables, views, sequences, types and routines go, with all their data. The framework's own
+    tables stay: they hold the record of every run.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.TYPE_NAME
+    dry_run = DryRun.PLAN
+    lock = "migrations"
+    creates_schema = True
+    examples = ("db reset --dry-run", "db reset --seed --confirm=shop@development")
+
+    seed: bool = Flag(help="Load the sample data afterwards.")
+
+    def consequence(self) -> str:
+        return "drops every table, view, type and routine in {target}, and migrates again"
+
+    async def handle(self, migrations: Migrations, project: Project, run: Run) -> Result:
+        seeds = self._seeds(project, run)  # refused before anything is dropped
+        revisions = len(migrations.history.upward("head", ()))
+        if run.dry_run:
+            things = await migrations.contents()
+            return Result.changed(
+                f"would drop {len(things)} things and apply {revisions} revisions",
+                data=_table(things),
+            )
+        things = await migrations.wipe()
+        await migrations.upgrade()
+        await migrations.store_environment(run.environment)
+        rows = await _load(migrations, seeds) if seeds else 0
+        return Result.changed(
+            f"dropped {len(things)} things, applied {revisions} revisions"
+            + (f", loaded {rows} rows" if seeds else ""),
+            rows=rows,
+            data=_table(things),
+        )
+
+    def _seeds(self, project: Project, run: Run) -> list[Seed]:
+        if not self.seed:
+            return []
+        from oneoff.resources.seeding import choose_seeds
+
+        return choose_seeds(project, run.environment)[0]
+
+
+async def _load(migrations: Migrations, seeds: Sequence[Seed]) -> int:
+    from oneoff.resources.seeding import load_seeds
+
+    async with migrations.work() as work:
+        loaded = await load_seeds(work.session, seeds)
+        await work.commit()
+    return sum(seed["rows"] for seed in loaded)
+
+
+def _table(things: Sequence[Thing]) -> list[dict[str, str]]:
+    return [
+        {
+            "kind": thing.kind.lower(),
+            "name": ".".join(filter(None, (thing.schema, thing.name))) + thing.arguments,
+        }
+        for thing in things
+    ]

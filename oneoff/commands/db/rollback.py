@@ -1,0 +1,77 @@
+"""`db rollback`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from oneoff.resources.migrations import Migrations, Script
+    from oneoff.run import Run
+
+
+class Rollback(BaseCommand):
+    """Undo the newest revisions of the schema.
+
+    Dropped columns and tables lose their data: look at the plan first, and have a backup. Under
+    the same lock as `db migrate`, one transaction a revision.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.TYPE_NAME
+    dry_run = DryRun.PLAN
+    lock = "migrations"
+    creates_schema = True
+    examples = (
+        "db rollback --dry-run",
+        "db rollback --steps 2 --confirm=shop@staging",
+        "db rollback --to 3f2a1c",
+    )
+
+    steps: int | None = Option(default=None, help="Undo this many revisions; 1 if not said.")
+    to: str = Option(default="", help="Undo everything after this revision; `base` for all.")
+
+    def consequence(self) -> str:
+        what = f"every revision after {self.to}" if self.to else f"{self.steps or 1} revision(s)"
+        return f"undoes {what} in {{target}}, with the data they hold"
+
+    async def handle(self, migrations: Migrations, run: Run) -> Result:
+        target = self._target()
+        before = await migrations.current()
+        if not before:
+            return Result.unchanged("nothing to do: no revision is applied")
+        script = await migrations.downgrade_sql(target)
+        if not script.revisions:
+            return Result.unchanged(f"nothing to do: the database is at {', '.join(before)}")
+        if run.dry_run:
+            count = len(script.revisions)
+            return Result.changed(
+                f"would roll back {count} revision{'' if count == 1 else 's'}, from "
+                f"{', '.join(before)}",
+                data=_table(script),
+                warnings=script.problems,
+            )
+        await migrations.downgrade(target)
+        after = ", ".join(await migrations.current()) or "base"
+        return Result.changed(
+            f"rolled back from {', '.join(before)} to {after}", data=_table(script)
+        )
+
+    def _target(self) -> str:
+        if self.steps is not None and self.to:
+            raise UsageError("--steps and --to say the same thing twice; give one of them")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps {self.steps} is not 1 or more")
+        return self.to or f"-{self.steps or 1}"
+
+
+def _table(script: Script) -> list[dict[str, str]]:
+    return [
+        {
+            "revision": revision.id,
+            "message": revision.message,
+            "drops": "; ".join(drops) or "nothing",
+        }
+        for revision, drops in zip(script.revisions, script.drops, strict=True)
+    ]

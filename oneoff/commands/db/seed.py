@@ -1,0 +1,38 @@
+"""`db seed`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.project import Project
+    from oneoff.run import Run
+
+
+class Seed(BaseCommand):
+    """Load sample data; what is there already stays as it is.
+
+    In production only seeds that say `production=True` are loaded.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+    examples = ("db seed --confirm", "db seed users --dry-run")
+
+    name: str = Argument(default="", help="One seed; all of them if not said.")
+
+    async def handle(self, session: AsyncSession, project: Project, run: Run) -> Result:
+        from oneoff.resources.seeding import choose_seeds, load_seeds
+
+        seeds, left_out = choose_seeds(project, run.environment, self.name)
+        loaded = await load_seeds(session, seeds)
+        rows = sum(seed["rows"] for seed in loaded)
+        warnings = [f"left out in {run.environment}: {', '.join(left_out)}"] if left_out else []
+        if not rows:
+            return Result.unchanged("nothing to do: all rows are there", warnings=warnings)
+        return Result.changed(f"loaded {rows} rows", rows=rows, data=loaded, warnings=warnings)

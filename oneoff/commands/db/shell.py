@@ -1,0 +1,53 @@
+"""`db shell`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result
+
+if TYPE_CHECKING:
+    from oneoff.project import Project
+    from oneoff.resources.database import Database
+    from oneoff.run import Run
+    from oneoff.terminal import Terminal
+
+
+class Shell(BaseCommand):
+    """Open psql or sqlite3 on the project's database.
+
+    In production the database is opened for reading only, unless --write is given, which asks.
+    That keeps hands from slipping; it is not a wall: who may write can switch it off in psql.
+    The run is recorded, the statements typed in it are not.
+
+    Statements may also come from standard input; the first one that fails ends them.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.UNSUPPORTED
+    confirm_only_protected = True
+    examples = ("db shell", 'db shell -c "SELECT count(*) FROM users"', "db shell --write")
+
+    sql: str = Option(default="", short="c", help="Run this statement and leave.")
+    write: bool = Flag(help="Allow writing in production too; asks first.")
+
+    def confirm_level(self) -> Confirm:
+        return Confirm.PROMPT if self.write else Confirm.NEVER
+
+    def consequence(self) -> str:
+        return "it opens {target} for writing"
+
+    async def handle(
+        self, database: Database, project: Project, run: Run, terminal: Terminal
+    ) -> Result:
+        from oneoff.client import Client, run_client
+        from oneoff.environment import is_protected
+
+        client = Client(
+            database.url,
+            read_only=not self.write and is_protected(run.environment, project.protect),
+            sql=self.sql,
+            interactive=terminal.interactive and not self.sql,
+        )
+        await run_client(client)
+        return Result.report(None)

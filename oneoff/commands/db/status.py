@@ -1,0 +1,55 @@
+"""`db status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Access, BaseCommand, Result
+
+if TYPE_CHECKING:
+    from oneoff.resources.migrations import Migrations
+
+
+class Status(BaseCommand):
+    """Show which revisions are applied, and whether the models agree with the database."""
+
+    access = Access.READ
+    examples = ("db status", "db status --json")
+
+    async def handle(self, migrations: Migrations) -> Result:
+        history = migrations.history
+        current = await migrations.current()
+        history.check_known(current)
+        pending = {step.revision.revision for step in history.upward("heads", current)}
+        times = await migrations.applied_at()
+        rows = [
+            {
+                "revision": revision.id,
+                "message": revision.message,
+                "state": "pending" if revision.id in pending else "applied",
+                "applied_at": times.get(revision.id),
+            }
+            for revision in history.all()
+        ]
+        differences = () if pending else (await migrations.difference()).operations
+        facts = [
+            f"at {', '.join(current) or 'no revision'}",
+            f"heads: {', '.join(history.heads) or 'none'}",
+            f"{len(pending)} pending",
+            _drift(pending, differences),
+            f"lock held by {holder}" if (holder := await migrations.lock_holder()) else "lock free",
+        ]
+        return Result.report(rows, "; ".join(facts), warnings=_warnings(history.heads, differences))
+
+
+def _drift(pending: set[str], differences: Any) -> str:
+    if pending:
+        return "drift not checked while revisions are pending"
+    return f"drift: {len(differences)} differences from the models" if differences else "no drift"
+
+
+def _warnings(heads: tuple[str, ...], differences: Any) -> list[str]:
+    warnings = [f"drift: {operation}" for operation in differences]
+    if len(heads) > 1:
+        warnings.append('several heads: db create-migration --merge -m "merge heads"')
+    return warnings

@@ -1,0 +1,5 @@
+"""`migrate` is `db migrate`."""
+
+from oneoff.commands.db.migrate import Migrate
+
+__all__ = ["Migrate"]

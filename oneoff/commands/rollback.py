@@ -1,0 +1,5 @@
+"""`rollback` is `db rollback`."""
+
+from oneoff.commands.db.rollback import Rollback
+
+__all__ = ["Rollback"]

@@ -1,0 +1,89 @@
+"""`system info`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Access, BaseCommand, Result
+from oneoff.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+    from oneoff.project import Project
+    from oneoff.run import Run
+
+PACKAGES = (
+    "oneoff",
+    "sqlalchemy",
+    "alembic",
+    "asyncpg",
+    "aiosqlite",
+    "structlog",
+    "pydantic-settings",
+    "redis",
+    "arq",
+)
+
+
+class Info(BaseCommand):
+    """Show what runs here: versions, environment, database and operator.
+
+    No service is asked. The environment is the one that is set; a run on a database that stores a
+    stricter one takes that.
+    """
+
+    access = Access.READ
+    examples = ("system info", "system info --json")
+
+    def handle(self, config: Config, project: Project, run: Run) -> Result:
+        import platform
+
+        from oneoff.operator import code_version
+
+        return Result.report(
+            {
+                "project": project.name,
+                "root": str(config.root),
+                "environment": run.environment,
+                "environment_from": _why(config),
+                "database": _database(config, project),
+                "operator": run.operator.name,
+                "operator_from": run.operator.source,
+                "code_version": code_version(config.environ, config.root) or None,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                **_versions(),
+            }
+        )
+
+
+def _why(config: Config) -> str:
+    if config.environment:
+        return f"ENVIRONMENT ({config.sources['ENVIRONMENT']})"
+    if config.database_url:
+        return "DATABASE_URL without ENVIRONMENT counts as production"
+    return "nothing is set: the embedded SQLite file is a developer's"
+
+
+def _database(config: Config, project: Project) -> str:
+    from oneoff.urls import parse_database_url
+
+    try:
+        return parse_database_url(config.database_url, config.root, project.name).safe()
+    except ConfigurationError as exc:
+        return exc.message
+
+
+def _versions() -> dict[str, Any]:
+    """Return the versions of what is installed of the packages that matter."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import oneoff
+
+    found: dict[str, Any] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"oneoff": oneoff.__version__, **found}

@@ -1,0 +1,167 @@
+"""Turn the texts of a command line into the values a command declared.
+
+The type of a field is the whole rule: str, int, float, bool, Enum, Path, date, datetime, timedelta
+("90d"), UUID, Decimal, Literal, list[T] and T | None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+_UNITS = {
+    "w": 604_800.0,
+    "d": 86_400.0,
+    "h": 3_600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 0.001,
+}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
+_BOOLEANS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
+
+
+class Shape(NamedTuple):
+    """What a field's type means for parsing.
+
+    Attributes:
+        parse: One text to one value; raises ValueError.
+        expects: How an error message names a right value: "a whole number".
+        accepts: The classes a value given from code may have.
+        metavar: How help names the value: `NUMBER`.
+        choices: The texts allowed, or empty.
+        many: `list[T]`.
+    """
+
+    parse: Callable[[str], Any]
+    expects: str
+    accepts: tuple[type, ...]
+    metavar: str = "TEXT"
+    choices: tuple[str, ...] = ()
+    many: bool = False
+
+
+def parse_duration(text: str) -> Any:
+    """Read "90d", "1h30m" or "250ms" as a timedelta; units are w d h m s ms."""
+    from datetime import timedelta
+
+    parts = _DURATION_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(text)
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+def _parse_bool(text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _parse_datetime(text: str) -> Any:
+    from datetime import UTC, datetime
+
+    moment = datetime.fromisoformat(text)
+    # A bare time means the same instant on every machine that runs the command.
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _by_constructor(kind: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return kind(text)
+        except ArithmeticError:  # decimal.InvalidOperation
+            raise ValueError(text) from None
+
+    return parse
+
+
+def _enum_shape(kind: type[Enum]) -> Shape:
+    members = {str(member.value): member for member in kind}
+
+    def parse(text: str) -> Any:
+        by_name = {name.lower(): member for name, member in kind.__members__.items()}
+        member = members.get(text) or members.get(text.lower()) or by_name.get(text.lower())
+        if member is None:
+            raise ValueError(text)
+        return member
+
+    choices = tuple(members)
+    return Shape(parse, "one of " + ", ".join(choices), (kind,), "|".join(choices), choices)
+
+
+def _literal_shape(values: tuple[Any, ...]) -> Shape:
+    texts = {str(value): value for value in values}
+
+    def parse(text: str) -> Any:
+        if text not in texts:
+            raise ValueError(text)
+        return texts[text]
+
+    kinds = tuple({type(value) for value in values})
+    return Shape(parse, "one of " + ", ".join(texts), kinds, "|".join(texts), tuple(texts))
+
+
+def _named_shape(kind: type) -> Shape | None:
+    """Return the shape of a class of the standard library, without importing its module."""
+    if kind.__module__.partition(".")[0] == "pathlib":
+        return Shape(kind, "a path", _pure_path(kind), "PATH")
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    known = {
+        "builtins.str": Shape(str, "a text", (str,)),
+        "builtins.int": Shape(int, "a whole number", (int,), "NUMBER"),
+        "builtins.float": Shape(float, "a number", (int, float), "NUMBER"),
+        "builtins.bool": Shape(_parse_bool, "true or false", (bool,), "true|false"),
+        "decimal.Decimal": Shape(_by_constructor(kind), "a decimal number", (kind, int), "NUMBER"),
+        "uuid.UUID": Shape(kind, "a UUID", (kind,), "UUID"),
+        "datetime.timedelta": Shape(
+            parse_duration, "a duration such as 90d, 24h, 5m or 1h30m", (kind,), "DURATION"
+        ),
+        "datetime.datetime": Shape(
+            _parse_datetime, "a date and time such as 2026-01-31T09:30:00Z", (kind,), "DATETIME"
+        ),
+        "datetime.date": Shape(
+            getattr(kind, "fromisoformat", kind), "a date such as 2026-01-31", (kind,), "DATE"
+        ),
+    }
+    return known.get(name)
+
+
+def _pure_path(kind: type) -> tuple[type, ...]:
+    return tuple(base for base in kind.__mro__ if base.__name__ == "PurePath") or (kind,)
+
+
+def shape_of(annotation: Any) -> Shape:
+    """Return how to parse values of this type.
+
+    Raises:
+        TypeError: The type can't be given on a command line.
+    """
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        inner = [part for part in get_args(annotation) if part is not NoneType]
+        if len(inner) == 1:
+            return shape_of(inner[0])
+    elif origin is list:
+        (item,) = get_args(annotation)
+        return shape_of(item)._replace(many=True)
+    elif origin is Literal:
+        return _literal_shape(get_args(annotation))
+    elif isinstance(annotation, type):
+        shape = _enum_shape(annotation) if issubclass(annotation, Enum) else None
+        shape = shape or _named_shape(annotation)
+        if shape:
+            return shape
+    message = (
+        f"{annotation!r} can't be given on a command line; use str, int, float, bool, Enum, Path, "
+        "date, datetime, timedelta, UUID, Decimal, Literal, list[T] or T | None"
+    )
+    raise TypeError(message)

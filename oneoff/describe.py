@@ -1,0 +1,174 @@
+"""Say in words what a command declares; for its help page and the command reference."""
+
+from __future__ import annotations
+
+from enum import Enum
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+from oneoff.arguments import Field, Kind
+from oneoff.conversion import shape_of
+from oneoff.options import may_raise_confirmation, options_of
+from oneoff.policy import Access, Confirm, DryRun
+from oneoff.tokens import generate_spelling, stdin_spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oneoff.command import BaseCommand
+
+INSIDE = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
+"""Resources that are facts about the run, not something outside the process."""
+
+
+def docstring(command: type[BaseCommand]) -> str:
+    """Return the command's docstring without its indentation."""
+    first, _, rest = (command.__doc__ or "").strip().partition("\n")
+    return f"{first}\n{dedent(rest)}".strip()
+
+
+def usage(name: str, command: type[BaseCommand]) -> str:
+    """Return the command line in short: `user promote USER ROLE [OPTIONS]`."""
+    fields = command.fields().values()
+    required = [field for field in fields if field.kind is Kind.OPTION and field.required]
+    arguments = [field for field in fields if field.kind is Kind.ARGUMENT]
+    words = [name, *map(_usage_of, arguments)]
+    words += [f"{field.spelling} {metavar(field)}" for field in required]
+    return " ".join([*words, "[OPTIONS]"])
+
+
+def _usage_of(field: Field) -> str:
+    text = field.spelling + ("..." if shape_of(field.annotation).many else "")
+    return text if field.required else f"[{text}]"
+
+
+def metavar(field: Field) -> str:
+    """Return how help names the value of an option."""
+    return "|".join(field.choices) or shape_of(field.annotation).metavar
+
+
+def inputs(command: type[BaseCommand]) -> dict[str, list[tuple[str, str]]]:
+    """Return the command's own arguments and options, each with what it means, by section."""
+    fields = command.fields().values()
+    sections = {
+        "Arguments": [_argument(field) for field in fields if field.kind is Kind.ARGUMENT],
+        "Options": [
+            row for field in fields if field.kind is not Kind.ARGUMENT for row in _options(field)
+        ],
+    }
+    return {title: rows for title, rows in sections.items() if rows}
+
+
+def _argument(field: Field) -> tuple[str, str]:
+    choices = ", ".join(field.choices or shape_of(field.annotation).choices)
+    notes = [f"one of: {choices}" if choices else "", *_notes(field)]
+    return _usage_of(field), _with_notes(field.help, notes)
+
+
+def _options(field: Field) -> Iterator[tuple[str, str]]:
+    if field.kind is Kind.SECRET:
+        yield from _secret(field)
+        return
+    spelling = f"-{field.short}, {field.spelling}" if field.short else field.spelling
+    if field.kind is Kind.OPTION:
+        spelling = f"{spelling} {metavar(field)}"
+    yield spelling, _with_notes(field.help, _notes(field))
+
+
+def _secret(field: Field) -> Iterator[tuple[str, str]]:
+    asked = "or asked for on a terminal" if field.required else "may be left out"
+    notes = ["read from standard input", f"or taken from {field.env}", asked]
+    yield stdin_spelling(field), _with_notes(field.help, ["; ".join(notes)])
+    if field.generate:
+        yield generate_spelling(field), "Make one up and show it this one time."
+
+
+def _notes(field: Field) -> Iterator[str]:
+    if field.kind is Kind.FLAG:
+        return
+    if field.required:
+        if field.kind is Kind.OPTION:
+            yield "required"
+    elif field.default not in (None, "", [], ()):
+        yield f"default: {_shown(field.default)}"
+    if shape_of(field.annotation).many:
+        yield "may be repeated"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return str(value)
+
+
+def _with_notes(text: str, notes: Any) -> str:
+    said = "; ".join(filter(None, notes))
+    return f"{text} [{said}]" if said else text
+
+
+def policy(command: type[BaseCommand]) -> list[str]:
+    """Return, in sentences, what the command may do and what stands before it."""
+    lines = [
+        _access(command),
+        _confirmation(command),
+        _dry_run(command),
+        _environments(command),
+        f"holds the lock {command.lock!r}: a second run waits for it" if command.lock else "",
+        _resources(command),
+    ]
+    return [line for line in lines if line]
+
+
+def _access(command: type[BaseCommand]) -> str:
+    return "writes" if command.access is Access.WRITE else "only reads; a write is an error"
+
+
+def _confirmation(command: type[BaseCommand]) -> str:
+    asks = {
+        Confirm.NEVER: "",
+        Confirm.PROMPT: "asks for confirmation, or takes --confirm",
+        Confirm.TYPE_NAME: "asks to type the target, or takes --confirm=DATABASE@ENVIRONMENT",
+    }[command.confirm]
+    if not may_raise_confirmation(command):
+        return asks
+    return (
+        f"{asks}; for some arguments more" if asks else "for some arguments asks for confirmation"
+    )
+
+
+def _dry_run(command: type[BaseCommand]) -> str:
+    if command.dry_run is DryRun.UNSUPPORTED:
+        return "can't be previewed" if command.access is Access.WRITE else ""
+    if command.dry_run is DryRun.ROLLBACK:
+        return "--dry-run does the work for real, counts the rows and rolls back"
+    return "--dry-run shows the plan; everything is read-only"
+
+
+def _environments(command: type[BaseCommand]) -> str:
+    if command.environments:
+        return f"runs only in: {', '.join(sorted(command.environments))} (or with --break-glass)"
+    if command.confirm is Confirm.TYPE_NAME and not command.allow_in_production:
+        return "is refused in production without --break-glass"
+    return ""
+
+
+def _resources(command: type[BaseCommand]) -> str:
+    touched = [name for name in command.resources() if name not in INSIDE]
+    return f"touches: {', '.join(touched)}" if touched else "touches nothing outside the process"
+
+
+def global_options(command: type[BaseCommand]) -> list[str]:
+    """Return the global options the command has, as help writes them: `-v, --verbose`."""
+    return [
+        "".join(
+            [
+                f"-{option.short}, " if option.short else "",
+                option.spelling,
+                ("=" if option.equals_only else " ") * bool(option.metavar),
+                option.metavar,
+            ]
+        )
+        for option in options_of(command)
+    ]

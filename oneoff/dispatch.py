@@ -1,0 +1,118 @@
+"""Step 2: from words to a command that is ready to run, or to a page that answers by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.application import Application
+from oneoff.options import GlobalOptions, split_leading
+
+if TYPE_CHECKING:
+    from oneoff.command import BaseCommand
+    from oneoff.entry import Entry
+
+
+class Page(NamedTuple):
+    """A text that answers the command line: help, the version, completions."""
+
+    text: str
+
+
+class Call(NamedTuple):
+    """One command to run.
+
+    Attributes:
+        name: As typed: "user promote".
+        command: With its inputs; secrets may still be unread.
+        options: The global options.
+        argv: What may be recorded of the command line: without secrets.
+        line: The whole command line for messages: "python manage.py user promote ada admin".
+    """
+
+    name: str
+    command: BaseCommand
+    options: GlobalOptions
+    argv: list[str]
+    line: str
+
+
+def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Call:
+    """Find out what the operator wants.
+
+    Args:
+        app: The project.
+        words: What was typed after the program's name.
+        program: The program's name, for the command lines in messages.
+
+    Raises:
+        UsageError: All that is wrong with the words.
+        ConfigurationError: The command named is broken.
+    """
+    leading, words = split_leading(list(words))
+    if "--version" in leading:
+        return Page(_version(app))
+    if list(words[:2]) == ["completion", "candidates"]:
+        return Page(_candidates(app, words[2:]))
+    if not words or words[0] == "help" or "--help" in leading:
+        return Page(_help(app, [word for word in words[:1] if word != "help"] + [*words[1:]]))
+    if app.registry.is_group(words):
+        return Page(_help(app, words))
+    entry, rest = app.registry.find(words)
+    if _asks_for_help(rest):
+        return Page(_help(app, entry.name.split()))
+    return _call(app, entry, [*leading, *rest], program)
+
+
+def presentation(words: Sequence[str]) -> GlobalOptions:
+    """Return how to show an error of a command line that could not be parsed."""
+    before = words[: words.index("--")] if "--" in words else words
+    options = GlobalOptions()
+    options.json = "--json" in before
+    options.no_color = "--no-color" in before
+    options.traceback = "--traceback" in before or "--debug" in before
+    return options
+
+
+def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Call:
+    import shlex
+
+    from oneoff.parser import parse, scrub_argv
+
+    command_class = app.registry.load(entry)
+    argv = scrub_argv(command_class, rest)
+    parsed = parse(command_class, rest, name=entry.name)
+    line = " ".join([program, entry.name, *map(shlex.quote, argv)])
+    return Call(entry.name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
+
+
+def _asks_for_help(rest: Sequence[str]) -> bool:
+    before = rest[: rest.index("--")] if "--" in rest else rest
+    return "--help" in before or "-h" in before
+
+
+def _help(app: Application, words: Sequence[str]) -> str:
+    from oneoff.help import help_page
+
+    return help_page(app.registry, words, width=_width())
+
+
+def _candidates(app: Application, rest: Sequence[str]) -> str:
+    from oneoff.completion import candidates
+
+    words = rest[1:] if rest[:1] == ["--"] else rest
+    return "".join(f"{candidate}\n" for candidate in candidates(app.registry, words))
+
+
+def _version(app: Application) -> str:
+    from oneoff import __version__
+
+    return f"{app.project.name}, oneoff {__version__}\n"
+
+
+def _width() -> int:
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 0

@@ -1,0 +1,169 @@
+"""Errors a command may raise, and the exit code each one leaves with.
+
+Every error says what happened (`message`), why it matters or how it came (`why`), and what to do
+next (`try_`, real command lines where possible). `code` is a kebab-case name that scripts can rely
+on; each is documented in docs/reference/errors.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+
+class ExitCode(IntEnum):
+    """All exit codes of a run. The numbers above 63 follow sysexits.h."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    FINDINGS = 3
+    DATA = 65
+    UNAVAILABLE = 69
+    TEMPORARY = 75
+    REFUSED = 77
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class CommandError(Exception):
+    """Stop the run, roll its work back, and tell the operator what to do.
+
+    Args:
+        message: What happened, with the user's own values; lower case, no full stop.
+        why: The reason, or the consequence that was avoided.
+        try_: What to do next: one line, or several in the order worth trying.
+        code: Kebab-case name of this error; the class's own when left out.
+        data: Facts for standard output and the JSON envelope (a list of rows, or a mapping).
+    """
+
+    code = "command-failed"
+    exit_code = ExitCode.FAILED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        why: str = "",
+        try_: str | Sequence[str] = (),
+        code: str = "",
+        data: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.why = why
+        self.try_ = (try_,) if isinstance(try_, str) else tuple(try_)
+        self.code = code or type(self).code
+        self.data = data
+
+
+class NotFound(CommandError):
+    """The thing named by the operator does not exist."""
+
+    code = "not-found"
+
+
+class UsageError(CommandError):
+    """The command line is wrong; all problems found are reported together.
+
+    Args:
+        problems: One line for each thing that is wrong.
+        try_: Command lines that would be right, or where to read on.
+    """
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+
+    def __init__(
+        self, problems: str | Sequence[str], *, try_: str | Sequence[str] = (), code: str = ""
+    ) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("; ".join(self.problems), try_=try_, code=code)
+
+
+class CheckFailed(CommandError):
+    """A check ran to its end and found something: pending migrations, drift, a broken command."""
+
+    code = "check-failed"
+    exit_code = ExitCode.FINDINGS
+
+
+class DataError(CommandError):
+    """The input data is wrong; nothing of it was written."""
+
+    code = "bad-data"
+    exit_code = ExitCode.DATA
+
+
+class Unavailable(CommandError):
+    """A service the command needs can't be reached; a retry may succeed."""
+
+    code = "unavailable"
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class TemporaryError(CommandError):
+    """The run could not go on now; a retry is right. Nothing unfinished was left behind."""
+
+    code = "temporary"
+    exit_code = ExitCode.TEMPORARY
+
+
+class LockBusy(TemporaryError):
+    """Another run holds the lock and did not release it within `--lock-wait`."""
+
+    code = "lock-busy"
+
+
+class LockLost(TemporaryError):
+    """The lock's connection broke, so the run stopped before its next step."""
+
+    code = "lock-lost"
+
+
+class DeadlineReached(TemporaryError):
+    """The run did not end within `--timeout` and was rolled back."""
+
+    code = "deadline-reached"
+
+
+class Refused(CommandError):
+    """Policy forbids the run here and now."""
+
+    code = "refused"
+    exit_code = ExitCode.REFUSED
+
+
+class ConfigurationError(CommandError):
+    """A setting is missing or wrong, or the project does not fit together."""
+
+    code = "configuration"
+    exit_code = ExitCode.CONFIGURATION
+
+
+class ReadOnlyViolation(CommandError):
+    """Something tried to write where only reading is allowed (`Access.READ`, or a planned dry run)."""
+
+    code = "read-only"
+
+
+class DryRunViolation(CommandError):
+    """A dry run did something that could not be undone, so it was stopped."""
+
+    code = "dry-run-violation"
+
+
+class Interrupted(CommandError):
+    """A signal stopped the run; its work was rolled back."""
+
+    code = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+
+class Terminated(Interrupted):
+    """SIGTERM or SIGHUP stopped the run; its work was rolled back."""
+
+    code = "terminated"
+    exit_code = ExitCode.TERMINATED

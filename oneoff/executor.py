@@ -1,0 +1,333 @@
+"""The life of one run, steps 3 to 9: the only place that prompts, locks, opens, commits, audits.
+
+Read `Execution.run` from top to bottom; every step is one method, in order. Finding and parsing
+(1 and 2) and rendering (10) are in `oneoff.cli`, for a run may also be started from code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from oneoff import environment, explain, gate, secret_inputs, unawaited
+from oneoff.application import Application
+from oneoff.dispatch import Call
+from oneoff.errors import CommandError, ConfigurationError, Refused, Unavailable
+from oneoff.logs import Logs
+from oneoff.mode import Mode
+from oneoff.operator import code_version
+from oneoff.outcome import Outcome, RowCounts
+from oneoff.policy import Access, DryRun
+from oneoff.redact import Redactor
+from oneoff.resources import DATABASE, Container
+from oneoff.result import Result
+from oneoff.run import Run
+from oneoff.terminal import Terminal, in_daemon_thread
+from oneoff.uninterrupted import uninterrupted
+
+if TYPE_CHECKING:
+    from oneoff.audit import Audit
+    from oneoff.resources.database import Database
+
+
+class Execution:
+    """One run of one command."""
+
+    def __init__(
+        self, app: Application, call: Call, terminal: Terminal, redactor: Redactor, logs: Logs
+    ) -> None:
+        self.app, self.call = app, call
+        self.terminal, self.redactor, self.logs = terminal, redactor, logs
+        self.mode = gate.mode_of(call.command, call.options)
+        self.asked = frozenset(call.command.resources())
+        self.run_info = app.new_run(call.name, call.options)
+        self.facts: environment.Facts | None = None
+        self.database: Database | None = None
+        self.audit: Audit | None = None
+        self.tables: dict[str, RowCounts] = {}
+        self.warnings: list[str] = []
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is a writing command, previewed or real."""
+        return self.call.command.access is Access.WRITE
+
+    @property
+    def needs_database(self) -> bool:
+        """Whether the command itself asks for the database, directly or for its session."""
+        return bool(self.asked & DATABASE)
+
+    async def run(self) -> Outcome:
+        """Run the command and return how it ended; nothing is raised."""
+        started = monotonic()
+        result = cause = None
+        closing = AsyncExitStack()
+        try:
+            async with asyncio.timeout(self.call.options.timeout):
+                await self._connect(closing)
+                await self._gate()
+                await self._record_intent()
+                result = await self._work()
+        except BaseException as exc:  # noqa: BLE001 - every end of a run is closed and reported
+            cause = exc
+        outcome = self._outcome(result, cause, started)
+        outcome = await uninterrupted(self._close(outcome, closing))
+        self._emit(outcome)
+        return outcome
+
+    async def _connect(self, closing: AsyncExitStack) -> None:
+        """Connect for the run's record, and read what the database says of itself."""
+        if not (self.writes or self.needs_database):
+            return
+        from oneoff.audit import Audit
+        from oneoff.resources.database import Database
+        from oneoff.resources.readiness import exists, wait_until_up
+
+        url = self.app.database_url(for_migrations="migrations" in self.asked)
+        if not exists(url) and not self.needs_database:
+            self._go_on_unrecorded("the database does not exist yet")
+            return
+        self.database = Database(url, run_id=self.run_info.id)
+        closing.push_async_callback(self.database.dispose)
+        try:
+            await wait_until_up(self.database, self.call.command.database_wait())
+            self.audit = await closing.enter_async_context(Audit.open(self.database, self.redactor))
+            self.facts = await self.audit.read_facts()
+        except Unavailable as exc:
+            if self.needs_database:
+                raise
+            self._go_on_unrecorded(exc.message)
+
+    async def _gate(self) -> None:
+        """Step 3: let the run pass, ask a person, or refuse."""
+        command, options = self.call.command, self.call.options
+        name = environment.effective(self.app.environment, self.facts)
+        self.run_info = replace(self.run_info, environment=name)
+        if self.facts and self.facts.is_copy:
+            self.warnings.append(
+                f"this database is a copy of one in {self.facts.stored_environment}; "
+                "`python manage.py migrate` stores what it is now"
+            )
+        situation = self._situation()
+        ask = gate.decide(command, options, self.mode, situation)
+        if ask is not gate.Ask.NOTHING:
+            self.terminal.err(self.redactor.text(self._banner(situation)))
+            answer = await self.terminal.ask(_question(ask, situation))
+            gate.check_answer(ask, answer, command, situation)
+        await secret_inputs.resolve(
+            command,
+            self.terminal,
+            self.app.config.environ,
+            self.redactor,
+            interactive=situation.interactive,
+        )
+
+    async def _record_intent(self) -> None:
+        """Step 4: commit the run's row before any work is done."""
+        if self.audit is None or self.facts is None or self.database is None:
+            return
+        if not self.facts.schema_ready and self._may_create_schema():
+            from oneoff.schema import ensure_schema
+
+            await ensure_schema(self.database)
+            self.facts = await self.audit.read_facts()
+        if self.facts.schema_ready:
+            await self._begin_record()
+        elif self.writes and self.asked & {"session", "work"} and self.mode is not Mode.READ_ONLY:
+            raise ConfigurationError(
+                f"{self.call.name} writes to a database that has not been migrated",
+                why="the run can't be recorded: the tables of oneoff are missing or older",
+                try_="python manage.py migrate",
+                code="not-migrated",
+            )
+        elif self.writes:
+            self._go_on_unrecorded("the database has not been migrated")
+
+    async def _work(self) -> Result:
+        """Steps 5 to 8: lock, open, handle, commit or roll back."""
+        async with AsyncExitStack() as stack:
+            container = Container(stack, self.app.project.resources, self._given())
+            container.give("lock", await self._lock(stack))
+            asked = self.call.command.resources()
+            opened = {name: await container.get(name) for name in asked}
+            self.app.settle_imports()
+            result = await self._handle(opened)
+            await self._finish(container)
+        return result
+
+    async def _lock(self, stack: AsyncExitStack) -> Any:
+        """Step 5: wait for the command's lock; a preview and a plain look need none."""
+        name = self.call.command.lock
+        if not name or self.mode is not Mode.COMMIT or self.database is None:
+            return None
+        from oneoff.locks import acquire, make_lock
+
+        lock = make_lock(self.database, name)
+        stack.push_async_callback(lock.release)
+        return await acquire(
+            lock, wait=self.call.options.lock_wait, on_wait=lambda: self._say_waiting(name)
+        )
+
+    async def _handle(self, opened: dict[str, Any]) -> Result:
+        """Step 7: the author's code."""
+        handle = self.call.command.handle
+        with unawaited.collecting() as dropped:
+            if asyncio.iscoroutinefunction(handle):
+                result = await handle(**opened)
+            else:
+                result = await in_daemon_thread(lambda: handle(**opened))
+            if asyncio.iscoroutine(result):
+                result.close()
+                dropped.append(handle.__qualname__)
+        if dropped:
+            raise CommandError(
+                f"nobody awaited {', '.join(dropped)}",
+                why="a coroutine that is not awaited does nothing; the run was rolled back",
+                try_="write `await` before the call",
+                code="not-awaited",
+            )
+        if not isinstance(result, Result):
+            raise CommandError(
+                f"{handle.__qualname__} returned {type(result).__name__}, not a Result",
+                try_='return Result.changed("...", rows=1) or Result.unchanged("...")',
+                code="no-result",
+            )
+        return result
+
+    async def _finish(self, container: Container) -> None:
+        """Step 8: commit the work, or roll it back and keep what it would have changed."""
+        work, lock = container.opened("work"), container.opened("lock")
+        if lock is not None:
+            await lock.check()
+        if work is None:
+            return
+        if self.mode is Mode.COMMIT:
+            self.tables = await uninterrupted(work.commit())
+        elif self.mode is Mode.ROLLBACK:
+            self.tables = await work.finish_dry_run()
+
+    async def _close(self, outcome: Outcome, closing: AsyncExitStack) -> Outcome:
+        """Step 9: whatever happened, the run's row says so."""
+        async with closing:
+            if self.audit is None or not self.audit.can_record:
+                return outcome
+            try:
+                if not self.audit.begun and isinstance(outcome.error, Refused):
+                    await self._begin_record()
+                if self.audit.begun:
+                    await self.audit.end(outcome)
+            except CommandError as exc:
+                return replace(outcome, error=outcome.error or _unclosed(outcome, exc))
+        return outcome
+
+    def _outcome(
+        self, result: Result | None, cause: BaseException | None, started: float
+    ) -> Outcome:
+        if result and self.warnings:
+            result = replace(result, warnings=(*self.warnings, *result.warnings))
+        return Outcome(
+            command=self.call.name,
+            run_id=self.run_info.id,
+            dry_run=self.call.options.dry_run,
+            result=None if cause else result,
+            error=explain.explain(cause, self.run_info.id) if cause else None,
+            tables=self.tables if cause is None else {},
+            cause=cause,
+            duration_ms=round((monotonic() - started) * 1000),
+        )
+
+    async def _begin_record(self) -> None:
+        if self.audit is not None:
+            version = code_version(self.app.config.environ, self.app.config.root)
+            await self.audit.begin(self.run_info, self.call, code_version=version)
+
+    def _may_create_schema(self) -> bool:
+        return self.call.command.creates_schema and self.mode is Mode.COMMIT
+
+    def _go_on_unrecorded(self, reason: str) -> None:
+        """Warn, and leave the record to the log stream; or refuse, where that is not enough."""
+        if self.mode is not Mode.COMMIT:
+            return
+        if self.app.config.audit_required:
+            raise Refused(
+                f"{self.call.name} can't be recorded: {reason}",
+                why="AUDIT_REQUIRED is on",
+                try_="python manage.py migrate",
+                code="audit-required",
+            )
+        self.warnings.append(f"this run is recorded in the log only: {reason}")
+
+    def _say_waiting(self, name: str) -> None:
+        self.terminal.err(f"waiting for another run that holds the lock {name!r}\n")
+
+    def _situation(self) -> gate.Situation:
+        name = self.run_info.environment
+        database = self.facts.database if self.facts else self.app.database_url().name
+        return gate.Situation(
+            name=self.call.name,
+            line=self.call.line,
+            environment=name,
+            target=f"{database}@{name}",
+            protected=environment.is_protected(name, self.app.project.protect),
+            interactive=self.terminal.interactive and not self.call.options.no_input,
+        )
+
+    def _banner(self, situation: gate.Situation) -> str:
+        what = gate.consequence(self.call.command, situation)
+        lines = [
+            f"environment: {situation.environment}",
+            f"database:    {self.app.database_url().safe()}",
+            f"{self.call.name} {what}",
+        ]
+        if self.call.command.dry_run is not DryRun.UNSUPPORTED:
+            lines.append(f"preview:     {situation.line} --dry-run")
+        return "\n".join(lines) + "\n"
+
+    def _given(self) -> dict[str, Any]:
+        given = {
+            "config": self.app.config,
+            "project": self.app.project,
+            "registry": self.app.registry,
+            "run": self.run_info,
+            "mode": self.mode,
+            "terminal": self.terminal,
+            "logs": self.logs,
+        }
+        return given | ({"database": self.database} if self.database else {})
+
+    def _emit(self, outcome: Outcome) -> None:
+        """Write the run's one event to the log stream."""
+        if not self.logs.writes("info" if outcome.error is None else "error"):
+            return
+        if self.terminal.shows_logs_readably and not self.logs.writes("info"):
+            return  # a person reads the result itself, or the error
+        log = self.logs.logger(self.run_info)
+        write = log.info if outcome.error is None else log.error
+        write(
+            f"run.{outcome.status.value}",
+            exit_code=int(outcome.exit_code),
+            rows=outcome.rows,
+            dry_run=outcome.dry_run,
+            duration_ms=outcome.duration_ms,
+            operator=self.run_info.operator.name,
+            environment=self.run_info.environment,
+            **({"error": outcome.error.code} if outcome.error else {}),
+        )
+
+
+def _question(ask: gate.Ask, situation: gate.Situation) -> str:
+    if ask is gate.Ask.TARGET:
+        return f"Type {situation.target} to go on: "
+    return "Go on? [y/N] "
+
+
+def _unclosed(outcome: Outcome, exc: CommandError) -> CommandError:
+    return CommandError(
+        f"{outcome.command} did its work, but its record could not be closed: {exc.message}",
+        why="the run stays open in the audit list and will be marked abandoned",
+        try_=f"python manage.py audit show {outcome.run_id}",
+        code="record-not-closed",
+    )

@@ -1,0 +1,64 @@
+"""Turn whatever stopped a run into an error an operator can act on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from oneoff import signals
+from oneoff.errors import CommandError, DeadlineReached, ExitCode, Interrupted, Terminated
+
+
+class UnexpectedError(CommandError):
+    """A bug: in the command, in what it calls, or in the framework."""
+
+    code = "unexpected-error"
+
+
+def explain(exc: BaseException, run_id: str = "", line: str = "") -> CommandError:
+    """Return the error to show for an exception.
+
+    Args:
+        exc: What was raised.
+        run_id: The run it ended; named in unexpected errors, so that its log can be found.
+        line: The command line, for what to try next.
+    """
+    if isinstance(exc, CommandError):
+        return exc
+    if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
+        return _interrupted(exc)
+    if isinstance(exc, TimeoutError) and isinstance(exc.__cause__, asyncio.CancelledError):
+        return DeadlineReached(
+            "the run did not end within --timeout",
+            why="its work was rolled back",
+            try_="give it more time, or find out what it waits for: python manage.py audit list",
+        )
+    known = _from_database(exc)
+    if known is not None:
+        return known
+    text = str(exc).strip()
+    return UnexpectedError(
+        f"{type(exc).__name__}: {text}" if text else type(exc).__name__,
+        why="this is a bug, in the command or in what it calls; the work was rolled back",
+        try_=(
+            f"{line} --traceback" if line else "the same command with --traceback",
+            *((f"look for run {run_id} in the logs",) if run_id else ()),
+        ),
+    )
+
+
+def _interrupted(exc: BaseException) -> Interrupted:
+    signum = exc.signum if isinstance(exc, signals.SignalReceived) else signals.received()
+    code = signals.exit_code_of(signum) if signum else ExitCode.INTERRUPTED
+    if code == ExitCode.TERMINATED:
+        return Terminated("stopped by SIGTERM", why="its work was rolled back")
+    return Interrupted("interrupted", why="its work was rolled back")
+
+
+def _from_database(exc: BaseException) -> CommandError | None:
+    """Ask the database adapter, if the run has loaded one."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from oneoff.resources.database_errors import translate_error
+
+    return translate_error(exc)

@@ -1,0 +1,179 @@
+"""May this run start here and now? Pure functions over policy, flags, environment, terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from oneoff.command import BaseCommand
+from oneoff.errors import Refused
+from oneoff.mode import Mode
+from oneoff.options import GlobalOptions
+from oneoff.policy import Access, Confirm, DryRun
+
+
+class Ask(Enum):
+    """What the operator still has to be asked."""
+
+    NOTHING = "nothing"
+    YES_OR_NO = "yes or no"
+    TARGET = "target"
+
+
+class Situation(NamedTuple):
+    """Where a command is about to run.
+
+    Attributes:
+        name: Command as typed: "db reset".
+        line: The whole command line as typed, secrets removed: "python manage.py db reset".
+        environment: The effective one.
+        target: `<database>@<environment>`, read from the connected database.
+        protected: Whether TYPE_NAME commands need `--break-glass` in this environment.
+        interactive: Whether a person can be asked.
+    """
+
+    name: str
+    line: str
+    environment: str
+    target: str
+    protected: bool
+    interactive: bool
+
+
+def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
+    """Return how the run may touch the world."""
+    if command.access is Access.READ or command.only_looks():
+        return Mode.READ_ONLY
+    if not options.dry_run:
+        return Mode.COMMIT
+    return Mode.ROLLBACK if command.dry_run is DryRun.ROLLBACK else Mode.READ_ONLY
+
+
+def decide(
+    command: BaseCommand, options: GlobalOptions, mode: Mode, situation: Situation
+) -> Ask:
+    """Return what must be asked before the run may start.
+
+    Raises:
+        Refused: Policy forbids it here, or it is not confirmed and nobody can be asked.
+    """
+    _check_environment(command, options, situation)
+    if mode is not Mode.COMMIT:
+        return Ask.NOTHING
+    level = max(command.confirm, command.confirm_level())
+    _check_protection(level, command, options, situation)
+    if level is Confirm.NEVER:
+        return Ask.NOTHING
+    return _check_confirmation(level, command, options, situation)
+
+
+def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: Situation) -> None:
+    """Let the run pass only on the right answer.
+
+    Raises:
+        Refused: Anything else, end of input included.
+    """
+    if answer is None:
+        level = Confirm.PROMPT if ask is Ask.YES_OR_NO else Confirm.TYPE_NAME
+        raise _not_confirmed(level, command, situation)
+    right = {"y", "yes"} if ask is Ask.YES_OR_NO else {situation.target}
+    given = answer.strip()
+    if (given.lower() if ask is Ask.YES_OR_NO else given) in right:
+        return
+    if ask is Ask.YES_OR_NO:
+        raise Refused(f"{situation.name} was declined", code="declined")
+    raise _wrong_target(given, command, situation)
+
+
+def consequence(command: BaseCommand, situation: Situation) -> str:
+    """Say what a real run would do, with the names of this place."""
+    return command.consequence().replace("{target}", situation.target)
+
+
+def _check_environment(
+    command: BaseCommand, options: GlobalOptions, situation: Situation
+) -> None:
+    if not command.environments or situation.environment in command.environments:
+        return
+    if options.break_glass:
+        return
+    allowed = ", ".join(sorted(command.environments))
+    raise Refused(
+        f"{situation.name} may not run in {situation.environment}",
+        why=f"the command is limited to: {allowed}",
+        try_=_with(situation.line, '--break-glass "REASON"'),
+        code="prohibited-here",
+    )
+
+
+def _check_protection(
+    level: Confirm, command: BaseCommand, options: GlobalOptions, situation: Situation
+) -> None:
+    guarded = level is Confirm.TYPE_NAME and situation.protected
+    if not guarded or command.allow_in_production or options.break_glass:
+        return
+    raise Refused(
+        f"{situation.name} may not run in {situation.environment}",
+        why=f"it {consequence(command, situation)}",
+        try_=_tries(
+            command,
+            situation,
+            _with(situation.line, '--break-glass "REASON"', f"--confirm={situation.target}"),
+        ),
+        code="prohibited-here",
+    )
+
+
+def _check_confirmation(
+    level: Confirm, command: BaseCommand, options: GlobalOptions, situation: Situation
+) -> Ask:
+    given = options.confirm
+    if isinstance(given, str) and given != situation.target:
+        raise _wrong_target(given, command, situation)
+    if given is True and level is Confirm.TYPE_NAME:
+        raise _not_confirmed(level, command, situation)
+    if given is not None:
+        return Ask.NOTHING
+    if not situation.interactive:
+        raise _not_confirmed(level, command, situation)
+    return Ask.TARGET if level is Confirm.TYPE_NAME else Ask.YES_OR_NO
+
+
+def _not_confirmed(level: Confirm, command: BaseCommand, situation: Situation) -> Refused:
+    flag = "--confirm" if level is Confirm.PROMPT else f"--confirm={situation.target}"
+    return Refused(
+        f"{situation.name} was not confirmed",
+        why=f"it {consequence(command, situation)}",
+        try_=_tries(command, situation, _with(situation.line, flag)),
+        code="confirmation-required",
+    )
+
+
+def _wrong_target(given: str, command: BaseCommand, situation: Situation) -> Refused:
+    return Refused(
+        f"{given!r} is not the connected database: {situation.target}",
+        why="the confirmation names another database than DATABASE_URL leads to",
+        try_=_tries(command, situation, _with(situation.line, f"--confirm={situation.target}")),
+        code="confirmation-mismatch",
+    )
+
+
+def _tries(command: BaseCommand, situation: Situation, passing: str) -> Sequence[str]:
+    if command.dry_run is DryRun.UNSUPPORTED:
+        return (passing,)
+    return (_with(situation.line, "--dry-run"), passing)
+
+
+def _with(line: str, *flags: str) -> str:
+    """Return the line with flags added, and any other confirmation taken out."""
+    words = [
+        word
+        for word in shlex.split(line)
+        if word != "--confirm" and not word.startswith("--confirm=")
+    ]
+    cut = words.index("--") if "--" in words else len(words)
+    return " ".join(
+        [*map(shlex.quote, words[:cut]), *flags, *map(shlex.quote, words[cut:])]
+    )

@@ -1,0 +1,97 @@
+"""Remember between processes what source files said, so that listing 500 of them is quick.
+
+One text file for each folder of commands, under $XDG_CACHE_HOME/oneoff or ~/.cache/oneoff, with one
+line a source file. A line counts only while the file's change times, size and inode are the same,
+so it can't be stale; and a file that was changed a moment ago isn't remembered at all, because a
+second change within the same tick of the file system's clock would look like none. A cache that
+can't be read or written is as good as an empty one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from oneoff.summaries import Facts, read_facts
+
+FORMAT = "oneoff-index 1"
+FACTS = 4
+_LONGEST = 60
+SETTLED_NS = 2_000_000_000
+"""Age from which a file's times can be trusted: the coarsest clock of a file system (FAT)."""
+
+
+class Index:
+    """What the source files under one folder say.
+
+    Args:
+        folder: The package's folder, absolute.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = _cache_path(folder)
+        self._header = f"{FORMAT} {sys.implementation.cache_tag} {folder}"
+        self._known = self._load()
+        self._current: dict[str, str] = {}
+
+    def facts(self, module: str, entry: os.DirEntry[str]) -> Facts:
+        """Return what a module's source says; it is read only if it changed."""
+        try:
+            stat = entry.stat()
+        except OSError:  # gone in this moment, or a link to nothing
+            return read_facts(entry.path, module)
+        key = f"{module} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_size} {stat.st_ino}"
+        known = self._known.get(key, "")
+        texts = known.split("\t")
+        if len(texts) == FACTS:
+            self._current[key] = known
+            return Facts(*texts)
+        facts = read_facts(entry.path, module)
+        if time.time_ns() - stat.st_ctime_ns > SETTLED_NS:
+            self._current[key] = "\t".join(facts.texts())
+        return facts
+
+    def save(self) -> None:
+        """Write the index if it changed; whole or not at all, whoever else is writing."""
+        if self._current == self._known or not self._path:
+            return
+        lines = [self._header, *(f"{key}\t{facts}" for key, facts in self._current.items())]
+        # Containers that share a cache share process ids too.
+        temporary = f"{self._path}.{os.urandom(6).hex()}"
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with open(temporary, "x", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("\n".join(lines))
+            os.replace(temporary, self._path)
+        except OSError:
+            _remove(temporary)
+
+    def _load(self) -> dict[str, str]:
+        try:
+            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
+                header, *lines = file.read().split("\n")
+        except OSError:
+            return {}
+        if header != self._header:
+            return {}
+        return {key: facts for key, _, facts in [line.partition("\t") for line in lines]}
+
+
+def _remove(path: str) -> None:
+    try:
+        os.remove(path)
+    except OSError:
+        return
+
+
+def _cache_path(folder: str) -> str:
+    """Return the index's path, or nothing where there is no place for one."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(base):
+        return ""
+    # Long paths are cut. Two with the same end only overwrite each other: the header says which.
+    name = folder.replace(os.sep, "%")[-_LONGEST:]
+    return os.path.join(base, "oneoff", f"{name}.index")

@@ -1,0 +1,123 @@
+"""List every command with what its source says, without importing one."""
+
+from __future__ import annotations
+
+import os
+
+from oneoff.entry import Entry, Listing
+from oneoff.packages import locate, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.index_cache import Index
+    from oneoff.summaries import Facts
+
+ALIASES_DEEP = 5
+"""An alias of an alias of ... : more than this is a circle."""
+
+
+def list_commands(
+    folders: Sequence[tuple[str, str]], root: str, *, with_facts: bool = True
+) -> Listing:
+    """Return all commands and groups.
+
+    Args:
+        folders: Each package of commands with a folder of it, later ones override earlier ones.
+        root: The project's root folder.
+        with_facts: Read the sources (or the index of what they said); without, the folders alone.
+    """
+    scan = _Scan(root)
+    for package, folder in folders:
+        scan.read(package, folder, with_facts=with_facts)
+    groups = scan.groups()
+    names = sorted(scan.commands)
+    names = [name for name in names if " " not in name] + [name for name in names if " " in name]
+    return Listing([scan.complete(scan.commands[name], groups) for name in names], groups)
+
+
+class _Scan:
+    """What was found in the folders, in their order."""
+
+    def __init__(self, root: str) -> None:
+        self.commands: dict[str, Entry] = {}
+        self._root = root
+        self._facts: dict[str, Facts] = {}
+        self._group_summaries: dict[str, str] = {}
+
+    def read(self, package: str, folder: str, *, with_facts: bool) -> None:
+        """Take in one folder of commands."""
+        index = _index(folder) if with_facts else None
+        for name, module, found, is_group in walk(folder, package):
+            facts = index.facts(module, found) if index else None
+            if facts:
+                self._facts[module] = facts
+            if not is_group:
+                entry = Entry(name, module, package, found.path)
+                if name in self.commands:
+                    entry.replaces = self.commands[name].file
+                self.commands[name] = entry
+            elif facts and facts.summary:
+                self._group_summaries[name] = facts.summary
+        if index:
+            index.save()
+
+    def groups(self) -> dict[str, str]:
+        """Return the groups that hold a command, with their summaries."""
+        names = {parent for name in self.commands if " " in name for parent in _parents(name)}
+        return {name: self._group_summaries.get(name, "") for name in sorted(names)}
+
+    def complete(self, entry: Entry, groups: dict[str, str]) -> Entry:
+        """Add to an entry what its source says, and what is wrong with its name."""
+        if entry.name in groups:
+            entry.broken = f"{entry.file}: a group has this name too"
+        facts = self._facts.get(entry.module)
+        if facts:
+            self._add_facts(entry, facts)
+        return entry
+
+    def _add_facts(self, entry: Entry, facts: Facts) -> None:
+        entry.summary = facts.summary
+        if facts.target:
+            self._follow_alias(entry)
+        if entry.replaces and not facts.overrides:
+            entry.broken = f"{entry.file}: {entry.replaces} has this name too"
+        if facts.broken:
+            entry.broken = f"{entry.file}:{facts.broken}"
+
+    def _follow_alias(self, entry: Entry) -> None:
+        """Take the summary from the module at the end of the chain of aliases."""
+        module = entry.module
+        for _ in range(ALIASES_DEEP):
+            facts = self._facts.get(module) or _facts_elsewhere(module, self._root)
+            if facts is None or not facts.target:
+                entry.summary = facts.summary if facts else ""
+                break
+            module = facts.target
+        entry.alias_of = next(
+            (other.name for other in self.commands.values() if other.module == module), ""
+        )
+
+
+def _index(folder: str) -> Index:
+    from oneoff.index_cache import Index
+
+    return Index(folder)
+
+
+def _facts_elsewhere(module: str, root: str) -> Facts | None:
+    """Read a module outside the packages of commands, which an alias takes its command from."""
+    from oneoff.summaries import read_facts
+
+    package, _, leaf = module.rpartition(".")
+    for folder in locate(package, root) if package else ():
+        path = os.path.join(folder, f"{leaf}.py")
+        if os.path.isfile(path):
+            return read_facts(path, module)
+    return None
+
+
+def _parents(name: str) -> list[str]:
+    words = name.split(" ")
+    return [" ".join(words[:count]) for count in range(1, len(words))]

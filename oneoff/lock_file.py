@@ -1,0 +1,180 @@
+"""The lock of SQLite: one byte of the file `<database>.locks`, by fcntl.
+
+POSIX locks belong to a process: they don't exclude inside it, and closing any descriptor of the
+file drops all of them. So a process has one descriptor a file, and its own set of held keys.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oneoff.errors import ConfigurationError, LockLost
+from oneoff.locks import Lock
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.resources.database import Database
+
+_STARTED_BY = "SELECT id FROM oneoff_runs WHERE pid = ? AND status = 'started' ORDER BY id DESC"
+# struct flock: type, whence, start, length, pid on Linux; start, length, pid, type, whence on BSD.
+_FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
+
+
+class _LockFile:
+    """The descriptor of one lock file in this process, open while a key is held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.held: set[str] = set()
+        self._descriptor = -1
+
+    def take(self, key: str) -> bool:
+        if key in self.held:
+            return False
+        self._open()
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
+            self._close_if_idle()
+            return False
+        self.held.add(key)
+        return True
+
+    def give_back(self, key: str) -> None:
+        if key in self.held:
+            self.held.remove(key)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _offset(key))
+            self._close_if_idle()
+
+    def is_intact(self, key: str) -> bool:
+        """Whether the key is held, and in the very file that other processes open."""
+        try:
+            return key in self.held and os.path.samestat(
+                os.fstat(self._descriptor), self.path.stat()
+            )
+        except FileNotFoundError:
+            return False
+
+    def pid_of_holder(self, key: str) -> int:
+        if key in self.held:
+            return os.getpid()
+        self._open()
+        asked = _pack(_offset(key))
+        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked)
+        self._close_if_idle()
+        kind, pid = _unpack(answer)
+        return 0 if kind == fcntl.F_UNLCK else pid
+
+    def _open(self) -> None:
+        if self._descriptor >= 0:
+            return
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as exc:
+            raise ConfigurationError(
+                f"the lock file {str(self.path)!r} can't be opened: {exc.strerror}",
+                why="a SQLite database is locked by a file beside it",
+                try_="make the database's folder writable for the user that runs the command",
+                code="lock-file",
+            ) from exc
+
+    def _close_if_idle(self) -> None:
+        if not self.held:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+_files: dict[Path, _LockFile] = {}
+
+
+class FileLock(Lock):
+    """One key of a SQLite database."""
+
+    def __init__(self, database: Database, key: str) -> None:
+        super().__init__(database, key)
+        self._holds = False
+        self._file = _lock_file(database)
+
+    async def try_acquire(self) -> bool:
+        """Lock the key's byte unless this or another process has it."""
+        self._holds = self._file.take(self.key)
+        return self._holds
+
+    async def check(self) -> None:
+        """Make sure that nobody replaced the file, which would let a second holder in."""
+        if not (self._holds and self._file.is_intact(self.key)):
+            raise LockLost(
+                f"the lock {self.key!r} was lost: {str(self._file.path)!r} was removed or replaced",
+                why="another run may hold it now, so this one stopped before its next step",
+                try_="leave the lock file alone and run the command again",
+            )
+
+    async def release(self) -> None:
+        """Unlock the byte."""
+        if self._holds:
+            self._holds = False
+            self._file.give_back(self.key)
+
+    async def holder(self) -> str | None:
+        """Return the newest open run of the process that has the byte locked."""
+        from sqlalchemy.exc import DBAPIError
+
+        pid = self._file.pid_of_holder(self.key)
+        if not pid:
+            return None
+        try:
+            async with self.database.connect("lock") as connection:
+                found = await connection.exec_driver_sql(_STARTED_BY, (pid,))
+                return found.scalars().first() or ""
+        except DBAPIError:  # the framework's tables are not there yet
+            return ""
+
+    async def hold_in(self, connection: AsyncConnection) -> None:
+        """Lock the byte until the connection's next commit or rollback."""
+        from sqlalchemy import event
+
+        self._file.take(self.key)
+
+        def give_back(_connection: object) -> None:
+            self._file.give_back(self.key)
+
+        event.listen(connection.sync_connection, "commit", give_back)
+        event.listen(connection.sync_connection, "rollback", give_back)
+
+    async def is_free_in(self, connection: AsyncConnection) -> bool:
+        """Try to lock the byte, and unlock it again."""
+        if not self._file.take(self.key):
+            return False
+        self._file.give_back(self.key)
+        return True
+
+
+def _lock_file(database: Database) -> _LockFile:
+    path = Path(database.url.database + ".locks").resolve()
+    return _files.setdefault(path, _LockFile(path))
+
+
+def _offset(key: str) -> int:
+    """Return the byte that stands for the key: far apart, in a file that stays empty."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2
+
+
+def _pack(offset: int) -> bytes:
+    if sys.platform == "darwin":
+        return struct.pack(_FLOCK, offset, 1, 0, fcntl.F_WRLCK, os.SEEK_SET)
+    return struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+
+
+def _unpack(answer: bytes) -> tuple[int, int]:
+    fields = struct.unpack(_FLOCK, answer)
+    if sys.platform == "darwin":
+        return fields[3], fields[2]
+    return fields[0], fields[4]

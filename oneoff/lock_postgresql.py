@@ -1,0 +1,144 @@
+"""The lock of PostgreSQL: an advisory lock of an idle transaction on a connection of its own.
+
+A session-level lock would be stranded, or held twice, behind pgbouncer in transaction mode; a
+transaction-level one stays with its server connection and ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+from oneoff.errors import LockLost
+from oneoff.locks import Lock
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.resources.database import Database
+
+CHECK_TIMEOUT = 10.0
+"""Seconds after which a lock connection that does not answer counts as lost."""
+
+# A role's default may be REPEATABLE READ, which would keep the first snapshot to the end.
+_BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+_TRY = "SELECT pg_try_advisory_xact_lock($1)"
+# A client that was killed leaves its backend at work to the end of the statement, with the lock
+# already free. The backends of runs that hold a lock are named "oneoff/<lock>/<run id>".
+_TRY_WITHOUT_ORPHANS = """
+SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND state <> 'idle'
+      AND starts_with(application_name, $2) AND application_name <> $3
+) END
+"""
+# The portal of the last SELECT stays open and keeps a snapshot, for which CREATE INDEX
+# CONCURRENTLY would wait for ever. Any utility statement closes it; this one is needed anyway.
+_KEEP = "SET LOCAL idle_in_transaction_session_timeout = 0"
+_KEEP_LONG = "SET LOCAL transaction_timeout = 0"
+_TRANSACTION_TIMEOUT_SINCE = (17,)
+_HOLDER = """
+SELECT split_part(activity.application_name, '/', 3)
+FROM pg_stat_activity AS activity
+LEFT JOIN pg_locks AS held
+    ON held.pid = activity.pid AND held.locktype = 'advisory' AND held.granted
+   AND held.objsubid = 1 AND held.classid = $1::bigint::oid AND held.objid = $2::bigint::oid
+WHERE activity.datname = current_database() AND (held.pid IS NOT NULL
+   OR (starts_with(activity.application_name, $3) AND activity.state <> 'idle'))
+ORDER BY held.pid IS NULL
+LIMIT 1
+"""
+
+
+class PostgresLock(Lock):
+    """An advisory lock that is also refused while the orphan of a killed holder still works."""
+
+    def __init__(self, database: Database, key: str) -> None:
+        super().__init__(database, key)
+        self._stack = AsyncExitStack()
+        self._connection: AsyncConnection | None = None
+        self._holds = False
+
+    async def try_acquire(self) -> bool:
+        """Take the lock if it is free and no backend of an earlier holder is at work."""
+        connection = await self._connect()
+        role = f"oneoff/{self.key}/"
+        await connection.exec_driver_sql(_BEGIN)
+        answer = await connection.exec_driver_sql(
+            _TRY_WITHOUT_ORPHANS, (_number(self.key), role, role + self.database.run_id)
+        )
+        self._holds = bool(answer.scalar_one())
+        await (_keep(connection) if self._holds else connection.rollback())
+        return self._holds
+
+    async def check(self) -> None:
+        """Ask the server over the lock's own connection, without taking a snapshot."""
+        from sqlalchemy.exc import DBAPIError
+
+        if self._connection is None or not self._holds:
+            raise _lost(self.key)
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self._connection.exec_driver_sql(_KEEP)
+        except (DBAPIError, OSError, TimeoutError) as exc:
+            raise _lost(self.key) from exc
+
+    async def release(self) -> None:
+        """End the transaction by closing the connection."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        self._connection, self._holds = None, False
+        # A connection that is broken has released the lock already.
+        with suppress(SQLAlchemyError, OSError):
+            await self._stack.aclose()
+
+    async def holder(self) -> str | None:
+        """Return the run id in the name of the backend that holds the lock, or of an orphan."""
+        if self._holds:
+            return self.database.run_id
+        number = _number(self.key)
+        halves = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
+        connection = await self._connect()
+        found = await connection.exec_driver_sql(_HOLDER, (*halves, f"oneoff/{self.key}/"))
+        run_id: str | None = found.scalar_one_or_none()
+        await connection.rollback()
+        return run_id
+
+    async def hold_in(self, connection: AsyncConnection) -> None:
+        """Take the lock in a new transaction of the connection, and leave that one idle."""
+        await connection.exec_driver_sql(_BEGIN)
+        await connection.exec_driver_sql(_TRY, (_number(self.key),))
+        await _keep(connection)
+
+    async def is_free_in(self, connection: AsyncConnection) -> bool:
+        """Try to take the lock in this transaction, whose end gives it back."""
+        answer = await connection.exec_driver_sql(_TRY, (_number(self.key),))
+        return bool(answer.scalar_one())
+
+    async def _connect(self) -> AsyncConnection:
+        if self._connection is None:
+            self._connection = await self._stack.enter_async_context(self.database.connect("lock"))
+        return self._connection
+
+
+async def _keep(connection: AsyncConnection) -> None:
+    """Let the transaction stay open and idle, without a snapshot, however long the run takes."""
+    if (connection.dialect.server_version_info or ()) >= _TRANSACTION_TIMEOUT_SINCE:
+        await connection.exec_driver_sql(_KEEP_LONG)
+    await connection.exec_driver_sql(_KEEP)
+
+
+def _number(key: str) -> int:
+    """Return the key as the signed 64-bit number of an advisory lock."""
+    digest = hashlib.blake2b(f"oneoff:{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _lost(key: str) -> LockLost:
+    return LockLost(
+        f"the lock {key!r} was lost: its database connection is gone",
+        why="another run may hold it now, so this one stopped before its next step",
+        try_="run the command again; it goes on where this one stopped",
+    )

@@ -1,0 +1,62 @@
+"""Who runs the command, and which code: read from what the platform says, never pretended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from oneoff.run import Operator
+
+_VARIABLES = (
+    # Most telling first. A CI job also has an OS user, but the person is who pushed.
+    ("OPERATOR", "setting"),
+    ("GITHUB_ACTOR", "github-actions"),
+    ("GITLAB_USER_LOGIN", "gitlab-ci"),
+    ("DYNO", "heroku"),
+    ("SUDO_USER", "sudo"),
+)
+_CODE_VERSIONS = ("CODE_VERSION", "SOURCE_VERSION", "HEROKU_SLUG_COMMIT", "GIT_REV", "GITHUB_SHA")
+
+
+def identify(environ: Mapping[str, str]) -> Operator:
+    """Return the operator and how that is known."""
+    for variable, source in _VARIABLES:
+        if environ.get(variable):
+            return Operator(name=environ[variable], source=source)
+    if environ.get("KUBERNETES_SERVICE_HOST"):
+        return Operator(name=environ.get("HOSTNAME", "pod"), source="kubernetes")
+    return Operator(name=_os_user(), source="os-user")
+
+
+def code_version(environ: Mapping[str, str], root: Path) -> str:
+    """Return the commit of the code that runs, or an empty text if nothing says it."""
+    for variable in _CODE_VERSIONS:
+        if environ.get(variable):
+            return environ[variable]
+    return _git_commit(root / ".git")
+
+
+def _os_user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's numeric user has no name
+        return f"uid {os.getuid()}"
+
+
+def _git_commit(folder: Path) -> str:
+    """Read HEAD from the files: starting git would cost more than the rest of a small command."""
+    try:
+        head = (folder / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        loose = folder / name
+        if loose.is_file():
+            return loose.read_text().strip()
+        packed = (folder / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(" " + name)), "")
+    except OSError:
+        return ""

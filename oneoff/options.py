@@ -1,0 +1,200 @@
+"""The options every command has, and those that its policy gives it: one table.
+
+Parsing, help, completion and the reference read this table, so that they can't disagree.
+"""
+
+from __future__ import annotations
+
+from oneoff.policy import Access, Confirm, DryRun
+
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Literal
+
+    from oneoff.command import BaseCommand
+
+    Missing = Callable[[type[BaseCommand]], str]
+
+LOCK_WAIT = 60.0
+"""Seconds a run waits for a lock that another one holds, unless told otherwise."""
+
+
+class GlobalOptions:
+    """What the operator said to the framework, not to the command.
+
+    Attributes:
+        timeout: Seconds until the run is cancelled and rolled back; None for no limit.
+        confirm: None when not given, True for the plain flag, else the target that was named.
+        lock_wait: Seconds.
+        verbose: How often `--verbose` was given.
+    """
+
+    __slots__ = (
+        "break_glass",
+        "confirm",
+        "debug",
+        "dry_run",
+        "help",
+        "json",
+        "lock_wait",
+        "no_color",
+        "no_input",
+        "quiet",
+        "reason",
+        "ticket",
+        "timeout",
+        "traceback",
+        "verbose",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.json = False
+        self.no_input = False
+        self.verbose = 0
+        self.quiet = False
+        self.debug = False
+        self.traceback = False
+        self.no_color = False
+        self.timeout: float | None = None
+        self.reason = ""
+        self.ticket = ""
+        self.dry_run = False
+        self.confirm: Literal[True] | str | None = None
+        self.lock_wait = LOCK_WAIT
+        self.break_glass = ""
+        self.help = False
+        self.version = False
+
+
+class GlobalOption:
+    """One row of the table.
+
+    Attributes:
+        name: Attribute of `GlobalOptions`, which gives the spelling.
+        help: One sentence.
+        short: One letter, or empty.
+        metavar: Name of its value; empty for a flag.
+        equals_only: The value is optional and only `--name=VALUE` gives one, because a following
+            word could as well be an argument of the command.
+        missing: Why a command hasn't got the option ("asks for no confirmation"), or empty; None
+            for the options that every command has.
+    """
+
+    __slots__ = ("equals_only", "help", "metavar", "missing", "name", "short")
+
+    def __init__(
+        self,
+        name: str,
+        help: str,  # noqa: A002 - the field's own word, as in argparse and click
+        *,
+        short: str = "",
+        metavar: str = "",
+        equals_only: bool = False,
+        missing: Missing | None = None,
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.short = short
+        self.metavar = metavar
+        self.equals_only = equals_only
+        self.missing = missing
+
+    @property
+    def spelling(self) -> str:
+        """How the operator writes it."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it takes no value."""
+        return not self.metavar
+
+    def why_missing(self, command: type[BaseCommand]) -> str:
+        """Return why the command hasn't got this option; nothing if it has."""
+        return self.missing(command) if self.missing else ""
+
+
+def _no_dry_run(command: type[BaseCommand]) -> str:
+    if command.dry_run is not DryRun.UNSUPPORTED:
+        return ""
+    return "does not write" if command.access is Access.READ else "can't be previewed"
+
+
+def _no_confirm(command: type[BaseCommand]) -> str:
+    asks = command.confirm is not Confirm.NEVER or may_raise_confirmation(command)
+    return "" if asks else "asks for no confirmation"
+
+
+def _no_lock(command: type[BaseCommand]) -> str:
+    return "" if command.lock else "takes no lock"
+
+
+def _no_break_glass(command: type[BaseCommand]) -> str:
+    prohibited = command.confirm is Confirm.TYPE_NAME or command.environments
+    return "" if prohibited or may_raise_confirmation(command) else "is prohibited nowhere"
+
+
+def may_raise_confirmation(command: type[BaseCommand]) -> bool:
+    """Return whether some arguments of the command need a higher confirmation than others."""
+    from oneoff.command import BaseCommand
+
+    return command.confirm_level is not BaseCommand.confirm_level
+
+
+OPTIONS = (
+    GlobalOption("dry_run", "Show what would happen; change nothing.", missing=_no_dry_run),
+    GlobalOption(
+        "confirm",
+        "Confirm without being asked; a target is written --confirm=DATABASE@ENVIRONMENT.",
+        metavar="TARGET",
+        equals_only=True,
+        missing=_no_confirm,
+    ),
+    GlobalOption(
+        "lock_wait",
+        f"Wait this long for a run that holds the lock; {LOCK_WAIT:.0f}s unless given.",
+        metavar="DURATION",
+        missing=_no_lock,
+    ),
+    GlobalOption(
+        "break_glass",
+        "Run where policy forbids it; recorded, and a review is owed.",
+        metavar="REASON",
+        missing=_no_break_glass,
+    ),
+    GlobalOption("json", "Print one JSON object and nothing else."),
+    GlobalOption("no_input", "Never ask; refuse what would need an answer."),
+    GlobalOption("verbose", "Say more; may be repeated.", short="v"),
+    GlobalOption("quiet", "Print data only.", short="q"),
+    GlobalOption("debug", "Log at debug level, and show tracebacks."),
+    GlobalOption("traceback", "Show the traceback of an error."),
+    GlobalOption("no_color", "Print without colours; NO_COLOR in the environment does the same."),
+    GlobalOption("timeout", "Cancel and roll back after this long: 90s, 5m.", metavar="DURATION"),
+    GlobalOption("reason", "Why this is done; recorded.", metavar="TEXT"),
+    GlobalOption("ticket", "The ticket this belongs to; recorded.", metavar="TEXT"),
+    GlobalOption("help", "Show what the command does.", short="h"),
+)
+VERSION = GlobalOption("version", "Show the version; only without a command.")
+COUNTED = "verbose"
+
+
+def options_of(command: type[BaseCommand]) -> Iterator[GlobalOption]:
+    """Yield the global options that a command has."""
+    return (option for option in OPTIONS if not option.why_missing(command))
+
+
+def leading_flags() -> dict[str, GlobalOption]:
+    """Return the options that may stand before the command's name, by spelling."""
+    flags = [option for option in (*OPTIONS, VERSION) if option.is_flag and not option.missing]
+    return {option.spelling: option for option in flags} | {
+        f"-{option.short}": option for option in flags if option.short
+    }
+
+
+def split_leading(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the options before the command's name, and the words from the name on."""
+    known = leading_flags()
+    count = next((at for at, word in enumerate(words) if word not in known), len(words))
+    return words[:count], words[count:]

@@ -1,0 +1,192 @@
+"""Render an outcome as text or as one JSON object. Pure: nothing here writes to a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from oneoff.errors import CommandError, UsageError
+from oneoff.outcome import Outcome, RowCounts
+
+if TYPE_CHECKING:
+    from oneoff.redact import Redactor
+
+GAP = "  "
+
+
+def render_json(outcome: Outcome, redactor: Redactor) -> str:
+    """Return the envelope: one object, keys always in this order, and a newline."""
+    result, error = outcome.result, outcome.error
+    envelope: dict[str, Any] = {"ok": error is None}
+    if error:
+        envelope["error"] = redactor.data(_error_object(error))
+    data = error.data if error else result.data if result else None
+    envelope |= {
+        "command": outcome.command,
+        "run_id": outcome.run_id,
+        "dry_run": outcome.dry_run,
+        "changed": bool(result and result.did_change and not outcome.dry_run),
+        "rows": outcome.rows,
+        "tables": {name: counts._asdict() for name, counts in sorted(outcome.tables.items())},
+        "message": redactor.text(outcome.message),
+        "data": redactor.data(data),
+        "warnings": redactor.lines(result.warnings if result else ()),
+        "exit_code": int(outcome.exit_code),
+    }
+    if result and result.show_once:
+        # After redaction: these secrets are what the operator asked for, shown this one time.
+        envelope["data"] = {**_as_mapping(envelope["data"]), **result.show_once}
+    return json.dumps(envelope, ensure_ascii=False, default=_plain) + "\n"
+
+
+def render_text(
+    outcome: Outcome, redactor: Redactor, *, width: int = 0, quiet: bool = False, verbose: int = 0
+) -> str:
+    """Return what standard output shows of a run.
+
+    Args:
+        outcome: The run.
+        redactor: Masks what must not be shown.
+        width: Columns of the terminal; 0 never cuts.
+        quiet: Show data only, and secrets shown once without their names.
+        verbose: Above 0, show a mapping of facts also where a message sums it up.
+    """
+    result, error = outcome.result, outcome.error
+    parts = []
+    if outcome.dry_run and not quiet and error is None:
+        parts.append("DRY RUN: nothing was changed\n")
+    data = error.data if error else result.data if result else None
+    if data and (verbose or not outcome.message or not isinstance(data, Mapping)):
+        parts.append(redactor.text(render_data(data, width=width)))
+    if result and result.message and not quiet:
+        parts.append(redactor.text(result.message) + "\n")
+    if outcome.dry_run and outcome.tables and not quiet:
+        parts.append(_render_tables(outcome.tables))
+    parts += [
+        f"{value}\n" if quiet else f"{name}: {value}\n"
+        for name, value in (result.show_once if result else {}).items()
+    ]
+    return "".join(parts)
+
+
+def render_error(error: CommandError, redactor: Redactor, *, color: bool = False) -> str:
+    """Return an error as an operator reads it: what, why, and what to do next."""
+    label = f"error[{error.code}]:"
+    if color:
+        label = f"\x1b[1;31m{label}\x1b[0m"
+    problems = error.problems if isinstance(error, UsageError) else (error.message,)
+    lines = [f"{label} {problem}" for problem in problems]
+    if error.why:
+        lines.append(f"  why:  {error.why}")
+    lines += [f"  try:  {line}" for line in error.try_]
+    return redactor.text("\n".join(lines) + "\n")
+
+
+def render_warning(text: str, redactor: Redactor, *, color: bool = False) -> str:
+    """Return a line the operator should read although the run succeeded."""
+    label = "\x1b[1;33mwarning:\x1b[0m" if color else "warning:"
+    return f"{label} {redactor.text(text)}\n"
+
+
+def render_data(data: Any, *, width: int = 0) -> str:
+    """Return a list of mappings as a table, a mapping as names and values, a text as it is."""
+    if isinstance(data, str):
+        return data if data.endswith("\n") else data + "\n"
+    if isinstance(data, Mapping):
+        names = max(map(len, map(str, data)), default=0)
+        return "".join(
+            f"{str(name).ljust(names)}{GAP}{cell(value)}".rstrip() + "\n"
+            for name, value in data.items()
+        )
+    if _is_table(data):
+        return render_table(data, width=width)
+    return "".join(f"{cell(item)}\n" for item in data)
+
+
+def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
+    """Return rows under their column names, numbers to the right.
+
+    Args:
+        rows: Mappings with the same keys; the first one's order is the columns' order.
+        width: Cut the widest column until the table fits; 0 never cuts.
+    """
+    columns = list(rows[0])
+    cells = [[cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
+    _fit(widths, width)
+    numeric = [all(_is_number(row.get(column)) for row in rows) for column in columns]
+    lines = [
+        GAP.join(
+            _pad(text, size, right=right)
+            for text, size, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in [columns, *cells]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """Return one value as a person reads it; on one line, whatever it holds."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=_plain)
+    text = str(_plain(value)) if not isinstance(value, str) else value
+    # Control characters could draw over the table, or command the terminal.
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _fit(widths: list[int], width: int) -> None:
+    shortest = 8
+    while width and sum(widths) + len(GAP) * (len(widths) - 1) > width:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        if widths[widest] <= shortest:
+            return
+        widths[widest] -= 1
+
+
+def _pad(text: str, size: int, *, right: bool) -> str:
+    if len(text) > size:
+        text = text[: size - 1] + "…"
+    return text.rjust(size) if right else text.ljust(size)
+
+
+def _render_tables(tables: Mapping[str, RowCounts]) -> str:
+    rows = [{"table": name, **counts._asdict()} for name, counts in sorted(tables.items())]
+    return render_table(rows)
+
+
+def _error_object(error: CommandError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "message": error.message,
+        "why": error.why,
+        "try": list(error.try_),
+    }
+
+
+def _as_mapping(data: Any) -> dict[str, Any]:
+    return dict(data) if isinstance(data, Mapping) else {} if data is None else {"value": data}
+
+
+def _is_table(data: Any) -> bool:
+    return isinstance(data, list | tuple) and bool(data) and isinstance(data[0], Mapping)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no type for as text: times in ISO format, enums by value."""
+    if hasattr(value, "isoformat"):
+        text: str = value.isoformat(" ", "seconds") if hasattr(value, "hour") else value.isoformat()
+        return text
+    if hasattr(value, "value") and hasattr(type(value), "__members__"):
+        return value.value
+    return str(value)

@@ -1,0 +1,274 @@
+"""Turn the words after a command's name into its inputs and the global options.
+
+All problems of a line are reported together. A secret never comes from the command line, and a
+line that holds one all the same is not repeated in the error.
+"""
+
+from __future__ import annotations
+
+from oneoff.arguments import Field, Kind, SecretSource
+from oneoff.conversion import parse_duration, shape_of
+from oneoff.errors import UsageError
+from oneoff.options import OPTIONS, GlobalOptions
+from oneoff.suggest import similar_option
+from oneoff.tokens import (
+    Spec,
+    Takes,
+    Token,
+    generate_spelling,
+    stdin_spelling,
+    table_of,
+    tokens,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from oneoff.command import BaseCommand
+
+MASK = "***"
+DURATIONS = frozenset({"timeout", "lock_wait"})
+
+
+class Parsed:
+    """A command line that is right.
+
+    Attributes:
+        values: The inputs as given: texts, True for a flag, a SecretSource for a secret.
+        options: The global options.
+        command: The command, built from the values; None when only help was asked for.
+    """
+
+    __slots__ = ("command", "options", "values")
+
+    def __init__(
+        self, values: dict[str, Any], options: GlobalOptions, command: BaseCommand | None
+    ) -> None:
+        self.values = values
+        self.options = options
+        self.command = command
+
+
+def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> Parsed:
+    """Read the words after a command's name.
+
+    With `--help` nothing else is looked at.
+
+    Args:
+        command: The class.
+        words: In the order typed; global options may stand anywhere among them.
+        name: The command's, for messages; made from its module when left out.
+
+    Raises:
+        UsageError: Everything that is wrong, together.
+    """
+    line = _Line(command, name or _name_of(command))
+    for token in tokens(words, line.shapes(words)):
+        line.take(token)
+    if line.options.help:
+        return Parsed({}, line.options, None)
+    line.assign_words()
+    return Parsed(line.values, line.options, line.build())
+
+
+def scrub_argv(command: type[BaseCommand], words: Sequence[str]) -> list[str]:
+    """Return the words as they may be recorded: values of secret-looking names masked."""
+    line = _Line(command, "")
+    scrubbed = list(words)
+    arguments = line.argument_names()
+    for token in tokens(words, line.shapes(words)):
+        if token.value is not None:
+            spec = line.table.get(token.spelling)
+            name = spec.name if spec else token.spelling or next(arguments, "")
+            scrubbed[token.at] = _scrubbed(words[token.at], token, name)
+    return scrubbed
+
+
+class _Line:
+    """What has been read of one command line so far."""
+
+    def __init__(self, command: type[BaseCommand], name: str) -> None:
+        self.command = command
+        self.name = name
+        self.table = table_of(command)
+        self.values: dict[str, Any] = {}
+        self.options = GlobalOptions()
+        self._given: dict[str, str] = {}
+        self._words: list[str] = []
+        self._problems: list[str] = []
+        self._secrets: list[str] = []
+        self._unusable: set[str] = set()
+
+    def shapes(self, words: Sequence[str]) -> dict[str, Takes]:
+        """Return what each option takes; a misspelt one takes what it seems to be meant for.
+
+        Without that, the value of a misspelt option would be reported as a second problem.
+        """
+        shapes = {spelling: spec.takes for spelling, spec in self.table.items()}
+        for spelling in {word.partition("=")[0] for word in words} - shapes.keys():
+            if spelling.startswith("--") and spelling != "--":
+                shapes[spelling] = self._meant(spelling)
+        return shapes
+
+    def _meant(self, spelling: str) -> Takes:
+        if _looks_secret(spelling):
+            return Takes.VALUE
+        absent = next((option for option in OPTIONS if option.spelling == spelling), None)
+        if absent:
+            return Takes.VALUE if absent.metavar and not absent.equals_only else Takes.NOTHING
+        near = similar_option(spelling, list(self.table))
+        return self.table[near].takes if near else Takes.NOTHING
+
+    def take(self, token: Token) -> None:
+        """Take in one option or word."""
+        if not token.spelling:
+            self._words.append(token.value or "")
+            return
+        spec = self.table.get(token.spelling)
+        if spec is None:
+            self._refuse_unknown(token)
+        elif spec.is_secret:
+            self._secrets.append(self._secret_advice(spec))
+        else:
+            self._accept(spec, token)
+
+    def _accept(self, spec: Spec, token: Token) -> None:
+        problem = self._problem_with(spec, token)
+        if problem:
+            self._problems.append(problem)
+            self._unusable.add(spec.name)
+            return
+        self._given[spec.name] = spec.spelling
+        value = spec.constant if token.value is None else token.value
+        if spec.is_global:
+            self._set_option(spec, value)
+        elif spec.repeats:
+            self.values.setdefault(spec.name, []).append(value)
+        else:
+            self.values[spec.name] = value
+
+    def _problem_with(self, spec: Spec, token: Token) -> str:
+        before = self._given.get(spec.name)
+        if before and before != spec.spelling:
+            return f"{before} and {spec.spelling} exclude each other"
+        if before and not spec.repeats and spec.takes is not Takes.NOTHING:
+            return f"{spec.spelling} is given twice"
+        if token.value is None and spec.takes is Takes.VALUE:
+            return f"{token.spelling} needs a value ({spec.spelling}=VALUE if it starts with -)"
+        if token.value is not None and spec.takes is Takes.NOTHING:
+            return f"{token.spelling} takes no value"
+        return ""
+
+    def _set_option(self, spec: Spec, value: Any) -> None:
+        if spec.repeats:
+            value = self.options.verbose + 1
+        elif spec.name in DURATIONS:
+            try:
+                value = parse_duration(value).total_seconds()
+            except ValueError:
+                self._problems.append(
+                    f"{spec.spelling} {value!r} is not a duration such as 90s, 5m or 1h30m"
+                )
+                return
+        setattr(self.options, spec.name, value)
+
+    def _refuse_unknown(self, token: Token) -> None:
+        absent = next((option for option in OPTIONS if option.spelling == token.spelling), None)
+        if absent:
+            why = absent.why_missing(self.command)
+            self._problems.append(f"{self.name} {why}, so it has no {token.spelling}")
+            return
+        near = similar_option(token.spelling, list(self.table))
+        if near and self.table[near].is_secret:
+            near = f"{near}-stdin"
+        problem = f"{self.name} has no option {token.spelling}"
+        problem += f"; did you mean {near}?" if near else ""
+        secret = _looks_secret(token.spelling) and token.value is not None
+        (self._secrets if secret else self._problems).append(problem)
+
+    def _secret_advice(self, spec: Spec) -> str:
+        field = self.command.fields()[spec.name]
+        ways = [f"pipe it in with {stdin_spelling(field)}", f"set {field.env} in the environment"]
+        if field.generate:
+            ways.append(f"let {generate_spelling(field)} make one up")
+        return (
+            f"{spec.spelling} is never taken from the command line, where other users and the "
+            f"shell's history can see a secret; {', '.join(ways)}, or be asked on a terminal"
+        )
+
+    def argument_names(self) -> Iterator[str]:
+        """Yield the name of the argument that each further word belongs to."""
+        for field in self._arguments():
+            yield field.name
+            while shape_of(field.annotation).many:
+                yield field.name
+
+    def _arguments(self) -> list[Field]:
+        fields = self.command.fields().values()
+        return [field for field in fields if field.kind is Kind.ARGUMENT]
+
+    def assign_words(self) -> None:
+        """Give each word to the next argument; `list[T]` takes all that remain."""
+        words = self._words
+        for field in self._arguments():
+            if not words:
+                break
+            if shape_of(field.annotation).many:
+                self.values[field.name], words = words, []
+            else:
+                self.values[field.name], *words = words
+        for word in words:
+            self._problems.append(f"{word!r} is one word too many{self._hint_for(word)}")
+
+    def _hint_for(self, word: str) -> str:
+        if self.options.confirm is True and "@" in word:
+            return f"; a target is written --confirm={word}"
+        return ""
+
+    def build(self) -> BaseCommand:
+        """Build the command.
+
+        Raises:
+            UsageError: What is wrong with the line and with the values, together. Of a line with
+                a secret on it, only that: any of its other words may be a part of the secret.
+        """
+        command, problems = self._construct()
+        stdin = [name for name, value in self.values.items() if value is SecretSource.STDIN]
+        if len(stdin) > 1:
+            problems.append(f"{' and '.join(stdin)} can't both be read from standard input")
+        problems = self._secrets or [*self._problems, *problems]
+        if problems or command is None:
+            raise UsageError(problems, try_=f"python manage.py {self.name} --help")
+        return command
+
+    def _construct(self) -> tuple[BaseCommand | None, list[str]]:
+        try:
+            return self.command(**self.values), []
+        except UsageError as exc:
+            reported = tuple(
+                f"{field.spelling} is missing"
+                for field in self.command.fields().values()
+                if field.name in self._unusable
+            )
+            return None, [problem for problem in exc.problems if not problem.startswith(reported)]
+
+
+def _name_of(command: type[BaseCommand]) -> str:
+    _, _, path = f".{command.__module__}".partition(".commands.")
+    return (path or command.__name__.lower()).replace(".", " ").replace("_", "-")
+
+
+def _looks_secret(spelling: str) -> bool:
+    from oneoff.redact import is_secret_name
+
+    return is_secret_name(spelling)
+
+
+def _scrubbed(word: str, token: Token, name: str) -> str:
+    from oneoff.redact import Redactor
+
+    if not _looks_secret(name):
+        return Redactor().text(word)
+    return word.removesuffix(token.value or "") + MASK

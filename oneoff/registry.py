@@ -1,0 +1,217 @@
+"""Find commands by path; import only the one that is asked for.
+
+`commands/user/reset_password.py` is `user reset-password`: finding a command is a few `stat`
+calls, listing them reads folders and, for the summaries, source text. Errors live in
+`oneoff.registry_errors`, which is imported when there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from oneoff.entry import Entry
+from oneoff.packages import BUILT_IN, SUFFIX, locate, parts_of, plugin_packages, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+    from oneoff.command import BaseCommand
+    from oneoff.entry import Listing
+    from oneoff.errors import UsageError
+
+__all__ = ["Entry", "Registry"]
+
+
+class Registry:
+    """The commands of one project.
+
+    Args:
+        packages: Packages of commands, in the order in which later ones may override.
+        root: The project's root folder; it must be the first entry of `sys.path`.
+    """
+
+    def __init__(self, packages: Sequence[str], root: str) -> None:
+        self.packages = tuple(packages)
+        self.root = root
+        self._folders: list[tuple[str, str]] | None = None
+
+    @classmethod
+    def of_project(cls, packages: Sequence[str], root: str) -> Registry:
+        """Build the registry of built-in commands, those of plug-ins, and the project's own."""
+        return cls((BUILT_IN, *plugin_packages(), *packages), root)
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that don't exist."""
+        found = {package for package, _ in self._located()}
+        return [package for package in self.packages if package not in found]
+
+    def find(self, words: Sequence[str]) -> tuple[Entry, list[str]]:
+        """Return the command that the words begin with, and the words after its name.
+
+        The longest name wins. Nothing is imported.
+
+        Raises:
+            UsageError: No command has this name.
+            ConfigurationError: Several have; only this name is affected.
+        """
+        parts = parts_of(words)
+        for count, found in reversed(list(enumerate(self._matches(parts), start=1))):
+            if found:
+                return self._only(found, parts[:count]), list(words[count:])
+        raise self._unknown(words, parts)
+
+    def load(self, entry: Entry) -> type[BaseCommand]:
+        """Import the command's module, and no other, and return its class.
+
+        Raises:
+            ConfigurationError: The module can't be imported or doesn't define one command.
+        """
+        command = _command_in(_import(entry), entry)
+        if entry.replaces and not command.overrides:
+            from oneoff.registry_errors import collision
+
+            raise collision(entry.name, entry.replaces, entry.file)
+        return command
+
+    def is_group(self, words: Sequence[str]) -> bool:
+        """Return whether these words, all of them, name a group of commands."""
+        parts = parts_of(words)
+        return bool(words) and len(parts) == len(words) and bool(self._group_folder(parts))
+
+    def names(self) -> list[str]:
+        """Return the names of all commands, without reading a single file."""
+        return [entry.name for entry in self.entries(with_summaries=False)]
+
+    def entries(self, *, with_summaries: bool = True) -> list[Entry]:
+        """Return all commands; with summaries, also what is broken and what is an alias."""
+        return self.listing(with_facts=with_summaries).entries
+
+    def listing(self, *, with_facts: bool = True) -> Listing:
+        """Return all commands and groups.
+
+        Args:
+            with_facts: Read the source files (or the index of what they said): summaries, aliases,
+                syntax errors and overrides. Without, the folders alone are read.
+        """
+        from oneoff.listing import list_commands
+
+        return list_commands(self._located(), self.root, with_facts=with_facts)
+
+    def children(self, words: Sequence[str]) -> list[str]:
+        """Return the words that may follow these in a name, for completion."""
+        parts = parts_of(words)
+        if len(parts) != len(words):
+            return []
+        folders = (os.path.join(folder, *parts) for _, folder in self._located())
+        found = {
+            name.partition(" ")[0]
+            for folder in folders
+            if os.path.isdir(folder)
+            for name, _, _, is_group in walk(folder, "")
+            if not is_group
+        }
+        return sorted(found)
+
+    def _located(self) -> list[tuple[str, str]]:
+        if self._folders is None:
+            self._folders = [
+                (package, folder)
+                for package in dict.fromkeys(self.packages)
+                for folder in locate(package, self.root)
+            ]
+        return self._folders
+
+    def _matches(self, parts: Sequence[str]) -> list[list[Entry]]:
+        """Return the commands on the path that the parts describe, by length of their names."""
+        matches: list[list[Entry]] = [[] for _ in parts]
+        for package, folder in self._located():
+            path, module = folder, package
+            for found, part in zip(matches, parts, strict=True):
+                path, module = os.path.join(path, part), f"{module}.{part}"
+                if os.path.isfile(path + SUFFIX):
+                    name = module[len(package) + 1 :].replace(".", " ").replace("_", "-")
+                    found.append(Entry(name, module, package, path + SUFFIX))
+                if not os.path.isdir(path):
+                    break
+        return matches
+
+    def _only(self, found: list[Entry], parts: Sequence[str]) -> Entry:
+        *earlier, entry = found
+        if earlier:
+            if not _says_overrides(entry):
+                from oneoff.registry_errors import collision
+
+                raise collision(entry.name, earlier[-1].file, entry.file)
+            entry.replaces = earlier[-1].file
+        folder = self._group_folder(parts)
+        if folder:
+            from oneoff.registry_errors import group_collision
+
+            raise group_collision(entry.name, entry.file, folder)
+        return entry
+
+    def _group_folder(self, parts: Sequence[str]) -> str:
+        """Return the folder of a group as messages show it, or nothing if there is none."""
+        for package, folder in self._located():
+            path = os.path.join(folder, *parts)
+            if os.path.isdir(path) and not all(is_group for *_, is_group in walk(path, "")):
+                return "/".join([*package.split("."), *parts, ""])
+        return ""
+
+    def _unknown(self, words: Sequence[str], parts: Sequence[str]) -> UsageError:
+        from oneoff.registry_errors import is_a_group, unknown_command
+
+        depth = sum(self.is_group(words[:count]) for count in range(1, len(parts) + 1))
+        if depth and (depth == len(words) or words[depth].startswith("-")):
+            return is_a_group(" ".join(words[:depth]), self.names())
+        return unknown_command(words, depth + 1, self.names(), self.missing)
+
+
+def _says_overrides(entry: Entry) -> bool:
+    from oneoff.summaries import read_facts
+
+    return bool(read_facts(entry.path, entry.module).overrides)
+
+
+def _import(entry: Entry) -> ModuleType:
+    from oneoff.errors import CommandError
+
+    try:
+        __import__(entry.module)
+    except CommandError:
+        raise
+    except (Exception, SystemExit) as exc:
+        from oneoff.registry_errors import import_failed
+
+        raise import_failed(entry.name, entry.file, exc) from exc
+    return sys.modules[entry.module]
+
+
+def _command_in(module: ModuleType, entry: Entry) -> type[BaseCommand]:
+    """Return the one command a module defines, or names in `__all__`."""
+    found = list(_commands(module))
+    if len(found) != 1:
+        from oneoff.registry_errors import no_command
+
+        raise no_command(entry.name, entry.file, [command.__name__ for command in found])
+    return found[0]
+
+
+def _commands(module: ModuleType) -> Iterator[type[BaseCommand]]:
+    from oneoff.command import BaseCommand
+
+    exported = getattr(module, "__all__", None)
+    names = [name for name in vars(module) if not name.startswith("_")]
+    for name in names if exported is None else exported:
+        value = getattr(module, name, None)
+        if (
+            isinstance(value, type)
+            and issubclass(value, BaseCommand)
+            and hasattr(value, "handle")
+            and (exported is not None or value.__module__ == module.__name__)
+        ):
+            yield value

@@ -1,0 +1,118 @@
+"""What is said when a command can't be found or used; loaded only then."""
+
+from __future__ import annotations
+
+import traceback
+
+from oneoff.errors import ConfigurationError, UsageError
+from oneoff.suggest import similar_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PROGRAM = "python manage.py"
+
+
+def unknown_command(
+    words: Sequence[str], depth: int, names: Iterable[str], missing: Sequence[str]
+) -> UsageError:
+    """Say that no command has this name, and which ones are like it.
+
+    Args:
+        words: What the operator typed.
+        depth: How many of them are the wrong name; the others may be arguments.
+        names: All commands.
+        missing: Packages of commands that don't exist.
+    """
+    near = similar_names(words, names) if words else []
+    problem = _not_a_command(words, depth)
+    if near:
+        problem += f"; did you mean {near[0]}?"
+    problems = [problem, *(f"the commands package {name!r} was not found" for name in missing)]
+    tries = [f"{PROGRAM} {name} --help" for name in near] or [f"{PROGRAM} help"]
+    return UsageError(problems, try_=tries, code="unknown-command")
+
+
+def _not_a_command(words: Sequence[str], depth: int) -> str:
+    if not words:
+        return "no command was given"
+    if words[0].startswith("-"):
+        option = words[0].partition("=")[0]
+        return f"{option} can't stand before the command's name"
+    return f"{' '.join(words[:depth])!r} is not a command"
+
+
+def is_a_group(name: str, names: Iterable[str]) -> UsageError:
+    """Say that the operator named a group, or put an option inside a command's name."""
+    members = [member for member in sorted(names) if member.startswith(f"{name} ")]
+    return UsageError(
+        f"{name!r} is a group of commands: {', '.join(members)}",
+        try_=(f"{PROGRAM} help {name}", f"{PROGRAM} {members[0]} --help"),
+        code="unknown-command",
+    )
+
+
+def collision(name: str, first: str, second: str) -> ConfigurationError:
+    """Say that two commands have one name."""
+    return ConfigurationError(
+        f"two commands are named {name!r}: {first} and {second}",
+        why="a command is found by its path, so each name may stand for one file only",
+        try_=(
+            f"rename {second}",
+            "or say `overrides = True` in its class, if it is meant to replace the other",
+        ),
+        code="command-collision",
+    )
+
+
+def group_collision(name: str, file: str, folder: str) -> ConfigurationError:
+    """Say that a command has the name of a group."""
+    return ConfigurationError(
+        f"{name!r} is both a command and a group: {file} and {folder}",
+        why="a command is found by its path, so each name may stand for one thing only",
+        try_=f"rename {file} or the folder {folder}",
+        code="command-collision",
+    )
+
+
+def no_command(name: str, file: str, found: Sequence[str]) -> ConfigurationError:
+    """Say that a module doesn't define exactly one command."""
+    defined = f"{len(found)} commands: {', '.join(found)}" if found else "no command"
+    return ConfigurationError(
+        f"{name!r} is broken: {file} defines {defined}",
+        why="a command file defines one subclass of BaseCommand with a `handle` method",
+        try_=(
+            f"leave one public command class in {file}",
+            'or name the one that counts: __all__ = ["NAME"]',
+        ),
+        code="command-broken",
+    )
+
+
+def import_failed(name: str, file: str, error: BaseException) -> ConfigurationError:
+    """Say where and why a command's module could not be imported."""
+    return ConfigurationError(
+        f"{name!r} is broken: {place_of(error, file)}: {_said(error)}",
+        why="its module could not be imported; other commands are not affected",
+        try_=f"{PROGRAM} {name} --traceback",
+        code="command-broken",
+    )
+
+
+def place_of(error: BaseException, file: str) -> str:
+    """Return "file:line" of where the error is; `file` when it has no place."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno or 1}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen ")
+    ]
+    # The first frame is the registry's own import statement.
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if len(frames) > 1 else file
+
+
+def _said(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,86 @@
+"""Why a connection could not be opened, as errors an operator can act on."""
+
+from __future__ import annotations
+
+from oneoff.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.resources.database_errors import (
+    BUSY,
+    GONE,
+    LOCKED,
+    WRONG_LOGIN,
+    busy_error,
+    first_line,
+    is_from_database,
+    sqlite_code,
+    sqlstate_of,
+)
+from oneoff.urls import DatabaseURL
+
+# pgbouncer has one code for everything, and speaks English only.
+_POOLER = "08P01"
+_POOLER_REFUSES = ("no such", "does not exist", "authentication failed", "unsupported startup")
+
+
+def translate_connect_error(exc: Exception, url: DatabaseURL) -> CommandError | None:
+    """Return what to tell about a connection that could not be opened; never the password."""
+    if isinstance(exc, CommandError):
+        return exc
+    if url.dialect == "sqlite":
+        return _unopened_file(exc, url)
+    sqlstate, text = sqlstate_of(exc), first_line(exc)
+    refused = sqlstate == _POOLER and any(words in text for words in _POOLER_REFUSES)
+    if sqlstate in WRONG_LOGIN or refused:
+        return _wrong_login(sqlstate, text, url)
+    if sqlstate.startswith(GONE) or isinstance(exc, OSError | TimeoutError):
+        return _unreachable(exc, text, url)
+    if sqlstate or is_from_database(exc):
+        return ConfigurationError(
+            f"{url.safe()} can't be used: {text}", try_="correct DATABASE_URL", code="bad-database"
+        )
+    return None
+
+
+def _wrong_login(sqlstate: str, text: str, url: DatabaseURL) -> ConfigurationError:
+    what = {
+        "28P01": f"the password for user {url.user!r} is wrong",
+        "3D000": f"there is no database {url.database!r}",
+    }.get(sqlstate, text)
+    return ConfigurationError(
+        f"{_server(url)} refused the connection: {what}",
+        try_="correct DATABASE_URL",
+        code="bad-login",
+    )
+
+
+def _unreachable(exc: Exception, text: str, url: DatabaseURL) -> CommandError:
+    import ssl
+
+    if isinstance(exc, ssl.SSLError) or "SSL upgrade" in text:
+        return ConfigurationError(
+            f"{_server(url)} can't be reached over TLS: {text}",
+            try_="say how in DATABASE_URL: ?sslmode=disable, require or verify-full",
+            code="bad-tls",
+        )
+    if isinstance(exc, TimeoutError):
+        text = "no answer in time"
+    return Unavailable(
+        f"{_server(url)} can't be reached for database {url.database!r}: {text}",
+        try_=("python manage.py system health", "look whether the server runs, and at its address"),
+    )
+
+
+def _unopened_file(exc: Exception, url: DatabaseURL) -> CommandError | None:
+    code = sqlite_code(exc)
+    if code is None:
+        return None
+    if code in (BUSY, LOCKED):
+        return busy_error("the file stayed locked by another process")
+    return ConfigurationError(
+        f"the SQLite file {url.database} can't be opened: {first_line(exc)}",
+        try_="look whether its folder is there and may be written to",
+        code="bad-file",
+    )
+
+
+def _server(url: DatabaseURL) -> str:
+    return f"PostgreSQL at {url.host or 'the local socket'}:{url.port or 5432}"

@@ -1,0 +1,237 @@
+"""The database of one run: its engine, its connections, and the resource `database`.
+
+Importing this module loads no SQLAlchemy; the engine is made when the first connection opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from oneoff.errors import Unavailable
+from oneoff.urls import DatabaseURL, parse_database_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from oneoff.config import Config
+    from oneoff.project import Project
+    from oneoff.run import Run
+
+WORK = "work"
+"""The role of a run's own work; see `Database.connect`."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds for one attempt to connect, unless the URL says `connect_timeout`."""
+BUSY_TIMEOUT = 10.0
+"""Seconds SQLite waits for another writer, unless the URL says `timeout`."""
+POLL_PAUSE = 0.25
+"""Seconds between two attempts of `wait_until_up`."""
+
+_MAX_NAME = 63  # bytes PostgreSQL keeps of an application_name
+
+
+class Opening:
+    """What the connection that is being opened is for; seen by the drivers' hooks.
+
+    Attributes:
+        role: Shown as the second part of `application_name`.
+        guarded: Whether asyncpg shall make a connection that can be armed (`guard.py`).
+    """
+
+    __slots__ = ("guarded", "role")
+
+    def __init__(self, role: str, *, guarded: bool = False) -> None:
+        self.role = role
+        self.guarded = guarded
+
+    @property
+    def exempt(self) -> bool:
+        """Whether it may write in a dry run: it is guarded, or none of the command's business."""
+        return self.guarded or self.role != WORK
+
+
+EXEMPT = "oneoff_exempt"
+"""In a connection's `info`: not to be made read-only by `foreign.py`."""
+
+_opening: ContextVar[Opening | None] = ContextVar("oneoff_opening", default=None)
+
+
+class Database:
+    """One database and the engine that reaches it; every connection is new and closed after use.
+
+    A pool would only keep what one-off work must not inherit: session settings, temporary tables,
+    a forgotten transaction.
+
+    Args:
+        url: Where it is.
+        run_id: Id of the run, shown to other clients in `pg_stat_activity.application_name`.
+    """
+
+    def __init__(self, url: DatabaseURL, *, run_id: str) -> None:
+        self.url = url
+        self.run_id = run_id
+
+    @cached_property
+    def engine(self) -> AsyncEngine:
+        """The SQLAlchemy engine. Connections made from it directly have the role "work"."""
+        from sqlalchemy import event
+        from sqlalchemy.ext.asyncio import create_async_engine
+        from sqlalchemy.pool import NullPool
+
+        sqlite = self.url.dialect == "sqlite"
+        engine = create_async_engine(
+            self.url.sqlalchemy(),
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args=self._sqlite_arguments() if sqlite else self._asyncpg_arguments(),
+        )
+        event.listen(engine.sync_engine, "connect", _mark)
+        if sqlite:
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            event.listen(engine.sync_engine, "do_connect", self._set_connection_arguments)
+        return engine
+
+    @asynccontextmanager
+    async def connect(
+        self, role: str = WORK, *, immediate: bool = False, guarded: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """Open a connection; what is not committed is rolled back when it closes.
+
+        Args:
+            role: What it is for. In a dry run or a reading command "work" is read-only; other
+                roles are the framework's own (its locks and records) and write as ever.
+            immediate: On SQLite, take the write lock at BEGIN, waiting for it: a transaction that
+                reads first and writes later fails at once when another writer came between.
+            guarded: For `begin_work` alone: a connection whose transaction can be held fast.
+
+        Raises:
+            Unavailable: The server can't be reached, or takes no connections now.
+            ConfigurationError: User, password, database or file are wrong.
+        """
+        started = self.engine.connect()
+        with self._opening(Opening(role, guarded=guarded)):
+            connection = await started.__aenter__()
+        try:
+            if immediate:
+                await connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
+            yield connection
+        finally:
+            # Closes even while the task is being cancelled.
+            await started.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def autocommit(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:
+        """Open a connection on which each statement commits itself.
+
+        Behind pgbouncer in transaction mode two statements may reach two servers; what needs one
+        session must use a direct URL.
+        """
+        async with self.connect(role) as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    async def wait_until_up(self, seconds: float) -> None:
+        """Wait for a database that is still starting; 0 doesn't wait, and doesn't connect.
+
+        Raises:
+            Unavailable: It did not come up in time.
+        """
+        deadline = monotonic() + seconds
+        while seconds:
+            try:
+                async with self.connect("wait"):
+                    return
+            except Unavailable:
+                if monotonic() + POLL_PAUSE > deadline:
+                    raise
+            await asyncio.sleep(POLL_PAUSE)
+
+    async def dispose(self) -> None:
+        """Forget the engine."""
+        if "engine" in self.__dict__:
+            await self.engine.dispose()
+
+    @contextmanager
+    def _opening(self, what: Opening) -> Iterator[None]:
+        token = _opening.set(what)
+        try:
+            yield
+        except Exception as exc:
+            from oneoff.resources.connect_errors import translate_connect_error
+
+            error = translate_connect_error(exc, self.url)
+            if error is None:
+                raise
+            raise error from exc
+        finally:
+            _opening.reset(token)
+
+    def _asyncpg_arguments(self) -> dict[str, Any]:
+        # Behind pgbouncer in transaction mode the server changes with every transaction: nothing
+        # may be cached in it, and no two clients may use one name for two statements.
+        return {
+            "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)),
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"oneoff_{uuid4().hex}",
+        }
+
+    def _sqlite_arguments(self) -> dict[str, Any]:
+        return {"timeout": float(self.url.query.get("timeout", BUSY_TIMEOUT))}
+
+    def _set_connection_arguments(
+        self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
+    ) -> None:
+        what = _opening.get() or Opening(WORK)
+        arguments["server_settings"] = {"application_name": self._application_name(what.role)}
+        arguments.pop("connection_class", None)
+        if what.guarded:
+            from oneoff.resources.guard_postgresql import GuardedConnection
+
+            arguments["connection_class"] = GuardedConnection
+
+    def _application_name(self, role: str) -> str:
+        # The run id, which operators search for, survives the server's cut.
+        room = _MAX_NAME - len("oneoff//") - len(self.run_id)
+        short = role.encode("ascii", "replace")[:room].decode()
+        return f"oneoff/{short}/{self.run_id}"
+
+
+def _mark(_connection: object, record: ConnectionPoolEntry) -> None:
+    what = _opening.get()
+    record.info[EXEMPT] = what is not None and what.exempt
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes too late: not before SELECT, DDL or SAVEPOINT.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(options.get("oneoff_begin", "BEGIN"))
+
+
+@asynccontextmanager
+async def open_database(config: Config, project: Project, run: Run) -> AsyncIterator[Database]:
+    """Give the resource `database`: DATABASE_URL, or the embedded SQLite file."""
+    url = parse_database_url(config.database_url, config.root, project.name)
+    database = Database(url, run_id=run.id)
+    try:
+        yield database
+    finally:
+        await database.dispose()

@@ -1,0 +1,265 @@
+"""What a database or its driver raises, as errors an operator can act on.
+
+Branches on SQLSTATE and SQLite's result codes, never on classes or (translated) texts. No message
+holds a value of a row or a parameter: both drivers like to quote them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from oneoff.errors import (
+    CommandError,
+    ConfigurationError,
+    DryRunViolation,
+    ReadOnlyViolation,
+    TemporaryError,
+    Unavailable,
+)
+
+READ_ONLY_TRANSACTION = "25006"
+CONSTRAINTS = {
+    "23502": "a value is missing",
+    "23503": "a row refers to one that is not there, or is still referred to",
+    "23505": "such a row is there already",
+    "23514": "a value is not allowed",
+    "23P01": "a row conflicts with one that is there",
+}
+"""What a constraint complains about, by SQLSTATE."""
+
+_BUSY_WORDS = {
+    "40001": "it conflicted with another transaction",
+    "40P01": "it was in a deadlock with another transaction",
+    "55P03": "a row or table stayed locked by another transaction",
+    "55006": "something it needs is in use",
+    "57014": "a statement took longer than the server allows, or was cancelled",
+}
+_NOT_MIGRATED = ("42P01", "3F000", "42703")
+# SQLSTATEs, and beginnings of them, that a connection attempt may meet too.
+WRONG_LOGIN = ("28P01", "28000", "3D000")
+GONE = ("08", "53", "57P", "58")
+
+# SQLite's primary result codes: https://www.sqlite.org/rescode.html
+BUSY, LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN = 5, 6, 8, 10, 11, 13, 14
+_CONSTRAINT, _AUTH, _NOTADB = 19, 23, 26
+
+
+def translate_error(exc: BaseException) -> CommandError | None:
+    """Return what to tell the operator about an exception, or None if no database raised it."""
+    if isinstance(exc, CommandError):
+        return exc
+    if not is_from_database(exc):
+        return None
+    sqlstate = sqlstate_of(exc)
+    if sqlstate:
+        return _from_postgresql(exc, sqlstate)
+    code = sqlite_code(exc)
+    if code is not None:
+        return _from_sqlite(exc, code)
+    if is_connection_loss(exc):
+        return _lost()
+    return _client_side(exc)
+
+
+def is_read_only_error(exc: BaseException) -> bool:
+    """Return whether the database refused a write because only reading is allowed."""
+    return sqlstate_of(exc) == READ_ONLY_TRANSACTION or sqlite_code(exc) == _READONLY
+
+
+def is_connection_loss(exc: BaseException) -> bool:
+    """Return whether the connection broke: the statement may or may not have been done."""
+    if getattr(exc, "connection_invalidated", False):
+        return True
+    if sqlstate_of(exc).startswith(("08", "57P")):
+        return True
+    names = {type(link).__name__ for link in _links(exc)}
+    return any(isinstance(link, ConnectionError) for link in _links(exc)) or bool(
+        names & {"ConnectionDoesNotExistError", "ConnectionFailureError"}
+    )
+
+
+def commit_in_doubt() -> Unavailable:
+    """Return the error for a connection that broke while committing."""
+    return Unavailable(
+        "the connection to the database was lost while the work was being committed",
+        why="nobody knows whether it was saved",
+        try_="run the command again: what is done already is left as it is",
+        code="commit-in-doubt",
+    )
+
+
+def constraint_error(what: str, where: str) -> CommandError:
+    """Return the error for a constraint that is not met.
+
+    Args:
+        what: The kind of constraint, without values.
+        where: Table, and column or name of the constraint.
+    """
+    return CommandError(
+        f"the database refused a row: {what}{f' ({where})' if where else ''}",
+        why="nothing was written",
+        code="constraint-violation",
+    )
+
+
+def read_only_error() -> ReadOnlyViolation:
+    """Return the error for a write where only reading is allowed."""
+    return ReadOnlyViolation(
+        "something tried to write, but here the database is read-only",
+        why="a reading command and a planned dry run get a read-only session; so does every run on "
+        "a standby server or a file without write permission",
+        try_="say access = Access.WRITE and a dry_run if the command is meant to write",
+    )
+
+
+def sqlstate_of(exc: BaseException) -> str:
+    """Return PostgreSQL's five-letter code, or an empty text."""
+    for link in _links(exc):
+        sqlstate = getattr(link, "sqlstate", None)
+        if isinstance(sqlstate, str):
+            return sqlstate
+    return ""
+
+
+def _links(exc: BaseException) -> Iterator[BaseException]:
+    """Walk from SQLAlchemy's error to its driver's adapter's and to the driver's own."""
+    seen: BaseException | None = exc
+    for _ in range(4):
+        if seen is None:
+            return
+        yield seen
+        seen = getattr(seen, "orig", None) or seen.__cause__
+
+
+def is_from_database(exc: BaseException) -> bool:
+    """Return whether SQLAlchemy or a driver raised it.
+
+    Judges by the modules that are loaded: this one loads none.
+    """
+    bases = [
+        getattr(sys.modules.get(module), name, None)
+        for module, name in (
+            ("sqlalchemy.exc", "DBAPIError"),
+            ("asyncpg.exceptions", "PostgresError"),
+            ("asyncpg.exceptions", "InterfaceError"),
+            ("sqlite3", "Error"),
+        )
+    ]
+    return isinstance(exc, tuple(base for base in bases if base is not None))
+
+
+def sqlite_code(exc: BaseException) -> int | None:
+    """Return SQLite's primary result code."""
+    for link in _links(exc):
+        code = getattr(link, "sqlite_errorcode", None)
+        if isinstance(code, int):
+            return code & 0xFF
+    return None
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the driver's own words without DETAIL, which quotes rows."""
+    link = list(_links(exc))[-1]
+    return str(link).partition("\n")[0] or type(link).__name__
+
+
+def _fact(exc: BaseException, name: str) -> str:
+    return next((value for link in _links(exc) if (value := getattr(link, name, None))), "")
+
+
+def _from_postgresql(exc: BaseException, sqlstate: str) -> CommandError:
+    if sqlstate == READ_ONLY_TRANSACTION:
+        return read_only_error()
+    if sqlstate.startswith("23"):
+        name, table = _fact(exc, "constraint_name"), _fact(exc, "table_name")
+        column = _fact(exc, "column_name")
+        where = f"{table}.{column}" if column else f"{table}, {name}" if name else table
+        return constraint_error(CONSTRAINTS.get(sqlstate, "a constraint is not met"), where)
+    if sqlstate in _BUSY_WORDS:
+        return busy_error(_BUSY_WORDS[sqlstate])
+    if sqlstate.startswith(GONE):
+        return _lost()
+    if sqlstate in WRONG_LOGIN:
+        return ConfigurationError(first_line(exc), try_="correct DATABASE_URL", code="bad-login")
+    if sqlstate in _NOT_MIGRATED:
+        return _not_migrated(first_line(exc))
+    if sqlstate == "42501":
+        return ConfigurationError(
+            f"the database's role may not do this: {first_line(exc)}",
+            try_="GRANT what is missing, or use a DATABASE_URL with another user",
+            code="permission-denied",
+        )
+    return _bug(exc, sqlstate)
+
+
+def _from_sqlite(exc: BaseException, code: int) -> CommandError:
+    text = first_line(exc)
+    if code == _READONLY:
+        return read_only_error()
+    if code == _CONSTRAINT:
+        what, _, where = text.partition(" failed: ")
+        return constraint_error(what.removesuffix(" failed"), where)
+    if code in (BUSY, LOCKED):
+        return busy_error("the file stayed locked by another process")
+    if code in (_IOERR, _FULL):
+        return Unavailable(f"SQLite: {text}", try_="make room, or look at the disk")
+    if code in (_CORRUPT, _NOTADB, _CANTOPEN):
+        return ConfigurationError(f"SQLite: {text}", try_="look at DATABASE_URL", code="bad-file")
+    if code == _AUTH:
+        return DryRunViolation(
+            "something tried to end the transaction of a dry run or of a reading command",
+            try_="leave COMMIT and ROLLBACK to the executor; session.commit() is harmless",
+        )
+    if text.startswith(("no such table", "no such column")):
+        return _not_migrated(text)
+    return _bug(exc, f"SQLite {code}")
+
+
+def busy_error(what: str) -> TemporaryError:
+    """Return the error for work that met another client's; a retry is right."""
+    return TemporaryError(
+        f"the database stopped the work: {what}",
+        why="nothing was written",
+        try_="run the command again",
+        code="database-busy",
+    )
+
+
+def _lost() -> Unavailable:
+    return Unavailable(
+        "the connection to the database was lost",
+        why="the server ended it, is shutting down, or is out of resources; nothing was written",
+        try_="run the command again",
+    )
+
+
+def _not_migrated(text: str) -> ConfigurationError:
+    return ConfigurationError(
+        text,
+        why="the database has not been migrated, or not as far as the code needs",
+        try_=("python manage.py migrate", "python manage.py db status"),
+        code="not-migrated",
+    )
+
+
+def _bug(exc: BaseException, where: str) -> CommandError:
+    # Class 22, a value that doesn't fit: the message quotes it.
+    words = type(list(_links(exc))[-1]).__name__ if where.startswith("22") else first_line(exc)
+    return CommandError(
+        f"the database refused a statement: {words} ({where})",
+        why="this is a bug, in the command or in what it calls; the work was rolled back",
+        try_="the same command with --traceback",
+        code="database-error",
+    )
+
+
+def _client_side(exc: BaseException) -> CommandError:
+    # The driver's own complaint about a parameter quotes it.
+    name = type(list(_links(exc))[-1]).__name__
+    return CommandError(
+        f"the database driver refused a statement: {name}",
+        why="this is a bug, in the command or in what it calls; the work was rolled back",
+        try_="the same command with --traceback",
+        code="database-error",
+    )

@@ -1,0 +1,94 @@
+"""What keeps the transaction of a dry run, or of a reading command, from being ended by its author.
+
+Loaded only for those runs; a real run pays nothing for it. The executor alone takes the guard off.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.mode import Mode
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Guard(ABC):
+    """Holds one transaction fast, from `arm` to `release`.
+
+    Args:
+        connection: With the transaction; nothing else was sent on it yet.
+        mode: `READ_ONLY` or `ROLLBACK`.
+    """
+
+    def __init__(self, connection: AsyncConnection, mode: Mode) -> None:
+        self.connection = connection
+        self.mode = mode
+
+    @abstractmethod
+    async def arm(self) -> None:
+        """Begin the transaction and hold it."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """Let it be ended again: by the executor, which rolls it back."""
+
+    @abstractmethod
+    def violation(self) -> CommandError | None:
+        """Return what was refused so far, though the command may have swallowed the error."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Make sure that the transaction is still the one that was armed.
+
+        Raises:
+            DryRunViolation: It was ended; what was written since may have stayed.
+        """
+
+    @abstractmethod
+    async def check_constraints(self) -> None:
+        """Raise what a real commit would: constraints that are checked only then."""
+
+
+def refusal(mode: Mode, statement: str) -> CommandError:
+    """Return the error for an attempt to end the transaction."""
+    if mode is Mode.READ_ONLY:
+        return ReadOnlyViolation(
+            f"a read-only run tried to end its transaction: {statement}",
+            why="what followed could have written",
+            try_=_LEAVE_IT,
+        )
+    return DryRunViolation(
+        f"a dry run tried to end its transaction: {statement}",
+        why="what it wrote would have stayed; it was refused, and everything was rolled back",
+        try_=_LEAVE_IT,
+    )
+
+
+def ended(mode: Mode) -> CommandError:
+    """Return the error for a transaction that was ended in a way nobody could refuse."""
+    if mode is Mode.READ_ONLY:
+        return ReadOnlyViolation(
+            "the transaction of a read-only run was ended", try_=_LEAVE_IT, code="read-only"
+        )
+    return DryRunViolation(
+        "the transaction of a dry run was ended before its time",
+        why="the command, or something it calls, ended it; what was written since may have stayed",
+        try_=("look for changes in the database", _LEAVE_IT),
+    )
+
+
+_LEAVE_IT = "leave COMMIT and ROLLBACK to the executor; session.commit() is harmless"
+
+
+def make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
+    """Return the guard for this kind of database."""
+    if connection.dialect.name == "postgresql":
+        from oneoff.resources.guard_postgresql import PostgresGuard
+
+        return PostgresGuard(connection, mode)
+    from oneoff.resources.guard_sqlite import SQLiteGuard
+
+    return SQLiteGuard(connection, mode)

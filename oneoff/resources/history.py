@@ -1,0 +1,193 @@
+"""The project's revisions, as Alembic's script directory knows them."""
+
+from __future__ import annotations
+
+import re
+import traceback
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError as AlembicError
+
+from oneoff.errors import CommandError, NotFound
+from oneoff.suggest import similar
+
+_RELATIVE = re.compile(r"[+-]\d+")
+
+
+class Revision(NamedTuple):
+    """One revision, for messages and data.
+
+    Attributes:
+        id: As Alembic stores it.
+        message: First line of its docstring.
+        file: Path relative to the project's root.
+    """
+
+    id: str
+    message: str
+    file: str
+
+
+class History:
+    """Reads the revisions of one script directory.
+
+    Args:
+        scripts: The folder that holds `env.py` and `versions/`.
+        root: The project's root folder, for short paths in messages.
+    """
+
+    def __init__(self, scripts: Path, root: Path) -> None:
+        self.root = root
+        self.config = Config()
+        # A % begins an interpolation in Alembic's configuration.
+        self.config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+        self.config.set_main_option("path_separator", "os")
+        self.scripts = ScriptDirectory.from_config(self.config)
+        self.heads = self._load()
+
+    def _load(self) -> tuple[str, ...]:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message=".*present more than once")
+                return tuple(sorted(self.scripts.get_heads()))
+        except (AlembicError, RevisionError, KeyError, UserWarning) as exc:
+            raise _broken(f"the revisions don't fit together: {exc}") from exc
+        except Exception as exc:
+            file, line = _place(exc)
+            where = f"{self.shorten(Path(file))}:{line}"
+            raise _broken(f"{where} can't be loaded: {type(exc).__name__}: {exc}") from exc
+
+    def only_head(self) -> str:
+        """Return the one head, or an empty text when there is no revision yet.
+
+        Raises:
+            CommandError: The history has several heads.
+        """
+        if len(self.heads) > 1:
+            names = " and ".join(self.heads)
+            raise CommandError(
+                f"the migrations have {len(self.heads)} heads: {names}",
+                why="two revisions continue the same one, and only you can say in which order",
+                try_=(
+                    'python manage.py db create-migration --merge -m "merge heads"',
+                    "or set down_revision of one of them to the other",
+                ),
+                code="multiple-heads",
+            )
+        return self.heads[0] if self.heads else ""
+
+    def upward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
+        """Return the steps from the database's revisions to `to`, in order.
+
+        Raises:
+            CommandError: `to` or a current revision is unknown, or there are several heads.
+        """
+        target = self._target(to)
+        if not target:
+            return []
+        scripts = self._between(target, current, up=True)
+        step = MigrationStep.upgrade_from_script
+        return [step(self.scripts.revision_map, script) for script in reversed(scripts)]
+
+    def downward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
+        """Return the steps back from the database's revisions to `to`: "-1", "base", a revision.
+
+        Raises:
+            CommandError: `to` or a current revision is unknown, or `to` is not below them.
+        """
+        scripts = self._between(self._target(to), current, up=False)
+        step = MigrationStep.downgrade_from_script
+        return [step(self.scripts.revision_map, script) for script in scripts]
+
+    def describe(self, revision: str) -> Revision:
+        """Return the facts of a revision that is known."""
+        script: Script | None = self.scripts.get_revision(revision)
+        doc = script.doc.rstrip(".") if script else ""
+        return Revision(revision, doc, self.shorten(Path(script.path)) if script else "")
+
+    def all(self) -> list[Revision]:
+        """Return every revision, the oldest first."""
+        scripts = list(self.scripts.walk_revisions())
+        return [self.describe(script.revision) for script in reversed(scripts)]
+
+    def check_known(self, current: Iterable[str]) -> None:
+        """Make sure that the database's revisions are among the files.
+
+        Raises:
+            CommandError: One is not: newer code migrated this database.
+        """
+        known = {script.revision for script in self.scripts.walk_revisions()}
+        for revision in sorted(set(current) - known):
+            raise CommandError(
+                f"the database is at revision {revision}, which is not in {self._versions}",
+                why="another version of the code migrated this database",
+                try_="deploy the code that has this revision, or restore its file",
+                code="unknown-database-revision",
+            )
+
+    def shorten(self, path: Path) -> str:
+        """Return a path as seen from the project's root."""
+        resolved = path.resolve()
+        root = self.root.resolve()
+        return str(resolved.relative_to(root) if resolved.is_relative_to(root) else resolved)
+
+    @property
+    def _versions(self) -> str:
+        return self.shorten(Path(self.scripts.versions))
+
+    def _target(self, text: str) -> str:
+        if text == "head":
+            return self.only_head()
+        if text in ("heads", "base") or _RELATIVE.fullmatch(text):
+            return text
+        try:
+            found = self.scripts.get_revision(text)
+        except AlembicError:
+            found = None
+        if found is None:
+            known = [revision.id for revision in self.all()]
+            raise NotFound(
+                f"there is no revision {text!r} in {self._versions}",
+                try_=[f"did you mean {name}?" for name in similar(text, known, limit=1)]
+                + ["python manage.py db status"],
+                code="unknown-revision",
+            )
+        return found.revision
+
+    def _between(self, target: str, current: Iterable[str], *, up: bool) -> list[Script]:
+        here = tuple(current)
+        self.check_known(here)
+        try:
+            if up:
+                found = self.scripts.iterate_revisions(target, here or None, implicit_base=True)
+            else:
+                found = self.scripts.iterate_revisions(
+                    here or None, target, select_for_downgrade=True
+                )
+            return list(found)
+        except (AlembicError, RevisionError) as exc:
+            raise CommandError(
+                f"{target} can't be reached from {', '.join(here) or 'the empty database'}",
+                why=str(exc).partition("\n")[0],
+                try_="python manage.py db status",
+                code="unreachable-revision",
+            ) from exc
+
+
+def _broken(message: str) -> CommandError:
+    return CommandError(message, try_="correct the file and run it again", code="broken-revision")
+
+
+def _place(exc: Exception) -> tuple[str, int]:
+    """Return file and line of a syntax error, or where another error was raised."""
+    if isinstance(exc, SyntaxError):
+        return exc.filename or "", exc.lineno or 0
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    return frame.filename, frame.lineno or 0

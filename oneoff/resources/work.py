@@ -1,0 +1,203 @@
+"""The transaction a command works in: the resources `work` and `session`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from oneoff.mode import Mode
+from oneoff.resources.counting import RowCounter, make_counter
+from oneoff.resources.database import WORK
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.errors import CommandError
+    from oneoff.locks import HeldLock
+    from oneoff.outcome import RowCounts
+    from oneoff.resources.database import Database
+    from oneoff.resources.foreign import Protection
+    from oneoff.resources.guard import Guard
+
+
+class WorkTransaction:
+    """One transaction, which the executor alone ends.
+
+    `session.commit()` and `session.rollback()` act on a savepoint inside it, in every mode, so
+    that a service which commits works the same in a command, in its preview, and in a test.
+
+    Attributes:
+        connection: Holds the transaction.
+        session: What commands get; its objects don't expire.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        counter: RowCounter | None,
+        guard: Guard | None,
+        protection: Protection | None,
+    ) -> None:
+        self.connection = connection
+        self.session = AsyncSession(
+            connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
+        )
+        self._counter = counter
+        self._guard = guard
+        self._protection = protection
+        self._changes: dict[str, RowCounts] = {}
+
+    @property
+    def uncounted(self) -> str:
+        """Why `changes` has no numbers; empty when it has."""
+        return self._counter.reason if self._counter else "a read-only run changes no rows"
+
+    def changes(self) -> dict[str, RowCounts]:
+        """Return the rows changed, by table, as counted when the work ended."""
+        return dict(self._changes)
+
+    def violation(self) -> CommandError | None:
+        """Return what was refused so far, though the command may have swallowed the error."""
+        own = self._guard.violation() if self._guard else None
+        elsewhere = self._protection.refused if self._protection else None
+        return own or elsewhere
+
+    async def commit(self) -> dict[str, RowCounts]:
+        """Write what the session still holds, count, and commit.
+
+        Raises:
+            Unavailable: The connection broke in the commit: nobody knows whether it was made.
+        """
+        if self._guard is not None:
+            message = "only the work of a real run is committed"
+            raise RuntimeError(message)
+        await self._end_session()
+        await self._commit()
+        return self.changes()
+
+    async def finish_dry_run(self) -> dict[str, RowCounts]:
+        """Raise what a commit would have refused, count, and roll back.
+
+        Raises:
+            DryRunViolation: The command tried to end the transaction, whatever it did with the
+                error.
+        """
+        if self._guard is None or self._counter is None:
+            message = "only a dry run can be finished as one"
+            raise RuntimeError(message)
+        violation = self.violation()
+        if violation is not None:
+            raise violation
+        await self._guard.check()
+        await self._end_session()
+        await self._guard.check_constraints()
+        await self.rollback()
+        return self.changes()
+
+    async def rollback(self) -> None:
+        """Undo everything; harmless when it is done already."""
+        if self._guard is not None:
+            await self._guard.release()
+        await self.session.close()
+        await self.connection.rollback()
+
+    async def begin(self) -> None:
+        """Send BEGIN now, so that the first thing a command sends can't commit itself."""
+        if self._counter is not None:
+            await self._counter.start()
+        if self._guard is not None:
+            await self._guard.arm()
+
+    async def _end_session(self) -> None:
+        await self.session.commit()
+        if self._counter is not None:
+            self._changes = await self._counter.changes()
+
+    async def _commit(self) -> None:
+        from oneoff.resources.database_errors import commit_in_doubt, is_connection_loss
+
+        try:
+            await self.connection.commit()
+        except (SQLAlchemyError, OSError) as exc:
+            if is_connection_loss(exc):
+                raise commit_in_doubt() from exc
+            raise
+
+
+@asynccontextmanager
+async def begin_work(
+    database: Database, mode: Mode, *, role: str = WORK
+) -> AsyncIterator[WorkTransaction]:
+    """Open a connection and begin the transaction of a run; leaving it rolls back.
+
+    In a dry run or a reading command every other SQLAlchemy engine that the code in this context
+    uses is read-only meanwhile.
+
+    Args:
+        database: Where.
+        mode: Whether it may be committed, is rolled back, or must not write at all.
+        role: Second part of `application_name`: the name of the lock the run holds.
+    """
+    guarded = mode is not Mode.COMMIT
+    writes = mode is not Mode.READ_ONLY
+    async with database.connect(role, immediate=writes, guarded=guarded) as connection:
+        counter = make_counter(connection) if writes else None
+        with _protected(connection, mode) as (guard, protection):
+            work = WorkTransaction(connection, counter, guard, protection)
+            await work.begin()
+            async with _ending(work):
+                yield work
+
+
+@contextmanager
+def _protected(
+    connection: AsyncConnection, mode: Mode
+) -> Iterator[tuple[Guard | None, Protection | None]]:
+    if mode is Mode.COMMIT:
+        yield None, None
+        return
+    # A real run doesn't pay for these imports.
+    from oneoff.resources.foreign import read_only_engines
+    from oneoff.resources.guard import make_guard
+
+    with read_only_engines(mode) as protection:
+        yield make_guard(connection, mode), protection
+
+
+@asynccontextmanager
+async def _ending(work: WorkTransaction) -> AsyncIterator[None]:
+    """Roll back what is left, and report what was refused, though the command swallowed it."""
+    try:
+        yield
+    except BaseException as exc:
+        # The first error tells more than a second one about a connection that is broken.
+        with suppress(SQLAlchemyError, OSError):
+            await work.rollback()
+        violation = work.violation()
+        if violation is None or violation is exc or not isinstance(exc, Exception):
+            raise
+        raise violation from exc
+    await work.rollback()
+    violation = work.violation()
+    if violation is not None:
+        raise violation
+
+
+@asynccontextmanager
+async def open_work(
+    database: Database, mode: Mode, lock: HeldLock | None
+) -> AsyncIterator[WorkTransaction]:
+    """Give the resource `work`, which the executor ends."""
+    role = lock.key if lock is not None else WORK
+    async with begin_work(database, mode, role=role) as work:
+        yield work
+
+
+@asynccontextmanager
+async def open_session(work: WorkTransaction) -> AsyncIterator[AsyncSession]:
+    """Give the resource `session`."""
+    yield work.session

@@ -1,0 +1,161 @@
+"""Write a new command and its test: both pass as they are, and are there to be changed."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from string import Template
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.errors import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from oneoff.registry import Registry
+
+_WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+IMPORTED = frozenset({"Argument", "BaseCommand", "Result"})
+"""Names in the template that a class may not hide."""
+
+COMMAND = Template('''\
+"""`$name`."""
+
+from oneoff import Argument, BaseCommand, Result
+
+
+class $class_name(BaseCommand):
+    """Say what the command does; this line is its summary in help.
+
+    It only reads. One that writes says so, and how it is previewed and confirmed:
+    access = Access.WRITE, dry_run = DryRun.ROLLBACK, confirm = Confirm.PROMPT.
+    """
+
+    examples = ("$name", "$name yesterday")
+
+    day: str = Argument(default="today", help="What the input means.")
+
+    async def handle(self) -> Result:
+        return Result.unchanged(f"$name looked at {self.day}")
+''')
+
+TEST = Template('''\
+"""`$name`."""
+
+from oneoff.testing import Manage
+
+
+async def test_${leaf}_says_what_it_did(manage: Manage) -> None:
+    """Without arguments it looks at today."""
+    outcome = await manage("$name")
+
+    assert (0, "$name looked at today\\n") == (outcome.exit_code, outcome.stdout)
+
+
+async def test_${leaf}_takes_its_argument(manage: Manage) -> None:
+    """The argument says what it looks at."""
+    outcome = await manage("$name yesterday")
+
+    assert (0, "$name looked at yesterday\\n") == (outcome.exit_code, outcome.stdout)
+''')
+
+
+class NewFile(NamedTuple):
+    """A file to write."""
+
+    path: Path
+    text: str
+
+
+def words_of(name: Sequence[str]) -> list[str]:
+    """Return the words of a new command's name, typed as `report daily` or `report/daily`.
+
+    Raises:
+        UsageError: It can't be a name, with one that can.
+    """
+    words = [word for text in name for word in re.split(r"[/\s]+", text) if word]
+    right = [_corrected(word) for word in words]
+    if words and words == right and all(map(_WORD.fullmatch, words)):
+        return words
+    usable = " ".join(word for word in right if _WORD.fullmatch(word))
+    raise UsageError(
+        f"{' '.join(name)!r} can't be a command's name: words of small letters, digits and single "
+        "dashes, each starting with a letter",
+        try_=f"python manage.py commands new {usable or 'report daily'}",
+        code="bad-command-name",
+    )
+
+
+def _corrected(word: str) -> str:
+    """Return the nearest right spelling: `DailyReport.py` becomes `daily-report`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", word.removesuffix(".py"))
+    return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
+
+
+def plan(root: Path, package: str, words: Sequence[str], registry: Registry) -> list[NewFile]:
+    """Return the files of a new command.
+
+    Args:
+        root: The project's root folder.
+        package: The project's package of commands.
+        words: The command's name.
+        registry: The commands there are already.
+
+    Raises:
+        CommandError: The name is taken, or a file exists.
+    """
+    _check_free(words, registry)
+    name, parts = " ".join(words), [word.replace("-", "_") for word in words]
+    folder, leaf = root.joinpath(*package.split(".")), parts[-1]
+    texts = {"name": name, "leaf": leaf, "class_name": _class_name(words[-1])}
+    tests = root / "tests" / "commands"
+    tests = tests if tests.is_dir() else tests.parent
+    files = [
+        NewFile(folder.joinpath(*parts).with_suffix(".py"), COMMAND.substitute(texts)),
+        NewFile(tests / f"test_{'_'.join(parts)}.py", TEST.substitute(texts)),
+    ]
+    for file in files:
+        if file.path.exists():
+            raise _taken(name, str(file.path.relative_to(root)))
+    return [*_packages(folder, parts, words), *files]
+
+
+def _packages(folder: Path, parts: Sequence[str], words: Sequence[str]) -> list[NewFile]:
+    """Return the `__init__.py` files that are missing."""
+    files = [NewFile(folder / "__init__.py", '"""The commands of this project."""\n')]
+    for count in range(1, len(parts)):
+        path = folder.joinpath(*parts[:count], "__init__.py")
+        files.append(NewFile(path, f'"""Commands for the {" ".join(words[:count])}."""\n'))
+    return [file for file in files if not file.path.exists()]
+
+
+def _check_free(words: Sequence[str], registry: Registry) -> None:
+    name = " ".join(words)
+    for entry in registry.entries(with_summaries=False):
+        if entry.name == name or name.startswith(f"{entry.name} "):
+            raise _taken(entry.name, entry.file)
+        if entry.name.startswith(f"{name} "):
+            raise _taken(name, f"{entry.file}, which makes it a group")
+
+
+def _taken(name: str, by: str) -> CommandError:
+    return CommandError(
+        f"{name!r} is taken already by {by}",
+        why="nothing was written",
+        try_="choose another name",
+        code="command-exists",
+    )
+
+
+def _class_name(word: str) -> str:
+    name = "".join(part.capitalize() for part in word.split("-"))
+    return f"{name}Command" if name in IMPORTED or keyword.iskeyword(name) else name
+
+
+def write(files: Sequence[NewFile]) -> None:
+    """Write new files, never over an existing one."""
+    for file in files:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        with file.path.open("x", encoding="utf-8") as stream:
+            stream.write(file.text)

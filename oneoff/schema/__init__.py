@@ -1,0 +1,146 @@
+"""The framework's own tables: whether they are there, and making them.
+
+They have an Alembic history and a version table of their own, beside the project's. Only making
+or upgrading them imports Alembic; whether that is needed is a cheap query.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff.environment import Facts
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.resources.database import Database
+    from oneoff.urls import DatabaseURL
+
+HEAD = "0001"
+"""The newest revision of the framework's tables. They count up and only ever add, so that code
+older than the tables goes on working."""
+VERSION_TABLE = "oneoff_alembic_version"
+PREFIX = "oneoff_"
+"""What the names of all the framework's tables begin with; a project's tables must not."""
+LOCK_WAIT = 60.0
+"""Seconds to wait for another process that makes the tables."""
+
+_POSTGRESQL_ABOUT = """
+SELECT current_database(), oid::text, has_function_privilege('pg_control_system()', 'EXECUTE'),
+       to_regclass('oneoff_alembic_version') IS NOT NULL
+FROM pg_database WHERE datname = current_database()
+"""
+_CLUSTER = "(SELECT system_identifier::text FROM pg_control_system())"
+_STORED = (
+    "(SELECT max(version_num) FROM oneoff_alembic_version)",
+    "(SELECT environment FROM oneoff_environment)",
+    "(SELECT cluster_identity FROM oneoff_environment)",
+)
+_NOTHING_STORED = ("''", "''", "''")
+_SQLITE_ABOUT = "SELECT count(*) FROM sqlite_master WHERE name = 'oneoff_alembic_version'"
+
+
+async def ensure_schema(database: Database) -> None:
+    """Make the framework's tables, or upgrade them; does nothing where they are current.
+
+    Any number of processes may do it at once.
+
+    Raises:
+        LockBusy: Another process is still at it after a minute.
+    """
+    from oneoff.locks import acquire, make_lock
+
+    if await _is_current(database):
+        return
+    lock = await acquire(make_lock(database, "schema"), wait=LOCK_WAIT)
+    try:
+        if not await _is_current(database):
+            from oneoff.schema.upgrade import upgrade
+
+            await upgrade(database)
+    finally:
+        await lock.release()
+
+
+async def read_facts(connection: AsyncConnection, url: DatabaseURL) -> Facts:
+    """Read what the database says about itself: two queries, in the caller's transaction."""
+    if url.dialect == "postgresql":
+        return await _read_postgresql(connection)
+    return await _read_sqlite(connection, url)
+
+
+async def store_environment(
+    connection: AsyncConnection, url: DatabaseURL, environment: str
+) -> bool:
+    """Store which environment the database belongs to, with its identity.
+
+    Args:
+        connection: The caller commits it.
+        url: Of the same database.
+        environment: "production", "staging", ...
+
+    Returns:
+        Whether anything is different now.
+    """
+    from datetime import UTC, datetime
+    from uuid import uuid4
+
+    from sqlalchemy import delete, insert
+
+    from oneoff.schema.tables import environments
+
+    facts = await read_facts(connection, url)
+    if facts.stored_environment == environment and not facts.is_copy:
+        return False
+    identity = facts.identity
+    if url.dialect == "sqlite" and not facts.stored_identity:
+        identity = f"{uuid4().hex}{identity}"
+    await connection.execute(delete(environments))
+    await connection.execute(
+        insert(environments).values(
+            id=1,
+            environment=environment,
+            cluster_identity=identity,
+            database_name=facts.database,
+            stored_at=datetime.now(UTC),
+        )
+    )
+    return True
+
+
+async def _is_current(database: Database) -> bool:
+    async with database.connect("schema") as connection:
+        return (await read_facts(connection, database.url)).schema_ready
+
+
+async def _read_postgresql(connection: AsyncConnection) -> Facts:
+    about = await connection.exec_driver_sql(_POSTGRESQL_ABOUT)
+    row: Any = about.one()
+    name, oid, may_ask_cluster, stored = row
+    cluster = _CLUSTER if may_ask_cluster else "''"
+    version, environment, identity, system = await _select(
+        connection, *(_STORED if stored else _NOTHING_STORED), cluster
+    )
+    return Facts(name, f"{system}/{oid}", environment, identity, version >= HEAD)
+
+
+async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:
+    about = await connection.exec_driver_sql(_SQLITE_ABOUT)
+    stored = bool(about.scalar_one())
+    version, environment, identity = await _select(
+        connection, *(_STORED if stored else _NOTHING_STORED)
+    )
+    # The random part was made when the environment was first stored; a copy elsewhere has another
+    # path behind it.
+    return Facts(
+        url.name,
+        f"{identity.partition('@')[0]}@{url.database}",
+        environment,
+        identity,
+        version >= HEAD,
+    )
+
+
+async def _select(connection: AsyncConnection, *expressions: str) -> tuple[str, ...]:
+    found = await connection.exec_driver_sql(f"SELECT {', '.join(expressions)}")
+    return tuple(value or "" for value in found.one())

@@ -1,0 +1,96 @@
+"""Fetch the secrets a command declared, from anywhere but the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from oneoff.arguments import Field, Kind, SecretSource, SecretStr
+from oneoff.errors import UsageError
+
+if TYPE_CHECKING:
+    from oneoff.command import BaseCommand
+    from oneoff.redact import Redactor
+    from oneoff.terminal import Terminal
+
+_GENERATED_BYTES = 18
+"""144 bits, 24 characters: beyond guessing, and still short enough to copy once."""
+
+
+async def resolve(
+    command: BaseCommand,
+    terminal: Terminal,
+    environ: Mapping[str, str],
+    redactor: Redactor,
+    *,
+    interactive: bool,
+) -> None:
+    """Put a `SecretStr` in the place of every secret that was only named so far.
+
+    Raises:
+        UsageError: A secret is missing and nobody can be asked, or what was given can't be right.
+    """
+    pending = [
+        field
+        for field in type(command).fields().values()
+        if field.kind is Kind.SECRET and isinstance(getattr(command, field.name), SecretSource)
+    ]
+    from_stdin = [f for f in pending if getattr(command, f.name) is SecretSource.STDIN]
+    if len(from_stdin) > 1:
+        flags = " and ".join(f"{field.spelling}-stdin" for field in from_stdin)
+        raise UsageError(f"{flags} can't both read standard input")
+    for field in pending:
+        secret = await _fetch(field, getattr(command, field.name), terminal, environ, interactive)
+        if secret is not None:
+            redactor.add(secret.reveal())
+        setattr(command, field.name, secret)
+
+
+async def _fetch(
+    field: Field,
+    source: SecretSource,
+    terminal: Terminal,
+    environ: Mapping[str, str],
+    interactive: bool,  # noqa: FBT001 - passed on from the keyword of resolve
+) -> SecretStr | None:
+    if source is SecretSource.GENERATE:
+        from secrets import token_urlsafe
+
+        return SecretStr(token_urlsafe(_GENERATED_BYTES), generated=True)
+    if source is SecretSource.STDIN:
+        text = (await terminal.read_all()).removesuffix("\n").removesuffix("\r")
+        return _checked(field, text, f"{field.spelling}-stdin got nothing on standard input")
+    if environ.get(field.env):
+        return SecretStr(environ[field.env])
+    if not field.required:
+        return None
+    if not interactive:
+        raise UsageError(
+            f"{field.spelling} is missing, and nobody can be asked", try_=_ways(field)
+        )
+    return await _ask(field, terminal)
+
+
+async def _ask(field: Field, terminal: Terminal) -> SecretStr:
+    label = field.name.replace("_", " ").capitalize()
+    text = await terminal.ask_secret(f"{label}: ")
+    secret = _checked(field, text or "", f"no {field.name} was entered")
+    if field.confirm and await terminal.ask_secret(f"{label} (again): ") != text:
+        raise UsageError(f"the two entries of {field.name} differ; nothing was done")
+    return secret
+
+
+def _checked(field: Field, text: str, empty: str) -> SecretStr:
+    if not text:
+        raise UsageError(empty, try_=_ways(field))
+    return SecretStr(text)
+
+
+def _ways(field: Field) -> list[str]:
+    ways = [
+        f"{field.spelling}-stdin, and the secret on standard input",
+        f"the environment variable {field.env}",
+    ]
+    if field.generate:
+        ways.insert(0, f"--generate-{field.name.replace('_', '-')}")
+    return ways

@@ -1,0 +1,214 @@
+"""Every setting of the process: its value as it may be shown, where it came from, what is wrong.
+
+Two sources are put together: the variables the framework reads itself, and the fields of the
+project's pydantic-settings class. A variable that both read is one setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oneoff import environment
+from oneoff.config import SETTINGS
+from oneoff.errors import CommandError, ConfigurationError
+from oneoff.output import cell
+from oneoff.project import load_object
+from oneoff.redact import MASK, Redactor, is_secret_name
+from oneoff.resources.settings import describe
+from oneoff.urls import parse_database_url
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+    from oneoff.project import Project
+
+URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL")
+_DEFAULT = "default"
+
+
+class SettingValue(NamedTuple):
+    """One setting.
+
+    Attributes:
+        name: The variable.
+        value: As it may be shown to anybody.
+        source: "environment", ".env" or "default".
+        secret: The value in clear text where `value` hides some of it, else empty.
+    """
+
+    name: str
+    value: str
+    source: str
+    secret: str = ""
+
+
+class Problem(NamedTuple):
+    """What is wrong with one setting; never holds the value."""
+
+    setting: str
+    problem: str
+
+
+def setting_values(config: Config, project: Project) -> tuple[list[SettingValue], list[Problem]]:
+    """Return all settings, and why some of the project's have no value.
+
+    No service is asked, so this works when all of them are down.
+    """
+    values = {value.name: value for value in _framework_values(config, project)}
+    settings, problems = read_settings(config, project)
+    for name, field in _fields(project).items():
+        variable = _variable(project, name, field, config)
+        if variable in values:
+            continue
+        source = _source(config, project, variable)
+        value = _unchecked(field, variable, config) if settings is None else getattr(settings, name)
+        values[variable] = _shown(variable, value, source, config)
+    return list(values.values()), problems
+
+
+def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]:
+    """Return an instance of the project's settings class, or None and all that is wrong."""
+    if not project.settings:
+        return None, []
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    try:
+        return load_object(project.settings)(_env_file=config.root / ".env"), []
+    except ValidationError as exc:
+        texts = [describe(error) for error in exc.errors(include_input=False)]
+        return None, [Problem(*text.split(": ", 1)) for text in texts]
+    except SettingsError as exc:  # a list or a nested model that is no JSON
+        return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
+
+
+def url_problems(config: Config, project: Project) -> Iterator[Problem]:
+    """Yield what is wrong with the form of the database URLs."""
+    for name in URLS:
+        try:
+            _parsed_url(config, project, name)
+        except ConfigurationError as exc:
+            yield Problem(name, exc.message.removeprefix(f"{name} "))
+
+
+async def connection_problems(config: Config, project: Project, run_id: str) -> list[Problem]:
+    """Connect to each database that is set, and return why that failed."""
+    from oneoff.resources.database import Database
+
+    wrong = {problem.setting for problem in url_problems(config, project)}
+    problems = []
+    for name in URLS:
+        if name in wrong or (name != URLS[0] and not config.environ.get(name)):
+            continue
+        url = _parsed_url(config, project, name)
+        if not url.exists():
+            continue  # connecting would make the file, and `migrate` does that
+        database = Database(url, run_id=run_id)
+        try:
+            async with database.connect("check") as connection:
+                await connection.exec_driver_sql("SELECT 1")
+        except CommandError as exc:
+            problems.append(Problem(name, exc.message))
+        finally:
+            await database.dispose()
+    return problems
+
+
+def _framework_values(config: Config, project: Project) -> Iterator[SettingValue]:
+    for setting in SETTINGS:
+        name, source = setting.name, _framework_source(config, setting.name)
+        text = config.environ.get(name, "").strip() or setting.default
+        if name in URLS and (text or name == URLS[0]):
+            yield _shown_url(config, project, name, text, source)
+        elif name == "ENVIRONMENT" and not text:
+            default = environment.configured("", database_url_set=bool(config.database_url))
+            yield SettingValue(name, default, source)
+        else:
+            yield _shown(name, text, source, config)
+
+
+def _shown_url(
+    config: Config, project: Project, name: str, text: str, source: str
+) -> SettingValue:
+    try:
+        url = _parsed_url(config, project, name)
+    except ConfigurationError:  # nobody can tell where in it the password stands
+        return SettingValue(name, MASK, source, text)
+    return SettingValue(name, url.safe(), source, text if url.password else "")
+
+
+def _parsed_url(config: Config, project: Project, name: str) -> Any:
+    text = config.environ.get(name, "")
+    return parse_database_url(text, config.root, project.name, setting=name)
+
+
+def _shown(name: str, value: Any, source: str, config: Config) -> SettingValue:
+    """Hide what is secret by its type, by its name, or by what it looks like."""
+    if value is None or value == "":
+        return SettingValue(name, "", source)
+    reveal = getattr(value, "get_secret_value", None)
+    if reveal is not None:
+        clear = _text(reveal())
+        return SettingValue(name, MASK if clear else "", source, clear)
+    clear = _text(value)
+    if isinstance(value, str) and is_secret_name(name):
+        return SettingValue(name, MASK, source, clear)
+    safe = Redactor(config.environ).text(clear)
+    return SettingValue(name, safe, source, clear if safe != clear else "")
+
+
+def _unchecked(field: Any, variable: str, config: Config) -> Any:
+    """Return what is set, though the settings as a whole can't be read."""
+    found = next((name for name in config.sources if name.upper() == variable.upper()), "")
+    text = config.environ[found] if found else ""
+    if "Secret" not in str(field.annotation):
+        return text
+    from pydantic import SecretStr
+
+    return SecretStr(text)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else cell(value)
+
+
+def _fields(project: Project) -> dict[str, Any]:
+    if not project.settings:
+        return {}
+    fields: dict[str, Any] = load_object(project.settings).model_fields
+    return fields
+
+
+def _variable(project: Project, name: str, field: Any, config: Config) -> str:
+    """Return the variable a field is read from: the one that is set, else the first it may be."""
+    model_config = load_object(project.settings).model_config
+    aliases = _aliases(field.validation_alias)
+    names = aliases or [f"{model_config.get('env_prefix', '')}{name}"]
+    if not model_config.get("case_sensitive"):
+        names = [name.upper() for name in names]
+    given = {known.upper() for known in config.sources}
+    return next((name for name in names if name.upper() in given), names[0])
+
+
+def _aliases(alias: Any) -> list[str]:
+    if alias is None or isinstance(alias, str):
+        return [alias] if alias else []
+    # AliasChoices has several, of which each may be a path into JSON; AliasPath is one path.
+    choices = getattr(alias, "choices", [alias])
+    return [one if isinstance(one, str) else str(one.path[0]) for one in choices]
+
+
+def _framework_source(config: Config, name: str) -> str:
+    return config.sources.get(name, _DEFAULT) if config.environ.get(name, "").strip() else _DEFAULT
+
+
+def _source(config: Config, project: Project, variable: str) -> str:
+    model_config = load_object(project.settings).model_config
+    found = next((name for name in config.sources if name.upper() == variable.upper()), "")
+    if not found or (model_config.get("env_ignore_empty") and not config.environ[found]):
+        return _DEFAULT
+    return config.sources[found]
+
+
+def _quoted(text: str) -> str:
+    return text.split('"')[1] if text.count('"') > 1 else "settings"

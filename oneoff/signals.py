@@ -1,0 +1,90 @@
+"""TERM, INT and HUP, from before the project is imported until the process leaves.
+
+One handler serves every phase, so there is no moment in which a signal gets its default action
+(which for PID 1 of a container would be: none). While no event loop runs the first signal raises
+`SignalReceived`; while one runs it cancels the run, which also cancels the query on the server.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+GRACE_SECONDS = 20
+"""How long a clean stop may take. Below the 30 s that Kubernetes and Heroku give."""
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class SignalReceived(BaseException):  # noqa: N818 - not an error; as KeyboardInterrupt
+    """A signal arrived while no event loop was running."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class _State:
+    """What this process has been told so far. A process has one set of signal handlers."""
+
+    first: int | None = None
+    interrupts = 0
+    cancel: Callable[[], object] | None = None
+
+
+def exit_code_of(signum: int) -> int:
+    """Return 130 for SIGINT, 143 for the others."""
+    return 130 if signum == signal.SIGINT else 143
+
+
+def install() -> None:
+    """Take over the stopping signals. Call it first, before the project is imported."""
+    _State.first, _State.interrupts, _State.cancel = None, 0, None
+    for signum in _STOPPING:
+        signal.signal(signum, _on_signal)
+
+
+def received() -> int | None:
+    """Return the first stopping signal this process got, if any."""
+    return _State.first
+
+
+@contextmanager
+def cancelling(cancel: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, let the first signal call `cancel` instead of raising.
+
+    Args:
+        cancel: Must be safe to call from a signal handler: `loop.call_soon_threadsafe(...)`.
+    """
+    _State.cancel = cancel
+    try:
+        yield
+    finally:
+        # From here on the run has ended: a late signal must not tear its report apart.
+        _State.cancel = _nothing
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _on_signal(signum: int, _frame: FrameType | None) -> None:
+    _State.interrupts += signum == signal.SIGINT
+    if _State.interrupts > 1:
+        os._exit(130)
+    if _State.first is not None:
+        return
+    _State.first = signum
+    if _State.cancel is None:
+        raise SignalReceived(signum)
+    signal.signal(signal.SIGALRM, _on_alarm)
+    signal.alarm(GRACE_SECONDS)
+    _State.cancel()
+
+
+def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
+    """Leave although something still blocks: the server rolls back what is open."""
+    os._exit(exit_code_of(_State.first or signal.SIGTERM))

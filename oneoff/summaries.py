@@ -1,0 +1,153 @@
+"""Read what a command's source file says about it, without importing it."""
+
+from __future__ import annotations
+
+import os
+
+_PYC_HEADER = 16
+
+
+class Facts:
+    """What the text of one module says.
+
+    Attributes:
+        summary: First line of the command's docstring, or of a group's `__init__.py`.
+        target: Dotted name of the module an alias takes its command from; else empty.
+        overrides: "yes" when the class says `overrides = True`; else empty.
+        broken: "LINE: message" of a syntax error, or why it can't be read; else empty.
+    """
+
+    __slots__ = ("broken", "overrides", "summary", "target")
+
+    def __init__(
+        self, summary: str = "", target: str = "", overrides: str = "", broken: str = ""
+    ) -> None:
+        self.summary = summary
+        self.target = target
+        self.overrides = overrides
+        self.broken = broken
+
+    def texts(self) -> list[str]:
+        """Return the facts in the order of `__init__`, without tabs or line breaks."""
+        texts = (self.summary, self.target, self.overrides, self.broken)
+        return [" ".join(text.split()) for text in texts]
+
+
+def read_facts(path: str, module: str) -> Facts:
+    """Read one source file.
+
+    Args:
+        path: The file.
+        module: Its dotted name, which relative imports start from.
+    """
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as exc:
+        return Facts(broken=f"1: {exc.strerror}")
+    text = source.decode("utf-8", "replace")
+    if os.path.basename(path) == "__init__.py":
+        return Facts(_module_summary(text))
+    summary = _class_summary(text)
+    return Facts(
+        summary or "",
+        _alias_target(text, module) if summary is None else "",
+        _overrides(text),
+        _syntax_error(source, path),
+    )
+
+
+def _overrides(text: str) -> str:
+    import re
+
+    said = re.search(r"^[ \t]+overrides\s*(?::[^=\n]+)?=\s*True\b", text, re.MULTILINE)
+    return "yes" if said else ""
+
+
+def _class_summary(text: str) -> str | None:
+    """Return the docstring's first line of the last public command class, None without one.
+
+    The last, because a base class stands above what derives from it.
+    """
+    import re
+
+    classes = list(
+        re.finditer(
+            r"^class\s+(?P<name>[^\W_]\w*)\s*(?:\[[^\]]*\])?\s*\((?P<bases>[^)]*)\)\s*:[^\n]*\n"
+            r"(?:[ \t]*(?:#[^\n]*)?\n)*"
+            r"(?:[ \t]+[rRuU]?(?P<quote>\"\"\"|'''|\"|')\s*(?P<line>.*?)\s*(?:(?P=quote)|\n))?",
+            text,
+            re.MULTILINE,
+        )
+    )
+    commands = [match for match in classes if re.search(r"Command\b", match["bases"])]
+    found = commands or classes
+    return (found[-1]["line"] or "") if found else None
+
+
+def _module_summary(text: str) -> str:
+    import re
+
+    match = re.match(
+        r"(?:[ \t]*(?:#[^\n]*)?\n)*[rRuU]?(\"\"\"|'''|\"|')\s*(?P<line>.*?)\s*(?:\1|\n)", text
+    )
+    return match["line"] if match else ""
+
+
+def _alias_target(text: str, module: str) -> str:
+    """Return the module that the one name in `__all__` is imported from."""
+    import re
+
+    exported = re.search(
+        r"^__all__\s*(?::[^=\n]+)?=\s*[\[(]\s*[\"'](\w+)[\"']\s*,?\s*[\])]", text, re.MULTILINE
+    )
+    if not exported:
+        return ""
+    for source, several, one in re.findall(
+        r"^from\s+([.\w]+)\s+import\s*(?:\(([^)]*)\)|([^\n]*))", text, re.MULTILINE
+    ):
+        if re.search(rf"\b{exported[1]}\b", several or one):
+            return _absolute(source, module)
+    return ""
+
+
+def _absolute(source: str, module: str) -> str:
+    name = source.lstrip(".")
+    level = len(source) - len(name)
+    if not level:
+        return name
+    return ".".join([*module.split(".")[:-level], *filter(None, [name])])
+
+
+def _syntax_error(source: bytes, path: str) -> str:
+    """Return "LINE: message", or nothing if the source compiles."""
+    if _is_compiled(path):
+        return ""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, path, "exec", dont_inherit=True)
+    except SyntaxError as exc:
+        return f"{exc.lineno or 1}: {exc.msg}"
+    except (ValueError, RecursionError, MemoryError, OverflowError) as exc:
+        return f"1: {exc}"
+    return ""
+
+
+def _is_compiled(path: str) -> bool:
+    """Return whether Python itself would use the byte code beside the source."""
+    from importlib.util import cache_from_source
+
+    try:
+        stat = os.stat(path)
+        with open(cache_from_source(path), "rb") as file:
+            header = file.read(_PYC_HEADER)
+    except (OSError, NotImplementedError):
+        return False
+    from importlib.util import MAGIC_NUMBER
+
+    modified = (int(stat.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little")
+    size = (stat.st_size & 0xFFFFFFFF).to_bytes(4, "little")
+    return header == MAGIC_NUMBER + bytes(4) + modified + size

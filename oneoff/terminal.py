@@ -1,0 +1,157 @@
+"""The process's three streams: the only place that writes to them or asks a person.
+
+Data goes to standard output; prompts, warnings and errors go to standard error. Whether a person
+can be asked is decided once, here: never without a terminal, in CI, or with --no-input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import IO, TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+class Terminal:
+    """Standard input, output and error of one run.
+
+    Attributes:
+        interactive: A person can be asked: input and error are terminals and this is not CI.
+        color: Standard error may be coloured.
+        width: Columns to fit a table into; 0 when standard output is no terminal: don't cut.
+        shows_logs_readably: Logs are for a person rather than for a machine.
+    """
+
+    def __init__(
+        self, stdin: IO[str] | None, stdout: IO[str], stderr: IO[str], environ: Mapping[str, str]
+    ) -> None:
+        self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
+        stderr_is_terminal = _is_terminal(stderr)
+        self.interactive = (
+            _is_terminal(stdin) and stderr_is_terminal and not _says_yes(environ.get("CI", ""))
+        )
+        self.color = (
+            stderr_is_terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        )
+        self.shows_logs_readably = stderr_is_terminal
+        self.width = _columns(stdout, environ)
+        self.broken = False
+
+    @classmethod
+    def of_process(cls, environ: Mapping[str, str] | None = None) -> Terminal:
+        """Return the streams this process was started with."""
+        return cls(sys.stdin, sys.stdout, sys.stderr, os.environ if environ is None else environ)
+
+    def out(self, text: str) -> None:
+        """Write to standard output. A reader that has gone (`| head`) is no error."""
+        if self.broken or not text:
+            return
+        try:
+            self._stdout.write(text)
+            self._stdout.flush()
+        except BrokenPipeError:
+            self.broken = True
+            # Otherwise the interpreter complains when it flushes the stream at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
+
+    def err(self, text: str) -> None:
+        """Write to standard error."""
+        try:
+            self._stderr.write(text)
+            self._stderr.flush()
+        except OSError:
+            # Nobody reads errors any more; the exit code still tells.
+            self.broken = True
+
+    async def ask(self, question: str) -> str | None:
+        """Ask a person for one line; None at end of input."""
+        self.err(question)
+        line = await in_daemon_thread(lambda: os.read(self._input_fd(), 4096))
+        return line.decode(errors="replace").rstrip("\r\n") if line else None
+
+    async def ask_secret(self, question: str) -> str | None:
+        """Ask for one line without showing what is typed."""
+        import termios
+
+        fd = self._input_fd()
+        shown = termios.tcgetattr(fd)
+        hidden = [*shown]
+        hidden[3] &= ~termios.ECHO
+        termios.tcsetattr(fd, termios.TCSAFLUSH, hidden)
+        try:
+            return await self.ask(question)
+        finally:
+            termios.tcsetattr(fd, termios.TCSADRAIN, shown)
+            self.err("\n")
+
+    async def read_all(self) -> str:
+        """Read standard input to its end."""
+
+        def read() -> bytes:
+            chunks = iter(lambda: os.read(self._input_fd(), 65_536), b"")
+            return b"".join(chunks)
+
+        return (await in_daemon_thread(read)).decode()
+
+    def _input_fd(self) -> int:
+        """Return the raw descriptor: a thread blocked in a buffered reader can't be left behind."""
+        if self._stdin is None:
+            return os.open(os.devnull, os.O_RDONLY)
+        return self._stdin.fileno()
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread that a cancelled run may leave behind.
+
+    asyncio.to_thread would keep the process alive until a read that never ends has ended.
+    """
+    import asyncio
+    import contextvars
+    import threading
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(action: Callable[[], object]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(lambda: None if future.done() else action())
+
+    def target() -> None:
+        try:
+            value = context.run(work)
+        except BaseException as exc:  # noqa: BLE001 - handed to the awaiting task
+            error = exc
+            settle(lambda: future.set_exception(error))
+        else:
+            settle(lambda: future.set_result(value))
+
+    threading.Thread(target=target, daemon=True, name="oneoff-blocking").start()
+    return await future
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _says_yes(text: str) -> bool:
+    return text.lower() not in {"", "0", "false", "no"}
+
+
+def _columns(stdout: IO[str], environ: Mapping[str, str]) -> int:
+    if not _is_terminal(stdout):
+        return 0
+    if environ.get("COLUMNS", "").isdigit():
+        return int(environ["COLUMNS"])
+    try:
+        return os.get_terminal_size(stdout.fileno()).columns
+    except OSError:
+        return 80

@@ -1,0 +1,185 @@
+"""Cut a command line into options with their values, and words.
+
+The table of a command's options decides what takes a value. There are no abbreviations, and nothing
+is swallowed: a value that looks like an option must be attached, as in `--name=-x`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from oneoff.arguments import Field, Kind, SecretSource
+from oneoff.conversion import shape_of
+from oneoff.options import COUNTED, options_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from oneoff.command import BaseCommand
+
+_NEGATIVE = re.compile(r"-(\d|\.\d)")
+
+
+class Takes(Enum):
+    """How an option gets its value."""
+
+    NOTHING = "nothing"
+    VALUE = "value"
+    ATTACHED = "attached"
+    """The value is optional and only `--name=VALUE` gives one."""
+
+
+class Spec:
+    """One spelling of an option.
+
+    Attributes:
+        spelling: As messages show it: `--limit`, also for `-l`.
+        name: The input of the command, or the attribute of `GlobalOptions`.
+        takes: How it gets its value.
+        constant: The value when none is given.
+        repeats: Whether it may be given more than once.
+        is_global: Whether it belongs to the framework.
+        is_secret: Whether this is the forbidden spelling that would put a secret into the line.
+    """
+
+    __slots__ = ("constant", "is_global", "is_secret", "name", "repeats", "spelling", "takes")
+
+    def __init__(
+        self,
+        spelling: str,
+        name: str,
+        takes: Takes,
+        *,
+        constant: Any = True,
+        repeats: bool = False,
+        is_global: bool = False,
+        is_secret: bool = False,
+    ) -> None:
+        self.spelling = spelling
+        self.name = name
+        self.takes = takes
+        self.constant = constant
+        self.repeats = repeats
+        self.is_global = is_global
+        self.is_secret = is_secret
+
+
+class Token:
+    """One option or word of the line.
+
+    Attributes:
+        spelling: As typed, without the value; empty for a word.
+        value: The word, or the option's value; None when the option has none.
+        at: Index of the word on the line that holds the value, or the option.
+    """
+
+    __slots__ = ("at", "spelling", "value")
+
+    def __init__(self, spelling: str, value: str | None, at: int) -> None:
+        self.spelling = spelling
+        self.value = value
+        self.at = at
+
+
+def table_of(command: type[BaseCommand]) -> dict[str, Spec]:
+    """Return every option of a command by spelling, short ones included."""
+    table: dict[str, Spec] = {}
+    for option in options_of(command):
+        takes = Takes.ATTACHED if option.equals_only else Takes.VALUE
+        spec = Spec(
+            option.spelling,
+            option.name,
+            Takes.NOTHING if option.is_flag else takes,
+            repeats=option.name == COUNTED,
+            is_global=True,
+        )
+        table[spec.spelling] = spec
+        if option.short:
+            table[f"-{option.short}"] = spec
+    for field in command.fields().values():
+        table |= {spec.spelling: spec for spec in _specs_of(field)}
+        if field.short:
+            table[f"-{field.short}"] = table[field.spelling]
+    return table
+
+
+def stdin_spelling(field: Field) -> str:
+    """Return the flag that reads a secret from standard input."""
+    return f"{field.spelling}-stdin"
+
+
+def generate_spelling(field: Field) -> str:
+    """Return the flag that makes a secret up."""
+    return f"--generate-{field.spelling[2:]}"
+
+
+def _specs_of(field: Field) -> Iterator[Spec]:
+    if field.kind is Kind.OPTION:
+        many = shape_of(field.annotation).many
+        yield Spec(field.spelling, field.name, Takes.VALUE, repeats=many)
+    elif field.kind is Kind.FLAG:
+        yield Spec(field.spelling, field.name, Takes.NOTHING)
+    elif field.kind is Kind.SECRET:
+        yield Spec(field.spelling, field.name, Takes.VALUE, is_secret=True)
+        stdin = stdin_spelling(field)
+        yield Spec(stdin, field.name, Takes.NOTHING, constant=SecretSource.STDIN)
+        if field.generate:
+            generate = generate_spelling(field)
+            yield Spec(generate, field.name, Takes.NOTHING, constant=SecretSource.GENERATE)
+
+
+def tokens(words: Sequence[str], table: Mapping[str, Takes]) -> Iterator[Token]:
+    """Yield the options and words of a line, in their order.
+
+    Args:
+        words: What follows the command's name.
+        table: What each option takes, by spelling; an unknown one takes nothing.
+    """
+    queue = iter(enumerate(words))
+    for at, word in queue:
+        if word == "--":
+            yield from (Token("", rest, index) for index, rest in queue)
+        elif not _is_option(word):
+            yield Token("", word, at)
+        else:
+            yield from _options(word, at, words, table, queue)
+
+
+def _options(
+    word: str,
+    at: int,
+    words: Sequence[str],
+    table: Mapping[str, Takes],
+    queue: Iterator[tuple[int, str]],
+) -> Iterator[Token]:
+    """Yield the option that a word holds, or the several of a bundle like `-vq`."""
+    for spelling, attached in _split(word, table):
+        following = words[at + 1] if at + 1 < len(words) else "--"
+        if attached is None and table.get(spelling) is Takes.VALUE and not _is_option(following):
+            next(queue)
+            yield Token(spelling, following, at + 1)
+        else:
+            yield Token(spelling, attached, at)
+
+
+def _split(word: str, table: Mapping[str, Takes]) -> Iterator[tuple[str, str | None]]:
+    if word.startswith("--"):
+        spelling, equals, value = word.partition("=")
+        yield spelling, value if equals else None
+        return
+    letters = word[1:]
+    for count, letter in enumerate(letters, start=1):
+        spelling, rest = f"-{letter}", letters[count:]
+        if rest and table.get(spelling) is Takes.VALUE:
+            yield spelling, rest.removeprefix("=")
+            return
+        yield spelling, None
+        if spelling not in table:
+            return
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "-" and not _NEGATIVE.match(word)

@@ -1,0 +1,249 @@
+"""Database URLs as platforms hand them out, read once and given to every driver in its own form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from oneoff.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_POSTGRESQL = ("postgres", "postgresql")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_TRUE = ("true", "1", "yes", "on")
+
+# libpq's connection parameters that may follow "?", and the variable psql and pg_dump read.
+_LIBPQ = {
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "passfile": "PGPASSFILE",
+    "options": "PGOPTIONS",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "channel_binding": "PGCHANNELBINDING",
+    "gssencmode": "PGGSSENCMODE",
+}
+# Known to libpq alone; asyncpg would send them to the server as settings, which refuses them.
+_NOT_ASYNCPG = ("connect_timeout", "channel_binding", "gssencmode")
+# Names this process gives its connections itself, and hints for other clients.
+_IGNORED = ("application_name", "fallback_application_name", "pgbouncer")
+
+
+class DatabaseURL(NamedTuple):
+    """One database, in parts.
+
+    Attributes:
+        dialect: "postgresql" or "sqlite".
+        host: Name, address or socket directory; empty for the driver's default.
+        port: None for the driver's default.
+        user: Empty for the driver's default.
+        password: In clear text; `safe` and `repr` never show it.
+        database: Name of the database, or absolute path of the SQLite file.
+        query: libpq's parameters by libpq's names; for SQLite only `timeout`, in seconds.
+    """
+
+    dialect: str
+    host: str = ""
+    port: int | None = None
+    user: str = ""
+    password: str = ""
+    database: str = ""
+    query: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Show the URL without its password, so that no traceback or log can leak it."""
+        return f"DatabaseURL({self.safe()!r})"
+
+    @property
+    def name(self) -> str:
+        """The database's name as operators type it: for SQLite the file's stem."""
+        return Path(self.database).stem if self.dialect == "sqlite" else self.database
+
+    def exists(self) -> bool:
+        """Return whether there is something to connect to: for SQLite, whether the file is there.
+
+        SQLite makes the file when it connects, so a command that only looks asks this first.
+        """
+        return self.dialect != "sqlite" or Path(self.database).exists()
+
+    def safe(self) -> str:
+        """Return the URL for people, with *** for the password."""
+        if self.dialect == "sqlite":
+            return f"sqlite:///{self.database}"
+        login = quote(self.user, safe="") + (":***" if self.password else "")
+        # A socket directory has slashes, an IPv6 address has colons.
+        host = quote(self.host, safe="") if "/" in self.host else self.host
+        where = f"[{host}]" if ":" in host else host
+        port = f":{self.port}" if self.port else ""
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"postgresql://{login}{'@' if login else ''}{where}{port}/{self.database}{query}"
+
+    def sqlalchemy(self) -> URL:
+        """Return the URL for `create_async_engine`: asyncpg or aiosqlite."""
+        from sqlalchemy import URL
+
+        if self.dialect == "sqlite":
+            return URL.create("sqlite+aiosqlite", database=self.database, query=self.query)
+        return URL.create(
+            "postgresql+asyncpg",
+            username=self.user or None,
+            password=self.password or None,
+            host=self.host or None,
+            port=self.port,
+            database=self.database,
+            query=self._asyncpg_query(),
+        )
+
+    def asyncpg(self) -> dict[str, str | int]:
+        """Return the keyword arguments for `asyncpg.connect`."""
+        parts = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "database": self.database,
+        }
+        return {name: value for name, value in parts.items() if value} | self._asyncpg_query()
+
+    def libpq_environ(self) -> dict[str, str]:
+        """Return the variables that make psql, pg_dump and pg_restore connect here.
+
+        The password travels here and never on a command line, which every process can read.
+        """
+        environ = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port or ""),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": self.database,
+        }
+        environ |= {_LIBPQ[name]: value for name, value in self.query.items()}
+        return {name: value for name, value in environ.items() if value}
+
+    def _asyncpg_query(self) -> dict[str, str]:
+        """Hand libpq's parameters to asyncpg where it knows them all: in its `dsn`."""
+        query = {name: text for name, text in self.query.items() if name not in _NOT_ASYNCPG}
+        return {"dsn": f"postgresql://?{urlencode(query)}"} if query else {}
+
+
+def parse_database_url(
+    text: str, root: Path, default_name: str, *, setting: str = "DATABASE_URL"
+) -> DatabaseURL:
+    """Read a database URL.
+
+    Args:
+        text: The URL; empty for the embedded SQLite file `<root>/<default_name>.sqlite3`.
+        root: The project's root folder, which relative SQLite paths start from.
+        default_name: The project's name.
+        setting: The variable it came from, for messages.
+
+    Raises:
+        ConfigurationError: The URL can't be used. The message never holds the password.
+    """
+    if not text.strip():
+        return DatabaseURL("sqlite", database=str(root.resolve() / f"{default_name}.sqlite3"))
+    try:
+        scheme, colon, _ = text.strip().partition("://")
+        parts = urlsplit(text.strip(), allow_fragments=False)
+        dialect = scheme.partition("+")[0].lower()
+        if not colon or dialect not in (*_POSTGRESQL, "sqlite"):
+            raise _Unreadable(_unknown_scheme(scheme if colon else ""))
+        return _sqlite(parts, root) if dialect == "sqlite" else _postgresql(parts)
+    except _Unreadable as exc:
+        problem = str(exc)
+    except ValueError:
+        # urlsplit's own messages hold pieces of the URL, and a piece may be the password's.
+        problem = "its host and port can't be read"
+    raise ConfigurationError(
+        f"{setting} can't be used: {problem}",
+        try_=(
+            f"{setting}=postgres://user:password@host:5432/database",
+            "percent-encode what is special in the password: @ is %40, / is %2F, ? is %3F",
+        ),
+        code="bad-database-url",
+    )
+
+
+class _Unreadable(Exception):
+    """What is wrong with a URL, in words that hold nothing of its password."""
+
+
+def _unknown_scheme(scheme: str) -> str:
+    if not scheme:
+        return "it doesn't begin with postgres:// or sqlite:///"
+    return f"{scheme}:// is not supported, only postgres:// and sqlite:///"
+
+
+def _sqlite(parts: SplitResult, root: Path) -> DatabaseURL:
+    # sqlite:///relative, sqlite:////absolute: one slash belongs to the URL.
+    path = unquote(parts.path)[1:]
+    if parts.netloc:
+        raise _Unreadable("a SQLite file is written with three slashes: sqlite:///file.sqlite3")
+    if path in ("", ":memory:"):
+        raise _Unreadable("a database in memory would be a new, empty one for each connection")
+    query = dict(parse_qsl(parts.query))
+    unknown = query.keys() - {"timeout"}
+    if unknown:
+        raise _Unreadable(f"unknown parameter {_listed(unknown)} after '?' (SQLite has: timeout)")
+    _check_seconds(query, "timeout")
+    return DatabaseURL("sqlite", database=str(root.resolve() / path), query=query)
+
+
+def _postgresql(parts: SplitResult) -> DatabaseURL:
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    host = query.pop("host", "") or _host(parts.netloc)
+    if "," in host:
+        raise _Unreadable("it names several hosts; give the address of the primary")
+    port = query.pop("port", "") or parts.port
+    user = query.pop("user", "") or unquote(parts.username or "")
+    password = query.pop("password", "") or unquote(parts.password or "")
+    database = query.pop("dbname", "") or unquote(parts.path.strip("/"))
+    if not database:
+        raise _Unreadable("it names no database")
+    return DatabaseURL(
+        "postgresql", host, int(port) if port else None, user, password, database, _libpq(query)
+    )
+
+
+def _host(netloc: str) -> str:
+    # SplitResult.hostname is lower case, which would break a socket directory's name.
+    host = netloc.rpartition("@")[2]
+    if "," in host:
+        return host
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return unquote(host)
+
+
+def _libpq(query: dict[str, str]) -> dict[str, str]:
+    """Keep libpq's parameters, under libpq's names."""
+    ssl = query.pop("ssl", "")
+    if ssl:
+        # SQLAlchemy's asyncpg URLs say ssl=require, others ssl=true.
+        query.setdefault("sslmode", "require" if ssl.lower() in _TRUE else ssl)
+    if query.get("sslmode", "prefer") not in _SSL_MODES:
+        raise _Unreadable(f"sslmode is none of {', '.join(_SSL_MODES)}")
+    unknown = query.keys() - _LIBPQ.keys() - set(_IGNORED)
+    if unknown:
+        raise _Unreadable(f"unknown parameter {_listed(unknown)} after '?'")
+    _check_seconds(query, "connect_timeout")
+    return {name: value for name, value in query.items() if name in _LIBPQ and value}
+
+
+def _check_seconds(query: Mapping[str, str], name: str) -> None:
+    if not query.get(name, "0").isdecimal():
+        raise _Unreadable(f"{name} is not a number of seconds")
+
+
+def _listed(names: set[str]) -> str:
+    # What is no name at all may be the rest of a password with an unescaped "?".
+    return ", ".join(repr(name) if name.isidentifier() else "(no name)" for name in sorted(names))

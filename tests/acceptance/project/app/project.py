@@ -1,0 +1,5 @@
+"""What the test project is."""
+
+from oneoff import Project
+
+project = Project("shop", metadata="app.models:Base.metadata", migrations="migrations")

@@ -1,0 +1,31 @@
+"""`fill`: write rows, then wait."""
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from oneoff import Access, Argument, BaseCommand, DryRun, Option, Result
+
+
+class Fill(BaseCommand):
+    """Write ten items, say so in a file, and wait for ever."""
+
+    access = Access.WRITE
+    dry_run = DryRun.ROLLBACK
+    examples = ("fill /tmp/marker", "fill /tmp/marker --wait-in sql")
+
+    marker: Path = Argument(help="File that is made once the rows are written.")
+    wait_in: Literal["loop", "sql", "nothing"] = Option(default="loop", help="What to wait in.")
+
+    async def handle(self, session) -> Result:
+        from app.models import Item
+        from sqlalchemy import text
+
+        session.add_all(Item(name=f"item {number}") for number in range(10))
+        await session.flush()
+        self.marker.touch()
+        if self.wait_in == "sql":
+            await session.execute(text("SELECT pg_sleep(600)"))
+        if self.wait_in == "loop":
+            await asyncio.Event().wait()
+        return Result.changed("wrote 10 items", rows=10)

@@ -1,0 +1,214 @@
+"""TERM, INT and HUP stop a run cleanly, whenever they come; kill -9 is found out afterwards."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Run, Start
+from tests.acceptance.database import query
+
+PROJECT = Path(__file__).parent / "project"
+SOON = 5.0
+"""Seconds a cancelled run may take on a loaded machine; the work itself would take for ever."""
+STOPPED = {signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SIGINT: 130}
+
+
+@pytest.fixture
+def migrated(run: Run, database_url: str, environ: dict[str, str]) -> str:
+    """Migrate the test's database, and let all processes of the test use it."""
+    environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
+    done = run(["migrate"], cwd=PROJECT)
+    assert 0 == done.returncode, done.stderr
+    return database_url
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """Name the file by which a command says that it has come to the point."""
+    return tmp_path / "marker"
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.01)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, float]:
+    """Return the exit code, and how many seconds it took to leave."""
+    started = time.monotonic()
+    process.communicate(timeout=30)
+    return process.returncode, time.monotonic() - started
+
+
+def statuses(url: str) -> list[str]:
+    found = query(url, "SELECT status FROM oneoff_runs WHERE command = 'fill' ORDER BY started_at")
+    return [str(row[0]) for row in found]
+
+
+@pytest.mark.parametrize("signum", STOPPED)
+@pytest.mark.parametrize("where", ["loop", "sql"])
+def test_a_signal_rolls_back_and_closes_the_run(
+    start: Start, migrated: str, marker: Path, signum: signal.Signals, where: str
+) -> None:
+    """In Python code as inside a statement, which is cancelled on the server too."""
+    if where == "sql" and migrated.startswith("sqlite"):
+        where = "loop"  # SQLite has no statement that waits
+    process = start(["fill", str(marker), "--wait-in", where], cwd=PROJECT)
+    wait_for(marker, process)
+
+    process.send_signal(signum)
+    code, seconds = ended(process)
+
+    assert STOPPED[signum] == code
+    assert seconds < SOON
+    assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
+    assert ["interrupted"] == statuses(migrated)
+
+
+def test_five_terms_are_as_one(start: Start, migrated: str, marker: Path) -> None:
+    """An impatient platform changes nothing."""
+    process = start(["fill", str(marker)], cwd=PROJECT)
+    wait_for(marker, process)
+
+    for _ in range(5):
+        process.send_signal(signal.SIGTERM)
+
+    assert 143 == ended(process)[0]
+    assert ["interrupted"] == statuses(migrated)
+
+
+def test_a_second_interrupt_leaves_at_once(start: Start, marker: Path) -> None:
+    """Even where the command ignores the first one."""
+    process = start(["stubborn", str(marker)], cwd=PROJECT)
+    wait_for(marker, process)
+    process.send_signal(signal.SIGINT)
+    wait_for(marker.with_suffix(".cancelled"), process)
+
+    process.send_signal(signal.SIGINT)
+    code, seconds = ended(process)
+
+    assert 130 == code
+    assert seconds < 1
+
+
+def test_a_command_that_ignores_the_signal_is_left_after_the_grace(
+    environ: dict[str, str], marker: Path
+) -> None:
+    """A run can delay a deployment, but not stop it. Here the grace is one second, not twenty."""
+    code = (
+        "import sys, oneoff.signals as signals; signals.GRACE_SECONDS = 1\n"
+        "from oneoff.cli import main\n"
+        "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "stubborn", str(marker)],
+        cwd=PROJECT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(marker, process)
+
+    process.send_signal(signal.SIGTERM)
+    exit_code, seconds = ended(process)
+
+    assert 143 == exit_code
+    assert seconds < 1 + SOON
+
+
+def test_a_thread_that_blocks_does_not_hold_the_process(start: Start, marker: Path) -> None:
+    """A plain `def handle` can't be cancelled, but it can be left behind."""
+    process = start(["block", str(marker)], cwd=PROJECT)
+    wait_for(marker, process)
+
+    process.send_signal(signal.SIGTERM)
+    code, seconds = ended(process)
+
+    assert 143 == code
+    assert seconds < SOON
+
+
+def test_a_signal_at_any_moment_leaves_nothing_half_done(
+    start: Start, migrated: str, marker: Path
+) -> None:
+    """From the first import to the last line; the seed is printed by a failure."""
+    seed = random.randrange(1_000_000)
+    moments = random.Random(seed)  # noqa: S311 - not for secrets
+    for attempt in range(20):
+        process = start(["fill", str(marker), "--wait-in", "nothing", "--dry-run"], cwd=PROJECT)
+        time.sleep(moments.uniform(0, 0.9))
+        signum = moments.choice(list(STOPPED))
+        process.send_signal(signum)
+        code, _ = ended(process)
+        # Before the first line of Python runs, the signal has its default action: the same code,
+        # as a shell counts it. After the last, the run is done.
+        assert code in {0, STOPPED[signum], -signum}, (seed, attempt, signum)
+    assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
+    assert set(statuses(migrated)) <= {"interrupted", "succeeded"}, seed
+
+
+def test_the_first_process_of_a_container_obeys_signals(
+    start: Start, migrated: str, marker: Path
+) -> None:
+    """For PID 1 the kernel drops signals that have no handler."""
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    process = start(
+        ["fill", str(marker)],
+        cwd=PROJECT,
+        wrapper=["unshare", *as_root, "--pid", "--fork", "--mount-proc"],
+    )
+    wait_for(marker, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    os.kill(int(children[0]), signal.SIGTERM)
+    code, seconds = ended(process)
+
+    assert 143 == code
+    assert seconds < SOON
+    assert ["interrupted"] == statuses(migrated)
+
+
+def test_a_killed_run_is_abandoned_by_the_next_one(
+    start: Start, run: Run, migrated: str, marker: Path
+) -> None:
+    """The server rolled it back; its row says so from then on."""
+    process = start(["fill", str(marker)], cwd=PROJECT)
+    wait_for(marker, process)
+    assert ["started"] == statuses(migrated)
+
+    process.kill()
+    process.communicate(timeout=30)
+    done = run(["fill", str(marker), "--wait-in", "nothing"], cwd=PROJECT)
+
+    assert 0 == done.returncode, done.stderr
+    assert ["abandoned", "succeeded"] == statuses(migrated)
+    assert [(10,)] == query(migrated, "SELECT count(*) FROM item")
+
+
+def test_a_run_that_goes_on_is_not_taken_for_dead(
+    start: Start, run: Run, migrated: str, marker: Path
+) -> None:
+    """A slow run beside it is no reason to call it abandoned."""
+    process = start(["pause", str(marker)], cwd=PROJECT)
+    wait_for(marker, process)
+
+    done = run(["fill", str(marker), "--wait-in", "nothing"], cwd=PROJECT)
+
+    found = query(migrated, "SELECT status FROM oneoff_runs WHERE command = 'pause'")
+    process.kill()
+    process.communicate(timeout=30)
+    assert 0 == done.returncode, done.stderr
+    assert [("started",)] == found

@@ -1,0 +1,103 @@
+"""Start-up is a feature: what each kind of command imports is decided, and kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+HEAVY = frozenset(
+    "sqlalchemy alembic asyncpg aiosqlite redis arq pydantic pydantic_settings structlog argon2 "
+    "argparse dotenv".split()
+)
+TRACER = """
+import atexit, json, runpy, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+sys.argv = ["manage.py", *sys.argv[1:]]
+runpy.run_path("manage.py", run_name="__main__")
+"""
+ASKS_FOR_NOTHING = '''\
+from oneoff import BaseCommand, Result
+
+
+class Ping(BaseCommand):
+    """Answer."""
+
+    async def handle(self) -> Result:
+        return Result.unchanged("pong")
+'''
+BROKEN = "def broken(:\n"
+
+
+@pytest.fixture
+def modules(
+    make_project: Callable[[Mapping[str, str]], Path], environ: dict[str, str]
+) -> Callable[..., set[str]]:
+    """Return the top-level modules that a command line had imported at its end."""
+    folder = make_project({"commands/ping.py": ASKS_FOR_NOTHING, "commands/bad.py": BROKEN})
+
+    def modules(*words: str, expect: int = 0) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", TRACER, *words],
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert expect == done.returncode, done.stderr
+        return {name.partition(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+
+    return modules
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        ((), 0),
+        (("help",), 0),
+        (("--help",), 0),
+        (("--version",), 0),
+        (("help", "db"), 0),
+        (("db", "migrate", "--help"), 0),
+        (("completion", "candidates", "--", "db", "mi"), 0),
+        (("no-such-command",), 2),
+        (("ping", "--no-such-option"), 2),
+        (("db", "migrate", "--revsion"), 2),
+        (("bad",), 78),
+    ],
+)
+def test_help_completion_and_usage_errors_import_nothing_heavy(
+    modules: Callable[..., set[str]], words: tuple[str, ...], exit_code: int
+) -> None:
+    """Neither a library of the stack nor the project's settings."""
+    assert set() == modules(*words, expect=exit_code) & HEAVY
+
+
+@pytest.mark.parametrize("words", [(), ("help",), ("completion", "candidates", "--", "p")])
+def test_a_listing_does_not_even_import_asyncio(
+    modules: Callable[..., set[str]], words: tuple[str, ...]
+) -> None:
+    """It reads folders and texts."""
+    light = frozenset({"asyncio", "dataclasses", "inspect", "importlib.metadata", "pathlib"})
+
+    assert set() == modules(*words) & light
+
+
+def test_a_command_that_asks_for_nothing_imports_no_database(
+    modules: Callable[..., set[str]],
+) -> None:
+    """Its log event is all it pays for."""
+    assert set() == modules("ping") & (HEAVY - {"structlog"})
+
+
+def test_a_command_file_with_a_syntax_error_stops_only_itself(
+    modules: Callable[..., set[str]],
+) -> None:
+    """Everything else runs beside it."""
+    assert "asyncio" in modules("ping")

@@ -1,0 +1,309 @@
+"""What holds for every command there is. A new command needs a line in SAMPLES, and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from oneoff import Access, BaseCommand, Confirm, DryRun
+from oneoff.application import load_application
+from oneoff.testing import Finished, Manage
+from tests.acceptance.database import query
+
+ROOT = Path(__file__).parents[2]
+APP = load_application("app.project:project", str(ROOT))
+NAMES = APP.registry.names()
+PLANTED = {
+    "STRIPE_API_KEY": "sk_live_planted_1",
+    "SMTP_PASSWORD": "planted-p@ss-2",
+    "BROKER_URL": "amqp://bob:planted%2Fp3@mq:5672/",
+    "SESSION_SECRET": "planted secret 4",
+}
+NEVER_SHOWN = ("sk_live_planted_1", "planted-p@ss-2", "planted%2Fp3", "planted/p3", "secret 4")
+USERS = (
+    "user create ada ada@example.com --role admin --password-stdin",
+    "user create grace grace@example.com --password-stdin",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A command line that does the work of a command.
+
+    Attributes:
+        line: The words; `{tmp}` is a folder of the test's own.
+        setup: Lines that are run first.
+        again: Status of the second run; None where it can't be run twice in one database.
+        real: Whether it can run for real here: not if it writes into the repository itself.
+        volatile: Keys of the data that differ from run to run.
+    """
+
+    line: str
+    setup: tuple[str, ...] = ()
+    again: str | None = "unchanged"
+    real: bool = True
+    volatile: tuple[str, ...] = ()
+
+
+SAMPLES = {
+    "audit list": Sample(line="audit list", volatile=("*",)),
+    "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
+    "commands check": Sample(line="commands check"),
+    "commands docs": Sample(line="commands docs -o {tmp}/commands.md"),
+    "commands list": Sample(line="commands list"),
+    "commands new": Sample(line="commands new report/contract", real=False),
+    "completion": Sample(line="completion bash"),
+    "config check": Sample(line="config check", volatile=("*",)),
+    "config show": Sample(line="config show"),
+    "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
+    "db migrate": Sample(line="db migrate"),
+    "db reset": Sample(line="db reset", setup=USERS, again=None),
+    "db rollback": Sample(line="db rollback", again=None),
+    "db seed": Sample(line="db seed"),
+    "db shell": Sample(line='db shell -c "SELECT 1"'),
+    "db status": Sample(line="db status", volatile=("*",)),
+    "hello": Sample(line="hello ada"),
+    "shell": Sample(line='shell -c "await session.execute(text(\'SELECT 1\'))"'),
+    "system health": Sample(line="system health", volatile=("*",)),
+    "system info": Sample(line="system info", volatile=("*",)),
+    "user activate": Sample(
+        line="user activate grace", setup=(*USERS, "user deactivate grace --confirm")
+    ),
+    "user create": Sample(line=f"{USERS[0]} --if-not-exists"),
+    "user deactivate": Sample(line="user deactivate grace", setup=USERS),
+    "user list": Sample(line="user list", setup=USERS),
+    "user promote": Sample(line="user promote grace admin", setup=USERS),
+    "user reset-password": Sample(
+        line="user reset-password grace --password-stdin", setup=USERS, again="succeeded"
+    ),
+    "user show": Sample(line="user show ada", setup=USERS),
+}
+
+
+CANONICAL = {entry.name: entry.alias_of or entry.name for entry in APP.registry.entries()}
+
+
+def canonical(name: str) -> str:
+    """Return the command that a one-word Django name stands for."""
+    return CANONICAL[name]
+
+
+def sample_of(name: str) -> Sample:
+    return SAMPLES[canonical(name)]
+
+
+def command_of(name: str) -> type[BaseCommand]:
+    return APP.registry.load(APP.registry.find(name.split())[0])
+
+
+def named(*, access: Access | None = None, dry_run: bool = False, asks: bool = False) -> list[str]:
+    """Return the names of the commands with this policy."""
+    found = []
+    for name in NAMES:
+        command = command_of(name)
+        if (
+            access in (None, command.access)
+            and (not dry_run or command.dry_run is not DryRun.UNSUPPORTED)
+            and (not asks or command.confirm is not Confirm.NEVER)
+        ):
+            found.append(name)
+    return found
+
+
+class Stage:
+    """One command's sample, in a database of its own."""
+
+    def __init__(self, manage: Manage, name: str, tmp_path: Path) -> None:
+        self.manage, self.name, self.tmp_path = manage, name, tmp_path
+        self.sample = sample_of(name)
+        self.run_id = ""
+
+    async def set_up(self) -> None:
+        for line in self.sample.setup:
+            done = await self.manage(line, stdin="correct horse battery")
+            assert 0 == done.exit_code, done.stderr
+            self.run_id = done.outcome.run_id if done.outcome else ""
+
+    async def run(self, *flags: str) -> Finished:
+        line = self.sample.line.format(tmp=self.tmp_path, run=self.run_id)
+        return await self.manage(
+            [*shlex.split(line), *flags], stdin="correct horse battery", environ=PLANTED
+        )
+
+    @property
+    def confirmation(self) -> tuple[str, ...]:
+        """The flag that confirms this command, if it asks."""
+        level = command_of(self.name).confirm
+        if level is Confirm.TYPE_NAME:
+            return (f"--confirm={self.target}",)
+        return ("--confirm",) if level is Confirm.PROMPT else ()
+
+    @property
+    def target(self) -> str:
+        url = self.manage.environ["DATABASE_URL"]
+        name = Path(url).stem if url.startswith("sqlite") else url.rpartition("/")[2]
+        return f"{name}@{self.manage.environ['ENVIRONMENT']}"
+
+    def dump(self) -> dict[str, list[tuple[object, ...]]]:
+        """Return all rows of all tables, but the runs: those are what a dry run does write."""
+        url = self.manage.environ["DATABASE_URL"]
+        tables = (
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            if url.startswith("sqlite")
+            else "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        )
+        names = sorted(str(row[0]) for row in query(url, tables))
+        return {
+            name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)  # noqa: S608 - its own names
+            for name in names
+            if name != "oneoff_runs"
+        }
+
+
+@pytest.fixture
+async def stage(request: pytest.FixtureRequest, manage: Manage, tmp_path: Path) -> Stage:
+    """Set the sample of a command up."""
+    made = Stage(manage, request.param, tmp_path)
+    await made.set_up()
+    return made
+
+
+def test_every_command_has_a_sample() -> None:
+    """Whoever adds a command says here how to run it."""
+    assert set() == set(CANONICAL.values()) - set(SAMPLES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_help_has_an_example(manage: Manage, name: str) -> None:
+    """That can be copied as it stands."""
+    shown = await manage(f"{name} --help")
+
+    assert 0 == shown.exit_code
+    assert re.search(rf"Examples:\n +python manage.py {canonical(name)}", shown.stdout)
+
+
+@pytest.mark.parametrize("stage", named(asks=True), indirect=True)
+async def test_unconfirmed_it_is_refused_and_changes_nothing(stage: Stage) -> None:
+    """77, nothing done, and the message holds the line that passes."""
+    before = stage.dump()
+
+    refused = await stage.run()
+
+    assert 77 == refused.exit_code
+    assert "error[confirmation-required]" in refused.stderr
+    assert f"{stage.confirmation[0]}\n" in refused.stderr
+    assert before == stage.dump()
+
+
+@pytest.mark.parametrize("stage", named(asks=True), indirect=True)
+async def test_a_wrong_target_never_passes(stage: Stage) -> None:
+    """Not on any command that asks."""
+    before = stage.dump()
+
+    refused = await stage.run("--confirm=other@production")
+
+    assert (77, before) == (refused.exit_code, stage.dump())
+    assert "error[confirmation-mismatch]" in refused.stderr
+
+
+@pytest.mark.parametrize("stage", named(dry_run=True), indirect=True)
+async def test_a_dry_run_says_so_and_changes_nothing(stage: Stage) -> None:
+    """It needs no confirmation either, and leaves a row that is marked as one."""
+    before = stage.dump()
+
+    preview = await stage.run("--dry-run")
+
+    assert 0 == preview.exit_code, preview.stderr
+    assert preview.stdout.startswith("DRY RUN"), preview.stdout
+    assert before == stage.dump()
+    url = stage.manage.environ["DATABASE_URL"]
+    last = "SELECT dry_run, status FROM oneoff_runs ORDER BY started_at DESC, id DESC LIMIT 1"
+    assert [(True, preview.outcome.status.value)] == [
+        (bool(row[0]), row[1]) for row in query(url, last) if preview.outcome
+    ]
+
+
+@pytest.mark.parametrize(
+    "stage", [name for name in named(dry_run=True) if sample_of(name).real], indirect=True
+)
+async def test_a_dry_run_counts_what_the_real_run_changes(stage: Stage) -> None:
+    """Rows as the command counts them, and as the database does where it rolled back."""
+    preview = await stage.run("--dry-run", "--json")
+    real = await stage.run("--json", *stage.confirmation)
+
+    assert 0 == real.exit_code, real.stdout
+    assert preview.rows == real.rows
+    if command_of(stage.name).dry_run is DryRun.ROLLBACK:
+        assert preview.json["tables"] == real.json["tables"]
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [name for name in NAMES if sample_of(name).real and sample_of(name).again],
+    indirect=True,
+)
+async def test_the_second_run_finds_nothing_to_do(stage: Stage) -> None:
+    """Running twice gives the same as once."""
+    first = await stage.run(*stage.confirmation)
+    after_first = stage.dump()
+    again = await stage.run(*stage.confirmation)
+
+    assert (0, 0) == (first.exit_code, again.exit_code), again.stderr
+    assert again.outcome
+    assert stage.sample.again == again.outcome.status.value
+    if stage.sample.again == "unchanged":
+        assert after_first == stage.dump()
+
+
+@pytest.mark.parametrize("stage", named(access=Access.READ), indirect=True)
+async def test_json_is_one_object_and_the_same_twice(stage: Stage) -> None:
+    """Run id and times aside."""
+    first, again = await stage.run("--json"), await stage.run("--json")
+
+    assert 1 == first.stdout.count("\n"), first.stdout
+    assert comparable(first, stage) == comparable(again, stage)
+
+
+@pytest.mark.parametrize("stage", NAMES, indirect=True)
+async def test_no_secret_is_shown_or_stored(stage: Stage) -> None:
+    """Whatever the command prints at its most talkative."""
+    shown = await stage.run("--dry-run", "-vv", "--debug")
+    if 2 == shown.exit_code and stage.sample.real:  # it has no --dry-run
+        shown = await stage.run("-vv", "--debug", *stage.confirmation)
+
+    url = stage.manage.environ["DATABASE_URL"]
+    stored = repr(query(url, "SELECT * FROM oneoff_runs"))
+    secrets = [*NEVER_SHOWN, "correct horse battery"]
+    assert [] == [s for s in secrets if s in shown.stdout + shown.stderr + stored]
+
+
+def comparable(finished: Finished, stage: Stage) -> str:
+    """Return the envelope without what may differ."""
+    envelope = json.loads(finished.stdout)
+    envelope.pop("run_id")
+    if "*" in stage.sample.volatile:
+        envelope["data"] = envelope["message"] = None
+    return json.dumps(envelope)
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield every example with its command."""
+    for name in NAMES:
+        for example in command_of(name).examples:
+            yield name, example
+
+
+@pytest.mark.parametrize(("name", "example"), list(examples()))
+def test_examples_parse(name: str, example: str) -> None:
+    """An example that does not parse teaches the wrong thing."""
+    from oneoff.parser import parse
+
+    entry, rest = APP.registry.find(shlex.split(re.split(r"[#|>]", example)[0]))
+
+    parse(APP.registry.load(entry), rest, name=entry.name)

@@ -1,0 +1,86 @@
+"""`user activate`, `user deactivate` and `user reset-password`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app import users
+from app.passwords import verify_password
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import MakeUser, Sessions
+
+
+async def test_deactivating_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:
+    """The second run says that it was so already."""
+    await make_user("ada")
+
+    outcomes = [await manage("user deactivate ada --confirm") for _ in range(2)]
+
+    assert [(0, 1), (0, 0)] == [(outcome.exit_code, outcome.rows) for outcome in outcomes]
+    assert ["ada is now inactive\n", "ada is already inactive\n"] == [
+        outcome.stdout for outcome in outcomes
+    ]
+
+
+async def test_activating_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:
+    """It undoes a deactivation, once."""
+    await make_user("ada", active=False)
+
+    outcomes = [await manage("user activate ada --confirm") for _ in range(2)]
+
+    assert [(0, 1), (0, 0)] == [(outcome.exit_code, outcome.rows) for outcome in outcomes]
+    assert ["ada is now active\n", "ada is already active\n"] == [
+        outcome.stdout for outcome in outcomes
+    ]
+
+
+async def test_the_last_admin_is_not_deactivated(manage: Manage, make_user: MakeUser) -> None:
+    """An inactive one does not count."""
+    await make_user("ada", role="admin")
+    await make_user("grace", role="admin", active=False)
+
+    outcome = await manage("user deactivate ada@example.com --confirm")
+
+    assert 77 == outcome.exit_code
+    assert "error[last-admin]: ada is the last active admin\n" in outcome.stderr
+
+
+async def test_the_old_password_stops_working(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """The new one is shown once, and works."""
+    await make_user("ada")
+    async with sessions() as session:
+        before = (await users.get(session, "ada")).password_hash
+
+    outcome = await manage("user reset-password ada --generate-password --confirm --quiet")
+
+    async with sessions() as session:
+        after = (await users.get(session, "ada")).password_hash
+    assert (0, 1) == (outcome.exit_code, outcome.rows)
+    assert before != after
+    assert await verify_password(after, outcome.stdout.strip())
+
+
+async def test_a_reset_asks_first(manage: Manage, make_user: MakeUser) -> None:
+    """Without a terminal and without --confirm it is refused."""
+    await make_user("ada")
+
+    assert 77 == (await manage("user reset-password ada --generate-password")).exit_code
+
+
+async def test_commands_on_unknown_users_fail_alike(manage: Manage) -> None:
+    """Exit 1 and the same error."""
+    lines = [
+        "user promote zoe admin --confirm",
+        "user activate zoe --confirm",
+        "user deactivate zoe --confirm",
+        "user reset-password zoe --generate-password --confirm",
+    ]
+
+    outcomes = [await manage(line) for line in lines]
+
+    assert [1] * len(lines) == [outcome.exit_code for outcome in outcomes]
+    assert all("error[user-not-found]: there is no user 'zoe'" in o.stderr for o in outcomes)

@@ -1,0 +1,150 @@
+"""`user create`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from app import users
+from app.models import User
+from app.passwords import verify_password
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import MakeUser, Sessions
+
+PASSWORD = "correct horse battery"  # noqa: S105 - the tests' own
+LINE = "user create Ada Ada@Example.com"
+
+
+async def stored_hash(sessions: Sessions, who: str) -> str:
+    """Return what stands in the table for a user."""
+    async with sessions() as session:
+        return (await users.get(session, who)).password_hash
+
+
+async def test_a_user_is_created_from_the_environments_password(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """One row, one line; names in lower case; the password works and is not shown."""
+    outcome = await manage(f"{LINE} --role admin", environ={"USER_PASSWORD": PASSWORD})
+
+    assert (0, 1, "created ada (admin)\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
+    assert PASSWORD not in outcome.stdout + outcome.stderr
+    assert await verify_password(await stored_hash(sessions, "ada@example.com"), PASSWORD)
+
+
+async def test_the_password_may_come_from_standard_input(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Without its line's end."""
+    outcome = await manage(f"{LINE} --password-stdin", stdin=f"{PASSWORD}\n")
+
+    assert 0 == outcome.exit_code
+    assert await verify_password(await stored_hash(sessions, "ada"), PASSWORD)
+
+
+async def test_a_generated_password_is_shown_once_and_works(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """On standard output, where a script can take it; never on standard error."""
+    outcome = await manage(f"{LINE} --generate-password")
+
+    shown = re.fullmatch(r"created ada \(user\)\npassword: (\S{20,})\n", outcome.stdout)
+    assert shown, outcome.stdout
+    assert shown[1] not in outcome.stderr
+    assert await verify_password(await stored_hash(sessions, "ada"), shown[1])
+
+
+async def test_json_has_the_user_without_the_hash(manage: Manage) -> None:
+    """The data is what `user show` shows."""
+    outcome = await manage(f"{LINE} --inactive --json", environ={"USER_PASSWORD": PASSWORD})
+
+    data = outcome.json["data"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", data.pop("created"))
+    assert {
+        "id": 1,
+        "username": "ada",
+        "email": "ada@example.com",
+        "role": "user",
+        "active": False,
+    } == data
+
+
+async def test_a_dry_run_creates_nobody(manage: Manage, sessions: Sessions) -> None:
+    """It says what the real run would say, and how many rows."""
+    outcome = await manage(f"{LINE} --dry-run --json", environ={"USER_PASSWORD": PASSWORD})
+
+    async with sessions() as session:
+        count = await session.scalar(select(func.count()).select_from(User))
+    assert (0, 0, True, False, 1) == (
+        count,
+        outcome.exit_code,
+        outcome.json["dry_run"],
+        outcome.json["changed"],
+        outcome.json["tables"]["users"]["inserted"],
+    )
+
+
+async def test_a_user_who_exists_is_an_error_that_says_what_to_do(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """Exit 1, and the line that shows the user."""
+    await make_user("ada")
+
+    outcome = await manage(LINE, environ={"USER_PASSWORD": PASSWORD})
+
+    assert 1 == outcome.exit_code
+    assert (
+        "error[user-exists]: the username ada and email ada@example.com are taken\n"
+        "  try:  python manage.py user show ada\n"
+    ) in outcome.stderr
+
+
+async def test_if_not_exists_makes_it_safe_to_repeat(manage: Manage, make_user: MakeUser) -> None:
+    """The second run changes nothing, and warns that this is not the admin that was asked for."""
+    await make_user("ada")
+
+    outcome = await manage(f"{LINE} --role admin --if-not-exists --generate-password")
+
+    assert (0, 0, "ada exists already\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
+    assert "ada is user, not admin; see user promote\n" in outcome.stderr
+
+
+async def test_a_short_password_is_bad_data(manage: Manage, sessions: Sessions) -> None:
+    """Refused with both lengths and two ways out; nobody is created."""
+    outcome = await manage(LINE, environ={"USER_PASSWORD": "tr0ub4dor&3"})
+
+    async with sessions() as session:
+        count = await session.scalar(select(func.count()).select_from(User))
+    assert (65, 0) == (outcome.exit_code, count)
+    assert (
+        "error[password-too-short]: the password is too short: 11 characters, at least 15 are "
+        "needed\n"
+    ) in outcome.stderr
+
+
+async def test_the_shortest_password_is_a_setting(manage: Manage) -> None:
+    """Where there is a second factor, 8 is enough."""
+    environ = {"USER_PASSWORD": "tr0ub4dor&3", "PASSWORD_MIN_LENGTH": "8"}
+
+    assert 0 == (await manage(LINE, environ=environ)).exit_code
+
+
+async def test_a_malformed_email_is_bad_data(manage: Manage) -> None:
+    """Exit 65, with the address and the reason."""
+    outcome = await manage("user create ada ada@localhost --generate-password")
+
+    assert 65 == outcome.exit_code
+    assert "error[bad-user]: email 'ada@localhost' is not valid: " in outcome.stderr
+
+
+async def test_without_a_terminal_a_missing_password_is_a_usage_error(manage: Manage) -> None:
+    """Nobody can be asked; the message names the three other ways."""
+    outcome = await manage(LINE)
+
+    assert 2 == outcome.exit_code
+    for way in ("--generate-password", "--password-stdin", "USER_PASSWORD"):
+        assert way in outcome.stderr

@@ -1,0 +1,105 @@
+"""`user promote`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import MakeUser
+
+
+async def roles(manage: Manage) -> dict[str, str]:
+    """Return everybody's role."""
+    outcome = await manage("user list --json")
+    return {user["username"]: user["role"] for user in outcome.json["data"]}
+
+
+async def demote(manage: Manage, who: str) -> int:
+    """Run the command as a process of its own and return its exit code."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "manage.py",
+        *("user", "promote", who, "user", "--confirm"),
+        cwd=manage.root,
+        env={**os.environ, **manage.environ},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    return await process.wait()
+
+
+async def test_promoting_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:
+    """The second run succeeds, writes nothing, and says why."""
+    await make_user("ada")
+
+    first = await manage("user promote ada admin --confirm")
+    again = await manage("user promote ada admin --confirm")
+
+    assert (0, 1) == (first.exit_code, first.rows)
+    assert "ada is now admin (was user)\n" == first.stdout
+    assert (0, 0) == (again.exit_code, again.rows)
+    assert "ada is already admin\n" == again.stdout
+
+
+async def test_a_dry_run_counts_and_changes_nothing(manage: Manage, make_user: MakeUser) -> None:
+    """The table's counts are those of the real run."""
+    await make_user("ada")
+
+    preview = await manage("user promote ada admin --dry-run --json")
+    before = await roles(manage)
+    real = await manage("user promote ada admin --confirm --json")
+
+    assert ({"ada": "user"}, True) == (before, preview.json["dry_run"])
+    assert {"inserted": 0, "updated": 1, "deleted": 0} == preview.json["tables"]["users"]
+    assert preview.json["tables"] == real.json["tables"]
+
+
+async def test_without_confirmation_nothing_happens(manage: Manage, make_user: MakeUser) -> None:
+    """Exit 77, and both lines that would go on."""
+    await make_user("ada")
+
+    outcome = await manage("user promote ada admin")
+
+    assert (77, {"ada": "user"}) == (outcome.exit_code, await roles(manage))
+    assert "error[confirmation-required]: user promote was not confirmed\n" in outcome.stderr
+    assert "  try:  python manage.py user promote ada admin --dry-run\n" in outcome.stderr
+    assert "  try:  python manage.py user promote ada admin --confirm\n" in outcome.stderr
+
+
+async def test_the_last_admin_is_not_demoted(manage: Manage, make_user: MakeUser) -> None:
+    """Not even in a preview: it says what the real run would."""
+    await make_user("ada", role="admin")
+
+    refused = await manage("user promote ada user --confirm")
+    preview = await manage("user promote ada user --dry-run")
+
+    assert (77, 77) == (refused.exit_code, preview.exit_code)
+    assert (
+        "error[last-admin]: ada is the last active admin\n"
+        "  why:  without one, nobody could manage users any more\n"
+        "  try:  make someone else admin first: "
+        "python manage.py user promote OTHER admin --confirm\n"
+    ) in refused.stderr
+
+
+async def test_two_processes_at_once_leave_one_admin(manage: Manage, make_user: MakeUser) -> None:
+    """Both can't win, whatever the order."""
+    await make_user("ada", role="admin")
+    await make_user("grace", role="admin")
+
+    codes = await asyncio.gather(*(demote(manage, who) for who in ("ada", "grace")))
+
+    assert [0, 77] == sorted(codes)
+    assert ["admin", "user"] == sorted((await roles(manage)).values())
+
+
+async def test_an_unknown_role_is_a_usage_error(manage: Manage) -> None:
+    """The message names the roles there are."""
+    outcome = await manage("user promote ada king --confirm")
+
+    assert 2 == outcome.exit_code
+    assert "ROLE 'king' is not one of user, moderator, admin" in outcome.stderr

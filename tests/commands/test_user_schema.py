@@ -1,0 +1,15 @@
+"""The users table: models and migrations say the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+
+
+async def test_models_and_migrations_do_not_differ(manage: Manage) -> None:
+    """Autogenerate finds nothing to do, on either database."""
+    outcome = await manage("db create-migration --check")
+
+    assert 0 == outcome.exit_code, outcome.stderr

@@ -1,0 +1,70 @@
+"""Servers and databases for every test; a server starts when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import (
+    PgBouncer,
+    Postgres,
+    Redis,
+    running_pgbouncer,
+    running_postgres,
+    running_redis,
+)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Run one PostgreSQL for the whole run: `.url(database)`, `.psql(sql)`, `.restart()`."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: Postgres) -> Iterator[PgBouncer]:
+    """Run one pgbouncer in transaction mode: `.url(database)`."""
+    with running_pgbouncer(postgres_server) as pooler:
+        yield pooler
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """Run one Redis for the whole run: `.url`; what it holds is for each test to remove."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres_server: Postgres) -> Iterator[str]:
+    """Name an empty PostgreSQL database of this test's own."""
+    with postgres_server.database() as name:
+        yield name
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres, postgres_database: str) -> str:
+    """Return the URL of this test's own PostgreSQL database."""
+    return postgres_server.url(postgres_database)
+
+
+@pytest.fixture
+def pgbouncer_url(pgbouncer: PgBouncer, postgres_database: str) -> str:
+    """Return the URL of the same database as `postgres_url`, through pgbouncer."""
+    return pgbouncer.url(postgres_database)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file of this test's own, which doesn't exist yet."""
+    return f"sqlite:///{tmp_path}/test.sqlite3"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Run the test twice: on an empty SQLite file and on an empty PostgreSQL database."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url

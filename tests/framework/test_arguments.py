@@ -1,0 +1,196 @@
+"""What a command declares as its inputs, and what it refuses."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from oneoff import (
+    Access,
+    Argument,
+    BaseCommand,
+    Confirm,
+    DryRun,
+    Flag,
+    Option,
+    Result,
+    Secret,
+    SecretStr,
+    UsageError,
+)
+from oneoff.arguments import Kind, SecretSource
+
+
+class Color(Enum):
+    """A choice."""
+
+    RED = "red"
+
+
+class Paint(BaseCommand):
+    """Paint something.
+
+    In any colour.
+    """
+
+    what: str = Argument(help="What to paint.")
+    color: Color = Option(default=Color.RED, help="In which colour.")
+    layers: list[int] = Option(default=[], help="How thick.")
+    limit: int | None = Option(default=None, help="How many at most.")
+    finish: str = Option(default="matt", help="Which finish.", choices=("matt", "gloss"))
+    dry_first: bool = Flag(help="Wait before.")
+
+    async def handle(self, log: object) -> Result:
+        return Result.unchanged("painted")
+
+
+def test_inputs_stand_in_the_order_of_their_declaration() -> None:
+    """Attribute names give the spellings."""
+    fields = Paint.fields()
+
+    assert ["WHAT", "--color", "--layers", "--limit", "--finish", "--dry-first"] == [
+        field.spelling for field in fields.values()
+    ]
+    assert Kind.FLAG is fields["dry_first"].kind
+
+
+def test_a_command_is_built_and_checked_from_code() -> None:
+    """Values of the right type, or texts as on the command line."""
+    command = Paint(what="a wall", color="red", layers=["1", 2], limit="5")
+
+    assert (Color.RED, [1, 2], 5) == (command.color, command.layers, command.limit)
+
+
+def test_all_wrong_values_are_reported_together() -> None:
+    """Also from code."""
+    with pytest.raises(UsageError) as caught:
+        Paint(color="blue", finish="wet", limit=True, taste="sweet")
+
+    assert {
+        "Paint has no input 'taste'",
+        "WHAT is missing: What to paint",
+        "--color 'blue' is not one of red",
+        "--finish 'wet' is not one of matt, gloss",
+        "--limit 'True' is not a whole number",
+    } == set(caught.value.problems)
+
+
+def test_a_default_list_is_not_shared() -> None:
+    """Each command gets its own."""
+    first, second = Paint(what="a"), Paint(what="b")
+
+    first.layers.append(1)
+
+    assert [] == second.layers
+
+
+def test_inputs_are_inherited() -> None:
+    """Those of the base come first."""
+
+    class Spray(Paint):
+        """Spray something."""
+
+        can: Path = Option(default=Path("can"), help="With which can.")
+
+    assert ["what", "can"] == [next(iter(Spray.fields())), list(Spray.fields())[-1]]
+
+
+def test_a_secret_does_not_show_itself() -> None:
+    """Neither in repr nor in an f-string."""
+    secret = SecretStr("hunter2")
+
+    assert "hunter2" not in f"{secret} {secret!r}"
+    assert "hunter2" == secret.reveal()
+
+
+def test_a_secret_not_given_is_still_to_be_read() -> None:
+    """From the environment or a prompt, also when it is optional."""
+
+    class Login(BaseCommand):
+        """Log in."""
+
+        password: SecretStr = Secret(help="Yours.", env="PASSWORD")
+        token: SecretStr | None = Secret(help="Yours.", env="TOKEN", default=None)
+
+        async def handle(self) -> Result:
+            return Result.unchanged("in")
+
+    command = Login()
+
+    assert [SecretSource.UNSAID] * 2 == [command.password, command.token]
+    assert SecretStr("x") == Login(password="x").password
+
+
+def test_resources_are_the_parameters_of_handle() -> None:
+    """Without self."""
+    assert ("log",) == Paint.resources()
+
+
+def test_the_summary_is_the_first_line() -> None:
+    """Of the docstring."""
+    assert "Paint something." == Paint.summary()
+
+
+def test_a_writing_command_must_say_how_it_is_previewed() -> None:
+    """The class itself is refused."""
+    with pytest.raises(TypeError, match="must declare dry_run"):
+
+        class Careless(BaseCommand):
+            """Write."""
+
+            access = Access.WRITE
+
+            async def handle(self) -> Result:
+                return Result.changed("x")
+
+
+def test_a_reading_command_has_no_dry_run() -> None:
+    """It would promise something that makes no sense."""
+    with pytest.raises(TypeError, match="declares dry_run but only reads"):
+
+        class Confused(BaseCommand):
+            """Read."""
+
+            dry_run = DryRun.PLAN
+
+            async def handle(self) -> Result:
+                return Result.unchanged("x")
+
+
+def test_a_reading_command_names_no_target() -> None:
+    """Typing a name guards what is written."""
+    with pytest.raises(TypeError, match=r"declares Confirm\.TYPE_NAME but only reads"):
+
+        class Confused(BaseCommand):
+            """Read."""
+
+            confirm = Confirm.TYPE_NAME
+
+            async def handle(self) -> Result:
+                return Result.unchanged("x")
+
+
+def test_an_input_may_not_hide_a_global_option() -> None:
+    """`--json` means the same everywhere."""
+
+    class Hiding(BaseCommand):
+        """Read."""
+
+        json: bool = Flag(help="Mine.")
+
+    with pytest.raises(TypeError, match="every command has 'json' already"):
+        Hiding.fields()
+
+
+def test_an_input_needs_a_type() -> None:
+    """It says how to parse."""
+
+    class Untyped(BaseCommand):
+        """Read."""
+
+        thing = Argument(help="Mine.")
+
+    with pytest.raises(TypeError, match="needs a type annotation"):
+        Untyped.fields()

@@ -1,0 +1,126 @@
+"""Texts of a command line become what the annotation says."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oneoff.conversion import parse_duration, shape_of
+
+
+class Role(Enum):
+    """By value, or by name."""
+
+    USER = "user"
+    SITE_ADMIN = "admin"
+
+
+class Level(IntEnum):
+    """Numbers."""
+
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (str, "ada", "ada"),
+        (str, "", ""),
+        (int, "-5", -5),
+        (int, "1_000", 1000),
+        (float, "2.5", 2.5),
+        (bool, "Yes", True),
+        (bool, "off", False),
+        (Path, "a/b", Path("a/b")),
+        (Decimal, "1.10", Decimal("1.10")),
+        (UUID, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", UUID(int=0x6BA7B8109DAD11D180B400C04FD430C8)),
+        (date, "2026-01-31", date(2026, 1, 31)),
+        (datetime, "2026-01-31T09:30:00Z", datetime(2026, 1, 31, 9, 30, tzinfo=UTC)),
+        (datetime, "2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        (timedelta, "1h30m", timedelta(minutes=90)),
+        (Role, "admin", Role.SITE_ADMIN),
+        (Role, "ADMIN", Role.SITE_ADMIN),
+        (Role, "site_admin", Role.SITE_ADMIN),
+        (Level, "2", Level.HIGH),
+        (Literal["a", "b"], "b", "b"),
+        (Literal[1, 2], "2", 2),
+        (int | None, "5", 5),
+    ],
+)
+def test_a_text_becomes_a_value(annotation: Any, text: str, value: object) -> None:
+    """Of exactly the declared type."""
+    parsed = shape_of(annotation).parse(text)
+
+    assert (value, type(value)) == (parsed, type(parsed))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [
+        (int, "5.0"),
+        (int, ""),
+        (float, "five"),
+        (bool, "maybe"),
+        (Decimal, "1,10"),
+        (UUID, "6ba7"),
+        (date, "31.01.2026"),
+        (datetime, "yesterday"),
+        (timedelta, "5"),
+        (timedelta, "-5m"),
+        (timedelta, "99999999999999d"),
+        (Role, "king"),
+        (Literal["a", "b"], "c"),
+    ],
+)
+def test_a_wrong_text_is_a_value_error(annotation: Any, text: str) -> None:
+    """And nothing else: the parser turns it into a usage error."""
+    with pytest.raises(ValueError):  # noqa: PT011 - what it says is never shown
+        shape_of(annotation).parse(text)
+
+
+def test_a_list_parses_its_items() -> None:
+    """The shape says that there may be many."""
+    shape = shape_of(list[int])
+
+    assert (True, 5) == (shape.many, shape.parse("5"))
+
+
+@pytest.mark.parametrize("annotation", [dict, list, int | str, tuple[int, ...], Any])
+def test_a_type_without_a_text_is_refused_at_declaration(annotation: Any) -> None:
+    """The author hears of it, not the operator."""
+    with pytest.raises((TypeError, ValueError)):
+        shape_of(annotation)
+
+
+def test_choices_name_what_is_allowed() -> None:
+    """In the order of their declaration."""
+    assert ("user", "admin") == shape_of(Role).choices
+    assert "one of a, b" == shape_of(Literal["a", "b"]).expects
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90d", 7_776_000), ("1w", 604_800), ("1h30m", 5_400), ("250ms", 0.25), ("1.5h", 5_400)],
+)
+def test_durations_have_units(text: str, seconds: float) -> None:
+    """A bare number would be a guess."""
+    assert timedelta(seconds=seconds) == parse_duration(text)
+
+
+@given(st.text())
+def test_no_text_breaks_a_parser(text: str) -> None:
+    """It gives a value or a ValueError."""
+    for annotation in (int, float, bool, Decimal, UUID, date, datetime, timedelta, Role):
+        try:
+            shape_of(annotation).parse(text)
+        except ValueError:
+            continue

@@ -1,0 +1,232 @@
+"""May a run start here and now? Every refusal names the command line that would pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from oneoff.command import BaseCommand
+from oneoff.errors import ExitCode, Refused
+from oneoff.gate import Ask, Situation, check_answer, decide, mode_of
+from oneoff.mode import Mode
+from oneoff.options import GlobalOptions
+from oneoff.policy import Access, Confirm, DryRun
+from oneoff.result import Result
+
+
+class Look(BaseCommand):
+    """Look at things."""
+
+    async def handle(self) -> Result:
+        return Result.unchanged("looked")
+
+
+class Prompted(BaseCommand):
+    """Change a thing."""
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+
+    async def handle(self) -> Result:
+        return Result.changed("changed")
+
+
+class Typed(BaseCommand):
+    """Drop every table."""
+
+    access = Access.WRITE
+    confirm = Confirm.TYPE_NAME
+    dry_run = DryRun.PLAN
+
+    async def handle(self) -> Result:
+        return Result.changed("dropped")
+
+    def consequence(self) -> str:
+        return "drops every table in {target}"
+
+
+class Limited(Prompted):
+    """Change a thing in staging."""
+
+    environments = frozenset({"staging"})
+
+
+class Raised(Prompted):
+    """Change a thing, or everything."""
+
+    def confirm_level(self) -> Confirm:
+        return Confirm.TYPE_NAME
+
+
+class Lowered(Typed):
+    """Try to ask for less than declared."""
+
+    def confirm_level(self) -> Confirm:
+        return Confirm.NEVER
+
+
+def options(**given: object) -> GlobalOptions:
+    made = GlobalOptions()
+    for name, value in given.items():
+        setattr(made, name, value)
+    return made
+
+
+def situation(*, interactive: bool = False, environment: str = "staging") -> Situation:
+    return Situation(
+        name="db reset",
+        line="python manage.py db reset",
+        environment=environment,
+        target=f"shop@{environment}",
+        protected=environment == "production",
+        interactive=interactive,
+    )
+
+
+def refusal(command: BaseCommand, given: GlobalOptions, here: Situation) -> Refused:
+    with pytest.raises(Refused) as caught:
+        decide(command, given, mode_of(command, given), here)
+    return caught.value
+
+
+def test_a_reading_command_is_read_only_and_asks_nothing() -> None:
+    """Access.READ needs no confirmation anywhere."""
+    mode = mode_of(Look(), options())
+
+    assert (Mode.READ_ONLY, Ask.NOTHING) == (mode, decide(Look(), options(), mode, situation()))
+
+
+@pytest.mark.parametrize(
+    ("command", "mode"), [(Prompted(), Mode.ROLLBACK), (Typed(), Mode.READ_ONLY)]
+)
+def test_a_dry_run_needs_no_confirmation(command: BaseCommand, mode: Mode) -> None:
+    """A preview is rolled back or read-only, so it may run unconfirmed, in production too."""
+    given = options(dry_run=True)
+
+    asked = decide(command, given, mode_of(command, given), situation(environment="production"))
+
+    assert (mode, Ask.NOTHING) == (mode_of(command, given), asked)
+
+
+def test_without_a_terminal_an_unconfirmed_run_is_refused_with_the_line_that_passes() -> None:
+    """Exit 77, and the second `try` is the very line to type."""
+    error = refusal(Prompted(), options(), situation())
+
+    assert ExitCode.REFUSED == error.exit_code
+    assert "confirmation-required" == error.code
+    assert (
+        "python manage.py db reset --dry-run",
+        "python manage.py db reset --confirm",
+    ) == error.try_
+
+
+def test_the_plain_flag_confirms_a_prompt_but_not_a_target() -> None:
+    """TYPE_NAME wants to hear the name."""
+    given = options(confirm=True)
+
+    assert Ask.NOTHING == decide(Prompted(), given, Mode.COMMIT, situation())
+    assert "confirmation-required" == refusal(Typed(), given, situation()).code
+
+
+def test_the_right_target_passes_and_another_does_not() -> None:
+    """A wrong DATABASE_URL can't match what the operator meant."""
+    right, wrong = options(confirm="shop@staging"), options(confirm="shop@production")
+
+    assert Ask.NOTHING == decide(Typed(), right, Mode.COMMIT, situation())
+    error = refusal(Typed(), wrong, situation())
+    assert "'shop@production' is not the connected database: shop@staging" == error.message
+    assert "python manage.py db reset --confirm=shop@staging" == error.try_[-1]
+
+
+def test_a_wrong_target_is_refused_even_where_the_plain_flag_would_do() -> None:
+    """Whoever names a target means it."""
+    assert "confirmation-mismatch" == refusal(Prompted(), options(confirm="x@y"), situation()).code
+
+
+def test_a_person_at_a_terminal_is_asked() -> None:
+    """y/N for a prompt, the target for TYPE_NAME."""
+    here = situation(interactive=True)
+
+    assert Ask.YES_OR_NO == decide(Prompted(), options(), Mode.COMMIT, here)
+    assert Ask.TARGET == decide(Typed(), options(), Mode.COMMIT, here)
+
+
+@pytest.mark.parametrize("answer", ["y", "Y", "yes", " yes "])
+def test_yes_is_yes(answer: str) -> None:
+    """Case and blanks don't matter to y/N."""
+    check_answer(Ask.YES_OR_NO, answer, Prompted(), situation())
+
+    with pytest.raises(Refused, match="declined"):
+        check_answer(Ask.YES_OR_NO, f"{answer}x", Prompted(), situation())
+
+
+@pytest.mark.parametrize("answer", ["", "n", "no", "ja", "yep", "shop@staging"])
+def test_anything_else_is_no(answer: str) -> None:
+    """Pressing Enter is no."""
+    with pytest.raises(Refused) as caught:
+        check_answer(Ask.YES_OR_NO, answer, Prompted(), situation())
+
+    assert "declined" == caught.value.code
+
+
+@pytest.mark.parametrize("answer", ["", "y", "shop", "shop@production", "SHOP@STAGING"])
+def test_only_the_exact_target_passes(answer: str) -> None:
+    """A near miss is a miss."""
+    with pytest.raises(Refused) as caught:
+        check_answer(Ask.TARGET, answer, Typed(), situation())
+
+    assert "confirmation-mismatch" == caught.value.code
+
+
+def test_end_of_input_is_no() -> None:
+    """A closed standard input never confirms."""
+    with pytest.raises(Refused) as caught:
+        check_answer(Ask.TARGET, None, Typed(), situation())
+
+    assert "confirmation-required" == caught.value.code
+
+
+def test_destructive_commands_need_break_glass_in_production() -> None:
+    """The line that would pass holds both the reason and the target."""
+    error = refusal(Typed(), options(), situation(environment="production", interactive=True))
+
+    assert "it drops every table in shop@production" == error.why
+    assert (
+        'python manage.py db reset --break-glass "REASON" --confirm=shop@production'
+        == error.try_[-1]
+    )
+
+
+def test_break_glass_opens_production_but_still_asks() -> None:
+    """A reason does not replace the confirmation."""
+    given = options(break_glass="incident 12")
+    here = situation(environment="production", interactive=True)
+
+    assert Ask.TARGET == decide(Typed(), given, Mode.COMMIT, here)
+
+
+def test_a_command_runs_only_in_its_environments() -> None:
+    """A preview elsewhere is refused as well."""
+    error = refusal(Limited(), options(dry_run=True), situation(environment="development"))
+
+    assert ("prohibited-here", "the command is limited to: staging") == (error.code, error.why)
+    assert Ask.NOTHING == decide(Limited(), options(confirm=True), Mode.COMMIT, situation())
+
+
+def test_arguments_may_raise_the_level_but_never_lower_it() -> None:
+    """The stricter of the class and the arguments counts."""
+    here = situation(interactive=True)
+
+    assert Ask.TARGET == decide(Raised(), options(), Mode.COMMIT, here)
+    assert Ask.TARGET == decide(Lowered(), options(), Mode.COMMIT, here)
+
+
+def test_the_line_that_passes_replaces_a_wrong_confirmation_and_keeps_quoting() -> None:
+    """Nothing has to be edited before it is pasted."""
+    here = situation()._replace(line="python manage.py note 'two words' --confirm=x@y -- -z")
+
+    error = refusal(Typed(), options(confirm="x@y"), here)
+
+    assert (
+        "python manage.py note 'two words' --confirm=shop@staging -- -z" == error.try_[-1]
+    )

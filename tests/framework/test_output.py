@@ -1,0 +1,162 @@
+"""What an operator sees, whole."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+
+import pytest
+
+from oneoff.errors import CheckFailed, CommandError, UsageError
+from oneoff.outcome import Outcome, RowCounts
+from oneoff.output import render_error, render_json, render_table, render_text
+from oneoff.redact import Redactor
+from oneoff.result import Result
+
+
+class Colour(Enum):
+    """A thing with a value."""
+
+    RED = "red"
+
+
+ROWS = [
+    {"id": 7, "name": "ada", "active": True, "seen": datetime(2026, 1, 31, 9, 30, tzinfo=UTC)},
+    {"id": 12, "name": "grace\nhopper", "active": False, "seen": None},
+]
+
+
+def outcome(
+    result: Result | None = None, *, error: CommandError | None = None, dry_run: bool = False
+) -> Outcome:
+    return Outcome(
+        command="user promote",
+        run_id="r1",
+        dry_run=dry_run,
+        result=result,
+        error=error,
+        tables={"users": RowCounts(updated=1)} if result and result.did_change else {},
+    )
+
+
+def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
+    """Numbers to the right, nothing as a dash, line breaks made visible."""
+    expected = (
+        "id  name           active  seen\n"
+        " 7  ada            yes     2026-01-31 09:30:00+00:00\n"
+        "12  grace\\nhopper  no      -\n"
+    )
+
+    assert expected == render_table(ROWS)
+
+
+def test_a_table_fits_the_terminal() -> None:
+    """The widest column gives way first, and says so with an ellipsis."""
+    lines = render_table(ROWS, width=40).splitlines()
+
+    assert max(map(len, lines)) <= 40
+    assert "…" in lines[1]
+
+
+def test_a_table_is_not_cut_when_it_goes_into_a_pipe() -> None:
+    """Width 0 means that a program reads it."""
+    row = {"text": "x" * 500}
+
+    assert f"text\n{'x' * 500}\n" == render_table([row], width=0)
+
+
+def test_a_dry_run_says_so_and_counts_the_rows() -> None:
+    """Both the command's message and what the database counted."""
+    text = render_text(outcome(Result.changed("ada is admin", rows=1), dry_run=True), Redactor())
+
+    assert (
+        "DRY RUN: nothing was changed\n"
+        "ada is admin\n"
+        "table  inserted  updated  deleted\n"
+        "users         0        1        0\n"
+    ) == text
+
+
+def test_a_mapping_behind_a_message_is_shown_with_verbose() -> None:
+    """The message sums it up; facts are one flag away, and always in JSON."""
+    result = Result.changed("ada is admin", data={"role": "admin"})
+
+    assert "ada is admin\n" == render_text(outcome(result), Redactor())
+    assert "role  admin\nada is admin\n" == render_text(outcome(result), Redactor(), verbose=1)
+
+
+def test_quiet_prints_a_secret_alone() -> None:
+    """So that a script can take it as it is."""
+    result = Result.changed("made a key", show_once={"key": "k_123456"})
+
+    assert "k_123456\n" == render_text(outcome(result), Redactor(), quiet=True)
+    assert "made a key\nkey: k_123456\n" == render_text(outcome(result), Redactor())
+
+
+def test_the_envelope_has_its_keys_in_order() -> None:
+    """Scripts may rely on names; people on the order."""
+    result = Result.changed("done", rows=1, data={"at": ROWS[0]["seen"], "n": Decimal("1.50")})
+
+    text = render_json(outcome(result), Redactor())
+
+    assert (
+        '{"ok": true, "command": "user promote", "run_id": "r1", "dry_run": false, '
+        '"changed": true, "rows": 1, '
+        '"tables": {"users": {"inserted": 0, "updated": 1, "deleted": 0}}, "message": "done", '
+        '"data": {"at": "2026-01-31 09:30:00+00:00", "n": "1.50"}, "warnings": [], '
+        '"exit_code": 0}\n'
+    ) == text
+
+
+def test_a_dry_run_has_changed_nothing_in_json() -> None:
+    """`changed` is about the world, not about the preview."""
+    envelope = json.loads(render_json(outcome(Result.changed("x"), dry_run=True), Redactor()))
+
+    assert (True, False) == (envelope["dry_run"], envelope["changed"])
+
+
+def test_an_error_is_in_the_envelope_with_its_data() -> None:
+    """What a check found is data."""
+    error = CheckFailed("1 pending", why="w", try_="t", code="pending", data=[{"rev": "a"}])
+
+    envelope = json.loads(render_json(outcome(error=error), Redactor()))
+
+    assert {"code": "pending", "message": "1 pending", "why": "w", "try": ["t"]} == envelope[
+        "error"
+    ]
+    assert (False, 3, [{"rev": "a"}]) == (envelope["ok"], envelope["exit_code"], envelope["data"])
+
+
+def test_a_secret_shown_once_survives_redaction_of_everything_else() -> None:
+    """It is what was asked for; the same value in a message is masked."""
+    redactor = Redactor()
+    redactor.add("s3cr3t-value")
+    result = Result.changed("key s3cr3t-value", show_once={"key": "s3cr3t-value"})
+
+    envelope = json.loads(render_json(outcome(result), redactor))
+
+    assert ("key ***", {"key": "s3cr3t-value"}) == (envelope["message"], envelope["data"])
+
+
+def test_an_error_says_what_why_and_what_next() -> None:
+    """In this layout, which people learn to scan."""
+    error = CommandError("it broke", why="because", try_=("this", "that"), code="broken")
+
+    assert (
+        "error[broken]: it broke\n  why:  because\n  try:  this\n  try:  that\n"
+    ) == render_error(error, Redactor())
+
+
+def test_all_usage_problems_are_shown_together() -> None:
+    """One line each."""
+    text = render_error(UsageError(["a is wrong", "b is wrong"]), Redactor())
+
+    assert "error[usage]: a is wrong\nerror[usage]: b is wrong\n" == text
+
+
+@pytest.mark.parametrize("value", [Colour.RED, "red"])
+def test_enums_are_shown_by_value(value: object) -> None:
+    """In tables as in JSON."""
+    assert "colour\nred\n" == render_table([{"colour": value}])

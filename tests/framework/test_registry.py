@@ -1,0 +1,346 @@
+"""Finding a command by its path, and importing only that one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from oneoff.errors import ConfigurationError, UsageError
+from oneoff.packages import locate, plugin_packages
+from oneoff.registry import Registry
+
+COMMAND = '''
+from oneoff import BaseCommand, Result
+
+
+class Report(BaseCommand):
+    """Write a report."""
+
+    async def handle(self) -> Result:
+        return Result.unchanged("written")
+'''
+OVERRIDING = COMMAND.replace("    async", "    overrides = True\n\n    async")
+Write = Callable[..., Registry]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Return a function that writes files and gives the registry of `first` and `second`."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def write_files(**texts: str) -> Registry:
+        for name, text in {"first/__init__": "", "second/__init__": "", **texts}.items():
+            path = tmp_path / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return Registry(("first", "second"), str(tmp_path))
+
+    yield write_files
+    for name in list(sys.modules):
+        if name.partition(".")[0] in {"first", "second"}:
+            del sys.modules[name]
+
+
+def test_a_name_is_a_path(write: Write) -> None:
+    """Folders are groups, and an underscore is typed as a dash."""
+    registry = write(**{"first/user/reset_password": COMMAND})
+
+    entry, rest = registry.find(["user", "reset-password", "ada", "--json"])
+
+    assert "user reset-password" == entry.name
+    assert "first/user/reset_password.py" == entry.file
+    assert ["ada", "--json"] == rest
+
+
+def test_the_longest_name_wins(write: Write) -> None:
+    """A word is an argument only where no deeper command has it as its name."""
+    registry = write(**{"first/report": COMMAND, "second/report_daily": COMMAND})
+
+    assert ["daily"] == registry.find(["report", "daily"])[1]
+    assert "report-daily" == registry.find(["report-daily"])[0].name
+
+
+def test_finding_imports_nothing(write: Write) -> None:
+    """Neither the module found nor the packages above it are imported."""
+    registry = write(**{"first/user/show": "raise RuntimeError"})
+
+    registry.find(["user", "show"])
+
+    assert not [name for name in sys.modules if name.partition(".")[0] == "first"]
+
+
+def test_loading_imports_one_module(write: Write) -> None:
+    """The neighbours in the folder stay untouched."""
+    registry = write(**{"first/user/show": COMMAND, "first/user/list": "raise RuntimeError"})
+
+    command = registry.load(registry.find(["user", "show"])[0])
+
+    assert "Write a report." == command.summary()
+    assert "first.user.list" not in sys.modules
+
+
+def test_private_files_are_no_commands(write: Write) -> None:
+    """Names that start with an underscore, and folders of byte code, are left out."""
+    registry = write(**{"first/_base": COMMAND, "first/__pycache__/old": COMMAND})
+
+    assert [] == registry.names()
+
+
+def test_underscores_are_not_typed(write: Write) -> None:
+    """There is one spelling for a command; the other one is suggested away."""
+    registry = write(**{"first/reset_password": COMMAND})
+
+    with pytest.raises(UsageError, match="did you mean reset-password"):
+        registry.find(["reset_password"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("user promot ada", "user promote"),
+        ("usr promote ada", "user promote"),
+        ("promote ada", "user promote"),
+        ("promote user ada", "user promote"),
+        ("User Promote", "user promote"),
+    ],
+)
+def test_a_wrong_name_gets_a_suggestion(write: Write, typed: str, meant: str) -> None:
+    """A slip, a missing group and words the wrong way round are understood."""
+    registry = write(**{"first/user/promote": COMMAND, "first/cache/clear": COMMAND})
+
+    with pytest.raises(UsageError) as caught:
+        registry.find(typed.split())
+
+    assert "unknown-command" == caught.value.code
+    assert caught.value.message.endswith(f"is not a command; did you mean {meant}?")
+
+
+def test_arguments_are_not_repeated_in_the_error(write: Write) -> None:
+    """What follows the wrong name may be anything, a secret included."""
+    registry = write(**{"first/user/promote": COMMAND})
+
+    with pytest.raises(UsageError) as caught:
+        registry.find(["nonsense", "hunter2"])
+
+    assert "'nonsense' is not a command" == caught.value.message
+
+
+def test_a_group_alone_is_a_group(write: Write) -> None:
+    """The command line may end where a command's name would go on."""
+    registry = write(**{"first/user/promote": COMMAND})
+
+    assert registry.is_group(["user"])
+    assert not registry.is_group(["user", "promote"])
+    assert not registry.is_group([])
+
+
+def test_an_option_inside_a_name_is_explained(write: Write) -> None:
+    """`user --json list` says what the group holds."""
+    registry = write(**{"first/user/list": COMMAND})
+
+    with pytest.raises(UsageError, match="'user' is a group of commands: user list"):
+        registry.find(["user", "--json", "list"])
+
+
+def test_a_folder_without_commands_is_no_group(write: Write) -> None:
+    """Data beside commands is nobody's business."""
+    registry = write(**{"first/data/__init__": ""})
+
+    assert not registry.is_group(["data"])
+
+
+def test_the_same_name_twice_is_an_error_that_names_both_files(write: Write) -> None:
+    """Nothing is overridden by accident."""
+    registry = write(**{"first/report": COMMAND, "second/report": COMMAND})
+
+    with pytest.raises(ConfigurationError) as caught:
+        registry.find(["report"])
+
+    assert "command-collision" == caught.value.code
+    assert "two commands are named 'report': first/report.py and second/report.py" == (
+        caught.value.message
+    )
+
+
+def test_a_collision_leaves_other_commands_alone(write: Write) -> None:
+    """Only the name that has two files is refused."""
+    registry = write(
+        **{"first/report": COMMAND, "second/report": COMMAND, "first/migrate": COMMAND}
+    )
+
+    assert "migrate" == registry.find(["migrate"])[0].name
+
+
+def test_a_class_that_says_so_overrides(write: Write) -> None:
+    """The later package wins when its class says `overrides = True`."""
+    registry = write(**{"first/report": COMMAND, "second/report": OVERRIDING})
+
+    entry, _ = registry.find(["report"])
+
+    assert ("second/report.py", "first/report.py") == (entry.file, entry.replaces)
+    assert registry.load(entry).overrides
+
+
+def test_overriding_is_checked_again_on_the_class(write: Write) -> None:
+    """A text that only looks like the declaration doesn't count."""
+    pretending = COMMAND + "\n\nclass _Other:\n    overrides = True\n"
+    registry = write(**{"first/report": COMMAND, "second/report": pretending})
+
+    with pytest.raises(ConfigurationError, match="two commands are named 'report'"):
+        registry.load(registry.find(["report"])[0])
+
+
+def test_a_file_and_a_folder_of_one_name_collide(write: Write) -> None:
+    """`report` can't be a command and a group; what is in the group still runs."""
+    registry = write(**{"first/report": COMMAND, "second/report/daily": COMMAND})
+
+    with pytest.raises(ConfigurationError) as caught:
+        registry.find(["report"])
+
+    assert "'report' is both a command and a group: first/report.py and second/report/" == (
+        caught.value.message
+    )
+    assert "report daily" == registry.find(["report", "daily"])[0].name
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nowhere_at_all", "1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("\n\nclass X(:\n    pass\n", "3: SyntaxError: invalid syntax"),
+        ("x = 1\nx.upper()\n", "2: AttributeError: 'int' object has no attribute 'upper'"),
+        ("raise SystemExit(3)", "1: SystemExit: 3"),
+    ],
+)
+def test_a_module_that_does_not_import_says_where(write: Write, source: str, said: str) -> None:
+    """The file, the line and the original message; exit code 78."""
+    registry = write(**{"first/report": source})
+
+    with pytest.raises(ConfigurationError) as caught:
+        registry.load(registry.find(["report"])[0])
+
+    assert "command-broken" == caught.value.code
+    assert caught.value.message.endswith(f"first/report.py:{said}")
+
+
+def test_a_configuration_error_on_import_keeps_its_own_message(write: Write) -> None:
+    """A missing setting is not a broken command."""
+    source = "from oneoff import ConfigurationError\nraise ConfigurationError('KEY is missing')"
+    registry = write(**{"first/report": source})
+
+    with pytest.raises(ConfigurationError, match="^KEY is missing$"):
+        registry.load(registry.find(["report"])[0])
+
+
+def test_a_module_without_a_command_is_broken(write: Write) -> None:
+    """The error names the file."""
+    registry = write(**{"first/report": "X = 1"})
+
+    with pytest.raises(ConfigurationError, match=r"first/report\.py defines no command"):
+        registry.load(registry.find(["report"])[0])
+
+
+def test_a_module_with_two_commands_is_broken(write: Write) -> None:
+    """The error names them."""
+    second = COMMAND.replace("Report", "Second")
+    registry = write(**{"first/report": COMMAND + second})
+
+    with pytest.raises(ConfigurationError, match="defines 2 commands: Report, Second"):
+        registry.load(registry.find(["report"])[0])
+
+
+def test_all_says_which_of_several_counts(write: Write) -> None:
+    """A base class may stand in the same file."""
+    second = COMMAND.replace("Report", "Second")
+    registry = write(**{"first/report": COMMAND + second + '\n__all__ = ["Second"]\n'})
+
+    assert "Second" == registry.load(registry.find(["report"])[0]).__name__
+
+
+def test_an_imported_command_is_not_the_modules_own(write: Write) -> None:
+    """Only a name in `__all__` is re-exported."""
+    registry = write(
+        **{
+            "first/report": COMMAND,
+            "first/other": "from first.report import Report",
+            "first/alias": 'from first.report import Report\n\n__all__ = ["Report"]',
+        }
+    )
+
+    assert "Report" == registry.load(registry.find(["alias"])[0]).__name__
+    with pytest.raises(ConfigurationError, match="defines no command"):
+        registry.load(registry.find(["other"])[0])
+
+
+def test_a_missing_package_is_named_where_a_command_is_not_found(tmp_path: Path) -> None:
+    """A misspelt package must not look like an empty one; other commands still run."""
+    registry = Registry(("oneoff.commands", "comands"), str(tmp_path))
+
+    assert "commands list" == registry.find(["commands", "list"])[0].name
+    with pytest.raises(UsageError, match="the commands package 'comands' was not found"):
+        registry.find(["report"])
+
+
+def test_children_are_the_next_words(write: Write) -> None:
+    """Completion walks down a name word by word."""
+    registry = write(**{"first/user/show": COMMAND, "second/user/list": COMMAND})
+
+    assert ["user"] == registry.children([])
+    assert ["list", "show"] == registry.children(["user"])
+
+
+def test_a_package_is_located_without_importing_it(write: Write, tmp_path: Path) -> None:
+    """Also one that is not below the project's root."""
+    write(**{"first/report": "raise RuntimeError"})
+
+    assert (str(tmp_path / "first"),) == locate("first", str(tmp_path))
+    assert (str(tmp_path / "first"),) == locate("first", "/nowhere")
+    assert "first" not in sys.modules
+    assert () == locate("first.nothing", str(tmp_path))
+
+
+def test_a_link_to_a_folder_above_does_not_hang(write: Write, tmp_path: Path) -> None:
+    """Each folder is entered once on a way down."""
+    registry = write(**{"first/user/show": COMMAND})
+    (tmp_path / "first" / "user" / "again").symlink_to(tmp_path / "first" / "user")
+
+    assert "user show" in registry.names()
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Callable[[str, str, str], str]:
+    """Return a function that writes an installed distribution's entry points."""
+
+    def install_distribution(site: str, name: str, entry_points: str) -> str:
+        folder = tmp_path / site / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "entry_points.txt").write_text(entry_points)
+        return str(folder.parent)
+
+    return install_distribution
+
+
+def test_plug_ins_are_found_by_their_entry_points(install: Callable[..., str]) -> None:
+    """Only our group counts, and comments don't."""
+    site = install(
+        "site",
+        "shop_plugin",
+        "[console_scripts]\nrun = x:y\n[oneoff.commands]\n# a = b\nshop = shop_plugin.commands\n"
+        "more = shop_plugin.more [extra]\n\n[other]\nno = nothing\n",
+    )
+
+    assert ["shop_plugin.commands", "shop_plugin.more"] == plugin_packages([site])
+
+
+def test_the_first_installation_of_a_plug_in_hides_the_second(
+    install: Callable[..., str],
+) -> None:
+    """As an import would find it."""
+    first = install("one", "shop", "[oneoff.commands]\nshop = first.commands\n")
+    second = install("two", "shop", "[oneoff.commands]\nshop = second.commands\n")
+
+    assert ["first.commands"] == plugin_packages([first, "/nowhere", second])

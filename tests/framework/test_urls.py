@@ -1,0 +1,229 @@
+"""Database URLs as platforms hand them out."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oneoff.errors import ConfigurationError
+from oneoff.urls import DatabaseURL, parse_database_url
+
+ROOT = Path("/srv/shop")
+
+
+def parse(text: str) -> DatabaseURL:
+    """Parse as a project named "shop" in ROOT does."""
+    return parse_database_url(text, ROOT, "shop")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "postgres://ada:p%40ss@db.example.com:6432/shop",
+            DatabaseURL("postgresql", "db.example.com", 6432, "ada", "p@ss", "shop"),
+        ),
+        ("postgresql://db/shop", DatabaseURL("postgresql", "db", database="shop")),
+        ("postgresql+asyncpg://db/shop", DatabaseURL("postgresql", "db", database="shop")),
+        ("postgresql+psycopg://db/shop", DatabaseURL("postgresql", "db", database="shop")),
+        ("  POSTGRES://db/shop\n", DatabaseURL("postgresql", "db", database="shop")),
+        ("postgres:///shop", DatabaseURL("postgresql", database="shop")),
+        ("postgres://[::1]:5433/shop", DatabaseURL("postgresql", "::1", 5433, database="shop")),
+        (
+            "postgres://%2Fvar%2Frun%2FPG/shop",
+            DatabaseURL("postgresql", "/var/run/PG", database="shop"),
+        ),
+        (
+            "postgres:///?host=/var/run/PG&port=5433&user=ada&password=p%40ss&dbname=shop",
+            DatabaseURL("postgresql", "/var/run/PG", 5433, "ada", "p@ss", "shop"),
+        ),
+        (
+            "postgres://ada:50%off@db/my%20shop",
+            DatabaseURL("postgresql", "db", None, "ada", "50%off", "my shop"),
+        ),
+        (
+            "postgres://db/shop?sslmode=verify-full&sslrootcert=/ca.pem&application_name=web",
+            DatabaseURL(
+                "postgresql",
+                "db",
+                database="shop",
+                query={"sslmode": "verify-full", "sslrootcert": "/ca.pem"},
+            ),
+        ),
+        (
+            "postgres://db/shop?ssl=true&pgbouncer=true",
+            DatabaseURL("postgresql", "db", database="shop", query={"sslmode": "require"}),
+        ),
+        ("", DatabaseURL("sqlite", database="/srv/shop/shop.sqlite3")),
+        ("sqlite:///data/shop.db", DatabaseURL("sqlite", database="/srv/shop/data/shop.db")),
+        ("sqlite:////data/shop.db", DatabaseURL("sqlite", database="/data/shop.db")),
+        (
+            "sqlite+aiosqlite:///shop.db?timeout=30",
+            DatabaseURL("sqlite", database="/srv/shop/shop.db", query={"timeout": "30"}),
+        ),
+    ],
+)
+def test_a_url_is_read_as_it_was_meant(text: str, expected: DatabaseURL) -> None:
+    """Each spelling that platforms, libpq and SQLAlchemy use."""
+    assert expected == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("shop", "it doesn't begin with postgres:// or sqlite:///"),
+        ("mysql://db/shop", "mysql:// is not supported"),
+        ("postgres://db", "it names no database"),
+        ("postgres://db/", "it names no database"),
+        ("postgres://a:1,b:2/shop", "it names several hosts"),
+        ("postgres://db/shop?sslmode=maybe", "sslmode is none of disable, allow"),
+        ("postgres://db/shop?colour=red&sise=1", "unknown parameter 'colour', 'sise'"),
+        ("postgres://db/shop?connect_timeout=soon", "connect_timeout is not a number"),
+        ("postgres://db:port/shop", "its host and port can't be read"),
+        ("postgres://db:99999/shop", "its host and port can't be read"),
+        ("postgres://[::1/shop", "its host and port can't be read"),
+        ("sqlite://shop.db", "three slashes"),
+        ("sqlite://", "a database in memory"),
+        ("sqlite:///:memory:", "a database in memory"),
+        ("sqlite:///shop.db?mode=ro", "unknown parameter 'mode'"),
+    ],
+)
+def test_a_bad_url_is_a_configuration_error(text: str, problem: str) -> None:
+    """The message says what is wrong, and which variable to correct."""
+    with pytest.raises(
+        ConfigurationError, match=r"^MIGRATION_DATABASE_URL can't be used: "
+    ) as error:
+        parse_database_url(text, ROOT, "shop", setting="MIGRATION_DATABASE_URL")
+
+    assert problem in error.value.message
+    assert error.value.try_[0].startswith("MIGRATION_DATABASE_URL=postgres://")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://ada:hun/ter2@db/shop",
+        "postgres://ada:hun?ter2@db/shop",
+        "postgres://ada:1?ter2=3@db/shop",
+        "postgres://ada:hun[ter2@db/shop",
+        "postgres://ada:hun@ter2:x@db/",
+        "postgres://ada:ter2@db/shop?sslmode=ter2",
+        "postgres://ada@db:5432/?password=ter2",
+        "ter2",
+    ],
+)
+def test_a_bad_url_never_shows_its_password(url: str) -> None:
+    """Nor does the traceback."""
+    with pytest.raises(ConfigurationError) as error:
+        parse(url)
+
+    assert "ter2" not in "".join(traceback.format_exception(error.value)).replace(url, "")
+
+
+@given(
+    user=st.text(min_size=1),
+    password=st.text(min_size=1),
+    name=st.text(st.characters(exclude_characters="/"), min_size=1),
+)
+def test_any_login_survives_percent_encoding(user: str, password: str, name: str) -> None:
+    """What is encoded as RFC 3986 says comes back."""
+    from urllib.parse import quote
+
+    try:
+        encoded = [quote(part, safe="") for part in (user, password, name)]
+    except UnicodeEncodeError:
+        return
+    url = parse(f"postgres://{encoded[0]}:{encoded[1]}@db/{encoded[2]}")
+
+    assert (user, password, name) == (url.user, url.password, url.database)
+
+
+@given(st.text())
+def test_any_text_is_a_url_or_a_configuration_error(text: str) -> None:
+    """There is no third outcome."""
+    try:
+        url = parse(text)
+    except ConfigurationError:
+        return
+    assert url.dialect in ("postgresql", "sqlite")
+
+
+def test_the_password_shows_in_no_text_form() -> None:
+    """A log, a traceback and a person see ***."""
+    url = parse("postgres://ada:hunter2@db:6432/shop?sslmode=require")
+
+    assert "postgresql://ada:***@db:6432/shop?sslmode=require" == url.safe()
+    assert "DatabaseURL('postgresql://ada:***@db:6432/shop?sslmode=require')" == repr(url)
+    assert repr(url) == str(url) == f"{url}"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("postgres://db/shop", "shop"), ("", "shop"), ("sqlite:////data/my.shop.db", "my.shop")],
+)
+def test_the_name_is_what_operators_type(text: str, name: str) -> None:
+    """Without folder and suffix."""
+    assert name == parse(text).name
+
+
+def test_a_sqlite_file_exists_or_not(tmp_path: Path) -> None:
+    """A server is always worth a try."""
+    url = parse_database_url("", tmp_path, "shop")
+    before = url.exists()
+    Path(url.database).touch()
+
+    assert (False, True, True) == (before, url.exists(), parse("postgres://db/shop").exists())
+
+
+def test_sqlalchemy_gets_a_url_for_the_async_driver() -> None:
+    """The parameters travel in the only place where asyncpg knows them by libpq's names."""
+    url = parse("postgres://ada:p%40ss@db:6432/shop?sslmode=require&channel_binding=prefer")
+
+    made = url.sqlalchemy()
+
+    assert ("postgresql+asyncpg", "ada", "p@ss") == (made.drivername, made.username, made.password)
+    assert ("db", 6432, "shop") == (made.host, made.port, made.database)
+    assert {"dsn": "postgresql://?sslmode=require"} == dict(made.query)
+
+
+def test_sqlalchemy_gets_the_file() -> None:
+    """The wait for locks is the engine's business."""
+    made = parse("sqlite:///shop.db?timeout=5").sqlalchemy()
+
+    assert ("sqlite+aiosqlite", "/srv/shop/shop.db", {"timeout": "5"}) == (
+        made.drivername,
+        made.database,
+        dict(made.query),
+    )
+
+
+def test_asyncpg_gets_its_arguments() -> None:
+    """What the URL leaves out is left to the driver."""
+    url = parse("postgres://ada:p%40ss@db/shop?sslmode=disable")
+
+    assert {
+        "host": "db",
+        "user": "ada",
+        "password": "p@ss",
+        "database": "shop",
+        "dsn": "postgresql://?sslmode=disable",
+    } == url.asyncpg()
+
+
+def test_psql_gets_variables() -> None:
+    """The password is on no command line."""
+    url = parse("postgres://ada:p%40ss@db:6432/shop?sslmode=require&channel_binding=require")
+
+    assert {
+        "PGHOST": "db",
+        "PGPORT": "6432",
+        "PGUSER": "ada",
+        "PGPASSWORD": "p@ss",
+        "PGDATABASE": "shop",
+        "PGSSLMODE": "require",
+        "PGCHANNELBINDING": "require",
+    } == url.libpq_environ()

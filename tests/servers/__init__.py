@@ -1,0 +1,19 @@
+"""Real servers for one test run: PostgreSQL, Redis and pgbouncer.
+
+Each listens on a private port of 127.0.0.1, keeps its files in a temporary folder, trades
+durability for speed, and ends with the process that started it, however that one ends.
+The fixtures in `tests/conftest.py` start them when the first test asks.
+"""
+
+from tests.servers.pgbouncer import PgBouncer, running_pgbouncer
+from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.redis import Redis, running_redis
+
+__all__ = [
+    "PgBouncer",
+    "Postgres",
+    "Redis",
+    "running_pgbouncer",
+    "running_postgres",
+    "running_redis",
+]

@@ -1,0 +1,9 @@
+"""`python -m tests.servers` prints the Debian packages whose programs are missing here."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.servers.programs import missing_packages
+
+sys.stdout.write("".join(f"{package}\n" for package in missing_packages()))

@@ -1,0 +1,99 @@
+"""Keep one server running until the process that asked for it has gone.
+
+    python keeper.py FOLDER ACCOUNT STOP_SIGNAL PROGRAM [ARGUMENT ...]
+
+A program of its own: it stops the server and removes its folder when standard input ends, which
+happens when the test run closes it, is interrupted, or is killed with SIGKILL. A line on standard
+input is a signal's number: the server is stopped by it and started again, and "restarted" is
+answered. A server that ends by itself ends the keeper, whose last words are the server's log.
+ACCOUNT is "UID:GID" for a server that refuses to be root, or empty.
+"""
+
+from __future__ import annotations
+
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+PATIENCE = 20  # seconds a server is given to stop before SIGKILL
+GLANCE = 0.2  # seconds until it is noticed that the server ended by itself
+
+
+class Keeper:
+    """Starts, stops and restarts one server.
+
+    Args:
+        folder: Working folder of the server; its log is written there.
+        account: "UID:GID" to run as, or empty for our own.
+        command: Program and arguments.
+    """
+
+    def __init__(self, folder: Path, account: str, command: list[str]) -> None:
+        self.log = folder / "log"
+        self._folder, self._command = folder, command
+        self._uid, self._gid = map(int, account.split(":")) if account else (None, None)
+        self.server = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                user=self._uid,
+                group=self._gid,
+                extra_groups=None if self._uid is None else [],
+            )
+
+    def stop(self, signum: int) -> None:
+        """Stop the server, by force when the signal doesn't do it in time."""
+        self.server.send_signal(signum)
+        try:
+            self.server.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+            self.server.wait()
+
+    def restart(self, signum: int) -> None:
+        """Stop the server and start it again with the same command."""
+        self.stop(signum)
+        self.server = self._start()
+
+    def obey(self) -> None:
+        """Do what standard input says until it ends, or the server does."""
+        while self.server.poll() is None:
+            if not select.select([sys.stdin], [], [], GLANCE)[0]:
+                continue
+            order = sys.stdin.readline()
+            if not order:
+                return
+            self.restart(int(order))
+            print("restarted", flush=True)
+        print(self.log.read_text(errors="replace"), flush=True)
+
+
+def main(folder: str, account: str, stop_signal: str, *command: str) -> None:
+    """Keep the server, and leave nothing of it behind."""
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        keeper = Keeper(Path(folder), account, list(command))
+        try:
+            keeper.obey()
+        finally:
+            keeper.stop(int(stop_signal))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave(signum: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
