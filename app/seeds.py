@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING
 
 from app import users
 from app.passwords import UNUSABLE
 from app.roles import Role
 from oneoff import Seed
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 PEOPLE = (
     ("ada", "ada@example.com", Role.ADMIN),

@@ -10,15 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models import User
 from app.roles import Role
 from oneoff import CommandError, DataError, NotFound, Refused
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """No "@", so that it is never taken for an email; no "-" first, so never for an option."""

@@ -14,7 +14,6 @@ from oneoff.project import Project, load_object
 from oneoff.registry import Registry
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from oneoff.config import Config
     from oneoff.options import GlobalOptions

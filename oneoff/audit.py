@@ -30,7 +30,7 @@ from oneoff.schema.tables import runs
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.dispatch import Call
+    from oneoff.outcome import Call
     from oneoff.redact import Redactor
     from oneoff.resources.database import Database
     from oneoff.run import Run
@@ -61,7 +61,7 @@ class Audit:
     @asynccontextmanager
     async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[Audit]:
         """Connect; the connection lives as long as the run."""
-        async with database.connect("audit") as connection:
+        async with database.connect("audit", immediate=True) as connection:
             yield cls(database, connection, redactor)
 
     @property
@@ -132,8 +132,8 @@ class Audit:
 
 async def _reconcile(connection: AsyncConnection, database: Database) -> None:
     """Close the rows of runs whose process is gone."""
-    open_runs = select(runs.c.id, runs.c.host, runs.c.pid, runs.c.process_started, runs.c.started_at)
-    found = await connection.execute(open_runs.where(runs.c.status == Status.STARTED.value))
+    open_runs = select(runs).where(runs.c.status == Status.STARTED.value)
+    found = await connection.execute(open_runs)
     for row in found.all():
         if not _may_be_judged(row) or not await is_free(connection, database, f"run:{row.id}"):
             continue
@@ -147,8 +147,8 @@ async def _reconcile(connection: AsyncConnection, database: Database) -> None:
 def _may_be_judged(row: Any) -> bool:
     """Return whether a free lock proves this run dead, rather than just begun."""
     if row.host == socket.gethostname():
-        return process_started(row.pid) != row.process_started
-    return datetime.now(UTC) - row.started_at > SETTLING
+        return bool(process_started(row.pid) != row.process_started)
+    return bool(datetime.now(UTC) - row.started_at > SETTLING)
 
 
 def process_started(pid: int) -> str:

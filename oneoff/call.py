@@ -9,10 +9,10 @@ from typing import Any
 
 from oneoff.application import Application, find_project, load_application
 from oneoff.command import RESERVED
-from oneoff.dispatch import Call
 from oneoff.executor import Execution
 from oneoff.logs import Logs, level_of
 from oneoff.options import GlobalOptions
+from oneoff.outcome import Call
 from oneoff.redact import Redactor
 from oneoff.result import Result
 from oneoff.terminal import Terminal

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from oneoff import signals
 from oneoff.application import Application, find_project, load_application
-from oneoff.dispatch import Call, Page, dispatch, presentation
+from oneoff.dispatch import Page, dispatch, presentation
 from oneoff.terminal import Terminal
 
 if TYPE_CHECKING:
-    from oneoff.outcome import Outcome
+    from oneoff.outcome import Call, Outcome
     from oneoff.redact import Redactor
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -70,14 +69,18 @@ class Client(NamedTuple):
         return [*arguments, self.url.database, *([self.sql] if self.sql else [])]
 
 
-async def run_client(client: Client) -> None:
+async def run_client(client: Client, environ: Mapping[str, str]) -> None:
     """Run the client until it ends; the terminal is its own meanwhile.
+
+    Args:
+        client: What to start.
+        environ: The variables of this process; where PATH leads to the client.
 
     Raises:
         ConfigurationError: It is not installed, or the server can't be made read-only.
         CommandError: It ended with an exit code other than 0.
     """
-    program = shutil.which(client.program)
+    program = shutil.which(client.program, path=environ.get("PATH"))
     if program is None:
         raise ConfigurationError(
             f"{client.program} is not installed, or not on PATH",
@@ -85,19 +88,15 @@ async def run_client(client: Client) -> None:
             code="client-not-found",
         )
     if client.read_only and client.program == "psql":
-        await _check_read_only(client, program)
+        await _check_read_only(client, program, environ)
     with _interrupts_left_to_child():
-        code = await _run(program, client.arguments(), client.environ())
+        code = await _run(program, client.arguments(), {**environ, **client.environ()})
     if code:
-        raise CommandError(
-            f"{client.program} ended with exit code {code}", code="client-failed"
-        )
+        raise CommandError(f"{client.program} ended with exit code {code}", code="client-failed")
 
 
 async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> int:
-    child = await asyncio.create_subprocess_exec(
-        program, *arguments, env={**os.environ, **environ}
-    )
+    child = await asyncio.create_subprocess_exec(program, *arguments, env=environ)
     try:
         return await child.wait()
     finally:
@@ -106,7 +105,7 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
             await child.wait()
 
 
-async def _check_read_only(client: Client, program: str) -> None:
+async def _check_read_only(client: Client, program: str, environ: Mapping[str, str]) -> None:
     """Ask the server: a pooler may drop the option that makes transactions read-only."""
     child = await asyncio.create_subprocess_exec(
         program,
@@ -115,7 +114,7 @@ async def _check_read_only(client: Client, program: str) -> None:
         "--tuples-only",
         "--no-align",
         "--command=SHOW transaction_read_only",
-        env={**os.environ, **client.environ()},
+        env={**environ, **client.environ()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from oneoff.arguments import (
     Argument,
@@ -61,9 +61,6 @@ class BaseCommand:
     overrides: ClassVar[bool] = False
     """Whether this class replaces the command of the same name in an earlier package."""
 
-    handle: ClassVar[Any]
-    """The work. Its parameter names are the whole truth about what the command touches."""
-
     _fields: ClassVar[dict[str, Field] | None] = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -81,10 +78,9 @@ class BaseCommand:
         Raises:
             UsageError: Everything that is wrong with the values, together.
         """
-        problems: list[str] = []
         fields = type(self).fields()
-        for name in values.keys() - fields.keys():
-            problems.append(f"{type(self).__name__} has no input {name!r}")
+        unknown = sorted(values.keys() - fields.keys())
+        problems = [f"{type(self).__name__} has no input {name!r}" for name in unknown]
         for name, field in fields.items():
             value = values.get(name, field.default)
             try:
@@ -111,6 +107,11 @@ class BaseCommand:
         """Return the names `handle` asks for, in order."""
         code = cls.handle.__code__
         return tuple(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+
+    if TYPE_CHECKING:  # at run time a class without it has none, and is no command
+
+        def handle(self, *args: Any, **kwargs: Any) -> Any:
+            """Do the work. The parameter names are the whole truth about what it touches."""
 
     def confirm_level(self) -> Confirm:
         """Return how these arguments must be confirmed; never less than `confirm`."""
@@ -193,8 +194,11 @@ def _convert(field: Field, value: Any, *, given: bool) -> Any:
             raise ValueError(message)
         return list(value) if isinstance(value, list) else value
     shape = shape_of(field.annotation)
-    if value is None and field.default is None:
-        return None
+    if value is None:
+        if field.default is None:
+            return None
+        message = f"{field.spelling} is not {shape.expects}"
+        raise ValueError(message)
     if not shape.many:
         return _convert_one(field, shape, value)
     values = [value] if isinstance(value, str) else list(value)

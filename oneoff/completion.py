@@ -24,7 +24,8 @@ def candidates(registry: Registry, words: Sequence[str]) -> list[str]:
         registry: The commands.
         words: What stands after `manage.py`, up to the cursor; the last one may be empty.
     """
-    *before, current = words or [""]
+    # bash cuts `--role=ad` into three words; with the cursor behind the sign, nothing follows it.
+    *before, current = [*words, ""] if words[-1:] in ([], ["="]) else words
     found = _possible(registry, list(before), current)
     return sorted({word for word in found if word.startswith(current)})
 
@@ -64,11 +65,7 @@ def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iter
 
     table = table_of(command)
     takes = {spelling: spec.takes for spelling, spec in table.items()}
-    # bash hands `--role=ad` over as three words.
-    if current == "=":
-        before, current = [*before, current], ""
-    bare = before[:-1] if before[-1:] == ["="] else before
-    last = bare[-1] if bare else ""
+    last = next((word for word in reversed(before) if word != "="), "")
     if takes.get(last) is Takes.VALUE:
         return _choices(command, table[last].name)
     if current.startswith("-") and "=" in current:

@@ -52,6 +52,8 @@ function __oneoff_complete
         end
         set count 2
     end
+    type -q $before[1]
+    or return
     set -l found ($before[1..$count] completion candidates -- \
         $before[(math $count + 1)..-1] "$current" 2>/dev/null)
     if set -q found[1]

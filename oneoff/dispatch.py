@@ -10,32 +10,14 @@ from oneoff.application import Application
 from oneoff.options import GlobalOptions, split_leading
 
 if TYPE_CHECKING:
-    from oneoff.command import BaseCommand
     from oneoff.entry import Entry
+    from oneoff.outcome import Call
 
 
 class Page(NamedTuple):
     """A text that answers the command line: help, the version, completions."""
 
     text: str
-
-
-class Call(NamedTuple):
-    """One command to run.
-
-    Attributes:
-        name: As typed: "user promote".
-        command: With its inputs; secrets may still be unread.
-        options: The global options.
-        argv: What may be recorded of the command line: without secrets.
-        line: The whole command line for messages: "python manage.py user promote ada admin".
-    """
-
-    name: str
-    command: BaseCommand
-    options: GlobalOptions
-    argv: list[str]
-    line: str
 
 
 def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Call:
@@ -60,8 +42,6 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
     if app.registry.is_group(words):
         return Page(_help(app, words))
     entry, rest = app.registry.find(words)
-    if _asks_for_help(rest):
-        return Page(_help(app, entry.name.split()))
     return _call(app, entry, [*leading, *rest], program)
 
 
@@ -75,21 +55,19 @@ def presentation(words: Sequence[str]) -> GlobalOptions:
     return options
 
 
-def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Call:
+def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Page | Call:
     import shlex
 
+    from oneoff.outcome import Call
     from oneoff.parser import parse, scrub_argv
 
     command_class = app.registry.load(entry)
     argv = scrub_argv(command_class, rest)
     parsed = parse(command_class, rest, name=entry.name)
+    if parsed.command is None:
+        return Page(_help(app, entry.name.split()))
     line = " ".join([program, entry.name, *map(shlex.quote, argv)])
     return Call(entry.name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
-
-
-def _asks_for_help(rest: Sequence[str]) -> bool:
-    before = rest[: rest.index("--")] if "--" in rest else rest
-    return "--help" in before or "-h" in before
 
 
 def _help(app: Application, words: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ class ConfigurationError(CommandError):
 
 
 class ReadOnlyViolation(CommandError):
-    """Something tried to write where only reading is allowed (`Access.READ`, or a planned dry run)."""
+    """Something tried to write where only reading is allowed: `Access.READ`, or a plan."""
 
     code = "read-only"
 

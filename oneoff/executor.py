@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff import environment, explain, gate, secret_inputs, unawaited
 from oneoff.application import Application
-from oneoff.dispatch import Call
 from oneoff.errors import CommandError, ConfigurationError, Refused, Unavailable
 from oneoff.logs import Logs
 from oneoff.mode import Mode
 from oneoff.operator import code_version
-from oneoff.outcome import Outcome, RowCounts
+from oneoff.outcome import Call, Outcome, RowCounts
 from oneoff.policy import Access, DryRun
 from oneoff.redact import Redactor
 from oneoff.resources import DATABASE, Container
 from oneoff.result import Result
-from oneoff.run import Run
 from oneoff.terminal import Terminal, in_daemon_thread
 from oneoff.uninterrupted import uninterrupted
 
@@ -135,7 +133,7 @@ class Execution:
             await ensure_schema(self.database)
             self.facts = await self.audit.read_facts()
         if self.facts.schema_ready:
-            await self._begin_record()
+            await self._begin_record_or_go_on()
         elif self.writes and self.asked & {"session", "work"} and self.mode is not Mode.READ_ONLY:
             raise ConfigurationError(
                 f"{self.call.name} writes to a database that has not been migrated",
@@ -147,7 +145,7 @@ class Execution:
             self._go_on_unrecorded("the database has not been migrated")
 
     async def _work(self) -> Result:
-        """Steps 5 to 8: lock, open, handle, commit or roll back."""
+        """Do steps 5 to 8: lock, open, handle, commit or roll back."""
         async with AsyncExitStack() as stack:
             container = Container(stack, self.app.project.resources, self._given())
             container.give("lock", await self._lock(stack))
@@ -238,6 +236,15 @@ class Execution:
             cause=cause,
             duration_ms=round((monotonic() - started) * 1000),
         )
+
+    async def _begin_record_or_go_on(self) -> None:
+        """Refuse to write unrecorded; reading goes on, on a standby server for instance."""
+        try:
+            await self._begin_record()
+        except CommandError as exc:
+            if self.writes or self.app.config.audit_required:
+                raise
+            self.warnings.append(f"this run is recorded in the log only: {exc.message}")
 
     async def _begin_record(self) -> None:
         if self.audit is not None:

@@ -35,8 +35,9 @@ def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) 
     """
     if not words:
         return overview(registry.listing(), width=width)
-    if registry.is_group(words):
-        return group_page(registry.listing(), " ".join(words), width=width)
+    group = registry.group_named(words)
+    if group:
+        return group_page(registry.listing(), group, width=width)
     entry, _ = registry.find(words)
     return command_page(entry.name, registry.load(entry), width=width)
 

@@ -65,6 +65,8 @@ class _LockFile:
     def pid_of_holder(self, key: str) -> int:
         if key in self.held:
             return os.getpid()
+        if not self.path.exists():  # asking leaves no file behind
+            return 0
         self._open()
         asked = _pack(_offset(key))
         answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked)

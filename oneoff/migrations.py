@@ -2,9 +2,9 @@
 
 It needs nothing more than these three lines:
 
-from oneoff.migrations import run_env
-from app.models import Base
-run_env(Base.metadata)
+    from oneoff.migrations import run_env
+    from app.models import Base
+    run_env(Base.metadata)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a run ended: the facts that are recorded, rendered and returned."""
+"""What goes into the executor, and what comes out: a call, and how its run ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from oneoff.errors import CommandError, ExitCode, Interrupted, Refused
 
 if TYPE_CHECKING:
+    from oneoff.command import BaseCommand
+    from oneoff.options import GlobalOptions
     from oneoff.result import Result
 
 
@@ -31,6 +33,24 @@ class Status(Enum):
     """A signal stopped it, and the work was rolled back."""
     ABANDONED = "abandoned"
     """The process died without closing its row; the database rolled its work back."""
+
+
+class Call(NamedTuple):
+    """One command to run.
+
+    Attributes:
+        name: As typed: "user promote".
+        command: With its inputs; secrets may still be unread.
+        options: The global options.
+        argv: What may be recorded of the command line: without secrets.
+        line: The whole command line for messages: "python manage.py user promote ada admin".
+    """
+
+    name: str
+    command: BaseCommand
+    options: GlobalOptions
+    argv: list[str]
+    line: str
 
 
 class RowCounts(NamedTuple):

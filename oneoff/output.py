@@ -20,7 +20,7 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
     result, error = outcome.result, outcome.error
     envelope: dict[str, Any] = {"ok": error is None}
     if error:
-        envelope["error"] = redactor.data(_error_object(error))
+        envelope["error"] = _error_object(error, redactor)
     data = error.data if error else result.data if result else None
     envelope |= {
         "command": outcome.command,
@@ -72,15 +72,15 @@ def render_text(
 
 def render_error(error: CommandError, redactor: Redactor, *, color: bool = False) -> str:
     """Return an error as an operator reads it: what, why, and what to do next."""
-    label = f"error[{error.code}]:"
+    label = f"error[{error.code}]:"  # ours, so never masked
     if color:
         label = f"\x1b[1;31m{label}\x1b[0m"
     problems = error.problems if isinstance(error, UsageError) else (error.message,)
-    lines = [f"{label} {problem}" for problem in problems]
+    lines = [f"{label} {redactor.text(problem)}" for problem in problems]
     if error.why:
-        lines.append(f"  why:  {error.why}")
-    lines += [f"  try:  {line}" for line in error.try_]
-    return redactor.text("\n".join(lines) + "\n")
+        lines.append(f"  why:  {redactor.text(error.why)}")
+    lines += [f"  try:  {redactor.text(line)}" for line in error.try_]
+    return "\n".join(lines) + "\n"
 
 
 def render_warning(text: str, redactor: Redactor, *, color: bool = False) -> str:
@@ -161,12 +161,12 @@ def _render_tables(tables: Mapping[str, RowCounts]) -> str:
     return render_table(rows)
 
 
-def _error_object(error: CommandError) -> dict[str, Any]:
+def _error_object(error: CommandError, redactor: Redactor) -> dict[str, Any]:
     return {
         "code": error.code,
-        "message": error.message,
-        "why": error.why,
-        "try": list(error.try_),
+        "message": redactor.text(error.message),
+        "why": redactor.text(error.why),
+        "try": redactor.lines(error.try_),
     }
 
 

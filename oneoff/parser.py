@@ -6,7 +6,7 @@ line that holds one all the same is not repeated in the error.
 
 from __future__ import annotations
 
-from oneoff.arguments import Field, Kind, SecretSource
+from oneoff.arguments import Field, Kind
 from oneoff.conversion import parse_duration, shape_of
 from oneoff.errors import UsageError
 from oneoff.options import OPTIONS, GlobalOptions
@@ -235,9 +235,6 @@ class _Line:
                 a secret on it, only that: any of its other words may be a part of the secret.
         """
         command, problems = self._construct()
-        stdin = [name for name, value in self.values.items() if value is SecretSource.STDIN]
-        if len(stdin) > 1:
-            problems.append(f"{' and '.join(stdin)} can't both be read from standard input")
         problems = self._secrets or [*self._problems, *problems]
         if problems or command is None:
             raise UsageError(problems, try_=f"python manage.py {self.name} --help")

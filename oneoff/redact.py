@@ -21,8 +21,14 @@ _NAMES = (
     r"pass(?:word|wd|phrase)?|pwd|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|"
     r"credentials?|authorization|signature|salt|dsn"
 )
-_SECRET_NAME = re.compile(rf"(?:^|[_\-. ])(?:\w*(?:{_NAMES}))(?:$|[_\-. ])", re.IGNORECASE)
-_URL = re.compile(r"(?P<head>[a-z][a-z0-9+.\-]*://[^\s:/@]*:)(?P<password>[^\s/]*)(?=@)", re.I)
+# PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
+_SECRET_NAME = re.compile(
+    rf"(?:{_NAMES})(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d+))*$",
+    re.IGNORECASE,
+)
+_URL = re.compile(
+    r"(?P<head>[a-z][a-z0-9+.\-]*://[^\s:/@]*:)(?P<password>[^\s/]*)(?=@)", re.IGNORECASE
+)
 _ASSIGNMENT = re.compile(
     rf"(?P<head>\b[\w\-]*(?:{_NAMES})[\"']?\s*(?:=|:)\s*(?:Bearer |Basic )?)"
     r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;)}\]&]+)",

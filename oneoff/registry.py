@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oneoff.errors import UsageError
 
 __all__ = ["Entry", "Registry"]
+HELP_FLAGS = ("--help", "-h")
 
 
 class Registry:
@@ -79,8 +80,14 @@ class Registry:
 
     def is_group(self, words: Sequence[str]) -> bool:
         """Return whether these words, all of them, name a group of commands."""
-        parts = parts_of(words)
-        return bool(words) and len(parts) == len(words) and bool(self._group_folder(parts))
+        return bool(self.group_named(words))
+
+    def group_named(self, words: Sequence[str]) -> str:
+        """Return the group that the words name, `user` as well as `user --help`; else nothing."""
+        named = [word for word in words if word not in HELP_FLAGS]
+        parts = parts_of(named)
+        found = named and len(parts) == len(named) and self._group_folder(parts)
+        return " ".join(named) if found else ""
 
     def names(self) -> list[str]:
         """Return the names of all commands, without reading a single file."""

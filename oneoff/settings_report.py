@@ -94,6 +94,7 @@ def url_problems(config: Config, project: Project) -> Iterator[Problem]:
 async def connection_problems(config: Config, project: Project, run_id: str) -> list[Problem]:
     """Connect to each database that is set, and return why that failed."""
     from oneoff.resources.database import Database
+    from oneoff.resources.readiness import exists
 
     wrong = {problem.setting for problem in url_problems(config, project)}
     problems = []
@@ -101,7 +102,7 @@ async def connection_problems(config: Config, project: Project, run_id: str) -> 
         if name in wrong or (name != URLS[0] and not config.environ.get(name)):
             continue
         url = _parsed_url(config, project, name)
-        if not url.exists():
+        if not exists(url):
             continue  # connecting would make the file, and `migrate` does that
         database = Database(url, run_id=run_id)
         try:
@@ -127,9 +128,7 @@ def _framework_values(config: Config, project: Project) -> Iterator[SettingValue
             yield _shown(name, text, source, config)
 
 
-def _shown_url(
-    config: Config, project: Project, name: str, text: str, source: str
-) -> SettingValue:
+def _shown_url(config: Config, project: Project, name: str, text: str, source: str) -> SettingValue:
     try:
         url = _parsed_url(config, project, name)
     except ConfigurationError:  # nobody can tell where in it the password stands

@@ -19,7 +19,7 @@ GRACE_SECONDS = 20
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class SignalReceived(BaseException):  # noqa: N818 - not an error; as KeyboardInterrupt
+class SignalReceived(BaseException):
     """A signal arrived while no event loop was running."""
 
     def __init__(self, signum: int) -> None:
@@ -30,9 +30,13 @@ class SignalReceived(BaseException):  # noqa: N818 - not an error; as KeyboardIn
 class _State:
     """What this process has been told so far. A process has one set of signal handlers."""
 
-    first: int | None = None
-    interrupts = 0
-    cancel: Callable[[], object] | None = None
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.interrupts = 0
+        self.cancel: Callable[[], object] | None = None
+
+
+_state = _State()
 
 
 def exit_code_of(signum: int) -> int:
@@ -42,14 +46,14 @@ def exit_code_of(signum: int) -> int:
 
 def install() -> None:
     """Take over the stopping signals. Call it first, before the project is imported."""
-    _State.first, _State.interrupts, _State.cancel = None, 0, None
+    _state.first, _state.interrupts, _state.cancel = None, 0, None
     for signum in _STOPPING:
         signal.signal(signum, _on_signal)
 
 
 def received() -> int | None:
     """Return the first stopping signal this process got, if any."""
-    return _State.first
+    return _state.first
 
 
 @contextmanager
@@ -59,12 +63,12 @@ def cancelling(cancel: Callable[[], object]) -> Iterator[None]:
     Args:
         cancel: Must be safe to call from a signal handler: `loop.call_soon_threadsafe(...)`.
     """
-    _State.cancel = cancel
+    _state.cancel = cancel
     try:
         yield
     finally:
         # From here on the run has ended: a late signal must not tear its report apart.
-        _State.cancel = _nothing
+        _state.cancel = _nothing
 
 
 def _nothing() -> None:
@@ -72,19 +76,19 @@ def _nothing() -> None:
 
 
 def _on_signal(signum: int, _frame: FrameType | None) -> None:
-    _State.interrupts += signum == signal.SIGINT
-    if _State.interrupts > 1:
+    _state.interrupts += signum == signal.SIGINT
+    if _state.interrupts > 1:
         os._exit(130)
-    if _State.first is not None:
+    if _state.first is not None:
         return
-    _State.first = signum
-    if _State.cancel is None:
+    _state.first = signum
+    if _state.cancel is None:
         raise SignalReceived(signum)
     signal.signal(signal.SIGALRM, _on_alarm)
     signal.alarm(GRACE_SECONDS)
-    _State.cancel()
+    _state.cancel()
 
 
 def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
     """Leave although something still blocks: the server rolls back what is open."""
-    os._exit(exit_code_of(_State.first or signal.SIGTERM))
+    os._exit(exit_code_of(_state.first or signal.SIGTERM))

@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Manage:
     }
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603 - our own program
+        return subprocess.run(
             [sys.executable, "manage.py", *words],
             cwd=ROOT,
             env=environ,

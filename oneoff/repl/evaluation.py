@@ -18,7 +18,8 @@ def compile_script(source: str, filename: str) -> CodeType:
     """
     remember(source, filename)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(source, filename, "exec", flags=flags, dont_inherit=True)
+    code: CodeType = compile(source, filename, "exec", flags=flags, dont_inherit=True)
+    return code
 
 
 class Statements:

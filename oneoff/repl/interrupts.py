@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Self
 
+_GLANCE_SECONDS = 0.2
 
-class Stopped(BaseException):  # noqa: N818 - not an error; as KeyboardInterrupt
+
+class Stopped(BaseException):
     """A signal that ends the run arrived while the prompt waited for a line."""
 
 
@@ -20,23 +22,21 @@ class Interrupts:
     Use it as a context manager, in the task that reads and runs statements.
 
     Args:
-        statement: The code object whose frame means that a statement is being run: an interrupt
-            is raised in it. While it only waits, its task is cancelled instead, because an
-            exception raised in the middle of the event loop would end the loop.
+        statements: Code objects whose frame means that a statement is being run: an interrupt is
+            raised in it. While it only waits, its task is cancelled instead, because an exception
+            raised in the middle of the event loop would end the loop.
     """
 
-    def __init__(self, statement: CodeType) -> None:
-        self._statement = statement
+    def __init__(self, *statements: CodeType) -> None:
+        self._statements = statements
         self._before: dict[signal.Signals, Any] = {}
         self._at_prompt = False
         self._cancelled = False
+        self._stopped = False
         self._cancel: Callable[[], object] = lambda: None
 
     def __enter__(self) -> Self:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        if task is not None:
-            cancel = task.cancel
-            self._cancel = lambda: loop.call_soon_threadsafe(cancel)
+        self.aim()
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[signum] = signal.signal(signum, self._on_signal)
         return self
@@ -49,14 +49,24 @@ class Interrupts:
     def at_prompt(self) -> Iterator[None]:
         """Mark the time in which the main thread is blocked by reading a line."""
         self._at_prompt = True
+        # A signal that arrives just before readline begins to wait would be noticed only at the
+        # end of the line. After a signal that stops the run the timer is the grace period's.
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, _GLANCE_SECONDS, _GLANCE_SECONDS)
         try:
             yield
         finally:
             self._at_prompt = False
+            if not self._stopped:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
 
-    def cancelling(self, cancel: Callable[[], object]) -> None:
-        """Cancel something else than the current task from now on; must be safe in a handler."""
-        self._cancel = cancel
+    def aim(self) -> None:
+        """Let Ctrl-C cancel the task that calls this."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is not None:
+            cancel = task.cancel
+            self._cancel = lambda: loop.call_soon_threadsafe(cancel)
 
     def took(self) -> bool:
         """Return whether the cancellation just caught was Ctrl-C's, and not the run's end."""
@@ -71,6 +81,7 @@ class Interrupts:
             handler = self._before[signal.Signals(signum)]
             if callable(handler):
                 handler(signum, frame)
+            self._stopped = True
             if self._at_prompt:
                 raise Stopped
         elif self._at_prompt or self._runs_statement(frame):
@@ -81,7 +92,7 @@ class Interrupts:
 
     def _runs_statement(self, frame: FrameType | None) -> bool:
         while frame is not None:
-            if frame.f_code is self._statement:
+            if frame.f_code in self._statements:
                 return True
             frame = frame.f_back
         return False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator
+from code import InteractiveConsole
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ class LineReader:
     def __init__(self, terminal: Terminal, interrupts: Interrupts) -> None:
         self._terminal = terminal
         self._interrupts = interrupts
+        self._console = InteractiveConsole()
 
     async def read(self, prompt: str) -> str | None:
         """Return a line; None at end of input.
@@ -42,23 +43,21 @@ class LineReader:
                 return self._input(prompt)
         except EOFError:
             self._terminal.err("\n")
-            return None
         except Stopped:
+            self._terminal.err("\n")
             await asyncio.sleep(1)  # the signal has cancelled this task
-            return None
+        return None
 
     def _input(self, prompt: str) -> str:
         if not sys.stdout.isatty():
-            # input() would put the prompt into the data.
+            # Python would put the prompt into the data.
             self._terminal.err(prompt)
             prompt = ""
-        return input(prompt)
+        return self._console.raw_input(prompt)
 
 
 @contextmanager
-def line_editing(
-    names: dict[str, Any], history: Path, redactor: Redactor
-) -> Iterator[None]:
+def line_editing(names: dict[str, Any], history: Path, redactor: Redactor) -> Iterator[None]:
     """Complete names with Tab, and keep what was typed, secrets masked, for the next session."""
     try:
         import readline
@@ -76,7 +75,9 @@ def line_editing(
         yield
     finally:
         readline.set_completer(completer)
-        lines = [readline.get_history_item(at + 1) for at in range(readline.get_current_history_length())]
+        lines = [
+            readline.get_history_item(at + 1) for at in range(readline.get_current_history_length())
+        ]
         readline.clear_history()
         for line in lines[-_KEPT:]:
             readline.add_history(redactor.text(line))
@@ -86,7 +87,7 @@ def line_editing(
             readline.write_history_file(history)
 
 
-def history_file(project: str, environ: os._Environ[str]) -> Path:
+def history_file(project: str, environ: Mapping[str, str]) -> Path:
     """Return where the lines typed in a project's shell are kept: among the user's own files."""
-    state = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '')}/.local/state"
     return Path(state) / "oneoff" / f"{project}.history"

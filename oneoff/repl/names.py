@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def ready_names(
     """
     import sqlalchemy
 
-    names: dict[str, Any] = {"session": session}
+    names: dict[str, Any] = {"__builtins__": builtins, "session": session}
     names |= {name: getattr(sqlalchemy, name) for name in _SQLALCHEMY}
     names |= {"run": run}
     if project.settings:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff import unawaited
 from oneoff.repl.evaluation import Statements, evaluate
-from oneoff.repl.interrupts import Interrupts
 
 if TYPE_CHECKING:
+    from oneoff.repl.conversation import Conversation
+    from oneoff.repl.interrupts import Interrupts
     from oneoff.terminal import Terminal
 
 Read = Callable[[str], Awaitable[str | None]]
@@ -27,75 +28,95 @@ class PlainPrompt:
     """Reads statements, runs them, and shows what they give.
 
     Args:
+        conversation: What is done around each input.
         terminal: Where values and errors go.
         read: Where lines come from.
-        names: The namespace.
         interrupts: Tells Ctrl-C from the end of the run.
-        explain: Returns what to show for an exception.
     """
 
     def __init__(
-        self,
-        terminal: Terminal,
-        read: Read,
-        names: dict[str, Any],
-        interrupts: Interrupts,
-        explain: Callable[[BaseException], str],
+        self, conversation: Conversation, terminal: Terminal, read: Read, interrupts: Interrupts
     ) -> None:
-        self._terminal, self._read, self._names = terminal, read, names
-        self._interrupts, self._explain = interrupts, explain
+        self._conversation, self._terminal = conversation, terminal
+        self._read, self._interrupts = read, interrupts
 
-    async def interact(
-        self, around: Callable[[str], Any]
-    ) -> None:
-        """Go on until the person leaves: with Ctrl-D, or exit().
-
-        Args:
-            around: Makes the async context manager in which a statement runs, from its source.
-        """
-        statements = Statements()
-        with self._showing_values():
-            async for source, code in self._statements(statements):
+    async def interact(self) -> None:
+        """Go on until the person leaves: with Ctrl-D, or exit()."""
+        with self._showing_values(), unawaited.collecting():
+            async for source, code in self._statements():
+                self._conversation.record(source)
                 try:
-                    async with around(source):
-                        await self._run(code)
+                    await self._run(code)
                 except SystemExit:
-                    return
+                    break
+            self._conversation.names.clear()
 
-    async def _statements(
-        self, statements: Statements
-    ) -> AsyncIterator[tuple[str, CodeType]]:
+    async def _statements(self) -> AsyncIterator[tuple[str, CodeType]]:
+        statements = Statements()
         lines: list[str] = []
         while True:
             try:
                 line = await self._read(MORE if lines else PROMPT)
-                if line is None:
-                    return
-                lines.append(line)
-                source = "\n".join(lines)
-                code = statements.compile(source)
             except KeyboardInterrupt:
-                self._terminal.err("\nKeyboardInterrupt\n")
+                self._show_interrupt()
                 lines.clear()
-            except asyncio.CancelledError:
+                continue
+            except asyncio.CancelledError:  # Ctrl-C just after a statement had ended
                 if not self._interrupts.took():
                     raise
+                continue
+            if line is None:
+                return
+            lines.append(line)
+            code = self._compile(statements, lines)
+            if code is not None:
+                yield "\n".join(lines), code
                 lines.clear()
-            except (SyntaxError, ValueError, OverflowError) as exc:
-                self._terminal.err(self._explain(exc))
-                lines.clear()
-            else:
-                if code is not None:
-                    lines.clear()
-                    yield source, code
+
+    def _compile(self, statements: Statements, lines: list[str]) -> CodeType | None:
+        try:
+            return statements.compile("\n".join(lines))
+        except (SyntaxError, ValueError, OverflowError) as exc:
+            self._terminal.err(self._conversation.explain(exc))
+            lines.clear()
+            return None
 
     async def _run(self, code: CodeType) -> None:
         with unawaited.collecting() as dropped:
             try:
-                await evaluate(code, self._names)
+                try:
+                    await evaluate(code, self._conversation.names)
+                finally:
+                    await self._conversation.settle()
             except KeyboardInterrupt:
-                self._terminal.err("\nKeyboardInterrupt\n")
+                self._show_interrupt()
             except asyncio.CancelledError:
                 if not self._interrupts.took():
                     raise
-                self._terminal.err("\nKeyboardInterrupt\n")
+                self._show_interrupt()
+            except Exception as exc:  # noqa: BLE001 - shown to the person, who goes on
+                self._terminal.err(self._conversation.explain(exc))
+        for name in dropped:
+            self._terminal.err(f"{name} was not awaited: write `await` before the call\n")
+
+    def _show_interrupt(self) -> None:
+        self._terminal.err("\nKeyboardInterrupt\n")
+
+    @contextmanager
+    def _showing_values(self) -> Iterator[None]:
+        """Show the value of each expression, as Python's own prompt does."""
+        before, sys.displayhook = sys.displayhook, self._show
+        try:
+            yield
+        finally:
+            sys.displayhook = before
+
+    def _show(self, value: Any) -> None:
+        if value is None:
+            return
+        if iscoroutine(value):
+            value.close()
+            self._terminal.err(f"{value.__qualname__} is a coroutine: write `await` before it\n")
+            return
+        self._conversation.names["_"] = value
+        self._terminal.out(f"{value!r}\n")

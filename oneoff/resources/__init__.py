@@ -21,6 +21,7 @@ BUILTIN: Mapping[str, str] = {
     "settings": "oneoff.resources.settings:open_settings",
     "progress": "oneoff.resources.progress:open_progress",
     "log": "oneoff.resources.log:open_log",
+    "console": "oneoff.resources.console:open_console",
 }
 """Name to "module:function" of the providers in the framework."""
 

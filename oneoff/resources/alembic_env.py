@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import wraps
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -99,6 +100,7 @@ def _forgive(step: RevisionStep, context: MigrationContext, problems: list[str])
     """Let a revision that asks the database a question say so, and the others be shown."""
     migrate = step.migration_fn
 
+    @wraps(migrate)  # Alembic shows its name
     def forgiving(**arguments: Any) -> None:
         try:
             migrate(**arguments)

@@ -95,6 +95,7 @@ class Database:
         )
         event.listen(engine.sync_engine, "connect", _mark)
         if sqlite:
+            event.listen(engine.sync_engine, "do_connect", self._try_file)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
         else:
@@ -189,6 +190,13 @@ class Database:
     def _sqlite_arguments(self) -> dict[str, Any]:
         return {"timeout": float(self.url.query.get("timeout", BUSY_TIMEOUT))}
 
+    def _try_file(self, *_: object) -> None:
+        # A file that can't be opened is found here, where there is no thread yet: the one of
+        # aiosqlite would die of its own error a moment later, on a loop that may be closed.
+        import sqlite3
+
+        sqlite3.connect(self.url.database).close()
+
     def _set_connection_arguments(
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
     ) -> None:
@@ -213,7 +221,8 @@ def _mark(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes too late: not before SELECT, DDL or SAVEPOINT.
+    # The driver's own BEGIN comes too late, not before SELECT, DDL or SAVEPOINT; and ours would
+    # fail after it.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")

@@ -116,7 +116,8 @@ def read_only_error() -> ReadOnlyViolation:
 def sqlstate_of(exc: BaseException) -> str:
     """Return PostgreSQL's five-letter code, or an empty text."""
     for link in _links(exc):
-        sqlstate = getattr(link, "sqlstate", None)
+        # psycopg2, perhaps behind another engine of the application, calls it pgcode.
+        sqlstate = getattr(link, "sqlstate", None) or getattr(link, "pgcode", None)
         if isinstance(sqlstate, str):
             return sqlstate
     return ""

@@ -6,8 +6,9 @@ query_only. Nothing outlives a transaction on PostgreSQL, for behind a pooler th
 another client's tomorrow.
 
 A context variable limits it to the tasks of the run: a web application that calls a command goes
-on writing for its users. Out of sight are drivers used without SQLAlchemy, threads started without
-the run's context, and other processes.
+on writing for its users. Out of sight are drivers used without SQLAlchemy (the raw connection of an
+engine on asyncpg or SQLite is in sight), threads started without the run's context, and other
+processes.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def _listen() -> None:
         return
     event.listen(Pool, "checkout", _on_checkout)
     event.listen(Pool, "checkin", _on_checkin)
+    event.listen(Engine, "engine_connect", _on_connect)
     event.listen(Engine, "set_connection_execution_options", _on_execution_options)
     event.listen(Engine, "begin", _on_begin)
     event.listen(Engine, "handle_error", _on_error)
@@ -91,8 +93,14 @@ def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _prox
     if _is_sqlite(connection):
         _execute(connection, "PRAGMA query_only=ON")
         record.info[_QUERY_ONLY] = True
-    elif _is_postgresql(connection):
+    elif _is_asyncpg(connection):
         _execute(connection, "SET TRANSACTION READ ONLY")
+
+
+def _on_connect(connection: Connection) -> None:
+    if _is_protected(connection) and _leave_autocommit(connection):
+        driver: Any = connection.connection.dbapi_connection
+        _execute(driver, "SET TRANSACTION READ ONLY")
 
 
 def _on_checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
@@ -105,8 +113,13 @@ def _on_checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry)
 
 
 def _on_execution_options(connection: Connection, options: dict[str, Any]) -> None:
-    # The transaction begun at checkout: some drivers change the isolation level only without one.
-    if "isolation_level" in options and _is_protected(connection):
+    if "isolation_level" not in options or not _is_protected(connection):
+        return
+    if options["isolation_level"] == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
+        # Without a transaction nothing could be read-only; SELECT doesn't know the difference.
+        del options["isolation_level"]
+    else:
+        # The level can't be changed in the transaction that was begun at checkout.
         connection.connection.rollback()
 
 
@@ -123,12 +136,14 @@ def _on_begin(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
 
-def _leave_autocommit(connection: Connection) -> None:
-    """Run in a transaction what would commit itself: only a transaction can be read-only."""
+def _leave_autocommit(connection: Connection) -> bool:
+    """Put what would commit itself into a transaction; return whether it was so."""
     driver: Any = connection.connection.dbapi_connection
-    if getattr(driver, "autocommit", False):
-        connection.dialect.set_isolation_level(driver, "READ COMMITTED")
-        connection.info[_AUTOCOMMIT] = connection.dialect
+    if connection.dialect.name != "postgresql" or not getattr(driver, "autocommit", False):
+        return False
+    connection.dialect.set_isolation_level(driver, "READ COMMITTED")
+    connection.info[_AUTOCOMMIT] = connection.dialect
+    return True
 
 
 def _on_error(context: ExceptionContext) -> None:
@@ -154,9 +169,8 @@ def _is_sqlite(connection: object) -> bool:
     return "sqlite" in type(connection).__module__
 
 
-def _is_postgresql(connection: object) -> bool:
-    module = type(connection).__module__
-    return any(name in module for name in ("psycopg", "asyncpg", "pg8000"))
+def _is_asyncpg(connection: object) -> bool:
+    return "asyncpg" in type(connection).__module__
 
 
 def _execute(connection: DBAPIConnection, statement: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
-from alembic.script.revision import RevisionError
+from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import CommandError as AlembicError
 
 from oneoff.errors import CommandError, NotFound
@@ -93,8 +93,8 @@ class History:
         if not target:
             return []
         scripts = self._between(target, current, up=True)
-        step = MigrationStep.upgrade_from_script
-        return [step(self.scripts.revision_map, script) for script in reversed(scripts)]
+        make = MigrationStep.upgrade_from_script
+        return [self._step(make, script) for script in reversed(scripts)]
 
     def downward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
         """Return the steps back from the database's revisions to `to`: "-1", "base", a revision.
@@ -103,8 +103,8 @@ class History:
             CommandError: `to` or a current revision is unknown, or `to` is not below them.
         """
         scripts = self._between(self._target(to), current, up=False)
-        step = MigrationStep.downgrade_from_script
-        return [step(self.scripts.revision_map, script) for script in scripts]
+        make = MigrationStep.downgrade_from_script
+        return [self._step(make, script) for script in scripts]
 
     def describe(self, revision: str) -> Revision:
         """Return the facts of a revision that is known."""
@@ -141,6 +141,15 @@ class History:
     @property
     def _versions(self) -> str:
         return self.shorten(Path(self.scripts.versions))
+
+    def _step(
+        self, make: Callable[[RevisionMap, Script], RevisionStep], script: Script
+    ) -> RevisionStep:
+        try:
+            return make(self.scripts.revision_map, script)
+        except AttributeError as exc:
+            file = self.shorten(Path(script.path))
+            raise _broken(f"{file} has no function {exc.name}()") from exc
 
     def _target(self, text: str) -> str:
         if text == "head":

@@ -206,7 +206,7 @@ class Migrations:
 
         if self._lock is not None:
             await self._lock.check()
-        async with self._database.connect(LOCK) as connection:
+        async with self._database.connect(LOCK, immediate=True) as connection:
             await stepping.prepare(connection)
             things = await wipe.find(connection, self._schemas())
             await wipe.drop(connection, things)
@@ -215,12 +215,16 @@ class Migrations:
 
     async def store_environment(self, environment: str) -> bool:
         """Store in the database which environment it belongs to; return whether that is new."""
-        from oneoff.schema import store_environment
+        from oneoff.schema import read_facts, store_environment
 
         async with self._look() as connection:
-            changed = await store_environment(connection, self._database.url, environment)
+            facts = await read_facts(connection, self._database.url)
+        if facts.stored_environment == environment and not facts.is_copy:
+            return False
+        async with self._database.connect("schema", immediate=True) as connection:
+            await store_environment(connection, facts, environment)
             await connection.commit()
-        return changed
+        return True
 
     async def close(self) -> None:
         """Close the connection that was used for looking."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_ASSIGNMENT = re.compile(
-    r"^(revision|down_revision|branch_labels|depends_on)\b[^=\n]*=[ \t]*([^#\n]*)", re.MULTILINE
-)
+_ASSIGNMENT = re.compile(r"^(revision|down_revision)\b[^=\n]*=[ \t]*([^#\n]*)", re.MULTILINE)
 _NAMES = re.compile(r"""["']([\w.-]+)["']""")
 _PLAIN_VALUE = re.compile(r"""None|["'][\w.-]+["']|\((?:["'][\w.-]+["'],?\s*)+\)""")
 
@@ -23,25 +21,24 @@ def plain_head(scripts: Path) -> str:
         scripts: The folder that holds `env.py` and `versions/`.
     """
     known: set[str] = set()
-    replaced: set[str] = set()
+    continued: set[str] = set()
     for path in (scripts / "versions").glob("*.py"):
         if path.name == "__init__.py":
             continue
         values = _values(path.read_text(encoding="utf-8", errors="replace"))
-        if values is None:
+        if len(values.get("revision", ())) != 1 or not known.isdisjoint(values["revision"]):
             return ""
         known.update(values["revision"])
-        replaced.update(values.get("down_revision", ()))
-    heads = known - replaced
-    return heads.pop() if len(heads) == 1 and replaced <= known else ""
+        continued.update(values.get("down_revision", ()))
+    heads = known - continued
+    return heads.pop() if len(heads) == 1 and continued <= known else ""
 
 
-def _values(source: str) -> dict[str, list[str]] | None:
-    """Return the identifiers a revision file assigns; None when it is not plain."""
+def _values(source: str) -> dict[str, list[str]]:
+    """Return the identifiers a revision file assigns; nothing when it is not plain."""
     values: dict[str, list[str]] = {}
     for name, text in _ASSIGNMENT.findall(source):
         if name in values or not _PLAIN_VALUE.fullmatch(text.strip()):
-            return None
+            return {}
         values[name] = _NAMES.findall(text)
-    branched = values.get("depends_on") or values.get("branch_labels")
-    return None if branched or len(values.get("revision", ())) != 1 else values
+    return values

@@ -77,7 +77,7 @@ class Stepper:
     ) -> AsyncIterator[Stepper]:
         """Connect, under the name by which the lock knows the backends of its holders."""
         role = lock.key if lock else "work"
-        async with own_turn(), database.connect(role) as connection:
+        async with own_turn(), database.connect(role, immediate=True) as connection:
             stepper = cls(connection, history, lock, database.run_id)
             stepper._pooled = await prepare(connection)
             event.listen(connection.sync_connection, "commit", stepper._on_commit)
@@ -112,7 +112,7 @@ class Stepper:
                 await self._lock.check()
             try:
                 return await self._connection.run_sync(self._attempt, choose)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - a revision may raise anything
                 await _roll_back(self._connection)
                 pause = self._pause_or_raise(exc, pauses)
             await sleep(pause)

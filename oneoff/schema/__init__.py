@@ -69,18 +69,13 @@ async def read_facts(connection: AsyncConnection, url: DatabaseURL) -> Facts:
     return await _read_sqlite(connection, url)
 
 
-async def store_environment(
-    connection: AsyncConnection, url: DatabaseURL, environment: str
-) -> bool:
+async def store_environment(connection: AsyncConnection, facts: Facts, environment: str) -> None:
     """Store which environment the database belongs to, with its identity.
 
     Args:
         connection: The caller commits it.
-        url: Of the same database.
+        facts: Of this database, as `read_facts` found them.
         environment: "production", "staging", ...
-
-    Returns:
-        Whether anything is different now.
     """
     from datetime import UTC, datetime
     from uuid import uuid4
@@ -89,12 +84,9 @@ async def store_environment(
 
     from oneoff.schema.tables import environments
 
-    facts = await read_facts(connection, url)
-    if facts.stored_environment == environment and not facts.is_copy:
-        return False
     identity = facts.identity
-    if url.dialect == "sqlite" and not facts.stored_identity:
-        identity = f"{uuid4().hex}{identity}"
+    if identity.startswith("@"):
+        identity = f"{uuid4().hex}{identity}"  # a SQLite file has none of its own yet
     await connection.execute(delete(environments))
     await connection.execute(
         insert(environments).values(
@@ -105,7 +97,6 @@ async def store_environment(
             stored_at=datetime.now(UTC),
         )
     )
-    return True
 
 
 async def _is_current(database: Database) -> bool:

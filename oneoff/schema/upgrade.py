@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 async def upgrade(database: Database) -> None:
     """Run the pending revisions of the framework in one transaction; the caller holds the lock."""
-    async with database.connect("schema") as connection:
+    async with database.connect("schema", immediate=True) as connection:
         await connection.run_sync(_upgrade)
 
 

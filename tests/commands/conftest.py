@@ -19,17 +19,13 @@ Sessions = async_sessionmaker[AsyncSession]
 
 
 class MakeUser(Protocol):
-    """Create a user `NAME@example.com`."""
+    """Creates a user NAME with the address NAME@example.com."""
 
-    async def __call__(
-        self, username: str, *, role: str = "user", active: bool = True
-    ) -> None: ...
+    async def __call__(self, username: str, *, role: str = "user", active: bool = True) -> None: ...
 
 
 @pytest.fixture(scope="session")
-def migrated_postgres(
-    postgres_server: Postgres, manage_project: tuple[str, str]
-) -> Iterator[str]:
+def migrated_postgres(postgres_server: Postgres, manage_project: tuple[str, str]) -> Iterator[str]:
     """Name a PostgreSQL database that `migrate` has brought to head once; tests get copies."""
     with postgres_server.database() as name:
         environ = {"DATABASE_URL": postgres_server.url(name), "ENVIRONMENT": "test"}

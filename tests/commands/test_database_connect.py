@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -196,7 +197,7 @@ class TestPostgreSQL:
 
     async def test_a_host_that_does_not_exist_is_unavailable(self) -> None:
         """A name may not resolve yet while a deployment comes up."""
-        with pytest.raises(Unavailable, match="nowhere.invalid"):
+        with pytest.raises(Unavailable, match=r"nowhere\.invalid"):
             await scalar(make_database("postgres://ada@nowhere.invalid/shop"), "SELECT 1")
 
     async def test_a_server_that_does_not_answer_is_given_up(self) -> None:
@@ -248,6 +249,18 @@ class TestPostgreSQL:
 
         assert [[number + 1] * 10 for number in range(30)] == found
 
+    async def test_no_two_statements_have_one_name(self, postgres_url: str) -> None:
+        """Not even in two processes, which may share a server behind a pooler."""
+        database = make_database(postgres_url)
+
+        async with database.connect() as connection:
+            sql = "SELECT name FROM pg_prepared_statements"
+            first = (await connection.exec_driver_sql(sql)).scalars().all()
+            second = (await connection.exec_driver_sql(sql)).scalars().all()
+
+        assert all(name.startswith("oneoff_") for name in [*first, *second])
+        assert set(first).isdisjoint(second)
+
     async def test_a_name_unknown_to_pgbouncer_is_a_configuration_error(
         self, pgbouncer_url: str
     ) -> None:
@@ -273,6 +286,17 @@ class TestSQLite:
             await connection.exec_driver_sql("CREATE TABLE things (id int)")
 
         assert 0 == await scalar(database, "SELECT count(*) FROM sqlite_master")
+
+    async def test_the_driver_sends_no_begin_of_its_own(self, sqlite_url: str) -> None:
+        """SQLAlchemy's would fail after it."""
+        database = make_database(sqlite_url)
+        async with database.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute("CREATE TABLE things (id int)")
+            await driver.execute("INSERT INTO things VALUES (1)")
+            found = await connection.exec_driver_sql("SELECT count(*) FROM things")
+
+            assert 1 == found.scalar_one()
 
     async def test_a_second_writer_waits_for_the_first(self, sqlite_url: str) -> None:
         """A run that reads before it writes isn't thrown out by another that wrote meanwhile."""

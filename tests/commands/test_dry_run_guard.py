@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from oneoff.errors import CommandError, DryRunViolation
 from oneoff.mode import Mode
@@ -129,6 +130,7 @@ ENDS_THE_TRANSACTION: list[Hostile] = [
     sql("END"),
     sql("ROLLBACK", WRITE),
     on_driver(f"{WRITE}; COMMIT; {WRITE}"),
+    on_driver(f"{WRITE}; END; {WRITE}"),
     on_driver(f"ROLLBACK; {WRITE}"),
     on_driver(f"COMMIT; BEGIN; {WRITE}; COMMIT; BEGIN"),
 ]
@@ -227,17 +229,24 @@ async def connection_writes_in_autocommit(_: WorkTransaction, database: Database
         await engine.dispose()
 
 
-async def engine_writes_on_the_driver(_: WorkTransaction, database: Database) -> None:
+def engine_writes_on_the_driver(**options: Any) -> Hostile:
     """Write on the driver's connection of another engine."""
-    engine = create_async_engine(database.url.sqlalchemy())
-    try:
-        async with engine.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            await driver.execute(WRITE)
-            if hasattr(driver, "commit"):
-                await driver.commit()
-    finally:
-        await engine.dispose()
+
+    async def command(_: WorkTransaction, database: Database) -> None:
+        engine = create_async_engine(database.url.sqlalchemy(), **options)
+        try:
+            async with engine.connect() as connection:
+                if not options:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                await driver.execute(WRITE)
+                if hasattr(driver, "commit"):
+                    await driver.commit()
+        finally:
+            await engine.dispose()
+
+    command.__name__ = f"engine_writes_on_the_driver {options}"
+    return command
 
 
 async def own_engine_writes(work: WorkTransaction, _: Database) -> None:
@@ -261,8 +270,14 @@ OTHER_CONNECTIONS: list[Hostile] = [
     database_resource_writes,
 ]
 
+ON_DRIVER = [
+    engine_writes_on_the_driver(),
+    engine_writes_on_the_driver(hide_parameters=True),
+    engine_writes_on_the_driver(isolation_level="AUTOCOMMIT"),
+]
 
-@pytest.mark.parametrize("command", [*OTHER_CONNECTIONS, engine_writes_on_the_driver], ids=names)
+
+@pytest.mark.parametrize("command", [*OTHER_CONNECTIONS, *ON_DRIVER], ids=names)
 async def test_writing_through_another_connection_is_an_error_and_leaves_nothing(
     database: Database, command: Hostile
 ) -> None:
@@ -287,7 +302,12 @@ async def test_a_swallowed_write_through_another_connection_is_found_at_the_end(
 
 async def test_other_engines_write_again_after_the_dry_run(database: Database) -> None:
     """A pooled connection that the dry run used is given back as it was."""
-    engine = create_async_engine(database.url.sqlalchemy(), pool_size=1, max_overflow=0)
+    engine = create_async_engine(
+        database.url.sqlalchemy(),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
 
     async def reads(_: WorkTransaction, __: Database) -> None:
         async with engine.connect() as connection:
@@ -304,7 +324,11 @@ async def test_other_engines_write_again_after_the_dry_run(database: Database) -
 async def test_an_autocommit_engine_commits_again_after_the_dry_run(database: Database) -> None:
     """Its isolation level is given back too."""
     engine = create_async_engine(
-        database.url.sqlalchemy(), pool_size=1, max_overflow=0, isolation_level="AUTOCOMMIT"
+        database.url.sqlalchemy(),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        isolation_level="AUTOCOMMIT",
     )
 
     async def reads(_: WorkTransaction, __: Database) -> None:
@@ -420,10 +444,28 @@ class TestPostgreSQL:
             driver.held = None
             await driver.execute("COMMIT")
 
-        with pytest.raises(Exception, match="oneoff_dry_run"):
+        with pytest.raises(Exception, match="oneoff: a dry run can only be rolled back"):
             await rehearse(database, unheld)
         with pytest.raises(DryRunViolation, match="ended before its time"):
             await rehearse(database, unheld, swallow=True)
+
+        assert [] == await saved(database)
+
+    async def test_a_statement_after_an_end_that_nobody_saw_is_refused(
+        self, database: Database
+    ) -> None:
+        """It would commit itself."""
+
+        async def goes_on(work: WorkTransaction, _: Database) -> None:
+            driver = await driver_of(work)
+            driver.held = None
+            await driver.execute("ROLLBACK")
+            driver.held = Mode.ROLLBACK
+            await driver.copy_records_to_table("notes", records=[(1, "left behind")])
+
+        for swallow in (False, True):
+            with pytest.raises(DryRunViolation, match="ended before its time"):
+                await rehearse(database, goes_on, swallow=swallow)
 
         assert [] == await saved(database)
 

@@ -143,8 +143,34 @@ async def test_a_malformed_email_is_bad_data(manage: Manage) -> None:
 
 async def test_without_a_terminal_a_missing_password_is_a_usage_error(manage: Manage) -> None:
     """Nobody can be asked; the message names the three other ways."""
-    outcome = await manage(LINE)
+    outcome = await manage(LINE, environ={"USER_PASSWORD": ""})
 
     assert 2 == outcome.exit_code
     for way in ("--generate-password", "--password-stdin", "USER_PASSWORD"):
         assert way in outcome.stderr
+
+
+async def test_on_a_terminal_the_password_is_asked_for_twice(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Typed the same both times, it is the user's."""
+    environ = {"USER_PASSWORD": ""}
+
+    outcome = await manage(LINE, answers=[PASSWORD, PASSWORD], environ=environ)
+
+    assert 0 == outcome.exit_code
+    assert await verify_password(await stored_hash(sessions, "ada"), PASSWORD)
+
+
+async def test_a_password_typed_differently_creates_nobody(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """A typing error must not become the password."""
+    environ = {"USER_PASSWORD": ""}
+
+    outcome = await manage(LINE, answers=[PASSWORD, f"{PASSWORD}!"], environ=environ)
+
+    async with sessions() as session:
+        count = await session.scalar(select(func.count()).select_from(User))
+    assert (2, 0) == (outcome.exit_code, count)
+    assert PASSWORD not in outcome.stdout + outcome.stderr

@@ -16,7 +16,7 @@ MOMENT = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
 @pytest.fixture
 async def three_users(make_user: MakeUser) -> None:
-    """An admin, and two users of whom one is inactive."""
+    """Create an admin, and two users of whom one is inactive."""
     await make_user("ada", role="admin")
     await make_user("grace")
     await make_user("linus", active=False)

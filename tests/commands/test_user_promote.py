@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from oneoff.testing import Manage
     from tests.commands.conftest import MakeUser
@@ -68,6 +70,19 @@ async def test_without_confirmation_nothing_happens(manage: Manage, make_user: M
     assert "error[confirmation-required]: user promote was not confirmed\n" in outcome.stderr
     assert "  try:  python manage.py user promote ada admin --dry-run\n" in outcome.stderr
     assert "  try:  python manage.py user promote ada admin --confirm\n" in outcome.stderr
+
+
+@pytest.mark.parametrize(("answer", "exit_code", "role"), [("y", 0, "admin"), ("", 77, "user")])
+async def test_on_a_terminal_a_person_is_asked(
+    manage: Manage, make_user: MakeUser, answer: str, exit_code: int, role: str
+) -> None:
+    """The question says what would happen; only a yes is a yes."""
+    await make_user("ada")
+
+    outcome = await manage("user promote ada admin", answers=[answer])
+
+    assert (exit_code, {"ada": role}) == (outcome.exit_code, await roles(manage))
+    assert "makes ada admin" in outcome.stderr
 
 
 async def test_the_last_admin_is_not_demoted(manage: Manage, make_user: MakeUser) -> None:

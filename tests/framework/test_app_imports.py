@@ -19,7 +19,7 @@ def test_declaring_a_command_loads_no_library() -> None:
     """`--help` and usage errors of `user create` need its class, not SQLAlchemy."""
     code = f"import sys, app.project, {', '.join(MODULES)}; print(*sys.modules)"
 
-    loaded = subprocess.run(  # noqa: S603 - our own program
+    loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
 

@@ -20,7 +20,7 @@ def ada() -> User:
         email="ada@example.com",
         role=Role.ADMIN,
         active=True,
-        password_hash="$argon2id$secret",
+        password_hash="$argon2id$secret",  # noqa: S106 - no hash of anything
         created_at=NOON,
     )
 

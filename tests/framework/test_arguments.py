@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from oneoff import (
     UsageError,
 )
 from oneoff.arguments import Kind, SecretSource
+
+NOTHING: dict[str, Any] = {}
+"""Inputs given as a mapping: what a type checker would rightly refuse is tested here."""
 
 
 class Color(Enum):
@@ -58,7 +62,9 @@ def test_inputs_stand_in_the_order_of_their_declaration() -> None:
 
 def test_a_command_is_built_and_checked_from_code() -> None:
     """Values of the right type, or texts as on the command line."""
-    command = Paint(what="a wall", color="red", layers=["1", 2], limit="5")
+    command = Paint(
+        **NOTHING | {"what": "a wall", "color": "red", "layers": ["1", 2], "limit": "5"}
+    )
 
     assert (Color.RED, [1, 2], 5) == (command.color, command.layers, command.limit)
 
@@ -66,7 +72,7 @@ def test_a_command_is_built_and_checked_from_code() -> None:
 def test_all_wrong_values_are_reported_together() -> None:
     """Also from code."""
     with pytest.raises(UsageError) as caught:
-        Paint(color="blue", finish="wet", limit=True, taste="sweet")
+        Paint(**NOTHING | {"color": "blue", "finish": "wet", "limit": True, "taste": "sweet"})
 
     assert {
         "Paint has no input 'taste'",
@@ -79,7 +85,7 @@ def test_all_wrong_values_are_reported_together() -> None:
 
 def test_a_default_list_is_not_shared() -> None:
     """Each command gets its own."""
-    first, second = Paint(what="a"), Paint(what="b")
+    first, second = Paint(what="a", dry_first=False), Paint(what="b", dry_first=False)
 
     first.layers.append(1)
 
@@ -117,10 +123,10 @@ def test_a_secret_not_given_is_still_to_be_read() -> None:
         async def handle(self) -> Result:
             return Result.unchanged("in")
 
-    command = Login()
+    command = Login(**NOTHING)
 
     assert [SecretSource.UNSAID] * 2 == [command.password, command.token]
-    assert SecretStr("x") == Login(password="x").password
+    assert SecretStr("hunter2") == Login(password=SecretStr("hunter2"), token=None).password
 
 
 def test_resources_are_the_parameters_of_handle() -> None:
@@ -190,7 +196,7 @@ def test_an_input_needs_a_type() -> None:
     class Untyped(BaseCommand):
         """Read."""
 
-        thing = Argument(help="Mine.")
+        thing = Argument(help="Mine.")  # pyright: ignore[reportGeneralTypeIssues]
 
     with pytest.raises(TypeError, match="needs a type annotation"):
         Untyped.fields()

@@ -42,7 +42,11 @@ class Level(IntEnum):
         (bool, "off", False),
         (Path, "a/b", Path("a/b")),
         (Decimal, "1.10", Decimal("1.10")),
-        (UUID, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", UUID(int=0x6BA7B8109DAD11D180B400C04FD430C8)),
+        (
+            UUID,
+            "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+            UUID(int=0x6BA7B8109DAD11D180B400C04FD430C8),
+        ),
         (date, "2026-01-31", date(2026, 1, 31)),
         (datetime, "2026-01-31T09:30:00Z", datetime(2026, 1, 31, 9, 30, tzinfo=UTC)),
         (datetime, "2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),

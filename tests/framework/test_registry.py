@@ -136,6 +136,7 @@ def test_a_group_alone_is_a_group(write: Write) -> None:
     assert registry.is_group(["user"])
     assert not registry.is_group(["user", "promote"])
     assert not registry.is_group([])
+    assert "user" == registry.group_named(["user", "--help"])
 
 
 def test_an_option_inside_a_name_is_explained(write: Write) -> None:
@@ -232,7 +233,7 @@ def test_a_configuration_error_on_import_keeps_its_own_message(write: Write) -> 
     source = "from oneoff import ConfigurationError\nraise ConfigurationError('KEY is missing')"
     registry = write(**{"first/report": source})
 
-    with pytest.raises(ConfigurationError, match="^KEY is missing$"):
+    with pytest.raises(ConfigurationError, match=r"^KEY is missing$"):
         registry.load(registry.find(["report"])[0])
 
 

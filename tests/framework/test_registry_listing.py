@@ -51,6 +51,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def only(listing: Listing) -> Entry:
+    """Return the one entry there is."""
     (entry,) = listing.entries
     return entry
 
@@ -69,8 +70,10 @@ def test_summaries_come_from_the_source_and_nothing_is_imported(write: Write) ->
         'class A(BaseCommand):\n    """Say it."""\n',
         'class A(BaseCommand):\n\n    # why\n    r"""\n    Say it.\n\n    More.\n    """\n',
         "class A(\n    Mixin,\n    BaseCommand,\n):\n    'Say it.'\n",
-        'class _Base(BaseCommand):\n    """No."""\n\n\nclass A(UserCommand):\n    """Say it."""\n',
-        'class Kind(Enum):\n    """No."""\n\n\nclass A(oneoff.BaseCommand):  # x\n    """Say it."""',
+        'class _Base(BaseCommand):\n    """No."""\n\n\nclass A(MyCommand):\n    """Say it."""\n',
+        'class K(Enum):\n    """No."""\n\n\nclass A(oneoff.BaseCommand):  # x\n    """Say it."""',
+        'class A(BaseCommand):\n    """Say it."""\n\n\nclass Kind(Enum):\n    """No."""\n',
+        'class A(BaseCommand):\n    """Say it."""\n\n\nclass _B(BaseCommand):\n    """No."""\n',
         'class A(Report):\n    """Say it."""\n\n    x = """no"""\n',
     ],
 )
@@ -227,23 +230,41 @@ def test_a_file_written_just_now_is_not_remembered(write: Write, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe\x00", None])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe\x00", b"\t", None])
 def test_a_damaged_index_is_harmless(write: Write, tmp_path: Path, content: bytes | None) -> None:
-    """It is written anew; None stands for one that is cut short."""
+    """It is written anew; None stands for one that is cut short, a tab for one with too many."""
     write(**{"third/report": COMMAND})
     (index,) = (tmp_path / "cache" / "oneoff").glob("*third.index")
-    index.write_bytes(index.read_bytes()[:-30] if content is None else content)
+    whole = index.read_bytes()
+    damaged = {None: whole[:-2], b"\t": whole.replace(b"\t", b"\t\t")}
+    index.write_bytes(damaged.get(content, content or b""))
 
     assert "Write a report." == only(write()).summary
 
 
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("change", [("cpython", "other"), ("/third", "/elsewhere")])
+def test_an_index_of_another_python_or_folder_is_not_used(
+    write: Write, tmp_path: Path, change: tuple[str, str]
+) -> None:
+    """What compiles differs, and long paths may share a file."""
+    write(**{"third/report": COMMAND})
+    (index,) = (tmp_path / "cache" / "oneoff").glob("*third.index")
+    index.write_text(index.read_text().replace(*change).replace("Write", "Forge"))
+
+    assert "Write a report." == only(write()).summary
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("home", ["/proc/nowhere", "relative"])
 @pytest.mark.parametrize("cache", ["/proc/nowhere", "relative", ""])
 def test_a_cache_that_can_not_be_written_is_harmless(
-    write: Write, cache: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    write: Write, cache: str, home: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A read-only home, or none at all."""
+    """A read-only home, or none at all; nothing is left in the current folder either."""
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
-    monkeypatch.setenv("HOME", "/proc/nowhere")
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.chdir(tmp_path)
 
     assert "Write a report." == only(write(**{"third/report": COMMAND})).summary
     assert not (tmp_path / "relative").exists()

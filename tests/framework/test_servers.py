@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from tests.servers import Postgres, Redis, programs
-from tests.servers.postgres import ServerError
+from tests.servers.process import ServerError
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30  # seconds

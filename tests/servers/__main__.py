@@ -6,4 +6,4 @@ import sys
 
 from tests.servers.programs import missing_packages
 
-sys.stdout.write("".join(f"{package}\n" for package in missing_packages()))
+sys.stdout.write(" ".join(missing_packages()))

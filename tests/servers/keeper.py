@@ -35,7 +35,9 @@ class Keeper:
     def __init__(self, folder: Path, account: str, command: list[str]) -> None:
         self.log = folder / "log"
         self._folder, self._command = folder, command
-        self._uid, self._gid = map(int, account.split(":")) if account else (None, None)
+        uid, _, gid = account.partition(":")
+        self._uid = int(uid) if uid else None
+        self._gid = int(gid) if gid else None
         self.server = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:

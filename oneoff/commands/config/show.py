@@ -28,7 +28,7 @@ class Show(BaseCommand):
         return Confirm.PROMPT if self.show_secrets else Confirm.NEVER
 
     def consequence(self) -> str:
-        return "it shows every secret of this process in clear text"
+        return "shows every secret of this process in clear text"
 
     def handle(self, config: Config, project: Project, terminal: Terminal) -> Result:
         from oneoff.settings_report import setting_values

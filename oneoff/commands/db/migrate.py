@@ -91,7 +91,7 @@ class Migrate(BaseCommand):
 def _nothing_to_do(where: str, stored_environment: str = "") -> Result:
     message = f"nothing to do: the database is at {where}"
     if stored_environment:
-        return Result.changed(f"{message}; stored that it is {stored_environment}'s")
+        return Result.changed(f"{message}; stored its environment: {stored_environment}")
     return Result.unchanged(message)
 
 

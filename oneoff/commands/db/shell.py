@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
+    from oneoff.config import Config
     from oneoff.project import Project
     from oneoff.resources.database import Database
     from oneoff.run import Run
@@ -35,10 +36,10 @@ class Shell(BaseCommand):
         return Confirm.PROMPT if self.write else Confirm.NEVER
 
     def consequence(self) -> str:
-        return "it opens {target} for writing"
+        return "opens {target} for writing"
 
     async def handle(
-        self, database: Database, project: Project, run: Run, terminal: Terminal
+        self, config: Config, project: Project, database: Database, run: Run, terminal: Terminal
     ) -> Result:
         from oneoff.client import Client, run_client
         from oneoff.environment import is_protected
@@ -49,5 +50,5 @@ class Shell(BaseCommand):
             sql=self.sql,
             interactive=terminal.interactive and not self.sql,
         )
-        await run_client(client)
+        await run_client(client, config.environ)
         return Result.report(None)

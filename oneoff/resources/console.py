@@ -1,0 +1,136 @@
+"""The Python shell of a run, as the resource `console`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.errors import UsageError
+from oneoff.mode import Mode
+from oneoff.redact import Redactor
+from oneoff.repl.conversation import Conversation, prompt_session
+from oneoff.repl.evaluation import evaluate
+from oneoff.repl.names import ready_names
+from oneoff.repl.scripts import run_script
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger
+
+    from oneoff.config import Config
+    from oneoff.project import Project
+    from oneoff.resources.database import Database
+    from oneoff.resources.work import WorkTransaction
+    from oneoff.run import Run
+    from oneoff.terminal import Terminal
+
+
+class Console(NamedTuple):
+    """Runs what a person or a script says, on this run's database."""
+
+    config: Config
+    project: Project
+    run_info: Run
+    terminal: Terminal
+    log: FilteringBoundLogger
+    mode: Mode
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person sits at the prompt."""
+        return self.terminal.interactive
+
+    async def read_script(self) -> str:
+        """Return the script on standard input.
+
+        Raises:
+            UsageError: It is a terminal at which nobody can be asked: reading would never end.
+        """
+        if _is_terminal(sys.stdin):
+            raise UsageError(
+                "there is no script: standard input is a terminal, and nobody can be asked",
+                try_='python manage.py shell -c "print(1)"',
+            )
+        return await self.terminal.read_all()
+
+    async def run(self, source: str, filename: str, session: AsyncSession) -> None:
+        """Run a script in the run's transaction; see `run_script`."""
+        self.log.info("shell.input_given", file=filename, source=source)
+        names = ready_names(self.project, self.config, self.run_info, session)
+        names |= {"__name__": "__main__", "__file__": filename}
+        await run_script(
+            source,
+            filename,
+            names,
+            root=self.config.root,
+            terminal=self.terminal,
+            redactor=Redactor(self.config.environ),
+        )
+
+    async def interact(
+        self, work: WorkTransaction, database: Database, *, plain: bool = False
+    ) -> list[str]:
+        """Let a person type until they leave; return what to warn them of."""
+        async with prompt_session(work, database, self.mode) as session:
+            conversation = Conversation(
+                ready_names(self.project, self.config, self.run_info, session),
+                self.mode,
+                self.log,
+                Redactor(self.config.environ),
+                self.config.root,
+            )
+            banner = conversation.banner(f"{database.url.name}@{self.run_info.environment}")
+            await self._prompt(conversation, banner, plain=plain)
+            left_open = conversation.left_open()
+        return ["what was not committed was rolled back"] if left_open else []
+
+    async def _prompt(self, conversation: Conversation, banner: str, *, plain: bool) -> None:
+        at_terminal = _is_terminal(sys.stdin)
+        if not plain and at_terminal and find_spec("IPython"):
+            from oneoff.repl.guests import ipython
+
+            await ipython(conversation, banner)
+        elif not plain and at_terminal and find_spec("ptpython"):
+            from oneoff.repl.guests import ptpython
+
+            await ptpython(conversation, self.terminal, banner)
+        else:
+            await self._plain(conversation, banner, at_terminal=at_terminal)
+
+    async def _plain(self, conversation: Conversation, banner: str, *, at_terminal: bool) -> None:
+        from oneoff.repl.interrupts import Interrupts
+        from oneoff.repl.lines import LineReader, history_file, line_editing
+        from oneoff.repl.plain import PlainPrompt, Read
+
+        with ExitStack() as stack:
+            interrupts = stack.enter_context(Interrupts(evaluate.__code__))
+            read: Read = self.terminal.ask
+            if at_terminal:
+                read = LineReader(self.terminal, interrupts).read
+                history = history_file(self.project.name, self.config.environ)
+                redactor = Redactor(self.config.environ)
+                stack.enter_context(line_editing(conversation.names, history, redactor))
+            self.terminal.err(banner)
+            await PlainPrompt(conversation, self.terminal, read, interrupts).interact()
+
+
+@asynccontextmanager
+async def open_console(
+    *,
+    config: Config,
+    project: Project,
+    run: Run,
+    terminal: Terminal,
+    log: FilteringBoundLogger,
+    mode: Mode,
+) -> AsyncIterator[Console]:
+    """Give the resource `console`."""
+    yield Console(config, project, run, terminal, log, mode)
+
+
+def _is_terminal(stream: object) -> bool:
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())

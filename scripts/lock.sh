@@ -1,0 +1,23 @@
+#!/bin/sh
+# Compile the locks: requirements.txt for a deployed image, requirements-dev.txt for development.
+#
+#   scripts/lock.sh [--upgrade]    without it, versions stay as they are where they still fit
+set -eu
+
+cd "$(dirname "$0")/.."
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+
+"${PYTHON:-python3}" -m venv "$tools"
+"$tools/bin/python" -m pip install --quiet uv
+
+compile() {
+    output=$1
+    shift
+    "$tools/bin/uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+        --extra postgres --extra sqlite --no-annotate --custom-compile-command "make lock" \
+        "$@" pyproject.toml --output-file "$output"
+}
+
+compile requirements.txt --group app "$@"
+compile requirements-dev.txt --group app --group dev "$@"

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Install the servers that the tests start for themselves, where that can be done unasked.
+#
+#   scripts/servers.sh PYTHON
+set -eu
+
+cd "$(dirname "$0")/.."
+missing=$("$1" -m tests.servers)
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing $missing ..."
+    apt-get update -qq
+    # shellcheck disable=SC2086 # each name is a word
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
+    exit 0
+fi
+cat >&2 <<END
+the tests start servers of their own, and these are not installed: $missing
+  Debian, Ubuntu:  sudo apt-get install $missing
+  macOS:           brew install postgresql redis pgbouncer
+END
+exit 1

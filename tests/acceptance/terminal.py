@@ -1,0 +1,79 @@
+"""A person at a terminal: a process on a pseudo-terminal, and what is typed into it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+LIMIT = 30
+"""Seconds after which a process counts as hanging."""
+
+
+def _own_the_terminal() -> None:
+    """Make standard input the controlling terminal: Ctrl-C then sends SIGINT."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class Person:
+    """Sits at a terminal in which `python manage.py WORDS` runs.
+
+    Args:
+        words: What stands after `manage.py`.
+        cwd: The project's folder.
+        env: All variables.
+    """
+
+    def __init__(self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.screen = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", *words],
+            cwd=cwd,
+            env={**env, "TERM": "xterm"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=_own_the_terminal,
+        )
+        os.close(slave)
+
+    def sees(self, text: str) -> None:
+        """Wait until the text stands on the screen."""
+        deadline = time.monotonic() + LIMIT
+        while text not in self.screen:
+            assert self._read(deadline), f"{text!r} never came:\n{self.screen}"
+
+    def types(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self._master, text.encode())
+
+    def leaves(self) -> int:
+        """Wait for the process to end, and return its exit code."""
+        deadline = time.monotonic() + LIMIT
+        while self._read(deadline):
+            pass
+        os.close(self._master)
+        return self.process.wait(LIMIT)
+
+    def _read(self, deadline: float) -> bool:
+        """Take in what is new on the screen; False when the process has closed it."""
+        ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
+        if not ready:
+            self.process.kill()
+            message = f"it hangs:\n{self.screen}"
+            raise AssertionError(message)
+        try:
+            data = os.read(self._master, 65_536)
+        except OSError:  # Linux says so when the last process has closed the other end
+            return False
+        self.screen += data.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)

@@ -1,0 +1,174 @@
+"""Every command that asks: no hang, no wrong pass, and the message holds the line that passes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oneoff import Confirm
+from oneoff.application import load_application
+from tests.acceptance.conftest import ROOT, Run
+from tests.acceptance.database import query
+from tests.acceptance.terminal import Person
+
+APP = load_application("app.project:project", str(ROOT))
+LINES = {
+    "db reset": "db reset",
+    "db rollback": "db rollback",
+    "db seed": "db seed",
+    "user activate": "user activate grace",
+    "user deactivate": "user deactivate ada",
+    "user promote": "user promote ada moderator",
+    "user reset-password": "user reset-password ada --generate-password",
+}
+PROMPTS = {Confirm.PROMPT: "Go on? [y/N] ", Confirm.TYPE_NAME: "Type shop@test to go on: "}
+PEOPLE = (
+    "user create ada ada@example.com --generate-password",
+    "user create grace grace@example.com --generate-password --inactive",
+)
+CTRL_D = "\x04"
+
+
+def levels() -> dict[str, Confirm]:
+    """Return the commands that ask, under their full names."""
+    entries = APP.registry.entries()
+    classes = {entry.name: APP.registry.load(entry) for entry in entries if not entry.alias_of}
+    return {name: c.confirm for name, c in classes.items() if c.confirm is not Confirm.NEVER}
+
+
+@pytest.fixture(scope="session")
+def peopled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite file with two users; tests get copies of it."""
+    folder = tmp_path_factory.mktemp("peopled")
+    env = {"DATABASE_URL": f"sqlite:///{folder}/shop.sqlite3", "ENVIRONMENT": "test"}
+    for line in ("migrate", *PEOPLE):
+        subprocess.run(
+            [sys.executable, "manage.py", *line.split()],
+            cwd=ROOT,
+            env=env,
+            check=True,
+            capture_output=True,
+        )
+    return folder / "shop.sqlite3"
+
+
+@pytest.fixture
+def database(peopled: Path, tmp_path: Path, environ: dict[str, str]) -> str:
+    """Give this test a database of its own, and all its processes the URL."""
+    shutil.copyfile(peopled, tmp_path / "shop.sqlite3")
+    environ |= {"DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3", "ENVIRONMENT": "test"}
+    return environ["DATABASE_URL"]
+
+
+def state(url: str) -> list[tuple[object, ...]]:
+    """Return all that these commands could have changed."""
+    users = query(url, "SELECT username, role, active, password_hash FROM users ORDER BY id")
+    return [*users, *query(url, "SELECT * FROM alembic_version")]
+
+
+def test_every_command_that_asks_is_tried() -> None:
+    """Whoever adds one adds a line here."""
+    assert set(LINES) == set(levels())
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_without_a_person_nothing_passes_but_the_right_flag(
+    run: Run, database: str, name: str
+) -> None:
+    """A pipe, /dev/null, CI and --no-input: 77 at once, and then the very line it names."""
+    words, before = LINES[name].split(), state(database)
+    refusals = [
+        run(words),
+        run(words, input="y\nyes\nshop@test\n"),
+        run(words, env={"CI": "1"}),
+        run([*words, "--no-input"], input="y\n"),
+        run([*words, "--confirm=shop@production"]),
+        run([*words, "--confirm=SHOP@test"], input="y\n"),
+        run([*words, "--confirm="]),
+    ]
+
+    assert [77] * 7 == [refusal.returncode for refusal in refusals]
+    assert before == state(database)
+    passing = re.findall(r"try:  python manage.py (.*--confirm.*)", refusals[0].stderr)
+    done = run(passing[0].split())
+    assert 0 == done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_person_passes_only_with_the_right_answer(
+    environ: dict[str, str], database: str, name: str
+) -> None:
+    """Enter, no, a near miss, end of input and Ctrl-C change nothing; the right answer works."""
+    words, before = LINES[name].split(), state(database)
+    level = levels()[name]
+    right = "y" if level is Confirm.PROMPT else "shop@test"
+    wrong = {"\n": 77, "no\n": 77, f"{right}x\n": 77, CTRL_D: 77, "\x03": 130}
+    codes = {}
+    for answer in wrong:
+        codes[answer] = at_terminal(words, answer, level, environ)
+    assert wrong == codes
+    assert before == state(database)
+
+    assert 0 == at_terminal(words, f"{right}\n", level, environ)
+
+
+def at_terminal(words: list[str], answer: str, level: Confirm, environ: dict[str, str]) -> int:
+    person = Person(words, cwd=ROOT, env=environ)
+    person.sees(PROMPTS[level])
+    assert "environment: test" in person.screen
+    assert "preview:" in person.screen
+    person.types(answer)
+    return person.leaves()
+
+
+def test_a_terminal_in_ci_is_not_asked(environ: dict[str, str], database: str) -> None:
+    """Some CI systems give a job a terminal, but nobody sits at it."""
+    person = Person(["user", "promote", "ada", "admin"], cwd=ROOT, env={**environ, "CI": "true"})
+
+    assert 77 == person.leaves()
+    assert "Go on?" not in person.screen
+
+
+def test_a_password_is_not_echoed(environ: dict[str, str], database: str) -> None:
+    """What is typed at the prompt never reaches the screen."""
+    words = ["user", "create", "eve", "eve@example.com"]
+    person = Person(words, cwd=ROOT, env=environ)
+
+    person.sees("Password: ")
+    person.types("correct horse battery\n")
+    person.sees("Password (again): ")
+    person.types("correct horse battery\n")
+
+    assert 0 == person.leaves()
+    assert "correct" not in person.screen
+    assert "created eve (user)" in person.screen
+
+
+def test_the_environment_of_production_is_asked_for_break_glass(run: Run, database: str) -> None:
+    """Dropping everything in production takes a reason and the name."""
+    words = ["db", "reset", "--confirm=shop@production"]
+    env = {"ENVIRONMENT": "production"}
+
+    refused = run(words, env=env)
+    done = run([*words, "--break-glass", "rehearsed"], env=env)
+
+    assert (77, 0) == (refused.returncode, done.returncode), done.stderr
+    assert '--break-glass "REASON"' in refused.stderr
+    assert [("rehearsed",)] == query(
+        database, "SELECT break_glass FROM oneoff_runs WHERE status = 'succeeded' "
+        "AND command = 'db reset'"
+    )
+
+
+def test_a_dry_run_needs_no_confirmation_in_production(run: Run, database: str) -> None:
+    """It is how one looks before leaping."""
+    before = state(database)
+
+    done = run(["db", "reset", "--dry-run"], env={"ENVIRONMENT": "production"})
+
+    assert (0, before) == (done.returncode, state(database)), done.stderr

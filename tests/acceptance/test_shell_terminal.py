@@ -1,0 +1,154 @@
+"""`shell` in a real process on a real terminal: keys, signals, and what the database keeps."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import ROOT
+from tests.acceptance.database import query
+from tests.acceptance.terminal import Person
+
+CTRL_C, CTRL_D = "\x03", "\x04"
+PROMPT = ">>> "
+COUNT = "(await session.execute(select(func.count()).select_from(User))).scalar()"
+ADD = (
+    "session.add(User(username='ada', email='ada@example.com', password_hash='x')); "
+    "await session.commit()"
+)
+
+Sit = Callable[..., Person]
+
+
+class Keyboard(Person):
+    """A person whose Ctrl-C is a signal: the terminal is the process's controlling one."""
+
+    def __init__(self, words: Sequence[str], *, env: Mapping[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.screen = ""
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env={**env, "TERM": "xterm"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+
+
+@pytest.fixture
+def env(environ: dict[str, str], sqlite_url: str) -> dict[str, str]:
+    """Return the variables of a process on a migrated SQLite file of its own."""
+    environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
+    command = [sys.executable, "manage.py", "migrate"]
+    subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
+    return environ
+
+
+@pytest.fixture
+def sit(env: dict[str, str]) -> Sit:
+    """Seat a person at the plain prompt of `manage.py shell WORDS`."""
+
+    def sit(*words: str) -> Person:
+        person = Keyboard(["shell", "--plain", *words], env=env)
+        person.sees(PROMPT)
+        return person
+
+    return sit
+
+
+def enter(person: Person, line: str, then: str) -> None:
+    """Type a line, and wait for what it shows and the next prompt."""
+    person.types(f"{line}\r")
+    person.sees(f"{then}\n{PROMPT}")
+
+
+def test_await_works_at_the_prompt(sit: Sit) -> None:
+    """The banner says what is ready; Ctrl-D leaves with 0."""
+    person = sit()
+
+    enter(person, COUNT, "\n0")
+    person.types(CTRL_D)
+
+    assert 0 == person.leaves(), person.screen
+    assert "reading only" in person.screen
+    assert "ready: session, select, " in person.screen
+
+
+def test_ctrl_c_cancels_the_line(sit: Sit) -> None:
+    """What was typed is gone, and the session goes on."""
+    person = sit()
+
+    person.types("1 / 0" + CTRL_C)
+    person.sees(f"KeyboardInterrupt\n{PROMPT}")
+    enter(person, "6 * 7", "\n42")
+    person.types(CTRL_D)
+
+    assert 0 == person.leaves(), person.screen
+    assert "ZeroDivisionError" not in person.screen
+
+
+@pytest.mark.parametrize("statement", ["await asyncio.sleep(600)", "[0 for _ in repeat(0)]"])
+def test_ctrl_c_cancels_the_statement(sit: Sit, statement: str) -> None:
+    """Whether it waits or spins; the session goes on."""
+    person = sit()
+    enter(person, "import asyncio; from itertools import repeat; print('o' + 'k')", "\nok")
+
+    person.types(f"print('beg' + 'un'); {statement}\r")
+    person.sees("begun\n")
+    person.types(CTRL_C)
+    person.sees(f"KeyboardInterrupt\n{PROMPT}")
+    enter(person, "6 * 7", "\n42")
+    person.types(CTRL_D)
+
+    assert 0 == person.leaves(), person.screen
+
+
+def test_a_commit_is_there_while_the_prompt_is_open(sit: Sit, env: dict[str, str]) -> None:
+    """Nobody waits for the person to leave."""
+    person = sit("--write", "--confirm")
+
+    enter(person, f"{ADD}; print('sav' + 'ed')", "\nsaved")
+
+    assert [(1,)] == query(env["DATABASE_URL"], "SELECT count(*) FROM users")
+    person.types(CTRL_D)
+    assert 0 == person.leaves(), person.screen
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("line", ["half a li", "import asyncio; await asyncio.sleep(600)\r"])
+def test_a_signal_ends_it(
+    sit: Sit, env: dict[str, str], signum: signal.Signals, line: str
+) -> None:
+    """At the prompt and in a statement: 143, recorded as interrupted."""
+    person = sit()
+    person.types(line)
+    person.sees(line.strip())
+
+    person.process.send_signal(signum)
+
+    assert 143 == person.leaves(), person.screen
+    sql = "SELECT status, exit_code FROM oneoff_runs WHERE command = 'shell'"
+    assert [("interrupted", 143)] == query(env["DATABASE_URL"], sql)
+
+
+def test_the_history_is_kept_without_secrets(sit: Sit, env: dict[str, str]) -> None:
+    """In a file that only its owner can read."""
+    env["STRIPE_API_KEY"] = "sk_live_0123456789"
+    person = sit()
+
+    enter(person, "key = 'sk_live_0123456789'; print('do' + 'ne')", "\ndone")
+    person.types(CTRL_D)
+    person.leaves()
+
+    history = Path(env["HOME"]) / ".local/state/oneoff/shop.history"
+    assert "key = '***'; print('do' + 'ne')\n" == history.read_text()
+    assert 0o600 == history.stat().st_mode & 0o777

@@ -1,0 +1,286 @@
+"""Help pages and the command reference: whole texts, the same every time."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from oneoff import (
+    Access,
+    Argument,
+    BaseCommand,
+    Confirm,
+    DryRun,
+    Flag,
+    Option,
+    Result,
+    Secret,
+    SecretStr,
+)
+from oneoff.entry import Entry, Listing
+from oneoff.help import command_page, group_page, help_page, overview, wrapped
+from oneoff.reference import markdown
+from oneoff.registry import Registry
+
+
+class Role(Enum):
+    """A choice."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+class Create(BaseCommand):
+    """Create a user.
+
+    The address is checked and normalised before
+    anything is written:
+
+        Ada@EXAMPLE.com becomes Ada@example.com
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.TYPE_NAME
+    dry_run = DryRun.ROLLBACK
+    lock = "users"
+    environments = frozenset({"staging", "development"})
+    examples = ("user create ada --role admin", "user create ada --dry-run")
+
+    username: str = Argument(help="Unique, at most 30 characters.")
+    groups: list[str] = Argument(default=[], help="Groups to join.")
+    role: Role = Option(default=Role.USER, short="r", help="What the user may do.")
+    expires: timedelta = Option(help="When the account ends.")
+    tag: list[str] = Option(default=[], help="Any tags.")
+    inactive: bool = Flag(help="The user can't sign in yet.")
+    password: SecretStr = Secret(help="The password.", env="USER_PASSWORD", generate=True)
+
+    async def handle(self, session: object, log: object, run: object) -> Result:
+        return Result.changed("created")
+
+
+PAGE = """\
+Usage: python manage.py user create USERNAME [GROUPS...] --expires DURATION [OPTIONS]
+
+Create a user.
+
+The address is checked and normalised before
+anything is written:
+
+    Ada@EXAMPLE.com becomes Ada@example.com
+
+Arguments:
+  USERNAME               Unique, at most 30 characters.
+  [GROUPS...]            Groups to join. [may be repeated]
+
+Options:
+  -r, --role user|admin  What the user may do. [default: user]
+  --expires DURATION     When the account ends. [required]
+  --tag TEXT             Any tags. [may be repeated]
+  --inactive             The user can't sign in yet.
+  --password-stdin       The password. [read from standard input; or taken from USER_PASSWORD; or \
+asked for on a terminal]
+  --generate-password    Make one up and show it this one time.
+
+What it may do:
+  - writes
+  - asks to type the target, or takes --confirm=DATABASE@ENVIRONMENT
+  - --dry-run does the work for real, counts the rows and rolls back
+  - runs only in: development, staging (or with --break-glass)
+  - holds the lock 'users': a second run waits for it
+  - touches: session, log
+
+Global options:
+  [--dry-run] [--confirm=TARGET] [--lock-wait DURATION] [--break-glass REASON] [--json] [--no-input]
+  [-v, --verbose] [-q, --quiet] [--debug] [--traceback] [--no-color] [--timeout DURATION]
+  [--reason TEXT] [--ticket TEXT] [-h, --help]
+
+Examples:
+  python manage.py user create ada --role admin
+  python manage.py user create ada --dry-run
+"""
+
+
+def entry(name: str, summary: str = "", broken: str = "", alias_of: str = "") -> Entry:
+    """Make an entry of the listing."""
+    made = Entry(name, "commands." + name.replace(" ", "."), "commands", "")
+    made.summary, made.broken, made.alias_of = summary, broken, alias_of
+    return made
+
+
+LISTING = Listing(
+    [
+        entry("hello", "Greet somebody."),
+        entry("migrate", "Bring the database to head.", alias_of="db migrate"),
+        entry("db migrate", "Bring the database to head."),
+        entry("report daily", broken="commands/report/daily.py:3: invalid syntax"),
+        entry("user create", "Create a user."),
+    ],
+    {"db": "The database.", "report": "", "user": "Accounts."},
+)
+
+
+def test_a_commands_page_tells_all_about_it() -> None:
+    """Usage, docstring, inputs, policy in words, global options, examples."""
+    assert PAGE == command_page("user create", Create)
+
+
+def test_a_page_fits_the_terminal() -> None:
+    """Texts are wrapped behind their column; code in a docstring stays as it is."""
+    lines = command_page("user create", Create, width=60).splitlines()
+
+    assert not [line for line in lines if len(line) > 60 and "Usage" not in line]
+    assert "    Ada@EXAMPLE.com becomes Ada@example.com" in lines
+    assert "The address is checked and normalised before anything is" in lines
+
+
+def test_the_overview_lists_all_commands_by_group() -> None:
+    """Aliases name their target; what is broken says where."""
+    expected = """\
+Usage: python manage.py COMMAND [ARGUMENTS] [OPTIONS]
+
+Commands
+  hello         Greet somebody.
+  migrate       Bring the database to head. (= db migrate)
+
+db: The database.
+  db migrate    Bring the database to head.
+
+report
+  report daily  BROKEN commands/report/daily.py:3: invalid syntax
+
+user: Accounts.
+  user create   Create a user.
+
+python manage.py help COMMAND tells all about one command.
+"""
+    assert expected == overview(LISTING)
+
+
+def test_a_narrow_terminal_cuts_summaries_but_not_what_is_broken() -> None:
+    """The end of that line is the message."""
+    lines = overview(LISTING, width=44).splitlines()
+
+    assert "  migrate       Bring the database to hea..." in lines
+    assert "  report daily  BROKEN commands/report/daily.py:3: invalid syntax" in lines
+
+
+def test_a_group_has_a_page() -> None:
+    """Its summary and its commands."""
+    expected = """\
+Usage: python manage.py user COMMAND [ARGUMENTS] [OPTIONS]
+
+Accounts.
+
+  user create  Create a user.
+"""
+    assert expected == group_page(LISTING, "user")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "line"),
+    [
+        ({}, "only reads; a write is an error"),
+        ({"access": Access.WRITE, "dry_run": DryRun.UNSUPPORTED}, "can't be previewed"),
+        (
+            {"access": Access.WRITE, "dry_run": DryRun.PLAN},
+            "--dry-run shows the plan; everything is read-only",
+        ),
+        (
+            {"access": Access.WRITE, "dry_run": DryRun.PLAN, "confirm": Confirm.TYPE_NAME},
+            "is refused in production without --break-glass",
+        ),
+        (
+            {"confirm_level": lambda _self: Confirm.PROMPT},
+            "for some arguments asks for confirmation",
+        ),
+        ({}, "touches nothing outside the process"),
+    ],
+)
+def test_the_policy_is_said_in_words(attributes: dict[str, object], line: str) -> None:
+    """One line for each thing that stands before or around the work."""
+
+    async def handle(self: object) -> Result:
+        return Result.unchanged("done")
+
+    command = type("Some", (BaseCommand,), {"__doc__": "Do it.", "handle": handle, **attributes})
+
+    assert f"  - {line}" in command_page("some", command).splitlines()
+
+
+def test_words_longer_than_the_line_are_not_cut() -> None:
+    """A path or an URL stays whole."""
+    long = "x" * 50
+
+    assert f"  a\n  {long}\n  b" == wrapped(["a", long, "b"], 30, "  ")
+
+
+def test_help_finds_its_page_by_words() -> None:
+    """Nothing, a group, or a command."""
+    registry = Registry(("oneoff.commands",), str(Path.cwd()))
+
+    assert help_page(registry).startswith("Usage: python manage.py COMMAND")
+    assert "\n  commands check" in help_page(registry, ["commands"])
+    assert help_page(registry, ["commands", "new"]).startswith(
+        "Usage: python manage.py commands new NAME... [OPTIONS]\n"
+    )
+
+
+@pytest.fixture
+def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the page on a project with one command and an alias of it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "sixth" / "user"
+    folder.mkdir(parents=True)
+    (tmp_path / "sixth" / "__init__.py").write_text("")
+    (folder / "__init__.py").write_text('"""Accounts."""\n')
+    (folder / "show.py").write_text(
+        "from oneoff import Argument, BaseCommand, Result\n\n\n"
+        'class Show(BaseCommand):\n    """Show a user."""\n\n'
+        '    examples = ("user show ada",)\n\n'
+        '    user: str = Argument(help="Which | whom.")\n\n'
+        "    async def handle(self) -> Result:\n        return Result.unchanged(self.user)\n"
+    )
+    (tmp_path / "sixth" / "whois.py").write_text(
+        'from sixth.user.show import Show\n\n__all__ = ["Show"]\n'
+    )
+    text = markdown(Registry(("sixth",), str(tmp_path)))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sixth"]:
+        del sys.modules[name]
+    return text
+
+
+def test_the_reference_has_a_section_for_each_command(reference: str) -> None:
+    """From the same declarations as help; aliases point to their target."""
+    section = """\
+### user show
+
+Show a user.
+
+```
+python manage.py user show USER [OPTIONS]
+```
+
+| Argument | Meaning |
+| --- | --- |
+| `USER` | Which \\| whom. |
+
+- only reads; a write is an error
+- touches nothing outside the process
+
+```sh
+python manage.py user show ada
+```
+"""
+    assert section in reference
+    assert "The same as [`user show`](#user-show)." in reference
+    assert "## user\n\nAccounts.\n" in reference
+
+
+def test_the_reference_explains_every_global_option(reference: str) -> None:
+    """Also those that only some commands have."""
+    assert "| `--timeout DURATION` | Cancel and roll back after this long: 90s, 5m. |" in reference
+    assert "| `--confirm[=TARGET]` |" in reference
