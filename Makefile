@@ -64,13 +64,13 @@ types: setup ## Check types, as mypy and as pyright see them
 contracts: setup ## Check which package may import which
 	$(BIN)/lint-imports
 
-# Run by `check` once the command is there:
-#.PHONY: docs
-#docs: setup ## Check that the generated command reference is fresh
-#	$(BIN)/python manage.py commands docs --check
+.PHONY: docs
+docs: setup ## Check that the generated command reference is fresh
+	$(BIN)/python manage.py commands check
+	$(BIN)/python manage.py commands docs --check
 
 .PHONY: check
-check: lint types contracts coverage ## All of the above, as CI does
+check: lint types contracts docs coverage ## All of the above, as CI does
 
 .PHONY: bench-startup
 bench-startup: ## Measure start-up beside Django, Flask-Migrate, Alembic, Typer and others

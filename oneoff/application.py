@@ -5,15 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from oneoff import environment
 from oneoff.errors import CommandError, ConfigurationError
 from oneoff.project import Project, load_object
 from oneoff.registry import Registry
 
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
+    from collections.abc import Mapping
 
     from oneoff.config import Config
     from oneoff.options import GlobalOptions
@@ -57,9 +56,9 @@ class Application:
     @property
     def environment(self) -> str:
         """The environment as configured; a run takes the stricter of this and the database's."""
-        return environment.configured(
-            self.config.environment, database_url_set=bool(self.config.database_url)
-        )
+        from oneoff.environment import configured
+
+        return configured(self.config.environment, database_url_set=bool(self.config.database_url))
 
     def database_url(self, *, for_migrations: bool = False) -> DatabaseURL:
         """Return the checked DATABASE_URL, or MIGRATION_DATABASE_URL where that is set.

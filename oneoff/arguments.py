@@ -84,7 +84,10 @@ class Field:
 
 
 def Argument(  # noqa: N802 - reads as a declaration, like a class
-    *, help: str, default: Any = MISSING, choices: Sequence[str] = ()  # noqa: A002
+    *,
+    help: str,  # noqa: A002
+    default: Any = MISSING,
+    choices: Sequence[str] = (),
 ) -> Any:
     """Declare a positional argument.
 
@@ -114,14 +117,16 @@ def Option(  # noqa: N802
     return Field(Kind.OPTION, help=help, default=default, short=short, choices=choices)
 
 
-def Flag(*, help: str, short: str = "") -> Any:  # noqa: A002, N802
+def Flag(*, help: str, default: bool = False, short: str = "") -> Any:  # noqa: A002, N802
     """Declare a switch that is off unless given.
 
     Args:
         help: One sentence for `--help`.
+        default: False. It is here for type checkers, which learn from it that code may leave the
+            flag out.
         short: One letter: `short="a"` allows `-a`.
     """
-    return Field(Kind.FLAG, help=help, default=False, short=short)
+    return Field(Kind.FLAG, help=help, default=default, short=short)
 
 
 def Secret(  # noqa: N802

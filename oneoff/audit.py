@@ -47,9 +47,7 @@ class Audit:
         begun: The intent is committed.
     """
 
-    def __init__(
-        self, database: Database, connection: AsyncConnection, redactor: Redactor
-    ) -> None:
+    def __init__(self, database: Database, connection: AsyncConnection, redactor: Redactor) -> None:
         self._redactor = redactor
         self._database = database
         self._connection = connection
@@ -61,7 +59,7 @@ class Audit:
     @asynccontextmanager
     async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[Audit]:
         """Connect; the connection lives as long as the run."""
-        async with database.connect("audit", immediate=True) as connection:
+        async with database.connect("audit") as connection:
             yield cls(database, connection, redactor)
 
     @property
@@ -83,12 +81,13 @@ class Audit:
             CommandError: The row can't be written.
         """
         self._run_id = run.id
+        # A SQLite transaction that reads first and writes later fails as soon as another writer
+        # came between; one that says so at once waits for its turn.
+        await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
             await _reconcile(self._connection, self._database)
             await self._connection.execute(
-                insert(runs).values(
-                    self._redactor.data(_row(run, call, code_version=code_version))
-                )
+                insert(runs).values(self._redactor.data(_row(run, call, code_version=code_version)))
             )
             await self._connection.commit()
             self.begun = True

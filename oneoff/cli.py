@@ -9,15 +9,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from oneoff import signals
 from oneoff.application import Application, find_project, load_application
 from oneoff.dispatch import Page, dispatch, presentation
 from oneoff.terminal import Terminal
 
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from oneoff.outcome import Call, Outcome
     from oneoff.redact import Redactor
 

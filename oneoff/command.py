@@ -50,6 +50,8 @@ class BaseCommand:
     """A command that writes must say which one it supports."""
     lock: ClassVar[str] = ""
     """Name of the lock that no two runs hold at once; empty for none."""
+    confirm_only_protected: ClassVar[bool] = False
+    """Whether what `confirm_level` adds counts in protected environments only (production)."""
     environments: ClassVar[frozenset[str]] = frozenset()
     """Where the command may run; empty for everywhere."""
     allow_in_production: ClassVar[bool] = False

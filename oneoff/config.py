@@ -44,7 +44,7 @@ SETTINGS = (
         "development, staging, production, ...; unset: development on the embedded SQLite file, "
         "production as soon as DATABASE_URL is set",
     ),
-    Setting("AUDIT_REQUIRED", "false", "refuse every writing run that can't be recorded"),
+    Setting("AUDIT_REQUIRED", "false", "refuse every run that can't be recorded in the database"),
     Setting("OPERATOR", "", "who runs the command, where the platform doesn't say"),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
 )

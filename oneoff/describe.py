@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oneoff.command import BaseCommand
+    from oneoff.options import GlobalOption
 
 INSIDE = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
 """Resources that are facts about the run, not something outside the process."""
@@ -161,14 +162,16 @@ def _resources(command: type[BaseCommand]) -> str:
 
 def global_options(command: type[BaseCommand]) -> list[str]:
     """Return the global options the command has, as help writes them: `-v, --verbose`."""
-    return [
-        "".join(
-            [
-                f"-{option.short}, " if option.short else "",
-                option.spelling,
-                ("=" if option.equals_only else " ") * bool(option.metavar),
-                option.metavar,
-            ]
-        )
-        for option in options_of(command)
-    ]
+    return [_global_option(option, command) for option in options_of(command)]
+
+
+def _global_option(option: GlobalOption, command: type[BaseCommand]) -> str:
+    short = f"-{option.short}, " if option.short else ""
+    if option.is_flag:
+        value = ""
+    elif not option.equals_only:
+        value = f" {option.metavar}"
+    else:
+        must_name = command.confirm is Confirm.TYPE_NAME
+        value = f"={option.metavar}" if must_name else f"[={option.metavar}]"
+    return f"{short}{option.spelling}{value}"

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.application import Application
 from oneoff.options import GlobalOptions, split_leading
 
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.application import Application
     from oneoff.entry import Entry
     from oneoff.outcome import Call
 
 
-class Page(NamedTuple):
+class Page:
     """A text that answers the command line: help, the version, completions."""
 
-    text: str
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Call:
@@ -37,7 +41,7 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
         return Page(_version(app))
     if list(words[:2]) == ["completion", "candidates"]:
         return Page(_candidates(app, words[2:]))
-    if not words or words[0] == "help" or "--help" in leading:
+    if not words or words[0] == "help" or {"--help", "-h"} & {*leading}:
         return Page(_help(app, [word for word in words[:1] if word != "help"] + [*words[1:]]))
     if app.registry.is_group(words):
         return Page(_help(app, words))

@@ -7,9 +7,12 @@ on; each is documented in docs/reference/errors.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 
 class ExitCode(IntEnum):

@@ -7,7 +7,7 @@ Read `Execution.run` from top to bottom; every step is one method, in order. Fin
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -19,16 +19,19 @@ from oneoff.logs import Logs
 from oneoff.mode import Mode
 from oneoff.operator import code_version
 from oneoff.outcome import Call, Outcome, RowCounts
-from oneoff.policy import Access, DryRun
+from oneoff.policy import Access, Confirm, DryRun
 from oneoff.redact import Redactor
 from oneoff.resources import DATABASE, Container
 from oneoff.result import Result
-from oneoff.terminal import Terminal, in_daemon_thread
+from oneoff.terminal import Terminal
+from oneoff.threads import in_daemon_thread
 from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from oneoff.audit import Audit
     from oneoff.resources.database import Database
+    from oneoff.resources.foreign import Protection
+    from oneoff.urls import DatabaseURL
 
 
 class Execution:
@@ -52,6 +55,12 @@ class Execution:
     def writes(self) -> bool:
         """Whether this is a writing command, previewed or real."""
         return self.call.command.access is Access.WRITE
+
+    @property
+    def must_record(self) -> bool:
+        """Whether the run belongs in the runs table although it asks for no database."""
+        command = self.call.command
+        return self.writes or max(command.confirm, command.confirm_level()) is not Confirm.NEVER
 
     @property
     def needs_database(self) -> bool:
@@ -78,14 +87,14 @@ class Execution:
 
     async def _connect(self, closing: AsyncExitStack) -> None:
         """Connect for the run's record, and read what the database says of itself."""
-        if not (self.writes or self.needs_database):
+        if not (self.must_record or self.needs_database):
             return
         from oneoff.audit import Audit
         from oneoff.resources.database import Database
-        from oneoff.resources.readiness import exists, wait_until_up
+        from oneoff.resources.readiness import check_same_database, wait_until_up
 
-        url = self.app.database_url(for_migrations="migrations" in self.asked)
-        if not exists(url) and not self.needs_database:
+        url = self._url()
+        if url is None:
             self._go_on_unrecorded("the database does not exist yet")
             return
         self.database = Database(url, run_id=self.run_info.id)
@@ -94,10 +103,20 @@ class Execution:
             await wait_until_up(self.database, self.call.command.database_wait())
             self.audit = await closing.enter_async_context(Audit.open(self.database, self.redactor))
             self.facts = await self.audit.read_facts()
+            await check_same_database(self.facts, url, self.app.database_url())
         except Unavailable as exc:
             if self.needs_database:
                 raise
             self._go_on_unrecorded(exc.message)
+
+    def _url(self) -> DatabaseURL | None:
+        """Return what to connect to; connecting must not make a SQLite file just to look at it."""
+        url = self.app.database_url(for_migrations="migrations" in self.asked)
+        if url.exists() or (self.needs_database and self.mode is Mode.COMMIT):
+            return url
+        if self.asked & {"session", "work"}:
+            raise self._not_migrated()
+        return url.empty() if self.needs_database else None
 
     async def _gate(self) -> None:
         """Step 3: let the run pass, ask a person, or refuse."""
@@ -110,7 +129,7 @@ class Execution:
                 "`python manage.py migrate` stores what it is now"
             )
         situation = self._situation()
-        ask = gate.decide(command, options, self.mode, situation)
+        ask = gate.decide(command, options, situation)
         if ask is not gate.Ask.NOTHING:
             self.terminal.err(self.redactor.text(self._banner(situation)))
             answer = await self.terminal.ask(_question(ask, situation))
@@ -135,13 +154,8 @@ class Execution:
         if self.facts.schema_ready:
             await self._begin_record_or_go_on()
         elif self.writes and self.asked & {"session", "work"} and self.mode is not Mode.READ_ONLY:
-            raise ConfigurationError(
-                f"{self.call.name} writes to a database that has not been migrated",
-                why="the run can't be recorded: the tables of oneoff are missing or older",
-                try_="python manage.py migrate",
-                code="not-migrated",
-            )
-        elif self.writes:
+            raise self._not_migrated()
+        elif self.must_record:
             self._go_on_unrecorded("the database has not been migrated")
 
     async def _work(self) -> Result:
@@ -152,9 +166,20 @@ class Execution:
             asked = self.call.command.resources()
             opened = {name: await container.get(name) for name in asked}
             self.app.settle_imports()
-            result = await self._handle(opened)
+            with self._only_looking() as protection:
+                result = await self._handle(opened)
+            if protection and protection.refused:
+                raise protection.refused
             await self._finish(container)
         return result
+
+    def _only_looking(self) -> AbstractContextManager[Protection | None]:
+        """Make the application's own engines read-only too, unless the run is for real."""
+        if self.mode is Mode.COMMIT or self.database is None:
+            return nullcontext()
+        from oneoff.resources.foreign import read_only_engines
+
+        return read_only_engines(self.mode)
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
         """Step 5: wait for the command's lock; a preview and a plain look need none."""
@@ -242,21 +267,29 @@ class Execution:
         try:
             await self._begin_record()
         except CommandError as exc:
-            if self.writes or self.app.config.audit_required:
+            if self.writes:
                 raise
-            self.warnings.append(f"this run is recorded in the log only: {exc.message}")
+            self._go_on_unrecorded(exc.message)
 
     async def _begin_record(self) -> None:
         if self.audit is not None:
             version = code_version(self.app.config.environ, self.app.config.root)
             await self.audit.begin(self.run_info, self.call, code_version=version)
 
+    def _not_migrated(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.call.name} needs a database that has been migrated",
+            why=f"{self.app.database_url().safe()} has no tables to record the run in",
+            try_="python manage.py migrate",
+            code="not-migrated",
+        )
+
     def _may_create_schema(self) -> bool:
         return self.call.command.creates_schema and self.mode is Mode.COMMIT
 
     def _go_on_unrecorded(self, reason: str) -> None:
         """Warn, and leave the record to the log stream; or refuse, where that is not enough."""
-        if self.mode is not Mode.COMMIT:
+        if self.call.options.dry_run or self.call.command.only_looks():
             return
         if self.app.config.audit_required:
             raise Refused(
@@ -284,9 +317,10 @@ class Execution:
 
     def _banner(self, situation: gate.Situation) -> str:
         what = gate.consequence(self.call.command, situation)
+        url = self.database.url if self.database else self.app.database_url()
         lines = [
             f"environment: {situation.environment}",
-            f"database:    {self.app.database_url().safe()}",
+            f"database:    {url.safe()}",
             f"{self.call.name} {what}",
         ]
         if self.call.command.dry_run is not DryRun.UNSUPPORTED:

@@ -51,18 +51,16 @@ def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
     return Mode.ROLLBACK if command.dry_run is DryRun.ROLLBACK else Mode.READ_ONLY
 
 
-def decide(
-    command: BaseCommand, options: GlobalOptions, mode: Mode, situation: Situation
-) -> Ask:
+def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -> Ask:
     """Return what must be asked before the run may start.
 
     Raises:
         Refused: Policy forbids it here, or it is not confirmed and nobody can be asked.
     """
     _check_environment(command, options, situation)
-    if mode is not Mode.COMMIT:
+    if options.dry_run or command.only_looks():
         return Ask.NOTHING
-    level = max(command.confirm, command.confirm_level())
+    level = _level(command, situation)
     _check_protection(level, command, options, situation)
     if level is Confirm.NEVER:
         return Ask.NOTHING
@@ -92,9 +90,13 @@ def consequence(command: BaseCommand, situation: Situation) -> str:
     return command.consequence().replace("{target}", situation.target)
 
 
-def _check_environment(
-    command: BaseCommand, options: GlobalOptions, situation: Situation
-) -> None:
+def _level(command: BaseCommand, situation: Situation) -> Confirm:
+    if command.confirm_only_protected and not situation.protected:
+        return command.confirm
+    return max(command.confirm, command.confirm_level())
+
+
+def _check_environment(command: BaseCommand, options: GlobalOptions, situation: Situation) -> None:
     if not command.environments or situation.environment in command.environments:
         return
     if options.break_glass:
@@ -174,6 +176,4 @@ def _with(line: str, *flags: str) -> str:
         if word != "--confirm" and not word.startswith("--confirm=")
     ]
     cut = words.index("--") if "--" in words else len(words)
-    return " ".join(
-        [*map(shlex.quote, words[:cut]), *flags, *map(shlex.quote, words[cut:])]
-    )
+    return " ".join([*map(shlex.quote, words[:cut]), *flags, *map(shlex.quote, words[cut:])])

@@ -9,7 +9,6 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.errors import CommandError, Unavailable
-from oneoff.resources.readiness import exists
 from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ async def check_services(config: Config, project: Project, run_id: str) -> list[
     from oneoff.resources.database import Database
 
     url = parse_database_url(config.database_url, config.root, project.name)
-    if not exists(url):
+    if not url.exists():
         # Connecting would make the file.
         return [Check("database", Health.BEHIND, detail=f"{url.database} is not there yet")]
     database = Database(url, run_id=run_id)

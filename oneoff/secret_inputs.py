@@ -65,9 +65,7 @@ async def _fetch(
     if not field.required:
         return None
     if not interactive:
-        raise UsageError(
-            f"{field.spelling} is missing, and nobody can be asked", try_=_ways(field)
-        )
+        raise UsageError(f"{field.spelling} is missing, and nobody can be asked", try_=_ways(field))
     return await _ask(field, terminal)
 
 

@@ -94,7 +94,6 @@ def url_problems(config: Config, project: Project) -> Iterator[Problem]:
 async def connection_problems(config: Config, project: Project, run_id: str) -> list[Problem]:
     """Connect to each database that is set, and return why that failed."""
     from oneoff.resources.database import Database
-    from oneoff.resources.readiness import exists
 
     wrong = {problem.setting for problem in url_problems(config, project)}
     problems = []
@@ -102,7 +101,7 @@ async def connection_problems(config: Config, project: Project, run_id: str) -> 
         if name in wrong or (name != URLS[0] and not config.environ.get(name)):
             continue
         url = _parsed_url(config, project, name)
-        if not exists(url):
+        if not url.exists():
             continue  # connecting would make the file, and `migrate` does that
         database = Database(url, run_id=run_id)
         try:

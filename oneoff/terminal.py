@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import IO, TYPE_CHECKING, TypeVar
 
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
-    import asyncio
-
-T = TypeVar("T")
+    from collections.abc import Mapping
+    from typing import IO
 
 
 class Terminal:
@@ -70,6 +68,8 @@ class Terminal:
 
     async def ask(self, question: str) -> str | None:
         """Ask a person for one line; None at end of input."""
+        from oneoff.threads import in_daemon_thread
+
         self.err(question)
         line = await in_daemon_thread(lambda: os.read(self._input_fd(), 4096))
         return line.decode(errors="replace").rstrip("\r\n") if line else None
@@ -91,6 +91,7 @@ class Terminal:
 
     async def read_all(self) -> str:
         """Read standard input to its end."""
+        from oneoff.threads import in_daemon_thread
 
         def read() -> bytes:
             chunks = iter(lambda: os.read(self._input_fd(), 65_536), b"")
@@ -103,36 +104,6 @@ class Terminal:
         if self._stdin is None:
             return os.open(os.devnull, os.O_RDONLY)
         return self._stdin.fileno()
-
-
-async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread that a cancelled run may leave behind.
-
-    asyncio.to_thread would keep the process alive until a read that never ends has ended.
-    """
-    import asyncio
-    import contextvars
-    import threading
-
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(action: Callable[[], object]) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(lambda: None if future.done() else action())
-
-    def target() -> None:
-        try:
-            value = context.run(work)
-        except BaseException as exc:  # noqa: BLE001 - handed to the awaiting task
-            error = exc
-            settle(lambda: future.set_exception(error))
-        else:
-            settle(lambda: future.set_result(value))
-
-    threading.Thread(target=target, daemon=True, name="oneoff-blocking").start()
-    return await future
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:

@@ -76,6 +76,10 @@ class DatabaseURL(NamedTuple):
         """
         return self.dialect != "sqlite" or Path(self.database).exists()
 
+    def empty(self) -> DatabaseURL:
+        """Return a SQLite database in memory: what a missing file looks like to who only looks."""
+        return self._replace(database=":memory:")
+
     def safe(self) -> str:
         """Return the URL for people, with *** for the password."""
         if self.dialect == "sqlite":
@@ -168,7 +172,7 @@ def parse_database_url(
         f"{setting} can't be used: {problem}",
         try_=(
             f"{setting}=postgres://user:password@host:5432/database",
-            "percent-encode what is special in the password: @ is %40, / is %2F, ? is %3F",
+            "percent-encode what is special in a password, where @ is %40, / is %2F and ? is %3F",
         ),
         code="bad-database-url",
     )

@@ -10,12 +10,13 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oneoff.repl.interrupts import Interrupts
-from oneoff.terminal import Terminal, in_daemon_thread
+from oneoff.terminal import Terminal
+from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from oneoff.repl.conversation import Conversation
@@ -94,8 +95,10 @@ def _terminal_restored() -> Iterator[None]:
     """Undo the raw mode of a thread that a signal made us leave behind."""
     import termios
 
-    before = termios.tcgetattr(sys.stdin)
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # exit() closes standard input
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)

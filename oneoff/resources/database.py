@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from oneoff.errors import Unavailable
 from oneoff.urls import DatabaseURL, parse_database_url
@@ -134,8 +133,8 @@ class Database:
     async def autocommit(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which each statement commits itself.
 
-        Behind pgbouncer in transaction mode two statements may reach two servers; what needs one
-        session must use a direct URL.
+        Behind pgbouncer in transaction mode each may reach another server: nothing that lives in
+        a session (SET, temporary tables, session locks) is there for the next one.
         """
         async with self.connect(role) as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -179,12 +178,13 @@ class Database:
 
     def _asyncpg_arguments(self) -> dict[str, Any]:
         # Behind pgbouncer in transaction mode the server changes with every transaction: nothing
-        # may be cached in it, and no two clients may use one name for two statements.
+        # may be cached in it. A statement without a name is parsed and run in one message, so it
+        # is right even without a transaction; a named one would also stay behind in the server.
         return {
             "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)),
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: f"oneoff_{uuid4().hex}",
+            "prepared_statement_name_func": lambda: "",
         }
 
     def _sqlite_arguments(self) -> dict[str, Any]:

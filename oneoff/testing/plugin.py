@@ -49,7 +49,7 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def manage(manage_project: tuple[str, str], manage_environ: dict[str, str]) -> Manage:
-    """Return what runs command lines, as in `outcome = await manage("user list --json")`."""
+    """Return what runs the command lines of a test; see `oneoff.testing.Manage`."""
     from oneoff.testing.manage import Manage
 
     return Manage(*manage_project, manage_environ)

@@ -44,7 +44,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
-    """Build a project of the given files in a folder of its own; `manage.py` and `app` are there."""
+    """Build a project of the given files in a folder of its own, with `manage.py` and `app`."""
 
     def make(files: Mapping[str, str]) -> Path:
         folder = tmp_path / "shop"

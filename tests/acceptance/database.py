@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import asyncpg
@@ -13,7 +14,7 @@ import asyncpg
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:
     """Return the rows of one statement on a `postgres://` or `sqlite:///` URL."""
     if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return connection.execute(sql).fetchall()
     # In a thread, because an async test has a running loop already.
     with ThreadPoolExecutor(1) as pool:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
 import select
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LIMIT = 30
 """Seconds after which a process counts as hanging."""
-
-
-def _own_the_terminal() -> None:
-    """Make standard input the controlling terminal: Ctrl-C then sends SIGINT."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Person:
@@ -35,14 +28,13 @@ class Person:
         self._master, slave = pty.openpty()
         self.screen = ""
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", *words],
+            # Ctrl-C sends SIGINT only to the session whose controlling terminal this is.
+            ["setsid", "--ctty", sys.executable, "manage.py", *words],
             cwd=cwd,
             env={**env, "TERM": "xterm"},
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            start_new_session=True,
-            preexec_fn=_own_the_terminal,
         )
         os.close(slave)
 

@@ -118,6 +118,7 @@ def test_a_person_passes_only_with_the_right_answer(
 
 
 def at_terminal(words: list[str], answer: str, level: Confirm, environ: dict[str, str]) -> int:
+    """Answer the command's question at a terminal, and return its exit code."""
     person = Person(words, cwd=ROOT, env=environ)
     person.sees(PROMPTS[level])
     assert "environment: test" in person.screen
@@ -160,8 +161,8 @@ def test_the_environment_of_production_is_asked_for_break_glass(run: Run, databa
     assert (77, 0) == (refused.returncode, done.returncode), done.stderr
     assert '--break-glass "REASON"' in refused.stderr
     assert [("rehearsed",)] == query(
-        database, "SELECT break_glass FROM oneoff_runs WHERE status = 'succeeded' "
-        "AND command = 'db reset'"
+        database,
+        "SELECT break_glass FROM oneoff_runs WHERE status = 'succeeded' AND command = 'db reset'",
     )
 
 

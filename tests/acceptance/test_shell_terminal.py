@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,23 +25,6 @@ ADD = (
 Sit = Callable[..., Person]
 
 
-class Keyboard(Person):
-    """A person whose Ctrl-C is a signal: the terminal is the process's controlling one."""
-
-    def __init__(self, words: Sequence[str], *, env: Mapping[str, str]) -> None:
-        self._master, slave = pty.openpty()
-        self.screen = ""
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", sys.executable, "manage.py", *words],
-            cwd=ROOT,
-            env={**env, "TERM": "xterm"},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-        )
-        os.close(slave)
-
-
 @pytest.fixture
 def env(environ: dict[str, str], sqlite_url: str) -> dict[str, str]:
     """Return the variables of a process on a migrated SQLite file of its own."""
@@ -58,7 +39,7 @@ def sit(env: dict[str, str]) -> Sit:
     """Seat a person at the plain prompt of `manage.py shell WORDS`."""
 
     def sit(*words: str) -> Person:
-        person = Keyboard(["shell", "--plain", *words], env=env)
+        person = Person(["shell", "--plain", *words], cwd=ROOT, env=env)
         person.sees(PROMPT)
         return person
 
@@ -125,9 +106,7 @@ def test_a_commit_is_there_while_the_prompt_is_open(sit: Sit, env: dict[str, str
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("line", ["half a li", "import asyncio; await asyncio.sleep(600)\r"])
-def test_a_signal_ends_it(
-    sit: Sit, env: dict[str, str], signum: signal.Signals, line: str
-) -> None:
+def test_a_signal_ends_it(sit: Sit, env: dict[str, str], signum: signal.Signals, line: str) -> None:
     """At the prompt and in a statement: 143, recorded as interrupted."""
     person = sit()
     person.types(line)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +37,7 @@ def marker(tmp_path: Path) -> Path:
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the process has made the file."""
     deadline = time.monotonic() + 30
     while not file.exists():
         assert process.poll() is None, process.communicate()
@@ -53,6 +53,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, float]:
 
 
 def statuses(url: str) -> list[str]:
+    """Return the states of the runs of `fill`, in order."""
     found = query(url, "SELECT status FROM oneoff_runs WHERE command = 'fill' ORDER BY started_at")
     return [str(row[0]) for row in found]
 
@@ -146,7 +147,7 @@ def test_a_signal_at_any_moment_leaves_nothing_half_done(
 ) -> None:
     """From the first import to the last line; the seed is printed by a failure."""
     seed = random.randrange(1_000_000)
-    moments = random.Random(seed)  # noqa: S311 - not for secrets
+    moments = random.Random(seed)
     for attempt in range(20):
         process = start(["fill", str(marker), "--wait-in", "nothing", "--dry-run"], cwd=PROJECT)
         time.sleep(moments.uniform(0, 0.9))

@@ -69,7 +69,7 @@ SAMPLES = {
     "db shell": Sample(line='db shell -c "SELECT 1"'),
     "db status": Sample(line="db status", volatile=("*",)),
     "hello": Sample(line="hello ada"),
-    "shell": Sample(line='shell -c "await session.execute(text(\'SELECT 1\'))"'),
+    "shell": Sample(line="shell -c \"await session.execute(text('SELECT 1'))\""),
     "system health": Sample(line="system health", volatile=("*",)),
     "system info": Sample(line="system info", volatile=("*",)),
     "user activate": Sample(
@@ -95,10 +95,12 @@ def canonical(name: str) -> str:
 
 
 def sample_of(name: str) -> Sample:
+    """Return the sample of a command, or of the one that its name stands for."""
     return SAMPLES[canonical(name)]
 
 
 def command_of(name: str) -> type[BaseCommand]:
+    """Import a command."""
     return APP.registry.load(APP.registry.find(name.split())[0])
 
 
@@ -160,7 +162,7 @@ class Stage:
         )
         names = sorted(str(row[0]) for row in query(url, tables))
         return {
-            name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)  # noqa: S608 - its own names
+            name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)
             for name in names
             if name != "oneoff_runs"
         }
@@ -224,8 +226,9 @@ async def test_a_dry_run_says_so_and_changes_nothing(stage: Stage) -> None:
     assert before == stage.dump()
     url = stage.manage.environ["DATABASE_URL"]
     last = "SELECT dry_run, status FROM oneoff_runs ORDER BY started_at DESC, id DESC LIMIT 1"
+    assert preview.outcome
     assert [(True, preview.outcome.status.value)] == [
-        (bool(row[0]), row[1]) for row in query(url, last) if preview.outcome
+        (bool(row[0]), row[1]) for row in query(url, last)
     ]
 
 

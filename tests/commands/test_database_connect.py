@@ -24,6 +24,17 @@ from tests.servers import Postgres
 
 WRONG = "hunter2"
 RUN_ID = "20261121T072800-ab12cd34ef"
+DIES_AT_COMMIT = [
+    "CREATE TABLE things (id int)",
+    """
+    CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER die AFTER INSERT ON things
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()
+    """,
+]
 
 
 def make_database(url: str | DatabaseURL) -> Database:
@@ -230,36 +241,55 @@ class TestPostgreSQL:
             postgres_server.psql("DROP DATABASE late_1 WITH (FORCE)")
             postgres_server.psql("DROP ROLE late")
 
+    @pytest.mark.parametrize("autocommit", [False, True])
     async def test_many_clients_share_few_servers_behind_pgbouncer(
-        self, pgbouncer_url: str
+        self, pgbouncer_url: str, *, autocommit: bool
     ) -> None:
-        """Prepared statements of one client never meet those of another."""
+        """Prepared statements of one client never meet those of another, and none stays behind."""
         database = make_database(pgbouncer_url)
 
         async def client(number: int) -> list[int]:
-            async with database.connect() as connection:
+            async with database.autocommit() if autocommit else database.connect() as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
                 found = []
                 for _ in range(10):
                     result = await connection.exec_driver_sql("SELECT $1::int + 1", (number,))
-                    found.append(result.scalar_one())
+                    found.append(await driver.fetchval("SELECT $1::int", result.scalar_one()))
                     await connection.commit()
                 return found
 
         found = await asyncio.gather(*(client(number) for number in range(30)))
 
         assert [[number + 1] * 10 for number in range(30)] == found
+        assert 0 == await scalar(database, "SELECT count(*) FROM pg_prepared_statements")
 
-    async def test_no_two_statements_have_one_name(self, postgres_url: str) -> None:
-        """Not even in two processes, which may share a server behind a pooler."""
-        database = make_database(postgres_url)
-
+    async def test_rows_are_streamed_while_other_statements_run(self, pgbouncer_url: str) -> None:
+        """Statements without a name don't disturb an open cursor."""
+        database = make_database(pgbouncer_url)
+        total = 0
         async with database.connect() as connection:
-            sql = "SELECT name FROM pg_prepared_statements"
-            first = (await connection.exec_driver_sql(sql)).scalars().all()
-            second = (await connection.exec_driver_sql(sql)).scalars().all()
+            rows = await connection.stream(
+                text("SELECT n FROM generate_series(1, 5000) n WHERE n > :low").bindparams(low=0)
+            )
+            async for part in rows.scalars().partitions(500):
+                await connection.execute(text("SELECT :part"), {"part": str(part[0])})
+                total += len(part)
 
-        assert all(name.startswith("oneoff_") for name in [*first, *second])
-        assert set(first).isdisjoint(second)
+        assert 5000 == total
+
+    async def test_a_connection_lost_in_the_commit_leaves_a_doubt(self, postgres_url: str) -> None:
+        """The server may have committed before it went away, or not."""
+        database = make_database(postgres_url)
+        async with database.autocommit() as connection:
+            for statement in DIES_AT_COMMIT:
+                await connection.exec_driver_sql(statement)
+
+        with pytest.raises(Unavailable) as error:
+            async with begin_work(database, Mode.COMMIT) as work:
+                await work.session.execute(text("INSERT INTO things VALUES (1)"))
+                await work.commit()
+
+        assert "commit-in-doubt" == error.value.code
 
     async def test_a_name_unknown_to_pgbouncer_is_a_configuration_error(
         self, pgbouncer_url: str

@@ -321,6 +321,28 @@ async def test_other_engines_write_again_after_the_dry_run(database: Database) -
     assert ["after"] == await saved(database)
 
 
+async def test_a_connection_that_was_open_before_is_read_only_meanwhile(
+    database: Database,
+) -> None:
+    """And writes again afterwards, though it never went back to a pool."""
+    engine = create_async_engine(database.url.sqlalchemy())
+    async with engine.connect() as connection:
+        await connection.execute(select(NOTES))
+        await connection.rollback()
+
+        async def writes(_: WorkTransaction, __: Database) -> None:
+            await connection.execute(text(WRITE))
+
+        with pytest.raises(DryRunViolation, match="another connection"):
+            await rehearse(database, writes)
+        await connection.rollback()
+        await connection.execute(insert(NOTES).values(text="after"))
+        await connection.commit()
+    await engine.dispose()
+
+    assert ["after"] == await saved(database)
+
+
 async def test_an_autocommit_engine_commits_again_after_the_dry_run(database: Database) -> None:
     """Its isolation level is given back too."""
     engine = create_async_engine(

@@ -124,9 +124,7 @@ async def test_a_dry_run_rolls_commits_back_too(
     """A sandbox, which counts what was done in it."""
     await make_user("ada")
 
-    outcome = await manage(
-        "shell --write --dry-run", answers=[RENAME, "await session.commit()"]
-    )
+    outcome = await manage("shell --write --dry-run", answers=[RENAME, "await session.commit()"])
 
     assert outcome.outcome
     assert {"users": (0, 1, 0)} == outcome.outcome.tables

@@ -80,9 +80,7 @@ async def test_an_empty_script_does_nothing(manage: Manage) -> None:
     assert 0 == (await manage("shell")).exit_code
 
 
-async def test_an_error_exits_1_with_the_users_own_frames(
-    manage: Manage, tmp_path: Path
-) -> None:
+async def test_an_error_exits_1_with_the_users_own_frames(manage: Manage, tmp_path: Path) -> None:
     """Neither the framework nor an installed package is in the traceback."""
     script = tmp_path / "fix.py"
     script.write_text("def fix():\n    return 1 / 0\n\nfix()\n")

@@ -66,6 +66,7 @@ class Lowered(Typed):
 
 
 def options(**given: object) -> GlobalOptions:
+    """Return the global options with some of them given."""
     made = GlobalOptions()
     for name, value in given.items():
         setattr(made, name, value)
@@ -73,6 +74,7 @@ def options(**given: object) -> GlobalOptions:
 
 
 def situation(*, interactive: bool = False, environment: str = "staging") -> Situation:
+    """Return a place to run in."""
     return Situation(
         name="db reset",
         line="python manage.py db reset",
@@ -84,8 +86,9 @@ def situation(*, interactive: bool = False, environment: str = "staging") -> Sit
 
 
 def refusal(command: BaseCommand, given: GlobalOptions, here: Situation) -> Refused:
+    """Return the error with which the gate refuses."""
     with pytest.raises(Refused) as caught:
-        decide(command, given, mode_of(command, given), here)
+        decide(command, given, here)
     return caught.value
 
 
@@ -93,7 +96,7 @@ def test_a_reading_command_is_read_only_and_asks_nothing() -> None:
     """Access.READ needs no confirmation anywhere."""
     mode = mode_of(Look(), options())
 
-    assert (Mode.READ_ONLY, Ask.NOTHING) == (mode, decide(Look(), options(), mode, situation()))
+    assert (Mode.READ_ONLY, Ask.NOTHING) == (mode, decide(Look(), options(), situation()))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_a_dry_run_needs_no_confirmation(command: BaseCommand, mode: Mode) -> No
     """A preview is rolled back or read-only, so it may run unconfirmed, in production too."""
     given = options(dry_run=True)
 
-    asked = decide(command, given, mode_of(command, given), situation(environment="production"))
+    asked = decide(command, given, situation(environment="production"))
 
     assert (mode, Ask.NOTHING) == (mode_of(command, given), asked)
 
@@ -124,7 +127,7 @@ def test_the_plain_flag_confirms_a_prompt_but_not_a_target() -> None:
     """TYPE_NAME wants to hear the name."""
     given = options(confirm=True)
 
-    assert Ask.NOTHING == decide(Prompted(), given, Mode.COMMIT, situation())
+    assert Ask.NOTHING == decide(Prompted(), given, situation())
     assert "confirmation-required" == refusal(Typed(), given, situation()).code
 
 
@@ -132,7 +135,7 @@ def test_the_right_target_passes_and_another_does_not() -> None:
     """A wrong DATABASE_URL can't match what the operator meant."""
     right, wrong = options(confirm="shop@staging"), options(confirm="shop@production")
 
-    assert Ask.NOTHING == decide(Typed(), right, Mode.COMMIT, situation())
+    assert Ask.NOTHING == decide(Typed(), right, situation())
     error = refusal(Typed(), wrong, situation())
     assert "'shop@production' is not the connected database: shop@staging" == error.message
     assert "python manage.py db reset --confirm=shop@staging" == error.try_[-1]
@@ -147,8 +150,8 @@ def test_a_person_at_a_terminal_is_asked() -> None:
     """y/N for a prompt, the target for TYPE_NAME."""
     here = situation(interactive=True)
 
-    assert Ask.YES_OR_NO == decide(Prompted(), options(), Mode.COMMIT, here)
-    assert Ask.TARGET == decide(Typed(), options(), Mode.COMMIT, here)
+    assert Ask.YES_OR_NO == decide(Prompted(), options(), here)
+    assert Ask.TARGET == decide(Typed(), options(), here)
 
 
 @pytest.mark.parametrize("answer", ["y", "Y", "yes", " yes "])
@@ -202,7 +205,7 @@ def test_break_glass_opens_production_but_still_asks() -> None:
     given = options(break_glass="incident 12")
     here = situation(environment="production", interactive=True)
 
-    assert Ask.TARGET == decide(Typed(), given, Mode.COMMIT, here)
+    assert Ask.TARGET == decide(Typed(), given, here)
 
 
 def test_a_command_runs_only_in_its_environments() -> None:
@@ -210,15 +213,15 @@ def test_a_command_runs_only_in_its_environments() -> None:
     error = refusal(Limited(), options(dry_run=True), situation(environment="development"))
 
     assert ("prohibited-here", "the command is limited to: staging") == (error.code, error.why)
-    assert Ask.NOTHING == decide(Limited(), options(confirm=True), Mode.COMMIT, situation())
+    assert Ask.NOTHING == decide(Limited(), options(confirm=True), situation())
 
 
 def test_arguments_may_raise_the_level_but_never_lower_it() -> None:
     """The stricter of the class and the arguments counts."""
     here = situation(interactive=True)
 
-    assert Ask.TARGET == decide(Raised(), options(), Mode.COMMIT, here)
-    assert Ask.TARGET == decide(Lowered(), options(), Mode.COMMIT, here)
+    assert Ask.TARGET == decide(Raised(), options(), here)
+    assert Ask.TARGET == decide(Lowered(), options(), here)
 
 
 def test_the_line_that_passes_replaces_a_wrong_confirmation_and_keeps_quoting() -> None:
@@ -227,6 +230,4 @@ def test_the_line_that_passes_replaces_a_wrong_confirmation_and_keeps_quoting() 
 
     error = refusal(Typed(), options(confirm="x@y"), here)
 
-    assert (
-        "python manage.py note 'two words' --confirm=shop@staging -- -z" == error.try_[-1]
-    )
+    assert "python manage.py note 'two words' --confirm=shop@staging -- -z" == error.try_[-1]

@@ -31,6 +31,7 @@ ROWS = [
 def outcome(
     result: Result | None = None, *, error: CommandError | None = None, dry_run: bool = False
 ) -> Outcome:
+    """Return how a run of `user promote` ended."""
     return Outcome(
         command="user promote",
         run_id="r1",

@@ -91,7 +91,9 @@ def test_postgresql_details_of_a_failing_row_are_masked() -> None:
     assert "null value\nDETAIL:  Failing row contains (***)" == Redactor().text(text)
 
 
-@pytest.mark.parametrize("name", ["PASSWORD", "db_password_2", "api-key", "SECRET_KEY_BASE", "authToken"])
+@pytest.mark.parametrize(
+    "name", ["PASSWORD", "db_password_2", "api-key", "SECRET_KEY_BASE", "authToken"]
+)
 def test_names_of_secrets_are_known(name: str) -> None:
     """Whatever the case and the separators."""
     assert is_secret_name(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from oneoff.arguments import Secret, SecretSource, SecretStr
@@ -31,19 +33,24 @@ class Maybe(BaseCommand):
         return Result.unchanged("in")
 
 
+def login(source: SecretSource = SecretSource.UNSAID) -> Login:
+    """Build the command as the parser does: it knows where the secret is, not the secret."""
+    values: dict[str, Any] = {"password": source}
+    return Login(**values)
+
+
 async def resolved(
     command: BaseCommand, terminal: MemoryTerminal, environ: dict[str, str] | None = None
 ) -> Redactor:
+    """Fetch the command's secrets, and return what has learnt them."""
     redactor = Redactor()
-    await resolve(
-        command, terminal, environ or {}, redactor, interactive=terminal.interactive
-    )
+    await resolve(command, terminal, environ or {}, redactor, interactive=terminal.interactive)
     return redactor
 
 
 async def test_standard_input_gives_the_secret_without_its_line_end() -> None:
     """`printf` and `echo` mean the same password; inner blanks belong to it."""
-    command = Login(password=SecretSource.STDIN)
+    command = login(SecretSource.STDIN)
 
     await resolved(command, MemoryTerminal(stdin=" two words \n"))
 
@@ -52,7 +59,7 @@ async def test_standard_input_gives_the_secret_without_its_line_end() -> None:
 
 async def test_the_environment_gives_the_secret() -> None:
     """Nobody is asked then, terminal or not."""
-    command = Login()
+    command = login()
 
     await resolved(command, MemoryTerminal(answers=[]), {"LOGIN_PASSWORD": "from-env"})
 
@@ -61,7 +68,7 @@ async def test_the_environment_gives_the_secret() -> None:
 
 async def test_a_person_is_asked_twice() -> None:
     """A mistyped password would lock them out."""
-    command = Login()
+    command = login()
 
     await resolved(command, MemoryTerminal(answers=["correct horse", "correct horse"]))
 
@@ -73,14 +80,14 @@ async def test_two_different_entries_are_refused() -> None:
     terminal = MemoryTerminal(answers=["correct horse", "correct house"])
 
     with pytest.raises(UsageError) as caught:
-        await resolved(Login(), terminal)
+        await resolved(login(), terminal)
 
     assert "the two entries of password differ; nothing was done" == caught.value.message
 
 
 async def test_a_made_up_secret_is_long_and_new_each_time() -> None:
     """144 bits, and marked as one nobody has seen."""
-    first, second = Login(password=SecretSource.GENERATE), Login(password=SecretSource.GENERATE)
+    first, second = login(SecretSource.GENERATE), login(SecretSource.GENERATE)
 
     await resolved(first, MemoryTerminal())
     await resolved(second, MemoryTerminal())
@@ -92,7 +99,7 @@ async def test_a_made_up_secret_is_long_and_new_each_time() -> None:
 async def test_nobody_to_ask_is_a_usage_error_that_names_every_way() -> None:
     """Never a hang on a prompt nobody sees."""
     with pytest.raises(UsageError) as caught:
-        await resolved(Login(), MemoryTerminal())
+        await resolved(login(), MemoryTerminal())
 
     assert (
         "--generate-password",
@@ -104,7 +111,7 @@ async def test_nobody_to_ask_is_a_usage_error_that_names_every_way() -> None:
 async def test_an_empty_secret_is_refused() -> None:
     """An unset shell variable piped in must not become a password."""
     with pytest.raises(UsageError, match="got nothing on standard input"):
-        await resolved(Login(password=SecretSource.STDIN), MemoryTerminal(stdin="\n"))
+        await resolved(login(SecretSource.STDIN), MemoryTerminal(stdin="\n"))
 
 
 async def test_an_optional_secret_is_never_asked_for() -> None:
@@ -119,9 +126,7 @@ async def test_an_optional_secret_is_never_asked_for() -> None:
 
 async def test_whatever_was_read_is_masked_from_then_on() -> None:
     """In any text, whoever writes it."""
-    redactor = await resolved(
-        Login(password=SecretSource.STDIN), MemoryTerminal(stdin="correct horse")
-    )
+    redactor = await resolved(login(SecretSource.STDIN), MemoryTerminal(stdin="correct horse"))
 
     assert "password was ***" == redactor.text("password was correct horse")
 

@@ -24,6 +24,7 @@ class Check(BaseCommand):
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
         from oneoff.settings_report import connection_problems, read_settings, url_problems
+        from oneoff.urls import parse_database_url
 
         _, problems = read_settings(config, project)
         problems += url_problems(config, project)
@@ -38,4 +39,6 @@ class Check(BaseCommand):
                 try_="python manage.py config show",
                 code="bad-settings",
             )
-        return Result.report(None, "all settings are right, and the database answers")
+        url = parse_database_url(config.database_url, config.root, project.name)
+        found = "answers" if url.exists() else "is not there yet; python manage.py migrate makes it"
+        return Result.report(None, f"all settings are right, and the database {found}")

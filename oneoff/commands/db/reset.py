@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Sized
 
     from oneoff.project import Project
     from oneoff.resources.migrations import Migrations
@@ -37,11 +37,11 @@ class Reset(BaseCommand):
 
     async def handle(self, migrations: Migrations, project: Project, run: Run) -> Result:
         seeds = self._seeds(project, run)  # refused before anything is dropped
-        revisions = len(migrations.history.upward("head", ()))
+        revisions = _count(migrations.history.upward("head", ()), "revision")
         if run.dry_run:
             things = await migrations.contents()
             return Result.changed(
-                f"would drop {len(things)} things and apply {revisions} revisions",
+                f"would drop {_count(things, 'thing')} and apply {revisions}",
                 data=_table(things),
             )
         things = await migrations.wipe()
@@ -49,7 +49,7 @@ class Reset(BaseCommand):
         await migrations.store_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(
-            f"dropped {len(things)} things, applied {revisions} revisions"
+            f"dropped {_count(things, 'thing')}, applied {revisions}"
             + (f", loaded {rows} rows" if seeds else ""),
             rows=rows,
             data=_table(things),
@@ -80,3 +80,7 @@ def _table(things: Sequence[Thing]) -> list[dict[str, str]]:
         }
         for thing in things
     ]
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

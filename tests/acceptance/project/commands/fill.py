@@ -18,8 +18,9 @@ class Fill(BaseCommand):
     wait_in: Literal["loop", "sql", "nothing"] = Option(default="loop", help="What to wait in.")
 
     async def handle(self, session) -> Result:
-        from app.models import Item
         from sqlalchemy import text
+
+        from app.models import Item
 
         session.add_all(Item(name=f"item {number}") for number in range(10))
         await session.flush()

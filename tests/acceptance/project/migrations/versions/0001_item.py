@@ -1,4 +1,4 @@
-"""item
+"""Create the item table.
 
 Revision ID: 0001
 Revises:

@@ -1,0 +1,1 @@
+"""Write past the session, by an engine of one's own."""

@@ -1,0 +1,15 @@
+"""`aside read`: a reading command that writes."""
+
+from oneoff import BaseCommand, Result
+
+
+class Read(BaseCommand):
+    """Say that it only reads, and write."""
+
+    examples = ("aside read",)
+
+    async def handle(self, database) -> Result:
+        from app.aside import write_through
+
+        await write_through(database.engine)
+        return Result.unchanged("wrote")

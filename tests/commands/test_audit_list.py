@@ -1,0 +1,101 @@
+"""`audit list`: which runs it shows, and in what order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import delete, insert
+
+from oneoff.schema.tables import runs
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import Sessions
+
+AGES = {"new": timedelta(minutes=1), "day": timedelta(hours=23), "old": timedelta(days=30)}
+
+
+@pytest.fixture
+async def record(sessions: Sessions) -> None:
+    """Leave three runs in the record, and nothing else."""
+    common = {
+        "argv": "[]",
+        "access": "write",
+        "operator_source": "setting",
+        "environment": "test",
+        "host": "here",
+        "pid": 1,
+    }
+    facts = {
+        "new": {"command": "user promote", "status": "succeeded", "operator": "ada", "rows": 1},
+        "day": {"command": "user create", "status": "failed", "operator": "ada", "exit_code": 1},
+        "old": {"command": "username", "status": "refused", "operator": "bob", "dry_run": True},
+    }
+    blank = {"rows": 0, "exit_code": 0, "dry_run": False}
+    async with sessions() as session:
+        await session.execute(delete(runs))
+        now = datetime.now(UTC)
+        for name, fact in facts.items():
+            row = {"id": name, "started_at": now - AGES[name], **common, **blank, **fact}
+            await session.execute(insert(runs).values(row))
+        await session.commit()
+
+
+@pytest.mark.usefixtures("record")
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", ["new", "day", "old"]),
+        ("--limit 1", ["new"]),
+        ("--command user", ["new", "day"]),
+        ("--command 'user create'", ["day"]),
+        ("--operator bob", ["old"]),
+        ("--status failed", ["day"]),
+        ("--since 24h", ["new", "day"]),
+        ("--since 999999999d", ["new", "day", "old"]),
+        ("--since 24h --status succeeded", ["new"]),
+        ("--operator nobody", []),
+    ],
+)
+async def test_filters_and_order(manage: Manage, flags: str, expected: list[str]) -> None:
+    """The newest first; filters add up; a group's name stands for its commands."""
+    outcome = await manage(f"audit list {flags}")
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert expected == [row["run_id"] for row in outcome.result.data]
+
+
+@pytest.mark.usefixtures("record")
+async def test_the_message_says_how_many_there_are(manage: Manage) -> None:
+    """Also those beyond --limit."""
+    outcome = await manage("audit list --limit 2")
+
+    assert "2 of 3 runs\n" == outcome.stdout.splitlines(keepends=True)[-1]
+
+
+async def test_a_run_is_listed_with_its_end(manage: Manage) -> None:
+    """All that an operator looks for in one line."""
+    created = await manage("user create ada ada@example.com --generate-password --dry-run")
+
+    (row, *_) = (await manage("audit list --json")).json["data"]
+
+    assert created.outcome
+    assert {
+        "run_id": created.outcome.run_id,
+        "command": "user create",
+        "status": "succeeded",
+        "exit_code": 0,
+        "rows": 1,
+        "operator": "tester",
+        "dry_run": True,
+        "environment": "test",
+    }.items() <= row.items()
+    assert {"started", "duration_ms"} <= row.keys()
+
+
+@pytest.mark.parametrize("flags", ["--limit 0", "--since yesterday", "--status fine"])
+async def test_bad_filters_are_usage_errors(manage: Manage, flags: str) -> None:
+    """Named, with what would be right."""
+    assert 2 == (await manage(f"audit list {flags}")).exit_code

@@ -1,0 +1,78 @@
+"""`audit show`: one run, by its id or the beginning of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oneoff.testing import Finished, Manage
+
+LINE = "user create ada ada@example.com --generate-password --reason 'first admin' --ticket OPS-1"
+
+
+def run_id(finished: Finished) -> str:
+    """Return the id of the run."""
+    assert finished.outcome
+    return finished.outcome.run_id
+
+
+async def test_it_shows_who_what_why_and_the_end(manage: Manage) -> None:
+    """The whole row, with the command line as it was typed."""
+    created = await manage(LINE)
+
+    shown = (await manage(f"audit show {run_id(created)} --json")).json["data"]
+
+    assert {
+        "id": run_id(created),
+        "command": "user create",
+        "access": "write",
+        "status": "succeeded",
+        "exit_code": 0,
+        "rows": 1,
+        "operator": "tester",
+        "operator_source": "setting",
+        "reason": "first admin",
+        "ticket": "OPS-1",
+        "environment": "test",
+        "message": "created ada (user)",
+    }.items() <= shown.items()
+    assert ["user", "create", "ada", "ada@example.com"] == shown["argv"][:4]
+
+
+async def test_the_beginning_of_an_id_is_enough(manage: Manage) -> None:
+    """As long as no other run begins the same."""
+    created = await manage(LINE)
+
+    shown = await manage(f"audit show {run_id(created)[:-1]}")
+
+    assert run_id(created) == shown.result.data["id"]
+
+
+async def test_an_ambiguous_beginning_names_the_runs(manage: Manage) -> None:
+    """So that the operator can go on."""
+    first, second = await manage("user list"), await manage("user list")
+
+    shown = await manage("audit show 2")
+
+    assert 2 == shown.exit_code
+    assert "several runs begin with '2': " in shown.stderr
+    assert run_id(first) in shown.stderr
+    assert run_id(second) in shown.stderr
+
+
+async def test_an_unknown_id_gets_the_nearest(manage: Manage) -> None:
+    """One wrong digit at the end."""
+    created = run_id(await manage(LINE))
+    wrong = created[:-1] + ("0" if created[-1] != "0" else "1")
+
+    shown = await manage(f"audit show {wrong}")
+
+    assert 1 == shown.exit_code
+    assert f"there is no run '{wrong}'; did you mean {created}?\n" in shown.stderr
+
+
+async def test_a_pattern_is_no_beginning(manage: Manage) -> None:
+    """What SQL takes for a wildcard is taken literally."""
+    await manage("user list")
+
+    assert 1 == (await manage("audit show %")).exit_code

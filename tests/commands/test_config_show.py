@@ -1,0 +1,131 @@
+"""`config show`: where each setting came from, and no secret unless a person asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from oneoff import Project
+from oneoff.config import load_config
+from oneoff.settings_report import setting_values
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+
+DOWN = {"DATABASE_URL": "postgres://ada:p%40ss-word@127.0.0.1:1/shop", "ENVIRONMENT": "test"}
+
+
+class Settings(BaseSettings):
+    """One setting of each kind."""
+
+    model_config = SettingsConfigDict(env_prefix="SHOP_", env_ignore_empty=True)
+
+    token_hidden_by_type: SecretStr = SecretStr("")
+    smtp_password: str = "default-password"  # noqa: S105 - planted
+    broker: str = "amqp://bob:planted@mq/"
+    page: HttpUrl = HttpUrl("https://example.com/")
+    workers: int = Field(default=4, validation_alias=AliasChoices("WEB_CONCURRENCY", "WORKERS"))
+    password_min_length: int = 15
+
+
+project = Project("shop", settings=f"{__name__}:Settings")
+
+
+def shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **environ: str
+) -> dict[str, tuple[str, ...]]:
+    """Return value, source and secret of each setting of the class above, by name."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Settings.__module__])
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    values, problems = setting_values(load_config(tmp_path, environ), project)
+    assert [] == problems
+    return {value.name: tuple(value[1:]) for value in values}
+
+
+def test_secrets_are_masked_by_type_by_name_and_inside_urls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is no secret, whatever it is called."""
+    values = shown(tmp_path, monkeypatch, SHOP_TOKEN_HIDDEN_BY_TYPE="planted-2")  # noqa: S106
+
+    assert ("***", "environment", "planted-2") == values["SHOP_TOKEN_HIDDEN_BY_TYPE"]
+    assert ("***", "default", "default-password") == values["SHOP_SMTP_PASSWORD"]
+    assert ("amqp://bob:***@mq/", "default", "amqp://bob:planted@mq/") == values["SHOP_BROKER"]
+    assert ("https://example.com/", "default", "") == values["SHOP_PAGE"]
+    assert ("15", "default", "") == values["SHOP_PASSWORD_MIN_LENGTH"]
+
+
+def test_the_source_is_where_the_value_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable set to nothing is none; of two names that may be used, the one that is."""
+    (tmp_path / ".env").write_text("SHOP_PAGE=https://file.example/\n")
+
+    values = shown(tmp_path, monkeypatch, WORKERS="9", SHOP_SMTP_PASSWORD="")
+
+    assert ("https://file.example/", ".env", "") == values["SHOP_PAGE"]
+    assert ("9", "environment", "") == values["WORKERS"]
+    assert "default" == values["SHOP_SMTP_PASSWORD"][1]
+
+
+async def test_it_works_when_the_database_is_down(manage: Manage) -> None:
+    """And never shows its password."""
+    outcome = await manage("config show", environ=DOWN)
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert "postgresql://ada:***@127.0.0.1:1/shop" in outcome.stdout
+    assert "p%40ss-word" not in outcome.stdout + outcome.stderr
+
+
+async def test_what_is_not_set_shows_what_holds(manage: Manage) -> None:
+    """The embedded file, and the environment that follows from it."""
+    outcome = await manage("config show", environ={"DATABASE_URL": "", "ENVIRONMENT": ""})
+
+    rows = {row["name"]: (row["value"], row["source"]) for row in outcome.result.data}
+    assert ("development", "default") == rows["ENVIRONMENT"]
+    assert rows["DATABASE_URL"][0].endswith("/shop.sqlite3")
+
+
+async def test_a_setting_that_is_wrong_does_not_hide_the_others(manage: Manage) -> None:
+    """It is shown as it is set, with a warning."""
+    outcome = await manage("config show", environ={"PASSWORD_MIN_LENGTH": "3"})
+
+    rows = {row["name"]: row["value"] for row in outcome.result.data}
+    assert "PASSWORD_MIN_LENGTH" in rows
+    assert "warning: PASSWORD_MIN_LENGTH: input should be greater than" in outcome.stderr
+
+
+@pytest.mark.parametrize("flags", ["", "--confirm", "--no-input"])
+async def test_secrets_are_refused_without_a_terminal(manage: Manage, flags: str) -> None:
+    """A pipe, a file, a CI log would keep them; no flag changes that."""
+    outcome = await manage(f"config show --show-secrets {flags}", environ=DOWN)
+
+    assert 77 == outcome.exit_code
+    assert "p%40ss-word" not in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [("y", 0), ("n", 77)])
+async def test_secrets_are_shown_to_a_person_who_says_yes(
+    manage: Manage, answer: str, exit_code: int
+) -> None:
+    """On standard output alone."""
+    outcome = await manage("config show --show-secrets", environ=DOWN, answers=[answer])
+
+    assert exit_code == outcome.exit_code, outcome.stderr
+    assert (exit_code == 0) is (f"DATABASE_URL: {DOWN['DATABASE_URL']}\n" in outcome.stdout)
+    assert "p%40ss-word" not in outcome.stderr
+
+
+async def test_showing_secrets_is_recorded(manage: Manage) -> None:
+    """With who did it."""
+    await manage("config show --show-secrets", answers=["y"])
+
+    listed = await manage("audit list --command 'config show'")
+    assert ["tester"] == [row["operator"] for row in listed.result.data]

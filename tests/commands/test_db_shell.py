@@ -1,0 +1,136 @@
+"""`db shell`: the database's own client, with the right flags, and its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oneoff.client import Client
+from oneoff.urls import parse_database_url
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import MakeUser
+
+POSTGRES = parse_database_url(
+    "postgres://ada:p%40ss-word@db.example:5433/shop?sslmode=require&options=-c%20a%3Db",
+    Path(),
+    "shop",
+)
+SQLITE = parse_database_url("sqlite:////data/shop.sqlite3", Path(), "shop")
+PRODUCTION = {"ENVIRONMENT": "production"}
+
+
+def test_the_password_is_in_the_environment_and_never_in_an_argument() -> None:
+    """Every process of the machine can read arguments."""
+    client = Client(POSTGRES, sql="SELECT 1")
+
+    assert not any("p@ss-word" in argument for argument in client.arguments())
+    assert {
+        "PGHOST": "db.example",
+        "PGPORT": "5433",
+        "PGUSER": "ada",
+        "PGPASSWORD": "p@ss-word",
+        "PGDATABASE": "shop",
+        "PGSSLMODE": "require",
+        "PGOPTIONS": "-c a=b",
+    } == client.environ()
+
+
+def test_read_only_is_an_option_of_the_connection() -> None:
+    """Beside those of the URL."""
+    environ = Client(POSTGRES, read_only=True).environ()
+
+    assert "-c a=b -c default_transaction_read_only=on" == environ["PGOPTIONS"]
+
+
+def test_a_script_stops_where_it_fails_and_reads_nobodys_settings() -> None:
+    """A person's psql is as they have set it up."""
+    assert ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--no-password"] == Client(POSTGRES).arguments()
+    assert [] == Client(POSTGRES, interactive=True).arguments()
+
+
+def test_sqlite_behaves_as_the_application_does() -> None:
+    """Foreign keys hold, and a writer waits for another."""
+    setup = ["-cmd", ".timeout 10000", "-cmd", "PRAGMA foreign_keys=ON"]
+
+    assert [*setup, "/data/shop.sqlite3"] == Client(SQLITE, interactive=True).arguments()
+    assert [*setup, "-readonly", "-batch", "-bail", "/data/shop.sqlite3", "SELECT 1"] == Client(
+        SQLITE, read_only=True, sql="SELECT 1"
+    ).arguments()
+
+
+@pytest.mark.parametrize("name", ["db shell", "dbshell"])
+async def test_a_statement_runs_and_its_output_passes(
+    manage: Manage, make_user: MakeUser, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Under Django's name too."""
+    await make_user("ada")
+
+    outcome = await manage([*name.split(), "-c", "SELECT email FROM users"])
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert "ada@example.com\n" in capfd.readouterr().out
+
+
+async def test_outside_production_it_writes(manage: Manage, make_user: MakeUser) -> None:
+    """A developer's database is the developer's."""
+    await make_user("ada")
+
+    outcome = await manage(["db", "shell", "-c", "DELETE FROM users"])
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert [] == (await manage("user list")).result.data
+
+
+async def test_in_production_it_only_reads(
+    manage: Manage, make_user: MakeUser, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The database refuses the statement, and the client's exit code is passed on as a failure."""
+    await make_user("ada")
+
+    outcome = await manage(["db", "shell", "-c", "DELETE FROM users"], environ=PRODUCTION)
+
+    assert 1 == outcome.exit_code
+    assert "error[client-failed]: " in outcome.stderr
+    assert "read" in capfd.readouterr().err
+    assert 1 == len((await manage("user list")).result.data)
+
+
+async def test_writing_in_production_asks(manage: Manage, make_user: MakeUser) -> None:
+    """And works when it is confirmed."""
+    await make_user("ada")
+    line = ["db", "shell", "--write", "-c", "DELETE FROM users"]
+
+    refused = await manage(line, environ=PRODUCTION)
+    confirmed = await manage([*line, "--confirm"], environ=PRODUCTION)
+
+    assert (77, 0) == (refused.exit_code, confirmed.exit_code), confirmed.stderr
+    assert [] == (await manage("user list")).result.data
+
+
+async def test_elsewhere_write_does_not_ask(manage: Manage) -> None:
+    """It is the default there."""
+    outcome = await manage("db shell --write -c 'SELECT 1'")
+
+    assert 0 == outcome.exit_code, outcome.stderr
+
+
+async def test_a_missing_client_says_what_to_install(manage: Manage, tmp_path: Path) -> None:
+    """It is a matter of the image, not of the command."""
+    outcome = await manage("db shell -c 'SELECT 1'", environ={"PATH": str(tmp_path)})
+
+    assert 78 == outcome.exit_code
+    assert "is not installed, or not on PATH\n  try:  apt-get install " in outcome.stderr
+
+
+async def test_the_run_is_recorded(manage: Manage) -> None:
+    """Who was in the database, and when."""
+    await manage("db shell -c 'SELECT 1'")
+
+    listed = await manage("audit list --command 'db shell'")
+    assert [("unchanged", "tester")] == [
+        (row["status"], row["operator"]) for row in listed.result.data
+    ]

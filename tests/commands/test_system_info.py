@@ -1,0 +1,63 @@
+"""`system info`: what runs here, without asking any service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import oneoff
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+
+DOWN = "postgres://ada:p%40ss-word@127.0.0.1:1/shop"
+
+
+async def test_it_works_without_a_database(manage: Manage) -> None:
+    """Its address is shown, its password is not."""
+    environ = {"DATABASE_URL": DOWN, "CODE_VERSION": "abc123"}
+
+    outcome = await manage("system info --json", environ=environ)
+
+    data = outcome.json["data"]
+    assert 0 == outcome.exit_code
+    assert {
+        "project": "shop",
+        "environment": "test",
+        "environment_from": "ENVIRONMENT (environment)",
+        "database": "postgresql://ada:***@127.0.0.1:1/shop",
+        "operator": "tester",
+        "operator_from": "setting",
+        "code_version": "abc123",
+        "oneoff": oneoff.__version__,
+    }.items() <= data.items()
+    assert {"python", "platform", "sqlalchemy", "alembic", "asyncpg", "aiosqlite"} <= data.keys()
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "why"),
+    [
+        ("", "development", "nothing is set: the embedded SQLite file is a developer's"),
+        (DOWN, "production", "DATABASE_URL without ENVIRONMENT counts as production"),
+    ],
+)
+async def test_it_says_why_this_is_the_environment(
+    manage: Manage, url: str, environment: str, why: str
+) -> None:
+    """A guess is told as one."""
+    outcome = await manage("system info", environ={"DATABASE_URL": url, "ENVIRONMENT": ""})
+
+    data = outcome.result.data
+    assert (environment, why) == (data["environment"], data["environment_from"])
+
+
+async def test_a_malformed_url_is_told_and_not_shown(manage: Manage) -> None:
+    """One runs this when nothing else works."""
+    outcome = await manage(
+        "system info", environ={"DATABASE_URL": "postgres://a:s3cr3t-part@db:x/x"}
+    )
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert "DATABASE_URL can't be used: " in outcome.stdout
+    assert "s3cr3t-part" not in outcome.stdout + outcome.stderr
