@@ -68,10 +68,10 @@ class Application:
         """
         from oneoff.urls import parse_database_url
 
-        text = self.config.database_url
+        setting, text = "DATABASE_URL", self.config.database_url
         if for_migrations and self.config.migration_database_url:
-            text = self.config.migration_database_url
-        return parse_database_url(text, self.config.root, self.project.name)
+            setting, text = "MIGRATION_DATABASE_URL", self.config.migration_database_url
+        return parse_database_url(text, self.config.root, self.project.name, setting=setting)
 
     def new_run(self, command: str, options: GlobalOptions) -> Run:
         """Return the facts of a run that starts now."""

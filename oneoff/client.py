@@ -126,7 +126,10 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
     raise ConfigurationError(
         f"{client.url.safe()} can't be opened read-only",
         why=text or "the server was not told: a pooler drops the option",
-        try_="python manage.py db shell --write",
+        try_=(
+            "set MIGRATION_DATABASE_URL to the server's own address",
+            "python manage.py db shell --write",
+        ),
         code="not-read-only",
     )
 

@@ -231,6 +231,8 @@ class Execution:
             self.tables = await uninterrupted(work.commit())
         elif self.mode is Mode.ROLLBACK:
             self.tables = await work.finish_dry_run()
+            if work.uncounted:
+                self.warnings.append(f"rows could not be counted: {work.uncounted}")
 
     async def _close(self, outcome: Outcome, closing: AsyncExitStack) -> Outcome:
         """Step 9: whatever happened, the run's row says so."""
@@ -305,7 +307,7 @@ class Execution:
 
     def _situation(self) -> gate.Situation:
         name = self.run_info.environment
-        database = self.facts.database if self.facts else self.app.database_url().name
+        database = self.facts.database if self.facts else self._database_name()
         return gate.Situation(
             name=self.call.name,
             line=self.call.line,
@@ -314,6 +316,12 @@ class Execution:
             protected=environment.is_protected(name, self.app.project.protect),
             interactive=self.terminal.interactive and not self.call.options.no_input,
         )
+
+    def _database_name(self) -> str:
+        try:
+            return self.app.database_url().name
+        except ConfigurationError:
+            return "database"  # a command that needs none can still say what is wrong with the URL
 
     def _banner(self, situation: gate.Situation) -> str:
         what = gate.consequence(self.call.command, situation)

@@ -15,6 +15,10 @@ _GLANCE_SECONDS = 0.2
 class Stopped(BaseException):
     """A signal that ends the run arrived while the prompt waited for a line."""
 
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
 
 class Interrupts:
     """Takes over SIGINT, and lets the signals that end a run also end a blocked prompt.
@@ -39,9 +43,12 @@ class Interrupts:
         self.aim()
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[signum] = signal.signal(signum, self._on_signal)
+        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda *_: None)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._stopped:
+            del self._before[signal.SIGALRM]  # it now bounds the grace period
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
@@ -50,16 +57,20 @@ class Interrupts:
         """Mark the time in which the main thread is blocked by reading a line."""
         self._at_prompt = True
         # A signal that arrives just before readline begins to wait would be noticed only at the
-        # end of the line. After a signal that stops the run the timer is the grace period's.
-        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        # end of the line.
         signal.setitimer(signal.ITIMER_REAL, _GLANCE_SECONDS, _GLANCE_SECONDS)
         try:
             yield
         finally:
             self._at_prompt = False
-            if not self._stopped:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def stop(self, signum: int) -> None:
+        """End the run as it would have ended without a prompt."""
+        self._stopped = True
+        handler = self._before[signal.Signals(signum)]
+        if callable(handler):
+            handler(signum, None)
 
     def aim(self) -> None:
         """Let Ctrl-C cancel the task that calls this."""
@@ -78,12 +89,9 @@ class Interrupts:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if signum != signal.SIGINT:
-            handler = self._before[signal.Signals(signum)]
-            if callable(handler):
-                handler(signum, frame)
-            self._stopped = True
             if self._at_prompt:
-                raise Stopped
+                raise Stopped(signum)  # its handler starts a timer; ours must be off by then
+            self.stop(signum)
         elif self._at_prompt or self._runs_statement(frame):
             raise KeyboardInterrupt
         else:

@@ -43,9 +43,10 @@ class LineReader:
                 return self._input(prompt)
         except EOFError:
             self._terminal.err("\n")
-        except Stopped:
+        except Stopped as exc:
             self._terminal.err("\n")
-            await asyncio.sleep(1)  # the signal has cancelled this task
+            self._interrupts.stop(exc.signum)
+            await asyncio.sleep(1)  # which cancels this task
         return None
 
     def _input(self, prompt: str) -> str:

@@ -153,10 +153,11 @@ def test_a_signal_at_any_moment_leaves_nothing_half_done(
         time.sleep(moments.uniform(0, 0.9))
         signum = moments.choice(list(STOPPED))
         process.send_signal(signum)
-        code, _ = ended(process)
-        # Before the first line of Python runs, the signal has its default action: the same code,
-        # as a shell counts it. After the last, the run is done.
-        assert code in {0, STOPPED[signum], -signum}, (seed, attempt, signum)
+        _, stderr = process.communicate(timeout=30)
+        # Before the first line of ours runs, the signal has Python's own action: the same code, as
+        # a shell counts it, or a failed start of the interpreter. After the last, the run is done.
+        allowed = {0, STOPPED[signum], -signum} | ({1} if "init_import_site" in stderr else set())
+        assert process.returncode in allowed, (seed, attempt, signum, stderr)
     assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
     assert set(statuses(migrated)) <= {"interrupted", "succeeded"}, seed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -15,10 +14,10 @@ HEAVY = frozenset(
     "argparse dotenv".split()
 )
 TRACER = """
-import atexit, json, runpy, sys
-atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+import atexit, sys
+atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))
 sys.argv = ["manage.py", *sys.argv[1:]]
-runpy.run_path("manage.py", run_name="__main__")
+exec(open("manage.py").read())
 """
 ASKS_FOR_NOTHING = '''\
 from oneoff import BaseCommand, Result
@@ -51,7 +50,7 @@ def modules(
             check=False,
         )
         assert expect == done.returncode, done.stderr
-        return {name.partition(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+        return {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
 
     return modules
 

@@ -126,6 +126,23 @@ async def test_a_missing_client_says_what_to_install(manage: Manage, tmp_path: P
     assert "is not installed, or not on PATH\n  try:  apt-get install " in outcome.stderr
 
 
+async def test_it_goes_to_the_direct_url(
+    manage: Manage, manage_environ: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Past a pooler, which could not keep the session read-only."""
+    direct = manage_environ["DATABASE_URL"]
+    if direct.startswith("sqlite"):
+        pytest.skip("there is no pooler for SQLite")
+
+    outcome = await manage(
+        "db shell -c 'SHOW work_mem'",
+        environ={"MIGRATION_DATABASE_URL": f"{direct}?options=-c%20work_mem%3D99kB"},
+    )
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert "99kB" in capfd.readouterr().out
+
+
 async def test_the_run_is_recorded(manage: Manage) -> None:
     """Who was in the database, and when."""
     await manage("db shell -c 'SELECT 1'")

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, insert, select, text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from oneoff.errors import CommandError, DryRunViolation
+from oneoff.errors import DryRunViolation
 from oneoff.mode import Mode
 from oneoff.outcome import RowCounts
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import WorkTransaction, begin_work
 from oneoff.urls import parse_database_url
-
-METADATA = MetaData()
-NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("text", Text))
-REPLIES = Table(
-    "replies",
+from tests.commands.rehearsal import (
     METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("note_id", ForeignKey("notes.id", deferrable=True, initially="DEFERRED")),
+    NOTES,
+    REPLIES,
+    WRITE,
+    Hostile,
+    names,
+    rehearse,
+    saved,
+    sql,
 )
-
-Hostile = Callable[[WorkTransaction, Database], Awaitable[Any]]
 
 
 @pytest.fixture
@@ -41,26 +39,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await connection.commit()
     yield database
     await database.dispose()
-
-
-async def saved(database: Database) -> list[str]:
-    """Return what another client finds."""
-    async with database.connect("look") as connection:
-        return list((await connection.execute(select(NOTES.c.text).order_by(NOTES.c.id))).scalars())
-
-
-async def rehearse(
-    database: Database, command: Hostile, *, swallow: bool = False
-) -> dict[str, RowCounts]:
-    """Run a command as the executor does for --dry-run."""
-    async with begin_work(database, Mode.ROLLBACK) as work:
-        await work.session.execute(insert(NOTES).values(text="from the session"))
-        try:
-            await command(work, database)
-        except Exception:
-            if not swallow:
-                raise
-        return await work.finish_dry_run()
 
 
 async def driver_of(work: WorkTransaction) -> Any:
@@ -92,17 +70,6 @@ async def connection_rolls_back(work: WorkTransaction, _: Database) -> None:
     await (await work.session.connection()).rollback()
 
 
-def sql(*statements: str) -> Hostile:
-    """Return a command that runs statements in its session."""
-
-    async def command(work: WorkTransaction, _: Database) -> None:
-        for statement in statements:
-            await work.session.execute(text(statement))
-
-    command.__name__ = "sql: " + "; ".join(statements)
-    return command
-
-
 def on_driver(script: str) -> Hostile:
     """Return a command that sends one text with all its statements to the driver."""
 
@@ -120,7 +87,6 @@ async def driver_commits(work: WorkTransaction, _: Database) -> None:
     await (driver.commit() if hasattr(driver, "commit") else driver.execute("COMMIT"))
 
 
-WRITE = "INSERT INTO notes (text) VALUES ('left behind')"
 ENDS_THE_TRANSACTION: list[Hostile] = [
     connection_commits,
     connection_rolls_back,
@@ -134,11 +100,6 @@ ENDS_THE_TRANSACTION: list[Hostile] = [
     on_driver(f"ROLLBACK; {WRITE}"),
     on_driver(f"COMMIT; BEGIN; {WRITE}; COMMIT; BEGIN"),
 ]
-
-
-def names(command: Hostile) -> str:
-    """Return a readable id for a test."""
-    return command.__name__
 
 
 @pytest.mark.parametrize("command", ENDS_THE_TRANSACTION, ids=names)
@@ -195,201 +156,6 @@ async def test_a_real_run_that_fails_keeps_nothing(database: Database) -> None:
             _ = 1 / 0
 
     assert [] == await saved(database)
-
-
-async def engine_writes(_: WorkTransaction, database: Database) -> None:
-    """Write through an engine of the application's own."""
-    engine = create_async_engine(database.url.sqlalchemy())
-    try:
-        async with AsyncSession(engine) as session:
-            await session.execute(insert(NOTES).values(text="from another engine"))
-            await session.commit()
-    finally:
-        await engine.dispose()
-
-
-async def engine_writes_in_autocommit(_: WorkTransaction, database: Database) -> None:
-    """Write through an engine that commits each statement."""
-    engine = create_async_engine(database.url.sqlalchemy(), isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as connection:
-            await connection.execute(insert(NOTES).values(text="from another engine"))
-    finally:
-        await engine.dispose()
-
-
-async def connection_writes_in_autocommit(_: WorkTransaction, database: Database) -> None:
-    """Write through a connection that commits each statement."""
-    engine = create_async_engine(database.url.sqlalchemy())
-    try:
-        async with engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(insert(NOTES).values(text="from another engine"))
-    finally:
-        await engine.dispose()
-
-
-def engine_writes_on_the_driver(**options: Any) -> Hostile:
-    """Write on the driver's connection of another engine."""
-
-    async def command(_: WorkTransaction, database: Database) -> None:
-        engine = create_async_engine(database.url.sqlalchemy(), **options)
-        try:
-            async with engine.connect() as connection:
-                if not options:
-                    await connection.execution_options(isolation_level="AUTOCOMMIT")
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                await driver.execute(WRITE)
-                if hasattr(driver, "commit"):
-                    await driver.commit()
-        finally:
-            await engine.dispose()
-
-    command.__name__ = f"engine_writes_on_the_driver {options}"
-    return command
-
-
-async def own_engine_writes(work: WorkTransaction, _: Database) -> None:
-    """Write through the run's own engine."""
-    async with work.connection.engine.begin() as connection:
-        await connection.execute(insert(NOTES).values(text="from the run's engine"))
-
-
-async def database_resource_writes(_: WorkTransaction, database: Database) -> None:
-    """Write through the resource `database`."""
-    async with database.connect() as connection:
-        await connection.execute(insert(NOTES).values(text="from the run's database"))
-        await connection.commit()
-
-
-OTHER_CONNECTIONS: list[Hostile] = [
-    engine_writes,
-    engine_writes_in_autocommit,
-    connection_writes_in_autocommit,
-    own_engine_writes,
-    database_resource_writes,
-]
-
-ON_DRIVER = [
-    engine_writes_on_the_driver(),
-    engine_writes_on_the_driver(hide_parameters=True),
-    engine_writes_on_the_driver(isolation_level="AUTOCOMMIT"),
-]
-
-
-@pytest.mark.parametrize("command", [*OTHER_CONNECTIONS, *ON_DRIVER], ids=names)
-async def test_writing_through_another_connection_is_an_error_and_leaves_nothing(
-    database: Database, command: Hostile
-) -> None:
-    """The database refuses the write, because no rollback could undo it."""
-    with pytest.raises(Exception, match=r"read.?only|another connection") as caught:
-        await rehearse(database, command)
-
-    assert isinstance(translate_error(caught.value), CommandError)
-    assert [] == await saved(database)
-
-
-@pytest.mark.parametrize("command", OTHER_CONNECTIONS, ids=names)
-async def test_a_swallowed_write_through_another_connection_is_found_at_the_end(
-    database: Database, command: Hostile
-) -> None:
-    """A command that hides the refusal from itself doesn't hide it from the operator."""
-    with pytest.raises(DryRunViolation, match="another connection"):
-        await rehearse(database, command, swallow=True)
-
-    assert [] == await saved(database)
-
-
-async def test_other_engines_write_again_after_the_dry_run(database: Database) -> None:
-    """A pooled connection that the dry run used is given back as it was."""
-    engine = create_async_engine(
-        database.url.sqlalchemy(),
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-    )
-
-    async def reads(_: WorkTransaction, __: Database) -> None:
-        async with engine.connect() as connection:
-            await connection.execute(select(NOTES))
-
-    await rehearse(database, reads)
-    async with engine.begin() as connection:
-        await connection.execute(insert(NOTES).values(text="after"))
-    await engine.dispose()
-
-    assert ["after"] == await saved(database)
-
-
-async def test_a_connection_that_was_open_before_is_read_only_meanwhile(
-    database: Database,
-) -> None:
-    """And writes again afterwards, though it never went back to a pool."""
-    engine = create_async_engine(database.url.sqlalchemy())
-    async with engine.connect() as connection:
-        await connection.execute(select(NOTES))
-        await connection.rollback()
-
-        async def writes(_: WorkTransaction, __: Database) -> None:
-            await connection.execute(text(WRITE))
-
-        with pytest.raises(DryRunViolation, match="another connection"):
-            await rehearse(database, writes)
-        await connection.rollback()
-        await connection.execute(insert(NOTES).values(text="after"))
-        await connection.commit()
-    await engine.dispose()
-
-    assert ["after"] == await saved(database)
-
-
-async def test_an_autocommit_engine_commits_again_after_the_dry_run(database: Database) -> None:
-    """Its isolation level is given back too."""
-    engine = create_async_engine(
-        database.url.sqlalchemy(),
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-        isolation_level="AUTOCOMMIT",
-    )
-
-    async def reads(_: WorkTransaction, __: Database) -> None:
-        async with engine.connect() as connection:
-            await connection.execute(select(NOTES))
-
-    await rehearse(database, reads)
-    async with engine.connect() as connection:
-        await connection.execute(insert(NOTES).values(text="after"))
-    await engine.dispose()
-
-    assert ["after"] == await saved(database)
-
-
-async def test_tasks_outside_the_run_write_meanwhile(database: Database) -> None:
-    """A web application whose request calls a command goes on writing in its other requests."""
-    import asyncio
-
-    start, done = asyncio.Event(), asyncio.Event()
-
-    async def request() -> None:
-        await start.wait()
-        await engine_writes(None, database)  # type: ignore[arg-type]
-        done.set()
-
-    async def waits(_: WorkTransaction, __: Database) -> None:
-        start.set()
-        await done.wait()
-
-    task = asyncio.create_task(request())
-    # SQLite has one writer at a time, so there the run must not have written yet.
-    if database.url.dialect == "sqlite":
-        async with begin_work(database, Mode.READ_ONLY) as work:
-            await waits(work, database)
-    else:
-        await rehearse(database, waits)
-    await task
-
-    assert ["from another engine"] == await saved(database)
 
 
 async def test_a_deferred_constraint_fails_in_the_dry_run_as_it_would_for_real(
@@ -532,8 +298,8 @@ class TestPostgreSQL:
         pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
 
         counts = await rehearse(pooled, session_commits)
-        for command in (connection_commits, sql("ROLLBACK", WRITE), engine_writes):
-            with pytest.raises((DryRunViolation, DBAPIError)):
+        for command in (connection_commits, sql("ROLLBACK", WRITE)):
+            with pytest.raises(DryRunViolation):
                 await rehearse(pooled, command)
         async with pooled.connect() as connection:
             await connection.execute(insert(NOTES).values(text="the pool is writable"))

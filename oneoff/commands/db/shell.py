@@ -19,7 +19,8 @@ class Shell(BaseCommand):
 
     In production the database is opened for reading only, unless --write is given, which asks.
     That keeps hands from slipping; it is not a wall: who may write can switch it off in psql.
-    The run is recorded, the statements typed in it are not.
+    The run is recorded, the statements typed in it are not. Where MIGRATION_DATABASE_URL is set
+    the client goes there, past a pooler.
 
     Statements may also come from standard input; the first one that fails ends them.
     """
@@ -43,9 +44,12 @@ class Shell(BaseCommand):
     ) -> Result:
         from oneoff.client import Client, run_client
         from oneoff.environment import is_protected
+        from oneoff.urls import parse_database_url
 
+        # A pooler can't keep what a session sets, read-only included.
+        direct = config.migration_database_url
         client = Client(
-            database.url,
+            parse_database_url(direct, config.root, project.name) if direct else database.url,
             read_only=not self.write and is_protected(run.environment, project.protect),
             sql=self.sql,
             interactive=terminal.interactive and not self.sql,

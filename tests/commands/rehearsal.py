@@ -1,0 +1,61 @@
+"""What the tests of the dry run's guard share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, insert, select, text
+
+from oneoff.mode import Mode
+from oneoff.outcome import RowCounts
+from oneoff.resources.database import Database
+from oneoff.resources.work import WorkTransaction, begin_work
+
+WRITE = "INSERT INTO notes (text) VALUES ('left behind')"
+METADATA = MetaData()
+NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("text", Text))
+REPLIES = Table(
+    "replies",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("note_id", ForeignKey("notes.id", deferrable=True, initially="DEFERRED")),
+)
+
+Hostile = Callable[[WorkTransaction, Database], Awaitable[Any]]
+
+
+async def saved(database: Database) -> list[str]:
+    """Return what another client finds."""
+    async with database.connect("look") as connection:
+        return list((await connection.execute(select(NOTES.c.text).order_by(NOTES.c.id))).scalars())
+
+
+async def rehearse(
+    database: Database, command: Hostile, *, swallow: bool = False
+) -> dict[str, RowCounts]:
+    """Run a command as the executor does for --dry-run."""
+    async with begin_work(database, Mode.ROLLBACK) as work:
+        await work.session.execute(insert(NOTES).values(text="from the session"))
+        try:
+            await command(work, database)
+        except Exception:
+            if not swallow:
+                raise
+        return await work.finish_dry_run()
+
+
+def sql(*statements: str) -> Hostile:
+    """Return a command that runs statements in its session."""
+
+    async def command(work: WorkTransaction, _: Database) -> None:
+        for statement in statements:
+            await work.session.execute(text(statement))
+
+    command.__name__ = "sql: " + "; ".join(statements)
+    return command
+
+
+def names(command: Hostile) -> str:
+    """Return a readable id for a test."""
+    return command.__name__

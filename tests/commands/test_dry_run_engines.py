@@ -1,0 +1,243 @@
+"""What a dry run does to a command that writes through another engine than its session's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from oneoff.errors import CommandError, DryRunViolation
+from oneoff.mode import Mode
+from oneoff.resources.database import Database
+from oneoff.resources.database_errors import translate_error
+from oneoff.resources.work import WorkTransaction, begin_work
+from oneoff.urls import parse_database_url
+from tests.commands.rehearsal import METADATA, NOTES, WRITE, Hostile, names, rehearse, saved
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Make a database with two empty tables."""
+    database = Database(parse_database_url(database_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+    yield database
+    await database.dispose()
+
+
+async def engine_writes(_: WorkTransaction, database: Database) -> None:
+    """Write through an engine of the application's own."""
+    engine = create_async_engine(database.url.sqlalchemy())
+    try:
+        async with AsyncSession(engine) as session:
+            await session.execute(insert(NOTES).values(text="from another engine"))
+            await session.commit()
+    finally:
+        await engine.dispose()
+
+
+async def engine_writes_in_autocommit(_: WorkTransaction, database: Database) -> None:
+    """Write through an engine that commits each statement."""
+    engine = create_async_engine(database.url.sqlalchemy(), isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(insert(NOTES).values(text="from another engine"))
+    finally:
+        await engine.dispose()
+
+
+async def connection_writes_in_autocommit(_: WorkTransaction, database: Database) -> None:
+    """Write through a connection that commits each statement."""
+    engine = create_async_engine(database.url.sqlalchemy())
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(insert(NOTES).values(text="from another engine"))
+    finally:
+        await engine.dispose()
+
+
+def engine_writes_on_the_driver(**options: Any) -> Hostile:
+    """Write on the driver's connection of another engine."""
+
+    async def command(_: WorkTransaction, database: Database) -> None:
+        engine = create_async_engine(database.url.sqlalchemy(), **options)
+        try:
+            async with engine.connect() as connection:
+                if not options:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                await driver.execute(WRITE)
+                if hasattr(driver, "commit"):
+                    await driver.commit()
+        finally:
+            await engine.dispose()
+
+    command.__name__ = f"engine_writes_on_the_driver {options}"
+    return command
+
+
+async def own_engine_writes(work: WorkTransaction, _: Database) -> None:
+    """Write through the run's own engine."""
+    async with work.connection.engine.begin() as connection:
+        await connection.execute(insert(NOTES).values(text="from the run's engine"))
+
+
+async def database_resource_writes(_: WorkTransaction, database: Database) -> None:
+    """Write through the resource `database`."""
+    async with database.connect() as connection:
+        await connection.execute(insert(NOTES).values(text="from the run's database"))
+        await connection.commit()
+
+
+OTHER_CONNECTIONS: list[Hostile] = [
+    engine_writes,
+    engine_writes_in_autocommit,
+    connection_writes_in_autocommit,
+    own_engine_writes,
+    database_resource_writes,
+]
+
+ON_DRIVER = [
+    engine_writes_on_the_driver(),
+    engine_writes_on_the_driver(hide_parameters=True),
+    engine_writes_on_the_driver(isolation_level="AUTOCOMMIT"),
+]
+
+
+@pytest.mark.parametrize("command", [*OTHER_CONNECTIONS, *ON_DRIVER], ids=names)
+async def test_writing_through_another_connection_is_an_error_and_leaves_nothing(
+    database: Database, command: Hostile
+) -> None:
+    """The database refuses the write, because no rollback could undo it."""
+    with pytest.raises(Exception, match=r"read.?only|another connection") as caught:
+        await rehearse(database, command)
+
+    assert isinstance(translate_error(caught.value), CommandError)
+    assert [] == await saved(database)
+
+
+@pytest.mark.parametrize("command", OTHER_CONNECTIONS, ids=names)
+async def test_a_swallowed_write_through_another_connection_is_found_at_the_end(
+    database: Database, command: Hostile
+) -> None:
+    """A command that hides the refusal from itself doesn't hide it from the operator."""
+    with pytest.raises(DryRunViolation, match="another connection"):
+        await rehearse(database, command, swallow=True)
+
+    assert [] == await saved(database)
+
+
+async def test_other_engines_write_again_after_the_dry_run(database: Database) -> None:
+    """A pooled connection that the dry run used is given back as it was."""
+    engine = create_async_engine(
+        database.url.sqlalchemy(),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
+
+    async def reads(_: WorkTransaction, __: Database) -> None:
+        async with engine.connect() as connection:
+            await connection.execute(select(NOTES))
+
+    await rehearse(database, reads)
+    async with engine.begin() as connection:
+        await connection.execute(insert(NOTES).values(text="after"))
+    await engine.dispose()
+
+    assert ["after"] == await saved(database)
+
+
+async def test_a_connection_that_was_open_before_is_read_only_meanwhile(
+    database: Database,
+) -> None:
+    """And writes again afterwards, though it never went back to a pool."""
+    engine = create_async_engine(database.url.sqlalchemy())
+    async with engine.connect() as connection:
+        await connection.execute(select(NOTES))
+        await connection.rollback()
+
+        async def writes(_: WorkTransaction, __: Database) -> None:
+            await connection.execute(text(WRITE))
+
+        with pytest.raises(DryRunViolation, match="another connection"):
+            await rehearse(database, writes)
+        await connection.rollback()
+        await connection.execute(insert(NOTES).values(text="after"))
+        await connection.commit()
+    await engine.dispose()
+
+    assert ["after"] == await saved(database)
+
+
+async def test_an_autocommit_engine_commits_again_after_the_dry_run(database: Database) -> None:
+    """Its isolation level is given back too."""
+    engine = create_async_engine(
+        database.url.sqlalchemy(),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        isolation_level="AUTOCOMMIT",
+    )
+
+    async def reads(_: WorkTransaction, __: Database) -> None:
+        async with engine.connect() as connection:
+            await connection.execute(select(NOTES))
+
+    await rehearse(database, reads)
+    async with engine.connect() as connection:
+        await connection.execute(insert(NOTES).values(text="after"))
+    await engine.dispose()
+
+    assert ["after"] == await saved(database)
+
+
+async def test_tasks_outside_the_run_write_meanwhile(database: Database) -> None:
+    """A web application whose request calls a command goes on writing in its other requests."""
+    start, done = asyncio.Event(), asyncio.Event()
+
+    async def request() -> None:
+        await start.wait()
+        await engine_writes(None, database)  # type: ignore[arg-type]
+        done.set()
+
+    async def waits(_: WorkTransaction, __: Database) -> None:
+        start.set()
+        await done.wait()
+
+    task = asyncio.create_task(request())
+    # SQLite has one writer at a time, so there the run must not have written yet.
+    if database.url.dialect == "sqlite":
+        async with begin_work(database, Mode.READ_ONLY) as work:
+            await waits(work, database)
+    else:
+        await rehearse(database, waits)
+    await task
+
+    assert ["from another engine"] == await saved(database)
+
+
+async def test_it_holds_behind_pgbouncer(postgres_url: str, pgbouncer_url: str) -> None:
+    """And no server connection of the pool is left read-only."""
+    direct = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
+    pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
+    async with direct.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+
+    for command in (own_engine_writes, database_resource_writes):
+        with pytest.raises(DryRunViolation, match="another connection"):
+            await rehearse(pooled, command)
+    async with pooled.connect() as connection:
+        await connection.execute(insert(NOTES).values(text="the pool is writable"))
+        await connection.commit()
+
+    assert ["the pool is writable"] == await saved(direct)
