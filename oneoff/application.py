@@ -27,6 +27,9 @@ class Application:
         project: As the application declares it.
         root: The project's root folder.
         environ: Instead of the process environment, for tests.
+
+    Attributes:
+        accepts_problems: Give the settings though some are wrong: to the command that says so.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Application:
         self.root = root
         self.environ = os.environ if environ is None else environ
         self.registry = Registry.of_project(project.commands, root)
+        self.accepts_problems = False
         self._config: Config | None = None
 
     @property
@@ -51,6 +55,12 @@ class Application:
             from oneoff.config import load_config
 
             self._config = load_config(Path(self.root), self.environ)
+        if self._config.problems and not self.accepts_problems:
+            raise ConfigurationError(
+                "; ".join(self._config.problems),
+                why="settings are checked before anything starts",
+                try_="python manage.py config check",
+            )
         return self._config
 
     @property

@@ -39,11 +39,19 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     for option in RESERVED & values.keys():
         setattr(options, option, values.pop(option))
     options.no_input = True
-    command = app.registry.load(app.registry.find(name.split())[0])(**values)
+    command_class = app.registry.load(app.registry.find(name.split())[0])
+    app.accepts_problems = command_class.accepts_problems
+    command = command_class(**values)
     terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
     redactor = Redactor(app.config.environ)
     logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
-    call = Call(name, command, options, name.split(), f"python manage.py {name}")
+    call = Call(
+        app.registry.name_of(command_class),
+        command,
+        options,
+        name.split(),
+        f"python manage.py {name}",
+    )
     outcome = await Execution(app, call, terminal, redactor, logs).run()
     if isinstance(outcome.cause, asyncio.CancelledError):
         raise outcome.cause

@@ -58,6 +58,8 @@ class BaseCommand:
     """Whether a `Confirm.TYPE_NAME` command may run in production without `--break-glass`."""
     creates_schema: ClassVar[bool] = False
     """Whether a run first creates the framework's own tables: what `db migrate` does."""
+    accepts_problems: ClassVar[bool] = False
+    """Whether it runs though settings are wrong: what `config check` and `config show` do."""
     examples: ClassVar[tuple[str, ...]] = ()
     """Command lines for `--help`, without `python manage.py`; a test parses each."""
     overrides: ClassVar[bool] = False
@@ -118,6 +120,10 @@ class BaseCommand:
     def confirm_level(self) -> Confirm:
         """Return how these arguments must be confirmed; never less than `confirm`."""
         return self.confirm
+
+    def needs_terminal(self) -> bool:
+        """Return whether these arguments need a person at a terminal, whom no flag replaces."""
+        return False
 
     def only_looks(self) -> bool:
         """Return whether these arguments only look (`--check`, `--plan`): all is then read-only."""

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from oneoff.errors import ConfigurationError
-
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
@@ -68,17 +66,16 @@ class Config(NamedTuple):
     audit_required: bool
     operator: str
     log_level: str
+    problems: tuple[str, ...] = ()
+    """What is wrong, each beginning with its variable; such a setting has its default."""
 
 
 def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the settings.
+    """Read the settings; whoever needs right ones looks at `problems`.
 
     Args:
         root: Where `.env` is looked for.
         environ: Instead of the process environment, for tests.
-
-    Raises:
-        ConfigurationError: Everything that is wrong, together.
     """
     environ = os.environ if environ is None else environ
     from_file = _read_dotenv(root / ".env")
@@ -88,13 +85,8 @@ def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
         setting.name: merged.get(setting.name, "").strip() or setting.default
         for setting in SETTINGS
     }
-    problems = list(_problems(value))
-    if problems:
-        raise ConfigurationError(
-            "; ".join(problems),
-            why="settings are checked before anything starts",
-            try_="python manage.py config check",
-        )
+    problems = _problems(value)
+    value |= {setting.name: setting.default for setting in SETTINGS if setting.name in problems}
     return Config(
         root=root,
         environ=merged,
@@ -105,15 +97,16 @@ def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
         audit_required=value["AUDIT_REQUIRED"].lower() in _TRUE,
         operator=value["OPERATOR"],
         log_level=value["LOG_LEVEL"].lower(),
+        problems=tuple(problems.values()),
     )
 
 
-def _problems(value: Mapping[str, str]) -> list[str]:
-    problems = []
-    if value["AUDIT_REQUIRED"].lower() not in _TRUE + _FALSE:
-        problems.append(f"AUDIT_REQUIRED {value['AUDIT_REQUIRED']!r} is not true or false")
-    if value["LOG_LEVEL"].lower() not in LOG_LEVELS:
-        problems.append(f"LOG_LEVEL {value['LOG_LEVEL']!r} is not one of {', '.join(LOG_LEVELS)}")
+def _problems(value: Mapping[str, str]) -> dict[str, str]:
+    problems = {}
+    for name, allowed in (("AUDIT_REQUIRED", _TRUE + _FALSE), ("LOG_LEVEL", LOG_LEVELS)):
+        if value[name].lower() not in allowed:
+            choices = "true or false" if allowed[0] in _TRUE else f"one of {', '.join(allowed)}"
+            problems[name] = f"{name} {value[name]!r} is not {choices}"
     return problems
 
 

@@ -60,6 +60,7 @@ def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -
     _check_environment(command, options, situation)
     if options.dry_run or command.only_looks():
         return Ask.NOTHING
+    _check_terminal(command, situation)
     level = _level(command, situation)
     _check_protection(level, command, options, situation)
     if level is Confirm.NEVER:
@@ -94,6 +95,16 @@ def _level(command: BaseCommand, situation: Situation) -> Confirm:
     if command.confirm_only_protected and not situation.protected:
         return command.confirm
     return max(command.confirm, command.confirm_level())
+
+
+def _check_terminal(command: BaseCommand, situation: Situation) -> None:
+    if command.needs_terminal() and not situation.interactive:
+        raise Refused(
+            f"{situation.name} needs a person at a terminal here",
+            why=f"it {consequence(command, situation)}",
+            try_="the same command at a terminal, or without the flag that asks",
+            code="terminal-required",
+        )
 
 
 def _check_environment(command: BaseCommand, options: GlobalOptions, situation: Situation) -> None:

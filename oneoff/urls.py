@@ -206,6 +206,9 @@ def _sqlite(parts: SplitResult, root: Path) -> DatabaseURL:
 def _postgresql(parts: SplitResult) -> DatabaseURL:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = query.pop("host", "") or _host(parts.netloc)
+    if {"@", "/"} & {*parts.path.strip("/")}:
+        # A "/" or "?" in the password that is not percent-encoded: the rest of it stands here.
+        raise _Unreadable("what follows the host is not the name of a database")
     if "," in host:
         raise _Unreadable("it names several hosts; give the address of the primary")
     port = query.pop("port", "") or parts.port

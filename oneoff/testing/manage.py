@@ -12,13 +12,13 @@ from typing import Any
 from unittest import mock
 
 from oneoff.application import load_application
-from oneoff.dispatch import Page, dispatch, presentation
+from oneoff.cli.dispatch import Page, dispatch, presentation
+from oneoff.cli.reply import reply
 from oneoff.executor import Execution
 from oneoff.explain import explain
 from oneoff.logs import Logs, level_of
 from oneoff.outcome import Outcome
 from oneoff.redact import Redactor
-from oneoff.reply import reply
 from oneoff.result import Result
 from oneoff.terminal import Terminal
 

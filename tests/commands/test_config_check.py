@@ -65,11 +65,19 @@ async def test_a_malformed_url_is_named_and_not_shown(manage: Manage, name: str)
 
 
 async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: Manage) -> None:
-    """They stop every command, this one too, and are named."""
-    environ = {"AUDIT_REQUIRED": "perhaps", "LOG_LEVEL": "loud"}
+    """One table for all."""
+    environ = {"AUDIT_REQUIRED": "perhaps", "LOG_LEVEL": "loud", "PASSWORD_MIN_LENGTH": "3"}
 
-    outcome = await manage("config check", environ=environ)
+    outcome = await manage("config check --json", environ=environ)
 
     assert 78 == outcome.exit_code
-    for name in environ:
-        assert name in outcome.stdout + outcome.stderr
+    assert set(environ) == {row["setting"] for row in outcome.json["data"]}
+
+
+async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -> None:
+    """They name what is wrong, and the command that tells more."""
+    outcome = await manage("user list", environ={"LOG_LEVEL": "loud"})
+
+    assert 78 == outcome.exit_code
+    assert "LOG_LEVEL 'loud' is not one of debug, info, warning, error" in outcome.stderr
+    assert "  try:  python manage.py config check\n" in outcome.stderr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from oneoff.client import Client
+from oneoff.services.client import Client
 from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from oneoff.health import Check, Health, wait_until_well, worst
+from oneoff.services.health import Check, Health, wait_until_well, worst
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

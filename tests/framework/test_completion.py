@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.completion import SHELLS, candidates, script
+from oneoff.pages.completion import SHELLS, candidates, script
 from oneoff.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ class Promote(BaseCommand):
 MANAGE = """
 import sys
 
-from oneoff.completion import candidates
+from oneoff.pages.completion import candidates
 from oneoff.registry import Registry
 
 words = sys.argv[sys.argv.index("--") + 1 :]
@@ -120,7 +120,7 @@ def bash(root: Path, words: str, current: int) -> list[str]:
     """Press the tab key in a real bash."""
     commands = f"""
         source <({sys.executable} -c \
-            'from oneoff.completion import script; print(script("bash"))')
+            'from oneoff.pages.completion import script; print(script("bash"))')
         COMP_WORDS=({words}) COMP_CWORD={current}
         _oneoff_complete
         printf '%s\\n' "${{COMPREPLY[@]}}"

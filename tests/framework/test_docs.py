@@ -18,15 +18,15 @@ import pytest
 from app.settings import Settings
 from oneoff import errors
 from oneoff.application import load_application
+from oneoff.cli.dispatch import dispatch
 from oneoff.command import BaseCommand
 from oneoff.config import SETTINGS
-from oneoff.declarations import SHELL_SIGNS
-from oneoff.dispatch import dispatch
 from oneoff.errors import CommandError, ExitCode
 from oneoff.outcome import Outcome
 from oneoff.output import render_json
 from oneoff.redact import Redactor
 from oneoff.registry import Registry
+from oneoff.registry.declarations import SHELL_SIGNS
 from oneoff.resources import known_names
 
 ROOT = Path(__file__).resolve().parents[2]

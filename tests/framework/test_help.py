@@ -21,10 +21,10 @@ from oneoff import (
     Secret,
     SecretStr,
 )
-from oneoff.entry import Entry, Listing
-from oneoff.help import command_page, group_page, help_page, overview, wrapped
-from oneoff.reference import markdown
+from oneoff.pages.help import command_page, group_page, help_page, overview, wrapped
+from oneoff.pages.reference import markdown
 from oneoff.registry import Registry
+from oneoff.registry.entry import Entry, Listing
 
 
 class Role(Enum):

@@ -21,7 +21,7 @@ EVERYTHING = {"Exception", "BaseException"}
 
 COMMITTERS = {
     "oneoff/executor.py": "step 8 of a run",
-    "oneoff/audit.py": "a run's record stays when its work is rolled back",
+    "oneoff/audit/__init__.py": "a run's record stays when its work is rolled back",
     "oneoff/resources/work.py": "the transaction the executor commits",
     "oneoff/resources/migrations.py": "Alembic's own transactions, one a revision",
     "oneoff/repl/conversation.py": "ends the transaction of an input that only read",

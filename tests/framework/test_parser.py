@@ -25,7 +25,7 @@ from oneoff import (
 )
 from oneoff.arguments import SecretSource
 from oneoff.options import split_leading
-from oneoff.parser import parse, scrub_argv
+from oneoff.parsing import parse, scrub_argv
 
 
 class Role(Enum):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from oneoff.errors import ConfigurationError, UsageError
-from oneoff.packages import locate, plugin_packages
 from oneoff.registry import Registry
+from oneoff.registry.packages import locate, plugin_packages
 
 COMMAND = '''
 from oneoff import BaseCommand, Result

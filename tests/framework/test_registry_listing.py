@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from oneoff import index_cache
-from oneoff.entry import Entry, Listing
-from oneoff.registry import Registry
-from oneoff.summaries import read_facts
+from oneoff.registry import Registry, index_cache
+from oneoff.registry.entry import Entry, Listing
+from oneoff.registry.summaries import read_facts
 
 COMMAND = '''
 from oneoff import BaseCommand, Result
@@ -278,7 +277,7 @@ def test_listing_in_parallel_leaves_one_whole_index(tmp_path: Path) -> None:
     for number in range(20):
         (package / f"report_{number:02}.py").write_text(COMMAND)
     script = (
-        "import sys; from oneoff import index_cache; index_cache.SETTLED_NS = -1;"
+        "import sys; from oneoff.registry import index_cache; index_cache.SETTLED_NS = -1;"
         "from oneoff.registry import Registry;"
         f"print(len(Registry(('fifth',), {str(tmp_path)!r}).listing().entries))"
     )

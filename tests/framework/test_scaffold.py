@@ -10,7 +10,7 @@ import pytest
 from oneoff import BaseCommand
 from oneoff.errors import CommandError, UsageError
 from oneoff.registry import Registry
-from oneoff.scaffold import plan, words_of, write
+from oneoff.services.scaffold import plan, words_of, write
 
 PACKAGE = "eighth"
 

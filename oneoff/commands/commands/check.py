@@ -22,7 +22,7 @@ class Check(BaseCommand):
     examples = ("commands check",)
 
     def handle(self, registry: Registry, project: Project) -> Result:
-        from oneoff.declarations import findings
+        from oneoff.registry.declarations import findings
 
         found = [
             {"command": name, "file": file, "problem": problem}

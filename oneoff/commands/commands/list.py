@@ -8,8 +8,8 @@ from oneoff import Access, BaseCommand, Flag, Result
 from oneoff.errors import CommandError
 
 if TYPE_CHECKING:
-    from oneoff.entry import Entry
     from oneoff.registry import Registry
+    from oneoff.registry.entry import Entry
 
 
 class List(BaseCommand):

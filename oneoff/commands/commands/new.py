@@ -28,7 +28,7 @@ class New(BaseCommand):
     package: str = Option(default="", help="Package to write it to; the project's first if empty.")
 
     def handle(self, config: Config, project: Project, registry: Registry, run: Run) -> Result:
-        from oneoff import scaffold
+        from oneoff.services import scaffold
 
         words = scaffold.words_of(self.name)
         package = self.package or project.commands[0]

@@ -20,13 +20,20 @@ class Check(BaseCommand):
     """
 
     access = Access.READ
+    accepts_problems = True
     examples = ("config check", "config check --json")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff.settings_report import connection_problems, read_settings, url_problems
+        from oneoff.services.settings_report import (
+            connection_problems,
+            framework_problems,
+            read_settings,
+            url_problems,
+        )
         from oneoff.urls import parse_database_url
 
         _, problems = read_settings(config, project)
+        problems += framework_problems(config)
         problems += url_problems(config, project)
         problems += await connection_problems(config, project, run.id)
         if problems:

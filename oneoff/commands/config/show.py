@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import Access, BaseCommand, Confirm, Flag, Refused, Result
+from oneoff import Access, BaseCommand, Confirm, Flag, Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
     from oneoff.project import Project
-    from oneoff.terminal import Terminal
 
 
 class Show(BaseCommand):
@@ -20,6 +19,7 @@ class Show(BaseCommand):
     """
 
     access = Access.READ
+    accepts_problems = True
     examples = ("config show", "config show --json", "config show --show-secrets")
 
     show_secrets: bool = Flag(help="Show secrets in clear text; asks first.")
@@ -27,26 +27,24 @@ class Show(BaseCommand):
     def confirm_level(self) -> Confirm:
         return Confirm.PROMPT if self.show_secrets else Confirm.NEVER
 
+    def needs_terminal(self) -> bool:
+        return self.show_secrets
+
     def consequence(self) -> str:
-        return "shows every secret of this process in clear text"
+        return "shows every secret of this process in clear text, which a pipe or a log would keep"
 
-    def handle(self, config: Config, project: Project, terminal: Terminal) -> Result:
-        from oneoff.settings_report import setting_values
+    def handle(self, config: Config, project: Project) -> Result:
+        from oneoff.services.settings_report import framework_problems, setting_values
 
-        if self.show_secrets and not terminal.interactive:
-            raise Refused(
-                "secrets are shown to a person at a terminal only",
-                why="a pipe, a file or a CI log would keep them",
-                try_="python manage.py config show",
-                code="terminal-required",
-            )
         values, problems = setting_values(config, project)
         data = [
             {"name": value.name, "value": value.value, "source": value.source} for value in values
         ]
         return Result(
             data=data,
-            warnings=[f"{name}: {problem}" for name, problem in problems],
+            warnings=[
+                f"{name}: {problem}" for name, problem in [*framework_problems(config), *problems]
+            ],
             show_once={value.name: value.secret for value in values if value.secret}
             if self.show_secrets
             else {},

@@ -42,8 +42,8 @@ class Shell(BaseCommand):
     async def handle(
         self, config: Config, project: Project, database: Database, run: Run, terminal: Terminal
     ) -> Result:
-        from oneoff.client import Client, run_client
         from oneoff.environment import is_protected
+        from oneoff.services.client import Client, run_client
         from oneoff.urls import parse_database_url
 
         # A pooler can't keep what a session sets, read-only included.

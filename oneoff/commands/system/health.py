@@ -28,7 +28,7 @@ class Health(BaseCommand):
     )
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff import health
+        from oneoff.services import health
 
         checks = await health.wait_until_well(
             lambda: health.check_services(config, project, run.id), self.wait.total_seconds()

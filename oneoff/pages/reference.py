@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import describe
-from oneoff.help import PROGRAM
+from oneoff.pages import describe
+from oneoff.pages.help import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from oneoff.command import BaseCommand
-    from oneoff.entry import Entry
     from oneoff.registry import Registry
+    from oneoff.registry.entry import Entry
 
 PREAMBLE = f"""# Commands
 

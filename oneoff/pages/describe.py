@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from oneoff.arguments import Field, Kind
 from oneoff.conversion import shape_of
 from oneoff.options import may_raise_confirmation, options_of
+from oneoff.parsing.tokens import generate_spelling, stdin_spelling
 from oneoff.policy import Access, Confirm, DryRun
-from oneoff.tokens import generate_spelling, stdin_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -82,6 +82,11 @@ def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]
         return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
 
 
+def framework_problems(config: Config) -> list[Problem]:
+    """Return what is wrong with the variables the framework reads itself."""
+    return [Problem(*text.split(" ", 1)) for text in config.problems]
+
+
 def url_problems(config: Config, project: Project) -> Iterator[Problem]:
     """Yield what is wrong with the form of the database URLs."""
     for name in URLS:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.application import Application
-    from oneoff.entry import Entry
     from oneoff.outcome import Call
+    from oneoff.registry.entry import Entry
 
 
 class Page:
@@ -63,25 +63,27 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
     import shlex
 
     from oneoff.outcome import Call
-    from oneoff.parser import parse, scrub_argv
+    from oneoff.parsing import parse, scrub_argv
 
     command_class = app.registry.load(entry)
+    app.accepts_problems = command_class.accepts_problems
     argv = scrub_argv(command_class, rest)
     parsed = parse(command_class, rest, name=entry.name)
     if parsed.command is None:
         return Page(_help(app, entry.name.split()))
     line = " ".join([program, entry.name, *map(shlex.quote, argv)])
-    return Call(entry.name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
+    name = app.registry.name_of(command_class)
+    return Call(name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
 
 
 def _help(app: Application, words: Sequence[str]) -> str:
-    from oneoff.help import help_page
+    from oneoff.pages.help import help_page
 
     return help_page(app.registry, words, width=_width())
 
 
 def _candidates(app: Application, rest: Sequence[str]) -> str:
-    from oneoff.completion import candidates
+    from oneoff.pages.completion import candidates
 
     words = rest[1:] if rest[:1] == ["--"] else rest
     return "".join(f"{candidate}\n" for candidate in candidates(app.registry, words))

@@ -61,7 +61,7 @@ def _after_name(registry: Registry, before: list[str], current: str) -> Iterable
 
 
 def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iterable[str]:
-    from oneoff.tokens import Takes, table_of, tokens
+    from oneoff.parsing.tokens import Takes, table_of, tokens
 
     table = table_of(command)
     takes = {spelling: spec.takes for spelling, spec in table.items()}
@@ -105,6 +105,6 @@ def script(shell: str, program: str = "manage.py") -> str:
         shell: One of `SHELLS`.
         program: File name of the program.
     """
-    from oneoff.completion_scripts import SCRIPTS
+    from oneoff.pages.completion_scripts import SCRIPTS
 
     return SCRIPTS[shell].replace("@PROGRAM@", program)

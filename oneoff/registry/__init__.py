@@ -2,7 +2,7 @@
 
 `commands/user/reset_password.py` is `user reset-password`: finding a command is a few `stat`
 calls, listing them reads folders and, for the summaries, source text. Errors live in
-`oneoff.registry_errors`, which is imported when there is one.
+`oneoff.registry.failures`, which is imported when there is one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from oneoff.entry import Entry
-from oneoff.packages import BUILT_IN, SUFFIX, locate, parts_of, plugin_packages, walk
+from oneoff.registry.entry import Entry
+from oneoff.registry.packages import BUILT_IN, SUFFIX, locate, parts_of, plugin_packages, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from oneoff.command import BaseCommand
-    from oneoff.entry import Listing
     from oneoff.errors import UsageError
+    from oneoff.registry.entry import Listing
 
 __all__ = ["Entry", "Registry"]
 HELP_FLAGS = ("--help", "-h")
@@ -43,6 +43,12 @@ class Registry:
     def of_project(cls, packages: Sequence[str], root: str) -> Registry:
         """Build the registry of built-in commands, those of plug-ins, and the project's own."""
         return cls((BUILT_IN, *plugin_packages(), *packages), root)
+
+    def name_of(self, command: type[BaseCommand]) -> str:
+        """Return the full name of a command, under which runs are recorded: never an alias."""
+        module = command.__module__
+        package = next(name for name in self.packages if module.startswith(name + "."))
+        return module[len(package) + 1 :].replace(".", " ").replace("_", "-")
 
     @property
     def missing(self) -> list[str]:
@@ -73,7 +79,7 @@ class Registry:
         """
         command = _command_in(_import(entry), entry)
         if entry.replaces and not command.overrides:
-            from oneoff.registry_errors import collision
+            from oneoff.registry.failures import collision
 
             raise collision(entry.name, entry.replaces, entry.file)
         return command
@@ -104,7 +110,7 @@ class Registry:
             with_facts: Read the source files (or the index of what they said): summaries, aliases,
                 syntax errors and overrides. Without, the folders alone are read.
         """
-        from oneoff.listing import list_commands
+        from oneoff.registry.listing import list_commands
 
         return list_commands(self._located(), self.root, with_facts=with_facts)
 
@@ -150,13 +156,13 @@ class Registry:
         *earlier, entry = found
         if earlier:
             if not _says_overrides(entry):
-                from oneoff.registry_errors import collision
+                from oneoff.registry.failures import collision
 
                 raise collision(entry.name, earlier[-1].file, entry.file)
             entry.replaces = earlier[-1].file
         folder = self._group_folder(parts)
         if folder:
-            from oneoff.registry_errors import group_collision
+            from oneoff.registry.failures import group_collision
 
             raise group_collision(entry.name, entry.file, folder)
         return entry
@@ -170,7 +176,7 @@ class Registry:
         return ""
 
     def _unknown(self, words: Sequence[str], parts: Sequence[str]) -> UsageError:
-        from oneoff.registry_errors import is_a_group, unknown_command
+        from oneoff.registry.failures import is_a_group, unknown_command
 
         depth = sum(self.is_group(words[:count]) for count in range(1, len(parts) + 1))
         if depth and (depth == len(words) or words[depth].startswith("-")):
@@ -179,7 +185,7 @@ class Registry:
 
 
 def _says_overrides(entry: Entry) -> bool:
-    from oneoff.summaries import read_facts
+    from oneoff.registry.summaries import read_facts
 
     return bool(read_facts(entry.path, entry.module).overrides)
 
@@ -192,7 +198,7 @@ def _import(entry: Entry) -> ModuleType:
     except CommandError:
         raise
     except (Exception, SystemExit) as exc:
-        from oneoff.registry_errors import import_failed
+        from oneoff.registry.failures import import_failed
 
         raise import_failed(entry.name, entry.file, exc) from exc
     return sys.modules[entry.module]
@@ -202,7 +208,7 @@ def _command_in(module: ModuleType, entry: Entry) -> type[BaseCommand]:
     """Return the one command a module defines, or names in `__all__`."""
     found = list(_commands(module))
     if len(found) != 1:
-        from oneoff.registry_errors import no_command
+        from oneoff.registry.failures import no_command
 
         raise no_command(entry.name, entry.file, [command.__name__ for command in found])
     return found[0]

@@ -12,7 +12,7 @@ import sys
 
 from oneoff import signals
 from oneoff.application import Application, find_project, load_application
-from oneoff.dispatch import Page, dispatch, presentation
+from oneoff.cli.dispatch import Page, dispatch, presentation
 from oneoff.terminal import Terminal
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
@@ -64,18 +64,22 @@ def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Ter
     except Exception as exc:  # noqa: BLE001 - shown to the operator, and the exit code tells
         redactor = _redactor(app)
         outcome = _failure(exc)
-    from oneoff.reply import reply
+    from oneoff.cli.reply import reply
 
     return reply(outcome, options, terminal, redactor)
 
 
 def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redactor) -> Outcome:
     import asyncio
+    from contextlib import nullcontext, redirect_stdout
 
     from oneoff.executor import Execution
     from oneoff.logs import Logs, level_of
 
     logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
+
+    # What a command's author prints must not stand beside the one JSON object.
+    aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
 
     async def execute() -> Outcome:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -83,7 +87,8 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
         with signals.cancelling(lambda: loop.call_soon_threadsafe(cancel)):
             return await Execution(app, call, terminal, redactor, logs).run()
 
-    return asyncio.run(execute())
+    with aside:
+        return asyncio.run(execute())
 
 
 def _failure(exc: Exception) -> Outcome:

@@ -10,8 +10,7 @@ from oneoff.arguments import Field, Kind
 from oneoff.conversion import parse_duration, shape_of
 from oneoff.errors import UsageError
 from oneoff.options import OPTIONS, GlobalOptions
-from oneoff.suggest import similar_option
-from oneoff.tokens import (
+from oneoff.parsing.tokens import (
     Spec,
     Takes,
     Token,
@@ -20,6 +19,7 @@ from oneoff.tokens import (
     table_of,
     tokens,
 )
+from oneoff.suggest import similar_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

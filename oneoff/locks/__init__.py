@@ -1,7 +1,7 @@
 """Locks between processes: no two runs hold the same key of the same database at once.
 
-PostgreSQL has them in the server (`oneoff.lock_postgresql`), SQLite in a file beside the database
-(`oneoff.lock_file`). Both are given back by the server or the kernel when the process dies, and
+PostgreSQL has them in the server (`oneoff.locks.postgresql`), SQLite in a file beside the database
+(`oneoff.locks.file`). Both are given back by the server or the kernel when the process dies, and
 neither is ever waited for inside an open statement: a waiter polls.
 """
 
@@ -82,10 +82,10 @@ class HeldLock:
 def make_lock(database: Database, key: str) -> Lock:
     """Return the lock of this key in this database, not yet held."""
     if database.url.dialect == "postgresql":
-        from oneoff.lock_postgresql import PostgresLock
+        from oneoff.locks.postgresql import PostgresLock
 
         return PostgresLock(database, key)
-    from oneoff.lock_file import FileLock
+    from oneoff.locks.file import FileLock
 
     return FileLock(database, key)
 

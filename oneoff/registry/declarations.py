@@ -11,17 +11,17 @@ from oneoff.command import RESERVED
 from oneoff.conversion import shape_of
 from oneoff.errors import CommandError
 from oneoff.options import OPTIONS
-from oneoff.parser import parse
+from oneoff.parsing import parse
+from oneoff.parsing.tokens import generate_spelling, stdin_spelling
 from oneoff.resources import known_names
-from oneoff.tokens import generate_spelling, stdin_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from oneoff.command import BaseCommand
-    from oneoff.entry import Entry
     from oneoff.project import Project
     from oneoff.registry import Registry
+    from oneoff.registry.entry import Entry
 
 SHELL_SIGNS = frozenset({"|", "<", ">", ">>", "<<", "&&", ";"})
 """Where an example's command line ends and its shell goes on."""

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from oneoff.command import BaseCommand
-    from oneoff.entry import Entry, Listing
     from oneoff.registry import Registry
+    from oneoff.registry.entry import Entry, Listing
 
 PROGRAM = "python manage.py"
 BROKEN = "BROKEN"
@@ -80,7 +80,7 @@ def _line(entry: Entry, names: int, width: int) -> str:
 
 def command_page(name: str, command: type[BaseCommand], *, width: int = 0) -> str:
     """Return all about one command: usage, inputs, what it may do, options, examples."""
-    from oneoff import describe
+    from oneoff.pages import describe
 
     usage, inputs = describe.usage(name, command), describe.inputs(command)
     names = max((len(head) for rows in inputs.values() for head, _ in rows), default=0)

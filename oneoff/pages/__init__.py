@@ -1,0 +1,1 @@
+"""What the command line shows: help, the reference, and completions. Pure texts."""

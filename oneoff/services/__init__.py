@@ -1,0 +1,1 @@
+"""What built-in commands do, apart from being commands."""
