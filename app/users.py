@@ -222,7 +222,11 @@ def _clean(username: str, email: str) -> tuple[str, str]:
         reason = str(exc).rstrip(".")
         problems.append(f"email {email!r} is not valid: {reason[:1].lower()}{reason[1:]}")
     if problems:
-        raise DataError("; ".join(problems), code="bad-user")
+        raise DataError(
+            "; ".join(problems),
+            try_="correct it, as in: python manage.py user create ada ada@example.com",
+            code="bad-user",
+        )
     return name, email
 
 

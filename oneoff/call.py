@@ -8,11 +8,13 @@ import sys
 from typing import Any
 
 from oneoff.application import Application, find_project, load_application
-from oneoff.command import RESERVED
-from oneoff.executor import Execution
+from oneoff.command import RESERVED, BaseCommand
+from oneoff.errors import DryRunViolation
+from oneoff.executor import Execution, running
 from oneoff.logs import Logs, level_of
 from oneoff.options import GlobalOptions
 from oneoff.outcome import Call
+from oneoff.policy import Access, DryRun
 from oneoff.redact import Redactor
 from oneoff.result import Result
 from oneoff.terminal import Terminal
@@ -26,21 +28,26 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     Nobody is asked: a command that needs a confirmation gets `confirm=True` (or the target) here.
     It opens its own session; the caller's transaction is not part of the run.
 
+    Inside a dry run it is one too, and inside a reading command it can't write.
+
     Args:
         name: As typed: "user promote".
-        app: The project to run it in; that of the current folder when left out.
+        app: The project to run it in; by default that of the calling run, or of the current folder.
         values: The command's inputs, and global options by name (`dry_run=True`, `reason="..."`).
 
     Raises:
         CommandError: Whatever the run failed or was refused with.
     """
-    app = app or load_application(*find_project(os.getcwd()))
+    outer = running.get()
+    app = app or (outer.app if outer else load_application(*find_project(os.getcwd())))
     options = GlobalOptions()
     for option in RESERVED & values.keys():
         setattr(options, option, values.pop(option))
     options.no_input = True
     command_class = app.registry.load(app.registry.find(name.split())[0])
     app.accepts_problems = command_class.accepts_problems
+    if outer and outer.call.options.dry_run:
+        _preview(command_class, options, name)
     command = command_class(**values)
     terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
     redactor = Redactor(app.config.environ)
@@ -61,3 +68,15 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         message = f"{name} ended without a result or an error"
         raise RuntimeError(message)
     return outcome.result
+
+
+def _preview(command: type[BaseCommand], options: GlobalOptions, name: str) -> None:
+    """Make it a dry run, as the one that calls it is."""
+    if command.access is Access.READ:
+        return
+    if command.dry_run is DryRun.UNSUPPORTED:
+        raise DryRunViolation(
+            f"{name} can't be previewed, so it can't be called in a dry run",
+            try_=f"declare {command.__name__}.dry_run, or call it only in a real run",
+        )
+    options.dry_run = True

@@ -226,7 +226,7 @@ def _convert_one(field: Field, shape: Shape, value: Any) -> Any:
         try:
             return shape.parse(value)
         except ValueError:
-            raise ValueError(wrong) from None
+            raise ValueError(wrong + shape.hint(value)) from None
     # bool is an int to Python, but not to an operator who reads "--limit True".
     if not isinstance(value, shape.accepts) or (
         isinstance(value, bool) and bool not in shape.accepts

@@ -12,6 +12,10 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+
 _UNITS = {
     "w": 604_800.0,
     "d": 86_400.0,
@@ -20,6 +24,8 @@ _UNITS = {
     "s": 1.0,
     "ms": 0.001,
 }
+_UNITS_SHOWN = ("d", "h", "m", "s", "ms")
+_BARE_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -35,6 +41,7 @@ class Shape(NamedTuple):
         metavar: How help names the value: `NUMBER`.
         choices: The texts allowed, or empty.
         many: `list[T]`.
+        hint: What else an error message says of a wrong text; begins with its own punctuation.
     """
 
     parse: Callable[[str], Any]
@@ -43,6 +50,7 @@ class Shape(NamedTuple):
     metavar: str = "TEXT"
     choices: tuple[str, ...] = ()
     many: bool = False
+    hint: Callable[[str], str] = lambda _: ""
 
 
 def parse_duration(text: str) -> Any:
@@ -56,6 +64,24 @@ def parse_duration(text: str) -> Any:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError:
         raise ValueError(text) from None
+
+
+def duration_text(value: timedelta) -> str:
+    """Return a duration as it can be typed: "1h30m"; weeks are written in days."""
+    from datetime import timedelta
+
+    left, parts = value, []
+    for unit in _UNITS_SHOWN:
+        count, left = divmod(left, timedelta(seconds=_UNITS[unit]))
+        parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts) or "0s"
+
+
+def unit_hint(text: str) -> str:
+    """Return what a text lacks that would be a duration with a unit; else nothing."""
+    if not _BARE_NUMBER.fullmatch(text):
+        return ""
+    return f": it has no unit; write {text}s for seconds, {text}m for minutes"
 
 
 def _parse_bool(text: str) -> bool:
@@ -121,7 +147,11 @@ def _named_shape(kind: type) -> Shape | None:
         "decimal.Decimal": Shape(_by_constructor(kind), "a decimal number", (kind, int), "NUMBER"),
         "uuid.UUID": Shape(kind, "a UUID", (kind,), "UUID"),
         "datetime.timedelta": Shape(
-            parse_duration, "a duration such as 90d, 24h, 5m or 1h30m", (kind,), "DURATION"
+            parse_duration,
+            "a duration such as 90d, 24h, 5m or 1h30m",
+            (kind,),
+            "DURATION",
+            hint=unit_hint,
         ),
         "datetime.datetime": Shape(
             _parse_datetime, "a date and time such as 2026-01-31T09:30:00Z", (kind,), "DATETIME"

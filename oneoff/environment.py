@@ -31,7 +31,16 @@ class Facts(NamedTuple):
     @property
     def is_copy(self) -> bool:
         """Whether this is a restored dump: the environment it names is another database's."""
-        return bool(self.stored_environment) and self.stored_identity != self.identity
+        return bool(self.stored_environment) and not _same(self.stored_identity, self.identity)
+
+
+def _same(stored: str, here: str) -> bool:
+    """Compare `<cluster>/<database>`; the cluster counts where both know it."""
+    stored_cluster, _, stored_database = stored.partition("/")
+    cluster, _, database = here.partition("/")
+    if stored_cluster and cluster:
+        return stored == here
+    return stored_database == database
 
 
 def strictness(environment: str) -> int:
@@ -53,6 +62,13 @@ def effective(setting: str, facts: Facts | None) -> str:
     if facts is None or not facts.stored_environment or facts.is_copy:
         return setting
     return max(setting, facts.stored_environment, key=strictness)
+
+
+def why(setting: str, effective_one: str) -> str:
+    """Say why a run is not in the environment that is configured; empty where it is."""
+    if setting == effective_one:
+        return ""
+    return f"the database says that it is {effective_one}'s, and ENVIRONMENT says {setting}"
 
 
 def is_protected(environment: str, protect: Collection[str]) -> bool:

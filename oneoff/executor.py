@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from oneoff import environment, explain, gate, secret_inputs, unawaited
+from oneoff import environment, explain, gate, secret_inputs, signals, unawaited
 from oneoff.application import Application
 from oneoff.errors import CommandError, ConfigurationError, Refused, Unavailable
 from oneoff.logs import Logs
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from oneoff.resources.database import Database
     from oneoff.resources.foreign import Protection
     from oneoff.urls import DatabaseURL
+
+
+running: ContextVar[Execution | None] = ContextVar("oneoff_running", default=None)
+"""The run whose `handle` is at work in this task: what a nested `call_command` asks."""
 
 
 class Execution:
@@ -197,6 +202,7 @@ class Execution:
     async def _handle(self, opened: dict[str, Any]) -> Result:
         """Step 7: the author's code."""
         handle = self.call.command.handle
+        token = running.set(self)
         with unawaited.collecting() as dropped:
             if asyncio.iscoroutinefunction(handle):
                 result = await handle(**opened)
@@ -205,6 +211,7 @@ class Execution:
             if asyncio.iscoroutine(result):
                 result.close()
                 dropped.append(handle.__qualname__)
+        running.reset(token)
         if dropped:
             raise CommandError(
                 f"nobody awaited {', '.join(dropped)}",
@@ -227,6 +234,10 @@ class Execution:
             await lock.check()
         if work is None:
             return
+        if self.mode is Mode.READ_ONLY and (unwritten := work.unwritten()):
+            raise unwritten
+        if signum := signals.received():
+            raise signals.SignalReceived(signum)  # the command went on as if nothing had come
         if self.mode is Mode.COMMIT:
             self.tables = await uninterrupted(work.commit())
         elif self.mode is Mode.ROLLBACK:
@@ -315,6 +326,7 @@ class Execution:
             target=f"{database}@{name}",
             protected=environment.is_protected(name, self.app.project.protect),
             interactive=self.terminal.interactive and not self.call.options.no_input,
+            environment_from=environment.why(self.app.environment, name),
         )
 
     def _database_name(self) -> str:

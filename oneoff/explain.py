@@ -6,7 +6,23 @@ import asyncio
 import sys
 
 from oneoff import signals
-from oneoff.errors import CommandError, DeadlineReached, ExitCode, Interrupted, Terminated
+from oneoff.errors import (
+    CommandError,
+    ConfigurationError,
+    DeadlineReached,
+    ExitCode,
+    Interrupted,
+    Terminated,
+)
+
+_PACKAGES = {
+    "aiosqlite": "oneoff[sqlite]",
+    "asyncpg": "oneoff[postgres]",
+    **dict.fromkeys(
+        ("sqlalchemy", "alembic", "structlog", "pydantic", "pydantic_settings"), "oneoff"
+    ),
+}
+"""Module to what installs it."""
 
 
 class UnexpectedError(CommandError):
@@ -33,7 +49,7 @@ def explain(exc: BaseException, run_id: str = "", line: str = "") -> CommandErro
             why="its work was rolled back",
             try_="give it more time, or find out what it waits for: python manage.py audit list",
         )
-    known = _from_database(exc)
+    known = _from_import(exc) or _from_database(exc)
     if known is not None:
         return known
     text = str(exc).strip()
@@ -53,6 +69,22 @@ def _interrupted(exc: BaseException) -> Interrupted:
     if code == ExitCode.TERMINATED:
         return Terminated("stopped by SIGTERM", why="its work was rolled back")
     return Interrupted("interrupted", why="its work was rolled back")
+
+
+def _from_import(exc: BaseException) -> CommandError | None:
+    """Recognise a package of the stack that is not installed."""
+    missing = (getattr(exc, "name", "") or "").partition(".")[0]
+    if not isinstance(exc, ModuleNotFoundError) or missing not in _PACKAGES:
+        return None
+    package = _PACKAGES[missing]
+    return ConfigurationError(
+        f"the Python package {missing!r} is not installed in {sys.prefix}",
+        try_=(
+            "activate the project's virtual environment: source .venv/bin/activate",
+            f"or install it: pip install '{package}'",
+        ),
+        code="missing-dependency",
+    )
 
 
 def _from_database(exc: BaseException) -> CommandError | None:

@@ -32,6 +32,7 @@ class Situation(NamedTuple):
         target: `<database>@<environment>`, read from the connected database.
         protected: Whether TYPE_NAME commands need `--break-glass` in this environment.
         interactive: Whether a person can be asked.
+        environment_from: Why it is this environment, where the setting says another one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Situation(NamedTuple):
     target: str
     protected: bool
     interactive: bool
+    environment_from: str = ""
 
 
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
@@ -110,12 +112,12 @@ def _check_terminal(command: BaseCommand, situation: Situation) -> None:
 def _check_environment(command: BaseCommand, options: GlobalOptions, situation: Situation) -> None:
     if not command.environments or situation.environment in command.environments:
         return
-    if options.break_glass:
+    if options.break_glass.strip():
         return
     allowed = ", ".join(sorted(command.environments))
     raise Refused(
         f"{situation.name} may not run in {situation.environment}",
-        why=f"the command is limited to: {allowed}",
+        why=_because(f"the command is limited to: {allowed}", situation),
         try_=_with(situation.line, '--break-glass "REASON"'),
         code="prohibited-here",
     )
@@ -125,11 +127,11 @@ def _check_protection(
     level: Confirm, command: BaseCommand, options: GlobalOptions, situation: Situation
 ) -> None:
     guarded = level is Confirm.TYPE_NAME and situation.protected
-    if not guarded or command.allow_in_production or options.break_glass:
+    if not guarded or command.allow_in_production or options.break_glass.strip():
         return
     raise Refused(
         f"{situation.name} may not run in {situation.environment}",
-        why=f"it {consequence(command, situation)}",
+        why=_because(f"it {consequence(command, situation)}", situation),
         try_=_tries(
             command,
             situation,
@@ -167,10 +169,14 @@ def _not_confirmed(level: Confirm, command: BaseCommand, situation: Situation) -
 def _wrong_target(given: str, command: BaseCommand, situation: Situation) -> Refused:
     return Refused(
         f"{given!r} is not the connected database: {situation.target}",
-        why="the confirmation names another database than DATABASE_URL leads to",
+        why=_because("the confirmation names another place than this one", situation),
         try_=_tries(command, situation, _with(situation.line, f"--confirm={situation.target}")),
         code="confirmation-mismatch",
     )
+
+
+def _because(why: str, situation: Situation) -> str:
+    return f"{why}; {situation.environment_from}" if situation.environment_from else why
 
 
 def _tries(command: BaseCommand, situation: Situation, passing: str) -> Sequence[str]:
@@ -184,7 +190,7 @@ def _with(line: str, *flags: str) -> str:
     words = [
         word
         for word in shlex.split(line)
-        if word != "--confirm" and not word.startswith("--confirm=")
+        if word != "--confirm" and not word.startswith(("--confirm=", "--break-glass="))
     ]
     cut = words.index("--") if "--" in words else len(words)
     return " ".join([*map(shlex.quote, words[:cut]), *flags, *map(shlex.quote, words[cut:])])

@@ -9,7 +9,7 @@ from oneoff.policy import Access, Confirm, DryRun
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
     from oneoff.command import BaseCommand
@@ -198,3 +198,9 @@ def split_leading(words: list[str]) -> tuple[list[str], list[str]]:
     known = leading_flags()
     count = next((at for at, word in enumerate(words) if word not in known), len(words))
     return words[:count], words[count:]
+
+
+def without_flags(words: Sequence[str]) -> list[str]:
+    """Return the words without the options that might as well stand before a command's name."""
+    known = leading_flags()
+    return [word for word in words if word not in known]

@@ -16,6 +16,9 @@ NOT_SECRETS = frozenset({"PWD", "OLDPWD"})
 """Variables that are only named like a password: the shell's working folders."""
 SHORTEST = 5
 """Shorter values are not hidden by value: masking every "a" hides nothing and garbles all."""
+SHORTEST_WORD = 8
+"""The same for what could be an English word: with the password "wrong", "your password is ***"
+would tell what it is."""
 
 _NAMES = (
     r"pass(?:word|wd|phrase)?|pwd|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|"
@@ -54,7 +57,8 @@ class Redactor:
 
     def add(self, value: str) -> None:
         """Mask this value from now on, in its plain and its URL-encoded spellings."""
-        if len(value) < SHORTEST:
+        is_word = value.isalpha() and value.islower()
+        if len(value) < (SHORTEST_WORD if is_word else SHORTEST):
             return
         self._values |= {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}
         longest_first = sorted(self._values, key=len, reverse=True)

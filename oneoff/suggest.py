@@ -27,9 +27,10 @@ def similar_option(spelling: str, known: Iterable[str]) -> str:
 def similar_names(words: Sequence[str], names: Iterable[str], *, limit: int = 3) -> list[str]:
     """Return the command names that these words may stand for, the best first.
 
-    The words may hold arguments after the name, miss its first word, or turn it around.
+    The words may hold arguments after the name, miss its first word, turn it around, or be in
+    capital letters.
     """
-    names = sorted(names)
+    names, words = sorted(names), [word.lower() for word in words]
     said = set(words[:3])
     contained = [name for name in names if said >= set(name.split())]
     spelled = [

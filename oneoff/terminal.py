@@ -23,10 +23,15 @@ class Terminal:
         color: Standard error may be coloured.
         width: Columns to fit a table into; 0 when standard output is no terminal: don't cut.
         shows_logs_readably: Logs are for a person rather than for a machine.
+        lost: Standard output is closed, or took less than it was given (a full disk).
     """
 
     def __init__(
-        self, stdin: IO[str] | None, stdout: IO[str], stderr: IO[str], environ: Mapping[str, str]
+        self,
+        stdin: IO[str] | None,
+        stdout: IO[str] | None,
+        stderr: IO[str] | None,
+        environ: Mapping[str, str],
     ) -> None:
         self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
         stderr_is_terminal = _is_terminal(stderr)
@@ -38,7 +43,8 @@ class Terminal:
         )
         self.shows_logs_readably = stderr_is_terminal
         self.width = _columns(stdout, environ)
-        self.broken = False
+        self.lost = False
+        self._reader_gone = False
 
     @classmethod
     def of_process(cls, environ: Mapping[str, str] | None = None) -> Terminal:
@@ -47,24 +53,29 @@ class Terminal:
 
     def out(self, text: str) -> None:
         """Write to standard output. A reader that has gone (`| head`) is no error."""
-        if self.broken or not text:
+        if self._reader_gone or self.lost or not text:
+            return
+        if self._stdout is None:
+            self.lost = True
             return
         try:
             self._stdout.write(text)
             self._stdout.flush()
-        except BrokenPipeError:
-            self.broken = True
-            # Otherwise the interpreter complains when it flushes the stream at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
+        except OSError as exc:
+            self._reader_gone = isinstance(exc, BrokenPipeError)
+            self.lost = not self._reader_gone
+            _silence(self._stdout)
 
     def err(self, text: str) -> None:
         """Write to standard error."""
+        if self._stderr is None:
+            return
         try:
             self._stderr.write(text)
             self._stderr.flush()
         except OSError:
-            # Nobody reads errors any more; the exit code still tells.
-            self.broken = True
+            # Nobody reads errors any more; the exit code still tells, if the flush at exit is let.
+            _silence(self._stderr)
 
     async def ask(self, question: str) -> str | None:
         """Ask a person for one line; None at end of input."""
@@ -106,6 +117,11 @@ class Terminal:
         return self._stdin.fileno()
 
 
+def _silence(stream: IO[str]) -> None:
+    """Lead a broken stream to nowhere: the interpreter flushes it at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _is_terminal(stream: IO[str] | None) -> bool:
     try:
         return stream is not None and stream.isatty()
@@ -117,8 +133,8 @@ def _says_yes(text: str) -> bool:
     return text.lower() not in {"", "0", "false", "no"}
 
 
-def _columns(stdout: IO[str], environ: Mapping[str, str]) -> int:
-    if not _is_terminal(stdout):
+def _columns(stdout: IO[str] | None, environ: Mapping[str, str]) -> int:
+    if stdout is None or not _is_terminal(stdout):
         return 0
     if environ.get("COLUMNS", "").isdigit():
         return int(environ["COLUMNS"])

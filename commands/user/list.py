@@ -30,7 +30,10 @@ class List(BaseCommand):
         from app import users
 
         if self.limit < 1:
-            raise UsageError(f"--limit {self.limit} is not 1 or more")
+            raise UsageError(
+                f"--limit {self.limit} is not 1 or more",
+                try_="python manage.py user list --limit 50",
+            )
         found, total = await users.matching(
             session,
             limit=self.limit,

@@ -89,8 +89,10 @@ class Audit:
             await self._connection.execute(
                 insert(runs).values(self._redactor.data(_row(run, call, code_version=code_version)))
             )
-            await self._connection.commit()
+            # Before the commit: a signal may come while it is under way, and a row that was
+            # committed has to be closed. Closing one that was not changes nothing.
             self.begun = True
+            await self._connection.commit()
             await hold_for_transaction(self._connection, self._database, f"run:{run.id}")
         except Exception as exc:
             raise _unwritten(exc) from exc

@@ -57,7 +57,7 @@ def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Ter
         found = dispatch(app, words, _program())
         if isinstance(found, Page):
             terminal.out(found.text)
-            return 0
+            return int(terminal.lost)
         options = found.options
         redactor = _redactor(app)
         outcome = _execute(app, found, terminal, redactor)

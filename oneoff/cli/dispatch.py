@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from oneoff.options import GlobalOptions, split_leading
+from oneoff.options import GlobalOptions, split_leading, without_flags
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
         return Page(_candidates(app, words[2:]))
     if not words or words[0] == "help" or {"--help", "-h"} & {*leading}:
         return Page(_help(app, [word for word in words[:1] if word != "help"] + [*words[1:]]))
-    if app.registry.is_group(words):
-        return Page(_help(app, words))
+    group = without_flags(words)
+    if app.registry.is_group(group):
+        return Page(_help(app, group))
     entry, rest = app.registry.find(words)
     return _call(app, entry, [*leading, *rest], program)
 

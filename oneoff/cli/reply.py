@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.errors import CommandError
 from oneoff.outcome import Outcome
 from oneoff.output import render_error, render_json, render_text, render_warning
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 
 def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor) -> int:
     """Write data to standard output and the rest to standard error."""
+    code = _show(outcome, options, terminal, redactor)
+    if not terminal.lost or code:
+        return code
+    error = CommandError(
+        "the work was done, but standard output could not be written",
+        why="the disk is full, or the stream was closed; what was shown once is lost",
+        try_=f"python manage.py audit show {outcome.run_id}",
+        code="output-lost",
+    )
+    terminal.err(render_error(error, redactor, color=terminal.color and not options.no_color))
+    return int(error.exit_code)
+
+
+def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor) -> int:
     color = terminal.color and not options.no_color
     if outcome.cause is not None and (options.traceback or options.debug):
         terminal.err(redactor.text(_traceback(outcome.cause)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from oneoff.arguments import Field, Kind
-from oneoff.conversion import shape_of
+from oneoff.conversion import duration_text, shape_of
 from oneoff.options import may_raise_confirmation, options_of
 from oneoff.parsing.tokens import generate_spelling, stdin_spelling
 from oneoff.policy import Access, Confirm, DryRun
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 INSIDE = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
 """Resources that are facts about the run, not something outside the process."""
+LONGEST_METAVAR = 40
+"""Longer choices are listed behind the text, which would else have no room beside them."""
 
 
 def docstring(command: type[BaseCommand]) -> str:
@@ -44,8 +47,9 @@ def _usage_of(field: Field) -> str:
 
 
 def metavar(field: Field) -> str:
-    """Return how help names the value of an option."""
-    return "|".join(field.choices) or shape_of(field.annotation).metavar
+    """Return how help names the value of an option: its choices, if they are short."""
+    text = "|".join(field.choices) or shape_of(field.annotation).metavar
+    return text if len(text) <= LONGEST_METAVAR else field.name.upper()
 
 
 def inputs(command: type[BaseCommand]) -> dict[str, list[tuple[str, str]]]:
@@ -73,7 +77,10 @@ def _options(field: Field) -> Iterator[tuple[str, str]]:
     spelling = f"-{field.short}, {field.spelling}" if field.short else field.spelling
     if field.kind is Kind.OPTION:
         spelling = f"{spelling} {metavar(field)}"
-    yield spelling, _with_notes(field.help, _notes(field))
+    choices = field.choices or shape_of(field.annotation).choices
+    is_short = "|".join(choices) in spelling
+    notes = ["" if is_short else f"one of: {', '.join(choices)}", *_notes(field)]
+    yield spelling, _with_notes(field.help, notes)
 
 
 def _secret(field: Field) -> Iterator[tuple[str, str]]:
@@ -101,6 +108,8 @@ def _shown(value: Any) -> str:
         return str(value.value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value))
+    if isinstance(value, timedelta):
+        return duration_text(value)
     return str(value)
 
 

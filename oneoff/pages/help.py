@@ -27,7 +27,7 @@ def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) 
     Args:
         registry: The commands.
         words: Nothing, a group, or a command.
-        width: Columns of the terminal; 0 never cuts or wraps.
+        width: Columns of the terminal; 0 never cuts, and wraps lists of options alone.
 
     Raises:
         UsageError: No group or command has this name.
@@ -107,7 +107,7 @@ def _paragraphs(text: str, width: int) -> Iterable[str]:
 def _rows(rows: Sequence[tuple[str, str]], names: int, width: int) -> Iterable[str]:
     column = INDENT + " " * names + INDENT
     for head, text in rows:
-        lines = wrapped(text.split(), width, column)
+        lines = wrapped(text.split(), width or UNKNOWN_WIDTH, column)
         yield INDENT + head.ljust(names) + INDENT + lines[len(column) :]
 
 

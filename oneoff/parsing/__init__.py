@@ -7,7 +7,7 @@ line that holds one all the same is not repeated in the error.
 from __future__ import annotations
 
 from oneoff.arguments import Field, Kind
-from oneoff.conversion import parse_duration, shape_of
+from oneoff.conversion import parse_duration, shape_of, unit_hint
 from oneoff.errors import UsageError
 from oneoff.options import OPTIONS, GlobalOptions
 from oneoff.parsing.tokens import (
@@ -96,7 +96,8 @@ class _Line:
         self.values: dict[str, Any] = {}
         self.options = GlobalOptions()
         self._given: dict[str, str] = {}
-        self._words: list[str] = []
+        self._words: list[Token] = []
+        self._unknown_at: set[int] = set()
         self._problems: list[str] = []
         self._secrets: list[str] = []
         self._unusable: set[str] = set()
@@ -124,7 +125,7 @@ class _Line:
     def take(self, token: Token) -> None:
         """Take in one option or word."""
         if not token.spelling:
-            self._words.append(token.value or "")
+            self._words.append(token)
             return
         spec = self.table.get(token.spelling)
         if spec is None:
@@ -170,11 +171,13 @@ class _Line:
             except ValueError:
                 self._problems.append(
                     f"{spec.spelling} {value!r} is not a duration such as 90s, 5m or 1h30m"
+                    + unit_hint(value)
                 )
                 return
         setattr(self.options, spec.name, value)
 
     def _refuse_unknown(self, token: Token) -> None:
+        self._unknown_at.add(token.at)
         absent = next((option for option in OPTIONS if option.spelling == token.spelling), None)
         if absent:
             why = absent.why_missing(self.command)
@@ -211,7 +214,7 @@ class _Line:
 
     def assign_words(self) -> None:
         """Give each word to the next argument; `list[T]` takes all that remain."""
-        words = self._words
+        words = [token.value or "" for token in self._words_that_count()]
         for field in self._arguments():
             if not words:
                 break
@@ -220,7 +223,20 @@ class _Line:
             else:
                 self.values[field.name], *words = words
         for word in words:
+            spelling = word.partition("=")[0]
+            if spelling in self.table:  # behind `--`; the words behind it may be its value
+                self._problems.append(f"{spelling} is an option: write it without -- before it")
+                break
             self._problems.append(f"{word!r} is one word too many{self._hint_for(word)}")
+
+    def _words_that_count(self) -> list[Token]:
+        """Leave out words too many that seem to be values of unknown options: one problem each."""
+        arguments = self._arguments()
+        if any(shape_of(field.annotation).many for field in arguments):
+            return self._words
+        surplus = max(len(self._words) - len(arguments), 0)
+        suspects = [token for token in self._words if token.at - 1 in self._unknown_at][:surplus]
+        return [token for token in self._words if token not in suspects]
 
     def _hint_for(self, word: str) -> str:
         if self.options.confirm is True and "@" in word:

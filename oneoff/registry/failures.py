@@ -25,9 +25,13 @@ def unknown_command(
         names: All commands.
         missing: Packages of commands that don't exist.
     """
-    near = similar_names(words, names) if words else []
+    names = list(names)
+    quoted = _quoted_name(words, names)
+    near = [quoted] if quoted else similar_names(_from_name(words, names), names) if words else []
     problem = _not_a_command(words, depth)
-    if near:
+    if quoted:
+        problem = f"{quoted!r} in quotes is one word, and no command; write it without quotes"
+    elif near and not words[0].startswith("-"):
         problem += f"; did you mean {near[0]}?"
     problems = [problem, *(f"the commands package {name!r} was not found" for name in missing)]
     tries = [f"{PROGRAM} {name} --help" for name in near] or [f"{PROGRAM} help"]
@@ -39,8 +43,22 @@ def _not_a_command(words: Sequence[str], depth: int) -> str:
         return "no command was given"
     if words[0].startswith("-"):
         option = words[0].partition("=")[0]
-        return f"{option} can't stand before the command's name"
+        return f"{option} can't stand before the command's name; put it after the name"
     return f"{' '.join(words[:depth])!r} is not a command"
+
+
+def _quoted_name(words: Sequence[str], names: Iterable[str]) -> str:
+    """Return the command whose whole name was typed as one word, or nothing."""
+    said = f"{words[0].lower()} " if words and " " in words[0] else ""
+    return max((name for name in names if said.startswith(f"{name} ")), key=len, default="")
+
+
+def _from_name(words: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the words from the command's name on: an option may stand before it, with a value."""
+    firsts = {name.partition(" ")[0] for name in names}
+    starts = (at for at, word in enumerate(words[:3]) if word in firsts)
+    is_option = bool(words) and words[0].startswith("-")
+    return list(words[next(starts, 0) if is_option else 0 :])
 
 
 def is_a_group(name: str, names: Iterable[str]) -> UsageError:

@@ -75,6 +75,9 @@ class Conversation:
 
         An idle transaction would keep its locks, and a migration out, for as long as the person
         thinks.
+
+        Raises:
+            ReadOnlyViolation: The input left changes in the session; they are dropped.
         """
         if self._mode is not Mode.READ_ONLY or not self.session.in_transaction():
             return
@@ -83,8 +86,11 @@ class Conversation:
         try:
             # Unlike a rollback it leaves the objects as they were loaded.
             await self.session.commit()
-        except SQLAlchemyError:
+        except SQLAlchemyError as exc:
             await self.session.rollback()
+            violation = _translated(exc)
+            if isinstance(violation, ReadOnlyViolation):
+                raise violation from exc
 
     def explain(self, exc: BaseException) -> str:
         """Return what to show for an exception: the traceback, and what to do now."""

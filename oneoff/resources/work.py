@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from oneoff.errors import ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.counting import RowCounter, make_counter
 from oneoff.resources.database import WORK
@@ -65,6 +66,18 @@ class WorkTransaction:
         own = self._guard.violation() if self._guard else None
         elsewhere = self._protection.refused if self._protection else None
         return own or elsewhere
+
+    def unwritten(self) -> ReadOnlyViolation | None:
+        """Return why a reading run failed whose session holds changes nobody will write."""
+        changed = [*self.session.new, *self.session.dirty, *self.session.deleted]
+        if not changed:
+            return None
+        kinds = ", ".join(sorted({type(item).__name__ for item in changed}))
+        return ReadOnlyViolation(
+            f"the session holds changes that are not written ({kinds}), but the run only reads",
+            why="leaving them out in silence would look as if they had been saved",
+            try_="declare access = Access.WRITE; in a shell: the same with --write",
+        )
 
     async def commit(self) -> dict[str, RowCounts]:
         """Write what the session still holds, count, and commit.

@@ -6,10 +6,10 @@ import io
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 from oneoff.application import load_application
 from oneoff.cli.dispatch import Page, dispatch, presentation
@@ -117,7 +117,7 @@ class Manage:
         """
         words = shlex.split(line) if isinstance(line, str) else list(line)
         terminal = MemoryTerminal(stdin, answers)
-        with mock.patch.dict(os.environ, {**self.environ, **(environ or {})}):
+        with _VARIABLES.set({**self.environ, **(environ or {})}):
             return await self._run(words, terminal)
 
     async def _run(self, words: Sequence[str], terminal: MemoryTerminal) -> Finished:
@@ -135,6 +135,35 @@ class Manage:
         except Exception as exc:  # noqa: BLE001 - as oneoff.cli does
             outcome = Outcome(command="", error=explain(exc), cause=exc)
         return _finished(reply(outcome, options, terminal, redactor), terminal, outcome)
+
+
+class _Variables:
+    """Sets variables of the process while command lines run, several at once included.
+
+    Each call restoring what it found would leave the variables of one that overlapped it.
+    """
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._before: dict[str, str] = {}
+
+    @contextmanager
+    def set(self, variables: Mapping[str, str]) -> Iterator[None]:
+        """Set the variables; the last of the overlapping users restores all."""
+        if not self._users:
+            self._before = dict(os.environ)
+        self._users += 1
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                os.environ.clear()
+                os.environ.update(self._before)
+
+
+_VARIABLES = _Variables()
 
 
 def _finished(exit_code: int, terminal: MemoryTerminal, outcome: Outcome | None) -> Finished:

@@ -73,6 +73,28 @@ async def test_a_dry_run_shows_what_would_be_dropped(shop: Shop) -> None:
     assert {"item", "note"} == await shop.tables()
 
 
+async def test_wrong_steps_are_said_before_anybody_is_asked(shop: Shop) -> None:
+    """A usage error, not a refusal."""
+    failed = await shop.manage("db rollback --steps -1")
+
+    assert (2, True) == (failed.exit_code, "--steps -1 is not 1 or more" in failed.stderr)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("", "it undoes the newest revision in "),
+        ("--steps 2", "it undoes the newest 2 revisions in "),
+        ("--to a1", "it undoes every revision after a1 in "),
+    ],
+)
+async def test_the_confirmation_says_what_is_undone(shop: Shop, how: str, says: str) -> None:
+    """With the operator's own values."""
+    refused = await shop.manage(f"db rollback {how}")
+
+    assert (77, True) == (refused.exit_code, says in refused.stderr)
+
+
 @pytest.mark.parametrize(
     ("how", "code", "says"),
     [

@@ -35,6 +35,17 @@ async def test_all_seeds_are_loaded_once(shop: Shop) -> None:
     assert ["reference", "sample"] == await names(shop)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("", "it loads sample data into "), ("samples", "it loads the sample data of samples into ")],
+)
+async def test_the_confirmation_says_what_is_loaded(shop: Shop, name: str, says: str) -> None:
+    """And into which database."""
+    refused = await shop.manage(f"db seed {name}")
+
+    assert (77, True) == (refused.exit_code, says in refused.stderr)
+
+
 async def test_one_seed_is_loaded_by_name(shop: Shop) -> None:
     """The others are left alone."""
     await shop.manage("db seed samples --confirm")

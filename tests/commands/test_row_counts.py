@@ -107,7 +107,7 @@ async def executemany(work: WorkTransaction) -> None:
         insert(Book), [{"id": n, "author_id": 1, "title": "t"} for n in range(20, 25)]
     )
     await connection.exec_driver_sql(
-        "INSERT INTO authors (id, name) VALUES (:id, :name)"
+        "INSERT INTO authors (id, name) VALUES (?, ?)"
         if connection.dialect.name == "sqlite"
         else "INSERT INTO authors (id, name) VALUES ($1, $2)",
         [(3, "c"), (4, "d")],

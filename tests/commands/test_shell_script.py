@@ -93,7 +93,8 @@ async def test_an_error_exits_1_with_the_users_own_frames(manage: Manage, tmp_pa
         rf"""Traceback \(most recent call last\):
   File "{script}", line 4, in <module>
     fix\(\)
-  File "{script}", line 2, in fix
+(?:    ~~~\^\^
+)?  File "{script}", line 2, in fix
     return 1 / 0
            ~~\^~~
 ZeroDivisionError: division by zero

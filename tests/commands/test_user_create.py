@@ -139,6 +139,7 @@ async def test_a_malformed_email_is_bad_data(manage: Manage) -> None:
 
     assert 65 == outcome.exit_code
     assert "error[bad-user]: email 'ada@localhost' is not valid: " in outcome.stderr
+    assert "python manage.py user create ada ada@example.com" in outcome.stderr
 
 
 async def test_without_a_terminal_a_missing_password_is_a_usage_error(manage: Manage) -> None:

@@ -73,11 +73,12 @@ async def test_an_empty_list_is_no_error(manage: Manage) -> None:
 
 
 async def test_a_limit_below_one_is_a_usage_error(manage: Manage) -> None:
-    """The message names the flag and the value."""
+    """The message names the flag and the value, and a line that works."""
     outcome = await manage("user list --limit 0")
 
     assert 2 == outcome.exit_code
     assert "--limit 0 is not 1 or more" in outcome.stderr
+    assert "try:  python manage.py user list --limit 50" in outcome.stderr
 
 
 @pytest.mark.usefixtures("three_users")

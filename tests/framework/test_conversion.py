@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.conversion import parse_duration, shape_of
+from oneoff.conversion import duration_text, parse_duration, shape_of
 
 
 class Role(Enum):
@@ -118,6 +118,28 @@ def test_choices_name_what_is_allowed() -> None:
 def test_durations_have_units(text: str, seconds: float) -> None:
     """A bare number would be a guess."""
     assert timedelta(seconds=seconds) == parse_duration(text)
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_a_duration_is_shown_as_it_can_be_typed(milliseconds: int) -> None:
+    """Reading it again gives the same."""
+    value = timedelta(milliseconds=milliseconds)
+
+    assert value == parse_duration(duration_text(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(hours=1, minutes=30), "1h30m"),
+        (timedelta(days=90), "90d"),
+        (timedelta(seconds=1.25), "1s250ms"),
+    ],
+)
+def test_a_duration_has_one_text(value: timedelta, text: str) -> None:
+    """Parts that are nothing are left out."""
+    assert text == duration_text(value)
 
 
 @given(st.text())

@@ -39,6 +39,15 @@ def test_a_restored_dump_is_recognised_and_does_not_count_as_production() -> Non
     assert "staging" == effective("staging", copy)
 
 
+def test_a_role_that_may_not_read_the_cluster_can_not_make_it_a_copy() -> None:
+    """Taking a privilege away must not take the protection away."""
+    blind = HERE._replace(identity="/2")
+
+    assert not blind.is_copy
+    assert "production" == effective("development", blind)
+    assert HERE._replace(identity="/9").is_copy
+
+
 def test_without_a_database_the_setting_counts() -> None:
     """A command that needs no database still knows where it is."""
     assert "staging" == effective("staging", None)

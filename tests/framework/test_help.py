@@ -81,8 +81,8 @@ Options:
   --expires DURATION     When the account ends. [required]
   --tag TEXT             Any tags. [may be repeated]
   --inactive             The user can't sign in yet.
-  --password-stdin       The password. [read from standard input; or taken from USER_PASSWORD; or \
-asked for on a terminal]
+  --password-stdin       The password. [read from standard input; or taken from USER_PASSWORD; or
+                         asked for on a terminal]
   --generate-password    Make one up and show it this one time.
 
 What it may do:
@@ -209,6 +209,41 @@ def test_the_policy_is_said_in_words(attributes: dict[str, object], line: str) -
     command = type("Some", (BaseCommand,), {"__doc__": "Do it.", "handle": handle, **attributes})
 
     assert f"  - {line}" in command_page("some", command).splitlines()
+
+
+def test_a_page_off_a_terminal_fits_a_hundred_columns() -> None:
+    """Also with an option whose choices alone are nearly as long."""
+
+    class Find(BaseCommand):
+        """Find it."""
+
+        state: str = Option(default="", choices=[f"{n}-state" * 2 for n in range(9)], help="Which.")
+
+        async def handle(self) -> Result:
+            return Result.unchanged("found")
+
+    lines = command_page("find", Find).splitlines()
+
+    assert [] == [line for line in lines if len(line) > 100]
+    assert "  --state STATE  Which. [one of: 0-state0-state, 1-state1-state, " in "\n".join(lines)
+
+
+def test_a_default_duration_is_shown_as_it_can_be_typed() -> None:
+    """What help prints is what the parser takes."""
+
+    class Wait(BaseCommand):
+        """Wait."""
+
+        pause: timedelta = Option(default=timedelta(0), help="Before.")
+        age: timedelta = Option(default=timedelta(days=90, minutes=90), help="How old.")
+
+        async def handle(self) -> Result:
+            return Result.unchanged("waited")
+
+    page = command_page("wait", Wait)
+
+    assert "Before. [default: 0s]" in page
+    assert "How old. [default: 90d1h30m]" in page
 
 
 def test_words_longer_than_the_line_are_not_cut() -> None:

@@ -106,6 +106,7 @@ def test_underscores_are_not_typed(write: Write) -> None:
         ("promote ada", "user promote"),
         ("promote user ada", "user promote"),
         ("User Promote", "user promote"),
+        ("USER PROMOTE ada", "user promote"),
     ],
 )
 def test_a_wrong_name_gets_a_suggestion(write: Write, typed: str, meant: str) -> None:
@@ -127,6 +128,34 @@ def test_arguments_are_not_repeated_in_the_error(write: Write) -> None:
         registry.find(["nonsense", "hunter2"])
 
     assert "'nonsense' is not a command" == caught.value.message
+
+
+@pytest.mark.parametrize("typed", ["user promote", "User Promote", "user promote hunter2 --x"])
+def test_a_name_in_quotes_is_explained(write: Write, typed: str) -> None:
+    """It reached us as one word; what follows the name in it is not repeated."""
+    registry = write(**{"first/user/promote": COMMAND})
+
+    with pytest.raises(UsageError) as caught:
+        registry.find([typed])
+
+    assert "'user promote' in quotes is one word, and no command; write it without quotes" == (
+        caught.value.message
+    )
+
+
+@pytest.mark.parametrize("typed", ["--dry-run user promote ada", "--timeout 5m user promote"])
+def test_an_option_before_the_name_is_sent_behind_it(write: Write, typed: str) -> None:
+    """The command is found all the same, for its help."""
+    registry = write(**{"first/user/promote": COMMAND, "first/cache/clear": COMMAND})
+    option = typed.partition(" ")[0]
+
+    with pytest.raises(UsageError) as caught:
+        registry.find(typed.split())
+
+    assert f"{option} can't stand before the command's name; put it after the name" == (
+        caught.value.message
+    )
+    assert ("python manage.py user promote --help",) == caught.value.try_
 
 
 def test_a_group_alone_is_a_group(write: Write) -> None:

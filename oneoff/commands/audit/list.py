@@ -38,7 +38,10 @@ class List(BaseCommand):
         from oneoff.audit.queries import Filter, list_runs
 
         if self.limit < 1:
-            raise UsageError(f"--limit {self.limit} is not 1 or more")
+            raise UsageError(
+                f"--limit {self.limit} is not 1 or more",
+                try_="python manage.py audit list --limit 20",
+            )
         wanted = Filter(
             command=self.command,
             operator=self.operator,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageError
 
@@ -32,12 +32,22 @@ class Rollback(BaseCommand):
     steps: int | None = Option(default=None, help="Undo this many revisions; 1 if not said.")
     to: str = Option(default="", help="Undo everything after this revision; `base` for all.")
 
+    def __init__(self, **values: Any) -> None:
+        """Refuse contradictions before anybody is asked to confirm them."""
+        super().__init__(**values)
+        if self.steps is not None and self.to:
+            raise UsageError("--steps and --to say the same thing twice; give one of them")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps {self.steps} is not 1 or more")
+
     def consequence(self) -> str:
-        what = f"every revision after {self.to}" if self.to else f"{self.steps or 1} revision(s)"
+        steps = self.steps or 1
+        newest = "the newest revision" if steps == 1 else f"the newest {steps} revisions"
+        what = f"every revision after {self.to}" if self.to else newest
         return f"undoes {what} in {{target}}, with the data they hold"
 
     async def handle(self, migrations: Migrations, run: Run) -> Result:
-        target = self._target()
+        target = self.to or f"-{self.steps or 1}"
         before = await migrations.current()
         if not before:
             return Result.unchanged("nothing to do: no revision is applied")
@@ -57,13 +67,6 @@ class Rollback(BaseCommand):
         return Result.changed(
             f"rolled back from {', '.join(before)} to {after}", data=_table(script)
         )
-
-    def _target(self) -> str:
-        if self.steps is not None and self.to:
-            raise UsageError("--steps and --to say the same thing twice; give one of them")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"--steps {self.steps} is not 1 or more")
-        return self.to or f"-{self.steps or 1}"
 
 
 def _table(script: Script) -> list[dict[str, str]]:

@@ -26,6 +26,10 @@ class Seed(BaseCommand):
 
     name: str = Argument(default="", help="One seed; all of them if not said.")
 
+    def consequence(self) -> str:
+        what = f"the sample data of {self.name}" if self.name else "sample data"
+        return f"loads {what} into {{target}}"
+
     async def handle(self, session: AsyncSession, project: Project, run: Run) -> Result:
         from oneoff.resources.seeding import choose_seeds, load_seeds
 

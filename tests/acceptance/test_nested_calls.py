@@ -1,0 +1,33 @@
+"""A command that calls another: the same rules hold for both."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.conftest import Run
+from tests.acceptance.database import query
+from tests.acceptance.test_signals import PROJECT, migrated
+
+__all__ = ["migrated"]
+
+
+@pytest.mark.parametrize("what", ["nest inner", "db rollback"])
+def test_in_a_dry_run_the_inner_command_is_previewed_too(
+    run: Run, migrated: str, what: str
+) -> None:
+    """Also one with a lock, whose connections have another name."""
+    done = run(["nest", "outer", what, "--dry-run"], cwd=PROJECT)
+
+    assert (0, True) == (done.returncode, done.stdout.startswith("DRY RUN")), done.stderr
+    assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
+    assert [("0001",)] == query(migrated, "SELECT version_num FROM alembic_version")
+
+
+def test_in_a_real_run_the_inner_command_is_real_and_recorded(run: Run, migrated: str) -> None:
+    """With a row of its own."""
+    done = run(["nest", "outer"], cwd=PROJECT)
+
+    assert 0 == done.returncode, done.stderr
+    assert [("inner",)] == query(migrated, "SELECT name FROM item")
+    recorded = "SELECT command, status FROM oneoff_runs WHERE command LIKE 'nest%' ORDER BY command"
+    assert [("nest inner", "succeeded"), ("nest outer", "succeeded")] == query(migrated, recorded)

@@ -1,0 +1,80 @@
+"""What the parser says of a line that is nearly right."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result, UsageError
+from oneoff.parsing import parse
+
+
+class Remind(BaseCommand):
+    """Remind somebody."""
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+
+    email: str = Argument(help="Whom.")
+    after: timedelta | None = Option(default=None, help="When.")
+
+    async def handle(self) -> Result:
+        return Result.changed("reminded")
+
+
+def problems_of(line: str) -> list[str]:
+    """Return what the usage error lists."""
+    with pytest.raises(UsageError) as caught:
+        parse(Remind, line.split(), "remind")
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("ada --timeout 5", "write 5s for seconds, 5m for minutes"),
+        ("ada --after 1.5", "write 1.5s for seconds, 1.5m for minutes"),
+    ],
+)
+def test_a_duration_without_a_unit_is_shown_with_one(line: str, hint: str) -> None:
+    """Options of the framework and of the command alike."""
+    (problem,) = problems_of(line)
+
+    assert problem.endswith(f"5m or 1h30m: it has no unit; {hint}")
+
+
+def test_another_wrong_duration_gets_no_hint() -> None:
+    """It lacks more than a unit."""
+    assert ["--after 'soon' is not a duration such as 90d, 24h, 5m or 1h30m"] == problems_of(
+        "ada --after soon"
+    )
+
+
+@pytest.mark.parametrize("line", ["ada --mode 3", "--mode 3 ada", "ada --mode=3"])
+def test_what_follows_an_unknown_option_is_no_second_problem(line: str) -> None:
+    """Where the line has a word too many, that one was its value."""
+    assert ["remind has no option --mode"] == problems_of(line)
+
+
+def test_a_word_after_an_unknown_option_counts_where_it_is_needed() -> None:
+    """The unknown option may be a flag, so the argument isn't missing as well."""
+    assert ["remind has no option --mode"] == problems_of("--mode ada")
+
+
+def test_a_word_too_many_elsewhere_is_still_said() -> None:
+    """It was nobody's value."""
+    assert ["remind has no option --mode", "'extra' is one word too many"] == problems_of(
+        "ada extra --mode"
+    )
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--confirm=shop@production", "-v"])
+def test_an_option_behind_two_dashes_is_explained(word: str) -> None:
+    """Once, without its value and without what follows it."""
+    spelling = word.partition("=")[0]
+
+    assert [f"{spelling} is an option: write it without -- before it"] == problems_of(
+        f"-- ada {word} more"
+    )
