@@ -57,6 +57,8 @@ def parse_duration(text: str) -> Any:
     """Read "90d", "1h30m" or "250ms" as a timedelta; units are w d h m s ms."""
     from datetime import timedelta
 
+    if text == "0":
+        return timedelta()  # nothing needs no unit
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(text)

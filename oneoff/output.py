@@ -109,12 +109,15 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
 
     Args:
         rows: Mappings with the same keys; the first one's order is the columns' order.
-        width: Cut the widest column until the table fits; 0 never cuts.
+        width: Cut long texts, then leave out the last columns, until the table fits; 0 does
+            neither. Ids and times are never cut: half of one is of no use.
     """
     columns = list(rows[0])
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
-    _fit(widths, width)
+    kept = [_is_whole(column, rows[0].get(column)) for column in columns]
+    _fit(widths, kept, width)
+    columns, cells = columns[: len(widths)], [line[: len(widths)] for line in cells]
     numeric = [all(_is_number(row.get(column)) for row in rows) for column in columns]
     lines = [
         GAP.join(
@@ -141,13 +144,21 @@ def cell(value: Any) -> str:
     )
 
 
-def _fit(widths: list[int], width: int) -> None:
+def _fit(widths: list[int], kept: list[bool], width: int) -> None:
+    """Make the widths fit, by cutting texts to 8 columns at the least, then from the right."""
     shortest = 8
     while width and sum(widths) + len(GAP) * (len(widths) - 1) > width:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        if widths[widest] <= shortest:
+        free = [at for at, size in enumerate(widths) if size > shortest and not kept[at]]
+        if free:
+            widths[max(free, key=widths.__getitem__)] -= 1
+        elif len(widths) > 1:
+            widths.pop()
+        else:
             return
-        widths[widest] -= 1
+
+
+def _is_whole(column: str, value: Any) -> bool:
+    return column == "id" or column.endswith("_id") or hasattr(value, "isoformat")
 
 
 def _pad(text: str, size: int, *, right: bool) -> str:
