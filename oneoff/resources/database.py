@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WORK = "work"
 """The role of a run's own work; see `Database.connect`."""
+OWN_ROLES = frozenset({"audit", "lock", "schema"})
+"""The roles of the framework's own records, which it writes in every mode."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, unless the URL says `connect_timeout`."""
 BUSY_TIMEOUT = 10.0
@@ -42,19 +44,20 @@ class Opening:
 
     Attributes:
         role: Shown as the second part of `application_name`.
-        guarded: Whether asyncpg shall make a connection that can be armed (`guard.py`).
+        guarded: Whether it shall be one whose transaction can be armed (`guard.py`); None for
+            what is no run's work, whatever a lock that names the role is called.
     """
 
     __slots__ = ("guarded", "role")
 
-    def __init__(self, role: str, *, guarded: bool = False) -> None:
+    def __init__(self, role: str, *, guarded: bool | None = None) -> None:
         self.role = role
         self.guarded = guarded
 
     @property
     def exempt(self) -> bool:
         """Whether it may write in a dry run: it is guarded, or none of the command's business."""
-        return self.guarded or self.role != WORK
+        return self.role in OWN_ROLES if self.guarded is None else self.guarded
 
 
 EXEMPT = "oneoff_exempt"
@@ -103,16 +106,16 @@ class Database:
 
     @asynccontextmanager
     async def connect(
-        self, role: str = WORK, *, immediate: bool = False, guarded: bool = False
+        self, role: str = WORK, *, immediate: bool = False, guarded: bool | None = None
     ) -> AsyncIterator[AsyncConnection]:
         """Open a connection; what is not committed is rolled back when it closes.
 
         Args:
-            role: What it is for. In a dry run or a reading command "work" is read-only; other
-                roles are the framework's own (its locks and records) and write as ever.
+            role: What it is for. In a dry run or a reading command all are read-only but
+                `OWN_ROLES`, those of the framework's locks and records.
             immediate: On SQLite, take the write lock at BEGIN, waiting for it: a transaction that
                 reads first and writes later fails at once when another writer came between.
-            guarded: For `begin_work` alone: a connection whose transaction can be held fast.
+            guarded: For `begin_work` alone: whether its transaction shall be held fast.
 
         Raises:
             Unavailable: The server can't be reached, or takes no connections now.
@@ -190,12 +193,18 @@ class Database:
     def _sqlite_arguments(self) -> dict[str, Any]:
         return {"timeout": float(self.url.query.get("timeout", BUSY_TIMEOUT))}
 
-    def _try_file(self, *_: object) -> None:
+    def _try_file(
+        self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
+    ) -> None:
         # A file that can't be opened is found here, where there is no thread yet: the one of
         # aiosqlite would die of its own error a moment later, on a loop that may be closed.
         import sqlite3
 
         sqlite3.connect(self.url.database).close()
+        what = _opening.get()
+        if what is not None and what.guarded:
+            # The guard sees a statement when it is compiled, so none may come from a cache.
+            arguments["cached_statements"] = 0
 
     def _set_connection_arguments(
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]

@@ -2,13 +2,13 @@
 
 The transaction of the run can be rolled back; what a service writes through an engine of its own
 can't. So the database refuses it: with SET TRANSACTION READ ONLY at each BEGIN, or PRAGMA
-query_only. Nothing outlives a transaction on PostgreSQL, for behind a pooler the session may be
+query_only; and what would switch that off is refused. Nothing outlives a transaction on PostgreSQL, for behind a pooler the session may be
 another client's tomorrow.
 
 A context variable limits it to the tasks of the run: a web application that calls a command goes
-on writing for its users. Out of sight are drivers used without SQLAlchemy (the raw connection of an
-engine on asyncpg or SQLite is in sight), threads started without the run's context, and other
-processes.
+on writing for its users. In a process that has nothing else to do it holds for all threads. Out of
+sight are drivers used without SQLAlchemy (the raw connection of an engine on asyncpg or SQLite is
+in sight), and other processes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.database import EXEMPT
 from oneoff.resources.database_errors import is_read_only_error, read_only_error
+from oneoff.resources.transaction_control import A_QUERY, READ_ONLY, statement_that_ends
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -50,29 +51,51 @@ class Protection:
     def note(self, connection: Connection | None) -> None:
         """Remember a refused write; on the run's own connection only where it may not write."""
         own = connection is not None and connection.info.get(EXEMPT)
-        if self.refused is not None or (own and self.mode is Mode.ROLLBACK):
+        if own and self.mode is Mode.ROLLBACK:
             return
-        url = connection.engine.url.render_as_string(hide_password=True) if connection else ""
-        self.refused = read_only_error() if own else _wrote_elsewhere(self.mode, url)
+        if own:
+            self.refused = self.refused or read_only_error()
+        else:
+            self.refuse(_safe_url(connection))
+
+    def refuse(self, url: str = "") -> CommandError:
+        """Remember an attempt to write or to be allowed to, and return the error for it."""
+        error = _wrote_elsewhere(self.mode, url)
+        self.refused = self.refused or error
+        return error
 
 
 _protection: ContextVar[Protection | None] = ContextVar("oneoff_protection", default=None)
+_process_wide: list[Protection] = []
+
+
+def _current() -> Protection | None:
+    return _protection.get() or (_process_wide[-1] if _process_wide else None)
 
 
 @contextmanager
-def read_only_engines(mode: Mode) -> Iterator[Protection]:
+def read_only_engines(mode: Mode, *, process_wide: bool = False) -> Iterator[Protection]:
     """Make every engine read-only for the code run inside, and for the tasks it starts.
 
-    Connections of `Database.connect` with a role other than "work" are exempt: the run's own
-    record and locks.
+    Connections of `Database.connect` with one of `OWN_ROLES` are exempt: the run's own record and
+    locks.
+
+    Args:
+        mode: What the run may do with its own connection.
+        process_wide: Whether threads that don't have the run's context are protected too. Right in
+            a process that does nothing else than this run.
     """
     _listen()
     before, protection = _protection.get(), Protection(mode)
     _protection.set(protection)
+    if process_wide:
+        _process_wide.append(protection)
     try:
         yield protection
     finally:
         _protection.set(before)
+        if process_wide:
+            _process_wide.remove(protection)
 
 
 def _listen() -> None:
@@ -83,37 +106,40 @@ def _listen() -> None:
     event.listen(Engine, "engine_connect", _on_connect)
     event.listen(Engine, "set_connection_execution_options", _on_execution_options)
     event.listen(Engine, "begin", _on_begin)
+    event.listen(Engine, "before_cursor_execute", _on_statement)
     event.listen(Engine, "handle_error", _on_error)
 
 
 def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
     """Catch what never sends BEGIN through SQLAlchemy: the raw driver connection."""
-    if _protection.get() is None or record.info.get(EXEMPT):
+    protection = _current()
+    if protection is None or record.info.get(EXEMPT):
         return
     if _is_sqlite(connection):
-        _execute(connection, "PRAGMA query_only=ON")
-        record.info[_QUERY_ONLY] = True
+        _hold_sqlite(connection, record.info, protection)
     elif _is_asyncpg(connection):
-        _execute(connection, "SET TRANSACTION READ ONLY")
+        _hold_asyncpg(connection, protection)
+        if not getattr(connection, "autocommit", False):
+            _make_read_only(connection)
 
 
 def _on_connect(connection: Connection) -> None:
-    if _is_protected(connection) and _leave_autocommit(connection):
+    if _protection_of(connection) and _leave_autocommit(connection):
         driver: Any = connection.connection.dbapi_connection
-        _execute(driver, "SET TRANSACTION READ ONLY")
+        _make_read_only(driver)
 
 
 def _on_checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
     """Give the pool back a connection as it was."""
-    if record.info.pop(_QUERY_ONLY, False) and connection is not None:
-        _execute(connection, "PRAGMA query_only=OFF")
+    if connection is not None:
+        _let_go(connection, record.info)
     restore = record.info.pop(_AUTOCOMMIT, None)
     if restore is not None and connection is not None:
         restore.set_isolation_level(connection, "AUTOCOMMIT")
 
 
 def _on_execution_options(connection: Connection, options: dict[str, Any]) -> None:
-    if "isolation_level" not in options or not _is_protected(connection):
+    if "isolation_level" not in options or not _protection_of(connection):
         return
     if options["isolation_level"] == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
         # Without a transaction nothing could be read-only; SELECT doesn't know the difference.
@@ -124,16 +150,73 @@ def _on_execution_options(connection: Connection, options: dict[str, Any]) -> No
 
 
 def _on_begin(connection: Connection) -> None:
-    sqlite = connection.dialect.name == "sqlite"
-    if not _is_protected(connection):
-        if sqlite and connection.info.pop(_QUERY_ONLY, False):
-            connection.exec_driver_sql("PRAGMA query_only=OFF")
-    elif sqlite:
-        connection.exec_driver_sql("PRAGMA query_only=ON")
-        connection.info[_QUERY_ONLY] = True
+    protection = _protection_of(connection)
+    driver: Any = connection.connection.dbapi_connection
+    if protection is None:
+        _let_go(driver, connection.info)
+    elif _is_sqlite(driver):
+        _hold_sqlite(driver, connection.info, protection)
     elif connection.dialect.name == "postgresql":
         _leave_autocommit(connection)
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        if _is_asyncpg(driver):
+            _hold_asyncpg(driver, protection)
+        connection.exec_driver_sql(READ_ONLY)
+        connection.exec_driver_sql(A_QUERY)
+
+
+def _on_statement(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+    """Refuse what would leave the read-only transaction, with any driver."""
+    protection = _protection_of(connection)
+    if protection is None or connection.dialect.name != "postgresql":
+        return
+    if statement_that_ends(statement):
+        raise protection.refuse(_safe_url(connection))
+
+
+def _hold_sqlite(connection: Any, info: dict[str, Any], protection: Protection) -> None:
+    if info.get(_QUERY_ONLY):
+        return
+    import sqlite3
+
+    from oneoff.resources.guard_sqlite import switches_query_only
+
+    def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
+        if not switches_query_only(action, first, second):
+            return sqlite3.SQLITE_OK
+        protection.refuse()
+        return sqlite3.SQLITE_DENY
+
+    _execute(connection, "PRAGMA query_only=ON")
+    _set_authorizer(connection, authorize)
+    info[_QUERY_ONLY] = True
+
+
+def _hold_asyncpg(connection: Any, protection: Protection) -> None:
+    from oneoff.resources.read_only_asyncpg import hold
+
+    hold(connection.driver_connection, lambda _: protection.refuse())
+
+
+def _let_go(connection: Any, info: dict[str, Any]) -> None:
+    if info.pop(_QUERY_ONLY, False):
+        _set_authorizer(connection, None)
+        _execute(connection, "PRAGMA query_only=OFF")
+    elif _is_asyncpg(connection):
+        from oneoff.resources.read_only_asyncpg import let_go
+
+        let_go(connection.driver_connection)
+
+
+def _set_authorizer(connection: Any, authorize: Any) -> None:
+    if hasattr(connection, "run_async"):
+        connection.run_async(lambda driver: driver.set_authorizer(authorize))
+    else:
+        connection.set_authorizer(authorize)
+
+
+def _make_read_only(connection: DBAPIConnection) -> None:
+    _execute(connection, READ_ONLY)
+    _execute(connection, A_QUERY)
 
 
 def _leave_autocommit(connection: Connection) -> bool:
@@ -147,7 +230,7 @@ def _leave_autocommit(connection: Connection) -> bool:
 
 
 def _on_error(context: ExceptionContext) -> None:
-    protection = _protection.get()
+    protection = _current()
     if protection is not None and is_read_only_error(context.original_exception):
         protection.note(context.connection)
 
@@ -161,8 +244,12 @@ def _wrote_elsewhere(mode: Mode, url: str) -> CommandError:
     )
 
 
-def _is_protected(connection: Connection) -> bool:
-    return _protection.get() is not None and not connection.info.get(EXEMPT)
+def _protection_of(connection: Connection) -> Protection | None:
+    return None if connection.info.get(EXEMPT) else _current()
+
+
+def _safe_url(connection: Connection | None) -> str:
+    return connection.engine.url.render_as_string(hide_password=True) if connection else ""
 
 
 def _is_sqlite(connection: object) -> bool:

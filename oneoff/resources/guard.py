@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Guard(ABC):
-    """Holds one transaction fast, from `arm` to `release`.
+    """Holds one transaction fast, from `arm` until the connection is closed.
 
     Args:
         connection: With the transaction; nothing else was sent on it yet.
@@ -33,7 +33,7 @@ class Guard(ABC):
 
     @abstractmethod
     async def release(self) -> None:
-        """Let it be ended again: by the executor, which rolls it back."""
+        """Let the executor roll it back; whatever comes after that is refused."""
 
     @abstractmethod
     def violation(self) -> CommandError | None:
@@ -77,6 +77,16 @@ def ended(mode: Mode) -> CommandError:
         "the transaction of a dry run was ended before its time",
         why="the command, or something it calls, ended it; what was written since may have stayed",
         try_=("look for changes in the database", _LEAVE_IT),
+    )
+
+
+def too_late(mode: Mode) -> CommandError:
+    """Return the error for what is sent after the transaction was rolled back."""
+    kind = ReadOnlyViolation if mode is Mode.READ_ONLY else DryRunViolation
+    return kind(
+        "something went on using the connection after the command had ended",
+        why="it was refused: the transaction was rolled back already",
+        try_="await every task that the command starts",
     )
 
 

@@ -7,8 +7,7 @@ whoever sends it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +15,13 @@ import asyncpg
 
 from oneoff.errors import CommandError
 from oneoff.mode import Mode
-from oneoff.resources.guard import Guard, ended, refusal
+from oneoff.resources.guard import Guard, ended, refusal, too_late
+from oneoff.resources.transaction_control import (
+    CURSOR,
+    is_only_control,
+    statement_that_ends,
+    statement_that_lets_go,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,21 +30,12 @@ if TYPE_CHECKING:
 # fails. Cheaper than the deferred constraint of a temporary table (0.4 against 1.6 ms), needs no
 # privilege, and doesn't fire at a command's own SET CONSTRAINTS ALL IMMEDIATE. random() keeps the
 # server from computing it at once.
-_GUARD = """
-DECLARE oneoff_dry_run NO SCROLL CURSOR WITH HOLD FOR
+_GUARD = f"""
+DECLARE {CURSOR} NO SCROLL CURSOR WITH HOLD FOR
 SELECT ('oneoff: a dry run can only be rolled back ' || random())::int
 """
 # Without the cursor it is an error; with it, nothing is computed.
-_IS_GUARDED = "MOVE 0 FROM oneoff_dry_run"
-
-_SUSPECT = re.compile(r"\b(?:commit|rollback|abort|end|prepare\s+transaction)\b", re.IGNORECASE)
-# Compiled when there is a suspect: compiling them costs more than a reading command's guard.
-_OPAQUE = r"(?s)(?P<dollar>\$\w*\$).*?(?P=dollar)|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/"
-_ENDS = (
-    r"(?i)\s*(?P<how>commit|abort|end|prepare\s+transaction"
-    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
-)
-_FUNCTION_BODY = r"(?i)\bbegin\s+atomic\b"
+_IS_GUARDED = f"MOVE 0 FROM {CURSOR}"
 
 _TAKES_SQL = (
     "execute executemany fetch fetchval fetchrow fetchmany prepare cursor copy_from_query".split()
@@ -52,56 +48,55 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
 
     Attributes:
         held: The mode it is held in; None while it may be ended.
+        ending: Whether the executor is rolling back: after that nothing passes any more.
         refused: The first attempt to end it.
     """
 
     held: Mode | None = None
+    ending: bool = False
     refused: CommandError | None = None
 
     def check(self, sql: str) -> None:
         """Refuse what would end the transaction, and what comes after it ended."""
         if self.held is None:
             return
+        error = self._refusal(sql, self.held)
+        if error is not None:
+            self.refused = self.refused or error
+            raise error
+
+    def _refusal(self, sql: str, mode: Mode) -> CommandError | None:
+        if self.ending and not self.is_in_transaction():
+            return too_late(mode)
         how = statement_that_ends(sql)
+        if self.ending and how == "ROLLBACK" and is_only_control(sql):
+            return None
+        if mode is Mode.ROLLBACK:
+            how = how or statement_that_lets_go(sql)
         if how:
-            error = refusal(self.held, how)
-        elif not self.is_in_transaction():
-            error = ended(self.held)
-        else:
-            return
-        self.refused = self.refused or error
-        raise error
-
-
-def statement_that_ends(sql: str) -> str:
-    """Return the statement in `sql` that would end the transaction, or nothing.
-
-    The driver's simple protocol takes several statements in one text.
-    """
-    if not _SUSPECT.search(sql):
-        return ""
-    for statement in re.sub(_OPAQUE, " ", sql).split(";"):
-        found = re.match(_ENDS, statement)
-        # END also ends the body of a function in standard SQL.
-        if found and not (found["how"].lower() == "end" and re.search(_FUNCTION_BODY, sql)):
-            return " ".join(found["how"].upper().split())
-    return ""
+            return refusal(mode, how)
+        return None if self.is_in_transaction() else ended(mode)
 
 
 def _checked(name: str, *, takes_sql: bool) -> Callable[..., Any]:
     original = getattr(asyncpg.Connection, name)
 
     @wraps(original)
-    def method(self: GuardedConnection, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.check(kwargs.get("query") or args[0] if takes_sql else "")
         return original(self, *args, **kwargs)
 
     return method
 
 
-for _name in (*_TAKES_SQL, *_TAKES_TABLE):
-    if hasattr(asyncpg.Connection, _name):  # fetchmany is new in 0.30
-        setattr(GuardedConnection, _name, _checked(_name, takes_sql=_name in _TAKES_SQL))
+def guard_methods(cls: type[asyncpg.Connection], but: Collection[str] = ()) -> None:
+    """Have the methods of `cls` that send something call its `check` before."""
+    for name in {*_TAKES_SQL, *_TAKES_TABLE}.difference(but):
+        if hasattr(asyncpg.Connection, name):  # fetchmany is new in 0.30
+            setattr(cls, name, _checked(name, takes_sql=name in _TAKES_SQL))
+
+
+guard_methods(GuardedConnection)
 
 
 class PostgresGuard(Guard):
@@ -124,9 +119,9 @@ class PostgresGuard(Guard):
         self._driver.held = self.mode
 
     async def release(self) -> None:
-        """Let the driver end the transaction; only a rollback can."""
+        """Let ROLLBACK pass, and nothing after it: a task that was left behind may go on."""
         if self._driver is not None:
-            self._driver.held = None
+            self._driver.ending = True
 
     def violation(self) -> CommandError | None:
         """Return the first refusal."""

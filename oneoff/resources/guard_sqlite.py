@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.errors import CommandError
 from oneoff.mode import Mode
 from oneoff.resources.database_errors import constraint_error
-from oneoff.resources.guard import Guard, ended, refusal
+from oneoff.resources.guard import Guard, ended, refusal, too_late
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +21,13 @@ _HAS_DEFERRED = """
 SELECT (SELECT defer_foreign_keys FROM pragma_defer_foreign_keys)
     OR EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%INITIALLY%DEFERRED%')
 """
+_READS = {
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_PRAGMA,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_RECURSIVE,
+    sqlite3.SQLITE_SELECT,
+}
 _DANGLING = "SELECT * FROM pragma_foreign_key_check"
 
 
@@ -31,6 +38,7 @@ class SQLiteGuard(Guard):
         super().__init__(connection, mode)
         self._driver: Any = None
         self._refused: CommandError | None = None
+        self._ending = False
 
     async def arm(self) -> None:
         """Begin, and have every later statement authorized."""
@@ -41,9 +49,8 @@ class SQLiteGuard(Guard):
         await self._driver.set_authorizer(self._authorize)
 
     async def release(self) -> None:
-        """Stop authorizing."""
-        if self._driver is not None:
-            await self._driver.set_authorizer(None)
+        """Authorize ROLLBACK too; a task that was left behind can write nothing after it."""
+        self._ending = True
 
     def violation(self) -> CommandError | None:
         """Return the first refusal."""
@@ -74,17 +81,30 @@ class SQLiteGuard(Guard):
             raise constraint_error("FOREIGN KEY constraint", tables)
 
     async def _dangling(self) -> set[tuple[Any, ...]]:
-        found = await self.connection.exec_driver_sql(_DANGLING)
-        return {tuple(row) for row in found.all()}
+        # On the driver, for SQLAlchemy would begin a transaction, after the rollback too.
+        return {tuple(row) for row in await self._driver.execute_fetchall(_DANGLING)}
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_: object) -> int:
         """Run in the driver's thread, once for each thing a statement wants to do."""
-        what = ""
-        if action == sqlite3.SQLITE_TRANSACTION:
-            what = first or ""
-        elif action == sqlite3.SQLITE_PRAGMA and second and (first or "").lower() == "query_only":
-            what = f"PRAGMA query_only={second}"
-        if not what:
+        error = self._refusal(action, first, second)
+        if error is None:
             return sqlite3.SQLITE_OK
-        self._refused = self._refused or refusal(self.mode, what)
+        self._refused = self._refused or error
         return sqlite3.SQLITE_DENY
+
+    def _refusal(self, action: int, first: str | None, second: str | None) -> CommandError | None:
+        if action == sqlite3.SQLITE_TRANSACTION:
+            allowed = self._ending and first == "ROLLBACK"
+            return None if allowed else refusal(self.mode, first or "")
+        if switches_query_only(action, first, second):
+            return refusal(self.mode, f"PRAGMA query_only={second}")
+        if action in _READS or self._driver.in_transaction:
+            return None
+        # INSERT OR ROLLBACK has ended it: this would stay.
+        return too_late(self.mode) if self._ending else ended(self.mode)
+
+
+def switches_query_only(action: int, first: str | None, second: str | None) -> bool:
+    """Return whether an authorizer is asked for PRAGMA query_only with a value."""
+    is_pragma = action == sqlite3.SQLITE_PRAGMA and second is not None
+    return is_pragma and (first or "").lower() == "query_only"

@@ -1,0 +1,107 @@
+"""Find the statements of a PostgreSQL text that would end its transaction.
+
+Read as the server's scanner reads it: a quote, a comment or a dollar that only looks like one could
+hide a COMMIT.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+CURSOR = "oneoff_dry_run"
+"""The cursor that holds a dry run's transaction."""
+
+READ_ONLY = "SET TRANSACTION READ ONLY"
+A_QUERY = "SELECT 1"
+"""After a first query the server refuses SET TRANSACTION READ WRITE."""
+
+# Most texts have none of these words and are scanned no further.
+_SUSPECT = re.compile(
+    r"\b(?:commit|rollback|abort|end|prepare\s+transaction|close)\b", re.IGNORECASE
+)
+_CONTROL = re.compile(r"(?i)\s*(?:begin|start|commit|end|rollback|abort)\b[\w\s]*;?\s*")
+_ENDS = (
+    r"(?i)\s*(?P<how>commit|abort|end|prepare\s+transaction"
+    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
+)
+_CLOSES = rf"(?i)\s*(?P<how>close\s+(?:all\b|\"?{CURSOR}\b|u&\"))"
+_FUNCTION_BODY = r"(?is)\s*create\b.*\b(?:function|procedure)\b.*\bbegin\s+atomic\b"
+
+_LETTER = "A-Za-z_\u0080-\U0010ffff"
+_SPACE = r"(?:\s|--[^\r\n]*)*"
+_ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
+_PLAIN = "'(?:[^']|'')*'"
+
+
+def statement_that_ends(sql: str) -> str:
+    """Return the statement in `sql` that would end the transaction, or nothing.
+
+    The driver's simple protocol takes several statements in one text.
+    """
+    return _first(sql, _ENDS)
+
+
+def statement_that_lets_go(sql: str) -> str:
+    """Return the statement in `sql` that would close the cursor of the guard, or nothing."""
+    return _first(sql, _CLOSES)
+
+
+def is_only_control(sql: str) -> bool:
+    """Return whether `sql` is one statement that begins or ends a transaction."""
+    return _CONTROL.fullmatch(sql) is not None and not re.search(r"(?i)\bto\b", sql)
+
+
+def _first(sql: str, pattern: str) -> str:
+    if not _SUSPECT.search(sql):
+        return ""
+    # With standard_conforming_strings off, a backslash escapes in every text.
+    readings = (_PLAIN, _ESCAPED) if "\\'" in sql else (_PLAIN,)
+    return next(filter(None, (_first_as_read(sql, pattern, text) for text in readings)), "")
+
+
+def _first_as_read(sql: str, pattern: str, text: str) -> str:
+    bodies = 0
+    for statement in _without_texts(sql, text).split(";"):
+        bodies += bool(re.match(_FUNCTION_BODY, statement))
+        found = re.match(pattern, statement)
+        if found and found["how"].lower() == "end" and bodies:
+            bodies -= 1  # END also ends the body of a function in standard SQL
+        elif found:
+            return " ".join(found["how"].upper().split())
+    return ""
+
+
+def _without_texts(sql: str, text: str) -> str:
+    """Put blanks for what is quoted or a comment; quoted names stay."""
+    kept, at = [], 0
+    while found := _opaque(text).search(sql, at):
+        kept += [sql[at : found.start()], _shown(found)]
+        at = _comment_end(sql, found.start()) if found.lastgroup == "comment" else found.end()
+    return "".join([*kept, sql[at:]])
+
+
+def _shown(found: re.Match[str]) -> str:
+    return found[0].replace(";", " ") if found.lastgroup == "name" else " "
+
+
+def _comment_end(sql: str, start: int) -> int:
+    """Comments nest."""
+    depth = 0
+    for mark in re.compile(r"/\*|\*/").finditer(sql, start):
+        depth += 1 if mark[0] == "/*" else -1
+        if not depth:
+            return mark.end()
+    return len(sql)
+
+
+@cache
+def _opaque(text: str) -> re.Pattern[str]:
+    # The order matters: E'' before the name E, and a name before the dollar inside it.
+    return re.compile(
+        rf"[eE]{_ESCAPED}(?:{_SPACE}{_ESCAPED})*"
+        rf"|(?P<name>\"[^\"]*\"|[{_LETTER}][{_LETTER}0-9$]*)"
+        rf"|(?P<dollar>\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$).*?(?P=dollar)"
+        rf"|{text}|--[^\r\n]*|(?P<comment>/\*)",
+        re.DOTALL,
+    )
