@@ -43,8 +43,17 @@ class Execution:
     """One run of one command."""
 
     def __init__(
-        self, app: Application, call: Call, terminal: Terminal, redactor: Redactor, logs: Logs
+        self,
+        app: Application,
+        call: Call,
+        terminal: Terminal,
+        redactor: Redactor,
+        logs: Logs,
+        *,
+        process_wide: bool = False,
     ) -> None:
+        # Whether the process is this run's alone: then what holds for it holds for every thread.
+        self.process_wide = process_wide
         self.app, self.call = app, call
         self.terminal, self.redactor, self.logs = terminal, redactor, logs
         self.mode = gate.mode_of(call.command, call.options)
@@ -87,7 +96,7 @@ class Execution:
             cause = exc
         outcome = self._outcome(result, cause, started)
         outcome = await uninterrupted(self._close(outcome, closing))
-        self._emit(outcome)
+        self.logs.report(self.run_info, outcome)
         return outcome
 
     async def _connect(self, closing: AsyncExitStack) -> None:
@@ -96,7 +105,7 @@ class Execution:
             return
         from oneoff.audit import Audit
         from oneoff.resources.database import Database
-        from oneoff.resources.readiness import check_same_database, wait_until_up
+        from oneoff.resources.readiness import check_same_database
 
         url = self._url()
         if url is None:
@@ -105,7 +114,7 @@ class Execution:
         self.database = Database(url, run_id=self.run_info.id)
         closing.push_async_callback(self.database.dispose)
         try:
-            await wait_until_up(self.database, self.call.command.database_wait())
+            await self.database.wait_until_up(self.call.command.database_wait())
             self.audit = await closing.enter_async_context(Audit.open(self.database, self.redactor))
             self.facts = await self.audit.read_facts()
             await check_same_database(self.facts, url, self.app.database_url())
@@ -137,7 +146,7 @@ class Execution:
         ask = gate.decide(command, options, situation)
         if ask is not gate.Ask.NOTHING:
             self.terminal.err(self.redactor.text(self._banner(situation)))
-            answer = await self.terminal.ask(_question(ask, situation))
+            answer = await self.terminal.ask(gate.question(ask, situation))
             gate.check_answer(ask, answer, command, situation)
         await secret_inputs.resolve(
             command,
@@ -171,7 +180,7 @@ class Execution:
             asked = self.call.command.resources()
             opened = {name: await container.get(name) for name in asked}
             self.app.settle_imports()
-            with self._only_looking() as protection:
+            with self.logs.capturing(self.run_info), self._only_looking() as protection:
                 result = await self._handle(opened)
             if protection and protection.refused:
                 raise protection.refused
@@ -184,7 +193,7 @@ class Execution:
             return nullcontext()
         from oneoff.resources.foreign import read_only_engines
 
-        return read_only_engines(self.mode)
+        return read_only_engines(self.mode, process_wide=self.process_wide)
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
         """Step 5: wait for the command's lock; a preview and a plain look need none."""
@@ -358,31 +367,6 @@ class Execution:
             "logs": self.logs,
         }
         return given | ({"database": self.database} if self.database else {})
-
-    def _emit(self, outcome: Outcome) -> None:
-        """Write the run's one event to the log stream."""
-        if not self.logs.writes("info" if outcome.error is None else "error"):
-            return
-        if self.terminal.shows_logs_readably and not self.logs.writes("info"):
-            return  # a person reads the result itself, or the error
-        log = self.logs.logger(self.run_info)
-        write = log.info if outcome.error is None else log.error
-        write(
-            f"run.{outcome.status.value}",
-            exit_code=int(outcome.exit_code),
-            rows=outcome.rows,
-            dry_run=outcome.dry_run,
-            duration_ms=outcome.duration_ms,
-            operator=self.run_info.operator.name,
-            environment=self.run_info.environment,
-            **({"error": outcome.error.code} if outcome.error else {}),
-        )
-
-
-def _question(ask: gate.Ask, situation: gate.Situation) -> str:
-    if ask is gate.Ask.TARGET:
-        return f"Type {situation.target} to go on: "
-    return "Go on? [y/N] "
 
 
 def _unclosed(outcome: Outcome, exc: CommandError) -> CommandError:

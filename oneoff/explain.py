@@ -49,6 +49,10 @@ def explain(exc: BaseException, run_id: str = "", line: str = "") -> CommandErro
             why="its work was rolled back",
             try_="give it more time, or find out what it waits for: python manage.py audit list",
         )
+    if signals.received():
+        # What breaks while a cancelled run is taken down (a driver that lost its connection half
+        # opened) is the signal's doing.
+        return _interrupted(exc)
     known = _from_import(exc) or _from_database(exc)
     if known is not None:
         return known

@@ -70,6 +70,13 @@ def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -
     return _check_confirmation(level, command, options, situation)
 
 
+def question(ask: Ask, situation: Situation) -> str:
+    """Return what the operator is asked."""
+    if ask is Ask.TARGET:
+        return f"Type {situation.target} to go on: "
+    return "Go on? [y/N] "
+
+
 def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: Situation) -> None:
     """Let the run pass only on the right answer.
 

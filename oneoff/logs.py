@@ -1,11 +1,13 @@
 """Structured logs on standard error: JSON off a terminal, readable on one, run id on every line.
 
-structlog is imported only when a line is really written or a command asks for `log`.
+structlog is imported only when a line is really written or a command asks for `log`. What others
+log on their own is in `oneoff.log_capture`.
 """
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from oneoff.config import Config
     from oneoff.options import GlobalOptions
+    from oneoff.outcome import Outcome
     from oneoff.redact import Redactor
     from oneoff.run import Run
     from oneoff.terminal import Terminal
@@ -42,49 +45,94 @@ class Logs:
 
     Attributes:
         level: The lowest level that is written: "info".
+        readable: Lines are for a person rather than for a machine.
     """
 
     def __init__(self, terminal: Terminal, redactor: Redactor, level: str) -> None:
         self._terminal = terminal
         self._redactor = redactor
-        self._configured = False
         self.level = level
+        self.readable = terminal.shows_logs_readably
 
     def writes(self, level: str) -> bool:
         """Return whether a line of this level would be written at all."""
-        return _LEVELS[level] >= _LEVELS[self.level]
+        return self.writes_number(_LEVELS[level])
+
+    def writes_number(self, level: int) -> bool:
+        """Return the same for a level as `logging` numbers them."""
+        return level >= _LEVELS[self.level]
+
+    def masked(self, text: str) -> str:
+        """Return the text without the secrets that are known."""
+        return self._redactor.text(text)
+
+    def write(self, line: str) -> None:
+        """Write a line that has been masked."""
+        self._terminal.err(line)
 
     def logger(self, run: Run) -> FilteringBoundLogger:
         """Return a logger that puts the run on every line."""
-        self.configure()
         import structlog
 
-        logger: FilteringBoundLogger = structlog.get_logger()
+        logger: FilteringBoundLogger = structlog.wrap_logger(
+            _TerminalLogger(self),
+            processors=self._processors(),
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self.level]),
+        )
         return logger.bind(run_id=run.id, command=run.command)
 
-    def configure(self) -> None:
-        """Set structlog up once, for the application's own loggers too."""
-        if self._configured:
+    def report(self, run: Run, outcome: Outcome) -> None:
+        """Write the one event of a run that ended."""
+        if not self.writes("info" if outcome.error is None else "error"):
             return
+        if self._terminal.shows_logs_readably and not self.writes("info"):
+            return  # a person reads the result itself, or the error
+        log = self.logger(run)
+        write = log.info if outcome.error is None else log.error
+        write(
+            f"run.{outcome.status.value}",
+            exit_code=int(outcome.exit_code),
+            rows=outcome.rows,
+            dry_run=outcome.dry_run,
+            duration_ms=outcome.duration_ms,
+            operator=run.operator.name,
+            environment=run.environment,
+            **({"error": outcome.error.code} if outcome.error else {}),
+        )
+
+    def capturing(self, run: Run | None = None) -> AbstractContextManager[None]:
+        """Take over what the application and its libraries log on their own, for a while.
+
+        structlog is taken over if it has been imported by then.
+        """
+        from oneoff.log_capture import capturing
+
+        return capturing(self, run)
+
+    def structlog_settings(self) -> dict[str, Any]:
+        """Return what to configure structlog with, for the application's own loggers."""
         import structlog
 
-        self._configured = True
-        structlog.configure(
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                *self._formatting(),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self.level]),
-            logger_factory=lambda *_: _TerminalLogger(self._terminal, self._redactor),
-            cache_logger_on_first_use=False,
-        )
+        return {
+            "processors": self._processors(),
+            "wrapper_class": structlog.make_filtering_bound_logger(_LEVELS[self.level]),
+            "logger_factory": lambda *_: _TerminalLogger(self),
+        }
+
+    def _processors(self) -> list[Any]:
+        import structlog
+
+        return [
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *self._formatting(),
+        ]
 
     def _formatting(self) -> list[Any]:
         import structlog
 
-        if self._terminal.shows_logs_readably:
+        if self.readable:
             return [
                 structlog.dev.ConsoleRenderer(
                     colors=self._terminal.color,
@@ -109,11 +157,12 @@ class Logs:
 class _TerminalLogger:
     """Where structlog's lines end: on standard error, masked once more as whole texts."""
 
-    def __init__(self, terminal: Terminal, redactor: Redactor) -> None:
-        self._terminal = terminal
-        self._redactor = redactor
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
 
     def msg(self, message: str) -> None:
-        self._terminal.err(self._redactor.text(message) + "\n")
+        from oneoff.log_capture import masked
+
+        self._logs.write(masked(self._logs.masked(message)) + "\n")
 
     debug = info = warning = error = critical = exception = log = msg

@@ -12,38 +12,65 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
-NOT_SECRETS = frozenset({"PWD", "OLDPWD"})
-"""Variables that are only named like a password: the shell's working folders."""
 SHORTEST = 5
 """Shorter values are not hidden by value: masking every "a" hides nothing and garbles all."""
 SHORTEST_WORD = 8
 """The same for what could be an English word: with the password "wrong", "your password is ***"
 would tell what it is."""
 
-_NAMES = (
-    r"pass(?:word|wd|phrase)?|pwd|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|"
-    r"credentials?|authorization|signature|salt|dsn"
+# Every pattern starts at a literal and never looks further than the next place where it could
+# start: texts may be megabytes, and their time has to grow with their length only.
+_NAME = (
+    r"(?:(?<!com)(?<!by)pass(?:word|wd|phrase)?|(?-i:(?<=_)PWD|[pP]wd)|secret|token|"
+    r"api[-_]?key|private[-_]?key|access[-_]?key|credentials?|authorization|signature|"
+    r"(?<!ba)salt|dsn|"
+    # A variable; `primary_key` is a column.
+    r"(?-i:(?<=_)(?<!PUBLIC_)(?<!PRIMARY_)(?<!FOREIGN_)(?<!CACHE_)(?<!SORT_)KEY))"
+    # PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
+    r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
 )
-# PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
-_SECRET_NAME = re.compile(
-    rf"(?:{_NAMES})(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d+))*$",
-    re.IGNORECASE,
-)
+_QUOTED = r"\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+'"
+_SECRET_NAME = re.compile(rf"{_NAME}$", re.IGNORECASE)
 _URL = re.compile(
-    r"(?P<head>[a-z][a-z0-9+.\-]*://[^\s:/@]*:)(?P<password>[^\s/]*)(?=@)", re.IGNORECASE
+    r"(?P<head>://[^\s:/@]*+:)(?!\d{1,5}/)"
+    # A raw "/" or "@" may be part of it; a quote too, unless it ends the URL.
+    r"(?P<password>(?:[^\s:\"'<>]|:(?!//))*(?=@)|[^\s/]*(?=@))"
 )
+_USER = re.compile(r"://(?P<user>[^\s:/@]+)@")
 _ASSIGNMENT = re.compile(
-    rf"(?P<head>\b[\w\-]*(?:{_NAMES})[\"']?\s*(?:=|:)\s*(?:Bearer |Basic )?)"
-    r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;)}\]&]+)",
-    re.IGNORECASE,
+    rf"(?P<head>{_NAME}\\?[\"']?\s*+(?:=|:)\s*+(?:(?:Bearer|Basic) )?)"
+    rf"(?P<value>{_QUOTED}|\\\"[^\"]*+\"|[^\s,;)}}\]&]++)",
+    re.IGNORECASE | re.DOTALL,
 )
-_BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]{8,}=*)")
-_FAILING_ROW = re.compile(r"Failing row contains \(.*?\)\.?(?=\n|$)", re.DOTALL)
+_OPTION = re.compile(
+    r"(?<![\w\-])--(?!generate-|show-|no-)(?P<name>[\w\-]++)"
+    rf"(?:[\"']\s*+,\s*+(?P<listed>{_QUOTED})|\s++(?P<value>{_QUOTED}|[^\s\"'`,;)-][^\s\"'`,;)]*+))",
+    re.DOTALL,
+)
+_PAIR = re.compile(
+    rf"\([\"'](?P<name>[\w\- ]{{1,60}}+)[\"']\s*+,\s*+(?P<value>{_QUOTED})\s*+\)", re.DOTALL
+)
+_BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]{8,}+=*+)")
+_FAILING_ROW = re.compile(
+    r"Failing row contains \((?!\*\*\*\)).*?(?:\)\.?(?=\n|\\n|$)|\Z)", re.DOTALL
+)
+_WORD = re.compile(r"[a-z']{1,7}")
+_NO_SECRETS = frozenset({"", MASK, "none", "null", "true", "false"})
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a variable, setting or option of this name holds a secret."""
     return bool(_SECRET_NAME.search(name))
+
+
+def clean(text: str) -> str:
+    """Return the text as any terminal and any database takes it.
+
+    Bytes that were no UTF-8, and NUL, which PostgreSQL refuses, are spelled out.
+    """
+    if not text.isascii():
+        text = text.encode(errors="backslashreplace").decode()
+    return text.replace("\x00", r"\x00")
 
 
 class Redactor:
@@ -65,50 +92,69 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def text(self, text: str) -> str:
-        """Return the text with every secret masked."""
+        """Return the text with every secret masked, and nothing in it that can't be written."""
         if self._pattern:
             text = self._pattern.sub(MASK, text)
         text = _URL.sub(_mask_password, text)
         text = _ASSIGNMENT.sub(_mask_value, text)
+        text = _OPTION.sub(_mask_option, text)
+        text = _PAIR.sub(_mask_named, text)
         text = _BEARER.sub(rf"\g<head>{MASK}", text)
-        return _FAILING_ROW.sub(f"Failing row contains ({MASK})", text)
+        return clean(_FAILING_ROW.sub(f"Failing row contains ({MASK})", text))
 
     def data(self, value: Any) -> Any:
-        """Return a copy of mappings and lists with every secret in them masked."""
+        """Return a copy of mappings and lists with every secret in them masked.
+
+        Any other object stays itself, unless its text would show a secret.
+        """
         if isinstance(value, str):
             return self.text(value)
+        if value is None or isinstance(value, bool | int | float):
+            return value
         if isinstance(value, Mapping):
             return {
-                key: MASK if _hides(str(key), item) else self.data(item)
+                self.data(key): MASK if _hides(str(key), item) else self.data(item)
                 for key, item in value.items()
             }
         if isinstance(value, list | tuple | set | frozenset):
             return [self.data(item) for item in value]
-        return value
+        shown = str(value)
+        masked = self.text(shown)
+        return value if masked == shown else masked
 
     def lines(self, texts: Iterable[str]) -> list[str]:
         """Mask each text."""
         return [self.text(text) for text in texts]
 
     def _learn_variable(self, name: str, value: str) -> None:
-        if name in NOT_SECRETS:
+        passwords = [match["password"] for match in _URL.finditer(value)]
+        for password in passwords:
+            self._learn_password(value, password)
+        if "://" in value:
+            for match in _ASSIGNMENT.finditer(value):  # postgres://host/shop?password=...
+                self.add(match["value"])
+                self.add(unquote(match["value"]))
+        if not is_secret_name(name):
             return
-        match = _URL.search(value)
-        if match:
-            self._learn_url(value, match["password"])
-        elif is_secret_name(name) and value.lower() not in {"true", "false"}:
+        for match in _USER.finditer(value):  # SENTRY_DSN is https://key@host/1
+            if not match["user"].isalpha():
+                self.add(match["user"])
+        if not passwords and value.lower() not in _NO_SECRETS:
             self.add(value)
 
-    def _learn_url(self, url: str, password: str) -> None:
+    def _learn_password(self, url: str, password: str) -> None:
         """Learn a URL's password, unless it is also its user, host or database name.
 
         `postgres:postgres@localhost/postgres` is no secret, and masking it by value would hide
         the very name an operator has to type.
         """
-        others = url.replace(f":{password}@", "@", 1)
-        if password not in re.split(r"[:/@?&=]", others):
-            self.add(password)
-            self.add(unquote(password))
+        others = re.split(r"[:/@?&=]", url.replace(f":{password}@", "@", 1))
+        # An "@" in a path, or the next host of a list, looks as if it belonged to the password.
+        first, *more = re.split(r"@[^\s,@]*,[^\s,:@]*:", password)
+        for known in {password, first, *more, re.split(r"@[^@]*/", first)[0]}:
+            if known not in others:
+                self.add(known)
+                self.add(unquote(known))
 
 
 def _mask_password(match: re.Match[str]) -> str:
@@ -119,9 +165,33 @@ def _mask_password(match: re.Match[str]) -> str:
 
 def _mask_value(match: re.Match[str]) -> str:
     value = match["value"]
-    if value.strip("\"'") in {"", MASK, "None", "null", "True", "False", "true", "false"}:
+    if value.strip("\\\"'").lower() in _NO_SECRETS:
         return match[0]
-    return match["head"] + MASK
+    return match["head"] + _masked(value)
+
+
+def _mask_option(match: re.Match[str]) -> str:
+    if not is_secret_name(match["name"]):
+        return match[0]
+    value = match["listed"] or match["value"]
+    # "--password is missing" is a sentence.
+    if match["value"] and _WORD.fullmatch(value):
+        return match[0]
+    return match[0].removesuffix(value) + _masked(value)
+
+
+def _mask_named(match: re.Match[str]) -> str:
+    if not is_secret_name(match["name"]):
+        return match[0]
+    return match[0].replace(match["value"], _masked(match["value"]))
+
+
+def _masked(value: str) -> str:
+    """Return the mask inside the quotes of the value, so that JSON stays JSON."""
+    for quote_mark in ('\\"', '"', "'"):
+        if value.startswith(quote_mark):
+            return f"{quote_mark}{MASK}{quote_mark}"
+    return MASK
 
 
 def _hides(key: str, item: object) -> bool:

@@ -12,12 +12,13 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.environment import Facts
 from oneoff.errors import CommandError, Unavailable
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 SETTLING = timedelta(seconds=30)
 """A run on another machine is not judged younger than this: between the commit of its intent and
 its lock there is a moment without a lock."""
+LARGEST = 2**63 - 1
+"""The largest number the database takes; a record that says less than was claimed is closed."""
 
 
 class Audit:
@@ -86,9 +89,8 @@ class Audit:
         await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
             await _reconcile(self._connection, self._database)
-            await self._connection.execute(
-                insert(runs).values(self._redactor.data(_row(run, call, code_version=code_version)))
-            )
+            row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
+            await self._connection.execute(insert(runs).values(row))
             # Before the commit: a signal may come while it is under way, and a row that was
             # committed has to be closed. Closing one that was not changes nothing.
             self.begun = True
@@ -109,7 +111,7 @@ class Audit:
             .values(
                 status=outcome.status.value,
                 exit_code=int(outcome.exit_code),
-                rows=outcome.rows,
+                rows=min(outcome.rows, LARGEST),
                 message=self._redactor.text(outcome.message),
                 finished_at=datetime.now(UTC),
                 duration_ms=outcome.duration_ms,
@@ -122,8 +124,10 @@ class Audit:
             await self._end_afresh(statement)
 
     async def _end_afresh(self, statement: Any) -> None:
-        try:
+        # Its driver may fail in any way to let go of a connection that broke.
+        with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
+        try:
             async with self._database.connect("audit") as connection:
                 await connection.execute(statement)
                 await connection.commit()
@@ -171,11 +175,12 @@ def process_started(pid: int) -> str:
     return "alive"
 
 
-def _row(run: Run, call: Call, *, code_version: str) -> dict[str, Any]:
+def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict[str, Any]:
     return {
         "id": run.id,
         "command": run.command,
-        "argv": json.dumps(call.argv, ensure_ascii=False),
+        # Masked word by word before JSON escapes their quotes, and as a whole with the row.
+        "argv": json.dumps(redactor.data(call.argv), ensure_ascii=False),
         "access": call.command.access.value,
         "dry_run": run.dry_run,
         "status": Status.STARTED.value,

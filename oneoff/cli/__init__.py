@@ -84,10 +84,11 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     async def execute() -> Outcome:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         cancel = task.cancel if task else loop.stop
+        execution = Execution(app, call, terminal, redactor, logs, process_wide=True)
         with signals.cancelling(lambda: loop.call_soon_threadsafe(cancel)):
-            return await Execution(app, call, terminal, redactor, logs).run()
+            return await execution.run()
 
-    with aside:
+    with aside, logs.capturing():
         return asyncio.run(execute())
 
 

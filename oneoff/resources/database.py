@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.errors import Unavailable
+from oneoff.uninterrupted import undivided
 from oneoff.urls import DatabaseURL, parse_database_url
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Database:
         """
         started = self.engine.connect()
         with self._opening(Opening(role, guarded=guarded)):
-            connection = await started.__aenter__()
+            connection = await self._open(started)
         try:
             if immediate:
                 await connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
@@ -131,6 +132,12 @@ class Database:
         finally:
             # Closes even while the task is being cancelled.
             await started.__aexit__(None, None, None)
+
+    async def _open(self, started: AsyncConnection) -> AsyncConnection:
+        if self.url.dialect == "postgresql":
+            return await started.start()
+        # aiosqlite that is cancelled while it opens a file may wait for its own thread for ever.
+        return await undivided(started.start(), lambda connection: connection.close())
 
     @asynccontextmanager
     async def autocommit(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:

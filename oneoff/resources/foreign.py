@@ -2,8 +2,8 @@
 
 The transaction of the run can be rolled back; what a service writes through an engine of its own
 can't. So the database refuses it: with SET TRANSACTION READ ONLY at each BEGIN, or PRAGMA
-query_only; and what would switch that off is refused. Nothing outlives a transaction on PostgreSQL, for behind a pooler the session may be
-another client's tomorrow.
+query_only; and what would switch that off is refused. Nothing outlives a transaction on PostgreSQL,
+for behind a pooler the session may be another client's tomorrow.
 
 A context variable limits it to the tasks of the run: a web application that calls a command goes
 on writing for its users. In a process that has nothing else to do it holds for all threads. Out of

@@ -67,7 +67,7 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
 
     def _refusal(self, sql: str, mode: Mode) -> CommandError | None:
         if self.ending and not self.is_in_transaction():
-            return too_late(mode)
+            return self.refused or too_late(mode)
         how = statement_that_ends(sql)
         if self.ending and how == "ROLLBACK" and is_only_control(sql):
             return None
@@ -120,8 +120,12 @@ class PostgresGuard(Guard):
 
     async def release(self) -> None:
         """Let ROLLBACK pass, and nothing after it: a task that was left behind may go on."""
-        if self._driver is not None:
-            self._driver.ending = True
+        driver = self._driver
+        if driver is None or driver.ending:
+            return
+        if driver.held and not driver.is_in_transaction() and not driver.is_closed():
+            driver.refused = driver.refused or ended(self.mode)
+        driver.ending = True
 
     def violation(self) -> CommandError | None:
         """Return the first refusal."""

@@ -50,6 +50,8 @@ class SQLiteGuard(Guard):
 
     async def release(self) -> None:
         """Authorize ROLLBACK too; a task that was left behind can write nothing after it."""
+        if self._driver is not None and not self._ending and not self._driver.in_transaction:
+            self._refused = self._refused or ended(self.mode)
         self._ending = True
 
     def violation(self) -> CommandError | None:

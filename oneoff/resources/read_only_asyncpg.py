@@ -48,6 +48,7 @@ guard_methods(ReadOnlyConnection, but={"execute"})
 _refuse: WeakKeyDictionary[asyncpg.Connection, Refuse] = WeakKeyDictionary()
 
 
+# asyncpg redefines isinstance for its connections; hence `type`.
 def hold(driver: object, refuse: Refuse) -> None:
     """Make the connection read-only, also one that was in a pool before.
 
@@ -57,12 +58,12 @@ def hold(driver: object, refuse: Refuse) -> None:
     """
     if type(driver) is asyncpg.Connection:
         driver.__class__ = ReadOnlyConnection
-    if isinstance(driver, ReadOnlyConnection):
+    if type(driver) is ReadOnlyConnection:
         _refuse[driver] = refuse
 
 
-def let_go(driver: object) -> None:
+def let_go(driver: Any) -> None:
     """Make the connection what it was."""
-    if isinstance(driver, ReadOnlyConnection):
+    if type(driver) is ReadOnlyConnection:
         del _refuse[driver]
-        driver.__class__ = asyncpg.Connection
+        object.__setattr__(driver, "__class__", asyncpg.Connection)

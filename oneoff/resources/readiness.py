@@ -1,40 +1,14 @@
-"""Whether a database is there yet."""
+"""Whether the URLs of a project lead where they should."""
 
 from __future__ import annotations
 
-import asyncio
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from oneoff.environment import Facts
-from oneoff.errors import ConfigurationError, Unavailable
+from oneoff.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from oneoff.resources.database import Database
     from oneoff.urls import DatabaseURL
-
-_PAUSE = 0.5
-
-
-async def wait_until_up(database: Database, seconds: float) -> None:
-    """Wait for a database that is still starting.
-
-    Args:
-        database: Which one.
-        seconds: How long; 0 leaves the first try to whoever connects next.
-
-    Raises:
-        Unavailable: It is not up after that time.
-    """
-    deadline = monotonic() + seconds
-    while monotonic() < deadline:
-        try:
-            async with database.connect("wait"):
-                return
-        except Unavailable:
-            if monotonic() + _PAUSE >= deadline:
-                raise
-        await asyncio.sleep(_PAUSE)
 
 
 async def check_same_database(facts: Facts, connected: DatabaseURL, main: DatabaseURL) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from oneoff.errors import ReadOnlyViolation
+from oneoff.errors import CommandError, ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.counting import RowCounter, make_counter
 from oneoff.resources.database import WORK
@@ -17,7 +17,6 @@ from oneoff.resources.database import WORK
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.errors import CommandError
     from oneoff.locks import HeldLock
     from oneoff.outcome import RowCounts
     from oneoff.resources.database import Database
@@ -185,7 +184,7 @@ async def _ending(work: WorkTransaction) -> AsyncIterator[None]:
         yield
     except BaseException as exc:
         # The first error tells more than a second one about a connection that is broken.
-        with suppress(SQLAlchemyError, OSError):
+        with suppress(SQLAlchemyError, OSError, CommandError):
             await work.rollback()
         violation = work.violation()
         if violation is None or violation is exc or not isinstance(exc, Exception):

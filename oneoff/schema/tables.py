@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -50,7 +51,7 @@ runs = Table(
     Column("status", Text, nullable=False),
     Column("exit_code", Integer),
     Column("message", Text, nullable=False, server_default=""),
-    Column("rows", Integer),
+    Column("rows", BigInteger),
     Column("operator", Text, nullable=False),
     Column("operator_source", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
@@ -63,7 +64,7 @@ runs = Table(
     Column("code_version", Text, nullable=False, server_default=""),
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
-    Column("duration_ms", Integer),
+    Column("duration_ms", BigInteger),
 )
 # Its indexes are in versions/ alone: naming a dialect here would import both dialects, 20 ms.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 
@@ -55,3 +56,34 @@ def test_the_database_password_is_never_shown(run: Run, postgres_url: str) -> No
     assert 78 == done.returncode, done.stderr
     for form in ("wr0ng%40p%25ss", "wr0ng@p%ss", "wr0ng"):
         assert form not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "way", ["structlog", "logging", "handler", "warning", "thread", "finalizer", "loop"]
+)
+def test_what_others_log_is_masked_and_kept_from_standard_output(
+    run: Run, migrated: str, way: str
+) -> None:
+    """The application's own loggers, its libraries', and what Python itself reports."""
+    del migrated
+    secret = "sk_live_51Hx-quiet"  # noqa: S105 - planted
+
+    done = run(["mutter", way, "--token-stdin", "--json"], cwd=PROJECT, input=secret)
+
+    assert 0 == done.returncode, done.stderr
+    assert "***" in done.stderr
+    assert secret not in done.stdout + done.stderr
+    assert [json.loads(done.stdout)] == [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_record_is_closed_whatever_the_command_says(run: Run, migrated: str) -> None:
+    """PostgreSQL takes no NUL, no broken UTF-8, and no large number in a small column."""
+    words = ["leak", "unwritable", "--token-stdin", "--reason", "broken \udcff"]
+
+    done = run(words, cwd=PROJECT, input="planted-s3cret")
+
+    assert 0 == done.returncode, done.stderr
+    columns = "SELECT status, rows, message, reason FROM oneoff_runs WHERE command = 'leak'"
+    message = r"not UTF-8: \udcff, NUL: \x00"
+    row = ("succeeded", 2**31, message, r"broken \udcff")
+    assert [row] == [tuple(found) for found in query(migrated, columns)]

@@ -59,3 +59,9 @@ def sql(*statements: str) -> Hostile:
 def names(command: Hostile) -> str:
     """Return a readable id for a test."""
     return command.__name__
+
+
+async def driver_of(work: WorkTransaction) -> Any:
+    """Return the asyncpg or aiosqlite connection."""
+    raw = await (await work.session.connection()).get_raw_connection()
+    return raw.driver_connection

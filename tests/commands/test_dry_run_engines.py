@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from oneoff.errors import CommandError, DryRunViolation
 from oneoff.mode import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
+from oneoff.resources.foreign import read_only_engines
 from oneoff.resources.work import WorkTransaction, begin_work
 from oneoff.urls import parse_database_url
 from tests.commands.rehearsal import METADATA, NOTES, WRITE, Hostile, names, rehearse, saved
@@ -241,3 +243,132 @@ async def test_it_holds_behind_pgbouncer(postgres_url: str, pgbouncer_url: str) 
         await connection.commit()
 
     assert ["the pool is writable"] == await saved(direct)
+
+
+@pytest.mark.parametrize("role", ["mine", "migrations"])
+async def test_a_role_of_the_commands_choice_is_protected(database: Database, role: str) -> None:
+    """Only the framework's own records are written in a dry run."""
+
+    async def connects(_: WorkTransaction, database: Database) -> None:
+        async with database.connect(role) as connection:
+            await connection.execute(text(WRITE))
+            await connection.commit()
+
+    with pytest.raises(DryRunViolation, match="another connection"):
+        await rehearse(database, connects, swallow=True)
+
+    assert [] == await saved(database)
+
+
+async def test_real_work_inside_a_dry_run_is_protected(postgres_url: str) -> None:
+    """Also when the lock it holds is called as one of the framework's own connections."""
+    database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+
+    async def nested(_: WorkTransaction, database: Database) -> None:
+        async with begin_work(database, Mode.COMMIT, role="audit") as work:
+            await work.session.execute(text(WRITE))
+            await work.commit()
+
+    with pytest.raises(DryRunViolation, match="another connection"):
+        await rehearse(database, nested, swallow=True)
+
+    assert [] == await saved(database)
+
+
+@pytest.mark.parametrize(
+    "statement", ["SET TRANSACTION READ WRITE", "SET transaction_read_only=off", "COMMIT", "END"]
+)
+async def test_another_engine_can_not_leave_its_read_only_transaction(
+    postgres_url: str, statement: str
+) -> None:
+    """Neither may it end it, nor switch the protection off in its first statement."""
+    database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+
+    async def leaves(_: WorkTransaction, database: Database) -> None:
+        engine = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+            await connection.execute(text(WRITE))
+
+    with pytest.raises(Exception, match=r"read-write|another connection"):
+        await rehearse(database, leaves)
+
+    assert [] == await saved(database)
+
+
+@pytest.mark.parametrize("first", ["ROLLBACK", "COMMIT", "BEGIN READ WRITE", "ROLLBACK; BEGIN"])
+async def test_the_driver_of_another_engine_has_no_way_out(postgres_url: str, first: str) -> None:
+    """A transaction that it begins itself is read-only too."""
+    database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+
+    async def writes(_: WorkTransaction, database: Database) -> None:
+        engine = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute(first)
+            await driver.execute(WRITE)
+            await driver.execute("COMMIT")
+
+    with pytest.raises(Exception, match=r"read-only|read-write|another connection"):
+        await rehearse(database, writes)
+
+    assert [] == await saved(database)
+
+
+async def test_the_file_of_another_engine_can_not_be_made_writable(sqlite_url: str) -> None:
+    """PRAGMA query_only=OFF is refused, in SQL as well as in a script on the driver."""
+    database = Database(parse_database_url(sqlite_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+    engine = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
+
+    with pytest.raises(CommandError, match="another connection"):
+        async with begin_work(database, Mode.READ_ONLY), engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.executescript(f"PRAGMA query_only=OFF; {WRITE}")
+    await engine.dispose()
+
+    assert [] == await saved(database)
+
+
+def write_in_a_thread(url: str) -> list[BaseException]:
+    """Write through an engine in a thread that has no context; return what it raised."""
+    raised: list[BaseException] = []
+
+    def write() -> None:
+        engine = create_engine(url)
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(WRITE))
+        except Exception as exc:  # noqa: BLE001 - handed to the test
+            raised.append(exc)
+        engine.dispose()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    return raised
+
+
+async def test_a_process_wide_protection_holds_in_threads(sqlite_url: str) -> None:
+    """A thread that was started without the run's context is protected, until the run ends."""
+    database = Database(parse_database_url(sqlite_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+
+    with read_only_engines(Mode.ROLLBACK, process_wide=True) as protection:
+        raised = write_in_a_thread(sqlite_url)
+    again = write_in_a_thread(sqlite_url)
+
+    assert (1, True, []) == (len(raised), protection.refused is not None, again)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from tests.commands.rehearsal import (
     REPLIES,
     WRITE,
     Hostile,
+    driver_of,
     names,
     rehearse,
     saved,
@@ -39,12 +42,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await connection.commit()
     yield database
     await database.dispose()
-
-
-async def driver_of(work: WorkTransaction) -> Any:
-    """Return the asyncpg or aiosqlite connection."""
-    raw = await (await work.session.connection()).get_raw_connection()
-    return raw.driver_connection
 
 
 async def session_commits(work: WorkTransaction, _: Database) -> None:
@@ -293,6 +290,25 @@ class TestPostgreSQL:
 
         assert {"notes": RowCounts(inserted=2)} == counts
 
+    @pytest.mark.parametrize(
+        "script",
+        [
+            r"SELECT E'\''; COMMIT; BEGIN; SELECT '1'",
+            r"SET standard_conforming_strings = off; SELECT '\''; COMMIT; BEGIN; SELECT '1'",
+            "SELECT 1 AS a$b$; COMMIT; BEGIN; SELECT 2 AS c$b$",
+            "/* /* */ ' */ SELECT 1; COMMIT; BEGIN --'",
+            "SELECT 1; -- '\rCOMMIT",
+            "CLOSE ALL",
+            'CLOSE "oneoff_dry_run"',
+        ],
+    )
+    async def test_no_quoting_hides_an_end(self, database: Database, script: str) -> None:
+        """The text is read as the server reads it."""
+        with pytest.raises(DryRunViolation, match="tried to end its transaction"):
+            await rehearse(database, on_driver(f"{WRITE}; {script}"))
+
+        assert [] == await saved(database)
+
     async def test_it_holds_behind_pgbouncer(self, database: Database, pgbouncer_url: str) -> None:
         """In transaction mode the next statement may reach another server."""
         pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
@@ -354,3 +370,31 @@ class TestSQLite:
         counts = await rehearse(database, session_commits)
 
         assert {"notes": RowCounts(inserted=2)} == counts
+
+    async def test_nothing_is_written_after_a_conflict_that_rolls_back(
+        self, database: Database
+    ) -> None:
+        """Without its transaction each statement would commit itself."""
+
+        async def goes_on(work: WorkTransaction, _: Database) -> None:
+            driver = await driver_of(work)
+            await driver.execute("INSERT INTO notes (id, text) VALUES (5, 'a')")
+            with suppress(sqlite3.IntegrityError):
+                await driver.execute("INSERT OR ROLLBACK INTO notes (id, text) VALUES (5, 'b')")
+            await driver.execute(WRITE)
+
+        with pytest.raises(DryRunViolation, match="ended before its time"):
+            await rehearse(database, goes_on, swallow=True)
+
+        assert [] == await saved(database)
+
+    async def test_nothing_is_written_after_the_rollback(self, database: Database) -> None:
+        """A task that was left behind may still have the driver."""
+        with pytest.raises(DryRunViolation, match="after the command had ended"):
+            async with begin_work(database, Mode.ROLLBACK) as work:
+                driver = await driver_of(work)
+                await work.rollback()
+                with suppress(sqlite3.DatabaseError):
+                    await driver.execute(WRITE)
+
+        assert [] == await saved(database)

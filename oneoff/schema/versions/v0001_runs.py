@@ -39,7 +39,7 @@ def _create_runs() -> None:
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("exit_code", sa.Integer),
         sa.Column("message", sa.Text, nullable=False, server_default=""),
-        sa.Column("rows", sa.Integer),
+        sa.Column("rows", sa.BigInteger),
         sa.Column("operator", sa.Text, nullable=False),
         sa.Column("operator_source", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
@@ -52,7 +52,7 @@ def _create_runs() -> None:
         sa.Column("code_version", sa.Text, nullable=False, server_default=""),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
-        sa.Column("duration_ms", sa.Integer),
+        sa.Column("duration_ms", sa.BigInteger),
     )
     op.create_index("ix_oneoff_runs_started_at", "oneoff_runs", ["started_at"])
     op.create_index(

@@ -13,7 +13,17 @@ class Leak(BaseCommand):
     examples = ("leak message --token-stdin",)
 
     how: Literal[
-        "message", "data", "warning", "log", "error", "why", "bug", "chain", "sql", "constraint"
+        "message",
+        "data",
+        "warning",
+        "log",
+        "error",
+        "why",
+        "bug",
+        "chain",
+        "sql",
+        "constraint",
+        "unwritable",
     ] = Argument(help="In which way.")
     token: SecretStr = Secret(env="LEAK_TOKEN", help="What must not be seen.")
 
@@ -22,6 +32,7 @@ class Leak(BaseCommand):
         ways = {
             "message": lambda: Result.changed(f"token {secret}"),
             "data": lambda: Result.report({"note": secret, "rows": [{"x": secret}]}),
+            "unwritable": lambda: Result.changed("not UTF-8: \udcff, NUL: \0", rows=2**31),
             "warning": lambda: Result.unchanged("w", warnings=[f"used {secret}"]),
         }
         if self.how in ways:
