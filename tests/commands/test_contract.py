@@ -309,4 +309,4 @@ def test_examples_parse(name: str, example: str) -> None:
 
     entry, rest = APP.registry.find(shlex.split(re.split(r"[#|>]", example)[0]))
 
-    parse(APP.registry.load(entry), rest, name=entry.name)
+    assert parse(APP.registry.load(entry), rest, name=entry.name).command is not None
