@@ -32,7 +32,7 @@ OWN_ROLES = frozenset({"audit", "lock", "schema"})
 """The roles of the framework's own records, which it writes in every mode."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, unless the URL says `connect_timeout`."""
-BUSY_TIMEOUT = 10.0
+BUSY_TIMEOUT = 15.0
 """Seconds SQLite waits for another writer, unless the URL says `timeout`."""
 POLL_PAUSE = 0.25
 """Seconds between two attempts of `wait_until_up`."""
