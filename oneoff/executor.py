@@ -278,7 +278,7 @@ class Execution:
             run_id=self.run_info.id,
             dry_run=self.call.options.dry_run,
             result=None if cause else result,
-            error=explain.explain(cause, self.run_info.id) if cause else None,
+            error=explain.explain(cause, self.run_info.id, self.call.line) if cause else None,
             tables=self.tables if cause is None else {},
             cause=cause,
             duration_ms=round((monotonic() - started) * 1000),
