@@ -52,6 +52,9 @@ class BaseCommand:
     """Name of the lock that no two runs hold at once; empty for none."""
     confirm_only_protected: ClassVar[bool] = False
     """Whether what `confirm_level` adds counts in protected environments only (production)."""
+    aims_at: ClassVar[str] = "database"
+    """What the confirmation names: "database" is `<database>@<environment>`, "redis" is
+    `<host>/<number>@<environment>`, of the server in REDIS_URL."""
     environments: ClassVar[frozenset[str]] = frozenset()
     """Where the command may run; empty for everywhere."""
     allow_in_production: ClassVar[bool] = False

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+SECRET_KEY_LENGTH = 32
+"""Characters a SECRET_KEY must have at least: what `openssl rand -hex 16` prints."""
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -36,6 +38,13 @@ SETTINGS = (
         "",
         "direct URL for migrations and locks, where DATABASE_URL goes through a pooler",
     ),
+    Setting("REDIS_URL", "", "Redis or Valkey, as platforms hand it out; unset: none is used"),
+    Setting(
+        "REDIS_VERIFY_CERTIFICATE",
+        "true",
+        "false takes any certificate over rediss://, the self-signed one of a platform too",
+    ),
+    Setting("REDIS_TIMEOUT", "5", "seconds Redis has for one answer, connecting included"),
     Setting(
         "ENVIRONMENT",
         "",
@@ -43,6 +52,12 @@ SETTINGS = (
         "production as soon as DATABASE_URL is set",
     ),
     Setting("AUDIT_REQUIRED", "false", "refuse every run that can't be recorded in the database"),
+    Setting(
+        "SECRET_KEY",
+        "",
+        "signs the pass through a maintenance window; at least 32 random characters",
+        secret=True,
+    ),
     Setting("OPERATOR", "", "who runs the command, where the platform doesn't say"),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
 )
@@ -62,8 +77,12 @@ class Config(NamedTuple):
     sources: Mapping[str, str]
     database_url: str
     migration_database_url: str
+    redis_url: str
+    redis_verify_certificate: bool
+    redis_timeout: float
     environment: str
     audit_required: bool
+    secret_key: str
     operator: str
     log_level: str
     problems: tuple[str, ...] = ()
@@ -93,8 +112,12 @@ def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
         sources=sources,
         database_url=value["DATABASE_URL"],
         migration_database_url=value["MIGRATION_DATABASE_URL"],
+        redis_url=value["REDIS_URL"],
+        redis_verify_certificate=value["REDIS_VERIFY_CERTIFICATE"].lower() in _TRUE,
+        redis_timeout=float(value["REDIS_TIMEOUT"]),
         environment=value["ENVIRONMENT"].lower(),
         audit_required=value["AUDIT_REQUIRED"].lower() in _TRUE,
+        secret_key=value["SECRET_KEY"],
         operator=value["OPERATOR"],
         log_level=value["LOG_LEVEL"].lower(),
         problems=tuple(problems.values()),
@@ -103,11 +126,26 @@ def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
 
 def _problems(value: Mapping[str, str]) -> dict[str, str]:
     problems = {}
-    for name, allowed in (("AUDIT_REQUIRED", _TRUE + _FALSE), ("LOG_LEVEL", LOG_LEVELS)):
-        if value[name].lower() not in allowed:
-            choices = "true or false" if allowed[0] in _TRUE else f"one of {', '.join(allowed)}"
-            problems[name] = f"{name} {value[name]!r} is not {choices}"
+    for name in ("AUDIT_REQUIRED", "REDIS_VERIFY_CERTIFICATE"):
+        if value[name].lower() not in _TRUE + _FALSE:
+            problems[name] = f"{name} {value[name]!r} is not true or false"
+    if value["LOG_LEVEL"].lower() not in LOG_LEVELS:
+        choices = ", ".join(LOG_LEVELS)
+        problems["LOG_LEVEL"] = f"LOG_LEVEL {value['LOG_LEVEL']!r} is not one of {choices}"
+    if not _is_seconds(value["REDIS_TIMEOUT"]):
+        problems["REDIS_TIMEOUT"] = (
+            f"REDIS_TIMEOUT {value['REDIS_TIMEOUT']!r} is not a number of seconds above 0"
+        )
+    if 0 < len(value["SECRET_KEY"]) < SECRET_KEY_LENGTH:
+        problems["SECRET_KEY"] = f"SECRET_KEY has fewer than {SECRET_KEY_LENGTH} characters"
     return problems
+
+
+def _is_seconds(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ from oneoff.operator import code_version
 from oneoff.outcome import Call, Outcome, RowCounts
 from oneoff.policy import Access, Confirm, DryRun
 from oneoff.redact import Redactor
+from oneoff.redis_url import redis_url
 from oneoff.resources import DATABASE, Container
 from oneoff.result import Result
 from oneoff.terminal import Terminal
@@ -30,6 +31,7 @@ from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from oneoff.audit import Audit
+    from oneoff.redis_url import RedisURL
     from oneoff.resources.database import Database
     from oneoff.resources.foreign import Protection
     from oneoff.urls import DatabaseURL
@@ -327,18 +329,22 @@ class Execution:
 
     def _situation(self) -> gate.Situation:
         name = self.run_info.environment
-        database = self.facts.database if self.facts else self._database_name()
         return gate.Situation(
             name=self.call.name,
             line=self.call.line,
             environment=name,
-            target=f"{database}@{name}",
+            target=f"{self._place()}@{name}",
             protected=environment.is_protected(name, self.app.project.protect),
             interactive=self.terminal.interactive and not self.call.options.no_input,
             environment_from=environment.why(self.app.environment, name),
         )
 
-    def _database_name(self) -> str:
+    def _place(self) -> str:
+        """Return what the confirmation names: where the command would do its work."""
+        if self.call.command.aims_at == "redis":
+            return redis_url(self.app.config).name
+        if self.facts:
+            return self.facts.database
         try:
             return self.app.database_url().name
         except ConfigurationError:
@@ -346,10 +352,15 @@ class Execution:
 
     def _banner(self, situation: gate.Situation) -> str:
         what = gate.consequence(self.call.command, situation)
-        url = self.database.url if self.database else self.app.database_url()
+        url: RedisURL | DatabaseURL
+        if self.call.command.aims_at == "redis":
+            label, url = "redis:      ", redis_url(self.app.config)
+        else:
+            label = "database:   "
+            url = self.database.url if self.database else self.app.database_url()
         lines = [
             f"environment: {situation.environment}",
-            f"database:    {url.safe()}",
+            f"{label} {url.safe()}",
             f"{self.call.name} {what}",
         ]
         if self.call.command.dry_run is not DryRun.UNSUPPORTED:

@@ -18,6 +18,8 @@ from oneoff.errors import (
 _PACKAGES = {
     "aiosqlite": "oneoff[sqlite]",
     "asyncpg": "oneoff[postgres]",
+    "redis": "oneoff[redis]",
+    "arq": "oneoff[arq]",
     **dict.fromkeys(
         ("sqlalchemy", "alembic", "structlog", "pydantic", "pydantic_settings"), "oneoff"
     ),
@@ -53,7 +55,7 @@ def explain(exc: BaseException, run_id: str = "", line: str = "") -> CommandErro
         # What breaks while a cancelled run is taken down (a driver that lost its connection half
         # opened) is the signal's doing.
         return _interrupted(exc)
-    known = _from_import(exc) or _from_database(exc)
+    known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
     if known is not None:
         return known
     text = str(exc).strip()
@@ -98,3 +100,12 @@ def _from_database(exc: BaseException) -> CommandError | None:
     from oneoff.resources.database_errors import translate_error
 
     return translate_error(exc)
+
+
+def _from_redis(exc: BaseException) -> CommandError | None:
+    """Ask the Redis adapter, if anything has loaded the driver."""
+    if "redis" not in sys.modules:
+        return None
+    from oneoff.resources.redis_errors import translate_redis_error
+
+    return translate_redis_error(exc)

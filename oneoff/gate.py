@@ -29,7 +29,8 @@ class Situation(NamedTuple):
         name: Command as typed: "db reset".
         line: The whole command line as typed, secrets removed: "python manage.py db reset".
         environment: The effective one.
-        target: `<database>@<environment>`, read from the connected database.
+        target: `<database>@<environment>`, read from the connected database; for what works on
+            Redis `<host>/<number>@<environment>`.
         protected: Whether TYPE_NAME commands need `--break-glass` in this environment.
         interactive: Whether a person can be asked.
         environment_from: Why it is this environment, where the setting says another one.
@@ -175,7 +176,7 @@ def _not_confirmed(level: Confirm, command: BaseCommand, situation: Situation) -
 
 def _wrong_target(given: str, command: BaseCommand, situation: Situation) -> Refused:
     return Refused(
-        f"{given!r} is not the connected database: {situation.target}",
+        f"{given!r} is not what the run would work on: {situation.target}",
         why=_because("the confirmation names another place than this one", situation),
         try_=_tries(command, situation, _with(situation.line, f"--confirm={situation.target}")),
         code="confirmation-mismatch",

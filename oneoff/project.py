@@ -22,6 +22,8 @@ class Project:
         metadata: The SQLAlchemy MetaData that migrations are compared with.
         migrations: Folder of the Alembic script directory, relative to the project's root.
         seeds: A sequence of `Seed`, for `db seed`.
+        worker: The ARQ WorkerSettings class whose functions `jobs run` may queue.
+        warmers: A sequence of `Warmer`, for `cache warm`.
         resources: What else `handle` may ask for by name: a name to the import string of an async
             context manager function, which itself may ask for other resources by name. It is
             opened once a run and closed in reverse order.
@@ -38,6 +40,8 @@ class Project:
         metadata: str = "",
         migrations: str = "",
         seeds: str = "",
+        worker: str = "",
+        warmers: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
         protect: Sequence[str] = ("production",),
@@ -48,6 +52,8 @@ class Project:
         self.metadata = metadata
         self.migrations = migrations
         self.seeds = seeds
+        self.worker = worker
+        self.warmers = warmers
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})
         self.protect = frozenset(protect)

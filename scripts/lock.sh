@@ -15,7 +15,7 @@ compile() {
     output=$1
     shift
     "$tools/bin/uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-        --extra postgres --extra sqlite --no-annotate --custom-compile-command "make lock" \
+        --extra postgres --extra sqlite --extra redis --extra arq --no-annotate --custom-compile-command "make lock" \
         "$@" pyproject.toml --output-file "$output"
 }
 

@@ -68,3 +68,11 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Run the test twice: on an empty SQLite file and on an empty PostgreSQL database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> Iterator[str]:
+    """Return the URL of an empty Redis; what the test puts there is gone after it."""
+    redis_server.flush()
+    yield redis_server.url
+    redis_server.flush()

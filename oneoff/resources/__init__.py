@@ -18,6 +18,7 @@ BUILTIN: Mapping[str, str] = {
     "session": "oneoff.resources.work:open_session",
     "work": "oneoff.resources.work:open_work",
     "migrations": "oneoff.resources.migrations:open_migrations",
+    "cache": "oneoff.resources.cache:open_cache",
     "settings": "oneoff.resources.settings:open_settings",
     "progress": "oneoff.resources.progress:open_progress",
     "log": "oneoff.resources.log:open_log",

@@ -1,0 +1,139 @@
+"""The URL of Redis as platforms hand it out, read once and given to every client in parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from oneoff.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+
+PORT = 6379
+_SCHEMES = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
+"""Scheme to whether the connection is encrypted."""
+
+
+class RedisURL(NamedTuple):
+    """One Redis database, in parts.
+
+    Attributes:
+        host: Name or address; of any node of a cluster.
+        port: Of the server.
+        db: Number of the database; a cluster has only 0.
+        user: Empty for the server's default user.
+        password: In clear text; `safe` and `repr` never show it.
+        tls: Whether the connection is encrypted.
+        verify: Whether the server's certificate must be one that is trusted.
+        timeout: Seconds for one answer of the server, connecting included.
+    """
+
+    host: str
+    port: int = PORT
+    db: int = 0
+    user: str = ""
+    password: str = ""
+    tls: bool = False
+    verify: bool = True
+    timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        """Show the URL without its password, so that no traceback or log can leak it."""
+        return f"RedisURL({self.safe()!r})"
+
+    @property
+    def server(self) -> str:
+        """The server, for messages."""
+        return f"Redis at {self._address()}"
+
+    @property
+    def name(self) -> str:
+        """The database as operators type it: `host/0`, with the port where it is not 6379."""
+        port = "" if self.port == PORT else f":{self.port}"
+        return f"{self.host}{port}/{self.db}"
+
+    def safe(self) -> str:
+        """Return the URL for people, with *** for the password."""
+        scheme = "rediss" if self.tls else "redis"
+        login = quote(self.user, safe="") + (":***" if self.password else "")
+        return f"{scheme}://{login}{'@' if login else ''}{self._address()}/{self.db}"
+
+    def _address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def redis_url(config: Config) -> RedisURL:
+    """Return the checked REDIS_URL.
+
+    Raises:
+        ConfigurationError: It is not set, or can't be a Redis URL; never shows the password.
+    """
+    if not config.redis_url:
+        raise ConfigurationError(
+            "REDIS_URL is not set",
+            why="this command works on Redis, and there is no embedded one",
+            try_=(
+                "REDIS_URL=redis://localhost:6379/0 python manage.py ...",
+                "or put REDIS_URL into .env",
+            ),
+            code="redis-not-configured",
+        )
+    url = parse_redis_url(config.redis_url)
+    return url._replace(verify=config.redis_verify_certificate, timeout=config.redis_timeout)
+
+
+def parse_redis_url(text: str) -> RedisURL:
+    """Read a Redis URL.
+
+    Raises:
+        ConfigurationError: It can't be used. The message never holds the password.
+    """
+    try:
+        return _parse(text.strip())
+    except _Unreadable as exc:
+        problem = str(exc)
+    except ValueError:
+        # urlsplit's own messages hold pieces of the URL, and a piece may be the password's.
+        problem = "its host and port can't be read"
+    raise ConfigurationError(
+        f"REDIS_URL can't be used: {problem}",
+        try_=(
+            "REDIS_URL=redis://:password@host:6379/0",
+            "percent-encode what is special in a password, where @ is %40, / is %2F and ? is %3F",
+        ),
+        code="bad-redis-url",
+    )
+
+
+class _Unreadable(Exception):
+    """What is wrong with a URL, in words that hold nothing of its password."""
+
+
+def _parse(text: str) -> RedisURL:
+    scheme, colon, _ = text.partition("://")
+    if not colon or scheme.lower() not in _SCHEMES:
+        raise _Unreadable("it doesn't begin with redis:// or rediss://")
+    parts = urlsplit(text, allow_fragments=False)
+    query = dict(parse_qsl(parts.query))
+    db = query.pop("db", "") or parts.path.strip("/") or "0"
+    if query:
+        names = ", ".join(sorted(name if name.isidentifier() else "(no name)" for name in query))
+        raise _Unreadable(
+            f"unknown parameter {names} after '?'; timeouts and certificates are settings of "
+            "their own: REDIS_TIMEOUT, REDIS_VERIFY_CERTIFICATE"
+        )
+    if not parts.hostname:
+        raise _Unreadable("it names no host")
+    if not db.isdecimal():
+        # A "/" or "?" in the password that is not percent-encoded: the rest of it stands here.
+        raise _Unreadable("what follows the host is not the number of a database")
+    return RedisURL(
+        host=unquote(parts.hostname),
+        port=parts.port or PORT,
+        db=int(db),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        tls=_SCHEMES[scheme.lower()],
+    )

@@ -1,0 +1,29 @@
+"""Redis, as the resource `cache`: a `redis.asyncio` client that knows the mode of its run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from oneoff.config import Config
+from oneoff.mode import Mode
+from oneoff.redis_url import redis_url
+from oneoff.run import Run
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+@asynccontextmanager
+async def open_cache(config: Config, mode: Mode, run: Run) -> AsyncIterator[Redis]:
+    """Give the resource `cache`, connected.
+
+    Raises:
+        ConfigurationError: REDIS_URL is not set or wrong, or the server refuses the login.
+        Unavailable: The server can't be reached, or is too slow.
+    """
+    from oneoff.resources.redis_client import connect
+
+    async with connect(redis_url(config), mode, name=f"oneoff/{run.id}") as client:
+        yield client
