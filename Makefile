@@ -40,7 +40,7 @@ servers: setup ## Install the servers the tests need (as root on Debian), or say
 
 .PHONY: test
 test: setup servers ## Run the tests on SQLite and on a PostgreSQL and Redis of their own
-	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(TESTS)
 
 .PHONY: coverage
 coverage: test ## Run the tests and show which branches they miss
@@ -75,6 +75,14 @@ check: lint types contracts docs coverage ## All of the above, as CI does
 .PHONY: bench-startup
 bench-startup: ## Measure start-up beside Django, Flask-Migrate, Alembic, Typer and others
 	$(PYTHON) benchmarks/startup.py
+
+.PHONY: bench-cache
+bench-cache: setup servers ## Measure clearing a million keys beside redis-cli
+	$(BIN)/python benchmarks/cache.py
+
+.PHONY: bench-jobs
+bench-jobs: setup servers ## Measure listing and purging 100,000 jobs beside ARQ's own functions
+	$(BIN)/python benchmarks/jobs.py
 
 .PHONY: lock
 lock: ## Compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes new versions

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from oneoff.resources.database import Database
 from oneoff.testing import Manage
 from oneoff.urls import parse_database_url
+from tests.commands.rehearsal import METADATA
 from tests.servers import Postgres
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -68,4 +69,15 @@ async def sessions(manage_environ: dict[str, str]) -> AsyncIterator[Sessions]:
     # On SQLite a writer that reads first has to be the only one from the start.
     engine = database.engine.execution_options(oneoff_begin="BEGIN IMMEDIATE")
     yield async_sessionmaker(engine, expire_on_commit=False)
+    await database.dispose()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Make a database with the two empty tables of `rehearsal`."""
+    database = Database(parse_database_url(database_url, Path(), "shop"), run_id="test")
+    async with database.connect("schema") as connection:
+        await connection.run_sync(METADATA.create_all)
+        await connection.commit()
+    yield database
     await database.dispose()

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.application import load_application
+from oneoff.redis_url import parse_redis_url
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
 
@@ -121,22 +123,30 @@ def named(*, access: Access | None = None, dry_run: bool = False, asks: bool = F
 class Stage:
     """One command's sample, in a database of its own."""
 
-    def __init__(self, manage: Manage, name: str, tmp_path: Path) -> None:
+    def __init__(self, manage: Manage, name: str, tmp_path: Path, redis_url: str) -> None:
         self.manage, self.name, self.tmp_path = manage, name, tmp_path
+        self.redis_url = redis_url
         self.sample = sample_of(name)
         self.run_id = ""
 
     async def set_up(self) -> None:
         for line in self.sample.setup:
-            done = await self.manage(line, stdin="correct horse battery")
+            done = await self.manage(line, stdin="correct horse battery", environ=self.environ)
             assert 0 == done.exit_code, done.stderr
             self.run_id = done.outcome.run_id if done.outcome else ""
 
     async def run(self, *flags: str) -> Finished:
         line = self.sample.line.format(tmp=self.tmp_path, run=self.run_id)
         return await self.manage(
-            [*shlex.split(line), *flags], stdin="correct horse battery", environ=PLANTED
+            [*shlex.split(line), *flags],
+            stdin="correct horse battery",
+            environ={**PLANTED, **self.environ},
         )
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What its commands need besides the database."""
+        return {"REDIS_URL": self.redis_url}
 
     @property
     def confirmation(self) -> tuple[str, ...]:
@@ -150,10 +160,15 @@ class Stage:
     def target(self) -> str:
         url = self.manage.environ["DATABASE_URL"]
         name = Path(url).stem if url.startswith("sqlite") else url.rpartition("/")[2]
+        if command_of(self.name).aims_at == "redis":
+            name = parse_redis_url(self.redis_url).name
         return f"{name}@{self.manage.environ['ENVIRONMENT']}"
 
     def dump(self) -> dict[str, list[tuple[object, ...]]]:
-        """Return all rows of all tables, but the runs: those are what a dry run does write."""
+        """Return all keys of Redis, and all rows of all tables but the runs.
+
+        Those are what a dry run does write.
+        """
         url = self.manage.environ["DATABASE_URL"]
         tables = (
             "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -161,17 +176,26 @@ class Stage:
             else "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
         )
         names = sorted(str(row[0]) for row in query(url, tables))
-        return {
+        rows = {
             name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)
             for name in names
             if name != "oneoff_runs"
         }
+        return {**rows, "redis": redis_dump(self.redis_url)}
+
+
+def redis_dump(url: str) -> list[tuple[object, ...]]:
+    """Return every key with its value as the server itself writes it down."""
+    with redis.Redis.from_url(url) as client:
+        return sorted((key, client.dump(key)) for key in client.scan_iter(count=1000))
 
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest, manage: Manage, tmp_path: Path) -> Stage:
+async def stage(
+    request: pytest.FixtureRequest, manage: Manage, tmp_path: Path, redis_url: str
+) -> Stage:
     """Set the sample of a command up."""
-    made = Stage(manage, request.param, tmp_path)
+    made = Stage(manage, request.param, tmp_path, redis_url)
     await made.set_up()
     return made
 

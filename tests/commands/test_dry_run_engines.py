@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,6 @@ from oneoff.resources.foreign import read_only_engines
 from oneoff.resources.work import WorkTransaction, begin_work
 from oneoff.urls import parse_database_url
 from tests.commands.rehearsal import METADATA, NOTES, WRITE, Hostile, names, rehearse, saved
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """Make a database with two empty tables."""
-    database = Database(parse_database_url(database_url, Path(), "shop"), run_id="test")
-    async with database.connect("schema") as connection:
-        await connection.run_sync(METADATA.create_all)
-        await connection.commit()
-    yield database
-    await database.dispose()
 
 
 async def engine_writes(_: WorkTransaction, database: Database) -> None:

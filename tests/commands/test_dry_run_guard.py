@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import WorkTransaction, begin_work
 from oneoff.urls import parse_database_url
 from tests.commands.rehearsal import (
-    METADATA,
     NOTES,
     REPLIES,
     WRITE,
@@ -31,17 +29,6 @@ from tests.commands.rehearsal import (
     saved,
     sql,
 )
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """Make a database with two empty tables."""
-    database = Database(parse_database_url(database_url, Path(), "shop"), run_id="test")
-    async with database.connect("schema") as connection:
-        await connection.run_sync(METADATA.create_all)
-        await connection.commit()
-    yield database
-    await database.dispose()
 
 
 async def session_commits(work: WorkTransaction, _: Database) -> None:
