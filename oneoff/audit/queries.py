@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, or_, select
 
 from oneoff.errors import NotFound, UsageError
-from oneoff.schema.tables import runs
+from oneoff.schema.tables import runs, shell_inputs
 from oneoff.suggest import similar
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TOLD = 5
 """How many candidates an error names."""
+_MOST_INPUTS = 1000
 
 
 class Filter(NamedTuple):
@@ -66,7 +67,8 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
     rows = found.mappings().all()
     exact = [row for row in rows if row["id"] == run_id]
     if len(exact or rows) == 1:
-        return _whole(*(exact or rows))
+        (row,) = exact or rows
+        return _whole(row) | await _inputs(session, row)
     if not rows:
         raise await _unknown(session, run_id)
     raise UsageError(
@@ -108,6 +110,16 @@ def _summary(row: RowMapping) -> dict[str, Any]:
 
 def _whole(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {**row, "argv": json.loads(row["argv"])}
+
+
+async def _inputs(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what was typed into a shell, the first inputs of a very long one."""
+    if row["command"] != "shell":
+        return {}
+    columns = (shell_inputs.c.number, shell_inputs.c.at, shell_inputs.c.source)
+    typed = select(*columns).where(shell_inputs.c.run_id == row["id"])
+    found = await session.execute(typed.order_by(shell_inputs.c.number).limit(_MOST_INPUTS))
+    return {"inputs": [dict(given) for given in found.mappings()]}
 
 
 async def _unknown(session: AsyncSession, run_id: str) -> NotFound:

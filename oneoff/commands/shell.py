@@ -37,7 +37,8 @@ class Shell(BaseCommand):
     transaction, saved when it ends without an error and rolled back when it fails, its own commits
     included. With --write --dry-run everything is rolled back.
 
-    Every input is written to the log stream as `shell.input_given`, secrets masked.
+    Every input is kept beside the run's record, before it is run, and written to the log stream as
+    `shell.input_given`; secrets are masked. `audit show` lists the inputs of a run.
     """
 
     access = Access.WRITE

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from oneoff.redact import Redactor
+    from oneoff.repl.record import InputRecord
     from oneoff.resources.database import Database
     from oneoff.resources.work import WorkTransaction
 
@@ -42,13 +43,15 @@ class Conversation:
         names: dict[str, Any],
         mode: Mode,
         log: FilteringBoundLogger,
+        *,
+        kept: InputRecord,
         redactor: Redactor,
         root: Path,
     ) -> None:
         self.names = names
         self.session: AsyncSession = names["session"]
-        self._mode, self._log, self._redactor, self._root = mode, log, redactor, root
-        self._inputs = 0
+        self._mode, self._log, self._kept = mode, log, kept
+        self._redactor, self._root = redactor, root
 
     def banner(self, where: str) -> str:
         """Return what a person should know before the first input.
@@ -61,14 +64,18 @@ class Conversation:
             f"Python {sys.version.split()[0]} on {where}\n"
             f"{_TRANSACTION[self._mode]}\n"
             f"ready: {ready}\n"
-            "await works at the top level; every input is logged; Ctrl-D leaves\n"
+            "await works at the top level; every input is recorded; Ctrl-D leaves\n"
         )
 
-    def record(self, source: str) -> None:
-        """Leave a trace of an input in the log stream, before it is run."""
+    async def record(self, source: str) -> None:
+        """Leave a trace of an input, in the log stream and in the database, before it is run.
+
+        Raises:
+            CommandError: The database can't be reached; then the input must not be run either.
+        """
         if source.strip():
-            self._inputs += 1
-            self._log.info("shell.input_given", input=self._inputs, source=source)
+            number = await self._kept.add(source)
+            self._log.info("shell.input_given", input=number, source=source)
 
     async def settle(self) -> None:
         """End the transaction of an input that only read.

@@ -38,7 +38,7 @@ async def ipython(conversation: Conversation, banner: str) -> None:
         shell.loop_runner = call
         # Every cell runs in the run's loop, not only those with an `await` in them.
         shell.should_run_async = lambda *_args, **_options: True
-        shell.events.register("pre_run_cell", lambda info: conversation.record(info.raw_cell))
+        shell.events.register("pre_run_cell", lambda info: call(conversation.record(info.raw_cell)))
         shell.mainloop()
 
     await _host(prompt, conversation, Interrupts(interactive.run_code.__code__))
@@ -51,7 +51,7 @@ async def ptpython(conversation: Conversation, terminal: Terminal, banner: str) 
     def prompt(call: Call) -> None:
         def configure(repl: Any) -> None:
             def evaluate(source: str) -> Any:
-                conversation.record(source)
+                call(conversation.record(source))
                 return call(repl.eval_async(source))
 
             repl.eval = evaluate

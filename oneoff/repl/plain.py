@@ -44,9 +44,8 @@ class PlainPrompt:
         """Go on until the person leaves: with Ctrl-D, or exit()."""
         with self._showing_values(), unawaited.collecting():
             async for source, code in self._statements():
-                self._conversation.record(source)
                 try:
-                    await self._run(code)
+                    await self._run(source, code)
                 except SystemExit:
                     break
             self._conversation.names.clear()
@@ -81,9 +80,10 @@ class PlainPrompt:
             lines.clear()
             return None
 
-    async def _run(self, code: CodeType) -> None:
+    async def _run(self, source: str, code: CodeType) -> None:
         with unawaited.collecting() as dropped:
             try:
+                await self._conversation.record(source)
                 try:
                     await evaluate(code, self._conversation.names)
                 finally:

@@ -14,6 +14,7 @@ from oneoff.redact import Redactor
 from oneoff.repl.conversation import Conversation, prompt_session
 from oneoff.repl.evaluation import evaluate
 from oneoff.repl.names import ready_names
+from oneoff.repl.record import InputRecord
 from oneoff.repl.scripts import run_script
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Console(NamedTuple):
     terminal: Terminal
     log: FilteringBoundLogger
     mode: Mode
+    kept: InputRecord
 
     @property
     def interactive(self) -> bool:
@@ -58,6 +60,7 @@ class Console(NamedTuple):
 
     async def run(self, source: str, filename: str, session: AsyncSession) -> None:
         """Run a script in the run's transaction; see `run_script`."""
+        await self.kept.add(source)
         self.log.info("shell.input_given", file=filename, source=source)
         names = ready_names(self.project, self.config, self.run_info, session)
         names |= {"__name__": "__main__", "__file__": filename}
@@ -79,8 +82,9 @@ class Console(NamedTuple):
                 ready_names(self.project, self.config, self.run_info, session),
                 self.mode,
                 self.log,
-                Redactor(self.config.environ),
-                self.config.root,
+                kept=self.kept,
+                redactor=Redactor(self.config.environ),
+                root=self.config.root,
             )
             banner = conversation.banner(f"{database.url.name}@{self.run_info.environment}")
             await self._prompt(conversation, banner, plain=plain)
@@ -126,9 +130,14 @@ async def open_console(
     terminal: Terminal,
     log: FilteringBoundLogger,
     mode: Mode,
+    database: Database,
 ) -> AsyncIterator[Console]:
     """Give the resource `console`."""
-    yield Console(config, project, run, terminal, log, mode)
+    kept = InputRecord(database, run.id, Redactor(config.environ))
+    try:
+        yield Console(config, project, run, terminal, log, mode, kept)
+    finally:
+        await kept.flush()
 
 
 def _is_terminal(stream: object) -> bool:

@@ -86,3 +86,28 @@ applied_revisions = Table(
     Column("run_id", String(64), nullable=False),
 )
 """When each of the project's revisions was applied, written in the transaction that applied it."""
+
+maintenance = Table(
+    "oneoff_maintenance",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("expires_at", UTCDateTime),  # by itself, on the clock of whoever reads it
+    Column("ended_at", UTCDateTime),  # one row at most has none: the window that is open
+    Column("message", Text, nullable=False, server_default=""),  # shown to the public
+    Column("reason", Text, nullable=False, server_default=""),  # shown to operators
+    Column("operator", Text, nullable=False),
+    Column("run_id", String(64), nullable=False),
+)
+"""One row for each maintenance window there ever was."""
+
+shell_inputs = Table(
+    "oneoff_shell_inputs",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("run_id", String(64), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1, in the order in which they were typed
+    Column("at", UTCDateTime, nullable=False),
+    Column("source", Text, nullable=False),  # secrets removed
+)
+"""What was typed into a shell."""

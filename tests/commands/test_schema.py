@@ -18,7 +18,7 @@ import oneoff.schema
 from oneoff.environment import Facts
 from oneoff.resources.database import Database
 from oneoff.schema import HEAD, PREFIX, ensure_schema, read_facts, store_environment
-from oneoff.schema.tables import applied_revisions, metadata
+from oneoff.schema.tables import applied_revisions, maintenance, metadata, shell_inputs
 from oneoff.urls import DatabaseURL, parse_database_url
 from tests.servers import Postgres
 
@@ -101,6 +101,27 @@ async def test_current_tables_are_left_alone(
     await ensure_schema(database)  # importing a module that is None is an error
 
     assert (await facts_of(database)).schema_ready
+
+
+async def test_tables_of_an_older_version_are_upgraded(database: Database) -> None:
+    """What is in them stays."""
+    await ensure_schema(database)
+    async with database.connect("schema") as connection:
+        for table in ("oneoff_maintenance", "oneoff_shell_inputs"):
+            await connection.exec_driver_sql(f"DROP TABLE {table}")
+        await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '0001'")
+        await connection.commit()
+    await store(database, "staging")
+    before = await facts_of(database)
+
+    await ensure_schema(database)
+
+    after = await facts_of(database)
+    assert (False, True) == (before.schema_ready, after.schema_ready)
+    assert "staging" == after.stored_environment
+    async with database.connect("look") as connection:
+        assert [] == list(await connection.execute(select(maintenance)))
+        assert [] == list(await connection.execute(select(shell_inputs)))
 
 
 async def test_tables_of_a_newer_version_are_accepted(database: Database) -> None:

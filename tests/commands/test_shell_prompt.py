@@ -145,3 +145,26 @@ async def test_every_input_is_in_the_log(manage: Manage) -> None:
     assert 2 == len(given)
     assert '"input": 1, "source": "x = \'***\'"' in given[0]
     assert '"input": 2, "source": "1 / 0"' in given[1]
+
+
+async def test_every_input_is_kept_with_the_run(manage: Manage) -> None:
+    """In order, secrets masked, the one that fails and the one that leaves included."""
+    typed = ["1 + 1", "password = 'hunter2hunter2'", "1 / 0", "exit()"]
+    left = await manage("shell", answers=typed)
+
+    assert left.outcome
+    shown = (await manage(f"audit show {left.outcome.run_id} --json")).json["data"]["inputs"]
+
+    assert [1, 2, 3, 4] == [given["number"] for given in shown]
+    assert ["1 + 1", "password = '***'", "1 / 0", "exit()"] == [given["source"] for given in shown]
+
+
+async def test_inputs_are_kept_though_the_shell_holds_the_write_lock(manage: Manage) -> None:
+    """On SQLite they wait until the shell has let go of it."""
+    typed = [RENAME, "await session.scalar(select(func.count()).select_from(User))"]
+    left = await manage("shell --write", answers=typed)
+
+    assert left.outcome
+    shown = (await manage(f"audit show {left.outcome.run_id} --json")).json["data"]["inputs"]
+
+    assert typed == [given["source"] for given in shown]
