@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import Any, Literal
 
-from sqlalchemy import CheckConstraint, DateTime, Dialect, Enum, MetaData, String, func, true
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    MetaData,
+    String,
+    func,
+    true,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from app.roles import Role
+
+OwnerKind = Literal["user", "service-account"]
+KeyState = Literal["active", "grace", "expired", "revoked", "owner-inactive"]
 
 
 class Base(DeclarativeBase):
@@ -88,3 +101,140 @@ class User(Base):
 
     def __repr__(self) -> str:
         return f"<User {self.id} {self.username}>"
+
+
+class ServiceAccount(Base):
+    """A program that may call the API: a CI job, another service. It has keys, and no password.
+
+    The name is stored in lower case, as a user's is.
+    """
+
+    __tablename__ = "service_accounts"
+    __table_args__ = (CheckConstraint("name = lower(name)", name="name_lower"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    description: Mapped[str] = mapped_column(String(200), server_default="")
+    active: Mapped[bool] = mapped_column(server_default=true())
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=func.now())
+
+    def public(self) -> dict[str, Any]:
+        """Return what may be shown: all of it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "active": self.active,
+            "created": self.created_at.isoformat(timespec="seconds"),
+        }
+
+    def __repr__(self) -> str:
+        return f"<ServiceAccount {self.id} {self.name}>"
+
+
+class ApiKey(Base):
+    """A key of a user or of a service account; the key itself is not in here, only its hash.
+
+    It works from `created_at` until `expires_at` or `revoked_at`, whichever is earlier, and only
+    while its owner is active. A key that was rotated names its successor.
+    """
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("(user_id IS NULL) <> (service_account_id IS NULL)", name="one_owner"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    service_account_id: Mapped[int | None] = mapped_column(
+        ForeignKey("service_accounts.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(100), server_default="")
+    prefix: Mapped[str] = mapped_column(String(32), unique=True)
+    key_hash: Mapped[str] = mapped_column(String(64))
+    # Names with a space between, in order, as OAuth writes them (RFC 6749, section 3.3).
+    scopes: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+    last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    replaced_by_id: Mapped[int | None] = mapped_column(
+        ForeignKey("api_keys.id", ondelete="SET NULL"), unique=True
+    )
+
+    # Always loaded with the key: in async code nothing is loaded on access.
+    user: Mapped[User | None] = relationship(lazy="joined")
+    service_account: Mapped[ServiceAccount | None] = relationship(lazy="joined")
+
+    @property
+    def owner(self) -> User | ServiceAccount:
+        """Whose key this is."""
+        owner = self.user or self.service_account
+        if owner is None:
+            message = f"key {self.id} has no owner, which the table's check forbids"
+            raise RuntimeError(message)
+        return owner
+
+    @property
+    def owner_name(self) -> str:
+        """What people call the owner."""
+        return self.owner.username if isinstance(self.owner, User) else self.owner.name
+
+    @property
+    def kind(self) -> OwnerKind:
+        """Which of the two the owner is; `--user` and `--service-account` are named after it."""
+        return "user" if self.user else "service-account"
+
+    def state(self, now: datetime) -> KeyState:
+        """Return whether the key works, or why not; in its grace it does, but has a successor."""
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at <= now:
+            return "expired"
+        if not self.owner.active:
+            return "owner-inactive"
+        return "grace" if self.replaced_by_id else "active"
+
+    def public(self, now: datetime) -> dict[str, Any]:
+        """Return what may be shown, the most telling first; the hash may not."""
+        return {
+            "id": self.id,
+            "prefix": self.prefix,
+            "owner": self.owner_name,
+            "state": self.state(now),
+            "expires": self.expires_at,
+            "last_used": self.last_used_at,
+            "scopes": self.scopes,
+            "name": self.name,
+            "kind": self.kind,
+            "created": self.created_at,
+            "revoked": self.revoked_at,
+            "replaced_by_id": self.replaced_by_id,
+        }
+
+    def __repr__(self) -> str:
+        return f"<ApiKey {self.id} {self.prefix}>"
+
+
+class RoleCount(Base):
+    """How many users of a role there were on a day; kept by the task `refresh_report`."""
+
+    __tablename__ = "role_counts"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(String(20), primary_key=True)
+    users: Mapped[int]
+
+
+class SentMail(Base):
+    """A mail that was handed over for delivery; no user gets two of one kind."""
+
+    __tablename__ = "sent_mails"
+
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    sent_at: Mapped[datetime] = mapped_column(UTCDateTime)

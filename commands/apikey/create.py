@@ -1,0 +1,68 @@
+"""`apikey create`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.scopes import Scope
+from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger as Logger
+
+    from app.settings import Settings
+
+
+class Create(BaseCommand):
+    """Make an API key for a user or a service account.
+
+    The key is shown once, and only its hash is stored: nobody can look it up later. With --quiet
+    nothing but the key is printed.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.NEVER
+    dry_run = DryRun.ROLLBACK
+    examples = (
+        "apikey create --service-account ci --scope read --scope write --name deploy",
+        "apikey create --user ada --expires 30d",
+        "apikey create --service-account ci --quiet > key.txt",
+    )
+
+    user: str = Option(default="", help="Username or email of the owner.")
+    service_account: str = Option(default="", help="Name of the service account that owns it.")
+    expires: timedelta | None = Option(
+        default=None,
+        help="How long the key works; 90d unless given, and at most API_KEY_MAX_DAYS.",
+    )
+    scope: list[Scope] = Option(
+        default=[Scope.READ], help="What the key may be used for; may be repeated."
+    )
+    name: str = Option(default="", help="A label, to tell keys apart.")
+
+    async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
+        from datetime import UTC, datetime
+
+        from app import apikeys
+
+        owner = await apikeys.find_owner(
+            session, user=self.user, service_account=self.service_account
+        )
+        key, text = await apikeys.create(
+            session,
+            owner,
+            granted=frozenset(self.scope),
+            lifetime=self.expires,
+            longest=timedelta(days=settings.api_key_max_days),
+            name=self.name,
+        )
+        log.info("apikey.created", key_id=key.id, kind=key.kind, owner=key.owner_name)
+        return Result.changed(
+            f"created key {key.id} ({key.prefix}) of {key.owner_name}: {key.scopes}, "
+            f"expires {key.expires_at:%Y-%m-%d}",
+            rows=1,
+            data=key.public(datetime.now(UTC)),
+            show_once={"key": text.reveal()},
+        )

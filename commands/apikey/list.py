@@ -1,0 +1,52 @@
+"""`apikey list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Flag, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class List(BaseCommand):
+    """List API keys, the oldest first.
+
+    State is active, grace (rotated, and still working), owner-inactive, expired or revoked.
+    "Last used" is exact to the minute.
+    """
+
+    access = Access.READ
+    examples = (
+        "apikey list",
+        "apikey list --service-account ci --all",
+        "apikey list --user ada --limit 200 --json",
+    )
+
+    user: str = Option(default="", help="Only keys of this user.")
+    service_account: str = Option(default="", help="Only keys of this service account.")
+    all: bool = Flag(help="Also keys that have expired or were revoked.")
+    limit: int = Option(default=50, short="l", help="Show at most this many.")
+
+    async def handle(self, session: AsyncSession) -> Result:
+        from datetime import UTC, datetime
+
+        from app import apikeys
+
+        if self.limit < 1:
+            raise UsageError(
+                f"--limit {self.limit} is not 1 or more",
+                try_="python manage.py apikey list --limit 50",
+            )
+        owner = None
+        if self.user or self.service_account:
+            owner = await apikeys.find_owner(
+                session, user=self.user, service_account=self.service_account
+            )
+        now = datetime.now(UTC)
+        found, total = await apikeys.matching(
+            session, limit=self.limit, owner=owner, ended=self.all, now=now
+        )
+        rows = [key.public(now) for key in found]
+        return Result.report(rows, f"{len(rows)} of {total} keys")

@@ -1,0 +1,52 @@
+"""`apikey revoke`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger as Logger
+
+
+class Revoke(BaseCommand):
+    """End an API key at once and for ever.
+
+    The key that replaced it, if it was rotated, is another one and goes on working.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+    examples = ("apikey revoke 3 --dry-run", "apikey revoke shop_4Tf9sKq2 --confirm")
+
+    id: str = Argument(help="Number or prefix of the key, as apikey list shows them.")
+
+    async def handle(self, session: AsyncSession, log: Logger) -> Result:
+        from datetime import UTC, datetime
+
+        from app import apikeys
+
+        now = datetime.now(UTC)
+        key, was_working = await apikeys.revoke(session, self.id, now=now)
+        data, warnings = key.public(now), []
+        if key.replaced_by_id:
+            warnings.append(f"its successor is key {key.replaced_by_id}, which is not revoked")
+        if not was_working:
+            return Result.unchanged(
+                f"key {key.id} has ended already: it is {key.state(now)}",
+                data=data,
+                warnings=warnings,
+            )
+        log.info("apikey.revoked", key_id=key.id, kind=key.kind, owner=key.owner_name)
+        return Result.changed(
+            f"key {key.id} ({key.prefix}) of {key.owner_name} is revoked",
+            rows=1,
+            data=data,
+            warnings=warnings,
+        )
+
+    def consequence(self) -> str:
+        return f"ends the API key {self.id} in {{target}}: what uses it can't sign in any more"

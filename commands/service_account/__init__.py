@@ -1,0 +1,1 @@
+"""Service accounts: programs that may call the API."""

@@ -1,0 +1,45 @@
+"""`service-account deactivate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger as Logger
+
+
+class Deactivate(BaseCommand):
+    """Close a service account and revoke all its keys.
+
+    `service-account activate` opens it again; its keys stay revoked.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+    examples = (
+        "service-account deactivate ci --dry-run",
+        "service-account deactivate ci --confirm",
+    )
+
+    name: str = Argument(help="Name of the service account.")
+
+    async def handle(self, session: AsyncSession, log: Logger) -> Result:
+        from app import service_accounts
+
+        account, was_active, revoked = await service_accounts.deactivate(session, self.name)
+        if not was_active and not revoked:
+            return Result.unchanged(f"{account.name} is already inactive", data=account.public())
+        log.info("service_account.deactivated", service_account_id=account.id, revoked_keys=revoked)
+        keys = f"{revoked} key{'' if revoked == 1 else 's'}"
+        return Result.changed(
+            f"{account.name} is now inactive; {keys} revoked",
+            rows=revoked + was_active,
+            data=account.public(),
+        )
+
+    def consequence(self) -> str:
+        return f"closes the service account {self.name} in {{target}} and revokes its keys"

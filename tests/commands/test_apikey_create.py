@@ -1,0 +1,174 @@
+"""`apikey create`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import apikey_format
+from app.scopes import Scope
+from tests.acceptance.database import query
+from tests.commands.keys import ACCOUNT, DAY, listed, make_key, stored, use
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import MakeUser, Sessions
+
+
+async def test_a_key_is_shown_once_and_opens_the_door(manage: Manage, sessions: Sessions) -> None:
+    """On standard output, and nowhere else: not in the log, not in the database."""
+    await manage(ACCOUNT)
+
+    outcome = await manage("apikey create --service-account CI --scope write --scope read")
+
+    shown = re.fullmatch(
+        r"created key 1 \((shop_\w{8})\) of ci: read write, expires 20\d\d-\d\d-\d\d\n"
+        r"key: (\1_\w{49})\n",
+        outcome.stdout,
+    )
+    assert shown, outcome.stdout
+    principal = await use(sessions, shown[2])
+    assert ("service-account", "ci", None, {Scope.READ, Scope.WRITE}, 1) == (
+        principal.kind,
+        principal.name,
+        principal.role,
+        set(principal.scopes),
+        principal.key_id,
+    )
+    url = manage.environ["DATABASE_URL"]
+    kept = repr(query(url, "SELECT * FROM api_keys") + query(url, "SELECT * FROM oneoff_runs"))
+    assert shown[2] not in outcome.stderr + kept
+    assert apikey_format.digest(shown[2]) in kept
+
+
+async def test_quiet_prints_the_key_alone(manage: Manage, sessions: Sessions) -> None:
+    """So that a script can take it from a pipe."""
+    await manage(ACCOUNT)
+
+    outcome = await manage("apikey create --service-account ci --quiet")
+
+    assert outcome.stdout.removesuffix("\n").isidentifier()
+    assert "ci" == (await use(sessions, outcome.stdout.rstrip("\n"))).name
+
+
+async def test_json_has_the_key_among_the_data(manage: Manage, sessions: Sessions) -> None:
+    """Everything that `apikey list` shows, and the key."""
+    await manage(ACCOUNT)
+
+    outcome = await manage("apikey create --service-account ci --name deploy --json")
+
+    data = outcome.json["data"]
+    assert "ci" == (await use(sessions, data.pop("key"))).name
+    assert ("deploy", "read", "active") == (data["name"], data["scopes"], data["state"])
+    assert [data] == [{**row, "last_used": None} for row in await listed(manage)]
+
+
+@pytest.mark.parametrize("flag", ["", "--json", "--quiet"])
+async def test_a_dry_run_shows_no_key(manage: Manage, sessions: Sessions, flag: str) -> None:
+    """What it made was never stored, and would open nothing."""
+    await manage(ACCOUNT)
+
+    outcome = await manage(f"apikey create --service-account ci --dry-run {flag}")
+
+    assert (0, []) == (outcome.exit_code, await stored(sessions))
+    assert not re.search(r"shop_\w{8}_", outcome.stdout + outcome.stderr)
+
+
+async def test_a_key_of_a_user_has_no_more_rights_than_the_user(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """Neither when it is made nor, after a demotion, when it is used."""
+    await make_user("ada", role="admin")
+    await make_user("grace")
+
+    refused = await manage("apikey create --user grace --scope admin --scope read")
+    key = await make_key(manage, "--user ada@example.com --scope admin --scope read")
+    before = set((await use(sessions, key)).scopes)
+    await manage("user promote grace admin --confirm")
+    await manage("user promote ada user --confirm")
+    principal = await use(sessions, key)
+
+    assert 77 == refused.exit_code
+    assert (
+        "error[scope-not-allowed]: the role user does not allow admin\n"
+        "  why:  a key of grace can't do more than grace can\n"
+        "  try:  python manage.py apikey create --user grace --scope read --scope write\n"
+    ) in refused.stderr
+    assert ({Scope.ADMIN, Scope.READ}, {Scope.READ}) == (before, set(principal.scopes))
+    assert ("user", "ada", "user") == (principal.kind, principal.name, principal.role)
+
+
+async def test_an_inactive_owner_gets_no_key(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """77, and the line that opens the account again."""
+    await make_user("grace", active=False)
+
+    outcome = await manage("apikey create --user grace")
+
+    assert (77, []) == (outcome.exit_code, await stored(sessions))
+    assert (
+        "error[owner-inactive]: grace is inactive\n"
+        "  why:  the keys of an inactive owner open nothing\n"
+        "  try:  python manage.py user activate grace --confirm\n"
+    ) in outcome.stderr
+
+
+@pytest.mark.parametrize("owners", ["", "--user ada --service-account ci"])
+async def test_there_is_one_owner(manage: Manage, owners: str) -> None:
+    """Neither none nor two."""
+    outcome = await manage(f"apikey create {owners}")
+
+    assert 2 == outcome.exit_code
+    assert "one owner is needed: either --user or --service-account\n" in outcome.stderr
+
+
+async def test_an_unknown_scope_is_a_usage_error_with_a_suggestion(manage: Manage) -> None:
+    """Before anything is asked of the database."""
+    outcome = await manage("apikey create --service-account ci --scope raed")
+
+    assert 2 == outcome.exit_code
+    assert "--scope 'raed' is not one of read, write, admin: did you mean read?\n" in outcome.stderr
+
+
+@pytest.mark.parametrize("expires", ["0s", "366d", "999999999d"])
+async def test_a_lifetime_is_bounded(manage: Manage, sessions: Sessions, expires: str) -> None:
+    """65, with what was asked for and the setting that forbids it."""
+    await manage(ACCOUNT)
+
+    outcome = await manage(f"apikey create --service-account ci --expires {expires}")
+
+    assert (65, []) == (outcome.exit_code, await stored(sessions))
+    assert (
+        f"error[bad-apikey]: a lifetime of {expires} is not more than 0s and at most 365d "
+        "(API_KEY_MAX_DAYS)\n"
+    ) in outcome.stderr
+
+
+@pytest.mark.parametrize(("options", "days"), [("", 30), ("--expires 7d", 7)])
+async def test_the_longest_lifetime_is_a_setting(
+    manage: Manage, sessions: Sessions, options: str, days: int
+) -> None:
+    """Without --expires it is 90 days, or the longest that is allowed."""
+    await manage(ACCOUNT)
+
+    await manage(
+        f"apikey create --service-account ci {options}", environ={"API_KEY_MAX_DAYS": "30"}
+    )
+
+    (key,) = await stored(sessions)
+    assert days * DAY == key.expires_at - key.created_at
+
+
+async def test_a_name_is_one_short_line(manage: Manage, sessions: Sessions) -> None:
+    """65: neither 101 characters nor two lines."""
+    await manage(ACCOUNT)
+
+    codes = {
+        (await manage(["apikey", "create", "--service-account", "ci", "--name", name])).exit_code
+        for name in ("x" * 101, "a\nb", "a\x00b")
+    }
+
+    assert ({65}, []) == (codes, await stored(sessions))

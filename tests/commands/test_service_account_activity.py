@@ -1,0 +1,84 @@
+"""`service-account deactivate` and `service-account activate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.commands.keys import ACCOUNT, make_key, refusal
+
+if TYPE_CHECKING:
+    from oneoff.testing import Manage
+    from tests.commands.conftest import MakeUser, Sessions
+
+
+async def test_a_closed_account_loses_its_keys_for_ever(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """Also those that were rotated; those of others stay, and opening it brings none back."""
+    await make_user("ada")
+    await manage(ACCOUNT)
+    other = await make_key(manage, "--user ada")
+    keys = [await make_key(manage), await make_key(manage)]
+    keys.append((await manage("apikey rotate 2 --confirm --quiet")).stdout.rstrip("\n"))
+
+    outcome = await manage("service-account deactivate CI --confirm")
+    reopened = await manage("service-account activate ci --confirm")
+
+    assert (0, 4, "ci is now inactive; 3 keys revoked\n") == (
+        outcome.exit_code,
+        outcome.rows,
+        outcome.stdout,
+    )
+    assert "ci is now active\n" == reopened.stdout
+    assert ["revoked"] * 3 == [await refusal(sessions, key) for key in keys]
+    assert "" == await refusal(sessions, other)
+
+
+async def test_a_dry_run_closes_nothing_and_counts_the_keys(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """The table's counts are those of the real run."""
+    await manage(ACCOUNT)
+    key = await make_key(manage)
+
+    preview = await manage("service-account deactivate ci --dry-run --json")
+    before = await refusal(sessions, key)
+    real = await manage("service-account deactivate ci --confirm --json")
+
+    assert ("", 2) == (before, preview.rows)
+    assert {"inserted": 0, "updated": 1, "deleted": 0} == preview.json["tables"]["api_keys"]
+    assert preview.json["tables"] == real.json["tables"]
+
+
+async def test_doing_it_twice_writes_once(manage: Manage) -> None:
+    """Whichever way."""
+    await manage(ACCOUNT)
+    lines = [
+        f"service-account {verb} ci --confirm"
+        for verb in ("activate", "deactivate", "deactivate", "activate", "activate")
+    ]
+
+    said = [(outcome.rows, outcome.stdout) for outcome in [await manage(line) for line in lines]]
+
+    assert [
+        (0, "ci is already active\n"),
+        (1, "ci is now inactive; 0 keys revoked\n"),
+        (0, "ci is already inactive\n"),
+        (1, "ci is now active\n"),
+        (0, "ci is already active\n"),
+    ] == said
+
+
+async def test_an_unknown_account_gets_a_suggestion(manage: Manage) -> None:
+    """Similar names first; the listing where nothing is similar."""
+    await manage("service-account create shipping")
+
+    slip = await manage("service-account deactivate shiping --confirm")
+    unknown = await manage("apikey create --service-account zoo")
+
+    assert (1, 1) == (slip.exit_code, unknown.exit_code)
+    assert (
+        "error[service-account-not-found]: there is no service account 'shiping'\n"
+        "  try:  did you mean shipping?\n"
+    ) in slip.stderr
+    assert "  try:  python manage.py service-account list\n" in unknown.stderr
