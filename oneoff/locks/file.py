@@ -27,7 +27,7 @@ _STARTED_BY = "SELECT id FROM oneoff_runs WHERE pid = ? AND status = 'started' O
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
 
 
-class _LockFile:
+class LockFile:
     """The descriptor of one lock file in this process, open while a key is held."""
 
     def __init__(self, path: Path) -> None:
@@ -36,11 +36,12 @@ class _LockFile:
         self._descriptor = -1
 
     def take(self, key: str) -> bool:
+        """Lock the key's byte if it is free."""
         if key in self.held:
             return False
         self._open()
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset_of(key))
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
             self._close_if_idle()
             return False
@@ -48,13 +49,14 @@ class _LockFile:
         return True
 
     def give_back(self, key: str) -> None:
+        """Unlock the key's byte, if this process has it."""
         if key in self.held:
             self.held.remove(key)
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _offset(key))
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, offset_of(key))
             self._close_if_idle()
 
     def is_intact(self, key: str) -> bool:
-        """Whether the key is held, and in the very file that other processes open."""
+        """Return whether the key is held, and in the very file that other processes open."""
         try:
             return key in self.held and os.path.samestat(
                 os.fstat(self._descriptor), self.path.stat()
@@ -63,16 +65,42 @@ class _LockFile:
             return False
 
     def pid_of_holder(self, key: str) -> int:
+        """Return which process has the key's byte; 0 if none has."""
         if key in self.held:
             return os.getpid()
         if not self.path.exists():  # asking leaves no file behind
             return 0
+        return self._ask(offset_of(key), 1)[1]
+
+    def held_by_others(self) -> dict[int, int]:
+        """Return the bytes that other processes have locked, with the ids of those processes."""
+        found: dict[int, int] = {}
+        ranges = [(0, 0)] if self.path.exists() else []
+        while ranges:
+            start, length = ranges.pop()
+            at, pid = self._ask(start, length)
+            if not pid:
+                continue
+            found[at] = pid
+            # The kernel names any lock of the range, not the first one in it.
+            if at > start:
+                ranges.append((start, at - start))
+            if length != at - start + 1:
+                ranges.append((at + 1, length and length - (at - start + 1)))
+        return found
+
+    def _ask(self, start: int, length: int) -> tuple[int, int]:
+        """Return a locked byte of a range and who has it; 0 is nobody.
+
+        Args:
+            start: First byte.
+            length: Number of bytes; 0 for all that follow.
+        """
         self._open()
-        asked = _pack(_offset(key))
-        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked)
+        answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, _pack(start, length))
         self._close_if_idle()
-        kind, pid = _unpack(answer)
-        return 0 if kind == fcntl.F_UNLCK else pid
+        kind, at, pid = _unpack(answer)
+        return at, 0 if kind == fcntl.F_UNLCK else pid
 
     def _open(self) -> None:
         if self._descriptor >= 0:
@@ -93,7 +121,7 @@ class _LockFile:
             self._descriptor = -1
 
 
-_files: dict[Path, _LockFile] = {}
+_files: dict[Path, LockFile] = {}
 
 
 class FileLock(Lock):
@@ -102,7 +130,7 @@ class FileLock(Lock):
     def __init__(self, database: Database, key: str) -> None:
         super().__init__(database, key)
         self._holds = False
-        self._file = _lock_file(database)
+        self._file = lock_file(database)
 
     async def try_acquire(self) -> bool:
         """Lock the key's byte unless this or another process has it."""
@@ -158,25 +186,27 @@ class FileLock(Lock):
         return True
 
 
-def _lock_file(database: Database) -> _LockFile:
+def lock_file(database: Database) -> LockFile:
+    """Return the one lock file of a database in this process."""
     path = Path(database.url.database + ".locks").resolve()
-    return _files.setdefault(path, _LockFile(path))
+    return _files.setdefault(path, LockFile(path))
 
 
-def _offset(key: str) -> int:
+def offset_of(key: str) -> int:
     """Return the byte that stands for the key: far apart, in a file that stays empty."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 2
 
 
-def _pack(offset: int) -> bytes:
+def _pack(start: int, length: int) -> bytes:
     if sys.platform == "darwin":
-        return struct.pack(_FLOCK, offset, 1, 0, fcntl.F_WRLCK, os.SEEK_SET)
-    return struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+        return struct.pack(_FLOCK, start, length, 0, fcntl.F_WRLCK, os.SEEK_SET)
+    return struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
 
 
-def _unpack(answer: bytes) -> tuple[int, int]:
+def _unpack(answer: bytes) -> tuple[int, int, int]:
+    """Return kind, start, and process of a lock."""
     fields = struct.unpack(_FLOCK, answer)
     if sys.platform == "darwin":
-        return fields[3], fields[2]
-    return fields[0], fields[4]
+        return fields[3], fields[0], fields[2]
+    return fields[0], fields[2], fields[4]

@@ -67,7 +67,7 @@ class PostgresLock(Lock):
         role = f"oneoff/{self.key}/"
         await connection.exec_driver_sql(_BEGIN)
         answer = await connection.exec_driver_sql(
-            _TRY_WITHOUT_ORPHANS, (_number(self.key), role, role + self.database.run_id)
+            _TRY_WITHOUT_ORPHANS, (number_of(self.key), role, role + self.database.run_id)
         )
         self._holds = bool(answer.scalar_one())
         await (_keep(connection) if self._holds else connection.rollback())
@@ -98,7 +98,7 @@ class PostgresLock(Lock):
         """Return the run id in the name of the backend that holds the lock, or of an orphan."""
         if self._holds:
             return self.database.run_id
-        number = _number(self.key)
+        number = number_of(self.key)
         halves = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
         connection = await self._connect()
         found = await connection.exec_driver_sql(_HOLDER, (*halves, f"oneoff/{self.key}/"))
@@ -109,12 +109,12 @@ class PostgresLock(Lock):
     async def hold_in(self, connection: AsyncConnection) -> None:
         """Take the lock in a new transaction of the connection, and leave that one idle."""
         await connection.exec_driver_sql(_BEGIN)
-        await connection.exec_driver_sql(_TRY, (_number(self.key),))
+        await connection.exec_driver_sql(_TRY, (number_of(self.key),))
         await _keep(connection)
 
     async def is_free_in(self, connection: AsyncConnection) -> bool:
         """Try to take the lock in this transaction, whose end gives it back."""
-        answer = await connection.exec_driver_sql(_TRY, (_number(self.key),))
+        answer = await connection.exec_driver_sql(_TRY, (number_of(self.key),))
         return bool(answer.scalar_one())
 
     async def _connect(self) -> AsyncConnection:
@@ -130,7 +130,7 @@ async def _keep(connection: AsyncConnection) -> None:
     await connection.exec_driver_sql(_KEEP)
 
 
-def _number(key: str) -> int:
+def number_of(key: str) -> int:
     """Return the key as the signed 64-bit number of an advisory lock."""
     digest = hashlib.blake2b(f"oneoff:{key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)

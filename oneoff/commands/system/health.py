@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from oneoff import Access, BaseCommand, CheckFailed, Option, Result, Unavailable
+from oneoff import Access, BaseCommand, CheckFailed, ConfigurationError, Option, Result, Unavailable
 
 if TYPE_CHECKING:
+    from oneoff import CommandError
     from oneoff.config import Config
     from oneoff.project import Project
     from oneoff.run import Run
+
+Name = Literal["database", "migrations", "redis", "worker"]
 
 
 class Health(BaseCommand):
     """Ask every service whether it is well, and how fast it answers.
 
-    Exit code 0: all are; 3: they answer, but migrations are pending; 69: one is down. The run
-    leaves no row in the database, so it may be a probe that runs every few seconds.
+    The database and its migrations; with REDIS_URL, Redis and the project's worker. Exit code 0:
+    all are well; 3: they answer, but migrations are pending; 69: one is down, or no worker is at
+    work; 78: one refuses the settings. The run leaves no row in the database, so it may be a probe
+    that runs every few seconds.
     """
 
     access = Access.READ
-    examples = ("system health", "system health --wait 60s", "system health --json")
+    examples = (
+        "system health",
+        "system health --wait 60s",
+        "system health --only database --only redis",
+        "system health --json",
+    )
 
     wait: timedelta = Option(
         default=timedelta(), help="Ask again until all is well, at most this long."
     )
+    only: list[Name] = Option(default=[], help="Ask this service alone; may be given again.")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
         from oneoff.services import health
 
+        only = [health.Service(name) for name in self.only]
         checks = await health.wait_until_well(
-            lambda: health.check_services(config, project, run.id), self.wait.total_seconds()
+            lambda: health.check_services(config, project, run.id, only=only),
+            self.wait.total_seconds(),
         )
         rows = [{**check._asdict(), "health": check.health.value} for check in checks]
         worst = health.worst(checks)
         if worst is health.Health.UP:
             return Result.report(rows)
-        raise _error(worst is health.Health.DOWN, rows)
+        raise _error(worst.value, rows)
 
 
-def _error(down: bool, rows: list[dict[str, Any]]) -> Unavailable | CheckFailed:  # noqa: FBT001
+def _error(worst: str, rows: list[dict[str, Any]]) -> CommandError:
     ill = "; ".join(
         f"{row['service']} is {row['health']}: {row['detail']}"
         for row in rows
         if row["health"] != "up"
     )
-    if down:
+    if worst == "behind":
+        return CheckFailed(ill, try_="python manage.py migrate", data=rows)
+    if worst == "down":
         return Unavailable(ill, try_="python manage.py system health --wait 60s", data=rows)
-    return CheckFailed(ill, try_="python manage.py migrate", data=rows)
+    return ConfigurationError(
+        ill, try_="python manage.py config check", data=rows, code="bad-settings"
+    )

@@ -1,0 +1,1 @@
+"""ASGI middleware, for any framework: nothing here imports one."""

@@ -1,0 +1,1 @@
+"""The application's maintenance: 503 for visitors, while operators work."""

@@ -1,0 +1,45 @@
+"""`system maintenance off`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Confirm, DryRun, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.maintenance.announcement import Announcement
+    from oneoff.run import Run
+
+
+class Off(BaseCommand):
+    """Serve requests again, and let workers go on.
+
+    Every process notices within two seconds. The pass of the window that ends is worth nothing
+    from then on.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.PLAN
+    lock = "maintenance"
+    examples = ("system maintenance off --confirm", "system maintenance off --dry-run")
+
+    def consequence(self) -> str:
+        return "lets requests to the application on {target} in again"
+
+    async def handle(self, session: AsyncSession, announcement: Announcement, run: Run) -> Result:
+        from oneoff.maintenance.switch import switch_off
+
+        ended = await switch_off(session, run)
+        if ended is None:
+            return Result.unchanged("maintenance is off already")
+        announcement.make(None)
+        since = f"{ended.window.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        return Result.changed(
+            f"maintenance {'would be' if run.dry_run else 'is'} off; it was on since {since}",
+            rows=1,
+            data=ended.facts(),
+            warnings=[announcement.problem] if announcement.problem else [],
+        )

@@ -1,0 +1,131 @@
+"""`system environment`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from oneoff.testing import Manage
+
+
+async def shown(manage: Manage, **environ: str) -> dict[str, Any]:
+    """Return what the command shows."""
+    finished = await manage("system environment --json", environ=environ)
+    assert 0 == finished.exit_code, finished.stderr
+    data: dict[str, Any] = finished.json["data"]
+    return data
+
+
+async def database_of(manage: Manage) -> str:
+    """Return the name that the operator types."""
+    name: str = (await shown(manage))["database"]
+    return name
+
+
+async def test_a_copy_says_so(manage: Manage) -> None:
+    """Each test's database is a copy of the one that was migrated."""
+    data = await shown(manage)
+
+    assert ("test", "test", "test", True) == (
+        data["stored"],
+        data["configured"],
+        data["effective"],
+        data["copy"],
+    )
+    assert "this is a copy of a database in test, so what is configured counts" == data["because"]
+
+
+async def test_storing_twice_writes_once(manage: Manage) -> None:
+    """The second run finds nothing to do; what was a copy is one no more."""
+    line = f"system environment set test --confirm={await database_of(manage)}@test"
+
+    first = await manage(line)
+    again = await manage(line)
+
+    assert (0, 1) == (first.exit_code, first.rows), first.stderr
+    assert "this database belongs to test now (was test)\n" == first.stdout
+    assert (0, 0, "this database belongs to test already\n") == (
+        again.exit_code,
+        again.rows,
+        again.stdout,
+    )
+    data = await shown(manage)
+    assert (False, "stored and configured are the same") == (data["copy"], data["because"])
+    assert data["identity"] == data["stored_identity"]
+
+
+async def test_the_stricter_one_counts(manage: Manage) -> None:
+    """Whichever it is."""
+    await manage(f"system environment set staging --confirm={await database_of(manage)}@test")
+
+    stored, configured = await shown(manage), await shown(manage, ENVIRONMENT="production")
+
+    assert ("staging", "staging is the stricter of the two") == (
+        stored["effective"],
+        stored["because"],
+    )
+    assert ("production", "production is the stricter of the two") == (
+        configured["effective"],
+        configured["because"],
+    )
+
+
+async def test_production_is_lowered_only_behind_glass(manage: Manage) -> None:
+    """And only by who names the database and that it is production's."""
+    name = await database_of(manage)
+    raised = await manage(f"system environment set production --confirm={name}@test")
+    line = f"system environment set development --confirm={name}@production"
+
+    refused = await manage(line)
+    wrong = await manage(
+        f'system environment set development --confirm={name}@test --break-glass "restored"'
+    )
+    unchanged = (await shown(manage))["stored"]
+    lowered = await manage(f'{line} --break-glass "it was a mistake"')
+
+    assert 0 == raised.exit_code, raised.stderr
+    assert (77, 77, "production") == (refused.exit_code, wrong.exit_code, unchanged)
+    assert "error[prohibited-here]" in refused.stderr
+    assert "error[confirmation-mismatch]" in wrong.stderr
+    assert "this database belongs to development now (was production)\n" == lowered.stdout
+    assert "test" == (await shown(manage))["effective"]
+
+
+async def test_a_setting_that_is_stricter_is_pointed_out(manage: Manage) -> None:
+    """Lowering what is stored does not lower what is set."""
+    line = f"system environment set staging --confirm={await database_of(manage)}@production"
+
+    done = await manage(f"{line} --break-glass x", environ={"ENVIRONMENT": "production"})
+
+    assert 0 == done.exit_code, done.stderr
+    assert "production is configured and stricter: runs stay in production" in done.stderr
+
+
+async def test_a_name_nobody_knows_counts_as_production(manage: Manage) -> None:
+    """It may be stored, with a warning."""
+    name = await database_of(manage)
+
+    done = await manage(f"system environment set qa-7 --confirm={name}@test")
+
+    assert "nobody knows an environment 'qa-7', so it counts as production" in done.stderr
+    assert "qa-7" == (await shown(manage))["effective"]
+
+
+async def test_a_dry_run_changes_nothing(manage: Manage) -> None:
+    """It asks nobody, and says what would be."""
+    preview = await manage("system environment set production --dry-run")
+
+    assert "DRY RUN: nothing was changed\n" in preview.stdout
+    assert "this database would belong to production now (was test)\n" in preview.stdout
+    assert "test" == (await shown(manage))["stored"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["set", "set --dry-run", "production", "set Production --dry-run", 'set "a b" --dry-run'],
+)
+async def test_what_makes_no_sense_is_a_usage_error(manage: Manage, line: str) -> None:
+    """Before anybody is asked."""
+    assert 2 == (await manage(f"system environment {line}")).exit_code
+    assert "test" == (await shown(manage))["stored"]

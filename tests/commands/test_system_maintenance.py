@@ -1,0 +1,282 @@
+"""`system maintenance on`, `off` and `status`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import text, update
+
+from oneoff.maintenance.redis_copy import key_of
+from oneoff.maintenance.tokens import is_pass
+from oneoff.maintenance.window import decode
+from oneoff.schema.tables import maintenance
+from oneoff.testing import Manage
+from oneoff.urls import parse_database_url
+from tests.acceptance.database import query
+from tests.commands.conftest import Sessions
+from tests.servers.process import free_port
+
+KEY = "k" * 32
+
+
+def windows(manage: Manage) -> list[tuple[object, ...]]:
+    """Return what is stored of all windows: message, reason, whether it ended."""
+    rows = (
+        "SELECT message, reason, ended_at IS NOT NULL FROM oneoff_maintenance ORDER BY started_at"
+    )
+    found = query(manage.environ["DATABASE_URL"], rows)
+    return [(message, reason, bool(ended)) for message, reason, ended in found]
+
+
+def copy_key(manage: Manage) -> str:
+    """Return the key of the copy in Redis."""
+    url = parse_database_url(manage.environ["DATABASE_URL"], Path(), "shop")
+    return key_of("shop", url)
+
+
+async def test_switching_on_twice_opens_one_window(manage: Manage) -> None:
+    """The second run succeeds, writes nothing, and says so."""
+    first = await manage(
+        ["system", "maintenance", "on", "--message", "back soon", "--reason", "move", "--confirm"]
+    )
+    again = await manage("system maintenance on --confirm")
+
+    assert (0, 1) == (first.exit_code, first.rows), first.stderr
+    assert "maintenance is on, until it is switched off\n" == first.stdout
+    assert (0, 0) == (again.exit_code, again.rows)
+    assert "maintenance is on already, until it is switched off\n" == again.stdout
+    assert [("back soon", "move", False)] == windows(manage)
+
+
+async def test_a_second_run_may_give_another_end_and_message(manage: Manage) -> None:
+    """It stays the same window, so its pass stays good; what is not said stays."""
+    await manage("system maintenance on --message one --confirm")
+    before = (await manage("system maintenance status --json")).json["data"]
+
+    changed = await manage(
+        "system maintenance on --expires 2h --confirm --json", environ={"SECRET_KEY": KEY}
+    )
+    after = (await manage("system maintenance status --json")).json["data"]
+
+    assert (True, 1) == (changed.json["changed"], changed.json["rows"])
+    assert "pass" not in changed.json["data"]
+    assert changed.json["message"].startswith("maintenance stays on, until 2")
+    assert None is before["expires"]
+    in_two_hours = datetime.now(UTC) + timedelta(hours=2)
+    assert abs(datetime.fromisoformat(after["expires"]) - in_two_hours) < timedelta(minutes=1)
+    kept = ("window_id", "since", "message", "run_id")
+    assert [before[name] for name in kept] == [after[name] for name in kept]
+
+
+async def test_a_dry_run_says_what_would_be_and_changes_nothing(manage: Manage) -> None:
+    """For on and for off."""
+    on = await manage("system maintenance on --expires 2h --dry-run", environ={"SECRET_KEY": KEY})
+    untouched = windows(manage)
+    await manage("system maintenance on --confirm")
+    off = await manage("system maintenance off --dry-run")
+
+    assert on.stdout.startswith("DRY RUN: nothing was changed\nmaintenance would be on, until 2")
+    assert [] == untouched
+    assert "pass" not in on.stdout
+    assert "maintenance would be off" in off.stdout
+    assert [("", "", False)] == windows(manage)
+
+
+async def test_switching_off_twice_ends_it_once(manage: Manage) -> None:
+    """The second finds nothing to do."""
+    await manage("system maintenance on --confirm")
+
+    first = await manage("system maintenance off --confirm")
+    again = await manage("system maintenance off --confirm")
+
+    assert (0, 1) == (first.exit_code, first.rows), first.stderr
+    assert first.stdout.startswith("maintenance is off; it was on since ")
+    assert (0, 0, "maintenance is off already\n") == (again.exit_code, again.rows, again.stdout)
+    assert [("", "", True)] == windows(manage)
+
+
+async def test_the_pass_is_shown_once_and_kept_nowhere(manage: Manage) -> None:
+    """It fits this window, and neither the record nor Redis has it."""
+    on = await manage("system maintenance on --confirm --json", environ={"SECRET_KEY": KEY})
+    again = await manage("system maintenance on --confirm", environ={"SECRET_KEY": KEY})
+    status = await manage("system maintenance status --json", environ={"SECRET_KEY": KEY})
+
+    shown = on.json["data"]["pass"]
+    assert is_pass(KEY, on.json["data"]["window_id"], shown.encode())
+    signature = shown.partition(".")[2]
+    url = manage.environ["DATABASE_URL"]
+    stored = repr(
+        [query(url, f"SELECT * FROM {table}") for table in ("oneoff_runs", "oneoff_maintenance")]
+    )
+    assert signature not in stored + on.stderr + again.stdout + again.stderr + status.stdout
+
+
+async def test_without_a_key_there_is_no_pass(manage: Manage) -> None:
+    """It says so, and goes on."""
+    on = await manage("system maintenance on --confirm --json")
+
+    assert "no pass was made: SECRET_KEY is not set" in on.json["warnings"]
+    assert "pass" not in on.json["data"]
+
+
+async def test_a_window_that_ended_by_itself_is_no_more(manage: Manage, sessions: Sessions) -> None:
+    """Status says off, off finds nothing to do, and on opens another window."""
+    await manage("system maintenance on --expires 1h --confirm")
+    async with sessions() as session:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        await session.execute(update(maintenance).values(expires_at=past))
+        await session.commit()
+
+    status = await manage("system maintenance status --json")
+    off = await manage("system maintenance off --confirm")
+    on = await manage("system maintenance on --message again --confirm")
+
+    assert "off" == status.json["data"]["maintenance"]
+    assert "maintenance is off already\n" == off.stdout
+    assert (0, 1) == (on.exit_code, on.rows), on.stderr
+    assert [("", "", True), ("again", "", False)] == windows(manage)
+
+
+@pytest.mark.parametrize("expires", ["0s", "400d", "99999999d"])
+async def test_an_end_that_makes_no_sense_is_refused(manage: Manage, expires: str) -> None:
+    """A usage error that names the value."""
+    refused = await manage(f"system maintenance on --expires {expires} --confirm")
+
+    assert 2 == refused.exit_code
+    assert "--expires" in refused.stderr
+    assert [] == windows(manage)
+
+
+async def test_status_says_who_and_why(manage: Manage) -> None:
+    """And what each source says."""
+    environ = {"OPERATOR": "ada"}
+    on = await manage(
+        'system maintenance on --message soon --reason "new disks" --confirm --json',
+        environ=environ,
+    )
+
+    status = await manage("system maintenance status --json")
+
+    data = status.json["data"]
+    assert {
+        "maintenance": "on",
+        "since": data["since"],
+        "expires": None,
+        "message": "soon",
+        "reason": "new disks",
+        "operator": "ada",
+        "run_id": on.json["run_id"],
+        "window_id": data["window_id"],
+        "database": "on",
+        "redis": "REDIS_URL is not set",
+    } == data
+
+
+async def test_redis_hears_of_it_after_the_commit(manage: Manage, redis_url: str) -> None:
+    """Both ways; the copy holds what visitors may know, and no more."""
+    environ = {"REDIS_URL": redis_url}
+    found = []
+    with redis.Redis.from_url(redis_url) as client:
+        for line in ('on --message soon --reason "our secret"', "off"):
+            done = await manage(f"system maintenance {line} --confirm", environ=environ)
+            assert 0 == done.exit_code, done.stderr
+            found.append(client.get(copy_key(manage)))
+    status = await manage("system maintenance status --json", environ=environ)
+
+    window = decode(found[0])
+    assert window is not None
+    assert ("soon", None) == (window.message, decode(found[1]))
+    assert b"our secret" not in found[0]
+    assert ("off", "off") == (status.json["data"]["database"], status.json["data"]["redis"])
+
+
+async def test_a_run_that_fails_announces_nothing(
+    manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the database does not have, Redis must not claim."""
+
+    async def refuse(_work: object) -> None:
+        message = "the commit failed"
+        raise OSError(message)
+
+    monkeypatch.setattr("oneoff.resources.work.WorkTransaction.commit", refuse)
+
+    done = await manage("system maintenance on --confirm", environ={"REDIS_URL": redis_url})
+
+    assert 1 == done.exit_code
+    with redis.Redis.from_url(redis_url) as client:
+        assert [] == client.keys()
+    assert [] == windows(manage)
+
+
+async def test_without_redis_it_is_on_all_the_same(manage: Manage) -> None:
+    """A warning says which server could not be told."""
+    environ = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+
+    on = await manage("system maintenance on --confirm", environ=environ)
+    status = await manage("system maintenance status --json", environ=environ)
+
+    assert 0 == on.exit_code, on.stderr
+    assert "warning: Redis at 127.0.0.1:" in on.stderr
+    assert "can't be reached" in on.stderr
+    assert "on" == status.json["data"]["maintenance"]
+    assert "can't be reached" in status.json["data"]["redis"]
+
+
+async def test_status_without_the_database_says_what_redis_says(
+    manage: Manage, redis_url: str, tmp_path: Path
+) -> None:
+    """Exit 69, and the data all the same."""
+    environ = {
+        "REDIS_URL": redis_url,
+        "DATABASE_URL": f"postgres://nobody@127.0.0.1:{free_port()}/shop",
+    }
+
+    status = await manage("system maintenance status --json", environ=environ)
+
+    assert 69 == status.exit_code
+    assert (None, "no copy") == (status.json["data"]["maintenance"], status.json["data"]["redis"])
+
+
+async def test_a_database_of_older_code_wants_to_be_migrated(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Switching is refused with the line that helps; looking says so."""
+    async with sessions() as session:
+        await session.execute(text("DROP TABLE oneoff_maintenance"))
+        await session.execute(text("UPDATE oneoff_alembic_version SET version_num = '0001'"))
+        await session.commit()
+
+    on = await manage("system maintenance on --confirm")
+    status = await manage("system maintenance status --json")
+
+    assert 78 == on.exit_code
+    assert "error[not-migrated]" in on.stderr
+    assert "  try:  python manage.py migrate\n" in on.stderr
+    assert ("off", "not migrated") == (
+        status.json["data"]["maintenance"],
+        status.json["data"]["database"],
+    )
+
+
+async def test_two_at_once_open_one_window(manage: Manage) -> None:
+    """The second waits for the first, and finds it done."""
+    line = "system maintenance on --confirm"
+
+    done = await asyncio.gather(manage(line), manage(line))
+
+    assert [(0, 0), (0, 1)] == sorted((one.exit_code, one.rows) for one in done)
+    assert 1 == len(windows(manage))
+
+
+async def test_the_help_lists_three_words(manage: Manage) -> None:
+    """A group in a group."""
+    everything = await manage("help")
+    group = await manage("system maintenance --help")
+
+    assert "system maintenance on " in everything.stdout
+    assert "system maintenance status" in group.stdout

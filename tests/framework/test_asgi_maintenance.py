@@ -1,0 +1,272 @@
+"""The middleware that answers 503, in any ASGI framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from oneoff.asgi.maintenance import DEFAULT_MESSAGE, MaintenanceMiddleware
+from oneoff.maintenance.tokens import is_pass, make_pass
+from oneoff.maintenance.window import Window
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+KEY = "k" * 32
+WINDOW = Window("w1", datetime.now(UTC), message="back at 14:00")
+Scope = MutableMapping[str, Any]
+App = Callable[..., Awaitable[None]]
+
+
+class FakeReader:
+    """Says what the test says."""
+
+    def __init__(self, window: Window | None = WINDOW) -> None:
+        self.open = window
+        self.closed = False
+
+    async def window(self) -> Window | None:
+        return self.open
+
+    def accepts(self, given: bytes, window: Window) -> bool:
+        return is_pass(KEY, window.id, given)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def plain(scope: Scope, receive: Any, send: Any) -> None:
+    """Answer `served`, or accept a websocket, or live."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"served"})
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+    else:
+        for what in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{what}.complete"})
+
+
+async def endpoint(_request: Request) -> Response:
+    """Answer `served` in Starlette."""
+    return PlainTextResponse("served")
+
+
+def starlette() -> App:
+    """Return an application in Starlette, the middleware added its way."""
+    app = Starlette(routes=[Route("/{path:path}", endpoint)])
+    app.add_middleware(MaintenanceMiddleware, reader=FakeReader())
+    return app
+
+
+def fastapi() -> App:
+    """Return the same in FastAPI."""
+    app = FastAPI()
+    app.router.routes.append(Route("/{path:path}", endpoint))
+    app.add_middleware(MaintenanceMiddleware, reader=FakeReader())
+    return app
+
+
+def wrapped(reader: FakeReader | None = None, **options: Any) -> App:
+    """Return the plain application behind the middleware."""
+    return MaintenanceMiddleware(plain, reader=reader or FakeReader(), **options)
+
+
+async def get(
+    app: App, path: str = "/", *, method: str = "GET", root_path: str = "", **headers: str
+) -> httpx.Response:
+    """Send one request; header names with underscores for dashes."""
+    transport = httpx.ASGITransport(app=app, root_path=root_path)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.request(method, path, headers=sent)
+
+
+async def raw(app: App, **more: Any) -> list[dict[str, Any]]:
+    """Open a websocket, unless more says what else; return what the application sent."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    scope = {"type": "websocket", "path": "/", "headers": [], **more}
+    await app(scope, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("make", [wrapped, starlette, fastapi])
+async def test_a_request_is_answered_503(make: Callable[[], App]) -> None:
+    """With the message, when to come again, and the advice not to keep the answer."""
+    answer = await get(make(), "/users")
+
+    assert 503 == answer.status_code
+    assert {
+        "content-type": "application/problem+json",
+        "content-length": str(len(answer.content)),
+        "cache-control": "no-store",
+        "retry-after": "60",
+    } == dict(answer.headers)
+    assert {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "back at 14:00",
+    } == answer.json()
+
+
+async def test_without_a_window_requests_pass() -> None:
+    """Untouched."""
+    answer = await get(wrapped(FakeReader(None)))
+
+    assert (200, "served") == (answer.status_code, answer.text)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/plain; charset=utf-8"),
+        ("text/plain", "text/plain; charset=utf-8"),
+        ("application/json", "application/problem+json"),
+        ("application/json, text/plain, */*", "application/problem+json"),
+        ("application/problem+json;q=0.2, text/*;q=0.3", "text/plain; charset=utf-8"),
+        ("*/*", "application/problem+json"),
+        ("", "application/problem+json"),
+        ("text/html;q=nonsense", "application/problem+json"),
+    ],
+)
+async def test_the_message_comes_as_the_client_likes_it(accept: str, content_type: str) -> None:
+    """Text for a browser, JSON for a program."""
+    answer = await get(wrapped(), accept=accept)
+
+    assert content_type == answer.headers["content-type"]
+    assert "back at 14:00" in answer.text
+
+
+async def test_without_a_message_the_usual_one_is_said() -> None:
+    """And never why: the reason is for operators."""
+    answer = await get(wrapped(FakeReader(WINDOW._replace(message=""))), accept="text/plain")
+
+    assert f"{DEFAULT_MESSAGE}\n" == answer.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(7200, {"7199", "7200"}), (0.2, {"1"}), (-5, {"1"})]
+)
+async def test_retry_after_is_the_end_of_the_window(seconds: float, expected: set[str]) -> None:
+    """In whole seconds, and never 0, which would be asking at once."""
+    end = datetime.now(UTC) + timedelta(seconds=seconds)
+
+    answer = await get(wrapped(FakeReader(WINDOW._replace(expires_at=end))))
+
+    assert answer.headers["retry-after"] in expected
+
+
+async def test_head_has_the_headers_of_get_and_no_body() -> None:
+    """As HTTP wants it."""
+    # Past the client, which would drop a body.
+    head = await raw(wrapped(), type="http", method="HEAD")
+    answer = await raw(wrapped(), type="http", method="GET")
+
+    assert head[0] == answer[0]
+    assert b"" == head[1]["body"] != answer[1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "status"),
+    [
+        ("/health", "", 200),
+        ("/health/live", "", 200),
+        ("/health/", "", 200),
+        ("/healthy", "", 503),
+        ("/", "", 503),
+        ("/users/health", "", 503),
+        ("/api/health/live", "/api", 200),
+        ("/health/live", "/api", 200),
+        ("/api/users", "/api", 503),
+        ("/apihealth", "/api", 503),
+    ],
+)
+async def test_probes_go_on(path: str, root_path: str, status: int) -> None:
+    """By whole segments of the path, wherever the application is mounted."""
+    assert status == (await get(wrapped(), path, root_path=root_path)).status_code
+
+
+async def test_other_paths_may_be_exempt() -> None:
+    """Then the default ones are not."""
+    app = wrapped(exempt=("/status/",), retry_after=5)
+
+    answers = [await get(app, path) for path in ("/status", "/status/x", "/health")]
+
+    assert [200, 200, 503] == [answer.status_code for answer in answers]
+    assert "5" == answers[2].headers["retry-after"]
+
+
+async def test_the_pass_lets_its_holder_in() -> None:
+    """That of this window only."""
+    app = wrapped()
+    passes = [make_pass(KEY, "w1"), make_pass(KEY, "w0"), make_pass("x" * 32, "w1"), "", "w1."]
+
+    answers = [await get(app, x_maintenance_bypass=one) for one in passes]
+
+    assert [200, 503, 503, 503, 503] == [answer.status_code for answer in answers]
+
+
+async def test_the_header_may_have_another_name() -> None:
+    """Whatever the proxies before it let through."""
+    app = wrapped(header="X-Let-Me-In")
+
+    assert 200 == (await get(app, x_let_me_in=make_pass(KEY, "w1"))).status_code
+    assert 503 == (await get(app, x_maintenance_bypass=make_pass(KEY, "w1"))).status_code
+
+
+async def test_a_websocket_is_closed_before_it_is_accepted() -> None:
+    """1013 is "try again later"."""
+    assert [{"type": "websocket.close", "code": 1013, "reason": "maintenance"}] == (
+        await raw(wrapped())
+    )
+
+
+async def test_a_websocket_gets_a_503_where_the_server_can() -> None:
+    """With the same headers and body as a request."""
+    start, body = await raw(wrapped(), extensions={"websocket.http.response": {}})
+
+    assert ("websocket.http.response.start", 503) == (start["type"], start["status"])
+    assert (b"retry-after", b"60") in start["headers"]
+    assert "websocket.http.response.body" == body["type"]
+    assert "back at 14:00" == json.loads(body["body"])["detail"]
+
+
+async def test_a_websocket_with_the_pass_is_let_in() -> None:
+    """By the same header."""
+    headers = [(b"x-maintenance-bypass", make_pass(KEY, "w1").encode())]
+
+    assert [{"type": "websocket.accept"}] == await raw(wrapped(), headers=headers)
+
+
+async def test_the_reader_is_closed_before_the_server_hears_that_all_is_done() -> None:
+    """The server ends the event loop right after."""
+    reader = FakeReader()
+    closed_at = {}
+
+    async def send(message: dict[str, Any]) -> None:
+        closed_at[message["type"]] = reader.closed
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    await wrapped(reader)({"type": "lifespan"}, receive, send)
+
+    assert {"lifespan.startup.complete": False, "lifespan.shutdown.complete": True} == closed_at

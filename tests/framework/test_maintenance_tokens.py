@@ -1,0 +1,49 @@
+"""The pass through a maintenance window."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from oneoff.config import load_config
+from oneoff.maintenance.reader import MaintenanceReader
+from oneoff.maintenance.tokens import make_pass
+from oneoff.maintenance.window import Window
+from oneoff.project import Project
+
+KEY = "k" * 32
+WINDOW = Window("two", datetime.now(UTC))
+
+
+def reader(**environ: str) -> MaintenanceReader:
+    """Return what asks whether a client may pass."""
+    return MaintenanceReader(load_config(Path(), environ), Project("shop", commands=()))
+
+
+def test_the_pass_of_this_window_is_good() -> None:
+    """In every process that has the key."""
+    given = make_pass(KEY, "two").encode()
+
+    assert reader(SECRET_KEY=KEY).accepts(given, WINDOW)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [make_pass(KEY, "one"), make_pass("x" * 32, "two"), make_pass(KEY, "two")[:-1], "two.", "two"],
+)
+def test_anything_else_is_refused(given: str) -> None:
+    """An earlier window's, one by another key, a piece."""
+    assert not reader(SECRET_KEY=KEY).accepts(given.encode(), WINDOW)
+
+
+@pytest.mark.parametrize("given", [b"", b"\xff\x00", b"two." + b"0" * 100_000])
+def test_bytes_of_any_kind_are_refused(given: bytes) -> None:
+    """A header may hold whatever a client likes."""
+    assert not reader(SECRET_KEY=KEY).accepts(given, WINDOW)
+
+
+def test_without_a_key_nothing_is_a_pass() -> None:
+    """Not even what an empty key would sign."""
+    assert not reader().accepts(make_pass("", "two").encode(), WINDOW)
