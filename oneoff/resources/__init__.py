@@ -19,10 +19,12 @@ BUILTIN: Mapping[str, str] = {
     "work": "oneoff.resources.work:open_work",
     "migrations": "oneoff.resources.migrations:open_migrations",
     "cache": "oneoff.resources.cache:open_cache",
+    "jobs": "oneoff.resources.jobs:open_jobs",
     "settings": "oneoff.resources.settings:open_settings",
     "progress": "oneoff.resources.progress:open_progress",
     "log": "oneoff.resources.log:open_log",
     "console": "oneoff.resources.console:open_console",
+    "announcement": "oneoff.maintenance.announcement:open_announcement",
 }
 """Name to "module:function" of the providers in the framework."""
 

@@ -36,6 +36,10 @@ BUSY_TIMEOUT = 15.0
 """Seconds SQLite waits for another writer, unless the URL says `timeout`."""
 POLL_PAUSE = 0.25
 """Seconds between two attempts of `wait_until_up`."""
+POOL_TIMEOUT = 10.0
+"""Seconds to wait for a connection of a pool, all of which are in use."""
+POOL_RECYCLE = 1800
+"""Seconds after which a connection of a pool is replaced: firewalls forget idle ones."""
 
 _MAX_NAME = 63  # bytes PostgreSQL keeps of an application_name
 
@@ -71,29 +75,31 @@ class Database:
     """One database and the engine that reaches it; every connection is new and closed after use.
 
     A pool would only keep what one-off work must not inherit: session settings, temporary tables,
-    a forgotten transaction.
+    a forgotten transaction. A process that serves requests has one all the same.
 
     Args:
         url: Where it is.
         run_id: Id of the run, shown to other clients in `pg_stat_activity.application_name`.
+        pool_size: Connections that are kept and used again, and the most there are at one time;
+            0 for one-off work: each is new.
     """
 
-    def __init__(self, url: DatabaseURL, *, run_id: str) -> None:
+    def __init__(self, url: DatabaseURL, *, run_id: str, pool_size: int = 0) -> None:
         self.url = url
         self.run_id = run_id
+        self.pool_size = pool_size
 
     @cached_property
     def engine(self) -> AsyncEngine:
         """The SQLAlchemy engine. Connections made from it directly have the role "work"."""
         from sqlalchemy import event
         from sqlalchemy.ext.asyncio import create_async_engine
-        from sqlalchemy.pool import NullPool
 
         sqlite = self.url.dialect == "sqlite"
         engine = create_async_engine(
             self.url.sqlalchemy(),
-            poolclass=NullPool,
             hide_parameters=True,
+            **self._pool_arguments(),
             connect_args=self._sqlite_arguments() if sqlite else self._asyncpg_arguments(),
         )
         event.listen(engine.sync_engine, "connect", _mark)
@@ -185,6 +191,21 @@ class Database:
             raise error from exc
         finally:
             _opening.reset(token)
+
+    def _pool_arguments(self) -> dict[str, Any]:
+        from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+
+        if not self.pool_size:
+            return {"poolclass": NullPool}
+        return {
+            "poolclass": AsyncAdaptedQueuePool,
+            "pool_size": self.pool_size,
+            "max_overflow": 0,
+            "pool_timeout": POOL_TIMEOUT,
+            "pool_recycle": POOL_RECYCLE,
+            # A server that was restarted costs the next request a new connection, not an error.
+            "pool_pre_ping": True,
+        }
 
     def _asyncpg_arguments(self) -> dict[str, Any]:
         # Behind pgbouncer in transaction mode the server changes with every transaction: nothing

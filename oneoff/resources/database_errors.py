@@ -99,6 +99,7 @@ def constraint_error(what: str, where: str) -> CommandError:
     return CommandError(
         f"the database refused a row: {what}{f' ({where})' if where else ''}",
         why="nothing was written",
+        try_="correct the input; --traceback shows which statement it was",
         code="constraint-violation",
     )
 

@@ -1,28 +1,54 @@
-"""Connect to Redis with the same manners on every version of the driver."""
+"""Connect to Redis with the same manners on every version of the driver.
+
+What a client does by itself (timeouts, retries, the protocol, how many connections) is said here,
+because the defaults of redis-py 5 and 8 differ. Whether it is one server or a cluster, the server
+says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from oneoff.mode import Mode
 from oneoff.resources.redis_errors import translate_redis_error
 
 if TYPE_CHECKING:
     from oneoff.redis_url import RedisURL
+    from oneoff.resources.redis_guard import WriteGuard
+
+POOL_SIZE = 20
+"""Connections of a client; a task that finds all of them busy waits for one."""
+NODE_POOL_SIZE = 1_000
+"""Connections to one node of a cluster, where a task does not wait but fails."""
+POOL_WAIT = 60.0
+"""Seconds a task waits for a connection, before this counts as a leak in the command."""
+
+
+class OneAttemptCluster(RedisCluster):
+    """A cluster's client that follows moved keys, and tries nothing again that failed.
+
+    On one server the same holds: an operator wants to know now, and a retried write might be done
+    twice.
+    """
+
+    ERRORS_ALLOW_RETRY: Any = ()
 
 
 @asynccontextmanager
 async def connect(url: RedisURL, mode: Mode, *, name: str) -> AsyncIterator[Redis]:
     """Open a client, and prove that the server answers.
 
-    What Redis raises inside the block leaves it as a `CommandError` that names the server.
+    On a cluster it is a `RedisCluster`, which has the same methods. What Redis raises inside the
+    block leaves it as a `CommandError` that names the server.
 
     Args:
         url: Where.
@@ -32,18 +58,45 @@ async def connect(url: RedisURL, mode: Mode, *, name: str) -> AsyncIterator[Redi
     Raises:
         ConfigurationError: The server refuses the login, or its certificate is not trusted.
         Unavailable: It can't be reached, or does not answer in time.
+        ReadOnlyViolation: The block tried to write where only reading is allowed, whatever it did
+            with the error.
+        DryRunViolation: The same in a dry run that is rolled back.
     """
-    client = Redis(**arguments(url), client_name=name)
-    try:
-        await client.ping()
-        yield client
-    except RedisError as exc:
-        error = translate_redis_error(exc, url)
-        if error is None:
-            raise
-        raise error from exc
-    finally:
-        await client.aclose()
+    guard = _guard(mode)
+    with _translated(url), _reporting(guard):
+        client = await _open(url, guard, name)
+        try:
+            yield client
+        finally:
+            await _close(client)
+
+
+@asynccontextmanager
+async def each_primary(client: Redis) -> AsyncIterator[list[Redis]]:
+    """Give a client for each server that holds keys: of a cluster, every primary.
+
+    They obey the same guard as the client they are made from, and are closed with the block.
+    """
+    cluster = as_cluster(client)
+    if cluster is None:
+        yield [client]
+        return
+    await cluster.initialize()
+    async with AsyncExitStack() as stack:
+        primaries = []
+        for node in cluster.get_primaries():
+            pool = ConnectionPool(
+                node.connection_class, max_connections=POOL_SIZE, **node.connection_kwargs
+            )
+            primary = Redis.from_pool(pool)
+            stack.push_async_callback(_close, primary)
+            primaries.append(primary)
+        yield primaries
+
+
+def as_cluster(client: object) -> RedisCluster | None:
+    """Return the client if it is one of a cluster; else None."""
+    return client if isinstance(client, RedisCluster) else None
 
 
 def arguments(url: RedisURL) -> dict[str, Any]:
@@ -56,13 +109,144 @@ def arguments(url: RedisURL) -> dict[str, Any]:
         "password": url.password or None,
         "socket_timeout": url.timeout,
         "socket_connect_timeout": url.timeout,
-        # One attempt: an operator wants to know now, and a retried write might be done twice.
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+        # One attempt; see `OneAttemptCluster`.
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "decode_responses": False,
     }
     if url.tls:
-        given |= {"ssl": True}
-        if not url.verify:
-            given |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+        given |= {
+            "ssl": True,
+            "ssl_cert_reqs": "required" if url.verify else "none",
+            "ssl_check_hostname": url.verify,
+        }
     return given
+
+
+def _guard(mode: Mode) -> WriteGuard | None:
+    if mode is Mode.COMMIT:
+        return None
+    # A real run doesn't pay for it.
+    from oneoff.resources.redis_guard import WriteGuard
+
+    return WriteGuard(mode)
+
+
+async def _open(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
+    client = _one_server(url, guard, name)
+    try:
+        async with _in_time(url):
+            is_cluster = await _is_cluster(client)
+            if guard is not None:
+                guard.learn(await _command_table(client))
+        if not is_cluster:
+            return client
+    except BaseException:
+        await _close(client)
+        raise
+    await _close(client)
+    cluster = _cluster(url, guard, name)
+    async with _in_time(url):
+        await cluster.initialize()
+    # It has the commands of `Redis`, though redis-py gives the two no common type.
+    return cluster  # type: ignore[return-value]
+
+
+def _one_server(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
+    connection_class = SSLConnection if url.tls else Connection
+    given = arguments(url)
+    given.pop("ssl", None)
+    pool = BlockingConnectionPool(
+        max_connections=POOL_SIZE,
+        timeout=POOL_WAIT,  # type: ignore[arg-type] # any number will do
+        connection_class=guard.over(connection_class) if guard else connection_class,
+        client_name=name,
+        **given,
+    )
+    return Redis.from_pool(pool)
+
+
+def _cluster(url: RedisURL, guard: WriteGuard | None, name: str) -> RedisCluster:
+    given = arguments(url)
+    del given["db"]
+    make: Any = OneAttemptCluster  # to pyright an abstract class
+    cluster: RedisCluster = make(max_connections=NODE_POOL_SIZE, client_name=name, **given)
+    if hasattr(cluster, "cluster_error_retry_attempts"):
+        # Before version 6 it counts besides `retry`; a pipeline given 0 is not sent at all.
+        cluster.cluster_error_retry_attempts = 1
+    if guard is not None:
+        # All nodes are made from these; the one that exists is only asked who the others are.
+        given = cluster.nodes_manager.connection_kwargs
+        given["connection_class"] = guard.over(given["connection_class"])
+    return cluster
+
+
+async def _is_cluster(client: Redis) -> bool:
+    """Ask the server what it is, and whether it serves at all.
+
+    An older server, or one whose user may not ask, counts as a single one: on a cluster the first
+    key of another node would say so.
+    """
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("PING")
+    pipeline.execute_command("HELLO")
+    alive, hello = await pipeline.execute(raise_on_error=False)
+    if isinstance(alive, Exception):
+        raise alive
+    if not isinstance(hello, Exception):
+        facts = dict(zip(hello[::2], hello[1::2], strict=False))
+        return bool(facts.get(b"mode") == b"cluster")
+    try:
+        info = await client.info("server")
+    except exceptions.ResponseError:
+        return False
+    return "cluster" in (info.get("redis_mode"), info.get("server_mode"))
+
+
+async def _command_table(client: Redis) -> Any:
+    """Return what the server answers to COMMAND, not parsed: redis-py 5 and 8 differ in that."""
+    pool: Any = client.connection_pool
+    asking = Redis(connection_pool=pool)
+    asking.response_callbacks.pop("COMMAND", None)
+    return await asking.execute_command("COMMAND")  # type: ignore[no-untyped-call]
+
+
+async def _close(client: Redis | RedisCluster) -> None:
+    # What is said about the work counts, not that the farewell failed too.
+    with suppress(exceptions.RedisError, OSError):
+        await client.aclose()
+
+
+@asynccontextmanager
+async def _in_time(url: RedisURL) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(url.timeout):
+            yield
+    except TimeoutError as exc:
+        raise exceptions.TimeoutError(str(exc)) from exc
+
+
+@contextmanager
+def _translated(url: RedisURL) -> Iterator[None]:
+    try:
+        yield
+    except (exceptions.RedisError, exceptions.RedisClusterException) as exc:
+        error = translate_redis_error(exc, url)
+        if error is None:
+            raise
+        raise error from exc
+
+
+@contextmanager
+def _reporting(guard: WriteGuard | None) -> Iterator[None]:
+    """Raise what the guard refused, though the command swallowed the error."""
+    try:
+        yield
+    except Exception as exc:
+        if guard is None or guard.refused is None or guard.refused is exc:
+            raise
+        raise guard.refused from exc
+    if guard is not None and guard.refused is not None:
+        raise guard.refused

@@ -1,12 +1,13 @@
 """What Redis or its driver raises, as errors an operator can act on.
 
-Branches on classes and on the first word of the server's answer, which is its error code. No
-message holds a key's value or the password.
+Branches on classes where the driver has one for the server's answer, and on the answer's first
+word, its code, where it has none. No message holds a key's value or the password.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from redis import exceptions
@@ -16,100 +17,162 @@ from oneoff.errors import CommandError, ConfigurationError, TemporaryError, Unav
 if TYPE_CHECKING:
     from oneoff.redis_url import RedisURL
 
-_LOGIN_CODES = ("NOAUTH", "WRONGPASS", "ERR AUTH", "ERR invalid password")
 _TRY_LATER = {
     "LOADING": "it is loading its data from disk",
     "BUSY": "a script keeps it busy",
     "CLUSTERDOWN": "a part of the cluster is down",
     "MASTERDOWN": "it is a replica that lost its primary",
     "TRYAGAIN": "the cluster is moving keys between its nodes",
+    "MISCONF": "it takes no writes because it can't save them to disk",
+    "NOREPLICAS": "it takes no writes because too few replicas are there",
 }
+_CODES = {
+    # The driver cuts the code off where it has a class for it.
+    exceptions.BusyLoadingError: "LOADING",
+    exceptions.MasterDownError: "MASTERDOWN",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
+    exceptions.TryAgainError: "TRYAGAIN",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.OutOfMemoryError: "OOM",
+}
+_NO_SUCH_DATABASE = (
+    "DB index is out of range",
+    "invalid DB index",
+    "SELECT is not allowed in cluster mode",
+)
+_HUNG_UP = ("closed by server", "reset by peer", "Connection lost", "Broken pipe")
 
 
 def translate_redis_error(exc: BaseException, url: RedisURL | None = None) -> CommandError | None:
     """Return what to tell the operator about an exception, or None if Redis did not raise it."""
     if isinstance(exc, CommandError):
         return exc
-    if not isinstance(exc, exceptions.RedisError):
+    if not isinstance(exc, exceptions.RedisError | exceptions.RedisClusterException):
         return None
-    server = url.server if url else "Redis"
-    if _is_login(exc):
-        return _wrong_login(exc, server, url)
+    if isinstance(exc, exceptions.RedisClusterException) and exc.__cause__ is not None:
+        # The driver's account of nodes it asked in vain; the last one's reason says more.
+        return translate_redis_error(exc.__cause__, url) or _unreachable(exc, url)
+    if isinstance(exc, exceptions.AuthenticationError):
+        return _wrong_login(exc, url)
     if isinstance(exc, exceptions.TimeoutError):
-        seconds = f" within {url.timeout:g} s" if url else " in time"
-        return Unavailable(
-            f"{server} did not answer{seconds}",
-            why="the server is overloaded, or the network between is slow",
-            try_=("python manage.py system health", "or give it more time: REDIS_TIMEOUT=30"),
-            code="redis-slow",
-        )
-    if isinstance(exc, exceptions.ResponseError):
-        return _from_answer(str(exc), server)
+        return _slow(url)
+    code, text = _code_and_text(exc)
+    if code or isinstance(exc, exceptions.ResponseError):
+        return _from_answer(code, text, url)
     if isinstance(exc, exceptions.ConnectionError | exceptions.RedisClusterException):
-        return _unreachable(exc, server)
+        return _unreachable(exc, url)
     return None
 
 
-def _is_login(exc: BaseException) -> bool:
-    if isinstance(exc, exceptions.AuthenticationError):
-        return True
-    return str(exc).startswith(_LOGIN_CODES)
+def _code_and_text(exc: BaseException) -> tuple[str, str]:
+    text = str(exc)
+    for kind, code in _CODES.items():
+        if isinstance(exc, kind):
+            return code, text.removeprefix(f"{code} ")
+    word, _, rest = text.partition(" ")
+    is_code = word.isupper() and isinstance(exc, exceptions.ResponseError)
+    return (word, rest) if is_code else ("", text)
 
 
-def _wrong_login(exc: BaseException, server: str, url: RedisURL | None) -> ConfigurationError:
-    asked = str(exc).startswith("NOAUTH") or (url is not None and not url.password)
-    what = "it asks for a password" if asked else "user or password are wrong"
+def _wrong_login(exc: BaseException, url: RedisURL | None) -> ConfigurationError:
+    text = str(exc)
+    what = "user or password are wrong"
+    if "without any password configured" in text or "no password is set" in text:
+        what = "it has no password, but REDIS_URL gives one"
+    elif "required" in text:
+        what = "it asks for a password"
     return ConfigurationError(
-        f"{server} refused the connection: {what}",
+        f"{_server(url)} refused the connection: {what}",
         try_="correct REDIS_URL=redis://user:password@host:6379/0",
         code="bad-redis-login",
     )
 
 
-def _unreachable(exc: BaseException, server: str) -> CommandError:
-    if isinstance(exc, ssl.SSLError) or isinstance(exc.__cause__, ssl.SSLError):
+def _slow(url: RedisURL | None) -> Unavailable:
+    seconds = f" within {url.timeout:g} s" if url else " in time"
+    tries = ["python manage.py system health", "or give it more time: REDIS_TIMEOUT=30"]
+    if url is not None and url.tls:
+        # A server that does not encrypt waits for the end of what it takes for a command.
+        tries.append("redis:// instead of rediss://, where the server does not encrypt")
+    return Unavailable(
+        f"{_server(url)} did not answer{seconds}",
+        why="the server is overloaded, or the network between is slow",
+        try_=tries,
+        code="redis-slow",
+    )
+
+
+def _unreachable(exc: BaseException, url: RedisURL | None) -> CommandError:
+    text = _first_line(exc)
+    if any(isinstance(link, ssl.SSLError) for link in _links(exc)):
         return ConfigurationError(
-            f"{server} can't be reached over TLS: {_first_line(exc)}",
+            f"{_server(url)} can't be reached over TLS: {text}",
             try_=(
                 "REDIS_VERIFY_CERTIFICATE=false, where the platform's certificate is self-signed",
                 "redis:// instead of rediss://, where the server does not encrypt",
             ),
             code="bad-redis-tls",
         )
+    tries = ["python manage.py system health", "look whether the server runs, and at its address"]
+    if url is not None and not url.tls and any(words in text for words in _HUNG_UP):
+        tries.append("rediss:// instead of redis://, where the server takes TLS only")
     return Unavailable(
-        f"{server} can't be reached: {_first_line(exc)}",
-        try_=("python manage.py system health", "look whether the server runs, and at its address"),
-        code="redis-unreachable",
+        f"{_server(url)} can't be reached: {text}", try_=tries, code="redis-unreachable"
     )
 
 
-def _from_answer(text: str, server: str) -> CommandError:
-    word = text.partition(" ")[0]
-    if word in _TRY_LATER:
+def _from_answer(code: str, text: str, url: RedisURL | None) -> CommandError:
+    server, whole = _server(url), f"{code} {text}".strip()
+    if code in _TRY_LATER:
         return Unavailable(
-            f"{server} can't answer now: {_TRY_LATER[word]}",
+            f"{server} can't answer now: {_TRY_LATER[code]}",
             try_="python manage.py system health --wait 60s",
             code="redis-busy",
         )
-    if word == "NOPERM":
+    if code == "NOPERM":
         return ConfigurationError(
-            f"{server} does not allow it: {text.partition(' ')[2]}",
+            f"{server} does not allow it: {text}",
             try_="give the user in REDIS_URL this permission, or name another user",
             code="redis-permission-denied",
         )
-    if word == "READONLY":
-        return ConfigurationError(
-            f"{server} is a replica, which takes no writes",
-            try_="correct REDIS_URL: give the address of the primary",
-            code="redis-replica",
-        )
-    if word == "OOM":
+    if code == "OOM":
         return TemporaryError(
             f"{server} has no memory left",
             try_="python manage.py cache stats",
             code="redis-out-of-memory",
         )
-    return CommandError(f"{server} refused the command: {text}", code="redis-error")
+    return _wrong_place(whole, url) or CommandError(
+        f"{server} refused the command: {whole}", code="redis-error"
+    )
+
+
+def _wrong_place(answer: str, url: RedisURL | None) -> ConfigurationError | None:
+    """Return what is wrong with REDIS_URL, if the answer says that something is."""
+    if answer.startswith("READONLY"):
+        return ConfigurationError(
+            f"{_server(url)} is a replica, which takes no writes",
+            try_="correct REDIS_URL: give the address of the primary",
+            code="redis-replica",
+        )
+    if any(words in answer for words in _NO_SUCH_DATABASE):
+        return ConfigurationError(
+            f"{_server(url)} has no database {url.db if url else 'of this number'}",
+            try_="correct REDIS_URL: a cluster has database 0 only, most servers 0 to 15",
+            code="bad-redis-url",
+        )
+    return None
+
+
+def _server(url: RedisURL | None) -> str:
+    return url.server if url else "Redis"
+
+
+def _links(exc: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and all that it came from."""
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or exc.__context__
 
 
 def _first_line(exc: BaseException) -> str:

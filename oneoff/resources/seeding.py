@@ -37,6 +37,7 @@ def choose_seeds(project: Project, where: str, name: str = "") -> tuple[list[See
         raise Refused(
             f"{', '.join(left_out)} must not be loaded in {where}",
             why="sample data would mix with real data; the seed does not say production=True",
+            try_="a seed whose rows belong there says so: Seed(..., production=True)",
             code="seed-refused",
         )
     return allowed, left_out

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import Enum
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import CommandError, Unavailable
+from oneoff.errors import CommandError, ConfigurationError
+from oneoff.mode import Mode
+from oneoff.redis_url import redis_url
 from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from oneoff.config import Config
     from oneoff.project import Project
     from oneoff.resources.database import Database
 
+TIMEOUT = 10.0
+"""Seconds for each check, connecting included."""
 _PAUSE = 0.5
+
+
+class Service(Enum):
+    """What can be asked."""
+
+    DATABASE = "database"
+    MIGRATIONS = "migrations"
+    REDIS = "redis"
+    WORKER = "worker"
 
 
 class Health(Enum):
@@ -26,16 +41,19 @@ class Health(Enum):
     BEHIND = "behind"
     """It answers, but migrations are pending."""
     DOWN = "down"
+    """It does not answer; it may come back by itself."""
+    WRONG = "wrong"
+    """A setting does not fit it, a password for instance: waiting won't cure that."""
 
 
 class Check(NamedTuple):
     """One service, as it is now.
 
     Attributes:
-        service: "database", "migrations".
+        service: "database", "migrations", "redis" or "worker".
         health: How it is.
         latency_ms: Of one question on an open connection; None where that is not measured.
-        detail: A line for the operator.
+        detail: A line for the operator; it may name hosts.
     """
 
     service: str
@@ -44,38 +62,131 @@ class Check(NamedTuple):
     detail: str = ""
 
 
-async def check_services(config: Config, project: Project, run_id: str) -> list[Check]:
-    """Ask every service once.
+class _Question(NamedTuple):
+    """What `check_services` was asked."""
 
-    Raises:
-        ConfigurationError: A setting is wrong, which waiting won't cure.
+    config: Config
+    project: Project
+    run_id: str
+    wanted: frozenset[Service]
+    seconds: float
+
+
+async def check_services(
+    config: Config,
+    project: Project,
+    run_id: str,
+    *,
+    only: Collection[Service] = (),
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each question, not of this function
+    database: Database | None = None,
+) -> list[Check]:
+    """Ask every service once, all at the same time; nothing is raised.
+
+    Asked are the database, the project's migrations, and with REDIS_URL also Redis and, if the
+    project has a worker, whether one is at work.
+
+    Args:
+        config: Says where they are.
+        project: Says what it has.
+        run_id: Shown to the services.
+        only: Ask these alone, though they are not set; nothing means all that are.
+        timeout: Seconds for each.
+        database: An open one to use; a new one otherwise.
     """
+    wanted = frozenset(only) or _expected(config, project)
+    question = _Question(config, project, run_id, wanted, timeout)
+    groups = []
+    if wanted & {Service.DATABASE, Service.MIGRATIONS}:
+        groups.append(_ask_database(question, database))
+    if wanted & {Service.REDIS, Service.WORKER}:
+        groups.append(_ask_redis(question))
+    found = [check for checks in await asyncio.gather(*groups) for check in checks]
+    return [check for check in found if Service(check.service) in wanted]
+
+
+def _expected(config: Config, project: Project) -> frozenset[Service]:
+    expected = {Service.DATABASE}
+    if project.migrations:
+        expected.add(Service.MIGRATIONS)
+    if config.redis_url:
+        expected.add(Service.REDIS)
+        if project.worker:
+            expected.add(Service.WORKER)
+    return frozenset(expected)
+
+
+async def _ask_database(question: _Question, given: Database | None) -> list[Check]:
     from oneoff.resources.database import Database
 
-    url = parse_database_url(config.database_url, config.root, project.name)
+    config, project, run_id, wanted, seconds = question
+    try:
+        url = parse_database_url(config.database_url, config.root, project.name)
+    except ConfigurationError as exc:
+        return [_ill(Service.DATABASE, exc)]
     if not url.exists():
         # Connecting would make the file.
-        return [Check("database", Health.BEHIND, detail=f"{url.database} is not there yet")]
-    database = Database(url, run_id=run_id)
+        detail = f"{url.database} is not there yet"
+        return [Check(service.value, Health.BEHIND, detail=detail) for service in wanted]
+    database = given or Database(url, run_id=run_id)
     try:
-        checks = [await check_database(database)]
-        if checks[0].health is Health.UP and project.migrations:
-            checks.append(await check_migrations(config, project, database))
+        checks = [await _bounded(Service.DATABASE, check_database(database), seconds)]
+        if checks[0].health is Health.UP and Service.MIGRATIONS in wanted:
+            ask = check_migrations(config, project, database)
+            checks.append(await _bounded(Service.MIGRATIONS, ask, seconds))
     finally:
-        await database.dispose()
+        if given is None:
+            await database.dispose()
     return checks
 
 
-async def check_database(database: Database) -> Check:
-    """Open a new connection, and time one question on it."""
+async def _ask_redis(question: _Question) -> list[Check]:
+    from oneoff.resources.redis_client import connect
+
+    config, project, run_id, wanted, seconds = question
+    checks: list[Check] = []
     try:
-        async with database.connect("health") as connection:
-            await connection.exec_driver_sql("SELECT 1")  # which also sends BEGIN
-            started = perf_counter()
-            await connection.exec_driver_sql("SELECT 1")
-            latency = round((perf_counter() - started) * 1000, 1)
-    except Unavailable as exc:
-        return Check("database", Health.DOWN, detail=exc.message)
+        async with (
+            asyncio.timeout(seconds),
+            connect(redis_url(config), Mode.READ_ONLY, name=f"oneoff/{run_id}") as client,
+        ):
+            checks.append(await check_redis(client, redis_url(config).safe()))
+            if Service.WORKER in wanted:
+                ask = check_worker(client, project)
+                checks.append(await _bounded(Service.WORKER, ask, seconds))
+    except TimeoutError:
+        checks.append(_silent(Service.REDIS, seconds))
+    except CommandError as exc:
+        checks.append(_ill(Service.REDIS, exc))
+    return checks
+
+
+async def _bounded(service: Service, question: Awaitable[Check], seconds: float) -> Check:
+    try:
+        async with asyncio.timeout(seconds):
+            return await question
+    except TimeoutError:
+        return _silent(service, seconds)
+    except CommandError as exc:
+        return _ill(service, exc)
+
+
+def _silent(service: Service, seconds: float) -> Check:
+    return Check(service.value, Health.DOWN, detail=f"no answer within {seconds:g} s")
+
+
+def _ill(service: Service, error: CommandError) -> Check:
+    is_wrong = isinstance(error, ConfigurationError)
+    return Check(service.value, Health.WRONG if is_wrong else Health.DOWN, detail=error.message)
+
+
+async def check_database(database: Database) -> Check:
+    """Open a connection, and time one question on it."""
+    async with database.connect("health") as connection:
+        await connection.exec_driver_sql("SELECT 1")  # which also sends BEGIN
+        started = perf_counter()
+        await connection.exec_driver_sql("SELECT 1")
+        latency = round((perf_counter() - started) * 1000, 1)
     return Check("database", Health.UP, latency, database.url.safe())
 
 
@@ -103,6 +214,29 @@ async def check_migrations(config: Config, project: Project, database: Database)
     return Check("migrations", Health.BEHIND, detail=f"{len(pending)} pending: {names}")
 
 
+async def check_redis(client: Redis, name: str) -> Check:
+    """Time one PING on an open connection."""
+    started = perf_counter()
+    await client.ping()
+    latency = round((perf_counter() - started) * 1000, 1)
+    return Check("redis", Health.UP, latency, name)
+
+
+async def check_worker(client: Redis, project: Project) -> Check:
+    """Look for the heartbeat that every worker leaves in Redis while it lives."""
+    from oneoff.arq_jobs.heartbeat import read_heartbeat
+
+    seen = await read_heartbeat(client, project)
+    if seen is None:
+        start = f"arq {project.worker.replace(':', '.')}"
+        return Check("worker", Health.DOWN, detail=f"none has reported; start one: {start}")
+    detail = (
+        f"seen {seen.age:g} s ago: {seen.ongoing} running, {seen.queued} queued, "
+        f"{seen.complete} completed, {seen.failed} failed"
+    )
+    return Check("worker", Health.UP, detail=detail)
+
+
 async def wait_until_well(
     ask: Callable[[], Awaitable[list[Check]]],
     seconds: float,
@@ -110,10 +244,14 @@ async def wait_until_well(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> list[Check]:
-    """Ask until everything is up or the time is over; return the last answers."""
+    """Ask until everything is up, something is wrong for good, or the time is over.
+
+    Returns:
+        The last answers.
+    """
     deadline = clock() + seconds
     checks = await ask()
-    while worst(checks) is not Health.UP and clock() < deadline:
+    while worst(checks) in (Health.BEHIND, Health.DOWN) and clock() < deadline:
         await sleep(min(_PAUSE, max(deadline - clock(), 0)))
         checks = await ask()
     return checks

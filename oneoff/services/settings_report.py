@@ -6,15 +6,18 @@ project's pydantic-settings class. A variable that both read is one setting.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff import environment
 from oneoff.config import SETTINGS
 from oneoff.errors import CommandError, ConfigurationError
+from oneoff.mode import Mode
 from oneoff.output import cell
 from oneoff.project import load_object
 from oneoff.redact import MASK, Redactor, is_secret_name
+from oneoff.redis_url import redis_url
 from oneoff.resources.settings import describe
 from oneoff.urls import parse_database_url
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from oneoff.project import Project
 
 URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL")
+REDIS = "REDIS_URL"
 _DEFAULT = "default"
 
 
@@ -43,10 +47,21 @@ class SettingValue(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with one setting; never holds the value."""
+    """What is wrong with one setting; never holds the value.
+
+    Attributes:
+        setting: The variable.
+        problem: In words.
+        temporary: The setting may be right: what it leads to does not answer now.
+    """
 
     setting: str
     problem: str
+    temporary: bool = False
+
+    def row(self) -> dict[str, str]:
+        """Return what is shown."""
+        return {"setting": self.setting, "problem": self.problem}
 
 
 def setting_values(config: Config, project: Project) -> tuple[list[SettingValue], list[Problem]]:
@@ -77,46 +92,98 @@ def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]
         return load_object(project.settings)(_env_file=config.root / ".env"), []
     except ValidationError as exc:
         texts = [describe(error) for error in exc.errors(include_input=False)]
-        return None, [Problem(*text.split(": ", 1)) for text in texts]
+        return None, [_split(text, ": ") for text in texts]
     except SettingsError as exc:  # a list or a nested model that is no JSON
         return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
 
 
 def framework_problems(config: Config) -> list[Problem]:
     """Return what is wrong with the variables the framework reads itself."""
-    return [Problem(*text.split(" ", 1)) for text in config.problems]
+    return [_split(text, " ") for text in config.problems]
 
 
 def url_problems(config: Config, project: Project) -> Iterator[Problem]:
-    """Yield what is wrong with the form of the database URLs."""
+    """Yield what is wrong with the form of the URLs of services."""
     for name in URLS:
         try:
             _parsed_url(config, project, name)
         except ConfigurationError as exc:
             yield Problem(name, exc.message.removeprefix(f"{name} "))
+    if config.redis_url:
+        try:
+            redis_url(config)
+        except ConfigurationError as exc:
+            yield Problem(REDIS, exc.message.removeprefix(f"{REDIS} "))
+
+
+def settings_problems(config: Config, project: Project) -> list[Problem]:
+    """Return everything that is wrong with the settings themselves; no service is asked."""
+    _, problems = read_settings(config, project)
+    found = [*problems, *framework_problems(config), *url_problems(config, project)]
+    # A variable that the framework and the project both read is wrong once.
+    return list({problem.setting: problem for problem in reversed(found)}.values())[::-1]
+
+
+def check_settings(config: Config, project: Project) -> None:
+    """Make sure that a process may start with these settings.
+
+    Raises:
+        ConfigurationError: Everything that is wrong with them, in one message without values.
+    """
+    problems = settings_problems(config, project)
+    if problems:
+        raise ConfigurationError(
+            "; ".join(f"{setting}: {problem}" for setting, problem, _ in problems),
+            why="settings are checked before anything starts",
+            try_="python manage.py config check",
+            code="bad-settings",
+        )
 
 
 async def connection_problems(config: Config, project: Project, run_id: str) -> list[Problem]:
-    """Connect to each database that is set, and return why that failed."""
+    """Connect to each service that is set, all at the same time; return why that failed."""
+    wrong = {problem.setting for problem in url_problems(config, project)}
+    asked = [name for name in URLS if name == URLS[0] or config.environ.get(name)]
+    checks = [_try_database(config, project, name, run_id) for name in asked if name not in wrong]
+    if config.redis_url and REDIS not in wrong:
+        checks.append(_try_redis(config, run_id))
+    return [problem for problem in await asyncio.gather(*checks) if problem]
+
+
+async def _try_database(config: Config, project: Project, name: str, run_id: str) -> Problem | None:
     from oneoff.resources.database import Database
 
-    wrong = {problem.setting for problem in url_problems(config, project)}
-    problems = []
-    for name in URLS:
-        if name in wrong or (name != URLS[0] and not config.environ.get(name)):
-            continue
-        url = _parsed_url(config, project, name)
-        if not url.exists():
-            continue  # connecting would make the file, and `migrate` does that
-        database = Database(url, run_id=run_id)
-        try:
-            async with database.connect("check") as connection:
-                await connection.exec_driver_sql("SELECT 1")
-        except CommandError as exc:
-            problems.append(Problem(name, exc.message))
-        finally:
-            await database.dispose()
-    return problems
+    url = _parsed_url(config, project, name)
+    if not url.exists():
+        return None  # connecting would make the file, and `migrate` does that
+    database = Database(url, run_id=run_id)
+    try:
+        async with database.connect("check") as connection:
+            await connection.exec_driver_sql("SELECT 1")
+    except CommandError as exc:
+        return _unconnected(name, exc)
+    finally:
+        await database.dispose()
+    return None
+
+
+async def _try_redis(config: Config, run_id: str) -> Problem | None:
+    from oneoff.resources.redis_client import connect
+
+    try:
+        async with connect(redis_url(config), Mode.READ_ONLY, name=f"oneoff/{run_id}"):
+            return None
+    except CommandError as exc:
+        return _unconnected(REDIS, exc)
+
+
+def _unconnected(name: str, error: CommandError) -> Problem:
+    return Problem(name, error.message, temporary=not isinstance(error, ConfigurationError))
+
+
+def _split(text: str, separator: str) -> Problem:
+    setting, _, problem = text.partition(separator)
+    return Problem(setting, problem)
 
 
 def _framework_values(config: Config, project: Project) -> Iterator[SettingValue]:
@@ -125,6 +192,8 @@ def _framework_values(config: Config, project: Project) -> Iterator[SettingValue
         text = config.environ.get(name, "").strip() or setting.default
         if name in URLS and (text or name == URLS[0]):
             yield _shown_url(config, project, name, text, source)
+        elif name == REDIS and text:
+            yield _shown_redis(config, text, source)
         elif name == "ENVIRONMENT" and not text:
             default = environment.configured("", database_url_set=bool(config.database_url))
             yield SettingValue(name, default, source)
@@ -138,6 +207,14 @@ def _shown_url(config: Config, project: Project, name: str, text: str, source: s
     except ConfigurationError:  # nobody can tell where in it the password stands
         return SettingValue(name, MASK, source, text)
     return SettingValue(name, url.safe(), source, text if url.password else "")
+
+
+def _shown_redis(config: Config, text: str, source: str) -> SettingValue:
+    try:
+        url = redis_url(config)
+    except ConfigurationError:
+        return SettingValue(REDIS, MASK, source, text)
+    return SettingValue(REDIS, url.safe(), source, text if url.password else "")
 
 
 def _parsed_url(config: Config, project: Project, name: str) -> Any:

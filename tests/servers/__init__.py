@@ -1,4 +1,4 @@
-"""Real servers for one test run: PostgreSQL, Redis and pgbouncer.
+"""Real servers for one test run: PostgreSQL, Redis (one server and a cluster) and pgbouncer.
 
 Each listens on a private port of 127.0.0.1, keeps its files in a temporary folder, trades
 durability for speed, and ends with the process that started it, however that one ends.
@@ -7,13 +7,19 @@ The fixtures in `tests/conftest.py` start them when the first test asks.
 
 from tests.servers.pgbouncer import PgBouncer, running_pgbouncer
 from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.proxy import Proxy, proxying
 from tests.servers.redis import Redis, running_redis
+from tests.servers.redis_cluster import RedisCluster, running_redis_cluster
 
 __all__ = [
     "PgBouncer",
     "Postgres",
+    "Proxy",
     "Redis",
+    "RedisCluster",
+    "proxying",
     "running_pgbouncer",
     "running_postgres",
     "running_redis",
+    "running_redis_cluster",
 ]

@@ -38,7 +38,9 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.target, self.port = target, free_port()
         self.connections = 0
-        self._seconds, self._silent, self._down = 0.0, False, False
+        self._seconds, self._down = 0.0, False
+        self._passing = asyncio.Event()
+        self._passing.set()
         self._pairs: set[Pair] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
@@ -54,7 +56,7 @@ class Proxy:
 
     def half_open(self) -> None:
         """Pass nothing any more, and close nothing: as when a cable is pulled."""
-        self._silent = True
+        self._loop.call_soon_threadsafe(self._passing.clear)
 
     def cut(self) -> None:
         """Reset the connections that are open; new ones pass."""
@@ -67,7 +69,8 @@ class Proxy:
 
     def heal(self) -> None:
         """Pass everything at once again, on new connections and on those that were silent."""
-        self._seconds, self._silent, self._down = 0.0, False, False
+        self._seconds, self._down = 0.0, False
+        self._loop.call_soon_threadsafe(self._passing.set)
 
     def start(self) -> None:
         """Listen."""
@@ -112,18 +115,22 @@ class Proxy:
         if self._down:
             _abort(writer)
             return
-        from_server, to_server = await asyncio.open_connection(HOST, self.target)
+        try:
+            from_server, to_server = await asyncio.open_connection(HOST, self.target)
+        except OSError:  # there is no server any more
+            _abort(writer)
+            return
         pair = writer, to_server
         self._pairs.add(pair)
-        try:
+        # `stop` cancels what still waits; asyncio would report that as an error.
+        with suppress(asyncio.CancelledError):
             await asyncio.gather(
                 self._pass(reader, to_server),
                 self._pass(from_server, writer, answers=True),
             )
-        finally:
-            self._pairs.discard(pair)
-            for end in pair:
-                end.close()
+        self._pairs.discard(pair)
+        for end in pair:
+            end.close()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
@@ -132,8 +139,7 @@ class Proxy:
             while chunk := await reader.read(CHUNK):
                 if answers and self._seconds:
                     await asyncio.sleep(self._seconds)
-                while self._silent:
-                    await asyncio.sleep(0.01)
+                await self._passing.wait()
                 writer.write(chunk)
                 await writer.drain()
             if writer.can_write_eof():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tests.servers.postgres import PASSWORD
 from tests.servers.process import (
@@ -34,14 +36,17 @@ class Redis:
 
     Args:
         folder: Folder of its own that holds all its files.
+        settings: More lines of its configuration.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self.password = PASSWORD
+        self.settings = settings
         self.port = free_port()
         configuration = folder / "redis.conf"
         configuration.write_text(
             CONFIGURATION.format(host=HOST, port=self.port, password=self.password)
+            + "".join(f"{name} {value}\n" for name, value in settings.items())
         )
         hand_over(configuration)
         self.process = ServerProcess(
@@ -55,10 +60,14 @@ class Redis:
 
     def flush(self) -> None:
         """Remove every key."""
+        self.ask("FLUSHALL")
+
+    def ask(self, *words: Any) -> Any:
+        """Send one command on a connection of its own, and return the answer."""
         import redis
 
-        with redis.Redis(host=HOST, port=self.port, password=self.password) as client:
-            client.flushall()
+        with redis.Redis(port=self.port, password=self.password, protocol=2) as client:
+            return client.execute_command(*words)
 
     def _answers(self) -> bool:
         try:

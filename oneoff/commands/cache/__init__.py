@@ -1,0 +1,1 @@
+"""Look into Redis, clear it, and fill it ahead of time."""

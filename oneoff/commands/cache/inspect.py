@@ -1,0 +1,47 @@
+"""`cache inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Argument, BaseCommand, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from oneoff.config import Config
+
+
+class Inspect(BaseCommand):
+    """Show keys of Redis: type, time to live, size, encoding, and the beginning of the value.
+
+    What is recognised as a secret is masked, and pickles are not shown; what else is in a value
+    may still be somebody's. The search is given up where few keys of very many match.
+    """
+
+    examples = ("cache inspect 'user:*' --limit 10", "cache inspect report:latest")
+
+    pattern: str = Argument(default="*", help="A key, or a pattern of keys: * ? [ab].")
+    limit: int = Option(default=50, help="Show at most this many keys.")
+
+    def __init__(self, **values: Any) -> None:
+        """Refuse a limit that shows nothing."""
+        super().__init__(**values)
+        if self.limit < 1:
+            raise UsageError(f"--limit {self.limit} is not 1 or more")
+
+    async def handle(self, cache: Redis, config: Config) -> Result:
+        from oneoff.redact import Redactor
+        from oneoff.services.key_facts import inspect
+
+        found = await inspect(cache, self.pattern, self.limit, Redactor(config.environ))
+        warnings = []
+        if found.given_up_after:
+            warnings.append(
+                f"gave up after looking at {found.given_up_after:,} keys; more may match"
+            )
+        if not found.rows:
+            return Result.report([], f"no key matches {self.pattern!r}", warnings=warnings)
+        shown = "1 key" if len(found.rows) == 1 else f"{len(found.rows):,} keys"
+        more = "; there are more: --limit shows them" if found.more and not warnings else ""
+        return Result.report(found.rows, f"{shown}{more}", warnings=warnings)

@@ -1,0 +1,63 @@
+"""`cache warm`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Access, Argument, BaseCommand, DryRun, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from structlog.typing import FilteringBoundLogger as Logger
+
+    from oneoff.project import Project
+    from oneoff.resources.database import Database
+    from oneoff.resources.progress import Progress
+    from oneoff.run import Run
+
+
+class Warm(BaseCommand):
+    """Fill the cache ahead of time, with the project's warmers.
+
+    What is in the cache already is written anew. The rows counted are warmers; how many keys each
+    one wrote stands beside its name.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    aims_at = "redis"
+    examples = ("cache warm", "cache warm user-counts --dry-run")
+
+    name: str = Argument(default="", help="One warmer; all of them if not said.")
+    concurrency: int = Option(default=4, help="Run this many at a time.")
+
+    def __init__(self, **values: Any) -> None:
+        """Refuse to run none at a time."""
+        super().__init__(**values)
+        if self.concurrency < 1:
+            raise UsageError(f"--concurrency {self.concurrency} is not 1 or more")
+
+    async def handle(
+        self,
+        project: Project,
+        database: Database,
+        cache: Redis,
+        *,
+        progress: Progress,
+        log: Logger,
+        run: Run,
+    ) -> Result:
+        from oneoff.services.warming import choose_warmers, run_warmers
+
+        warmers = choose_warmers(project, self.name)
+        if run.dry_run:
+            plan = [{"warmer": warmer.name, "fills": warmer.help} for warmer in warmers]
+            return Result.changed(f"would run {_count(plan)}", rows=len(plan), data=plan)
+        done = await run_warmers(warmers, database, cache, progress, concurrency=self.concurrency)
+        keys = sum(one["keys"] for one in done)
+        log.info("cache.warmed", warmers=[one["warmer"] for one in done], keys=keys)
+        return Result.changed(f"ran {_count(done)}: {keys:,} keys", rows=len(done), data=done)
+
+
+def _count(warmers: list[dict[str, Any]]) -> str:
+    return "1 warmer" if len(warmers) == 1 else f"{len(warmers)} warmers"

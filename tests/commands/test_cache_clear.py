@@ -1,0 +1,310 @@
+"""`cache clear`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis as AsyncRedis
+
+from oneoff.services.glob import escaped, is_everything
+from oneoff.testing import Manage
+from tests.commands.redis_project import (
+    ask,
+    environ_on,
+    fill,
+    fill_cluster,
+    keys_in,
+    keys_in_cluster,
+)
+from tests.servers import RedisCluster
+
+TRICKY = (b"a*b:1", b"a*b:2", b"axb:1", b"a[1]:1", b"a1:1", b"a?:1", b"ab:1", b"a\\:1", b"a^:1")
+
+
+@pytest.fixture
+def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dict[str, str]:
+    """Run `manage` on an empty Redis."""
+    return environ_on(redis_url, migrated_sqlite, tmp_path)
+
+
+def target(manage: Manage) -> str:
+    """Return what an operator types to clear all."""
+    return manage.environ["REDIS_URL"].rpartition("@")[2] + "@test"
+
+
+async def test_only_keys_that_match_are_removed(manage: Manage, redis_url: str) -> None:
+    """And counted as the server counts them."""
+    fill(redis_url, [*(f"user:{number}" for number in range(2_500)), "other:1"])
+
+    cleared = await manage("cache clear --pattern user:* --confirm --json")
+
+    assert (0, 2_500) == (cleared.exit_code, cleared.rows)
+    assert {"pattern": "user:*", "keys": 2_500, "kept": 0} == cleared.json["data"]
+    assert "removed 2,500 keys" == cleared.json["message"]
+    assert [b"other:1"] == keys_in(redis_url)
+
+
+async def test_the_second_run_finds_nothing_to_do(manage: Manage, redis_url: str) -> None:
+    """It says so, and is no error."""
+    fill(redis_url, ["user:1"])
+
+    first = await manage("cache clear --prefix user: --confirm")
+    again = await manage("cache clear --prefix user: --confirm")
+
+    assert ("removed 1 key\n", 0) == (first.stdout, first.exit_code)
+    assert ("nothing to do: no key matches 'user:*'\n", 0) == (again.stdout, again.exit_code)
+
+
+async def test_a_dry_run_counts_what_the_real_run_removes(manage: Manage, redis_url: str) -> None:
+    """And removes nothing itself."""
+    fill(redis_url, [f"user:{number}" for number in range(1_500)])
+
+    preview = await manage("cache clear --pattern user:* --dry-run")
+    left = len(keys_in(redis_url))
+    real = await manage("cache clear --pattern user:* --confirm")
+
+    assert (1_500, 1_500, 1_500) == (preview.rows, left, real.rows)
+    assert "would remove 1,500 keys" in preview.stdout
+
+
+async def test_a_key_that_scan_shows_twice_counts_once(
+    manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does while the server shrinks its table; in the preview and in the real run."""
+    from oneoff.services import keyspace
+
+    fill(redis_url, [f"user:{number}" for number in range(50)])
+    once = keyspace.pages
+
+    async def twice(node, pattern):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        for _ in range(2):
+            async for page in once(node, pattern):
+                yield page
+
+    monkeypatch.setattr(keyspace, "pages", twice)
+    preview = await manage("cache clear --pattern user:* --dry-run")
+    real = await manage("cache clear --pattern user:* --confirm")
+
+    assert (50, 50) == (preview.rows, real.rows)
+
+
+@pytest.mark.parametrize("key", TRICKY)
+async def test_a_prefix_is_taken_literally(manage: Manage, redis_url: str, key: bytes) -> None:
+    """Whatever signs it holds, it clears nothing else."""
+    fill(redis_url, TRICKY)
+
+    cleared = await manage(["cache", "clear", "--prefix", key.decode(), "--confirm"])
+
+    assert 1 == cleared.rows
+    assert sorted(set(TRICKY) - {key}) == keys_in(redis_url)
+
+
+@settings(
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.binary(min_size=1, max_size=12), st.binary(max_size=3))
+def test_an_escaped_text_matches_itself_alone(redis_url: str, text: bytes, more: bytes) -> None:
+    """Any bytes; the server is the judge."""
+    pattern = escaped(text.decode("latin-1")).encode("latin-1")
+    other = bytes([text[0] ^ 1]) + text[1:] + more
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        client.set(text, 1)
+        client.set(other, 1)
+
+        assert [text] == client.keys(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "everything"),
+    [
+        ("", True),
+        ("*", True),
+        ("?*", True),
+        ("[a-z]*", True),
+        ("[^a]?", True),
+        ("[^]]*", False),  # to Redis the first ] ends the set, and the second is a text
+        ("user:*", False),
+        ("*a", False),
+        (r"\**", False),
+    ],
+)
+def test_a_pattern_without_any_text_means_everything(pattern: str, *, everything: bool) -> None:
+    """So it has to be confirmed as everything."""
+    assert everything is is_everything(pattern)
+
+
+async def test_the_whole_database_needs_its_name(manage: Manage, redis_url: str) -> None:
+    """A plain --confirm is not enough, in any spelling of everything."""
+    fill(redis_url, ["user:1"])
+
+    for line in ("cache clear", "cache clear --pattern *", "cache clear --prefix ''"):
+        refused = await manage(f"{line} --confirm")
+        assert 77 == refused.exit_code
+        assert f"--confirm={target(manage)}\n" in refused.stderr
+    assert [b"user:1"] == keys_in(redis_url)
+
+    cleared = await manage(f"cache clear --confirm={target(manage)}")
+    assert (0, []) == (cleared.exit_code, keys_in(redis_url))
+
+
+async def test_another_database_of_the_server_is_not_touched(
+    manage: Manage, redis_url: str
+) -> None:
+    """Database 1 beside 0."""
+    fill(redis_url, ["user:1"])
+    fill(redis_url.removesuffix("0") + "1", ["user:1"])
+
+    await manage(f"cache clear --confirm={target(manage)}")
+
+    assert ([], [b"user:1"]) == (keys_in(redis_url), keys_in(redis_url.removesuffix("0") + "1"))
+
+
+async def test_keys_of_jobs_stay_unless_asked_for(manage: Manage, redis_url: str) -> None:
+    """Clearing a cache must not lose work."""
+    fill(redis_url, ["user:1", "arq:job:1", "oneoff:maintenance:shop"])
+
+    preview = await manage("cache clear --dry-run --json")
+    cleared = await manage(f"cache clear --confirm={target(manage)} --json")
+    left = keys_in(redis_url)
+    everything = await manage(f"cache clear --include-jobs --confirm={target(manage)}")
+
+    assert preview.json["data"] == cleared.json["data"] == {"pattern": "*", "keys": 1, "kept": 2}
+    assert ["kept 2 keys of jobs and of oneoff (arq:*, oneoff:*)"] == cleared.json["warnings"][-1:]
+    assert [b"arq:job:1", b"oneoff:maintenance:shop"] == left
+    assert (2, []) == (everything.rows, keys_in(redis_url))
+
+
+async def test_the_confirmation_says_whether_jobs_are_lost(manage: Manage) -> None:
+    """Before anybody types a name."""
+    without = await manage("cache clear")
+    including = await manage("cache clear --include-jobs")
+
+    assert "but not arq:*, oneoff:*" in without.stderr
+    assert "; queued jobs are lost" in including.stderr
+
+
+async def test_pattern_and_prefix_together_are_a_usage_error(manage: Manage) -> None:
+    """Before anything is asked."""
+    refused = await manage("cache clear --pattern a* --prefix a --confirm")
+
+    assert 2 == refused.exit_code
+    assert "--pattern and --prefix name the keys twice" in refused.stderr
+
+
+async def test_no_command_is_used_that_would_hold_the_server_up(
+    manage: Manage, redis_url: str
+) -> None:
+    """Neither KEYS nor DEL nor FLUSHDB; and not one question a key."""
+    fill(redis_url, [f"user:{number}" for number in range(3_000)])
+    ask(redis_url, "CONFIG", "RESETSTAT")
+
+    await manage(f"cache clear --confirm={target(manage)}")
+
+    used = ask(redis_url, "INFO", "commandstats")
+    assert not {"cmdstat_keys", "cmdstat_del", "cmdstat_flushdb", "cmdstat_flushall"} & set(used)
+    assert used["cmdstat_unlink"]["calls"] <= 15
+
+
+async def test_keys_written_meanwhile_are_no_error(manage: Manage, redis_url: str) -> None:
+    """Every key that was there from the start is gone; of the others some may stay."""
+    fill(redis_url, [f"old:{number}" for number in range(20_000)])
+    writing = True
+
+    async def write() -> None:
+        async with AsyncRedis.from_url(redis_url) as client:
+            number = 0
+            while writing:
+                await client.set(f"new:{number}", 1)
+                number += 1
+
+    writer = asyncio.create_task(write())
+    cleared = await manage("cache clear --pattern [on]*:* --confirm")
+    writing = False
+    await writer
+
+    assert 0 == cleared.exit_code
+    assert cleared.rows >= 20_000
+    assert [] == [key for key in keys_in(redis_url) if key.startswith(b"old:")]
+
+
+async def test_it_says_how_far_it_is(manage: Manage, redis_url: str) -> None:
+    """In the log at the end, with what was removed."""
+    fill(redis_url, ["user:1"])
+
+    cleared = await manage("cache clear --prefix user: --confirm", environ={"LOG_LEVEL": "info"})
+
+    events = [json.loads(line) for line in cleared.stderr.splitlines() if line.startswith("{")]
+    (event,) = [event for event in events if event["event"] == "cache.cleared"]
+    assert ("user:*", 1) == (event["pattern"], event["keys"])
+
+
+async def test_it_goes_on_while_the_database_is_down(manage: Manage, redis_url: str) -> None:
+    """With a warning; where a record is required it refuses instead, and removes nothing."""
+    fill(redis_url, ["user:1"])
+    down = {"DATABASE_URL": "postgres://shop@127.0.0.1:9/shop", "ENVIRONMENT": "test"}
+    line = "cache clear --prefix user: --confirm --json"
+
+    refused = await manage(line, environ={**down, "AUDIT_REQUIRED": "true"})
+    left = keys_in(redis_url)
+    cleared = await manage(line, environ=down)
+
+    assert (77, "audit-required") == (refused.exit_code, refused.json["error"]["code"])
+    assert [b"user:1"] == left
+    assert (0, []) == (cleared.exit_code, keys_in(redis_url))
+    assert cleared.json["warnings"][0].startswith("this run is recorded in the log only: ")
+
+
+async def test_on_a_cluster_every_node_is_cleared(
+    on_cluster: Manage, redis_cluster: RedisCluster
+) -> None:
+    """Of what matches and nothing else; the preview says the same number."""
+    fill_cluster(redis_cluster, [*(f"user:{number}" for number in range(3_000)), "other:1"])
+
+    preview = await on_cluster("cache clear --pattern user:* --dry-run")
+    before = len(keys_in_cluster(redis_cluster))
+    cleared = await on_cluster("cache clear --pattern user:* --confirm")
+
+    assert (0, 3_000, 3_001) == (preview.exit_code, preview.rows, before), preview.stderr
+    assert (0, 3_000) == (cleared.exit_code, cleared.rows), cleared.stderr
+    assert [b"other:1"] == keys_in_cluster(redis_cluster)
+
+
+async def test_on_a_cluster_a_prefix_is_taken_literally(
+    on_cluster: Manage, redis_cluster: RedisCluster
+) -> None:
+    """As on one server."""
+    fill_cluster(redis_cluster, TRICKY)
+
+    cleared = await on_cluster("cache clear --prefix a* --confirm")
+
+    assert 2 == cleared.rows
+    assert sorted(set(TRICKY) - {b"a*b:1", b"a*b:2"}) == keys_in_cluster(redis_cluster)
+
+
+async def test_a_key_that_is_moving_is_followed(
+    on_cluster: Manage, redis_cluster: RedisCluster
+) -> None:
+    """The key is removed on the node that answers for it now."""
+    fill_cluster(redis_cluster, ["moving"])
+    slot = redis_cluster.nodes[0].ask("CLUSTER", "KEYSLOT", "moving")
+    home = next(node for node in redis_cluster.nodes if keys_in(node.url))
+    away = next(node for node in redis_cluster.nodes if node is not home)
+    identity = {node: node.ask("CLUSTER", "MYID").decode() for node in (home, away)}
+    away.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", identity[home])
+    home.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", identity[away])
+    try:
+        home.ask(*f"MIGRATE 127.0.0.1 {away.port} moving 0 5000 AUTH".split(), home.password)
+        cleared = await on_cluster("cache clear --prefix mov --confirm")
+        assert (0, 1) == (cleared.exit_code, cleared.rows), cleared.stderr
+    finally:
+        for node in (home, away):
+            node.ask("CLUSTER", "SETSLOT", slot, "STABLE")

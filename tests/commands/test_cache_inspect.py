@@ -1,0 +1,158 @@
+"""`cache inspect`."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oneoff.services import key_facts
+from oneoff.testing import Finished, Manage
+from tests.commands.redis_project import ask, environ_on, fill, fill_cluster
+from tests.servers import RedisCluster
+
+API_KEY = "sk_live_51abcdef"
+
+
+@pytest.fixture
+def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dict[str, str]:
+    """Run `manage` on an empty Redis."""
+    return environ_on(redis_url, migrated_sqlite, tmp_path)
+
+
+def rows(finished: Finished) -> dict[str, Any]:
+    """Return the facts by key."""
+    assert 0 == finished.exit_code, finished.stderr
+    return {row["key"]: row for row in finished.json["data"]}
+
+
+async def test_every_type_shows_its_beginning(manage: Manage, redis_url: str) -> None:
+    """Type, time to live, size and encoding beside it."""
+    ask(redis_url, "SET", "text", "hello", "EX", 100)
+    ask(redis_url, "RPUSH", "list", *"abcdefg")
+    ask(redis_url, "SADD", "set", "b", "a")
+    ask(redis_url, "ZADD", "zset", 1, "one", 2, "two")
+    ask(redis_url, "HSET", "hash", "name", "ada")
+    ask(redis_url, "XADD", "stream", "1-1", "field", "value")
+
+    found = rows(await manage("cache inspect --json"))
+
+    shown = {key: (row["type"], row["value"]) for key, row in found.items()}
+    assert {
+        "hash": ("hash", "name=ada"),
+        "list": ("list", "a, b, c, d, e, …"),
+        "set": ("set", "a, b"),
+        "stream": ("stream", "field=value"),
+        "text": ("string", "hello"),
+        "zset": ("zset", "one, two"),
+    } == shown
+    assert list(shown) == sorted(shown)
+    assert (100, "embstr") == (found["text"]["ttl"], found["text"]["encoding"])
+    assert found["text"]["bytes"] > 0
+    assert found["hash"]["ttl"] is None
+
+
+async def test_secrets_are_masked(manage: Manage, redis_url: str) -> None:
+    """By the key's name, by a field's name, in JSON, and what the environment calls secret."""
+    ask(redis_url, "SET", "user:1:password", "hunter2-long")
+    ask(redis_url, "HSET", "login", "user", "ada", "api_key", API_KEY)
+    ask(redis_url, "SET", "json", f'{{"user": "ada", "access_token": "{API_KEY}"}}')
+    ask(redis_url, "SET", "plain", "x" * 50 + "planted-in-the-environment")
+    ask(redis_url, "SET", "job", pickle.dumps({"password": "pickled-password"}))
+
+    environ = {"STRIPE_SECRET": "planted-in-the-environment"}
+    shown = await manage("cache inspect -vv --debug", environ=environ)
+
+    hidden = ("hunter2", API_KEY, "sk_live", "planted", "pickled-password")
+    assert [] == [secret for secret in hidden if secret in shown.stdout + shown.stderr]
+    assert "user=ada" in shown.stdout
+    assert "(pickle)" in shown.stdout
+
+
+async def test_a_value_is_cut_and_stays_on_its_line(manage: Manage, redis_url: str) -> None:
+    """Sixty characters; control characters and other bytes are spelled out."""
+    ask(redis_url, "SET", "long", "x" * 5_000)
+    ask(redis_url, "SET", "bytes", b"\xff\x00\x1b[2J\n")
+
+    found = rows(await manage("cache inspect --json"))
+
+    assert "x" * 59 + "…" == found["long"]["value"]
+    assert r"\xff\x00\x1b[2J\n" == found["bytes"]["value"]
+
+
+async def test_the_items_of_a_large_collection_are_not_fetched(
+    manage: Manage, redis_url: str
+) -> None:
+    """One alone may be huge."""
+    ask(redis_url, "RPUSH", "list", "x" * 2_000_000)
+
+    (row,) = rows(await manage("cache inspect --json")).values()
+
+    assert row["value"] is None
+    assert row["bytes"] > 2_000_000
+
+
+async def test_it_says_when_there_are_more(manage: Manage, redis_url: str) -> None:
+    """Exactly the limit is not more."""
+    fill(redis_url, [f"user:{number}" for number in range(5)])
+
+    some = await manage("cache inspect user:* --limit 4")
+    exactly = await manage("cache inspect user:* --limit 5")
+
+    assert some.stdout.endswith("\n4 keys; there are more: --limit shows them\n")
+    assert exactly.stdout.endswith("\n5 keys\n")
+
+
+async def test_a_key_without_signs_is_looked_up(manage: Manage, redis_url: str) -> None:
+    """No SCAN is needed for one key."""
+    fill(redis_url, ["user:1", "user:12"])
+    ask(redis_url, "CONFIG", "RESETSTAT")
+
+    found = rows(await manage("cache inspect user:1 --json"))
+
+    assert ["user:1"] == list(found)
+    assert "cmdstat_scan" not in ask(redis_url, "INFO", "commandstats")
+
+
+async def test_a_search_that_finds_little_is_given_up(
+    manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a bounded number of rounds, and it says so."""
+    fill(redis_url, [f"user:{number}" for number in range(5_000)])
+    monkeypatch.setattr(key_facts, "ROUNDS", 2)
+
+    shown = await manage("cache inspect nothing:*")
+
+    assert 0 == shown.exit_code
+    assert "no key matches 'nothing:*'" in shown.stdout
+    assert "gave up after looking at 1,000 keys; more may match" in shown.stderr
+
+
+async def test_no_key_is_no_error(manage: Manage) -> None:
+    """It says that none matches."""
+    shown = await manage("cache inspect nothing")
+
+    assert ("no key matches 'nothing'\n", 0) == (shown.stdout, shown.exit_code)
+
+
+async def test_a_limit_of_nothing_is_a_usage_error(manage: Manage) -> None:
+    """As on every command with a limit."""
+    refused = await manage("cache inspect --limit 0")
+
+    assert 2 == refused.exit_code
+    assert "--limit 0 is not 1 or more" in refused.stderr
+
+
+@pytest.mark.parametrize("pattern", ["user:*", "user:7"])
+async def test_on_a_cluster_all_nodes_are_asked(
+    on_cluster: Manage, redis_cluster: RedisCluster, pattern: str
+) -> None:
+    """For a pattern, and for one key wherever it is."""
+    fill_cluster(redis_cluster, [f"user:{number}" for number in range(9)])
+
+    found = rows(await on_cluster(f"cache inspect {pattern} --json"))
+
+    expected = [f"user:{number}" for number in range(9)] if "*" in pattern else ["user:7"]
+    assert expected == list(found)
