@@ -12,9 +12,14 @@ project = Project(
     metadata="app.models:Base.metadata",
     migrations="migrations",
     seeds="app.seeds:SEEDS",
+    warmers="app.warmers:WARMERS",
+    worker="app.worker:WorkerSettings",
     shell={
         "User": "app.models:User",
         "Role": "app.roles:Role",
         "users": "app.users",
+        "ApiKey": "app.models:ApiKey",
+        "ServiceAccount": "app.models:ServiceAccount",
+        "apikeys": "app.apikeys",
     },
 )

@@ -43,3 +43,22 @@ class Settings(BaseSettings):
         description="shortest password accepted; NIST SP 800-63B asks for 15 where the password "
         "is the only factor, 8 where there is a second one",
     )
+    api_key_max_days: int = Field(
+        default=365,
+        ge=1,
+        le=3650,
+        description="longest lifetime of an API key, in days; a key that nobody remembers ends",
+    )
+    mail_url: SecretStr = Field(
+        default=SecretStr("file:outbox"),
+        description="how mail is sent: smtp://user:password@host:587, smtps://..., or file:FOLDER",
+    )
+    mail_from: str = Field(
+        default="shop@localhost", description="the address that mail is sent from"
+    )
+    database_pool_size: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="connections to the database that one web or worker process holds at most",
+    )

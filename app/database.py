@@ -1,0 +1,87 @@
+"""The database of a process that runs on: a pool, and a transaction for each request or job.
+
+Commands don't use it: the executor opens, commits and rolls back for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from oneoff import TemporaryError
+from oneoff.config import Config
+from oneoff.resources.database import POOL_TIMEOUT, Database
+from oneoff.resources.database_errors import translate_error
+from oneoff.urls import parse_database_url
+
+
+class ProcessDatabase:
+    """The one pool of a process.
+
+    Args:
+        database: Made with a `pool_size`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            CommandError: What the database says, as commands report it: `Unavailable` when it
+                can't be reached, `TemporaryError` when all connections stayed in use.
+        """
+        # On SQLite, one that reads first and writes later has to be the only writer from its start.
+        immediate = self._database.url.dialect == "sqlite"
+        try:
+            async with (
+                self._database.connect(immediate=immediate) as connection,
+                AsyncSession(connection, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+        except PoolTimeoutError as exc:
+            raise self._exhausted() from exc
+        except SQLAlchemyError as exc:
+            error = translate_error(exc)
+            if error is None:
+                raise
+            raise error from exc
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self._database.dispose()
+
+    def _exhausted(self) -> TemporaryError:
+        return TemporaryError(
+            f"all {self._database.pool_size} connections of this process were in use for "
+            f"{POOL_TIMEOUT:g} s",
+            why="its requests or jobs hold them longer than they come in",
+            try_="start more processes, or raise DATABASE_POOL_SIZE",
+            code="pool-exhausted",
+        )
+
+
+@asynccontextmanager
+async def open_database(
+    config: Config, service: str, pool_size: int
+) -> AsyncIterator[ProcessDatabase]:
+    """Make the pool of this process; it connects when a session is first opened.
+
+    Args:
+        config: Says where the database is.
+        service: "web" or "worker"; shown in `pg_stat_activity.application_name`.
+        pool_size: Connections held at most; `Settings.database_pool_size`.
+    """
+    url = parse_database_url(config.database_url, config.root, "shop")
+    database = ProcessDatabase(Database(url, run_id=service, pool_size=pool_size))
+    try:
+        yield database
+    finally:
+        await database.dispose()

@@ -1,0 +1,70 @@
+"""The worker process: `arq app.worker.WorkerSettings`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import UTC
+from typing import Any
+
+from arq import cron, func
+
+from app.database import open_database
+from app.mailer import make_mailer
+from app.project import project
+from app.settings import ROOT, Settings
+from app.tasks import expire_keys, refresh_report, send_welcome_mail
+from oneoff.arq_jobs.worker import (
+    bind_job,
+    outlive_outages,
+    pause_during_maintenance,
+    redis_settings,
+)
+from oneoff.config import load_config
+from oneoff.maintenance.reader import MaintenanceReader
+from oneoff.process_logs import configure_logging
+
+_AT_ONCE = 5
+_DAY = 86_400.0
+
+
+async def start(ctx: dict[Any, Any]) -> None:
+    """Open what the tasks work with."""
+    config, settings = load_config(ROOT), Settings()
+    if not ctx.get("inline"):  # in a command's process, the logs are the command's
+        configure_logging("worker", config)
+    stack = ctx["stack"] = AsyncExitStack()
+    ctx["database"] = await stack.enter_async_context(
+        open_database(config, "worker", settings.database_pool_size)
+    )
+    ctx["mailer"] = make_mailer(settings.mail_url.get_secret_value(), settings.mail_from, ROOT)
+    outlive_outages(ctx)
+    reader = MaintenanceReader(config, project)
+    stack.push_async_callback(reader.aclose)
+    pause_during_maintenance(ctx, reader)
+
+
+async def stop(ctx: dict[Any, Any]) -> None:
+    """Close it."""
+    await ctx["stack"].aclose()
+
+
+class WorkerSettings:
+    """Read by ARQ, and by the `jobs` commands."""
+
+    functions = (func(send_welcome_mail, timeout=60, max_tries=4), refresh_report, expire_keys)
+    cron_jobs = (
+        cron(refresh_report, minute=5),
+        cron(expire_keys, hour=3, minute=10),
+    )
+    redis_settings = redis_settings(load_config(ROOT))
+    on_startup = start
+    on_shutdown = stop
+    on_job_start = bind_job
+    # As many as the pool of the database has connections: more would only wait for each other.
+    max_jobs = _AT_ONCE
+    keep_result = _DAY
+    allow_abort_jobs = True
+    health_check_interval = 10
+    # After SIGTERM, jobs have this many seconds to end; platforms kill after 30.
+    job_completion_wait = 20
+    timezone = UTC

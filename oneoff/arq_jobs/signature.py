@@ -1,0 +1,184 @@
+"""Check arguments against a task's signature, and convert texts by its annotations."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from oneoff.conversion import Shape, shape_of
+from oneoff.errors import UsageError
+from oneoff.suggest import similar
+
+_SPREAD = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def arguments_of(
+    name: str, coroutine: Callable[..., Any], pairs: Sequence[str], json_text: str
+) -> dict[str, Any]:
+    """Return the arguments of one call, by name.
+
+    Args:
+        name: The task's, for messages.
+        coroutine: Its function; the first parameter is ARQ's context.
+        pairs: `name=value`, whose values are converted as those of a command are; a type that no
+            command takes is written as JSON.
+        json_text: An object with arguments by name; empty for none.
+
+    Raises:
+        UsageError: Everything that is wrong with them, together.
+    """
+    call = _Call(coroutine)
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if equals:
+            call.give(key, text, call.from_text)
+        else:
+            call.problems.append(f"{pair!r} is not name=value")
+    for key, value in _from_json(json_text, call.problems).items():
+        call.give(key, value, call.from_value)
+    call.look_for_missing()
+    if call.problems:
+        raise UsageError(call.problems, try_=f"{name}({call.shown()})", code="bad-task-arguments")
+    return call.values
+
+
+def _from_json(text: str, problems: list[str]) -> Mapping[str, Any]:
+    try:
+        values = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as exc:
+        problems.append(f"--args-json is not JSON: {exc}")
+        return {}
+    if not isinstance(values, dict):
+        problems.append('--args-json is not an object such as {"user_id": 3}')
+        return {}
+    return values
+
+
+class _Call:
+    """The parameters of a task, and what has been given for them."""
+
+    def __init__(self, coroutine: Callable[..., Any]) -> None:
+        _context, *parameters = inspect.signature(coroutine).parameters.values()
+        self._parameters = {one.name: one for one in parameters if one.kind not in _SPREAD}
+        self._takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+        self._hints = _hints(coroutine)
+        self.values: dict[str, Any] = {}
+        self.problems: list[str] = []
+
+    def give(self, name: str, value: Any, convert: Callable[[str, Any], Any]) -> None:
+        """Take one argument, or note what is wrong with it."""
+        if name in self.values:
+            self.problems.append(f"{name} is given twice")
+        elif name not in self._parameters and not self._takes_any:
+            near = similar(name, self._parameters, limit=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.problems.append(f"there is no argument {name!r}{meant}")
+        else:
+            self.values[name] = None  # given, right or wrong: not missing
+            try:
+                self.values[name] = convert(name, value)
+            except ValueError as exc:
+                self.problems.append(str(exc))
+
+    def look_for_missing(self) -> None:
+        """Note each parameter that has neither a value nor a default."""
+        for name, parameter in self._parameters.items():
+            if name not in self.values and parameter.default is parameter.empty:
+                self.problems.append(f"the argument {name} is missing")
+
+    def from_text(self, name: str, text: str) -> Any:
+        """Convert what stands behind `name=`."""
+        hint = self._hints.get(name, Any)
+        if hint in {Any, object}:
+            return text
+        shape = _shape(hint)
+        if shape is not None and not shape.many:
+            return _parsed(name, text, shape)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            message = f"{name} {text!r} is not JSON, which its type {_spelling(hint)} is written in"
+            raise ValueError(message) from None
+        return self.from_value(name, value)
+
+    def from_value(self, name: str, value: Any) -> Any:
+        """Check a value that was JSON."""
+        hint = self._hints.get(name, Any)
+        if hint in {Any, object} or (value is None and NoneType in get_args(hint)):
+            return value
+        shape = _shape(hint)
+        if shape is None:
+            return _validated(name, value, hint)
+        if not shape.many:
+            return _checked(name, value, shape)
+        if not isinstance(value, list):
+            message = f"{name} {value!r} is not a list"
+            raise ValueError(message)  # noqa: TRY004 - all problems are collected as one kind
+        return [_checked(name, item, shape) for item in value]
+
+    def shown(self) -> str:
+        """Return the parameters as they are declared."""
+        return ", ".join(self._declaration(one) for one in self._parameters.values())
+
+    def _declaration(self, parameter: inspect.Parameter) -> str:
+        hint = self._hints.get(parameter.name, Any)
+        text = parameter.name if hint is Any else f"{parameter.name}: {_spelling(hint)}"
+        return text if parameter.default is parameter.empty else f"{text} = {parameter.default!r}"
+
+
+def _hints(coroutine: Callable[..., Any]) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(coroutine)
+    except (NameError, TypeError, AttributeError):
+        # A name under TYPE_CHECKING: those that are no texts can still be used.
+        hints = inspect.get_annotations(coroutine)
+        return {name: hint for name, hint in hints.items() if not isinstance(hint, str)}
+
+
+def _shape(hint: Any) -> Shape | None:
+    try:
+        return shape_of(hint)
+    except TypeError:
+        return None
+
+
+def _parsed(name: str, text: str, shape: Shape) -> Any:
+    try:
+        return shape.parse(text)
+    except ValueError:
+        message = f"{name} {text!r} is not {shape.expects}{shape.hint(text)}"
+        raise ValueError(message) from None
+
+
+def _checked(name: str, value: Any, shape: Shape) -> Any:
+    if isinstance(value, str) and str not in shape.accepts:
+        return _parsed(name, value, shape)
+    is_flag = isinstance(value, bool) and bool not in shape.accepts
+    if is_flag or not isinstance(value, shape.accepts):
+        message = f"{name} {json.dumps(value)} is not {shape.expects}"
+        raise ValueError(message)
+    return value
+
+
+def _validated(name: str, value: Any, hint: Any) -> Any:
+    """Check what is more than one value, as pydantic does: dicts, models, dataclasses."""
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))
+        message = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise ValueError(message) from None
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        message = f"{name} is {_spelling(hint)}, which can't be given from outside"
+        raise ValueError(message) from None
+
+
+def _spelling(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

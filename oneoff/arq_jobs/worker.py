@@ -1,0 +1,122 @@
+"""What a worker process needs of us: its connection, its logs' job id, its pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from arq.connections import RedisSettings
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the driver's
+
+from oneoff.redis_url import redis_url
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+
+OUTAGE = 30.0
+"""Seconds a worker waits for a Redis that is away, before it ends and its platform restarts it."""
+OUTAGE_PAUSE = 0.25
+"""Seconds between two attempts."""
+RETRIES = 3
+_OUTAGES: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, OSError)
+
+_log = structlog.get_logger("oneoff.worker")
+
+
+class WindowReader(Protocol):
+    """What knows whether a maintenance window is open: `oneoff.maintenance.reader`."""
+
+    async def window(self) -> object | None:
+        """Return the open window, or None; must not raise."""
+        ...
+
+
+class _SafeSettings(RedisSettings):
+    """ARQ's settings, whose own repr would show the password."""
+
+    def __repr__(self) -> str:
+        return f"RedisSettings({self.host}:{self.port}/{self.database})"
+
+
+def redis_settings(config: Config) -> RedisSettings:
+    """Return REDIS_URL as ARQ wants it; its own `from_dsn` does not decode what is %-encoded.
+
+    Raises:
+        ConfigurationError: REDIS_URL is not set, or can't be used.
+    """
+    url = redis_url(config)
+    return _SafeSettings(
+        host=url.host,
+        port=url.port,
+        database=url.db,
+        username=url.user or None,
+        password=url.password or None,
+        ssl=url.tls,
+        ssl_cert_reqs="required" if url.verify else "none",
+        ssl_check_hostname=url.tls and url.verify,
+        conn_timeout=max(round(url.timeout), 1),
+        # A connection that broke under a command is made anew; see `outlive_outages`.
+        retry=Retry(ExponentialBackoff(cap=1, base=0.1), RETRIES),
+        retry_on_error=list(_OUTAGES),
+    )
+
+
+async def bind_job(ctx: Mapping[Any, Any]) -> None:
+    """Put the job's id and try on every line it logs: for `on_job_start`.
+
+    Each job runs in a task, and so in a context, of its own: nothing has to be taken back.
+    """
+    structlog.contextvars.bind_contextvars(job_id=ctx["job_id"], job_try=ctx["job_try"])
+
+
+def outlive_outages(ctx: Mapping[Any, Any]) -> None:
+    """Let this worker wait for a Redis that is away for a moment: for `on_startup`.
+
+    Without it the first look into the queue during a restart of Redis ends the process, and the
+    jobs it runs with it: the driver does not try again to make a connection.
+    """
+    pool = ctx["redis"].connection_pool
+    connect = pool.get_connection
+
+    async def connect_patiently(*args: Any, **kwargs: Any) -> Any:
+        deadline = monotonic() + OUTAGE
+        while True:
+            try:
+                return await connect(*args, **kwargs)
+            except _OUTAGES as exc:
+                if monotonic() > deadline:
+                    raise
+                _log.warning("redis.lost", error=type(exc).__name__)
+            await asyncio.sleep(OUTAGE_PAUSE)
+
+    pool.get_connection = connect_patiently
+
+
+def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> None:
+    """Let this worker take no job while a maintenance window is open: for `on_startup`.
+
+    Jobs that run go on to their end. Those that wait stay as they are: a worker that has not
+    looked into the queue has not tried anything.
+
+    Args:
+        ctx: The worker's context; its connection is what the worker looks into the queue with.
+        reader: Asked each time before that, twice a second.
+    """
+    pool = ctx["redis"]
+    look, queue, paused = pool.zrangebyscore, pool.default_queue_name, False
+
+    async def look_unless_paused(name: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal paused
+        if name != queue:
+            return await look(name, *args, **kwargs)
+        before, paused = paused, await reader.window() is not None
+        if paused is not before:
+            _log.info("worker.paused" if paused else "worker.resumed", queue=queue)
+        return [] if paused else await look(name, *args, **kwargs)
+
+    pool.zrangebyscore = look_unless_paused

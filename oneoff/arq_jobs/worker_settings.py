@@ -1,0 +1,172 @@
+"""What the project's worker can do, and how it would: its WorkerSettings, read as ARQ does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oneoff.errors import ConfigurationError, UsageError
+from oneoff.project import load_object
+from oneoff.suggest import similar
+
+if TYPE_CHECKING:
+    from oneoff.project import Project
+
+Serializer = Callable[[dict[str, Any]], bytes]
+Deserializer = Callable[[bytes], dict[str, Any]]
+Hook = Callable[[dict[Any, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One function that jobs may name.
+
+    Attributes:
+        name: As jobs name it: "send_welcome_mail", "cron:refresh_report".
+        coroutine: The function itself; ARQ's context is its first parameter.
+        timeout: Seconds one try may take.
+        keep_result: Seconds its result is kept; 0 for not at all, None for ever.
+        max_tries: Tries before the job counts as failed.
+    """
+
+    name: str
+    coroutine: Callable[..., Awaitable[Any]]
+    timeout: float
+    keep_result: float | None
+    max_tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """The worker of a project.
+
+    Attributes:
+        source: Import string of its settings.
+        queue: Key of its queue.
+        tasks: Its functions by name, those of cron jobs included.
+        serializer: Makes jobs and results; None for pickle.
+        deserializer: Reads them; None for pickle.
+        expires_extra_ms: How long after its due time a job is kept.
+        keep_result: As in `Task`, for jobs whose function is not known.
+        allow_abort_jobs: Whether a running job can be aborted.
+        retry_jobs: Whether `Retry` and cancellation lead to another try.
+        health_check_key: Where the worker leaves a sign of life.
+        health_check_interval: Seconds between two of them.
+        ctx: What every job's context begins with.
+        hooks: `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end`, `after_job_end`, where
+            the settings have them.
+    """
+
+    source: str
+    queue: str
+    tasks: Mapping[str, Task]
+    serializer: Serializer | None
+    deserializer: Deserializer | None
+    expires_extra_ms: int
+    keep_result: float | None
+    allow_abort_jobs: bool
+    retry_jobs: bool
+    health_check_key: str
+    health_check_interval: float
+    ctx: Mapping[Any, Any] = field(repr=False)
+    hooks: Mapping[str, Hook] = field(repr=False)
+
+    def task(self, name: str) -> Task:
+        """Return the function of this name.
+
+        Raises:
+            UsageError: There is none; says which may have been meant.
+        """
+        if name in self.tasks:
+            return self.tasks[name]
+        near = similar(name, self.tasks) or [
+            known for known in self.tasks if known.rpartition(":")[2] == name
+        ]
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(
+            f"there is no task {name!r}{meant}",
+            try_=f"one of the tasks of {self.source}: {', '.join(sorted(self.tasks))}",
+            code="unknown-task",
+        )
+
+
+_HOOKS = ("on_startup", "on_shutdown", "on_job_start", "on_job_end", "after_job_end")
+
+
+def load_worker(project: Project) -> WorkerSpec:
+    """Import the project's WorkerSettings.
+
+    Raises:
+        ConfigurationError: There are none, or ARQ would not take them.
+    """
+    if not project.worker:
+        raise ConfigurationError(
+            "the project names no worker",
+            why="its settings say which functions jobs may call, and which queue they wait in",
+            try_='Project(..., worker="app.worker:WorkerSettings")',
+            code="worker-not-configured",
+        )
+    settings = load_object(project.worker)
+    try:
+        return _spec(project.worker, _values(settings))
+    except (ImportError, RuntimeError, AttributeError, TypeError) as exc:
+        raise ConfigurationError(
+            f"{project.worker} can't be used: {exc}",
+            why="ARQ would refuse it too",
+            try_="give functions= coroutine functions, arq.func(...) or import strings",
+            code="bad-worker",
+        ) from exc
+
+
+def _values(settings: Any) -> dict[str, Any]:
+    """Return what a Worker would be made with; of a class, ARQ reads its own attributes only."""
+    import inspect
+
+    from arq.worker import Worker, get_kwargs
+
+    parameters = inspect.signature(Worker).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return {**defaults, **get_kwargs(settings)}
+
+
+def _spec(source: str, values: Mapping[str, Any]) -> WorkerSpec:
+    from arq.utils import to_seconds
+    from arq.worker import func
+
+    functions = [func(each) for each in values["functions"]] + list(values["cron_jobs"] or ())
+    queue = values["queue_name"] or "arq:queue"
+    return WorkerSpec(
+        source=source,
+        queue=queue,
+        tasks={each.name: _task(each, values) for each in functions},
+        serializer=values["job_serializer"],
+        deserializer=values["job_deserializer"],
+        expires_extra_ms=values["expires_extra_ms"],
+        keep_result=None if values["keep_result_forever"] else to_seconds(values["keep_result"]),
+        allow_abort_jobs=values["allow_abort_jobs"],
+        retry_jobs=values["retry_jobs"],
+        health_check_key=values["health_check_key"] or f"{queue}:health-check",
+        health_check_interval=to_seconds(values["health_check_interval"]),
+        ctx=values["ctx"] or {},
+        hooks={name: values[name] for name in _HOOKS if values[name]},
+    )
+
+
+def _task(function: Any, values: Mapping[str, Any]) -> Task:
+    """Resolve what the function leaves to the worker, as ARQ does when it runs a job."""
+    from arq.utils import to_seconds
+
+    def either(own: Any, general: Any) -> Any:
+        return general if own is None else own
+
+    forever = either(function.keep_result_forever, values["keep_result_forever"])
+    return Task(
+        name=function.name,
+        coroutine=function.coroutine,
+        timeout=either(function.timeout_s, to_seconds(values["job_timeout"])),
+        keep_result=(
+            None if forever else either(function.keep_result_s, to_seconds(values["keep_result"]))
+        ),
+        max_tries=either(function.max_tries, values["max_tries"]),
+    )

@@ -1,0 +1,1 @@
+"""Queue jobs, and look after those that are queued."""

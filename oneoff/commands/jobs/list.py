@@ -1,0 +1,55 @@
+"""`jobs list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from oneoff.arq_jobs.queue import Jobs
+
+
+class List(BaseCommand):
+    """List jobs: those in the queue by due time, then those that have ended, the newest first.
+
+    The states are running, queued, deferred, expired (in the queue, but what it was to do is
+    gone), completed, failed, and unreadable.
+    """
+
+    access = Access.READ
+    examples = (
+        "jobs list",
+        "jobs list --status failed --limit 200",
+        "jobs list --status queued,running --json",
+    )
+
+    status: list[str] = Option(default=[], help="Only jobs in these states, with commas between.")
+    limit: int = Option(default=50, short="l", help="Show at most this many.")
+
+    async def handle(self, jobs: Jobs) -> Result:
+        from oneoff.arq_jobs.listing import list_jobs
+        from oneoff.arq_jobs.records import JobStatus
+
+        if self.limit < 1:
+            raise UsageError(
+                f"--limit {self.limit} is not 1 or more",
+                try_="python manage.py jobs list --limit 50",
+            )
+        known = {status.value: status for status in JobStatus}
+        names = [name for text in self.status for name in text.split(",")]
+        if unknown := [name for name in names if name not in known]:
+            raise UsageError(
+                [f"--status {name!r} is not one of {', '.join(known)}" for name in unknown],
+                try_="python manage.py jobs list --status failed",
+            )
+        wanted = [known[name] for name in names] or list(JobStatus)
+        found = await list_jobs(jobs, wanted, self.limit)
+        rows = [record.row() for record in found.jobs]
+        message = f"{len(rows)} jobs; the queue holds {found.in_queue}"
+        warnings = (
+            ()
+            if found.all_seen
+            else ("there are more results than were looked at: these are not the newest of all",)
+        )
+        return Result.report(rows, message, warnings=warnings)

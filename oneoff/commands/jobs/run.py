@@ -1,0 +1,68 @@
+"""`jobs run`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Access, Argument, BaseCommand, DryRun, Flag, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from oneoff.arq_jobs.queue import Jobs
+    from oneoff.config import Config
+    from oneoff.run import Run as Facts
+
+
+class Run(BaseCommand):
+    """Queue a job for the worker, or run it here.
+
+    The task and its arguments are checked before anything is queued. Values are converted by the
+    annotations of the task; what is more than one value is written as JSON.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    examples = (
+        "jobs run send_welcome_mail --args user_id=3 --wait --timeout 30s",
+        "jobs run refresh_report --args day=2026-01-31 --inline",
+        "jobs run refresh_report --defer 5m --job-id nightly-report",
+        """jobs run send_welcome_mail --args-json '{"user_id": 3}' --dry-run""",
+    )
+
+    task: str = Argument(help="Name of a function of the worker.")
+    values: list[str] = Argument(default=[], help="More arguments, as with --args.")
+    args: list[str] = Option(default=[], help="An argument of the task, as name=value.")
+    args_json: str = Option(default="", help="Arguments as a JSON object.")
+    wait: bool = Flag(help="Wait for the result; a failed job is a failed run.")
+    inline: bool = Flag(help="Run it in this process, without a worker and its queue.")
+    defer: timedelta | None = Option(default=None, help="No worker takes it before: 5m, 2h.")
+    job_id: str = Option(default="", help="The job's id: it is queued once only.")
+
+    async def handle(self, jobs: Jobs, config: Config, run: Facts) -> Result:
+        from oneoff.arq_jobs import launch
+
+        self._check()
+        job = launch.prepare(
+            jobs,
+            self.task,
+            [*self.args, *self.values],
+            self.args_json,
+            defer=self.defer,
+            job_id=self.job_id,
+            wait=self.wait,
+        )
+        if run.dry_run:
+            return await launch.plan(jobs, job, inline=self.inline)
+        if self.inline:
+            return await launch.run_here(jobs, config, job)
+        return await launch.queue(jobs, job, wait=self.wait)
+
+    def _check(self) -> None:
+        together: dict[str, Any] = {"--wait": self.wait, "--defer": self.defer is not None}
+        problems = [
+            f"--inline and {option} exclude each other"
+            for option, given in together.items()
+            if self.inline and given
+        ]
+        if problems:
+            raise UsageError(problems, try_="python manage.py jobs run --help")

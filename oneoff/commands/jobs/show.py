@@ -1,0 +1,24 @@
+"""`jobs show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, Result
+
+if TYPE_CHECKING:
+    from oneoff.arq_jobs.queue import Jobs
+
+
+class Show(BaseCommand):
+    """Show one job: its arguments, its times, its result or its error."""
+
+    access = Access.READ
+    examples = ("jobs show nightly-report", "jobs show nightly-report --json")
+
+    job: str = Argument(help="Its id.")
+
+    async def handle(self, jobs: Jobs) -> Result:
+        from oneoff.arq_jobs.listing import get_job
+
+        return Result.report((await get_job(jobs, self.job)).whole())

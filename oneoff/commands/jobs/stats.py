@@ -1,0 +1,31 @@
+"""`jobs stats`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Result
+
+if TYPE_CHECKING:
+    from oneoff.arq_jobs.queue import Jobs
+
+
+class Stats(BaseCommand):
+    """Count the jobs of each function by state, and say when a worker was last seen."""
+
+    access = Access.READ
+    examples = ("jobs stats", "jobs stats --json")
+
+    async def handle(self, jobs: Jobs) -> Result:
+        from oneoff.arq_jobs.heartbeat import heartbeat_of
+        from oneoff.arq_jobs.listing import count_jobs
+        from oneoff.arq_jobs.queue import now_ms
+
+        stats = await count_jobs(jobs)
+        beat = await heartbeat_of(jobs.client, jobs.worker)
+        parts = [f"queue {jobs.worker.queue}"]
+        if stats.oldest_due_ms is not None:
+            late = max(now_ms() - stats.oldest_due_ms, 0) / 1000
+            parts.append(f"the oldest job waits for {late:.0f} s")
+        parts.append(f"a worker was seen {beat.age:.0f} s ago" if beat else "no worker was seen")
+        return Result.report(stats.rows(), "; ".join(parts))

@@ -1,0 +1,251 @@
+"""`jobs retry`, `jobs abort`, `jobs purge`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from oneoff.arq_jobs import cancel
+from oneoff.arq_jobs.queue import begin
+from tests.commands.arq_shop import Queue
+
+
+@pytest.fixture
+def queue(redis_url: str, tmp_path: Path) -> Queue:
+    """Return the small project on an empty Redis."""
+    return Queue(redis_url, tmp_path)
+
+
+@pytest.fixture
+def aborting(redis_url: str, tmp_path: Path) -> Queue:
+    """Return it with a worker that allows aborts."""
+    return Queue(redis_url, tmp_path, "aborting")
+
+
+async def ids(queue: Queue) -> dict[str, str]:
+    """Return the state of each job."""
+    listed = await queue.manage("jobs list --json")
+    return {row["id"]: row["status"] for row in listed.json["data"]}
+
+
+# --- retry -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["project", "own_format"])
+async def test_a_failed_job_is_queued_again(redis_url: str, tmp_path: Path, name: str) -> None:
+    """With its arguments and its id, as one that was never tried; in the worker's own format."""
+    queue = Queue(redis_url, tmp_path, name)
+    await queue.manage("jobs run fail what=screws --job-id one")
+    await queue.work()
+
+    again = await queue.manage("jobs retry one --confirm")
+    waiting = (await queue.manage("jobs show one --json")).json["data"]
+    await queue.work()
+    failed = (await queue.manage("jobs show one --json")).json["data"]
+
+    assert (0, "queued", 0) == (again.exit_code, waiting["status"], waiting["tries"])
+    assert {"args": [], "kwargs": {"what": "screws"}} == waiting["arguments"]
+    assert ("failed", 1) == (failed["status"], failed["tries"])
+
+
+async def test_retrying_twice_queues_once(queue: Queue) -> None:
+    """The second run finds it in the queue."""
+    await queue.manage("jobs run fail --job-id one")
+    await queue.work()
+    preview = await queue.manage("jobs retry one --dry-run")
+    before = await queue.contents()
+
+    first = await queue.manage("jobs retry one --confirm")
+    again = await queue.manage("jobs retry one --confirm")
+
+    assert b"arq:result:one" in before
+    assert (1, 1, 0) == (preview.rows, first.rows, again.rows)
+    assert "job one is in the queue already\n" in again.stdout
+
+
+async def test_only_what_failed_is_retried(queue: Queue) -> None:
+    """A job that completed, one of a function that is gone, one of another queue."""
+    await queue.manage("jobs run sum left=1 --job-id done")
+    await queue.manage("jobs run fail --job-id one")
+    await queue.work()
+    own = await queue.change("GET", "arq:result:one")
+    await queue.change("SET", "arq:result:two", own.replace(b"\x8c\x04fail", b"\x8c\x04gone", 1))
+    await queue.change("SET", "arq:result:three", own.replace(b"shop:queue", b"farm:queue", 1))
+    before = await queue.contents()
+
+    names = ("done", "two", "three")
+    planned = [await queue.manage(f"jobs retry {name} --dry-run") for name in names]
+    refused = [await queue.manage(f"jobs retry {name} --confirm") for name in names]
+
+    assert [1, 2, 1] == [one.exit_code for one in planned] == [one.exit_code for one in refused]
+    assert "error[job-not-failed]: job done has not failed: it is completed" in refused[0].stderr
+    assert "error[unknown-task]: there is no task 'gone'" in refused[1].stderr
+    assert "error[job-of-another-queue]" in refused[2].stderr
+    assert before == await queue.contents()
+
+
+# --- abort -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["project", "aborting", "own_format"])
+@pytest.mark.parametrize("options", ["", "--defer 300ms"])
+async def test_a_job_that_waits_never_runs(
+    redis_url: str, tmp_path: Path, name: str, options: str
+) -> None:
+    """Queued or deferred, whether its worker allows aborts or not."""
+    queue = Queue(redis_url, tmp_path, name)
+    await queue.manage(f"jobs run sum left=1 --job-id one {options}")
+
+    preview = await queue.manage("jobs abort one --dry-run")
+    aborted = await queue.manage("jobs abort one --confirm")
+    await asyncio.sleep(0.4 if options else 0)
+    worked = await queue.work()
+    again = await queue.manage("jobs abort one --confirm")
+
+    assert (1, 1, 0) == (preview.rows, aborted.rows, worked)
+    assert "aborted job one: it will not run\n" == aborted.stdout.splitlines(keepends=True)[-1]
+    assert "job one has ended: aborted\n" == again.stdout.splitlines(keepends=True)[-1]
+    assert {b"arq:result:one"} == set(await queue.contents())
+
+
+async def test_an_aborted_job_can_be_retried(queue: Queue) -> None:
+    """It keeps its arguments."""
+    await queue.manage("jobs run sum left=1 --job-id one")
+    await queue.manage("jobs abort one --confirm")
+
+    await queue.manage("jobs retry one --confirm")
+
+    assert 1 == await queue.work()
+
+
+async def test_a_running_job_is_left_to_a_worker_that_cant_abort(queue: Queue) -> None:
+    """Said in the preview as well; nothing is changed."""
+    await queue.manage("jobs run sum left=1 --job-id one")
+    await queue.change("SET", "arq:in-progress:one", "1")
+    before = await queue.contents()
+
+    preview = await queue.manage("jobs abort one --dry-run")
+    refused = await queue.manage("jobs abort one --confirm")
+
+    assert (1, 1, before) == (preview.exit_code, refused.exit_code, await queue.contents())
+    assert "error[job-not-abortable]: job one runs already" in refused.stderr
+
+
+async def test_a_running_job_is_marked_for_a_worker_that_can(
+    aborting: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If none obeys in time, the run says so: 75."""
+    monkeypatch.setattr(cancel, "PATIENCE", 0.2)
+    await aborting.manage("jobs run sum left=1 --job-id one")
+    await aborting.change("SET", "arq:in-progress:one", "1")
+
+    late = await aborting.manage("jobs abort one --confirm")
+
+    assert 75 == late.exit_code
+    assert [b"one"] == await aborting.change("ZRANGE", "arq:abort", "0", "-1")
+
+
+async def test_a_worker_that_is_about_to_take_the_job_lets_go(queue: Queue) -> None:
+    """It watches the mark it is going to set: the abort touches it."""
+    await queue.manage("jobs run sum left=1 --job-id one")
+    async with Redis.from_url(queue.url) as client, client.pipeline() as worker:
+        await worker.watch("arq:in-progress:one")
+        assert not await worker.exists("arq:in-progress:one")
+        await queue.manage("jobs abort one --confirm")
+        begin(worker)
+        worker.psetex("arq:in-progress:one", 1000, b"1")
+
+        with pytest.raises(WatchError):
+            await worker.execute()
+
+
+# --- purge -------------------------------------------------------------------------------------
+
+
+ENDED = ("done-1", "done-2")
+
+
+@pytest.fixture
+async def littered(queue: Queue) -> Queue:
+    """Return the project with three results, dead entries, and work that waits."""
+    for number in (1, 2):
+        await queue.manage(f"jobs run sum left={number} --job-id done-{number}")
+    await queue.manage("jobs run fail --job-id broken")
+    await queue.work()
+    await queue.manage("jobs run sum left=1 --job-id waiting")
+    await queue.manage("jobs run sum left=1 --job-id running")
+    await queue.change("SET", "arq:in-progress:running", "1")
+    await queue.manage("jobs run sum left=1 --job-id gone")
+    await queue.change("DEL", "arq:job:gone")
+    await queue.change("ZADD", "arq:abort", str(time.time() * 1000 - 5000), "forgotten")
+    return queue
+
+
+@pytest.mark.parametrize(
+    ("options", "removed", "left"),
+    [
+        ("", (3, 2, 0), {"waiting", "running"}),
+        ("--failed-only", (1, 0, 0), {*ENDED, "waiting", "running", "gone"}),
+        (
+            "--older-than 1h",
+            (0, 0, 0),
+            {"done-1", "done-2", "broken", "waiting", "running", "gone"},
+        ),
+        ("--older-than 1ms", (3, 2, 0), {"waiting", "running"}),
+        ("--queued", (3, 2, 1), {"running"}),
+    ],
+)
+async def test_only_what_is_asked_for_is_removed(
+    littered: Queue, options: str, removed: tuple[int, int, int], left: set[str]
+) -> None:
+    """Never a job that runs; the preview counts what the run removes, and changes nothing."""
+    before = await littered.contents()
+    preview = await littered.manage(f"jobs purge {options} --dry-run --json")
+    unchanged = before == await littered.contents()
+    real = await littered.manage(f"jobs purge {options} --confirm --json")
+    again = await littered.manage(f"jobs purge {options} --confirm")
+
+    counts = dict(zip(("results", "dead", "queued"), removed, strict=True))
+    assert (counts, counts, True) == (preview.json["data"], real.json["data"], unchanged)
+    assert left == set(await ids(littered))
+    assert "nothing to remove\n" == again.stdout
+
+
+async def test_pages_shrink_while_they_are_removed(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is skipped, and what stays is not looked at for ever."""
+    from oneoff.arq_jobs import purge
+
+    monkeypatch.setattr(purge, "PAGE", 3)
+    for number in range(10):
+        await queue.change("ZADD", "shop:queue", str(number + 1), f"gone-{number}")
+        if number % 4 == 0:
+            await queue.change("SET", f"arq:in-progress:gone-{number}", "1")
+
+    done = await queue.manage("jobs purge --confirm --json")
+
+    assert {"results": 0, "dead": 7, "queued": 0} == done.json["data"]
+    assert {"gone-0", "gone-4", "gone-8"} == set(await ids(queue))
+
+
+async def test_contradictions_are_refused(littered: Queue) -> None:
+    """Failed results only, and queued work, can't both be meant."""
+    assert 2 == (await littered.manage("jobs purge --failed-only --queued --confirm")).exit_code
+
+
+@pytest.mark.parametrize("line", ["jobs retry broken", "jobs abort waiting", "jobs purge"])
+async def test_unconfirmed_nothing_is_done(littered: Queue, line: str) -> None:
+    """77, and the banner's words name Redis."""
+    before = await littered.contents()
+
+    refused = await littered.manage(line)
+    asked = await littered.manage(line, answers=["n"])
+
+    assert (77, 77, before) == (refused.exit_code, asked.exit_code, await littered.contents())
+    assert "redis: " in asked.stderr

@@ -1,0 +1,216 @@
+"""`jobs run`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.commands.arq_shop import Queue
+
+
+@pytest.fixture
+def queue(redis_url: str, tmp_path: Path) -> Queue:
+    """Return the small project on an empty Redis."""
+    return Queue(redis_url, tmp_path)
+
+
+async def test_a_job_is_queued_as_arq_would(queue: Queue) -> None:
+    """A worker finds it, with its arguments."""
+    queued = await queue.manage("jobs run sum --args left=2 right=3 --job-id one")
+    waiting = await queue.contents()
+    worked = await queue.work()
+    shown = await queue.manage("jobs show one --json")
+
+    assert (0, 1) == (queued.exit_code, worked)
+    assert "queued sum(left=2, right=3) as job one\n" in queued.stdout
+    assert {b"arq:job:one", b"shop:queue"} == set(waiting)
+    assert ("completed", 5) == (shown.json["data"]["status"], shown.json["data"]["result"])
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("jobs run summ --args left=2", "there is no task 'summ'; did you mean sum?"),
+        ("jobs run sum --args left=two", "left 'two' is not a whole number"),
+        ("jobs run sum --args left=2 wrong=3", "there is no argument 'wrong'"),
+        ("jobs run sum", "the argument left is missing"),
+        ("jobs run sum --args-json '{'", "--args-json is not JSON"),
+        ("jobs run sum left=2 --inline --defer 5m", "--inline and --defer exclude each other"),
+        ("jobs run cron:add --args left=1 --wait", "cron:add keeps no result"),
+    ],
+)
+async def test_what_is_wrong_is_said_before_anything_is_queued(
+    queue: Queue, line: str, problem: str
+) -> None:
+    """Exit 2, and Redis is as empty as before."""
+    refused = await queue.manage(line)
+
+    assert (2, {}) == (refused.exit_code, await queue.contents())
+    assert problem in refused.stderr
+
+
+async def test_a_dry_run_says_what_would_be_queued(queue: Queue) -> None:
+    """And queues nothing."""
+    planned = await queue.manage("jobs run sum left=2 --defer 5m --dry-run")
+    inline = await queue.manage("jobs run sum left=2 --inline --dry-run")
+
+    assert {} == await queue.contents()
+    assert "would queue sum(left=2) in shop:queue, due at 20" in planned.stdout
+    assert "would run sum(left=2) in this process\n" in inline.stdout
+
+
+async def test_an_id_is_queued_once(queue: Queue) -> None:
+    """The second run changes nothing, while the job waits and after it has ended."""
+    line = "jobs run sum left=2 --job-id one"
+    await queue.manage(line)
+    before = await queue.contents()
+    again = await queue.manage(line)
+    planned = await queue.manage(f"{line} --dry-run")
+    unchanged = before == await queue.contents()
+    await queue.work()
+    after = await queue.manage(line)
+
+    assert ((0, 0), (0, 0), True) == (
+        (again.exit_code, again.rows),
+        (planned.exit_code, planned.rows),
+        unchanged,
+    )
+    assert "job one is there already: nothing was queued\n" == after.stdout
+
+
+async def test_waiting_gives_the_result_as_data(queue: Queue) -> None:
+    """Of a job that a worker ran."""
+    waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait --json"))
+    await queue.filled()
+    await queue.work()
+    done = await waiting
+
+    assert (0, 3, 1) == (done.exit_code, done.json["data"]["result"], done.json["data"]["tries"])
+
+
+async def test_waiting_for_a_job_that_fails_fails(queue: Queue) -> None:
+    """With its class and what it was made with."""
+    waiting = asyncio.create_task(queue.manage("jobs run fail what=screws --wait --json"))
+    await queue.filled()
+    await queue.work()
+    failed = await waiting
+
+    assert (1, "job-failed") == (failed.exit_code, failed.json["error"]["code"])
+    assert "tests.commands.arq_shop.OutOfStock('screws', 3)" == failed.json["data"]["error"]
+
+
+async def test_a_deadline_while_waiting_is_temporary(queue: Queue) -> None:
+    """75, and the job stays."""
+    late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
+
+    assert 75 == late.exit_code
+    assert "error[job-still-running]: job one has not ended within --timeout\n" in late.stderr
+    assert b"arq:job:one" in await queue.contents()
+
+
+async def test_a_job_that_vanishes_while_waiting_is_an_error(queue: Queue) -> None:
+    """Nobody waits for ever."""
+    waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait"))
+    await queue.filled()
+    await queue.change("FLUSHALL")
+
+    lost = await waiting
+
+    assert 1 == lost.exit_code
+    assert "error[job-lost]" in lost.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("sum left=2", "completed"),
+        ("paint colour=red day=2026-01-31 sizes=[1,2]", "completed"),
+        ('weigh --args-json \'{"weights": {"nail": 1.5}}\'', "completed"),
+        ("insist tries=2", "completed"),
+        ("insist tries=9", "failed"),
+        ("fail", "failed"),
+        ("unpicklable", "failed"),
+        ("look_around", "completed"),
+        ("tests.commands.arq_shop.add left=1", "completed"),
+    ],
+)
+async def test_inline_gives_what_a_worker_gives(queue: Queue, line: str, status: str) -> None:
+    """Result, error, tries, and the names in the context."""
+    here = await queue.manage(f"jobs run {line} --inline --json")
+    untouched = await queue.contents()
+    await queue.manage(f"jobs run {line} --job-id one")
+    await queue.work_until_ended("one")
+    there = await queue.manage("jobs show one --json")
+
+    assert {} == untouched
+    compared = ("status", "function", "arguments", "tries", "result", "error")
+    assert [there.json["data"][name] for name in compared] == [
+        here.json["data"][name] for name in compared
+    ]
+    assert (status, int(status == "failed")) == (here.json["data"]["status"], here.exit_code)
+
+
+async def test_an_argument_that_cant_travel_is_refused(queue: Queue, tmp_path: Path) -> None:
+    """By --inline as by the queue: the application's own serialiser decides."""
+    own = Queue(queue.url, tmp_path, "own_format")
+
+    done = await own.manage("jobs run sum left=2 --job-id one")
+    raw = await own.change("GET", "arq:job:one")
+    worked = await own.work()
+    shown = await own.manage("jobs show one --json")
+
+    assert (0, 1, True) == (done.exit_code, worked, raw.startswith(b"own:"))
+    assert 3 == shown.json["data"]["result"]
+
+
+async def test_a_command_may_queue_jobs(queue: Queue) -> None:
+    """By asking for `jobs`; the same id once."""
+    first, again = await queue.manage("restock"), await queue.manage("restock")
+
+    assert ("queued restock: True\n", "queued restock: False\n") == (first.stdout, again.stdout)
+    assert 1 == await queue.work()
+
+
+@pytest.mark.parametrize("line", ["restock --dry-run", "restock --dry-run --swallow", "stocktake"])
+async def test_a_dry_run_or_a_reading_command_queues_nothing(queue: Queue, line: str) -> None:
+    """Always an error, even if the command swallows it."""
+    refused = await queue.manage(line)
+
+    assert (1, {}) == (refused.exit_code, await queue.contents())
+    assert "error[read-only]: tried to queue sum where only reading is allowed" in refused.stderr
+
+
+async def test_a_secret_argument_is_never_shown(queue: Queue) -> None:
+    """Neither when it is queued, nor in a list."""
+    line = """jobs run paint --args-json '{"colour": "red", "password": "hunter2hunter2"}'"""
+    refused = await queue.manage(line)
+    queued = await queue.manage("jobs run fail --args what='token=hunter2hunter2'")
+    listed = await queue.manage("jobs list --json")
+    shown = await queue.manage(f"jobs show {job_id(queued.stdout)}")
+
+    texts = [run.stdout + run.stderr for run in (refused, queued, listed, shown)]
+    assert [] == [text for text in texts if "hunter2hunter2" in text]
+
+
+def job_id(text: str) -> str:
+    """Return the id that `jobs run` made up."""
+    found = re.search(r"as job (\w+)", text)
+    assert found, text
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "exit_code", "code"),
+    [("", 78, "redis-not-configured"), ("redis://127.0.0.1:1/0", 69, "redis-unreachable")],
+)
+async def test_without_redis_it_says_so(
+    tmp_path: Path, url: str, exit_code: int, code: str
+) -> None:
+    """At once, with the code that says whether to try again."""
+    refused = await Queue(url, tmp_path).manage("jobs list")
+
+    assert exit_code == refused.exit_code
+    assert f"error[{code}]" in refused.stderr
