@@ -34,6 +34,10 @@ $(READY): requirements-dev.txt pyproject.toml
 demo: setup ## Migrate a SQLite database and manage its users
 	@scripts/demo.sh $(BIN)
 
+.PHONY: up
+up: setup ## Run web and worker here until Ctrl-C, with a Redis of their own if none is set
+	@scripts/up.sh $(BIN)
+
 .PHONY: servers
 servers: setup ## Install the servers the tests need (as root on Debian), or say which are missing
 	@scripts/servers.sh $(BIN)/python
@@ -94,6 +98,6 @@ build: setup ## Build the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove all that these targets made
-	rm -rf .venv .venv-* build dist demo.sqlite3* .coverage
+	rm -rf .venv .venv-* build dist demo.sqlite3* .coverage .up
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from oneoff.result import Result as Result
     from oneoff.run import Run as Run
     from oneoff.seeds import Seed as Seed
+    from oneoff.warmers import Warmer as Warmer
 
 _HOMES = {
     "arguments": ("Argument", "Flag", "Option", "Secret", "SecretStr"),
@@ -54,6 +55,7 @@ _HOMES = {
     "result": ("Result",),
     "run": ("Run",),
     "seeds": ("Seed",),
+    "warmers": ("Warmer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

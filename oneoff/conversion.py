@@ -121,7 +121,14 @@ def _enum_shape(kind: type[Enum]) -> Shape:
         return member
 
     choices = tuple(members)
-    return Shape(parse, "one of " + ", ".join(choices), (kind,), "|".join(choices), choices)
+    return Shape(
+        parse,
+        "one of " + ", ".join(choices),
+        (kind,),
+        "|".join(choices),
+        choices,
+        hint=lambda text: _did_you_mean(text, choices),
+    )
 
 
 def _literal_shape(values: tuple[Any, ...]) -> Shape:
@@ -133,7 +140,22 @@ def _literal_shape(values: tuple[Any, ...]) -> Shape:
         return texts[text]
 
     kinds = tuple({type(value) for value in values})
-    return Shape(parse, "one of " + ", ".join(texts), kinds, "|".join(texts), tuple(texts))
+    choices = tuple(texts)
+    return Shape(
+        parse,
+        "one of " + ", ".join(choices),
+        kinds,
+        "|".join(choices),
+        choices,
+        hint=lambda text: _did_you_mean(text, choices),
+    )
+
+
+def _did_you_mean(text: str, choices: tuple[str, ...]) -> str:
+    from oneoff.suggest import similar
+
+    found = similar(text.lower(), choices, limit=1)
+    return f": did you mean {found[0]}?" if found else ""
 
 
 def _named_shape(kind: type) -> Shape | None:

@@ -303,7 +303,8 @@ class Execution:
     def _not_migrated(self) -> ConfigurationError:
         return ConfigurationError(
             f"{self.call.name} needs a database that has been migrated",
-            why=f"{self.app.database_url().safe()} has no tables to record the run in",
+            why=f"in {self.app.database_url().safe()} the tables that record runs are missing, or "
+            "older than this code",
             try_="python manage.py migrate",
             code="not-migrated",
         )

@@ -20,26 +20,42 @@ if TYPE_CHECKING:
     from oneoff.logs import Logs
     from oneoff.run import Run
 
-_active: list[tuple[Logs, Run | None]] = []
+    Entry = tuple[Logs, Run | None]
+
+_active: list[Entry] = []
 """The runs under way, nested ones last. The first installs the hooks, the last takes them away."""
 _hooks = ExitStack()
+_structlog_before: list[dict[str, Any]] = []
+"""How the application had configured structlog, while it is taken over; empty: not at all."""
 
 
 @contextmanager
 def capturing(logs: Logs, run: Run | None) -> Iterator[None]:
     """Redirect while the block runs; in a test, the next one finds everything as it was."""
+    entry = enter(logs, run)
+    try:
+        yield
+    finally:
+        leave(entry)
+
+
+def enter(logs: Logs, run: Run | None) -> Entry:
+    """Redirect until `leave` is called; a process that serves requests never does."""
     if not _active:
         _install(_hooks)
     entry = (logs, run)
     _active.append(entry)
-    try:
-        if "structlog" in sys.modules:
-            _adopt_structlog(logs)
-        yield
-    finally:
-        _active.remove(entry)
-        if not _active:
-            _hooks.close()
+    _adopt_structlog()
+    return entry
+
+
+def leave(entry: Entry) -> None:
+    """End what `enter` began."""
+    _active.remove(entry)
+    if _active:
+        _adopt_structlog()
+    else:
+        _hooks.close()
 
 
 def masked(text: str) -> str:
@@ -49,12 +65,19 @@ def masked(text: str) -> str:
     return text
 
 
+def without_printing(handlers: list[logging.Handler]) -> list[logging.Handler]:
+    """Return the handlers that don't write to the terminal.
+
+    Those that do would print beside our one JSON object, and in clear.
+    """
+    return [handler for handler in handlers if not _prints(handler)]
+
+
 def _install(undo: ExitStack) -> None:
     root = logging.getLogger()
     before = root.handlers[:]
     undo.callback(lambda: root.handlers.__setitem__(slice(None), before))
-    # The application's own handlers would print beside our one JSON object, and in clear.
-    root.handlers[:] = [handler for handler in before if not _prints(handler)]
+    root.handlers[:] = without_printing(before)
     root.addHandler(_Handler())
     for owner, name, hook in (
         (warnings, "showwarning", _show_warning),
@@ -70,14 +93,26 @@ def _prints(handler: logging.Handler) -> bool:
     return getattr(handler, "stream", None) in streams
 
 
-def _adopt_structlog(logs: Logs) -> None:
+def _adopt_structlog() -> None:
+    """Configure structlog for the innermost run; for the process, where that runs on after it."""
+    if "structlog" not in sys.modules:
+        return
     import structlog
 
-    if not structlog.is_configured():
-        _hooks.callback(structlog.reset_defaults)
-    else:
-        _hooks.callback(structlog.configure, **structlog.get_config())
-    structlog.configure(**logs.structlog_settings(), cache_logger_on_first_use=False)
+    if not _structlog_before:
+        _structlog_before.append(structlog.get_config() if structlog.is_configured() else {})
+        _hooks.callback(_give_structlog_back)
+    logs, run = _active[0] if _active[0][0].service else _active[-1]
+    structlog.configure(**logs.structlog_settings(run), cache_logger_on_first_use=False)
+
+
+def _give_structlog_back() -> None:
+    import structlog
+
+    structlog.reset_defaults()
+    before = _structlog_before.pop()
+    if before:
+        structlog.configure(**before)
 
 
 class _Handler(logging.Handler):
@@ -89,19 +124,28 @@ class _Handler(logging.Handler):
         if not logs.writes_number(record.levelno):
             return
         try:
-            logs.write(masked(_line(record, run, readable=logs.readable)))
+            if run is None and logs.service:
+                logs.relay(record.levelname.lower(), _event(record))
+            else:
+                logs.write(masked(_line(record, run, readable=logs.readable)))
         except Exception:  # noqa: BLE001 - a log line that can't be formatted must not end a run
             logs.write(f"a line of the logger {record.name} could not be formatted\n")
 
 
+def _event(record: logging.LogRecord) -> dict[str, Any]:
+    # Never the frames' locals: they hold what was typed and what was read.
+    trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+    event = {"event": masked(record.getMessage()), "logger": record.name}
+    return event | ({"exception": masked(trace)} if trace else {})
+
+
 def _line(record: logging.LogRecord, run: Run | None, *, readable: bool) -> str:
-    message = masked(record.getMessage())
-    trace = masked(logging.Formatter().formatException(record.exc_info) if record.exc_info else "")
-    level = record.levelname.lower()
+    event = _event(record)
+    level, trace = record.levelname.lower(), event.pop("exception", "")
     if readable:
-        return f"{record.name}: {level}: {message}\n" + (f"{trace}\n" if trace else "")
+        return f"{record.name}: {level}: {event['event']}\n" + (f"{trace}\n" if trace else "")
     fields = {"run_id": run.id, "command": run.command} if run else {}
-    fields |= {"event": message, "logger": record.name, "level": level}
+    fields |= event | {"level": level}
     fields["timestamp"] = datetime.fromtimestamp(record.created, UTC).isoformat()
     return json.dumps(fields | ({"exception": trace} if trace else {}), ensure_ascii=False) + "\n"
 

@@ -1,7 +1,7 @@
 """Structured logs on standard error: JSON off a terminal, readable on one, run id on every line.
 
 structlog is imported only when a line is really written or a command asks for `log`. What others
-log on their own is in `oneoff.log_capture`.
+log on their own is in `oneoff.log_capture`; processes that run on, in `oneoff.process_logs`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from oneoff.redact import Redactor
     from oneoff.run import Run
     from oneoff.terminal import Terminal
+
+    Event = MutableMapping[str, Any]
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -43,16 +45,31 @@ def level_of(config: Config, options: GlobalOptions, terminal: Terminal) -> str:
 class Logs:
     """Makes the loggers of one process.
 
+    Args:
+        terminal: Where lines go.
+        redactor: Knows the secrets.
+        level: The lowest level that is written.
+        service: Name of a process that runs on, for every line: "web", "worker".
+
     Attributes:
+        service: The same.
         level: The lowest level that is written: "info".
         readable: Lines are for a person rather than for a machine.
     """
 
-    def __init__(self, terminal: Terminal, redactor: Redactor, level: str) -> None:
+    def __init__(
+        self, terminal: Terminal, redactor: Redactor, level: str, *, service: str = ""
+    ) -> None:
         self._terminal = terminal
         self._redactor = redactor
+        self.service = service
         self.level = level
         self.readable = terminal.shows_logs_readably
+
+    @property
+    def lowest(self) -> int:
+        """The lowest level that is written, as `logging` numbers it."""
+        return _LEVELS[self.level]
 
     def writes(self, level: str) -> bool:
         """Return whether a line of this level would be written at all."""
@@ -60,7 +77,7 @@ class Logs:
 
     def writes_number(self, level: int) -> bool:
         """Return the same for a level as `logging` numbers them."""
-        return level >= _LEVELS[self.level]
+        return level >= self.lowest
 
     def masked(self, text: str) -> str:
         """Return the text without the secrets that are known."""
@@ -77,9 +94,15 @@ class Logs:
         logger: FilteringBoundLogger = structlog.wrap_logger(
             _TerminalLogger(self),
             processors=self._processors(),
-            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self.level]),
+            wrapper_class=structlog.make_filtering_bound_logger(self.lowest),
         )
         return logger.bind(run_id=run.id, command=run.command)
+
+    def relay(self, level: str, event: dict[str, Any]) -> None:
+        """Write what another logging library recorded, formatted as structlog's own lines are."""
+        for process in self._processors():
+            event = process(None, level, event)
+        _TerminalLogger(self).msg(str(event))
 
     def report(self, run: Run, outcome: Outcome) -> None:
         """Write the one event of a run that ended."""
@@ -109,21 +132,32 @@ class Logs:
 
         return capturing(self, run)
 
-    def structlog_settings(self) -> dict[str, Any]:
-        """Return what to configure structlog with, for the application's own loggers."""
+    def structlog_settings(self, run: Run | None = None) -> dict[str, Any]:
+        """Return what to configure structlog with, for the application's own loggers.
+
+        Args:
+            run: The one that goes on every line.
+        """
         import structlog
 
         return {
-            "processors": self._processors(),
-            "wrapper_class": structlog.make_filtering_bound_logger(_LEVELS[self.level]),
+            "processors": self._processors(run),
+            "wrapper_class": structlog.make_filtering_bound_logger(self.lowest),
             "logger_factory": lambda *_: _TerminalLogger(self),
         }
 
-    def _processors(self) -> list[Any]:
+    def _processors(self, run: Run | None = None) -> list[Any]:
         import structlog
+
+        whose = {"service": self.service} if self.service else {}
+        whose |= {"run_id": run.id, "command": run.command} if run else {}
+
+        def name(_logger: object, _method: str, event: Event) -> Event:
+            return {**whose, **event}
 
         return [
             structlog.contextvars.merge_contextvars,
+            name,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *self._formatting(),
@@ -146,9 +180,7 @@ class Logs:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
 
-    def _redact(
-        self, _logger: object, _method: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
+    def _redact(self, _logger: object, _method: str, event: Event) -> Event:
         """Mask by key as well as by value: {"password": ...} has no text to recognise."""
         masked: dict[str, Any] = self._redactor.data(event)
         return masked

@@ -34,9 +34,9 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
         "warnings": redactor.lines(result.warnings if result else ()),
         "exit_code": int(outcome.exit_code),
     }
-    if result and result.show_once:
+    if shown := _shown_once(outcome):
         # After redaction: these secrets are what the operator asked for, shown this one time.
-        envelope["data"] = {**_as_mapping(envelope["data"]), **result.show_once}
+        envelope["data"] = {**_as_mapping(envelope["data"]), **shown}
     return json.dumps(envelope, ensure_ascii=False, default=_plain) + "\n"
 
 
@@ -65,7 +65,7 @@ def render_text(
         parts.append(_render_tables(outcome.tables))
     parts += [
         f"{value}\n" if quiet else f"{name}: {value}\n"
-        for name, value in (result.show_once if result else {}).items()
+        for name, value in _shown_once(outcome).items()
     ]
     return "".join(parts)
 
@@ -179,6 +179,11 @@ def _error_object(error: CommandError, redactor: Redactor) -> dict[str, Any]:
         "why": redactor.text(error.why),
         "try": redactor.lines(error.try_),
     }
+
+
+def _shown_once(outcome: Outcome) -> Mapping[str, str]:
+    """Return the secrets to show; a dry run's were never stored, and would open nothing."""
+    return outcome.result.show_once if outcome.result and not outcome.dry_run else {}
 
 
 def _as_mapping(data: Any) -> dict[str, Any]:

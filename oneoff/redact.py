@@ -51,6 +51,9 @@ _PAIR = re.compile(
     rf"\([\"'](?P<name>[\w\- ]{{1,60}}+)[\"']\s*+,\s*+(?P<value>{_QUOTED})\s*+\)", re.DOTALL
 )
 _BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]{8,}+=*+)")
+# An access token as services write it, ours and others': a name, then at least 36 letters and
+# digits (ghp_..., shop_4Tf9sKq2_...). A hash in hexadecimal has no capital letters; it is none.
+_TOKEN = re.compile(r"_(?=[a-z0-9]*+[A-Z])(?=[A-Za-z]*+[0-9])[A-Za-z0-9]{36,}+(?!_)")
 _FAILING_ROW = re.compile(
     r"Failing row contains \((?!\*\*\*\)).*?(?:\)\.?(?=\n|\\n|$)|\Z)", re.DOTALL
 )
@@ -100,6 +103,7 @@ class Redactor:
         text = _OPTION.sub(_mask_option, text)
         text = _PAIR.sub(_mask_named, text)
         text = _BEARER.sub(rf"\g<head>{MASK}", text)
+        text = _TOKEN.sub(f"_{MASK}", text)
         return clean(_FAILING_ROW.sub(f"Failing row contains ({MASK})", text))
 
     def data(self, value: Any) -> Any:

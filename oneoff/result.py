@@ -20,7 +20,8 @@ class Result:
         data: Facts for a table or JSON: a list of mappings with the same keys, or one mapping.
         warnings: Lines the operator should read although the run succeeded.
         show_once: Secrets that are shown now and never again (a new API key); they go to standard
-            output only, never to the log or the run record.
+            output only, never to the log or the run record. A dry run doesn't show them: they
+            would open nothing.
     """
 
     message: str = ""

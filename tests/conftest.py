@@ -10,10 +10,14 @@ import pytest
 from tests.servers import (
     PgBouncer,
     Postgres,
+    Proxy,
     Redis,
+    RedisCluster,
+    proxying,
     running_pgbouncer,
     running_postgres,
     running_redis,
+    running_redis_cluster,
 )
 
 
@@ -76,3 +80,32 @@ def redis_url(redis_server: Redis) -> Iterator[str]:
     redis_server.flush()
     yield redis_server.url
     redis_server.flush()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """Run a cluster of three primaries: `.url`, `.nodes`; see `redis_cluster_url`."""
+    with running_redis_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: RedisCluster) -> Iterator[str]:
+    """Return the URL of a node of an empty cluster; what the test puts there is gone after it."""
+    redis_cluster.flush()
+    yield redis_cluster.url
+    redis_cluster.flush()
+
+
+@pytest.fixture
+def redis_proxy(redis_server: Redis) -> Iterator[Proxy]:
+    """Put a proxy before the Redis: `.url(redis_url)`, `.delay(s)`, `.cut()`, `.half_open()`."""
+    with proxying(redis_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def postgres_proxy(postgres_server: Postgres) -> Iterator[Proxy]:
+    """Put a proxy before the PostgreSQL: `.url(postgres_url)`, and the rest as `redis_proxy`."""
+    with proxying(postgres_server.port) as proxy:
+        yield proxy

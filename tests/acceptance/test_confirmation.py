@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from oneoff import Confirm
 from oneoff.application import load_application
@@ -18,9 +20,20 @@ from tests.acceptance.terminal import Person
 
 APP = load_application("app.project:project", str(ROOT))
 LINES = {
+    "apikey revoke": "apikey revoke 1",
+    "apikey rotate": "apikey rotate 1",
+    "cache clear": "cache clear --prefix shop:",
     "db reset": "db reset",
     "db rollback": "db rollback",
     "db seed": "db seed",
+    "jobs abort": "jobs abort waiting",
+    "jobs purge": "jobs purge",
+    "jobs retry": "jobs retry failed",
+    "service-account activate": "service-account activate old",
+    "service-account deactivate": "service-account deactivate ci",
+    "system environment": "system environment set test",
+    "system maintenance off": "system maintenance off",
+    "system maintenance on": "system maintenance on",
     "user activate": "user activate grace",
     "user deactivate": "user deactivate ada",
     "user promote": "user promote ada moderator",
@@ -30,6 +43,10 @@ PROMPTS = {Confirm.PROMPT: "Go on? [y/N] ", Confirm.TYPE_NAME: "Type shop@test t
 PEOPLE = (
     "user create ada ada@example.com --generate-password",
     "user create grace grace@example.com --generate-password --inactive",
+    "service-account create ci",
+    "apikey create --service-account ci",
+    "service-account create old",
+    "service-account deactivate old --confirm",
 )
 CTRL_D = "\x04"
 
@@ -58,17 +75,31 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database(peopled: Path, tmp_path: Path, environ: dict[str, str]) -> str:
-    """Give this test a database of its own, and all its processes the URL."""
+def database(peopled: Path, tmp_path: Path, environ: dict[str, str], redis_url: str) -> str:
+    """Give this test a database of its own, and all its processes the URL; Redis has two jobs."""
     shutil.copyfile(peopled, tmp_path / "shop.sqlite3")
     environ |= {"DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3", "ENVIRONMENT": "test"}
+    environ |= {"REDIS_URL": redis_url}
+    leave_jobs(redis_url)
     return environ["DATABASE_URL"]
+
+
+def leave_jobs(url: str) -> None:
+    """Leave a job that waits, and one that failed, as ARQ does."""
+    job: dict[str, object] = {"t": None, "f": "refresh_report", "a": (), "k": {}, "et": 1}
+    ending = {"s": False, "r": "no", "st": 1, "ft": 2, "q": "arq:queue", "id": "failed"}
+    with redis.Redis.from_url(url) as client:
+        client.set("arq:job:waiting", pickle.dumps(job))
+        client.zadd("arq:queue", {"waiting": 1})
+        client.set("arq:result:failed", pickle.dumps({**job, **ending}))
 
 
 def state(url: str) -> list[tuple[object, ...]]:
     """Return all that these commands could have changed."""
     users = query(url, "SELECT username, role, active, password_hash FROM users ORDER BY id")
-    return [*users, *query(url, "SELECT * FROM alembic_version")]
+    keys = query(url, "SELECT id, expires_at, revoked_at FROM api_keys ORDER BY id")
+    accounts = query(url, "SELECT name, active FROM service_accounts ORDER BY id")
+    return [*users, *keys, *accounts, *query(url, "SELECT * FROM alembic_version")]
 
 
 def test_every_command_that_asks_is_tried() -> None:

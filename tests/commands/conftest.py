@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from oneoff.resources.database import Database
 from oneoff.testing import Manage
 from oneoff.urls import parse_database_url
+from tests.commands.redis_project import environ_on
 from tests.commands.rehearsal import METADATA
 from tests.servers import Postgres
 
@@ -81,3 +82,11 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await connection.commit()
     yield database
     await database.dispose()
+
+
+@pytest.fixture
+def on_cluster(
+    migrated_sqlite: Path, tmp_path: Path, manage_project: tuple[str, str], redis_cluster_url: str
+) -> Manage:
+    """Run command lines on an empty Redis Cluster of three nodes."""
+    return Manage(*manage_project, environ_on(redis_cluster_url, migrated_sqlite, tmp_path))

@@ -35,6 +35,31 @@ async def test_a_file_that_is_not_there_yet_is_no_mistake(manage: Manage, tmp_pa
     assert "the database is not there yet" in outcome.stdout
 
 
+async def test_a_server_that_does_not_answer_exits_69(manage: Manage) -> None:
+    """The settings may be right: a retry is worth it."""
+    environ = {
+        "DATABASE_URL": "postgres://ada:p%40ss-word@127.0.0.1:1/shop",
+        "REDIS_URL": "redis://:p%40ss-word@127.0.0.1:1/0",
+    }
+
+    outcome = await manage("config check --json", environ=environ)
+
+    assert (69, "unavailable") == (outcome.exit_code, outcome.json["error"]["code"])
+    assert "no server answers at DATABASE_URL, REDIS_URL" == outcome.json["error"]["message"]
+    assert ["DATABASE_URL", "REDIS_URL"] == [row["setting"] for row in outcome.json["data"]]
+    assert "ss-word" not in outcome.stdout + outcome.stderr
+
+
+async def test_redis_is_tried_too(manage: Manage, redis_url: str) -> None:
+    """Where it is set."""
+    right = await manage("config check", environ={"REDIS_URL": redis_url})
+    wrong = await manage("config check", environ={"REDIS_URL": redis_url.replace("@", "x@")})
+
+    assert (0, MESSAGE.replace("\n", "; Redis answers\n")) == (right.exit_code, right.stdout)
+    assert 78 == wrong.exit_code
+    assert "refused the connection: user or password are wrong" in wrong.stdout
+
+
 async def test_all_that_is_wrong_is_reported_together(manage: Manage) -> None:
     """A setting of the project, the shape of one URL, and the connection of another."""
     environ = {
@@ -66,12 +91,19 @@ async def test_a_malformed_url_is_named_and_not_shown(manage: Manage, name: str)
 
 async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: Manage) -> None:
     """One table for all."""
-    environ = {"AUDIT_REQUIRED": "perhaps", "LOG_LEVEL": "loud", "PASSWORD_MIN_LENGTH": "3"}
+    environ = {
+        "AUDIT_REQUIRED": "perhaps",
+        "LOG_LEVEL": "loud",
+        "PASSWORD_MIN_LENGTH": "3",
+        "SECRET_KEY": "short",
+        "REDIS_TIMEOUT": "soon",
+        "REDIS_URL": "http://redis",
+    }
 
     outcome = await manage("config check --json", environ=environ)
 
     assert 78 == outcome.exit_code
-    assert set(environ) == {row["setting"] for row in outcome.json["data"]}
+    assert sorted(environ) == sorted(row["setting"] for row in outcome.json["data"])
 
 
 async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -> None:

@@ -129,3 +129,18 @@ async def test_showing_secrets_is_recorded(manage: Manage) -> None:
 
     listed = await manage("audit list --command 'config show'")
     assert ["tester"] == [row["operator"] for row in listed.result.data]
+
+
+async def test_redis_and_the_secret_key_are_masked(manage: Manage) -> None:
+    """Redis' URL keeps what is no secret; a malformed one shows nothing."""
+    key = "0123456789abcdef-0123456789abcdef"
+    environ = {"REDIS_URL": "rediss://ada:planted-pw@cache:6380/2", "SECRET_KEY": key}
+
+    outcome = await manage("config show --json", environ=environ)
+    malformed = await manage("config show", environ={"REDIS_URL": "redis://x:planted-pw@h:y/0"})
+
+    values = {row["name"]: (row["value"], row["source"]) for row in outcome.json["data"]}
+    assert ("rediss://ada:***@cache:6380/2", "environment") == values["REDIS_URL"]
+    assert ("***", "environment") == values["SECRET_KEY"]
+    assert key not in outcome.stdout + outcome.stderr
+    assert "planted-pw" not in malformed.stdout + malformed.stderr

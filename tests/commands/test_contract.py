@@ -32,6 +32,9 @@ USERS = (
     "user create ada ada@example.com --role admin --password-stdin",
     "user create grace grace@example.com --password-stdin",
 )
+KEYS = ("service-account create ci", "apikey create --service-account ci")
+JOB = ("jobs run refresh_report --job-id one --defer 1h",)
+ABORTED = (*JOB, "jobs abort one --confirm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +57,18 @@ class Sample:
 
 
 SAMPLES = {
+    "apikey create": Sample(
+        line="apikey create --service-account ci", setup=KEYS[:1], again="succeeded"
+    ),
+    "apikey list": Sample(line="apikey list", setup=KEYS),
+    "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
+    "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
     "audit list": Sample(line="audit list", volatile=("*",)),
     "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
+    "cache clear": Sample(line="cache clear --prefix shop:", setup=("cache warm",)),
+    "cache inspect": Sample(line="cache inspect 'shop:*'", setup=("cache warm",), volatile=("*",)),
+    "cache stats": Sample(line="cache stats", volatile=("*",)),
+    "cache warm": Sample(line="cache warm", again="succeeded"),
     "commands check": Sample(line="commands check"),
     "commands docs": Sample(line="commands docs -o {tmp}/commands.md"),
     "commands list": Sample(line="commands list"),
@@ -71,9 +84,32 @@ SAMPLES = {
     "db shell": Sample(line='db shell -c "SELECT 1"'),
     "db status": Sample(line="db status", volatile=("*",)),
     "hello": Sample(line="hello ada"),
+    "jobs abort": Sample(line="jobs abort one", setup=JOB),
+    "jobs list": Sample(line="jobs list", setup=JOB, volatile=("*",)),
+    "jobs purge": Sample(line="jobs purge", setup=ABORTED),
+    "jobs retry": Sample(line="jobs retry one", setup=ABORTED),
+    "jobs run": Sample(line="jobs run refresh_report --job-id one"),
+    "jobs show": Sample(line="jobs show one", setup=JOB, volatile=("*",)),
+    "jobs stats": Sample(line="jobs stats", setup=JOB, volatile=("*",)),
+    "service-account activate": Sample(
+        line="service-account activate ci",
+        setup=(*KEYS[:1], "service-account deactivate ci --confirm"),
+    ),
+    "service-account create": Sample(line=f"{KEYS[0]} --if-not-exists"),
+    "service-account deactivate": Sample(line="service-account deactivate ci", setup=KEYS),
+    "service-account list": Sample(line="service-account list", setup=KEYS[:1]),
     "shell": Sample(line="shell -c \"await session.execute(text('SELECT 1'))\""),
-    "system health": Sample(line="system health", volatile=("*",)),
+    "system environment": Sample(line="system environment set test"),
+    "system health": Sample(line="system health --only database --only redis", volatile=("*",)),
     "system info": Sample(line="system info", volatile=("*",)),
+    "system locks": Sample(line="system locks"),
+    "system maintenance off": Sample(
+        line="system maintenance off", setup=("system maintenance on --confirm",)
+    ),
+    "system maintenance on": Sample(line="system maintenance on"),
+    "system maintenance status": Sample(
+        line="system maintenance status", setup=("system maintenance on --confirm",)
+    ),
     "user activate": Sample(
         line="user activate grace", setup=(*USERS, "user deactivate grace --confirm")
     ),
@@ -165,7 +201,7 @@ class Stage:
         return f"{name}@{self.manage.environ['ENVIRONMENT']}"
 
     def dump(self) -> dict[str, list[tuple[object, ...]]]:
-        """Return all keys of Redis, and all rows of all tables but the runs.
+        """Return all keys of Redis, and all rows of all tables but the record of runs.
 
         Those are what a dry run does write.
         """
@@ -179,7 +215,7 @@ class Stage:
         rows = {
             name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)
             for name in names
-            if name != "oneoff_runs"
+            if name not in {"oneoff_runs", "oneoff_shell_inputs"}
         }
         return {**rows, "redis": redis_dump(self.redis_url)}
 
@@ -306,6 +342,7 @@ async def test_no_secret_is_shown_or_stored(stage: Stage) -> None:
 
     url = stage.manage.environ["DATABASE_URL"]
     stored = repr(query(url, "SELECT * FROM oneoff_runs"))
+    stored += repr(query(url, "SELECT * FROM oneoff_shell_inputs"))
     secrets = [*NEVER_SHOWN, "correct horse battery"]
     assert [] == [s for s in secrets if s in shown.stdout + shown.stderr + stored]
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import Access, BaseCommand, ConfigurationError, Result
+from oneoff import Access, BaseCommand, ConfigurationError, Result, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff import CommandError
     from oneoff.config import Config
     from oneoff.project import Project
     from oneoff.run import Run
+    from oneoff.services.settings_report import Problem
 
 
 class Check(BaseCommand):
-    """Check every setting, and that the database takes connections.
+    """Check every setting, and that the database and Redis take connections.
 
     Everything that is wrong is reported together, by the name of the variable and never with its
-    value; the exit code is then 78.
+    value. The exit code is 78; or 69 when the settings are right as far as can be told, and a
+    server does not answer.
     """
 
     access = Access.READ
@@ -24,28 +29,33 @@ class Check(BaseCommand):
     examples = ("config check", "config check --json")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff.services.settings_report import (
-            connection_problems,
-            framework_problems,
-            read_settings,
-            url_problems,
-        )
+        from oneoff.services.settings_report import connection_problems, settings_problems
         from oneoff.urls import parse_database_url
 
-        _, problems = read_settings(config, project)
-        problems += framework_problems(config)
-        problems += url_problems(config, project)
+        problems = settings_problems(config, project)
         problems += await connection_problems(config, project, run.id)
         if problems:
-            names = ", ".join(dict.fromkeys(name for name, _ in problems))
-            raise ConfigurationError(
-                f"{len(problems)} settings are wrong: {names}"
-                if len(problems) > 1
-                else f"{names} is wrong",
-                data=[problem._asdict() for problem in problems],
-                try_="python manage.py config show",
-                code="bad-settings",
-            )
+            raise _error(problems)
         url = parse_database_url(config.database_url, config.root, project.name)
         found = "answers" if url.exists() else "is not there yet; python manage.py migrate makes it"
-        return Result.report(None, f"all settings are right, and the database {found}")
+        redis = "; Redis answers" if config.redis_url else ""
+        return Result.report(None, f"all settings are right, and the database {found}{redis}")
+
+
+def _error(problems: Sequence[Problem]) -> CommandError:
+    names = ", ".join(dict.fromkeys(problem.setting for problem in problems))
+    rows = [problem.row() for problem in problems]
+    if all(problem.temporary for problem in problems):
+        return Unavailable(
+            f"no server answers at {names}",
+            try_="python manage.py system health --wait 60s",
+            data=rows,
+        )
+    return ConfigurationError(
+        f"{len(problems)} settings are wrong: {names}"
+        if len(problems) > 1
+        else f"{names} is wrong",
+        data=rows,
+        try_="python manage.py config show",
+        code="bad-settings",
+    )

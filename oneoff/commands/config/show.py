@@ -43,7 +43,8 @@ class Show(BaseCommand):
         return Result(
             data=data,
             warnings=[
-                f"{name}: {problem}" for name, problem in [*framework_problems(config), *problems]
+                f"{problem.setting}: {problem.problem}"
+                for problem in [*framework_problems(config), *problems]
             ],
             show_once={value.name: value.secret for value in values if value.secret}
             if self.show_secrets

@@ -1,0 +1,141 @@
+"""`make up`: web and worker on one machine, and nothing left of them after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.conftest import ROOT, Run
+from tests.servers.process import HOST, free_port
+from tests.servers.programs import find_program
+
+LIMIT = 20.0
+"""Seconds in which everything has to end."""
+
+
+def poll(good: Callable[[], bool], process: subprocess.Popen[str], log: Path) -> None:
+    """Wait until it is so; a process that ended before is an error."""
+    deadline = time.monotonic() + 40
+    while not good():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def is_open(port: int) -> bool:
+    """Return whether anybody listens there."""
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@pytest.fixture
+def ports(environ: dict[str, str], tmp_path: Path, sqlite_url: str) -> tuple[int, int]:
+    """Choose ports of this test's own, and let all its processes use them."""
+    web, redis = free_port(), free_port()
+    folders = [Path(sys.executable).parent, find_program("redis-server").parent]
+    environ |= {
+        "PATH": os.pathsep.join([*map(str, folders), environ["PATH"]]),
+        "PORT": str(web),
+        "UP_REDIS_PORT": str(redis),
+        "UP_FOLDER": str(tmp_path / "up"),
+        "DATABASE_URL": sqlite_url,
+        "ENVIRONMENT": "development",
+    }
+    return web, redis
+
+
+@contextmanager
+def running_up(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start `make up`'s script in a session of its own, and end it with the block."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["scripts/up.sh", Path(sys.executable).parent],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=LIMIT)
+
+
+def is_ready(web: int) -> bool:
+    """Return whether the web process takes requests."""
+    try:
+        return httpx.get(f"http://{HOST}:{web}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def is_well(run: Run, redis: int) -> bool:
+    """Return what a command elsewhere says of all services, the worker among them."""
+    done = run(["system", "health", "--json"], env={"REDIS_URL": f"redis://{HOST}:{redis}/0"})
+    health = {row["service"]: row["health"] for row in json.loads(done.stdout)["data"]}
+    assert ["database", "migrations", "redis", "worker"] == list(health)
+    return set(health.values()) == {"up"}
+
+
+def test_web_and_worker_run_until_ctrl_c(
+    run: Run, environ: dict[str, str], ports: tuple[int, int], tmp_path: Path
+) -> None:
+    """Migrated, with a Redis of their own; a command elsewhere sees the worker."""
+    (web, redis), log = ports, tmp_path / "up.log"
+    with running_up(environ, log) as process:
+        poll(lambda: is_ready(web), process, log)
+        poll(lambda: is_well(run, redis), process, log)
+        started = time.monotonic()
+
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+
+        assert 130 == process.wait(timeout=LIMIT)
+        while is_open(web) or is_open(redis):
+            assert time.monotonic() - started < LIMIT, log.read_text()
+            time.sleep(0.05)
+
+    printed = log.read_text()
+    for line in (
+        f"http://localhost:{web}/health/ready",
+        f"export REDIS_URL=redis://localhost:{redis}/0",
+        "web.1 stopped (rc=-15)",
+        "worker.1 stopped (rc=-15)",
+    ):
+        assert line in printed
+    assert "Traceback" not in printed
+
+
+def test_a_port_that_is_taken_is_named(environ: dict[str, str], ports: tuple[int, int]) -> None:
+    """With the line that takes another; nothing is started."""
+    with socket.create_server((HOST, ports[1])):
+        done = subprocess.run(
+            ["scripts/up.sh", Path(sys.executable).parent],
+            cwd=ROOT,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert (
+        1,
+        f"port {ports[1]} is in use; take another: UP_REDIS_PORT={ports[1] + 1} make up\n",
+    ) == (
+        done.returncode,
+        done.stderr,
+    )

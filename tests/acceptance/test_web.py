@@ -1,0 +1,242 @@
+"""The web process: health for probes, keys for callers, a clean start and a clean stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.conftest import Run
+from tests.acceptance.web import Web, running_web
+from tests.servers import Postgres
+
+if TYPE_CHECKING:
+    import httpx
+
+SECRET = "p4ssw0rd-x"  # noqa: S105 - planted
+UP = [{"service": "database", "status": "up"}, {"service": "migrations", "status": "up"}]
+
+
+@pytest.fixture
+def migrated(run: Run, database_url: str, environ: dict[str, str]) -> str:
+    """Migrate the test's database, and let all processes of the test use it."""
+    environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
+    done = run(["migrate"])
+    assert 0 == done.returncode, done.stderr
+    return database_url
+
+
+@pytest.fixture
+def web(migrated: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Web]:
+    """Run the web process on the migrated database; there is no Redis."""
+    with running_web(environ, tmp_path) as process:
+        yield process
+
+
+def key_of_a_ci_job(run: Run, scope: str) -> str:
+    """Create a service account with a key for this scope."""
+    name = f"ci-{scope}"
+    done = run(["service-account", "create", name])
+    assert 0 == done.returncode, done.stderr
+    done = run(["apikey", "create", "--service-account", name, "--scope", scope, "--quiet"])
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.strip()
+
+
+def wait_for(web: Web, path: str, status: int) -> httpx.Response:
+    """Ask until the answer has this status, and return it."""
+    deadline = time.monotonic() + 10
+    while (answer := web.client.get(path)).status_code != status:
+        assert time.monotonic() < deadline, web.lines()
+        time.sleep(0.1)
+    return answer
+
+
+def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
+    """On both databases; the lines of each request name it, and show no key."""
+    key, other = key_of_a_ci_job(run, "read"), key_of_a_ci_job(run, "write")
+
+    live, ready, startup = (
+        web.client.get(f"/health/{name}") for name in ("live", "ready", "startup")
+    )
+    bearer = web.client.get(
+        "/me", headers={"Authorization": f"Bearer {key}", "X-Request-ID": "r-1"}
+    )
+    header = web.client.get("/me", headers={"X-API-Key": key})
+    forbidden = web.client.get("/me", headers={"X-API-Key": other})
+
+    assert (200, {"status": "up"}) == (live.status_code, live.json())
+    assert (200, {"status": "up", "checks": UP}) == (ready.status_code, ready.json())
+    assert (200, "no-store") == (startup.status_code, startup.headers["cache-control"])
+    assert 200 == bearer.status_code, web.lines()
+    assert bearer.json() == header.json()
+    assert ("service-account", "ci-read", None, ["read"]) == tuple(
+        bearer.json()[name] for name in ("kind", "name", "role", "scopes")
+    )
+    assert 403 == forbidden.status_code
+    assert 'error="insufficient_scope", scope="read"' in forbidden.headers["www-authenticate"]
+    finished = [line for line in web.lines("request.finished") if line["path"] == "/me"]
+    assert ["r-1", bearer.json()["key_id"], 200] == [
+        finished[0][name] for name in ("request_id", "key_id", "status")
+    ]
+    assert 3 == len(finished)
+    assert key not in json.dumps(web.lines())
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
+    """The log has the reason."""
+    answers = [
+        web.client.get("/me", headers=headers)
+        for headers in ({}, {"X-API-Key": "nonsense"}, {"Authorization": "Basic YTpi"})
+    ]
+
+    assert {(401, 'Bearer realm="shop"', '{"detail":"a valid API key is needed"}')} == {
+        (answer.status_code, answer.headers["www-authenticate"], answer.text) for answer in answers
+    }
+    assert ["malformed"] * 3 == [line["reason"] for line in web.lines("apikey.refused")]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_starts_when_the_migrations_have_been_made(
+    run: Run, database_url: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Before that it lives, but takes no requests; afterwards it is started for good."""
+    environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
+    with running_web(environ, tmp_path) as web:
+        before = [web.client.get(f"/health/{name}").status_code for name in ("live", "startup")]
+        assert 0 == run(["migrate"]).returncode
+        wait_for(web, "/health/startup", 200)
+        Path(database_url.removeprefix("sqlite:///")).unlink()
+        gone = wait_for(web, "/health/ready", 503)
+        started = web.client.get("/health/startup")
+
+    assert [200, 503] == before
+    assert "behind" == gone.json()["checks"][0]["status"]
+    assert 200 == started.status_code
+
+
+def test_services_that_are_down_are_named_and_nothing_more(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """To anybody who asks; hosts are in the log. The process itself lives."""
+    environ |= {
+        "DATABASE_URL": f"postgres://shop:{SECRET}@127.0.0.1:1/shop",
+        "REDIS_URL": f"redis://:{SECRET}@127.0.0.1:1/0",
+        "ENVIRONMENT": "test",
+    }
+    with running_web(environ, tmp_path) as web:
+        ready, me = web.client.get("/health/ready"), web.client.get("/me")
+        live = web.client.get("/health/live")
+
+    assert (503, 503, 200) == (ready.status_code, me.status_code, live.status_code)
+    checks = [{"service": name, "status": "down"} for name in ("database", "redis")]
+    assert {"status": "down", "checks": checks} == ready.json()
+    assert ('{"detail":"a service is not available now"}', "5") == (
+        me.text,
+        me.headers["retry-after"],
+    )
+    changed = {line["checked"]: line["detail"] for line in web.lines("health.changed")}
+    assert "127.0.0.1:1" in changed["database"]
+    assert SECRET not in json.dumps(web.lines())
+
+
+def test_redis_is_reported_and_does_not_decide(
+    run: Run, sqlite_url: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Requests are served without it."""
+    environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
+    assert 0 == run(["migrate"]).returncode
+    environ |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
+
+    with running_web(environ, tmp_path) as web:
+        ready = web.client.get("/health/ready")
+
+    assert (200, [*UP, {"service": "redis", "status": "down"}]) == (
+        ready.status_code,
+        ready.json()["checks"],
+    )
+
+
+def test_a_silent_database_does_not_hold_up_a_probe(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """It takes connections and never answers; twenty probes at once wait for one question."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = f"postgres://shop:{SECRET}@127.0.0.1:{port}/shop"
+        with running_web(environ | {"DATABASE_URL": url}, tmp_path) as web:
+            started = time.monotonic()
+            with ThreadPoolExecutor(20) as pool:
+                answers = list(pool.map(web.client.get, ["/health/ready"] * 20))
+
+    assert {503} == {answer.status_code for answer in answers}
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_database_that_restarts_costs_no_request(
+    web: Web, run: Run, postgres_server: Postgres
+) -> None:
+    """Connections of the pool that died are replaced before they are used."""
+    headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
+    before = web.client.get("/me", headers=headers)
+
+    postgres_server.restart()
+
+    assert (200, 200) == (before.status_code, web.client.get("/me", headers=headers).status_code)
+
+
+def test_wrong_settings_end_the_start_with_one_message(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """All of them, no traceback, and no values."""
+    environ |= {
+        "DATABASE_URL": f"postgres://shop:{SECRET}@db:x/shop",
+        "REDIS_URL": f"redis://:{SECRET}@cache:x/0",
+        "PASSWORD_MIN_LENGTH": "3",
+    }
+    with pytest.raises(AssertionError) as failed, running_web(environ, tmp_path):
+        pass
+
+    lines = [json.loads(line) for line in (tmp_path / "web.log").read_text().splitlines()]
+    errors = [line["event"] for line in lines if line["level"] == "error"]
+    assert 2 == len(errors)
+    for name in ("DATABASE_URL", "REDIS_URL", "PASSWORD_MIN_LENGTH"):
+        assert f"{name}: " in errors[0]
+    assert "Application startup failed. Exiting." == errors[1]
+    assert SECRET not in str(failed.value)
+    assert "Traceback" not in str(failed.value)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_sigterm_lets_a_request_end(web: Web, run: Run, migrated: str) -> None:
+    """One that waits for the database when the signal comes is answered; then the process ends."""
+    headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
+    database = sqlite3.connect(migrated.removeprefix("sqlite:///"), isolation_level=None)
+    with closing(database), ThreadPoolExecutor(1) as pool:
+        database.execute("BEGIN IMMEDIATE")
+        asked = pool.submit(web.client.get, "/me", headers=headers)
+        time.sleep(0.3)  # a request that waits leaves no trace to wait for
+        web.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while not web.lines("Shutting down"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not asked.done()
+        database.execute("ROLLBACK")
+
+        answer = asked.result(timeout=10)
+
+    assert 200 == answer.status_code
+    assert -signal.SIGTERM == web.process.wait(timeout=10)
+    assert "Application shutdown complete." in [line["event"] for line in web.lines()]

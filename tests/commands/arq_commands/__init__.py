@@ -1,0 +1,1 @@
+"""Commands of the small project that queue jobs themselves."""

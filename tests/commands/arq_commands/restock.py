@@ -1,0 +1,30 @@
+"""`restock`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, CommandError, DryRun, Flag, Result
+
+if TYPE_CHECKING:
+    from oneoff.arq_jobs.queue import Jobs
+
+
+class Restock(BaseCommand):
+    """Queue a job, whatever the run is."""
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    examples = ("restock",)
+
+    swallow: bool = Flag(help="Go on when it is refused.")
+
+    async def handle(self, jobs: Jobs) -> Result:
+        """Queue one."""
+        try:
+            queued = await jobs.enqueue("sum", left=2, _job_id="restock")
+        except CommandError:
+            if not self.swallow:
+                raise
+            return Result.unchanged("went on")
+        return Result.changed(f"queued {queued.id}: {queued.created}", rows=int(queued.created))
