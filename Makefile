@@ -46,6 +46,10 @@ servers: setup ## Install the servers the tests need (as root on Debian), or say
 test: setup servers ## Run the tests on SQLite and on a PostgreSQL and Redis of their own
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(TESTS)
 
+.PHONY: test-redis-8
+test-redis-8: setup servers ## Run the tests of Redis with the newest version of its driver
+	@scripts/test-redis-8.sh $(BIN)/python
+
 .PHONY: coverage
 coverage: test ## Run the tests and show which branches they miss
 	$(BIN)/coverage report
@@ -74,7 +78,7 @@ docs: setup ## Check that the generated command reference is fresh
 	$(BIN)/python manage.py commands docs --check
 
 .PHONY: check
-check: lint types contracts docs coverage ## All of the above, as CI does
+check: lint types contracts docs coverage test-redis-8 ## All of the above, as CI does
 
 .PHONY: bench-startup
 bench-startup: ## Measure start-up beside Django, Flask-Migrate, Alembic, Typer and others

@@ -280,11 +280,16 @@ class Execution:
             run_id=self.run_info.id,
             dry_run=self.call.options.dry_run,
             result=None if cause else result,
-            error=explain.explain(cause, self.run_info.id, self.call.line) if cause else None,
+            error=self._error(cause) if cause else None,
             tables=self.tables if cause is None else {},
             cause=cause,
             duration_ms=round((monotonic() - started) * 1000),
         )
+
+    def _error(self, cause: BaseException) -> CommandError:
+        planned = self.call.command.dry_run is DryRun.PLAN
+        undone = self.mode is not Mode.COMMIT or not planned
+        return explain.explain(cause, self.run_info.id, self.call.line, undone=undone)
 
     async def _begin_record_or_go_on(self) -> None:
         """Refuse to write unrecorded; reading goes on, on a standby server for instance."""

@@ -33,35 +33,43 @@ class UnexpectedError(CommandError):
     code = "unexpected-error"
 
 
-def explain(exc: BaseException, run_id: str = "", line: str = "") -> CommandError:
+ROLLED_BACK = "its work was rolled back"
+STAYS = "what it did before that stays; the same command again does the rest"
+
+
+def explain(
+    exc: BaseException, run_id: str = "", line: str = "", *, undone: bool = True
+) -> CommandError:
     """Return the error to show for an exception.
 
     Args:
         exc: What was raised.
         run_id: The run it ended; named in unexpected errors, so that its log can be found.
         line: The command line, for what to try next.
+        undone: Whether its work was rolled back; work on Redis or in files can't be.
     """
+    what_now = ROLLED_BACK if undone else STAYS
     if isinstance(exc, CommandError):
         return exc
     if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
-        return _interrupted(exc)
+        return _interrupted(exc, what_now)
     if isinstance(exc, TimeoutError) and isinstance(exc.__cause__, asyncio.CancelledError):
         return DeadlineReached(
             "the run did not end within --timeout",
-            why="its work was rolled back",
+            why=what_now,
             try_="give it more time, or find out what it waits for: python manage.py audit list",
         )
     if signals.received():
         # What breaks while a cancelled run is taken down (a driver that lost its connection half
         # opened) is the signal's doing.
-        return _interrupted(exc)
+        return _interrupted(exc, what_now)
     known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
     if known is not None:
         return known
     text = str(exc).strip()
     return UnexpectedError(
         f"{type(exc).__name__}: {text}" if text else type(exc).__name__,
-        why="this is a bug, in the command or in what it calls; the work was rolled back",
+        why=f"this is a bug, in the command or in what it calls; {what_now}",
         try_=(
             f"{line} --traceback" if line else "the same command with --traceback",
             *((f"look for run {run_id} in the logs",) if run_id else ()),
@@ -69,12 +77,12 @@ def explain(exc: BaseException, run_id: str = "", line: str = "") -> CommandErro
     )
 
 
-def _interrupted(exc: BaseException) -> Interrupted:
+def _interrupted(exc: BaseException, what_now: str) -> Interrupted:
     signum = exc.signum if isinstance(exc, signals.SignalReceived) else signals.received()
     code = signals.exit_code_of(signum) if signum else ExitCode.INTERRUPTED
     if code == ExitCode.TERMINATED:
-        return Terminated("stopped by SIGTERM", why="its work was rolled back")
-    return Interrupted("interrupted", why="its work was rolled back")
+        return Terminated("stopped by SIGTERM", why=what_now)
+    return Interrupted("interrupted", why=what_now)
 
 
 def _from_import(exc: BaseException) -> CommandError | None:

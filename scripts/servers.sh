@@ -18,6 +18,6 @@ fi
 cat >&2 <<END
 the tests start servers of their own, and these are not installed: $missing
   Debian, Ubuntu:  sudo apt-get install $missing
-  macOS:           brew install postgresql redis pgbouncer
+  macOS:           brew install postgresql redis pgbouncer openssl
 END
 exit 1

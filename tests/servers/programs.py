@@ -17,7 +17,12 @@ POSTGRES_FOLDERS = (
 )
 # On the PATH of root only, where Debian keeps pgbouncer.
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/usr/local/bin")
-PACKAGES = {"initdb": "postgresql", "redis-server": "redis-server", "pgbouncer": "pgbouncer"}
+PACKAGES = {
+    "initdb": "postgresql",
+    "redis-server": "redis-server",
+    "pgbouncer": "pgbouncer",
+    "openssl": "openssl",
+}
 
 
 class ProgramMissingError(RuntimeError):
@@ -26,8 +31,8 @@ class ProgramMissingError(RuntimeError):
     def __init__(self, program: str) -> None:
         super().__init__(
             f"{program} was not found on PATH, nor where packages put it; install the servers that "
-            "the tests run against: apt-get install postgresql redis-server pgbouncer "
-            "(macOS: brew install postgresql redis pgbouncer)"
+            "the tests run against: apt-get install postgresql redis-server pgbouncer openssl "
+            "(macOS: brew install postgresql redis pgbouncer openssl)"
         )
 
 
