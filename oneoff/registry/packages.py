@@ -45,8 +45,12 @@ def locate(package: str, root: str) -> tuple[str, ...]:
     """
     top, *rest = package.split(".")
     bases = _top_level(top, root)
-    folders = [os.path.join(base, *rest) for base in bases]
-    return tuple(folder for folder in folders if os.path.isdir(folder))
+    # The path of a package without __init__.py may hold one folder twice, spelled differently.
+    folders = {}
+    for base in bases:
+        folder = os.path.join(base, *rest)
+        folders.setdefault(os.path.realpath(folder), folder)
+    return tuple(folder for folder in folders.values() if os.path.isdir(folder))
 
 
 def _top_level(name: str, root: str) -> Sequence[str]:

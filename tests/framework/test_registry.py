@@ -333,6 +333,17 @@ def test_a_package_is_located_without_importing_it(write: Write, tmp_path: Path)
     assert () == locate("first.nothing", str(tmp_path))
 
 
+def test_a_folder_that_is_on_the_path_twice_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without __init__.py a package has the folders of every spelling."""
+    (tmp_path / "loose" / "commands").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(f"{tmp_path}/loose/..")
+
+    assert 1 == len(locate("loose.commands", "elsewhere"))
+
+
 def test_a_link_to_a_folder_above_does_not_hang(write: Write, tmp_path: Path) -> None:
     """Each folder is entered once on a way down."""
     registry = write(**{"first/user/show": COMMAND})
