@@ -108,17 +108,21 @@ async def _waiting(jobs: Jobs, what: Purge, *, plan: bool) -> Purged:
 
 async def _page(jobs: Jobs, what: Purge, first: int) -> tuple[int, list[Waiting]]:
     """Return how many members of the queue the page holds, and those that may be removed."""
-    members = await jobs.client.zrange(jobs.worker.queue, first, first + PAGE - 1, withscores=True)
-    if not members or (not what.queued and await _all_alive(jobs, members)):
-        return len(members), []
+    last = first + PAGE - 1
+    if not what.queued:
+        ids = await jobs.client.zrange(jobs.worker.queue, first, last)
+        if not ids or await _all_alive(jobs, ids):
+            return len(ids), []
+    members = await jobs.client.zrange(jobs.worker.queue, first, last, withscores=True)
     page, before = await read_page(jobs, members, with_tries=False), what.before()
     old = [one for one in page if before is None or one.due_ms < before]
     return len(members), [one for one in old if not one.running]
 
 
-async def _all_alive(jobs: Jobs, members: Sequence[tuple[bytes, float]]) -> bool:
+async def _all_alive(jobs: Jobs, ids: Sequence[bytes]) -> bool:
     """Say whether none of them has expired: in most pages, and then nothing need be read."""
-    names = [keys.JOB.encode() + job_id for job_id, _ in members]
+    prefix = keys.JOB.encode()
+    names = [prefix + job_id for job_id in ids]
     alive: int = await jobs.client.exists(*names)
     return alive == len(names)
 
