@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from oneoff.redact import Redactor
 
 GAP = "  "
+SHORTEST = 8
+"""Columns that are left of a text that is cut."""
 
 
 def render_json(outcome: Outcome, redactor: Redactor) -> str:
@@ -37,7 +39,7 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
     if shown := _shown_once(outcome):
         # After redaction: these secrets are what the operator asked for, shown this one time.
         envelope["data"] = {**_as_mapping(envelope["data"]), **shown}
-    return json.dumps(envelope, ensure_ascii=False, default=_plain) + "\n"
+    return json.dumps(envelope, ensure_ascii=False, default=_for_json) + "\n"
 
 
 def render_text(
@@ -94,11 +96,7 @@ def render_data(data: Any, *, width: int = 0) -> str:
     if isinstance(data, str):
         return data if data.endswith("\n") else data + "\n"
     if isinstance(data, Mapping):
-        names = max(map(len, map(str, data)), default=0)
-        return "".join(
-            f"{str(name).ljust(names)}{GAP}{cell(value)}".rstrip() + "\n"
-            for name, value in data.items()
-        )
+        return _render_facts(data)
     if _is_table(data):
         return render_table(data, width=width)
     return "".join(f"{cell(item)}\n" for item in data)
@@ -109,14 +107,15 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
 
     Args:
         rows: Mappings with the same keys; the first one's order is the columns' order.
-        width: Cut long texts, then leave out the last columns, until the table fits; 0 does
-            neither. Ids and times are never cut: half of one is of no use.
+        width: Leave out the last columns, and cut long texts, until the table fits; 0 does
+            neither. The first column, ids and times are never cut: half of one is of no use.
     """
     columns = list(rows[0])
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
-    kept = [_is_whole(column, rows[0].get(column)) for column in columns]
-    _fit(widths, kept, width)
+    whole = [at == 0 or _is_whole(name, rows[0].get(name)) for at, name in enumerate(columns)]
+    widths = _fitted(widths, whole, width)
+    left_out = columns[len(widths) :]
     columns, cells = columns[: len(widths)], [line[: len(widths)] for line in cells]
     numeric = [all(_is_number(row.get(column)) for row in rows) for column in columns]
     lines = [
@@ -126,6 +125,8 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
         ).rstrip()
         for line in [columns, *cells]
     ]
+    if left_out:
+        lines.append(f"(not shown for want of room: {', '.join(left_out)})")
     return "\n".join(lines) + "\n"
 
 
@@ -136,7 +137,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return json.dumps(value, ensure_ascii=False, default=_for_json)
     text = str(_plain(value)) if not isinstance(value, str) else value
     # Control characters could draw over the table, or command the terminal.
     return "".join(
@@ -144,17 +145,42 @@ def cell(value: Any) -> str:
     )
 
 
-def _fit(widths: list[int], kept: list[bool], width: int) -> None:
-    """Make the widths fit, by cutting texts to 8 columns at the least, then from the right."""
-    shortest = 8
-    while width and sum(widths) + len(GAP) * (len(widths) - 1) > width:
-        free = [at for at, size in enumerate(widths) if size > shortest and not kept[at]]
-        if free:
-            widths[max(free, key=widths.__getitem__)] -= 1
-        elif len(widths) > 1:
-            widths.pop()
-        else:
-            return
+def _render_facts(facts: Mapping[Any, Any]) -> str:
+    """Return names and values, and below them those that are lists of facts themselves."""
+    nested = {name: value for name, value in facts.items() if _is_table(value)}
+    size = max((len(str(name)) for name in facts if name not in nested), default=0)
+    lines = [
+        f"{str(name).ljust(size)}{GAP}{cell(value)}".rstrip()
+        for name, value in facts.items()
+        if name not in nested
+    ]
+    for name, rows in nested.items():
+        lines.append(f"{name}:")
+        for row in rows:
+            *others, last = row.values()
+            lines.append(GAP + GAP.join(map(cell, others)))
+            # As it was written, for this is where long texts are.
+            lines += [GAP * 2 + cell(line) for line in str(_plain(last)).splitlines()]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _fitted(widths: Sequence[int], whole: Sequence[bool], width: int) -> list[int]:
+    """Return the widths of as many columns as fit, texts cut to `SHORTEST` columns at the least."""
+    if not width:
+        return list(widths)
+    least = [
+        size if keep else min(size, SHORTEST) for size, keep in zip(widths, whole, strict=True)
+    ]
+    count = len(widths)
+    while count > 1 and sum(least[:count]) + len(GAP) * (count - 1) > width:
+        count -= 1
+    fitted, room = list(widths[:count]), width - len(GAP) * (count - 1)
+    while sum(fitted) > room:
+        free = [at for at, size in enumerate(fitted) if size > least[at]]
+        if not free:
+            break  # one column, wider than the terminal
+        fitted[max(free, key=fitted.__getitem__)] -= 1
+    return fitted
 
 
 def _is_whole(column: str, value: Any) -> bool:
@@ -198,11 +224,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _plain(value: Any) -> Any:
+def _for_json(value: Any) -> Any:
+    """Return what JSON has no type for as text; times with the T that ISO 8601 wants."""
+    return _plain(value, between="T")
+
+
+def _plain(value: Any, *, between: str = " ") -> Any:
     """Return what JSON has no type for as text: times in ISO format, enums by value."""
     if hasattr(value, "isoformat"):
-        text: str = value.isoformat(" ", "seconds") if hasattr(value, "hour") else value.isoformat()
-        return text
+        if not (hasattr(value, "hour") and hasattr(value, "year")):
+            return value.isoformat()
+        return value.isoformat(between, "seconds")
     if hasattr(value, "value") and hasattr(type(value), "__members__"):
         return value.value
     return str(value)

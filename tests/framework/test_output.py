@@ -11,7 +11,7 @@ import pytest
 
 from oneoff.errors import CheckFailed, CommandError, UsageError
 from oneoff.outcome import Outcome, RowCounts
-from oneoff.output import render_error, render_json, render_table, render_text
+from oneoff.output import render_data, render_error, render_json, render_table, render_text
 from oneoff.redact import Redactor
 from oneoff.result import Result
 
@@ -63,10 +63,29 @@ def test_a_table_fits_the_terminal() -> None:
 
 
 def test_columns_that_do_not_fit_are_left_out_from_the_right() -> None:
-    """Half an id or half a time would be of no use; JSON has all of it."""
+    """Half an id or half a time would be of no use; which are left out is said."""
     rows = [{"run_id": "r" * 20, "seen": ROWS[0]["seen"], "note": "x"}]
 
-    assert f"run_id\n{'r' * 20}\n" == render_table(rows, width=40)
+    assert (f"run_id\n{'r' * 20}\n(not shown for want of room: seen, note)\n") == render_table(
+        rows, width=40
+    )
+
+
+def test_what_left_out_columns_free_is_used() -> None:
+    """No text is cut for a column that is not there in the end."""
+    rows = [{"id": 1, "name": "n" * 20, "since": ROWS[0]["seen"]}]
+
+    assert f" 1  {'n' * 20}" == render_table(rows, width=30).splitlines()[1]
+
+
+def test_a_list_inside_a_mapping_follows_below_it() -> None:
+    """The last text of each row as it was written, line by line."""
+    inputs = [{"number": 1, "source": "def two():\n    return 2"}, {"number": 2, "source": "two()"}]
+
+    expected = "id      r1\nstatus  unchanged\ninputs:\n  1\n    def two():\n        return 2\n"
+    expected += "  2\n    two()\n"
+
+    assert expected == render_data({"id": "r1", "inputs": inputs, "status": "unchanged"})
 
 
 def test_a_table_is_not_cut_when_it_goes_into_a_pipe() -> None:
@@ -114,7 +133,7 @@ def test_the_envelope_has_its_keys_in_order() -> None:
         '{"ok": true, "command": "user promote", "run_id": "r1", "dry_run": false, '
         '"changed": true, "rows": 1, '
         '"tables": {"users": {"inserted": 0, "updated": 1, "deleted": 0}}, "message": "done", '
-        '"data": {"at": "2026-01-31 09:30:00+00:00", "n": "1.50"}, "warnings": [], '
+        '"data": {"at": "2026-01-31T09:30:00+00:00", "n": "1.50"}, "warnings": [], '
         '"exit_code": 0}\n'
     ) == text
 
