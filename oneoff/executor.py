@@ -23,17 +23,16 @@ from oneoff.outcome import Call, Outcome, RowCounts
 from oneoff.policy import Access, Confirm, DryRun
 from oneoff.redact import Redactor
 from oneoff.redis_url import redis_url
-from oneoff.resources import DATABASE, Container
+from oneoff.resources import DATABASE, MIGRATED, Container
 from oneoff.result import Result
 from oneoff.terminal import Terminal
 from oneoff.threads import in_daemon_thread
-from oneoff.uninterrupted import uninterrupted
+from oneoff.uninterrupted import stoppable, uninterrupted
 
 if TYPE_CHECKING:
     from oneoff.audit import Audit
     from oneoff.redis_url import RedisURL
     from oneoff.resources.database import Database
-    from oneoff.resources.foreign import Protection
     from oneoff.urls import DatabaseURL
 
 
@@ -66,6 +65,11 @@ class Execution:
         self.audit: Audit | None = None
         self.tables: dict[str, RowCounts] = {}
         self.warnings: list[str] = []
+        self._left: BaseException | None = None
+
+    def leave(self, exc: BaseException) -> None:
+        """Fail the run, which the caller cancels, for what a task of the command raised."""
+        self._left = exc
 
     @property
     def writes(self) -> bool:
@@ -95,7 +99,7 @@ class Execution:
                 await self._record_intent()
                 result = await self._work()
         except BaseException as exc:  # noqa: BLE001 - every end of a run is closed and reported
-            cause = exc
+            cause = self._left or exc
         outcome = self._outcome(result, cause, started)
         outcome = await uninterrupted(self._close(outcome, closing))
         self.logs.report(self.run_info, outcome)
@@ -130,7 +134,7 @@ class Execution:
         url = self.app.database_url(for_migrations="migrations" in self.asked)
         if url.exists() or (self.needs_database and self.mode is Mode.COMMIT):
             return url
-        if self.asked & {"session", "work"}:
+        if self.asked & MIGRATED:
             raise self._not_migrated()
         return url.empty() if self.needs_database else None
 
@@ -169,7 +173,7 @@ class Execution:
             self.facts = await self.audit.read_facts()
         if self.facts.schema_ready:
             await self._begin_record_or_go_on()
-        elif self.writes and self.asked & {"session", "work"} and self.mode is not Mode.READ_ONLY:
+        elif self.writes and self.asked & MIGRATED and self.mode is not Mode.READ_ONLY:
             raise self._not_migrated()
         elif self.must_record:
             self._go_on_unrecorded("the database has not been migrated")
@@ -182,20 +186,19 @@ class Execution:
             asked = self.call.command.resources()
             opened = {name: await container.get(name) for name in asked}
             self.app.settle_imports()
-            with self.logs.capturing(self.run_info), self._only_looking() as protection:
+            with self.logs.capturing(self.run_info), self._only_looking():
                 result = await self._handle(opened)
-            if protection and protection.refused:
-                raise protection.refused
             await self._finish(container)
         return result
 
-    def _only_looking(self) -> AbstractContextManager[Protection | None]:
-        """Make the application's own engines read-only too, unless the run is for real."""
-        if self.mode is Mode.COMMIT or self.database is None:
+    def _only_looking(self) -> AbstractContextManager[None]:
+        """Let what the application opens by itself only read too, unless the run is for real."""
+        if self.mode is Mode.COMMIT:
             return nullcontext()
-        from oneoff.resources.foreign import read_only_engines
+        from oneoff.resources.elsewhere import only_looking
 
-        return read_only_engines(self.mode, process_wide=self.process_wide)
+        engines = self.database is not None
+        return only_looking(self.mode, engines=engines, process_wide=self.process_wide)
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
         """Step 5: wait for the command's lock; a preview and a plain look need none."""
@@ -216,7 +219,7 @@ class Execution:
         token = running.set(self)
         with unawaited.collecting() as dropped:
             if asyncio.iscoroutinefunction(handle):
-                result = await handle(**opened)
+                result = await stoppable(handle(**opened))
             else:
                 result = await in_daemon_thread(lambda: handle(**opened))
             if asyncio.iscoroutine(result):
@@ -241,14 +244,14 @@ class Execution:
     async def _finish(self, container: Container) -> None:
         """Step 8: commit the work, or roll it back and keep what it would have changed."""
         work, lock = container.opened("work"), container.opened("lock")
+        if signum := signals.received():
+            raise signals.SignalReceived(signum)  # the command went on as if nothing had come
         if lock is not None:
             await lock.check()
         if work is None:
             return
         if self.mode is Mode.READ_ONLY and (unwritten := work.unwritten()):
             raise unwritten
-        if signum := signals.received():
-            raise signals.SignalReceived(signum)  # the command went on as if nothing had come
         if self.mode is Mode.COMMIT:
             self.tables = await uninterrupted(work.commit())
         elif self.mode is Mode.ROLLBACK:
@@ -287,16 +290,16 @@ class Execution:
         )
 
     def _error(self, cause: BaseException) -> CommandError:
-        planned = self.call.command.dry_run is DryRun.PLAN
-        undone = self.mode is not Mode.COMMIT or not planned
+        stays = self.call.command.dry_run is DryRun.PLAN or "batches" in self.asked
+        undone = self.mode is not Mode.COMMIT or not stays
         return explain.explain(cause, self.run_info.id, self.call.line, undone=undone)
 
     async def _begin_record_or_go_on(self) -> None:
-        """Refuse to write unrecorded; reading goes on, on a standby server for instance."""
+        """Refuse to write to the database unrecorded; the rest goes on, on a standby server too."""
         try:
             await self._begin_record()
         except CommandError as exc:
-            if self.writes:
+            if self.writes and self.needs_database:
                 raise
             self._go_on_unrecorded(exc.message)
 

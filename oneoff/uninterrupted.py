@@ -1,4 +1,7 @@
-"""Finish what must not be torn apart: a commit, and the closing of a run's record."""
+"""Finish what must not be torn apart: a commit, and the closing of a run's record.
+
+And the reverse: stop what does not hear that it was told to.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+INSIST = 1.0
+"""Seconds after which work that was cancelled, and goes on, is cancelled again."""
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
@@ -33,6 +39,46 @@ async def undivided(work: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[
     if task.exception() is None:
         await undo(task.result())
     raise cancelled
+
+
+async def stoppable(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for the work in a task of its own, and make sure that a cancellation stops it.
+
+    One can be lost: until Python 3.12 `asyncio.wait_for`, which drivers use, drops it where the
+    answer comes at the same moment. So it is repeated until the work has ended; and work that
+    ended as if nothing had been said was stopped all the same.
+
+    Raises:
+        CancelledError: This task was cancelled meanwhile, and the work did not fail by itself.
+    """
+    task = asyncio.create_task(_kept(work))
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await uninterrupted(_wait(task))
+        if not task.cancelled() and isinstance(error := task.result(), BaseException):
+            raise error from None
+        raise
+    result = task.result()
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+async def _kept(work: Coroutine[Any, Any, T]) -> T | BaseException:
+    """Return what the work raises: SystemExit, raised in a task, would end the loop."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - raised by who waits for it
+        return exc
+
+
+async def _wait(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait([task], timeout=INSIST)
 
 
 async def _ended(

@@ -19,6 +19,7 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from oneoff.executor import Execution
     from oneoff.outcome import Call, Outcome
     from oneoff.redact import Redactor
 
@@ -70,7 +71,6 @@ def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Ter
 
 
 def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redactor) -> Outcome:
-    import asyncio
     from contextlib import nullcontext, redirect_stdout
 
     from oneoff.executor import Execution
@@ -81,15 +81,31 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     # What a command's author prints must not stand beside the one JSON object.
     aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
 
-    async def execute() -> Outcome:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        cancel = task.cancel if task else loop.stop
-        execution = Execution(app, call, terminal, redactor, logs, process_wide=True)
-        with signals.cancelling(lambda: loop.call_soon_threadsafe(cancel)):
-            return await execution.run()
-
+    execution = Execution(app, call, terminal, redactor, logs, process_wide=True)
     with aside, logs.capturing():
-        return asyncio.run(execute())
+        return _to_its_end(execution)
+
+
+def _to_its_end(execution: Execution) -> Outcome:
+    """Run the loop until the run has ended, though a task of the command leaves the process.
+
+    SystemExit and KeyboardInterrupt, raised in a task, end the loop itself: it is taken up again,
+    so that the run fails, is rolled back and recorded like any other.
+    """
+    import asyncio
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(execution.run())
+        with signals.cancelling(lambda: loop.call_soon_threadsafe(task.cancel)):
+            while True:
+                try:
+                    return loop.run_until_complete(task)
+                except (SystemExit, KeyboardInterrupt) as exc:
+                    if task.done():
+                        raise
+                    execution.leave(exc)
+                    task.cancel()
 
 
 def _failure(exc: Exception) -> Outcome:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,13 +134,17 @@ async def prompt_session(
             yield session
 
 
-def _protection(mode: Mode) -> AbstractContextManager[object]:
+@contextmanager
+def _protection(mode: Mode) -> Iterator[None]:
     """Refuse writes as the run does, but don't fail the run for what a person was shown."""
     if mode is Mode.COMMIT:
-        return nullcontext()
+        yield
+        return
     from oneoff.resources.foreign import read_only_engines
+    from oneoff.resources.foreign_redis import read_only_clients
 
-    return read_only_engines(mode)
+    with read_only_engines(mode), read_only_clients(mode):
+        yield
 
 
 def _translated(exc: BaseException) -> BaseException | None:

@@ -96,8 +96,10 @@ class WriteGuard:
         guard = self
 
         class GuardedConnection(connection_class):  # type: ignore[misc, valid-type]
+            oneoff_guarded = True  # for `foreign_redis`, which knows less of the server
+
             async def send_packed_command(self, command: Any, *args: Any, **kwargs: Any) -> None:
-                packed = _joined(command)
+                packed = joined(command)
                 guard.check(packed)
                 await super().send_packed_command(packed, *args, **kwargs)
 
@@ -141,7 +143,8 @@ def _number(packed: bytes, at: int, kind: bytes) -> tuple[int, int]:
     return int(packed[at + 1 : end]), end + 2
 
 
-def _joined(command: str | bytes | Iterable[bytes]) -> bytes:
+def joined(command: str | bytes | Iterable[bytes]) -> bytes:
+    """Return what a connection is about to send, in one piece."""
     if isinstance(command, str):
         return command.encode()
     return command if isinstance(command, bytes) else b"".join(command)

@@ -1,0 +1,174 @@
+"""Other Redis clients in the process, read-only while a dry run or a reading command goes on.
+
+The resource `cache` obeys its run by itself. What a service sends through a client of its own
+(`redis.from_url`, `arq.create_pool`, a client made from the settings of `cache`) is looked at here:
+where bytes leave for the server, in the class that all connections of the driver share, blocking or
+not. Nothing of a refused pipeline is sent.
+
+A context variable limits it to the tasks of the run, as in `oneoff.resources.foreign`. The server
+is not asked what its commands do, for that would have to be done between two commands of somebody
+else: what `redis_reads` does not know counts as writing. Out of sight are other drivers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING, Any
+
+from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.mode import Mode
+from oneoff.resources.redis_guard import CONTAINERS, HARMLESS, commands_in, joined
+from oneoff.resources.redis_reads import OF_CONNECTIONS, READS
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+OWN_NAME = "oneoff/maintenance"
+"""Client name of the framework's own connections that write whatever the run may do."""
+DRIVERS = ("redis.connection", "redis.asyncio.connection")
+"""Modules whose `AbstractConnection` sends what every client of the driver has to say."""
+
+_ALLOWED = HARMLESS | READS | OF_CONNECTIONS
+
+
+class ClientProtection:
+    """One stretch of a run in which other clients of Redis only read.
+
+    Attributes:
+        refused: The first write that was refused, though the command may have swallowed the error.
+    """
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self.refused: CommandError | None = None
+
+    def check(self, packed: bytes, connection: object) -> None:
+        """Refuse packed commands if one of them could write.
+
+        Raises:
+            ReadOnlyViolation: In a reading command or a planned dry run.
+            DryRunViolation: In a dry run that will be rolled back.
+        """
+        for first, second in commands_in(packed):
+            name = first.lower()
+            if name in CONTAINERS and second:
+                name += b"|" + second.lower()
+            if name not in _ALLOWED:
+                error = _wrote_elsewhere(self.mode, name, connection)
+                self.refused = self.refused or error
+                raise error
+
+
+_protection: ContextVar[ClientProtection | None] = ContextVar("oneoff_clients", default=None)
+_process_wide: list[ClientProtection] = []
+_watched: set[str] = set()
+
+
+@contextmanager
+def read_only_clients(mode: Mode, *, process_wide: bool = False) -> Iterator[ClientProtection]:
+    """Let every client of Redis only read for the code run inside, and for the tasks it starts.
+
+    The driver need not be imported yet, and is not imported here.
+
+    Args:
+        mode: Says which error a write is: `READ_ONLY` or `ROLLBACK`.
+        process_wide: Whether threads that don't have the run's context are protected too. Right in
+            a process that does nothing else than this run.
+    """
+    _watch_drivers()
+    before, protection = _protection.get(), ClientProtection(mode)
+    _protection.set(protection)
+    if process_wide:
+        _process_wide.append(protection)
+    try:
+        yield protection
+    finally:
+        _protection.set(before)
+        if process_wide:
+            _process_wide.remove(protection)
+
+
+def _protection_of(connection: Any) -> ClientProtection | None:
+    """Return what holds for a connection; the run's own have a guard that asked the server."""
+    protection = _protection.get() or (_process_wide[-1] if _process_wide else None)
+    if protection is None or getattr(connection, "oneoff_guarded", False):
+        return None
+    return None if getattr(connection, "client_name", None) == OWN_NAME else protection
+
+
+def _watch_drivers() -> None:
+    for name in DRIVERS:
+        if name in sys.modules:
+            _watch(sys.modules[name])
+    if not any(isinstance(finder, _DriverImports) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _DriverImports())
+
+
+class _DriverImports(MetaPathFinder):
+    """Finds what the others find, and has a driver watched that is imported during a run."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in DRIVERS:
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            _watch_when_loaded(spec.loader)
+        return spec
+
+
+def _watch_when_loaded(loader: Any) -> None:
+    load = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        load(module)
+        if module.__name__ in DRIVERS:  # some loaders serve many modules
+            _watch(module)
+
+    loader.exec_module = exec_module
+
+
+def _watch(module: ModuleType) -> None:
+    """Have the connections of a driver ask before they send; it stays so, and costs a look."""
+    connection_class: Any = getattr(module, "AbstractConnection", None)
+    if module.__name__ in _watched or connection_class is None:
+        return
+    send = connection_class.send_packed_command
+
+    # Blocking or not: the coroutine of the one is handed on.
+    def send_packed_command(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        protection = _protection_of(self)
+        if protection is not None:
+            packed = joined(command)
+            protection.check(packed, self)
+            command = [packed]
+        return send(self, command, *args, **kwargs)
+
+    connection_class.send_packed_command = send_packed_command
+    _watched.add(module.__name__)
+
+
+def _wrote_elsewhere(mode: Mode, name: bytes, connection: Any) -> CommandError:
+    what = name.decode(errors="backslashreplace").replace("|", " ").upper()
+    kind = DryRunViolation if mode is Mode.ROLLBACK else ReadOnlyViolation
+    return kind(
+        f"something sent {what} to {_server_of(connection)} through a client of its own",
+        why="it may write, and nothing of this run may stay in Redis; nothing of it was sent",
+        try_=(
+            "say access = Access.WRITE and dry_run = DryRun.PLAN if the command is meant to write",
+            "in a dry run return the plan instead: if run.dry_run: return Result.changed(...)",
+        ),
+    )
+
+
+def _server_of(connection: Any) -> str:
+    host, port = getattr(connection, "host", None), getattr(connection, "port", None)
+    return f"Redis at {host}:{port}" if host else "Redis"

@@ -1,0 +1,41 @@
+"""`desert`: leave the process from where the executor is not on the stack."""
+
+import asyncio
+from typing import Literal
+
+from sqlalchemy import text
+
+from oneoff import Access, Argument, BaseCommand, DryRun, Result
+
+
+def leave() -> None:
+    """Leave as a library might that was written for a program of its own."""
+    raise SystemExit(0)
+
+
+async def leave_soon() -> None:
+    """Do so in a task."""
+    leave()
+
+
+class Desert(BaseCommand):
+    """Write a row, and leave with exit code 0."""
+
+    access = Access.WRITE
+    dry_run = DryRun.ROLLBACK
+    examples = ("desert task",)
+
+    where: Literal["handle", "task", "callback", "thread"] = Argument(help="Who leaves.")
+
+    async def handle(self, session) -> Result:
+        await session.execute(text("INSERT INTO item (name) VALUES ('half done')"))
+        if self.where == "handle":
+            leave()
+        elif self.where == "task":
+            await asyncio.create_task(leave_soon())
+        elif self.where == "callback":
+            asyncio.get_running_loop().call_soon(leave)
+        else:
+            await asyncio.to_thread(leave)
+        await asyncio.Event().wait()
+        return Result.changed("never", rows=1)

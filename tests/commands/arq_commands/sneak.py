@@ -1,0 +1,25 @@
+"""`sneak`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from oneoff import Access, BaseCommand, CommandError, DryRun, Result
+from oneoff.config import Config
+
+
+class Sneak(BaseCommand):
+    """Write through a client of its own, and say nothing of what became of it."""
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    examples = ("sneak --dry-run",)
+
+    async def handle(self, config: Config) -> Result:
+        """Write a key."""
+        from redis.asyncio import Redis
+
+        async with Redis.from_url(config.redis_url) as client:
+            with suppress(CommandError):
+                await client.set("sneaked", 1)
+        return Result.changed("said nothing", rows=1)
