@@ -1,0 +1,1 @@
+"""Take rows out of tables and into files, and back."""

@@ -1,0 +1,82 @@
+"""`data export`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from oneoff import Access, Argument, BaseCommand, Flag, Option, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.project import Project
+    from oneoff.resources.progress import Progress
+    from oneoff.run import Run
+    from oneoff.terminal import Terminal
+
+Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
+
+
+class Export(BaseCommand):
+    """Write the rows of a table to a file, or to standard output.
+
+    Rows come in the order of the primary key. Columns that the models mark as personal data are
+    masked. A file is there only when it is complete; `.gz` and `.zst` at the end of its name
+    compress it.
+    """
+
+    access = Access.READ
+    examples = (
+        "data export users -o users.csv.gz",
+        "data export users --format jsonl --where active=true --limit 100",
+        "data export users --columns id,email --include-pii --reason 'ticket 4711' -o mails.csv",
+    )
+
+    table: str = Argument(help="Name of the table, with its schema if it needs one.")
+    format: Format | None = Option(
+        default=None, help="How rows are written; by default what the file's name says, or csv."
+    )
+    output: str = Option(default="-", short="o", help="The file; - is standard output.")
+    limit: int | None = Option(default=None, short="l", help="Write at most this many rows.")
+    where: list[str] = Option(
+        default=[],
+        help="Only rows that meet COLUMN=VALUE, or != < <= > >= and ~ (contains); all if repeated.",
+    )
+    columns: str = Option(default="", help="Only these columns, separated by commas.")
+    include_pii: bool = Flag(help="Write personal data as it is; needs --reason.")
+    excel_safe: bool = Flag(help="Put ' before texts that a spreadsheet takes for formulas (csv).")
+    overwrite: bool = Flag(help="Replace a file that is there already.")
+
+    def fills_stdout(self) -> bool:
+        return self.output == "-"
+
+    async def handle(
+        self,
+        session: AsyncSession,
+        project: Project,
+        run: Run,
+        terminal: Terminal,
+        progress: Progress,
+    ) -> Result:
+        from oneoff.data.export import Request, export, facts, reason_missing
+
+        request = Request(
+            table=self.table,
+            kind=self.format,
+            output=self.output,
+            limit=self.limit,
+            where=self.where,
+            columns=[name.strip() for name in self.columns.split(",") if name.strip()],
+            include_pii=self.include_pii,
+            excel_safe=self.excel_safe,
+            overwrite=self.overwrite,
+        )
+        if self.include_pii and not run.reason:
+            raise reason_missing(request)
+        done = await export(session, project, request, terminal, progress)
+        message = f"exported {done.rows:,} rows of {self.table}"
+        if not done.complete:
+            message = f"stopped exporting {self.table}: nobody read on"
+        elif self.output != "-":
+            message += f" to {self.output}"
+        return Result.report(facts(request, done), message, warnings=done.warnings)

@@ -1,0 +1,1 @@
+"""Rows of tables, out of the database into files and back."""

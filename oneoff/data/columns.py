@@ -1,0 +1,233 @@
+"""Columns of a table as files of data know them: for export and for import.
+
+Between a database and a file every value has one canonical text, that of PostgreSQL with
+`SESSION_SETTINGS`; docs/howto/export-and-import-data.md says what each format does with it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.types import TypeEngine
+
+SESSION_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+}
+"""What a PostgreSQL transaction must say so that files are the same everywhere."""
+
+MASK = "***"
+"""What stands for personal data in a text column; in any other it is null."""
+
+FORMULA_SIGNS = "=+-@\t\r"
+"""A spreadsheet takes a cell that begins with one of these for a formula."""
+
+
+INFINITE_MOMENT = 2**63 - 1
+"""What stands for infinity among microseconds in a Parquet file; with a minus for -infinity."""
+INFINITE_DAY = 2**31 - 1
+"""The same among days."""
+
+
+class Kind(Enum):
+    """What a value is, whatever the database calls its type."""
+
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    FLOAT = "float"
+    NUMERIC = "numeric"
+    TEXT = "text"
+    BINARY = "binary"
+    DATE = "date"
+    TIME = "time"
+    TIMESTAMP = "timestamp"
+    """Without a zone."""
+    INSTANT = "instant"
+    """A timestamp with a zone; written in UTC."""
+    INTERVAL = "interval"
+    JSON = "json"
+    UUID = "uuid"
+    ENUM = "enum"
+    ARRAY = "array"
+    OTHER = "other"
+    """inet, ranges, types of extensions: their text is taken as it is."""
+
+
+FREE_TEXT = frozenset({Kind.TEXT, Kind.ENUM, Kind.JSON, Kind.ARRAY, Kind.INTERVAL, Kind.OTHER})
+"""Kinds whose text may begin with any sign."""
+
+
+class Column(NamedTuple):
+    """One column of a table in the connected database.
+
+    Attributes:
+        name: As it is in the database, not quoted.
+        kind: What its values are.
+        type: As the database writes it: "numeric(10,2)", "text[]", "shop.mood".
+        nullable: Whether it may be empty.
+        has_default: Whether a row may leave it out although it is not nullable.
+        generated: Whether the database computes it from others; it can't be written.
+        identity: "always", "default", or empty.
+        pii: Whether the project marks it as personal data: `Column(info={"pii": True})`.
+    """
+
+    name: str
+    kind: Kind
+    type: str
+    nullable: bool = True
+    has_default: bool = False
+    generated: bool = False
+    identity: str = ""
+    pii: bool = False
+
+    @property
+    def mask(self) -> str | None:
+        """What stands for its values where they are not shown: stable, and the same for all."""
+        return MASK if self.kind is Kind.TEXT else None
+
+    @property
+    def scale(self) -> int | None:
+        """Digits after the point, where the type says how many."""
+        found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
+        return int(found[2] or 0) if found else None
+
+    @property
+    def precision(self) -> int | None:
+        """All digits of a number, where the type says how many."""
+        found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
+        return int(found[1]) if found else None
+
+
+_PRECISION = re.compile(r"\((\d+)\s*(?:,\s*(\d+)\s*)?\)")
+
+_BY_POSTGRESQL_NAME = {
+    "bool": Kind.BOOLEAN,
+    "int2": Kind.INTEGER,
+    "int4": Kind.INTEGER,
+    "int8": Kind.INTEGER,
+    "float4": Kind.FLOAT,
+    "float8": Kind.FLOAT,
+    "numeric": Kind.NUMERIC,
+    "bytea": Kind.BINARY,
+    "date": Kind.DATE,
+    "time": Kind.TIME,
+    "timestamp": Kind.TIMESTAMP,
+    "timestamptz": Kind.INSTANT,
+    "interval": Kind.INTERVAL,
+    "json": Kind.JSON,
+    "jsonb": Kind.JSON,
+    "uuid": Kind.UUID,
+}
+_BY_CATEGORY = {"S": Kind.TEXT, "A": Kind.ARRAY, "E": Kind.ENUM}
+
+# The first that is found in the name counts, as in SQLite's own rules of affinity.
+_BY_SQLITE_WORD = (
+    ("BOOL", Kind.BOOLEAN),
+    ("INTERVAL", Kind.INTERVAL),
+    ("INT", Kind.INTEGER),
+    ("CHAR", Kind.TEXT),
+    ("CLOB", Kind.TEXT),
+    ("TEXT", Kind.TEXT),
+    ("BLOB", Kind.BINARY),
+    ("BINARY", Kind.BINARY),
+    ("REAL", Kind.FLOAT),
+    ("FLOA", Kind.FLOAT),
+    ("DOUB", Kind.FLOAT),
+    ("DATETIME", Kind.TIMESTAMP),
+    ("TIMESTAMP", Kind.TIMESTAMP),
+    ("DATE", Kind.DATE),
+    ("TIME", Kind.TIME),
+    ("NUMERIC", Kind.NUMERIC),
+    ("DECIMAL", Kind.NUMERIC),
+    ("JSON", Kind.JSON),
+    ("UUID", Kind.UUID),
+)
+
+# By the names of SQLAlchemy's classes, the most special first; each type has one of them as a base.
+_BY_DECLARED_NAME = (
+    ("Enum", Kind.ENUM),
+    ("Boolean", Kind.BOOLEAN),
+    ("Integer", Kind.INTEGER),
+    ("Float", Kind.FLOAT),
+    ("Numeric", Kind.NUMERIC),
+    ("Uuid", Kind.UUID),
+    ("JSON", Kind.JSON),
+    ("ARRAY", Kind.ARRAY),
+    ("Interval", Kind.INTERVAL),
+    ("LargeBinary", Kind.BINARY),
+    ("DateTime", Kind.TIMESTAMP),
+    ("Date", Kind.DATE),
+    ("Time", Kind.TIME),
+    ("String", Kind.TEXT),
+)
+
+
+def kind_of_postgresql(name: str, category: str) -> Kind:
+    """Return the kind of a type of the catalogue, by `typname` and `typcategory`."""
+    return _BY_POSTGRESQL_NAME.get(name) or _BY_CATEGORY.get(category, Kind.OTHER)
+
+
+def kind_of_sqlite(declared: str) -> Kind:
+    """Return the kind of a column of SQLite, by the type in its CREATE TABLE."""
+    words = declared.upper()
+    return next((kind for word, kind in _BY_SQLITE_WORD if word in words), Kind.OTHER)
+
+
+def kind_of_model(declared: TypeEngine[Any]) -> Kind | None:
+    """Return the kind of a type of SQLAlchemy, None for one that says nothing.
+
+    SQLite itself doesn't know of booleans, instants or UUIDs.
+    """
+    kind = _kind_by_base(declared)
+    while kind is None and (inner := getattr(declared, "impl_instance", None)) is not None:
+        declared = inner  # what a TypeDecorator decorates
+        kind = _kind_by_base(declared)
+    if kind is Kind.ENUM and not getattr(declared, "native_enum", True):
+        return Kind.TEXT
+    if kind is Kind.TIMESTAMP and getattr(declared, "timezone", False):
+        return Kind.INSTANT
+    return kind
+
+
+def _kind_by_base(declared: TypeEngine[Any]) -> Kind | None:
+    bases = {base.__name__ for base in type(declared).__mro__}
+    return next((kind for name, kind in _BY_DECLARED_NAME if name in bases), None)
+
+
+def float_text(value: float) -> str:
+    """Return the shortest text that gives this number again, as PostgreSQL writes it.
+
+    Python goes over to an exponent from 1e16 on, PostgreSQL from 1e15.
+    """
+    if not math.isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
+    text = repr(value).removesuffix(".0")
+    digits = text.lstrip("-")
+    if "e" in text or "." in text or len(digits) <= _PLAIN_DIGITS:
+        return text
+    sign = text.removesuffix(digits)
+    rest = digits[1:].rstrip("0")
+    return f"{sign}{digits[0]}{'.' if rest else ''}{rest}e+{len(digits) - 1}"
+
+
+_PLAIN_DIGITS = 15
+
+
+def settings_statement() -> str:
+    """Return the SET LOCAL statements of `SESSION_SETTINGS`, as one text for the driver."""
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+
+
+def writable(columns: Sequence[Column]) -> list[Column]:
+    """Return those that an INSERT may name."""
+    return [column for column in columns if not column.generated]

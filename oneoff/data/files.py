@@ -1,0 +1,273 @@
+"""Where exported bytes go: a file that is there only when it is complete, or standard output.
+
+Bytes are collected to blocks, and a thread compresses and writes one while the next is filled: a
+slow disk or pipe holds up neither the event loop nor, for long, the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import zlib
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from oneoff.errors import CommandError, ConfigurationError
+from oneoff.threads import in_daemon_thread
+from oneoff.uninterrupted import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from oneoff.terminal import Terminal
+
+Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+BLOCK = 1 << 20
+"""Bytes that are compressed and written at a time."""
+GZIP_LEVEL = 1
+"""Level 1 keeps up with the database; level 6 takes two and a half times as long."""
+ZSTD_LEVEL = 3
+
+STDOUT = "-"
+
+
+class ReaderGone(Exception):
+    """Who read standard output has enough (`| head`); not an error."""
+
+
+class Sink(Protocol):
+    """What an export writes to."""
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes; they may be kept until more have come.
+
+        Raises:
+            ReaderGone: Nobody reads any more.
+        """
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class Output:
+    """A `Sink` that compresses, counts, and writes in a thread.
+
+    Attributes:
+        size: Bytes written so far, compressed.
+        complete: False when the reader had enough before the end.
+    """
+
+    def __init__(
+        self, path: str, put: Callable[[bytes], None], compressor: _Compressor | None
+    ) -> None:
+        self._path, self._put, self._compressor = path, put, compressor
+        self._block = bytearray()
+        self._writing: asyncio.Future[None] | None = None
+        self.size = 0
+        self.complete = True
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes; wait only when a whole block is still being written."""
+        self._block += data
+        if len(self._block) >= BLOCK:
+            await self._send()
+
+    async def finish(self) -> None:
+        """Write all that is left."""
+        await self._send()
+        await self.settle()
+        if self._compressor is not None:
+            end = self._compressor.flush()
+            await in_daemon_thread(lambda: self._write(end))
+
+    async def settle(self) -> None:
+        """Wait for the block that is being written."""
+        if self._writing is None:
+            return
+        try:
+            # Who is cancelled here has to wait for the thread once more, before the file is closed.
+            await asyncio.shield(self._writing)
+        finally:
+            if self._writing.done():
+                self._writing = None
+
+    async def _send(self) -> None:
+        await self.settle()
+        block, self._block = bytes(self._block), bytearray()
+        self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._work(block)))
+
+    def _work(self, block: bytes) -> None:
+        self._write(self._compressor.compress(block) if self._compressor else block)
+
+    def _write(self, data: bytes) -> None:
+        with _translated(self._path):
+            self._put(data)
+        self.size += len(data)
+
+
+def format_of(path: str) -> Format | None:
+    """Return the format that a file's name says, whatever it is compressed with."""
+    suffix = suffix_of(path)
+    return next((known for known in FORMATS if known == suffix), None)
+
+
+def suffix_of(path: str) -> str:
+    """Return the end of a file's name without its point and that of a compression, or nothing."""
+    name = os.path.basename(path).removesuffix(".gz").removesuffix(".zst")
+    return name.rpartition(".")[2].lower() if "." in name.lstrip(".") else ""
+
+
+@asynccontextmanager
+async def open_output(path: str, terminal: Terminal, *, overwrite: bool) -> AsyncIterator[Output]:
+    """Give what an export writes to; the file has its name only when the block has ended well.
+
+    Args:
+        path: "-" for standard output; `.gz` and `.zst` compress.
+        terminal: Whose standard output it is.
+        overwrite: Whether a file of this name may be replaced.
+
+    Raises:
+        CommandError: The file is there already, or can't be written.
+        ConfigurationError: The suffix needs a package that is not installed.
+    """
+    compressor = _compressor(path)
+    if path == STDOUT:
+        output = Output("standard output", lambda data: _to_terminal(terminal, data), compressor)
+        try:
+            yield output
+            await output.finish()
+        except ReaderGone:
+            output.complete = False
+    elif _is_special(path):
+        async with _device(path, compressor) as output:
+            yield output
+    else:
+        async with _atomic_file(path, compressor, overwrite=overwrite) as output:
+            yield output
+
+
+@asynccontextmanager
+async def _device(path: str, compressor: _Compressor | None) -> AsyncIterator[Output]:
+    """Write to what is no file: a device, a pipe with a name."""
+    with _translated(path):
+        descriptor = await in_daemon_thread(lambda: os.open(path, os.O_WRONLY))
+    try:
+        output = Output(path, lambda data: _write_all(descriptor, data), compressor)
+        yield output
+        await output.finish()
+    finally:
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def _atomic_file(
+    path: str, compressor: _Compressor | None, *, overwrite: bool
+) -> AsyncIterator[Output]:
+    partial, place, descriptor = _open_partial(path, overwrite=overwrite)
+    output = Output(path, lambda data: _write_all(descriptor, data), compressor)
+    try:
+        yield output
+        await output.finish()
+        with _translated(path):
+            await in_daemon_thread(lambda: os.fsync(descriptor))
+            _name(partial, place, overwrite=overwrite)
+    finally:
+        # A block may still be on its way to a descriptor, whose number the next file would get.
+        with suppress(CommandError):
+            await uninterrupted(output.settle())
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+
+
+def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
+    """Make a file beside the target; return its path, the target's, and an open descriptor."""
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+    place = os.path.realpath(path)
+    folder, name = os.path.split(place)
+    partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
+    with _translated(path):
+        return partial, place, os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _name(partial: str, path: str, *, overwrite: bool) -> None:
+    """Give the complete file its name, and make the name last."""
+    if overwrite:
+        os.replace(partial, path)
+    else:
+        try:
+            os.link(partial, path)  # fails where a rename would replace what came meanwhile
+        except FileExistsError:
+            raise _exists(path) from None
+        except OSError:  # a file system without links
+            os.replace(partial, path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _compressor(path: str) -> _Compressor | None:
+    if path.endswith(".gz"):
+        # 31: with the header of a gzip file, which has neither name nor time in it.
+        return zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
+    if not path.endswith(".zst"):
+        return None
+    try:
+        import zstandard
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            f"{path} would be compressed with zstd, but the package 'zstandard' is not installed",
+            try_=("pip install 'oneoff[zstd]'", "or give the file a name that ends in .gz"),
+            code="missing-dependency",
+        ) from None
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()
+
+
+def _to_terminal(terminal: Terminal, data: bytes) -> None:
+    if not terminal.out_bytes(data):
+        raise ReaderGone
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Turn what the file system refuses into an error that names the file."""
+    try:
+        yield
+    except OSError as exc:
+        raise CommandError(
+            f"{path} can't be written: {exc.strerror}",
+            why="nothing was left behind",
+            try_="make room, or choose another place with -o",
+            code="file-not-written",
+        ) from exc
+
+
+def _exists(path: str) -> CommandError:
+    return CommandError(
+        f"{path} is there already",
+        why="an export doesn't replace a file unasked",
+        try_=("choose another name with -o", "or give --overwrite"),
+        code="file-exists",
+    )

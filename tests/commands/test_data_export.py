@@ -1,0 +1,333 @@
+"""`data export`: which rows and columns, in which form, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from oneoff.testing import Manage
+from tests.acceptance.database import query
+from tests.commands.conftest import MakeUser, Sessions
+from tests.commands.exports import make_many, rows_of
+
+
+@pytest.fixture
+async def users(make_user: MakeUser) -> None:
+    """Make three users."""
+    await make_user("ada", role="admin")
+    await make_user("grace")
+    await make_user("linus", active=False)
+
+
+@pytest.fixture
+async def many(sessions: Sessions) -> int:
+    """Make a table of 50,000 rows."""
+    return await make_many(sessions)
+
+
+@pytest.mark.usefixtures("users")
+async def test_data_goes_to_stdout_and_the_rest_to_stderr(manage: Manage) -> None:
+    """So that it can be piped."""
+    done = await manage("data export users --columns id,username,role,active")
+
+    assert (
+        "id,username,role,active\n1,ada,admin,t\n2,grace,user,t\n3,linus,user,f\n"
+    ) == done.stdout
+    assert "exported 3 rows of users\n" in done.stderr
+
+
+@pytest.mark.usefixtures("users")
+async def test_every_format_says_the_same(manage: Manage) -> None:
+    """On both databases, byte for byte but for what only one of them needs."""
+    line = "data export users --columns id,username,active --limit 2 --format"
+
+    as_json = await manage(f"{line} json")
+    as_jsonl = await manage(f"{line} jsonl")
+    as_sql = await manage(f"{line} sql")
+
+    objects = [
+        '{"id":1,"username":"ada","active":true}',
+        '{"id":2,"username":"grace","active":true}',
+    ]
+    assert "\n".join([*objects, ""]) == as_jsonl.stdout
+    assert f"[\n{objects[0]},\n{objects[1]}\n]\n" == as_json.stdout
+    true = "true" if "postgres" in manage.environ["DATABASE_URL"] else "1"
+    assert as_sql.stdout.endswith(
+        'BEGIN;\nINSERT INTO "users" ("id", "username", "active") VALUES\n'
+        f"(1,'ada',{true})\n,(2,'grace',{true})\n;\nCOMMIT;\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("csv", "id,what\n"), ("jsonl", ""), ("json", "[]\n"), ("sql", "BEGIN;\nCOMMIT;\n")],
+)
+async def test_no_rows_are_a_file_all_the_same(
+    manage: Manage, many: int, kind: str, expected: str
+) -> None:
+    """One that other programs can open."""
+    done = await manage(f"data export many --where id=0 --format {kind}")
+
+    assert 0 == done.exit_code
+    assert done.stdout.endswith(expected)
+
+
+@pytest.mark.usefixtures("users")
+async def test_personal_data_is_masked(manage: Manage) -> None:
+    """In every format; the run says so, and how to get it."""
+    masked = [
+        await manage(f"data export users --format {kind}")
+        for kind in ("csv", "json", "jsonl", "sql")
+    ]
+
+    assert [False] * 4 == ["@example.com" in done.stdout for done in masked]
+    assert [False] * 4 == ["argon2" in done.stdout for done in masked]
+    assert "warning: masked as personal data: email, password_hash; " in masked[0].stderr
+    assert '"email":"***"' in masked[2].stdout
+
+
+@pytest.mark.usefixtures("users")
+async def test_personal_data_needs_a_reason_which_is_recorded(manage: Manage) -> None:
+    """77 without one, and nothing is written."""
+    line = "data export users --columns email --include-pii"
+
+    refused = await manage(line)
+    done = await manage(f"{line} --reason 'a letter to all'")
+
+    assert (77, "") == (refused.exit_code, refused.stdout)
+    assert "error[reason-required]: --include-pii needs a reason" in refused.stderr
+    assert ["ada@example.com", "grace@example.com", "linus@example.com"] == rows_of(done)
+    recorded = "SELECT reason, argv FROM oneoff_runs ORDER BY started_at DESC, id DESC LIMIT 1"
+    ((reason, argv),) = query(manage.environ["DATABASE_URL"], recorded)
+    assert "a letter to all" == reason
+    assert "--include-pii" in str(argv)
+
+
+@pytest.mark.usefixtures("users")
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (["active=true"], ["ada", "grace"]),
+        (["active=no"], ["linus"]),
+        (["id>1", "id<=2"], ["grace"]),
+        (["username~a"], ["ada", "grace"]),
+        (["username~%"], []),
+        (["username!=ada"], ["grace", "linus"]),
+        (["username >= grace"], ["grace", "linus"]),
+        (["created_at>2020-01-01"], ["ada", "grace", "linus"]),
+        (["created_at<2020-01-01T00:00:00+02:00"], []),
+        (["created_at=null"], []),
+        (["created_at!=null"], ["ada", "grace", "linus"]),
+        (["username=x' OR '1'='1"], []),
+        (["username=adabcdefghijklmnopqrstuvwxyz" + "x" * 60], []),
+    ],
+)
+async def test_conditions_choose_rows(
+    manage: Manage, conditions: Sequence[str], expected: list[str]
+) -> None:
+    """All of them must hold; a value is never SQL."""
+    words = [word for condition in conditions for word in ("--where", condition)]
+
+    done = await manage(["data", "export", "users", "--columns", "username", *words])
+
+    assert expected == rows_of(done)
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        ("id=ada", "--where 'id=ada': 'ada' is no INTEGER"),
+        ("active=perhaps", "--where 'active=perhaps': 'perhaps' is no BOOLEAN"),
+        ("created_at>soon", "--where 'created_at>soon': 'soon' is no"),
+        (
+            "usrname=ada",
+            "--where 'usrname=ada': users has no column 'usrname': did you mean username?",
+        ),
+        ("username", "--where 'username' is not a condition: COLUMN=VALUE, with ="),
+        ("id>null", "--where 'id>null': nothing is greater, smaller or like null; use = or !="),
+    ],
+)
+async def test_a_wrong_condition_is_a_usage_error(
+    manage: Manage, condition: str, problem: str
+) -> None:
+    """Before anything is written."""
+    done = await manage(["data", "export", "users", "--where", condition])
+
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert f"error[bad-condition]: {problem}".lower() in done.stderr.lower()
+
+
+async def test_unknown_names_are_corrected(manage: Manage) -> None:
+    """The table is named wrong, or its columns; all of them are said together."""
+    table = await manage("data export usres")
+    columns = await manage("data export users --columns id,emial,emial,what")
+
+    assert (1, 2) == (table.exit_code, columns.exit_code)
+    assert "error[unknown-table]: there is no table 'usres': did you mean users?" in table.stderr
+    assert "users has no column 'emial': did you mean email?" in columns.stderr
+    assert "users has no column 'what': it has id, username" in columns.stderr
+    assert "column 'emial' is named twice" in columns.stderr
+
+
+async def test_a_table_nobody_declared_is_exported_with_a_warning(
+    manage: Manage, many: int, tmp_path: Path
+) -> None:
+    """All of its columns; the message counts, and so does the data."""
+    done = await manage(f"data export many -o {tmp_path}/many.csv --json")
+
+    assert f"exported 50,000 rows of many to {tmp_path}/many.csv" == done.json["message"]
+    assert (many, "csv") == (done.json["data"]["rows"], done.json["data"]["format"])
+    assert (
+        "the project's models don't know many: nothing in it was masked as personal data"
+        == (done.json["warnings"][-1])
+    )
+    lines = (tmp_path / "many.csv").read_text().splitlines()
+    assert ["id,what", '1,"row 1, of many"'] == lines[:2]
+    assert (many + 1, '50000,"row 50000, of many"') == (len(lines), lines[-1])
+    assert done.json["data"]["bytes"] == (tmp_path / "many.csv").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("--limit 0", "--limit 0 is not 1 or more"),
+        ("--excel-safe --format json", "--excel-safe is for csv, not for json"),
+        ("-o users.xlsx", "users.xlsx is no name that says a format: give --format"),
+        ("--json", "--json and the data of data export can't both go to standard output"),
+        ("--format xml", "--format 'xml' is not one of csv, jsonl, json, sql, parquet"),
+    ],
+)
+async def test_what_does_not_go_together_is_a_usage_error(
+    manage: Manage, words: str, problem: str
+) -> None:
+    """Before anything is written."""
+    done = await manage(f"data export users {words}")
+
+    assert 2 == done.exit_code
+    assert problem in done.stderr + done.stdout
+
+
+async def test_cells_that_look_like_formulas_are_neutralised(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Numbers are none; and the file is said to be no copy."""
+    async with sessions() as session:
+        await session.execute(text("CREATE TABLE cells (id int PRIMARY KEY, what varchar(30))"))
+        for number, what in enumerate(["=1+1", "+1", "-1", "@x", "\tx", "\rx", "a=1", ""]):
+            await session.execute(
+                text("INSERT INTO cells VALUES (:id, :what)"), {"id": -number, "what": what}
+            )
+        await session.commit()
+
+    done = await manage("data export cells --excel-safe")
+
+    assert (
+        "id,what\n-7,\"\"\n-6,a=1\n-5,\"'\rx\"\n-4,'\tx\n-3,'@x\n-2,'-1\n-1,'+1\n0,'=1+1\n"
+    ) == done.stdout
+    assert "warning: a file made with --excel-safe is not for importing again" in done.stderr
+
+
+async def test_rows_come_in_the_order_of_the_primary_key(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Of its columns as the key names them, not as the table does."""
+    async with sessions() as session:
+        await session.execute(text("CREATE TABLE pairs (a int, b int, PRIMARY KEY (b, a))"))
+        await session.execute(text("INSERT INTO pairs VALUES (1, 2), (2, 1), (1, 1), (3, 0)"))
+        await session.commit()
+
+    done = await manage("data export pairs")
+    first = await manage("data export pairs --limit 1 --columns a")
+
+    assert ["3,0", "1,1", "2,1", "1,2"] == rows_of(done)
+    assert ["3"] == rows_of(first)
+
+
+async def test_a_session_that_only_reads_is_enough(manage: Manage, many: int) -> None:
+    """The executor's guard finds nothing to refuse, before or after."""
+    done = await manage("data export many --limit 1 --debug")
+
+    assert 0 == done.exit_code, done.stderr
+    assert done.outcome
+    assert "unchanged" == done.outcome.status.value
+
+
+async def test_a_single_column_keeps_what_would_end_the_data(
+    manage: Manage, sessions: Sessions
+) -> None:
+    r"""COPY takes a bare \. for the end; and NULL is an empty line."""
+    async with sessions() as session:
+        await session.execute(text("CREATE TABLE lone (id int PRIMARY KEY, what varchar(30))"))
+        for number, what in enumerate(["\\.", None, "", "x"]):
+            await session.execute(
+                text("INSERT INTO lone VALUES (:id, :what)"), {"id": number, "what": what}
+            )
+        await session.commit()
+
+    assert ['"\\."', "", '""', "x"] == rows_of(await manage("data export lone --columns what"))
+    assert ["0", "1"] == rows_of(await manage("data export lone --columns id --limit 2"))
+
+
+async def test_another_value_may_be_none(manage: Manage, sessions: Sessions) -> None:
+    """Unlike in SQL, where NULL is not different either."""
+    async with sessions() as session:
+        await session.execute(text("CREATE TABLE lone (id int PRIMARY KEY, what varchar(30))"))
+        await session.execute(text("INSERT INTO lone VALUES (1, 'x'), (2, NULL), (3, 'y')"))
+        await session.commit()
+
+    assert ["2", "3"] == rows_of(await manage("data export lone --columns id --where what!=x"))
+    assert ["3"] == rows_of(await manage("data export lone --columns id --where what>x"))
+
+
+async def test_names_are_quoted_whatever_is_in_them(manage: Manage, sessions: Sessions) -> None:
+    """The names of tables and columns are data too."""
+    async with sessions() as session:
+        await session.execute(
+            text("""CREATE TABLE "od'd ""t" ("a'b" int PRIMARY KEY, "c""d, $1 {e}" varchar(9))""")
+        )
+        await session.execute(text("""INSERT INTO "od'd ""t" VALUES (1, 'x')"""))
+        await session.commit()
+    words = ["data", "export", """od'd "t""", "--where", """c"d, $1 {e}=x"""]
+
+    done = {kind: await manage([*words, "--format", kind]) for kind in ("csv", "jsonl", "sql")}
+
+    assert """a'b,"c""d, $1 {e}"\n1,x\n""" == done["csv"].stdout
+    assert """{"a'b":1,"c\\"d, $1 {e}":"x"}\n""" == done["jsonl"].stdout
+    assert (
+        """INSERT INTO "od'd ""t" ("a'b", "c""d, $1 {e}") VALUES\n(1,'x')\n;\nCOMMIT;\n"""
+    ) in done["sql"].stdout
+
+
+@pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+async def test_a_table_may_be_in_another_schema(manage: Manage, sessions: Sessions) -> None:
+    """Named with it, or suggested with it."""
+    async with sessions() as session:
+        await session.execute(text("CREATE SCHEMA audit"))
+        await session.execute(text("CREATE TABLE audit.events (id int)"))
+        await session.execute(text("INSERT INTO audit.events VALUES (7)"))
+        await session.commit()
+
+    assert ["7"] == rows_of(await manage("data export audit.events"))
+    unknown = await manage("data export audit.event")
+    assert "there is no table 'audit.event': did you mean audit.events?" in unknown.stderr
+
+
+@pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+async def test_zones_of_the_server_make_no_difference(
+    manage: Manage, sessions: Sessions, make_user: MakeUser
+) -> None:
+    """Nor does any other setting of the database."""
+    await make_user("ada")
+    line = "data export users --columns created_at"
+    before = await manage(line)
+    name = manage.environ["DATABASE_URL"].rpartition("/")[2]
+    async with sessions() as session:
+        await session.execute(text(f"ALTER DATABASE {name} SET timezone = 'Asia/Tokyo'"))
+        await session.execute(text(f"ALTER DATABASE {name} SET datestyle = 'German'"))
+        await session.commit()
+
+    assert rows_of(before) == rows_of(await manage(line))
+    assert before.stdout.endswith("+00\n")

@@ -1,0 +1,167 @@
+"""What stands around rows in a file, what a file's name says, and texts of numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oneoff.data.columns import Column, Kind, float_text, kind_of_postgresql, kind_of_sqlite
+from oneoff.data.csv_lines import EMPTY, csv_lines
+from oneoff.data.files import format_of, suffix_of
+from oneoff.data.framing import JsonArray, SqlStatements
+from oneoff.data.selection import Selection
+from oneoff.data.tables import Table
+
+TABLE = Table(
+    name="t",
+    quoted='"t"',
+    columns=(Column("a", Kind.TEXT, "text"),),
+    key=(),
+    declared=True,
+    dialect="postgresql",
+)
+ROWS = st.lists(st.text(alphabet="a\x01\n,;", min_size=1), min_size=1, max_size=20)
+
+
+def in_chunks(lines: list[bytes], sizes: list[int]) -> list[bytes]:
+    """Join lines to chunks of some lines each."""
+    chunks, at = [], 0
+    for size in sizes:
+        chunks.append(b"".join(lines[at : at + size]))
+        at += size
+    return [chunk for chunk in [*chunks, b"".join(lines[at:])] if chunk]
+
+
+def as_copy_quotes(row: str) -> bytes:
+    """Return a row as COPY's csv form writes it with the quotes of `framing`."""
+    if "\x01" in row or "\n" in row:
+        row = "\x01" + row.replace("\x01", "\x01\x01") + "\x01"
+    return row.encode() + b"\n"
+
+
+@given(
+    numbers=st.lists(st.integers(), max_size=20),
+    sizes=st.lists(st.integers(min_value=1, max_value=5), max_size=5),
+)
+def test_an_array_is_one_whatever_pieces_it_comes_in(numbers: list[int], sizes: list[int]) -> None:
+    """No comma is missing or too many."""
+    framing = JsonArray()
+    lines = [json.dumps({"n": number}).encode() + b"\n" for number in numbers]
+
+    file = framing.begin()
+    for chunk in in_chunks(lines, sizes):
+        file += framing.feed(chunk)
+    file += framing.end()
+
+    assert [{"n": number} for number in numbers] == json.loads(file)
+    assert max(len(numbers), 1) + (2 if numbers else 0) == file.count(b"\n")
+
+
+@given(rows=ROWS, sizes=st.lists(st.integers(min_value=1, max_value=5), max_size=5))
+def test_rows_of_statements_lose_their_quotes_only(rows: list[str], sizes: list[int]) -> None:
+    """Whatever signs they hold, those of the quoting included."""
+    framing = SqlStatements(Selection(TABLE, TABLE.columns))
+    rows = [f",({row})" for row in rows]
+    lines = [as_copy_quotes(row) for row in [";\nINSERT (", *rows]]
+
+    fed = b"".join(framing.feed(chunk) for chunk in in_chunks(lines, sizes))
+
+    assert "".join(f"{row}\n" for row in ["INSERT (", *rows]).encode() == fed
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "suffix"),
+    [
+        ("users.csv", "csv", "csv"),
+        ("a.b/users.JSONL.gz", "jsonl", "jsonl"),
+        ("users.parquet.zst", "parquet", "parquet"),
+        ("users.xlsx", None, "xlsx"),
+        ("a.csv/users", None, ""),
+        (".hidden", None, ""),
+        ("-", None, ""),
+    ],
+)
+def test_a_name_says_the_format(path: str, kind: str | None, suffix: str) -> None:
+    """By its end, below that of a compression."""
+    assert (kind, suffix) == (format_of(path), suffix_of(path))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.1, "0.1"),
+        (1.0, "1"),
+        (-0.0, "-0"),
+        (999999999999999.0, "999999999999999"),
+        (1e15, "1e+15"),
+        (-1234567890123456.0, "-1.234567890123456e+15"),
+        (1e16, "1e+16"),
+        (1.5e300, "1.5e+300"),
+        (0.0001, "0.0001"),
+        (1e-05, "1e-05"),
+        (5e-324, "5e-324"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "-Infinity"),
+    ],
+)
+def test_numbers_are_written_as_postgresql_does(value: float, expected: str) -> None:
+    """The shortest text, and an exponent from 1e15 on."""
+    assert expected == float_text(value)
+
+
+@given(st.floats(allow_nan=False))
+def test_a_number_is_what_its_text_says(value: float) -> None:
+    """To the last bit."""
+    assert value == float(float_text(value))
+
+
+def test_types_have_kinds() -> None:
+    """By the names of the catalogue, and by those SQLite's tables are made with."""
+    assert Kind.INSTANT is kind_of_postgresql("timestamptz", "D")
+    assert Kind.TEXT is kind_of_postgresql("citext", "S")
+    assert Kind.OTHER is kind_of_postgresql("inet", "I")
+    assert Kind.NUMERIC is kind_of_sqlite("NUMERIC(10, 2)")
+    assert Kind.INTEGER is kind_of_sqlite("bigint")
+    assert Kind.OTHER is kind_of_sqlite("")
+    assert (10, 2) == (
+        Column("n", Kind.NUMERIC, "numeric(10, 2)").precision,
+        Column("n", Kind.NUMERIC, "numeric(10, 2)").scale,
+    )
+
+
+@given(
+    st.integers(min_value=1, max_value=3).flatmap(
+        lambda width: st.lists(
+            st.lists(
+                st.one_of(st.none(), st.text(alphabet='ab",\n\r\\.', max_size=3)),
+                min_size=width,
+                max_size=width,
+            ),
+            min_size=1,
+        )
+    )
+)
+def test_lines_of_csv_say_what_the_cells_do(rows: list[list[str | None]]) -> None:
+    """Whatever signs are in them."""
+    cells = [
+        [b"" if text is None else EMPTY if not text else text.encode() for text in row]
+        for row in rows
+    ]
+
+    lines = csv_lines(cells)
+
+    read = csv.reader(io.StringIO(lines.decode(), newline=""), lineterminator="\n")
+    expected = [[text or "" for text in row] for row in rows]
+    assert expected == [row or [""] for row in read]
+
+
+def test_null_is_nothing_and_the_empty_text_is_quoted() -> None:
+    """And so is what a reader would take for the end of the data."""
+    assert b'a,\n"",b\n' == csv_lines([[b"a", b""], [EMPTY, b"b"]])
+    assert b'\n""\n"\\."\n' == csv_lines([[b""], [EMPTY], [b"\\."]])
+    assert b'\\.,""\n' == csv_lines([[b"\\.", EMPTY]])
