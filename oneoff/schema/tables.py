@@ -111,3 +111,42 @@ shell_inputs = Table(
     Column("source", Text, nullable=False),  # secrets removed
 )
 """What was typed into a shell."""
+
+batches = Table(
+    "oneoff_batches",
+    metadata,
+    Column("id", String(80), primary_key=True),  # the run that began it, and the part
+    Column("key", String(64), nullable=False),  # hash of command, arguments and part
+    Column("command", Text, nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON, without secrets and without bounds
+    Column("part", Text, nullable=False, server_default=""),
+    Column("status", Text, nullable=False),
+    Column("requested", Text, nullable=False, server_default=""),  # "pause", "cancel"
+    Column("note", Text, nullable=False, server_default=""),  # what it waits for, why it stopped
+    Column("run_id", String(64), nullable=False),  # the run that works at it, or did so last
+    Column("fence", BigInteger, nullable=False),  # one higher for each run that took it over
+    Column("cursor", Text),  # JSON: the last key that is done
+    Column("total", BigInteger),  # estimated by the last run that claimed it
+    Column("rows_done", BigInteger, nullable=False, server_default="0"),
+    Column("rows_changed", BigInteger, nullable=False, server_default="0"),
+    Column("run_rows", BigInteger, nullable=False, server_default="0"),  # of `run_id` alone
+    Column("errors", BigInteger, nullable=False, server_default="0"),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("heartbeat_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),  # one row at most of a key has none
+)
+"""How far each batch has come, written in the transactions that do its rows."""
+
+outbox = Table(
+    "oneoff_outbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("batch_id", String(80), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("delivered_at", UTCDateTime),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text, nullable=False, server_default=""),
+)
+"""Effects outside the database, put down in the transaction that asks for them."""

@@ -1,0 +1,138 @@
+"""Kill, cut off and crash under a batch, hundreds of times, and count the rows.
+
+Real processes on a PostgreSQL of this script's own. Prints what was done and what came of it; exits
+1 when a row was lost, done twice, or recorded wrongly. Takes about ten minutes.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.acceptance.batch_faults import (  # noqa: E402 - the project is found by the line above
+    Ordeal,
+    commit_moments,
+    wait_for_rows,
+)
+from tests.commands.tally_project import execute, make_tally  # noqa: E402
+from tests.servers import Postgres, proxying, running_postgres  # noqa: E402
+
+COLUMNS = "{:<38} {:>7} {:>9} {:>6} {:>6} {:>11} {:>8}"
+ANEW = "UPDATE tally SET n = 0; DELETE FROM oneoff_batches; DELETE FROM oneoff_runs;"
+FAST = ("tally", "add", "--slow", "0.01", "--confirm")
+SHORTEST_LIFE, LONGEST_LIFE = 0.4, 1.2
+Inflict = Callable[[Ordeal, int], int]
+"""Does a fault up to so many times to one batch, and returns how often it did."""
+
+
+def main() -> int:
+    """Run every ordeal and return the exit code."""
+    wanted = _parse()
+    print(COLUMNS.format("fault", "times", "rows", "lost", "twice", "off record", "seconds"))
+    with running_postgres() as server, _prepared(server, wanted.rows) as url:
+        right = [
+            _suffer(url, wanted, "kill -9 at a random point", wanted.kills, _kill),
+            _suffer(url, wanted, "kill -9 around a commit", wanted.commits, _die),
+            _suffer(url, wanted, "server restarted, -m immediate", wanted.restarts, _crash(server)),
+            _suffer(url, wanted, "connection reset", wanted.cuts, _cut(server)),
+        ]
+    return 0 if all(right) else 1
+
+
+def _suffer(url: str, wanted: argparse.Namespace, title: str, times: int, inflict: Inflict) -> bool:
+    """Do a fault to one batch after another, until it was done often enough."""
+    started, done, rounds = time.monotonic(), 0, 0
+    lost = twice = off = 0
+    while done < times:
+        execute(url, ANEW)
+        ordeal = Ordeal(url, {"TALLY_BATCH": "200"}, words=FAST)
+        done += inflict(ordeal, times - done)
+        ordeal.finish()
+        verdict = ordeal.verdict(wanted.rows)
+        lost, twice, off = lost + verdict[0], twice + verdict[1], off + verdict[2]
+        rounds += 1
+        if any(ordeal.codes):
+            print(f"a run ended with {ordeal.codes}")
+            return False
+    seconds = round(time.monotonic() - started)
+    rows = rounds * wanted.rows
+    print(COLUMNS.format(title, done, rows, lost, twice, off, seconds), flush=True)
+    return not (lost or twice or off)
+
+
+def _kill(ordeal: Ordeal, most: int) -> int:
+    while ordeal.kills < most and not ordeal.codes:
+        ordeal.kill_after(random.uniform(SHORTEST_LIFE, LONGEST_LIFE))  # noqa: S311 - a moment
+    return ordeal.kills
+
+
+def _die(ordeal: Ordeal, most: int) -> int:
+    for commits, seconds in commit_moments(most, 40):
+        if ordeal.codes or not ordeal.die_at_commit(commits, seconds):
+            break
+    return ordeal.kills
+
+
+def _crash(server: Postgres) -> Inflict:
+    def inflict(ordeal: Ordeal, most: int) -> int:
+        return _disturb(ordeal, ordeal, most, lambda: server.restart("immediate"))
+
+    return inflict
+
+
+def _cut(server: Postgres) -> Inflict:
+    def inflict(ordeal: Ordeal, most: int) -> int:
+        with proxying(server.port) as proxy:
+            through = Ordeal(proxy.url(ordeal.url), ordeal.environ, words=ordeal.words)
+            return _disturb(ordeal, through, most, proxy.cut)
+
+    return inflict
+
+
+def _disturb(ordeal: Ordeal, through: Ordeal, most: int, fault: Callable[[], object]) -> int:
+    """Let one process work at a batch, and do something to its server every now and then."""
+    process, times = through.start(), 0
+    wait_for_rows(ordeal.url, 1)
+    while times < most:
+        time.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - a moment
+        if process.poll() is not None:
+            break
+        fault()
+        times += 1
+    process.communicate()
+    ordeal.codes.append(process.returncode)
+    return times
+
+
+@contextmanager
+def _prepared(server: Postgres, rows: int) -> Iterator[str]:
+    with server.database() as name:
+        url = server.url(name)
+        environ = {**os.environ, "DATABASE_URL": url, "ENVIRONMENT": "test"}
+        migrate = [sys.executable, "manage.py", "migrate"]
+        subprocess.run(migrate, cwd=ROOT, env=environ, check=True, capture_output=True)
+        make_tally(url, rows)
+        yield url
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=150_000)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--commits", type=int, default=50)
+    parser.add_argument("--restarts", type=int, default=20)
+    parser.add_argument("--cuts", type=int, default=20)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""BatchCommand: work over many rows, in transactions that are short and never lost.
+
+Light, as `oneoff.command` is: SQLAlchemy is loaded by what the methods return.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from oneoff.arguments import Flag, Option
+from oneoff.command import BaseCommand
+from oneoff.errors import UsageError
+from oneoff.policy import Access, Confirm, DryRun
+from oneoff.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+    from oneoff.resources.batches import Batches
+
+BOUNDS = ("max_rows", "max_time", "max_errors", "rejects", "new_run")
+"""The inputs that say how far one run goes; those that are left say which batch it is."""
+
+
+class BatchRange(NamedTuple):
+    """A part of the keys: those above `low`, up to and with `high`; None for no limit."""
+
+    low: Any = None
+    high: Any = None
+
+
+class Throttle(Protocol):
+    """Says when the next batch has to wait."""
+
+    async def reason(self, connection: AsyncConnection) -> str | None:
+        """Return why: "replica_lag 4.2s > 2s"; None when it need not wait.
+
+        Args:
+            connection: In a transaction of its own, which is rolled back afterwards.
+        """
+
+
+class BatchCommand(BaseCommand):
+    """Do work over many rows, one transaction a batch, with the checkpoint in it.
+
+    Declare either `select` and `process`, for work in Python, or `change` and `range_column`, for
+    one statement that the database does alone. An unfinished batch of the same command and
+    arguments is resumed where it stopped, whatever stopped it.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+
+    batch_size: ClassVar[int] = 1_000
+    """Rows of the first batch; later ones have as many as fit into `batch_seconds`."""
+    largest_batch: ClassVar[int] = 20_000
+    """Rows a batch never exceeds: they are in memory together, and locked together."""
+    batch_seconds: ClassVar[float] = 0.75
+    """Seconds a batch aims at."""
+    batch_timeout: ClassVar[float] = 60.0
+    """Seconds after which a batch is given up, and tried again with half the rows."""
+    reconnect_seconds: ClassVar[float] = 60.0
+    """Seconds a database that went away is waited for."""
+    key: ClassVar[str] = ""
+    """Column of the selected table that orders the rows: unique, never NULL, never changed. Empty
+    for the primary key."""
+    range_column: ClassVar[str] = ""
+    """Indexed column that `change` is cut by; a batch takes all rows of its last value."""
+
+    max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
+    max_time: timedelta | None = Option(
+        default=None, help="Stop after this long, with the work saved: 90s, 2h."
+    )
+    max_errors: int = Option(
+        default=0, help="Leave out rows that fail, up to this many; needs --rejects."
+    )
+    rejects: Path | None = Option(default=None, help="File for the rows left out, as JSON lines.")
+    new_run: bool = Flag(
+        default=False, help="Start again, though an unfinished run could be resumed."
+    )
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse a class that says what to do in both ways, or in neither completely."""
+        super().__init_subclass__(**kwargs)
+        problems = [text for wrong, text in _problems(cls) if wrong]
+        if problems:
+            message = f"{cls.__module__}.{cls.__qualname__}: " + "; ".join(problems)
+            raise TypeError(message)
+
+    def __init__(self, **values: Any) -> None:
+        """Set the inputs, and refuse bounds that make no sense."""
+        super().__init__(**values)
+        wrong = [
+            f"--{name.replace('_', '-')} {number} is less than 0"
+            for name in ("max_rows", "max_errors")
+            if (number := getattr(self, name)) < 0
+        ]
+        if bool(self.max_errors) != bool(self.rejects):
+            wrong.append("--max-errors and --rejects go together: the rows left out are kept there")
+        if self.max_errors and self.range_column:
+            wrong.append("--max-errors has no meaning here: one statement changes many rows")
+        if wrong:
+            raise UsageError(wrong)
+
+    def select(self) -> Any:
+        """Return the `Select` of the rows to work on, without order and limit."""
+
+    async def process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
+        """Work on one batch in its transaction; return how many rows were changed.
+
+        It may be called again for the same rows after their transaction was rolled back, so what
+        it does outside the database goes through `oneoff.outbox`.
+        """
+        raise NotImplementedError
+
+    def change(self) -> Any:
+        """Return the `Delete` or `Update` to do batch by batch."""
+
+    def probes(self) -> Sequence[Throttle]:
+        """Return what may hold the next batch."""
+        return ()
+
+    async def handle(self, batches: Batches) -> Result:
+        """Run the batches; override it to choose between several."""
+        return await batches.run(self)
+
+
+def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
+    base = BatchCommand
+    selects, changes = cls.select is not base.select, cls.change is not base.change
+    return (
+        (selects and changes, "declares both select and change; one of them says what to do"),
+        (selects and cls.process is base.process, "declares select, so it needs process too"),
+        (changes and not cls.range_column, "declares change, so it needs range_column too"),
+    )

@@ -1,0 +1,310 @@
+"""The checkpoint of a batch: who works at it, and how far it has come.
+
+A run claims the checkpoint, which makes its fence one higher, and then saves each batch in the
+transaction that does the rows, only where the fence is still its own. Whatever happens to a run or
+to its connection, the rows and the checkpoint are both there or both not, and of two runs that
+believe a batch is theirs only the later one can save anything.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, insert, select, update
+
+from oneoff.audit import process_started, reconcile
+from oneoff.batching.cursor import encode
+from oneoff.errors import TemporaryError
+from oneoff.outcome import Status
+from oneoff.schema.tables import batches, runs
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping, Update
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.batching.identity import Identity
+    from oneoff.batching.selection import Step
+    from oneoff.resources.database import Database
+
+
+class State(Enum):
+    """The states of a batch. A run that claims one makes it `running`, whatever it was."""
+
+    RUNNING = "running"
+    """A run works at it; or one was killed, and the next one with the same arguments goes on."""
+    PAUSED = "paused"
+    """A run has it, and waits for `batch resume`."""
+    STOPPED = "stopped"
+    """A bound, a signal or an error ended the run; the next one goes on."""
+    FINISHED = "finished"
+    """All rows are done."""
+    CANCELLED = "cancelled"
+    """An operator gave it up, or started it again with `--new-run`."""
+
+
+ENDED = frozenset({State.FINISHED, State.CANCELLED})
+"""Nothing leads out of these; the next run with the same arguments begins a new batch."""
+
+
+class BatchTakenOver(TemporaryError):
+    """Another run has claimed the batch; this one stops, and saves nothing more."""
+
+    code = "batch-taken-over"
+
+
+class BatchRunning(TemporaryError):
+    """Another run works at the same batch now."""
+
+    code = "batch-running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A batch as this run saved it last.
+
+    Attributes:
+        id: The run that began it, and the part.
+        fence: Of this claim.
+        cursor: JSON of the last key that is done; None before the first.
+        rows_done: Rows gone through, by all runs.
+        rows_changed: Rows changed, by all runs.
+        run_rows: Rows changed by this run.
+        errors: Rows left out, by all runs.
+        requested: What an operator asks of the run: "pause", "cancel", or nothing.
+        state: See `State`.
+        began: Rows that were done when this run claimed it.
+    """
+
+    id: str
+    fence: int
+    cursor: str | None
+    rows_done: int
+    rows_changed: int
+    run_rows: int
+    errors: int
+    requested: str
+    state: State
+    began: int
+
+    @property
+    def done_by_run(self) -> int:
+        """Rows this run has gone through."""
+        return self.rows_done - self.began
+
+    @classmethod
+    def of_row(cls, row: RowMapping, began: int) -> Checkpoint:
+        """Return what a row of the table says."""
+        names = ("id", "fence", "cursor", "rows_done", "rows_changed", "run_rows", "errors")
+        facts: dict[str, Any] = {name: row[name] for name in (*names, "requested")}
+        return cls(**facts, state=State(row["status"]), began=began)
+
+
+async def claim(
+    connection: AsyncConnection,
+    database: Database,
+    identity: Identity,
+    *,
+    new_run: bool = False,
+) -> Checkpoint:
+    """Make the batch this run's own: the unfinished one with this identity, or a new one.
+
+    Args:
+        connection: In a transaction, which the caller commits.
+        database: Its run id is the one that claims.
+        identity: Which batch.
+        new_run: Give an unfinished one up, and begin again.
+
+    Raises:
+        BatchRunning: Another run works at it.
+    """
+    await reconcile(connection, database)
+    row = await find_current(connection, identity, lock=True)
+    if row is not None:
+        await _refuse_while_running(connection, row, database.run_id)
+    if row is not None and new_run and row["finished_at"] is None:
+        ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC)}
+        note = f"begun again by run {database.run_id}"
+        await connection.execute(_of(row["id"]).values(**ended, note=note))
+    if row is None or new_run:
+        return await _begin(connection, identity, database.run_id)
+    return await _take(connection, row, database.run_id)
+
+
+async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) -> Checkpoint:
+    """Read the checkpoint again after the connection broke, and raise the fence.
+
+    It waits for a commit that is still under way on the broken connection, and shuts out whatever
+    else may come from there.
+
+    Raises:
+        BatchTakenOver: Another run has claimed it meanwhile.
+    """
+    query = select(batches).where(batches.c.id == mine.id).with_for_update()
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None or row["run_id"] != run_id or State(row["status"]) in ENDED - {State.FINISHED}:
+        raise taken_over(mine)
+    fence = row["fence"] + 1
+    await connection.execute(_of(mine.id).values(fence=fence, heartbeat_at=datetime.now(UTC)))
+    return replace(Checkpoint.of_row(row, mine.began), fence=fence)
+
+
+async def save(connection: AsyncConnection, mine: Checkpoint, step: Step) -> Checkpoint:
+    """Write down that a batch is done, in the transaction that does it.
+
+    Raises:
+        BatchTakenOver: The batch is another run's now; the transaction must be rolled back.
+    """
+    after = replace(
+        mine,
+        cursor=mine.cursor if step.key is None else encode(step.key),
+        rows_done=mine.rows_done + step.done,
+        rows_changed=mine.rows_changed + step.changed,
+        run_rows=mine.run_rows + step.changed,
+        errors=mine.errors + step.errors,
+        state=State.FINISHED if step.last else State.RUNNING,
+    )
+    return await write(connection, after)
+
+
+async def write(connection: AsyncConnection, new: Checkpoint, *, note: str = "") -> Checkpoint:
+    """Write a checkpoint where the fence is its own, and read what operators ask for.
+
+    Raises:
+        BatchTakenOver: The fence is another run's.
+    """
+    now = datetime.now(UTC)
+    statement = (
+        _of(new.id)
+        .where(batches.c.fence == new.fence)
+        .values(
+            cursor=new.cursor,
+            rows_done=new.rows_done,
+            rows_changed=new.rows_changed,
+            run_rows=new.run_rows,
+            errors=new.errors,
+            status=new.state.value,
+            note=note,
+            heartbeat_at=now,
+            finished_at=now if new.state in ENDED else None,
+        )
+        .returning(batches.c.requested)
+    )
+    requested = (await connection.execute(statement)).scalar_one_or_none()
+    if requested is None:
+        raise taken_over(new)
+    return replace(new, requested=requested)
+
+
+async def write_total(connection: AsyncConnection, mine: Checkpoint, left: int) -> None:
+    """Write down about how many rows there are in all."""
+    await connection.execute(_of(mine.id).values(total=mine.rows_done + left))
+
+
+def taken_over(mine: Checkpoint) -> BatchTakenOver:
+    """Return the error for a batch that is not this run's any more."""
+    return BatchTakenOver(
+        f"another run has taken the batch {mine.id} over, or an operator has given it up",
+        why=f"this run stopped; the {mine.run_rows:,} rows it changed are saved",
+        try_=f"python manage.py batch show {mine.id}",
+    )
+
+
+async def find_current(
+    connection: AsyncConnection, identity: Identity, *, lock: bool = False
+) -> RowMapping | None:
+    """Return the row of the batch that a run with this identity goes on with.
+
+    It is the unfinished one, or one that is finished though nobody was told: its run was killed
+    after the last commit. To begin again there would do every row twice.
+    """
+    mine = batches.c.key == identity.key
+    unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
+    found = await connection.execute(unfinished.with_for_update() if lock else unfinished)
+    row = found.mappings().one_or_none()
+    if row is not None:
+        return row
+    newest = select(batches, runs.c.status.label("run_status")).outerjoin(
+        runs, runs.c.id == batches.c.run_id
+    )
+    newest = newest.where(mine).order_by(batches.c.finished_at.desc()).limit(1)
+    last = (await connection.execute(newest)).mappings().one_or_none()
+    if last is None or State(last["status"]) is not State.FINISHED:
+        return None
+    return last if last["run_status"] == Status.ABANDONED.value else None
+
+
+async def holder_is_gone(connection: AsyncConnection, identity: Identity) -> bool:
+    """Return whether the process of the run that has the batch is dead, and its lock still held.
+
+    It was killed a moment ago on this machine, and the server has not seen it yet.
+    """
+    about = select(runs.c.host, runs.c.pid, runs.c.process_started)
+    holder = about.join(batches, batches.c.run_id == runs.c.id).where(
+        batches.c.key == identity.key, batches.c.finished_at.is_(None)
+    )
+    row = (await connection.execute(holder)).one_or_none()
+    return (
+        row is not None
+        and row.host == socket.gethostname()
+        and process_started(row.pid) != row.process_started
+    )
+
+
+def _of(batch_id: str) -> Update:
+    return update(batches).where(batches.c.id == batch_id)
+
+
+async def _refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
+    """Refuse a batch at which a living run works; `reconcile` has closed the dead ones."""
+    if State(row["status"]) in {State.STOPPED, State.FINISHED} or row["run_id"] == run_id:
+        return
+    about = select(runs.c.status, runs.c.operator, runs.c.host).where(runs.c.id == row["run_id"])
+    holder = (await connection.execute(about)).one_or_none()
+    if holder is None or holder.status != Status.STARTED.value:
+        return
+    raise BatchRunning(
+        f"{row['command']} runs already with these arguments: run {row['run_id']}, "
+        f"by {holder.operator} on {holder.host}",
+        why="two runs of one batch would only take it from each other",
+        try_=f"python manage.py batch show {row['run_id']}",
+    )
+
+
+async def _begin(connection: AsyncConnection, identity: Identity, run_id: str) -> Checkpoint:
+    now = datetime.now(UTC)
+    values = {
+        "id": f"{run_id}.{identity.part}" if identity.part else run_id,
+        "key": identity.key,
+        **identity._asdict(),
+        "status": State.RUNNING.value,
+        "run_id": run_id,
+        "fence": 1,
+        "started_at": now,
+        "heartbeat_at": now,
+    }
+    row = await connection.execute(insert(batches).values(values).returning(batches))
+    return Checkpoint.of_row(row.mappings().one(), began=0)
+
+
+async def _take(connection: AsyncConnection, found: RowMapping, run_id: str) -> Checkpoint:
+    # What the run before saved is put into its own record, which is still open if it was killed.
+    await connection.execute(
+        update(runs)
+        .where(runs.c.id == found["run_id"], runs.c.finished_at.is_(None))
+        .values(rows=func.coalesce(runs.c.rows, 0) + found["run_rows"])
+    )
+    taken = _of(found["id"]).values(
+        run_id=run_id,
+        fence=found["fence"] + 1,
+        run_rows=0,
+        status=State.RUNNING.value if found["finished_at"] is None else State.FINISHED.value,
+        requested="",
+        note="",
+        heartbeat_at=datetime.now(UTC),
+    )
+    row = (await connection.execute(taken.returning(batches))).mappings().one()
+    return Checkpoint.of_row(row, began=row["rows_done"])

@@ -1,0 +1,67 @@
+"""What an error means for a batch: whether it can be tried again, and what must be done first."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from oneoff.errors import CommandError, TemporaryError, Unavailable
+from oneoff.resources.database_errors import (
+    BUSY,
+    LOCKED,
+    is_connection_loss,
+    sqlite_code,
+    sqlstate_of,
+)
+
+_CONFLICTS = frozenset({"40001", "40P01", "55P03", "55006", "57014"})
+"""Serialization, deadlock, lock timeout, object in use, statement timeout or cancelled."""
+
+
+class Fault(Enum):
+    """How bad it is."""
+
+    CONFLICT = "conflict"
+    """The transaction was rolled back; a smaller one may pass."""
+    LOST = "lost"
+    """The connection is gone or silent; whether the last commit was made is in the checkpoint."""
+    FATAL = "fatal"
+    """Trying again would not help."""
+
+
+def gave_up(what: str, rows: int) -> TemporaryError:
+    """Return the error for a batch that failed too often.
+
+    Args:
+        what: Why it failed the last time.
+        rows: Rows this run has changed and saved.
+    """
+    return TemporaryError(
+        f"a batch failed too often, the last time because {what}",
+        why=_SAVED.format(rows=rows),
+        try_=_AGAIN,
+        code="database-busy",
+    )
+
+
+def stayed_away(seconds: float, rows: int) -> Unavailable:
+    """Return the error for a database that did not come back in time."""
+    return Unavailable(
+        f"the database was lost, and did not come back within {seconds:g} s",
+        why=_SAVED.format(rows=rows),
+        try_=_AGAIN,
+    )
+
+
+_SAVED = "the {rows:,} rows this run changed are saved, those of the batch in work are not"
+_AGAIN = "run the same command again: it goes on from there"
+
+
+def fault_of(exc: BaseException) -> Fault:
+    """Say what an error of a batch means."""
+    if isinstance(exc, CommandError):
+        return Fault.LOST if isinstance(exc, Unavailable) else Fault.FATAL
+    if sqlstate_of(exc) in _CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED):
+        return Fault.CONFLICT
+    if is_connection_loss(exc) or isinstance(exc, TimeoutError):
+        return Fault.LOST
+    return Fault.FATAL

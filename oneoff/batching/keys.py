@@ -1,0 +1,81 @@
+"""The columns that batches go by, checked against what the table says of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table, UniqueConstraint
+
+from oneoff.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Column
+    from sqlalchemy.sql.expression import FromClause
+
+
+def key_column(table: Table, name: str, command: str) -> Column[Any]:
+    """Return the column that pages of a table go by.
+
+    Args:
+        table: Whose rows are selected.
+        name: As the command declares it; empty for the primary key.
+        command: Name of the command's class, for messages.
+
+    Raises:
+        ConfigurationError: It can't tell every row from every other.
+    """
+    if not name:
+        if len(table.primary_key.columns) != 1:
+            raise _bad_key(table, command, "its primary key is not one column")
+        return table.primary_key.columns[0]
+    column = _named(table, name, command)
+    if column.nullable:
+        raise _bad_key(table, command, f"{name!r} may be NULL")
+    if {name} not in _unique(table):
+        raise _bad_key(table, command, f"{name!r} is not unique")
+    return column
+
+
+def range_column(table: FromClause, name: str, command: str) -> Column[Any]:
+    """Return the column whose ranges are batches of a table.
+
+    Raises:
+        ConfigurationError: Each batch would have to search the whole table.
+    """
+    if not isinstance(table, Table):
+        raise _bad_key(table, command, "it is not a table")
+    column = _named(table, name, command)
+    firsts = [next(iter(index.columns.keys()), "") for index in table.indexes]
+    firsts += [constraint[0] for constraint in _constraints(table) if constraint]
+    if name not in firsts:
+        raise _bad_key(table, command, f"no index begins with {name!r}")
+    return column
+
+
+def _named(table: Table, name: str, command: str) -> Column[Any]:
+    if name not in table.columns:
+        raise _bad_key(table, command, f"it has no column {name!r}")
+    return table.columns[name]
+
+
+def _unique(table: Table) -> list[set[str]]:
+    indexes = [set(index.columns.keys()) for index in table.indexes if index.unique]
+    return indexes + [set(constraint) for constraint in _constraints(table)]
+
+
+def _constraints(table: Table) -> Iterator[list[str]]:
+    yield table.primary_key.columns.keys()
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield constraint.columns.keys()
+
+
+def _bad_key(table: FromClause, command: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{command} can't go through {table.description!r} in batches: {what}",
+        why="a row could be left out or done twice, or each batch would search the whole table",
+        try_="declare a column that fits, as key or range_column; index it in the model",
+        code="batch-key",
+    )

@@ -1,0 +1,268 @@
+"""The loop of a batch run. Read `BatchRun._loop` from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from oneoff.batching import checkpoints
+from oneoff.batching.attempt import current_batch, do_batch, do_row_by_row
+from oneoff.batching.bounds import Bounds
+from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
+from oneoff.batching.cursor import decode, readable
+from oneoff.batching.estimate import estimate
+from oneoff.batching.faults import Fault, fault_of, gave_up, stayed_away
+from oneoff.batching.holding import Hold
+from oneoff.batching.liveness import Liveness
+from oneoff.batching.rejects import Rejects, row_error
+from oneoff.batching.selection import RowWise, Selection, Step
+from oneoff.batching.sizing import Sizing
+from oneoff.batching.transactions import Transactions
+from oneoff.errors import CommandError, Unavailable
+from oneoff.result import Result
+from oneoff.uninterrupted import uninterrupted
+
+if TYPE_CHECKING:
+    from oneoff.batch import BatchCommand
+    from oneoff.batching.identity import Identity
+    from oneoff.resources.database import Database
+    from oneoff.resources.progress import Progress
+    from oneoff.terminal import Terminal
+
+MOST_FAILURES = 8
+"""Batches in a row that may fail by conflicts or lost connections before the run gives up."""
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts to connect, at most."""
+STOP_TIMEOUT = 10.0
+"""Seconds to write down that a run stopped; it is no harm if that fails."""
+GAP = 0.2
+"""Part of a batch's time for which SQLite is then left to other writers: they poll for its lock,
+and would starve if it were taken again at once."""
+SHORTEST_GAP = 0.005
+_CLAIMS = 10
+_CLAIM_PAUSE = 0.2
+
+
+class BatchRun:
+    """One run of one batch, for real."""
+
+    def __init__(
+        self,
+        command: BatchCommand,
+        selection: Selection,
+        identity: Identity,
+        database: Database,
+        *,
+        terminal: Terminal,
+        progress: Progress,
+    ) -> None:
+        self._command, self._selection, self._identity = command, selection, identity
+        self._database, self._terminal, self._progress = database, terminal, progress
+        self._transactions = Transactions(database)
+        self._liveness = Liveness(database)
+        self._bounds = Bounds(command)
+        self._hold = Hold(command, self._transactions, terminal)
+        self._sizing = Sizing(
+            command.batch_size, aim=command.batch_seconds, largest=command.largest_batch
+        )
+        self._failures = self._batches = 0
+        self._mine: Checkpoint
+        self._rejects: Rejects
+
+    async def run(self) -> Result:
+        """Claim the batch and work at it to its end, or as far as this run may go."""
+        try:
+            self._mine = await self._claim()
+            if self._mine.state is not State.FINISHED:
+                await self._estimate()
+            token = current_batch.set(self._mine.id)
+            try:
+                await self._loop()
+            finally:
+                current_batch.reset(token)
+        finally:
+            await self._transactions.close()
+            await self._liveness.release()
+        return self._result()
+
+    async def _estimate(self) -> None:
+        """Say about how many rows are left, here and for other terminals."""
+        after = None if self._mine.cursor is None else decode(self._mine.cursor)
+        async with self._transactions.begin() as connection:
+            left = await estimate(connection, self._selection.keys(after))
+            await checkpoints.write_total(connection, self._mine, left)
+        self._progress.start(left)
+
+    async def _loop(self) -> None:
+        self._rejects = Rejects(self._command.rejects, append=self._mine.cursor is not None)
+        try:
+            while self._mine.state is not State.FINISHED:
+                try:
+                    self._bounds.check(self._mine.done_by_run)
+                    self._mine = await self._hold.while_asked(self._mine, self._bounds)
+                    await self._batch()
+                except Exception as exc:  # noqa: BLE001 - raised again unless it can be mended
+                    await self._mend(exc)
+        except BaseException as exc:
+            await uninterrupted(self._stop(exc))
+            raise
+        finally:
+            self._rejects.close()
+
+    async def _batch(self) -> None:
+        """Do one batch, and save it in the same transaction."""
+        size = self._bounds.at_most(self._sizing.size, self._mine.done_by_run)
+        started = monotonic()
+        async with asyncio.timeout(self._command.batch_timeout):
+            try:
+                step, saved = await self._attempt(size)
+            except Exception as exc:
+                if not self._may_leave_out(exc):
+                    raise
+                step, saved = await self._attempt(size, row_by_row=True)
+        self._mine, self._failures = saved, 0
+        self._batches += 1
+        seconds = monotonic() - started
+        self._sizing.took(seconds, step.done)
+        self._progress.advance(step.done)
+        if self._database.url.dialect == "sqlite":
+            await asyncio.sleep(max(SHORTEST_GAP, seconds * GAP))
+
+    async def _attempt(self, size: int, *, row_by_row: bool = False) -> tuple[Step, Checkpoint]:
+        after = None if self._mine.cursor is None else decode(self._mine.cursor)
+        async with self._transactions.begin() as connection:
+            if row_by_row and isinstance(self._selection, RowWise):
+                step, failed = await do_row_by_row(connection, self._selection, after, size)
+                self._bounds.check_errors(self._mine.errors + step.errors)
+                self._rejects.write(failed)
+            else:
+                step = await do_batch(connection, self._selection, after, size)
+            saved = await checkpoints.save(connection, self._mine, step)
+        return step, saved
+
+    def _may_leave_out(self, exc: Exception) -> bool:
+        leaves_out = self._command.max_errors > 0 and isinstance(self._selection, RowWise)
+        return leaves_out and row_error(exc) is not None
+
+    async def _claim(self) -> Checkpoint:
+        """Claim the batch; a run that was just killed is given a moment to let go of its lock."""
+        for attempt in range(_CLAIMS):
+            try:
+                return await self._claim_once()
+            except (checkpoints.BatchRunning, IntegrityError) as exc:
+                if attempt == _CLAIMS - 1 or not await self._may_end_soon(exc):
+                    raise
+            await asyncio.sleep(_CLAIM_PAUSE)
+        message = "claiming neither succeeded nor failed"
+        raise RuntimeError(message)
+
+    async def _claim_once(self) -> Checkpoint:
+        async with self._transactions.begin() as connection:
+            mine = await checkpoints.claim(
+                connection, self._database, self._identity, new_run=self._command.new_run
+            )
+        if mine.state is State.FINISHED:
+            self._terminal.err(f"{mine.id} is finished: its run was killed before it said so\n")
+        elif mine.cursor is not None:
+            self._terminal.err(
+                f"resuming {mine.id} after {readable(mine.cursor)}: "
+                f"{mine.rows_done:,} rows are done\n"
+            )
+        return mine
+
+    async def _may_end_soon(self, exc: Exception) -> bool:
+        if isinstance(exc, IntegrityError):
+            return True  # another run has begun the same batch in this very moment
+        async with self._transactions.begin() as connection:
+            return await checkpoints.holder_is_gone(connection, self._identity)
+
+    async def _mend(self, exc: Exception) -> None:
+        """Make it possible to go on after a conflict or a lost connection, or raise the error."""
+        fault = fault_of(exc)
+        self._failures += 1
+        if fault is Fault.FATAL:
+            raise exc
+        if self._failures > MOST_FAILURES:
+            raise gave_up(type(exc).__name__, self._mine.run_rows) from exc
+        if fault is Fault.CONFLICT or isinstance(exc, TimeoutError):
+            self._sizing.halve()
+        if fault is Fault.CONFLICT:
+            await asyncio.sleep(random.uniform(0.01, 0.05) * 2**self._failures)  # noqa: S311 - a pause, no secret
+        else:
+            await self._reconnect()
+
+    async def _reconnect(self) -> None:
+        """Wait for the database to come back, and read what was saved there."""
+        deadline, pause = monotonic() + self._command.reconnect_seconds, 0.05
+        while not await self._reached_again(last=monotonic() + pause > deadline):
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _reached_again(self, *, last: bool) -> bool:
+        await self._transactions.drop()
+        try:
+            async with asyncio.timeout(self._command.batch_timeout):
+                self._mine = await self._reclaim()
+                await self._liveness.renew()
+        except (SQLAlchemyError, OSError, Unavailable) as exc:
+            if fault_of(exc) is Fault.FATAL:
+                raise
+            if last:
+                seconds = self._command.reconnect_seconds
+                raise stayed_away(seconds, self._mine.run_rows) from exc
+            return False
+        return True
+
+    async def _reclaim(self) -> Checkpoint:
+        async with self._transactions.begin() as connection:
+            return await checkpoints.reclaim(connection, self._mine, self._database.run_id)
+
+    async def _stop(self, exc: BaseException) -> None:
+        """Write down that the run ended before the batch did, and tell the operator."""
+        if isinstance(exc, BatchTakenOver) or self._mine.state in checkpoints.ENDED:
+            return
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._write_stopped(_note(exc))
+        except (SQLAlchemyError, OSError, CommandError):
+            return  # it stays "running", of a run that has ended: the next one goes on all the same
+        self._progress.close()
+        self._terminal.err(
+            f"saved: {self._mine.run_rows:,} rows changed by this run, "
+            f"up to {readable(self._mine.cursor)}; the same command goes on from there\n"
+        )
+
+    async def _write_stopped(self, note: str) -> None:
+        mine = await self._reclaim()
+        async with self._transactions.begin() as connection:
+            stopped = replace(mine, state=State.STOPPED)
+            self._mine = await checkpoints.write(connection, stopped, note=note)
+
+    def _result(self) -> Result:
+        mine = self._mine
+        data: dict[str, Any] = {
+            "batch": mine.id,
+            "rows_done": mine.rows_done,
+            "rows_changed": mine.rows_changed,
+            "errors": mine.errors,
+        }
+        warnings = [f"{mine.errors:,} rows were left out: see --rejects"] if mine.errors else []
+        if not mine.run_rows:
+            return Result.unchanged("nothing to do", data=data, warnings=warnings)
+        before = mine.rows_changed - mine.run_rows
+        also = f", {mine.rows_changed:,} with the runs before" if before else ""
+        return Result.changed(
+            f"changed {mine.run_rows:,} rows{also}",
+            rows=mine.run_rows,
+            data=data,
+            warnings=warnings,
+        )
+
+
+def _note(exc: BaseException) -> str:
+    return exc.message if isinstance(exc, CommandError) else type(exc).__name__

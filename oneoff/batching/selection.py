@@ -1,0 +1,197 @@
+"""What a batch command works on: rows that Python changes, or a statement cut into ranges.
+
+Neither skips with OFFSET, which reads again what it skips, nor by `IN (SELECT ... LIMIT n)`, whose
+last batch searches the whole rest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Delete, Join, Select, Table, Update, func, inspect, select
+
+from oneoff.batching.keys import key_column, range_column
+from oneoff.errors import CommandError, ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.batch import BatchCommand, BatchRange
+
+
+class Step(NamedTuple):
+    """One batch that was done, and is not yet saved.
+
+    Attributes:
+        key: The last key in it; None when there was no row.
+        done: Rows it went through.
+        changed: Rows it changed.
+        last: Nothing came after it.
+        errors: Rows that were left out because they failed.
+    """
+
+    key: Any
+    done: int
+    changed: int
+    last: bool
+    errors: int = 0
+
+
+class Selection(ABC):
+    """The work of one command, within a range of its keys.
+
+    Attributes:
+        column: What orders the rows.
+    """
+
+    column: ColumnElement[Any]
+
+    def __init__(self, command: BatchCommand, limits: BatchRange) -> None:
+        self.command = command
+        self._limits = limits
+
+    @abstractmethod
+    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
+        """Do the batch that follows a key, of about `size` rows, in the session's transaction."""
+
+    @abstractmethod
+    def keys(self, after: Any) -> Select[Any]:
+        """Return a select of the keys that are left after one."""
+
+    async def count(self, session: AsyncSession, after: Any) -> int:
+        """Count the rows that are left after a key."""
+        left = self.keys(after).subquery()
+        return await session.scalar(select(func.count()).select_from(left)) or 0
+
+    def between(self, after: Any, upto: Any = None) -> list[ColumnElement[bool]]:
+        """Return the conditions for the keys after one, within the limits."""
+        low = self._limits.low if after is None else after
+        high = self._limits.high if upto is None else upto
+        conditions = [] if low is None else [self.column > low]
+        return conditions if high is None else [*conditions, self.column <= high]
+
+
+class RowWise(Selection):
+    """`select` and `process`: pages of rows by an immutable unique key."""
+
+    def __init__(self, command: BatchCommand, limits: BatchRange) -> None:
+        super().__init__(command, limits)
+        self._select: Select[Any] = command.select()
+        _check_select(self._select, command)
+        table = _table_of(self._select, command)
+        self.column = key_column(table, command.key, type(command).__name__)
+        self._single = len(self._select.column_descriptions) == 1
+
+    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
+        """Load a page of rows and hand it to the command."""
+        keys, batch = await self.page(session, after, size)
+        changed = await self._process(session, batch) if batch else 0
+        return Step(keys[-1] if keys else None, len(keys), changed, last=len(keys) < size)
+
+    async def page(
+        self, session: AsyncSession, after: Any, size: int
+    ) -> tuple[list[Any], Sequence[Any]]:
+        """Return the keys and the rows of the page that follows a key."""
+        page = self._keyed().where(*self.between(after)).order_by(self.column).limit(size)
+        return self._split((await session.execute(page)).all())
+
+    async def one(self, session: AsyncSession, key: Any) -> int:
+        """Work on the row of this key alone, if the select still finds it."""
+        found = await session.execute(self._keyed().where(self.column == key))
+        _, batch = self._split(found.all())
+        return await self._process(session, batch) if batch else 0
+
+    def keys(self, after: Any) -> Select[Any]:
+        """Return a select of the keys that are left after one."""
+        only = self._select.with_only_columns(self.column, maintain_column_froms=True)
+        return only.where(*self.between(after)).order_by(None)
+
+    def _keyed(self) -> Select[Any]:
+        return self._select.add_columns(self.column.label("oneoff_key")).order_by(None)
+
+    def _split(self, rows: Sequence[Any]) -> tuple[list[Any], Sequence[Any]]:
+        whole = [row[0] for row in rows] if self._single else [row[:-1] for row in rows]
+        return [row[-1] for row in rows], whole
+
+    async def _process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
+        changed: object = await self.command.process(session, batch)
+        if not isinstance(changed, int):
+            raise CommandError(
+                f"process returned {type(changed).__name__}, not how many rows it changed",
+                try_="return len(batch), or the number of those that were changed",
+                code="no-result",
+            )
+        await session.flush()
+        return changed
+
+
+class SetBased(Selection):
+    """`change` and `range_column`: one statement for each range of an indexed column."""
+
+    def __init__(self, command: BatchCommand, limits: BatchRange) -> None:
+        super().__init__(command, limits)
+        self._change: Delete | Update = command.change()
+        if not isinstance(self._change, Delete | Update):
+            raise _wrong(command, "change must return a Delete or an Update")
+        self.column = range_column(self._change.table, command.range_column, type(command).__name__)
+
+    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
+        """Find where the range ends, and change what is in it."""
+        page = self.keys(after).order_by(self.column).limit(size).subquery()
+        ends = await session.execute(select(func.max(page.c[0]), func.count()).select_from(page))
+        upto, found = ends.one()
+        if not found:
+            return Step(None, 0, 0, last=True)
+        connection = await session.connection()
+        done = await connection.execute(self._change.where(*self.between(after, upto)))
+        return Step(upto, done.rowcount, done.rowcount, last=found < size)
+
+    def keys(self, after: Any) -> Select[Any]:
+        """Return a select of the keys that are left after one."""
+        keys = select(self.column).select_from(self._change.table)
+        if self._change.whereclause is not None:
+            keys = keys.where(self._change.whereclause)
+        return keys.where(self.column.is_not(None), *self.between(after))
+
+
+def make_selection(command: BatchCommand, limits: BatchRange) -> Selection:
+    """Return the work that a command declares.
+
+    Raises:
+        ConfigurationError: It can't be done in batches as it is declared.
+    """
+    if command.range_column:
+        return SetBased(command, limits)
+    return RowWise(command, limits)
+
+
+def _check_select(statement: object, command: BatchCommand) -> None:
+    if not isinstance(statement, Select):
+        raise _wrong(command, "select must return a Select")
+    limited = statement._limit_clause is not None or statement._offset_clause is not None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
+    if limited:
+        raise _wrong(command, "select must not have a limit; --max-rows is for that")
+
+
+def _table_of(statement: Select[Any], command: BatchCommand) -> Table:
+    entity = statement.column_descriptions[0].get("entity")
+    mapper = inspect(entity, raiseerr=False) if entity is not None else None
+    table = getattr(mapper, "local_table", None)
+    if table is None:
+        table = statement.get_final_froms()[0]
+        while isinstance(table, Join):
+            table = table.left
+    if not isinstance(table, Table):
+        raise _wrong(command, "select must begin with a table or a mapped class")
+    return table
+
+
+def _wrong(command: BatchCommand, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{type(command).__name__}: {what}",
+        try_="correct the command",
+        code="batch-select",
+    )

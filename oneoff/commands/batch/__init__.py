@@ -1,0 +1,1 @@
+"""Show, pause, resume and cancel work in batches."""

@@ -1,0 +1,31 @@
+"""`batch list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Flag, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class List(BaseCommand):
+    """List batches, the newest first."""
+
+    access = Access.READ
+    examples = ("batch list", "batch list --unfinished --json")
+
+    limit: int = Option(default=20, short="l", help="Show at most this many.")
+    unfinished: bool = Flag(help="Only those that go on, or can be resumed.")
+
+    async def handle(self, session: AsyncSession) -> Result:
+        from oneoff.batching import control
+
+        if self.limit < 1:
+            raise UsageError(
+                f"--limit {self.limit} is not 1 or more",
+                try_="python manage.py batch list --limit 20",
+            )
+        rows = await control.list_batches(session, unfinished=self.unfinished, limit=self.limit)
+        return Result.report(rows)

@@ -1,0 +1,170 @@
+"""What a batch survives: real processes, killed and cut off; rows are neither lost nor done twice.
+
+`make faults` does the same hundreds of times.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance.batch_faults import PATIENCE, Ordeal, commit_moments, wait_for_rows
+from tests.acceptance.conftest import Run
+from tests.acceptance.database import query
+from tests.commands.tally_project import execute, make_tally
+from tests.servers import Postgres, Proxy
+
+ROWS = 4_000
+RIGHT = (0, 0, 0)
+"""Lost, done twice, off the record."""
+
+Prepare = Callable[[str], Ordeal]
+
+
+@pytest.fixture
+def prepare(run: Run, environ: dict[str, str]) -> Prepare:
+    """Return a function that migrates a database, with rows to do."""
+
+    def prepare(url: str) -> Ordeal:
+        done = run(["migrate"], env={"DATABASE_URL": url, "ENVIRONMENT": "test"})
+        assert 0 == done.returncode, done.stderr
+        make_tally(url, ROWS)
+        return Ordeal(url, environ)
+
+    return prepare
+
+
+@pytest.fixture
+def ordeal(prepare: Prepare, database_url: str) -> Ordeal:
+    """Prepare a batch on both databases."""
+    return prepare(database_url)
+
+
+def test_killed_at_random_points_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
+    """Each run takes the batch over at once, and the rows of all runs are the truth."""
+    while ordeal.kills < 3 and not ordeal.codes:
+        ordeal.kill_after(random.uniform(0.4, 1.0))
+
+    said = ordeal.finish()
+
+    assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS)), said
+
+
+def test_killed_around_the_commit_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
+    """Before it, in it, and just after it."""
+    for moment in commit_moments(3, 8):
+        assert ordeal.die_at_commit(*moment)
+
+    said = ordeal.finish()
+
+    assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS)), said
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_what_is_done(ordeal: Ordeal, signum: signal.Signals) -> None:
+    """And the message says that the same command goes on."""
+    process = ordeal.start()
+    wait_for_rows(ordeal.url, 200)
+
+    process.send_signal(signum)
+    said = process.communicate(timeout=PATIENCE)[1]
+    states = query(ordeal.url, "SELECT status FROM oneoff_batches")
+    done = query(ordeal.url, "SELECT count(*) FROM tally WHERE n = 1")[0][0]
+
+    assert {signal.SIGINT: 130, signal.SIGTERM: 143}[signum] == process.returncode
+    assert f"saved: {done:,} rows changed by this run" in said
+    assert [("stopped",)] == states
+    assert (ROWS - done, 0, 0) == ordeal.verdict(ROWS)
+
+
+def test_the_second_of_two_runs_is_refused(ordeal: Ordeal) -> None:
+    """With the first one's id; the first one goes on."""
+    first = ordeal.start()
+    wait_for_rows(ordeal.url, 100)
+    run_id = query(ordeal.url, "SELECT run_id FROM oneoff_batches")[0][0]
+
+    second = ordeal.start()
+    said = second.communicate(timeout=PATIENCE)[1]
+    first.communicate(timeout=PATIENCE)
+
+    assert (75, 0) == (second.returncode, first.returncode)
+    assert (
+        f"error[batch-running]: tally add runs already with these arguments: run {run_id}" in said
+    )
+    assert RIGHT == ordeal.verdict(ROWS)
+
+
+def test_a_server_that_crashes_is_waited_for(
+    prepare: Prepare, postgres_server: Postgres, postgres_url: str
+) -> None:
+    """The run reads what was committed, and ends by itself."""
+    ordeal = prepare(postgres_url)
+    process = ordeal.start()
+
+    for rows in (300, 1_200):
+        wait_for_rows(postgres_url, rows)
+        postgres_server.restart("immediate")
+    said = process.communicate(timeout=PATIENCE)[1]
+
+    assert (0, RIGHT) == (process.returncode, ordeal.verdict(ROWS)), said
+
+
+def test_a_connection_that_is_cut_or_falls_silent_is_made_anew(
+    prepare: Prepare, postgres_proxy: Proxy, postgres_url: str
+) -> None:
+    """Two resets, and a silence that ends after the batch was given up."""
+    ordeal = prepare(postgres_url)
+    through = Ordeal(postgres_proxy.url(postgres_url), {**ordeal.environ, "TALLY_TIMEOUT": "1"})
+    process = through.start()
+
+    for rows in (300, 600):
+        wait_for_rows(postgres_url, rows)
+        postgres_proxy.cut()
+    wait_for_rows(postgres_url, 900)
+    postgres_proxy.half_open()
+    time.sleep(1.5)
+    postgres_proxy.heal()
+    said = process.communicate(timeout=PATIENCE)[1]
+
+    assert (0, RIGHT) == (process.returncode, ordeal.verdict(ROWS)), said
+
+
+def test_a_database_that_stays_away_ends_the_run_with_its_work_saved(
+    prepare: Prepare, postgres_proxy: Proxy, postgres_url: str
+) -> None:
+    """Exit 69, which says what is saved; the next run does the rest."""
+    ordeal = prepare(postgres_url)
+    through = Ordeal(postgres_proxy.url(postgres_url), {**ordeal.environ, "TALLY_RECONNECT": "1"})
+    process = through.start()
+    wait_for_rows(postgres_url, 300)
+
+    postgres_proxy.refuse()
+    said = process.communicate(timeout=PATIENCE)[1]
+    ordeal.finish()
+
+    assert 69 == process.returncode
+    assert "the database was lost, and did not come back within 1 s\n" in said
+    assert " rows this run changed are saved" in said
+    assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS))
+
+
+def test_a_run_whose_batch_was_taken_stops_and_saves_nothing_more(ordeal: Ordeal) -> None:
+    """Here the first one sleeps so long that it counts as dead."""
+    first = ordeal.start()
+    wait_for_rows(ordeal.url, 100)
+    first.send_signal(signal.SIGSTOP)
+    execute(ordeal.url, "UPDATE oneoff_runs SET status = 'abandoned'")
+
+    second = ordeal.start()
+    wait_for_rows(ordeal.url, 1_000)
+    first.send_signal(signal.SIGCONT)
+    said = first.communicate(timeout=PATIENCE)[1]
+    second.communicate(timeout=PATIENCE)
+
+    assert (75, 0) == (first.returncode, second.returncode), said
+    assert "error[batch-taken-over]" in said
+    assert RIGHT == ordeal.verdict(ROWS)

@@ -1,0 +1,1 @@
+"""Work on the tally in batches."""

@@ -1,0 +1,171 @@
+"""`batch list`, `show`, `pause`, `resume`, `cancel`: another terminal on a batch at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from oneoff.testing import Finished, Manage
+from tests.acceptance.database import query
+from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done
+
+ROWS = 1_000
+CAREFUL = "tally careful --confirm"
+"""Waits between batches while the first row is old."""
+
+
+@pytest.fixture
+def url(manage_environ: dict[str, str]) -> str:
+    """Return the URL of a migrated database with the tally in it."""
+    make_tally(manage_environ["DATABASE_URL"], ROWS)
+    return manage_environ["DATABASE_URL"]
+
+
+@pytest.fixture
+def tally(url: str, manage_environ: dict[str, str]) -> Manage:
+    """Run command lines of the tally's project."""
+    return Manage(NAME, str(ROOT), manage_environ)
+
+
+@asynccontextmanager
+async def at_work(tally: Manage, url: str) -> AsyncIterator[tuple[str, asyncio.Task[Finished]]]:
+    """Run a batch beside the block; give its id once it has begun, and its end."""
+    task = asyncio.create_task(tally(CAREFUL))
+    await until(url, "SELECT count(*) FROM oneoff_batches")
+    yield str(query(url, "SELECT id FROM oneoff_batches")[0][0]), task
+    await task
+
+
+def brake(url: str, *, on: bool) -> None:
+    """Make the first row old, or young again."""
+    execute(url, f"UPDATE tally SET age = {500 if on else 0} WHERE id = 1")
+
+
+async def until(url: str, sql: str) -> None:
+    """Wait until the first value of a query is true."""
+    async with asyncio.timeout(20):
+        while True:
+            if query(url, sql)[0][0]:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_paused_batch_waits_and_goes_on(tally: Manage, url: str) -> None:
+    """It says what it waits for, and does nothing meanwhile."""
+    brake(url, on=True)
+    async with at_work(tally, url) as (batch, running):
+        paused = await tally(f"batch pause {batch}")
+        await until(url, "SELECT status = 'paused' FROM oneoff_batches")
+        brake(url, on=False)
+        shown = await tally(f"batch show {batch} --json")
+        again = await tally(f"batch pause {batch}")
+        before = times_done(url)
+        resumed = await tally(f"batch resume {batch}")
+        done = await running
+
+    assert (0, 0, 0) == (paused.exit_code, resumed.exit_code, done.exit_code), done.stderr
+    assert ("paused", {0: ROWS}) == (shown.json["data"]["state"], before)
+    assert f"{batch}: it was asked to pause already" in again.stdout
+    assert f"paused: python manage.py batch resume {batch} lets it go on\n" in done.stderr
+    assert {1: ROWS} == times_done(url)
+
+
+async def test_a_cancelled_batch_ends_and_the_next_run_begins_anew(tally: Manage, url: str) -> None:
+    """The run that was at work ends with 1."""
+    brake(url, on=True)
+    async with at_work(tally, url) as (batch, running):
+        cancelled = await tally(f"batch cancel {batch} --confirm")
+        ended = await running
+    brake(url, on=False)
+    again = await tally(CAREFUL)
+
+    assert (0, 1) == (cancelled.exit_code, ended.exit_code)
+    assert f"error[batch-cancelled]: an operator has given the batch {batch} up\n" in ended.stderr
+    assert "saved:" not in ended.stderr
+    assert (0, ROWS) == (again.exit_code, again.rows)
+    assert "resuming" not in again.stderr
+
+
+async def test_a_batch_that_stopped_is_given_up_at_once(tally: Manage, url: str) -> None:
+    """There is nobody to ask; pausing it would mean nothing."""
+    await tally("tally add --max-rows 100 --confirm")
+    batch = query(url, "SELECT id FROM oneoff_batches")[0][0]
+
+    paused = await tally(f"batch pause {batch}")
+    resumed = await tally(f"batch resume {batch}")
+    cancelled = await tally(f"batch cancel {batch} --confirm")
+    again = await tally(f"batch cancel {batch} --confirm")
+
+    assert f"{batch}: it does not run" in paused.stdout
+    assert "`tally add` run again resumes it" in resumed.stdout
+    assert f"{batch} is given up; what it did stays" in cancelled.stdout
+    assert f"{batch}: it is cancelled" in again.stdout
+    assert [("cancelled",)] == query(url, "SELECT status FROM oneoff_batches")
+
+
+async def test_batches_are_listed_with_their_states(tally: Manage, url: str) -> None:
+    """The newest first; an unfinished one can be asked for alone."""
+    await tally("tally purge 10 --confirm")
+    await tally("tally add --max-rows 100 --confirm")
+
+    every = await tally("batch list --json")
+    unfinished = await tally("batch list --unfinished --json")
+
+    assert [("tally add", "stopped", 100), ("tally purge", "finished", 99)] == [
+        (row["command"], row["state"], row["rows_changed"]) for row in every.json["data"]
+    ]
+    assert ["tally add"] == [row["command"] for row in unfinished.json["data"]]
+
+
+async def test_a_batch_is_found_by_the_beginning_of_its_id(tally: Manage, url: str) -> None:
+    """One that is not there is an error that says where to look."""
+    await tally("tally add --max-rows 100 --confirm")
+    batch = str(query(url, "SELECT id FROM oneoff_batches")[0][0])
+
+    shown = await tally(f"batch show {batch[:20]} --json")
+    unknown = await tally("batch show nothing")
+
+    assert (batch, "100") == (shown.json["data"]["batch"], shown.json["data"]["last_key"])
+    assert {"name": "", "slow": 0.0} == shown.json["data"]["arguments"]
+    assert 1 == unknown.exit_code
+    assert "error[unknown-batch]: there is no batch 'nothing'\n" in unknown.stderr
+
+
+async def test_about_how_many_rows_there_are_is_shown(tally: Manage, url: str) -> None:
+    """As PostgreSQL's planner guesses, or as SQLite counts; a resumed batch keeps those done."""
+    execute(url, "ANALYZE")
+    await tally("tally add --max-rows 100 --confirm")
+    await tally("tally add --max-rows 100 --confirm")
+    shown = await tally(f"batch show {query(url, 'SELECT id FROM oneoff_batches')[0][0]} --json")
+
+    assert abs(ROWS - shown.json["data"]["rows_expected"]) < 10
+
+
+async def test_a_probe_holds_the_next_batch_and_is_named(tally: Manage, url: str) -> None:
+    """In the run's own words and for another terminal."""
+    brake(url, on=True)
+    async with at_work(tally, url) as (batch, running):
+        await until(url, "SELECT note <> '' FROM oneoff_batches")
+        shown = await tally(f"batch show {batch} --json")
+        before = times_done(url)
+        brake(url, on=False)
+        done = await running
+
+    assert {0: ROWS} == before
+    assert "throttled: first_row 500 > 100" == shown.json["data"]["note"]
+    assert "throttled: first_row 500 > 100\n" in done.stderr
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url))
+
+
+async def test_parts_of_a_run_have_checkpoints_of_their_own(tally: Manage, url: str) -> None:
+    """The record holds the rows of all of them."""
+    done = await tally("tally halves --confirm")
+    parts = query(url, "SELECT part, rows_changed, status FROM oneoff_batches ORDER BY part")
+    recorded = query(url, "SELECT rows FROM oneoff_runs WHERE command = 'tally halves'")
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+    assert [("1/2", 400, "finished"), ("2/2", 600, "finished")] == parts
+    assert [(ROWS,)] == recorded
