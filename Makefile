@@ -92,6 +92,18 @@ bench-cache: setup servers ## Measure clearing a million keys beside redis-cli
 bench-jobs: setup servers ## Measure listing and purging 100,000 jobs beside ARQ's own functions
 	$(BIN)/python benchmarks/jobs.py
 
+.PHONY: bench-batch
+bench-batch: setup servers ## Measure what the checkpoint of a batch costs
+	$(BIN)/python benchmarks/batch.py
+
+.PHONY: faults
+faults: setup servers ## Kill, cut off and crash under batches hundreds of times, and count the rows
+	$(BIN)/python benchmarks/faults.py
+
+.PHONY: bench-data
+bench-data: setup servers ## Measure data export beside psql, pg_dump, sqlite3, Django and SQLAlchemy
+	$(BIN)/python benchmarks/data.py
+
 .PHONY: lock
 lock: ## Compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes new versions
 	@PYTHON=$(PYTHON) scripts/lock.sh $(UPGRADE)
@@ -102,6 +114,6 @@ build: setup ## Build the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove all that these targets made
-	rm -rf .venv .venv-* build dist demo.sqlite3* .coverage .up
+	rm -rf .venv .venv-* build dist demo.sqlite3* shop.sqlite3* .coverage .up outbox
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ import string
 from typing import NamedTuple
 from zlib import crc32
 
-from oneoff import SecretStr
+from oneoff import SecretStr, UsageError
 
 BRAND = "shop"
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -27,6 +27,8 @@ CHECKSUM_LENGTH = 6
 
 _PREFIX = re.compile(rf"{BRAND}_[0-9A-Za-z]{{{ID_LENGTH}}}")
 _KEY = re.compile(rf"({_PREFIX.pattern})_[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}")
+
+_SOMEWHERE = re.compile(rf"(?=({_KEY.pattern}))")
 
 
 class NewKey(NamedTuple):
@@ -60,6 +62,25 @@ def prefix_of(text: str) -> str | None:
     found = _KEY.fullmatch(text)
     body = text[:-CHECKSUM_LENGTH]
     return found[1] if found and checksum(body) == text[-CHECKSUM_LENGTH:] else None
+
+
+def holds_key(text: str) -> bool:
+    """Tell whether there is a whole key anywhere in a text."""
+    return any(prefix_of(found[1]) for found in _SOMEWHERE.finditer(text))
+
+
+def refuse_key(text: str) -> None:
+    """Refuse a whole key where its number or prefix is meant.
+
+    Raises:
+        UsageError: It is one, and must not be on a command line.
+    """
+    if prefix := prefix_of(text):
+        raise UsageError(
+            "this is a whole key, and arguments are seen by everyone on the machine: revoke it",
+            try_=f"python manage.py apikey revoke {prefix} --confirm",
+            code="whole-key",
+        )
 
 
 def is_prefix(text: str) -> bool:

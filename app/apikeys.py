@@ -127,13 +127,8 @@ async def get(session: AsyncSession, which: str, *, lock: bool = False) -> ApiKe
     statement = _select()
     if _NUMBER.fullmatch(which) and int(which) <= _GREATEST_ID:
         statement = statement.where(ApiKey.id == int(which))
-    elif prefix := apikey_format.prefix_of(which):
-        raise UsageError(
-            "this is a whole key, and arguments are seen by everyone on the machine: revoke it",
-            try_=f"python manage.py apikey revoke {prefix}",
-            code="whole-key",
-        )
     else:
+        apikey_format.refuse_key(which)
         statement = statement.where(ApiKey.prefix == which)
     if lock:
         statement = statement.with_for_update(of=ApiKey)
@@ -271,23 +266,29 @@ def _make(
 
 def _check(name: str, lifetime: timedelta, longest: timedelta) -> str:
     """Return the name as it is stored, or say everything that is wrong with a new key."""
-    problems = []
+    problems, why, tries = [], "", []
     name = name.strip()
     if len(name) > LONGEST_NAME or not name.isprintable():
         problems.append(f"the name is not one line of at most {LONGEST_NAME} characters")
-    if not timedelta() < lifetime <= longest:
+    elif apikey_format.holds_key(name):
+        problems.append("the name holds a whole key, which would stay in the table and every list")
+        tries.append("arguments are seen by everyone on the machine: revoke that key")
+    if lifetime <= timedelta():
+        took = duration_text(max(lifetime, timedelta()))
+        problems.append(f"a lifetime of {took} is over before anybody can use the key")
+        tries.append("say how long it works: --expires 30d")
+    elif lifetime > longest:
         problems.append(
-            f"a lifetime of {duration_text(lifetime)} is not more than 0s and at most "
-            f"{duration_text(longest)} (API_KEY_MAX_DAYS)"
+            f"a lifetime of {duration_text(lifetime)} is more than {duration_text(longest)} "
+            "(API_KEY_MAX_DAYS)"
+        )
+        why = "a key that nobody remembers must end by itself"
+        tries.append(
+            "rotate keys instead of giving them a long life: "
+            "python manage.py apikey rotate ID --confirm"
         )
     if problems:
-        raise DataError(
-            "; ".join(problems),
-            why="a key that nobody remembers must end by itself",
-            try_="rotate keys instead of giving them a long life: "
-            "python manage.py apikey rotate ID --confirm",
-            code="bad-apikey",
-        )
+        raise DataError("; ".join(problems), why=why, try_=tries, code="bad-apikey")
     return name
 
 
@@ -322,16 +323,16 @@ def _check_scopes(owner: Owner, granted: frozenset[Scope]) -> None:
 
 
 def _check_rotatable(key: ApiKey, now: datetime) -> None:
+    if key.replaced_by_id:
+        raise CommandError(
+            f"key {key.id} was rotated already; its successor is key {key.replaced_by_id}",
+            try_=f"python manage.py apikey rotate {key.replaced_by_id} --confirm",
+            code="apikey-rotated",
+        )
     if key.state(now) in ENDED:
         raise CommandError(
             f"key {key.id} has ended: it is {key.state(now)}",
             why="rotating continues a key that works",
             try_=f"python manage.py apikey create --{key.kind} {key.owner_name}",
             code="apikey-ended",
-        )
-    if key.replaced_by_id:
-        raise CommandError(
-            f"key {key.id} was rotated already; its successor is key {key.replaced_by_id}",
-            try_=f"python manage.py apikey rotate {key.replaced_by_id} --confirm",
-            code="apikey-rotated",
         )

@@ -144,6 +144,12 @@ class SMTPMailer:
         return server
 
 
+def is_mail_url(url: str) -> bool:
+    """Return whether `make_mailer` takes this; nothing is connected."""
+    scheme, _, folder = url.partition(":")
+    return bool(folder.strip("/")) if scheme == "file" else _server(url) is not None
+
+
 def make_mailer(url: str, sender: str, root: Path) -> Mailer:
     """Return what MAIL_URL asks for.
 

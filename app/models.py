@@ -21,6 +21,9 @@ from sqlalchemy.types import TypeDecorator
 
 from app.roles import Role
 
+PII = {"pii": True}
+"""Marks what an export shows only to those who say why: personal data, and hashes of secrets."""
+
 OwnerKind = Literal["user", "service-account"]
 KeyState = Literal["active", "grace", "expired", "revoked", "owner-inactive"]
 
@@ -72,7 +75,7 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(String(64), unique=True)
-    email: Mapped[str] = mapped_column(String(254), unique=True)
+    email: Mapped[str] = mapped_column(String(254), unique=True, info=PII)
     role: Mapped[Role] = mapped_column(
         Enum(
             Role,
@@ -85,7 +88,7 @@ class User(Base):
         server_default=Role.USER.value,
     )
     active: Mapped[bool] = mapped_column(server_default=true())
-    password_hash: Mapped[str] = mapped_column(String(255))
+    password_hash: Mapped[str] = mapped_column(String(255), info=PII)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=func.now())
 
     def public(self) -> dict[str, Any]:
@@ -153,7 +156,7 @@ class ApiKey(Base):
     )
     name: Mapped[str] = mapped_column(String(100), server_default="")
     prefix: Mapped[str] = mapped_column(String(32), unique=True)
-    key_hash: Mapped[str] = mapped_column(String(64))
+    key_hash: Mapped[str] = mapped_column(String(64), info=PII)
     # Names with a space between, in order, as OAuth writes them (RFC 6749, section 3.3).
     scopes: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
@@ -206,7 +209,7 @@ class ApiKey(Base):
             "state": self.state(now),
             "expires": self.expires_at,
             "last_used": self.last_used_at,
-            "scopes": self.scopes,
+            "scopes": self.scopes.split(),
             "name": self.name,
             "kind": self.kind,
             "created": self.created_at,

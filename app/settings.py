@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
+
+
+class MailURL(SecretStr):
+    """MAIL_URL, of which the password alone is secret."""
+
+    def __str__(self) -> str:
+        """Show it as `config show` and logs may: with *** for the password."""
+        url = self.get_secret_value()
+        if url.startswith("file:"):
+            return url
+        try:
+            parts = urlsplit(url)
+            login = f"{parts.username or ''}:***@" if parts.password else ""
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            return "***"
+        # Where the form is another, nobody can tell where in it the password stands.
+        usable = parts.hostname and (login or not parts.username) and "@" not in (parts.path or "")
+        return f"{parts.scheme}://{login}{parts.hostname}{port}" if usable else "***"
+
+    def __repr__(self) -> str:
+        """Show the same."""
+        return f"MailURL({str(self)!r})"
 
 
 class Settings(BaseSettings):
@@ -49,8 +76,8 @@ class Settings(BaseSettings):
         le=3650,
         description="longest lifetime of an API key, in days; a key that nobody remembers ends",
     )
-    mail_url: SecretStr = Field(
-        default=SecretStr("file:outbox"),
+    mail_url: MailURL = Field(
+        default=MailURL("file:outbox"),
         description="how mail is sent: smtp://user:password@host:587, smtps://..., or file:FOLDER",
     )
     mail_from: str = Field(
@@ -62,3 +89,21 @@ class Settings(BaseSettings):
         le=100,
         description="connections to the database that one web or worker process holds at most",
     )
+
+    @field_validator("mail_url")
+    @classmethod
+    def _check_mail_url(cls, url: MailURL) -> MailURL:
+        from app.mailer import is_mail_url
+
+        if not is_mail_url(url.get_secret_value()):
+            message = "neither file:FOLDER nor smtp://user:password@host:587"
+            raise ValueError(message)
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _check_mail_from(cls, sender: str) -> str:
+        if "\n" in sender or not _ADDRESS.fullmatch(parseaddr(sender)[1]):
+            message = "not an address such as shop@example.com"
+            raise ValueError(message)
+        return sender

@@ -14,14 +14,13 @@ from app.project import project
 from app.settings import ROOT, Settings
 from app.tasks import expire_keys, refresh_report, send_welcome_mail
 from oneoff.arq_jobs.worker import (
+    WorkerConnection,
     bind_job,
     outlive_outages,
     pause_during_maintenance,
-    redis_settings,
 )
 from oneoff.config import load_config
 from oneoff.maintenance.reader import MaintenanceReader
-from oneoff.process_logs import configure_logging
 
 _AT_ONCE = 5
 _DAY = 86_400.0
@@ -29,10 +28,8 @@ _DAY = 86_400.0
 
 async def start(ctx: dict[Any, Any]) -> None:
     """Open what the tasks work with."""
-    config, settings = load_config(ROOT), Settings()
-    if not ctx.get("inline"):  # in a command's process, the logs are the command's
-        configure_logging("worker", config)
     stack = ctx["stack"] = AsyncExitStack()
+    config, settings = load_config(ROOT), Settings()
     ctx["database"] = await stack.enter_async_context(
         open_database(config, "worker", settings.database_pool_size)
     )
@@ -44,8 +41,9 @@ async def start(ctx: dict[Any, Any]) -> None:
 
 
 async def stop(ctx: dict[Any, Any]) -> None:
-    """Close it."""
-    await ctx["stack"].aclose()
+    """Close it, as far as it was opened."""
+    if "stack" in ctx:
+        await ctx["stack"].aclose()
 
 
 class WorkerSettings:
@@ -56,7 +54,7 @@ class WorkerSettings:
         cron(refresh_report, minute=5),
         cron(expire_keys, hour=3, minute=10),
     )
-    redis_settings = redis_settings(load_config(ROOT))
+    redis_settings = WorkerConnection(load_config(ROOT), project)
     on_startup = start
     on_shutdown = stop
     on_job_start = bind_job

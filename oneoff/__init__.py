@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from oneoff.arguments import Option as Option
     from oneoff.arguments import Secret as Secret
     from oneoff.arguments import SecretStr as SecretStr
+    from oneoff.batch import BatchCommand as BatchCommand
+    from oneoff.batch import BatchRange as BatchRange
+    from oneoff.batch import Throttle as Throttle
     from oneoff.call import call_command as call_command
     from oneoff.command import BaseCommand as BaseCommand
     from oneoff.errors import CheckFailed as CheckFailed
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "arguments": ("Argument", "Flag", "Option", "Secret", "SecretStr"),
+    "batch": ("BatchCommand", "BatchRange", "Throttle"),
     "call": ("call_command",),
     "command": ("BaseCommand",),
     "errors": (

@@ -132,6 +132,13 @@ class BaseCommand:
         """Return whether these arguments only look (`--check`, `--plan`): all is then read-only."""
         return False
 
+    def fills_stdout(self) -> bool:
+        """Return whether these arguments leave standard output to the command's own data.
+
+        What the run has to say then goes to standard error, and `--json` is a usage error.
+        """
+        return False
+
     def database_wait(self) -> float:
         """Return how many seconds to wait for a database that is still starting."""
         return 0.0

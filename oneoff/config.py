@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRET_KEY_LENGTH = 32
@@ -97,14 +97,14 @@ def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
         environ: Instead of the process environment, for tests.
     """
     environ = os.environ if environ is None else environ
-    from_file = _read_dotenv(root / ".env")
+    from_file, broken = _read_dotenv(root / ".env")
     merged = {**from_file, **environ}
     sources = dict.fromkeys(from_file, ".env") | dict.fromkeys(environ, "environment")
     value = {
         setting.name: merged.get(setting.name, "").strip() or setting.default
         for setting in SETTINGS
     }
-    problems = _problems(value)
+    problems = broken | _problems(value)
     value |= {setting.name: setting.default for setting in SETTINGS if setting.name in problems}
     return Config(
         root=root,
@@ -148,10 +148,30 @@ def _is_seconds(text: str) -> bool:
         return False
 
 
-def _read_dotenv(path: Path) -> dict[str, str]:
+def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the variables of the file, and what is wrong with it, by line."""
     if not path.is_file():
-        return {}
+        return {}, {}
     # Imported only where there is a file: python-dotenv costs 10 ms.
-    from dotenv import dotenv_values
+    from io import StringIO
 
-    return {name: text for name, text in dotenv_values(path).items() if text is not None}
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8"))))
+    # A line that can't be read may hold a password: its number says enough.
+    broken = {
+        f".env:{number}": f".env line {number} can't be read: "
+        "is a quote not closed, or an = missing?"
+        for number in (_line(one.original) for one in bindings if one.error)
+    }
+    good = StringIO("".join(one.original.string for one in bindings if not one.error))
+    values = dotenv_values(stream=good)
+    return {name: text for name, text in values.items() if text is not None}, broken
+
+
+def _line(original: Any) -> int:
+    """Return the line on which a part of the file begins; blank ones before it are part of it."""
+    text: str = original.string
+    blank = text[: len(text) - len(text.lstrip())]
+    return int(original.line) + blank.count("\n")

@@ -51,16 +51,20 @@ def render_text(
         outcome: The run.
         redactor: Masks what must not be shown.
         width: Columns of the terminal; 0 never cuts.
-        quiet: Show data only, and secrets shown once without their names.
+        quiet: Show the result's answer, else data only, and secrets without their names.
         verbose: Above 0, show a mapping of facts also where a message sums it up.
     """
     result, error = outcome.result, outcome.error
+    if quiet and result and result.answer:
+        return redactor.text(result.answer) + "\n"
     parts = []
     if outcome.dry_run and not quiet and error is None:
         parts.append("DRY RUN: nothing was changed\n")
     data = error.data if error else result.data if result else None
     if data and (verbose or not outcome.message or not isinstance(data, Mapping)):
-        parts.append(redactor.text(render_data(data, width=width)))
+        # Each value for itself, and before it is cut: quotes that are open in one row would hide,
+        # and show, the wrong half of the next.
+        parts.append(render_data(redactor.data(data), width=width))
     if result and result.message and not quiet:
         parts.append(redactor.text(result.message) + "\n")
     if outcome.dry_run and outcome.tables and not quiet:
@@ -136,6 +140,8 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value) or "-"
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=_for_json)
     text = str(_plain(value)) if not isinstance(value, str) else value

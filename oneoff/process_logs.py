@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from oneoff.config import Config, load_config
+from oneoff.errors import CommandError
 from oneoff.log_capture import enter, leave, without_printing
 from oneoff.logs import Logs
 from oneoff.redact import Redactor
@@ -80,6 +81,10 @@ def _install(logs: Logs) -> None:
     _undo.callback(logging.setLogRecordFactory, factory)
     logging.setLogRecordFactory(_taking_over(factory))
     _silence_access_log()
+    # Health checks load Alembic, which at `info` tells of its plugins and of each look.
+    alembic = logging.getLogger("alembic")
+    _undo.callback(alembic.setLevel, alembic.level)
+    alembic.setLevel(max(alembic.level, logging.WARNING))
 
 
 def _taking_over(factory: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
@@ -91,9 +96,17 @@ def _taking_over(factory: Callable[..., logging.LogRecord]) -> Callable[..., log
 
     def make(name: str, *args: Any, **values: Any) -> logging.LogRecord:
         _take_over(logging.getLogger(name))
-        return factory(name, *args, **values)
+        return _without_arguments(factory(name, *args, **values))
 
     return make
+
+
+def _without_arguments(record: logging.LogRecord) -> logging.LogRecord:
+    """Take a job's arguments out of ARQ's line: cut short, no mask could recognise a secret."""
+    if record.name == "arq.worker" and "→ %s(%s)" in str(record.msg):
+        before, call, _, *rest = record.args or ()
+        record.args = (before, call, "…", *rest)
+    return record
 
 
 def _take_over(logger: logging.Logger) -> None:
@@ -120,6 +133,9 @@ def _silence_access_log() -> None:
 def _report_crash(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    if not issubclass(kind, KeyboardInterrupt):
-        log = structlog.get_logger()
+    log = structlog.get_logger()
+    if isinstance(error, CommandError):  # it says what is wrong; where it was found helps nobody
+        tries = {"try": list(error.try_)} if error.try_ else {}
+        log.critical("process.ended", error=error.code, message=error.message, **tries)
+    elif not issubclass(kind, KeyboardInterrupt):
         log.critical("process.crashed", exc_info=(kind, error, trace))

@@ -6,6 +6,7 @@ are named like secrets, the password inside a URL), and texts that look like one
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,15 +22,27 @@ would tell what it is."""
 # Every pattern starts at a literal and never looks further than the next place where it could
 # start: texts may be megabytes, and their time has to grow with their length only.
 _NAME = (
-    r"(?:(?<!com)(?<!by)pass(?:word|wd|phrase)?|(?-i:(?<=_)PWD|[pP]wd)|secret|token|"
-    r"api[-_]?key|private[-_]?key|access[-_]?key|credentials?|authorization|signature|"
+    r"(?:(?:(?<!com)(?<!by)pass(?:word|wd|phrase)?|(?-i:(?<=_)PWD|[pP]wd)|secret|token|"
+    r"api[-_]?key|private[-_]?key|access[-_]?key|credential|authorization|signature|"
     r"(?<!ba)salt|dsn|"
+    # Short words end others: `spin`, `opinion`. In camelCase they begin with a capital.
+    r"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:jwt|csrf|cookie|(?:otp|pin)(?:[-_]?code)?|"
+    r"(?:php|j)?sess(?:ion(?!s))?(?:[-_]?id)?)|"
     # A variable; `primary_key` is a column.
-    r"(?-i:(?<=_)(?<!PUBLIC_)(?<!PRIMARY_)(?<!FOREIGN_)(?<!CACHE_)(?<!SORT_)KEY))"
+    r"(?-i:(?<=_)(?<!PUBLIC_)(?<!PRIMARY_)(?<!FOREIGN_)(?<!CACHE_)(?<!SORT_)KEY))(?P<many>s)?+)"
     # PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
     r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
 )
-_QUOTED = r"\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+'"
+# What is followed by a letter doesn't end here: it's where the next text in quotes begins.
+_QUOTED = r"[bru]{0,2}+(?:\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+')(?!\w)"
+# Where the end was cut off, all of the line is taken.
+_CUT = r"[bru]{0,2}+[\"'][^\n]*+"
+_ESCAPED = r"[bru]{0,2}+(?:\\\"[^\"\n]*+\"|\\'[^'\n]*+'|\\[\"'][^\n]*+)"
+# "SECRET_KEY: has fewer than 32 characters" is about a secret, and holds none.
+_SENTENCE = (
+    r" (?:has|is|are|was|must|should|needs|can't|cannot|not|"
+    r"field(?= required)|(?:string|input|value)(?= should)|value(?= error)) "
+)
 _SECRET_NAME = re.compile(rf"{_NAME}$", re.IGNORECASE)
 _URL = re.compile(
     r"(?P<head>://[^\s:/@]*+:)(?!\d{1,5}/)"
@@ -38,10 +51,14 @@ _URL = re.compile(
 )
 _USER = re.compile(r"://(?P<user>[^\s:/@]+)@")
 _ASSIGNMENT = re.compile(
-    rf"(?P<head>{_NAME}\\?[\"']?\s*+(?:=|:)\s*+(?:(?:Bearer|Basic) )?)"
-    rf"(?P<value>{_QUOTED}|\\\"[^\"]*+\"|[^\s,;)}}\]&]++)",
+    rf"(?P<head>{_NAME}\\?[\"']?\s*+(?:=|:(?!{_SENTENCE}))\s*+(?:(?:Bearer|Basic) )?)"
+    rf"(?P<value>{_QUOTED}|{_CUT}|{_ESCAPED}|[\[{{][^\n]*+|[^\s,;)}}\]&]++)",
     re.IGNORECASE | re.DOTALL,
 )
+_WORD_ASSIGNMENT = re.compile(
+    rf"(?P<head>[\w.\-=]*?{_NAME}=)(?P<value>.+)", re.IGNORECASE | re.DOTALL
+)
+_COOKIES = re.compile(r"(?P<head>\bCookie\\?[\"']?: ?\\?[\"']?)[^\n\"'\\]++", re.IGNORECASE)
 _OPTION = re.compile(
     r"(?<![\w\-])--(?!generate-|show-|no-)(?P<name>[\w\-]++)"
     rf"(?:[\"']\s*+,\s*+(?P<listed>{_QUOTED})|\s++(?P<value>{_QUOTED}|[^\s\"'`,;)-][^\s\"'`,;)]*+))",
@@ -50,6 +67,15 @@ _OPTION = re.compile(
 _PAIR = re.compile(
     rf"\([\"'](?P<name>[\w\- ]{{1,60}}+)[\"']\s*+,\s*+(?P<value>{_QUOTED})\s*+\)", re.DOTALL
 )
+_CUT_OFF = re.compile(
+    r"(?P<head>(?:(?<![\w\-])--(?!generate-|show-|no-)|\([\"'])[\w\-]{0,60}?"
+    rf"{_NAME}(?:[\"']\s*+,|\s)\s*+)(?P<value>(?!{_QUOTED}){_CUT})",
+    re.IGNORECASE | re.DOTALL,
+)
+_REDIS_USER = re.compile(
+    r"(?P<head>\b(?:redis|valkey)s?://)(?P<user>[^\s:/@\"']++)(?=@)", re.IGNORECASE
+)
+_JWT = re.compile(r"(?<![\w\-])eyJ[\w\-]{12,}+(?:\.[\w\-]*+)*+")
 _BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]{8,}+=*+)")
 # An access token as services write it, ours and others': a name, then at least 36 letters and
 # digits (ghp_..., shop_4Tf9sKq2_...). A hash in hexadecimal has no capital letters; it is none.
@@ -58,12 +84,28 @@ _FAILING_ROW = re.compile(
     r"Failing row contains \((?!\*\*\*\)).*?(?:\)\.?(?=\n|\\n|$)|\Z)", re.DOTALL
 )
 _WORD = re.compile(r"[a-z']{1,7}")
+_COUNT = re.compile(r"\d{1,9}")
+_OPENING = re.compile(r"[bru]{0,2}(\\?[\"'])", re.IGNORECASE)
 _NO_SECRETS = frozenset({"", MASK, "none", "null", "true", "false"})
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether a variable, setting or option of this name holds a secret."""
     return bool(_SECRET_NAME.search(name))
+
+
+def hides(name: object, value: object) -> bool:
+    """Return whether a value of any type has to be masked where it stands under this name.
+
+    Nothing, yes and no are no secrets; neither is the number under a plural: MAX_TOKENS=100.
+    """
+    if value is None or isinstance(value, bool) or value in ("", b"", [], (), {}):
+        return False
+    text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    found = _SECRET_NAME.search(text)
+    if not found or (found["many"] and isinstance(value, int | float)):
+        return False
+    return not (found["many"] and isinstance(value, str) and _COUNT.fullmatch(value))
 
 
 def clean(text: str) -> str:
@@ -99,11 +141,15 @@ class Redactor:
         if self._pattern:
             text = self._pattern.sub(MASK, text)
         text = _URL.sub(_mask_password, text)
+        text = _REDIS_USER.sub(rf"\g<head>{MASK}", text)
+        text = _COOKIES.sub(rf"\g<head>{MASK}", text)
         text = _ASSIGNMENT.sub(_mask_value, text)
         text = _OPTION.sub(_mask_option, text)
         text = _PAIR.sub(_mask_named, text)
+        text = _CUT_OFF.sub(_mask_value, text)
         text = _BEARER.sub(rf"\g<head>{MASK}", text)
         text = _TOKEN.sub(f"_{MASK}", text)
+        text = _JWT.sub(MASK, text)
         return clean(_FAILING_ROW.sub(f"Failing row contains ({MASK})", text))
 
     def data(self, value: Any) -> Any:
@@ -117,7 +163,7 @@ class Redactor:
             return value
         if isinstance(value, Mapping):
             return {
-                self.data(key): MASK if _hides(str(key), item) else self.data(item)
+                self.data(key): MASK if hides(key, item) else self.data(item)
                 for key, item in value.items()
             }
         if isinstance(value, list | tuple | set | frozenset):
@@ -125,6 +171,12 @@ class Redactor:
         shown = str(value)
         masked = self.text(shown)
         return value if masked == shown else masked
+
+    def word(self, word: str) -> str:
+        """Mask one word of a command line: of `password=a b c` all that follows the sign."""
+        if (found := _WORD_ASSIGNMENT.match(word)) and hides(found["head"][:-1], found["value"]):
+            word = found["head"] + MASK
+        return self.text(word)
 
     def lines(self, texts: Iterable[str]) -> list[str]:
         """Mask each text."""
@@ -138,13 +190,18 @@ class Redactor:
             for match in _ASSIGNMENT.finditer(value):  # postgres://host/shop?password=...
                 self.add(match["value"])
                 self.add(unquote(match["value"]))
-        if not is_secret_name(name):
-            return
+        for match in _REDIS_USER.finditer(value):  # a password without its colon
+            self.add(match["user"])
+        if hides(name, value):
+            self._learn_secret(value, is_url=bool(passwords))
+
+    def _learn_secret(self, value: str, *, is_url: bool) -> None:
         for match in _USER.finditer(value):  # SENTRY_DSN is https://key@host/1
             if not match["user"].isalpha():
                 self.add(match["user"])
-        if not passwords and value.lower() not in _NO_SECRETS:
-            self.add(value)
+        if not is_url and value.lower() not in _NO_SECRETS:
+            for one in {value, *_listed(value)}:
+                self.add(one)
 
     def _learn_password(self, url: str, password: str) -> None:
         """Learn a URL's password, unless it is also its user, host or database name.
@@ -169,7 +226,8 @@ def _mask_password(match: re.Match[str]) -> str:
 
 def _mask_value(match: re.Match[str]) -> str:
     value = match["value"]
-    if value.strip("\\\"'").lower() in _NO_SECRETS:
+    bare = value.strip("\\\"'").lower()
+    if bare in _NO_SECRETS or (match["many"] and _COUNT.fullmatch(bare)):
         return match[0]
     return match["head"] + _masked(value)
 
@@ -192,11 +250,15 @@ def _mask_named(match: re.Match[str]) -> str:
 
 def _masked(value: str) -> str:
     """Return the mask inside the quotes of the value, so that JSON stays JSON."""
-    for quote_mark in ('\\"', '"', "'"):
-        if value.startswith(quote_mark):
-            return f"{quote_mark}{MASK}{quote_mark}"
-    return MASK
+    opening = _OPENING.match(value)
+    return f"{opening[1]}{MASK}{opening[1]}" if opening else MASK
 
 
-def _hides(key: str, item: object) -> bool:
-    return isinstance(item, str) and bool(item) and is_secret_name(key)
+def _listed(value: str) -> list[str]:
+    """Return the secrets of a variable that holds several: as JSON, or with commas between."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value.split(",")
+    many = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    return [one for one in many if isinstance(one, str)]

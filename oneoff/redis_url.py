@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from oneoff.errors import ConfigurationError
+from oneoff.redact import MASK
 
 if TYPE_CHECKING:
     from oneoff.config import Config
@@ -54,9 +55,12 @@ class RedisURL(NamedTuple):
         return f"{self.host}{port}/{self.db}"
 
     def safe(self) -> str:
-        """Return the URL for people, with *** for the password."""
+        """Return the URL for people, with *** for the password.
+
+        A user without one is masked too: `redis://secret@host` lacks the colon before a password.
+        """
         scheme = "rediss" if self.tls else "redis"
-        login = quote(self.user, safe="") + (":***" if self.password else "")
+        login = f"{quote(self.user, safe='')}:{MASK}" if self.password else self.user and MASK
         return f"{scheme}://{login}{'@' if login else ''}{self._address()}/{self.db}"
 
     def _address(self) -> str:

@@ -22,6 +22,8 @@ class Result:
         show_once: Secrets that are shown now and never again (a new API key); they go to standard
             output only, never to the log or the run record. A dry run doesn't show them: they
             would open nothing.
+        answer: One line that --quiet prints in place of facts and message: the id of what was
+            made, for a script. Redacted as everything is.
     """
 
     message: str = ""
@@ -30,6 +32,7 @@ class Result:
     data: Any = None
     warnings: Sequence[str] = ()
     show_once: Mapping[str, str] = field(default_factory=dict)
+    answer: str = ""
 
     @classmethod
     def changed(
@@ -40,6 +43,7 @@ class Result:
         data: Any = None,
         warnings: Sequence[str] = (),
         show_once: Mapping[str, str] | None = None,
+        answer: str = "",
     ) -> Self:
         """Say that something was changed, and how many rows."""
         return cls(
@@ -49,12 +53,15 @@ class Result:
             data=data,
             warnings=tuple(warnings),
             show_once=show_once or {},
+            answer=answer,
         )
 
     @classmethod
-    def unchanged(cls, message: str, *, data: Any = None, warnings: Sequence[str] = ()) -> Self:
+    def unchanged(
+        cls, message: str, *, data: Any = None, warnings: Sequence[str] = (), answer: str = ""
+    ) -> Self:
         """Say that there was nothing to do: running twice gives the same as once."""
-        return cls(message=message, data=data, warnings=tuple(warnings))
+        return cls(message=message, data=data, warnings=tuple(warnings), answer=answer)
 
     @classmethod
     def report(cls, data: Any, message: str = "", *, warnings: Sequence[str] = ()) -> Self:

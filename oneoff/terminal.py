@@ -24,6 +24,7 @@ class Terminal:
         width: Columns to fit a table into; 0 when standard output is no terminal: don't cut.
         shows_logs_readably: Logs are for a person rather than for a machine.
         lost: Standard output is closed, or took less than it was given (a full disk).
+        filled: Standard output holds a command's own data; the rest goes to standard error.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Terminal:
         self.shows_logs_readably = stderr_is_terminal
         self.width = _columns(stdout, environ)
         self.lost = False
+        self.filled = False
         self._reader_gone = False
 
     @classmethod
@@ -65,6 +67,30 @@ class Terminal:
             self._reader_gone = isinstance(exc, BrokenPipeError)
             self.lost = not self._reader_gone
             _silence(self._stdout)
+
+    def out_bytes(self, data: bytes) -> bool:
+        """Write a command's own data to standard output; return whether anyone still reads it.
+
+        It blocks while the reader is slow: call it from a thread. What the run has to say besides
+        goes to standard error from then on.
+        """
+        self.filled = True
+        if self._reader_gone:
+            return False
+        if self._stdout is None or self.lost:
+            self.lost = True
+            return False
+        try:
+            self._write_bytes(self._stdout, data)
+        except OSError as exc:
+            self._reader_gone = isinstance(exc, BrokenPipeError)
+            self.lost = not self._reader_gone
+            _silence(self._stdout)
+        return not (self._reader_gone or self.lost)
+
+    def _write_bytes(self, stdout: IO[str], data: bytes) -> None:
+        stdout.buffer.write(data)  # type: ignore[attr-defined]  # a process's stream is a TextIO
+        stdout.flush()
 
     def err(self, text: str) -> None:
         """Write to standard error."""

@@ -20,4 +20,4 @@ compile() {
 }
 
 compile requirements.txt --group app "$@"
-compile requirements-dev.txt --group app --group dev "$@"
+compile requirements-dev.txt --extra parquet --extra zstd --group app --group dev "$@"

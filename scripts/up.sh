@@ -6,43 +6,70 @@
 # What is set is used, from the environment or .env. What is not: the embedded SQLite file, which
 # `python manage.py` uses too, and a Redis of this script's own.
 #   PORT=8000            of the web process
+#   UP_HOST=127.0.0.1    the address it listens on: nobody else reaches development settings
 #   UP_REDIS_PORT=6380   of that Redis
 #   UP_FOLDER=.up        for its data
 set -eu
 
 cd "$(dirname "$0")/.."
 PATH="$(cd "$1" && pwd):$PATH"
-export PORT="${PORT:-8000}"
 folder="${UP_FOLDER:-$PWD/.up}"
 redis=''
 processes=''
 
-is_set() {
-    eval "[ -n \"\${$1:-}\" ]" || grep -Eqs "^(export )?$1=['\"]?[^'\" ]" .env
+# As the processes read it: from the environment, or else from .env.
+setting() {
+    python -c 'import sys
+from pathlib import Path
+from oneoff.config import load_config
+print(load_config(Path.cwd()).environ.get(sys.argv[1], "").strip() or sys.argv[2])' "$1" "$2"
+}
+
+refuse() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+is_free() {
+    python -c 'import socket, sys
+with socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((sys.argv[1], int(sys.argv[2])))
+    except OSError:
+        sys.exit(1)' "$1" "$2"
+}
+
+# Before anything is started: another `make up` would lose its Redis to this one.
+check_ports() {
+    running=$(cat "$folder/redis.pid" 2>/dev/null || true)
+    if [ -n "$running" ] && kill -0 "$running" 2>/dev/null; then
+        refuse "make up runs here already: its Redis is process $running" \
+            "stop that one, or give this one ports and a folder of its own:" \
+            "PORT=$((PORT + 1)) UP_REDIS_PORT=$((redis_port + 1)) UP_FOLDER=.up2 make up"
+    fi
+    is_free "$host" "$PORT" ||
+        refuse "port $PORT is in use; take another: PORT=$((PORT + 1)) make up"
+    [ -n "$REDIS_URL" ] || is_free 127.0.0.1 "$redis_port" ||
+        refuse "port $redis_port is in use; take another: UP_REDIS_PORT=$((redis_port + 1)) make up"
 }
 
 start_redis() {
-    port="${UP_REDIS_PORT:-6380}"
-    command -v redis-server >/dev/null || {
-        echo "no Redis: install one (apt-get install redis-server, brew install redis), or set" >&2
-        echo "REDIS_URL=redis://host:6379/0 in .env" >&2
-        exit 1
-    }
-    mkdir -p "$folder"
+    command -v redis-server >/dev/null ||
+        refuse "no Redis: install one (apt-get install redis-server, brew install redis), or set" \
+            "REDIS_URL=redis://host:6379/0 in .env"
     rm -f "$folder/redis.pid" "$folder/redis.log"
     # In the background by itself: Ctrl-C is for web and worker, which need it to the end.
-    redis-server --port "$port" --bind 127.0.0.1 --dir "$folder" --save 60 1 \
+    redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$folder" --save 60 1 \
         --daemonize yes --pidfile "$folder/redis.pid" --logfile "$folder/redis.log" \
         >/dev/null
-    export REDIS_URL="redis://localhost:$port/0"
     until [ -s "$folder/redis.pid" ]; do
-        if grep -qs 'Failed listening' "$folder/redis.log"; then
-            echo "port $port is in use; take another: UP_REDIS_PORT=$((port + 1)) make up" >&2
-            exit 1
-        fi
+        ! grep -qs 'Failed listening' "$folder/redis.log" ||
+            refuse "port $redis_port is in use; see $folder/redis.log"
         sleep 0.1
     done
     redis=$(cat "$folder/redis.pid")
+    REDIS_URL="redis://localhost:$redis_port/0"
 }
 
 stop() {
@@ -59,19 +86,31 @@ trap 'stop $?' EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM HUP
 
-is_set REDIS_URL || start_redis
+PORT=$(setting PORT 8000)
+host=$(setting UP_HOST 127.0.0.1)
+redis_port=$(setting UP_REDIS_PORT 6380)
+REDIS_URL=$(setting REDIS_URL '')
+export PORT REDIS_URL
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+check_ports
+[ -n "$REDIS_URL" ] || start_redis
 python manage.py system health --only redis --wait 10s --quiet >/dev/null
 python manage.py migrate --wait 10s
 
 cat <<END
 
-  web      http://localhost:$PORT/health/ready
-  worker   python manage.py system health
-  stop     Ctrl-C
+  web        http://localhost:$PORT/health/ready
 END
-[ -z "$redis" ] || echo "  elsewhere: export REDIS_URL=$REDIS_URL"
-echo
+[ -z "$redis" ] || echo "  elsewhere  export REDIS_URL=$REDIS_URL"
+cat <<END
+  worker     python manage.py system health
+  stop       Ctrl-C
 
-honcho start web worker &
+END
+
+# Each process reads .env by itself; honcho would let it win over the environment.
+sed "s/--host 0.0.0.0/--host $host/" Procfile >"$folder/Procfile"
+honcho -e /dev/null -d "$PWD" -f "$folder/Procfile" start web worker &
 processes=$!
 wait "$processes"

@@ -9,6 +9,8 @@ from app.scopes import Scope
 from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger as Logger
 
@@ -61,8 +63,14 @@ class Create(BaseCommand):
         log.info("apikey.created", key_id=key.id, kind=key.kind, owner=key.owner_name)
         return Result.changed(
             f"created key {key.id} ({key.prefix}) of {key.owner_name}: {key.scopes}, "
-            f"expires {key.expires_at:%Y-%m-%d}",
+            f"expires {_moment(key.expires_at, key.created_at)}",
             rows=1,
             data=key.public(datetime.now(UTC)),
             show_once={"key": text.reveal()},
         )
+
+
+def _moment(end: datetime, now: datetime) -> str:
+    """Return the day, and of a key that works for less than two also the time."""
+    short = end - now < timedelta(days=2)
+    return f"{end:%Y-%m-%d %H:%M:%S} UTC" if short else f"{end:%Y-%m-%d}"

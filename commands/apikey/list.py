@@ -33,6 +33,7 @@ class List(BaseCommand):
         from datetime import UTC, datetime
 
         from app import apikeys
+        from oneoff.counted import counted
 
         if self.limit < 1:
             raise UsageError(
@@ -49,4 +50,4 @@ class List(BaseCommand):
             session, limit=self.limit, owner=owner, ended=self.all, now=now
         )
         rows = [key.public(now) for key in found]
-        return Result.report(rows, f"{len(rows)} of {total} keys")
+        return Result.report(rows, f"{len(rows)} of {counted(total, 'key')}")

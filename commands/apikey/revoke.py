@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
 
@@ -23,6 +23,13 @@ class Revoke(BaseCommand):
     examples = ("apikey revoke 3 --dry-run", "apikey revoke shop_4Tf9sKq2 --confirm")
 
     id: str = Argument(help="Number or prefix of the key, as apikey list shows them.")
+
+    def __init__(self, **values: Any) -> None:
+        """Refuse a whole key before anybody is asked to confirm it, and types it again."""
+        from app import apikey_format
+
+        super().__init__(**values)
+        apikey_format.refuse_key(self.id)
 
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from datetime import UTC, datetime

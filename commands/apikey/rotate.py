@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result
 
@@ -33,6 +33,13 @@ class Rotate(BaseCommand):
     grace: timedelta = Option(
         default=timedelta(days=1), help="How long the old key goes on working; 0s ends it now."
     )
+
+    def __init__(self, **values: Any) -> None:
+        """Refuse a whole key before anybody is asked to confirm it, and types it again."""
+        from app import apikey_format
+
+        super().__init__(**values)
+        apikey_format.refuse_key(self.id)
 
     async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
         from datetime import UTC, datetime

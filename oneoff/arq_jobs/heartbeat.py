@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oneoff.project import Project
 
-_COUNTER = re.compile(r"(?:j_)?(complete|failed|retried|ongoing|queued)=(\d+)")
+_COUNTER = re.compile(r"(?:j_)?(complete|failed|retried|ongoing|queued)=([0-9]{1,15})(?![0-9])")
 _GRACE = 1.0
 """Seconds by which ARQ lets the sign outlive its interval."""
 
@@ -58,7 +58,7 @@ async def heartbeat_of(client: Redis, worker: WorkerSpec) -> Heartbeat | None:
         text, left_ms = await pipe.execute()
     if text is None:
         return None
-    counters = {name: int(count) for name, count in _COUNTER.findall(text.decode())}
+    counters = {name: int(count) for name, count in _COUNTER.findall(text.decode(errors="replace"))}
     # Its own time has neither year nor zone; what is left of its life is exact.
     age = worker.health_check_interval + _GRACE - max(left_ms, 0) / 1000
     return Heartbeat(age=max(round(age, 1), 0.0), interval=worker.health_check_interval, **counters)

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.arq_jobs.queue import now_ms, serialize
 from oneoff.arq_jobs.records import JobRecord, ended_record, moment
@@ -16,9 +16,22 @@ if TYPE_CHECKING:
     from oneoff.config import Config
 
 
+class Ran(NamedTuple):
+    """What came out of it.
+
+    Attributes:
+        record: As a worker would have kept it.
+        error: What it failed with: the object that a worker would only keep the name of. Where
+            the tries were used up, what led to the last one.
+    """
+
+    record: JobRecord
+    error: BaseException | None
+
+
 async def run_inline(
     worker: WorkerSpec, config: Config, task: Task, kwargs: Mapping[str, Any], job_id: str = ""
-) -> JobRecord:
+) -> Ran:
     """Run a task to its end, and return what a worker would have kept of it.
 
     Its context, its hooks, its tries and its timeout are the worker's; arguments and result go
@@ -43,7 +56,8 @@ async def run_inline(
         job_id=job.id,
         serializer=worker.serializer,
     )
-    return ended_record(job.id, result or b"", worker.deserializer, worker.queue)
+    record = ended_record(job.id, result or b"", worker.deserializer, worker.queue)
+    return Ran(record, job.error)
 
 
 class _Job:
@@ -55,6 +69,7 @@ class _Job:
         self.tries = 0
         self.success = False
         self.result: Any = None
+        self.error: BaseException | None = None
 
     async def run(
         self, context: Mapping[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -87,6 +102,7 @@ class _Job:
         try:
             self.result = await asyncio.wait_for(running, self.task.timeout)
         except (Retry, RetryJob) as exc:
+            self.error = exc.__cause__ or exc
             if self.worker.retry_jobs:
                 return (getattr(exc, "defer_score", None) or 0) / 1000
             self.result = exc
@@ -96,11 +112,11 @@ class _Job:
                 raise  # not the task's doing: this run is being stopped
             if self.worker.retry_jobs:
                 return 0.0
-            self.result = exc
+            self.result = self.error = exc
         except Exception as exc:  # noqa: BLE001 - however it fails, that is the job's result
-            self.result = exc
+            self.result = self.error = exc
         else:
-            self.success = True
+            self.success, self.error = True, None
         return None
 
     def _facts(self) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.arq_jobs import keys, preview
-from oneoff.arq_jobs.queue import Jobs, now_ms, serialize
-from oneoff.arq_jobs.records import moment
+from oneoff.arq_jobs.listing import find_job
+from oneoff.arq_jobs.queue import Jobs, Queued, now_ms, serialize
+from oneoff.arq_jobs.records import JobRecord, moment
 from oneoff.arq_jobs.signature import arguments_of
 from oneoff.arq_jobs.worker_settings import Task
 from oneoff.errors import UsageError
@@ -16,6 +18,7 @@ from oneoff.result import Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
+    from oneoff.project import Project
 
 _LONGEST_ID = 200
 
@@ -68,60 +71,97 @@ def prepare(
     return Call(found, kwargs, defer, job_id)
 
 
-async def plan(jobs: Jobs, call: Call, *, inline: bool) -> Result:
-    """Say what would be done."""
+async def plan(jobs: Jobs, call: Call, *, inline: bool, wait: bool) -> Result:
+    """Say what would be done.
+
+    Raises:
+        CommandError: `job-failed`: the job that would be waited for has failed already.
+    """
     if inline:
         return Result.changed(f"would run {call.text()} in this process", rows=1)
     if call.job_id and await _exists(jobs, call.job_id):
-        return _there_already(call.job_id)
+        record = await find_job(jobs, call.job_id) if wait else None
+        ended = record is not None and record.due is None
+        return _not_again(record) if record and ended else _there_already(call.job_id)
     due = moment(now_ms() + call.defer.total_seconds() * 1000) if call.defer else None
     when = f", due at {due.isoformat(' ', 'seconds')}" if due else ""
     return Result.changed(f"would queue {call.text()} in {jobs.worker.queue}{when}", rows=1)
 
 
-async def queue(jobs: Jobs, call: Call, *, wait: bool) -> Result:
-    """Queue it; with `wait`, return what came out.
+async def queue(jobs: Jobs, call: Call) -> Result:
+    """Queue it."""
+    queued = await _enqueue(jobs, call)
+    if not queued.created:
+        return _there_already(queued.id)
+    facts = {"id": queued.id, "function": call.task.name, "queue": jobs.worker.queue}
+    said = f"queued {call.text()} as job {queued.id}"
+    return Result.changed(said, rows=1, data=facts, answer=queued.id)
+
+
+async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Call) -> Result:
+    """Queue it, and return what came out; of one that was there already, what came out of that.
 
     Raises:
         CommandError: `job-failed`, or `job-lost`.
         TemporaryError: `job-still-running`.
     """
-    queued = await jobs.enqueue(
-        call.task.name, _job_id=call.job_id, _defer_by=call.defer, **call.kwargs
-    )
-    if wait:
-        from oneoff.arq_jobs.wait import outcome, wait_for_end
+    from oneoff.arq_jobs.wait import outcome, wait_for_end
 
-        record = outcome(await wait_for_end(jobs, queued.id))
-        return _ended(call, record.whole())
+    queued = await _enqueue(jobs, call)
+    record = await wait_for_end(jobs, config, project, queued.id)
     if not queued.created:
-        return _there_already(queued.id)
-    facts = {"id": queued.id, "function": call.task.name, "queue": jobs.worker.queue}
-    return Result.changed(f"queued {call.text()} as job {queued.id}", rows=1, data=facts)
+        return _not_again(record)
+    return _ended(call, outcome(record, try_=f"python manage.py jobs show {queued.id}").whole())
 
 
 async def run_here(jobs: Jobs, config: Config, call: Call) -> Result:
     """Run it in this process.
 
     Raises:
-        CommandError: `job-failed`.
+        CommandError: `job-failed`, or what the task raised, if that has a code of its own.
     """
     from oneoff.arq_jobs.inline import run_inline
     from oneoff.arq_jobs.wait import outcome
 
-    record = outcome(await run_inline(jobs.worker, config, call.task, call.kwargs, call.job_id))
-    return _ended(call, record.whole())
+    record, error = await run_inline(jobs.worker, config, call.task, call.kwargs, call.job_id)
+    # It leaves nothing in Redis: there is no job that could be looked at.
+    again = "what is above is all there is of it; mend it, and give the same line again"
+    return _ended(call, outcome(record, try_=again, error=error).whole())
+
+
+async def _enqueue(jobs: Jobs, call: Call) -> Queued:
+    return await jobs.enqueue(
+        call.task.name, _job_id=call.job_id, _defer_by=call.defer, **call.kwargs
+    )
 
 
 def _ended(call: Call, data: dict[str, Any]) -> Result:
-    result = preview.text(data["result"], 200)
-    return Result.changed(f"{call.text()} returned {result}", rows=1, data=data)
+    said = f"{call.text()} returned {preview.text(data['result'], 200)}"
+    return Result.changed(said, rows=1, data=data, answer=_answer(data))
+
+
+def _not_again(record: JobRecord) -> Result:
+    """Name the call that the job was made of: it need not be the one that was asked for.
+
+    Raises:
+        CommandError: `job-failed`.
+    """
+    from oneoff.arq_jobs.wait import outcome
+
+    data = outcome(record, try_=f"python manage.py jobs show {record.id}").whole()
+    made = f"{record.function}({preview.call_text(record.args, record.kwargs, 200)})"
+    returned = preview.text(data["result"], 200)
+    said = f"job {record.id} is there already: nothing was queued; {made} returned {returned}"
+    return Result.unchanged(said, data=data, answer=_answer(data))
+
+
+def _answer(data: dict[str, Any]) -> str:
+    return json.dumps(data["result"], ensure_ascii=False, default=str)
 
 
 def _there_already(job_id: str) -> Result:
-    return Result.unchanged(
-        f"job {job_id} is there already: nothing was queued", data={"id": job_id}
-    )
+    said = f"job {job_id} is there already: nothing was queued"
+    return Result.unchanged(said, data={"id": job_id}, answer=job_id)
 
 
 async def _exists(jobs: Jobs, job_id: str) -> bool:

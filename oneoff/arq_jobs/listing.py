@@ -16,6 +16,7 @@ from oneoff.arq_jobs.queue import Jobs, now_ms
 from oneoff.arq_jobs.records import (
     JobRecord,
     JobStatus,
+    count_of,
     ended_record,
     ending_of,
     function_of,
@@ -89,7 +90,7 @@ async def find_job(jobs: Jobs, job_id: str) -> JobRecord | None:
         return ended_record(job_id, ended, jobs.worker.deserializer, jobs.worker.queue)
     if due is None:
         return None
-    waiting = Waiting(job_id.encode(), due, raw, bool(running), int(tries or 0))
+    waiting = Waiting(job_id.encode(), due, raw, bool(running), count_of(tries))
     return _record(jobs, waiting, now_ms())
 
 
@@ -198,7 +199,7 @@ async def read_page(
     taken = await jobs.mget(marks) if any_taken else [None] * len(ids)
     tries = rest[0] if rest else [None] * len(ids)
     return [
-        Waiting(job_id, due, raw, mark is not None, int(count or 0))
+        Waiting(job_id, due, raw, mark is not None, count_of(count))
         for (job_id, due), raw, mark, count in zip(members, raws, taken, tries, strict=True)
     ]
 

@@ -17,6 +17,8 @@ MOST_BYTES = 4 * 1024 * 1024
 """A larger pickle is not read."""
 MOST_STEPS = 100_000
 """Opcodes: about 50 ms."""
+_LONGEST_NAME = 500  # of a module, and of what is in it
+_LARGEST_KEY = 2**60  # above it, numbers can be chosen whose hashes are all the same
 
 
 class UnreadableError(ValueError):
@@ -155,6 +157,8 @@ def _set_items(m: _Machine, values: list[Any]) -> None:
 
 def _key(key: Any) -> Any:
     """Return what may be a key here: the hash of a tuple may take for ever, and end the process."""
+    if isinstance(key, int) and abs(key) > _LARGEST_KEY:
+        return _odd(key)
     return key if key is None or isinstance(key, str | bytes | int | float | Opaque) else _odd(key)
 
 
@@ -189,6 +193,8 @@ def _name(function: Any) -> str:
 
 
 def _qualified(module: Any, name: Any) -> Opaque:
+    # Each name is a new text: a long one, named often, would fill the memory.
+    module, name = module[:_LONGEST_NAME], name[:_LONGEST_NAME]
     # What Python 3 calls builtins has two other names in the old protocols.
     here = module in {"builtins", "__builtin__", "exceptions"}
     return Opaque(str(name) if here else f"{module}.{name}")

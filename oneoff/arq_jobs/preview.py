@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from oneoff.arq_jobs.pickles import Opaque
+from oneoff.redact import MASK, hides
 
 DEEPEST = 20
 SHORT = 60
@@ -21,11 +22,16 @@ SHORT = 60
 LONG = 100_000
 """Characters and items of what is shown whole."""
 _LONGEST_NUMBER = 400  # bits: a float's largest has 1024
+_MOST_DIGITS = 400
+_LONGEST_NAME = 1000  # looked at, to say whether it names a secret
 CUT = "…"
 
 
 def call_text(args: Iterable[Any], kwargs: Mapping[str, Any], room: int = SHORT) -> str:
-    """Return arguments as they are written in a call: `3, name='ada'`."""
+    """Return arguments as they are written in a call: `3, name='ada'`; secrets by name masked.
+
+    Before it is cut: of half a text in quotes nobody can tell where it ends.
+    """
     pen = _Pen(room)
     separator = ""
     for value in args:
@@ -33,8 +39,8 @@ def call_text(args: Iterable[Any], kwargs: Mapping[str, Any], room: int = SHORT)
         pen.value(value)
         separator = ", "
     for name, value in kwargs.items():
-        pen.put(f"{separator}{str(name)[:SHORT]}=")
-        pen.value(value)
+        pen.put(f"{separator}{_name(name)[:SHORT]}=")
+        pen.named(name, value)
         separator = ", "
     return pen.text()
 
@@ -44,6 +50,12 @@ def text(value: Any, room: int = SHORT) -> str:
     pen = _Pen(room)
     pen.value(value)
     return pen.text()
+
+
+def cut(name: str, room: int) -> str:
+    """Return a name that is no longer than that, and can be written anywhere."""
+    shown = name[: room + 1].encode(errors="backslashreplace").decode()
+    return shown if len(shown) <= room else shown[: room - 1] + CUT
 
 
 def plain(value: Any) -> Any:
@@ -81,6 +93,13 @@ class _Pen:
         else:
             self.put(value.isoformat() if isinstance(value, date) else _scalar(value, self._room))
 
+    def named(self, name: Any, value: Any, depth: int = 0) -> None:
+        """Write a value, unless what it is named says that it is a secret."""
+        if isinstance(name, str | bytes) and hides(name[:_LONGEST_NAME], value):
+            self.put(repr(MASK))
+        else:
+            self.value(value, depth)
+
     def _listed(
         self, begin: str, items: Iterable[Any], end: str, depth: int, write: Callable[..., None]
     ) -> None:
@@ -95,7 +114,7 @@ class _Pen:
     def _pair(self, pair: tuple[Any, Any], depth: int) -> None:
         self.value(pair[0], depth)
         self.put(": ")
-        self.value(pair[1], depth)
+        self.named(*pair, depth)
 
     def _opaque(self, value: Opaque, depth: int) -> None:
         self.put(value.name[: self._room + 1])
@@ -118,15 +137,27 @@ class _Copy:
         if self._left < 0 or depth > DEEPEST:
             return CUT
         if isinstance(value, Mapping):
-            return {_name(key): self.of(item, depth + 1) for key, item in self._some(value.items())}
+            return {
+                self._key(key): MASK
+                if isinstance(key, str | bytes) and hides(key[:_LONGEST_NAME], item)
+                else self.of(item, depth + 1)
+                for key, item in self._some(value.items())
+            }
         if isinstance(value, list | tuple | set | frozenset):
             return [self.of(item, depth + 1) for item in self._some(value)]
         if isinstance(value, str):
-            self._left -= len(value)
-            return value if self._left >= 0 else value[:LONG] + CUT
+            return self._text(value)
         if _fits_json(value) or isinstance(value, date | Decimal | uuid.UUID):
             return value if _fits_json(value) else str(value)
-        return text(value, max(self._left, 0))
+        return self._text(text(value, self._left))
+
+    def _key(self, key: Any) -> str:
+        return self._text(_name(key))
+
+    def _text(self, value: str) -> str:
+        room = max(self._left, 1)
+        self._left -= min(len(value), room)
+        return cut(value, room)
 
     def _some(self, items: Iterable[Any]) -> Iterable[Any]:
         for item in items:
@@ -136,7 +167,7 @@ class _Copy:
 
 
 def _name(key: Any) -> str:
-    return key if isinstance(key, str) else text(key)
+    return cut(key, LONG) if isinstance(key, str) else text(key)
 
 
 def _fits_json(value: Any) -> bool:
@@ -152,7 +183,10 @@ def _scalar(value: Any, room: int) -> str:
         return repr(value[: room + 1])
     if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
         return f"<a number of {value.bit_length()} bits>"
-    return repr(value)
+    try:
+        return repr(value)
+    except Exception as exc:  # noqa: BLE001 - of a class of the application's own
+        return f"<{type(value).__name__} that can't be shown: {type(exc).__name__}>"
 
 
 def _known(value: Any) -> Any:
@@ -172,8 +206,7 @@ def _args(value: Opaque) -> tuple[Any, ...]:
 
 def _datetime(value: Opaque) -> Any:
     packed, *zone = _args(value)
-    year, month, day, *rest = date_parts(packed)
-    hour, minute, second, fraction = rest
+    year, month, day, hour, minute, second, fraction = _parts(packed, _MOMENT_BYTES)
     moment = datetime(year, month, day, hour, minute, second, fraction)  # noqa: DTZ001 - see below
     # Its zone may be an object of the application's, which is not made.
     of_utc = bool(zone) and isinstance(zone[0], Opaque) and _is_utc(zone[0])
@@ -182,28 +215,51 @@ def _datetime(value: Opaque) -> Any:
 
 def _is_utc(zone: Opaque) -> bool:
     (offset, *_) = zone.args or (None,)
-    no_offset = isinstance(offset, Opaque) and not any(offset.args or ())
+    no_offset = isinstance(offset, Opaque) and not any((offset.args or ())[:_DELTA_PARTS])
     return zone.name == "datetime.timezone" and no_offset
 
 
-def date_parts(packed: bytes) -> tuple[int, ...]:
-    """Read the bytes that `datetime` and `date` are pickled as."""
+def _parts(packed: Any, length: int) -> tuple[int, ...]:
+    """Read the bytes that `datetime` and `date` are pickled as; whatever else may stand there."""
+    if not isinstance(packed, bytes) or len(packed) != length:
+        raise TypeError
     year, month, day = packed[0] * 256 + packed[1], packed[2] & 0x7F, packed[3]
-    if len(packed) == _DATE_BYTES:
+    if length == _DATE_BYTES:
         return year, month, day
     return year, month, day, *packed[4:7], int.from_bytes(packed[7:10])
 
 
 def _date(value: Opaque) -> date:
-    year, month, day = date_parts(_args(value)[0])
+    year, month, day = _parts(_args(value)[0], _DATE_BYTES)
     return date(year, month, day)
 
 
-_DATE_BYTES = 4
+def _timedelta(value: Opaque) -> str:
+    parts = _args(value)
+    if len(parts) > _DELTA_PARTS or not all(type(part) is int for part in parts):
+        raise TypeError
+    return str(timedelta(*parts))
+
+
+def _decimal(value: Opaque) -> Decimal:
+    (digits,) = _args(value)
+    if not isinstance(digits, str) or len(digits) > _MOST_DIGITS:
+        raise TypeError
+    return Decimal(digits)
+
+
+def _uuid(value: Opaque) -> uuid.UUID:
+    number = value.state["int"]
+    if type(number) is not int:
+        raise TypeError
+    return uuid.UUID(int=number)
+
+
+_DATE_BYTES, _MOMENT_BYTES, _DELTA_PARTS = 4, 10, 3
 _MAKERS: dict[str, Callable[[Opaque], Any]] = {
     "datetime.datetime": _datetime,
     "datetime.date": _date,
-    "datetime.timedelta": lambda value: str(timedelta(*_args(value))),
-    "decimal.Decimal": lambda value: Decimal(str(_args(value)[0])[:SHORT]),
-    "uuid.UUID": lambda value: uuid.UUID(int=value.state["int"]),
+    "datetime.timedelta": _timedelta,
+    "decimal.Decimal": _decimal,
+    "uuid.UUID": _uuid,
 }

@@ -44,7 +44,11 @@ class Ending(NamedTuple):
     finished_ms: int
 
 
+_LONGEST_NAME = 200  # of a function, a queue, an id
+_LONGEST_PROBLEM = 200
+_LARGEST_NUMBER = 2**53 - 1  # what every reader of JSON can hold
 _NUMBER_BYTES = 6  # of a time in milliseconds, until the year 6429
+_COUNT = re.compile(rb"[0-9]{1,15}")
 _TRUE = b"\x88"
 _FUNCTION = re.compile(
     rb"\x80[\x04\x05](?:\x95.{8})?\}\x94\(\x8c\x01t\x94(?:N|K.)\x8c\x01f\x94\x8c(.)", re.DOTALL
@@ -92,7 +96,8 @@ class JobRecord:
     @property
     def aborted(self) -> bool:
         """Whether it ended because somebody wanted that."""
-        name = getattr(self.result, "name", type(self.result).__qualname__)
+        result = self.result
+        name = result.name if isinstance(result, pickles.Opaque) else type(result).__qualname__
         return self.status is JobStatus.FAILED and name.endswith("CancelledError")
 
     @property
@@ -114,7 +119,7 @@ class JobRecord:
     def row(self) -> dict[str, Any]:
         """Return one line of a list."""
         return {
-            "id": self.id,
+            "id": preview.cut(self.id, _LONGEST_NAME),
             "status": self.status.value,
             "function": self.function,
             "arguments": preview.call_text(self.args, self.kwargs),
@@ -161,7 +166,8 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
         try:
             found = deserializer(raw)
         except Exception as exc:
-            raise UnreadableError(f"the worker's job_deserializer: {exc}") from exc
+            said = preview.text(exc, _LONGEST_PROBLEM)
+            raise UnreadableError(f"the worker's job_deserializer: {said}") from exc
     if not isinstance(found, dict) or not isinstance(found.get("f"), str):
         raise UnreadableError("no job of ARQ's")
     return found
@@ -185,7 +191,7 @@ def queued_record(
     try:
         return JobRecord(**facts, **_shared(load(raw, deserializer)))
     except UnreadableError as exc:
-        return JobRecord(**facts, problem=f"can't be read: {exc}")
+        return JobRecord(**facts, problem=_problem(exc))
 
 
 def ended_record(
@@ -195,13 +201,14 @@ def ended_record(
     try:
         found = load(raw, deserializer)
     except UnreadableError as exc:
-        problem = f"can't be read: {exc}"
-        return JobRecord(id=job_id, status=JobStatus.UNREADABLE, queue=queue, problem=problem)
+        unreadable = JobStatus.UNREADABLE
+        return JobRecord(id=job_id, status=unreadable, queue=queue, problem=_problem(exc))
     status = JobStatus.COMPLETED if found.get("s") is True else JobStatus.FAILED
+    named = found.get("q")
     return JobRecord(
         id=job_id,
         status=status,
-        queue=str(found.get("q", queue)),
+        queue=preview.cut(named, _LONGEST_NAME) if isinstance(named, str) else queue,
         tries=_whole_number(found.get("t")),
         started=moment(found.get("st")),
         finished=moment(found.get("ft")),
@@ -220,10 +227,9 @@ def function_of(raw: bytes, deserializer: Deserializer | None) -> str:
         begin = found.end()
         return raw[begin : begin + found[1][0]].decode(errors="replace")
     try:
-        function: str = load(raw, deserializer)["f"]
+        return preview.cut(load(raw, deserializer)["f"], _LONGEST_NAME)
     except UnreadableError:
         return ""
-    return function
 
 
 def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
@@ -246,21 +252,33 @@ def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
 
 def moment(milliseconds: Any) -> datetime | None:
     """Return a time of ARQ's; None where it is none."""
+    if not isinstance(milliseconds, int | float):
+        return None
     try:
-        return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
         return None
 
 
 def _shared(found: Mapping[str, Any]) -> dict[str, Any]:
     args, kwargs = found.get("a"), found.get("k")
     return {
-        "function": found["f"],
+        "function": preview.cut(found["f"], _LONGEST_NAME),
         "args": tuple(args) if isinstance(args, tuple | list) else (args,),
         "kwargs": kwargs if isinstance(kwargs, Mapping) else {"?": kwargs},
         "enqueued": moment(found.get("et")),
     }
 
 
+def count_of(raw: bytes | None) -> int:
+    """Return the number that a counter in Redis holds; 0 where it is none, or out of reason."""
+    return int(raw) if raw and _COUNT.fullmatch(raw) else 0
+
+
 def _whole_number(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    """Return a count or a time; 0 for what is none, or could not be written out."""
+    return value if type(value) is int and 0 <= value <= _LARGEST_NUMBER else 0
+
+
+def _problem(exc: UnreadableError) -> str:
+    return preview.cut(f"can't be read: {exc}", _LONGEST_PROBLEM)

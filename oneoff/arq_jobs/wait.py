@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
 
 from oneoff import signals
 from oneoff.arq_jobs.listing import find_job
@@ -10,28 +15,57 @@ from oneoff.arq_jobs.queue import Jobs
 from oneoff.arq_jobs.records import JobRecord, JobStatus
 from oneoff.arq_jobs.worker_settings import Task
 from oneoff.errors import CommandError, TemporaryError, UsageError
+from oneoff.explain import UnexpectedError, explain
+from oneoff.maintenance.redis_copy import announced_window
+
+if TYPE_CHECKING:
+    from oneoff.config import Config
+    from oneoff.project import Project
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 
+_log = structlog.get_logger(__name__)
 
-async def wait_for_end(jobs: Jobs, job_id: str) -> JobRecord:
+
+async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str) -> JobRecord:
     """Look for the result of a job until it is there.
+
+    Args:
+        jobs: Its queue.
+        config: Says, with the project, whose maintenance keeps the workers from taking jobs.
+        project: The one of the queue.
+        job_id: Which one.
 
     Raises:
         TemporaryError: `job-still-running`: the run's deadline came first. The job goes on.
         CommandError: `job-lost`: somebody removed it.
     """
+    if await announced_window(jobs.client, config, project):
+        _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
     try:
         return await _poll(jobs, job_id)
     except asyncio.CancelledError:
         if signals.received():
             raise
-        raise TemporaryError(
-            f"job {job_id} has not ended within --timeout",
-            why="it stays in the queue, or goes on running; a worker has to be there for it",
-            try_=(f"python manage.py jobs show {job_id}", "python manage.py jobs stats"),
-            code="job-still-running",
-        ) from None
+        paused = await announced_window(jobs.client, config, project) is not None
+        raise _still_running(job_id, paused=paused) from None
+
+
+def _still_running(job_id: str, *, paused: bool) -> TemporaryError:
+    why, look = "a worker has to be there for it", "python manage.py jobs stats"
+    if paused:
+        why = "maintenance is on, and workers take no job until it ends"
+        look = "python manage.py system maintenance status"
+    return TemporaryError(
+        f"job {job_id} has not ended within --timeout",
+        why=f"it stays in the queue, or goes on running; {why}",
+        try_=(
+            f"to wait on, add --job-id={shlex.quote(job_id)}: without it another job is queued",
+            f"python manage.py jobs show {job_id}",
+            look,
+        ),
+        code="job-still-running",
+    )
 
 
 async def _poll(jobs: Jobs, job_id: str) -> JobRecord:
@@ -51,6 +85,15 @@ async def _poll(jobs: Jobs, job_id: str) -> JobRecord:
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
+def _known(error: BaseException | None) -> CommandError | None:
+    """Return the error of a command that an exception stands for; None for a task's own."""
+    # A task's deadline and its own cancellation are not this run's.
+    if error is None or isinstance(error, TimeoutError | asyncio.CancelledError):
+        return None
+    known = explain(error)
+    return None if isinstance(known, UnexpectedError) else known
+
+
 def check_keeps_result(task: Task) -> None:
     """Refuse to wait for what will not be kept.
 
@@ -68,18 +111,29 @@ def check_keeps_result(task: Task) -> None:
         )
 
 
-def outcome(record: JobRecord) -> JobRecord:
+def outcome(
+    record: JobRecord, *, try_: str | Sequence[str], error: BaseException | None = None
+) -> JobRecord:
     """Return the record of a job that has completed.
 
+    Args:
+        record: Of a job that has ended.
+        try_: What to do about one that has failed.
+        error: What it failed with, where that is at hand.
+
     Raises:
-        CommandError: `job-failed`: it has not; the record is the error's data.
+        CommandError: `job-failed`: it has not; the record is the error's data. Or the error
+            itself, if a command that ended with it would have an exit code of its own.
     """
     if record.status is JobStatus.COMPLETED:
         return record
+    if known := _known(error):
+        known.data = record.whole() if known.data is None else known.data
+        raise known from error
     raise CommandError(
         f"job {record.id} {record.status.value}: {record.error or 'it expired'}",
         why=f"{record.function or 'it'} ended so at try {record.tries}",
-        try_=f"python manage.py jobs show {record.id}",
+        try_=try_,
         code="job-failed",
         data=record.whole(),
     )

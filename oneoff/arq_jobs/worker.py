@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from time import monotonic
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -13,10 +16,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the driver's
 
-from oneoff.redis_url import redis_url
+from oneoff.process_logs import configure_logging
+from oneoff.redis_url import RedisURL, redis_url
+from oneoff.resources.redis_errors import translate_redis_error
 
 if TYPE_CHECKING:
     from oneoff.config import Config
+    from oneoff.project import Project
 
 OUTAGE = 30.0
 """Seconds a worker waits for a Redis that is away, before it ends and its platform restarts it."""
@@ -66,6 +72,52 @@ def redis_settings(config: Config) -> RedisSettings:
     )
 
 
+class WorkerConnection:
+    """The `redis_settings` of a worker whose process starts with right settings, or not at all.
+
+    Commands import the worker too, to know its functions; nothing is read or checked for them.
+    ARQ looks at these settings first of all, when it connects. Then the logs of the process are
+    configured, its settings are checked, and what ends it is one line instead of a traceback.
+
+    Args:
+        config: The process's settings.
+        project: Whose own settings are checked with them.
+    """
+
+    def __init__(self, config: Config, project: Project) -> None:
+        self._config, self._project = config, project
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what ARQ looks for.
+
+        Raises:
+            ConfigurationError: Everything that is wrong with the settings, together.
+        """
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._checked, name)
+
+    @cached_property
+    def _checked(self) -> RedisSettings:
+        from oneoff.services.settings_report import check_settings
+
+        configure_logging("worker", self._config)
+        check_settings(self._config, self._project)
+        settings = redis_settings(self._config)
+        sys.excepthook = _naming_redis(sys.excepthook, redis_url(self._config))
+        return settings
+
+
+def _naming_redis(report: Callable[..., Any], url: RedisURL) -> Callable[..., Any]:
+    """Report what Redis raised as the error that a command would end with."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        named = translate_redis_error(error, url)
+        report(*((kind, error, trace) if named is None else (type(named), named, trace)))
+
+    return hook
+
+
 async def bind_job(ctx: Mapping[Any, Any]) -> None:
     """Put the job's id and try on every line it logs: for `on_job_start`.
 
@@ -81,20 +133,49 @@ def outlive_outages(ctx: Mapping[Any, Any]) -> None:
     jobs it runs with it: the driver does not try again to make a connection.
     """
     pool = ctx["redis"].connection_pool
-    connect = pool.get_connection
+    connect, outage = pool.get_connection, _Outage(pool.connection_kwargs)
 
     async def connect_patiently(*args: Any, **kwargs: Any) -> Any:
-        deadline = monotonic() + OUTAGE
         while True:
             try:
-                return await connect(*args, **kwargs)
+                connection = await connect(*args, **kwargs)
             except _OUTAGES as exc:
-                if monotonic() > deadline:
+                if outage.is_over(exc):
                     raise
-                _log.warning("redis.lost", error=type(exc).__name__)
+            else:
+                outage.end()
+                return connection
             await asyncio.sleep(OUTAGE_PAUSE)
 
     pool.get_connection = connect_patiently
+
+
+class _Outage:
+    """For how long Redis has been away, for all that this process wants of it.
+
+    One deadline for each outage: when it is over, closing the worker does not wait once more.
+
+    Args:
+        address: Host and port of the server.
+    """
+
+    def __init__(self, address: Mapping[str, Any]) -> None:
+        self._server = f"{address.get('host')}:{address.get('port')}"
+        self._since: float | None = None
+
+    def is_over(self, error: Exception) -> bool:
+        """Note a failure; return whether this outage is not waited for any longer."""
+        if self._since is None:
+            self._since = monotonic()
+            _log.warning("redis.lost", server=self._server, error=type(error).__name__)
+        return monotonic() - self._since > OUTAGE
+
+    def end(self) -> None:
+        """Note that Redis answers."""
+        if self._since is not None:
+            seconds = round(monotonic() - self._since, 1)
+            _log.info("redis.regained", server=self._server, seconds=seconds)
+            self._since = None
 
 
 def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> None:

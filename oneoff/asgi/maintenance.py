@@ -50,7 +50,7 @@ class MaintenanceMiddleware:
         app: The application.
         reader: Knows whether a window is open; it is closed when the application shuts down.
         exempt: Paths that go on being served, with all below them: "/health" is also
-            "/health/live", and not "/healthy".
+            "/health/live", and not "/healthy" or "/health/../me".
         retry_after: Seconds for `Retry-After` where the window has no end of its own.
         header: Name of the header that holds the pass.
     """
@@ -110,7 +110,10 @@ class MaintenanceMiddleware:
         root = scope.get("root_path", "").rstrip("/")
         if root and path.startswith(f"{root}/"):
             path = path[len(root) :]
-        return any(path == own or path.startswith(f"{own}/") for own in self._exempt)
+        return any(
+            path == own or (path.startswith(f"{own}/") and not _may_leave(path[len(own) :]))
+            for own in self._exempt
+        )
 
     async def _refuse_websocket(self, window: Window, scope: Scope, send: Send) -> None:
         if "websocket.http.response" in (scope.get("extensions") or {}):
@@ -131,6 +134,15 @@ class MaintenanceMiddleware:
         await send({"type": f"{event}.start", "status": 503, "headers": headers})
         bodiless = scope.get("method") == "HEAD"
         await send({"type": f"{event}.body", "body": b"" if bodiless else body})
+
+
+def _may_leave(rest: str) -> bool:
+    """Return whether what follows an exempt path could lead out of it in somebody's reading.
+
+    Servers decode a path once; a "%" that is left was encoded twice, for whoever decodes again.
+    """
+    segments = rest.replace("\\", "/").split("/")
+    return "%" in rest or any(segment.partition(";")[0] == ".." for segment in segments)
 
 
 def _body(window: Window, scope: Scope) -> tuple[bytes, bytes]:

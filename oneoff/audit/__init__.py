@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import BigInteger, cast, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.environment import Facts
@@ -26,9 +26,10 @@ from oneoff.locks import hold_for_transaction, is_free
 from oneoff.outcome import Outcome, Status
 from oneoff.resources.database_errors import translate_error
 from oneoff.schema import read_facts
-from oneoff.schema.tables import runs
+from oneoff.schema.tables import batches, runs
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.outcome import Call
@@ -88,7 +89,7 @@ class Audit:
         # came between; one that says so at once waits for its turn.
         await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
-            await _reconcile(self._connection, self._database)
+            await reconcile(self._connection, self._database)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
             await self._connection.execute(insert(runs).values(row))
             # Before the commit: a signal may come while it is under way, and a row that was
@@ -111,7 +112,7 @@ class Audit:
             .values(
                 status=outcome.status.value,
                 exit_code=int(outcome.exit_code),
-                rows=min(outcome.rows, LARGEST),
+                rows=func.coalesce(_rows_saved(self._run_id), min(outcome.rows, LARGEST)),
                 message=self._redactor.text(outcome.message),
                 finished_at=datetime.now(UTC),
                 duration_ms=outcome.duration_ms,
@@ -135,8 +136,8 @@ class Audit:
             raise _unwritten(exc) from exc
 
 
-async def _reconcile(connection: AsyncConnection, database: Database) -> None:
-    """Close the rows of runs whose process is gone."""
+async def reconcile(connection: AsyncConnection, database: Database) -> None:
+    """Close the rows of runs whose process is gone; what their batches saved is counted."""
     open_runs = select(runs).where(runs.c.status == Status.STARTED.value)
     found = await connection.execute(open_runs)
     for row in found.all():
@@ -145,8 +146,22 @@ async def _reconcile(connection: AsyncConnection, database: Database) -> None:
         await connection.execute(
             update(runs)
             .where(runs.c.id == row.id, runs.c.status == Status.STARTED.value)
-            .values(status=Status.ABANDONED.value, finished_at=datetime.now(UTC))
+            .values(
+                status=Status.ABANDONED.value,
+                finished_at=datetime.now(UTC),
+                rows=_rows_saved(row.id),
+            )
         )
+
+
+def _rows_saved(run_id: str) -> ColumnElement[Any]:
+    """Return the rows a run's batches saved: true however it ended. NULL if it had none.
+
+    In the row itself are those of batches that were taken over from it.
+    """
+    query = select(func.sum(batches.c.run_rows)).where(batches.c.run_id == run_id)
+    saved = cast(query.scalar_subquery(), BigInteger)  # PostgreSQL's sum of bigint is numeric
+    return func.coalesce(saved + func.coalesce(runs.c.rows, 0), runs.c.rows)
 
 
 def _may_be_judged(row: Any) -> bool:

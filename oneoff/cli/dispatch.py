@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.application import Application
+    from oneoff.errors import UsageError
     from oneoff.outcome import Call
     from oneoff.registry.entry import Entry
 
@@ -72,9 +73,20 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
     parsed = parse(command_class, rest, name=entry.name)
     if parsed.command is None:
         return Page(_help(app, entry.name.split()))
+    if parsed.options.json and parsed.command.fills_stdout():
+        raise _two_on_stdout(entry.name)
     line = " ".join([program, entry.name, *map(shlex.quote, argv)])
     name = app.registry.name_of(command_class)
     return Call(name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
+
+
+def _two_on_stdout(name: str) -> UsageError:
+    from oneoff.errors import UsageError
+
+    return UsageError(
+        f"--json and the data of {name} can't both go to standard output",
+        try_="write the data to a file",
+    )
 
 
 def _help(app: Application, words: Sequence[str]) -> str:

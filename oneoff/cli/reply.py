@@ -38,7 +38,8 @@ def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
         return int(outcome.exit_code)
     for warning in outcome.result.warnings if outcome.result else ():
         terminal.err(render_warning(warning, redactor, color=color))
-    terminal.out(
+    say = terminal.err if terminal.filled else terminal.out
+    say(
         render_text(
             outcome,
             redactor,

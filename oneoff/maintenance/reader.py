@@ -90,6 +90,14 @@ class MaintenanceReader:
 
     async def window(self) -> Window | None:
         """Return the window that is open, or None. Never raises, and never waits long."""
+        try:
+            return await self._look()
+        except Exception as exc:  # noqa: BLE001 - a fault in here must not stop the application
+            self._fail(exc, None, monotonic())
+            return None
+
+    async def _look(self) -> Window | None:
+        """Return the window that is open as far as is known; start or await a reading if due."""
         now = monotonic()
         if now >= self._early_at and now >= self._failed_at + PAUSE:
             self._read()

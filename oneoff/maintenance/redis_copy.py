@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import CommandError, Unavailable
+from oneoff.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.maintenance.window import Window, decode, encode
 from oneoff.mode import Mode
 from oneoff.redis_url import redis_url
@@ -140,6 +140,25 @@ async def open_copy(config: Config, project: Project) -> AsyncIterator[RedisCopy
         yield copy
     finally:
         await copy.aclose()
+
+
+async def announced_window(client: Redis, config: Config, project: Project) -> Window | None:
+    """Return the window that the copy says is open, for an operator who wonders; None if none.
+
+    The copy may be old, or missing: what counts is the database, which is not asked here.
+
+    Args:
+        client: The caller's own connection, which need not be allowed to write.
+        config: Says which database the copy is of.
+        project: Its name is part of the copy's key.
+    """
+    try:
+        database = parse_database_url(config.database_url, config.root, project.name)
+        copy = await client.get(key_of(project.name, database))
+        window = decode(copy) if copy else None
+    except (ConfigurationError, ValueError):
+        return None
+    return window if window and window.is_open() else None
 
 
 def key_of(project_name: str, database: DatabaseURL) -> str:

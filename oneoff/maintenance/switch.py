@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from oneoff.conversion import duration_text
 from oneoff.errors import UsageError
 from oneoff.maintenance import store
 from oneoff.maintenance.store import Record
@@ -66,8 +67,9 @@ def _end(now: datetime, expires: timedelta | None) -> datetime | None:
     if expires is None:
         return None
     if not timedelta() < expires <= LONGEST:
+        wrong = f"is longer than {LONGEST.days} days" if expires > LONGEST else "is no time at all"
         raise UsageError(
-            f"--expires {expires} is not more than nothing and at most {LONGEST.days} days",
+            f"--expires {duration_text(expires)} {wrong}",
             try_="python manage.py system maintenance on --expires 2h",
         )
     return now + expires

@@ -53,14 +53,28 @@ def decode(copy: bytes) -> Window | None:
             return None
         expires = found["expires_at"]
         return Window(
-            id=str(found["id"]),
-            started_at=datetime.fromisoformat(found["started_at"]),
-            expires_at=None if expires is None else datetime.fromisoformat(expires),
-            message=str(found["message"]),
+            id=_text(found["id"]),
+            started_at=_time(found["started_at"]),
+            expires_at=None if expires is None else _time(expires),
+            message=_text(found["message"]),
         )
-    except (KeyError, TypeError) as exc:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as exc:
         message = "not a copy of a maintenance window"
         raise ValueError(message) from exc
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise TypeError
+    found.encode()  # half a character, as JSON may hold it, could not be sent to anybody
+    return found
+
+
+def _time(found: str) -> datetime:
+    time = datetime.fromisoformat(found)
+    if time.tzinfo is None:
+        raise ValueError  # it could not be compared with the clock
+    return time.astimezone(UTC)
 
 
 def _plain(window: Window) -> dict[str, Any]:

@@ -165,7 +165,8 @@ def _environments(command: type[BaseCommand]) -> str:
 
 
 def _resources(command: type[BaseCommand]) -> str:
-    touched = [name for name in command.resources() if name not in INSIDE]
+    names = (name for name in command.resources() if name not in INSIDE)
+    touched = dict.fromkeys("database" if name == "work" else name for name in names)
     return f"touches: {', '.join(touched)}" if touched else "touches nothing outside the process"
 
 

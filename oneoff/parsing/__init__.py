@@ -101,6 +101,7 @@ class _Line:
         self._problems: list[str] = []
         self._secrets: list[str] = []
         self._unusable: set[str] = set()
+        self._refusal: UsageError | None = None
 
     def shapes(self, words: Sequence[str]) -> dict[str, Takes]:
         """Return what each option takes; a misspelt one takes what it seems to be meant for.
@@ -252,6 +253,8 @@ class _Line:
         """
         command, problems = self._construct()
         problems = self._secrets or [*self._problems, *problems]
+        if self._refusal and problems == list(self._refusal.problems):
+            raise self._refusal
         if problems or command is None:
             raise UsageError(problems, try_=f"python manage.py {self.name} --help")
         return command
@@ -260,6 +263,8 @@ class _Line:
         try:
             return self.command(**self.values), []
         except UsageError as exc:
+            # A code of its own comes with advice of its own.
+            self._refusal = exc if exc.code != UsageError.code else None
             reported = tuple(
                 f"{field.spelling} is missing"
                 for field in self.command.fields().values()
@@ -283,5 +288,5 @@ def _scrubbed(word: str, token: Token, name: str) -> str:
     from oneoff.redact import Redactor
 
     if not _looks_secret(name):
-        return Redactor().text(word)
+        return Redactor().word(word)
     return word.removesuffix(token.value or "") + MASK

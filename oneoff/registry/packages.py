@@ -46,7 +46,7 @@ def locate(package: str, root: str) -> tuple[str, ...]:
     top, *rest = package.split(".")
     bases = _top_level(top, root)
     # The path of a package without __init__.py may hold one folder twice, spelled differently.
-    folders = {}
+    folders: dict[str, str] = {}
     for base in bases:
         folder = os.path.join(base, *rest)
         folders.setdefault(os.path.realpath(folder), folder)

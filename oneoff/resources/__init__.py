@@ -18,6 +18,7 @@ BUILTIN: Mapping[str, str] = {
     "session": "oneoff.resources.work:open_session",
     "work": "oneoff.resources.work:open_work",
     "migrations": "oneoff.resources.migrations:open_migrations",
+    "batches": "oneoff.resources.batches:open_batches",
     "cache": "oneoff.resources.cache:open_cache",
     "jobs": "oneoff.resources.jobs:open_jobs",
     "settings": "oneoff.resources.settings:open_settings",
@@ -28,11 +29,14 @@ BUILTIN: Mapping[str, str] = {
 }
 """Name to "module:function" of the providers in the framework."""
 
-GIVEN = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
-"""What the executor itself hands in; always there."""
+GIVEN = frozenset("config project run registry mode lock terminal logs open".split())
+"""What the executor itself hands in; always there. `await open(name)` opens a resource later."""
 
-DATABASE = frozenset({"database", "session", "work", "migrations"})
+DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
 """Asking for one of these makes a command one that needs the database."""
+
+MIGRATED = frozenset({"session", "work", "batches"})
+"""Asking for one of these, to write, makes it one that needs the framework's tables too."""
 
 
 def known_names(project_resources: Mapping[str, str]) -> frozenset[str]:
@@ -60,7 +64,7 @@ class Container:
     ) -> None:
         self._stack = stack
         self._providers = {**BUILTIN, **providers}
-        self._ready = dict(given)
+        self._ready = {**given, "open": self.get}
         self._opening: list[str] = []
 
     def give(self, name: str, value: Any) -> None:

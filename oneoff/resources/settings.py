@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from oneoff.config import Config
 from oneoff.errors import ConfigurationError
 from oneoff.project import Project, load_object
+from oneoff.redact import is_secret_name
 
 
 @asynccontextmanager
@@ -31,21 +33,48 @@ def load_settings(project: Project, config: Config) -> Any:
             try_='Project(..., settings="app.settings:Settings")',
             code="settings-not-configured",
         )
-    settings_class = load_object(project.settings)
     try:
-        # Private API of pydantic-settings for its most public feature: which file to read.
-        return settings_class(_env_file=config.root / ".env")
+        return read(project, config)
     except ValidationError as exc:
         raise ConfigurationError(
-            "; ".join(describe(error) for error in exc.errors(include_input=False)),
+            "; ".join(sentence(*problem) for problem in problems(exc)),
             why=f"{project.settings} reads them from the environment and .env",
             try_="python manage.py config check",
             code="bad-settings",
         ) from None
 
 
-def describe(error: Any) -> str:
-    """Return one problem as `NAME: what is wrong`, never with the value."""
-    name = "_".join(str(part) for part in error["loc"]).upper() or "settings"
-    message = str(error["msg"])
-    return f"{name}: {message[:1].lower()}{message[1:]}"
+def read(project: Project, config: Config) -> Any:
+    """Return an instance of the settings class, or raise what pydantic raises."""
+    settings_class = load_object(project.settings)
+    log = logging.getLogger("dotenv.main")
+    before, log.disabled = log.disabled, True  # `Config.problems` has the lines it can't read
+    try:
+        # Private API of pydantic-settings for its most public feature: which file to read.
+        return settings_class(_env_file=config.root / ".env")
+    finally:
+        log.disabled = before
+
+
+def problems(error: Any) -> list[tuple[str, str]]:
+    """Return each problem of a ValidationError: the variable, and what is wrong, without value."""
+    return [
+        (
+            "_".join(str(part) for part in one["loc"]).upper() or "settings",
+            _lowered(str(one["msg"]).removeprefix("Value error, ")),
+        )
+        for one in error.errors(include_input=False)
+    ]
+
+
+def sentence(name: str, problem: str) -> str:
+    """Return one problem as a line.
+
+    What follows "SECRET_KEY:" would be masked as if it were the key.
+    """
+    return f"{name} {problem}" if is_secret_name(name) else f"{name}: {problem}"
+
+
+def _lowered(text: str) -> str:
+    # "MAIL_FROM is ..." keeps its name.
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

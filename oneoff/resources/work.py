@@ -33,6 +33,7 @@ class WorkTransaction:
     Attributes:
         connection: Holds the transaction.
         session: What commands get; its objects don't expire.
+        partial: A preview did a part of the work, so the rows by table say nothing of the run.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class WorkTransaction:
         self._guard = guard
         self._protection = protection
         self._changes: dict[str, RowCounts] = {}
+        self.partial = False
 
     @property
     def uncounted(self) -> str:
@@ -58,7 +60,7 @@ class WorkTransaction:
 
     def changes(self) -> dict[str, RowCounts]:
         """Return the rows changed, by table, as counted when the work ended."""
-        return dict(self._changes)
+        return {} if self.partial else dict(self._changes)
 
     def violation(self) -> CommandError | None:
         """Return what was refused so far, though the command may have swallowed the error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import Enum
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from oneoff.project import Project
     from oneoff.resources.database import Database
 
+LOGGING = "--custom-log-dict oneoff.process_logs.WORKER_LOGGING"
+"""What makes ARQ's own lines those of our logs, from the first one on."""
 TIMEOUT = 10.0
 """Seconds for each check, connecting included."""
 _PAUSE = 0.5
@@ -38,12 +40,18 @@ class Health(Enum):
     """How a service is, the best first."""
 
     UP = "up"
+    UNKNOWN = "unknown"
+    """It could not be asked, because what it lives in is not well."""
     BEHIND = "behind"
-    """It answers, but migrations are pending."""
+    """It answers, but migrations are pending, or it has to be made by them."""
     DOWN = "down"
     """It does not answer; it may come back by itself."""
     WRONG = "wrong"
     """A setting does not fit it, a password for instance: waiting won't cure that."""
+
+
+_LIVES_IN = {Service.MIGRATIONS: Service.DATABASE, Service.WORKER: Service.REDIS}
+"""Which service has to answer before another can be asked."""
 
 
 class Check(NamedTuple):
@@ -84,7 +92,7 @@ async def check_services(
     """Ask every service once, all at the same time; nothing is raised.
 
     Asked are the database, the project's migrations, and with REDIS_URL also Redis and, if the
-    project has a worker, whether one is at work.
+    project has a worker, whether one is at work. The answers come in this order.
 
     Args:
         config: Says where they are.
@@ -102,7 +110,24 @@ async def check_services(
     if wanted & {Service.REDIS, Service.WORKER}:
         groups.append(_ask_redis(question))
     found = [check for checks in await asyncio.gather(*groups) for check in checks]
-    return [check for check in found if Service(check.service) in wanted]
+    answers = {Service(check.service): check for check in found}
+    return [
+        answers.get(service) or _unasked(service, answers, wanted)
+        for service in Service
+        if service in wanted
+    ]
+
+
+def _unasked(
+    service: Service, answers: Mapping[Service, Check], wanted: Collection[Service]
+) -> Check:
+    """Return what stands for a service that could not be asked: the cause, if nothing else does."""
+    home = _LIVES_IN[service]
+    cause = answers[home]
+    if home not in wanted:
+        return cause._replace(service=service.value)
+    detail = f"not asked: {home.value} is {cause.health.value}"
+    return Check(service.value, Health.UNKNOWN, detail=detail)
 
 
 def _expected(config: Config, project: Project) -> frozenset[Service]:
@@ -127,7 +152,7 @@ async def _ask_database(question: _Question, given: Database | None) -> list[Che
     if not url.exists():
         # Connecting would make the file.
         detail = f"{url.database} is not there yet"
-        return [Check(service.value, Health.BEHIND, detail=detail) for service in wanted]
+        return [Check(Service.DATABASE.value, Health.BEHIND, detail=detail)]
     database = given or Database(url, run_id=run_id)
     try:
         checks = [await _bounded(Service.DATABASE, check_database(database), seconds)]
@@ -152,7 +177,7 @@ async def _ask_redis(question: _Question) -> list[Check]:
         ):
             checks.append(await check_redis(client, redis_url(config).safe()))
             if Service.WORKER in wanted:
-                ask = check_worker(client, project)
+                ask = check_worker(client, config, project)
                 checks.append(await _bounded(Service.WORKER, ask, seconds))
     except TimeoutError:
         checks.append(_silent(Service.REDIS, seconds))
@@ -222,18 +247,21 @@ async def check_redis(client: Redis, name: str) -> Check:
     return Check("redis", Health.UP, latency, name)
 
 
-async def check_worker(client: Redis, project: Project) -> Check:
+async def check_worker(client: Redis, config: Config, project: Project) -> Check:
     """Look for the heartbeat that every worker leaves in Redis while it lives."""
     from oneoff.arq_jobs.heartbeat import read_heartbeat
+    from oneoff.maintenance.redis_copy import announced_window
 
     seen = await read_heartbeat(client, project)
     if seen is None:
-        start = f"arq {project.worker.replace(':', '.')}"
+        start = f"arq {project.worker.replace(':', '.')} {LOGGING}"
         return Check("worker", Health.DOWN, detail=f"none has reported; start one: {start}")
     detail = (
         f"seen {seen.age:g} s ago: {seen.ongoing} running, {seen.queued} queued, "
         f"{seen.complete} completed, {seen.failed} failed"
     )
+    if await announced_window(client, config, project):
+        detail += "; takes no job: maintenance is on"
     return Check("worker", Health.UP, detail=detail)
 
 

@@ -9,7 +9,7 @@ from redis.exceptions import AskError, MovedError
 
 from oneoff.resources.redis_client import each_primary
 from oneoff.services.glob import is_one_key
-from oneoff.services.key_preview import fetch, preview
+from oneoff.services.key_preview import fetch, preview, shown_key
 from oneoff.services.keyspace import PAGE, pages
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def _facts(node: Redis, keys: Sequence[bytes], redactor: Redactor) -> list
     values = await fetch(node, [(key, _text(kind), sizes[key]) for key, kind, *_ in known])
     return [
         {
-            "key": key.decode(errors="backslashreplace"),
+            "key": shown_key(key),
             "type": _text(kind),
             "ttl": round(ttl / 1000) if isinstance(ttl, int) and ttl >= 0 else None,
             "bytes": sizes[key],

@@ -20,6 +20,10 @@ FETCHED = 1_024
 LARGEST = 1_000_000
 """Bytes of a collection above which none of its items is fetched: one alone may be huge."""
 
+BEGINNING = 4
+"""Characters that are shown of what is random in the key of a secret: enough to find it by."""
+
+_RANDOM = re.compile(r"(?<![\w\-])(?=[A-Za-z_\-]*+\d)[\w\-]{16,}+")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _BETWEEN = re.compile(r"[:./|#]")
 _COMMANDS: Mapping[str, tuple[str, tuple[object, ...]]] = {
@@ -55,13 +59,27 @@ def preview(key: bytes, value: Any, redactor: Redactor) -> str | None:
     """Return the text to show of a value; masked whole where the key is named like a secret."""
     if value is None:
         return None
-    if any(map(is_secret_name, _BETWEEN.split(_text(key)))):
+    if _is_secret(_text(key)):
         return MASK
     items = [_text(value)] if isinstance(value, bytes) else _texts(value)
     if len(items) > ITEMS:
         items[ITEMS:] = ["…"]
-    text = redactor.text(", ".join(items))
+    text = ", ".join(map(redactor.text, items))
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def shown_key(key: bytes) -> str:
+    """Return a key as it may be shown: of a session's id or a token only its beginning."""
+    text = key.decode(errors="backslashreplace")
+    if not _is_secret(text):
+        return text
+    return _RANDOM.sub(lambda found: found[0][:BEGINNING] + MASK, text)
+
+
+def _is_secret(key: str) -> bool:
+    """Return whether a part of the key is named like a secret: `session:9f86`, `sessions/9f86`."""
+    parts = _BETWEEN.split(key)
+    return any(is_secret_name(part) or is_secret_name(part.removesuffix("s")) for part in parts)
 
 
 def _command(key: bytes, kind: str, size: int | None) -> tuple[Any, ...]:
@@ -85,7 +103,13 @@ def _items(command: str, answer: Any) -> Any:
 
 def _texts(value: Mapping[bytes, bytes] | Iterable[bytes]) -> list[str]:
     if not isinstance(value, Mapping):
-        return [_text(item) for item in value]
+        texts = [_text(item) for item in value]
+        # A list may be names and values in turn.
+        before = ["", *texts]
+        return [
+            MASK if is_secret_name(name) else text
+            for name, text in zip(before, texts, strict=False)
+        ]
     fields = ((_text(name), _text(item)) for name, item in value.items())
     return [f"{name}={MASK if is_secret_name(name) else item}" for name, item in fields]
 

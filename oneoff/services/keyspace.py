@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
+from oneoff.errors import ConfigurationError
 from oneoff.resources.redis_client import as_cluster, each_primary
 from oneoff.services.distinct import DistinctCounter
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from oneoff.project import Project
     from oneoff.resources.progress import Progress
 
 PAGE = 500
@@ -40,19 +42,48 @@ class Selection(NamedTuple):
     Attributes:
         pattern: As SCAN understands it.
         include_framework: Whether those that begin as `FRAMEWORK` says are meant too.
+        also_kept: Other keys that are the framework's, as from `keys_of_worker`.
     """
 
     pattern: str
     include_framework: bool = False
+    also_kept: frozenset[bytes] = frozenset()
 
     def split(self, keys: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Return the keys that are meant, and those of the framework, which stay."""
         if self.include_framework:
             return list(keys), []
-        meant = [key for key in keys if not key.startswith(FRAMEWORK)]
+        also = self.also_kept
+        meant = [key for key in keys if not key.startswith(FRAMEWORK) and key not in also]
         if len(meant) == len(keys):
             return meant, []
-        return meant, [key for key in keys if key.startswith(FRAMEWORK)]
+        return meant, [key for key in keys if key.startswith(FRAMEWORK) or key in also]
+
+
+def keys_of_worker(project: Project) -> list[str]:
+    """Return the keys that the project's worker has named itself: queue and sign of life.
+
+    Raises:
+        ConfigurationError: The worker can't be imported: nobody knows then which they are.
+    """
+    if not project.worker:
+        return []
+    from oneoff.arq_jobs.worker_settings import load_worker
+
+    try:
+        worker = load_worker(project)
+    except (ConfigurationError, ImportError, AttributeError) as exc:
+        raise ConfigurationError(
+            f"{project.worker} can't be imported: {exc}",
+            why="it says which key is the queue of the jobs, and that key must stay",
+            try_=(
+                "mend it: python manage.py jobs stats",
+                "or lose jobs too: python manage.py cache clear --include-jobs --dry-run",
+            ),
+            code="bad-worker",
+        ) from exc
+    keys = (worker.queue, worker.health_check_key)
+    return [key for key in keys if not key.encode().startswith(FRAMEWORK)]
 
 
 class Tally(NamedTuple):

@@ -16,9 +16,11 @@ from oneoff.errors import CommandError, ConfigurationError
 from oneoff.mode import Mode
 from oneoff.output import cell
 from oneoff.project import load_object
-from oneoff.redact import MASK, Redactor, is_secret_name
+from oneoff.redact import MASK, Redactor, hides
 from oneoff.redis_url import redis_url
-from oneoff.resources.settings import describe
+from oneoff.resources.settings import problems as settings_errors
+from oneoff.resources.settings import read, sentence
+from oneoff.suggest import similar
 from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL")
 REDIS = "REDIS_URL"
+DOTENV = ".env"
 _DEFAULT = "default"
 
 
@@ -63,14 +66,18 @@ class Problem(NamedTuple):
         """Return what is shown."""
         return {"setting": self.setting, "problem": self.problem}
 
+    def line(self) -> str:
+        """Return it in one line."""
+        return sentence(self.setting, self.problem)
 
-def setting_values(config: Config, project: Project) -> tuple[list[SettingValue], list[Problem]]:
-    """Return all settings, and why some of the project's have no value.
+
+def setting_values(config: Config, project: Project) -> list[SettingValue]:
+    """Return all settings, those that are wrong as they are set.
 
     No service is asked, so this works when all of them are down.
     """
     values = {value.name: value for value in _framework_values(config, project)}
-    settings, problems = read_settings(config, project)
+    settings, _ = read_settings(config, project)
     for name, field in _fields(project).items():
         variable = _variable(project, name, field, config)
         if variable in values:
@@ -78,7 +85,7 @@ def setting_values(config: Config, project: Project) -> tuple[list[SettingValue]
         source = _source(config, project, variable)
         value = _unchecked(field, variable, config) if settings is None else getattr(settings, name)
         values[variable] = _shown(variable, value, source, config)
-    return list(values.values()), problems
+    return list(values.values())
 
 
 def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]:
@@ -89,17 +96,17 @@ def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]
     from pydantic_settings import SettingsError
 
     try:
-        return load_object(project.settings)(_env_file=config.root / ".env"), []
+        return read(project, config), []
     except ValidationError as exc:
-        texts = [describe(error) for error in exc.errors(include_input=False)]
-        return None, [_split(text, ": ") for text in texts]
+        return None, [Problem(*error) for error in settings_errors(exc)]
     except SettingsError as exc:  # a list or a nested model that is no JSON
         return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
 
 
 def framework_problems(config: Config) -> list[Problem]:
     """Return what is wrong with the variables the framework reads itself."""
-    return [_split(text, " ") for text in config.problems]
+    parts = [text.partition(" ") for text in config.problems]
+    return [Problem(setting, problem) for setting, _, problem in parts]
 
 
 def url_problems(config: Config, project: Project) -> Iterator[Problem]:
@@ -120,8 +127,30 @@ def settings_problems(config: Config, project: Project) -> list[Problem]:
     """Return everything that is wrong with the settings themselves; no service is asked."""
     _, problems = read_settings(config, project)
     found = [*problems, *framework_problems(config), *url_problems(config, project)]
-    # A variable that the framework and the project both read is wrong once.
-    return list({problem.setting: problem for problem in reversed(found)}.values())[::-1]
+    # A variable that the framework and the project both read is wrong once; each line of .env for
+    # itself.
+    once = {
+        problem if problem.setting == DOTENV else problem.setting: problem
+        for problem in reversed(found)
+    }
+    return list(once.values())[::-1]
+
+
+def likely_typos(config: Config, project: Project) -> list[str]:
+    """Return a line for each name in `.env` that nobody reads and that looks like one that is read.
+
+    The environment is full of other programs' names; they are not looked at.
+    """
+    known = {setting.name for setting in SETTINGS}
+    known |= {_variable(project, name, field, config) for name, field in _fields(project).items()}
+    lines = []
+    for name, source in config.sources.items():
+        if source != DOTENV or name.upper() in {one.upper() for one in known}:
+            continue
+        # TEST_DATABASE_URL and PASSWORD_MIN_LENGTH_OLD are names of their own.
+        near = [one for one in similar(name.upper(), known, limit=1) if one not in name.upper()]
+        lines += [f".env sets {name}, which nothing reads; did you mean {one}?" for one in near]
+    return lines
 
 
 def check_settings(config: Config, project: Project) -> None:
@@ -133,7 +162,7 @@ def check_settings(config: Config, project: Project) -> None:
     problems = settings_problems(config, project)
     if problems:
         raise ConfigurationError(
-            "; ".join(f"{setting}: {problem}" for setting, problem, _ in problems),
+            "; ".join(problem.line() for problem in problems),
             why="settings are checked before anything starts",
             try_="python manage.py config check",
             code="bad-settings",
@@ -181,11 +210,6 @@ def _unconnected(name: str, error: CommandError) -> Problem:
     return Problem(name, error.message, temporary=not isinstance(error, ConfigurationError))
 
 
-def _split(text: str, separator: str) -> Problem:
-    setting, _, problem = text.partition(separator)
-    return Problem(setting, problem)
-
-
 def _framework_values(config: Config, project: Project) -> Iterator[SettingValue]:
     for setting in SETTINGS:
         name, source = setting.name, _framework_source(config, setting.name)
@@ -214,7 +238,7 @@ def _shown_redis(config: Config, text: str, source: str) -> SettingValue:
         url = redis_url(config)
     except ConfigurationError:
         return SettingValue(REDIS, MASK, source, text)
-    return SettingValue(REDIS, url.safe(), source, text if url.password else "")
+    return SettingValue(REDIS, url.safe(), source, text if url.user or url.password else "")
 
 
 def _parsed_url(config: Config, project: Project, name: str) -> Any:
@@ -229,23 +253,28 @@ def _shown(name: str, value: Any, source: str, config: Config) -> SettingValue:
     reveal = getattr(value, "get_secret_value", None)
     if reveal is not None:
         clear = _text(reveal())
-        return SettingValue(name, MASK if clear else "", source, clear)
+        # pydantic's own secrets are stars; a type of the project's may show a part of it.
+        shown = str(value) if str(value).strip("*") else MASK if clear else ""
+        return SettingValue(name, shown, source, clear if shown != clear else "")
     clear = _text(value)
-    if isinstance(value, str) and is_secret_name(name):
+    if hides(name, value):
         return SettingValue(name, MASK, source, clear)
-    safe = Redactor(config.environ).text(clear)
+    safe = _text(Redactor(config.environ).data(value))
     return SettingValue(name, safe, source, clear if safe != clear else "")
 
 
 def _unchecked(field: Any, variable: str, config: Config) -> Any:
-    """Return what is set, though the settings as a whole can't be read."""
-    found = next((name for name in config.sources if name.upper() == variable.upper()), "")
-    text = config.environ[found] if found else ""
-    if "Secret" not in str(field.annotation):
-        return text
+    """Return what is set, though the settings as a whole can't be read; else the default."""
     from pydantic import SecretStr
 
-    return SecretStr(text)
+    found = next((name for name in config.sources if name.upper() == variable.upper()), "")
+    text = config.environ[found] if found else ""
+    if not text:
+        return None if field.is_required() else field.get_default(call_default_factory=True)
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, SecretStr):
+        return kind(text)
+    return SecretStr(text) if "Secret" in str(kind) else text
 
 
 def _text(value: Any) -> str:

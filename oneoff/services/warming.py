@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import ConfigurationError, NotFound
+from oneoff.errors import ConfigurationError, UsageError
 from oneoff.mode import Mode
 from oneoff.project import Project, load_object
 from oneoff.suggest import similar
@@ -25,7 +25,7 @@ def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
 
     Raises:
         ConfigurationError: The project has no warmers.
-        NotFound: None of them has this name.
+        UsageError: None of them has this name.
     """
     if not project.warmers:
         raise ConfigurationError(
@@ -38,10 +38,14 @@ def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
     wanted = [warmer for warmer in warmers if name in ("", warmer.name)]
     if not wanted:
         names = [warmer.name for warmer in warmers]
-        raise NotFound(
-            f"there is no warmer {name!r}",
-            why=f"the project's warmers: {', '.join(names) or 'none'}",
-            try_=[f"python manage.py cache warm {near}" for near in similar(name, names, limit=1)],
+        near = similar(name, names)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(
+            f"there is no warmer {name!r}{meant}",
+            try_=(
+                f"python manage.py cache warm {near[0] if near else '--dry-run'}",
+                f"one of the project's warmers: {', '.join(names) or 'there are none'}",
+            ),
             code="unknown-warmer",
         )
     return wanted

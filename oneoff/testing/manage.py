@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -9,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from oneoff.application import load_application
 from oneoff.cli.dispatch import Page, dispatch, presentation
@@ -70,6 +71,8 @@ class MemoryTerminal(Terminal):
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         super().__init__(None, self.stdout, self.stderr, {})
         self._input = stdin
+        # Bytes may come in pieces that end in the middle of a letter.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._answers = list(answers or ())
         self.interactive = answers is not None
 
@@ -85,6 +88,9 @@ class MemoryTerminal(Terminal):
     async def read_all(self) -> str:
         """Give what standard input holds."""
         return self._input
+
+    def _write_bytes(self, stdout: IO[str], data: bytes) -> None:
+        stdout.write(self._decoder.decode(data))
 
 
 class Manage:

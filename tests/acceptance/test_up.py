@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,3 +140,71 @@ def test_a_port_that_is_taken_is_named(environ: dict[str, str], ports: tuple[int
         done.returncode,
         done.stderr,
     )
+
+
+def start_up(
+    environ: dict[str, str], script: Path = ROOT / "scripts/up.sh"
+) -> subprocess.CompletedProcess[str]:
+    """Run the script to its end."""
+    return subprocess.run(
+        [script, Path(sys.executable).parent],
+        cwd=script.parents[1],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("ports")
+def test_a_second_one_in_the_same_folder_is_refused(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Before it touches what belongs to the first, whatever ports it was given."""
+    pid_file = tmp_path / "up/redis.pid"
+    pid_file.parent.mkdir()
+    pid_file.write_text(f"{os.getpid()}\n")
+
+    refused = start_up(environ)
+
+    assert 1 == refused.returncode
+    assert f"make up runs here already: its Redis is process {os.getpid()}\n" in refused.stderr
+    assert "UP_FOLDER=.up2 make up\n" in refused.stderr
+    assert [pid_file] == list(pid_file.parent.iterdir())
+
+
+def test_a_port_of_the_web_process_that_is_taken_is_named(
+    environ: dict[str, str], ports: tuple[int, int], tmp_path: Path
+) -> None:
+    """Before anything is started: no Redis is left behind."""
+    with socket.create_server((HOST, ports[0])):
+        refused = start_up(environ)
+
+    line = f"port {ports[0]} is in use; take another: PORT={ports[0] + 1} make up\n"
+    assert (1, line) == (refused.returncode, refused.stderr)
+    assert [] == list((tmp_path / "up").iterdir())
+
+
+def test_the_environment_wins_over_the_file_in_all_processes(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """What migrates and what serves see the same; the file is read as the processes read it."""
+    project, port = tmp_path / "project", free_port()
+    (project / "scripts").mkdir(parents=True)
+    script = shutil.copy(ROOT / "scripts/up.sh", project / "scripts/up.sh")
+    show = "echo $DATABASE_URL port $PORT --host 0.0.0.0"
+    (project / "Procfile").write_text(f"web: {show}\nworker: sleep 1\n")
+    (project / "manage.py").write_text("import os\nprint('manage', os.environ['DATABASE_URL'])\n")
+    (project / ".env").write_text(
+        f"DATABASE_URL=sqlite:///B\nPORT = {port}\nREDIS_URL = redis://elsewhere:6379/0\n"
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), environ["PATH"]])
+
+    done = start_up({**environ, "PATH": path, "DATABASE_URL": "sqlite:///A"}, Path(script))
+
+    assert "manage sqlite:///A\n" in done.stdout, done.stderr
+    assert f"sqlite:///A port {port} --host 127.0.0.1\n" in done.stdout
+    assert f"http://localhost:{port}/health/ready" in done.stdout
+    assert "elsewhere  export" not in done.stdout

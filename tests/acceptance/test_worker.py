@@ -167,9 +167,9 @@ def test_a_deferred_job_that_was_aborted_never_runs(
 ) -> None:
     """With a worker that allows no aborts; one queued after it does run."""
     with worker(settings, shop):
-        run("jobs run mark name=never --job-id one --defer 1s".split(), cwd=shop)
+        run("jobs run mark name=never --job-id one --defer 4s".split(), cwd=shop)
         aborted = run("jobs abort one --confirm".split(), cwd=shop)
-        done(run, "jobs run mark name=later --defer 1500ms --wait --timeout 30s", cwd=shop)
+        done(run, "jobs run mark name=later --defer 4s --wait --timeout 30s", cwd=shop)
 
     assert "aborted job one: it will not run\n" in aborted.stdout
     assert (False, True) == ((shop / "never").exists(), (shop / "later").exists())

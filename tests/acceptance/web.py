@@ -56,6 +56,15 @@ class Web:
         found = [json.loads(line) for line in self._log.read_text().splitlines()]
         return [line for line in found if event in ("", line["event"])]
 
+    def requests(self, path: str, count: int) -> list[dict[str, Any]]:
+        """Return the events of as many requests, which follow the answers in a moment."""
+        deadline = time.monotonic() + 10
+        while True:
+            found = [line for line in self.lines("request.finished") if line["path"] == path]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
+
     def wait_until_up(self) -> None:
         """Return when it answers."""
         deadline = time.monotonic() + 30

@@ -14,8 +14,9 @@ from arq import Retry, Worker, cron, func
 from arq.connections import ArqRedis
 from arq.worker import create_worker
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError  # noqa: A004 - the driver's
 
-from oneoff import Project
+from oneoff import ConfigurationError, Project, Unavailable
 from oneoff.testing import Manage
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
@@ -66,6 +67,23 @@ async def unpicklable(ctx: dict[Any, Any]) -> object:
     return lambda: None
 
 
+async def break_down(ctx: dict[Any, Any], how: str) -> None:
+    """Fail in a way that has an exit code of its own, or in one that has none."""
+    closed = Unavailable("the shop is closed", code="shop-closed")
+    match how:
+        case "configuration":
+            raise ConfigurationError("the shop has no address")
+        case "redis":
+            raise ConnectionError("no Redis")
+        case "retried":
+            raise Retry(defer=0.01) from closed
+        case "slow":
+            raise TimeoutError from asyncio.CancelledError()
+        case "cancelled":
+            raise asyncio.CancelledError
+    raise closed
+
+
 async def look_around(ctx: dict[Any, Any]) -> list[str]:
     """Return the names in the context."""
     return sorted(name for name in ctx if name != "inline")
@@ -88,6 +106,7 @@ FUNCTIONS = (
     func(fail, max_tries=1),
     func(insist, max_tries=3),
     unpicklable,
+    func(break_down, max_tries=2),
     look_around,
     "tests.commands.arq_shop.add",
 )
@@ -141,6 +160,7 @@ def _project(settings: str) -> Project:
 project = _project("WorkerSettings")
 aborting = _project("AbortingSettings")
 own_format = _project("OwnFormat")
+broken = _project("NoSuchSettings")
 
 
 class Queue:

@@ -61,7 +61,7 @@ async def test_json_has_the_key_among_the_data(manage: Manage, sessions: Session
 
     data = outcome.json["data"]
     assert "ci" == (await use(sessions, data.pop("key"))).name
-    assert ("deploy", "read", "active") == (data["name"], data["scopes"], data["state"])
+    assert ("deploy", ["read"], "active") == (data["name"], data["scopes"], data["state"])
     assert [data] == [{**row, "last_used": None} for row in await listed(manage)]
 
 
@@ -133,7 +133,38 @@ async def test_an_unknown_scope_is_a_usage_error_with_a_suggestion(manage: Manag
     assert "--scope 'raed' is not one of read, write, admin: did you mean read?\n" in outcome.stderr
 
 
-@pytest.mark.parametrize("expires", ["0s", "366d", "999999999d"])
+async def test_scopes_are_a_list_in_json_and_words_in_text(manage: Manage) -> None:
+    """As the web's /me gives them."""
+    await manage(ACCOUNT)
+    await make_key(manage, "--service-account ci --scope write --scope read")
+
+    assert [["read", "write"]] == [row["scopes"] for row in await listed(manage)]
+    assert " read, write " in (await manage("apikey list")).stdout
+
+
+async def test_a_short_lived_key_says_when_it_ends_to_the_second(manage: Manage) -> None:
+    """The day alone would be no help."""
+    await manage(ACCOUNT)
+
+    outcome = await manage("apikey create --service-account ci --expires 1m")
+
+    assert re.search(r"expires 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", outcome.stdout)
+
+
+async def test_a_key_without_a_lifetime_is_refused(manage: Manage, sessions: Sessions) -> None:
+    """65, and what to say instead."""
+    await manage(ACCOUNT)
+
+    outcome = await manage("apikey create --service-account ci --expires 0s")
+
+    assert (65, []) == (outcome.exit_code, await stored(sessions))
+    assert (
+        "error[bad-apikey]: a lifetime of 0s is over before anybody can use the key\n"
+        "  try:  say how long it works: --expires 30d\n"
+    ) in outcome.stderr
+
+
+@pytest.mark.parametrize("expires", ["366d", "999999999d"])
 async def test_a_lifetime_is_bounded(manage: Manage, sessions: Sessions, expires: str) -> None:
     """65, with what was asked for and the setting that forbids it."""
     await manage(ACCOUNT)
@@ -142,8 +173,8 @@ async def test_a_lifetime_is_bounded(manage: Manage, sessions: Sessions, expires
 
     assert (65, []) == (outcome.exit_code, await stored(sessions))
     assert (
-        f"error[bad-apikey]: a lifetime of {expires} is not more than 0s and at most 365d "
-        "(API_KEY_MAX_DAYS)\n"
+        f"error[bad-apikey]: a lifetime of {expires} is more than 365d (API_KEY_MAX_DAYS)\n"
+        "  why:  a key that nobody remembers must end by itself\n"
     ) in outcome.stderr
 
 
@@ -172,3 +203,17 @@ async def test_a_name_is_one_short_line(manage: Manage, sessions: Sessions) -> N
     }
 
     assert ({65}, []) == (codes, await stored(sessions))
+
+
+async def test_a_whole_key_is_no_name(manage: Manage, sessions: Sessions) -> None:
+    """It would stay in the table and in every list; nor is one that holds a key."""
+    await manage(ACCOUNT)
+    key = await make_key(manage)
+
+    for name in (key, f"was {key}", f"{key},old", f"x{key}"):
+        refused = await manage(
+            ["apikey", "create", "--service-account", "ci", "--name", name, "--json"]
+        )
+        assert (65, "bad-apikey") == (refused.exit_code, refused.json["error"]["code"])
+        assert key not in refused.stdout + refused.stderr
+    assert 1 == len(await stored(sessions))

@@ -75,6 +75,14 @@ async def test_a_list_is_of_one_owner_and_bounded(manage: Manage, make_user: Mak
     assert 2 == (await manage("apikey list --limit 0")).exit_code
 
 
+async def test_one_key_is_counted_as_one(manage: Manage) -> None:
+    """In words."""
+    await manage(ACCOUNT)
+    await make_key(manage)
+
+    assert "1 of 1 key\n" in (await manage("apikey list")).stdout
+
+
 async def test_the_list_tells_when_a_key_was_last_used(manage: Manage, sessions: Sessions) -> None:
     """A dash until then."""
     await manage(ACCOUNT)
@@ -85,4 +93,4 @@ async def test_the_list_tells_when_a_key_was_last_used(manage: Manage, sessions:
     await use(sessions, key, at)
     after = await listed(manage)
 
-    assert [None, at.isoformat(" ")] == [before[0]["last_used"], after[0]["last_used"]]
+    assert [None, at.isoformat()] == [before[0]["last_used"], after[0]["last_used"]]

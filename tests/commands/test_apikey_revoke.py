@@ -85,7 +85,7 @@ async def test_a_whole_key_is_refused_and_shown_nowhere(manage: Manage) -> None:
     outcome = await manage(f"apikey revoke {key} --confirm -vv --debug --traceback")
 
     assert 2 == outcome.exit_code
-    assert f"  try:  python manage.py apikey revoke {key[:13]}\n" in outcome.stderr
+    assert f"  try:  python manage.py apikey revoke {key[:13]} --confirm\n" in outcome.stderr
     kept = repr(query(manage.environ["DATABASE_URL"], "SELECT * FROM oneoff_runs"))
     assert key[14:] not in outcome.stdout + outcome.stderr + kept
 
@@ -100,3 +100,20 @@ async def test_the_hash_of_a_key_is_not_in_the_output(manage: Manage, sessions: 
     shown = [await manage(f"{line} --json -vv --debug") for line in lines]
 
     assert [] == [done for done in shown if key.key_hash in done.stdout + done.stderr]
+
+
+@pytest.mark.parametrize("line", ["revoke", "rotate"])
+@pytest.mark.parametrize("confirm", ["", " --confirm", " --dry-run"])
+async def test_a_whole_key_is_named_as_such_before_anything_is_asked(
+    manage: Manage, line: str, confirm: str
+) -> None:
+    """Whoever is told to confirm types the key a second time."""
+    await manage(ACCOUNT)
+    key = await make_key(manage)
+
+    refused = await manage(f"apikey {line} {key}{confirm}")
+
+    assert 2 == refused.exit_code
+    assert "error[whole-key]" in refused.stderr
+    assert f"apikey revoke {key[:13]} --confirm\n" in refused.stderr
+    assert key not in refused.stdout + refused.stderr

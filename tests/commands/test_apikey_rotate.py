@@ -153,6 +153,19 @@ async def test_a_key_is_rotated_once(manage: Manage, sessions: Sessions) -> None
     ) in outcome.stderr
 
 
+async def test_the_successor_is_named_though_the_old_key_has_ended(manage: Manage) -> None:
+    """Nobody needs a third key."""
+    await manage(ACCOUNT)
+    await make_key(manage)
+    await manage("apikey rotate 1 --grace 0s --confirm")
+
+    outcome = await manage("apikey rotate 1 --grace 0s --confirm")
+
+    assert "error[apikey-rotated]: key 1 was rotated already; its successor is key 2\n" in (
+        outcome.stderr
+    )
+
+
 async def test_the_key_of_an_inactive_user_is_not_rotated(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:

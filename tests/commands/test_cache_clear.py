@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,16 @@ async def test_the_second_run_finds_nothing_to_do(manage: Manage, redis_url: str
     again = await manage("cache clear --prefix user: --confirm")
 
     assert ("removed 1 key\n", 0) == (first.stdout, first.exit_code)
-    assert ("nothing to do: no key matches 'user:*'\n", 0) == (again.stdout, again.exit_code)
+    assert ("nothing to do: no key begins with 'user:'\n", 0) == (again.stdout, again.exit_code)
+
+
+async def test_what_no_key_matches_is_said_as_it_was_typed(manage: Manage) -> None:
+    """Not in the form that the server wants."""
+    prefix = await manage("cache clear --prefix 'report[2026]*:' --confirm")
+    pattern = await manage("cache clear --pattern 'report[2026]*:' --confirm")
+
+    assert "nothing to do: no key begins with 'report[2026]*:'\n" == prefix.stdout
+    assert "nothing to do: no key matches 'report[2026]*:'\n" == pattern.stdout
 
 
 async def test_a_dry_run_counts_what_the_real_run_removes(manage: Manage, redis_url: str) -> None:
@@ -192,6 +202,22 @@ async def test_the_confirmation_says_whether_jobs_are_lost(manage: Manage) -> No
     assert "; queued jobs are lost" in including.stderr
 
 
+@pytest.mark.parametrize("options", ["", "--prefix arq:", "--pattern arq:job:*"])
+async def test_jobs_are_removed_only_by_the_name_of_the_target(
+    manage: Manage, redis_url: str, options: str
+) -> None:
+    """Whatever else is said: a plain --confirm loses no queue."""
+    fill(redis_url, ["arq:job:1"])
+
+    refused = await manage(f"cache clear {options} --include-jobs --confirm")
+    left = keys_in(redis_url)
+    done = await manage(f"cache clear {options} --include-jobs --confirm={target(manage)}")
+
+    assert (77, [b"arq:job:1"]) == (refused.exit_code, left)
+    assert f"--confirm={target(manage)}\n" in refused.stderr
+    assert (0, []) == (done.exit_code, keys_in(redis_url))
+
+
 async def test_pattern_and_prefix_together_are_a_usage_error(manage: Manage) -> None:
     """Before anything is asked."""
     refused = await manage("cache clear --pattern a* --prefix a --confirm")
@@ -245,6 +271,24 @@ async def test_it_says_how_far_it_is(manage: Manage, redis_url: str) -> None:
     events = [json.loads(line) for line in cleared.stderr.splitlines() if line.startswith("{")]
     (event,) = [event for event in events if event["event"] == "cache.cleared"]
     assert ("user:*", 1) == (event["pattern"], event["keys"])
+
+
+async def test_it_goes_on_while_the_database_takes_no_writes(
+    manage: Manage, redis_url: str, manage_environ: dict[str, str]
+) -> None:
+    """After a failover, for instance: the run is recorded in the log."""
+    fill(redis_url, ["user:1"])
+    path = Path(manage_environ["DATABASE_URL"].removeprefix("sqlite:///"))
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER closed BEFORE INSERT ON oneoff_runs "
+            "BEGIN SELECT RAISE(ABORT, 'closed'); END"
+        )
+
+    cleared = await manage("cache clear --pattern user:* --confirm")
+
+    assert (0, []) == (cleared.exit_code, keys_in(redis_url))
+    assert "warning: this run is recorded in the log only" in cleared.stderr
 
 
 async def test_it_goes_on_while_the_database_is_down(manage: Manage, redis_url: str) -> None:
@@ -308,3 +352,41 @@ async def test_a_key_that_is_moving_is_followed(
     finally:
         for node in (home, away):
             node.ask("CLUSTER", "SETSLOT", slot, "STABLE")
+
+
+def on_worker(manage: Manage, name: str) -> Manage:
+    """Run the commands of a project whose worker has a queue of its own."""
+    return Manage(f"tests.commands.arq_shop:{name}", manage.root, manage.environ)
+
+
+async def test_the_worker_s_own_queue_stays(manage: Manage, redis_url: str) -> None:
+    """Its key begins with nothing of ours; without it no job is ever run."""
+    fill(redis_url, ["arq:job:1", "shop:queue", "shop:queue:health-check", "shop:queued"])
+    shop = on_worker(manage, "project")
+    line = "cache clear --pattern shop:*"
+
+    preview = await shop(f"{line} --dry-run --json")
+    cleared = await shop(f"{line} --confirm --json")
+    left = keys_in(redis_url)
+    everything = await shop(f"cache clear --include-jobs --confirm={target(manage)}")
+
+    data = {"pattern": "shop:*", "keys": 1, "kept": 2}
+    assert data == preview.json["data"] == cleared.json["data"]
+    assert [b"arq:job:1", b"shop:queue", b"shop:queue:health-check"] == left
+    assert "(arq:*, oneoff:*, shop:queue, shop:queue:health-check)" in cleared.json["warnings"][-1]
+    assert (3, []) == (everything.rows, keys_in(redis_url))
+
+
+async def test_a_worker_that_cant_be_imported_stops_the_clearing(
+    manage: Manage, redis_url: str
+) -> None:
+    """Nobody knows then which keys are its queue."""
+    fill(redis_url, ["shop:queue", "user:1"])
+    broken = on_worker(manage, "broken")
+
+    refused = await broken("cache clear --pattern * --dry-run")
+    named = await broken("cache clear --pattern user:* --include-jobs --dry-run")
+
+    assert (78, 0) == (refused.exit_code, named.exit_code)
+    assert "--include-jobs" in refused.stderr
+    assert [b"shop:queue", b"user:1"] == keys_in(redis_url)

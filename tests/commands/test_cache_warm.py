@@ -61,10 +61,28 @@ async def test_an_unknown_warmer_gets_a_suggestion(manage: Manage) -> None:
     """And the names there are."""
     refused = await manage("cache warm user-count")
 
-    assert 1 == refused.exit_code
-    assert "error[unknown-warmer]: there is no warmer 'user-count'" in refused.stderr
-    assert "  why:  the project's warmers: user-counts, admins\n" in refused.stderr
+    assert 2 == refused.exit_code
+    assert (
+        "error[unknown-warmer]: there is no warmer 'user-count'; did you mean user-counts?\n"
+    ) in refused.stderr
+    assert "  try:  one of the project's warmers: user-counts, admins\n" in refused.stderr
     assert "  try:  python manage.py cache warm user-counts\n" in refused.stderr
+
+
+async def test_a_warmer_that_is_like_no_other_gets_the_line_that_lists_them(
+    manage: Manage,
+) -> None:
+    """Exit 2, as for every name that is not known."""
+    refused = await manage("cache warm zzz")
+
+    assert 2 == refused.exit_code
+    assert "error[unknown-warmer]: there is no warmer 'zzz'\n" in refused.stderr
+    assert "  try:  python manage.py cache warm --dry-run\n" in refused.stderr
+
+
+async def test_one_is_counted_as_one(manage: Manage) -> None:
+    """In words."""
+    assert "ran 1 warmer: 1 key\n" in (await manage("cache warm admins")).stdout
 
 
 async def test_none_at_a_time_is_a_usage_error(manage: Manage) -> None:

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from oneoff import ConfigurationError, Project
+from oneoff.config import load_config
+from oneoff.services.settings_report import check_settings, likely_typos
+
+SETTINGS = "app.settings:Settings"
 MESSAGE = "all settings are right, and the database answers\n"
 
 if TYPE_CHECKING:
@@ -113,3 +118,51 @@ async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -
     assert 78 == outcome.exit_code
     assert "LOG_LEVEL 'loud' is not one of debug, info, warning, error" in outcome.stderr
     assert "  try:  python manage.py config check\n" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAIL_URL", "ftp://planted-value"), ("MAIL_URL", "file:"), ("MAIL_FROM", "planted-value")],
+)
+async def test_mail_that_could_not_be_sent_is_found_before_the_first_one(
+    manage: Manage, name: str, value: str
+) -> None:
+    """By the check, and by its name."""
+    outcome = await manage("config check --json", environ={name: value})
+
+    assert (78, [name]) == (outcome.exit_code, [row["setting"] for row in outcome.json["data"]])
+    assert "planted-value" not in outcome.stdout + outcome.stderr
+
+
+def test_a_name_in_the_file_that_nobody_reads_may_be_a_typo(tmp_path: Path) -> None:
+    """Those of other programs are left alone."""
+    lines = "PASSWORD_MIN_LENGHT=20\nREDIS_ULR=x\nTEST_DATABASE_URL=x\nPORT=1\nLOG_LEVEL=info\n"
+    (tmp_path / ".env").write_text(lines)
+
+    typos = likely_typos(load_config(tmp_path, {}), Project("shop", settings=SETTINGS))
+
+    assert [
+        ".env sets PASSWORD_MIN_LENGHT, which nothing reads; did you mean PASSWORD_MIN_LENGTH?",
+        ".env sets REDIS_ULR, which nothing reads; did you mean REDIS_URL?",
+    ] == typos
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [('A=1\n\nDATABASE_URL="postgres://u:planted@h/x\n', 3), ("DATABASE_URL planted\n", 1)],
+)
+def test_a_line_of_the_file_that_cannot_be_read_is_wrong(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, line: int
+) -> None:
+    """Named by its number; nothing starts without what it would have set."""
+    (tmp_path / ".env").write_text(text)
+    config = load_config(tmp_path, {})
+
+    with pytest.raises(ConfigurationError) as caught:
+        check_settings(config, Project("shop", settings=SETTINGS))
+
+    assert (
+        f".env: line {line} can't be read: is a quote not closed, or an = missing?"
+        == caught.value.message
+    )
+    assert (1, ("", "")) == (len(config.problems), tuple(capfd.readouterr()))

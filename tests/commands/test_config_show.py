@@ -44,8 +44,7 @@ def shown(
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Settings.__module__])
     for name, text in environ.items():
         monkeypatch.setenv(name, text)
-    values, problems = setting_values(load_config(tmp_path, environ), project)
-    assert [] == problems
+    values = setting_values(load_config(tmp_path, environ), project)
     return {value.name: tuple(value[1:]) for value in values}
 
 
@@ -144,3 +143,35 @@ async def test_redis_and_the_secret_key_are_masked(manage: Manage) -> None:
     assert ("***", "environment") == values["SECRET_KEY"]
     assert key not in outcome.stdout + outcome.stderr
     assert "planted-pw" not in malformed.stdout + malformed.stderr
+
+
+async def test_a_mail_url_hides_its_password_alone(manage: Manage) -> None:
+    """As the database's does; a folder is no secret, and what has no form is all hidden."""
+    urls = {
+        "": "file:outbox",
+        "smtp://shop:planted-pw@mail:587": "smtp://shop:***@mail:587",
+        "smtps://mail.example.com": "smtps://mail.example.com",
+        "smtp://shop:planted-pw/x@mail:587": "***",
+    }
+    for url, shown_url in urls.items():
+        outcome = await manage("config show --json", environ={"MAIL_URL": url})
+
+        values = {row["name"]: row["value"] for row in outcome.json["data"]}
+        assert shown_url == values["MAIL_URL"]
+        assert "planted-pw" not in outcome.stdout + outcome.stderr
+
+
+async def test_all_that_is_wrong_is_a_warning_once(manage: Manage) -> None:
+    """In words that the masking of secrets leaves alone; defaults stay shown beside it."""
+    environ = {"LOG_LEVEL": "loud", "SECRET_KEY": "planted", "DATABASE_URL": "mysql://h/x"}
+
+    outcome = await manage("config show --json", environ=environ)
+
+    warnings = outcome.json["warnings"]
+    assert ["LOG_LEVEL", "SECRET_KEY", "DATABASE_URL"] == [
+        line.replace(":", " ").split()[0] for line in warnings
+    ]
+    assert "SECRET_KEY has fewer than 32 characters" == warnings[1]
+    assert "planted" not in outcome.stdout + outcome.stderr
+    values = {row["name"]: (row["value"], row["source"]) for row in outcome.json["data"]}
+    assert ("shop@localhost", "default") == values["MAIL_FROM"]

@@ -34,6 +34,7 @@ USERS = (
 )
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
+PURGED = ("apikey purge --confirm",)
 ABORTED = (*JOB, "jobs abort one --confirm")
 
 
@@ -61,10 +62,16 @@ SAMPLES = {
         line="apikey create --service-account ci", setup=KEYS[:1], again="succeeded"
     ),
     "apikey list": Sample(line="apikey list", setup=KEYS),
+    "apikey purge": Sample(line="apikey purge", setup=KEYS),
     "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
     "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
     "audit list": Sample(line="audit list", volatile=("*",)),
     "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
+    "batch cancel": Sample(line="batch cancel {run}", setup=PURGED),
+    "batch list": Sample(line="batch list", setup=PURGED, volatile=("*",)),
+    "batch pause": Sample(line="batch pause {run}", setup=PURGED),
+    "batch resume": Sample(line="batch resume {run}", setup=PURGED),
+    "batch show": Sample(line="batch show {run}", setup=PURGED, volatile=("*",)),
     "cache clear": Sample(line="cache clear --prefix shop:", setup=("cache warm",)),
     "cache inspect": Sample(line="cache inspect 'shop:*'", setup=("cache warm",), volatile=("*",)),
     "cache stats": Sample(line="cache stats", volatile=("*",)),
@@ -76,6 +83,9 @@ SAMPLES = {
     "completion": Sample(line="completion bash"),
     "config check": Sample(line="config check", volatile=("*",)),
     "config show": Sample(line="config show"),
+    "data export": Sample(
+        line="data export users -o {tmp}/users.csv --overwrite", setup=USERS, volatile=("*",)
+    ),
     "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
     "db migrate": Sample(line="db migrate"),
     "db reset": Sample(line="db reset", setup=USERS, again=None),
@@ -203,7 +213,8 @@ class Stage:
     def dump(self) -> dict[str, list[tuple[object, ...]]]:
         """Return all keys of Redis, and all rows of all tables but the record of runs.
 
-        Those are what a dry run does write.
+        Those are what a dry run does write; and a run leaves its checkpoint though it had nothing
+        to do.
         """
         url = self.manage.environ["DATABASE_URL"]
         tables = (
@@ -215,7 +226,7 @@ class Stage:
         rows = {
             name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)
             for name in names
-            if name not in {"oneoff_runs", "oneoff_shell_inputs"}
+            if name not in {"oneoff_runs", "oneoff_shell_inputs", "oneoff_batches"}
         }
         return {**rows, "redis": redis_dump(self.redis_url)}
 

@@ -164,6 +164,11 @@ async def test_a_worker_that_is_about_to_take_the_job_lets_go(queue: Queue) -> N
             await worker.execute()
 
 
+def target(queue: Queue) -> str:
+    """Return what an operator types where work would be lost."""
+    return queue.url.rpartition("@")[2] + "@test"
+
+
 # --- purge -------------------------------------------------------------------------------------
 
 
@@ -207,8 +212,8 @@ async def test_only_what_is_asked_for_is_removed(
     before = await littered.contents()
     preview = await littered.manage(f"jobs purge {options} --dry-run --json")
     unchanged = before == await littered.contents()
-    real = await littered.manage(f"jobs purge {options} --confirm --json")
-    again = await littered.manage(f"jobs purge {options} --confirm")
+    real = await littered.manage(f"jobs purge {options} --confirm={target(littered)} --json")
+    again = await littered.manage(f"jobs purge {options} --confirm={target(littered)}")
 
     counts = dict(zip(("results", "dead", "queued"), removed, strict=True))
     assert (counts, counts, True) == (preview.json["data"], real.json["data"], unchanged)
@@ -232,6 +237,36 @@ async def test_pages_shrink_while_they_are_removed(
 
     assert {"results": 0, "dead": 7, "queued": 0} == done.json["data"]
     assert {"gone-0", "gone-4", "gone-8"} == set(await ids(queue))
+
+
+@pytest.mark.parametrize("environment", ["test", "production"])
+async def test_work_that_waits_is_removed_only_by_its_name(
+    littered: Queue, environment: str
+) -> None:
+    """A plain --confirm loses no queue; what is lost is said first, and in production too."""
+    before = await littered.contents()
+    environ = {"ENVIRONMENT": environment}
+
+    refused = await littered.manage("jobs purge --queued --confirm", environ=environ)
+    unchanged = before == await littered.contents()
+    name = f"{littered.url.rpartition('@')[2]}@{environment}"
+    done = await littered.manage(f"jobs purge --queued --confirm={name}", environ=environ)
+
+    assert (77, True, 0) == (refused.exit_code, unchanged, done.exit_code), done.stderr
+    assert (
+        "  why:  it removes the results of jobs and the work that waits in the queue, "
+        f"which will never run, from {name}\n"
+    ) in refused.stderr
+    assert f"  try:  python manage.py jobs purge --queued --confirm={name}\n" in refused.stderr
+    assert "removed 3 results, 2 dead entries, 1 queued job\n" == done.stdout
+
+
+async def test_how_old_it_must_be_is_said_before_it_is_confirmed(queue: Queue) -> None:
+    """As it was typed."""
+    refused = await queue.manage("jobs purge --failed-only --older-than 7d")
+
+    assert "removes the results of failed jobs from " in refused.stderr
+    assert "@test, what is older than 7d\n" in refused.stderr
 
 
 async def test_contradictions_are_refused(littered: Queue) -> None:

@@ -180,6 +180,13 @@ class Bomb:
         return os.system, (f"touch {self.trace}",)
 
 
+async def test_one_job_is_counted_as_one(queue: Queue) -> None:
+    """In words."""
+    await queue.manage("jobs run sum left=1 --job-id one")
+
+    assert "1 job; the queue holds 1\n" in (await queue.manage("jobs list")).stdout
+
+
 async def test_a_hostile_result_runs_nothing(queue: Queue, tmp_path: Path) -> None:
     """In no command that looks, nor in one that removes."""
     trace = tmp_path / "trace"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from oneoff.maintenance.redis_copy import key_of
+from oneoff.maintenance.window import Window, encode
+from oneoff.urls import parse_database_url
 from tests.commands.arq_shop import Queue
 
 
@@ -111,6 +116,52 @@ async def test_a_deadline_while_waiting_is_temporary(queue: Queue) -> None:
     assert b"arq:job:one" in await queue.contents()
 
 
+async def open_window(queue: Queue) -> None:
+    """Say in Redis that maintenance is on, as `system maintenance on` does."""
+    address = queue.manage.environ["DATABASE_URL"]
+    key = key_of("shop", parse_database_url(address, Path(), "shop"))
+    await queue.change("SET", key, encode(Window("w", datetime.now(UTC))))
+
+
+async def test_during_maintenance_waiting_says_why_nothing_happens(queue: Queue) -> None:
+    """No worker is missing: they pause."""
+    await open_window(queue)
+
+    late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
+    stats = await queue.manage("jobs stats")
+
+    assert 75 == late.exit_code
+    assert "maintenance is on, and workers take no job until it ends\n" in late.stderr
+    assert "  try:  python manage.py system maintenance status\n" in late.stderr
+    assert stats.stdout.endswith("; maintenance is on: workers take no job\n")
+
+
+async def test_quiet_prints_what_a_script_wants(queue: Queue) -> None:
+    """The id of what was queued, or is there; the result as JSON of what was run."""
+    first = await queue.manage("jobs run sum left=2 --job-id one --quiet")
+    again = await queue.manage("jobs run sum left=2 --job-id one --quiet")
+    planned = await queue.manage("jobs run sum left=2 --quiet --dry-run")
+    made_up = await queue.manage("jobs run sum left=2 --quiet")
+    inline = await queue.manage("jobs run look_around --inline --quiet")
+
+    assert ["one\n", "one\n", ""] == [run.stdout for run in (first, again, planned)]
+    assert await queue.change("EXISTS", f"arq:job:{made_up.stdout.strip()}")
+    assert "shelf" in json.loads(inline.stdout)
+
+
+async def test_a_job_that_failed_here_leaves_nothing_to_look_at(queue: Queue) -> None:
+    """Of one that a worker ran, `jobs show` tells more."""
+    here = await queue.manage("jobs run fail --inline --job-id one")
+    waiting = asyncio.create_task(queue.manage("jobs run fail --wait --job-id one"))
+    await queue.filled()
+    await queue.work()
+    there = await waiting
+
+    assert (1, 1) == (here.exit_code, there.exit_code)
+    assert "jobs show" not in here.stderr
+    assert "  try:  python manage.py jobs show one\n" in there.stderr
+
+
 async def test_a_job_that_vanishes_while_waiting_is_an_error(queue: Queue) -> None:
     """Nobody waits for ever."""
     waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait"))
@@ -174,6 +225,16 @@ async def test_a_command_may_queue_jobs(queue: Queue) -> None:
     assert 1 == await queue.work()
 
 
+async def test_a_dry_run_sends_nothing_through_a_client_of_its_own(queue: Queue) -> None:
+    """Nor does it succeed, though the command swallowed the error; the real run may."""
+    refused, planned = await queue.manage("sneak --dry-run"), await queue.contents()
+    done = await queue.manage("sneak")
+
+    assert (1, {}) == (refused.exit_code, planned)
+    assert "error[read-only]" in refused.stderr
+    assert (0, [b"sneaked"]) == (done.exit_code, list(await queue.contents()))
+
+
 @pytest.mark.parametrize("line", ["restock --dry-run", "restock --dry-run --swallow", "stocktake"])
 async def test_a_dry_run_or_a_reading_command_queues_nothing(queue: Queue, line: str) -> None:
     """Always an error, even if the command swallows it."""
@@ -214,3 +275,80 @@ async def test_without_redis_it_says_so(
 
     assert exit_code == refused.exit_code
     assert f"error[{code}]" in refused.stderr
+
+
+async def test_waiting_for_a_job_that_was_there_claims_no_work(queue: Queue) -> None:
+    """The dry run says the same; what the other call returned is named as that call's."""
+    await queue.manage("jobs run sum left=2 --job-id one")
+    await queue.work()
+    line = "jobs run sum left=7 --job-id one --wait"
+
+    again = await queue.manage(f"{line} --json")
+    planned = await queue.manage(f"{line} --dry-run --json")
+
+    for run in (again, planned):
+        assert (0, False, 0) == (run.exit_code, run.json["changed"], run.rows)
+        assert (
+            "job one is there already: nothing was queued; sum(left=2) returned 3"
+            == (run.json["message"])
+        )
+
+
+async def test_waiting_for_a_job_that_was_there_waits_for_its_end(queue: Queue) -> None:
+    """So that whoever gives the same line after a deadline does not take it for done."""
+    await queue.manage("jobs run sum left=2 --job-id one")
+    late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
+    waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --job-id one --wait --json"))
+    await queue.work()
+    done = await waiting
+
+    assert (75, 0) == (late.exit_code, done.exit_code)
+    assert ("one", 3, False) == (
+        *(done.json["data"][name] for name in ("id", "result")),
+        done.json["changed"],
+    )
+
+
+async def test_waiting_for_a_job_that_was_there_and_failed_fails(queue: Queue) -> None:
+    """As the plan does."""
+    await queue.manage("jobs run fail --job-id one")
+    await queue.work()
+    line = "jobs run fail --job-id one --wait"
+
+    real, planned = await queue.manage(line), await queue.manage(f"{line} --dry-run")
+
+    assert (1, 1) == (real.exit_code, planned.exit_code)
+    assert "error[job-failed]" in real.stderr
+    assert "error[job-failed]" in planned.stderr
+
+
+async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) -> None:
+    """The same line alone would queue a second one."""
+    late = await queue.manage("jobs run sum left=2 --wait --timeout 300ms")
+
+    found = re.search(r"job (\w+) has not ended", late.stderr)
+    assert found, late.stderr
+    assert f"  try:  to wait on, add --job-id={found[1]}: " in late.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "code"),
+    [
+        ("unavailable", 69, "shop-closed"),
+        ("configuration", 78, "configuration"),
+        ("redis", 69, "redis-unreachable"),
+        ("retried", 69, "shop-closed"),
+        ("slow", 1, "job-failed"),
+        ("cancelled", 1, "job-failed"),
+    ],
+)
+async def test_inline_keeps_the_exit_code_of_what_went_wrong(
+    queue: Queue, error: str, exit_code: int, code: str
+) -> None:
+    """So a script knows what is worth trying again; what has none is a failed job."""
+    failed = await queue.manage(f"jobs run break_down how={error} --inline --json")
+
+    assert (exit_code, code) == (failed.exit_code, failed.json["error"]["code"])
+    assert ("failed", "break_down") == tuple(
+        failed.json["data"][name] for name in ("status", "function")
+    )

@@ -203,7 +203,7 @@ async def test_a_copy_that_is_too_old_is_not_believed(fleet: Fleet) -> None:
     assert window == await fleet.process().window()
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"window": 1}', b'{"window": {"id": "x"}}'])
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"window": {"id": "x"}}'])
 async def test_a_copy_that_is_not_ours_is_replaced(fleet: Fleet, text: bytes) -> None:
     """The database knows."""
     window = await fleet.on()

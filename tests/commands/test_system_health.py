@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oneoff.testing import Manage
 
 HEAD = max(file.stem for file in Path("migrations/versions").glob("*.py")).partition("_")[0]
-UP, BEHIND, DOWN, WRONG = (Check("database", health) for health in Health)
+UP, UNKNOWN, BEHIND, DOWN, WRONG = (Check("database", health) for health in Health)
 
 
 def make(path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_a_database_that_is_down_exits_69(manage: Manage) -> None:
 
     assert 69 == outcome.exit_code
     assert "error[unavailable]: database is down: PostgreSQL at 127.0.0.1:1 " in outcome.stderr
-    assert "database  down" in outcome.stdout
+    assert "database    down" in outcome.stdout
     assert "p%40ss-word" not in outcome.stdout + outcome.stderr
 
 
@@ -138,7 +138,7 @@ def test_the_worst_service_counts() -> None:
     """No service at all is well."""
     assert [Health.UP, Health.BEHIND, Health.DOWN, Health.WRONG] == [
         worst([]),
-        worst([UP, BEHIND]),
+        worst([UP, UNKNOWN, BEHIND]),
         worst([DOWN, BEHIND]),
         worst([DOWN, WRONG, UP]),
     ]
@@ -156,7 +156,8 @@ async def test_with_redis_it_is_asked_too_and_so_is_the_worker(
     assert ("up", "down") == (found["redis"]["health"], found["worker"]["health"])
     assert 0 <= found["redis"]["latency_ms"] < 10_000
     assert (
-        "none has reported; start one: arq app.worker.WorkerSettings" == found["worker"]["detail"]
+        "none has reported; start one: arq app.worker.WorkerSettings "
+        "--custom-log-dict oneoff.process_logs.WORKER_LOGGING" == found["worker"]["detail"]
     )
     assert PASSWORD not in outcome.stdout + outcome.stderr
 
@@ -173,6 +174,23 @@ async def test_a_worker_is_known_by_the_sign_it_leaves(
     (worker,) = outcome.json["data"]
     assert 0 == outcome.exit_code, outcome.stderr
     assert worker["detail"].endswith(" s ago: 2 running, 3 queued, 5 completed, 1 failed")
+
+
+async def test_a_worker_that_pauses_is_well_and_says_so(
+    manage: Manage, redis_server: Redis, redis_url: str
+) -> None:
+    """Maintenance is on: it takes no job."""
+    environ = {"REDIS_URL": redis_url}
+    redis_server.ask("SET", "arq:queue:health-check", "j_complete=5 queued=3", "PX", 9_000)
+    await manage("system maintenance on --confirm", environ=environ)
+
+    paused = await manage("system health --only worker --json", environ=environ)
+    await manage("system maintenance off --confirm", environ=environ)
+    works = await manage("system health --only worker --json", environ=environ)
+
+    assert (0, 0) == (paused.exit_code, works.exit_code)
+    assert paused.json["data"][0]["detail"].endswith(" failed; takes no job: maintenance is on")
+    assert works.json["data"][0]["detail"].endswith(" failed")
 
 
 @pytest.mark.parametrize(
@@ -215,3 +233,46 @@ async def test_services_are_asked_at_the_same_time_and_not_for_ever(
     assert [(name, Health.DOWN, "no answer within 0.5 s") for name in ("database", "redis")] == [
         (check.service, check.health, check.detail) for check in checks
     ]
+
+
+async def test_before_the_first_migration_each_service_has_one_row(
+    manage: Manage, new_file: Path, redis_url: str
+) -> None:
+    """In the usual order, and none says what is another's."""
+    environ = {"DATABASE_URL": f"sqlite:///{new_file}", "REDIS_URL": redis_url}
+
+    outcome = await manage("system health --json", environ=environ)
+
+    assert [
+        ("database", "behind"),
+        ("migrations", "unknown"),
+        ("redis", "up"),
+        ("worker", "down"),
+    ] == [(row["service"], row["health"]) for row in outcome.json["data"]]
+    assert 1 == outcome.json["error"]["message"].count("is not there yet")
+
+
+@pytest.mark.parametrize(
+    ("only", "found"),
+    [
+        ("", ["down", "unknown", "down", "unknown"]),
+        ("--only worker --only migrations", ["down", "down"]),
+    ],
+)
+async def test_what_could_not_be_asked_is_not_well(
+    manage: Manage, only: str, found: list[str]
+) -> None:
+    """The service that it lives in does not answer; if that is left out, it stands for it."""
+    environ = {"DATABASE_URL": "postgres://a@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+
+    outcome = await manage(f"system health {only} --json", environ=environ)
+
+    assert (69, found) == (outcome.exit_code, [row["health"] for row in outcome.json["data"]])
+
+
+async def test_services_that_are_not_set_are_named(manage: Manage) -> None:
+    """Whoever expects a worker sees why nobody asked for it."""
+    outcome = await manage("system health", environ={"REDIS_URL": ""})
+
+    assert 0 == outcome.exit_code
+    assert "redis and worker were not asked: REDIS_URL is not set" in outcome.stdout

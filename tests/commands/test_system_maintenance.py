@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -70,6 +71,20 @@ async def test_a_second_run_may_give_another_end_and_message(manage: Manage) -> 
     assert abs(datetime.fromisoformat(after["expires"]) - in_two_hours) < timedelta(minutes=1)
     kept = ("window_id", "since", "message", "run_id")
     assert [before[name] for name in kept] == [after[name] for name in kept]
+
+
+async def test_a_second_run_says_what_visitors_are_told_from_now_on(manage: Manage) -> None:
+    """Only if that has changed."""
+    await manage("system maintenance on --message one --confirm")
+
+    planned = await manage("system maintenance on --message later --dry-run")
+    changed = await manage("system maintenance on --message later --confirm")
+    longer = await manage("system maintenance on --message later --expires 2h --confirm")
+
+    said = "on, until it is switched off; visitors are told 'later'\n"
+    assert planned.stdout.endswith(f"maintenance would stay {said}")
+    assert f"maintenance stays {said}" == changed.stdout
+    assert "visitors" not in longer.stdout
 
 
 async def test_a_dry_run_says_what_would_be_and_changes_nothing(manage: Manage) -> None:
@@ -141,13 +156,22 @@ async def test_a_window_that_ended_by_itself_is_no_more(manage: Manage, sessions
     assert [("", "", True), ("again", "", False)] == windows(manage)
 
 
-@pytest.mark.parametrize("expires", ["0s", "400d", "99999999d"])
-async def test_an_end_that_makes_no_sense_is_refused(manage: Manage, expires: str) -> None:
-    """A usage error that names the value."""
+@pytest.mark.parametrize(
+    ("expires", "wrong"),
+    [
+        ("0s", "is no time at all"),
+        ("400d", "is longer than 365 days"),
+        ("99999999d", "is longer than 365 days"),
+    ],
+)
+async def test_an_end_that_makes_no_sense_is_refused(
+    manage: Manage, expires: str, wrong: str
+) -> None:
+    """A usage error that names the value as it was typed."""
     refused = await manage(f"system maintenance on --expires {expires} --confirm")
 
     assert 2 == refused.exit_code
-    assert "--expires" in refused.stderr
+    assert f"--expires {expires} {wrong}\n" in refused.stderr
     assert [] == windows(manage)
 
 
@@ -225,6 +249,23 @@ async def test_without_redis_it_is_on_all_the_same(manage: Manage) -> None:
     assert "can't be reached" in on.stderr
     assert "on" == status.json["data"]["maintenance"]
     assert "can't be reached" in status.json["data"]["redis"]
+
+
+@pytest.mark.parametrize("poison", ["2099-01-01T00:00:00", "no time", 5])
+async def test_status_does_not_fail_for_a_copy_that_is_not_ours(
+    manage: Manage, redis_url: str, poison: object
+) -> None:
+    """And neither does switching it on, which replaces the copy."""
+    environ = {"REDIS_URL": redis_url}
+    await manage("system maintenance on --confirm", environ=environ)
+    facts = {"id": "x", "started_at": poison, "expires_at": poison, "message": ""}
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(client.keys("oneoff:maintenance:*")[0], json.dumps({"window": facts}))
+
+    status = await manage("system maintenance status --json", environ=environ)
+
+    assert 0 == status.exit_code, status.stderr
+    assert ("on", "no copy") == (status.json["data"]["database"], status.json["data"]["redis"])
 
 
 async def test_status_without_the_database_says_what_redis_says(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copyreg
+import json
 import pickle
+import tracemalloc
 from collections import OrderedDict, deque
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -35,7 +37,7 @@ VALUES = st.recursive(
         st.lists(inner)
         | st.tuples(inner, inner)
         | st.tuples(inner, inner, inner, inner)
-        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.dictionaries(st.text() | st.integers(-(2**59), 2**59), inner)
     ),
     max_leaves=20,
 )
@@ -272,3 +274,81 @@ def test_what_is_none_of_arqs_is_not_spliced() -> None:
     for raw in (b"x", pickle.dumps([1]), pickle.dumps({"f": "task"}), pickle.dumps({})):
         with pytest.raises(UnreadableError):
             splice.job_of_result(raw, 1)
+
+
+def shared(levels: int, width: int = 10) -> Any:
+    """Return lists in lists that are one list each: `width ** levels` items in few bytes."""
+    inner: Any = "ha"
+    for _ in range(levels):
+        inner = [inner] * width
+    return inner
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        Calls(Decimal, (shared(7),)),
+        Calls(timedelta, (shared(7),)),
+        Calls(datetime, (("x" * 1_000_000,),)),
+        Calls(datetime, ((b"x" * 1_000_000,),)),
+        Calls(datetime, (b"x" * 1_000_000,)),
+        Calls(date, (shared(7),)),
+        Calls(Decimal, (10**5_000,)),
+        Calls(Decimal, ("1" * 1_000_000,)),
+        {"x" * 1_000: shared(7)},
+    ],
+    ids=["decimal", "delta", "text", "tuple", "bytes", "date", "number", "digits", "dict"],
+)
+def test_showing_takes_little_time_and_memory(hostile: Any) -> None:
+    """Whatever a few bytes say they are: what stands for a number or a date must be made of one."""
+    value = pickles.read(pickle.dumps(hostile)).value
+    tracemalloc.start()
+    started = process_time()
+
+    texts = [preview.text(value), preview.call_text((value,), {"x": value})]
+    preview.plain(value)
+
+    spent, (_, most) = process_time() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (True, True) == (spent < 2, most < 30_000_000), (spent, most)
+    assert all(len(text) <= preview.SHORT for text in texts)
+
+
+def test_an_id_made_of_no_whole_number_stays_what_it_was() -> None:
+    """Its text could not be made."""
+    hostile = Opaque("uuid.UUID", ())
+    for odd in (1.5, True, "7", 10**5_000):
+        hostile.state = {"int": odd}
+        assert preview.text(hostile).startswith("uuid.UUID(")
+        assert isinstance(preview.plain(hostile), str)
+
+
+@pytest.mark.parametrize("long", ["k" * 1_000_000, b"k" * 1_000_000], ids=["text", "bytes"])
+def test_a_copy_is_bounded_however_often_a_value_is_named(long: str | bytes) -> None:
+    """Keys and bytes count as texts do."""
+    keys = json.dumps(preview.plain([{long: 1}] * 1_000))
+    values = json.dumps(preview.plain([long] * 1_000))
+
+    assert (True, True) == (len(keys) < 1_000_000, len(values) < 1_000_000)
+
+
+def test_a_copy_holds_what_json_and_a_terminal_can() -> None:
+    """Half a character, which a pickle may hold, can't be written anywhere."""
+    assert {"\\ud800": "\\ud800"} == preview.plain({"\ud800": "\ud800"})
+
+
+def test_names_and_keys_cost_no_more_than_they_weigh() -> None:
+    """One long name a thousand times would fill the memory; colliding keys, hours."""
+    name = b"\x80\x04\x8d" + (1_000_000).to_bytes(8, "little") + b"n" * 1_000_000 + b"\x94"
+    names = name + b"0]\x94(" + b"h\x00h\x00\x93" * 200 + b"e."
+    numbers = [pickle.dumps((2**61 - 1) * number, 2)[2:-1] + b"N" for number in range(1, 20_000)]
+    collide = b"\x80\x02}(" + b"".join(numbers) + b"u."
+    tracemalloc.start()
+    pickles.read(names)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    started = process_time()
+    pickles.read(collide)
+
+    assert most < 20_000_000
+    assert process_time() - started < 1

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from arq import cron, func
+from redis.exceptions import ConnectionError as Lost
+from structlog.testing import capture_logs
 
 from oneoff import ConfigurationError, Project, UsageError
-from oneoff.arq_jobs.worker import redis_settings
+from oneoff.arq_jobs import worker as worker_hooks
+from oneoff.arq_jobs.worker import outlive_outages, redis_settings
 from oneoff.arq_jobs.worker_settings import load_worker
 from oneoff.config import load_config
 from tests.commands.arq_shop import add, fail
+
+ROOT = Path(__file__).parents[2]
 
 
 class Plain:
@@ -138,3 +147,63 @@ def test_arqs_connection_is_the_one_of_the_setting(tmp_path: Path) -> None:
         settings.conn_timeout,
     )
     assert "RedisSettings(redis.example:7000/3)" == repr(settings)
+
+
+async def test_an_outage_has_one_deadline_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks after the deadline, as closing the worker does, does not wait once more."""
+    answers: list[Any] = [Lost("away"), Lost("away"), "connection", *[Lost("away")] * 9]
+    now = 0.0
+
+    async def get_connection() -> Any:
+        nonlocal now
+        now += 20
+        answer = answers.pop(0)
+        if isinstance(answer, Lost):
+            raise answer
+        return answer
+
+    address = {"host": "redis", "port": 7000}
+    pool = SimpleNamespace(get_connection=get_connection, connection_kwargs=address)
+    outlive_outages({"redis": SimpleNamespace(connection_pool=pool)})
+    monkeypatch.setattr(worker_hooks, "monotonic", lambda: now)
+    monkeypatch.setattr(worker_hooks, "OUTAGE_PAUSE", 0)
+
+    with capture_logs() as lines:
+        found = await pool.get_connection()
+        for _ in range(2):
+            with pytest.raises(Lost):
+                await pool.get_connection()
+
+    # Three tries in the second outage, which lasts 40 s on this clock, and one when it is over.
+    assert ("connection", 5) == (found, len(answers))
+    assert [
+        ("redis.lost", "redis:7000"),
+        ("redis.regained", "redis:7000"),
+        ("redis.lost", "redis:7000"),
+    ] == [(line["event"], line["server"]) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("environ", "error", "words"),
+    [
+        ({"PASSWORD_MIN_LENGTH": "abc"}, "bad-settings", "PASSWORD_MIN_LENGTH: input should be"),
+        ({"REDIS_URL": ""}, "redis-not-configured", "REDIS_URL is not set"),
+    ],
+)
+def test_a_worker_with_wrong_settings_ends_with_one_line(
+    environ: dict[str, str], error: str, words: str
+) -> None:
+    """Before it connects to anything, and without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "arq", "app.worker.WorkerSettings"],
+        env={"REDIS_URL": "redis://127.0.0.1:1/0", **environ},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    (line,) = [json.loads(text) for text in done.stderr.splitlines()]
+    assert (1, "process.ended", error) == (done.returncode, line["event"], line["error"])
+    assert line["message"].startswith(words)

@@ -204,6 +204,26 @@ async def test_probes_go_on(path: str, root_path: str, status: int) -> None:
     assert status == (await get(wrapped(), path, root_path=root_path)).status_code
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/health/../me",
+        "/health/..",
+        "/health/live/../../me",
+        "/health/%2e%2e/me",
+        "/health/%252e%252e%252fme",
+        "/health/..;v=1/me",
+        "/health/..\\me",
+        "/api/health/../me",
+    ],
+)
+async def test_no_path_leads_out_of_an_exempt_one(path: str) -> None:
+    """As the server hands it over, decoded once; whoever stands behind may decode again."""
+    answer = (await raw(wrapped(), type="http", method="GET", path=path, root_path="/api"))[0]
+
+    assert 503 == answer["status"]
+
+
 async def test_other_paths_may_be_exempt() -> None:
     """Then the default ones are not."""
     app = wrapped(exempt=("/status/",), retry_after=5)

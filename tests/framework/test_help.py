@@ -211,6 +211,18 @@ def test_the_policy_is_said_in_words(attributes: dict[str, object], line: str) -
     assert f"  - {line}" in command_page("some", command).splitlines()
 
 
+def test_the_run_s_own_transaction_is_called_the_database() -> None:
+    """Its name means nothing to who reads the help."""
+
+    class Look(BaseCommand):
+        """Look."""
+
+        async def handle(self, work: object, database: object, log: object) -> Result:
+            return Result.unchanged("done")
+
+    assert "  - touches: database, log" in command_page("look", Look).splitlines()
+
+
 def test_a_page_off_a_terminal_fits_a_hundred_columns() -> None:
     """Also with an option whose choices alone are nearly as long."""
 

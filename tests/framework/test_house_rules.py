@@ -24,6 +24,7 @@ COMMITTERS = {
     "oneoff/audit/__init__.py": "a run's record stays when its work is rolled back",
     "oneoff/resources/work.py": "the transaction the executor commits",
     "oneoff/resources/migrations.py": "Alembic's own transactions, one a revision",
+    "oneoff/batching/transactions.py": "one transaction a batch, with its checkpoint in it",
     "oneoff/repl/conversation.py": "ends the transaction of an input that only read",
     "oneoff/commands/db/reset.py": "seeds, in a transaction after the migrations' own",
 }

@@ -123,6 +123,23 @@ def test_quiet_prints_a_secret_alone() -> None:
     assert "made a key\nkey: k_123456\n" == render_text(outcome(result), Redactor())
 
 
+def test_quiet_prints_the_answer_alone() -> None:
+    """One line for a script, in place of facts and message; redacted as they are."""
+    result = Result.changed("queued it", data={"id": "j1"}, answer="j1 token=hunter2hunter2")
+
+    shown = render_text(outcome(result), Redactor(), quiet=True, verbose=1)
+
+    assert "j1 token=***\n" == shown
+    assert "queued it\n" == render_text(outcome(result), Redactor())
+
+
+def test_a_list_of_words_is_read_as_words() -> None:
+    """Not as JSON; of other things it is."""
+    shown = render_text(outcome(Result.report({"w": ["a", "b"], "none": [], "n": [1]})), Redactor())
+
+    assert "w     a, b\nnone  -\nn     [1]\n" == shown
+
+
 def test_the_envelope_has_its_keys_in_order() -> None:
     """Scripts may rely on names; people on the order."""
     result = Result.changed("done", rows=1, data={"at": ROWS[0]["seen"], "n": Decimal("1.50")})

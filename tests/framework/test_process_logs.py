@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
+from oneoff import ConfigurationError
 from oneoff.log_capture import capturing
 from oneoff.logs import Logs
 from oneoff.operator import identify
@@ -204,3 +205,38 @@ def test_a_command_puts_its_run_on_the_lines_of_the_applications_own_loggers() -
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [("r-1", "user list")] * 2 == [(line["run_id"], line["command"]) for line in lines]
+
+
+def test_an_error_that_says_what_is_wrong_ends_a_process_in_one_line(lines: LINES) -> None:
+    """Without a traceback, which would help nobody."""
+    error = ConfigurationError("REDIS_URL is not set", try_="set it", code="redis-not-configured")
+
+    sys.excepthook(type(error), error, None)
+
+    (line,) = lines()
+    assert ("process.ended", "critical", "redis-not-configured", "REDIS_URL is not set") == (
+        line["event"],
+        line["level"],
+        line["error"],
+        line["message"],
+    )
+    assert ["set it"] == line["try"]
+    assert "exception" not in line
+
+
+def test_what_alembic_tells_of_itself_is_left_out(lines: LINES) -> None:
+    """Health checks load it in processes that serve; its warnings stay."""
+    logging.getLogger("alembic.runtime.plugins").info("setup plugin x")
+    logging.getLogger("alembic.runtime.migration").warning("something is odd")
+
+    assert ["something is odd"] == [line["event"] for line in lines()]
+
+
+def test_arq_does_not_log_what_a_job_was_given(lines: LINES) -> None:
+    """It cuts arguments short, and half a secret is one that no mask knows."""
+    given = "password='correct horse battery st..."
+    logging.getLogger("arq.worker").info("%6.2fs → %s(%s)%s", 0.5, "id:greet", given, "")
+
+    (line,) = lines()
+
+    assert "  0.50s → id:greet(…)" == line["event"]

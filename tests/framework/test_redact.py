@@ -211,3 +211,37 @@ def test_what_cannot_be_written_is_spelled_out() -> None:
 def test_what_looks_like_an_access_token_is_masked(text: str, expected: str | None) -> None:
     """Its name stays; hashes and long names are left alone."""
     assert (text if expected is None else expected) == Redactor().text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("password='correct horse battery", "password='***'"),
+        ("password=b'secret pw'", "password='***'"),
+        ("password='corr…\npassword='other' y", "password='***'\npassword='***' y"),
+        ("tokens=['a b', 'c d']", "tokens=***"),
+        ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln y", "x *** y"),
+        ("redis://s3cret@host:1/0", "redis://***@host:1/0"),
+        ("--password 'a b", "--password '***'"),
+        ("SECRET_KEY: has fewer than 32 characters", "SECRET_KEY: has fewer than 32 characters"),
+        ("max_tokens=100, opinion: yes", "max_tokens=100, opinion: yes"),
+    ],
+)
+def test_a_secret_that_was_cut_off_is_masked_whole(text: str, expected: str) -> None:
+    """To the end of its line; sentences and counts are left alone."""
+    assert expected == Redactor().text(text)
+
+
+def test_a_secret_of_any_type_is_masked_by_its_name() -> None:
+    """Numbers, lists and mappings too; the number under a plural is a count."""
+    masked = Redactor().data(
+        {"password": 987, "tokens": ["a"], "api_key": {"v": 1}, "SESSION": b"x"}
+    )
+
+    assert dict.fromkeys(("password", "tokens", "api_key", "SESSION"), MASK) == masked
+    assert {"max_tokens": 100} == Redactor().data({"max_tokens": 100})
+
+
+def test_all_the_rest_of_a_word_of_a_command_line_is_masked() -> None:
+    """A space in it does not end it."""
+    assert "password=***" == Redactor().word("password=correct horse")

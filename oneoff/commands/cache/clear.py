@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from structlog.typing import FilteringBoundLogger as Logger
 
+    from oneoff.project import Project
     from oneoff.resources.progress import Progress
     from oneoff.run import Run
 
@@ -20,8 +21,9 @@ class Clear(BaseCommand):
     """Remove keys from Redis, without holding up its other clients.
 
     Without a pattern or a prefix all keys of the database in REDIS_URL are removed; other
-    databases of the server are not touched. Keys of jobs and of oneoff itself (arq:*, oneoff:*)
-    stay unless --include-jobs says otherwise. On a cluster every primary is cleared.
+    databases of the server are not touched. Keys of jobs and of oneoff itself (arq:*, oneoff:*,
+    and a queue the worker has named itself) stay unless --include-jobs says otherwise. On a
+    cluster every primary is cleared.
     """
 
     access = Access.WRITE
@@ -33,6 +35,7 @@ class Clear(BaseCommand):
         "cache clear --pattern 'user:*' --dry-run",
         "cache clear --prefix 'report[2026]:' --confirm",
         "cache clear --confirm=localhost/0@staging",
+        "cache clear --prefix arq: --include-jobs --dry-run",
     )
 
     pattern: str = Option(default="", help="Keys that match: * and ? stand for any, [ab] for one.")
@@ -49,33 +52,42 @@ class Clear(BaseCommand):
         from oneoff.services.glob import is_everything
 
         everything = not self.prefix and is_everything(self.pattern)
-        return Confirm.TYPE_NAME if everything else self.confirm
+        return Confirm.TYPE_NAME if everything or self.include_jobs else self.confirm
 
     def consequence(self) -> str:
         which = "every key"
-        if self.prefix:
-            which = f"every key that begins with {self.prefix!r}"
-        elif self.pattern:
-            which = f"every key that matches {self.pattern!r}"
+        if self.prefix or self.pattern:
+            which = f"every key that {self._condition()}"
         jobs = "; queued jobs are lost" if self.include_jobs else f", but not {KEPT}"
         return f"removes {which} from {{target}}{jobs}"
 
-    async def handle(self, cache: Redis, progress: Progress, log: Logger, run: Run) -> Result:
+    def _condition(self) -> str:
+        if self.prefix:
+            return f"begins with {self.prefix!r}"
+        return f"matches {self.pattern or '*'!r}"
+
+    async def handle(
+        self, project: Project, cache: Redis, *, progress: Progress, log: Logger, run: Run
+    ) -> Result:
+        from oneoff.counted import counted
         from oneoff.services import glob, keyspace
 
         pattern = f"{glob.escaped(self.prefix)}*" if self.prefix else self.pattern or "*"
-        selection = keyspace.Selection(pattern, include_framework=self.include_jobs)
+        named = [] if self.include_jobs else keyspace.keys_of_worker(project)
+        also_kept = frozenset(key.encode() for key in named)
+        selection = keyspace.Selection(pattern, self.include_jobs, also_kept)
         progress.start(0)
         work = keyspace.count if run.dry_run else keyspace.clear
         found = await work(cache, selection, progress)
         data = {"pattern": pattern, "keys": found.keys, "kept": found.kept}
-        kept = [f"kept {found.kept:,} keys of jobs and of oneoff ({KEPT})"] if found.kept else []
+        of_jobs = counted(found.kept, "key")
+        theirs = ", ".join([KEPT, *named])
+        kept = [f"kept {of_jobs} of jobs and of oneoff ({theirs})"] if found.kept else []
         if not found.keys:
-            return Result.unchanged(
-                f"nothing to do: no key matches {pattern!r}", data=data, warnings=kept
-            )
+            said = f"nothing to do: no key {self._condition()}"
+            return Result.unchanged(said, data=data, warnings=kept)
         if not run.dry_run:
             log.info("cache.cleared", pattern=pattern, keys=found.keys, kept=found.kept)
         verb = "would remove" if run.dry_run else "removed"
-        keys = "1 key" if found.keys == 1 else f"{found.keys:,} keys"
-        return Result.changed(f"{verb} {keys}", rows=found.keys, data=data, warnings=kept)
+        said = f"{verb} {counted(found.keys, 'key')}"
+        return Result.changed(said, rows=found.keys, data=data, warnings=kept)

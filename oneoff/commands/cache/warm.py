@@ -47,17 +47,16 @@ class Warm(BaseCommand):
         log: Logger,
         run: Run,
     ) -> Result:
+        from oneoff.counted import counted
         from oneoff.services.warming import choose_warmers, run_warmers
 
         warmers = choose_warmers(project, self.name)
         if run.dry_run:
             plan = [{"warmer": warmer.name, "fills": warmer.help} for warmer in warmers]
-            return Result.changed(f"would run {_count(plan)}", rows=len(plan), data=plan)
+            said = f"would run {counted(len(plan), 'warmer')}"
+            return Result.changed(said, rows=len(plan), data=plan)
         done = await run_warmers(warmers, database, cache, progress, concurrency=self.concurrency)
         keys = sum(one["keys"] for one in done)
         log.info("cache.warmed", warmers=[one["warmer"] for one in done], keys=keys)
-        return Result.changed(f"ran {_count(done)}: {keys:,} keys", rows=len(done), data=done)
-
-
-def _count(warmers: list[dict[str, Any]]) -> str:
-    return "1 warmer" if len(warmers) == 1 else f"{len(warmers)} warmers"
+        said = f"ran {counted(len(done), 'warmer')}: {counted(keys, 'key')}"
+        return Result.changed(said, rows=len(done), data=done)

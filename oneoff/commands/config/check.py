@@ -29,20 +29,26 @@ class Check(BaseCommand):
     examples = ("config check", "config check --json")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff.services.settings_report import connection_problems, settings_problems
+        from oneoff.services.settings_report import (
+            connection_problems,
+            likely_typos,
+            settings_problems,
+        )
         from oneoff.urls import parse_database_url
 
         problems = settings_problems(config, project)
         problems += await connection_problems(config, project, run.id)
+        typos = likely_typos(config, project)
         if problems:
-            raise _error(problems)
+            raise _error(problems, typos)
         url = parse_database_url(config.database_url, config.root, project.name)
         found = "answers" if url.exists() else "is not there yet; python manage.py migrate makes it"
         redis = "; Redis answers" if config.redis_url else ""
-        return Result.report(None, f"all settings are right, and the database {found}{redis}")
+        message = f"all settings are right, and the database {found}{redis}"
+        return Result.report(None, message, warnings=typos)
 
 
-def _error(problems: Sequence[Problem]) -> CommandError:
+def _error(problems: Sequence[Problem], typos: Sequence[str]) -> CommandError:
     names = ", ".join(dict.fromkeys(problem.setting for problem in problems))
     rows = [problem.row() for problem in problems]
     if all(problem.temporary for problem in problems):
@@ -56,6 +62,6 @@ def _error(problems: Sequence[Problem]) -> CommandError:
         if len(problems) > 1
         else f"{names} is wrong",
         data=rows,
-        try_="python manage.py config show",
+        try_=("python manage.py config show", *typos),
         code="bad-settings",
     )

@@ -34,18 +34,20 @@ class Show(BaseCommand):
         return "shows every secret of this process in clear text, which a pipe or a log would keep"
 
     def handle(self, config: Config, project: Project) -> Result:
-        from oneoff.services.settings_report import framework_problems, setting_values
+        from oneoff.services.settings_report import (
+            likely_typos,
+            setting_values,
+            settings_problems,
+        )
 
-        values, problems = setting_values(config, project)
+        values = setting_values(config, project)
         data = [
             {"name": value.name, "value": value.value, "source": value.source} for value in values
         ]
+        problems = [problem.line() for problem in settings_problems(config, project)]
         return Result(
             data=data,
-            warnings=[
-                f"{problem.setting}: {problem.problem}"
-                for problem in [*framework_problems(config), *problems]
-            ],
+            warnings=[*problems, *likely_typos(config, project)],
             show_once={value.name: value.secret for value in values if value.secret}
             if self.show_secrets
             else {},

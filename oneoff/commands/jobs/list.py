@@ -30,6 +30,7 @@ class List(BaseCommand):
     async def handle(self, jobs: Jobs) -> Result:
         from oneoff.arq_jobs.listing import list_jobs
         from oneoff.arq_jobs.records import JobStatus
+        from oneoff.counted import counted
 
         if self.limit < 1:
             raise UsageError(
@@ -46,7 +47,7 @@ class List(BaseCommand):
         wanted = [known[name] for name in names] or list(JobStatus)
         found = await list_jobs(jobs, wanted, self.limit)
         rows = [record.row() for record in found.jobs]
-        message = f"{len(rows)} jobs; the queue holds {found.in_queue}"
+        message = f"{counted(len(rows), 'job')}; the queue holds {found.in_queue}"
         warnings = (
             ()
             if found.all_seen

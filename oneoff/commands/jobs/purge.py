@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result, UsageError
 
 if TYPE_CHECKING:
+    from oneoff.arq_jobs.purge import Purged
     from oneoff.arq_jobs.queue import Jobs
     from oneoff.run import Run
 
@@ -15,48 +16,66 @@ if TYPE_CHECKING:
 class Purge(BaseCommand):
     """Remove the results of jobs, and entries of the queue whose job has expired.
 
-    Results are those of every queue in this Redis. Work that waits in the queue stays, unless
-    --queued is given; a job that runs always stays.
+    Results are those of every queue in this Redis. With --queued the work that waits in the queue
+    is removed as well, and will never run. A job that runs always stays.
     """
 
     access = Access.WRITE
     confirm = Confirm.PROMPT
     dry_run = DryRun.PLAN
     aims_at = "redis"
+    allow_in_production = True
     examples = (
         "jobs purge --older-than 7d --dry-run",
         "jobs purge --failed-only --confirm",
-        "jobs purge --queued --confirm",
+        "jobs purge --queued --confirm=localhost/0@staging",
     )
 
     failed_only: bool = Flag(help="Only results of jobs that failed.")
     older_than: timedelta | None = Option(
         default=None, help="Only what ended, or was due, this long ago: 24h, 7d."
     )
-    queued: bool = Flag(help="Remove the work that waits in the queue, too.")
+    queued: bool = Flag(help="Results and also the work that waits: it will never run.")
 
-    def consequence(self) -> str:
-        what = "the results of failed jobs" if self.failed_only else "results of jobs"
-        work = " and the work that waits" if self.queued else ""
-        return f"removes {what}{work} from {{target}}"
-
-    async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.arq_jobs import purge
-
+    def __init__(self, **values: Any) -> None:
+        """Refuse contradictions before anybody is asked to confirm them."""
+        super().__init__(**values)
         if self.failed_only and self.queued:
             raise UsageError(
                 "--failed-only and --queued exclude each other",
                 try_="python manage.py jobs purge --queued --dry-run",
             )
+
+    def confirm_level(self) -> Confirm:
+        return Confirm.TYPE_NAME if self.queued else self.confirm
+
+    def consequence(self) -> str:
+        from oneoff.conversion import duration_text
+
+        age = self.older_than
+        old = "" if age is None else f", what is older than {duration_text(age)}"
+        what = "the results of failed jobs" if self.failed_only else "the results of jobs"
+        work = " and the work that waits in the queue, which will never run," if self.queued else ""
+        return f"removes {what}{work} from {{target}}{old}"
+
+    async def handle(self, jobs: Jobs, run: Run) -> Result:
+        from oneoff.arq_jobs import purge
+
         what = purge.Purge(self.failed_only, self.older_than, self.queued)
         counts = await purge.purge(jobs, what, plan=run.dry_run)
         total = sum(counts)
         if not total:
             return Result.unchanged("nothing to remove", data=counts._asdict())
-        said = ", ".join(
-            f"{count} {name}"
-            for name, count in zip(("results", "dead entries", "queued jobs"), counts, strict=True)
-            if count or name == "results"
-        )
         verb = "would remove" if run.dry_run else "removed"
-        return Result.changed(f"{verb} {said}", rows=total, data=counts._asdict())
+        return Result.changed(f"{verb} {_said(counts)}", rows=total, data=counts._asdict())
+
+
+def _said(counts: Purged) -> str:
+    from oneoff.counted import counted
+
+    parts = [counted(counts.results, "result")]
+    if counts.dead:
+        parts.append(counted(counts.dead, "dead entry", "dead entries"))
+    if counts.queued:
+        parts.append(counted(counts.queued, "queued job"))
+    return ", ".join(parts)

@@ -10,6 +10,7 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Flag, Option, Result, 
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
     from oneoff.config import Config
+    from oneoff.project import Project
     from oneoff.run import Run as Facts
 
 
@@ -17,16 +18,17 @@ class Run(BaseCommand):
     """Queue a job for the worker, or run it here.
 
     The task and its arguments are checked before anything is queued. Values are converted by the
-    annotations of the task; what is more than one value is written as JSON.
+    annotations of the task; what is more than one value is written as JSON. With --quiet the
+    job's id is printed alone, or, with --wait or --inline, its result as JSON.
     """
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
     examples = (
-        "jobs run send_welcome_mail --args user_id=3 --wait --timeout 30s",
+        "jobs run send_welcome_mail --args user_id=1 --wait --timeout 30s",
         "jobs run refresh_report --args day=2026-01-31 --inline",
         "jobs run refresh_report --defer 5m --job-id nightly-report",
-        """jobs run send_welcome_mail --args-json '{"user_id": 3}' --dry-run""",
+        """jobs run send_welcome_mail --args-json '{"user_id": 1}' --dry-run""",
     )
 
     task: str = Argument(help="Name of a function of the worker.")
@@ -34,11 +36,11 @@ class Run(BaseCommand):
     args: list[str] = Option(default=[], help="An argument of the task, as name=value.")
     args_json: str = Option(default="", help="Arguments as a JSON object.")
     wait: bool = Flag(help="Wait for the result; a failed job is a failed run.")
-    inline: bool = Flag(help="Run it in this process, without a worker and its queue.")
+    inline: bool = Flag(help="Run it in this process, without a worker; Redis has to be there.")
     defer: timedelta | None = Option(default=None, help="No worker takes it before: 5m, 2h.")
     job_id: str = Option(default="", help="The job's id: it is queued once only.")
 
-    async def handle(self, jobs: Jobs, config: Config, run: Facts) -> Result:
+    async def handle(self, jobs: Jobs, config: Config, project: Project, run: Facts) -> Result:
         from oneoff.arq_jobs import launch
 
         self._check()
@@ -52,10 +54,12 @@ class Run(BaseCommand):
             wait=self.wait,
         )
         if run.dry_run:
-            return await launch.plan(jobs, job, inline=self.inline)
+            return await launch.plan(jobs, job, inline=self.inline, wait=self.wait)
         if self.inline:
             return await launch.run_here(jobs, config, job)
-        return await launch.queue(jobs, job, wait=self.wait)
+        if self.wait:
+            return await launch.queue_and_wait(jobs, config, project, job)
+        return await launch.queue(jobs, job)
 
     def _check(self) -> None:
         together: dict[str, Any] = {"--wait": self.wait, "--defer": self.defer is not None}

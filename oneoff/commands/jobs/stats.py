@@ -8,6 +8,8 @@ from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
+    from oneoff.config import Config
+    from oneoff.project import Project
 
 
 class Stats(BaseCommand):
@@ -16,10 +18,11 @@ class Stats(BaseCommand):
     access = Access.READ
     examples = ("jobs stats", "jobs stats --json")
 
-    async def handle(self, jobs: Jobs) -> Result:
+    async def handle(self, jobs: Jobs, config: Config, project: Project) -> Result:
         from oneoff.arq_jobs.heartbeat import heartbeat_of
         from oneoff.arq_jobs.listing import count_jobs
         from oneoff.arq_jobs.queue import now_ms
+        from oneoff.maintenance.redis_copy import announced_window
 
         stats = await count_jobs(jobs)
         beat = await heartbeat_of(jobs.client, jobs.worker)
@@ -28,4 +31,6 @@ class Stats(BaseCommand):
             late = max(now_ms() - stats.oldest_due_ms, 0) / 1000
             parts.append(f"the oldest job waits for {late:.0f} s")
         parts.append(f"a worker was seen {beat.age:.0f} s ago" if beat else "no worker was seen")
+        if await announced_window(jobs.client, config, project):
+            parts.append("maintenance is on: workers take no job")
         return Result.report(stats.rows(), "; ".join(parts))

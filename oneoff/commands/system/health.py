@@ -49,7 +49,9 @@ class Health(BaseCommand):
         rows = [{**check._asdict(), "health": check.health.value} for check in checks]
         worst = health.worst(checks)
         if worst is health.Health.UP:
-            return Result.report(rows)
+            left_out = not only and project.worker and not config.redis_url
+            note = "redis and worker were not asked: REDIS_URL is not set" if left_out else ""
+            return Result.report(rows, note)
         raise _error(worst.value, rows)
 
 
@@ -57,7 +59,7 @@ def _error(worst: str, rows: list[dict[str, Any]]) -> CommandError:
     ill = "; ".join(
         f"{row['service']} is {row['health']}: {row['detail']}"
         for row in rows
-        if row["health"] != "up"
+        if row["health"] not in {"up", "unknown"}
     )
     if worst == "behind":
         return CheckFailed(ill, try_="python manage.py migrate", data=rows)

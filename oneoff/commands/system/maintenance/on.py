@@ -55,8 +55,9 @@ class On(BaseCommand):
         if not before and not config.secret_key:
             warnings.append("no pass was made: SECRET_KEY is not set")
         would, is_on = ("would stay", "stays") if before else ("would be", "is")
+        said = f"maintenance {would if run.dry_run else is_on} on{_until(after)}"
         return Result.changed(
-            f"maintenance {would if run.dry_run else is_on} on{_until(after)}",
+            said + _told(before, after),
             rows=1,
             data=after.facts(),
             warnings=warnings,
@@ -70,6 +71,14 @@ def _pass(config: Config, record: Record) -> dict[str, str]:
     if not config.secret_key:
         return {}
     return {"pass": make_pass(config.secret_key, record.window.id)}
+
+
+def _told(before: Record | None, after: Record) -> str:
+    """Return what visitors are told from now on, where that has changed."""
+    if before is None or before.window.message == after.window.message:
+        return ""
+    told = repr(after.window.message) if after.window.message else "the usual"
+    return f"; visitors are told {told}"
 
 
 def _until(record: Record) -> str:
