@@ -104,8 +104,9 @@ def _taking_over(factory: Callable[..., logging.LogRecord]) -> Callable[..., log
 def _without_arguments(record: logging.LogRecord) -> logging.LogRecord:
     """Take a job's arguments out of ARQ's line: cut short, no mask could recognise a secret."""
     if record.name == "arq.worker" and "→ %s(%s)" in str(record.msg):
-        before, call, _, *rest = record.args or ()
-        record.args = (before, call, "…", *rest)
+        given = record.args
+        if isinstance(given, tuple):
+            record.args = (*given[:2], "…", *given[3:])
     return record
 
 

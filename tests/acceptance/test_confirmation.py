@@ -53,6 +53,10 @@ PEOPLE = (
 )
 CTRL_D = "\x04"
 
+TRIED_IN_ALL_WAYS = ("user promote", "db reset", "cache clear")
+"""One of each kind: y/N, the database's name, and what works on Redis. The rest goes through the
+same gate, and is tried in one way each."""
+
 
 def levels() -> dict[str, Confirm]:
     """Return the commands that ask, under their full names."""
@@ -116,17 +120,18 @@ def test_without_a_person_nothing_passes_but_the_right_flag(
 ) -> None:
     """A pipe, /dev/null, CI and --no-input: 77 at once, and then the very line it names."""
     words, before = LINES[name].split(), state(database)
-    refusals = [
-        run(words),
-        run(words, input="y\nyes\nshop@test\n"),
-        run(words, env={"CI": "1"}),
-        run([*words, "--no-input"], input="y\n"),
-        run([*words, "--confirm=shop@production"]),
-        run([*words, "--confirm=SHOP@test"], input="y\n"),
-        run([*words, "--confirm="]),
-    ]
+    refusals = [run(words)]
+    if name in TRIED_IN_ALL_WAYS:
+        refusals += [
+            run(words, input="y\nyes\nshop@test\n"),
+            run(words, env={"CI": "1"}),
+            run([*words, "--no-input"], input="y\n"),
+            run([*words, "--confirm=shop@production"]),
+            run([*words, "--confirm=SHOP@test"], input="y\n"),
+            run([*words, "--confirm="]),
+        ]
 
-    assert [77] * 7 == [refusal.returncode for refusal in refusals]
+    assert [77] * len(refusals) == [refusal.returncode for refusal in refusals]
     assert before == state(database)
     passing = re.findall(r"try:  python manage.py (.*--confirm.*)", refusals[0].stderr)
     done = run(passing[0].split())
@@ -141,7 +146,9 @@ def test_a_person_passes_only_with_the_right_answer(
     words, before = LINES[name].split(), state(database)
     level = levels()[name]
     right = "y" if level is Confirm.PROMPT else "shop@test"
-    wrong = {"\n": 77, "no\n": 77, f"{right}x\n": 77, CTRL_D: 77, "\x03": 130}
+    wrong = {f"{right}x\n": 77}
+    if name in TRIED_IN_ALL_WAYS:
+        wrong |= {"\n": 77, "no\n": 77, CTRL_D: 77, "\x03": 130}
     codes = {}
     for answer in wrong:
         codes[answer] = at_terminal(words, answer, level, environ)

@@ -260,7 +260,8 @@ async def test_status_does_not_fail_for_a_copy_that_is_not_ours(
     await manage("system maintenance on --confirm", environ=environ)
     facts = {"id": "x", "started_at": poison, "expires_at": poison, "message": ""}
     with redis.Redis.from_url(redis_url) as client:
-        client.set(client.keys("oneoff:maintenance:*")[0], json.dumps({"window": facts}))
+        (key,) = client.scan_iter("oneoff:maintenance:*")
+        client.set(key, json.dumps({"window": facts}))
 
     status = await manage("system maintenance status --json", environ=environ)
 
