@@ -44,14 +44,15 @@ servers: setup ## Install the servers the tests need (as root on Debian), or say
 
 .PHONY: test
 test: setup servers ## Run the tests on SQLite and on a PostgreSQL and Redis of their own
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 .PHONY: test-redis-8
 test-redis-8: setup servers ## Run the tests of Redis with the newest version of its driver
 	@scripts/test-redis-8.sh $(BIN)/python
 
 .PHONY: coverage
-coverage: test ## Run the tests and show which branches they miss
+coverage: setup servers ## Run the tests and show which branches they miss; slower
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(TESTS)
 	$(BIN)/coverage report
 
 .PHONY: test-matrix
@@ -78,7 +79,7 @@ docs: setup ## Check that the generated command reference is fresh
 	$(BIN)/python manage.py commands docs --check
 
 .PHONY: check
-check: lint types contracts docs coverage test-redis-8 ## All of the above, as CI does
+check: lint types contracts docs test test-redis-8 ## All of the above, as CI does
 
 .PHONY: bench-startup
 bench-startup: ## Measure start-up beside Django, Flask-Migrate, Alembic, Typer and others
