@@ -52,7 +52,7 @@ test-redis-8: setup servers ## Run the tests of Redis with the newest version of
 
 .PHONY: coverage
 coverage: setup servers ## Run the tests and show which branches they miss; slower
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(TESTS)
+	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage report
 
 .PHONY: test-matrix

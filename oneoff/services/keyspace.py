@@ -28,7 +28,7 @@ PAGE = 500
 """Keys a server looks at in one SCAN, and removes in one go: about 0.6 ms of its time for each.
 
 With 1,000 another client waits twice as long, and the whole takes no less time."""
-WINDOW = 100_000
+WINDOW = 40_000
 """Keys of one node of a cluster that are sorted by slot at a time."""
 FRAMEWORK = (b"arq:", b"oneoff:")
 """How keys begin that are no cache: jobs and their results, and the marks of maintenance."""
