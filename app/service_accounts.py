@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.models import ApiKey, ServiceAccount
+from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ async def get(session: AsyncSession, name: str, *, lock: bool = False) -> Servic
     if account is None:
         raise NotFound(
             f"there is no service account {name!r}",
-            try_=await _did_you_mean(session, name.strip().lower()),
+            try_=await did_you_mean(
+                session, ServiceAccount.name, name.strip().lower(), listing="service-account list"
+            ),
             code="service-account-not-found",
         )
     return account
@@ -174,16 +176,3 @@ def _clean(name: str, description: str) -> tuple[str, str]:
             code="bad-service-account",
         )
     return cleaned, description
-
-
-async def _did_you_mean(session: AsyncSession, name: str) -> str:
-    near = (
-        select(ServiceAccount.name)
-        .where(ServiceAccount.name.startswith(name[:1], autoescape=True))
-        .order_by(ServiceAccount.name)
-        .limit(1_000)
-    )
-    similar = get_close_matches(name, (await session.scalars(near)).all())
-    if similar:
-        return f"did you mean {' or '.join(similar)}?"
-    return "python manage.py service-account list"

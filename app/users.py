@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from email_validator import EmailNotValidError, validate_email
@@ -18,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.models import User
 from app.roles import Role
+from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ async def get(session: AsyncSession, who: str, *, lock: bool = False) -> User:
     if user is None:
         raise NotFound(
             f"there is no user {who!r}",
-            try_=await _did_you_mean(session, name),
+            try_=await did_you_mean(
+                session, User.email if "@" in name else User.username, name, listing="user list"
+            ),
             code="user-not-found",
         )
     return user
@@ -249,13 +251,3 @@ def _exists(holders: Sequence[User], username: str, email: str) -> CommandError:
         try_=[f"python manage.py user show {user.username}" for user in holders],
         code="user-exists",
     )
-
-
-async def _did_you_mean(session: AsyncSession, name: str) -> str:
-    column = User.email if "@" in name else User.username
-    # People rarely mistype the first letter; the bound keeps a large table from being read whole.
-    near = select(column).where(column.startswith(name[:1], autoescape=True)).limit(1_000)
-    similar = get_close_matches(name, (await session.scalars(near.order_by(column))).all())
-    if similar:
-        return f"did you mean {' or '.join(similar)}?"
-    return "python manage.py user list"

@@ -18,13 +18,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from errors import BenchmarkError
+from errors import BenchmarkError, run_script
 from redis_server import Server, running, running_cluster, slot_of, slots_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MATCHING, OTHERS = 1_000_000, 100_000
 ENOUGH_RUNS = 9
-NOT_MEASURED = 2
 COLUMNS = "{:<10} {:<34} {:>8} {:>11} {:>11} {:>8}"
 
 RATIO, WORST_PING, MEMORY = 0.40, 6.0, 80.0
@@ -216,10 +215,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(NOT_MEASURED) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    run_script(main)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import environments
 import postgres
-from errors import BenchmarkError
+from errors import BenchmarkError, run_script
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECTS = Path(__file__).resolve().parent / "projects"
@@ -29,7 +29,6 @@ ROWS = 1_000_000
 ENOUGH_RUNS = 9
 SLOW_EVERY = 3
 """A peer that takes tens of seconds runs in every third round: its ratio needs no precision."""
-NOT_MEASURED = 2
 MEMORY = 90.0
 """MiB that an export may take at most."""
 SMALL = 0.2
@@ -338,10 +337,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(NOT_MEASURED) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    run_script(main)

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import importtime
 import workbench
-from errors import BenchmarkError
+from errors import NOT_MEASURED, BenchmarkError, run_script
 from measure import check, interleaved, median
 from report import Figures, header, summary
 from rows import ROWS, Row
 from workbench import OURS, Workbench
 
 ENOUGH_RUNS = 9
-NOT_MEASURED = 2
 SHOWN_PACKAGES = (
     "alembic",
     "asyncpg",
@@ -138,10 +137,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(NOT_MEASURED) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    run_script(main)

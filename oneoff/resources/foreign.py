@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
@@ -26,6 +25,7 @@ from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.database import EXEMPT
 from oneoff.resources.database_errors import is_read_only_error, read_only_error
+from oneoff.resources.scope import Scope
 from oneoff.resources.transaction_control import A_QUERY, READ_ONLY, statement_that_ends
 
 if TYPE_CHECKING:
@@ -65,12 +65,7 @@ class Protection:
         return error
 
 
-_protection: ContextVar[Protection | None] = ContextVar("oneoff_protection", default=None)
-_process_wide: list[Protection] = []
-
-
-def _current() -> Protection | None:
-    return _protection.get() or (_process_wide[-1] if _process_wide else None)
+_scope = Scope[Protection]("oneoff_protection")
 
 
 @contextmanager
@@ -86,16 +81,8 @@ def read_only_engines(mode: Mode, *, process_wide: bool = False) -> Iterator[Pro
             a process that does nothing else than this run.
     """
     _listen()
-    before, protection = _protection.get(), Protection(mode)
-    _protection.set(protection)
-    if process_wide:
-        _process_wide.append(protection)
-    try:
+    with _scope.holding(Protection(mode), process_wide=process_wide) as protection:
         yield protection
-    finally:
-        _protection.set(before)
-        if process_wide:
-            _process_wide.remove(protection)
 
 
 def _listen() -> None:
@@ -112,7 +99,7 @@ def _listen() -> None:
 
 def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
     """Catch what never sends BEGIN through SQLAlchemy: the raw driver connection."""
-    protection = _current()
+    protection = _scope.current()
     if protection is None or record.info.get(EXEMPT):
         return
     if _is_sqlite(connection):
@@ -230,7 +217,7 @@ def _leave_autocommit(connection: Connection) -> bool:
 
 
 def _on_error(context: ExceptionContext) -> None:
-    protection = _current()
+    protection = _scope.current()
     if protection is not None and is_read_only_error(context.original_exception):
         protection.note(context.connection)
 
@@ -245,7 +232,7 @@ def _wrote_elsewhere(mode: Mode, url: str) -> CommandError:
 
 
 def _protection_of(connection: Connection) -> Protection | None:
-    return None if connection.info.get(EXEMPT) else _current()
+    return None if connection.info.get(EXEMPT) else _scope.current()
 
 
 def _safe_url(connection: Connection | None) -> str:

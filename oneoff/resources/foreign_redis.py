@@ -15,7 +15,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.redis_guard import CONTAINERS, HARMLESS, commands_in, joined
 from oneoff.resources.redis_reads import OF_CONNECTIONS, READS
+from oneoff.resources.scope import Scope
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -64,8 +64,7 @@ class ClientProtection:
                 raise error
 
 
-_protection: ContextVar[ClientProtection | None] = ContextVar("oneoff_clients", default=None)
-_process_wide: list[ClientProtection] = []
+_scope = Scope[ClientProtection]("oneoff_clients")
 _watched: set[str] = set()
 
 
@@ -81,21 +80,13 @@ def read_only_clients(mode: Mode, *, process_wide: bool = False) -> Iterator[Cli
             a process that does nothing else than this run.
     """
     _watch_drivers()
-    before, protection = _protection.get(), ClientProtection(mode)
-    _protection.set(protection)
-    if process_wide:
-        _process_wide.append(protection)
-    try:
+    with _scope.holding(ClientProtection(mode), process_wide=process_wide) as protection:
         yield protection
-    finally:
-        _protection.set(before)
-        if process_wide:
-            _process_wide.remove(protection)
 
 
 def _protection_of(connection: Any) -> ClientProtection | None:
     """Return what holds for a connection; the run's own have a guard that asked the server."""
-    protection = _protection.get() or (_process_wide[-1] if _process_wide else None)
+    protection = _scope.current()
     if protection is None or getattr(connection, "oneoff_guarded", False):
         return None
     return None if getattr(connection, "client_name", None) == OWN_NAME else protection

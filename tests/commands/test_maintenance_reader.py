@@ -363,14 +363,15 @@ async def asked_until(
 
 
 async def test_a_closed_reader_may_be_asked_again(fleet: Fleet) -> None:
-    """It opens what it needs."""
+    """It opens what it needs: it sees what came after, not only what it knew."""
     process = fleet.process()
     window = await fleet.on()
-    await process.window()
+    assert window == await process.window()
 
     await process.aclose()
+    await fleet.off()
 
-    await seen(process, window.id)
+    assert 0 < await seen(process, None)
 
 
 async def test_a_database_without_the_table_has_no_window(
