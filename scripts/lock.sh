@@ -11,10 +11,12 @@ trap 'rm -rf "$tools"' EXIT
 "${PYTHON:-python3}" -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet uv
 
+# Extras stay in the locks: `pytest-cov` needs `coverage[toml]`, for which an older pip would take
+# the newest version, find no hash for it, and give up.
 compile() {
     output=$1
     shift
-    "$tools/bin/uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+    "$tools/bin/uv" pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
         --extra postgres --extra sqlite --extra redis --extra arq --no-annotate --custom-compile-command "make lock" \
         "$@" pyproject.toml --output-file "$output"
 }
