@@ -219,7 +219,10 @@ class Database:
         }
 
     def _sqlite_arguments(self) -> dict[str, Any]:
-        return {"timeout": float(self.url.query.get("timeout", BUSY_TIMEOUT))}
+        from oneoff.resources.sqlite_connection import SQLiteConnection
+
+        timeout = float(self.url.query.get("timeout", BUSY_TIMEOUT))
+        return {"timeout": timeout, "factory": SQLiteConnection}
 
     def _try_file(
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]

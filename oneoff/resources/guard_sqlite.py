@@ -50,9 +50,15 @@ class SQLiteGuard(Guard):
 
     async def release(self) -> None:
         """Authorize ROLLBACK too; a task that was left behind can write nothing after it."""
-        if self._driver is not None and not self._ending and not self._driver.in_transaction:
+        if self._driver is not None and not self._ending and self._was_ended():
             self._refused = self._refused or ended(self.mode)
         self._ending = True
+
+    def _was_ended(self) -> bool:
+        try:
+            return not self._driver.in_transaction
+        except ValueError:  # a cancelled statement has closed the connection, which rolled back
+            return False
 
     def violation(self) -> CommandError | None:
         """Return the first refusal."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from tests.acceptance.database import query
@@ -37,10 +39,11 @@ class Ordeal:
     words: tuple[str, ...] = SLOW
     kills: int = 0
     codes: list[int] = field(default_factory=list)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
         """Start a process on the batch."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tests.commands.tally_project", *(words or self.words)],
             cwd=ROOT,
             env={
@@ -55,6 +58,15 @@ class Ordeal:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what is still there after a test that failed: a later test would be blamed."""
+        for process in self._started:
+            with process:  # waits, and closes its pipe
+                if process.poll() is None:
+                    process.kill()
 
     def kill_after(self, seconds: float) -> bool:
         """Start a process and kill it; say whether it lived long enough for that."""
@@ -64,6 +76,14 @@ class Ordeal:
         process.kill()
         process.communicate()
         return self._killed(process)
+
+    def freeze(self, process: subprocess.Popen[str]) -> None:
+        """Stop a process where it does not hold SQLite's lock, which would keep everyone out."""
+        process.send_signal(signal.SIGSTOP)
+        while not is_free(self.url):
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)  # it goes on, to another moment
+            process.send_signal(signal.SIGSTOP)
 
     def die_at_commit(self, commits: int, seconds: float) -> bool:
         """Start a process that kills itself around a commit; say whether it came to that."""
@@ -107,6 +127,19 @@ def commit_moments(number: int, batches: int) -> list[tuple[int, float]]:
     """
     delays = (0.0, 0.0002, 0.0005, 0.001, 0.002)
     return [(random.randrange(2, batches), delays[at % len(delays)]) for at in range(number)]
+
+
+def is_free(url: str) -> bool:
+    """Return whether somebody may write; on PostgreSQL only rows are locked."""
+    if not url.startswith("sqlite"):
+        return True
+    path = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, timeout=0.05, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def wait_for_rows(url: str, rows: int) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -26,16 +27,19 @@ Prepare = Callable[[str], Ordeal]
 
 
 @pytest.fixture
-def prepare(run: Run, environ: dict[str, str]) -> Prepare:
-    """Return a function that migrates a database, with rows to do."""
+def prepare(run: Run, environ: dict[str, str]) -> Iterator[Prepare]:
+    """Give a function that migrates a database, with rows to do."""
+    with ExitStack() as stack:
 
-    def prepare(url: str) -> Ordeal:
-        done = run(["migrate"], env={"DATABASE_URL": url, "ENVIRONMENT": "test"})
-        assert 0 == done.returncode, done.stderr
-        make_tally(url, ROWS)
-        return Ordeal(url, environ)
+        def prepare(url: str) -> Ordeal:
+            done = run(["migrate"], env={"DATABASE_URL": url, "ENVIRONMENT": "test"})
+            assert 0 == done.returncode, done.stderr
+            make_tally(url, ROWS)
+            ordeal = Ordeal(url, environ)
+            stack.callback(ordeal.end)
+            return ordeal
 
-    return prepare
+        yield prepare
 
 
 @pytest.fixture
@@ -118,8 +122,8 @@ def test_a_connection_that_is_cut_or_falls_silent_is_made_anew(
 ) -> None:
     """Two resets, and a silence that ends after the batch was given up."""
     ordeal = prepare(postgres_url)
-    through = Ordeal(postgres_proxy.url(postgres_url), {**ordeal.environ, "TALLY_TIMEOUT": "1"})
-    process = through.start()
+    url = postgres_proxy.url(postgres_url)
+    process = ordeal.start(DATABASE_URL=url, TALLY_TIMEOUT="1")
 
     for rows in (300, 600):
         wait_for_rows(postgres_url, rows)
@@ -138,8 +142,8 @@ def test_a_database_that_stays_away_ends_the_run_with_its_work_saved(
 ) -> None:
     """Exit 69, which says what is saved; the next run does the rest."""
     ordeal = prepare(postgres_url)
-    through = Ordeal(postgres_proxy.url(postgres_url), {**ordeal.environ, "TALLY_RECONNECT": "1"})
-    process = through.start()
+    url = postgres_proxy.url(postgres_url)
+    process = ordeal.start(DATABASE_URL=url, TALLY_RECONNECT="1")
     wait_for_rows(postgres_url, 300)
 
     postgres_proxy.refuse()
@@ -156,7 +160,7 @@ def test_a_run_whose_batch_was_taken_stops_and_saves_nothing_more(ordeal: Ordeal
     """Here the first one sleeps so long that it counts as dead."""
     first = ordeal.start()
     wait_for_rows(ordeal.url, 100)
-    first.send_signal(signal.SIGSTOP)
+    ordeal.freeze(first)
     execute(ordeal.url, "UPDATE oneoff_runs SET status = 'abandoned'")
 
     second = ordeal.start()
