@@ -18,7 +18,7 @@ from oneoff.threads import in_daemon_thread
 from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from oneoff.terminal import Terminal
 
@@ -67,15 +67,17 @@ class Output:
         self, path: str, put: Callable[[bytes], None], compressor: _Compressor | None
     ) -> None:
         self._path, self._put, self._compressor = path, put, compressor
-        self._block = bytearray()
+        self._parts: list[bytes] = []
+        self._waiting = 0
         self._writing: asyncio.Future[None] | None = None
         self.size = 0
         self.complete = True
 
     async def write(self, data: bytes) -> None:
         """Take bytes; wait only when a whole block is still being written."""
-        self._block += data
-        if len(self._block) >= BLOCK:
+        self._parts.append(data)
+        self._waiting += len(data)
+        if self._waiting >= BLOCK:
             await self._send()
 
     async def finish(self) -> None:
@@ -99,11 +101,13 @@ class Output:
 
     async def _send(self) -> None:
         await self.settle()
-        block, self._block = bytes(self._block), bytearray()
-        self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._work(block)))
+        parts, self._parts, self._waiting = self._parts, [], 0
+        self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._work(parts)))
 
-    def _work(self, block: bytes) -> None:
-        self._write(self._compressor.compress(block) if self._compressor else block)
+    def _work(self, parts: Sequence[bytes]) -> None:
+        # One by one: to join them would copy everything once more.
+        for part in parts:
+            self._write(self._compressor.compress(part) if self._compressor else part)
 
     def _write(self, data: bytes) -> None:
         with _translated(self._path):
