@@ -247,3 +247,20 @@ async def test_sqlite_writes_values_as_postgresql_does(manage: Manage) -> None:
         '"a_json":{"a":[1,2.5]},"doubled":9223372036854775806}\n'
     ) == as_json.stdout
     assert '4,,"no number, ""really""",nor this,x' == odd.stdout.splitlines()[1]
+
+
+@on_sqlite
+async def test_a_text_may_be_of_a_collation_that_only_the_application_knows(manage: Manage) -> None:
+    """It is compared byte by byte; and what is no text in such a column is written all the same."""
+    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
+    connection = sqlite3.connect(database)
+    connection.create_collation("own", lambda one, other: (one > other) - (one < other))
+    connection.executescript("""
+        CREATE TABLE odd (id integer PRIMARY KEY, what varchar(9) COLLATE own);
+        INSERT INTO odd (what) VALUES ('x'), (''), (NULL), (x''), (x'00'), (7)
+    """)
+    connection.close()
+
+    done = await manage("data export odd --columns what,id")
+
+    assert 'what,id\nx,1\n"",2\n,3\n\\x,4\n\\x00,5\n7,6\n' == done.stdout, done.stderr
