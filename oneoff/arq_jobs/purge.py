@@ -114,6 +114,8 @@ async def _page(jobs: Jobs, what: Purge, first: int) -> tuple[int, list[Waiting]
         if not ids or await _all_alive(jobs, ids):
             return len(ids), []
     members = await jobs.client.zrange(jobs.worker.queue, first, last, withscores=True)
+    if not members:  # at the end, which may be where a full page ended
+        return 0, []
     page, before = await read_page(jobs, members, with_tries=False), what.before()
     old = [one for one in page if before is None or one.due_ms < before]
     return len(members), [one for one in old if not one.running]

@@ -239,6 +239,24 @@ async def test_pages_shrink_while_they_are_removed(
     assert {"gone-0", "gone-4", "gone-8"} == set(await ids(queue))
 
 
+@pytest.mark.parametrize("jobs", [0, 3], ids=["empty", "one page"])
+async def test_a_queue_that_ends_where_a_page_does_is_purged(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """Nothing is asked about an empty page; the preview counts what the run removes."""
+    from oneoff.arq_jobs import purge
+
+    monkeypatch.setattr(purge, "PAGE", 3)
+    for number in range(jobs):
+        await queue.manage(f"jobs run sum left={number} --job-id waiting-{number}")
+
+    preview = await queue.manage("jobs purge --queued --dry-run --json")
+    done = await queue.manage(f"jobs purge --queued --confirm={target(queue)} --json")
+
+    counts = {"results": 0, "dead": 0, "queued": jobs}
+    assert (counts, counts, {}) == (preview.json["data"], done.json["data"], await ids(queue))
+
+
 @pytest.mark.parametrize("environment", ["test", "production"])
 async def test_work_that_waits_is_removed_only_by_its_name(
     littered: Queue, environment: str
