@@ -5,6 +5,7 @@ Light, as `oneoff.command` is: SQLAlchemy is loaded by what the methods return.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
@@ -16,14 +17,19 @@ from oneoff.policy import Access, Confirm, DryRun
 from oneoff.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     from oneoff.resources.batches import Batches
 
-BOUNDS = ("max_rows", "max_time", "max_errors", "rejects", "new_run")
+BOUNDS = frozenset("max_rows max_time max_errors rejects new_run shards shard".split())
 """The inputs that say how far one run goes; those that are left say which batch it is."""
+MOST_SHARDS = 10_000
+SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
+"""`--shard`, as written."""
+INDEX = "JOB_COMPLETION_INDEX"
+"""What Kubernetes tells the pods of an Indexed Job, from 0."""
 
 
 class BatchRange(NamedTuple):
@@ -83,6 +89,14 @@ class BatchCommand(BaseCommand):
     new_run: bool = Flag(
         default=False, help="Start again, though an unfinished run could be resumed."
     )
+    shards: int = Option(default=0, help="Cut the keys into so many ranges, done side by side.")
+    shard: str = Option(
+        default="",
+        help="K/N: only the Kth of N ranges; auto/N takes K from JOB_COMPLETION_INDEX.",
+    )
+    once: str = Option(
+        default="", help="Name of this occasion: what is finished under it is not begun again."
+    )
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Refuse a class that says what to do in both ways, or in neither completely."""
@@ -97,9 +111,10 @@ class BatchCommand(BaseCommand):
         super().__init__(**values)
         wrong = [
             f"--{name.replace('_', '-')} {number} is less than 0"
-            for name in ("max_rows", "max_errors")
+            for name in ("max_rows", "max_errors", "shards")
             if (number := getattr(self, name)) < 0
         ]
+        wrong += _wrong_shards(self)
         if bool(self.max_errors) != bool(self.rejects):
             wrong.append("--max-errors and --rejects go together: the rows left out are kept there")
         if self.max_errors and self.range_column:
@@ -125,6 +140,20 @@ class BatchCommand(BaseCommand):
         """Return what may hold the next batch."""
         return ()
 
+    def shards_to_do(self, environ: Mapping[str, str]) -> tuple[int, int]:
+        """Return which shard is to be done, 0 for all, and of how many: 0 for an uncut batch.
+
+        Args:
+            environ: Where Kubernetes says the number, from 0, that `--shard auto/N` leaves out.
+
+        Raises:
+            UsageError: It says none that fits.
+        """
+        if not self.shard:
+            return 0, self.shards
+        number, _, of = self.shard.partition("/")
+        return int(number) if number != "auto" else _from_index(environ, of), int(of)
+
     async def handle(self, batches: Batches) -> Result:
         """Run the batches; override it to choose between several."""
         return await batches.run(self)
@@ -137,4 +166,31 @@ def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
         (selects and changes, "declares both select and change; one of them says what to do"),
         (selects and cls.process is base.process, "declares select, so it needs process too"),
         (changes and not cls.range_column, "declares change, so it needs range_column too"),
+    )
+
+
+def _wrong_shards(command: BatchCommand) -> list[str]:
+    parted = SHARD.fullmatch(command.shard)
+    problems = (
+        (command.shards > MOST_SHARDS, f"--shards {command.shards} is more than {MOST_SHARDS}"),
+        (command.shard and not parted, f"--shard {command.shard!r} is not like 3/8 or auto/8"),
+        (parted and not _fits(*parted.groups()), f"--shard {command.shard} is not one of its N"),
+        (command.shard and command.shards, "--shard says of how many; leave --shards out"),
+        (command.shard and command.new_run, "--new-run would give up what other shards have done"),
+    )
+    return [text for wrong, text in problems if wrong]
+
+
+def _fits(number: str, of: str) -> bool:
+    return int(of) <= MOST_SHARDS and (number == "auto" or 1 <= int(number) <= int(of))
+
+
+def _from_index(environ: Mapping[str, str], of: str) -> int:
+    index = environ.get(INDEX, "")
+    if index.isdecimal() and int(index) < int(of):
+        return int(index) + 1
+    found = repr(index) if index else "not set"
+    raise UsageError(
+        f"--shard auto/{of}: {INDEX} is {found}, not 0 to {int(of) - 1}",
+        try_=(f"--shard 1/{of}", f"completions: {of} in the Indexed Job"),
     )

@@ -9,6 +9,7 @@ from oneoff.errors import DataError, TemporaryError
 
 if TYPE_CHECKING:
     from oneoff.batch import BatchCommand
+    from oneoff.batching.checkpoints import Checkpoint
 
 
 class BatchBound(TemporaryError):
@@ -17,38 +18,70 @@ class BatchBound(TemporaryError):
     code = "batch-bound"
 
 
+class TurnOver(Exception):
+    """A worker's turn at a shard has ended; the next one goes on."""
+
+
 class Bounds:
-    """The bounds of one run, from now on."""
+    """The bounds of one run, from now on, over all the shards it works at.
 
-    def __init__(self, command: BatchCommand) -> None:
-        self._command = command
+    Args:
+        command: With the bounds.
+        turn: Seconds after which the run lets go of its shard.
+        errors: Rows left out in shards that are finished.
+    """
+
+    def __init__(
+        self, command: BatchCommand, *, turn: float | None = None, errors: int = 0
+    ) -> None:
+        self._command, self._turn = command, turn
         self._started = monotonic()
+        self._done: dict[str, int] = {}
+        self._errors: dict[str, int] = {"": errors}
 
-    def check(self, done: int) -> None:
+    @property
+    def done(self) -> int:
+        """Rows this run has done."""
+        return sum(self._done.values())
+
+    def count(self, mine: Checkpoint) -> None:
+        """Learn how far the run has come with one batch."""
+        self._done[mine.id] = mine.done_by_run
+        self._errors[mine.id] = mine.errors
+
+    def check(self, mine: Checkpoint) -> None:
         """Stop the run if it has gone as far as it may.
 
         Args:
-            done: Rows this run has done.
+            mine: How far it has come with this batch.
 
         Raises:
             BatchBound: It has.
+            TurnOver: It has had its turn.
         """
-        limit = self._command.max_time
-        if self._command.max_rows and done >= self._command.max_rows:
-            raise _reached(f"--max-rows {self._command.max_rows}", done)
-        if limit is not None and monotonic() - self._started >= limit.total_seconds():
-            raise _reached(f"--max-time {limit.total_seconds():g}s", done)
+        self.count(mine)
+        limit, took = self._command.max_time, monotonic() - self._started
+        if self._command.max_rows and self.done >= self._command.max_rows:
+            raise _reached(f"--max-rows {self._command.max_rows}", self.done)
+        if limit is not None and took >= limit.total_seconds():
+            raise _reached(f"--max-time {limit.total_seconds():g}s", self.done)
+        if self._turn is not None and took >= self._turn:
+            raise TurnOver
 
-    def at_most(self, size: int, done: int) -> int:
+    def at_most(self, size: int) -> int:
         """Return the size of a batch that does not go beyond `--max-rows`."""
-        return min(size, self._command.max_rows - done) if self._command.max_rows else size
+        return min(size, self._command.max_rows - self.done) if self._command.max_rows else size
 
-    def check_errors(self, errors: int) -> None:
+    def check_errors(self, more: int) -> None:
         """Stop the run if more rows failed than it may leave out.
+
+        Args:
+            more: Those of the batch in work.
 
         Raises:
             DataError: The batch with the last of them is rolled back.
         """
+        errors = sum(self._errors.values()) + more
         if errors > self._command.max_errors:
             raise DataError(
                 f"{errors} rows failed, and --max-errors allows {self._command.max_errors}",

@@ -14,16 +14,16 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from oneoff.audit import process_started, reconcile
 from oneoff.batching.cursor import encode
-from oneoff.errors import TemporaryError
+from oneoff.errors import TemporaryError, UsageError
 from oneoff.outcome import Status
 from oneoff.schema.tables import batches, runs
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping, Update
+    from sqlalchemy import ColumnElement, RowMapping, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.batching.identity import Identity
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class State(Enum):
     """The states of a batch. A run that claims one makes it `running`, whatever it was."""
 
+    WAITING = "waiting"
+    """A shard that nobody has begun; the run that takes it makes it `running`."""
     RUNNING = "running"
     """A run works at it; or one was killed, and the next one with the same arguments goes on."""
     PAUSED = "paused"
@@ -48,6 +50,10 @@ class State(Enum):
 
 ENDED = frozenset({State.FINISHED, State.CANCELLED})
 """Nothing leads out of these; the next run with the same arguments begins a new batch."""
+
+
+IDLE = frozenset({State.WAITING, State.STOPPED, State.FINISHED})
+"""In these nobody works at it, whatever became of the run that had it."""
 
 
 class BatchTakenOver(TemporaryError):
@@ -77,6 +83,9 @@ class Checkpoint:
         requested: What an operator asks of the run: "pause", "cancel", or nothing.
         state: See `State`.
         began: Rows that were done when this run claimed it.
+        parent: Id of the batch whose shard it is; empty for a batch of its own.
+        shards: Into how many it was cut; 0 for not at all.
+        total: About how many rows there were when it was claimed last; None for unknown.
     """
 
     id: str
@@ -89,6 +98,9 @@ class Checkpoint:
     requested: str
     state: State
     began: int
+    parent: str
+    shards: int
+    total: int | None
 
     @property
     def done_by_run(self) -> int:
@@ -98,8 +110,10 @@ class Checkpoint:
     @classmethod
     def of_row(cls, row: RowMapping, began: int) -> Checkpoint:
         """Return what a row of the table says."""
-        names = ("id", "fence", "cursor", "rows_done", "rows_changed", "run_rows", "errors")
-        facts: dict[str, Any] = {name: row[name] for name in (*names, "requested")}
+        names = (
+            "id fence cursor rows_done rows_changed run_rows errors requested parent shards total"
+        )
+        facts: dict[str, Any] = {name: row[name] for name in names.split()}
         return cls(**facts, state=State(row["status"]), began=began)
 
 
@@ -109,6 +123,8 @@ async def claim(
     identity: Identity,
     *,
     new_run: bool = False,
+    shards: int = 0,
+    beside_workers: bool = False,
 ) -> Checkpoint:
     """Make the batch this run's own: the unfinished one with this identity, or a new one.
 
@@ -117,21 +133,26 @@ async def claim(
         database: Its run id is the one that claims.
         identity: Which batch.
         new_run: Give an unfinished one up, and begin again.
+        shards: Into how many it is cut; 0 for not at all.
+        beside_workers: Others may work at its shards.
 
     Raises:
         BatchRunning: Another run works at it.
+        UsageError: `batch-shards`: it was cut into another number.
     """
     await reconcile(connection, database)
     row = await find_current(connection, identity, lock=True)
-    if row is not None:
-        await _refuse_while_running(connection, row, database.run_id)
-    if row is not None and new_run and row["finished_at"] is None:
-        ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC)}
-        note = f"begun again by run {database.run_id}"
-        await connection.execute(_of(row["id"]).values(**ended, note=note))
-    if row is None or new_run:
-        return await _begin(connection, identity, database.run_id)
-    return await _take(connection, row, database.run_id)
+    if row is None:
+        return await begin(connection, identity, database.run_id, shards=shards)
+    await refuse_while_running(connection, row, database.run_id)
+    if row["shards"] and (new_run or not beside_workers):
+        await _refuse_while_shards_run(connection, row, database.run_id)
+    if new_run:
+        if row["finished_at"] is None:
+            await _give_up(connection, row["id"], f"begun again by run {database.run_id}")
+        return await begin(connection, identity, database.run_id, shards=shards)
+    check_shards(row, shards)
+    return await take(connection, row, database.run_id)
 
 
 async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) -> Checkpoint:
@@ -170,8 +191,16 @@ async def save(connection: AsyncConnection, mine: Checkpoint, step: Step) -> Che
     return await write(connection, after)
 
 
-async def write(connection: AsyncConnection, new: Checkpoint, *, note: str = "") -> Checkpoint:
+async def write(
+    connection: AsyncConnection, new: Checkpoint, *, note: str = "", exit_code: int | None = None
+) -> Checkpoint:
     """Write a checkpoint where the fence is its own, and read what operators ask for.
+
+    Args:
+        connection: In the transaction that does the rows.
+        new: What is to be saved.
+        note: What it waits for, or why it stopped.
+        exit_code: Of the error that stopped it.
 
     Raises:
         BatchTakenOver: The fence is another run's.
@@ -188,6 +217,7 @@ async def write(connection: AsyncConnection, new: Checkpoint, *, note: str = "")
             errors=new.errors,
             status=new.state.value,
             note=note,
+            exit_code=exit_code,
             heartbeat_at=now,
             finished_at=now if new.state in ENDED else None,
         )
@@ -219,7 +249,8 @@ async def find_current(
     """Return the row of the batch that a run with this identity goes on with.
 
     It is the unfinished one, or one that is finished though nobody was told: its run was killed
-    after the last commit. To begin again there would do every row twice.
+    after the last commit. To begin again there would do every row twice. One that has a name of
+    its own (`--once`) is not begun again at all.
     """
     mine = batches.c.key == identity.key
     unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
@@ -234,18 +265,18 @@ async def find_current(
     last = (await connection.execute(newest)).mappings().one_or_none()
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
-    return last if last["run_status"] == Status.ABANDONED.value else None
+    stays = last["run_status"] == Status.ABANDONED.value or identity.once
+    return last if stays else None
 
 
-async def holder_is_gone(connection: AsyncConnection, identity: Identity) -> bool:
+async def holder_is_gone(connection: AsyncConnection, which: ColumnElement[bool]) -> bool:
     """Return whether the process of the run that has the batch is dead, and its lock still held.
 
     It was killed a moment ago on this machine, and the server has not seen it yet.
     """
     about = select(runs.c.host, runs.c.pid, runs.c.process_started)
-    holder = about.join(batches, batches.c.run_id == runs.c.id).where(
-        batches.c.key == identity.key, batches.c.finished_at.is_(None)
-    )
+    holder = about.join(batches, batches.c.run_id == runs.c.id)
+    holder = holder.where(which, batches.c.finished_at.is_(None))
     row = (await connection.execute(holder)).one_or_none()
     return (
         row is not None
@@ -258,9 +289,13 @@ def _of(batch_id: str) -> Update:
     return update(batches).where(batches.c.id == batch_id)
 
 
-async def _refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
-    """Refuse a batch at which a living run works; `reconcile` has closed the dead ones."""
-    if State(row["status"]) in {State.STOPPED, State.FINISHED} or row["run_id"] == run_id:
+async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
+    """Refuse a batch at which a living run works; `reconcile` has closed the dead ones.
+
+    Raises:
+        BatchRunning: One does.
+    """
+    if State(row["status"]) in IDLE or row["run_id"] == run_id:
         return
     about = select(runs.c.status, runs.c.operator, runs.c.host).where(runs.c.id == row["run_id"])
     holder = (await connection.execute(about)).one_or_none()
@@ -274,12 +309,50 @@ async def _refuse_while_running(connection: AsyncConnection, row: RowMapping, ru
     )
 
 
-async def _begin(connection: AsyncConnection, identity: Identity, run_id: str) -> Checkpoint:
+async def _refuse_while_shards_run(
+    connection: AsyncConnection, whole: RowMapping, run_id: str
+) -> None:
+    of_whole = select(batches).where(batches.c.parent == whole["id"])
+    found = await connection.execute(of_whole.where(batches.c.finished_at.is_(None)))
+    for row in found.mappings().all():
+        await refuse_while_running(connection, row, run_id)
+
+
+def check_shards(row: RowMapping, shards: int) -> None:
+    """Refuse to go on with a batch that was cut otherwise.
+
+    Raises:
+        UsageError: `batch-shards`.
+    """
+    if row["shards"] == shards:
+        return
+    begun = f"with --shards {row['shards']}" if row["shards"] else "without --shards"
+    raise UsageError(
+        f"the unfinished batch {row['id']} was begun {begun}: that is how it goes on",
+        try_=(f"the same command {begun} goes on with it", "--new-run begins again"),
+        code="batch-shards",
+    )
+
+
+async def _give_up(connection: AsyncConnection, batch_id: str, note: str) -> None:
+    mine = or_(batches.c.id == batch_id, batches.c.parent == batch_id)
+    ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC), "note": note}
+    unfinished = update(batches).where(mine, batches.c.finished_at.is_(None))
+    await connection.execute(unfinished.values(ended))
+
+
+async def begin(
+    connection: AsyncConnection, identity: Identity, run_id: str, *, shards: int = 0
+) -> Checkpoint:
+    """Begin a batch. A second run that does the same at this moment gets an IntegrityError."""
     now = datetime.now(UTC)
     values = {
         "id": f"{run_id}.{identity.part}" if identity.part else run_id,
         "key": identity.key,
-        **identity._asdict(),
+        "command": identity.command,
+        "arguments": identity.arguments,
+        "part": identity.part,
+        "shards": shards,
         "status": State.RUNNING.value,
         "run_id": run_id,
         "fence": 1,
@@ -290,7 +363,17 @@ async def _begin(connection: AsyncConnection, identity: Identity, run_id: str) -
     return Checkpoint.of_row(row.mappings().one(), began=0)
 
 
-async def _take(connection: AsyncConnection, found: RowMapping, run_id: str) -> Checkpoint:
+async def take(
+    connection: AsyncConnection, found: RowMapping, run_id: str, *, requested: str = ""
+) -> Checkpoint:
+    """Make a batch this run's own, and raise its fence.
+
+    Args:
+        connection: In a transaction, in which the row is locked.
+        found: The row.
+        run_id: Whose it is from now on.
+        requested: What operators ask of the batch whose shard it is.
+    """
     # What the run before saved is put into its own record, which is still open if it was killed.
     await connection.execute(
         update(runs)
@@ -302,8 +385,9 @@ async def _take(connection: AsyncConnection, found: RowMapping, run_id: str) -> 
         fence=found["fence"] + 1,
         run_rows=0,
         status=State.RUNNING.value if found["finished_at"] is None else State.FINISHED.value,
-        requested="",
+        requested=requested,
         note="",
+        exit_code=None,
         heartbeat_at=datetime.now(UTC),
     )
     row = (await connection.execute(taken.returning(batches))).mappings().one()

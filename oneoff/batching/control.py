@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, update
 
 from oneoff.batching.checkpoints import ENDED, State
 from oneoff.batching.cursor import readable
+from oneoff.batching.shards import close_whole, rows_of_shards, with_run
+from oneoff.batching.summary import is_at_work, of_shards, summary
 from oneoff.errors import NotFound, UsageError
-from oneoff.outcome import Status
 from oneoff.result import Result
-from oneoff.schema.tables import batches, runs
+from oneoff.schema.tables import batches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _TOLD = 5
 """How many candidates an error names."""
-_WITH_RUN = select(batches, runs.c.status.label("run_status")).outerjoin(
-    runs, runs.c.id == batches.c.run_id
-)
 
 
 async def list_batches(session: AsyncSession, *, unfinished: bool, limit: int) -> list[Any]:
-    """Return the newest batches, the last begun first."""
-    newest = _WITH_RUN.order_by(batches.c.started_at.desc(), batches.c.id.desc()).limit(limit)
+    """Return the newest batches, the last begun first; shards are counted in theirs."""
+    newest = with_run().where(batches.c.parent == "").limit(limit)
+    newest = newest.order_by(batches.c.started_at.desc(), batches.c.id.desc())
     if unfinished:
         newest = newest.where(batches.c.finished_at.is_(None))
-    found = await session.execute(newest)
-    return [_summary(row) for row in found.mappings()]
+    rows = (await session.execute(newest)).mappings().all()
+    counts = await of_shards(session, [row["id"] for row in rows if row["shards"]])
+    return [summary(row, counts.get(row["id"])) for row in rows]
 
 
 async def show(session: AsyncSession, name: str) -> dict[str, Any]:
     """Return all that is known of one batch."""
     row = await _find(session, name)
-    return _summary(row) | {
+    counts = await of_shards(session, [row["id"]] if row["shards"] else [])
+    shards = await _shards(session, row)
+    return summary(row, counts.get(row["id"])) | {
         "arguments": json.loads(row["arguments"]),
         "part": row["part"],
         "requested": row["requested"],
@@ -48,28 +49,33 @@ async def show(session: AsyncSession, name: str) -> dict[str, Any]:
         "rows_expected": row["total"],
         "heartbeat": row["heartbeat_at"],
         "finished": row["finished_at"],
+        "ranges": [
+            {**summary(shard), "low": _bound(shard["low"]), "high": _bound(shard["high"])}
+            for shard in shards
+        ],
     }
 
 
 async def pause(session: AsyncSession, name: str) -> Result:
     """Ask a batch that is being worked at to wait after the batch it is in."""
     row = await _find(session, name)
-    if not _runs(row):
+    if not await _runs(session, row):
         return _nothing(row, "it does not run")
     if row["requested"]:
         return _nothing(row, f"it was asked to {row['requested']} already")
-    await _set(session, row, requested="pause")
+    await _request(session, row, "pause")
     return Result.changed(f"{row['id']} waits as soon as its batch in work is done", rows=1)
 
 
 async def resume(session: AsyncSession, name: str) -> Result:
     """Let a paused batch go on; one that nobody works at is resumed by its own command."""
     row = await _find(session, name)
-    if State(row["status"]) not in ENDED and not _runs(row):
+    runs = await _runs(session, row)
+    if State(row["status"]) not in ENDED and not runs:
         return _nothing(row, f"nobody works at it; `{row['command']}` run again resumes it")
-    if row["requested"] != "pause" or not _runs(row):
+    if row["requested"] != "pause" or not runs:
         return _nothing(row, "it is not paused")
-    await _set(session, row, requested="")
+    await _request(session, row, "")
     return Result.changed(f"{row['id']} goes on", rows=1)
 
 
@@ -80,67 +86,89 @@ async def cancel(session: AsyncSession, name: str) -> Result:
         return _nothing(row, f"it is {row['status']}")
     if row["requested"] == "cancel":
         return _nothing(row, "it was asked to cancel already")
-    if _runs(row):
-        await _set(session, row, requested="cancel")
+    # The whole first: whoever takes a shard from now on finds there what is asked.
+    await _request(session, row, "cancel")
+    shards = await _shards(session, row)
+    for each in shards:
+        if State(each["status"]) not in ENDED and not is_at_work(each):
+            await _give_up(session, each)
+    if await _runs(session, row):
         return Result.changed(f"{row['id']} ends as soon as its batch in work is done", rows=1)
-    ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC)}
-    await _set(session, row, **ended, note="cancelled by an operator")
+    if row["shards"] or row["parent"]:
+        await (_close(session, row) if row["shards"] else _give_up_shard(session, row))
+    else:
+        await _give_up(session, row)
     return Result.changed(f"{row['id']} is given up; what it did stays", rows=1)
 
 
-def _runs(row: Mapping[Any, Any]) -> bool:
-    """Return whether a living run works at it: the record has closed the dead ones by now."""
-    at_work = State(row["status"]) in {State.RUNNING, State.PAUSED}
-    return at_work and row["run_status"] == Status.STARTED.value
+async def _give_up_shard(session: AsyncSession, row: Mapping[Any, Any]) -> None:
+    await _give_up(session, row)
+    parent = with_run().where(batches.c.id == row["parent"])
+    await _close(session, (await session.execute(parent)).mappings().one())
 
 
-def _state(row: Mapping[Any, Any]) -> str:
-    ended = State(row["status"]) in ENDED | {State.STOPPED}
-    return str(row["status"]) if ended or _runs(row) else State.STOPPED.value
+async def _close(session: AsyncSession, whole: Mapping[Any, Any]) -> None:
+    await close_whole(await session.connection(), whole["id"], whole["run_id"])
 
 
-def _summary(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        "batch": row["id"],
-        "command": row["command"],
-        "state": _state(row),
-        "rows_done": row["rows_done"],
-        "rows_changed": row["rows_changed"],
-        "errors": row["errors"],
-        "run_id": row["run_id"],
-        "started": row["started_at"],
-        "note": row["note"],
-    }
+async def _give_up(session: AsyncSession, row: Mapping[Any, Any]) -> None:
+    ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC)}
+    # Only where nobody has taken it meanwhile; who has finds the request.
+    same = (batches.c.id == row["id"], batches.c.fence == row["fence"])
+    unfinished = update(batches).where(*same, batches.c.finished_at.is_(None))
+    await session.execute(unfinished.values(**ended, note="cancelled by an operator"))
+
+
+async def _request(session: AsyncSession, row: Mapping[Any, Any], what: str) -> None:
+    """Ask it of a batch, then of its shards; what has ended is left alone."""
+    for which in (batches.c.id == row["id"], batches.c.parent == row["id"]):
+        unfinished = update(batches).where(which, batches.c.finished_at.is_(None))
+        await session.execute(unfinished.values(requested=what))
+
+
+async def _runs(session: AsyncSession, row: Mapping[Any, Any]) -> bool:
+    """Return whether a living run works at it, or at a shard of it."""
+    return is_at_work(row) or any(is_at_work(shard) for shard in await _shards(session, row))
+
+
+async def _shards(session: AsyncSession, row: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    if not row["shards"]:
+        return []
+    return [*await rows_of_shards(await session.connection(), row["id"])]
+
+
+def _bound(text: str | None) -> str | None:
+    return None if text is None or text == "null" else readable(text)
 
 
 async def _find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
     """Return the batch with this id, or that this run works at; the beginning of an id is enough.
+
+    A whole stands for itself where its shards begin the same.
 
     Raises:
         NotFound: There is none.
         UsageError: There are several.
     """
     begins = or_(*(c.startswith(name, autoescape=True) for c in (batches.c.id, batches.c.run_id)))
-    found = await session.execute(_WITH_RUN.where(begins).order_by(batches.c.id).limit(_TOLD))
-    rows = found.mappings().all()
+    # Wholes first: shards of one come after it, and would fill the list.
+    by_rank = (func.length(batches.c.parent), batches.c.id)
+    found = await session.execute(with_run().where(begins).order_by(*by_rank).limit(_TOLD))
+    rows: list[Mapping[Any, Any]] = list(found.mappings())
+    ids = {row["id"] for row in rows}
     exact = [row for row in rows if row["id"] == name]
-    if len(exact or rows) == 1:
-        return (exact or rows)[0]
-    if rows:
+    tops = exact or [row for row in rows if row["parent"] not in ids]
+    if len(tops) == 1:
+        return tops[0]
+    if tops:
         raise UsageError(
-            f"several batches begin with {name!r}: {', '.join(row['id'] for row in rows)}",
-            try_=f"python manage.py batch show {rows[-1]['id']}",
+            f"several batches begin with {name!r}: {', '.join(row['id'] for row in tops)}",
+            try_=f"python manage.py batch show {tops[-1]['id']}",
         )
     raise NotFound(
         f"there is no batch {name!r}", try_="python manage.py batch list", code="unknown-batch"
     )
 
 
-async def _set(session: AsyncSession, row: Mapping[Any, Any], **values: Any) -> None:
-    # Only where nobody else has changed it meanwhile: a batch may end at any moment.
-    same = (batches.c.id == row["id"], batches.c.finished_at.is_(None))
-    await session.execute(update(batches).where(*same).values(values))
-
-
 def _nothing(row: Mapping[Any, Any], why: str) -> Result:
-    return Result.unchanged(f"{row['id']}: {why}", data=_summary(row))
+    return Result.unchanged(f"{row['id']}: {why}", data=summary(row))

@@ -58,7 +58,7 @@ class Hold:
             said = reason
             state = State.PAUSED if mine.requested else State.RUNNING
             mine = await self._write(replace(mine, state=state), reason)
-            bounds.check(mine.done_by_run)
+            bounds.check(mine)
             await asyncio.sleep(POLL)
         return mine
 
@@ -66,7 +66,8 @@ class Hold:
         if mine.requested == "cancel":
             return "cancelled"
         if mine.requested:
-            return f"paused: python manage.py batch resume {mine.id} lets it go on"
+            whole = mine.parent or mine.id
+            return f"paused: python manage.py batch resume {whole} lets it go on"
         if not self._probes or monotonic() - self._probed < PROBE_EVERY:
             return ""
         for probe in self._probes:

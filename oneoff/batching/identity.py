@@ -20,16 +20,21 @@ class Identity(NamedTuple):
         command: Name as typed by operators: "apikey purge".
         arguments: JSON; without secrets, and without the bounds of a single run.
         part: One of several batches of a run: "3/8" of its keys, or a name; empty for the whole.
+        parent: Id of the batch that it is a shard of; empty for a batch of its own.
+        once: Whether it has the name of an occasion, under which it is done only once.
     """
 
     command: str
     arguments: str
     part: str = ""
+    parent: str = ""
+    once: bool = False
 
     @property
     def key(self) -> str:
         """A hash of it: unique among the batches that are not finished."""
-        return hashlib.blake2b(json.dumps(self).encode(), digest_size=16).hexdigest()
+        said = self[:4] if self.parent else self[:3]
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
 def identify(command: BatchCommand, name: str, part: str = "") -> Identity:
@@ -40,7 +45,10 @@ def identify(command: BatchCommand, name: str, part: str = "") -> Identity:
         for field in fields
         if field.kind is not Kind.SECRET and field.name not in BOUNDS
     }
-    return Identity(name, json.dumps(said, sort_keys=True, ensure_ascii=False), part)
+    if not command.once:
+        del said["once"]  # the same batch as before there was such an input
+    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    return Identity(name, text, part, once=bool(command.once))
 
 
 def _plain(value: Any) -> Any:

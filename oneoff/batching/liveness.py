@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,16 @@ class Liveness:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._stack = AsyncExitStack()
+        self._renewing = asyncio.Lock()  # the shards of a run lose their connections together
 
     async def renew(self) -> None:
         """Hold the lock on a new connection; where the old one still holds it, that is enough."""
         if self._database.url.dialect == "sqlite":
             return
-        await self.release()
-        connection = await self._stack.enter_async_context(self._database.connect("audit"))
-        await hold_for_transaction(connection, self._database, f"run:{self._database.run_id}")
+        async with self._renewing:
+            await self.release()
+            connection = await self._stack.enter_async_context(self._database.connect("audit"))
+            await hold_for_transaction(connection, self._database, f"run:{self._database.run_id}")
 
     async def release(self) -> None:
         """Let go of it at the end of the run."""

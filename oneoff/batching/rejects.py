@@ -23,12 +23,15 @@ class Rejects:
 
     Args:
         path: The file; None where no row may fail.
-        append: Go on with the file of an earlier run.
     """
 
-    def __init__(self, path: Path | None, *, append: bool) -> None:
-        self._path, self._mode = path, "a" if append else "w"
+    def __init__(self, path: Path | None) -> None:
+        self._path, self._mode = path, "w"
         self._file: IO[str] | None = None
+
+    def go_on(self) -> None:
+        """Go on with the file of an earlier run."""
+        self._mode = "a"
 
     def write(self, failed: list[tuple[Any, CommandError]]) -> None:
         """Put rows that failed into the file.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.batching import checkpoints
 from oneoff.batching.attempt import current_batch, do_batch, do_row_by_row
-from oneoff.batching.bounds import Bounds
+from oneoff.batching.bounds import Bounds, TurnOver
 from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
+from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.cursor import decode, readable
 from oneoff.batching.estimate import estimate
 from oneoff.batching.faults import Fault, fault_of, gave_up, stayed_away
@@ -25,9 +26,13 @@ from oneoff.batching.sizing import Sizing
 from oneoff.batching.transactions import Transactions
 from oneoff.errors import CommandError, Unavailable
 from oneoff.result import Result
+from oneoff.schema.tables import batches
 from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from oneoff.batch import BatchCommand
     from oneoff.batching.identity import Identity
     from oneoff.resources.database import Database
@@ -44,41 +49,59 @@ GAP = 0.2
 """Part of a batch's time for which SQLite is then left to other writers: they poll for its lock,
 and would starve if it were taken again at once."""
 SHORTEST_GAP = 0.005
-_CLAIMS = 10
-_CLAIM_PAUSE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all batches of one run have in common.
+
+    Attributes:
+        database: Where.
+        bounds: How far they go.
+        rejects: Where the rows go that are left out.
+        liveness: By which others see that the run is alive.
+        terminal: What is said goes there.
+        progress: Shows how far they are.
+    """
+
+    database: Database
+    bounds: Bounds
+    rejects: Rejects
+    liveness: Liveness
+    terminal: Terminal
+    progress: Progress
 
 
 class BatchRun:
-    """One run of one batch, for real."""
+    """One run of one batch, for real.
+
+    Args:
+        command: What to do.
+        selection: With which rows.
+        identity: Which batch that is.
+        shared: What the run's batches have in common.
+    """
 
     def __init__(
-        self,
-        command: BatchCommand,
-        selection: Selection,
-        identity: Identity,
-        database: Database,
-        *,
-        terminal: Terminal,
-        progress: Progress,
+        self, command: BatchCommand, selection: Selection, identity: Identity, shared: Shared
     ) -> None:
         self._command, self._selection, self._identity = command, selection, identity
-        self._database, self._terminal, self._progress = database, terminal, progress
-        self._transactions = Transactions(database)
-        self._liveness = Liveness(database)
-        self._bounds = Bounds(command)
-        self._hold = Hold(command, self._transactions, terminal)
+        self._database, self._terminal = shared.database, shared.terminal
+        self._bounds, self._rejects = shared.bounds, shared.rejects
+        self._liveness, self._progress = shared.liveness, shared.progress
+        self._transactions = Transactions(self._database)
+        self._hold = Hold(command, self._transactions, self._terminal)
         self._sizing = Sizing(
             command.batch_size, aim=command.batch_seconds, largest=command.largest_batch
         )
         self._failures = self._batches = 0
         self._mine: Checkpoint
-        self._rejects: Rejects
 
     async def run(self) -> Result:
         """Claim the batch and work at it to its end, or as far as this run may go."""
         try:
             self._mine = await self._claim()
-            if self._mine.state is not State.FINISHED:
+            if self._mine.state not in checkpoints.ENDED:
                 await self._estimate()
             token = current_batch.set(self._mine.id)
             try:
@@ -87,7 +110,6 @@ class BatchRun:
                 current_batch.reset(token)
         finally:
             await self._transactions.close()
-            await self._liveness.release()
         return self._result()
 
     async def _estimate(self) -> None:
@@ -96,27 +118,31 @@ class BatchRun:
         async with self._transactions.begin() as connection:
             left = await estimate(connection, self._selection.keys(after))
             await checkpoints.write_total(connection, self._mine, left)
+        self._say_estimate(left)
+
+    def _say_estimate(self, left: int) -> None:
         self._progress.start(left)
 
     async def _loop(self) -> None:
-        self._rejects = Rejects(self._command.rejects, append=self._mine.cursor is not None)
+        if self._mine.cursor is not None:
+            self._rejects.go_on()
         try:
-            while self._mine.state is not State.FINISHED:
+            while self._mine.state not in checkpoints.ENDED:
                 try:
-                    self._bounds.check(self._mine.done_by_run)
+                    self._bounds.check(self._mine)
                     self._mine = await self._hold.while_asked(self._mine, self._bounds)
                     await self._batch()
                 except Exception as exc:  # noqa: BLE001 - raised again unless it can be mended
                     await self._mend(exc)
+        except TurnOver:
+            await uninterrupted(self._write_stopped("its turn has ended"))
         except BaseException as exc:
             await uninterrupted(self._stop(exc))
             raise
-        finally:
-            self._rejects.close()
 
     async def _batch(self) -> None:
         """Do one batch, and save it in the same transaction."""
-        size = self._bounds.at_most(self._sizing.size, self._mine.done_by_run)
+        size = self._bounds.at_most(self._sizing.size)
         started = monotonic()
         async with asyncio.timeout(self._command.batch_timeout):
             try:
@@ -126,6 +152,7 @@ class BatchRun:
                     raise
                 step, saved = await self._attempt(size, row_by_row=True)
         self._mine, self._failures = saved, 0
+        self._bounds.count(saved)
         self._batches += 1
         seconds = monotonic() - started
         self._sizing.took(seconds, step.done)
@@ -138,7 +165,7 @@ class BatchRun:
         async with self._transactions.begin() as connection:
             if row_by_row and isinstance(self._selection, RowWise):
                 step, failed = await do_row_by_row(connection, self._selection, after, size)
-                self._bounds.check_errors(self._mine.errors + step.errors)
+                self._bounds.check_errors(step.errors)
                 self._rejects.write(failed)
             else:
                 step = await do_batch(connection, self._selection, after, size)
@@ -150,22 +177,16 @@ class BatchRun:
         return leaves_out and row_error(exc) is not None
 
     async def _claim(self) -> Checkpoint:
-        """Claim the batch; a run that was just killed is given a moment to let go of its lock."""
-        for attempt in range(_CLAIMS):
-            try:
-                return await self._claim_once()
-            except (checkpoints.BatchRunning, IntegrityError) as exc:
-                if attempt == _CLAIMS - 1 or not await self._may_end_soon(exc):
-                    raise
-            await asyncio.sleep(_CLAIM_PAUSE)
-        message = "claiming neither succeeded nor failed"
-        raise RuntimeError(message)
+        mine = await claim_patiently(self._transactions, self._claim_in, self._which())
+        self._say_claimed(mine)
+        return mine
 
-    async def _claim_once(self) -> Checkpoint:
-        async with self._transactions.begin() as connection:
-            mine = await checkpoints.claim(
-                connection, self._database, self._identity, new_run=self._command.new_run
-            )
+    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
+        return await checkpoints.claim(
+            connection, self._database, self._identity, new_run=self._command.new_run
+        )
+
+    def _say_claimed(self, mine: Checkpoint) -> None:
         if mine.state is State.FINISHED:
             self._terminal.err(f"{mine.id} is finished: its run was killed before it said so\n")
         elif mine.cursor is not None:
@@ -173,13 +194,9 @@ class BatchRun:
                 f"resuming {mine.id} after {readable(mine.cursor)}: "
                 f"{mine.rows_done:,} rows are done\n"
             )
-        return mine
 
-    async def _may_end_soon(self, exc: Exception) -> bool:
-        if isinstance(exc, IntegrityError):
-            return True  # another run has begun the same batch in this very moment
-        async with self._transactions.begin() as connection:
-            return await checkpoints.holder_is_gone(connection, self._identity)
+    def _which(self) -> ColumnElement[bool]:
+        return batches.c.key == self._identity.key
 
     async def _mend(self, exc: Exception) -> None:
         """Make it possible to go on after a conflict or a lost connection, or raise the error."""
@@ -228,20 +245,25 @@ class BatchRun:
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
-                await self._write_stopped(_note(exc))
+                await self._write_stopped(_note(exc), _exit_code(exc))
         except (SQLAlchemyError, OSError, CommandError):
             return  # it stays "running", of a run that has ended: the next one goes on all the same
+        self._say_stopped()
+
+    def _say_stopped(self) -> None:
         self._progress.close()
         self._terminal.err(
             f"saved: {self._mine.run_rows:,} rows changed by this run, "
             f"up to {readable(self._mine.cursor)}; the same command goes on from there\n"
         )
 
-    async def _write_stopped(self, note: str) -> None:
+    async def _write_stopped(self, note: str, exit_code: int | None = None) -> None:
         mine = await self._reclaim()
         async with self._transactions.begin() as connection:
             stopped = replace(mine, state=State.STOPPED)
-            self._mine = await checkpoints.write(connection, stopped, note=note)
+            self._mine = await checkpoints.write(
+                connection, stopped, note=note, exit_code=exit_code
+            )
 
     def _result(self) -> Result:
         mine = self._mine
@@ -266,3 +288,10 @@ class BatchRun:
 
 def _note(exc: BaseException) -> str:
     return exc.message if isinstance(exc, CommandError) else type(exc).__name__
+
+
+def _exit_code(exc: BaseException) -> int | None:
+    """Return what the run will end with; None where somebody stopped it."""
+    if isinstance(exc, Exception):
+        return int(exc.exit_code if isinstance(exc, CommandError) else CommandError.exit_code)
+    return None

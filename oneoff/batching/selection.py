@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Delete, Join, Select, Table, Update, func, inspect, select
+from sqlalchemy import Delete, Join, Select, Table, Update, false, func, inspect, select
 
 from oneoff.batching.keys import key_column, range_column
 from oneoff.errors import CommandError, ConfigurationError
@@ -43,15 +43,21 @@ class Step(NamedTuple):
 class Selection(ABC):
     """The work of one command, within a range of its keys.
 
+    Args:
+        command: What is done.
+        limits: The range; None for one that has no rows.
+
     Attributes:
         column: What orders the rows.
+        table: Where the column is.
     """
 
     column: ColumnElement[Any]
+    table: Table
 
-    def __init__(self, command: BatchCommand, limits: BatchRange) -> None:
+    def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
         self.command = command
-        self._limits = limits
+        self.limits = limits
 
     @abstractmethod
     async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
@@ -68,8 +74,10 @@ class Selection(ABC):
 
     def between(self, after: Any, upto: Any = None) -> list[ColumnElement[bool]]:
         """Return the conditions for the keys after one, within the limits."""
-        low = self._limits.low if after is None else after
-        high = self._limits.high if upto is None else upto
+        if self.limits is None:
+            return [false()]
+        low = self.limits.low if after is None else after
+        high = self.limits.high if upto is None else upto
         conditions = [] if low is None else [self.column > low]
         return conditions if high is None else [*conditions, self.column <= high]
 
@@ -77,12 +85,12 @@ class Selection(ABC):
 class RowWise(Selection):
     """`select` and `process`: pages of rows by an immutable unique key."""
 
-    def __init__(self, command: BatchCommand, limits: BatchRange) -> None:
+    def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
         super().__init__(command, limits)
         self._select: Select[Any] = command.select()
         _check_select(self._select, command)
-        table = _table_of(self._select, command)
-        self.column = key_column(table, command.key, type(command).__name__)
+        self.table = _table_of(self._select, command)
+        self.column = key_column(self.table, command.key, type(command).__name__)
         self._single = len(self._select.column_descriptions) == 1
 
     async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
@@ -107,7 +115,9 @@ class RowWise(Selection):
     def keys(self, after: Any) -> Select[Any]:
         """Return a select of the keys that are left after one."""
         only = self._select.with_only_columns(self.column, maintain_column_froms=True)
-        return only.where(*self.between(after)).order_by(None)
+        only = only.where(*self.between(after)).order_by(None)
+        only._for_update_arg = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way; to count rows is no reason to lock them
+        return only
 
     def _keyed(self) -> Select[Any]:
         return self._select.add_columns(self.column.label("oneoff_key")).order_by(None)
@@ -131,12 +141,14 @@ class RowWise(Selection):
 class SetBased(Selection):
     """`change` and `range_column`: one statement for each range of an indexed column."""
 
-    def __init__(self, command: BatchCommand, limits: BatchRange) -> None:
+    def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
         super().__init__(command, limits)
         self._change: Delete | Update = command.change()
         if not isinstance(self._change, Delete | Update):
             raise _wrong(command, "change must return a Delete or an Update")
-        self.column = range_column(self._change.table, command.range_column, type(command).__name__)
+        name = type(command).__name__
+        self.column = range_column(self._change.table, command.range_column, name)
+        self.table = self.column.table
 
     async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
         """Find where the range ends, and change what is in it."""
@@ -157,8 +169,12 @@ class SetBased(Selection):
         return keys.where(self.column.is_not(None), *self.between(after))
 
 
-def make_selection(command: BatchCommand, limits: BatchRange) -> Selection:
+def make_selection(command: BatchCommand, limits: BatchRange | None) -> Selection:
     """Return the work that a command declares.
+
+    Args:
+        command: What is done.
+        limits: Within which keys; None for none.
 
     Raises:
         ConfigurationError: It can't be done in batches as it is declared.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from oneoff.batch import BatchCommand, BatchRange
+from oneoff.config import Config
 from oneoff.mode import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.progress import Progress
@@ -29,6 +30,7 @@ class Batches:
         database: Where.
         mode: Whether it is real.
         run: Whose rows they are.
+        config: Of the process.
         work: The dry run's transaction. A real run has none: it would stay idle all the time, and
             on SQLite hold the write lock.
         progress: Shows how far it is.
@@ -41,11 +43,12 @@ class Batches:
         database: Database,
         mode: Mode,
         run: Run,
+        config: Config,
         work: WorkTransaction | None,
         progress: Progress,
         terminal: Terminal,
     ) -> None:
-        self._database, self._mode, self._run = database, mode, run
+        self._database, self._mode, self._run, self._config = database, mode, run, config
         self._work, self._progress, self._terminal = work, progress, terminal
 
     async def run(
@@ -67,22 +70,26 @@ class Batches:
         from oneoff.batching.identity import identify
         from oneoff.batching.selection import make_selection
 
+        number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
         identity = identify(command, self._run.command, part)
         if self._work is not None:
-            from oneoff.batching.preview import preview
+            from oneoff.batching.preview import Preview
 
-            return await preview(command, selection, identity, self._work, self._mode)
-        from oneoff.batching.runner import BatchRun
+            preview = Preview(command, selection, identity, self._work, self._mode)
+            return await preview.run(number=number, shards=shards)
+        from oneoff.batching.start import start
 
-        return await BatchRun(
+        return await start(
             command,
             selection,
             identity,
-            self._database,
+            number=number,
+            shards=shards,
+            database=self._database,
             terminal=self._terminal,
             progress=self._progress,
-        ).run()
+        )
 
 
 @asynccontextmanager
@@ -91,6 +98,7 @@ async def open_batches(
     database: Database,
     mode: Mode,
     run: Run,
+    config: Config,
     open: Open,  # noqa: A002 - the name of the resource
     progress: Progress,
     terminal: Terminal,
@@ -98,5 +106,11 @@ async def open_batches(
     """Give what runs batches; for real it connects when one runs."""
     work = None if mode is Mode.COMMIT else await open("work")
     yield Batches(
-        database=database, mode=mode, run=run, work=work, progress=progress, terminal=terminal
+        database=database,
+        mode=mode,
+        run=run,
+        config=config,
+        work=work,
+        progress=progress,
+        terminal=terminal,
     )

@@ -65,6 +65,7 @@ runs = Table(
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
     Column("duration_ms", BigInteger),
+    Column("parent", String(64), nullable=False, server_default=""),  # the run it works for
 )
 # Its indexes are in versions/ alone: naming a dialect here would import both dialects, 20 ms.
 
@@ -134,6 +135,12 @@ batches = Table(
     Column("started_at", UTCDateTime, nullable=False),
     Column("heartbeat_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),  # one row at most of a key has none
+    Column("parent", String(80), nullable=False, server_default=""),  # the batch it is a shard of
+    Column("shards", Integer, nullable=False, server_default="0"),  # how many it was cut into
+    Column("low", Text),  # JSON: a shard's keys are above it
+    Column("high", Text),  # JSON: and up to this one; "null" in both: it has none
+    Column("confirmed", Text, nullable=False, server_default=""),  # the target; then workers may
+    Column("exit_code", Integer),  # of the error that stopped it
 )
 """How far each batch has come, written in the transactions that do its rows."""
 

@@ -169,3 +169,94 @@ async def test_parts_of_a_run_have_checkpoints_of_their_own(tally: Manage, url: 
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
     assert [("1/2", 400, "finished"), ("2/2", 600, "finished")] == parts
     assert [(ROWS,)] == recorded
+
+
+async def test_a_whole_is_shown_with_its_shards(tally: Manage, url: str) -> None:
+    """It is found by the beginning of its id, a shard by its own."""
+    await tally("tally add --shards 4 --max-rows 300 --confirm")
+    batch = query(url, "SELECT id FROM oneoff_batches WHERE parent = ''")[0][0]
+
+    listed = (await tally("batch list --json")).json["data"]
+    whole = (await tally(f"batch show {batch[:-4]} --json")).json["data"]
+    shard = (await tally(f"batch show {batch}.2/4 --json")).json["data"]
+
+    assert [(batch, "stopped", "1/4", 300)] == [
+        (row["batch"], row["state"], row["shards"], row["rows_done"]) for row in listed
+    ]
+    assert ["finished", "stopped", "waiting", "waiting"] == [
+        each["state"] for each in whole["ranges"]
+    ]
+    assert [(None, "250"), ("250", "500")] == [
+        (each["low"], each["high"]) for each in whole["ranges"][:2]
+    ]
+    assert ("stopped", 50, "300") == (shard["state"], shard["rows_done"], shard["last_key"])
+
+
+async def test_a_whole_is_paused_and_resumed_with_all_its_shards(tally: Manage, url: str) -> None:
+    """The one that is taken up later waits too."""
+    brake(url, on=True)
+    running = asyncio.create_task(tally("tally careful --shards 6 --confirm"))
+    await until(url, "SELECT count(*) FROM oneoff_batches WHERE status = 'running' AND fence > 0")
+    batch = query(url, "SELECT id FROM oneoff_batches WHERE parent = ''")[0][0]
+
+    paused = await tally(f"batch pause {batch}")
+    at_work = "SELECT count(*) FROM oneoff_batches WHERE status = 'running' AND parent <> ''"
+    await until(url, at_work.replace("count(*)", "count(*) = 0"))
+    brake(url, on=False)
+    shown = await tally(f"batch show {batch} --json")
+    before = times_done(url)
+    resumed = await tally(f"batch resume {batch}")
+    done = await running
+
+    assert (0, 0, 0) == (paused.exit_code, resumed.exit_code, done.exit_code), done.stderr
+    assert ("paused", {0: ROWS}) == (shown.json["data"]["state"], before)
+    assert f"paused: python manage.py batch resume {batch} lets it go on\n" in done.stderr
+    assert {1: ROWS} == times_done(url)
+
+
+async def test_a_whole_that_is_cancelled_ends_with_all_its_shards(tally: Manage, url: str) -> None:
+    """Those at work, those that wait, and the run; the next one begins anew."""
+    brake(url, on=True)
+    running = asyncio.create_task(tally("tally careful --shards 6 --confirm"))
+    await until(url, "SELECT count(*) FROM oneoff_batches WHERE status = 'running' AND fence > 0")
+    batch = query(url, "SELECT id FROM oneoff_batches WHERE parent = ''")[0][0]
+
+    cancelled = await tally(f"batch cancel {batch} --confirm")
+    done = await running
+    again = await tally(f"batch cancel {batch} --confirm")
+    brake(url, on=False)
+    anew = await tally("tally careful --shards 2 --confirm")
+
+    assert (0, 1) == (cancelled.exit_code, done.exit_code), done.stderr
+    assert "error[batch-cancelled]" in done.stderr
+    assert f"{batch}: it is cancelled\n" == again.stdout
+    assert [("cancelled", 7), ("finished", 3)] == query(
+        url, "SELECT status, count(*) FROM oneoff_batches GROUP BY status ORDER BY status"
+    )
+    assert (0, ROWS) == (anew.exit_code, anew.rows)
+
+
+async def test_a_shard_that_is_given_up_leaves_the_others(tally: Manage, url: str) -> None:
+    """The run does them, and says with 1 that one is missing."""
+    await tally("tally add --shards 4 --max-rows 100 --confirm")
+    batch = query(url, "SELECT id FROM oneoff_batches WHERE parent = ''")[0][0]
+
+    cancelled = await tally(f"batch cancel {batch}.3/4 --confirm")
+    done = await tally("tally add --shards 4 --confirm")
+
+    assert (0, 1) == (cancelled.exit_code, done.exit_code)
+    assert f"an operator has given the batch {batch} up, or shards of it\n" in done.stderr
+    assert {0: 250, 1: 750} == times_done(url)
+
+
+async def test_a_whole_that_stopped_is_given_up_at_once(tally: Manage, url: str) -> None:
+    """With all its shards."""
+    await tally("tally add --shards 4 --max-rows 300 --confirm")
+    batch = query(url, "SELECT id FROM oneoff_batches WHERE parent = ''")[0][0]
+
+    cancelled = await tally(f"batch cancel {batch} --confirm")
+
+    assert f"{batch} is given up; what it did stays\n" == cancelled.stdout
+    assert [("cancelled", 4), ("finished", 1)] == query(
+        url, "SELECT status, count(*) FROM oneoff_batches GROUP BY status ORDER BY status"
+    )

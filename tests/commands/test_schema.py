@@ -109,6 +109,7 @@ async def test_tables_of_an_older_version_are_upgraded(database: Database) -> No
     async with database.connect("schema") as connection:
         for table in ("maintenance", "shell_inputs", "batches", "outbox"):
             await connection.exec_driver_sql(f"DROP TABLE oneoff_{table}")
+        await connection.exec_driver_sql("ALTER TABLE oneoff_runs DROP COLUMN parent")
         await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '0001'")
         await connection.commit()
     await store(database, "staging")

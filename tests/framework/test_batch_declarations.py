@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, delete, select
 
-from oneoff import BatchCommand, BatchRange, ConfigurationError
+from oneoff import BatchCommand, BatchRange, ConfigurationError, UsageError
 from oneoff.batching import transactions
 from oneoff.batching.cursor import decode, encode
 from oneoff.batching.identity import identify
+from oneoff.batching.ranges import restored, stored
 from oneoff.batching.selection import make_selection
 from oneoff.batching.sizing import Sizing
 
@@ -234,3 +235,59 @@ async def test_a_commit_without_an_answer_is_given_up(monkeypatch: pytest.Monkey
             pass
 
     assert silent.dropped
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"shards": -1}, "--shards -1 is less than 0"),
+        ({"shards": 10_001}, "--shards 10001 is more than 10000"),
+        ({"shard": "9/8"}, "--shard 9/8 is not one of its N"),
+        ({"shard": "0/8"}, "--shard 0/8 is not one of its N"),
+        ({"shard": "1/20000"}, "--shard 1/20000 is not one of its N"),
+        ({"shard": "3"}, "--shard '3' is not like 3/8 or auto/8"),
+        ({"shard": "1/8", "shards": 8}, "--shard says of how many; leave --shards out"),
+        ({"shard": "1/8", "new_run": True}, "--new-run would give up what other shards have done"),
+    ],
+)
+def test_shards_that_make_no_sense_are_refused(values: dict[str, Any], problem: str) -> None:
+    """Before anything is asked."""
+    with pytest.raises(UsageError) as refused:
+        Rows(**values)
+
+    assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize("index", ["", "8", "-1", "one"])
+def test_a_shard_that_kubernetes_does_not_say_is_refused(index: str) -> None:
+    """The variable is named, with what stands in it."""
+    with pytest.raises(UsageError) as refused:
+        Rows(shard="auto/8").shards_to_do({"JOB_COMPLETION_INDEX": index})
+
+    found = repr(index) if index else "not set"
+    assert f"--shard auto/8: JOB_COMPLETION_INDEX is {found}, not 0 to 7" == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, (0, 0)),
+        ({"shards": 3}, (0, 3)),
+        ({"shard": "2/3"}, (2, 3)),
+        ({"shard": "auto/3"}, (1, 3)),
+    ],
+)
+def test_a_command_says_which_shards_it_does(
+    values: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    """Kubernetes counts from 0."""
+    assert expected == Rows(**values).shards_to_do({"JOB_COMPLETION_INDEX": "0"})
+
+
+@given(low=st.none() | KEYS, high=st.none() | KEYS)
+def test_a_range_comes_back_from_its_columns_as_it_was(low: Any, high: Any) -> None:
+    """Open ends and all types of keys."""
+    limits = BatchRange(low, high)
+
+    assert limits == restored(**stored(limits))
+    assert None is restored(**stored(None))
