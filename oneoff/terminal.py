@@ -136,6 +136,10 @@ class Terminal:
 
         return (await in_daemon_thread(read)).decode()
 
+    def in_bytes(self) -> bytes:
+        """Read some bytes of standard input; none at its end. It blocks: call it from a thread."""
+        return os.read(self._input_fd(), 1 << 20)
+
     def _input_fd(self) -> int:
         """Return the raw descriptor: a thread blocked in a buffered reader can't be left behind."""
         if self._stdin is None:

@@ -79,6 +79,7 @@ class Column(NamedTuple):
         generated: Whether the database computes it from others; it can't be written.
         identity: "always", "default", or empty.
         pii: Whether the project marks it as personal data: `Column(info={"pii": True})`.
+        plain: On PostgreSQL its type without length and domain: a cast to it cuts nothing off.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Column(NamedTuple):
     generated: bool = False
     identity: str = ""
     pii: bool = False
+    plain: str = ""
 
     @property
     def mask(self) -> str | None:

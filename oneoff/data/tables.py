@@ -7,6 +7,7 @@ Names reach SQL only from here, and only those that the database knows, quoted.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
@@ -30,6 +31,7 @@ PII = "pii"
 
 _POSTGRESQL_COLUMNS = text("""
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
+       format_type(t.oid, -1) AS plain,
        t.typcategory::text AS category, NOT a.attnotnull AS nullable, a.atthasdef AS has_default,
        a.attgenerated <> '' AS generated, a.attidentity::text AS identity,
        array_position(i.indkey::int2[], a.attnum) + 1 AS key
@@ -55,6 +57,7 @@ _SQLITE_NAMES = text(
     "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' "
     "ESCAPE '~'"
 )
+_QUOTED_NAME = re.compile(r'"((?:[^"]|"")*)"')
 _IDENTITIES = {"a": "always", "d": "default"}
 
 
@@ -76,6 +79,12 @@ class Table(NamedTuple):
     key: tuple[str, ...]
     declared: bool
     dialect: str
+
+    @property
+    def place(self) -> tuple[str | None, str]:
+        """Schema, or None, and name as they are, not quoted."""
+        parts = [part.replace('""', '"') for part in _QUOTED_NAME.findall(self.quoted)]
+        return (parts[0] if len(parts) > 1 else None, parts[-1])
 
     def chosen(self, names: Sequence[str]) -> tuple[Column, ...]:
         """Return the columns of these names, in their order; all for none.
@@ -164,6 +173,7 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         has_default=bool(facts["has_default"]),
         generated=bool(facts["generated"]),
         identity=_IDENTITIES.get(facts.get("identity") or "", ""),
+        plain=facts.get("plain", ""),
         pii=model is not None and bool(model.info.get(PII)),
     )
 

@@ -20,18 +20,31 @@ class Progress:
 
     def __init__(self, terminal: Terminal, logs: Logs, run: Run) -> None:
         self._terminal, self._logs, self._run = terminal, logs, run
-        self._total, self._done = 0, 0
+        self._total, self._done, self._rows = 0, 0, 0
+        self._unit = "rows"
         self._started = self._shown = monotonic()
         self._drawn = False
 
-    def start(self, total: int) -> None:
-        """Say how many steps there are; 0 when nobody knows."""
-        self._total, self._done = total, 0
+    def start(self, total: int, *, unit: str = "rows") -> None:
+        """Say how many steps there are; 0 when nobody knows.
+
+        Args:
+            total: Rows, or other units.
+            unit: What a step is, where it is no row: "bytes" of a file. Rows are counted besides.
+        """
+        self._total, self._done, self._rows = total, 0, 0
+        self._unit = unit
         self._started = self._shown = monotonic()
 
-    def advance(self, steps: int = 1) -> None:
-        """Say that steps were done; cheap enough for every row."""
+    def advance(self, steps: int = 1, *, rows: int | None = None) -> None:
+        """Say that steps were done; cheap enough for every row.
+
+        Args:
+            steps: In the unit of `start`.
+            rows: How many rows they were, where a step is no row.
+        """
         self._done += steps
+        self._rows += steps if rows is None else rows
         now = monotonic()
         every = _REDRAW_SECONDS if self._terminal.shows_logs_readably else _LOG_SECONDS
         if now - self._shown >= every:
@@ -44,16 +57,23 @@ class Progress:
             self._terminal.err("\r\x1b[K")
 
     def _show(self, now: float) -> None:
-        rate = self._done / max(now - self._started, 0.001)
+        seconds = max(now - self._started, 0.001)
+        rate = self._rows / seconds
         if not self._terminal.shows_logs_readably:
-            log = self._logs.logger(self._run)
-            log.info("run.progressed", done=self._done, total=self._total, per_second=round(rate))
+            self._log(rate)
             return
         self._drawn = True
         share = min(self._done / self._total, 1) if self._total else 0
         bar = ("#" * round(share * _BAR)).ljust(_BAR, ".")
-        left = f"  {(self._total - self._done) / rate:.0f} s left" if self._total and rate else ""
-        self._terminal.err(f"\r\x1b[K[{bar}] {self._done:,} at {rate:,.0f}/s{left}")
+        left = f"  {seconds / share - seconds:.0f} s left" if share else ""
+        self._terminal.err(f"\r\x1b[K[{bar}] {self._rows:,} at {rate:,.0f}/s{left}")
+
+    def _log(self, rate: float) -> None:
+        log = self._logs.logger(self._run)
+        facts = {"done": self._rows, "total": self._total}
+        if self._unit != "rows":
+            facts = {"rows": self._rows, "done": self._done, "total": self._total}
+        log.info("run.progressed", **facts, per_second=round(rate))
 
 
 @asynccontextmanager

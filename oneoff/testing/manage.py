@@ -71,6 +71,7 @@ class MemoryTerminal(Terminal):
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
         super().__init__(None, self.stdout, self.stderr, {})
         self._input = stdin
+        self._unread = stdin.encode(errors="surrogateescape")
         # Bytes may come in pieces that end in the middle of a letter.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._answers = list(answers or ())
@@ -88,6 +89,11 @@ class MemoryTerminal(Terminal):
     async def read_all(self) -> str:
         """Give what standard input holds."""
         return self._input
+
+    def in_bytes(self) -> bytes:
+        """Give all of it, and then nothing."""
+        given, self._unread = self._unread, b""
+        return given
 
     def _write_bytes(self, stdout: IO[str], data: bytes) -> None:
         stdout.write(self._decoder.decode(data))

@@ -32,6 +32,7 @@ USERS = (
     "user create ada ada@example.com --role admin --password-stdin",
     "user create grace grace@example.com --password-stdin",
 )
+ACCOUNTS = ROOT / "tests/commands/accounts.csv"
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
 PURGED = ("apikey purge --confirm",)
@@ -86,6 +87,7 @@ SAMPLES = {
     "data export": Sample(
         line="data export users -o {tmp}/users.csv --overwrite", setup=USERS, volatile=("*",)
     ),
+    "data import": Sample(line=f"data import service_accounts {ACCOUNTS} --on-conflict skip"),
     "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
     "db migrate": Sample(line="db migrate"),
     "db reset": Sample(line="db reset", setup=USERS, again=None),

@@ -1,0 +1,80 @@
+"""`data import`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.project import Project
+    from oneoff.resources.progress import Progress
+    from oneoff.terminal import Terminal
+
+Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
+OnConflict = Literal["error", "skip", "update"]
+
+
+class Import(BaseCommand):
+    """Put the rows of a file into a table: all of them, or none.
+
+    What `data export` wrote is read back exactly.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+    examples = (
+        "data import users users.csv --dry-run",
+        "data import users users.jsonl.gz --on-conflict update --confirm",
+        "data import users users.csv --rejects bad.csv --confirm",
+    )
+
+    table: str = Argument(help="Name of the table, with its schema if it needs one.")
+    file: str = Argument(help="The file; - is standard input.")
+    format: Format | None = Option(
+        default=None, help="How rows are written; by default what the file's name says."
+    )
+    on_conflict: OnConflict = Option(
+        default="error", help="What becomes of a row that is there already."
+    )
+    key: str = Option(
+        default="", help="Columns that find it, separated by commas; by default the primary key."
+    )
+    columns: str = Option(
+        default="", help="Import only these columns of the file, separated by commas."
+    )
+
+    rejects: str = Option(
+        default="", help="Leave bad rows out, and put them into this file; the rest is imported."
+    )
+
+    def consequence(self) -> str:
+        return f"imports {self.file} into {self.table} of {{target}}"
+
+    async def handle(
+        self, session: AsyncSession, project: Project, terminal: Terminal, progress: Progress
+    ) -> Result:
+        from oneoff.data.import_rows import Request, facts, import_rows, told
+
+        request = Request(
+            table=self.table,
+            path=self.file,
+            kind=self.format,
+            on_conflict=self.on_conflict,
+            key=_names(self.key),
+            columns=_names(self.columns),
+            rejects=self.rejects,
+        )
+        done = await import_rows(session, project, request, terminal, progress)
+        message, warnings = told(request, done)
+        data = facts(request, done)
+        if not done.changed:
+            return Result.unchanged(message, data=data, warnings=warnings)
+        return Result.changed(message, rows=done.changed, data=data, warnings=warnings)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

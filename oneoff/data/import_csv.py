@@ -1,0 +1,220 @@
+"""Records of csv, by the rules of PostgreSQL's COPY: nothing is NULL, "" is the empty text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.data.import_errors import Problem, bad_file
+
+if TYPE_CHECKING:
+    from oneoff.data.import_source import Source
+
+_FIELD = re.compile(r'((?:[^",]|"(?:[^"]|"")*")*)(,|$)')
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_OTHER_SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
+_LONGEST_HEADER = 1 << 20
+
+Cells = list[str | None]
+
+
+class Record(NamedTuple):
+    """One row of a file.
+
+    Attributes:
+        line: Where it begins; the first is 1.
+        raw: Its bytes, without the line's end.
+    """
+
+    line: int
+    raw: bytes
+
+
+class Chunk(NamedTuple):
+    """Rows that follow one another.
+
+    Attributes:
+        line: Where the first begins.
+        raws: Their bytes, without the lines' ends.
+        lines: Where each begins; None where each is one line.
+        size: Bytes that were read for them.
+    """
+
+    line: int
+    raws: Sequence[bytes]
+    lines: Sequence[int] | None
+    size: int
+
+    def record(self, at: int) -> Record:
+        """Return one of the rows."""
+        line = self.line + at if self.lines is None else self.lines[at]
+        return Record(line, self.raws[at])
+
+
+class Header(NamedTuple):
+    """The first record of a csv file.
+
+    Attributes:
+        names: Of the columns.
+        raw: Its bytes, with the line's end.
+        lines: Lines it takes.
+        crlf: Whether lines end as on Windows.
+    """
+
+    names: tuple[str, ...]
+    raw: bytes
+    lines: int
+    crlf: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes up to the first row, without a byte order mark."""
+        return len(self.raw)
+
+
+def read_header(source: Source) -> Header:
+    """Return the line of names.
+
+    Raises:
+        DataError: The file is no csv.
+    """
+    stream = source.stream()
+    raw = stream.readline(_LONGEST_HEADER)
+    lines = 1
+    while raw.count(b'"') % 2:
+        more = stream.readline(_LONGEST_HEADER)
+        if not more:
+            raise bad_file(source.name, "has a quote in its first line that is never closed")
+        raw, lines = raw + more, lines + 1
+    line = raw.rstrip(b"\r\n")
+    if not line:
+        raise bad_file(source.name, "has no line of names", try_="csv begins with one")
+    _refuse_other_formats(source, line)
+    names = tuple(cell or "" for cell in cells_of(line))
+    return Header(names, raw, lines, raw.endswith(b"\r\n"))
+
+
+def _refuse_other_formats(source: Source, line: bytes) -> None:
+    if line.lstrip()[:1] in (b"{", b"["):
+        raise bad_file(
+            source.name, "holds JSON, not csv", try_="--format jsonl, or --format json for an array"
+        )
+    if b"\r" in line and b'"' not in line:
+        raise bad_file(
+            source.name, "ends its lines with a carriage return alone", try_="tr '\\r' '\\n'"
+        )
+    for sign, word in _OTHER_SEPARATORS.items():
+        if sign in line and b"," not in line:
+            raise bad_file(
+                source.name,
+                f"separates its columns by {word}, not by commas",
+                try_="save it as csv with commas",
+            )
+
+
+def chunks(source: Source, header: Header) -> Iterator[Chunk]:
+    """Give the rows of a file, a chunk for each block that is read."""
+    return read_chunks(source.read_blocks(header.size), header.lines + 1, crlf=header.crlf)
+
+
+def read_chunks(blocks: Iterable[bytes], line: int, *, crlf: bool) -> Iterator[Chunk]:
+    """Give rows in chunks.
+
+    Args:
+        blocks: Bytes, beginning with a record.
+        line: Number of the first line.
+        crlf: Whether lines end as on Windows.
+    """
+    rest = b""
+    for block in blocks:
+        whole, end, rest = (rest + block).rpartition(b"\n")
+        if not end:
+            continue
+        raws, lines, part = _split(whole, line)
+        if raws:
+            yield Chunk(line, _without_cr(raws) if crlf else raws, lines, len(block))
+        line += whole.count(b"\n") + 1 - len(part)
+        rest = b"\n".join([*part, rest])
+    if rest:
+        yield Chunk(line, _without_cr([rest]) if crlf else [rest], None, 0)
+
+
+def _split(whole: bytes, line: int) -> tuple[list[bytes], list[int] | None, Sequence[bytes]]:
+    """Return records, where each begins, and the lines of one whose end is to come."""
+    parts = whole.split(b"\n")
+    if b'"' not in whole:
+        return parts, None, ()
+    raws: list[bytes] = []
+    lines: list[int] = []
+    start, is_open = 0, False
+    for at, raw in enumerate(parts):
+        if b'"' in raw:
+            is_open ^= bool(raw.count(b'"') % 2)
+        if not is_open:
+            raws.append(raw if at == start else b"\n".join(parts[start : at + 1]))
+            lines.append(line + start)
+            start = at + 1
+    return raws, lines, parts[start:]
+
+
+def _without_cr(raws: Sequence[bytes]) -> list[bytes]:
+    return [raw.removesuffix(b"\r") for raw in raws]
+
+
+def rows_of(chunk: Chunk) -> list[Cells]:
+    """Return the cells of each row of a chunk."""
+    text = b"\n".join(chunk.raws).decode()
+    if chunk.lines is None and '"' not in text:
+        return [[cell or None for cell in line.split(",")] for line in text.split("\n")]
+    return [cells_of(raw) for raw in chunk.raws]
+
+
+def cells_of(raw: bytes) -> Cells:
+    """Return the cells of a record; None for NULL."""
+    text = raw.decode(errors="replace")
+    if '"' not in text:
+        return [cell or None for cell in text.split(",")]
+    cells: Cells = []
+    for found in _FIELD.finditer(text):
+        cells.append(_cell(found[1]))
+        if not found[2]:
+            break
+    return cells
+
+
+def _cell(field: str) -> str | None:
+    if '"' not in field:
+        return field or None
+    return _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), field)
+
+
+def find_record(source: Source, header: Header, line: int) -> Record | None:
+    """Return the record that a line belongs to."""
+    found = None
+    for chunk in chunks(source, header):
+        for at in range(len(chunk.raws)):
+            record = chunk.record(at)
+            if record.line > line:
+                return found
+            found = record
+    return found
+
+
+def find_values(
+    source: Source, header: Header, at: Sequence[int], values: Sequence[str]
+) -> Record | None:
+    """Return the last record with these cells."""
+    sought, wanted, found = values[0].encode(), list(values), None
+    for chunk in chunks(source, header):
+        for number, raw in enumerate(chunk.raws):
+            if sought in raw:
+                cells = cells_of(raw)
+                if [cells[i] for i in at if i < len(cells)] == wanted:
+                    found = chunk.record(number)
+    return found
+
+
+def count_problem(record: Record, found: int, wanted: int) -> Problem:
+    """Return what is wrong with a record of too many or too few cells."""
+    return Problem(record.line, f"the row has {found} cells, not {wanted}", state="cell-count")

@@ -1,0 +1,134 @@
+"""What every format has in common for an import: rows in chunks, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from oneoff.data.import_csv import Cells, Chunk, cells_of, chunks, count_problem, rows_of
+
+if TYPE_CHECKING:
+    from oneoff.data.import_csv import Header
+    from oneoff.data.import_errors import Problem
+    from oneoff.data.import_plan import Plan
+    from oneoff.data.import_source import Source
+
+SEPARATOR = b"\x02"
+"""What stands between the number of a line and its JSON, on their way to the server."""
+
+
+class Parsed(NamedTuple):
+    """The rows of a chunk.
+
+    Attributes:
+        at: The place of each in the chunk.
+        rows: Their cells, a text or None for each of the reader's names.
+        bad: Rows that can't be read, by their place.
+    """
+
+    at: Sequence[int]
+    rows: Sequence[Cells]
+    bad: Sequence[tuple[int, Problem]]
+
+
+class Staged(NamedTuple):
+    """A chunk on its way into the staging table of PostgreSQL.
+
+    Attributes:
+        data: Lines of the number of a line, and what stands there.
+        bad: Rows that can't be read, by their place.
+    """
+
+    data: bytes
+    bad: Sequence[tuple[int, Problem]]
+
+
+class Reader(Protocol):
+    """Reads one file. Its methods block: call them from a thread.
+
+    Attributes:
+        source: The file.
+        names: Of the columns.
+        json: Whether the server reads a row as JSON; else as csv.
+    """
+
+    source: Source
+    names: tuple[str, ...]
+    json: bool
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Give the rows, from the beginning of the file."""
+        ...
+
+    def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
+        """Return the cells of a chunk, as csv would have them."""
+        ...
+
+    def stage(self, chunk: Chunk) -> Staged:
+        """Return a chunk as the server takes it."""
+        ...
+
+    def begin(self) -> bytes:
+        """Return what stands before the rows of a file of rejects."""
+        ...
+
+    def between(self, at: int) -> bytes:
+        """Return what stands before the row of this number, which is 0 for the first."""
+        ...
+
+    def end(self) -> bytes:
+        """Return what stands behind the last."""
+        ...
+
+
+class CsvReader:
+    """Reads csv."""
+
+    json = False
+
+    def __init__(self, source: Source, header: Header) -> None:
+        self.source, self.header, self.names = source, header, header.names
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Give the rows below the line of names."""
+        return chunks(self.source, self.header)
+
+    def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
+        """Split the rows at their commas."""
+        rows, wanted = rows_of(chunk), len(self.names)
+        if set(map(len, rows)) == {wanted}:
+            return Parsed(range(len(rows)), rows, ())
+        bad = [
+            (at, count_problem(chunk.record(at), len(row), wanted))
+            for at, row in enumerate(rows)
+            if len(row) != wanted
+        ]
+        left_out = {at for at, _ in bad}
+        good = [at for at in range(len(rows)) if at not in left_out]
+        return Parsed(good, [rows[at] for at in good], bad)
+
+    def stage(self, chunk: Chunk) -> Staged:
+        """Put the number of its line before each row, which stays as it is."""
+        wanted = len(self.names)
+        bad: list[tuple[int, Problem]] = []
+        lines: list[bytes] = []
+        for at, raw in enumerate(chunk.raws):
+            found = raw.count(b",") + 1 if b'"' not in raw else len(cells_of(raw))
+            record = chunk.record(at)
+            if found == wanted:
+                lines.append(b"%d,%b\n" % (record.line, raw))
+            else:
+                bad.append((at, count_problem(record, found, wanted)))
+        return Staged(b"".join(lines), bad)
+
+    def begin(self) -> bytes:
+        """Return the line of names as it is in the file."""
+        return self.header.raw
+
+    def between(self, at: int) -> bytes:
+        """End the line before."""
+        return b"\n" if at else b""
+
+    def end(self) -> bytes:
+        """End the last line."""
+        return b"\n"

@@ -1,0 +1,183 @@
+"""Import rows of a file: what is the same for every database and format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oneoff.data.files import format_of
+from oneoff.data.import_check import look_at
+from oneoff.data.import_csv import read_header
+from oneoff.data.import_plan import OnConflict, Plan, format_hint, make_plan, refuse_masks
+from oneoff.data.import_reader import CsvReader
+from oneoff.data.import_rejects import ERRORS, Rejects, check_place
+from oneoff.data.import_source import STDIN, open_source
+from oneoff.data.tables import find_table
+from oneoff.errors import DataError, UsageError
+from oneoff.threads import in_daemon_thread
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.data.files import Format
+    from oneoff.data.import_csv import Cells
+    from oneoff.data.import_outcome import Imported
+    from oneoff.data.import_reader import Reader
+    from oneoff.data.import_source import Source
+    from oneoff.project import Project
+    from oneoff.resources.progress import Progress
+    from oneoff.terminal import Terminal
+
+SAMPLE = 1_000
+"""Rows that are looked at to see whether personal data is masked."""
+
+
+class Request(NamedTuple):
+    """What an operator asks for; the words are those of `data import`.
+
+    Attributes:
+        table: Name of the table.
+        path: Of the file; "-" for standard input.
+        kind: The format; None takes that of the file's name.
+        on_conflict: What becomes of a row that is there already.
+        key: Columns that find it; none for the primary key.
+        columns: The file's columns that are imported; none for all.
+        rejects: File for bad rows; empty to import nothing if there are any.
+    """
+
+    table: str
+    path: str
+    kind: Format | None = None
+    on_conflict: OnConflict = "error"
+    key: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    rejects: str = ""
+
+    @property
+    def format(self) -> Format:
+        """The format it is read in.
+
+        Raises:
+            UsageError: Nothing says which.
+        """
+        kind = self.kind or format_of(self.path)
+        if kind == "sql":
+            raise format_hint(kind)
+        if kind is None:
+            name = "standard input" if self.path == STDIN else self.path
+            raise UsageError(
+                f"the name of {name} says no format: give --format csv, jsonl, json or parquet"
+            )
+        return kind
+
+
+async def import_rows(
+    session: AsyncSession,
+    project: Project,
+    request: Request,
+    terminal: Terminal,
+    progress: Progress,
+) -> Imported:
+    """Import a file in the session's transaction: all of its rows, or none.
+
+    Raises:
+        NotFound: There is no such table.
+        UsageError: An option is wrong.
+        DataError: The file or a row can't be imported.
+    """
+    table = await find_table(session, project, request.table)
+    check_place(request.rejects)
+    async with open_source(request.path, terminal) as source:
+        reader, size = await in_daemon_thread(lambda: _look(source, request))
+        plan = make_plan(
+            table,
+            reader.names,
+            source=source.name,
+            columns=request.columns,
+            key=request.key,
+            on_conflict=request.on_conflict,
+        )
+        await in_daemon_thread(lambda: refuse_masks(plan, source.name, _sample(reader, plan)))
+        progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
+        async with Rejects(request.rejects, reader, terminal) as rejects:
+            done = await _import(session, plan, reader, rejects, progress)
+        done = done._replace(rejected=rejects.count)
+        if done.total == done.rejected:
+            raise _all_bad(source.name, request.rejects, done.total)
+        return done
+
+
+def facts(request: Request, done: Imported) -> dict[str, Any]:
+    """Return what a script may want to know."""
+    return {
+        "table": request.table,
+        "format": request.format,
+        "file": request.path,
+        "rows": done.total,
+        "imported": done.changed,
+        "unchanged": done.unchanged,
+        "rejected": done.rejected,
+    }
+
+
+def told(request: Request, done: Imported) -> tuple[str, list[str]]:
+    """Return what an operator wants to know: the message, and warnings."""
+    message = f"imported {done.changed:,} rows into {request.table}"
+    if not done.changed:
+        message = f"nothing to do in {request.table}"
+    if done.unchanged:
+        message += f": {done.unchanged:,} were there already"
+    warnings = [*done.warnings]
+    if done.rejected:
+        warnings.append(
+            f"{done.rejected:,} of {done.total:,} rows were left out: they are in "
+            f"{request.rejects}, and what is wrong with them in {request.rejects}{ERRORS}"
+        )
+    return message, warnings
+
+
+def _all_bad(name: str, rejects: str, count: int) -> DataError:
+    return DataError(
+        f"{name}: none of the {count:,} rows can be imported",
+        why=f"what is wrong with each is in {rejects}{ERRORS}",
+        try_=f"mend {rejects}, and import it",
+        code="bad-rows",
+    )
+
+
+def _look(source: Source, request: Request) -> tuple[Reader, int]:
+    """Return what reads the file, and how many steps that takes."""
+    kind = request.format
+    if kind == "parquet":
+        from oneoff.data.import_parquet import ParquetReader
+
+        parquet = ParquetReader(source)
+        return parquet, parquet.rows
+    size = look_at(source, kind)
+    if kind == "csv":
+        return CsvReader(source, read_header(source)), size
+    from oneoff.data.import_json import JsonArrayReader, JsonReader
+
+    return (JsonReader if kind == "jsonl" else JsonArrayReader)(source), size
+
+
+async def _import(
+    session: AsyncSession, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+) -> Imported:
+    if plan.table.dialect == "sqlite":
+        from oneoff.data.import_sqlite import import_sqlite
+
+        return await import_sqlite(session, plan, reader, rejects, progress)
+    if isinstance(reader, CsvReader) and not rejects.wanted:
+        from oneoff.data.import_postgresql import import_csv
+
+        return await import_csv(session, plan, reader.source, reader.header, progress)
+    from oneoff.data.import_staging import import_staged
+
+    return await import_staged(session, plan, reader, rejects, progress)
+
+
+def _sample(reader: Reader, plan: Plan) -> list[Cells]:
+    rows = (row for chunk in reader.chunks() for row in reader.parse(chunk, plan).rows)
+    return list(islice(rows, SAMPLE))

@@ -1,0 +1,182 @@
+"""Rows into PostgreSQL by way of staging tables, where the bad ones are found and left out.
+
+For what COPY can't read into the table itself (JSON, Parquet), and for `--rejects`. A chunk of rows
+is put as text into one temporary table and from there, by one statement, into a second one with the
+target's types, constraints and unique indexes. Only a chunk in which that fails is gone through row
+by row, by the server itself. What needs other rows of the database is then asked by whole sets. So
+bad rows cost what they are, and the target is written once, by one INSERT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from oneoff.data.import_checks import Checks
+from oneoff.data.import_errors import Problem, bad_rows, problem_of
+from oneoff.data.import_function import ERRORS, LINE, RAW, make_function
+from oneoff.data.import_outcome import Imported
+from oneoff.data.import_plan import STAGING
+from oneoff.data.import_postgresql import driver_of, staging
+from oneoff.data.import_reader import SEPARATOR
+from oneoff.data.import_sequences import move_sequences
+from oneoff.data.tables import quote
+from oneoff.resources.database_errors import sqlstate_of
+from oneoff.threads import in_daemon_thread
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.data.columns import Column
+    from oneoff.data.import_csv import Chunk
+    from oneoff.data.import_plan import Plan
+    from oneoff.data.import_reader import Reader
+    from oneoff.data.import_rejects import Rejects
+    from oneoff.resources.progress import Progress
+
+_OF_ROWS = ("22", "23")
+_ERRORS_READ = 1_000
+_ERRORS_TABLE = (
+    f"CREATE TEMP TABLE {ERRORS} (line bigint, state text, columns text[], constraint_name text) "
+    "ON COMMIT DROP"
+)
+
+
+class StagedImport:
+    """One import, in the transaction of the session."""
+
+    def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
+        self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
+        self._total = 0
+
+    async def run(self, progress: Progress) -> Imported:
+        """Import all rows of the reader.
+
+        Raises:
+            DataError: A row can't be, and bad rows are not left out.
+        """
+        checks = Checks(self._driver, self._plan)
+        await self._prepare()
+        await checks.prepare()
+        chunks = self._reader.chunks()
+        while (chunk := await in_daemon_thread(lambda: next(chunks, None))) is not None:
+            await self._stage(chunk)
+            progress.advance(chunk.size, rows=len(chunk.raws))
+        await checks.run()
+        await self._take_bad()
+        self._rejects.raise_first()
+        changed = await self._insert()
+        warnings = await move_sequences(self._driver, self._plan)
+        return Imported(self._total, changed, warnings=warnings)
+
+    async def _prepare(self) -> None:
+        columns = "row json" if self._reader.json else ", ".join(self._raw_columns())
+        for statement in (
+            staging(self._plan, extra=" INCLUDING INDEXES"),
+            f"ALTER TABLE {STAGING} ADD COLUMN {quote(LINE)} bigint",
+            f"CREATE TEMP TABLE {RAW} (line bigint, {columns}) ON COMMIT DROP",
+            _ERRORS_TABLE,
+            make_function(self._plan, self._values(), json=self._reader.json),
+        ):
+            await self._driver.execute(statement)
+
+    def _raw_columns(self) -> list[str]:
+        return [f"c{at} text" for at in range(len(self._plan.names))]
+
+    def _values(self) -> dict[str, str]:
+        """Return the SQL of each column's value in a row `r` of the first table."""
+        if self._reader.json:
+            return {column.name: f"j.{quote(column.name)}" for column in self._plan.written}
+        return {
+            column.name: f"r.c{at}::{column.plain}"
+            for at, column in enumerate(self._plan.columns)
+            if column is not None
+        }
+
+    async def _stage(self, chunk: Chunk) -> None:
+        data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk))
+        self._total += len(chunk.raws)
+        if bad:
+            rows: list[tuple[int, str, list[str], str]] = [
+                (problem.line, problem.state, [], problem.what) for _, problem in bad
+            ]
+            await self._driver.executemany(f"INSERT INTO {ERRORS} VALUES ($1, $2, $3, $4)", rows)  # noqa: S608
+        if not data:
+            return
+        separate: dict[str, Any] = {"delimiter": ","}
+        if self._reader.json:
+            separate = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
+        await self._driver.copy_to_table(RAW, source=_once(data), format="csv", **separate)
+        await self._driver.execute(f"SELECT pg_temp.{STAGING}_check()")
+        await self._driver.execute(f"TRUNCATE {RAW}")
+
+    async def _insert(self) -> int:
+        statement = self._plan.insert(f"SELECT {self._plan.quoted} FROM {STAGING}")  # noqa: S608 - quoted
+        try:
+            status: str = await self._driver.execute(statement)
+            await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except Exception as exc:
+            state = sqlstate_of(exc)
+            if not state.startswith(_OF_ROWS):
+                raise
+            # Triggers, and constraints that only the whole table can check.
+            constraint = getattr(exc, "constraint_name", None) or ""
+            problem = problem_of(state, [], [], constraint=constraint)
+            raise bad_rows(self._reader.source.name, [problem]) from exc
+        return int(status.rpartition(" ")[2])
+
+    async def _take_bad(self) -> None:
+        """Go through the file once more, and hand on the rows that are bad."""
+        if not await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {ERRORS})"):  # noqa: S608
+            return
+        errors = self._errors()
+        chunks = self._reader.chunks()
+        error = await anext(errors, None)
+        while error is not None:
+            chunk = await in_daemon_thread(lambda: next(chunks, None))
+            if chunk is None:
+                return
+            at = 0
+            while error is not None and at < len(chunk.raws):
+                if chunk.record(at).line == error["line"]:
+                    await self._rejects.add(chunk.raws[at], self._problem(chunk, at, error))
+                    error = await anext(errors, None)
+                at += 1
+
+    async def _errors(self) -> AsyncIterator[Any]:
+        """Give the first error of each line, in the order of lines."""
+        rows = self._driver.cursor(
+            f"SELECT DISTINCT ON (line) * FROM {ERRORS} ORDER BY line",  # noqa: S608
+            prefetch=_ERRORS_READ,
+        )
+        async for row in rows:
+            yield row
+
+    def _problem(self, chunk: Chunk, at: int, error: Any) -> Problem:
+        line = chunk.record(at).line
+        if len(error["state"]) != _SQLSTATE:
+            return Problem(line, error["constraint_name"], state=error["state"])
+        names = [name for name in error["columns"] if name in self._plan.names]
+        columns: list[Column] = [c for name in names for c in self._plan.written if c.name == name]
+        one = chunk._replace(line=line, raws=[chunk.raws[at]], lines=[line])
+        parsed = self._reader.parse(one, self._plan)
+        cells = parsed.rows[0] if parsed.rows else []
+        values = [cells[self._plan.names.index(name)] for name in names] if cells else []
+        name = error["constraint_name"] or ""
+        named = "" if name.startswith(STAGING) else name  # the copy of an index has its own name
+        return problem_of(error["state"], columns, values, line=line, constraint=named)
+
+
+_SQLSTATE = 5
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def import_staged(
+    session: AsyncSession, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+) -> Imported:
+    """Import a whole file in the session's transaction."""
+    driver = await driver_of(session)
+    return await StagedImport(driver, plan, reader, rejects).run(progress)

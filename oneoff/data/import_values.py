@@ -1,0 +1,198 @@
+"""Texts of a file as the values that SQLite keeps, in the form SQLAlchemy's types give them.
+
+SQLite itself would take "abc" for an integer and "soon" for a date: each value is checked here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+from oneoff.data.columns import Kind
+
+if TYPE_CHECKING:
+    from oneoff.data.columns import Column
+
+_TRUE, _FALSE = ("t", "true", "y", "yes", "on", "1"), ("f", "false", "n", "no", "off", "0")
+_BOOLEANS = {**dict.fromkeys(_TRUE, 1), **dict.fromkeys(_FALSE, 0)}
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
+_DAY_LENGTH = len("2026-01-31")
+_LENGTH = re.compile(r"CHAR\w*\s*\(\s*(\d+)\s*\)", re.IGNORECASE)
+_MOST = 2**63 - 1
+
+Convert = Callable[[str], Any]
+
+
+class BadValue(ValueError):
+    """A text is no value of its column.
+
+    Attributes:
+        at: Its place among those that were converted.
+        state: The SQLSTATE that PostgreSQL would have for it.
+    """
+
+    def __init__(self, at: int, state: str) -> None:
+        super().__init__(at, state)
+        self.at, self.state = at, state
+
+
+class _TooLarge(ValueError):
+    """Beyond what the column keeps."""
+
+
+def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
+    """Return the values of one column of several rows.
+
+    Raises:
+        BadValue: The first that is none of the column's.
+    """
+    make = _converter(column)
+    if make is None:
+        return values
+    try:
+        if column.kind is Kind.INTEGER and None not in values:
+            joined = "".join(values)  # type: ignore[arg-type]
+            if joined.isascii() and joined.isdecimal() and len(max(values, key=len)) < _SAFE:  # type: ignore[arg-type]
+                return list(map(int, values))  # type: ignore[arg-type]
+        return [None if value is None else make(value) for value in values]
+    except ValueError:
+        for at, value in enumerate(values):
+            _check_one(make, at, value)
+        raise
+
+
+_SAFE = 19
+"""Digits of which any number is within 64 bits, and one."""
+
+
+def _check_one(make: Convert, at: int, value: str | None) -> None:
+    try:
+        if value is not None:
+            make(value)
+    except _TooLarge as exc:
+        raise BadValue(at, str(exc)) from None
+    except ValueError:
+        raise BadValue(at, "22P02") from None
+
+
+def _converter(column: Column) -> Convert | None:
+    if column.kind is Kind.UUID:
+        return _plain_uuid if "32" in column.type else _dashed_uuid
+    length = _LENGTH.search(column.type) if column.kind in (Kind.TEXT, Kind.ENUM) else None
+    if length:
+        return _within(int(length[1]))
+    return _CONVERTERS.get(column.kind)
+
+
+def _within(length: int) -> Convert:
+    def check(text: str) -> str:
+        return text if len(text) <= length else _refuse("22001")
+
+    return check
+
+
+def _refuse(state: str) -> NoReturn:
+    raise _TooLarge(state)
+
+
+def _boolean(text: str) -> int:
+    found = _BOOLEANS.get(text)
+    if found is None:
+        found = _BOOLEANS.get(text.strip().lower())
+    if found is None:
+        raise ValueError(text)
+    return found
+
+
+def _integer(text: str) -> int:
+    plain = text.strip()
+    if not _INTEGER.fullmatch(plain):
+        raise ValueError(text)
+    number = int(plain) if len(plain) <= _SAFE + 1 else _MOST + 1
+    return number if -_MOST - 1 <= number <= _MOST else _refuse("22003")
+
+
+def _float(text: str) -> float:
+    plain = text.strip()
+    if plain in _INFINITE:
+        return _INFINITE[plain]
+    if not _NUMBER.fullmatch(plain):  # NaN too, of which SQLite would make NULL
+        raise ValueError(text)
+    return float(plain)
+
+
+def _numeric(text: str) -> str | float:
+    number = _float(text)
+    # As a text: SQLite makes the number of it that loses nothing.
+    return number if math.isinf(number) else text.strip()
+
+
+def _binary(text: str) -> bytes:
+    if not text.startswith("\\x"):
+        raise ValueError(text)
+    return bytes.fromhex(text[2:])
+
+
+def _date(text: str) -> str:
+    if len(text) != _DAY_LENGTH:
+        raise ValueError(text)
+    return date.fromisoformat(text).isoformat()
+
+
+def _time(text: str) -> str:
+    read = time.fromisoformat(text)
+    if read.tzinfo:
+        raise ValueError(text)
+    return read.isoformat("microseconds")
+
+
+def _timestamp(text: str) -> str:
+    read = datetime.fromisoformat(text)
+    if read.tzinfo:
+        raise ValueError(text)
+    return read.isoformat(" ", "microseconds")
+
+
+def _instant(text: str) -> str:
+    read = datetime.fromisoformat(text)
+    if read.tzinfo is not None:
+        read = (read if read.tzinfo is UTC else read.astimezone(UTC)).replace(tzinfo=None)
+    return read.isoformat(" ", "microseconds")
+
+
+def _json(text: str) -> str:
+    json.loads(text, parse_constant=_no_constant)
+    return text
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _plain_uuid(text: str) -> str:
+    return UUID(text).hex
+
+
+def _dashed_uuid(text: str) -> str:
+    return str(UUID(text))
+
+
+_CONVERTERS: dict[Kind, Convert] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _integer,
+    Kind.FLOAT: _float,
+    Kind.NUMERIC: _numeric,
+    Kind.BINARY: _binary,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.TIMESTAMP: _timestamp,
+    Kind.INSTANT: _instant,
+    Kind.JSON: _json,
+}
