@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
+_ERASE = "\r\x1b[K"
+"""Goes to the beginning of the line and takes away what stands there."""
+
 
 class Terminal:
     """Standard input, output and error of one run.
@@ -23,6 +26,7 @@ class Terminal:
         color: Standard error may be coloured.
         width: Columns to fit a table into; 0 when standard output is no terminal: don't cut.
         shows_logs_readably: Logs are for a person rather than for a machine.
+        shows_status: Standard error is a terminal that can take a line back.
         lost: Standard output is closed, or took less than it was given (a full disk).
         filled: Standard output holds a command's own data; the rest goes to standard error.
     """
@@ -39,11 +43,12 @@ class Terminal:
         self.interactive = (
             _is_terminal(stdin) and stderr_is_terminal and not _says_yes(environ.get("CI", ""))
         )
-        self.color = (
-            stderr_is_terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-        )
+        self.shows_status = stderr_is_terminal and environ.get("TERM") != "dumb"
+        self.color = self.shows_status and not environ.get("NO_COLOR")
         self.shows_logs_readably = stderr_is_terminal
         self.width = _columns(stdout, environ)
+        self._status_width = _columns(stderr, environ)
+        self._status = ""
         self.lost = False
         self.filled = False
         self._reader_gone = False
@@ -74,7 +79,9 @@ class Terminal:
         It blocks while the reader is slow: call it from a thread. What the run has to say besides
         goes to standard error from then on.
         """
-        self.filled = True
+        if not self.filled:
+            self.status("")
+            self.filled = True
         if self._reader_gone:
             return False
         if self._stdout is None or self.lost:
@@ -92,10 +99,26 @@ class Terminal:
         stdout.buffer.write(data)  # type: ignore[attr-defined]  # a process's stream is a TextIO
         stdout.flush()
 
+    def status(self, text: str) -> None:
+        """Show one line that the next takes the place of, and so does all else on standard error.
+
+        Args:
+            text: Without a line end; cut to the width of the terminal. Nothing takes it away.
+        """
+        if not self.shows_status or (self.filled and self.width):
+            return  # rows of data scroll by on the same screen
+        # A line that the terminal wraps could not be taken back.
+        text = text[: max(self._status_width - 1, 0)]
+        if text != self._status:
+            self.err(text)
+            self._status = text
+
     def err(self, text: str) -> None:
         """Write to standard error."""
         if self._stderr is None:
             return
+        if self._status:
+            text, self._status = _ERASE + text, ""
         try:
             self._stderr.write(text)
             self._stderr.flush()
@@ -163,12 +186,12 @@ def _says_yes(text: str) -> bool:
     return text.lower() not in {"", "0", "false", "no"}
 
 
-def _columns(stdout: IO[str] | None, environ: Mapping[str, str]) -> int:
-    if stdout is None or not _is_terminal(stdout):
+def _columns(stream: IO[str] | None, environ: Mapping[str, str]) -> int:
+    if stream is None or not _is_terminal(stream):
         return 0
     if environ.get("COLUMNS", "").isdigit():
         return int(environ["COLUMNS"])
     try:
-        return os.get_terminal_size(stdout.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns
     except OSError:
         return 80

@@ -13,7 +13,7 @@ from oneoff.data.tables import find_table
 from oneoff.errors import Refused, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from oneoff.project import Project
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
+
+    Take = Callable[[bytes], Awaitable[None]]
 
 
 class Request(NamedTuple):
@@ -93,7 +95,6 @@ async def export(
     table = await find_table(session, project, request.table)
     selection = _select(table, request)
     started = monotonic()
-    progress.start(0)
     rows = 0
     # It opens first: what can't be written is not read.
     async with open_output(request.output, terminal, overwrite=request.overwrite) as output:
@@ -115,27 +116,37 @@ def reason_missing(request: Request) -> Refused:
 async def _write(
     session: AsyncSession, selection: Selection, kind: Format, output: Output, progress: Progress
 ) -> int:
-    framing = framing_of(kind, selection)
-
-    async def take(rows: bytes) -> None:
-        await output.write(framing.feed(rows))
-        progress.advance(rows.count(b"\n"))
-
-    if selection.table.dialect == "postgresql":
-        from oneoff.data.export_postgresql import export_postgresql as export_rows
-    else:
-        from oneoff.data.export_sqlite import export_sqlite as export_rows
     if kind == "parquet":
         from oneoff.data.export_parquet import ParquetRows
 
         parquet = ParquetRows(selection.columns, output)
-        count = await export_rows(session, selection, kind, parquet.take)
+        count = await _send(session, selection, kind, parquet.take, progress)
         await parquet.finish()
         return count
+    framing = framing_of(kind, selection)
+
+    async def write(rows: bytes) -> None:
+        await output.write(framing.feed(rows))
+
     await output.write(framing.begin())
-    count = await export_rows(session, selection, kind, take)
+    count = await _send(session, selection, kind, write, progress)
     await output.write(framing.end())
     return count
+
+
+async def _send(
+    session: AsyncSession, selection: Selection, kind: Format, write: Take, progress: Progress
+) -> int:
+    if selection.table.dialect == "postgresql":
+        from oneoff.data.export_postgresql import export_postgresql as export_rows
+    else:
+        from oneoff.data.export_sqlite import export_sqlite as export_rows
+
+    async def take(rows: bytes) -> None:
+        await write(rows)
+        progress.advance(rows.count(b"\n"))
+
+    return await export_rows(session, selection, kind, take, progress.start)
 
 
 def _check(request: Request) -> None:

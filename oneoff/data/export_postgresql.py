@@ -42,6 +42,7 @@ async def export_postgresql(
     selection: Selection,
     kind: Format,
     take: Callable[[bytes], Awaitable[None]],
+    expect: Callable[[int], None],
 ) -> int:
     """Send the rows, each ended by a line feed, and return how many there were.
 
@@ -54,11 +55,13 @@ async def export_postgresql(
         kind: A row is a line of csv, or one JSON object, or a row of an INSERT statement with what
             stands before it, quoted as `framing` says.
         take: Gets whole lines, with the csv's header before them.
+        expect: Gets, before them, about how many there will be; 0 when nobody knows.
     """
     raw = await (await session.connection()).get_raw_connection()
     driver: Any = raw.driver_connection
     await driver.execute(settings_statement())
     tests = [await _test(driver, condition) for condition in selection.conditions]
+    expect(await _estimate(driver, selection.select(["1"], tests)))
     options: dict[str, Any] = _AS_IT_IS
     if kind == "csv":
         query = selection.select([_cell(selection, column) for column in selection.columns], tests)
@@ -87,6 +90,16 @@ def _gathered(take: Callable[[bytes], Awaitable[None]]) -> Callable[[bytes], Awa
             await asyncio.sleep(_PAUSE)
 
     return gather
+
+
+async def _estimate(driver: Any, query: str) -> int:
+    """Return the planner's guess at the number of rows."""
+    import json
+
+    plan = await driver.fetchval(f"EXPLAIN (FORMAT JSON) {query}")
+    # A text for asyncpg alone; SQLAlchemy sets a codec.
+    facts: Any = json.loads(plan) if isinstance(plan, str) else plan
+    return int(facts[0]["Plan"]["Plan Rows"])
 
 
 async def _test(driver: Any, condition: Condition) -> str:

@@ -38,6 +38,7 @@ async def export_sqlite(
     selection: Selection,
     kind: Format,
     take: Callable[[bytes], Awaitable[None]],
+    expect: Callable[[int], None],
 ) -> int:
     """Send the rows, each ended by a line feed, and return how many there were.
 
@@ -47,6 +48,7 @@ async def export_sqlite(
         kind: A row is a line of csv, or one JSON object, or a row of an INSERT statement with what
             stands before it.
         take: Gets whole lines, with the csv's header before them.
+        expect: Gets, before them, about how many there will be; 0 when nobody knows.
     """
     tests, values = _tests(selection.conditions)
     items, joined = _rows(selection, kind)
@@ -56,6 +58,7 @@ async def export_sqlite(
     raw = await (await session.connection()).get_raw_connection()
     driver: Any = raw.driver_connection
     await driver.create_function(_FLOAT, 1, _float_text, deterministic=True)
+    expect(await _count(driver, selection))
     text_factory, driver.text_factory = driver.text_factory, bytes
     count = 0
     try:
@@ -66,6 +69,16 @@ async def export_sqlite(
     finally:
         driver.text_factory = text_factory
     return count
+
+
+async def _count(driver: Any, selection: Selection) -> int:
+    """Return how many rows there are, or 0 where to count them would be the work itself."""
+    may_be_a_view = not selection.table.key
+    if selection.conditions or may_be_a_view:
+        return 0
+    async with driver.execute(f"SELECT count(*) FROM {selection.table.quoted}") as cursor:  # noqa: S608 - quoted
+        (rows,) = await cursor.fetchone()
+    return int(rows if selection.limit is None else min(rows, selection.limit))
 
 
 def canonical(column: Column) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -10,70 +10,105 @@ from oneoff.logs import Logs
 from oneoff.run import Run
 from oneoff.terminal import Terminal
 
+ROWS = "rows"
+
 _BAR = 30
 _REDRAW_SECONDS = 0.1
 _LOG_SECONDS = 5.0
+_MINUTE, _HOUR = 60, 3600
 
 
 class Progress:
-    """Shows how far the work is: a bar on a terminal, a log line every few seconds elsewhere."""
+    """Shows how far the work is: a bar on a terminal, a log line every few seconds elsewhere.
 
-    def __init__(self, terminal: Terminal, logs: Logs, run: Run) -> None:
-        self._terminal, self._logs, self._run = terminal, logs, run
-        self._total, self._done, self._rows = 0, 0, 0
-        self._unit = "rows"
-        self._started = self._shown = monotonic()
-        self._drawn = False
+    Args:
+        terminal: Of the run.
+        logs: Of the run; where only errors are logged, nothing is shown.
+        run: Goes on every line of the log.
+        clock: Gives seconds.
+    """
 
-    def start(self, total: int, *, unit: str = "rows") -> None:
-        """Say how many steps there are; 0 when nobody knows.
+    def __init__(
+        self, terminal: Terminal, logs: Logs, run: Run, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._terminal, self._logs, self._run, self._clock = terminal, logs, run, clock
+        self._every = _REDRAW_SECONDS if terminal.shows_status else _LOG_SECONDS
+        self.start(0)
+
+    def start(self, total: int, *, unit: str = ROWS) -> None:
+        """Say how many steps there are.
 
         Args:
-            total: Rows, or other units.
-            unit: What a step is, where it is no row: "bytes" of a file. Rows are counted besides.
+            total: About how many; 0 when nobody knows.
+            unit: What a step is: "keys", "bytes".
         """
-        self._total, self._done, self._rows = total, 0, 0
-        self._unit = unit
-        self._started = self._shown = monotonic()
+        self._total, self._unit = total, unit
+        self._done, self._rows = 0, 0
+        self._started = self._shown = self._clock()
 
-    def advance(self, steps: int = 1, *, rows: int | None = None) -> None:
+    def advance(self, steps: int = 1, *, rows: int = 0) -> None:
         """Say that steps were done; cheap enough for every row.
 
         Args:
             steps: In the unit of `start`.
-            rows: How many rows they were, where a step is no row.
+            rows: How many rows they were, where a step is something else.
         """
         self._done += steps
-        self._rows += steps if rows is None else rows
-        now = monotonic()
-        every = _REDRAW_SECONDS if self._terminal.shows_logs_readably else _LOG_SECONDS
-        if now - self._shown >= every:
+        self._rows += rows
+        now = self._clock()
+        if now - self._shown >= self._every:
             self._shown = now
-            self._show(now)
+            self._show(now - self._started)
 
     def close(self) -> None:
         """Take the bar away, so that the result stands on a line of its own."""
-        if self._drawn:
-            self._terminal.err("\r\x1b[K")
+        self._terminal.status("")
 
-    def _show(self, now: float) -> None:
-        seconds = max(now - self._started, 0.001)
-        rate = self._rows / seconds
-        if not self._terminal.shows_logs_readably:
-            self._log(rate)
-            return
-        self._drawn = True
-        share = min(self._done / self._total, 1) if self._total else 0
-        bar = ("#" * round(share * _BAR)).ljust(_BAR, ".")
-        left = f"  {seconds / share - seconds:.0f} s left" if share else ""
-        self._terminal.err(f"\r\x1b[K[{bar}] {self._rows:,} at {rate:,.0f}/s{left}")
+    def _show(self, seconds: float) -> None:
+        per_second = (self._rows or self._done) / seconds
+        # A total is an estimate: beyond it nobody knows how much is left.
+        left = None
+        if 0 < self._done <= self._total:
+            left = seconds * (self._total - self._done) / self._done
+        if not self._terminal.shows_status:
+            self._log(per_second, left)
+        elif self._logs.writes("warning"):
+            self._terminal.status(self._line(per_second, left))
 
-    def _log(self, rate: float) -> None:
-        log = self._logs.logger(self._run)
-        facts = {"done": self._rows, "total": self._total}
-        if self._unit != "rows":
-            facts = {"rows": self._rows, "done": self._done, "total": self._total}
-        log.info("run.progressed", **facts, per_second=round(rate))
+    def _log(self, per_second: float, left: float | None) -> None:
+        facts: dict[str, object] = {"done": self._done}
+        if self._total:
+            facts["total"] = self._total
+        if self._unit != ROWS:
+            facts["unit"] = self._unit
+        if self._rows:
+            facts["rows"] = self._rows
+        facts["per_second"] = round(per_second)
+        if left is not None:
+            facts["seconds_left"] = round(left)
+        self._logs.logger(self._run).info("run.progressed", **facts)
+
+    def _line(self, per_second: float, left: float | None) -> str:
+        parts = [f"{self._counted()}  {per_second:,.0f}/s"]
+        if left is not None:
+            bar = "#" * (self._done * _BAR // self._total)
+            parts = [f"[{bar.ljust(_BAR, '.')}]", *parts, f"{_duration(left)} left"]
+        return "  ".join(parts)
+
+    def _counted(self) -> str:
+        if self._rows:
+            return f"{self._rows:,} {ROWS}"
+        of = f" of {self._total:,}" if 0 < self._done <= self._total else ""
+        return f"{self._done:,}{of} {self._unit}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
 
 
 @asynccontextmanager

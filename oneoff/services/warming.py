@@ -73,5 +73,5 @@ async def run_warmers(
         progress.advance()
         return {"warmer": warmer.name, "keys": written}
 
-    progress.start(len(warmers))
+    progress.start(len(warmers), unit="warmers")
     return await together([run(warmer) for warmer in warmers])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from oneoff.resources.progress import Progress
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser, Sessions
@@ -331,3 +332,23 @@ async def test_zones_of_the_server_make_no_difference(
 
     assert rows_of(before) == rows_of(await manage(line))
     assert before.stdout.endswith("+00\n")
+
+
+async def test_progress_is_told_about_how_many_rows_there_are(
+    manage: Manage, sessions: Sessions, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL guesses and SQLite counts, but not where that would be the work itself."""
+    totals: list[int] = []
+    monkeypatch.setattr(Progress, "start", lambda _self, total: totals.append(total))
+    monkeypatch.setattr(Progress, "advance", lambda _self, _steps: None)
+    async with sessions() as session:
+        await session.execute(text("ANALYZE"))
+        await session.commit()
+
+    for words in ("", "--limit 7", "--where id<100"):
+        await manage(f"data export many {words}")
+
+    everything, limited, *chosen = (total for total in totals if total)
+    assert (many, 7) == (everything, limited)
+    on_sqlite = manage.environ["DATABASE_URL"].startswith("sqlite")
+    assert [] == chosen if on_sqlite else 50 < chosen[0] < 200

@@ -76,7 +76,7 @@ class Clear(BaseCommand):
         named = [] if self.include_jobs else keyspace.keys_of_worker(project)
         also_kept = frozenset(key.encode() for key in named)
         selection = keyspace.Selection(pattern, self.include_jobs, also_kept)
-        progress.start(0)
+        progress.start(0, unit="keys")
         work = keyspace.count if run.dry_run else keyspace.clear
         found = await work(cache, selection, progress)
         data = {"pattern": pattern, "keys": found.keys, "kept": found.kept}

@@ -59,7 +59,7 @@ class Migrate(BaseCommand):
         pending = await migrations.pending(self.revision)
         if looks:
             return await self._look(migrations, pending)
-        progress.start(total=len(pending))
+        progress.start(len(pending), unit="revisions")
         applied = await migrations.upgrade(self.revision, on_step=lambda _: progress.advance())
         stored = await migrations.store_environment(run.environment)
         current = ", ".join(await migrations.current())
