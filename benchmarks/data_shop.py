@@ -1,0 +1,194 @@
+"""The databases and files of `make bench-data`: one table of users, in several states.
+
+A PostgreSQL database in a state is a template, so that each run starts from the same bytes.
+"""
+
+import csv
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import postgres
+from data_compare import REPOSITORY
+from errors import BenchmarkError
+
+NAMES = "id, username, email, role, active, created_at"
+RUN = "run"
+"""Name of the database, or of the file of SQLite, that a run may change."""
+EMPTY, FULL, HALF, CHANGED = "empty", "shop", "half", "changed"
+"""No rows; all; every second one; all, with another role in every second one."""
+
+_ROLES = ("user", "moderator", "admin")
+_FILL = """
+INSERT INTO users (id, username, email, role, active, created_at)
+SELECT i, 'user' || i, 'user' || i || '@example.com',
+       (ARRAY['user', 'moderator', 'admin'])[1 + i % 3], i % 7 <> 0,
+       timestamptz '2026-01-01' + i * interval '1.000001 seconds'
+FROM generate_series({first}, {last}, {step}) i
+"""
+_CHANGE = """
+UPDATE users SET role = CASE role WHEN 'user' THEN 'admin' ELSE 'user' END WHERE id % 2 = 0
+"""
+
+# A file has six columns, as an export does; the seventh is a secret.
+_DEFAULT = "ALTER TABLE users ALTER password_hash SET DEFAULT 'x'"
+_BAD_LINE = "none,last,last@example.com,user,t,2026-01-01 00:00:00+00\n"
+
+
+@dataclass
+class Shop:
+    """What the rows of the benchmark work on; each part is made when it is first asked for."""
+
+    folder: Path
+    server: postgres.Server
+    rows: int
+    _made: set[str] = field(default_factory=set)
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables of every child."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.folder),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+            "ENVIRONMENT": "development",
+            "LOG_LEVEL": "error",
+        }
+
+    def database(self, state: str) -> str:
+        """Return the URL of a PostgreSQL database in this state."""
+        if state != RUN and state not in self._made:
+            self._made.add(state)
+            self._make(state)
+        return self.server.url(state).replace("postgres://", "postgresql://")
+
+    def start_from(self, state: str) -> None:
+        """Make the database `run` anew, in this state, with nothing left to be written."""
+        self.database(state)
+        self.server.query("postgres", f"DROP DATABASE IF EXISTS {RUN}")
+        self.server.query("postgres", f"CREATE DATABASE {RUN} TEMPLATE {state}")
+        self.server.query("postgres", "CHECKPOINT")
+
+    def count(self, state: str, where: str = "true") -> int:
+        """Return how many users there are."""
+        return int(self.server.query(state, f"SELECT count(*) FROM users WHERE {where}"))  # noqa: S608
+
+    def grow(self, rows: int) -> None:
+        """Add to the full database until it has so many rows."""
+        self.database(FULL)
+        have = self.count(FULL)
+        if have < rows:
+            self._fill(FULL, have + 1, rows)
+
+    def sqlite(self, state: str) -> Path:
+        """Return the path of a SQLite database in this state: empty, or full."""
+        path = self.folder / f"{state}.sqlite3"
+        if state != RUN and not path.exists():
+            self._migrate(f"sqlite:///{path}")
+            if state == FULL:
+                self._fill_sqlite(path)
+        return path
+
+    def start_from_empty_sqlite(self) -> None:
+        """Make the SQLite database `run` anew."""
+        for old in self.folder.glob(f"{RUN}.sqlite3*"):
+            old.unlink()
+        shutil.copyfile(self.sqlite(EMPTY), self.sqlite(RUN))
+
+    def count_sqlite(self) -> int:
+        """Return how many users are in the SQLite database `run`."""
+        with sqlite3.connect(self.sqlite(RUN)) as connection:
+            ((count,),) = connection.execute("SELECT count(*) FROM users")
+        connection.close()
+        return int(count)
+
+    def csv(self, rows: int, *, bad: bool = False) -> Path:
+        """Return a file of the first users; behind them may be one that can't be imported."""
+        path = self.folder / f"users-{rows}{'-bad' if bad else ''}.csv"
+        if not path.exists():
+            self.grow(rows)
+            query = f"SELECT {NAMES} FROM users WHERE id <= {rows} ORDER BY id"  # noqa: S608
+            self.server.query(FULL, f"\\copy ({query}) TO '{path}' CSV HEADER")
+            if bad:
+                with path.open("a") as file:
+                    file.write(_BAD_LINE)
+        return path
+
+    def sqlite_csv(self) -> Path:
+        """Return a file of all users and all columns, as SQLite itself keeps them."""
+        path = self.folder / "sqlite.csv"
+        if not path.exists():
+            with path.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow((*NAMES.split(", ")[:5], "password_hash", "created_at"))
+                writer.writerows((i, *user) for i, user in enumerate(self._users(), 1))
+        return path
+
+    def fixture(self, rows: int) -> Path:
+        """Return a file of users for Django's loaddata."""
+        path = self.folder / f"users-{rows}.json"
+        if not path.exists():
+            with self.csv(rows).open(newline="") as file:
+                path.write_text(json.dumps(list(_objects(csv.DictReader(file)))))
+        return path
+
+    def _make(self, state: str) -> None:
+        if state == EMPTY:
+            self.server.create_database(state)
+            self._migrate(self.server.url(state))
+            self.server.query(state, _DEFAULT)
+            return
+        template = FULL if state == CHANGED else EMPTY
+        self.database(template)
+        self.server.query("postgres", f"CREATE DATABASE {state} TEMPLATE {template}")
+        if state == CHANGED:
+            self.server.query(state, _CHANGE)
+            self.server.query(state, "VACUUM FULL ANALYZE users")
+        else:
+            self._fill(state, 1, self.rows, step=2 if state == HALF else 1)
+
+    def _fill(self, state: str, first: int, last: int, *, step: int = 1) -> None:
+        self.server.query(state, _FILL.format(first=first, last=last, step=step))
+        self.server.query(state, "VACUUM ANALYZE users")
+
+    def _fill_sqlite(self, path: Path) -> None:
+        with sqlite3.connect(path) as connection:
+            connection.executemany(
+                "INSERT INTO users (username, email, role, active, password_hash, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                self._users(),
+            )
+        connection.close()
+
+    def _users(self) -> Iterator[Sequence[object]]:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        for i in range(1, self.rows + 1):
+            created = start + timedelta(seconds=i, microseconds=i % 1_000_000)
+            moment = created.strftime("%Y-%m-%d %H:%M:%S.%f")
+            active = int(i % 7 != 0)
+            yield f"user{i}", f"user{i}@example.com", _ROLES[i % 3], active, "x", moment
+
+    def _migrate(self, url: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "manage.py", "migrate"],
+            cwd=REPOSITORY,
+            env={**self.environ(), "DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BenchmarkError(f"migrate failed:\n{done.stdout}{done.stderr}")
+
+
+def _objects(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, object]]:
+    for row in rows:
+        fields: dict[str, object] = {**row, "active": row["active"] == "t"}
+        number = int(str(fields.pop("id")))
+        yield {"model": "shop.user", "pk": number, "fields": fields}
