@@ -92,7 +92,7 @@ async def export(
         CommandError: The file is there already, or can't be written.
     """
     _check(request)
-    table = await find_table(session, project, request.table)
+    table = await find_table(await session.connection(), project, request.table)
     selection = _select(table, request)
     started = monotonic()
     rows = 0

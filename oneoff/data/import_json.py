@@ -89,7 +89,7 @@ class JsonReader:
             at.append(place)
             pairs = zip(self.names, columns, strict=True)
             rows.append([_cell(found.get(name), column) for name, column in pairs])
-        return Parsed(at, rows, bad)
+        return Parsed.of_rows(at, rows, bad)
 
     def stage(self, chunk: Chunk) -> Staged:
         """Put the number of its line before each object."""

@@ -70,7 +70,7 @@ class ParquetReader:
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
         """Return the cells."""
         rows: list[Cells] = [cells_of(raw) for raw in chunk.raws]
-        return Parsed(range(len(rows)), rows, ())
+        return Parsed.of_rows(range(len(rows)), rows, ())
 
     def stage(self, chunk: Chunk) -> Staged:
         """Put its number before each row."""

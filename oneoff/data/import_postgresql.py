@@ -23,7 +23,7 @@ from oneoff.threads import in_daemon_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.import_csv import Header, Record
     from oneoff.data.import_plan import Plan
@@ -40,16 +40,16 @@ _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
 _LINE = re.compile(r"\D*(\d+)")
 
 
-async def driver_of(session: AsyncSession) -> Any:
+async def driver_of(connection: AsyncConnection) -> Any:
     """Return asyncpg's own connection, with the settings by which files are read."""
-    raw = await (await session.connection()).get_raw_connection()
+    raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     await driver.execute(settings_statement())
     return driver
 
 
 class CsvImport:
-    """One import of a csv file, in the transaction of the session."""
+    """One import of a csv file, in the transaction of a connection."""
 
     def __init__(self, driver: Any, plan: Plan, source: Source, header: Header) -> None:
         self._driver, self._plan = driver, plan
@@ -188,10 +188,10 @@ class CsvImport:
 
 
 async def import_csv(
-    session: AsyncSession, plan: Plan, source: Source, header: Header, progress: Progress
+    connection: AsyncConnection, plan: Plan, source: Source, header: Header, progress: Progress
 ) -> Imported:
-    """Import a whole csv file in the session's transaction."""
-    importing = CsvImport(await driver_of(session), plan, source, header)
+    """Import a whole csv file in the connection's transaction."""
+    importing = CsvImport(await driver_of(connection), plan, source, header)
     return await importing.run(_shown(source.blocks(header.size), progress))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from oneoff.data.import_csv import Cells, Chunk, cells_of, chunks, count_problem, rows_of
+from oneoff.data.import_csv import Cells, Chunk, cells_of, chunks, columns_of, count_problem
 
 if TYPE_CHECKING:
     from oneoff.data.import_csv import Header
@@ -22,13 +22,24 @@ class Parsed(NamedTuple):
 
     Attributes:
         at: The place of each in the chunk.
-        rows: Their cells, a text or None for each of the reader's names.
+        columns: For each of the reader's names the cells of those rows: a text, or None.
         bad: Rows that can't be read, by their place.
     """
 
     at: Sequence[int]
-    rows: Sequence[Cells]
+    columns: Sequence[Sequence[str | None]]
     bad: Sequence[tuple[int, Problem]]
+
+    def row(self, at: int) -> Cells:
+        """Return the cells of one of the rows."""
+        return [column[at] for column in self.columns]
+
+    @classmethod
+    def of_rows(
+        cls, at: Sequence[int], rows: Sequence[Cells], bad: Sequence[tuple[int, Problem]]
+    ) -> Parsed:
+        """Turn rows to columns."""
+        return cls(at, list(zip(*rows, strict=True)), bad)
 
 
 class Staged(NamedTuple):
@@ -95,9 +106,11 @@ class CsvReader:
 
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
         """Split the rows at their commas."""
-        rows, wanted = rows_of(chunk), len(self.names)
-        if set(map(len, rows)) == {wanted}:
-            return Parsed(range(len(rows)), rows, ())
+        wanted = len(self.names)
+        columns = columns_of(chunk, wanted)
+        if columns is not None:
+            return Parsed(range(len(chunk.raws)), columns, ())
+        rows = [cells_of(raw) for raw in chunk.raws]
         bad = [
             (at, count_problem(chunk.record(at), len(row), wanted))
             for at, row in enumerate(rows)
@@ -105,7 +118,7 @@ class CsvReader:
         ]
         left_out = {at for at, _ in bad}
         good = [at for at in range(len(rows)) if at not in left_out]
-        return Parsed(good, [rows[at] for at in good], bad)
+        return Parsed.of_rows(good, [rows[at] for at in good], bad)
 
     def stage(self, chunk: Chunk) -> Staged:
         """Put the number of its line before each row, which stays as it is."""

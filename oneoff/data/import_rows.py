@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.data.files import format_of
@@ -18,7 +17,7 @@ from oneoff.errors import DataError, UsageError
 from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.files import Format
     from oneoff.data.import_csv import Cells
@@ -73,20 +72,20 @@ class Request(NamedTuple):
 
 
 async def import_rows(
-    session: AsyncSession,
+    connection: AsyncConnection,
     project: Project,
     request: Request,
     terminal: Terminal,
     progress: Progress,
 ) -> Imported:
-    """Import a file in the session's transaction: all of its rows, or none.
+    """Import a file in the connection's transaction: all of its rows, or none.
 
     Raises:
         NotFound: There is no such table.
         UsageError: An option is wrong.
         DataError: The file or a row can't be imported.
     """
-    table = await find_table(session, project, request.table)
+    table = await find_table(connection, project, request.table)
     check_place(request.rejects)
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _look(source, request))
@@ -101,7 +100,7 @@ async def import_rows(
         await in_daemon_thread(lambda: refuse_masks(plan, source.name, _sample(reader, plan)))
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
-            done = await _import(session, plan, reader, rejects, progress)
+            done = await _import(connection, plan, reader, rejects, progress)
         done = done._replace(rejected=rejects.count)
         if done.total == done.rejected:
             raise _all_bad(source.name, request.rejects, done.total)
@@ -163,21 +162,27 @@ def _look(source: Source, request: Request) -> tuple[Reader, int]:
 
 
 async def _import(
-    session: AsyncSession, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
 ) -> Imported:
     if plan.table.dialect == "sqlite":
         from oneoff.data.import_sqlite import import_sqlite
 
-        return await import_sqlite(session, plan, reader, rejects, progress)
+        return await import_sqlite(connection, plan, reader, rejects, progress)
     if isinstance(reader, CsvReader) and not rejects.wanted:
         from oneoff.data.import_postgresql import import_csv
 
-        return await import_csv(session, plan, reader.source, reader.header, progress)
+        return await import_csv(connection, plan, reader.source, reader.header, progress)
     from oneoff.data.import_staging import import_staged
 
-    return await import_staged(session, plan, reader, rejects, progress)
+    return await import_staged(connection, plan, reader, rejects, progress)
 
 
 def _sample(reader: Reader, plan: Plan) -> list[Cells]:
-    rows = (row for chunk in reader.chunks() for row in reader.parse(chunk, plan).rows)
-    return list(islice(rows, SAMPLE))
+    rows: list[Cells] = []
+    for chunk in reader.chunks():
+        first = chunk._replace(raws=chunk.raws[: SAMPLE - len(rows)])
+        parsed = reader.parse(first, plan)
+        rows += [parsed.row(at) for at in range(len(parsed.at))]
+        if len(rows) >= SAMPLE:
+            break
+    return rows

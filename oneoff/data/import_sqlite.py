@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.data.import_errors import Problem, bad_rows, problem_of
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
+from oneoff.data.import_reader import Parsed
 from oneoff.data.import_values import BadValue, convert
 from oneoff.data.tables import quote
+from oneoff.resources.counting import counting_inserts
 from oneoff.threads import in_daemon_thread
 from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.import_csv import Cells, Chunk
     from oneoff.data.import_plan import Plan
@@ -37,20 +40,29 @@ _STATES = {
     "SQLITE_CONSTRAINT_FOREIGNKEY": "23503",
 }
 Bad = tuple[int, Problem]
+"""The place of a row in its chunk, and what is wrong with it."""
+Refusal = tuple[int, str, str]
+"""The place of a row among those written, a SQLSTATE, and what SQLite said."""
 
 
 class _Ready(NamedTuple):
-    """A chunk whose values have been read."""
+    """A chunk whose values have been read.
+
+    Attributes:
+        chunk: The rows.
+        parsed: The cells of those that could be read.
+        values: The values of those, by written column.
+        bad: The other rows.
+    """
 
     chunk: Chunk
-    at: Sequence[int]
-    cells: Sequence[Cells]
-    rows: Sequence[Sequence[Any]]
+    parsed: Parsed
+    values: Sequence[Sequence[Any]]
     bad: Sequence[Bad]
 
 
 class SqliteImport:
-    """One import, in the transaction of the session."""
+    """One import, in the transaction of a connection."""
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
@@ -69,46 +81,49 @@ class SqliteImport:
         Raises:
             DataError: A row can't be, and bad rows are not left out.
         """
-        updates = self._plan.on_conflict == "update"
-        if updates:
+        if self._plan.on_conflict == "update":
             await self._driver.execute(self._make_seen)
+            await self._all(progress, [])
+            await self._driver.execute(f"DROP TABLE temp.{STAGING}")
+        else:
+            async with counting_inserts(self._driver, self._plan.table.place[1]) as inserted:
+                await self._all(progress, inserted)
+        return Imported(self.total, self.changed)
+
+    async def _all(self, progress: Progress, changed: list[int]) -> None:
         chunks = self._reader.chunks()
         coming = self._next(chunks)
         try:
             while (ready := await coming) is not None:
                 coming = self._next(chunks)
-                await self.write(ready)
+                changed.append(await self.write(ready))
                 progress.advance(ready.chunk.size, rows=len(ready.chunk.raws))
         finally:
             # Its thread reads the file, which is about to be closed.
             await uninterrupted(_settled(coming))
-        if updates:
-            await self._driver.execute(f"DROP TABLE temp.{STAGING}")
-        return Imported(self.total, self.changed)
 
-    async def write(self, ready: _Ready) -> None:
-        """Write one chunk; leave out what is bad, or raise it."""
-        self.total += len(ready.chunk.raws)
-        bad = [*ready.bad]
+    async def write(self, ready: _Ready) -> int:
+        """Write one chunk, and return how many rows it changed; leave out what is bad, or raise it.
+
+        Raises:
+            DataError: A row is bad, and bad rows are not left out.
+        """
+        bad, good = [*ready.bad], ready
         self._give_up(bad)
-        rows, at = ready.rows, ready.at
         if self._plan.on_conflict == "update":
-            keys = [tuple(row[i] for i in self._key_at) for row in rows]
+            keys = [good.values[at] for at in self._key_at]
             _, twice = await self._many(self._seen, keys, "twice")
-            failed = {i for i, _, _ in twice}
-            bad += [self._bad(ready, at[i], i, state, text) for i, state, text in twice]
-            at = [place for i, place in enumerate(at) if i not in failed]
-            rows = [row for i, row in enumerate(rows) if i not in failed]
-            ready = ready._replace(
-                cells=[cells for i, cells in enumerate(ready.cells) if i not in failed]
-            )
+            bad += [self._bad(good, *refusal) for refusal in twice]
             self._give_up(bad)
-        changed, refused = await self._many(self._insert, rows)
-        bad += [self._bad(ready, at[i], i, state, text) for i, state, text in refused]
+            good = _without(good, {at for at, _, _ in twice})
+        changed, refused = await self._many(self._insert, good.values)
+        bad += [self._bad(good, *refusal) for refusal in refused]
         self._give_up(bad)
-        self.changed += changed
         for place, problem in sorted(bad):
             await self._rejects.add(ready.chunk.raws[place], problem)
+        self.total += len(ready.chunk.raws)
+        self.changed += changed
+        return changed
 
     def _give_up(self, bad: Sequence[Bad]) -> None:
         if bad and not self._rejects.wanted:
@@ -123,37 +138,28 @@ class SqliteImport:
 
     def read(self, chunk: Chunk) -> _Ready:
         """Read the values of a chunk; blocks."""
-        at, cells, bad = self._reader.parse(chunk, self._plan)
-        found = list(bad)
+        parsed = self._reader.parse(chunk, self._plan)
         try:
-            rows = self._values(cells) if cells else []
+            return _Ready(chunk, parsed, self._values(parsed.columns), parsed.bad)
         except BadValue:
-            at, cells, rows = self._one_by_one(chunk, at, cells, found)
-        return _Ready(chunk, at, cells, rows, found)
+            return self._one_by_one(chunk, parsed)
 
-    def _values(self, cells: Sequence[Cells]) -> list[tuple[Any, ...]]:
-        columns = list(zip(*cells, strict=True))
-        values = [
-            convert(column, columns[at])
-            for at, column in enumerate(self._plan.columns)
-            if column is not None
-        ]
-        return list(zip(*values, strict=True))
+    def _values(self, columns: Sequence[Sequence[str | None]]) -> list[Sequence[Any]]:
+        pairs = zip(self._plan.columns, columns, strict=False)
+        return [convert(column, cells) for column, cells in pairs if column is not None]
 
-    def _one_by_one(
-        self, chunk: Chunk, at: Sequence[int], cells: Sequence[Cells], bad: list[Bad]
-    ) -> tuple[list[int], list[Cells], list[tuple[Any, ...]]]:
+    def _one_by_one(self, chunk: Chunk, parsed: Parsed) -> _Ready:
         """Read the rows of a chunk in which some value is bad, and note each that is."""
-        places, good, rows = [], [], []
-        for place, row in zip(at, cells, strict=True):
-            problem = self._problem(chunk.record(place).line, row)
-            if problem is not None:
+        bad, good = [*parsed.bad], []
+        for at, place in enumerate(parsed.at):
+            problem = self._problem(chunk.record(place).line, parsed.row(at))
+            if problem is None:
+                good.append(at)
+            else:
                 bad.append((place, problem))
-                continue
-            places.append(place)
-            good.append(row)
-            rows += self._values([row])
-        return places, good, rows
+        columns = [[column[at] for at in good] for column in parsed.columns]
+        kept = Parsed([parsed.at[at] for at in good], columns, bad)
+        return _Ready(chunk, kept, self._values(columns), bad)
 
     def _problem(self, line: int, row: Cells) -> Problem | None:
         for column, cell in zip(self._plan.columns, row, strict=True):
@@ -166,39 +172,45 @@ class SqliteImport:
         return None
 
     async def _many(
-        self, statement: str, rows: Sequence[Sequence[Any]], state: str = ""
-    ) -> tuple[int, list[tuple[int, str, str]]]:
+        self, statement: str, columns: Sequence[Sequence[Any]], state: str = ""
+    ) -> tuple[int, list[Refusal]]:
         """Run a statement for each row; return the rows it changed, and those that are refused.
 
         A row that is refused ends the call of the driver, which then doesn't say how many rows it
         has changed: those before are done again, in a savepoint.
         """
-        changed, start, refused = 0, 0, []
-        while start < len(rows):
-            counted = _Counted(rows[start:])
-            await self._driver.execute(f"SAVEPOINT {STAGING}")
+        changed, start, refused = 0, 0, list[Refusal]()
+        count = len(columns[0]) if columns else 0
+        while start < count:
+            rows = [iter(column[start:]) for column in columns]
+            await self._mark("SAVEPOINT")
             try:
-                changed += await self._execute(statement, counted)
+                changed += await self._execute(statement, rows)
             except sqlite3.IntegrityError as exc:
-                failed = start + counted.taken - 1
+                failed = count - length_hint(rows[0]) - 1
                 refused.append((failed, state or _STATES.get(exc.sqlite_errorname, ""), str(exc)))
                 if not self._rejects.wanted:
                     return changed, refused
-                await self._driver.execute(f"ROLLBACK TO {STAGING}")
-                changed += await self._execute(statement, rows[start:failed])
+                await self._mark("ROLLBACK TO")
+                changed += await self._execute(statement, [c[start:failed] for c in columns])
                 start = failed + 1
             else:
-                start = len(rows)
-            await self._driver.execute(f"RELEASE {STAGING}")
+                start = count
+            await self._mark("RELEASE")
         return changed, refused
 
-    async def _execute(self, statement: str, rows: Any) -> int:
-        cursor = await self._driver.executemany(statement, rows)
+    async def _mark(self, what: str) -> None:
+        """Act on a savepoint, where one is needed: with one, writing takes twice as long."""
+        if self._rejects.wanted:
+            await self._driver.execute(f"{what} {STAGING}")
+
+    async def _execute(self, statement: str, columns: Sequence[Iterable[Any]]) -> int:
+        cursor = await self._driver.executemany(statement, zip(*columns, strict=False))
         count: int = cursor.rowcount
         await cursor.close()
         return max(count, 0)
 
-    def _bad(self, ready: _Ready, place: int, at: int, state: str, text: str) -> Bad:
+    def _bad(self, ready: _Ready, at: int, state: str, text: str) -> Bad:
         """Return what is wrong with a row that SQLite refused, which says so in its text."""
         where = text.partition(" failed: ")[2]
         names = [name.rpartition(".")[2] for name in where.split(", ")]
@@ -206,26 +218,22 @@ class SqliteImport:
             names = list(self._plan.key)
         at_file = [self._plan.names.index(name) for name in names if name in self._plan.names]
         columns = [column for i in at_file if (column := self._plan.columns[i]) is not None]
-        values = [ready.cells[at][i] for i in at_file]
+        values = [ready.parsed.columns[i][at] for i in at_file]
         constraint = where if state == _STATES["SQLITE_CONSTRAINT_CHECK"] else ""
+        place = ready.parsed.at[at]
         line = ready.chunk.record(place).line
         return place, problem_of(state, columns, values, line=line, constraint=constraint)
 
 
-class _Counted:
-    """Rows for the driver, which says how many it has taken."""
-
-    def __init__(self, rows: Sequence[Sequence[Any]]) -> None:
-        self._rows = iter(rows)
-        self.taken = 0
-
-    def __iter__(self) -> _Counted:
-        return self
-
-    def __next__(self) -> Sequence[Any]:
-        row = next(self._rows)
-        self.taken += 1
-        return row
+def _without(ready: _Ready, left_out: set[int]) -> _Ready:
+    """Return a chunk without some of its rows."""
+    if not left_out:
+        return ready
+    kept = [at for at in range(len(ready.parsed.at)) if at not in left_out]
+    columns = [[column[at] for at in kept] for column in ready.parsed.columns]
+    parsed = Parsed([ready.parsed.at[at] for at in kept], columns, ready.parsed.bad)
+    values = [[column[at] for at in kept] for column in ready.values]
+    return ready._replace(parsed=parsed, values=values)
 
 
 async def _settled(coming: asyncio.Future[_Ready | None]) -> None:
@@ -235,9 +243,9 @@ async def _settled(coming: asyncio.Future[_Ready | None]) -> None:
 
 
 async def import_sqlite(
-    session: AsyncSession, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
 ) -> Imported:
-    """Import a whole file in the session's transaction."""
-    raw = await (await session.connection()).get_raw_connection()
+    """Import a whole file in the connection's transaction."""
+    raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     return await SqliteImport(driver, plan, reader, rejects).run(progress)

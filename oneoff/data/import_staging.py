@@ -25,7 +25,7 @@ from oneoff.resources.database_errors import sqlstate_of
 from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.columns import Column
     from oneoff.data.import_csv import Chunk
@@ -43,7 +43,7 @@ _ERRORS_TABLE = (
 
 
 class StagedImport:
-    """One import, in the transaction of the session."""
+    """One import, in the transaction of a connection."""
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
@@ -160,7 +160,7 @@ class StagedImport:
         columns: list[Column] = [c for name in names for c in self._plan.written if c.name == name]
         one = chunk._replace(line=line, raws=[chunk.raws[at]], lines=[line])
         parsed = self._reader.parse(one, self._plan)
-        cells = parsed.rows[0] if parsed.rows else []
+        cells = parsed.row(0) if parsed.at else []
         values = [cells[self._plan.names.index(name)] for name in names] if cells else []
         name = error["constraint_name"] or ""
         named = "" if name.startswith(STAGING) else name  # the copy of an index has its own name
@@ -175,8 +175,8 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def import_staged(
-    session: AsyncSession, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
 ) -> Imported:
-    """Import a whole file in the session's transaction."""
-    driver = await driver_of(session)
+    """Import a whole file in the connection's transaction."""
+    driver = await driver_of(connection)
     return await StagedImport(driver, plan, reader, rejects).run(progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -57,19 +58,13 @@ def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
     if make is None:
         return values
     try:
-        if column.kind is Kind.INTEGER and None not in values:
-            joined = "".join(values)  # type: ignore[arg-type]
-            if joined.isascii() and joined.isdecimal() and len(max(values, key=len)) < _SAFE:  # type: ignore[arg-type]
-                return list(map(int, values))  # type: ignore[arg-type]
-        return [None if value is None else make(value) for value in values]
+        quick = _QUICK.get(column.kind)
+        found = quick(values) if quick and None not in values else None  # type: ignore[arg-type]
+        return found or [None if value is None else make(value) for value in values]
     except ValueError:
         for at, value in enumerate(values):
             _check_one(make, at, value)
         raise
-
-
-_SAFE = 19
-"""Digits of which any number is within 64 bits, and one."""
 
 
 def _check_one(make: Convert, at: int, value: str | None) -> None:
@@ -100,6 +95,47 @@ def _within(length: int) -> Convert:
 
 def _refuse(state: str) -> NoReturn:
     raise _TooLarge(state)
+
+
+def _integers(texts: Sequence[str]) -> list[int] | None:
+    """Return plain numbers of few digits; None for others."""
+    joined = "".join(texts)
+    if joined.isascii() and joined.isdecimal() and max(map(len, texts)) < _SAFE:
+        return list(map(int, texts))
+    return None
+
+
+def _instants(texts: Sequence[str]) -> list[str] | None:
+    """Return instants in UTC in the form of PostgreSQL; None for others."""
+    count, joined = len(texts), "\n".join(texts)
+    # Other forms of ISO 8601 that are as long have fewer of these signs, or a week.
+    plain = joined.count("+00\n") == count - 1 and joined.endswith("+00") and "W" not in joined
+    if not plain or (joined.count("-"), joined.count(":")) != (2 * count, 2 * count):
+        return None
+    if not set(map(len, texts)) <= _INSTANT_LENGTHS:
+        return None
+    deque(map(datetime.fromisoformat, texts), maxlen=0)
+    return [
+        text[:_MICROSECONDS] if len(text) == _WHOLE_INSTANT else _filled(text) for text in texts
+    ]
+
+
+def _filled(text: str) -> str:
+    """Write microseconds to their last digit."""
+    moment = text.removesuffix("+00")
+    return f"{moment}.000000" if "." not in moment else f"{moment:0<{_MICROSECONDS}}"
+
+
+_SAFE = 19
+"""Digits of which any number is within 64 bits, and one."""
+_MICROSECONDS = len("2026-01-31 09:30:00.123456")
+_WHOLE_INSTANT = _MICROSECONDS + len("+00")
+_INSTANT_LENGTHS = {len("2026-01-31 09:30:00+00"), *range(_WHOLE_INSTANT - 5, _WHOLE_INSTANT + 1)}
+_QUICK: dict[Kind, Callable[[Sequence[str]], Sequence[Any] | None]] = {
+    Kind.INTEGER: _integers,
+    Kind.INSTANT: _instants,
+}
+"""Whole columns at once: a third of the time of value by value."""
 
 
 def _boolean(text: str) -> int:

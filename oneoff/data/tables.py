@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import MetaData, RowMapping
     from sqlalchemy import Table as Model
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.project import Project
 
@@ -103,7 +103,7 @@ class Table(NamedTuple):
         return tuple(by_name[name] for name in names)
 
 
-async def find_table(session: AsyncSession, project: Project, name: str) -> Table:
+async def find_table(connection: AsyncConnection, project: Project, name: str) -> Table:
     """Return the table of this name.
 
     Raises:
@@ -112,17 +112,16 @@ async def find_table(session: AsyncSession, project: Project, name: str) -> Tabl
     """
     metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
     declared = metadata.tables.get(name) if metadata is not None else None
-    connection = await session.connection()
     dialect = connection.dialect.name
     spellings = [_quoted(declared)] if declared is not None else _read(name)
     for spelling in spellings:
-        rows = await _columns(session, dialect, spelling)
+        rows = await _columns(connection, dialect, spelling)
         if rows:
             break
     else:
         if declared is not None:
             raise _not_migrated(name, "table")
-        raise await _unknown_table(session, dialect, name, metadata)
+        raise await _unknown_table(connection, dialect, name, metadata)
     columns = [_column(row, declared) for row in rows]
     key = sorted((row["key"], row["name"]) for row in rows if row["key"])
     return Table(
@@ -148,12 +147,12 @@ def unknown_column(table: Table, name: str) -> str:
     return f"{table.name} has no column {name!r}: {hint}"
 
 
-async def _columns(session: AsyncSession, dialect: str, quoted: str) -> Sequence[RowMapping]:
+async def _columns(connection: AsyncConnection, dialect: str, quoted: str) -> Sequence[RowMapping]:
     if dialect == "postgresql":
-        return (await session.execute(_POSTGRESQL_COLUMNS, {"table": quoted})).mappings().all()
+        return (await connection.execute(_POSTGRESQL_COLUMNS, {"table": quoted})).mappings().all()
     # The pragma takes the name itself, as a value.
     plain = quoted[1:-1].replace('""', '"')
-    return (await session.execute(_SQLITE_COLUMNS, {"table": plain})).mappings().all()
+    return (await connection.execute(_SQLITE_COLUMNS, {"table": plain})).mappings().all()
 
 
 def _column(row: RowMapping, declared: Model | None) -> Column:
@@ -212,10 +211,10 @@ def _not_migrated(name: str, what: str) -> ConfigurationError:
 
 
 async def _unknown_table(
-    session: AsyncSession, dialect: str, name: str, metadata: MetaData | None
+    connection: AsyncConnection, dialect: str, name: str, metadata: MetaData | None
 ) -> NotFound:
     query = _POSTGRESQL_NAMES if dialect == "postgresql" else _SQLITE_NAMES
-    there: Collection[str] = (await session.scalars(query)).all()
+    there: Collection[str] = (await connection.scalars(query)).all()
     names = sorted({*there, *(metadata.tables if metadata is not None else ())})
     own = [known for known in names if not known.startswith("oneoff_")]
     near = similar(name, names, limit=1)

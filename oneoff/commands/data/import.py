@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from oneoff.project import Project
     from oneoff.resources.progress import Progress
+    from oneoff.resources.work import WorkTransaction
     from oneoff.terminal import Terminal
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
@@ -55,7 +54,7 @@ class Import(BaseCommand):
         return f"imports {self.file} into {self.table} of {{target}}"
 
     async def handle(
-        self, session: AsyncSession, project: Project, terminal: Terminal, progress: Progress
+        self, work: WorkTransaction, project: Project, terminal: Terminal, progress: Progress
     ) -> Result:
         from oneoff.data.import_rows import Request, facts, import_rows, told
 
@@ -68,7 +67,7 @@ class Import(BaseCommand):
             columns=_names(self.columns),
             rejects=self.rejects,
         )
-        done = await import_rows(session, project, request, terminal, progress)
+        done = await import_rows(work.connection, project, request, terminal, progress)
         message, warnings = told(request, done)
         data = facts(request, done)
         if not done.changed:
