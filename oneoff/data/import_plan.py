@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.data.columns import MASK, Kind
 from oneoff.data.import_errors import bad_file
@@ -12,10 +12,9 @@ from oneoff.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from oneoff.data.columns import Column
-    from oneoff.data.files import Format
+    from oneoff.data.import_request import OnConflict
     from oneoff.data.tables import Table
 
-OnConflict = Literal["error", "skip", "update"]
 STAGING = "oneoff_import"
 """The temporary table that rows are put into first."""
 
@@ -218,14 +217,3 @@ def _is_masked(plan: Plan, column: Column, values: Sequence[str | None]) -> bool
     if column.kind is Kind.TEXT:
         return said == {MASK}
     return not said and bool(values) and plan.on_conflict == "update"
-
-
-def format_hint(kind: Format) -> UsageError:
-    """Return the error for SQL, which is a program and no data."""
-    return UsageError(
-        f"--format {kind} can't be imported: a file of SQL is a program, which may do anything",
-        try_=(
-            "psql -f FILE, or sqlite3 DATABASE < FILE, if you trust it",
-            "python manage.py data export TABLE --format csv",
-        ),
-    )

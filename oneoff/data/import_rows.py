@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from oneoff.data.files import format_of
 from oneoff.data.import_check import look_at
 from oneoff.data.import_csv import read_header
-from oneoff.data.import_plan import OnConflict, Plan, format_hint, make_plan, refuse_masks
+from oneoff.data.import_plan import Plan, make_plan, refuse_masks
 from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_rejects import ERRORS, Rejects, check_place
-from oneoff.data.import_source import STDIN, open_source
+from oneoff.data.import_source import open_source
 from oneoff.data.tables import find_table
-from oneoff.errors import DataError, UsageError
+from oneoff.errors import DataError
 from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.data.files import Format
     from oneoff.data.import_csv import Cells
     from oneoff.data.import_outcome import Imported
     from oneoff.data.import_reader import Reader
+    from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
     from oneoff.project import Project
     from oneoff.resources.progress import Progress
@@ -30,45 +28,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 1_000
 """Rows that are looked at to see whether personal data is masked."""
-
-
-class Request(NamedTuple):
-    """What an operator asks for; the words are those of `data import`.
-
-    Attributes:
-        table: Name of the table.
-        path: Of the file; "-" for standard input.
-        kind: The format; None takes that of the file's name.
-        on_conflict: What becomes of a row that is there already.
-        key: Columns that find it; none for the primary key.
-        columns: The file's columns that are imported; none for all.
-        rejects: File for bad rows; empty to import nothing if there are any.
-    """
-
-    table: str
-    path: str
-    kind: Format | None = None
-    on_conflict: OnConflict = "error"
-    key: Sequence[str] = ()
-    columns: Sequence[str] = ()
-    rejects: str = ""
-
-    @property
-    def format(self) -> Format:
-        """The format it is read in.
-
-        Raises:
-            UsageError: Nothing says which.
-        """
-        kind = self.kind or format_of(self.path)
-        if kind == "sql":
-            raise format_hint(kind)
-        if kind is None:
-            name = "standard input" if self.path == STDIN else self.path
-            raise UsageError(
-                f"the name of {name} says no format: give --format csv, jsonl, json or parquet"
-            )
-        return kind
 
 
 async def import_rows(

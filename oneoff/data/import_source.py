@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from oneoff.data.files import STDOUT
 from oneoff.data.import_errors import bad_file
+from oneoff.data.import_request import STDIN
 from oneoff.errors import ConfigurationError
 from oneoff.threads import in_daemon_thread
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 """Bytes that are read, and sent, at a time."""
-STDIN = STDOUT
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result
 
 if TYPE_CHECKING:
+    from oneoff.data.import_request import Request
     from oneoff.project import Project
     from oneoff.resources.progress import Progress
     from oneoff.resources.work import WorkTransaction
@@ -19,7 +20,8 @@ OnConflict = Literal["error", "skip", "update"]
 class Import(BaseCommand):
     """Put the rows of a file into a table: all of them, or none.
 
-    What `data export` wrote is read back exactly.
+    What `data export` wrote is read back exactly. A row that can't be imported is named by line,
+    column and value; `--rejects` leaves such rows out.
     """
 
     access = Access.WRITE
@@ -45,10 +47,14 @@ class Import(BaseCommand):
     columns: str = Option(
         default="", help="Import only these columns of the file, separated by commas."
     )
-
     rejects: str = Option(
         default="", help="Leave bad rows out, and put them into this file; the rest is imported."
     )
+
+    def __init__(self, **values: Any) -> None:
+        """Set the inputs, and refuse a file of which nothing says the format."""
+        super().__init__(**values)
+        _ = self._request().format
 
     def consequence(self) -> str:
         return f"imports {self.file} into {self.table} of {{target}}"
@@ -56,9 +62,20 @@ class Import(BaseCommand):
     async def handle(
         self, work: WorkTransaction, project: Project, terminal: Terminal, progress: Progress
     ) -> Result:
-        from oneoff.data.import_rows import Request, facts, import_rows, told
+        from oneoff.data.import_rows import facts, import_rows, told
 
-        request = Request(
+        request = self._request()
+        done = await import_rows(work.connection, project, request, terminal, progress)
+        message, warnings = told(request, done)
+        data = facts(request, done)
+        if not done.changed:
+            return Result.unchanged(message, data=data, warnings=warnings)
+        return Result.changed(message, rows=done.changed, data=data, warnings=warnings)
+
+    def _request(self) -> Request:
+        from oneoff.data.import_request import Request
+
+        return Request(
             table=self.table,
             path=self.file,
             kind=self.format,
@@ -67,12 +84,6 @@ class Import(BaseCommand):
             columns=_names(self.columns),
             rejects=self.rejects,
         )
-        done = await import_rows(work.connection, project, request, terminal, progress)
-        message, warnings = told(request, done)
-        data = facts(request, done)
-        if not done.changed:
-            return Result.unchanged(message, data=data, warnings=warnings)
-        return Result.changed(message, rows=done.changed, data=data, warnings=warnings)
 
 
 def _names(text: str) -> list[str]:
