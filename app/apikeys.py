@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnExpressionArgument, Select, delete, func, select
+from sqlalchemy import ColumnExpressionArgument, Select, func, select
 
 from app import apikey_format, scopes, service_accounts, users
 from app.authentication import BadKey, Principal, authenticate
@@ -31,7 +31,6 @@ __all__ = [
     "Principal",
     "authenticate",
     "create",
-    "expire",
     "find_owner",
     "get",
     "matching",
@@ -41,8 +40,6 @@ __all__ = [
 
 LIFETIME = timedelta(days=90)
 """How long a key works unless something else is asked for."""
-RETENTION = timedelta(days=30)
-"""How long a key that has ended stays in the list, for whoever wonders what became of it."""
 LONGEST_NAME = 100
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
@@ -228,18 +225,6 @@ async def rotate(
     old.expires_at = now + min(grace, old.expires_at - now)
     await session.flush()
     return old, new, text
-
-
-async def expire(session: AsyncSession, now: datetime) -> int:
-    """Delete the keys that ended longer ago than `RETENTION`; return how many."""
-    limit = now - RETENTION
-    deleted = await session.scalars(
-        delete(ApiKey)
-        .where((ApiKey.expires_at < limit) | (ApiKey.revoked_at < limit))
-        .returning(ApiKey.id)
-        .execution_options(synchronize_session=False)
-    )
-    return len(deleted.all())
 
 
 def _select() -> Select[ApiKey]:

@@ -89,6 +89,9 @@ class User(Base):
     )
     active: Mapped[bool] = mapped_column(server_default=true())
     password_hash: Mapped[str] = mapped_column(String(255), info=PII)
+    # As the browser sent it when the user last signed in, and what was made of it.
+    accept_language: Mapped[str | None] = mapped_column(String(200))
+    locale: Mapped[str | None] = mapped_column(String(5))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=func.now())
 
     def public(self) -> dict[str, Any]:
@@ -229,6 +232,37 @@ class RoleCount(Base):
     day: Mapped[date] = mapped_column(primary_key=True)
     role: Mapped[str] = mapped_column(String(20), primary_key=True)
     users: Mapped[int]
+
+
+class Event(Base):
+    """Something that happened to an account, for whoever looks into it later.
+
+    It outlives the user it is about, and is deleted by its age: `data cleanup`.
+    """
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True
+    )
+    detail: Mapped[str] = mapped_column(String(200), server_default="")
+
+
+class Session(Base):
+    """A user who has signed in: the bearer of the token is that user until it expires."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True, info=PII)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+
+    user: Mapped[User] = relationship(lazy="joined")
 
 
 class SentMail(Base):

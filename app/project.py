@@ -13,6 +13,7 @@ project = Project(
     migrations="migrations",
     seeds="app.seeds:SEEDS",
     warmers="app.warmers:WARMERS",
+    retention="app.retention:RULES",
     worker="app.worker:WorkerSettings",
     shell={
         "User": "app.models:User",
@@ -20,6 +21,7 @@ project = Project(
         "users": "app.users",
         "ApiKey": "app.models:ApiKey",
         "ServiceAccount": "app.models:ServiceAccount",
+        "Event": "app.models:Event",
         "apikeys": "app.apikeys",
     },
 )

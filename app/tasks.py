@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from arq import Retry
 
-from app import apikeys, reports
+from app import reports
 from app.mailer import Mail
 from app.models import SentMail, User
 from app.upsert import insert
@@ -66,15 +66,6 @@ async def refresh_report(ctx: Context, day: date | None = None) -> dict[str, Any
         counts = await reports.refresh(session, day)
     _log.info("report.refreshed", day=day.isoformat())
     return {"day": day.isoformat(), **counts}
-
-
-async def expire_keys(ctx: Context) -> int:
-    """Delete API keys that ended long ago; return how many."""
-    database: ProcessDatabase = ctx["database"]
-    async with database.session() as session:
-        deleted = await apikeys.expire(session, datetime.now(UTC))
-    _log.info("keys.expired", deleted=deleted)
-    return deleted
 
 
 async def _claim(session: AsyncSession, user_id: int, kind: str) -> bool:

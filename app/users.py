@@ -15,6 +15,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from app import events
 from app.models import User
 from app.roles import Role
 from app.similar import did_you_mean
@@ -143,6 +144,8 @@ async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Ro
         await _spare_last_admin(session, who)
     user = await get(session, who, lock=True)
     before, user.role = user.role, role
+    if before is not role:
+        await events.note(session, "user.promoted", user, f"{before} to {role}")
     await session.flush()
     return user, before
 

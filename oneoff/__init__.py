@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from oneoff.policy import DryRun as DryRun
     from oneoff.project import Project as Project
     from oneoff.result import Result as Result
+    from oneoff.retention import Retention as Retention
     from oneoff.run import Run as Run
     from oneoff.seeds import Seed as Seed
     from oneoff.warmers import Warmer as Warmer
@@ -57,6 +58,7 @@ _HOMES = {
     "policy": ("Access", "Confirm", "DryRun"),
     "project": ("Project",),
     "result": ("Result",),
+    "retention": ("Retention",),
     "run": ("Run",),
     "seeds": ("Seed",),
     "warmers": ("Warmer",),

@@ -6,7 +6,7 @@ Light, as `oneoff.command` is: SQLAlchemy is loaded by what the methods return.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -109,6 +109,9 @@ class BatchCommand(BaseCommand):
     def __init__(self, **values: Any) -> None:
         """Set the inputs, and refuse bounds that make no sense."""
         super().__init__(**values)
+        self.began = datetime.now(UTC)
+        """When the batch began: what an age is counted from, so that a run which resumes it goes
+        by the same moment. The engine sets it before it asks `change` or `select`."""
         wrong = [
             f"--{name.replace('_', '-')} {number} is less than 0"
             for name in ("max_rows", "max_errors", "shards")

@@ -24,6 +24,7 @@ class Project:
         seeds: A sequence of `Seed`, for `db seed`.
         worker: The ARQ WorkerSettings class whose functions `jobs run` may queue.
         warmers: A sequence of `Warmer`, for `cache warm`.
+        retention: A sequence of `Retention`, for `data cleanup`.
         resources: What else `handle` may ask for by name: a name to the import string of an async
             context manager function, which itself may ask for other resources by name. It is
             opened once a run and closed in reverse order.
@@ -42,6 +43,7 @@ class Project:
         seeds: str = "",
         worker: str = "",
         warmers: str = "",
+        retention: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
         protect: Sequence[str] = ("production",),
@@ -54,6 +56,7 @@ class Project:
         self.seeds = seeds
         self.worker = worker
         self.warmers = warmers
+        self.retention = retention
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})
         self.protect = frozenset(protect)

@@ -52,6 +52,7 @@ class Terminal:
         self.lost = False
         self.filled = False
         self._reader_gone = False
+        self._warned: set[str] = set()
 
     @classmethod
     def of_process(cls, environ: Mapping[str, str] | None = None) -> Terminal:
@@ -125,6 +126,12 @@ class Terminal:
         except OSError:
             # Nobody reads errors any more; the exit code still tells, if the flush at exit is let.
             _silence(self._stderr)
+
+    def warn_once(self, warning: str) -> None:
+        """Warn on standard error now, before the run ends, and only the first time."""
+        if warning not in self._warned:
+            self._warned.add(warning)
+            self.err(f"warning: {warning}\n")
 
     async def ask(self, question: str) -> str | None:
         """Ask a person for one line; None at end of input."""

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from app.database import open_database
 from app.project import project
 from app.settings import ROOT
-from app.web import health, identity
+from app.web import health, identity, signing_in
 from oneoff import CommandError, ConfigurationError, TemporaryError, Unavailable
 from oneoff.asgi.maintenance import MaintenanceMiddleware
 from oneoff.asgi.request_id import RequestIdMiddleware
@@ -75,6 +75,7 @@ def _api(config: Config) -> FastAPI:
     )
     api.include_router(health.router)
     api.include_router(identity.router)
+    api.include_router(signing_in.router)
     for kind in (Unavailable, TemporaryError):
         api.add_exception_handler(kind, _answer_unavailable)
     return api

@@ -13,9 +13,22 @@ if TYPE_CHECKING:
 
 
 class BatchBound(TemporaryError):
-    """A bound was reached; what is done is saved, and the same command goes on from there."""
+    """A bound was reached; what is done is saved, and the same command goes on from there.
+
+    Args:
+        bound: As it was given: "--max-rows 1000".
+        done: Rows this run has done.
+    """
 
     code = "batch-bound"
+
+    def __init__(self, bound: str, done: int) -> None:
+        super().__init__(
+            f"stopped after {done:,} rows: {bound}",
+            why="what is done is saved, and there may be more to do",
+            try_="run the same command again: it goes on from there",
+        )
+        self.done = done
 
 
 class TurnOver(Exception):
@@ -62,9 +75,9 @@ class Bounds:
         self.count(mine)
         limit, took = self._command.max_time, monotonic() - self._started
         if self._command.max_rows and self.done >= self._command.max_rows:
-            raise _reached(f"--max-rows {self._command.max_rows}", self.done)
+            raise BatchBound(f"--max-rows {self._command.max_rows}", self.done)
         if limit is not None and took >= limit.total_seconds():
-            raise _reached(f"--max-time {limit.total_seconds():g}s", self.done)
+            raise BatchBound(f"--max-time {limit.total_seconds():g}s", self.done)
         if self._turn is not None and took >= self._turn:
             raise TurnOver
 
@@ -89,11 +102,3 @@ class Bounds:
                 try_="mend what they have in common, and run the same command again",
                 code="too-many-errors",
             )
-
-
-def _reached(bound: str, done: int) -> BatchBound:
-    return BatchBound(
-        f"stopped after {done:,} rows: {bound}",
-        why="what is done is saved, and there may be more to do",
-        try_="run the same command again: it goes on from there",
-    )

@@ -82,6 +82,7 @@ class Checkpoint:
         errors: Rows left out, by all runs.
         requested: What an operator asks of the run: "pause", "cancel", or nothing.
         state: See `State`.
+        started_at: When its first run began it.
         began: Rows that were done when this run claimed it.
         parent: Id of the batch whose shard it is; empty for a batch of its own.
         shards: Into how many it was cut; 0 for not at all.
@@ -97,6 +98,7 @@ class Checkpoint:
     errors: int
     requested: str
     state: State
+    started_at: datetime
     began: int
     parent: str
     shards: int
@@ -111,7 +113,8 @@ class Checkpoint:
     def of_row(cls, row: RowMapping, began: int) -> Checkpoint:
         """Return what a row of the table says."""
         names = (
-            "id fence cursor rows_done rows_changed run_rows errors requested parent shards total"
+            "id fence cursor rows_done rows_changed run_rows errors requested started_at parent "
+            "shards total"
         )
         facts: dict[str, Any] = {name: row[name] for name in names.split()}
         return cls(**facts, state=State(row["status"]), began=began)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from oneoff.batching import checkpoints
 from oneoff.batching.checkpoints import Checkpoint, State
+from oneoff.batching.faults import Fault, fault_of
 from oneoff.errors import CommandError
+from oneoff.probes import BatchTime
+from oneoff.resources.database_errors import translate_error
 
 if TYPE_CHECKING:
     from oneoff.batch import BatchCommand, Throttle
@@ -38,6 +41,7 @@ class Hold:
         self._probes = list(command.probes())
         self._transactions, self._terminal = transactions, terminal
         self._probed = 0.0
+        self._let_go = 0.0
         self._timeout = command.batch_timeout
 
     async def while_asked(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
@@ -48,6 +52,7 @@ class Hold:
             BatchBound: The run may not take longer.
             BatchTakenOver: Another run has it.
         """
+        self._tell_time()
         said = ""
         while reason := await self._reason(mine):
             if mine.requested == "cancel":
@@ -60,7 +65,14 @@ class Hold:
             mine = await self._write(replace(mine, state=state), reason)
             bounds.check(mine)
             await asyncio.sleep(POLL)
+        self._let_go = monotonic()
         return mine
+
+    def _tell_time(self) -> None:
+        """Tell the probes that want it how long the batch took that was let go last."""
+        for probe in self._probes:
+            if self._let_go and isinstance(probe, BatchTime):
+                probe.took(monotonic() - self._let_go)
 
     async def _reason(self, mine: Checkpoint) -> str:
         if mine.requested == "cancel":
@@ -77,14 +89,31 @@ class Hold:
         return ""
 
     async def _ask(self, probe: Throttle) -> str | None:
-        async with asyncio.timeout(self._timeout), self._transactions.begin() as connection:
-            reason = await probe.reason(connection)
-            await connection.rollback()
+        try:
+            async with asyncio.timeout(self._timeout), self._transactions.begin() as connection:
+                reason = await probe.reason(connection)
+                await connection.rollback()
+        except Exception as exc:
+            if fault_of(exc) is not Fault.FATAL:
+                raise  # the connection is what failed: the run mends it, and asks again
+            self._go_on_without(probe, exc)
+            return None
         return reason
+
+    def _go_on_without(self, probe: Throttle, exc: Exception) -> None:
+        """Warn once: what can't be asked must neither end the run nor look like a go."""
+        name = getattr(probe, "name", type(probe).__name__)
+        self._terminal.warn_once(f"the probe {name} holds nothing in this run: {_said(exc)}")
+        self._probes = [one for one in self._probes if one is not probe]
 
     async def _write(self, new: Checkpoint, note: str) -> Checkpoint:
         async with asyncio.timeout(self._timeout), self._transactions.begin() as connection:
             return await checkpoints.write(connection, new, note=note)
+
+
+def _said(exc: Exception) -> str:
+    error = translate_error(exc)
+    return error.message if error else str(exc) or type(exc).__name__
 
 
 def _cancelled(mine: Checkpoint) -> BatchCancelled:

@@ -69,6 +69,7 @@ class Preview:
         row = await self._found(number)
         if row is not None:
             check_shards(row, shards)
+            self._selection.begin(row["started_at"])
         pieces = await self._pieces(row, number, shards)
         counts = [await piece.selection.count(self._work.session, piece.after) for piece in pieces]
         rows, most = sum(counts), self._command.max_rows

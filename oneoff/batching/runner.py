@@ -101,6 +101,7 @@ class BatchRun:
         """Claim the batch and work at it to its end, or as far as this run may go."""
         try:
             self._mine = await self._claim()
+            self._selection.begin(self._mine.started_at)
             if self._mine.state not in checkpoints.ENDED:
                 await self._estimate()
             token = current_batch.set(self._mine.id)

@@ -16,6 +16,8 @@ from oneoff.batching.keys import key_column, range_column
 from oneoff.errors import CommandError, ConfigurationError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -58,6 +60,16 @@ class Selection(ABC):
     def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
         self.command = command
         self.limits = limits
+        self._declare()
+
+    def begin(self, at: datetime) -> None:
+        """Ask the command again what to do, for a batch that began then."""
+        self.command.began = at
+        self._declare()
+
+    @abstractmethod
+    def _declare(self) -> None:
+        """Read from the command what to do, and check that it can be done in batches."""
 
     @abstractmethod
     async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
@@ -85,8 +97,8 @@ class Selection(ABC):
 class RowWise(Selection):
     """`select` and `process`: pages of rows by an immutable unique key."""
 
-    def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
-        super().__init__(command, limits)
+    def _declare(self) -> None:
+        command = self.command
         self._select: Select[Any] = command.select()
         _check_select(self._select, command)
         self.table = _table_of(self._select, command)
@@ -141,8 +153,8 @@ class RowWise(Selection):
 class SetBased(Selection):
     """`change` and `range_column`: one statement for each range of an indexed column."""
 
-    def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
-        super().__init__(command, limits)
+    def _declare(self) -> None:
+        command = self.command
         self._change: Delete | Update = command.change()
         if not isinstance(self._change, Delete | Update):
             raise _wrong(command, "change must return a Delete or an Update")

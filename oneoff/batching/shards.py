@@ -220,7 +220,7 @@ async def _cut(
         "status": State.WAITING.value,
         "run_id": run_id,
         "fence": 0,
-        "started_at": now,
+        "started_at": whole.started_at,  # ages count from the same moment in all of them
         "heartbeat_at": now,
     }
     rows = [

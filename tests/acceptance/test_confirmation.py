@@ -20,11 +20,11 @@ from tests.acceptance.terminal import Person
 
 APP = load_application("app.project:project", str(ROOT))
 LINES = {
-    "apikey purge": "apikey purge",
     "apikey revoke": "apikey revoke 1",
     "apikey rotate": "apikey rotate 1",
     "batch cancel": "batch cancel 2",
     "cache clear": "cache clear --prefix shop:",
+    "data cleanup": "data cleanup",
     "db reset": "db reset",
     "db rollback": "db rollback",
     "db seed": "db seed",
@@ -49,7 +49,7 @@ PEOPLE = (
     "apikey create --service-account ci",
     "service-account create old",
     "service-account deactivate old --confirm",
-    "apikey purge --confirm",
+    "data cleanup --only sessions --confirm",
 )
 CTRL_D = "\x04"
 

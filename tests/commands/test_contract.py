@@ -35,7 +35,7 @@ USERS = (
 ACCOUNTS = ROOT / "tests/commands/accounts.csv"
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
-PURGED = ("apikey purge --confirm",)
+CLEANED = ("data cleanup --only events --confirm",)
 ABORTED = (*JOB, "jobs abort one --confirm")
 
 
@@ -63,16 +63,15 @@ SAMPLES = {
         line="apikey create --service-account ci", setup=KEYS[:1], again="succeeded"
     ),
     "apikey list": Sample(line="apikey list", setup=KEYS),
-    "apikey purge": Sample(line="apikey purge", setup=KEYS),
     "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
     "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
     "audit list": Sample(line="audit list", volatile=("*",)),
     "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
-    "batch cancel": Sample(line="batch cancel {run}", setup=PURGED),
-    "batch list": Sample(line="batch list", setup=PURGED, volatile=("*",)),
-    "batch pause": Sample(line="batch pause {run}", setup=PURGED),
-    "batch resume": Sample(line="batch resume {run}", setup=PURGED),
-    "batch show": Sample(line="batch show {run}", setup=PURGED, volatile=("*",)),
+    "batch cancel": Sample(line="batch cancel {run}", setup=CLEANED),
+    "batch list": Sample(line="batch list", setup=CLEANED, volatile=("*",)),
+    "batch pause": Sample(line="batch pause {run}", setup=CLEANED),
+    "batch resume": Sample(line="batch resume {run}", setup=CLEANED),
+    "batch show": Sample(line="batch show {run}", setup=CLEANED, volatile=("*",)),
     "cache clear": Sample(line="cache clear --prefix shop:", setup=("cache warm",)),
     "cache inspect": Sample(line="cache inspect 'shop:*'", setup=("cache warm",), volatile=("*",)),
     "cache stats": Sample(line="cache stats", volatile=("*",)),
@@ -84,6 +83,7 @@ SAMPLES = {
     "completion": Sample(line="completion bash"),
     "config check": Sample(line="config check", volatile=("*",)),
     "config show": Sample(line="config show"),
+    "data cleanup": Sample(line="data cleanup", setup=KEYS, volatile=("before",)),
     "data export": Sample(
         line="data export users -o {tmp}/users.csv --overwrite", setup=USERS, volatile=("*",)
     ),

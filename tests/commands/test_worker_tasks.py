@@ -90,8 +90,3 @@ async def test_a_report_is_replaced_not_repeated(
     async with sessions() as session:
         rows = (await session.scalars(select(RoleCount).where(RoleCount.day == today))).all()
     assert {"user": 1, "moderator": 0, "admin": 1} == {row.role: row.users for row in rows}
-
-
-async def test_keys_that_ended_long_ago_are_deleted(ctx: dict[Any, Any]) -> None:
-    """Here there are none."""
-    assert 0 == await tasks.expire_keys(ctx)

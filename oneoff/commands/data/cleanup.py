@@ -1,0 +1,65 @@
+"""`data cleanup`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger as Logger
+
+    from oneoff.project import Project
+    from oneoff.resources.batches import Batches
+    from oneoff.run import Run
+
+
+class Cleanup(BaseCommand):
+    """Delete old rows by the project's retention rules.
+
+    Each rule is a batch of its own, in short transactions. One that was stopped goes on where it
+    was, and counts the age of rows from when it began.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+    examples = ("data cleanup --dry-run", "data cleanup --only events --days 365 --confirm")
+
+    days: int | None = Option(default=None, help="Instead of each rule's own number of days.")
+    only: list[str] = Option(default=[], help="Only this rule; may be given several times.")
+    max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
+    max_time: timedelta | None = Option(
+        default=None, help="Stop after this long, with the work saved: 90s, 2h."
+    )
+    new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
+
+    async def handle(self, batches: Batches, project: Project, *, log: Logger, run: Run) -> Result:
+        from oneoff.counted import counted
+        from oneoff.services.cleaning import Wanted, choose_rules, clean
+
+        if self.max_rows < 0:
+            raise UsageError(f"--max-rows {self.max_rows} is less than 0")
+        rules = choose_rules(project, self.only, self.days)
+        wanted = Wanted(
+            rules=rules,
+            days=self.days,
+            max_rows=self.max_rows,
+            max_time=self.max_time,
+            new_run=self.new_run,
+        )
+        report = await clean(batches, wanted)
+        rows = sum(rule["rows"] for rule in report)
+        if not rows:
+            said = "nothing to do: no row is older than its rule"
+            return Result.unchanged(said, data=report)
+        log.info("data.cleaned", **{rule["rule"]: rule["rows"] for rule in report})
+        verb = "would delete" if run.dry_run else "deleted"
+        said = f"{verb} {counted(rows, 'row')} by {counted(len(rules), 'rule')}"
+        return Result.changed(said, rows=rows, data=report)
+
+    def consequence(self) -> str:
+        what = ", ".join(self.only) or "every retention rule"
+        days = "" if self.days is None else f" that are older than {self.days} days"
+        return f"deletes the rows of {what}{days} from {{target}}"

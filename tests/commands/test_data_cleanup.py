@@ -1,0 +1,195 @@
+"""`data cleanup`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from oneoff.testing import Manage
+from tests.acceptance.database import query
+from tests.commands.tally_project import execute
+
+INSERT = {
+    "sqlite": "INSERT INTO events (at, kind) "
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {rows}) "
+    "SELECT datetime('now', '-' || (x * {step}) || ' seconds') || '.000000', '{kind}' FROM c",
+    "postgres": "INSERT INTO events (at, kind) SELECT "
+    "now() - make_interval(secs => x * {step}), '{kind}' FROM generate_series(1, {rows}) AS s(x)",
+}
+DAY = 86_400
+
+
+@pytest.fixture
+def url(manage_environ: dict[str, str]) -> str:
+    """Return the URL of the test's database."""
+    return manage_environ["DATABASE_URL"]
+
+
+def add_events(url: str, rows: int, *, step: int = DAY, kind: str = "x") -> None:
+    """Add events that are one step, two steps, ... of seconds old."""
+    execute(url, INSERT[url.partition(":")[0]].format(rows=rows, step=step, kind=kind))
+
+
+def count(url: str) -> int:
+    """Return how many events are left."""
+    return int(query(url, "SELECT count(*) FROM events")[0][0])
+
+
+async def test_rows_older_than_their_rule_are_deleted(manage: Manage, url: str) -> None:
+    """The rest stays; the second run finds nothing to do."""
+    add_events(url, 100)
+
+    done = await manage("data cleanup --confirm")
+    again = await manage("data cleanup --confirm")
+
+    assert (0, 11, 89) == (done.exit_code, done.rows, count(url)), done.stderr
+    assert "\ndeleted 11 rows by 3 rules\n" in done.stdout
+    assert (0, 0) == (again.exit_code, again.rows)
+    assert "\nnothing to do: no row is older than its rule\n" in again.stdout
+
+
+async def test_each_rule_has_a_line_in_the_report(manage: Manage, url: str) -> None:
+    """With the moment that it deleted up to."""
+    add_events(url, 100)
+    done = await manage("data cleanup --json --confirm")
+
+    assert [
+        ("events", "events", 90, 11),
+        ("sessions", "sessions", 7, 0),
+        ("api-keys", "api_keys", 90, 0),
+    ] == [(one["rule"], one["table"], one["days"], one["rows"]) for one in done.json["data"]]
+    before = datetime.fromisoformat(done.json["data"][0]["before"])
+    assert timedelta(days=90) < datetime.now(UTC) - before < timedelta(days=90, minutes=1)
+
+
+async def test_a_dry_run_counts_what_the_real_run_deletes(manage: Manage, url: str) -> None:
+    """And deletes nothing."""
+    add_events(url, 100)
+
+    preview = await manage("data cleanup --days 60 --dry-run")
+    left = count(url)
+    real = await manage("data cleanup --days 60 --confirm")
+
+    assert (41, 100, 41) == (preview.rows, left, real.rows)
+    assert "\nwould delete 41 rows by 3 rules\n" in preview.stdout
+
+
+async def test_a_bound_counts_over_all_rules_and_the_next_run_goes_on(
+    manage: Manage, url: str
+) -> None:
+    """Exit 75; the report of the second run is about the rest."""
+    add_events(url, 100)
+
+    first = await manage("data cleanup --max-rows 4 --confirm")
+    left = count(url)
+    second = await manage("data cleanup --confirm")
+
+    assert (75, 96) == (first.exit_code, left)
+    assert "error[batch-bound]: stopped after 4 rows: --max-rows 4\n" in first.stderr
+    assert (0, 7, 89) == (second.exit_code, second.rows, count(url))
+    assert "resuming " in second.stderr
+
+
+async def test_a_resumed_run_goes_by_the_moment_its_batch_began(manage: Manage, url: str) -> None:
+    """So does its preview: what has become old since then is left to the next batch."""
+    add_events(url, 100)
+    await manage("data cleanup --only events --max-rows 4 --confirm")
+    earlier = str(datetime.now(UTC) - timedelta(days=3))[:26]
+    execute(url, f"UPDATE oneoff_batches SET started_at = '{earlier}'")
+
+    preview = await manage("data cleanup --only events --dry-run")
+    resumed = await manage("data cleanup --only events --confirm")
+    afterwards = await manage("data cleanup --only events --confirm")
+
+    assert (4, 4, 3) == (preview.rows, resumed.rows, afterwards.rows)
+
+
+async def test_a_new_run_counts_from_now(manage: Manage, url: str) -> None:
+    """The unfinished batch is given up."""
+    add_events(url, 100)
+    await manage("data cleanup --only events --max-rows 4 --confirm")
+    earlier = str(datetime.now(UTC) - timedelta(days=3))[:26]
+    execute(url, f"UPDATE oneoff_batches SET started_at = '{earlier}'")
+
+    anew = await manage("data cleanup --only events --new-run --confirm")
+
+    assert (0, 7) == (anew.exit_code, anew.rows)
+
+
+async def test_days_below_what_a_rule_keeps_are_refused(manage: Manage, url: str) -> None:
+    """Before the first row of any rule is deleted; the message has a line that passes."""
+    add_events(url, 100)
+
+    refused = await manage("data cleanup --days 10 --confirm")
+
+    assert (2, 100) == (refused.exit_code, count(url))
+    assert (
+        "error[kept-longer]: --days 10: the rule 'events' keeps rows at least 30 days\n"
+        "error[kept-longer]: --days 10: the rule 'api-keys' keeps rows at least 30 days\n"
+        "  try:  python manage.py data cleanup --only sessions --days 10\n"
+    ) in refused.stderr
+
+
+@pytest.mark.parametrize("days", ["0", "-5"])
+async def test_days_that_would_delete_everything_are_refused(manage: Manage, days: str) -> None:
+    """Whatever the rule says."""
+    refused = await manage(f"data cleanup --only sessions --days={days} --confirm")
+
+    assert 2 == refused.exit_code
+    assert f"--days {days} is not 1 or more" in refused.stderr
+
+
+async def test_an_unknown_rule_gets_a_suggestion(manage: Manage) -> None:
+    """And the names there are."""
+    refused = await manage("data cleanup --only event --confirm")
+
+    assert 2 == refused.exit_code
+    assert (
+        "error[unknown-retention]: there is no retention rule 'event'; did you mean events?\n"
+        "  try:  python manage.py data cleanup --only events\n"
+        "  try:  one of the project's rules: events, sessions, api-keys\n"
+    ) in refused.stderr
+
+
+async def test_a_second_operator_is_told_whose_run_it_is(manage: Manage, url: str) -> None:
+    """75, with the id of the first run, which is held up by a row that somebody has locked."""
+    if url.startswith("sqlite"):
+        pytest.skip("a batch on SQLite is never held up by a row")
+    add_events(url, 100)
+    blocker = await asyncpg.connect(url)
+    async with blocker.transaction():
+        await blocker.execute("SELECT FROM events WHERE id = 100 FOR UPDATE")
+        first = asyncio.create_task(manage("data cleanup --only events --confirm"))
+        await batch_is_begun(blocker)
+        second = await manage("data cleanup --confirm")
+        run_id = query(url, "SELECT run_id FROM oneoff_batches")[0][0]
+    await blocker.close()
+    done = await first
+
+    assert (75, 0, 11) == (second.exit_code, done.exit_code, done.rows)
+    assert f"runs already with these arguments: run {run_id}" in second.stderr
+
+
+async def batch_is_begun(connection: asyncpg.Connection) -> None:
+    """Wait until a batch waits for a lock."""
+    sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(sql):  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.02)
+
+
+async def test_a_project_without_rules_says_how_to_declare_them(
+    manage_environ: dict[str, str],
+) -> None:
+    """78."""
+    root = Path(__file__).parents[2]
+    tally = Manage("tests.commands.tally_project:project", str(root), manage_environ)
+
+    refused = await tally("data cleanup --confirm")
+
+    assert 78 == refused.exit_code
+    assert "error[no-retention]: the project 'shop' has no retention rules\n" in refused.stderr
