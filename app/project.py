@@ -14,6 +14,7 @@ project = Project(
     seeds="app.seeds:SEEDS",
     warmers="app.warmers:WARMERS",
     retention="app.retention:RULES",
+    transforms="app.transforms:TRANSFORMS",
     worker="app.worker:WorkerSettings",
     shell={
         "User": "app.models:User",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app import events, passwords
+from app.locales import best_match
 from app.models import Session, User
 from oneoff import SecretStr
 
@@ -62,6 +63,7 @@ async def sign_in(
         user.password_hash = await passwords.hash_password(password)
     if accept_language:
         user.accept_language = accept_language[:_LONGEST_LANGUAGE]
+        user.locale = user.locale or best_match(accept_language)
     token = secrets.token_urlsafe(32)
     opened = Session(
         user=user, token_hash=_digest(token), created_at=now, expires_at=now + LIFETIME

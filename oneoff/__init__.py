@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from oneoff.retention import Retention as Retention
     from oneoff.run import Run as Run
     from oneoff.seeds import Seed as Seed
+    from oneoff.transforms import Transform as Transform
     from oneoff.warmers import Warmer as Warmer
 
 _HOMES = {
@@ -61,6 +62,7 @@ _HOMES = {
     "retention": ("Retention",),
     "run": ("Run",),
     "seeds": ("Seed",),
+    "transforms": ("Transform",),
     "warmers": ("Warmer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

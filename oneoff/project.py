@@ -25,6 +25,7 @@ class Project:
         worker: The ARQ WorkerSettings class whose functions `jobs run` may queue.
         warmers: A sequence of `Warmer`, for `cache warm`.
         retention: A sequence of `Retention`, for `data cleanup`.
+        transforms: A sequence of subclasses of `Transform`, for `data transform`.
         resources: What else `handle` may ask for by name: a name to the import string of an async
             context manager function, which itself may ask for other resources by name. It is
             opened once a run and closed in reverse order.
@@ -44,6 +45,7 @@ class Project:
         worker: str = "",
         warmers: str = "",
         retention: str = "",
+        transforms: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
         protect: Sequence[str] = ("production",),
@@ -57,6 +59,7 @@ class Project:
         self.worker = worker
         self.warmers = warmers
         self.retention = retention
+        self.transforms = transforms
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})
         self.protect = frozenset(protect)

@@ -18,6 +18,8 @@ from oneoff.result import Result
 from oneoff.schema.tables import batches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _TOLD = 5
@@ -33,6 +35,17 @@ async def list_batches(session: AsyncSession, *, unfinished: bool, limit: int) -
     rows = (await session.execute(newest)).mappings().all()
     counts = await of_shards(session, [row["id"] for row in rows if row["shards"]])
     return [summary(row, counts.get(row["id"])) for row in rows]
+
+
+async def latest(session: AsyncSession, commands: Sequence[str]) -> dict[str, Any] | None:
+    """Return the batch that was begun last by one of these lines; None if there was none."""
+    newest = with_run().where(batches.c.command.in_(commands), batches.c.parent == "").limit(1)
+    newest = newest.order_by(batches.c.started_at.desc(), batches.c.id.desc())
+    row = (await session.execute(newest)).mappings().one_or_none()
+    if row is None:
+        return None
+    counts = await of_shards(session, [row["id"]]) if row["shards"] else {}
+    return summary(row, counts.get(row["id"]))
 
 
 async def show(session: AsyncSession, name: str) -> dict[str, Any]:

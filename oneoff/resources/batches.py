@@ -52,7 +52,12 @@ class Batches:
         self._work, self._progress, self._terminal = work, progress, terminal
 
     async def run(
-        self, command: BatchCommand, *, limits: BatchRange = EVERYTHING, part: str = ""
+        self,
+        command: BatchCommand,
+        *,
+        limits: BatchRange = EVERYTHING,
+        part: str = "",
+        name: str = "",
     ) -> Result:
         """Do all batches of a command, from where an unfinished run of it stopped.
 
@@ -60,6 +65,7 @@ class Batches:
             command: What to do.
             limits: Only rows with keys in this range.
             part: Names this one of several batches of the run; each has its own checkpoint.
+            name: The words that resume it, where the command's name alone does not say them.
 
         Raises:
             BatchRunning: Another run works at the same batch.
@@ -72,7 +78,7 @@ class Batches:
 
         number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
-        identity = identify(command, self._run.command, part)
+        identity = identify(command, name or self._run.command, part)
         if self._work is not None:
             from oneoff.batching.preview import Preview
 

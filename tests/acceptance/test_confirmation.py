@@ -25,6 +25,7 @@ LINES = {
     "batch cancel": "batch cancel 2",
     "cache clear": "cache clear --prefix shop:",
     "data cleanup": "data cleanup",
+    "data transform": "data transform fill-locale",
     "db reset": "db reset",
     "db rollback": "db rollback",
     "db seed": "db seed",

@@ -88,6 +88,8 @@ SAMPLES = {
         line="data export users -o {tmp}/users.csv --overwrite", setup=USERS, volatile=("*",)
     ),
     "data import": Sample(line=f"data import service_accounts {ACCOUNTS} --on-conflict skip"),
+    "data transform": Sample(line="data transform fill-locale", volatile=("batch",)),
+    "data transforms": Sample(line="data transforms"),
     "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
     "db migrate": Sample(line="db migrate"),
     "db reset": Sample(line="db reset", setup=USERS, again=None),

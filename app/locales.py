@@ -1,0 +1,29 @@
+"""Which of our languages a browser asks for."""
+
+from __future__ import annotations
+
+OURS = ("en", "de", "fr", "es")
+"""The first is for those who ask for none of them."""
+
+
+def best_match(accept_language: str) -> str:
+    """Return the language of ours that an Accept-Language header prefers (RFC 9110, 12.5.4)."""
+    wanted: list[tuple[float, str]] = []
+    for part in accept_language.split(","):
+        tag, _, weight = part.partition(";")
+        language = tag.strip().lower().partition("-")[0]
+        quality = _quality(weight)
+        if language in OURS and quality > 0:
+            wanted.append((quality, language))
+    # The first of those with the highest weight: max keeps the order of the header.
+    return max(wanted, key=lambda found: found[0])[1] if wanted else OURS[0]
+
+
+def _quality(text: str) -> float:
+    name, _, number = text.strip().partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(number)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,24 @@
+"""`data transforms`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.project import Project
+
+
+class Transforms(BaseCommand):
+    """List the project's transforms, and how far each one is here."""
+
+    access = Access.READ
+    examples = ("data transforms", "data transforms --json")
+
+    async def handle(self, session: AsyncSession, project: Project) -> Result:
+        from oneoff.services.transforming import report
+
+        return Result.report(await report(session, project))

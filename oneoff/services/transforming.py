@@ -1,0 +1,121 @@
+"""Choose a project's transforms, and say what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from oneoff.batch import BatchCommand
+from oneoff.batching import control
+from oneoff.errors import ConfigurationError, UsageError
+from oneoff.project import Project, load_object
+from oneoff.suggest import similar
+from oneoff.transforms import Transform
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.resources.batches import Batches
+    from oneoff.result import Result
+
+COMMAND = "data transform"
+
+
+def all_transforms(project: Project) -> list[type[Transform]]:
+    """Return the project's transforms, in its order.
+
+    Raises:
+        ConfigurationError: It has none, or two of one name.
+    """
+    if not project.transforms:
+        raise ConfigurationError(
+            f"the project {project.name!r} has no transforms",
+            try_='name them: Project(..., transforms="app.transforms:TRANSFORMS"), a sequence of '
+            "subclasses of oneoff.Transform",
+            code="no-transforms",
+        )
+    found: list[type[Transform]] = list(load_object(project.transforms))
+    names = [transform.name for transform in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(
+            f"two transforms are called {', '.join(twice)}",
+            why="each goes on from a place of its own, which it is known by",
+            try_=f"rename one of them in {project.transforms.partition(':')[0]}",
+            code="no-transforms",
+        )
+    return found
+
+
+def choose_transform(project: Project, name: str, *, revert: bool) -> type[Transform]:
+    """Return the transform of this name.
+
+    Raises:
+        ConfigurationError: The project has none, or two of one name.
+        UsageError: None has this name, or it can't be reverted.
+    """
+    found = all_transforms(project)
+    wanted = next((one for one in found if one.name == name), None)
+    if wanted is None:
+        near = similar(name, [one.name for one in found], limit=1)
+        raise UsageError(
+            f"there is no transform {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            try_=(
+                *(f"python manage.py {COMMAND} {word}" for word in near),
+                "python manage.py data transforms",
+            ),
+            code="unknown-transform",
+        )
+    if revert and wanted.revert is None:
+        raise UsageError(
+            f"the transform {name!r} can't be reverted: it declares no revert",
+            try_=f"declare revert = ... in {wanted.__module__}.{wanted.__qualname__}, or restore "
+            "the backup",
+            code="not-revertible",
+        )
+    return wanted
+
+
+async def transform(
+    batches: Batches, wanted: type[Transform], given: BatchCommand, *, revert: bool
+) -> Result:
+    """Run a transform, or what reverts it, within the bounds that a command was given.
+
+    Its batch is known by the line that resumes it: "data transform fill-locale --revert".
+    """
+    work = wanted.revert if revert and wanted.revert else wanted
+    bounds = {name: getattr(given, name) for name in BatchCommand.fields()}
+    result = await batches.run(work(**bounds), name=line_of(wanted, revert=revert))
+    about = {"transform": wanted.name, "task_id": wanted.task_id}
+    return replace(result, data=about | result.data)
+
+
+def line_of(wanted: type[Transform], *, revert: bool = False) -> str:
+    """Return the words that run a transform."""
+    return f"{COMMAND} {wanted.name}" + (" --revert" if revert else "")
+
+
+async def report(session: AsyncSession, project: Project) -> list[dict[str, Any]]:
+    """Return all transforms with what their newest batch is at."""
+    rows = []
+    for one in all_transforms(project):
+        lines = [line_of(one), line_of(one, revert=True)]
+        last = await control.latest(session, lines)
+        rows.append(
+            {
+                "transform": one.name,
+                "task_id": one.task_id,
+                "state": _state(last),
+                "rows_changed": last["rows_changed"] if last else 0,
+                "revertible": one.revert is not None,
+                "batch": last["batch"] if last else "",
+                "does": one.summary(),
+            }
+        )
+    return rows
+
+
+def _state(last: dict[str, Any] | None) -> str:
+    if last is None:
+        return "never run"
+    reverts = last["command"].endswith(" --revert")
+    return f"revert {last['state']}" if reverts else str(last["state"])

@@ -1,0 +1,120 @@
+"""`data transform` and `data transforms`."""
+
+from __future__ import annotations
+
+import pytest
+
+from oneoff import Flag, Transform
+from oneoff.testing import Manage
+from tests.acceptance.database import query
+from tests.commands.conftest import MakeUser
+from tests.commands.tally_project import execute
+
+LANGUAGES = ("de-DE,de;q=0.9,en;q=0.8", "nl", "fr;q=0.2, es;q=0.7")
+
+
+@pytest.fixture
+async def url(manage_environ: dict[str, str], make_user: MakeUser) -> str:
+    """Return the URL of a database with four users, of whom three have said a language."""
+    url = manage_environ["DATABASE_URL"]
+    for number, language in enumerate(LANGUAGES, start=1):
+        await make_user(f"user{number}")
+        execute(url, f"UPDATE users SET accept_language = '{language}' WHERE id = {number}")
+    await make_user("user4")
+    return url
+
+
+def locales(url: str) -> list[str | None]:
+    """Return the locale of each user."""
+    return [row[0] for row in query(url, "SELECT locale FROM users ORDER BY id")]
+
+
+async def test_a_transform_is_run_by_its_name(manage: Manage, url: str) -> None:
+    """The second run finds nothing to do."""
+    done = await manage("data transform fill-locale --confirm --json")
+    again = await manage("data transform fill-locale --confirm")
+
+    assert (0, 3) == (done.exit_code, done.rows), done.stderr
+    assert ["de", "en", "es", None] == locales(url)
+    assert ("fill-locale", "ADM-002") == (
+        done.json["data"]["transform"],
+        done.json["data"]["task_id"],
+    )
+    assert (0, "nothing to do\n") == (again.exit_code, again.stdout)
+
+
+async def test_a_preview_changes_nothing(manage: Manage, url: str) -> None:
+    """It has the rows of the real run."""
+    preview = await manage("data transform fill-locale --dry-run")
+
+    assert (0, 3, [None] * 4) == (preview.exit_code, preview.rows, locales(url))
+
+
+async def test_it_is_taken_back_by_a_batch_of_its_own(manage: Manage, url: str) -> None:
+    """Which does not go on with the checkpoint of the transform itself."""
+    await manage("data transform fill-locale --max-rows 2 --confirm")
+    reverted = await manage("data transform fill-locale --revert --confirm")
+    between = locales(url)
+    resumed = await manage("data transform fill-locale --confirm")
+
+    assert (0, 2, [None] * 4) == (reverted.exit_code, reverted.rows, between)
+    assert (0, 1, [None, None, "es", None]) == (resumed.exit_code, resumed.rows, locales(url))
+
+
+async def test_batches_are_listed_by_the_line_that_resumes_them(manage: Manage, url: str) -> None:
+    """So that an operator can copy it."""
+    await manage("data transform fill-locale --max-rows 1 --confirm")
+    await manage("data transform fill-locale --revert --confirm")
+
+    listed = await manage("batch list --json")
+
+    assert [
+        ("data transform fill-locale --revert", "finished"),
+        ("data transform fill-locale", "stopped"),
+    ] == [(batch["command"], batch["state"]) for batch in listed.json["data"]]
+
+
+async def test_the_list_says_how_far_each_one_is(manage: Manage, url: str) -> None:
+    """Never run, stopped, finished, or taken back."""
+    seen = []
+    for line in (
+        "data transforms",
+        "data transform fill-locale --max-rows 1 --confirm",
+        "data transform fill-locale --confirm",
+        "data transform fill-locale --revert --confirm",
+    ):
+        await manage(line)
+        listed = await manage("data transforms --json")
+        (one,) = listed.json["data"]
+        seen.append((one["state"], one["rows_changed"], one["revertible"]))
+
+    assert [
+        ("never run", 0, True),
+        ("stopped", 1, True),
+        ("finished", 3, True),
+        ("revert finished", 3, True),
+    ] == seen
+
+
+async def test_an_unknown_transform_gets_a_suggestion(manage: Manage) -> None:
+    """Exit 2."""
+    refused = await manage("data transform fill-locales --confirm")
+
+    assert 2 == refused.exit_code
+    assert (
+        "error[unknown-transform]: there is no transform 'fill-locales'; did you mean "
+        "fill-locale?\n"
+        "  try:  python manage.py data transform fill-locale\n"
+        "  try:  python manage.py data transforms\n"
+    ) in refused.stderr
+
+
+def test_a_transform_has_no_inputs_of_its_own() -> None:
+    """It would be a flag that nobody can give."""
+    with pytest.raises(TypeError, match="no inputs of its own, so not loud"):
+
+        class Loud(Transform):
+            """Shout."""
+
+            name = "loud"
+            loud: bool = Flag(help="Shout.")
