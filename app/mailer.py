@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from app.settings import ROOT
 from oneoff import ConfigurationError, TemporaryError, Unavailable
+from oneoff.mode import Mode
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 TIMEOUT = 15.0
 """Seconds a mail server has for each answer."""
@@ -142,6 +149,22 @@ class SMTPMailer:
         )
         server.ehlo()
         return server
+
+
+class NoMailer:
+    """Sends nothing: for runs that must not change anything."""
+
+    async def send(self, mail: Mail) -> None:
+        """Leave it."""
+
+
+@asynccontextmanager
+async def open_mailer(settings: Settings, mode: Mode) -> AsyncIterator[Mailer]:
+    """Give commands the mailer of the settings."""
+    if mode is not Mode.COMMIT:
+        yield NoMailer()
+        return
+    yield make_mailer(settings.mail_url.get_secret_value(), settings.mail_from, ROOT)
 
 
 def is_mail_url(url: str) -> bool:

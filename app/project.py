@@ -15,6 +15,8 @@ project = Project(
     warmers="app.warmers:WARMERS",
     retention="app.retention:RULES",
     transforms="app.transforms:TRANSFORMS",
+    outbox="app.outbox:HANDLERS",
+    resources={"mailer": "app.mailer:open_mailer"},
     worker="app.worker:WorkerSettings",
     shell={
         "User": "app.models:User",

@@ -14,8 +14,10 @@ from arq import Retry
 from app import reports
 from app.mailer import Mail
 from app.models import SentMail, User
+from app.outbox import HANDLERS
 from app.upsert import insert
 from oneoff import NotFound, TemporaryError, Unavailable
+from oneoff.outbox import deliver
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +30,9 @@ Context = dict[Any, Any]
 WELCOME = "welcome"
 PAUSE = 10.0
 """Seconds until a mail that could not be sent is tried again; twice and three times that later."""
+
+DELIVERY = 50.0
+"""Seconds after which a delivery begins no other effect: the next one comes every minute."""
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +71,19 @@ async def refresh_report(ctx: Context, day: date | None = None) -> dict[str, Any
         counts = await reports.refresh(session, day)
     _log.info("report.refreshed", day=day.isoformat())
     return {"day": day.isoformat(), **counts}
+
+
+async def deliver_outbox(ctx: Context) -> dict[str, int]:
+    """Deliver what transactions have left in the outbox; return what was delivered, by kind."""
+    database: ProcessDatabase = ctx["database"]
+    delivered = await deliver(
+        database.session, HANDLERS, given={"mailer": ctx["mailer"]}, max_seconds=DELIVERY
+    )
+    if delivered.failed or delivered.given_up:
+        _log.warning(
+            "outbox.failed", failed=dict(delivered.failed), given_up=dict(delivered.given_up)
+        )
+    return dict(delivered.done)
 
 
 async def _claim(session: AsyncSession, user_id: int, kind: str) -> bool:

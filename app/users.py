@@ -17,9 +17,11 @@ from sqlalchemy.exc import IntegrityError
 
 from app import events
 from app.models import User
+from app.outbox import PROMOTED
 from app.roles import Role
 from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound, Refused
+from oneoff.outbox import put
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -146,6 +148,7 @@ async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Ro
     before, user.role = user.role, role
     if before is not role:
         await events.note(session, "user.promoted", user, f"{before} to {role}")
+        await put(session, PROMOTED, {"user_id": user.id, "role": role.value})
     await session.flush()
     return user, before
 

@@ -26,6 +26,7 @@ class Project:
         warmers: A sequence of `Warmer`, for `cache warm`.
         retention: A sequence of `Retention`, for `data cleanup`.
         transforms: A sequence of subclasses of `Transform`, for `data transform`.
+        outbox: A mapping of kinds of effects to their handlers, for `outbox deliver`.
         resources: What else `handle` may ask for by name: a name to the import string of an async
             context manager function, which itself may ask for other resources by name. It is
             opened once a run and closed in reverse order.
@@ -46,6 +47,7 @@ class Project:
         warmers: str = "",
         retention: str = "",
         transforms: str = "",
+        outbox: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
         protect: Sequence[str] = ("production",),
@@ -60,6 +62,7 @@ class Project:
         self.warmers = warmers
         self.retention = retention
         self.transforms = transforms
+        self.outbox = outbox
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})
         self.protect = frozenset(protect)

@@ -28,7 +28,11 @@ SERIES = {
     "postgres": "generate_series(1, {rows}) AS s(x)",
 }
 
-project = Project("shop", commands=("tests.commands.tally_commands",))
+project = Project(
+    "shop",
+    commands=("tests.commands.tally_commands",),
+    outbox="tests.commands.tally_effects:HANDLERS",
+)
 
 
 class Base(DeclarativeBase):

@@ -105,6 +105,14 @@ SAMPLES = {
     "jobs run": Sample(line="jobs run refresh_report --job-id one"),
     "jobs show": Sample(line="jobs show one", setup=JOB, volatile=("*",)),
     "jobs stats": Sample(line="jobs stats", setup=JOB, volatile=("*",)),
+    "outbox deliver": Sample(
+        line="outbox deliver", setup=(*USERS, "user promote grace moderator --confirm")
+    ),
+    "outbox list": Sample(
+        line="outbox list",
+        setup=(*USERS, "user promote grace moderator --confirm"),
+        volatile=("created_at",),
+    ),
     "service-account activate": Sample(
         line="service-account activate ci",
         setup=(*KEYS[:1], "service-account deactivate ci --confirm"),

@@ -1,0 +1,36 @@
+"""What is done outside the database once a transaction is committed: kind by kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.mailer import Mail
+from app.models import User
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.mailer import Mailer
+    from oneoff.outbox import Effect
+
+PROMOTED = "mail.promoted"
+"""Tell a user of the new role: `user_id`, `role`."""
+
+
+async def promoted(effect: Effect, session: AsyncSession, mailer: Mailer) -> None:
+    """Send the mail; a user who is gone by now needs none."""
+    user = await session.get(User, effect.payload["user_id"])
+    if user is None:
+        return
+    role = effect.payload["role"]
+    await mailer.send(
+        Mail(
+            name=f"promoted-{effect.id}",
+            to=user.email,
+            subject=f"You are now {role} of the shop",
+            text=f"Hello {user.username},\n\nyour role is {role} from now on.\n",
+        )
+    )
+
+
+HANDLERS = {PROMOTED: promoted}
