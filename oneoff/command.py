@@ -139,6 +139,13 @@ class BaseCommand:
         """
         return False
 
+    def also_needs(self) -> tuple[str, ...]:
+        """Return resources that these arguments put to use though `handle` does not ask for them.
+
+        They are not opened; but the run is checked and recorded as that of a command that asks.
+        """
+        return ()
+
     def database_wait(self) -> float:
         """Return how many seconds to wait for a database that is still starting."""
         return 0.0

@@ -58,7 +58,7 @@ class Execution:
         self.app, self.call = app, call
         self.terminal, self.redactor, self.logs = terminal, redactor, logs
         self.mode = gate.mode_of(call.command, call.options)
-        self.asked = frozenset(call.command.resources())
+        self.asked = frozenset((*call.command.resources(), *call.command.also_needs()))
         self.run_info = app.new_run(call.name, call.options)
         self.facts: environment.Facts | None = None
         self.database: Database | None = None

@@ -35,6 +35,11 @@ class Progress:
         self._every = _REDRAW_SECONDS if terminal.shows_status else _LOG_SECONDS
         self.start(0)
 
+    @property
+    def done(self) -> int:
+        """How many steps were done so far."""
+        return self._done
+
     def start(self, total: int, *, unit: str = ROWS) -> None:
         """Say how many steps there are.
 

@@ -183,7 +183,7 @@ class Queue:
         )
         environ = {
             "REDIS_URL": url,
-            "DATABASE_URL": f"sqlite:///{root}/none.sqlite3",
+            "DATABASE_URL": f"sqlite:///{root}/shop.sqlite3",
             "ENVIRONMENT": "test",
             "LOG_LEVEL": "error",
         }

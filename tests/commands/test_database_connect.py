@@ -86,30 +86,6 @@ async def test_errors_hide_the_parameters(database: Database) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_a_real_run_survives_the_cancellation_of_its_work(database: Database) -> None:
-    """A cancelled task leaves no transaction behind: the next writer doesn't wait."""
-    async with database.autocommit() as connection:
-        await connection.exec_driver_sql("CREATE TABLE things (id int)")
-    began = asyncio.Event()
-
-    async def work() -> None:
-        async with begin_work(database, Mode.COMMIT) as work:
-            await work.connection.exec_driver_sql("INSERT INTO things VALUES (1)")
-            began.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(work())
-    await began.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-    async with begin_work(database, Mode.COMMIT) as second:
-        await second.connection.exec_driver_sql("DELETE FROM things")
-        await second.commit()
-    assert 0 == await scalar(database, "SELECT count(*) FROM things")
-
-
 def test_importing_the_module_loads_neither_sqlalchemy_nor_a_driver() -> None:
     """A command that asks for nothing doesn't pay for a database."""
     code = (

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +17,13 @@ from oneoff.maintenance.redis_copy import key_of
 from oneoff.maintenance.window import Window, encode
 from oneoff.urls import parse_database_url
 from tests.commands.arq_shop import Queue
+from tests.servers.process import HOST, free_port
 
 
 @pytest.fixture
-def queue(redis_url: str, tmp_path: Path) -> Queue:
-    """Return the small project on an empty Redis."""
+def queue(redis_url: str, tmp_path: Path, migrated_sqlite: Path) -> Queue:
+    """Return the small project on an empty Redis and a migrated database."""
+    shutil.copyfile(migrated_sqlite, tmp_path / "shop.sqlite3")
     return Queue(redis_url, tmp_path)
 
 
@@ -329,6 +334,25 @@ async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) ->
     found = re.search(r"job (\w+) has not ended", late.stderr)
     assert found, late.stderr
     assert f"  try:  to wait on, add --job-id={found[1]}: " in late.stderr
+
+
+@pytest.mark.parametrize("state", ["missing", "foreign", "down"])
+async def test_inline_is_refused_where_it_can_t_be_recorded(
+    queue: Queue, tmp_path: Path, state: str
+) -> None:
+    """A task may write to the database, so its run's row comes first; queueing goes on."""
+    path = tmp_path / "foreign.sqlite3"
+    if state == "foreign":
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE things (id INTEGER)")
+    down = f"postgres://shop:secret@{HOST}:{free_port()}/shop"
+    environ = {"DATABASE_URL": down if state == "down" else f"sqlite:///{path}"}
+
+    inline = await queue.manage("jobs run insist tries=1 --inline", environ=environ)
+    queued = await queue.manage("jobs run insist tries=1", environ=environ)
+
+    assert (69 if state == "down" else 78, 0) == (inline.exit_code, queued.exit_code)
+    assert state == "down" or "error[not-migrated]" in inline.stderr
 
 
 @pytest.mark.parametrize(

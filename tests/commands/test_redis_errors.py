@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +13,7 @@ from time import monotonic
 
 import pytest
 
+from oneoff.services.keyspace import PAGE
 from oneoff.testing import Manage
 from tests.commands.redis_project import ask, environ_on, fill, keys_in
 from tests.servers import Proxy, Redis
@@ -105,7 +107,7 @@ async def test_a_server_that_is_slow(
 async def test_a_server_that_falls_silent_in_the_middle(
     manage: Manage, redis_url: str, redis_proxy: Proxy
 ) -> None:
-    """The next answer does not come in time: 69, whatever was removed before."""
+    """The next answer does not come in time: 69, and the log says how much was removed before."""
     fill(redis_url, (f"user:{number}" for number in range(50_000)))
     environ = {"REDIS_URL": redis_proxy.url(redis_url), "REDIS_TIMEOUT": "1"}
 
@@ -118,6 +120,12 @@ async def test_a_server_that_falls_silent_in_the_middle(
 
     assert (69, "redis-slow") == (done.exit_code, done.json["error"]["code"])
     assert monotonic() - silent < 4
+    [gone] = [
+        json.loads(line)["keys"]
+        for line in done.stderr.splitlines()
+        if "cache.clearing_stopped" in line
+    ]
+    assert 0 < gone <= 50_000 - len(keys_in(redis_url)) <= gone + 2 * PAGE
 
 
 async def test_a_connection_that_is_reset(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from oneoff.project import Project
     from oneoff.resources.progress import Progress
     from oneoff.run import Run
+    from oneoff.services import keyspace
 
 KEPT = "arq:*, oneoff:*"
 
@@ -77,8 +78,10 @@ class Clear(BaseCommand):
         also_kept = frozenset(key.encode() for key in named)
         selection = keyspace.Selection(pattern, self.include_jobs, also_kept)
         progress.start(0, unit="keys")
-        work = keyspace.count if run.dry_run else keyspace.clear
-        found = await work(cache, selection, progress)
+        if run.dry_run:
+            found = await keyspace.count(cache, selection, progress)
+        else:
+            found = await _clear(cache, selection, progress, log)
         data = {"pattern": pattern, "keys": found.keys, "kept": found.kept}
         of_jobs = counted(found.kept, "key")
         theirs = ", ".join([KEPT, *named])
@@ -91,3 +94,16 @@ class Clear(BaseCommand):
         verb = "would remove" if run.dry_run else "removed"
         said = f"{verb} {counted(found.keys, 'key')}"
         return Result.changed(said, rows=found.keys, data=data, warnings=kept)
+
+
+async def _clear(
+    cache: Redis, selection: keyspace.Selection, progress: Progress, log: Logger
+) -> keyspace.Tally:
+    """Clear; if that is stopped, say how much is gone: what ends the run can't know."""
+    from oneoff.services import keyspace
+
+    try:
+        return await keyspace.clear(cache, selection, progress)
+    except BaseException:
+        log.warning("cache.clearing_stopped", pattern=selection.pattern, keys=progress.done)
+        raise

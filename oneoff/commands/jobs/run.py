@@ -40,6 +40,10 @@ class Run(BaseCommand):
     defer: timedelta | None = Option(default=None, help="No worker takes it before: 5m, 2h.")
     job_id: str = Option(default="", help="The job's id: it is queued once only.")
 
+    def also_needs(self) -> tuple[str, ...]:
+        """Need the database for --inline: a task writes to it, by connections of its own."""
+        return ("session",) if self.inline else ()
+
     async def handle(self, jobs: Jobs, config: Config, project: Project, run: Facts) -> Result:
         from oneoff.arq_jobs import launch
 

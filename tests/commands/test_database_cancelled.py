@@ -1,9 +1,9 @@
-"""A connection to SQLite that is closed in the middle of something."""
+"""Connections whose work is cancelled: nothing is left behind, and nothing stays locked."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,20 +11,39 @@ import pytest
 from oneoff.mode import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.work import begin_work
-from oneoff.urls import parse_database_url
-
-TABLES = "SELECT count(*) FROM sqlite_master"
+from tests.commands.test_database_connect import make_database, scalar
 
 
-def make_database(url: str) -> Database:
-    """Return the database of one run."""
-    return Database(parse_database_url(url, Path(), "shop"), run_id="closing")
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Make a database."""
+    database = make_database(database_url)
+    yield database
+    await database.dispose()
 
 
-async def tables(database: Database) -> object:
-    """Return how many tables there are."""
-    async with database.connect() as connection:
-        return (await connection.exec_driver_sql(TABLES)).scalar_one()
+async def test_a_real_run_survives_the_cancellation_of_its_work(database: Database) -> None:
+    """A cancelled task leaves no transaction behind: the next writer doesn't wait."""
+    async with database.autocommit() as connection:
+        await connection.exec_driver_sql("CREATE TABLE things (id int)")
+    began = asyncio.Event()
+
+    async def work() -> None:
+        async with begin_work(database, Mode.COMMIT) as work:
+            await work.connection.exec_driver_sql("INSERT INTO things VALUES (1)")
+            began.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async with begin_work(database, Mode.COMMIT) as second:
+        await second.connection.exec_driver_sql("DELETE FROM things")
+        await second.commit()
+    assert 0 == await scalar(database, "SELECT count(*) FROM things")
 
 
 async def test_a_statement_that_is_never_finished_does_not_lock_a_closed_file(
@@ -42,7 +61,7 @@ async def test_a_statement_that_is_never_finished_does_not_lock_a_closed_file(
         await connection.exec_driver_sql("CREATE TABLE others (id int)")
         await connection.commit()
 
-    assert 1 == await tables(database)
+    assert 1 == await scalar(database, "SELECT count(*) FROM sqlite_master")
     del unfinished
     await database.dispose()
 
@@ -59,5 +78,5 @@ async def test_a_dry_run_that_is_cancelled_in_a_statement_ends_as_cancelled(
             await work.connection.invalidate()
             raise asyncio.CancelledError
 
-    assert 0 == await tables(database)
+    assert 0 == await scalar(database, "SELECT count(*) FROM sqlite_master")
     await database.dispose()
