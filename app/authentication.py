@@ -28,8 +28,8 @@ class BadKey(Exception):
     """The key does not open anything.
 
     Attributes:
-        reason: For the log: malformed, unknown, wrong, revoked, expired or owner-inactive. Whoever
-            sent the key is never told which: that would help to find a better one.
+        reason: For the log: missing, malformed, unknown, wrong, revoked, expired or owner-inactive.
+            Whoever sent the key is never told which: that would help to find a better one.
         key_id: The key it would be; None where there is none.
     """
 
@@ -75,7 +75,7 @@ async def authenticate(
     now = now or datetime.now(UTC)
     prefix = apikey_format.prefix_of(key)
     if prefix is None:
-        raise BadKey("malformed")
+        raise BadKey("malformed" if key else "missing")
     found = await session.scalar(
         # As it is now, whatever the session has read before.
         select(ApiKey).where(ApiKey.prefix == prefix).execution_options(populate_existing=True)

@@ -93,6 +93,25 @@ def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_key_works_until_it_is_revoked(web: Web, run: Run) -> None:
+    """Through the grace after a rotation too, as its successor does; no restart in between."""
+
+    def statuses() -> list[int]:
+        return [web.client.get("/me", headers={"X-API-Key": key}).status_code for key in keys]
+
+    keys = [key_of_a_ci_job(run, "read")]
+    before = statuses()
+    prefix = keys[0].rpartition("_")[0]
+    rotated = run(["apikey", "rotate", prefix, "--grace", "1h", "--confirm", "--quiet"])
+    keys.append(rotated.stdout.strip())
+    in_grace = statuses()
+    revoked = run(["apikey", "revoke", prefix, "--confirm"])
+
+    assert (0, 0) == (rotated.returncode, revoked.returncode), rotated.stderr + revoked.stderr
+    assert ([200], [200, 200], [401, 200]) == (before, in_grace, statuses())
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
     """The log has the reason."""
     answers = [
@@ -103,7 +122,9 @@ def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
     assert {(401, 'Bearer realm="shop"', '{"detail":"a valid API key is needed"}')} == {
         (answer.status_code, answer.headers["www-authenticate"], answer.text) for answer in answers
     }
-    assert ["malformed"] * 3 == [line["reason"] for line in web.lines("apikey.refused")]
+    assert ["missing", "malformed", "missing"] == [
+        line["reason"] for line in web.lines("apikey.refused")
+    ]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
