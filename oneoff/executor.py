@@ -132,7 +132,8 @@ class Execution:
     def _url(self) -> DatabaseURL | None:
         """Return what to connect to; connecting must not make a SQLite file just to look at it."""
         url = self.app.database_url(for_migrations="migrations" in self.asked)
-        if url.exists() or (self.needs_database and self.mode is Mode.COMMIT):
+        makes_it = self._may_create_schema() or not self.asked & MIGRATED
+        if url.exists() or (self.needs_database and self.mode is Mode.COMMIT and makes_it):
             return url
         if self.asked & MIGRATED:
             raise self._not_migrated()

@@ -353,6 +353,7 @@ async def test_inline_is_refused_where_it_can_t_be_recorded(
 
     assert (69 if state == "down" else 78, 0) == (inline.exit_code, queued.exit_code)
     assert state == "down" or "error[not-migrated]" in inline.stderr
+    assert (state == "foreign") == path.exists()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,3 +119,17 @@ async def test_an_unknown_role_is_a_usage_error(manage: Manage) -> None:
 
     assert 2 == outcome.exit_code
     assert "ROLE 'king' is not one of user, moderator, admin" in outcome.stderr
+
+
+@pytest.mark.parametrize("flag", ["--confirm", "--dry-run"])
+async def test_before_the_first_migrate_it_is_refused_and_leaves_no_file(
+    manage: Manage, tmp_path: Path, flag: str
+) -> None:
+    """Connecting would make one, and `migrate` does that."""
+    path = tmp_path / "missing.sqlite3"
+
+    refused = await manage(
+        f"user promote ada admin {flag}", environ={"DATABASE_URL": f"sqlite:///{path}"}
+    )
+
+    assert (78, False) == (refused.exit_code, path.exists()), refused.stderr
