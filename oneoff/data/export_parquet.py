@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from oneoff.data.columns import Column
     from oneoff.data.files import Sink
 
+BLOCK = 1 << 20
+"""Bytes of JSON that are read at a time; to read a whole group takes four times its size."""
 GROUP = 8 << 20
 """Bytes of JSON that make one group of rows."""
 
@@ -38,6 +40,8 @@ class ParquetRows:
     def __init__(self, columns: Sequence[Column], sink: Sink) -> None:
         self._columns, self._sink = columns, sink
         self._lines = bytearray()
+        self._group: list[Any] = []
+        self._size = 0
         self._written = _Written()
         self._writer = parquet.ParquetWriter(self._written, schema_of(columns))
         self._options = arrow_json.ParseOptions(
@@ -48,27 +52,36 @@ class ParquetRows:
     async def take(self, rows: bytes) -> None:
         """Take lines; a group of them is written as soon as it is full."""
         self._lines += rows
-        if len(self._lines) >= GROUP:
+        if len(self._lines) >= BLOCK:
+            await self._read_block()
+        if self._size >= GROUP:
             await self._write_group()
 
     async def finish(self) -> None:
         """Write the last group, and the file's end."""
         if self._lines:
+            await self._read_block()
+        if self._group:
             await self._write_group()
         self._writer.close()
         await self._sink.write(self._written.drain())
 
+    async def _read_block(self) -> None:
+        lines, self._lines = self._lines, bytearray()
+        self._size += len(lines)
+        self._group.append(await in_daemon_thread(lambda: self._table(lines)))
+
     async def _write_group(self) -> None:
-        lines, self._lines = bytes(self._lines), bytearray()
-        await in_daemon_thread(lambda: self._writer.write_table(self._table(lines)))
+        group, self._group, self._size = pa.concat_tables(self._group), [], 0
+        await in_daemon_thread(lambda: self._writer.write_table(group))
         await self._sink.write(self._written.drain())
 
-    def _table(self, lines: bytes) -> Any:
+    def _table(self, lines: bytearray) -> Any:
         # In one block: a row that lies across two would be an error.
         reading = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
         try:
             read = arrow_json.read_json(
-                io.BytesIO(lines), read_options=reading, parse_options=self._options
+                pa.BufferReader(lines), read_options=reading, parse_options=self._options
             )
         except pa.ArrowInvalid as exc:  # SQLite lets any value into any column
             raise _unfit("a column", "is not what the column says it is") from exc
