@@ -13,6 +13,7 @@ from app.mailer import make_mailer
 from app.project import project
 from app.settings import ROOT, Settings
 from app.tasks import deliver_outbox, refresh_report, send_welcome_mail
+from oneoff.arq_jobs.shards import shard_function
 from oneoff.arq_jobs.worker import (
     WorkerConnection,
     bind_job,
@@ -49,7 +50,12 @@ async def stop(ctx: dict[Any, Any]) -> None:
 class WorkerSettings:
     """Read by ARQ, and by the `jobs` commands."""
 
-    functions = (func(send_welcome_mail, timeout=60, max_tries=4), refresh_report, deliver_outbox)
+    functions = (
+        func(send_welcome_mail, timeout=60, max_tries=4),
+        refresh_report,
+        deliver_outbox,
+        shard_function(project, str(ROOT)),
+    )
     cron_jobs = (cron(refresh_report, minute=5), cron(deliver_outbox, second=30))
     redis_settings = WorkerConnection(load_config(ROOT), project)
     on_startup = start

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from oneoff.resources.batches import Batches
 
-BOUNDS = frozenset("max_rows max_time max_errors rejects new_run shards shard".split())
-"""The inputs that say how far one run goes; those that are left say which batch it is."""
+BOUNDS = frozenset("max_rows max_time max_errors rejects new_run shards shard fleet".split())
+"""The inputs that say how far one run goes, and who works at it; those that are left say which
+batch it is."""
 MOST_SHARDS = 10_000
 SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
 """`--shard`, as written."""
@@ -94,6 +95,7 @@ class BatchCommand(BaseCommand):
         default="",
         help="K/N: only the Kth of N ranges; auto/N takes K from JOB_COMPLETION_INDEX.",
     )
+    fleet: bool = Flag(default=False, help="Let the project's workers do the shards.")
     once: str = Option(
         default="", help="Name of this occasion: what is finished under it is not begun again."
     )
@@ -173,13 +175,17 @@ def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
 
 
 def _wrong_shards(command: BatchCommand) -> list[str]:
+    bounded = any(getattr(command, name) for name in ("max_rows", "max_time", "max_errors"))
     parted = SHARD.fullmatch(command.shard)
     problems = (
         (command.shards > MOST_SHARDS, f"--shards {command.shards} is more than {MOST_SHARDS}"),
         (command.shard and not parted, f"--shard {command.shard!r} is not like 3/8 or auto/8"),
         (parted and not _fits(*parted.groups()), f"--shard {command.shard} is not one of its N"),
         (command.shard and command.shards, "--shard says of how many; leave --shards out"),
+        (command.shard and command.fleet, "--shard is for this process, --fleet for the workers"),
         (command.shard and command.new_run, "--new-run would give up what other shards have done"),
+        (command.fleet and not command.shards, "--fleet needs --shards: how many ranges to do"),
+        (command.fleet and bounded, "--fleet has no bounds: one worker does not see the others"),
     )
     return [text for wrong, text in problems if wrong]
 

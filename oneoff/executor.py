@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from oneoff.audit import Audit
     from oneoff.redis_url import RedisURL
     from oneoff.resources.database import Database
+    from oneoff.run import Run
     from oneoff.urls import DatabaseURL
 
 
@@ -52,6 +53,7 @@ class Execution:
         logs: Logs,
         *,
         process_wide: bool = False,
+        run: Run | None = None,
     ) -> None:
         # Whether the process is this run's alone: then what holds for it holds for every thread.
         self.process_wide = process_wide
@@ -59,7 +61,7 @@ class Execution:
         self.terminal, self.redactor, self.logs = terminal, redactor, logs
         self.mode = gate.mode_of(call.command, call.options)
         self.asked = frozenset((*call.command.resources(), *call.command.also_needs()))
-        self.run_info = app.new_run(call.name, call.options)
+        self.run_info = run or app.new_run(call.name, call.options)
         self.facts: environment.Facts | None = None
         self.database: Database | None = None
         self.audit: Audit | None = None

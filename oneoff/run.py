@@ -12,7 +12,8 @@ class Operator:
 
     Attributes:
         name: "ada", "ci", "deploy".
-        source: What said so: setting, kubernetes, heroku, github-actions, ssh, os-user.
+        source: What said so: setting, kubernetes, heroku, github-actions, ssh, os-user; parent-run
+            where it is the run's that it works for.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Run:
         reason: `--reason`, or empty.
         ticket: `--ticket`, or empty.
         started_at: UTC.
+        parent: Id of the run that it works for: the one that handed a shard to a worker.
     """
 
     id: str
@@ -42,3 +44,4 @@ class Run:
     reason: str
     ticket: str
     started_at: datetime
+    parent: str = ""

@@ -210,6 +210,7 @@ def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict
         "process_started": process_started(os.getpid()),
         "code_version": code_version,
         "started_at": run.started_at,
+        "parent": run.parent,
     }
 
 

@@ -81,11 +81,11 @@ class ShardRun(BatchRun):
 
 
 async def run_shard(
-    command: BatchCommand, shard: Shard, identity: Identity, shared: Shared
+    command: BatchCommand, shard: Shard, identity: Identity, shared: Shared, *, alone: bool = True
 ) -> Result:
     """Work at one shard alone, and close the whole if it was the last to end."""
     try:
-        return await ShardRun(command, shard, identity, shared, alone=True).run()
+        return await ShardRun(command, shard, identity, shared, alone=alone).run()
     finally:
         await uninterrupted(_close(shard, shared.database))
 

@@ -169,8 +169,21 @@ async def rows_of_shards(
     return sorted(found, key=lambda row: int(row["part"].partition("/")[0]))
 
 
-async def close_whole(connection: AsyncConnection, whole_id: str, run_id: str) -> State | None:
+async def read_with_whole(connection: AsyncConnection, shard_id: str) -> tuple[RowMapping, Shard]:
+    """Return the whole of a shard, and the shard."""
+    query = with_run().where(batches.c.id == shard_id)
+    row = (await connection.execute(query)).mappings().one()
+    whole = select(batches).where(batches.c.id == row["parent"])
+    return (await connection.execute(whole)).mappings().one(), _of_row(row)
+
+
+async def close_whole(
+    connection: AsyncConnection, whole_id: str, run_id: str, *, supervised: bool = False
+) -> State | None:
     """Close the whole if all of its shards have ended; return what it ended as, or None.
+
+    Workers leave one that is finished to their supervisor: if that was stopped meanwhile, the
+    operator who starts it again must be told that all is done, rather than do all rows again.
 
     In a transaction after the one that ended a shard: of two runs that end the last two at once,
     the second to lock the whole sees what both have done.
@@ -186,6 +199,8 @@ async def close_whole(connection: AsyncConnection, whole_id: str, run_id: str) -
         return None
     given_up = State.CANCELLED.value in states
     ended = State.CANCELLED if given_up else State.FINISHED
+    if row["confirmed"] and not (supervised or given_up):
+        return None
     now = datetime.now(UTC)
     values = {"status": ended.value, "run_id": run_id, "note": "", "requested": ""}
     closed = update(batches).where(batches.c.id == whole_id)

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.batching.assigned import TURN, assigned, check_same
 from oneoff.batching.bounds import Bounds
 from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.liveness import Liveness
 from oneoff.batching.rejects import Rejects
 from oneoff.batching.runner import BatchRun, Shared
 from oneoff.batching.sharded import ShardedRun, run_shard
-from oneoff.batching.shards import join_whole
+from oneoff.batching.shards import join_whole, read_with_whole
 from oneoff.batching.transactions import Transactions
+from oneoff.result import Result
 from oneoff.schema.tables import batches
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.arq_jobs.queue import Jobs
     from oneoff.batch import BatchCommand
     from oneoff.batching.identity import Identity
     from oneoff.batching.selection import Selection
     from oneoff.batching.shards import Shard
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
-    from oneoff.result import Result
+    from oneoff.run import Run
     from oneoff.terminal import Terminal
 
 
@@ -34,11 +39,13 @@ async def start(
     *,
     number: int,
     shards: int,
+    run: Run,
     database: Database,
     terminal: Terminal,
     progress: Progress,
+    open_jobs: Callable[[], Awaitable[Jobs]],
 ) -> Result:
-    """Run the batch, for real, in this process.
+    """Run the batch, for real: in this process, or by the project's workers.
 
     Args:
         command: What to do.
@@ -46,24 +53,37 @@ async def start(
         identity: Which batch that is.
         number: The one shard to do; 0 for all.
         shards: Into how many the batch is cut; 0 for not at all.
+        run: Which run that is.
         database: Where.
         terminal: What is said goes there.
         progress: Shows how far it is.
+        open_jobs: Connects to the queue of the workers.
     """
+    shard_id = assigned.get()
     shared = Shared(
         database=database,
-        bounds=Bounds(command),
+        bounds=Bounds(command, turn=TURN if shard_id else None),
         rejects=Rejects(command.rejects),
         liveness=Liveness(database),
         terminal=terminal,
         progress=progress,
     )
     try:
+        if shard_id:
+            return await _do_assigned(command, run.command, identity, shared, shard_id)
+        if command.fleet:
+            from oneoff.arq_jobs.shards import Handout
+            from oneoff.batching.fleet import Fleet
+
+            handout = Handout(await open_jobs())
+            return await Fleet(
+                command, selection, identity, shared, handout=handout, environment=run.environment
+            ).run()
         if number:
             shard = await _join(selection, identity, database, number, shards)
             return await run_shard(command, shard, identity, shared)
-        run = ShardedRun if shards else BatchRun
-        return await run(command, selection, identity, shared).run()
+        kind = ShardedRun if shards else BatchRun
+        return await kind(command, selection, identity, shared).run()
     finally:
         shared.rejects.close()
         await shared.liveness.release()
@@ -82,3 +102,19 @@ async def _join(
         return await claim_patiently(transactions, join, batches.c.key == identity.key)
     finally:
         await transactions.close()
+
+
+async def _do_assigned(
+    command: BatchCommand, name: str, identity: Identity, shared: Shared, shard_id: str
+) -> Result:
+    """Do the shard that a worker was given, where it is one of this part of the command."""
+    transactions = Transactions(shared.database)
+    try:
+        async with transactions.begin() as connection:
+            whole, shard = await read_with_whole(connection, shard_id)
+    finally:
+        await transactions.close()
+    if whole["part"] != identity.part:
+        return Result.unchanged("this run is for a shard of another part")
+    check_same(command, name, whole)
+    return await run_shard(command, shard, identity, shared, alone=False)

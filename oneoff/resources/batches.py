@@ -35,6 +35,7 @@ class Batches:
             on SQLite hold the write lock.
         progress: Shows how far it is.
         terminal: Says what happens besides.
+        open: Opens what only some batches need.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Batches:
         work: WorkTransaction | None,
         progress: Progress,
         terminal: Terminal,
+        open: Open,  # noqa: A002 - the name of the resource
     ) -> None:
+        self._open = open
         self._database, self._mode, self._run, self._config = database, mode, run, config
         self._work, self._progress, self._terminal = work, progress, terminal
 
@@ -76,6 +79,10 @@ class Batches:
         from oneoff.batching.identity import identify
         from oneoff.batching.selection import make_selection
 
+        if command.fleet:
+            from oneoff.batching.fleet import check_fleet
+
+            check_fleet(command, self._database.url.dialect, self._run.command)
         number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
         identity = identify(command, name or self._run.command, part)
@@ -92,9 +99,11 @@ class Batches:
             identity,
             number=number,
             shards=shards,
+            run=self._run,
             database=self._database,
             terminal=self._terminal,
             progress=self._progress,
+            open_jobs=lambda: self._open("jobs"),
         )
 
 
@@ -119,4 +128,5 @@ async def open_batches(
         work=work,
         progress=progress,
         terminal=terminal,
+        open=open,
     )

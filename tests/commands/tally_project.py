@@ -28,11 +28,15 @@ SERIES = {
     "postgres": "generate_series(1, {rows}) AS s(x)",
 }
 
+COMMANDS = ("tests.commands.tally_commands",)
+
 project = Project(
     "shop",
-    commands=("tests.commands.tally_commands",),
+    commands=COMMANDS,
     outbox="tests.commands.tally_effects:HANDLERS",
+    worker="tests.commands.tally_worker:WorkerSettings",
 )
+without_shards = Project("shop", commands=COMMANDS, worker="tests.commands.tally_worker:Unwilling")
 
 
 class Base(DeclarativeBase):

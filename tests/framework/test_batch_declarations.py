@@ -248,6 +248,8 @@ async def test_a_commit_without_an_answer_is_given_up(monkeypatch: pytest.Monkey
         ({"shard": "3"}, "--shard '3' is not like 3/8 or auto/8"),
         ({"shard": "1/8", "shards": 8}, "--shard says of how many; leave --shards out"),
         ({"shard": "1/8", "new_run": True}, "--new-run would give up what other shards have done"),
+        ({"fleet": True}, "--fleet needs --shards: how many ranges to do"),
+        ({"fleet": True, "shards": 2, "max_rows": 9}, "--fleet has no bounds"),
     ],
 )
 def test_shards_that_make_no_sense_are_refused(values: dict[str, Any], problem: str) -> None:
