@@ -363,21 +363,12 @@ class Execution:
             return "database"  # a command that needs none can still say what is wrong with the URL
 
     def _banner(self, situation: gate.Situation) -> str:
-        what = gate.consequence(self.call.command, situation)
         url: RedisURL | DatabaseURL
         if self.call.command.aims_at == "redis":
-            label, url = "redis:      ", redis_url(self.app.config)
+            url = redis_url(self.app.config)
         else:
-            label = "database:   "
             url = self.database.url if self.database else self.app.database_url()
-        lines = [
-            f"environment: {situation.environment}",
-            f"{label} {url.safe()}",
-            f"{self.call.name} {what}",
-        ]
-        if self.call.command.dry_run is not DryRun.UNSUPPORTED:
-            lines.append(f"preview:     {situation.line} --dry-run")
-        return "\n".join(lines) + "\n"
+        return gate.banner(self.call.command, situation, url.safe())
 
     def _given(self) -> dict[str, Any]:
         given = {

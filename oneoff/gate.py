@@ -96,6 +96,24 @@ def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: 
     raise _wrong_target(given, command, situation)
 
 
+def banner(command: BaseCommand, situation: Situation, url: str) -> str:
+    """Return what a person reads before the question.
+
+    Args:
+        command: Which asks.
+        situation: Of the run.
+        url: Of what the command works on, without its password.
+    """
+    lines = [
+        f"environment: {situation.environment}",
+        f"{command.aims_at + ':':<12} {url}",
+        f"{situation.name} {consequence(command, situation)}",
+    ]
+    if command.dry_run is not DryRun.UNSUPPORTED:
+        lines.append(f"preview:     {situation.line} --dry-run")
+    return "\n".join(lines) + "\n"
+
+
 def consequence(command: BaseCommand, situation: Situation) -> str:
     """Say what a real run would do, with the names of this place."""
     return command.consequence().replace("{target}", situation.target)

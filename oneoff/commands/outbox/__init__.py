@@ -1,0 +1,1 @@
+"""Deliver what waits to be done outside the database."""

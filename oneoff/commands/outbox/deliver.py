@@ -1,0 +1,56 @@
+"""`outbox deliver`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from oneoff import Access, BaseCommand, DryRun, Flag, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger as Logger
+
+    from oneoff.project import Project
+    from oneoff.resources.database import Database
+    from oneoff.run import Run
+
+
+class Deliver(BaseCommand):
+    """Deliver the effects that transactions have left in the outbox: mails, calls, jobs.
+
+    Each is tried once, in a transaction of its own, and marked when it is done: at least once, for
+    a crash between the two delivers it again. The rows counted are effects.
+    """
+
+    access = Access.WRITE
+    dry_run = DryRun.PLAN
+    examples = ("outbox deliver --dry-run", "outbox deliver --max-time 50s")
+
+    max_rows: int = Option(default=0, help="Stop after so many effects; 0: all.")
+    max_time: timedelta | None = Option(default=None, help="Begin none after this long: 90s, 2h.")
+    given_up: bool = Flag(help="Also those that were given up, and those whose time has not come.")
+
+    async def handle(
+        self,
+        database: Database,
+        project: Project,
+        open: Callable[[str], Awaitable[Any]],  # noqa: A002 - the name of the resource
+        *,
+        log: Logger,
+        run: Run,
+    ) -> Result:
+        from oneoff.services import outbox_run
+        from oneoff.services.delivering import load_handlers, resources_of
+
+        if self.max_rows < 0:
+            raise UsageError(f"--max-rows {self.max_rows} is less than 0")
+        handlers = load_handlers(project)
+        if run.dry_run:
+            return await outbox_run.preview(database, handlers, given_up=self.given_up)
+        given = {name: await open(name) for name in resources_of(handlers)}
+        seconds = self.max_time.total_seconds() if self.max_time else 0.0
+        bounds = {"max_rows": self.max_rows, "max_seconds": seconds, "given_up": self.given_up}
+        delivered = await outbox_run.deliver_all(database, handlers, given, **bounds)
+        log.info("outbox.delivered", effects=dict(delivered.done))
+        return outbox_run.result_of(delivered)

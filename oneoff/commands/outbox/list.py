@@ -1,0 +1,38 @@
+"""`outbox list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, BaseCommand, Option, Result, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class List(BaseCommand):
+    """List effects that were not delivered, the oldest first.
+
+    State is waiting, or given-up after five failures. What an effect holds is not shown: it may be
+    personal.
+    """
+
+    access = Access.READ
+    examples = ("outbox list", "outbox list --state given-up --json")
+
+    state: str = Option(
+        default="",
+        choices=("waiting", "given-up", "delivered"),
+        help="Only these; waiting and given-up ones if not said.",
+    )
+    limit: int = Option(default=50, short="l", help="Show at most this many.")
+
+    async def handle(self, session: AsyncSession) -> Result:
+        from oneoff.services.delivering import listing
+
+        if self.limit < 1:
+            raise UsageError(
+                f"--limit {self.limit} is not 1 or more",
+                try_="python manage.py outbox list --limit 50",
+            )
+        return Result.report(await listing(session, state=self.state, limit=self.limit))
