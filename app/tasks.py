@@ -1,6 +1,6 @@
 """What the worker does. Each task may be delivered twice, and then does nothing twice.
 
-`ctx` is ARQ's: the worker's start-up puts `database` and `mailer` into it.
+`ctx` is ARQ's: the worker's start-up puts `application`, `database` and `mailer` into it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.mailer import Mail
 from app.models import SentMail, User
 from app.outbox import HANDLERS
 from app.upsert import insert
-from oneoff import NotFound, TemporaryError, Unavailable
+from oneoff import NotFound, TemporaryError, Unavailable, call_command
 from oneoff.outbox import deliver
 
 if TYPE_CHECKING:
@@ -71,6 +71,17 @@ async def refresh_report(ctx: Context, day: date | None = None) -> dict[str, Any
         counts = await reports.refresh(session, day)
     _log.info("report.refreshed", day=day.isoformat())
     return {"day": day.isoformat(), **counts}
+
+
+async def expire_keys(ctx: Context) -> int:
+    """Delete API keys that expired long ago, by their retention rule; return how many.
+
+    It is a run of `data cleanup` like any other: recorded, and resumed if the worker is killed.
+    """
+    cleaned = await call_command(
+        "data cleanup", ctx["application"], only=["api-keys"], confirm=True
+    )
+    return cleaned.rows
 
 
 async def deliver_outbox(ctx: Context) -> dict[str, int]:

@@ -12,7 +12,8 @@ from app.database import open_database
 from app.mailer import make_mailer
 from app.project import project
 from app.settings import ROOT, Settings
-from app.tasks import deliver_outbox, refresh_report, send_welcome_mail
+from app.tasks import deliver_outbox, expire_keys, refresh_report, send_welcome_mail
+from oneoff.application import Application
 from oneoff.arq_jobs.shards import shard_function
 from oneoff.arq_jobs.worker import (
     WorkerConnection,
@@ -31,6 +32,7 @@ async def start(ctx: dict[Any, Any]) -> None:
     """Open what the tasks work with."""
     stack = ctx["stack"] = AsyncExitStack()
     config, settings = load_config(ROOT), Settings()
+    ctx["application"] = Application(project, str(ROOT))
     ctx["database"] = await stack.enter_async_context(
         open_database(config, "worker", settings.database_pool_size)
     )
@@ -53,10 +55,15 @@ class WorkerSettings:
     functions = (
         func(send_welcome_mail, timeout=60, max_tries=4),
         refresh_report,
+        expire_keys,
         deliver_outbox,
         shard_function(project, str(ROOT)),
     )
-    cron_jobs = (cron(refresh_report, minute=5), cron(deliver_outbox, second=30))
+    cron_jobs = (
+        cron(refresh_report, minute=5),
+        cron(expire_keys, hour=3, minute=10),
+        cron(deliver_outbox, second=30),
+    )
     redis_settings = WorkerConnection(load_config(ROOT), project)
     on_startup = start
     on_shutdown = stop

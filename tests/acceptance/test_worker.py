@@ -138,6 +138,7 @@ def test_the_tasks_run_in_a_worker_and_here(
         again = done(run, "jobs run send_welcome_mail --args user_id=1 --inline")
         report = done(run, "jobs run refresh_report day=2099-01-31 --wait --timeout 30s")
         here = done(run, "jobs run refresh_report day=2099-01-31 --inline")
+        expired = done(run, "jobs run expire_keys --wait --timeout 30s")
         failed = run("jobs run send_welcome_mail user_id=77 --wait --timeout 30s".split())
         stats = run(["jobs", "stats"])
 
@@ -145,6 +146,7 @@ def test_the_tasks_run_in_a_worker_and_here(
     assert {"user_id": 1, "sent": False} == again["result"]
     assert {"day": "2099-01-31", "user": 1, "moderator": 0, "admin": 0} == report["result"]
     assert report["result"] == here["result"]
+    assert 0 == expired["result"]
     assert ["welcome-1.eml"] == [path.name for path in (tmp_path / "outbox").iterdir()]
     assert b"Hello ada" in (tmp_path / "outbox/welcome-1.eml").read_bytes()
     assert 3 == len(query(settings["DATABASE_URL"], "SELECT * FROM role_counts"))

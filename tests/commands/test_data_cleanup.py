@@ -75,7 +75,7 @@ async def test_a_dry_run_counts_what_the_real_run_deletes(manage: Manage, url: s
     real = await manage("data cleanup --days 60 --confirm")
 
     assert (41, 100, 41) == (preview.rows, left, real.rows)
-    assert "\nwould delete 41 rows by 3 rules\n" in preview.stdout
+    assert "\ndeleted 41 rows by 3 rules\n" in preview.stdout
 
 
 async def test_a_bound_counts_over_all_rules_and_the_next_run_goes_on(

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from arq import Retry
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app import tasks
 from app.database import open_database
 from app.mailer import FileMailer, Mail
-from app.models import RoleCount
+from app.models import ApiKey, RoleCount
+from app.project import project
+from app.settings import ROOT
 from oneoff import NotFound, Unavailable
+from oneoff.application import Application
 from oneoff.config import load_config
+from oneoff.testing import Manage
 from tests.commands.conftest import MakeUser, Sessions
 
 
@@ -35,7 +39,13 @@ async def ctx(manage_environ: dict[str, str], tmp_path: Path) -> AsyncIterator[d
     config = load_config(tmp_path, manage_environ)
     async with open_database(config, "worker", 2) as database:
         mailer = FileMailer(tmp_path / "outbox", "shop@example.com")
-        yield {"database": database, "mailer": mailer, "job_try": 2}
+        application = Application(project, str(ROOT), manage_environ)
+        yield {
+            "application": application,
+            "database": database,
+            "mailer": mailer,
+            "job_try": 2,
+        }
 
 
 async def test_a_user_is_greeted_once(
@@ -90,3 +100,22 @@ async def test_a_report_is_replaced_not_repeated(
     async with sessions() as session:
         rows = (await session.scalars(select(RoleCount).where(RoleCount.day == today))).all()
     assert {"user": 1, "moderator": 0, "admin": 1} == {row.role: row.users for row in rows}
+
+
+async def test_keys_that_expired_long_ago_are_deleted(
+    ctx: dict[Any, Any], manage: Manage, sessions: Sessions
+) -> None:
+    """Once; the run is recorded as what it is."""
+    await manage("service-account create ci")
+    for _ in range(2):
+        await manage("apikey create --service-account ci")
+    async with sessions.begin() as session:
+        long_ago = datetime.now(UTC) - timedelta(days=91)
+        await session.execute(update(ApiKey).where(ApiKey.id == 1).values(expires_at=long_ago))
+
+    deleted = [await tasks.expire_keys(ctx), await tasks.expire_keys(ctx)]
+
+    async with sessions() as session:
+        assert [2] == list(await session.scalars(select(ApiKey.id)))
+    recorded = await manage("audit list --command 'data cleanup' --json")
+    assert ([1, 0], 2) == (deleted, len(recorded.json["data"]))

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from oneoff.project import Project
     from oneoff.resources.batches import Batches
-    from oneoff.run import Run
 
 
 class Cleanup(BaseCommand):
@@ -35,7 +34,7 @@ class Cleanup(BaseCommand):
     )
     new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
 
-    async def handle(self, batches: Batches, project: Project, *, log: Logger, run: Run) -> Result:
+    async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
         from oneoff.counted import counted
         from oneoff.services.cleaning import Wanted, choose_rules, clean
 
@@ -55,8 +54,7 @@ class Cleanup(BaseCommand):
             said = "nothing to do: no row is older than its rule"
             return Result.unchanged(said, data=report)
         log.info("data.cleaned", **{rule["rule"]: rule["rows"] for rule in report})
-        verb = "would delete" if run.dry_run else "deleted"
-        said = f"{verb} {counted(rows, 'row')} by {counted(len(rules), 'rule')}"
+        said = f"deleted {counted(rows, 'row')} by {counted(len(rules), 'rule')}"
         return Result.changed(said, rows=rows, data=report)
 
     def consequence(self) -> str:
