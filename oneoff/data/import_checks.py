@@ -10,7 +10,7 @@ from oneoff.data.tables import quote
 if TYPE_CHECKING:
     from oneoff.data.import_plan import Plan
 
-_LINE = '"oneoff line"'
+_NUMBER = '"oneoff row"'
 _ERRORS = f"{STAGING}_errors"
 _OWN_INDEXES = """
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
@@ -71,10 +71,17 @@ class Checks:
         for index in await self._driver.fetch(_UNIQUE, place):
             if set(index["columns"]) <= self._written:
                 await self._conflicts(index)
-        for reference in await self._driver.fetch(_REFERENCES, place):
-            if set(reference["columns"]) <= self._written:
-                while await self._dangling(reference) and reference["own"]:
-                    pass
+        references = [
+            reference
+            for reference in await self._driver.fetch(_REFERENCES, place)
+            if set(reference["columns"]) <= self._written
+        ]
+        for reference in references:
+            await self._dangling(reference)
+        own = [reference for reference in references if reference["own"]]
+        # A row that is left out may be the one that others of the file refer to.
+        while sum([await self._dangling(reference) for reference in own]):
+            pass
 
     async def _conflicts(self, index: Any) -> None:
         if self._key and set(index["columns"]) == set(self._key):
@@ -101,10 +108,10 @@ class Checks:
 
     async def _move(self, query: str, state: str, columns: list[str], constraint: str) -> int:
         status: str = await self._driver.execute(
-            f"WITH bad AS (SELECT DISTINCT t.{_LINE} AS line {query}), "  # noqa: S608
-            f"noted AS (INSERT INTO {_ERRORS} SELECT line, {_text(state)}, "
+            f"WITH bad AS (SELECT DISTINCT t.{_NUMBER} AS number {query}), "  # noqa: S608
+            f"noted AS (INSERT INTO {_ERRORS} SELECT number, {_text(state)}, "
             f"ARRAY[{', '.join(map(_text, columns))}], {_text(constraint)} FROM bad) "
-            f"DELETE FROM {STAGING} t USING bad WHERE t.{_LINE} = bad.line"
+            f"DELETE FROM {STAGING} t USING bad WHERE t.{_NUMBER} = bad.number"
         )
         return int(status.rpartition(" ")[2])
 

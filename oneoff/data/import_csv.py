@@ -92,17 +92,17 @@ def read_header(source: Source) -> Header:
     line = raw.rstrip(b"\r\n")
     if not line:
         raise bad_file(source.name, "has no line of names", try_="csv begins with one")
-    _refuse_other_formats(source, line)
+    _refuse_other_formats(source, raw, line)
     names = tuple(cell or "" for cell in cells_of(line))
     return Header(names, raw, lines, raw.endswith(b"\r\n"))
 
 
-def _refuse_other_formats(source: Source, line: bytes) -> None:
+def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
     if line.lstrip()[:1] in (b"{", b"["):
         raise bad_file(
             source.name, "holds JSON, not csv", try_="--format jsonl, or --format json for an array"
         )
-    if b"\r" in line and b'"' not in line:
+    if b"\r" in line and not whole.endswith(b"\n"):
         raise bad_file(
             source.name, "ends its lines with a carriage return alone", try_="tr '\\r' '\\n'"
         )

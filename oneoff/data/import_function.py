@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from oneoff.data.columns import Column
     from oneoff.data.import_plan import Plan
 
-LINE = "oneoff line"
-"""Column of the staging table for the line of a row."""
+NUMBER = "oneoff row"
+"""Column of the staging table for the number of a row."""
 ERRORS = f"{STAGING}_errors"
 RAW = f"{STAGING}_rows"
 """The tables of bad rows, and of the texts of one chunk."""
@@ -50,7 +50,7 @@ BEGIN
                     replace(substring(told FROM '\\((.*?)\\)=\\('), '"', ''), ', ');
             ELSIF left(state, 2) <> '23' THEN %(probes)s
             END IF;
-            INSERT INTO {ERRORS} VALUES (r.line, state, names, about);
+            INSERT INTO {ERRORS} VALUES (r.number, state, names, about);
         END;
     END LOOP;
 END $check$
@@ -78,8 +78,8 @@ def make_function(plan: Plan, values: Mapping[str, str], *, json: bool) -> str:
         values: SQL of each column's value in a row `r` of texts.
         json: Whether such a row is JSON, of which `j` holds the members.
     """
-    insert = f"INSERT INTO {STAGING} ({plan.quoted}, {quote(LINE)}) "
-    select = f"SELECT {', '.join([*values.values(), 'r.line'])}"
+    insert = f"INSERT INTO {STAGING} ({plan.quoted}, {quote(NUMBER)}) "
+    select = f"SELECT {', '.join([*values.values(), 'r.number'])}"
     members = _members(plan.written, json=json)
     probes = [
         _PROBE

@@ -91,18 +91,17 @@ class JsonReader:
             rows.append([_cell(found.get(name), column) for name, column in pairs])
         return Parsed.of_rows(at, rows, bad)
 
-    def stage(self, chunk: Chunk) -> Staged:
-        """Put the number of its line before each object."""
+    def stage(self, chunk: Chunk, first: int) -> Staged:
+        """Put its number before each object."""
         lines: list[bytes] = []
         bad: list[tuple[int, Problem]] = []
         for place, raw in enumerate(chunk.raws):
             found = self._checked(_DECODER, raw)
-            line = chunk.record(place).line
             if isinstance(found, str):
-                bad.append((place, Problem(line, found, state="not-json")))
+                bad.append((place, Problem(chunk.record(place).line, found, state="not-json")))
                 continue
             flat = raw.replace(b"\n", b" ").replace(b"\r", b" ")
-            lines.append(b"%d%b%b\n" % (line, SEPARATOR, flat))
+            lines.append(b"%d%b%b\n" % (first + place, SEPARATOR, flat))
         return Staged(b"".join(lines), bad)
 
     def begin(self) -> bytes:

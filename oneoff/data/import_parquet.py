@@ -72,9 +72,9 @@ class ParquetReader:
         rows: list[Cells] = [cells_of(raw) for raw in chunk.raws]
         return Parsed.of_rows(range(len(rows)), rows, ())
 
-    def stage(self, chunk: Chunk) -> Staged:
+    def stage(self, chunk: Chunk, first: int) -> Staged:
         """Put its number before each row."""
-        lines = [b"%d,%b\n" % (chunk.record(at).line, raw) for at, raw in enumerate(chunk.raws)]
+        lines = [b"%d,%b\n" % (first + at, raw) for at, raw in enumerate(chunk.raws)]
         return Staged(b"".join(lines), ())
 
     def begin(self) -> bytes:

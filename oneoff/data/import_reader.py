@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_source import Source
 
 SEPARATOR = b"\x02"
-"""What stands between the number of a line and its JSON, on their way to the server."""
+"""What stands between the number of a row and its JSON, on their way to the server."""
 
 
 class Parsed(NamedTuple):
@@ -46,7 +46,7 @@ class Staged(NamedTuple):
     """A chunk on its way into the staging table of PostgreSQL.
 
     Attributes:
-        data: Lines of the number of a line, and what stands there.
+        data: Lines of the number of a row, and what stands there.
         bad: Rows that can't be read, by their place.
     """
 
@@ -75,8 +75,13 @@ class Reader(Protocol):
         """Return the cells of a chunk, as csv would have them."""
         ...
 
-    def stage(self, chunk: Chunk) -> Staged:
-        """Return a chunk as the server takes it."""
+    def stage(self, chunk: Chunk, first: int) -> Staged:
+        """Return a chunk as the server takes it.
+
+        Args:
+            chunk: The rows.
+            first: Number of the first of them in the file.
+        """
         ...
 
     def begin(self) -> bytes:
@@ -120,18 +125,17 @@ class CsvReader:
         good = [at for at in range(len(rows)) if at not in left_out]
         return Parsed.of_rows(good, [rows[at] for at in good], bad)
 
-    def stage(self, chunk: Chunk) -> Staged:
-        """Put the number of its line before each row, which stays as it is."""
+    def stage(self, chunk: Chunk, first: int) -> Staged:
+        """Put its number before each row, which stays as it is."""
         wanted = len(self.names)
         bad: list[tuple[int, Problem]] = []
         lines: list[bytes] = []
         for at, raw in enumerate(chunk.raws):
             found = raw.count(b",") + 1 if b'"' not in raw else len(cells_of(raw))
-            record = chunk.record(at)
             if found == wanted:
-                lines.append(b"%d,%b\n" % (record.line, raw))
+                lines.append(b"%d,%b\n" % (first + at, raw))
             else:
-                bad.append((at, count_problem(record, found, wanted)))
+                bad.append((at, count_problem(chunk.record(at), found, wanted)))
         return Staged(b"".join(lines), bad)
 
     def begin(self) -> bytes:

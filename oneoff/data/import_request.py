@@ -46,11 +46,8 @@ class Request(NamedTuple):
         kind = self.kind or format_of(self.path)
         if kind == "sql":
             raise UsageError(
-                f"{self.path}: SQL can't be imported, for it is a program that may do anything",
-                try_=(
-                    "run it with psql -f, or sqlite3, if you trust it",
-                    "or export the rows as csv",
-                ),
+                f"{self.path}: SQL can't be imported, for it is a program that may do anything; "
+                "psql -f or sqlite3 runs it, if you trust it"
             )
         if kind is None:
             name = "standard input" if self.path == STDIN else self.path

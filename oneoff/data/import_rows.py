@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
 from oneoff.data.import_check import look_at
 from oneoff.data.import_csv import read_header
 from oneoff.data.import_plan import Plan, make_plan, refuse_masks
@@ -11,7 +13,8 @@ from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_rejects import ERRORS, Rejects, check_place
 from oneoff.data.import_source import open_source
 from oneoff.data.tables import find_table
-from oneoff.errors import DataError
+from oneoff.errors import DataError, UsageError
+from oneoff.resources.database_errors import sqlstate_of
 from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
 
+_NO_SUCH_KEY = "42P10"
 SAMPLE = 1_000
 """Rows that are looked at to see whether personal data is masked."""
 
@@ -56,6 +60,7 @@ async def import_rows(
             key=request.key,
             on_conflict=request.on_conflict,
         )
+        await _check_key(connection, plan)
         await in_daemon_thread(lambda: refuse_masks(plan, source.name, _sample(reader, plan)))
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
@@ -118,6 +123,26 @@ def _look(source: Source, request: Request) -> tuple[Reader, int]:
     from oneoff.data.import_json import JsonArrayReader, JsonReader
 
     return (JsonReader if kind == "jsonl" else JsonArrayReader)(source), size
+
+
+async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
+    """Insert no row, to hear whether the key is one.
+
+    Raises:
+        UsageError: Nothing makes it unique.
+    """
+    if not plan.key:
+        return
+    nothing = f"SELECT {plan.quoted} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
+    try:
+        await connection.exec_driver_sql(plan.insert(nothing))
+    except DBAPIError as exc:
+        if sqlstate_of(exc) != _NO_SUCH_KEY and "ON CONFLICT clause" not in str(exc.orig):
+            raise
+        key = ", ".join(plan.key)
+        raise UsageError(
+            f"--on-conflict {plan.on_conflict}: nothing makes {key} unique in {plan.table.name}"
+        ) from exc
 
 
 async def _import(

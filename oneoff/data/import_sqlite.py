@@ -16,6 +16,7 @@ from oneoff.data.import_errors import Problem, bad_rows, problem_of
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
 from oneoff.data.import_reader import Parsed
+from oneoff.data.import_references import OwnReferences
 from oneoff.data.import_values import BadValue, convert
 from oneoff.data.tables import quote
 from oneoff.resources.counting import counting_inserts
@@ -81,6 +82,7 @@ class SqliteImport:
         Raises:
             DataError: A row can't be, and bad rows are not left out.
         """
+        own = None if self._rejects.wanted else await OwnReferences.of(self._driver, self._plan)
         if self._plan.on_conflict == "update":
             await self._driver.execute(self._make_seen)
             await self._all(progress, [])
@@ -88,6 +90,8 @@ class SqliteImport:
         else:
             async with counting_inserts(self._driver, self._plan.table.place[1]) as inserted:
                 await self._all(progress, inserted)
+        if own is not None:
+            await own.check(self._reader)
         return Imported(self.total, self.changed)
 
     async def _all(self, progress: Progress, changed: list[int]) -> None:

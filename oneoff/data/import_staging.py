@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.data.import_checks import Checks
 from oneoff.data.import_errors import Problem, bad_rows, problem_of
-from oneoff.data.import_function import ERRORS, LINE, RAW, make_function
+from oneoff.data.import_function import ERRORS, NUMBER, RAW, make_function
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
 from oneoff.data.import_postgresql import driver_of, staging
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _OF_ROWS = ("22", "23")
 _ERRORS_READ = 1_000
 _ERRORS_TABLE = (
-    f"CREATE TEMP TABLE {ERRORS} (line bigint, state text, columns text[], constraint_name text) "
+    f"CREATE TEMP TABLE {ERRORS} (number bigint, state text, columns text[], constraint_name text) "
     "ON COMMIT DROP"
 )
 
@@ -73,8 +73,8 @@ class StagedImport:
         columns = "row json" if self._reader.json else ", ".join(self._raw_columns())
         for statement in (
             staging(self._plan, extra=" INCLUDING INDEXES"),
-            f"ALTER TABLE {STAGING} ADD COLUMN {quote(LINE)} bigint",
-            f"CREATE TEMP TABLE {RAW} (line bigint, {columns}) ON COMMIT DROP",
+            f"ALTER TABLE {STAGING} ADD COLUMN {quote(NUMBER)} bigint",
+            f"CREATE TEMP TABLE {RAW} (number bigint, {columns}) ON COMMIT DROP",
             _ERRORS_TABLE,
             make_function(self._plan, self._values(), json=self._reader.json),
         ):
@@ -94,11 +94,12 @@ class StagedImport:
         }
 
     async def _stage(self, chunk: Chunk) -> None:
-        data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk))
+        first = self._total
+        data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk, first))
         self._total += len(chunk.raws)
         if bad:
             rows: list[tuple[int, str, list[str], str]] = [
-                (problem.line, problem.state, [], problem.what) for _, problem in bad
+                (first + at, problem.state, [], problem.what) for at, problem in bad
             ]
             await self._driver.executemany(f"INSERT INTO {ERRORS} VALUES ($1, $2, $3, $4)", rows)  # noqa: S608
         if not data:
@@ -130,23 +131,21 @@ class StagedImport:
         if not await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {ERRORS})"):  # noqa: S608
             return
         errors = self._errors()
-        chunks = self._reader.chunks()
+        chunks, first = self._reader.chunks(), 0
         error = await anext(errors, None)
         while error is not None:
             chunk = await in_daemon_thread(lambda: next(chunks, None))
             if chunk is None:
                 return
-            at = 0
-            while error is not None and at < len(chunk.raws):
-                if chunk.record(at).line == error["line"]:
-                    await self._rejects.add(chunk.raws[at], self._problem(chunk, at, error))
-                    error = await anext(errors, None)
-                at += 1
+            while error is not None and (at := error["number"] - first) < len(chunk.raws):
+                await self._rejects.add(chunk.raws[at], self._problem(chunk, at, error))
+                error = await anext(errors, None)
+            first += len(chunk.raws)
 
     async def _errors(self) -> AsyncIterator[Any]:
-        """Give the first error of each line, in the order of lines."""
+        """Give the first error of each row, in the order of the file."""
         rows = self._driver.cursor(
-            f"SELECT DISTINCT ON (line) * FROM {ERRORS} ORDER BY line",  # noqa: S608
+            f"SELECT DISTINCT ON (number) * FROM {ERRORS} ORDER BY number",  # noqa: S608
             prefetch=_ERRORS_READ,
         )
         async for row in rows:
