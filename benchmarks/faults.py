@@ -1,7 +1,7 @@
 """Kill, cut off and crash under a batch, hundreds of times, and count the rows.
 
 Real processes on a PostgreSQL of this script's own. Prints what was done and what came of it; exits
-1 when a row was lost, done twice, or recorded wrongly. Takes about ten minutes.
+1 when a row was lost, done twice, or recorded wrongly. Takes about twelve minutes.
 """
 
 import argparse
@@ -23,12 +23,21 @@ from tests.acceptance.batch_faults import (  # noqa: E402 - the project is found
     commit_moments,
     wait_for_rows,
 )
+from tests.acceptance.fleet_faults import Fleet  # noqa: E402
 from tests.commands.tally_project import execute, make_tally  # noqa: E402
-from tests.servers import Postgres, proxying, running_postgres  # noqa: E402
+from tests.servers import (  # noqa: E402
+    Postgres,
+    Redis,
+    proxying,
+    running_postgres,
+    running_redis,
+)
 
 COLUMNS = "{:<38} {:>7} {:>9} {:>6} {:>6} {:>11} {:>8}"
 ANEW = "UPDATE tally SET n = 0; DELETE FROM oneoff_batches; DELETE FROM oneoff_runs;"
 FAST = ("tally", "add", "--slow", "0.01", "--confirm")
+FLEET = ("tally", "add", "--shards", "8", "--fleet", "--slow", "0.15", "--confirm")
+WORKERS = 4
 SHORTEST_LIFE, LONGEST_LIFE = 0.4, 1.2
 Inflict = Callable[[Ordeal, int], int]
 """Does a fault up to so many times to one batch, and returns how often it did."""
@@ -38,12 +47,18 @@ def main() -> int:
     """Run every ordeal and return the exit code."""
     wanted = _parse()
     print(COLUMNS.format("fault", "times", "rows", "lost", "twice", "off record", "seconds"))
-    with running_postgres() as server, _prepared(server, wanted.rows) as url:
+    with (
+        running_postgres() as server,
+        running_redis() as redis,
+        _prepared(server, wanted.rows) as url,
+    ):
+        by_workers = _kill_workers(redis, wanted.every)
         right = [
             _suffer(url, wanted, "kill -9 at a random point", wanted.kills, _kill),
             _suffer(url, wanted, "kill -9 around a commit", wanted.commits, _die),
             _suffer(url, wanted, "server restarted, -m immediate", wanted.restarts, _crash(server)),
             _suffer(url, wanted, "connection reset", wanted.cuts, _cut(server)),
+            _suffer(url, wanted, f"kill -9 of 1 of {WORKERS} workers", wanted.workers, by_workers),
         ]
     return 0 if all(right) else 1
 
@@ -98,6 +113,33 @@ def _cut(server: Postgres) -> Inflict:
     return inflict
 
 
+def _kill_workers(redis: Redis, every: float) -> Inflict:
+    """Kill the oldest of a fleet's workers every so many seconds, and hire another."""
+
+    def inflict(ordeal: Ordeal, most: int) -> int:
+        redis.flush()
+        environ = {**ordeal.environ, "REDIS_URL": redis.url}
+        fleet = Fleet(ordeal.url, environ, words=FLEET)
+        with fleet.of(WORKERS):
+            supervisor = fleet.start()
+            while fleet.kills < most and not _has_ended(supervisor, every):
+                fleet.kill_worker()
+                fleet.hire()
+            supervisor.communicate()
+        ordeal.codes.append(supervisor.returncode)
+        return fleet.kills
+
+    return inflict
+
+
+def _has_ended(process: subprocess.Popen[str], within: float) -> bool:
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def _disturb(ordeal: Ordeal, through: Ordeal, most: int, fault: Callable[[], object]) -> int:
     """Let one process work at a batch, and do something to its server every now and then."""
     process, times = through.start(), 0
@@ -131,6 +173,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--commits", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=20, help="workers of a fleet to kill")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two of them")
     return parser.parse_args()
 
 

@@ -1,0 +1,74 @@
+"""A fleet of real worker processes on one batch, some of which are killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.acceptance.batch_faults import Ordeal
+from tests.commands.tally_project import ROOT
+
+WORKER = (sys.executable, "-m", "arq", "tests.commands.tally_worker.WorkerSettings")
+STOPPING = 30
+"""Seconds for a worker to end when it is asked to."""
+
+
+@dataclass
+class Fleet(Ordeal):
+    """A batch that workers do.
+
+    Attributes:
+        log: Where the workers write.
+        workers: Those that were started, and neither killed nor asked to stop.
+        leaving: Those that were asked to stop.
+    """
+
+    log: Path = Path(os.devnull)
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    leaving: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def hire(self) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        environ = {"DATABASE_URL": self.url, "ENVIRONMENT": "test", "LOG_LEVEL": "warning"}
+        with self.log.open("ab") as stream:
+            worker = subprocess.Popen(
+                WORKER,
+                cwd=ROOT,
+                env={**os.environ, **environ, **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+        self.workers.append(worker)
+        return worker
+
+    def kill_worker(self) -> None:
+        """Kill the worker that has been there longest."""
+        worker = self.workers.pop(0)
+        worker.kill()
+        worker.wait()
+        self.kills += 1
+
+    def stop_worker(self) -> None:
+        """Ask the worker that has been there longest to stop."""
+        worker = self.workers.pop(0)
+        worker.terminate()
+        self.leaving.append(worker)
+
+    @contextmanager
+    def of(self, workers: int) -> Iterator[None]:
+        """Let so many workers take part, until the end of the block."""
+        try:
+            for _ in range(workers):
+                self.hire()
+            yield
+        finally:
+            while self.workers:
+                self.stop_worker()
+            for worker in self.leaving:
+                worker.wait(STOPPING)

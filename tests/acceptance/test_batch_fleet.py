@@ -1,0 +1,69 @@
+"""A batch by real worker processes, killed and stopped; rows are neither lost nor done twice.
+
+`make faults` does the same many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.batch_faults import PATIENCE, wait_for_rows
+from tests.acceptance.conftest import Run
+from tests.acceptance.database import query
+from tests.acceptance.fleet_faults import Fleet
+from tests.commands.tally_project import make_tally
+
+ROWS = 4_000
+RIGHT = (0, 0, 0)
+"""Lost, done twice, off the record."""
+WORDS = ("tally", "add", "--shards", "6", "--fleet", "--slow", "0.05", "--confirm")
+
+
+@pytest.fixture
+def fleet(
+    run: Run, environ: dict[str, str], postgres_url: str, redis_url: str, tmp_path: Path
+) -> Iterator[Fleet]:
+    """Prepare a batch, and two workers."""
+    done = run(["migrate"], env={"DATABASE_URL": postgres_url, "ENVIRONMENT": "test"})
+    assert 0 == done.returncode, done.stderr
+    make_tally(postgres_url, ROWS)
+    fleet = Fleet(
+        postgres_url,
+        {**environ, "REDIS_URL": redis_url},
+        words=WORDS,
+        log=tmp_path / "workers.log",
+    )
+    with fleet.of(2):
+        yield fleet
+
+
+def test_the_shards_of_a_killed_worker_are_done_by_another(fleet: Fleet) -> None:
+    """The supervisor notices, and hands them out again."""
+    supervisor = fleet.start()
+    wait_for_rows(fleet.url, 400)
+
+    fleet.kill_worker()
+    said = supervisor.communicate(timeout=PATIENCE)[1]
+    states = dict(query(fleet.url, "SELECT status, count(*) FROM oneoff_runs GROUP BY status"))
+
+    assert (0, RIGHT) == (supervisor.returncode, fleet.verdict(ROWS)), said + fleet.log.read_text()
+    assert states["abandoned"] >= 1
+
+
+def test_supervisors_and_workers_may_come_and_go(fleet: Fleet) -> None:
+    """One is killed, one is asked to stop; the same command goes on with the same shards."""
+    first = fleet.start()
+    wait_for_rows(fleet.url, 400)
+    first.kill()
+    first.communicate()
+    fleet.hire()
+    fleet.stop_worker()
+
+    second = fleet.start()
+    said = second.communicate(timeout=PATIENCE)[1]
+
+    assert (0, RIGHT) == (second.returncode, fleet.verdict(ROWS)), said + fleet.log.read_text()
+    assert [(1,)] == query(fleet.url, "SELECT count(*) FROM oneoff_batches WHERE parent = ''")
