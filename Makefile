@@ -94,8 +94,13 @@ bench-jobs: setup servers ## Measure listing and purging 100,000 jobs beside ARQ
 	$(BIN)/python benchmarks/jobs.py
 
 .PHONY: bench-batch
-bench-batch: setup servers ## Measure what the checkpoint of a batch costs
+bench-batch: setup servers ## Measure what a batch's checkpoint costs, and how it scales over workers
 	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/fleet.py
+
+.PHONY: simulate
+simulate: setup ## Work out what bounds ten billion rows on 200 workers
+	$(BIN)/python benchmarks/simulate.py
 
 .PHONY: faults
 faults: setup servers ## Kill, cut off and crash under batches hundreds of times, and count the rows
