@@ -107,7 +107,7 @@ faults: setup servers ## Kill, cut off and crash under batches hundreds of times
 	$(BIN)/python benchmarks/faults.py
 
 .PHONY: bench-data
-bench-data: setup servers ## Measure data export beside psql, pg_dump, sqlite3, Django and SQLAlchemy
+bench-data: setup servers ## Measure data export and import beside psql, pg_dump, sqlite3, Django and SQLAlchemy
 	$(BIN)/python benchmarks/data.py
 
 .PHONY: lock

@@ -37,7 +37,7 @@ SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typnam
        array_position(i.indkey::int2[], a.attnum) + 1 AS key
 FROM pg_attribute a
 JOIN pg_type d ON d.oid = a.atttypid
-JOIN pg_type t ON t.oid = CASE d.typtype WHEN 'd' THEN d.typbasetype ELSE d.oid END
+JOIN pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0::oid), d.oid)
 LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from oneoff.data.columns import settings_statement
 from oneoff.testing import Manage
 from tests.commands import kinds
 from tests.servers import Postgres
@@ -21,6 +22,12 @@ COPY_AS_IT_IS = r"(FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')"
 DIFFERENT = """
 SELECT count(*) FROM kinds a FULL JOIN loaded b USING (id) WHERE a::text IS DISTINCT FROM b::text
 """
+TEXTS = {
+    "a_bool": "left(a_bool::text, 1)",
+    "a_char": "rpad(a_char::text, 4)",
+    "an_address": "abbrev(an_address)",
+}
+"""What COPY writes where a cast to text would not."""
 
 
 class Loading:
@@ -116,29 +123,31 @@ async def test_postgresql_loads_json_as_it_was(loading: Loading, tmp_path: Path,
 
 @on_postgres
 async def test_duckdb_reads_what_postgresql_wrote(loading: Loading, tmp_path: Path) -> None:
-    """NULL is not the empty text, and line ends stay inside their value."""
+    """Every type: NULL is not the empty text, and line ends stay inside their value."""
     path, lines = tmp_path / "kinds.csv", tmp_path / "kinds.jsonl"
     await loading.export("kinds", path)
-    await loading.export("kinds", lines)
-    expected = [
-        tuple(row)
-        for row in json.loads(
-            loading.psql(
-                "SELECT json_agg(json_build_array(a_text, a_big::text) ORDER BY id) FROM kinds"
-            )
-        )
-    ]
+    written = await loading.export("kinds", lines)
+    names = [*loading.columns.split(","), "doubled"]
+    texts = ", ".join(TEXTS.get(name, f"{name}::text") for name in names)
+    answer = loading.psql(
+        f"{settings_statement().replace('SET LOCAL', 'SET')}; "
+        f"SELECT json_agg(json_build_array({texts}) ORDER BY id) FROM kinds"
+    )
+    members = ", ".join(f"'{name}': 'JSON'" for name in names)
 
     as_csv = rows_of(
-        f"SELECT a_text, a_big FROM read_csv('{path}', header=true, all_varchar=true, "
+        f"SELECT * FROM read_csv('{path}', header=true, all_varchar=true, "
         "quote='\"', escape='\"', allow_quoted_nulls=false, new_line='\\n')"
     )
     as_json = rows_of(
-        f"SELECT a_text, a_big::text FROM read_json('{lines}', format='newline_delimited')"
+        f"SELECT * FROM read_json('{lines}', format='newline_delimited', columns={{{members}}})"
     )
 
-    assert expected == as_csv
-    assert expected == as_json
+    assert 25 == len(names)
+    assert [tuple(row) for row in json.loads(answer)] == as_csv
+    assert [tuple(json.loads(line).values()) for line in written.decode().splitlines()] == [
+        tuple(None if cell is None else json.loads(cell) for cell in row) for row in as_json
+    ]
 
 
 @on_postgres
