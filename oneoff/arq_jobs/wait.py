@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
+from redis.exceptions import RedisError
 
 from oneoff import signals
 from oneoff.arq_jobs.listing import find_job
@@ -38,17 +39,31 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
 
     Raises:
         TemporaryError: `job-still-running`: the run's deadline came first. The job goes on.
-        CommandError: `job-lost`: somebody removed it.
+        CommandError: `job-lost`: somebody removed it. Or what else ended the waiting: a signal, or
+            Redis. It says then that the job is queued, and how to wait for that one.
     """
     if await announced_window(jobs.client, config, project):
         _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
     try:
         return await _poll(jobs, job_id)
-    except asyncio.CancelledError:
+    except RedisError as exc:
+        raise _given_up(job_id, explain(exc)) from exc
+    except asyncio.CancelledError as exc:
         if signals.received():
-            raise
+            raise _given_up(job_id, explain(exc)) from None
         paused = await announced_window(jobs.client, config, project) is not None
         raise _still_running(job_id, paused=paused) from None
+
+
+def _given_up(job_id: str, error: CommandError) -> CommandError:
+    """Say what the error can't know: the same line again would queue another job."""
+    error.why = f"job {job_id} stays in the queue, or goes on running"
+    error.try_ = (_wait_on(job_id), *error.try_)
+    return error
+
+
+def _wait_on(job_id: str) -> str:
+    return f"to wait on, add --job-id={shlex.quote(job_id)}: without it another job is queued"
 
 
 def _still_running(job_id: str, *, paused: bool) -> TemporaryError:
@@ -60,7 +75,7 @@ def _still_running(job_id: str, *, paused: bool) -> TemporaryError:
         f"job {job_id} has not ended within --timeout",
         why=f"it stays in the queue, or goes on running; {why}",
         try_=(
-            f"to wait on, add --job-id={shlex.quote(job_id)}: without it another job is queued",
+            _wait_on(job_id),
             f"python manage.py jobs show {job_id}",
             look,
         ),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.crc import key_slot
@@ -30,6 +29,8 @@ PAGE = 500
 With 1,000 another client waits twice as long, and the whole takes no less time."""
 WINDOW = 40_000
 """Keys of one node of a cluster that are sorted by slot at a time."""
+LAST_ANSWER = 1.0
+"""Seconds that a removal which is stopped waits for what it has sent."""
 FRAMEWORK = (b"arq:", b"oneoff:")
 """How keys begin that are no cache: jobs and their results, and the marks of maintenance."""
 
@@ -185,15 +186,17 @@ class Removal:
         try:
             async for batch in batches:
                 if under_way is not None:
-                    await under_way
+                    await asyncio.shield(under_way)
                 under_way = asyncio.create_task(self.remove(batch))
             if under_way is not None:
-                await under_way
+                await asyncio.shield(under_way)
         finally:
             if under_way is not None and not under_way.done():
+                # What was sent is done anyway: a moment for its answer, so that it is counted.
+                await asyncio.wait({under_way}, timeout=LAST_ANSWER)
                 under_way.cancel()
-                with suppress(asyncio.CancelledError):
-                    await under_way
+                # What it fails with now is no news: the removal has been stopped.
+                await asyncio.gather(under_way, return_exceptions=True)
 
     async def remove(self, keys: Sequence[bytes]) -> None:
         """Remove keys, in pipelines of one page."""

@@ -17,6 +17,7 @@ from oneoff.maintenance.redis_copy import key_of
 from oneoff.maintenance.window import Window, encode
 from oneoff.urls import parse_database_url
 from tests.commands.arq_shop import Queue
+from tests.servers import Proxy
 from tests.servers.process import HOST, free_port
 
 
@@ -334,6 +335,24 @@ async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) ->
     found = re.search(r"job (\w+) has not ended", late.stderr)
     assert found, late.stderr
     assert f"  try:  to wait on, add --job-id={found[1]}: " in late.stderr
+
+
+async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
+    queue: Queue, redis_proxy: Proxy
+) -> None:
+    """Nor does it help whoever retries on 69 to have two of them."""
+    environ = {"REDIS_URL": redis_proxy.url(queue.url)}
+    waiting = asyncio.create_task(
+        queue.manage("jobs run sum left=2 --job-id one --wait", environ=environ)
+    )
+    await queue.filled()
+
+    redis_proxy.refuse()
+    lost = await waiting
+
+    assert 69 == lost.exit_code
+    assert "  why:  job one stays in the queue, or goes on running\n" in lost.stderr
+    assert "  try:  to wait on, add --job-id=one: " in lost.stderr
 
 
 @pytest.mark.parametrize("state", ["missing", "foreign", "down"])
