@@ -68,6 +68,7 @@ class Execution:
         self.tables: dict[str, RowCounts] = {}
         self.warnings: list[str] = []
         self._left: BaseException | None = None
+        self._opened: Container | None = None
 
     def leave(self, exc: BaseException) -> None:
         """Fail the run, which the caller cancels, for what a task of the command raised."""
@@ -184,7 +185,7 @@ class Execution:
     async def _work(self) -> Result:
         """Do steps 5 to 8: lock, open, handle, commit or roll back."""
         async with AsyncExitStack() as stack:
-            container = Container(stack, self.app.project.resources, self._given())
+            self._opened = container = Container(stack, self.app.project.resources, self._given())
             container.give("lock", await self._lock(stack))
             asked = self.call.command.resources()
             opened = {name: await container.get(name) for name in asked}
@@ -293,7 +294,10 @@ class Execution:
         )
 
     def _error(self, cause: BaseException) -> CommandError:
-        stays = self.call.command.dry_run is DryRun.PLAN or "batches" in self.asked
+        # Whoever asks for batches may open one transaction instead: `data import`.
+        in_one = self._opened is not None and self._opened.opened("work") is not None
+        in_batches = "batches" in self.asked and not in_one
+        stays = self.call.command.dry_run is DryRun.PLAN or in_batches
         undone = self.mode is not Mode.COMMIT or not stays
         return explain.explain(cause, self.run_info.id, self.call.line, undone=undone)
 

@@ -28,7 +28,7 @@ _CAUGHT = (
     "OR undefined_function OR feature_not_supported"
 )
 _FUNCTION = f"""
-CREATE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS $check$
+CREATE OR REPLACE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS $check$
 #variable_conflict use_column
 DECLARE r record; state text; probed text; names text[]; about text; named text; told text;
 BEGIN

@@ -49,11 +49,16 @@ async def driver_of(connection: AsyncConnection) -> Any:
 
 
 class CsvImport:
-    """One import of a csv file, in the transaction of a connection."""
+    """One import of a csv file, in the transaction of a connection.
+
+    Attributes:
+        first: Line of the first row that it is given.
+    """
 
     def __init__(self, driver: Any, plan: Plan, source: Source, header: Header) -> None:
         self._driver, self._plan = driver, plan
         self._source, self._header = source, header
+        self.first = header.lines + 1
         self._direct = plan.on_conflict == "error" and None not in plan.columns
         self._schema, self._table = plan.table.place if self._direct else (None, STAGING)
 
@@ -77,6 +82,8 @@ class CsvImport:
             names = await self._stage()
             total = await self._copy(blocks, names)
             changed = await self._insert()
+            # A dry run of several batches is one transaction.
+            await self._driver.execute(f"DROP TABLE {STAGING}")
         # What is deferred to the commit would come up there without a line.
         await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         warnings = await move_sequences(self._driver, self._plan)
@@ -146,7 +153,7 @@ class CsvImport:
         found = _LINE.match(context, len(start)) if context.startswith(start) else None
         if found is None:
             return 0, ""
-        return int(found[1]) + self._header.lines, context[found.end() :]
+        return int(found[1]) + self.first - 1, context[found.end() :]
 
     def _find(self, line: int) -> Record | None:
         return find_record(self._source, self._header, line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from oneoff.data.import_csv import Cells, Chunk, cells_of, chunks, columns_of, count_problem
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 SEPARATOR = b"\x02"
 """What stands between the number of a row and its JSON, on their way to the server."""
+
+
+Advance = Callable[[Chunk], None]
+"""Is told of each chunk that is done."""
 
 
 class Parsed(NamedTuple):

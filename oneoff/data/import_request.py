@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 OnConflict = Literal["error", "skip", "update"]
 STDIN = STDOUT
+RESUMABLE = ("csv", "jsonl")
+"""Formats in which a row ends with its line."""
 
 
 class Request(NamedTuple):
@@ -26,6 +28,9 @@ class Request(NamedTuple):
         key: Columns that find it; none for the primary key.
         columns: The file's columns that are imported; none for all.
         rejects: File for bad rows; empty to import nothing if there are any.
+        resume: Whether it is imported in batches, and goes on where one was stopped.
+        batch_size: Rows of a batch; 0 for the usual number.
+        new_run: Whether it begins again, though it could go on.
     """
 
     table: str
@@ -35,6 +40,9 @@ class Request(NamedTuple):
     key: Sequence[str] = ()
     columns: Sequence[str] = ()
     rejects: str = ""
+    resume: bool = False
+    batch_size: int = 0
+    new_run: bool = False
 
     @property
     def format(self) -> Format:
@@ -55,3 +63,24 @@ class Request(NamedTuple):
                 f"nothing says in which format {name} is: give --format csv, jsonl, json or parquet"
             )
         return kind
+
+    def check(self) -> None:
+        """Refuse options that don't go together.
+
+        Raises:
+            UsageError: All that is wrong with them.
+        """
+        kind, problems = self.format, []
+        if self.resume and self.path == STDIN:
+            problems.append("--resume needs a file: standard input is gone when it is stopped")
+        if self.resume and kind not in RESUMABLE:
+            problems.append(f"--resume goes line by line, which {kind} doesn't: export it as jsonl")
+        if self.resume and self.rejects:
+            problems.append("--rejects needs all rows in one transaction: leave --resume out")
+        if self.batch_size < 0:
+            problems.append(f"--batch-size {self.batch_size} is less than 1")
+        if not self.resume:
+            given = {"--batch-size": self.batch_size, "--new-run": self.new_run}
+            problems += [f"{name} has no meaning without --resume" for name in given if given[name]]
+        if problems:
+            raise UsageError(problems)

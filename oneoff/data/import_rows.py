@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -20,13 +21,16 @@ from oneoff.threads import in_daemon_thread
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.data.import_csv import Cells
+    from oneoff.data.import_csv import Cells, Chunk
     from oneoff.data.import_outcome import Imported
     from oneoff.data.import_reader import Reader
     from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
     from oneoff.project import Project
+    from oneoff.resources.batches import Batches
+    from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
+    from oneoff.result import Result
     from oneoff.terminal import Terminal
 
 _NO_SUCH_KEY = "42P10"
@@ -48,20 +52,11 @@ async def import_rows(
         UsageError: An option is wrong.
         DataError: The file or a row can't be imported.
     """
-    table = await find_table(connection, project, request.table)
     check_place(request.rejects)
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _look(source, request))
-        plan = make_plan(
-            table,
-            reader.names,
-            source=source.name,
-            columns=request.columns,
-            key=request.key,
-            on_conflict=request.on_conflict,
-        )
+        plan = await _plan(connection, project, request, reader)
         await _check_key(connection, plan)
-        await in_daemon_thread(lambda: refuse_masks(plan, source.name, _sample(reader, plan)))
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
             done = await _import(connection, plan, reader, rejects, progress)
@@ -109,6 +104,46 @@ def _all_bad(name: str, rejects: str, count: int) -> DataError:
     )
 
 
+async def import_in_batches(
+    batches: Batches, database: Database, project: Project, request: Request, terminal: Terminal
+) -> Result:
+    """Import a file in transactions of some of its rows, from where that was stopped.
+
+    Raises:
+        NotFound: There is no such table.
+        UsageError: An option is wrong.
+        DataError: The file or a row can't be imported; the batches before it stay.
+    """
+    from oneoff.data.import_resume import FileRows, arguments_of, file_batch
+
+    async with open_source(request.path, terminal) as source:
+        reader, _ = await in_daemon_thread(lambda: _look(source, request))
+        async with database.connect() as connection:
+            plan = await _plan(connection, project, request, reader)
+        batch = file_batch(request)
+        rows = await in_daemon_thread(lambda: FileRows(batch, reader, plan, terminal=terminal))
+        result = await batches.run_file(rows, arguments_of(request))
+    if not result.did_change:
+        return result
+    return replace(result, message=f"imported {result.rows:,} rows into {request.table}")
+
+
+async def _plan(
+    connection: AsyncConnection, project: Project, request: Request, reader: Reader
+) -> Plan:
+    name = reader.source.name
+    plan = make_plan(
+        await find_table(connection, project, request.table),
+        reader.names,
+        source=name,
+        columns=request.columns,
+        key=request.key,
+        on_conflict=request.on_conflict,
+    )
+    await in_daemon_thread(lambda: refuse_masks(plan, name, _sample(reader, plan)))
+    return plan
+
+
 def _look(source: Source, request: Request) -> tuple[Reader, int]:
     """Return what reads the file, and how many steps that takes."""
     kind = request.format
@@ -148,17 +183,20 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
 async def _import(
     connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
 ) -> Imported:
+    def advance(chunk: Chunk) -> None:
+        progress.advance(chunk.size, rows=len(chunk.raws))
+
     if plan.table.dialect == "sqlite":
         from oneoff.data.import_sqlite import import_sqlite
 
-        return await import_sqlite(connection, plan, reader, rejects, progress)
+        return await import_sqlite(connection, plan, reader, rejects, advance)
     if isinstance(reader, CsvReader) and not rejects.wanted:
         from oneoff.data.import_postgresql import import_csv
 
         return await import_csv(connection, plan, reader.source, reader.header, progress)
     from oneoff.data.import_staging import import_staged
 
-    return await import_staged(connection, plan, reader, rejects, progress)
+    return await import_staged(connection, plan, reader, rejects, advance)
 
 
 def _sample(reader: Reader, plan: Plan) -> list[Cells]:

@@ -89,14 +89,14 @@ class Source:
             skip: Bytes at the beginning to leave out.
         """
         stream = self.stream()
-        await in_daemon_thread(lambda: _skip(stream, skip))
+        await in_daemon_thread(lambda: skip_bytes(stream, skip))
         while block := await in_daemon_thread(lambda: stream.read(BLOCK)):
             yield block
 
     def read_blocks(self, skip: int = 0) -> Iterator[bytes]:
         """Give the same bytes, read here: for a thread."""
         stream = self.stream()
-        _skip(stream, skip)
+        skip_bytes(stream, skip)
         while block := stream.read(BLOCK):
             yield block
 
@@ -136,7 +136,8 @@ def _spooled(read: Callable[[], bytes], stack: ExitStack) -> BinaryIO:
     return file
 
 
-def _skip(stream: io.BufferedReader[Any], count: int) -> None:
+def skip_bytes(stream: io.BufferedReader[Any], count: int) -> None:
+    """Read some bytes, and forget them."""
     while count > 0 and (block := stream.read(min(count, BLOCK))):
         count -= len(block)
 

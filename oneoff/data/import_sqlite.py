@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from oneoff.data.import_csv import Cells, Chunk
     from oneoff.data.import_plan import Plan
-    from oneoff.data.import_reader import Reader
+    from oneoff.data.import_reader import Advance, Reader
     from oneoff.data.import_rejects import Rejects
-    from oneoff.resources.progress import Progress
 
 _STATES = {
     "SQLITE_CONSTRAINT_UNIQUE": "23505",
@@ -76,8 +75,11 @@ class SqliteImport:
         self._key_at = [names.index(name) for name in plan.key]
         self.total = self.changed = 0
 
-    async def run(self, progress: Progress) -> Imported:
+    async def run(self, advance: Advance) -> Imported:
         """Import all rows of the reader.
+
+        Args:
+            advance: Is told of each chunk that is done.
 
         Raises:
             DataError: A row can't be, and bad rows are not left out.
@@ -85,23 +87,23 @@ class SqliteImport:
         own = None if self._rejects.wanted else await OwnReferences.of(self._driver, self._plan)
         if self._plan.on_conflict == "update":
             await self._driver.execute(self._make_seen)
-            await self._all(progress, [])
+            await self._all(advance, [])
             await self._driver.execute(f"DROP TABLE temp.{STAGING}")
         else:
             async with counting_inserts(self._driver, self._plan.table.place[1]) as inserted:
-                await self._all(progress, inserted)
+                await self._all(advance, inserted)
         if own is not None:
             await own.check(self._reader)
         return Imported(self.total, self.changed)
 
-    async def _all(self, progress: Progress, changed: list[int]) -> None:
+    async def _all(self, advance: Advance, changed: list[int]) -> None:
         chunks = self._reader.chunks()
         coming = self._next(chunks)
         try:
             while (ready := await coming) is not None:
                 coming = self._next(chunks)
                 changed.append(await self.write(ready))
-                progress.advance(ready.chunk.size, rows=len(ready.chunk.raws))
+                advance(ready.chunk)
         finally:
             # Its thread reads the file, which is about to be closed.
             await uninterrupted(_settled(coming))
@@ -247,9 +249,9 @@ async def _settled(coming: asyncio.Future[_Ready | None]) -> None:
 
 
 async def import_sqlite(
-    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> Imported:
     """Import a whole file in the connection's transaction."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
-    return await SqliteImport(driver, plan, reader, rejects).run(progress)
+    return await SqliteImport(driver, plan, reader, rejects).run(advance)

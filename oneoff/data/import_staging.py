@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from oneoff.data.columns import Column
     from oneoff.data.import_csv import Chunk
     from oneoff.data.import_plan import Plan
-    from oneoff.data.import_reader import Reader
+    from oneoff.data.import_reader import Advance, Reader
     from oneoff.data.import_rejects import Rejects
-    from oneoff.resources.progress import Progress
 
 _OF_ROWS = ("22", "23")
 _ERRORS_READ = 1_000
@@ -49,8 +48,11 @@ class StagedImport:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
         self._total = 0
 
-    async def run(self, progress: Progress) -> Imported:
+    async def run(self, advance: Advance) -> Imported:
         """Import all rows of the reader.
+
+        Args:
+            advance: Is told of each chunk that is done.
 
         Raises:
             DataError: A row can't be, and bad rows are not left out.
@@ -61,11 +63,13 @@ class StagedImport:
         chunks = self._reader.chunks()
         while (chunk := await in_daemon_thread(lambda: next(chunks, None))) is not None:
             await self._stage(chunk)
-            progress.advance(chunk.size, rows=len(chunk.raws))
+            advance(chunk)
         await checks.run()
         await self._take_bad()
         self._rejects.raise_first()
         changed = await self._insert()
+        # A dry run of several batches is one transaction.
+        await self._driver.execute(f"DROP TABLE {STAGING}, {RAW}, {ERRORS}")
         warnings = await move_sequences(self._driver, self._plan)
         return Imported(self._total, changed, warnings=warnings)
 
@@ -174,8 +178,8 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def import_staged(
-    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> Imported:
     """Import a whole file in the connection's transaction."""
     driver = await driver_of(connection)
-    return await StagedImport(driver, plan, reader, rejects).run(progress)
+    return await StagedImport(driver, plan, reader, rejects).run(advance)

@@ -16,6 +16,7 @@ from oneoff.run import Run
 from oneoff.terminal import Terminal
 
 if TYPE_CHECKING:
+    from oneoff.batching.file_run import FileSelection
     from oneoff.resources.work import WorkTransaction
 
     Open = Callable[[str], Awaitable[Any]]
@@ -104,6 +105,27 @@ class Batches:
             terminal=self._terminal,
             progress=self._progress,
             open_jobs=lambda: self._open("jobs"),
+        )
+
+    async def run_file(self, selection: FileSelection, arguments: str) -> Result:
+        """Do all rows of a file in batches, from where an unfinished run of it stopped.
+
+        Args:
+            selection: The rows.
+            arguments: JSON of what makes it the same work: the file and what is done with it.
+        """
+        from oneoff.batching.file_run import preview_file, run_file
+        from oneoff.batching.identity import Identity
+
+        identity = Identity(self._run.command, arguments)
+        if self._work is not None:
+            return await preview_file(selection, identity, self._work)
+        return await run_file(
+            selection,
+            identity,
+            database=self._database,
+            terminal=self._terminal,
+            progress=self._progress,
         )
 
 

@@ -130,7 +130,8 @@ async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
         A list to append numbers of rows to.
     """
     inserted: list[int] = []
-    numbers = await driver.execute_fetchall(_COUNTED_ALONE, (table, table))
+    counts = await driver.execute_fetchall(_HAS_COUNTS)
+    numbers = await driver.execute_fetchall(_COUNTED_ALONE, (table, table)) if counts else []
     for (number,) in numbers:
         await driver.execute(f"DROP TRIGGER temp.{_trigger_name('inserted', number)}")
     yield inserted
@@ -139,6 +140,7 @@ async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
         await driver.execute(_trigger(number, table, "INSERT"))
 
 
+_HAS_COUNTS = "SELECT 1 FROM temp.sqlite_master WHERE name = 'oneoff_row_counts'"
 _COUNTED_ALONE = """
 SELECT id FROM temp.oneoff_row_counts WHERE name = ?
 AND NOT EXISTS (SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ?)

@@ -1,4 +1,4 @@
-"""What the tests of `data export` share."""
+"""What the tests of `data export` and `data import` share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import text
 from oneoff.testing import Finished, Manage
 from tests.commands.conftest import Sessions
 
-PROGRAM = (sys.executable, "manage.py", "data", "export")
+PROGRAM = (sys.executable, "manage.py", "data")
 
 
 async def make_many(sessions: Sessions) -> int:
@@ -27,10 +27,11 @@ async def make_many(sessions: Sessions) -> int:
     return 50_000
 
 
-async def started(manage: Manage, *words: str) -> asyncio.subprocess.Process:
+async def started(manage: Manage, *words: str, verb: str = "export") -> asyncio.subprocess.Process:
     """Start the command as a process of its own."""
     return await asyncio.create_subprocess_exec(
         *PROGRAM,
+        verb,
         *words,
         cwd=manage.root,
         env={**os.environ, **manage.environ},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
     from oneoff.data.import_request import Request
     from oneoff.project import Project
+    from oneoff.resources.batches import Batches, Open
+    from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
     from oneoff.resources.work import WorkTransaction
     from oneoff.terminal import Terminal
@@ -31,6 +33,7 @@ class Import(BaseCommand):
         "data import users users.csv --dry-run",
         "data import users users.jsonl.gz --on-conflict update --confirm",
         "data import users users.csv --rejects bad.csv --confirm",
+        "data import users users.csv --resume --confirm",
     )
 
     table: str = Argument(help="Name of the table, with its schema if it needs one.")
@@ -51,20 +54,36 @@ class Import(BaseCommand):
         default="", help="Leave bad rows out, and put them into this file; the rest is imported."
     )
 
+    resume: bool = Flag(
+        help="Import in batches, each saved at once; the same command goes on after a stop."
+    )
+    batch_size: int = Option(default=0, help="Rows of a batch, with --resume; 0: 10,000.")
+    new_run: bool = Flag(help="With --resume: begin again, though it could go on.")
+
     def __init__(self, **values: Any) -> None:
-        """Set the inputs, and refuse a file of which nothing says the format."""
+        """Set the inputs, and refuse options that don't go together."""
         super().__init__(**values)
-        _ = self._request().format
+        self._request().check()
 
     def consequence(self) -> str:
         return f"imports {self.file} into {self.table} of {{target}}"
 
     async def handle(
-        self, work: WorkTransaction, project: Project, terminal: Terminal, progress: Progress
+        self,
+        *,
+        batches: Batches,
+        database: Database,
+        open: Open,  # noqa: A002 - the name of the resource
+        project: Project,
+        terminal: Terminal,
+        progress: Progress,
     ) -> Result:
-        from oneoff.data.import_rows import facts, import_rows, told
+        from oneoff.data.import_rows import facts, import_in_batches, import_rows, told
 
         request = self._request()
+        if self.resume:
+            return await import_in_batches(batches, database, project, request, terminal)
+        work: WorkTransaction = await open("work")
         done = await import_rows(work.connection, project, request, terminal, progress)
         message, warnings = told(request, done)
         data = facts(request, done)
@@ -83,6 +102,9 @@ class Import(BaseCommand):
             key=_names(self.key),
             columns=_names(self.columns),
             rejects=self.rejects,
+            resume=self.resume,
+            batch_size=self.batch_size,
+            new_run=self.new_run,
         )
 
 
