@@ -28,7 +28,7 @@ _CAUGHT = (
     "OR undefined_function OR feature_not_supported"
 )
 _FUNCTION = f"""
-CREATE OR REPLACE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS $check$
+CREATE OR REPLACE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS %(tag)s
 #variable_conflict use_column
 DECLARE r record; state text; probed text; names text[]; about text; named text; told text;
 BEGIN
@@ -53,7 +53,7 @@ BEGIN
             INSERT INTO {ERRORS} VALUES (r.number, state, names, about);
         END;
     END LOOP;
-END $check$
+END %(tag)s
 """  # noqa: S608 - constants
 _PROBE = f"""
 IF cardinality(names) = 0 THEN
@@ -91,11 +91,11 @@ def make_function(plan: Plan, values: Mapping[str, str], *, json: bool) -> str:
         for column in plan.written
     ]
     chunk = f"{insert}{select} FROM {RAW} r" + (f", {members}" if members else "")
-    return _FUNCTION % {
-        "chunk": chunk,
-        "row": insert + select + _from(members),
-        "probes": "".join(probes),
-    }
+    row, probed = insert + select + _from(members), "".join(probes)
+    tag = "$check$"
+    while tag in row + probed:  # the name of a column may be anything
+        tag = tag[:-1] + "k$"
+    return _FUNCTION % {"tag": tag, "chunk": chunk, "row": row, "probes": probed}
 
 
 def _members(columns: list[Column], *, json: bool) -> str:

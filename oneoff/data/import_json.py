@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_plan import Plan
     from oneoff.data.import_source import Source
 
+_TOO_DEEP = "the row is nested too deep"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LONGEST = 256 << 20
 """Characters that one object of an array may have: one that never ends must not fill memory."""
@@ -38,7 +39,8 @@ def _no_constant(text: str) -> Any:
     raise ValueError(message)
 
 
-_DECODER = JSONDecoder(parse_constant=_no_constant)
+# Numbers stay texts: to make them costs time, and one may have more digits than Python takes.
+_DECODER = JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
 _EXACT = JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_no_constant)
 
 
@@ -52,7 +54,7 @@ class JsonReader:
         self.names: tuple[str, ...] = ()
         first = next(self.chunks(), None)
         if first is None:
-            raise bad_file(source.name, "holds no rows")
+            return  # an empty array
         found = _read(_DECODER, first.raws[0])
         if isinstance(found, str):
             raise bad_file(source.name, f"is no {self.what}: line {first.record(0).line}, {found}")
@@ -82,13 +84,12 @@ class JsonReader:
         rows: list[Cells] = []
         bad: list[tuple[int, Problem]] = []
         for place, raw in enumerate(chunk.raws):
-            found = self._checked(_EXACT, raw)
+            found = self._cells(raw, columns)
             if isinstance(found, str):
                 bad.append((place, Problem(chunk.record(place).line, found, state="not-json")))
                 continue
             at.append(place)
-            pairs = zip(self.names, columns, strict=True)
-            rows.append([_cell(found.get(name), column) for name, column in pairs])
+            rows.append(found)
         return Parsed.of_rows(at, rows, bad)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
@@ -115,6 +116,16 @@ class JsonReader:
     def end(self) -> bytes:
         """End the last line."""
         return b"\n"
+
+    def _cells(self, raw: bytes, columns: Sequence[Column | None]) -> Cells | str:
+        found = self._checked(_EXACT, raw)
+        if isinstance(found, str):
+            return found
+        pairs = zip(self.names, columns, strict=True)
+        try:
+            return [_cell(found.get(name), column) for name, column in pairs]
+        except RecursionError:
+            return _TOO_DEEP
 
     def _checked(self, decoder: JSONDecoder, raw: bytes) -> dict[str, Any] | str:
         found = _read(decoder, raw)
@@ -272,7 +283,7 @@ def _read(decoder: JSONDecoder, raw: bytes) -> dict[str, Any] | str:
     except ValueError as exc:
         return f"the row is no JSON: {_said(exc)}"
     except RecursionError:
-        return "the row is nested too deep"
+        return _TOO_DEEP
     return found if isinstance(found, dict) else "the row is no JSON object"
 
 

@@ -45,8 +45,6 @@ class ParquetReader:
         except (pa.ArrowInvalid, OSError) as exc:
             raise bad_file(source.name, f"is no Parquet file, or breaks off: {exc}") from exc
         self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-        if not self._file.metadata.num_rows:
-            raise bad_file(source.name, "holds no rows")
 
     @property
     def rows(self) -> int:

@@ -171,6 +171,8 @@ def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> lis
     problems += [
         f"column {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1
     ]
+    if names and all(name in _generated(table, names) for name in names):
+        problems.append(f"{table.name} computes all of these columns itself")
     problems += [
         f"column {column.name!r} is missing, and the table needs it"
         for column in table.columns

@@ -77,6 +77,8 @@ class Request(NamedTuple):
             problems.append(f"--resume goes line by line, which {kind} doesn't: export it as jsonl")
         if self.resume and self.rejects:
             problems.append("--rejects needs all rows in one transaction: leave --resume out")
+        if self.rejects == STDOUT:
+            problems.append("--rejects needs the name of a file: another is written beside it")
         if self.batch_size < 0:
             problems.append(f"--batch-size {self.batch_size} is less than 1")
         if not self.resume:

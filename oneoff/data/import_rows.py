@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from oneoff.data.import_check import look_at
 from oneoff.data.import_csv import read_header
+from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import Plan, make_plan, refuse_masks
 from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_rejects import ERRORS, Rejects, check_place
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.import_csv import Cells, Chunk
-    from oneoff.data.import_outcome import Imported
     from oneoff.data.import_reader import Reader
     from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
@@ -55,13 +55,15 @@ async def import_rows(
     check_place(request.rejects)
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _look(source, request))
+        if not reader.names:
+            return Imported(0, 0)  # an empty array says nothing of columns
         plan = await _plan(connection, project, request, reader)
         await _check_key(connection, plan)
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
             done = await _import(connection, plan, reader, rejects, progress)
         done = done._replace(rejected=rejects.count)
-        if done.total == done.rejected:
+        if done.rejected and done.total == done.rejected:
             raise _all_bad(source.name, request.rejects, done.total)
         return done
 

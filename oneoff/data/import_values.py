@@ -161,13 +161,17 @@ def _float(text: str) -> float:
         return _INFINITE[plain]
     if not _NUMBER.fullmatch(plain):  # NaN too, of which SQLite would make NULL
         raise ValueError(text)
-    return float(plain)
+    number = float(plain)
+    return number if math.isfinite(number) else _refuse("22003")
 
 
 def _numeric(text: str) -> str | float:
-    number = _float(text)
-    # As a text: SQLite makes the number of it that loses nothing.
-    return number if math.isinf(number) else text.strip()
+    plain = text.strip()
+    if plain in _INFINITE:
+        return _INFINITE[plain]
+    if not _NUMBER.fullmatch(plain):
+        raise ValueError(text)
+    return plain  # SQLite makes the number of it that loses nothing
 
 
 def _binary(text: str) -> bytes:

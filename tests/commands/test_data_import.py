@@ -213,6 +213,18 @@ async def test_personal_data_is_not_in_an_error(manage: Manage, tmp_path: Path) 
     assert ("secret" in shown, "sss" in shown) == (False, False)
 
 
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+async def test_no_rows_are_nothing_to_do(manage: Manage, tmp_path: Path, kind: str) -> None:
+    """An export of an empty table is a file like any other."""
+    path = tmp_path / f"none.{kind}"
+    await manage(f"data export service_accounts -o {path}")
+
+    done = await load(manage, path)
+
+    assert (0, 0) == (done.exit_code, done.rows), done.stderr
+    assert "nothing to do in service_accounts" in done.stdout
+
+
 async def test_sql_is_not_imported(manage: Manage, tmp_path: Path) -> None:
     """It is a program; the message says what runs it."""
     path = tmp_path / "dump.sql"

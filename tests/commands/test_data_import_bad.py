@@ -43,7 +43,6 @@ OBJECT = b'{"id":1,"name":"ci","description":""}'
         ("a.json", b"[" + OBJECT + b",\n", "a.json breaks off or is no JSON at line 2"),
         ("a.json", b"[" + OBJECT + b"] x", "a.json goes on behind its array, in line 1"),
         ("a.json", OBJECT, "a.json is no array of JSON objects: line 1, it has '{'"),
-        ("a.json", b"[]", "a.json holds no rows"),
         ("a.parquet", b"PAR1" + TEXT, "a.parquet is no Parquet file, or breaks off"),
     ],
 )
