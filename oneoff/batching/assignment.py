@@ -28,6 +28,7 @@ from oneoff.explain import explain
 from oneoff.logs import Logs, level_of
 from oneoff.options import GlobalOptions
 from oneoff.outcome import Call, Outcome
+from oneoff.parsing import parse
 from oneoff.redact import Redactor
 from oneoff.resources.database import Database
 from oneoff.run import Operator, Run
@@ -123,19 +124,29 @@ async def _run(app: Application, found: Assignment) -> CommandError | None:
 
 
 async def _execute(app: Application, found: Assignment) -> Outcome:
-    name = found.whole["command"]
-    command_class = app.registry.load(app.registry.find(name.split())[0])
-    command = command_class(**json.loads(found.whole["arguments"]))
-    if not isinstance(command, BatchCommand):
-        raise ConfigurationError(f"{name} is no batch command", code="batch-arguments")
+    name, command = _command(app, found.whole)
     options = _options(found)
     terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
     redactor = Redactor(app.config.environ)
-    argv = [*name.split(), "--shard", found.shard["part"]]
+    argv = [*found.whole["command"].split(), "--shard", found.shard["part"]]
     call = Call(name, command, options, argv, f"python manage.py {' '.join(argv)}")
     logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
     run = _as_supervised(app.new_run(name, options), found)
     return await Execution(app, call, terminal, redactor, logs, run=run).run()
+
+
+def _command(app: Application, whole: Mapping[Any, Any]) -> tuple[str, BatchCommand]:
+    """Build the command that began the whole, with the inputs it had, and return its name."""
+    entry, words = app.registry.find(whole["command"].split())
+    command_class = app.registry.load(entry)
+    values = json.loads(whole["arguments"])
+    if words:  # a command that runs batches by name: the rest of its line says which
+        occasion = {"once": values["once"]} if "once" in values else {}
+        values = {**parse(command_class, words, name=entry.name).values, **occasion}
+    command = command_class(**values)
+    if not isinstance(command, BatchCommand):
+        raise ConfigurationError(f"{entry.name} is no batch command", code="batch-arguments")
+    return app.registry.name_of(command_class), command
 
 
 def _options(found: Assignment) -> GlobalOptions:

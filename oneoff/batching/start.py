@@ -70,7 +70,7 @@ async def start(
     )
     try:
         if shard_id:
-            return await _do_assigned(command, run.command, identity, shared, shard_id)
+            return await _do_assigned(command, identity, shared, shard_id)
         if command.fleet:
             from oneoff.arq_jobs.shards import Handout
             from oneoff.batching.fleet import Fleet
@@ -105,7 +105,7 @@ async def _join(
 
 
 async def _do_assigned(
-    command: BatchCommand, name: str, identity: Identity, shared: Shared, shard_id: str
+    command: BatchCommand, identity: Identity, shared: Shared, shard_id: str
 ) -> Result:
     """Do the shard that a worker was given, where it is one of this part of the command."""
     transactions = Transactions(shared.database)
@@ -114,7 +114,7 @@ async def _do_assigned(
             whole, shard = await read_with_whole(connection, shard_id)
     finally:
         await transactions.close()
-    if whole["part"] != identity.part:
+    if (whole["command"], whole["part"]) != (identity.command, identity.part):
         return Result.unchanged("this run is for a shard of another part")
-    check_same(command, name, whole)
+    check_same(identity, whole)
     return await run_shard(command, shard, identity, shared, alone=False)

@@ -12,10 +12,13 @@ import pytest
 from arq import Worker
 from arq.connections import ArqRedis
 
+from app.project import project as shop
+from oneoff import Project
 from oneoff.arq_jobs.shards import NAME as FUNCTION
 from oneoff.arq_jobs.shards import shard_function
 from oneoff.testing import Manage
 from tests.acceptance.database import query
+from tests.commands.conftest import MakeUser
 from tests.commands.tally_project import (
     NAME,
     ROOT,
@@ -74,11 +77,13 @@ async def queue(environ: dict[str, str]) -> AsyncIterator[ArqRedis]:
 
 
 @asynccontextmanager
-async def worker(environ: dict[str, str], **more: str) -> AsyncIterator[Worker]:
-    """Let a worker take part during the block."""
+async def worker(
+    environ: dict[str, str], *, of: Project = project, **more: str
+) -> AsyncIterator[Worker]:
+    """Let a worker of a project take part during the block."""
     async with queue(environ) as pool:
         made: Worker = Worker(
-            functions=[shard_function(project, str(ROOT), {**environ, **more})],
+            functions=[shard_function(of, str(ROOT), {**environ, **more})],
             redis_pool=pool,
             handle_signals=False,
             poll_delay=0.02,
@@ -266,6 +271,23 @@ async def test_parts_of_a_command_are_handed_out_one_after_the_other(
         done = await tally("tally halves --shards 2 --fleet --confirm")
 
     assert (0, ROWS, {1: ROWS}) == (done.exit_code, done.rows, times_done(url)), done.stderr
+
+
+async def test_a_batch_that_is_run_by_name_is_done_by_workers_too(
+    environ: dict[str, str], manage: Manage, make_user: MakeUser, url: str
+) -> None:
+    """Here a transform of the reference project, of which the line alone says which it is."""
+    for name in ("ada", "bob", "cleo"):
+        await make_user(name)
+    execute(url, "UPDATE users SET accept_language = 'de'")
+
+    async with worker(environ, of=shop):
+        done = await Manage("app.project:project", str(ROOT), environ)(
+            "data transform fill-locale --shards 2 --fleet --confirm"
+        )
+
+    assert (0, 3) == (done.exit_code, done.rows), done.stderr
+    assert [("de",)] == query(url, "SELECT DISTINCT locale FROM users")
 
 
 async def test_what_workers_can_not_do_is_refused_before_anything_is_asked(
