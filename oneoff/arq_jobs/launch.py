@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shlex
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
+from redis.exceptions import RedisError
+
+from oneoff import signals
 from oneoff.arq_jobs import keys, preview
 from oneoff.arq_jobs.listing import find_job
 from oneoff.arq_jobs.queue import Jobs, Queued, now_ms, serialize
@@ -14,6 +20,7 @@ from oneoff.arq_jobs.records import JobRecord, moment
 from oneoff.arq_jobs.signature import arguments_of
 from oneoff.arq_jobs.worker_settings import Task
 from oneoff.errors import UsageError
+from oneoff.explain import explain
 from oneoff.result import Result
 
 if TYPE_CHECKING:
@@ -130,9 +137,20 @@ async def run_here(jobs: Jobs, config: Config, call: Call) -> Result:
 
 
 async def _enqueue(jobs: Jobs, call: Call) -> Queued:
-    return await jobs.enqueue(
-        call.task.name, _job_id=call.job_id, _defer_by=call.defer, **call.kwargs
-    )
+    """Queue it; what breaks off in the middle names the job, which may be there then."""
+    job_id = call.job_id or uuid4().hex
+    try:
+        return await jobs.enqueue(
+            call.task.name, _job_id=job_id, _defer_by=call.defer, **call.kwargs
+        )
+    except (RedisError, asyncio.CancelledError) as exc:
+        if isinstance(exc, asyncio.CancelledError) and not signals.received():
+            raise  # the deadline, which is the run's to tell
+        error = explain(exc)
+        error.why = f"job {job_id} may be in the queue, or not: no answer came"
+        once = f"to have it once, add --job-id={shlex.quote(job_id)}: without it another is queued"
+        error.try_ = (once, *error.try_)
+        raise error from exc
 
 
 def _ended(call: Call, data: dict[str, Any]) -> Result:

@@ -42,9 +42,9 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
         CommandError: `job-lost`: somebody removed it. Or what else ended the waiting: a signal, or
             Redis. It says then that the job is queued, and how to wait for that one.
     """
-    if await announced_window(jobs.client, config, project):
-        _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
     try:
+        if await announced_window(jobs.client, config, project):
+            _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
         return await _poll(jobs, job_id)
     except RedisError as exc:
         raise _given_up(job_id, explain(exc)) from exc

@@ -58,5 +58,4 @@ def test_who_waits_for_a_job_and_is_stopped_can_wait_on(
     _, stderr = process.communicate(timeout=30)
 
     assert 143 == process.returncode
-    assert "  why:  job one stays in the queue, or goes on running\n" in stderr
-    assert "  try:  to wait on, add --job-id=one: without it another job is queued\n" in stderr
+    assert "add --job-id=one: without it another" in stderr, stderr

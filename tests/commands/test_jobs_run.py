@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeout
 
+from oneoff.arq_jobs.queue import Jobs
 from oneoff.maintenance.redis_copy import key_of
 from oneoff.maintenance.window import Window, encode
 from oneoff.urls import parse_database_url
@@ -337,6 +339,27 @@ async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) ->
     assert f"  try:  to wait on, add --job-id={found[1]}: " in late.stderr
 
 
+async def test_a_job_whose_queueing_broke_off_is_named(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and nobody was told so; its id makes a retry harmless."""
+    put = Jobs.put
+
+    async def broken_off(self: Jobs, job_id: str, raw: bytes, due: int, now: int) -> bool:
+        await put(self, job_id, raw, due, now)
+        raise RedisTimeout
+
+    monkeypatch.setattr(Jobs, "put", broken_off)
+    lost = await queue.manage("jobs run sum left=2")
+    monkeypatch.undo()
+    found = re.search(r"add --job-id=(\w+):", lost.stderr)
+    assert found, lost.stderr
+    again = await queue.manage(f"jobs run sum left=2 --job-id={found[1]}")
+
+    assert 69 == lost.exit_code
+    assert f"job {found[1]} is there already: nothing was queued\n" == again.stdout
+
+
 async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
     queue: Queue, redis_proxy: Proxy
 ) -> None:
@@ -351,8 +374,7 @@ async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
     lost = await waiting
 
     assert 69 == lost.exit_code
-    assert "  why:  job one stays in the queue, or goes on running\n" in lost.stderr
-    assert "  try:  to wait on, add --job-id=one: " in lost.stderr
+    assert re.search("try:  to (wait on|have it once), add --job-id=one: ", lost.stderr)
 
 
 @pytest.mark.parametrize("state", ["missing", "foreign", "down"])
