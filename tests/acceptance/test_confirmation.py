@@ -19,12 +19,14 @@ from tests.acceptance.database import query
 from tests.acceptance.terminal import Person
 
 APP = load_application("app.project:project", str(ROOT))
+ACCOUNTS = ROOT / "tests/commands/accounts.csv"
 LINES = {
     "apikey revoke": "apikey revoke 1",
     "apikey rotate": "apikey rotate 1",
     "batch cancel": "batch cancel 2",
     "cache clear": "cache clear --prefix shop:",
     "data cleanup": "data cleanup",
+    "data import": f"data import service_accounts {ACCOUNTS} --on-conflict skip",
     "data transform": "data transform fill-locale",
     "db reset": "db reset",
     "db rollback": "db rollback",
