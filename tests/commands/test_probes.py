@@ -146,7 +146,7 @@ async def test_a_probe_that_fails_is_warned_of_and_left_out(tally: Manage, url: 
         Autovacuum("no_such_table"),
         BatchTime(0.5),
     ],
-    ids=str,
+    ids=lambda probe: type(probe).__name__,
 )
 async def test_a_server_at_rest_holds_nothing(probe: Throttle, database: Database) -> None:
     """Each question is one that the server understands."""
