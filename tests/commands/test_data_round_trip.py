@@ -128,7 +128,9 @@ NAMES = (
 def test_any_values_make_the_round_trip(manage: Manage, tmp_path: Path) -> None:
     """As hypothesis finds them."""
 
-    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    )
     @given(rows=ROWS, suffix=st.sampled_from(["csv", "jsonl", "json", "parquet"]))
     def check(rows: Sequence[tuple[Any, ...]], suffix: str) -> None:
         asyncio.run(_fill(manage, rows))
