@@ -220,12 +220,12 @@ async def test_a_fleet_that_ended_without_its_supervisor_is_not_begun_again(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
     """The one that is started again says that there is nothing to do; the next one begins anew."""
+    first = await tally("tally add --shards 2 --fleet --timeout 1s --confirm")
     async with worker(environ):
-        first = await tally("tally add --shards 2 --fleet --slow 0.2 --timeout 1s --confirm")
         await until(url, "SELECT count(*) = 2 FROM oneoff_batches WHERE status = 'finished'")
-        told = await tally("tally add --shards 2 --fleet --slow 0.2 --confirm")
+        told = await tally("tally add --shards 2 --fleet --confirm")
         once = times_done(url)
-        anew = await tally("tally add --shards 2 --fleet --slow 0.2 --confirm")
+        anew = await tally("tally add --shards 2 --fleet --confirm")
 
     assert (75, 0, "nothing to do\n") == (first.exit_code, told.exit_code, told.stdout)
     assert ({1: ROWS}, ROWS) == (once, anew.rows)

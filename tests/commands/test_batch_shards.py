@@ -11,6 +11,8 @@ from tests.acceptance.database import query
 from tests.commands.tally_project import NAME, ROOT, execute, make_tally, rows_of_runs, times_done
 
 ROWS = 1_000
+ON_POSTGRESQL = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+"""For what the two databases can't differ in."""
 BOUNDS = "SELECT part, low, high FROM oneoff_batches WHERE parent <> '' ORDER BY part"
 STATES = "SELECT part, status FROM oneoff_batches ORDER BY parent, part"
 
@@ -122,14 +124,15 @@ async def test_a_bound_counts_over_all_shards_and_the_next_run_keeps_the_ranges(
     assert "changed 1,100 rows in 4 shards, 1,500 with the runs before\n" == second.stdout
 
 
+@ON_POSTGRESQL
 async def test_a_deadline_saves_what_all_shards_have_done(tally: Manage, url: str) -> None:
     """The batches in work are rolled back, the record counts the others."""
-    stopped = await tally("tally add --shards 4 --slow 0.3 --timeout 1s --confirm")
+    stopped = await tally("tally add --shards 4 --slow 0.1 --timeout 500ms --confirm")
     done = times_done(url).get(1, 0)
-    again = await tally("tally add --shards 4 --slow 0.3 --confirm")
+    again = await tally("tally add --shards 4 --slow 0.1 --confirm")
 
     assert (75, 0) == (stopped.exit_code, again.exit_code)
-    assert [done, ROWS - done] == rows_of_runs(url)
+    assert [done, ROWS - done] == [rows or 0 for rows in rows_of_runs(url)]
     assert {1: ROWS} == times_done(url)
 
 
@@ -145,6 +148,7 @@ async def test_an_error_of_one_shard_is_the_runs(tally: Manage, url: str) -> Non
     )
 
 
+@ON_POSTGRESQL
 async def test_a_batch_that_was_cut_otherwise_is_not_resumed(tally: Manage, url: str) -> None:
     """The message says how it goes on; a new run begins again."""
     await tally("tally add --shards 3 --max-rows 100 --confirm")
@@ -161,6 +165,7 @@ async def test_a_batch_that_was_cut_otherwise_is_not_resumed(tally: Manage, url:
     )
 
 
+@ON_POSTGRESQL
 async def test_a_preview_shows_the_ranges_and_writes_nothing(tally: Manage, url: str) -> None:
     """It predicts the rows of the real run."""
     preview = await tally("tally add --shards 2 --dry-run --json")
@@ -184,6 +189,7 @@ async def test_shards_that_are_run_one_by_one_share_the_ranges(tally: Manage, ur
     assert [("finished",)] == query(url, "SELECT status FROM oneoff_batches WHERE parent = ''")
 
 
+@ON_POSTGRESQL
 async def test_a_shard_that_is_done_is_not_done_again(tally: Manage, url: str) -> None:
     """As long as the whole is unfinished."""
     await tally("tally add --shard 1/2 --confirm")
@@ -193,6 +199,7 @@ async def test_a_shard_that_is_done_is_not_done_again(tally: Manage, url: str) -
     assert {0: 500, 1: 500} == times_done(url)
 
 
+@ON_POSTGRESQL
 async def test_a_killed_shard_is_not_begun_again_after_the_whole_is_finished(
     tally: Manage, url: str
 ) -> None:
@@ -210,6 +217,7 @@ async def test_a_killed_shard_is_not_begun_again_after_the_whole_is_finished(
     assert 500 == anew.rows
 
 
+@ON_POSTGRESQL
 async def test_what_has_a_name_is_done_once(tally: Manage, url: str) -> None:
     """However often it is started: with shards, alone, or as a whole."""
     named = "tally add --once job-17 --confirm"
@@ -233,11 +241,14 @@ async def test_all_shards_may_begin_at_once(tally: Manage, url: str) -> None:
 
 
 async def test_the_second_of_two_runs_is_refused(tally: Manage, url: str) -> None:
-    """Of the whole, of the same shard, and of the whole beside a shard."""
-    slow = "tally add --slow 0.3 --confirm"
-    shard = asyncio.create_task(tally(f"{slow} --shard 2/2"))
+    """Of the same shard, and of the whole beside a shard; here the first waits for its brake."""
+    execute(url, "UPDATE tally SET age = 500 WHERE id = 1")
+    shard = asyncio.create_task(tally("tally careful --shard 2/2 --confirm"))
     await until(url, "SELECT count(*) FROM oneoff_batches WHERE part = '2/2' AND fence = 1")
-    refused = [await tally(f"{slow} {words}") for words in ("--shard 2/2", "--shards 2")]
+    refused = [
+        await tally(f"tally careful {words} --confirm") for words in ("--shard 2/2", "--shards 2")
+    ]
+    execute(url, "UPDATE tally SET age = 0 WHERE id = 1")
     await shard
 
     assert [75, 75] == [each.exit_code for each in refused]
@@ -245,6 +256,7 @@ async def test_the_second_of_two_runs_is_refused(tally: Manage, url: str) -> Non
     assert {0: 500, 1: 500} == times_done(url)
 
 
+@ON_POSTGRESQL
 async def test_kubernetes_says_which_shard(url: str, manage_environ: dict[str, str]) -> None:
     """It counts from 0."""
     pod = Manage(NAME, str(ROOT), {**manage_environ, "JOB_COMPLETION_INDEX": "1"})
