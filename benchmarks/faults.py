@@ -55,6 +55,7 @@ def main() -> int:
         by_workers = _kill_workers(redis, wanted.every)
         right = [
             _suffer(url, wanted, "kill -9 at a random point", wanted.kills, _kill),
+            _suffer(url, wanted, "kill -9, four shards at work", wanted.shards, _kill_sharded),
             _suffer(url, wanted, "kill -9 around a commit", wanted.commits, _die),
             _suffer(url, wanted, "server restarted, -m immediate", wanted.restarts, _crash(server)),
             _suffer(url, wanted, "connection reset", wanted.cuts, _cut(server)),
@@ -88,6 +89,11 @@ def _kill(ordeal: Ordeal, most: int) -> int:
     while ordeal.kills < most and not ordeal.codes:
         ordeal.kill_after(random.uniform(SHORTEST_LIFE, LONGEST_LIFE))  # noqa: S311 - a moment
     return ordeal.kills
+
+
+def _kill_sharded(ordeal: Ordeal, most: int) -> int:
+    ordeal.words = (*FAST, "--shards", "8")
+    return _kill(ordeal, most)
 
 
 def _die(ordeal: Ordeal, most: int) -> int:
@@ -170,6 +176,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=150_000)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--shards", type=int, default=50, help="kills of a run with shards")
     parser.add_argument("--commits", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--cuts", type=int, default=20)

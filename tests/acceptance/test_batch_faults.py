@@ -58,6 +58,20 @@ def test_killed_at_random_points_no_row_is_lost_or_done_twice(ordeal: Ordeal) ->
     assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS)), said
 
 
+def test_the_shards_of_a_killed_run_go_on_where_each_of_them_was(
+    prepare: Prepare, postgres_url: str
+) -> None:
+    """Four of them are at work when it is killed."""
+    ordeal = prepare(postgres_url)
+    ordeal.words = ("tally", "add", "--shards", "6", "--slow", "0.05", "--confirm")
+    while ordeal.kills < 2 and not ordeal.codes:
+        ordeal.kill_after(random.uniform(0.6, 1.0))
+
+    said = ordeal.finish()
+
+    assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS)), said
+
+
 def test_killed_around_the_commit_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
     """Before it, in it, and just after it."""
     for moment in commit_moments(3, 8):

@@ -16,6 +16,7 @@ from app.project import project as shop
 from oneoff import Project
 from oneoff.arq_jobs.shards import NAME as FUNCTION
 from oneoff.arq_jobs.shards import shard_function
+from oneoff.batching import fleet
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
@@ -28,7 +29,7 @@ from tests.commands.tally_project import (
     rows_of_runs,
     times_done,
 )
-from tests.servers import Postgres
+from tests.servers import Postgres, Proxy
 
 ROWS = 1_000
 FLEET = "tally add --shards 4 --fleet --confirm"
@@ -108,6 +109,15 @@ async def work_off(environ: dict[str, str]) -> int:
         )
         await made.async_run()
         return made.jobs_complete
+
+
+async def until_queued(pool: ArqRedis, jobs: int) -> None:
+    """Wait until so many jobs are in the queue."""
+    async with asyncio.timeout(20):
+        while True:
+            if await pool.zcard(pool.default_queue_name) >= jobs:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def until(url: str, sql: str) -> None:
@@ -243,6 +253,43 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
     assert len(rows_of_runs(url)) > 3
     states = {row[0] for row in query(url, "SELECT status FROM oneoff_runs")}
     assert states <= {"succeeded", "unchanged"}
+
+
+async def test_what_redis_has_lost_is_queued_again(
+    environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that are gone, and jobs that a worker took and died of before it claimed a shard."""
+    monkeypatch.setattr(fleet, "AGAIN", 0.1)
+    monkeypatch.setattr(fleet, "LOST", 0.2)
+    running = asyncio.create_task(tally(FLEET))
+    async with queue(environ) as pool:
+        await until_queued(pool, 4)
+        await pool.flushall()
+        await until_queued(pool, 4)
+        for job in await pool.zrange(pool.default_queue_name, 0, 1):
+            await pool.set(f"arq:in-progress:{job.decode()}", b"1")
+    async with worker(environ):
+        done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
+async def test_workers_go_on_while_the_supervisor_has_no_redis(
+    environ: dict[str, str], url: str, redis_url: str, redis_proxy: Proxy
+) -> None:
+    """It hands out the rest when Redis is back."""
+    through = Manage(NAME, str(ROOT), {**environ, "REDIS_URL": redis_proxy.url(redis_url)})
+    running = asyncio.create_task(through(FLEET))
+    async with queue(environ) as pool:
+        await until_queued(pool, 4)
+        await pool.flushall()
+    redis_proxy.refuse()
+    async with worker(environ):
+        await asyncio.sleep(2 * fleet.POLL)
+        redis_proxy.heal()
+        done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
 async def test_a_cancelled_fleet_ends_everywhere(
