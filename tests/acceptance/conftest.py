@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.servers import Postgres
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 60
@@ -100,3 +103,54 @@ def run(start: Start) -> Run:
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return run
+
+
+class AtHead:
+    """Copies of databases that `migrate` has brought to head, once for each project and kind.
+
+    Args:
+        request: Of the session: its server is asked for by the first test that needs it.
+        folder: For the SQLite files.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self._request, self._folder = request, folder
+        self._made: dict[tuple[Path, str], str] = {}
+
+    def bring(self, url: str, cwd: Path = ROOT) -> None:
+        """Make an empty database of a test a copy of the one that was migrated."""
+        kind, _, place = url.partition("://")
+        template = self._made.get((cwd, kind)) or self._make(kind, cwd)
+        if kind == "sqlite":
+            shutil.copyfile(template, place.removeprefix("/"))
+        else:
+            self._server.replace(place.rpartition("/")[2], template)
+
+    @property
+    def _server(self) -> Postgres:
+        server: Postgres = self._request.getfixturevalue("postgres_server")
+        return server
+
+    def _make(self, kind: str, cwd: Path) -> str:
+        if kind == "sqlite":
+            template = f"{self._folder}/{len(self._made)}.sqlite3"
+            url = f"sqlite:///{template}"
+        else:
+            template = f"at_head_{len(self._made)}"  # gone with its server
+            self._server.psql(f"CREATE DATABASE {template}")
+            url = self._server.url(template)
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate"],
+            cwd=cwd,
+            env={**os.environ, "DATABASE_URL": url, "ENVIRONMENT": "test", "PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+        )
+        self._made[cwd, kind] = template
+        return template
+
+
+@pytest.fixture(scope="session")
+def at_head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AtHead:
+    """Make databases that need not be migrated again: `.bring(url, cwd)`."""
+    return AtHead(request, tmp_path_factory.mktemp("at-head"))

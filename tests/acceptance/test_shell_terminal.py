@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import ROOT
+from tests.acceptance.conftest import ROOT, AtHead
 from tests.acceptance.database import query
 from tests.acceptance.terminal import Person
 
@@ -26,11 +24,10 @@ Sit = Callable[..., Person]
 
 
 @pytest.fixture
-def env(environ: dict[str, str], sqlite_url: str) -> dict[str, str]:
+def env(environ: dict[str, str], sqlite_url: str, at_head: AtHead) -> dict[str, str]:
     """Return the variables of a process on a migrated SQLite file of its own."""
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
-    command = [sys.executable, "manage.py", "migrate"]
-    subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
+    at_head.bring(sqlite_url)
     return environ
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Run, Start
+from tests.acceptance.conftest import AtHead, Run, Start
 from tests.acceptance.database import query
 
 PROJECT = Path(__file__).parent / "project"
@@ -22,11 +22,10 @@ STOPPED = {signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SIGINT: 130}
 
 
 @pytest.fixture
-def migrated(run: Run, database_url: str, environ: dict[str, str]) -> str:
-    """Migrate the test's database, and let all processes of the test use it."""
+def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
+    """Let all processes of the test use its database, which is at head."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
-    done = run(["migrate"], cwd=PROJECT)
-    assert 0 == done.returncode, done.stderr
+    at_head.bring(database_url, PROJECT)
     return database_url
 
 
@@ -148,9 +147,13 @@ def test_a_signal_at_any_moment_leaves_nothing_half_done(
     """From the first import to the last line; the seed is printed by a failure."""
     seed = random.randrange(1_000_000)
     moments = random.Random(seed)
+    line = ["fill", str(marker), "--wait-in", "nothing", "--dry-run"]
+    started = time.monotonic()
+    start(line, cwd=PROJECT).communicate(timeout=30)
+    life = min(time.monotonic() - started, 0.9)
     for attempt in range(20):
-        process = start(["fill", str(marker), "--wait-in", "nothing", "--dry-run"], cwd=PROJECT)
-        time.sleep(moments.uniform(0, 0.9))
+        process = start(line, cwd=PROJECT)
+        time.sleep(moments.uniform(0, life))
         signum = moments.choice(list(STOPPED))
         process.send_signal(signum)
         _, stderr = process.communicate(timeout=30)

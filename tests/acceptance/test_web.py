@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import AtHead, Run
 from tests.acceptance.web import Web, running_web
 from tests.servers import Postgres
 
@@ -27,11 +27,10 @@ UP = [{"service": "database", "status": "up"}, {"service": "migrations", "status
 
 
 @pytest.fixture
-def migrated(run: Run, database_url: str, environ: dict[str, str]) -> str:
-    """Migrate the test's database, and let all processes of the test use it."""
+def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
+    """Let all processes of the test use its database, which is at head."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
-    done = run(["migrate"])
-    assert 0 == done.returncode, done.stderr
+    at_head.bring(database_url)
     return database_url
 
 

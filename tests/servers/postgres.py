@@ -95,6 +95,11 @@ class Postgres:
         finally:
             self.psql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def replace(self, name: str, template: str) -> None:
+        """Make a database a copy of a template; nobody may be connected to either."""
+        self.psql(f'DROP DATABASE "{name}"')
+        self.psql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
     def _initialise(self, password_file: Path) -> None:
         password_file.write_text(self.password)
         hand_over(password_file)
