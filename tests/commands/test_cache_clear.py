@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -279,7 +280,7 @@ async def test_it_goes_on_while_the_database_takes_no_writes(
     """After a failover, for instance: the run is recorded in the log."""
     fill(redis_url, ["user:1"])
     path = Path(manage_environ["DATABASE_URL"].removeprefix("sqlite:///"))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute(
             "CREATE TRIGGER closed BEFORE INSERT ON oneoff_runs "
             "BEGIN SELECT RAISE(ABORT, 'closed'); END"

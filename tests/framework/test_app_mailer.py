@@ -78,8 +78,10 @@ async def test_a_mail_is_handed_to_a_server(server: tuple[Server, str], tmp_path
 
     await make_mailer(url, "shop@example.com", tmp_path).send(MAIL)
 
-    assert "rcpt TO:<ada@example.com>" in made.heard
-    assert any(line.lower().startswith("mail from:<shop@example.com>") for line in made.heard)
+    # Python 3.13 writes the commands in small letters.
+    said = [line.lower() for line in made.heard]
+    assert "rcpt to:<ada@example.com>" in said
+    assert any(line.startswith("mail from:<shop@example.com>") for line in said)
     assert "Hello ada," in made.heard
 
 
