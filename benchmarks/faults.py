@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.acceptance.batch_faults import (  # noqa: E402 - the project is found by the line above
+from tests.acceptance import import_faults  # noqa: E402 - the project is found by the line above
+from tests.acceptance.batch_faults import (  # noqa: E402
     Ordeal,
     commit_moments,
     wait_for_rows,
@@ -60,17 +62,40 @@ def main() -> int:
             _suffer(url, wanted, "server restarted, -m immediate", wanted.restarts, _crash(server)),
             _suffer(url, wanted, "connection reset", wanted.cuts, _cut(server)),
             _suffer(url, wanted, f"kill -9 of 1 of {WORKERS} workers", wanted.workers, by_workers),
+            _kill_imports(url, wanted),
         ]
     return 0 if all(right) else 1
 
 
-def _suffer(url: str, wanted: argparse.Namespace, title: str, times: int, inflict: Inflict) -> bool:
+def _kill_imports(url: str, wanted: argparse.Namespace) -> bool:
+    """Kill `data import --resume` at random points."""
+    execute(url, import_faults.TABLE)
+    with tempfile.TemporaryDirectory() as folder:
+        words = import_faults.make_rows(Path(folder) / "rows.csv", wanted.rows)
+
+        def make() -> Ordeal:
+            return import_faults.ImportOrdeal(url, words=words)
+
+        title, anew = "kill -9 of data import --resume", import_faults.ANEW
+        return _suffer(url, wanted, title, wanted.imports, _kill, make=make, anew=anew)
+
+
+def _suffer(
+    url: str,
+    wanted: argparse.Namespace,
+    title: str,
+    times: int,
+    inflict: Inflict,
+    *,
+    make: Callable[[], Ordeal] | None = None,
+    anew: str = ANEW,
+) -> bool:
     """Do a fault to one batch after another, until it was done often enough."""
     started, done, rounds = time.monotonic(), 0, 0
     lost = twice = off = 0
     while done < times:
-        execute(url, ANEW)
-        ordeal = Ordeal(url, {"TALLY_BATCH": "200"}, words=FAST)
+        execute(url, anew)
+        ordeal = make() if make else Ordeal(url, {"TALLY_BATCH": "200"}, words=FAST)
         done += inflict(ordeal, times - done)
         ordeal.finish()
         verdict = ordeal.verdict(wanted.rows)
@@ -182,6 +207,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--workers", type=int, default=20, help="workers of a fleet to kill")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two of them")
+    parser.add_argument("--imports", type=int, default=100, help="imports to kill")
     return parser.parse_args()
 
 
