@@ -27,7 +27,9 @@ async def make_many(sessions: Sessions) -> int:
     return 50_000
 
 
-async def started(manage: Manage, *words: str, verb: str = "export") -> asyncio.subprocess.Process:
+async def started(
+    manage: Manage, *words: str, verb: str = "export", stdin: int | None = None
+) -> asyncio.subprocess.Process:
     """Start the command as a process of its own."""
     return await asyncio.create_subprocess_exec(
         *PROGRAM,
@@ -35,6 +37,7 @@ async def started(manage: Manage, *words: str, verb: str = "export") -> asyncio.
         *words,
         cwd=manage.root,
         env={**os.environ, **manage.environ},
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
