@@ -20,6 +20,8 @@ from oneoff.resources.database_errors import sqlstate_of
 from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.import_csv import Cells, Chunk
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from oneoff.resources.batches import Batches
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
+    from oneoff.resources.work import WorkTransaction
     from oneoff.result import Result
     from oneoff.terminal import Terminal
 
@@ -39,13 +42,21 @@ SAMPLE = 1_000
 
 
 async def import_rows(
-    connection: AsyncConnection,
+    begin: Callable[[], Awaitable[WorkTransaction]],
     project: Project,
     request: Request,
     terminal: Terminal,
     progress: Progress,
 ) -> Imported:
-    """Import a file in the connection's transaction: all of its rows, or none.
+    """Import a file in one transaction: all of its rows, or none.
+
+    Args:
+        begin: Begins the transaction. It is called when the file has been looked at: a slow pipe
+            must not keep SQLite's write lock from others.
+        project: Its models say what is personal data.
+        request: What is asked for.
+        terminal: Of the run.
+        progress: Of the run.
 
     Raises:
         NotFound: There is no such table.
@@ -55,6 +66,7 @@ async def import_rows(
     check_place(request.rejects)
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _look(source, request))
+        connection = (await begin()).connection
         if not reader.names:
             return Imported(0, 0)  # an empty array says nothing of columns
         plan = await _plan(connection, project, request, reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Flag, Option, Result
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from oneoff.resources.batches import Batches, Open
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
-    from oneoff.resources.work import WorkTransaction
     from oneoff.terminal import Terminal
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
@@ -83,8 +83,8 @@ class Import(BaseCommand):
         request = self._request()
         if self.resume:
             return await import_in_batches(batches, database, project, request, terminal)
-        work: WorkTransaction = await open("work")
-        done = await import_rows(work.connection, project, request, terminal, progress)
+        begin = partial(open, "work")
+        done = await import_rows(begin, project, request, terminal, progress)
         message, warnings = told(request, done)
         data = facts(request, done)
         if not done.changed:
