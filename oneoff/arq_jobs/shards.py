@@ -35,6 +35,8 @@ class Given(Enum):
     """It waits for a worker."""
     TAKEN = "taken"
     """A worker has the job; its run has not claimed the shard yet, or the worker died."""
+    GONE = "gone"
+    """It is not in the queue, and can't be queued again: ARQ keeps a result, that it expired."""
 
 
 def job_id_of(shard_id: str, fence: int, attempt: int = 0) -> str:
@@ -83,8 +85,10 @@ class Handout:
         raw = serialize(self._jobs.worker, NAME, (shard_id,), {}, now)
         if await self._jobs.put(job_id, raw, now, now):
             return Given.QUEUED
-        taken = await self._jobs.client.exists(keys.in_progress(job_id))
-        return Given.TAKEN if taken else Given.QUEUED
+        client = self._jobs.client
+        if not await client.exists(keys.job(job_id)):
+            return Given.GONE
+        return Given.TAKEN if await client.exists(keys.in_progress(job_id)) else Given.QUEUED
 
 
 def shard_function(

@@ -166,18 +166,33 @@ def _as_supervised(run: Run, found: Assignment) -> Run:
 
 async def _after(database: Database, found: Assignment, error: CommandError | None) -> int | None:
     """Write down an error that came before the claim; return the fence if it goes on."""
-    mine = batches.c.id == found.shard["id"]
     async with _transaction(database) as connection:
-        if error is not None:
-            failed = {
-                "status": State.STOPPED.value,
-                "note": error.message,
-                "exit_code": int(error.exit_code),
-                "fence": batches.c.fence + 1,
-            }
-            unclaimed = (batches.c.fence == found.shard["fence"], batches.c.finished_at.is_(None))
-            await connection.execute(update(batches).where(mine, *unclaimed).values(failed))
-            return None
         row = await _row(connection, found.shard["id"])
-        unfinished = row is not None and State(row["status"]) is State.STOPPED
-        return int(row["fence"]) if row is not None and unfinished else None
+        if row is None or State(row["status"]) in ENDED:
+            return None
+        claimed = row["fence"] != found.shard["fence"]
+        if not claimed:
+            await _write_failed(connection, found.shard, error or _not_taken_up(found))
+        goes_on = claimed and error is None and State(row["status"]) is State.STOPPED
+        return int(row["fence"]) if goes_on else None
+
+
+async def _write_failed(
+    connection: AsyncConnection, shard: Mapping[Any, Any], error: CommandError
+) -> None:
+    """Stop the shard, unless somebody has claimed it by now; its next job is another one."""
+    failed = {
+        "status": State.STOPPED.value,
+        "note": error.message,
+        "exit_code": int(error.exit_code),
+        "fence": batches.c.fence + 1,
+    }
+    mine = (batches.c.id == shard["id"], batches.c.fence == shard["fence"])
+    await connection.execute(update(batches).where(*mine).values(failed))
+
+
+def _not_taken_up(found: Assignment) -> CommandError:
+    return CommandError(
+        f"{found.whole['command']} ended in a worker without taking the shard up",
+        try_="let handle run its batches in a worker as in the run that handed them out",
+    )

@@ -195,8 +195,9 @@ class Fleet:
             return
         given = await self._handout.give(shard.id, shard.fence, handed.attempt)
         handed.at = now
-        handed.taken = None if given is Given.QUEUED else handed.taken or now
-        if handed.taken is not None and now - handed.taken >= LOST:
+        handed.taken = (handed.taken or now) if given is Given.TAKEN else None
+        lost = handed.taken is not None and now - handed.taken >= LOST
+        if lost or given is Given.GONE:
             handed.attempt, handed.taken, handed.at = handed.attempt + 1, None, 0.0
 
     def _count_failure(self, shard: Shard) -> None:

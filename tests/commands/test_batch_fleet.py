@@ -13,7 +13,7 @@ from arq import Worker
 from arq.connections import ArqRedis
 
 from app.project import project as shop
-from oneoff import Project
+from oneoff import Project, Result
 from oneoff.arq_jobs.shards import NAME as FUNCTION
 from oneoff.arq_jobs.shards import shard_function
 from oneoff.batching import fleet
@@ -210,6 +210,23 @@ async def test_a_shard_that_fails_is_the_supervisors_error(
     assert ({0: 250, 1: 750}, [("stopped", "")]) == (times_done(url), open_)
 
 
+async def test_a_command_that_does_nothing_in_a_worker_has_failed(
+    environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than being handed out again and again."""
+
+    async def leave(*_: object) -> Result:
+        return Result.unchanged("not here")
+
+    monkeypatch.setattr("oneoff.batching.start._do_assigned", leave)
+    async with worker(environ):
+        failed = await tally("tally add --shards 2 --fleet --confirm")
+
+    assert 1 == failed.exit_code
+    assert "tally add ended in a worker without taking the shard up, and 1 more" in failed.stderr
+    assert {0: ROWS} == times_done(url)
+
+
 async def test_a_supervisor_that_is_started_again_watches_the_same_shards(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
@@ -245,11 +262,12 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that other jobs of the project get their turn."""
-    monkeypatch.setattr("oneoff.batching.start.TURN", 0.1)
+    monkeypatch.setattr("oneoff.batching.start.TURN", 0.001)
+    execute(url, "DELETE FROM tally WHERE id > 400")
     async with worker(environ):
-        done = await tally("tally add --shards 2 --fleet --slow 0.1 --confirm")
+        done = await tally("tally add --shards 2 --fleet --confirm")
 
-    assert (0, ROWS, {1: ROWS}) == (done.exit_code, done.rows, times_done(url)), done.stderr
+    assert (0, 400, {1: 400}) == (done.exit_code, done.rows, times_done(url)), done.stderr
     assert len(rows_of_runs(url)) > 3
     states = {row[0] for row in query(url, "SELECT status FROM oneoff_runs")}
     assert states <= {"succeeded", "unchanged"}
@@ -258,7 +276,7 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
 async def test_what_redis_has_lost_is_queued_again(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Jobs that are gone, and jobs that a worker took and died of before it claimed a shard."""
+    """Jobs that are gone, that expired, and that a worker took which died before it claimed."""
     monkeypatch.setattr(fleet, "AGAIN", 0.1)
     monkeypatch.setattr(fleet, "LOST", 0.2)
     running = asyncio.create_task(tally(FLEET))
@@ -266,8 +284,10 @@ async def test_what_redis_has_lost_is_queued_again(
         await until_queued(pool, 4)
         await pool.flushall()
         await until_queued(pool, 4)
-        for job in await pool.zrange(pool.default_queue_name, 0, 1):
-            await pool.set(f"arq:in-progress:{job.decode()}", b"1")
+        taken, expired, *_ = await pool.zrange(pool.default_queue_name, 0, 1)
+        await pool.set(b"arq:in-progress:" + taken, b"1")
+        await pool.zrem(pool.default_queue_name, expired)
+        await pool.rename(b"arq:job:" + expired, b"arq:result:" + expired)
     async with worker(environ):
         done = await running
 
