@@ -62,11 +62,14 @@ class Bounds:
         self._done[mine.id] = mine.done_by_run
         self._errors[mine.id] = mine.errors
 
-    def check(self, mine: Checkpoint) -> None:
+    def check(self, mine: Checkpoint, *, held: bool = False) -> None:
         """Stop the run if it has gone as far as it may.
+
+        A turn has at least one batch, or it might come to nothing again and again.
 
         Args:
             mine: How far it has come with this batch.
+            held: It waits, and does none.
 
         Raises:
             BatchBound: It has.
@@ -78,7 +81,7 @@ class Bounds:
             raise BatchBound(f"--max-rows {self._command.max_rows}", self.done)
         if limit is not None and took >= limit.total_seconds():
             raise BatchBound(f"--max-time {limit.total_seconds():g}s", self.done)
-        if self._turn is not None and took >= self._turn:
+        if self._turn is not None and took >= self._turn and (self.done or held):
             raise TurnOver
 
     def at_most(self, size: int) -> int:

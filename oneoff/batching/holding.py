@@ -63,7 +63,7 @@ class Hold:
             said = reason
             state = State.PAUSED if mine.requested else State.RUNNING
             mine = await self._write(replace(mine, state=state), reason)
-            bounds.check(mine)
+            bounds.check(mine, held=True)
             await asyncio.sleep(POLL)
         self._let_go = monotonic()
         return mine
