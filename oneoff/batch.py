@@ -67,6 +67,9 @@ class BatchCommand(BaseCommand):
     """Rows of the first batch; later ones have as many as fit into `batch_seconds`."""
     largest_batch: ClassVar[int] = 20_000
     """Rows a batch never exceeds: they are in memory together, and locked together."""
+    smallest_batch: ClassVar[int] = 0
+    """Rows below which slowness alone makes no batch: a busy server would only get busier. 0 for a
+    tenth of `batch_size`."""
     batch_seconds: ClassVar[float] = 0.75
     """Seconds a batch aims at."""
     batch_timeout: ClassVar[float] = 60.0
@@ -77,7 +80,8 @@ class BatchCommand(BaseCommand):
     """Column of the selected table that orders the rows: unique, never NULL, never changed. Empty
     for the primary key."""
     range_column: ClassVar[str] = ""
-    """Indexed column that `change` is cut by; a batch takes all rows of its last value."""
+    """Indexed column that `change` is cut by; a batch takes all rows of its last value, unless it
+    deletes, and more rows than a batch has share it."""
 
     max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
     max_time: timedelta | None = Option(

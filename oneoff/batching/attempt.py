@@ -24,7 +24,7 @@ async def do_batch(
     connection: AsyncConnection, selection: Selection, after: Any, size: int
 ) -> Step:
     """Do the batch that follows a key, in the connection's transaction."""
-    async with session_in(connection) as session:
+    async with session_in(connection, savepoint=isinstance(selection, RowWise)) as session:
         return await selection.step(session, after, size)
 
 

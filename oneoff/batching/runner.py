@@ -92,7 +92,10 @@ class BatchRun:
         self._transactions = Transactions(self._database)
         self._hold = Hold(command, self._transactions, self._terminal)
         self._sizing = Sizing(
-            command.batch_size, aim=command.batch_seconds, largest=command.largest_batch
+            command.batch_size,
+            aim=command.batch_seconds,
+            largest=command.largest_batch,
+            smallest=command.smallest_batch,
         )
         self._failures = self._batches = 0
         self._mine: Checkpoint

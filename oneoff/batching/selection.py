@@ -10,10 +10,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Delete, Join, Select, Table, Update, false, func, inspect, select
+from sqlalchemy import (
+    Delete,
+    Join,
+    Select,
+    Table,
+    Update,
+    delete,
+    false,
+    func,
+    inspect,
+    select,
+    tuple_,
+)
 
 from oneoff.batching.keys import key_column, range_column
-from oneoff.errors import CommandError, ConfigurationError
+from oneoff.errors import CommandError, ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,7 +40,7 @@ class Step(NamedTuple):
     """One batch that was done, and is not yet saved.
 
     Attributes:
-        key: The last key in it; None when there was no row.
+        key: The last key that is done with; None where that has not changed.
         done: Rows it went through.
         changed: Rows it changed.
         last: Nothing came after it.
@@ -164,14 +176,53 @@ class SetBased(Selection):
 
     async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
         """Find where the range ends, and change what is in it."""
-        page = self.keys(after).order_by(self.column).limit(size).subquery()
-        ends = await session.execute(select(func.max(page.c[0]), func.count()).select_from(page))
-        upto, found = ends.one()
+        upto, found, ties = (await session.execute(self._ends(after, size))).one()
         if not found:
             return Step(None, 0, 0, last=True)
+        if ties >= size:
+            # More rows than a batch has share the value: those before them are a batch, and they
+            # themselves are as many as it takes.
+            before = self.keys(after).where(self.column < upto).subquery()
+            below = await session.scalar(select(func.max(before.c[0])))
+            if below is None and isinstance(self._change, Delete) and self.table.primary_key:
+                return await self._delete_some(session, upto, size)
+            upto, found = (upto, found) if below is None else (below, size)
         connection = await session.connection()
         done = await connection.execute(self._change.where(*self.between(after, upto)))
+        if not done.rowcount and connection.dialect.name == "sqlite":
+            raise self._unequal(upto)  # elsewhere another client may have taken the rows
         return Step(upto, done.rowcount, done.rowcount, last=found < size)
+
+    def _ends(self, after: Any, size: int) -> Select[Any]:
+        """Select the last value of a page, the rows on it, and those that share the last value.
+
+        Of the latter at most `size` are counted.
+        """
+        page = self.keys(after).order_by(self.column).limit(size).subquery()
+        last = select(func.max(page.c[0]).label("upto"), func.count().label("found")).subquery()
+        same = self.keys(after).where(self.column == last.c.upto).limit(size)
+        ties = select(func.count()).select_from(same.correlate(last).subquery())
+        return select(last.c.upto, last.c.found, ties.scalar_subquery())
+
+    def _unequal(self, value: Any) -> DataError:
+        """Return the error for rows that lie above a value which they are read as."""
+        return DataError(
+            f"{self.column} of some rows reads as {value}, and the database takes it for more",
+            why="SQLite compares dates as texts, and these were written in another form; the batch "
+            "would find the same rows for ever",
+            try_="write them in one form: UPDATE ... SET column = strftime(...)",
+            code="batch-unequal",
+        )
+
+    async def _delete_some(self, session: AsyncSession, value: Any, size: int) -> Step:
+        """Delete a batch of the rows that share a value; the next one finds those that are left."""
+        key = tuple_(*self.table.primary_key)
+        some = select(*self.table.primary_key).where(self.column == value).limit(size)
+        if self._change.whereclause is not None:
+            some = some.where(self._change.whereclause)
+        connection = await session.connection()
+        done = await connection.execute(delete(self.table).where(key.in_(some)))
+        return Step(None, done.rowcount, done.rowcount, last=False)
 
     def keys(self, after: Any) -> Select[Any]:
         """Return a select of the keys that are left after one."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 GROWTH = 1.2
 """The most a batch may grow by: one that was quick by luck must not lead to one that hangs."""
 LEAST_PART = 10
-"""The part of the first size below which slowness alone makes no batch: what takes long then is not
-the number of its rows."""
+"""The part of the first size below which slowness alone makes no batch, unless it is said: what
+takes long then is not the number of its rows."""
 SLACK = 1 / 3
 """How far a batch may be off its aim before the next one is resized."""
 
@@ -18,15 +18,16 @@ class Sizing:
         size: Rows of the first batch.
         aim: Seconds a batch should take.
         largest: Rows it never exceeds.
+        smallest: Rows below which slowness alone makes no batch; 0 for a tenth of the first.
 
     Attributes:
         size: Rows of the next batch.
     """
 
-    def __init__(self, size: int, *, aim: float, largest: int) -> None:
+    def __init__(self, size: int, *, aim: float, largest: int, smallest: int = 0) -> None:
         self.size = max(1, min(size, largest))
         self._aim, self._largest = aim, largest
-        self._smallest = max(1, self.size // LEAST_PART)
+        self._smallest = smallest or max(1, self.size // LEAST_PART)
 
     def took(self, seconds: float, rows: int) -> None:
         """Learn from a batch that was done; a short one at the end teaches nothing."""

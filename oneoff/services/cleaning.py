@@ -22,8 +22,7 @@ from oneoff.suggest import similar
 if TYPE_CHECKING:
     from oneoff.resources.batches import Batches
 
-BATCH = 5_000
-LARGEST = 8_000
+BATCH, SMALLEST, LARGEST = 5_000, 2_500, 10_000
 SECONDS = 0.01
 """Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
 half a second, five thousand of them take three milliseconds."""
@@ -141,6 +140,7 @@ def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
         """Delete what the rule does not keep."""
 
         batch_size = BATCH
+        smallest_batch = SMALLEST
         largest_batch = LARGEST
         batch_seconds = SECONDS
         range_column = _column(rule).key
