@@ -93,6 +93,14 @@ bench-cache: setup servers ## Measure clearing a million keys beside redis-cli
 bench-jobs: setup servers ## Measure listing and purging 100,000 jobs beside ARQ's own functions
 	$(BIN)/python benchmarks/jobs.py
 
+.PHONY: bench-cleanup
+bench-cleanup: setup servers ## Measure deleting a million old rows beside one DELETE, and what others wait
+	$(BIN)/python benchmarks/cleanup.py
+
+.PHONY: bench-load
+bench-load: setup servers ## Measure what a table's users notice of a cleanup, with pgbench
+	$(BIN)/python benchmarks/load.py
+
 .PHONY: bench-batch
 bench-batch: setup servers ## Measure what a batch's checkpoint costs, and how it scales over workers
 	$(BIN)/python benchmarks/batch.py

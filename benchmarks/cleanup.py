@@ -47,14 +47,14 @@ def main() -> int:
 
 
 def _measure(server: postgres.Server, rows: int, runs: int) -> int:
-    _make_template(server, rows)
+    make_template(server, rows)
     one, ours, whole = [], [], []
     for _ in range(runs):
         one.append(_alone(server, rows, lambda: _psql(server)))
-        whole.append(_alone(server, rows, lambda: _cleanup(server)))
+        whole.append(_alone(server, rows, lambda: by_ours(server)))
         ours.append(float(server.query("run", TOOK)))
     waits_one = [_watched(server, rows, lambda: _psql(server)) for _ in range(min(runs, 3))]
-    waits = [_watched(server, rows, lambda: _cleanup(server)) for _ in range(runs)]
+    waits = [_watched(server, rows, lambda: by_ours(server)) for _ in range(runs)]
     base, took = statistics.median(one), statistics.median(ours)
     worst = statistics.median(wait[0] for wait in waits)
     print(
@@ -85,21 +85,23 @@ def _line(
     )
 
 
-def _make_template(server: postgres.Server, rows: int) -> None:
+def make_template(server: postgres.Server, rows: int) -> None:
+    """Make the database that each run copies: half of its events are old."""
     server.create_database("shop")
     _manage(server, "shop", "migrate")
     server.query("shop", FILL.format(rows=rows, half=rows // 2))
     server.query("shop", "VACUUM ANALYZE events")
 
 
-def _fresh(server: postgres.Server) -> None:
+def fresh(server: postgres.Server) -> None:
+    """Copy the database anew."""
     server.query("postgres", "DROP DATABASE IF EXISTS run")
     server.query("postgres", "CREATE DATABASE run TEMPLATE shop")
     server.query("postgres", "CHECKPOINT")
 
 
 def _alone(server: postgres.Server, rows: int, work: Callable[[], float]) -> float:
-    _fresh(server)
+    fresh(server)
     took = work()
     left = int(server.query("run", LEFT))
     # The last rows get old while the benchmark runs.
@@ -108,7 +110,7 @@ def _alone(server: postgres.Server, rows: int, work: Callable[[], float]) -> flo
 
 
 def _watched(server: postgres.Server, rows: int, work: Callable[[], float]) -> tuple[float, float]:
-    _fresh(server)
+    fresh(server)
     url = server.url("run").replace("postgres://", "postgresql://")
     watcher = subprocess.Popen(
         [sys.executable, str(HERE / "frontier.py"), url, str(rows // 2)],
@@ -130,7 +132,8 @@ def _psql(server: postgres.Server) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def _cleanup(server: postgres.Server) -> float:
+def by_ours(server: postgres.Server) -> float:
+    """Run the command as a whole process; return its milliseconds."""
     started = time.perf_counter()
     _manage(server, "run", *OURS)
     return (time.perf_counter() - started) * 1000
