@@ -91,6 +91,24 @@ def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
     assert key not in json.dumps(web.lines())
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_person_signs_in_with_a_password(web: Web, run: Run) -> None:
+    """201 with a token, which then says who it is; 401 for what is wrong; no secret in the log."""
+    made = run("user create ada ada@example.com --generate-password --quiet".split())
+    password = made.stdout.strip()
+
+    opened = web.client.post("/session", json={"user": "ada", "password": password})
+    token = opened.json()["token"]
+    who = web.client.get("/session", headers={"Authorization": f"Bearer {token}"})
+    wrong = web.client.post("/session", json={"user": "ada", "password": "x"})
+    nobody = web.client.get("/session")
+
+    codes = [answer.status_code for answer in (opened, who, wrong, nobody)]
+    assert [201, 200, 401, 401] == codes, web.lines()
+    assert ("ada", "user") == (who.json()["user"], who.json()["role"])
+    assert not {part for part in (token, password) if part in json.dumps(web.lines())}
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_key_works_until_it_is_revoked(web: Web, run: Run) -> None:
     """Through the grace after a rotation too, as its successor does; no restart in between."""
