@@ -193,7 +193,7 @@ class SetBased(Selection):
             raise self._unequal(upto)  # elsewhere another client may have taken the rows
         return Step(upto, done.rowcount, done.rowcount, last=found < size)
 
-    def _ends(self, after: Any, size: int) -> Select[Any]:
+    def _ends(self, after: Any, size: int) -> Select[Any, Any, int]:
         """Select the last value of a page, the rows on it, and those that share the last value.
 
         Of the latter at most `size` are counted.
