@@ -42,6 +42,8 @@ _LINE = re.compile(r"\D*(\d+)")
 
 async def driver_of(connection: AsyncConnection) -> Any:
     """Return asyncpg's own connection, with the settings by which files are read."""
+    # SQLAlchemy sends BEGIN with its first statement: without one COPY would commit by itself.
+    await connection.exec_driver_sql("SELECT 1")
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     await driver.execute(settings_statement())
