@@ -38,9 +38,7 @@ Work = Callable[[], Any]
 
 
 @pytest.fixture
-def environ(
-    manage_environ: dict[str, str], redis_url: str, request: pytest.FixtureRequest
-) -> dict[str, str]:
+def environ(manage_environ: dict[str, str], redis_url: str) -> dict[str, str]:
     """Return the variables of a migrated PostgreSQL with the tally in it, and an empty Redis."""
     make_tally(manage_environ["DATABASE_URL"], ROWS)
     return {**manage_environ, "REDIS_URL": redis_url}
@@ -101,8 +99,8 @@ async def worker(
         await asyncio.gather(task, *made.tasks.values(), return_exceptions=True)
 
 
-async def work_off(environ: dict[str, str]) -> int:
-    """Let a worker do what is in the queue, and return how many jobs that were."""
+async def work_off(environ: dict[str, str]) -> None:
+    """Let a worker do what is in the queue."""
     async with queue(environ) as pool:
         made: Worker = Worker(
             functions=[shard_function(project, str(ROOT), environ)],
@@ -112,7 +110,6 @@ async def work_off(environ: dict[str, str]) -> int:
             burst=True,
         )
         await made.async_run()
-        return made.jobs_complete
 
 
 async def until_queued(pool: ArqRedis, jobs: int) -> None:
