@@ -127,9 +127,9 @@ async def test_a_bound_counts_over_all_shards_and_the_next_run_keeps_the_ranges(
 @ON_POSTGRESQL
 async def test_a_deadline_saves_what_all_shards_have_done(tally: Manage, url: str) -> None:
     """The batches in work are rolled back, the record counts the others."""
-    stopped = await tally("tally add --shards 4 --slow 0.1 --timeout 500ms --confirm")
+    stopped = await tally("tally add --shards 4 --slow 0.3 --timeout 500ms --confirm")
     done = times_done(url).get(1, 0)
-    again = await tally("tally add --shards 4 --slow 0.1 --confirm")
+    again = await tally("tally add --shards 4 --slow 0.3 --confirm")
 
     assert (75, 0) == (stopped.exit_code, again.exit_code)
     *before, last = [rows or 0 for rows in rows_of_runs(url)]
