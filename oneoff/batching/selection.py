@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
+    BindParameter,
     Delete,
+    Integer,
     Join,
     Select,
     Table,
     Update,
+    bindparam,
     delete,
     false,
     func,
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.batch import BatchCommand, BatchRange
+
+
+_AFTER: BindParameter[Any] = bindparam("oneoff_after")
+_UPTO: BindParameter[Any] = bindparam("oneoff_upto")
+_SIZE = bindparam("oneoff_size", type_=Integer)
 
 
 class Step(NamedTuple):
@@ -173,10 +181,17 @@ class SetBased(Selection):
         name = type(command).__name__
         self.column = range_column(self._change.table, command.range_column, name)
         self.table = self.column.table
+        # Built once, for SQLAlchemy takes as long for it as the server for a small batch.
+        self._first_end = self._ends(self.keys(None))
+        self._next_end = self._ends(self.keys(_AFTER))
+        self._first_range = self._change.where(*self.between(None, _UPTO))
+        self._next_range = self._change.where(*self.between(_AFTER, _UPTO))
 
     async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
         """Find where the range ends, and change what is in it."""
-        upto, found, ties = (await session.execute(self._ends(after, size))).one()
+        place = {} if after is None else {_AFTER.key: after}
+        ends = self._first_end if after is None else self._next_end
+        upto, found, ties = (await session.execute(ends, place | {_SIZE.key: size})).one()
         if not found:
             return Step(None, 0, 0, last=True)
         if ties >= size:
@@ -188,19 +203,20 @@ class SetBased(Selection):
                 return await self._delete_some(session, upto, size)
             upto, found = (upto, found) if below is None else (below, size)
         connection = await session.connection()
-        done = await connection.execute(self._change.where(*self.between(after, upto)))
+        change = self._first_range if after is None else self._next_range
+        done = await connection.execute(change, place | {_UPTO.key: upto})
         if not done.rowcount and connection.dialect.name == "sqlite":
             raise self._unequal(upto)  # elsewhere another client may have taken the rows
         return Step(upto, done.rowcount, done.rowcount, last=found < size)
 
-    def _ends(self, after: Any, size: int) -> Select[Any, Any, int]:
+    def _ends(self, keys: Select[Any]) -> Select[Any, Any, int]:
         """Select the last value of a page, the rows on it, and those that share the last value.
 
-        Of the latter at most `size` are counted.
+        Of the latter at most a page is counted.
         """
-        page = self.keys(after).order_by(self.column).limit(size).subquery()
+        page = keys.order_by(self.column).limit(_SIZE).subquery()
         last = select(func.max(page.c[0]).label("upto"), func.count().label("found")).subquery()
-        same = self.keys(after).where(self.column == last.c.upto).limit(size)
+        same = keys.where(self.column == last.c.upto).limit(_SIZE)
         ties = select(func.count()).select_from(same.correlate(last).subquery())
         return select(last.c.upto, last.c.found, ties.scalar_subquery())
 
