@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -387,10 +389,11 @@ async def test_a_fleet_needs_redis_and_a_worker_that_takes_shards(
 
 
 async def test_sqlite_is_no_place_for_a_fleet(
-    tally: Manage, environ: dict[str, str], migrated_sqlite: Any
+    tally: Manage, environ: dict[str, str], migrated_sqlite: Path, tmp_path: Path
 ) -> None:
     """Exit 2, and why."""
-    on_sqlite = {**environ, "DATABASE_URL": f"sqlite:///{migrated_sqlite}"}
+    path = shutil.copyfile(migrated_sqlite, tmp_path / "fleet.sqlite3")
+    on_sqlite = {**environ, "DATABASE_URL": f"sqlite:///{path}"}
 
     refused = await Manage(NAME, str(ROOT), on_sqlite)(FLEET)
 
