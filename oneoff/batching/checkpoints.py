@@ -8,7 +8,6 @@ believe a batch is theirs only the later one can save anything.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, or_, select, update
 
-from oneoff.audit import process_started, reconcile
+from oneoff.audit import reconcile
 from oneoff.batching.cursor import encode
 from oneoff.errors import TemporaryError, UsageError
 from oneoff.outcome import Status
 from oneoff.schema.tables import batches, runs
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, RowMapping, Update
+    from sqlalchemy import RowMapping, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.batching.identity import Identity
@@ -52,8 +51,13 @@ ENDED = frozenset({State.FINISHED, State.CANCELLED})
 """Nothing leads out of these; the next run with the same arguments begins a new batch."""
 
 
-IDLE = frozenset({State.WAITING, State.STOPPED, State.FINISHED})
-"""In these nobody works at it, whatever became of the run that had it."""
+IDLE = frozenset({State.WAITING, State.STOPPED})
+"""In these nobody works at it, whatever became of the run that had it. A run that has finished one
+may still have to say so."""
+
+
+UNTOLD = frozenset({Status.STARTED.value, Status.ABANDONED.value})
+"""A run with this status has told nobody what it has finished."""
 
 
 class BatchTakenOver(TemporaryError):
@@ -63,9 +67,23 @@ class BatchTakenOver(TemporaryError):
 
 
 class BatchRunning(TemporaryError):
-    """Another run works at the same batch now."""
+    """Another run works at the same batch now.
+
+    Args:
+        command: Whose batch it is.
+        run_id: The other run.
+        whose: Its operator, and where: "ada on shop-1".
+    """
 
     code = "batch-running"
+
+    def __init__(self, command: str, run_id: str, whose: str) -> None:
+        super().__init__(
+            f"{command} runs already with these arguments: run {run_id}, by {whose}",
+            why="two runs of one batch would only take it from each other",
+            try_=f"python manage.py batch show {run_id}",
+        )
+        self.run_id = run_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +165,8 @@ async def claim(
     row = await find_current(connection, identity, lock=True)
     if row is None:
         return await begin(connection, identity, database.run_id, shards=shards)
-    await refuse_while_running(connection, row, database.run_id)
+    if not (identity.once and row["finished_at"]):
+        await refuse_while_running(connection, row, database.run_id)
     if row["shards"] and (new_run or not beside_workers):
         await _refuse_while_shards_run(connection, row, database.run_id)
     if new_run:
@@ -252,8 +271,8 @@ async def find_current(
     """Return the row of the batch that a run with this identity goes on with.
 
     It is the unfinished one, or one that is finished though nobody was told: its run was killed
-    after the last commit. To begin again there would do every row twice. One that has a name of
-    its own (`--once`) is not begun again at all.
+    after the last commit, or has not ended yet. To begin again there would do every row twice. One
+    that has a name of its own (`--once`) is not begun again at all.
     """
     mine = batches.c.key == identity.key
     unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
@@ -268,24 +287,7 @@ async def find_current(
     last = (await connection.execute(newest)).mappings().one_or_none()
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
-    stays = last["run_status"] == Status.ABANDONED.value or identity.once
-    return last if stays else None
-
-
-async def holder_is_gone(connection: AsyncConnection, which: ColumnElement[bool]) -> bool:
-    """Return whether the process of the run that has the batch is dead, and its lock still held.
-
-    It was killed a moment ago on this machine, and the server has not seen it yet.
-    """
-    about = select(runs.c.host, runs.c.pid, runs.c.process_started)
-    holder = about.join(batches, batches.c.run_id == runs.c.id)
-    holder = holder.where(which, batches.c.finished_at.is_(None))
-    row = (await connection.execute(holder)).one_or_none()
-    return (
-        row is not None
-        and row.host == socket.gethostname()
-        and process_started(row.pid) != row.process_started
-    )
+    return last if last["run_status"] in UNTOLD or identity.once else None
 
 
 def _of(batch_id: str) -> Update:
@@ -304,12 +306,7 @@ async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run
     holder = (await connection.execute(about)).one_or_none()
     if holder is None or holder.status != Status.STARTED.value:
         return
-    raise BatchRunning(
-        f"{row['command']} runs already with these arguments: run {row['run_id']}, "
-        f"by {holder.operator} on {holder.host}",
-        why="two runs of one batch would only take it from each other",
-        try_=f"python manage.py batch show {row['run_id']}",
-    )
+    raise BatchRunning(row["command"], row["run_id"], f"{holder.operator} on {holder.host}")
 
 
 async def _refuse_while_shards_run(

@@ -18,8 +18,10 @@ from oneoff.errors import DataError
 from oneoff.result import Result
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import RowMapping, Select
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.batching.checkpoints import Checkpoint
     from oneoff.batching.identity import Identity
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
@@ -70,6 +72,10 @@ class FileSelection(Selection):
     name: str
     digest: str
 
+    def is_of(self, cursor: str | None) -> bool:
+        """Return whether a checkpoint is one of the file as it is now."""
+        return cursor is not None and Place.read(decode(cursor)).digest == self.digest
+
     @abstractmethod
     def rows_left(self, after: Place | None) -> int:
         """Return about how many rows are left."""
@@ -105,6 +111,18 @@ class FileRun(BatchRun):
     """One run of the batches of a file, for real."""
 
     _selection: FileSelection
+
+    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
+        """Go on with the file; one that is imported to its end is not begun again by itself."""
+        anew = await _find(connection, self._selection, self._identity) is None
+        return await checkpoints.claim(
+            connection, self._database, self._identity, new_run=self._command.new_run or anew
+        )
+
+    def _say_finished(self, mine: Checkpoint) -> None:
+        self._terminal.err(
+            f"{self._selection.name} is done already, by {mine.id}: --new-run begins it again\n"
+        )
 
     async def _estimate(self) -> None:
         """Say how many rows are left, once it is known that the file is the same."""
@@ -159,11 +177,8 @@ async def preview_file(
         identity: To find the batch that a real run would resume.
         work: What the executor rolls back.
     """
-    row = (
-        None
-        if selection.command.new_run
-        else await checkpoints.find_current(work.connection, identity)
-    )
+    new_run = selection.command.new_run
+    row = None if new_run else await _find(work.connection, selection, identity)
     after = decode(row["cursor"]) if row and row["cursor"] else None
     done = changed = 0
     last = row is not None and row["finished_at"] is not None
@@ -175,3 +190,13 @@ async def preview_file(
     if not changed:
         return Result.unchanged("nothing to do", data=data)
     return Result.changed(f"would change {changed:,} rows", rows=changed, data=data)
+
+
+async def _find(
+    connection: AsyncConnection, selection: FileSelection, identity: Identity
+) -> RowMapping | None:
+    """Return the batch to go on with: the unfinished one, or the one that has done this file."""
+    row = await checkpoints.find_current(connection, identity)
+    if row is None or (row["finished_at"] is not None and not selection.is_of(row["cursor"])):
+        return None
+    return row

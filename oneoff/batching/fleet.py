@@ -142,8 +142,7 @@ class Fleet:
     async def run(self) -> Result:
         """Claim the whole, hand its shards out, and wait for their end."""
         try:
-            which = batches.c.key == self._identity.key
-            self._whole = await claim_patiently(self._transactions, self._claim_in, which)
+            self._whole = await claim_patiently(self._transactions, self._claim_in)
             found = await self._look()
             before = sum(shard.rows_changed for shard in found)
             self._begin_showing(found)

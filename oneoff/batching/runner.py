@@ -26,11 +26,9 @@ from oneoff.batching.sizing import Sizing
 from oneoff.batching.transactions import Transactions
 from oneoff.errors import CommandError, Unavailable
 from oneoff.result import Result
-from oneoff.schema.tables import batches
 from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.batch import BatchCommand
@@ -181,7 +179,7 @@ class BatchRun:
         return leaves_out and row_error(exc) is not None
 
     async def _claim(self) -> Checkpoint:
-        mine = await claim_patiently(self._transactions, self._claim_in, self._which())
+        mine = await claim_patiently(self._transactions, self._claim_in)
         self._say_claimed(mine)
         return mine
 
@@ -192,15 +190,18 @@ class BatchRun:
 
     def _say_claimed(self, mine: Checkpoint) -> None:
         if mine.state is State.FINISHED:
-            self._terminal.err(f"{mine.id} is finished: its run was killed before it said so\n")
+            self._say_finished(mine)
         elif mine.cursor is not None:
             self._terminal.err(
                 f"resuming {mine.id} after {readable(mine.cursor)}: "
                 f"{mine.rows_done:,} rows are done\n"
             )
 
-    def _which(self) -> ColumnElement[bool]:
-        return batches.c.key == self._identity.key
+    def _say_finished(self, mine: Checkpoint) -> None:
+        why = "its run was killed before it said so"
+        if self._identity.once:
+            why = "what has this name is not begun again, except with --new-run"
+        self._terminal.err(f"{mine.id} is finished: {why}\n")
 
     async def _mend(self, exc: Exception) -> None:
         """Make it possible to go on after a conflict or a lost connection, or raise the error."""

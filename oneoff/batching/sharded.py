@@ -22,12 +22,10 @@ from oneoff.batching.shards import Shard
 from oneoff.batching.transactions import Transactions
 from oneoff.errors import CommandError
 from oneoff.result import Result
-from oneoff.schema.tables import batches
 from oneoff.together import together
 from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.batch import BatchCommand
@@ -63,9 +61,6 @@ class ShardRun(BatchRun):
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         return await shards.claim_shard(connection, self._database, self._shard_id)
-
-    def _which(self) -> ColumnElement[bool]:
-        return batches.c.id == self._shard_id
 
     def _say_claimed(self, mine: Checkpoint) -> None:
         if self._alone and mine.state not in checkpoints.ENDED:
@@ -163,8 +158,7 @@ class ShardedRun:
                 continue  # the others go on; the state of the whole tells
 
     async def _claim(self) -> Checkpoint:
-        which = batches.c.key == self._identity.key
-        return await claim_patiently(self._transactions, self._claim_in, which)
+        return await claim_patiently(self._transactions, self._claim_in)
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         return await shards.claim_whole(

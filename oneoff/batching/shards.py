@@ -120,6 +120,7 @@ async def join_whole(
     Any number of runs may do that at once: all but one get an IntegrityError, and try again.
 
     Raises:
+        BatchRunning: Another run has finished that shard, and has not ended yet.
         UsageError: `batch-shards`: it was cut into another number.
     """
     await reconcile(connection, database)
@@ -127,6 +128,8 @@ async def join_whole(
     if row is not None:
         checkpoints.check_shards(row, shards)
         whole = row["id"]
+        if row["finished_at"] and not identity.once:
+            await _refuse_while_its_shard_runs(connection, whole, f"{number}/{shards}", database)
     else:
         begun = await checkpoints.begin(connection, identity, database.run_id, shards=shards)
         await _cut(connection, begun, identity, selection, database.run_id)
@@ -256,8 +259,8 @@ async def find_joinable(
 ) -> RowMapping | None:
     """Return the unfinished whole, or a finished one whose shard nobody was told of.
 
-    That is one whose run was killed after its last commit; or the whole has a name of its own, and
-    is not begun again.
+    That is one whose run was killed after its last commit, or has not ended yet; or the whole has a
+    name of its own, and is not begun again.
     """
     mine = batches.c.key == identity.key
     unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
@@ -271,7 +274,14 @@ async def find_joinable(
     part = f"{number}/{last['shards']}"
     query = with_run().where(batches.c.parent == last["id"], batches.c.part == part)
     shard = (await connection.execute(query)).mappings().one()
-    return last if identity.once or shard["run_status"] == Status.ABANDONED.value else None
+    return last if identity.once or shard["run_status"] in checkpoints.UNTOLD else None
+
+
+async def _refuse_while_its_shard_runs(
+    connection: AsyncConnection, whole_id: str, part: str, database: Database
+) -> None:
+    for row in await rows_of_shards(connection, whole_id, part=part):
+        await checkpoints.refuse_while_running(connection, row, database.run_id)
 
 
 async def _was_abandoned(connection: AsyncConnection, row: RowMapping) -> bool:

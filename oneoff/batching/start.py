@@ -14,7 +14,6 @@ from oneoff.batching.sharded import ShardedRun, run_shard
 from oneoff.batching.shards import join_whole, read_with_whole
 from oneoff.batching.transactions import Transactions
 from oneoff.result import Result
-from oneoff.schema.tables import batches
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -99,7 +98,7 @@ async def _join(
 
     transactions = Transactions(database)
     try:
-        return await claim_patiently(transactions, join, batches.c.key == identity.key)
+        return await claim_patiently(transactions, join)
     finally:
         await transactions.close()
 

@@ -117,7 +117,8 @@ class Batches:
         from oneoff.batching.file_run import preview_file, run_file
         from oneoff.batching.identity import Identity
 
-        identity = Identity(self._run.command, arguments)
+        # Whoever was killed when all was done could not say so, and would import every row again.
+        identity = Identity(self._run.command, arguments, once=True)
         if self._work is not None:
             return await preview_file(selection, identity, self._work)
         return await run_file(

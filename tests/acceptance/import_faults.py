@@ -9,25 +9,12 @@ from tests.acceptance.database import query
 
 TABLE = "CREATE TABLE IF NOT EXISTS loaded (n integer NOT NULL, what text)"
 ANEW = "DELETE FROM loaded; DELETE FROM oneoff_batches; DELETE FROM oneoff_runs;"
-SUCCEEDED = (
-    "SELECT count(*) FROM oneoff_runs WHERE command = 'data import' AND status = 'succeeded'"
-)
 LINE = ("data", "import", "loaded")
 OPTIONS = ("--resume", "--batch-size", "200", "--confirm")
 
 
 class ImportOrdeal(Ordeal):
     """One import into a table that takes every row, twice as well."""
-
-    def kill_after(self, seconds: float) -> bool:
-        """Start a process and kill it, unless one before had ended but for its last breath.
-
-        It had said in the record that all was done, so the same command would begin again.
-        """
-        if query(self.url, SUCCEEDED)[0][0]:
-            self.codes.append(0)
-            return False
-        return super().kill_after(seconds)
 
     def verdict(self, rows: int) -> tuple[int, int, int]:
         """Return the rows lost, the rows there twice, and how far the record is off the truth."""

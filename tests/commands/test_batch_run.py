@@ -156,6 +156,20 @@ async def test_a_batch_that_was_finished_by_a_killed_run_is_not_done_again(
     assert ({1: ROWS}, ROWS) == (after, again.rows)
 
 
+async def test_a_batch_whose_run_has_not_ended_yet_is_not_begun_again(
+    tally: Manage, url: str
+) -> None:
+    """It has other parts to do, or died a moment ago where nobody has noticed it."""
+    await tally("tally add --confirm")
+    execute(url, "UPDATE oneoff_runs SET status = 'started', finished_at = NULL, host = 'far'")
+
+    refused = await tally("tally add --confirm")
+
+    assert 75 == refused.exit_code
+    assert "error[batch-running]" in refused.stderr
+    assert {1: ROWS} == times_done(url)
+
+
 async def test_ranges_take_all_ties_of_their_last_value(tally: Manage, url: str) -> None:
     """Batches of seven, where ten rows share an age."""
     done = await tally("tally purge 55 --confirm")

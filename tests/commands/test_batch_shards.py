@@ -219,6 +219,22 @@ async def test_a_killed_shard_is_not_begun_again_after_the_whole_is_finished(
 
 
 @ON_POSTGRESQL
+async def test_a_shard_whose_run_has_not_ended_yet_is_not_begun_again(
+    tally: Manage, url: str
+) -> None:
+    """A platform took its machine for dead, and starts it once more."""
+    for number in (1, 2):
+        await tally(f"tally add --shard {number}/2 --confirm")
+    run = "SELECT run_id FROM oneoff_batches WHERE part = '1/2'"
+    alive = "status = 'started', finished_at = NULL, host = 'far'"
+    execute(url, f"UPDATE oneoff_runs SET {alive} WHERE id = ({run})")
+
+    refused = await tally("tally add --shard 1/2 --confirm")
+
+    assert (75, {1: ROWS}) == (refused.exit_code, times_done(url))
+
+
+@ON_POSTGRESQL
 async def test_what_has_a_name_is_done_once(tally: Manage, url: str) -> None:
     """However often it is started: with shards, alone, or as a whole."""
     named = "tally add --once job-17 --confirm"

@@ -89,6 +89,34 @@ async def test_a_file_that_changed_does_not_go_on(manage: Manage, tmp_path: Path
     assert (ROWS + 4_000, ROWS) == counted(manage)
 
 
+async def test_a_file_that_is_done_is_not_imported_again(manage: Manage, tmp_path: Path) -> None:
+    """A process that was killed when its record was closed could not tell anybody."""
+    path = make_file(tmp_path / "rows.csv")
+    await go_on(manage, path)
+
+    preview = await go_on(manage, path, "--dry-run")
+    again = await go_on(manage, path)
+    after = counted(manage)
+    anew = await go_on(manage, path, "--new-run", "--confirm")
+
+    assert (0, 0, 0) == (preview.rows, again.exit_code, again.rows), again.stderr
+    assert f"{path} is done already, by " in again.stderr
+    assert ((ROWS, ROWS), ROWS) == (after, anew.rows)
+
+
+async def test_another_file_of_that_name_is_imported(manage: Manage, tmp_path: Path) -> None:
+    """As a file is that comes every night."""
+    path = make_file(tmp_path / "rows.csv")
+    await go_on(manage, path)
+    write_csv(path, "7001,new", header="n,what")
+
+    preview = await go_on(manage, path, "--dry-run")
+    done = await go_on(manage, path)
+
+    assert (1, 1) == (preview.rows, done.rows), done.stderr
+    assert (ROWS + 1, ROWS + 1) == counted(manage)
+
+
 async def test_a_dry_run_counts_what_is_left(manage: Manage, tmp_path: Path) -> None:
     """In one transaction, which is rolled back."""
     path = make_file(tmp_path / "rows.csv")
