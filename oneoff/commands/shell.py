@@ -27,15 +27,17 @@ if TYPE_CHECKING:
 class Shell(BaseCommand):
     """Open a Python shell on the project, or run a script in it.
 
-    Ready are `session`, `settings`, `run`, the models, what Project(shell=...) names, and
+    Ready are `session`, `cache`, `settings`, `run`, the models, what Project(shell=...) names, and
     SQLAlchemy's `select`, `insert`, `update`, `delete`, `func` and `text`; `await` works at the
-    top level. A person at a terminal gets a prompt (IPython's or ptpython's where installed);
-    otherwise the script comes from -c, FILE or standard input.
+    top level. `cache` is a client of REDIS_URL, connected when an input names it. A person at a
+    terminal gets a prompt (IPython's or ptpython's where installed); otherwise the script comes
+    from -c, FILE or standard input.
 
-    Without --write the database refuses to write. With it, at the prompt `await session.commit()`
-    saves at once, and what is not committed is rolled back on leaving; a script is one
-    transaction, saved when it ends without an error and rolled back when it fails, its own commits
-    included. With --write --dry-run everything is rolled back.
+    Without --write the database and Redis refuse to write. With it, at the prompt
+    `await session.commit()` saves at once, and what is not committed is rolled back on leaving; a
+    script is one transaction, saved when it ends without an error and rolled back when it fails,
+    its own commits included. With --write --dry-run everything is rolled back. No rollback undoes
+    what `cache` has written, and a dry run refuses it.
 
     Every input is kept beside the run's record, before it is run, and written to the log stream as
     `shell.input_given`; secrets are masked. `audit show` lists the inputs of a run.
@@ -47,6 +49,7 @@ class Shell(BaseCommand):
     examples = (
         "shell",
         'shell -c "print(await session.scalar(select(func.count()).select_from(User)))"',
+        'shell -c "print(await cache.dbsize())"',
         "shell fix.py --write --dry-run",
         "shell --write",
     )

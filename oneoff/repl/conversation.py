@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.errors import ReadOnlyViolation
 from oneoff.mode import Mode
+from oneoff.repl.late_cache import NoCache
 from oneoff.repl.tracebacks import user_traceback
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from oneoff.redact import Redactor
+    from oneoff.repl.late_cache import LateCache
     from oneoff.repl.record import InputRecord
     from oneoff.resources.database import Database
     from oneoff.resources.work import WorkTransaction
@@ -45,12 +47,13 @@ class Conversation:
         log: FilteringBoundLogger,
         *,
         kept: InputRecord,
+        cache: LateCache,
         redactor: Redactor,
         root: Path,
     ) -> None:
         self.names = names
         self.session: AsyncSession = names["session"]
-        self._mode, self._log, self._kept = mode, log, kept
+        self._mode, self._log, self._kept, self._cache = mode, log, kept, cache
         self._redactor, self._root = redactor, root
 
     def banner(self, where: str) -> str:
@@ -59,7 +62,7 @@ class Conversation:
         Args:
             where: `<database>@<environment>`.
         """
-        ready = ", ".join(name for name in self.names if not name.startswith("__"))
+        ready = ", ".join(name for name, value in self.names.items() if _is_ready(name, value))
         return (
             f"Python {sys.version.split()[0]} on {where}\n"
             f"{_TRANSACTION[self._mode]}\n"
@@ -76,6 +79,7 @@ class Conversation:
         if source.strip():
             number = await self._kept.add(source)
             self._log.info("shell.input_given", input=number, source=source)
+            await self._cache.open_if_named(source, self.names, at_prompt=True)
 
     async def settle(self) -> None:
         """End the transaction of an input that only read.
@@ -111,6 +115,11 @@ class Conversation:
     def left_open(self) -> bool:
         """Return whether there is a transaction that nobody committed."""
         return self._mode is Mode.COMMIT and self.session.in_transaction()
+
+
+def _is_ready(name: str, value: object) -> bool:
+    closed = isinstance(value, NoCache) and not value.may_open
+    return not name.startswith("__") and not closed
 
 
 @asynccontextmanager

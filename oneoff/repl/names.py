@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from oneoff.project import load_object
+from oneoff.repl.late_cache import CACHE
 from oneoff.resources.settings import load_settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _SQLALCHEMY = ("select", "insert", "update", "delete", "func", "text")
 
 
 def ready_names(
-    project: Project, config: Config, run: Run, session: AsyncSession
+    project: Project, config: Config, run: Run, session: AsyncSession, cache: object
 ) -> dict[str, Any]:
     """Return the namespace of a shell, the most useful names first.
 
@@ -30,7 +31,7 @@ def ready_names(
 
     names: dict[str, Any] = {"__builtins__": builtins, "session": session}
     names |= {name: getattr(sqlalchemy, name) for name in _SQLALCHEMY}
-    names |= {"run": run}
+    names |= {"run": run, CACHE: cache}
     if project.settings:
         names["settings"] = load_settings(project, config)
     names |= _models(project)

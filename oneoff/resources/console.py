@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.errors import UsageError
 from oneoff.mode import Mode
 from oneoff.redact import Redactor
 from oneoff.repl.conversation import Conversation, prompt_session
 from oneoff.repl.evaluation import evaluate
+from oneoff.repl.late_cache import LateCache
 from oneoff.repl.names import ready_names
 from oneoff.repl.record import InputRecord
 from oneoff.repl.scripts import run_script
@@ -39,6 +40,7 @@ class Console(NamedTuple):
     log: FilteringBoundLogger
     mode: Mode
     kept: InputRecord
+    cache: LateCache
 
     @property
     def interactive(self) -> bool:
@@ -62,7 +64,8 @@ class Console(NamedTuple):
         """Run a script in the run's transaction; see `run_script`."""
         await self.kept.add(source)
         self.log.info("shell.input_given", file=filename, source=source)
-        names = ready_names(self.project, self.config, self.run_info, session)
+        names = self._names(session)
+        await self.cache.open_if_named(source, names, at_prompt=False)
         names |= {"__name__": "__main__", "__file__": filename}
         await run_script(
             source,
@@ -79,10 +82,11 @@ class Console(NamedTuple):
         """Let a person type until they leave; return what to warn them of."""
         async with prompt_session(work, database, self.mode) as session:
             conversation = Conversation(
-                ready_names(self.project, self.config, self.run_info, session),
+                self._names(session),
                 self.mode,
                 self.log,
                 kept=self.kept,
+                cache=self.cache,
                 redactor=Redactor(self.config.environ),
                 root=self.config.root,
             )
@@ -90,6 +94,10 @@ class Console(NamedTuple):
             await self._prompt(conversation, banner, plain=plain)
             left_open = conversation.left_open()
         return ["what was not committed was rolled back"] if left_open else []
+
+    def _names(self, session: AsyncSession) -> dict[str, Any]:
+        cache = self.cache.placeholder()
+        return ready_names(self.project, self.config, self.run_info, session, cache)
 
     async def _prompt(self, conversation: Conversation, banner: str, *, plain: bool) -> None:
         at_terminal = _is_terminal(sys.stdin)
@@ -134,10 +142,10 @@ async def open_console(
 ) -> AsyncIterator[Console]:
     """Give the resource `console`."""
     kept = InputRecord(database, run.id, Redactor(config.environ))
-    try:
-        yield Console(config, project, run, terminal, log, mode, kept)
-    finally:
-        await kept.flush()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(kept.flush)
+        cache = LateCache(config, mode, run, stack)
+        yield Console(config, project, run, terminal, log, mode, kept, cache)
 
 
 def _is_terminal(stream: object) -> bool:

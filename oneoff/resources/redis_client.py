@@ -44,7 +44,9 @@ class OneAttemptCluster(RedisCluster):
 
 
 @asynccontextmanager
-async def connect(url: RedisURL, mode: Mode, *, name: str) -> AsyncIterator[Redis]:
+async def connect(
+    url: RedisURL, mode: Mode, *, name: str, fails_run: bool = True
+) -> AsyncIterator[Redis]:
     """Open a client, and prove that the server answers.
 
     On a cluster it is a `RedisCluster`, which has the same methods. What Redis raises inside the
@@ -54,6 +56,7 @@ async def connect(url: RedisURL, mode: Mode, *, name: str) -> AsyncIterator[Redi
         url: Where.
         mode: Only a run that commits may write.
         name: Shown to other clients in `CLIENT LIST`.
+        fails_run: Whether a refused write is raised at the end, though the block went on after it.
 
     Raises:
         ConfigurationError: The server refuses the login, or its certificate is not trusted.
@@ -63,7 +66,7 @@ async def connect(url: RedisURL, mode: Mode, *, name: str) -> AsyncIterator[Redi
         DryRunViolation: The same in a dry run that is rolled back.
     """
     guard = _guard(mode)
-    with _translated(url), _reporting(guard):
+    with _translated(url), _reporting(guard if fails_run else None):
         client = await _open(url, guard, name)
         try:
             yield client
