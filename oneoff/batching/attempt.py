@@ -1,4 +1,4 @@
-"""Do one batch: as a whole, and row by row where a row of it fails and may be left out."""
+"""Do a batch row by row, where one of its rows fails and may be left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from oneoff.batching.rejects import row_error
-from oneoff.batching.selection import RowWise, Selection, Step
+from oneoff.batching.selection import RowWise, Step
 from oneoff.batching.transactions import session_in
 
 if TYPE_CHECKING:
@@ -20,18 +20,10 @@ current_batch: ContextVar[str] = ContextVar("oneoff_current_batch", default="")
 """Id of the batch at work in this task: what an effect in the outbox belongs to."""
 
 
-async def do_batch(
-    connection: AsyncConnection, selection: Selection, after: Any, size: int
-) -> Step:
-    """Do the batch that follows a key, in the connection's transaction."""
-    async with session_in(connection, savepoint=isinstance(selection, RowWise)) as session:
-        return await selection.step(session, after, size)
-
-
 async def do_row_by_row(
     connection: AsyncConnection, selection: RowWise, after: Any, size: int
 ) -> tuple[Step, Failed]:
-    """Do the same batch in one savepoint a row, and return the rows that failed."""
+    """Do the batch that follows a key in one savepoint a row, and return the rows that failed."""
     async with session_in(connection) as session:
         keys, _ = await selection.page(session, after, size)
     changed, failed = 0, []

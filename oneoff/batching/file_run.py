@@ -183,7 +183,7 @@ async def preview_file(
     done = changed = 0
     last = row is not None and row["finished_at"] is not None
     while not last:
-        step: Step = await selection.step(work.session, after, selection.command.largest_batch)
+        step: Step = await selection.step(work.connection, after, selection.command.largest_batch)
         done, changed, last = done + step.done, changed + step.changed, step.last
         after = step.key or after
     data = {"rows_done": done, "rows_changed": changed, "batch": row["id"] if row else None}

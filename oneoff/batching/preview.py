@@ -71,7 +71,8 @@ class Preview:
             check_shards(row, shards)
             self._selection.begin(row["started_at"])
         pieces = await self._pieces(row, number, shards)
-        counts = [await piece.selection.count(self._work.session, piece.after) for piece in pieces]
+        connection = self._work.connection
+        counts = [await piece.selection.count(connection, piece.after) for piece in pieces]
         rows, most = sum(counts), self._command.max_rows
         rows = min(rows, most) if most else rows
         sample = changed = 0
@@ -122,7 +123,7 @@ class Preview:
         size = min(self._command.batch_size, most)
         token = current_batch.set("dry-run")
         try:
-            step = await piece.selection.step(self._work.session, piece.after, size)
+            step = await piece.selection.step(self._work.connection, piece.after, size)
         finally:
             current_batch.reset(token)
         return step.done, step.changed

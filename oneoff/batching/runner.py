@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.batching import checkpoints
-from oneoff.batching.attempt import current_batch, do_batch, do_row_by_row
+from oneoff.batching.attempt import current_batch, do_row_by_row
 from oneoff.batching.bounds import Bounds, TurnOver
 from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
 from oneoff.batching.claiming import claim_patiently
@@ -170,7 +170,7 @@ class BatchRun:
                 self._bounds.check_errors(step.errors)
                 self._rejects.write(failed)
             else:
-                step = await do_batch(connection, self._selection, after, size)
+                step = await self._selection.step(connection, after, size)
             saved = await checkpoints.save(connection, self._mine, step)
         return step, saved
 

@@ -28,13 +28,14 @@ from sqlalchemy import (
 )
 
 from oneoff.batching.keys import key_column, range_column
+from oneoff.batching.transactions import session_in
 from oneoff.errors import CommandError, ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     from oneoff.batch import BatchCommand, BatchRange
 
@@ -92,17 +93,17 @@ class Selection(ABC):
         """Read from the command what to do, and check that it can be done in batches."""
 
     @abstractmethod
-    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
-        """Do the batch that follows a key, of about `size` rows, in the session's transaction."""
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
+        """Do the batch that follows a key, of about `size` rows, in an open transaction."""
 
     @abstractmethod
     def keys(self, after: Any) -> Select[Any]:
         """Return a select of the keys that are left after one."""
 
-    async def count(self, session: AsyncSession, after: Any) -> int:
+    async def count(self, connection: AsyncConnection, after: Any) -> int:
         """Count the rows that are left after a key."""
         left = self.keys(after).subquery()
-        return await session.scalar(select(func.count()).select_from(left)) or 0
+        return await connection.scalar(select(func.count()).select_from(left)) or 0
 
     def between(self, after: Any, upto: Any = None) -> list[ColumnElement[bool]]:
         """Return the conditions for the keys after one, within the limits."""
@@ -125,10 +126,11 @@ class RowWise(Selection):
         self.column = key_column(self.table, command.key, type(command).__name__)
         self._single = len(self._select.column_descriptions) == 1
 
-    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
         """Load a page of rows and hand it to the command."""
-        keys, batch = await self.page(session, after, size)
-        changed = await self._process(session, batch) if batch else 0
+        async with session_in(connection) as session:
+            keys, batch = await self.page(session, after, size)
+            changed = await self._process(session, batch) if batch else 0
         return Step(keys[-1] if keys else None, len(keys), changed, last=len(keys) < size)
 
     async def page(
@@ -187,22 +189,21 @@ class SetBased(Selection):
         self._first_range = self._change.where(*self.between(None, _UPTO))
         self._next_range = self._change.where(*self.between(_AFTER, _UPTO))
 
-    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
         """Find where the range ends, and change what is in it."""
         place = {} if after is None else {_AFTER.key: after}
         ends = self._first_end if after is None else self._next_end
-        upto, found, ties = (await session.execute(ends, place | {_SIZE.key: size})).one()
+        upto, found, ties = (await connection.execute(ends, place | {_SIZE.key: size})).one()
         if not found:
             return Step(None, 0, 0, last=True)
         if ties >= size:
             # More rows than a batch has share the value: those before them are a batch, and they
             # themselves are as many as it takes.
             before = self.keys(after).where(self.column < upto).subquery()
-            below = await session.scalar(select(func.max(before.c[0])))
+            below = await connection.scalar(select(func.max(before.c[0])))
             if below is None and isinstance(self._change, Delete) and self.table.primary_key:
-                return await self._delete_some(session, upto, size)
+                return await self._delete_some(connection, upto, size)
             upto, found = (upto, found) if below is None else (below, size)
-        connection = await session.connection()
         change = self._first_range if after is None else self._next_range
         done = await connection.execute(change, place | {_UPTO.key: upto})
         if not done.rowcount and connection.dialect.name == "sqlite":
@@ -230,13 +231,12 @@ class SetBased(Selection):
             code="batch-unequal",
         )
 
-    async def _delete_some(self, session: AsyncSession, value: Any, size: int) -> Step:
+    async def _delete_some(self, connection: AsyncConnection, value: Any, size: int) -> Step:
         """Delete a batch of the rows that share a value; the next one finds those that are left."""
         key = tuple_(*self.table.primary_key)
         some = select(*self.table.primary_key).where(self.column == value).limit(size)
         if self._change.whereclause is not None:
             some = some.where(self._change.whereclause)
-        connection = await session.connection()
         done = await connection.execute(delete(self.table).where(key.in_(some)))
         return Step(None, done.rowcount, done.rowcount, last=False)
 

@@ -85,19 +85,10 @@ class Transactions:
 
 
 @asynccontextmanager
-async def session_in(
-    connection: AsyncConnection, *, savepoint: bool = True
-) -> AsyncIterator[AsyncSession]:
-    """Give a session in the connection's transaction, which it never ends.
-
-    Args:
-        connection: In a transaction.
-        savepoint: What the session's commit and rollback act on. Where no code but the framework's
-            own has the session it can go without: a savepoint costs four round trips.
-    """
-    mode = "create_savepoint" if savepoint else "rollback_only"
+async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
+    """Give a session in a savepoint of the connection's transaction, which its commit ends too."""
     async with AsyncSession(
-        connection, expire_on_commit=False, join_transaction_mode=mode
+        connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
     ) as session:
         yield session
         await session.commit()

@@ -19,7 +19,7 @@ from oneoff.threads import in_daemon_thread
 if TYPE_CHECKING:
     import io
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.data.import_outcome import Imported
     from oneoff.data.import_plan import Plan
@@ -70,7 +70,7 @@ class FileRows(FileSelection):
         """Return how many lines are left."""
         return max(self._lines - (after or self._begin).line, 0)
 
-    async def step(self, session: AsyncSession, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
         """Import the rows that follow a place.
 
         Raises:
@@ -81,7 +81,7 @@ class FileRows(FileSelection):
         if not chunk.raws:
             return Step(None, 0, 0, last=True)
         try:
-            done = await self._import(await session.connection(), chunk, then)
+            done = await self._import(connection, chunk, then)
         except DataError as exc:
             exc.why = exc.why.replace("nothing was imported", "its batch was rolled back")
             exc.try_ = (_MENDED,)

@@ -17,7 +17,7 @@ from tests.acceptance.database import query
 from tests.commands.tally_project import execute
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 INSERT = {
     "sqlite": "INSERT INTO events (at, kind) "
@@ -210,8 +210,8 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     step = SetBased.step
 
-    async def watched(self: SetBased, session: AsyncSession, after: Any, size: int) -> Step:
-        done = await step(self, session, after, size)
+    async def watched(self: SetBased, connection: AsyncConnection, after: Any, size: int) -> Step:
+        done = await step(self, connection, after, size)
         sizes.append(done.done)
         return done
 
