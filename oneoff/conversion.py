@@ -27,6 +27,7 @@ _UNITS = {
 _UNITS_SHOWN = ("d", "h", "m", "s", "ms")
 _BARE_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
+_LARGEST = 2**63 - 1  # what databases take
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -84,6 +85,13 @@ def unit_hint(text: str) -> str:
     if not _BARE_NUMBER.fullmatch(text):
         return ""
     return f": it has no unit; write {text}s for seconds, {text}m for minutes"
+
+
+def _parse_int(text: str) -> int:
+    number = int(text)
+    if abs(number) > _LARGEST:
+        raise ValueError(text)
+    return number
 
 
 def _parse_bool(text: str) -> bool:
@@ -165,7 +173,7 @@ def _named_shape(kind: type) -> Shape | None:
     name = f"{kind.__module__}.{kind.__qualname__}"
     known = {
         "builtins.str": Shape(str, "a text", (str,)),
-        "builtins.int": Shape(int, "a whole number", (int,), "NUMBER"),
+        "builtins.int": Shape(_parse_int, "a whole number", (int,), "NUMBER"),
         "builtins.float": Shape(float, "a number", (int, float), "NUMBER"),
         "builtins.bool": Shape(_parse_bool, "true or false", (bool,), "true|false"),
         "decimal.Decimal": Shape(_by_constructor(kind), "a decimal number", (kind, int), "NUMBER"),

@@ -168,10 +168,10 @@ async def claim(
     if not (identity.once and row["finished_at"]):
         await refuse_while_running(connection, row, database.run_id)
     if row["shards"] and (new_run or not beside_workers):
-        await _refuse_while_shards_run(connection, row, database.run_id)
+        await refuse_while_shards_run(connection, row, database.run_id)
     if new_run:
         if row["finished_at"] is None:
-            await _give_up(connection, row["id"], f"begun again by run {database.run_id}")
+            await give_up(connection, row["id"], f"begun again by run {database.run_id}")
         return await begin(connection, identity, database.run_id, shards=shards)
     check_shards(row, shards)
     return await take(connection, row, database.run_id)
@@ -309,9 +309,10 @@ async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run
     raise BatchRunning(row["command"], row["run_id"], f"{holder.operator} on {holder.host}")
 
 
-async def _refuse_while_shards_run(
+async def refuse_while_shards_run(
     connection: AsyncConnection, whole: RowMapping, run_id: str
 ) -> None:
+    """Refuse a whole while living runs work at its shards."""
     of_whole = select(batches).where(batches.c.parent == whole["id"])
     found = await connection.execute(of_whole.where(batches.c.finished_at.is_(None)))
     for row in found.mappings().all():
@@ -334,7 +335,8 @@ def check_shards(row: RowMapping, shards: int) -> None:
     )
 
 
-async def _give_up(connection: AsyncConnection, batch_id: str, note: str) -> None:
+async def give_up(connection: AsyncConnection, batch_id: str, note: str) -> None:
+    """Cancel a batch with its shards, as far as they are unfinished."""
     mine = or_(batches.c.id == batch_id, batches.c.parent == batch_id)
     ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC), "note": note}
     unfinished = update(batches).where(mine, batches.c.finished_at.is_(None))

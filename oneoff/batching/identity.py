@@ -22,6 +22,7 @@ class Identity(NamedTuple):
         part: One of several batches of a run: "3/8" of its keys, or a name; empty for the whole.
         parent: Id of the batch that it is a shard of; empty for a batch of its own.
         once: Whether it has the name of an occasion, under which it is done only once.
+        opposite: The command of the batches that take this one back, or that it takes back.
     """
 
     command: str
@@ -29,6 +30,7 @@ class Identity(NamedTuple):
     part: str = ""
     parent: str = ""
     once: bool = False
+    opposite: str = ""
 
     @property
     def key(self) -> str:
@@ -37,7 +39,7 @@ class Identity(NamedTuple):
         return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
-def identify(command: BatchCommand, name: str, part: str = "") -> Identity:
+def identify(command: BatchCommand, name: str, part: str = "", opposite: str = "") -> Identity:
     """Return the identity of the batch that a command with its inputs stands for."""
     fields = command.fields().values()
     said = {
@@ -48,7 +50,7 @@ def identify(command: BatchCommand, name: str, part: str = "") -> Identity:
     if not command.once:
         del said["once"]  # the same batch as before there was such an input
     text = json.dumps(said, sort_keys=True, ensure_ascii=False)
-    return Identity(name, text, part, once=bool(command.once))
+    return Identity(name, text, part, once=bool(command.once), opposite=opposite)
 
 
 def _plain(value: Any) -> Any:

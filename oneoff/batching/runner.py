@@ -20,6 +20,7 @@ from oneoff.batching.estimate import estimate
 from oneoff.batching.faults import Fault, fault_of, gave_up, stayed_away
 from oneoff.batching.holding import Hold
 from oneoff.batching.liveness import Liveness
+from oneoff.batching.opposite import give_opposite_up
 from oneoff.batching.rejects import Rejects, row_error
 from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
@@ -184,6 +185,7 @@ class BatchRun:
         return mine
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
+        await give_opposite_up(connection, self._database, self._identity)
         return await checkpoints.claim(
             connection, self._database, self._identity, new_run=self._command.new_run
         )

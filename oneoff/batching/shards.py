@@ -19,6 +19,7 @@ from oneoff.batching import checkpoints, ranges
 from oneoff.batching.checkpoints import ENDED, IDLE, Checkpoint, State
 from oneoff.batching.estimate import estimate
 from oneoff.batching.identity import Identity
+from oneoff.batching.opposite import give_opposite_up
 from oneoff.outcome import Status
 from oneoff.schema.tables import batches, runs
 
@@ -91,6 +92,7 @@ async def claim_whole(
         BatchRunning: Another run works at it.
         UsageError: `batch-shards`: it was cut into another number.
     """
+    await give_opposite_up(connection, database, identity)
     mine = await checkpoints.claim(
         connection,
         database,
@@ -123,6 +125,7 @@ async def join_whole(
         BatchRunning: Another run has finished that shard, and has not ended yet.
         UsageError: `batch-shards`: it was cut into another number.
     """
+    await give_opposite_up(connection, database, identity)
     await reconcile(connection, database)
     row = await find_joinable(connection, identity, number)
     if row is not None:

@@ -84,11 +84,17 @@ def read_header(source: Source) -> Header:
     stream = source.stream()
     raw = stream.readline(_LONGEST_HEADER)
     lines = 1
-    while raw.count(b'"') % 2:
+    while raw.count(b'"') % 2 and len(raw) < _LONGEST_HEADER:
         more = stream.readline(_LONGEST_HEADER)
         if not more:
             raise bad_file(source.name, "has a quote in its first line that is never closed")
         raw, lines = raw + more, lines + 1
+    if len(raw) >= _LONGEST_HEADER:
+        raise bad_file(
+            source.name,
+            "has a first line of more than a mebibyte, which are no names",
+            try_="csv begins with a line of names",
+        )
     line = raw.rstrip(b"\r\n")
     if not line:
         raise bad_file(source.name, "has no line of names", try_="csv begins with one")

@@ -232,6 +232,10 @@ class _Text:
                 # A number may go on in the next block.
                 if end < len(self._text) or not self._more():
                     break
+            except RecursionError:
+                raise bad_file(
+                    self._name, f"is no array of JSON objects: line {self._line}, {_TOO_DEEP}"
+                ) from None
             except ValueError as exc:
                 if len(self._text) - self._at > _LONGEST or not self._more():
                     raise bad_file(

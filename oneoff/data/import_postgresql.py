@@ -140,7 +140,8 @@ class CsvImport:
             if found != len(self._plan.names):
                 problem = count_problem(record, found, len(self._plan.names))
             else:
-                problem = Problem(record.line, str(exc), state=state)
+                # Behind its first line the server gives hints, which are for COPY.
+                problem = Problem(record.line, str(exc).partition("\n")[0], state=state)
             return bad_rows(self._source.name, [problem])
         names, values = self._columns(exc, rest)
         if record is None:

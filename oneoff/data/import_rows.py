@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_reader import Reader
     from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
+    from oneoff.data.tables import Table
     from oneoff.project import Project
     from oneoff.resources.batches import Batches
     from oneoff.resources.database import Database
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from oneoff.terminal import Terminal
 
 _NO_SUCH_KEY = "42P10"
+OWN_TABLES = "oneoff_"
 SAMPLE = 1_000
 """Rows that are looked at to see whether personal data is masked."""
 
@@ -134,6 +136,7 @@ async def import_in_batches(
         reader, _ = await in_daemon_thread(lambda: _look(source, request))
         async with database.connect() as connection:
             plan = await _plan(connection, project, request, reader)
+            await _check_key(connection, plan)
         batch = file_batch(request)
         rows = await in_daemon_thread(lambda: FileRows(batch, reader, plan, terminal=terminal))
         result = await batches.run_file(rows, arguments_of(request))
@@ -146,8 +149,10 @@ async def _plan(
     connection: AsyncConnection, project: Project, request: Request, reader: Reader
 ) -> Plan:
     name = reader.source.name
+    table = await find_table(connection, project, request.table)
+    _refuse_others(table)
     plan = make_plan(
-        await find_table(connection, project, request.table),
+        table,
         reader.names,
         source=name,
         columns=request.columns,
@@ -156,6 +161,24 @@ async def _plan(
     )
     await in_daemon_thread(lambda: refuse_masks(plan, name, _sample(reader, plan)))
     return plan
+
+
+def _refuse_others(table: Table) -> None:
+    """Refuse what is no table of the project's.
+
+    Raises:
+        UsageError: It is a view, or a table of the framework's.
+    """
+    if table.is_view:
+        raise UsageError(
+            f"{table.name} is a view: it holds no rows of its own",
+            try_="import into the table that it shows",
+        )
+    if table.place[1].startswith(OWN_TABLES):
+        raise UsageError(
+            f"{table.name} is a table of oneoff's own, which its commands alone write",
+            try_="move the rows of another database with pg_dump, or by a copy of the SQLite file",
+        )
 
 
 def _look(source: Source, request: Request) -> tuple[Reader, int]:
@@ -175,7 +198,7 @@ def _look(source: Source, request: Request) -> tuple[Reader, int]:
 
 
 async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
-    """Insert no row, to hear whether the key is one.
+    """Ask how rows would be inserted, to hear whether the key is one; it writes nothing.
 
     Raises:
         UsageError: Nothing makes it unique.
@@ -184,7 +207,7 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
         return
     nothing = f"SELECT {plan.quoted} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
     try:
-        await connection.exec_driver_sql(plan.insert(nothing))
+        await connection.exec_driver_sql(f"EXPLAIN {plan.insert(nothing)}")
     except DBAPIError as exc:
         if sqlstate_of(exc) != _NO_SUCH_KEY and "ON CONFLICT clause" not in str(exc.orig):
             raise

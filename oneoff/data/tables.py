@@ -34,8 +34,9 @@ SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typnam
        format_type(t.oid, -1) AS plain,
        t.typcategory::text AS category, NOT a.attnotnull AS nullable, a.atthasdef AS has_default,
        a.attgenerated <> '' AS generated, a.attidentity::text AS identity,
-       array_position(i.indkey::int2[], a.attnum) + 1 AS key
+       array_position(i.indkey::int2[], a.attnum) + 1 AS key, c.relkind IN ('v', 'm') AS is_view
 FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_type d ON d.oid = a.atttypid
 JOIN pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0::oid), d.oid)
 LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
@@ -50,7 +51,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """)
 _SQLITE_COLUMNS = text("""
 SELECT name, type, "notnull" = 0 AND pk = 0 AS nullable, dflt_value IS NOT NULL AS has_default,
-       hidden IN (2, 3) AS generated, pk AS key
+       hidden IN (2, 3) AS generated, pk AS key,
+       EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = :table AND m.type = 'view') AS is_view
 FROM pragma_table_xinfo(:table) WHERE hidden <> 1 ORDER BY cid
 """)
 _SQLITE_NAMES = text(
@@ -71,6 +73,7 @@ class Table(NamedTuple):
         key: Names of the primary key's columns, in its order; empty for none.
         declared: Whether the project's metadata knows it, and so its personal data.
         dialect: "postgresql" or "sqlite".
+        is_view: Whether it only shows rows of others.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Table(NamedTuple):
     key: tuple[str, ...]
     declared: bool
     dialect: str
+    is_view: bool = False
 
     @property
     def place(self) -> tuple[str | None, str]:
@@ -131,6 +135,7 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
         key=tuple(column for _, column in key),
         declared=declared is not None,
         dialect=dialect,
+        is_view=bool(rows[0]["is_view"]),
     )
 
 

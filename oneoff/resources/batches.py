@@ -62,6 +62,7 @@ class Batches:
         limits: BatchRange = EVERYTHING,
         part: str = "",
         name: str = "",
+        opposite: str = "",
     ) -> Result:
         """Do all batches of a command, from where an unfinished run of it stopped.
 
@@ -70,6 +71,8 @@ class Batches:
             limits: Only rows with keys in this range.
             part: Names this one of several batches of the run; each has its own checkpoint.
             name: The words that resume it, where the command's name alone does not say them.
+            opposite: Such words of what takes it back, or of what it takes back: of the two only
+                one can be going on, and the one that is begun ends the other.
 
         Raises:
             BatchRunning: Another run works at the same batch.
@@ -86,7 +89,7 @@ class Batches:
             check_fleet(command, self._database.url.dialect, self._run.command)
         number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
-        identity = identify(command, name or self._run.command, part)
+        identity = identify(command, name or self._run.command, part, opposite)
         if self._work is not None:
             from oneoff.batching.preview import Preview
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from oneoff.resources.batches import Batches
 
 BATCH, SMALLEST, LARGEST = 5_000, 2_500, 10_000
+MOST_DAYS = 365_000
+"""A thousand years: the calendar has no moment that is many more days ago."""
 SECONDS = 0.01
 """Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
 half a second, five thousand of them take three milliseconds."""
@@ -187,6 +189,8 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
         return
     if days < 1:
         raise UsageError(f"--days {days} is not 1 or more")
+    if days > MOST_DAYS:
+        raise UsageError(f"--days {days} is more than {MOST_DAYS:,}: a thousand years")
     if kept := [rule for rule in rules if days < rule.minimum_days]:
         raise UsageError(
             [

@@ -84,7 +84,8 @@ async def transform(
     """
     work = wanted.revert if revert and wanted.revert else wanted
     bounds = {name: getattr(given, name) for name in BatchCommand.fields()}
-    result = await batches.run(work(**bounds), name=line_of(wanted, revert=revert))
+    name, opposite = (line_of(wanted, revert=way) for way in (revert, not revert))
+    result = await batches.run(work(**bounds), name=name, opposite=opposite)
     about = {"transform": wanted.name, "task_id": wanted.task_id}
     return replace(result, data=about | result.data)
 

@@ -141,6 +141,14 @@ async def test_days_below_what_a_rule_keeps_are_refused(manage: Manage, url: str
     ) in refused.stderr
 
 
+async def test_more_days_than_the_calendar_has_are_refused(manage: Manage) -> None:
+    """There is no moment so long ago."""
+    refused = await manage("data cleanup --only sessions --days 800000 --confirm")
+
+    assert 2 == refused.exit_code
+    assert "--days 800000 is more than 365,000: a thousand years" in refused.stderr
+
+
 @pytest.mark.parametrize("days", ["0", "-5"])
 async def test_days_that_would_delete_everything_are_refused(manage: Manage, days: str) -> None:
     """Whatever the rule says."""

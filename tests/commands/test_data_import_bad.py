@@ -50,6 +50,8 @@ OBJECT = b'{"id":1,"name":"ci","description":""}'
         ("a.jsonl", OBJECT + b'\n{"id":2,"nmae":"x"}', "line 2: the object has nmae, which"),
         ("a.json", b"[" + OBJECT + b",\n", "a.json breaks off or is no JSON at line 2"),
         ("a.json", b"[" + OBJECT + b"] x", "a.json goes on behind its array, in line 1"),
+        ("a.json", b"[" * 90_000, "a.json is no array of JSON objects: line 1, the row is nested"),
+        ("a.csv", b"x" * 2_000_000, "a.csv has a first line of more than a mebibyte"),
         ("a.json", OBJECT, "a.json is no array of JSON objects: line 1, it has '{'"),
         ("a.parquet", b"PAR1" + TEXT, "a.parquet is no Parquet file, or breaks off"),
     ],
@@ -250,3 +252,22 @@ def _write(path: Path, lines: list[str]) -> None:
     ]
     text = "\n".join(objects) if path.suffix == ".jsonl" else f"[{','.join(objects)}]"
     path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("words", [(), ("--resume",), ("--rejects", "bad.csv")])
+async def test_only_tables_of_the_project_take_rows(
+    manage: Manage, sessions: Sessions, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Not a view, and not what commands are recorded in."""
+    async with sessions() as session:
+        await session.execute(text("CREATE VIEW shown AS SELECT * FROM service_accounts"))
+        await session.commit()
+    path = write_csv(tmp_path / "a.csv", "1", header="id")
+    line = [str(path), *words, "--confirm"]
+
+    view = await manage(["data", "import", "shown", *line])
+    own = await manage(["data", "import", "oneoff_runs", *line])
+
+    assert (2, 2) == (view.exit_code, own.exit_code)
+    assert "shown is a view: it holds no rows of its own" in view.stderr
+    assert "oneoff_runs is a table of oneoff's own, which its commands alone" in own.stderr

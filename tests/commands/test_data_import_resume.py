@@ -179,3 +179,13 @@ async def test_what_does_not_go_together_is_refused(
 
     assert 2 == done.exit_code
     assert problem in done.stderr
+
+
+async def test_a_key_that_is_none_is_refused(manage: Manage, tmp_path: Path) -> None:
+    """2, before the first batch."""
+    path = make_file(tmp_path / "rows.csv")
+
+    refused = await go_on(manage, path, "--on-conflict", "skip", "--key", "n", "--confirm")
+
+    assert 2 == refused.exit_code
+    assert "--on-conflict skip: nothing makes n unique in tally" in refused.stderr

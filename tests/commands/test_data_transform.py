@@ -10,6 +10,7 @@ from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
 from tests.commands.tally_project import execute
 
+OPEN = "UPDATE oneoff_runs SET status = 'started', finished_at = NULL, host = 'far' {}"
 LANGUAGES = ("de-DE,de;q=0.9,en;q=0.8", "nl", "fr;q=0.2, es;q=0.7")
 
 
@@ -50,15 +51,31 @@ async def test_a_preview_changes_nothing(manage: Manage, url: str) -> None:
     assert (0, 3, [None] * 4) == (preview.exit_code, preview.rows, locales(url))
 
 
-async def test_it_is_taken_back_by_a_batch_of_its_own(manage: Manage, url: str) -> None:
-    """Which does not go on with the checkpoint of the transform itself."""
+async def test_what_was_taken_back_is_done_from_the_beginning(manage: Manage, url: str) -> None:
+    """The batch that stopped would go on behind the rows that were taken back."""
     await manage("data transform fill-locale --max-rows 2 --confirm")
     reverted = await manage("data transform fill-locale --revert --confirm")
     between = locales(url)
     resumed = await manage("data transform fill-locale --confirm")
 
     assert (0, 2, [None] * 4) == (reverted.exit_code, reverted.rows, between)
-    assert (0, 1, [None, None, "es", None]) == (resumed.exit_code, resumed.rows, locales(url))
+    assert (0, 3, ["de", "en", "es", None]) == (resumed.exit_code, resumed.rows, locales(url))
+    states = query(url, "SELECT status FROM oneoff_batches ORDER BY started_at")
+    assert [("cancelled",), ("finished",), ("finished",)] == states
+
+
+@pytest.mark.parametrize("words", ["", "--shards 2", "--shard 1/2"])
+async def test_it_is_not_taken_back_while_it_runs(manage: Manage, url: str, words: str) -> None:
+    """Each would undo what the other does, and both would say that all is done."""
+    await manage("data transform fill-locale --max-rows 2 --confirm")
+    run = "WHERE id = (SELECT run_id FROM oneoff_batches)"
+    execute(url, f"UPDATE oneoff_batches SET status = 'running'; {OPEN.format(run)}")
+
+    refused = await manage(f"data transform fill-locale --revert {words} --confirm")
+
+    assert 75 == refused.exit_code
+    assert "error[batch-running]: data transform fill-locale runs already" in refused.stderr
+    assert ["de", "en", None, None] == locales(url)
 
 
 async def test_batches_are_listed_by_the_line_that_resumes_them(manage: Manage, url: str) -> None:
@@ -70,7 +87,7 @@ async def test_batches_are_listed_by_the_line_that_resumes_them(manage: Manage, 
 
     assert [
         ("data transform fill-locale --revert", "finished"),
-        ("data transform fill-locale", "stopped"),
+        ("data transform fill-locale", "cancelled"),
     ] == [(batch["command"], batch["state"]) for batch in listed.json["data"]]
 
 
