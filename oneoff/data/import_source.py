@@ -122,10 +122,11 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
 def _open(path: str, terminal: Terminal, stack: ExitStack) -> BinaryIO:
     if path == STDIN:
         return _spooled(terminal.in_bytes, stack)
-    file = stack.enter_context(open(path, "rb"))  # noqa: SIM115 - the stack closes it
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    return _spooled(lambda: file.read(BLOCK), stack)
+    # Without a buffer: closing one waits for whoever reads into it, on a silent pipe for ever.
+    raw = stack.enter_context(open(path, "rb", buffering=0))  # noqa: SIM115 - the stack closes it
+    if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return io.BufferedReader(raw)
+    return _spooled(lambda: raw.read(BLOCK), stack)
 
 
 def _spooled(read: Callable[[], bytes], stack: ExitStack) -> BinaryIO:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import signal
+import termios
 from pathlib import Path
 
 import asyncpg
@@ -54,3 +57,26 @@ async def test_a_signal_stops_it_in_the_middle(manage: Manage, two: Path) -> Non
     assert (143, 0) == (process.returncode, waiting), said
     assert b"its work was rolled back" in said
     assert [] == names(manage)
+
+
+@pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)
+async def test_a_signal_ends_the_wait_for_a_pipe_that_fell_silent(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """143, though a thread reads and nothing can wake it up."""
+    pipe = tmp_path / "rows.csv"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
+    process = await started(manage, "service_accounts", str(pipe), "--confirm", verb="import")
+    os.write(writer, b"id,name\n")
+    while any(fcntl.ioctl(writer, termios.FIONREAD, b"\0" * 4)):  # noqa: ASYNC110 - in another process
+        await asyncio.sleep(0.02)
+
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(20):
+            await process.communicate()
+    finally:
+        os.close(writer)  # which ends a process that would wait for ever
+
+    assert 143 == process.returncode
