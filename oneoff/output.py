@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 GAP = "  "
 SHORTEST = 8
 """Columns that are left of a text that is cut."""
+SHORTEST_COMMAND = 26
+"""Those of a command, whose first word alone would not tell two of them apart."""
 
 
 def render_json(outcome: Outcome, redactor: Redactor) -> str:
@@ -118,7 +120,11 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
     whole = [at == 0 or _is_whole(name, rows[0].get(name)) for at, name in enumerate(columns)]
-    widths = _fitted(widths, whole, width)
+    least = [
+        size if keep else min(size, SHORTEST_COMMAND if name == "command" else SHORTEST)
+        for name, size, keep in zip(columns, widths, whole, strict=True)
+    ]
+    widths = _fitted(widths, least, width)
     left_out = columns[len(widths) :]
     columns, cells = columns[: len(widths)], [line[: len(widths)] for line in cells]
     numeric = [all(_is_number(row.get(column)) for row in rows) for column in columns]
@@ -162,21 +168,26 @@ def _render_facts(facts: Mapping[Any, Any]) -> str:
     ]
     for name, rows in nested.items():
         lines.append(f"{name}:")
-        for row in rows:
-            *others, last = row.values()
-            lines.append(GAP + GAP.join(map(cell, others)))
-            # As it was written, for this is where long texts are.
-            lines += [GAP * 2 + cell(line) for line in str(_plain(last)).splitlines()]
+        lines += [GAP + line for line in _nested_lines(rows)]
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _fitted(widths: Sequence[int], whole: Sequence[bool], width: int) -> list[int]:
-    """Return the widths of as many columns as fit, texts cut to `SHORTEST` columns at the least."""
+def _nested_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table; texts called `source` stand below their row instead, as they were written."""
+    if list(rows[0])[-1] != "source":
+        return render_table(rows).splitlines()
+    lines = []
+    for row in rows:
+        *others, source = row.values()
+        lines.append(GAP.join(map(cell, others)))
+        lines += [GAP + cell(line) for line in str(_plain(source)).splitlines()]
+    return lines
+
+
+def _fitted(widths: Sequence[int], least: Sequence[int], width: int) -> list[int]:
+    """Return the widths of as many columns as fit, texts cut to those of `least` if need be."""
     if not width:
         return list(widths)
-    least = [
-        size if keep else min(size, SHORTEST) for size, keep in zip(widths, whole, strict=True)
-    ]
     count = len(widths)
     while count > 1 and sum(least[:count]) + len(GAP) * (count - 1) > width:
         count -= 1

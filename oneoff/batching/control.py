@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, update
 from oneoff.batching.checkpoints import ENDED, State
 from oneoff.batching.cursor import readable
 from oneoff.batching.shards import close_whole, rows_of_shards, with_run
-from oneoff.batching.summary import is_at_work, of_shards, summary
+from oneoff.batching.summary import is_at_work, next_step, of_shards, summary
 from oneoff.errors import NotFound, UsageError
 from oneoff.result import Result
 from oneoff.schema.tables import batches
@@ -53,20 +53,38 @@ async def show(session: AsyncSession, name: str) -> dict[str, Any]:
     row = await _find(session, name)
     counts = await of_shards(session, [row["id"]] if row["shards"] else [])
     shards = await _shards(session, row)
-    return summary(row, counts.get(row["id"])) | {
+    said = summary(row, counts.get(row["id"]))
+    return said | {
+        "by": f"{row['run_operator']} on {row['run_host']}" if row["run_operator"] else "",
+        "next": next_step(said),
         "arguments": json.loads(row["arguments"]),
         "part": row["part"],
         "requested": row["requested"],
-        "last_key": readable(row["cursor"]),
+        "last_key": None if row["shards"] else readable(row["cursor"]),
         "run_rows": row["run_rows"],
-        "rows_expected": row["total"],
+        "rows_expected": _expected(row["total"], said["rows_done"]),
         "heartbeat": row["heartbeat_at"],
         "finished": row["finished_at"],
-        "ranges": [
-            {**summary(shard), "low": _bound(shard["low"]), "high": _bound(shard["high"])}
-            for shard in shards
-        ],
+        "ranges": [_of_shard(shard) for shard in shards],
     }
+
+
+def _of_shard(row: Mapping[Any, Any]) -> dict[str, Any]:
+    said = summary(row)
+    counts = {name: said[name] for name in ("state", "rows_done", "rows_changed", "errors")}
+    limits = {name: _bound(row[name]) for name in ("low", "high")}
+    return {
+        "shard": said["batch"],
+        **counts,
+        **limits,
+        "run_id": said["run_id"],
+        "note": said["note"],
+    }
+
+
+def _expected(total: int | None, done: int) -> int | None:
+    """Return about how many rows there are; a guess that was overtaken says nothing."""
+    return total if total is not None and total >= done else None
 
 
 async def pause(session: AsyncSession, name: str) -> Result:
@@ -83,8 +101,10 @@ async def pause(session: AsyncSession, name: str) -> Result:
 async def resume(session: AsyncSession, name: str) -> Result:
     """Let a paused batch go on; one that nobody works at is resumed by its own command."""
     row = await _find(session, name)
+    if State(row["status"]) in ENDED:
+        return _nothing(row, f"it is {row['status']}; `{row['command']}` begins a new one")
     runs = await _runs(session, row)
-    if State(row["status"]) not in ENDED and not runs:
+    if not runs:
         return _nothing(row, f"nobody works at it; `{row['command']}` run again resumes it")
     if row["requested"] != "pause" or not runs:
         return _nothing(row, "it is not paused")

@@ -48,6 +48,8 @@ AGAIN = 5.0
 """Seconds after which it is made sure that a shard nobody has claimed is still queued."""
 LOST = 15.0
 """Seconds after which a job that a worker has taken, without claiming its shard, is queued anew."""
+IDLE = 15.0
+"""Seconds without a shard at work after which the operator is asked whether a worker runs."""
 MOST_TRIES = 5
 """Times in a row that a shard may stop for a passing reason without getting any further."""
 SLACK = 10.0
@@ -136,6 +138,7 @@ class Fleet:
         self._handed: dict[str, Handed] = {}
         self._without_redis: float | None = None
         self._shown = 0
+        self._busy: float | None = None
         self._reconciled = 0.0
         self._whole: Checkpoint
 
@@ -265,6 +268,7 @@ class Fleet:
         done, ended = sum(s.rows_done for s in found), sum(s.ended for s in found)
         self._shown = done
         self._shared.progress.start(max((self._whole.total or 0) - done, 0))
+        self._busy = monotonic()
         goes_on = f": {ended} of them are finished, {done:,} rows are done" if done or ended else ""
         self._shared.terminal.err(
             f"{self._whole.id} is handed to the workers in {len(found)} shards{goes_on}\n"
@@ -273,7 +277,20 @@ class Fleet:
     def _show(self, found: list[Shard]) -> None:
         done = sum(shard.rows_done for shard in found)
         self._shared.progress.advance(done - self._shown)
+        self._say_if_idle(busy=done > self._shown or any(shard.at_work for shard in found))
         self._shown = done
+
+    def _say_if_idle(self, *, busy: bool) -> None:
+        """Say once for each such time that no worker does anything."""
+        now = monotonic()
+        if busy:
+            self._busy = now
+        elif self._busy is not None and now - self._busy > IDLE:
+            self._busy = None
+            self._shared.terminal.err(
+                f"no worker has had a shard in hand for {IDLE:.0f} s: see whether one runs, with "
+                "`jobs stats`, and whether it is held, with `system maintenance status`\n"
+            )
 
     async def _end(self, found: list[Shard]) -> None:
         """Close the whole, or say which of its shards failed."""

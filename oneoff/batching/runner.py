@@ -294,6 +294,8 @@ class BatchRun:
 
 
 def _note(exc: BaseException) -> str:
+    if isinstance(exc, asyncio.CancelledError):
+        return "interrupted"
     return exc.message if isinstance(exc, CommandError) else type(exc).__name__
 
 

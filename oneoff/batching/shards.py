@@ -293,10 +293,9 @@ async def _was_abandoned(connection: AsyncConnection, row: RowMapping) -> bool:
 
 
 def with_run() -> Select[Any]:
-    """Select batches with the status of the run that works at them, or did so last."""
-    return select(batches, runs.c.status.label("run_status")).outerjoin(
-        runs, runs.c.id == batches.c.run_id
-    )
+    """Select batches with the run that works at them, or did so last: status, operator, host."""
+    of_run = [runs.c[name].label(f"run_{name}") for name in ("status", "operator", "host")]
+    return select(batches, *of_run).outerjoin(runs, runs.c.id == batches.c.run_id)
 
 
 def _of_row(row: RowMapping) -> Shard:

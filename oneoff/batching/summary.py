@@ -83,10 +83,25 @@ def summary(row: Mapping[Any, Any], counts: Counts | None = None) -> dict[str, A
         "state": _state(row, counts),
         "shards": f"{counts.ended}/{counts.shards}" if counts else "",
         **(counts.sums if counts else rows),
-        "run_id": row["run_id"],
-        "started": row["started_at"],
         "note": row["note"],
+        "started": row["started_at"],
+        "run_id": row["run_id"],
     }
+
+
+def next_step(said: Mapping[str, Any]) -> str:
+    """Return the command line an operator may want next; empty where nothing is left to do.
+
+    Args:
+        said: The summary of a batch.
+    """
+    what = {
+        State.RUNNING: f"batch pause {said['batch']}",
+        State.PAUSED: f"batch resume {said['batch']}",
+        State.STOPPED: said["command"],
+        State.WAITING: said["command"],
+    }.get(State(said["state"]))
+    return f"python manage.py {what}" if what else ""
 
 
 def _state(row: Mapping[Any, Any], counts: Counts | None) -> str:

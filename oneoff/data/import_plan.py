@@ -118,6 +118,7 @@ def make_plan(
             try_=(
                 "correct the names in the file",
                 "--columns NAME,NAME imports only those columns",
+                "a column may be left out where the table has a server_default for it",
             ),
             code="bad-columns",
         )

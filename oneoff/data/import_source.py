@@ -112,7 +112,12 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
         try:
             file = await in_daemon_thread(lambda: _open(path, terminal, stack))
         except OSError as exc:
-            raise bad_file(path, f"can't be read: {exc.strerror}", code="file-not-read") from exc
+            raise bad_file(
+                path,
+                f"can't be read: {exc.strerror}",
+                code="file-not-read",
+                try_="give the path of a file that can be read, or - for standard input",
+            ) from exc
         source = Source(path, file)
         if not source.size:
             raise bad_file(source.name, "is empty")

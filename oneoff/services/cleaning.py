@@ -192,6 +192,9 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
     if days > MOST_DAYS:
         raise UsageError(f"--days {days} is more than {MOST_DAYS:,}: a thousand years")
     if kept := [rule for rule in rules if days < rule.minimum_days]:
+        # Without their names the number would be that of every other rule too.
+        only = " ".join(f"--only {rule.name}" for rule in kept)
+        longest = max(rule.minimum_days for rule in kept)
         raise UsageError(
             [
                 f"--days {days}: the rule {rule.name!r} keeps rows at least "
@@ -203,7 +206,7 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
                 for rule in rules
                 if rule not in kept
             ]
-            or f"python manage.py data cleanup --days {max(rule.minimum_days for rule in kept)}",
+            or f"python manage.py data cleanup {only} --days {longest}",
             code="kept-longer",
         )
 

@@ -90,12 +90,12 @@ def test_a_signal_saves_what_is_done(ordeal: Ordeal, signum: signal.Signals) -> 
 
     process.send_signal(signum)
     said = process.communicate(timeout=PATIENCE)[1]
-    states = query(ordeal.url, "SELECT status FROM oneoff_batches")
+    states = query(ordeal.url, "SELECT status, note FROM oneoff_batches")
     done = query(ordeal.url, "SELECT count(*) FROM tally WHERE n = 1")[0][0]
 
     assert {signal.SIGINT: 130, signal.SIGTERM: 143}[signum] == process.returncode
     assert f"saved: {done:,} rows changed by this run" in said
-    assert [("stopped",)] == states
+    assert [("stopped", "interrupted")] == states
     assert (ROWS - done, 0, 0) == ordeal.verdict(ROWS)
 
 

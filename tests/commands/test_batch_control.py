@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -98,12 +99,40 @@ async def test_a_batch_that_stopped_is_given_up_at_once(tally: Manage, url: str)
     resumed = await tally(f"batch resume {batch}")
     cancelled = await tally(f"batch cancel {batch} --confirm")
     again = await tally(f"batch cancel {batch} --confirm")
+    too_late = await tally(f"batch resume {batch}")
 
     assert f"{batch}: it does not run" in paused.stdout
     assert "`tally add` run again resumes it" in resumed.stdout
     assert f"{batch} is given up; what it did stays" in cancelled.stdout
     assert f"{batch}: it is cancelled" in again.stdout
+    assert "it is cancelled; `tally add` begins a new one" in too_late.stdout
     assert [("cancelled",)] == query(url, "SELECT status FROM oneoff_batches")
+
+
+async def test_a_batch_shows_who_has_it_and_what_can_be_done(tally: Manage, url: str) -> None:
+    """While it runs it may be paused, stopped its own command goes on, ended there is nothing."""
+    brake(url, on=True)
+    async with at_work(tally, url) as (batch, _):
+        running = (await tally(f"batch show {batch} --json")).json["data"]
+        brake(url, on=False)
+    await tally("tally add --max-rows 100 --confirm")
+    stopped = query(url, "SELECT id FROM oneoff_batches WHERE status = 'stopped'")[0][0]
+
+    left = (await tally(f"batch show {stopped} --json")).json["data"]
+    ended = (await tally(f"batch show {batch} --json")).json["data"]
+
+    assert f"python manage.py batch pause {batch}" == running["next"]
+    assert ("python manage.py tally add", "") == (left["next"], ended["next"])
+    assert f"tester on {socket.gethostname()}" == running["by"]
+
+
+async def test_where_there_is_no_batch_the_list_says_so(tally: Manage) -> None:
+    """No output at all would look like a failure."""
+    listed = await tally("batch list")
+    unfinished = await tally("batch list --unfinished")
+
+    assert "no batch was begun yet\n" == listed.stdout
+    assert "no batch is unfinished\n" == unfinished.stdout
 
 
 async def test_batches_are_listed_with_their_states(tally: Manage, url: str) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -315,6 +313,23 @@ async def test_workers_go_on_while_the_supervisor_has_no_redis(
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
+async def test_a_fleet_that_no_worker_takes_up_says_so(
+    environ: dict[str, str], tally: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and it goes on waiting."""
+    monkeypatch.setattr(fleet, "IDLE", 0.0)
+
+    running = asyncio.create_task(tally(FLEET))
+    async with queue(environ) as pool:
+        await until_queued(pool, 4)
+    await asyncio.sleep(3 * fleet.POLL)
+    async with worker(environ):
+        done = await running
+
+    assert 0 == done.exit_code, done.stderr
+    assert 1 == done.stderr.count("no worker has had a shard in hand for 0 s"), done.stderr
+
+
 async def test_a_cancelled_fleet_ends_everywhere(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
@@ -358,44 +373,3 @@ async def test_a_batch_that_is_run_by_name_is_done_by_workers_too(
 
     assert (0, 3) == (done.exit_code, done.rows), done.stderr
     assert [("de",)] == query(url, "SELECT DISTINCT locale FROM users")
-
-
-async def test_what_workers_can_not_do_is_refused_before_anything_is_asked(
-    environ: dict[str, str], tally: Manage, url: str
-) -> None:
-    """All reasons at once; the dry run says the same."""
-    for last in ("--confirm", "--dry-run"):
-        refused = await Manage(NAME, str(ROOT), {**environ, "TALLY_KEY": "k"})(
-            f"tally sign --shards 2 --fleet {last}"
-        )
-        assert 2 == refused.exit_code
-        for reason in ("with secrets", "with a lock: 'signing'", "batch_timeout of at most 100 s"):
-            assert reason in refused.stderr
-    assert [] == query(url, WHOLE)
-
-
-async def test_a_fleet_needs_redis_and_a_worker_that_takes_shards(
-    environ: dict[str, str], tally: Manage, url: str
-) -> None:
-    """78, with what is missing; nothing has begun."""
-    bare = {name: value for name, value in environ.items() if name != "REDIS_URL"}
-    unset = await Manage(NAME, str(ROOT), bare)(FLEET)
-    unwilling = await Manage(NAME.replace(":project", ":without_shards"), str(ROOT), environ)(FLEET)
-
-    assert (78, 78) == (unset.exit_code, unwilling.exit_code)
-    assert "REDIS_URL" in unset.stderr
-    assert "error[worker-without-shards]" in unwilling.stderr
-    assert [] == query(url, WHOLE)
-
-
-async def test_sqlite_is_no_place_for_a_fleet(
-    tally: Manage, environ: dict[str, str], migrated_sqlite: Path, tmp_path: Path
-) -> None:
-    """Exit 2, and why."""
-    path = shutil.copyfile(migrated_sqlite, tmp_path / "fleet.sqlite3")
-    on_sqlite = {**environ, "DATABASE_URL": f"sqlite:///{path}"}
-
-    refused = await Manage(NAME, str(ROOT), on_sqlite)(FLEET)
-
-    assert 2 == refused.exit_code
-    assert "--fleet needs PostgreSQL: a SQLite file has one writer at a time" in refused.stderr

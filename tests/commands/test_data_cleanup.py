@@ -141,6 +141,13 @@ async def test_days_below_what_a_rule_keeps_are_refused(manage: Manage, url: str
     ) in refused.stderr
 
 
+async def test_the_line_that_passes_names_the_rule_alone(manage: Manage) -> None:
+    """Without its name the days would be those of every other rule too."""
+    refused = await manage("data cleanup --only events --days 10 --confirm")
+
+    assert "  try:  python manage.py data cleanup --only events --days 30\n" in refused.stderr
+
+
 async def test_more_days_than_the_calendar_has_are_refused(manage: Manage) -> None:
     """There is no moment so long ago."""
     refused = await manage("data cleanup --only sessions --days 800000 --confirm")

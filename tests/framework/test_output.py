@@ -78,8 +78,26 @@ def test_what_left_out_columns_free_is_used() -> None:
     assert f" 1  {'n' * 20}" == render_table(rows, width=30).splitlines()[1]
 
 
-def test_a_list_inside_a_mapping_follows_below_it() -> None:
-    """The last text of each row as it was written, line by line."""
+def test_a_command_keeps_more_than_its_first_word() -> None:
+    """Else two of them would look the same; columns behind it go first."""
+    row = {"id": 1, "command": "data transform fill-locale --revert", "state": "a", "note": "x"}
+
+    assert " 1  data transform fill-local…  a" == render_table([row], width=37).splitlines()[1]
+
+
+def test_a_list_inside_a_mapping_is_a_table_below_it() -> None:
+    """With its columns' names, and one line a row."""
+    ranges = [
+        {"shard": "b.1/2", "rows": 5, "high": "7"},
+        {"shard": "b.2/2", "rows": 60, "high": None},
+    ]
+
+    expected = "batch  b\nranges:\n  shard  rows  high\n  b.1/2     5  7\n  b.2/2    60  -\n"
+    assert expected == render_data({"batch": "b", "ranges": ranges})
+
+
+def test_sources_inside_a_mapping_follow_below_it() -> None:
+    """Each as it was written, line by line."""
     inputs = [{"number": 1, "source": "def two():\n    return 2"}, {"number": 2, "source": "two()"}]
 
     expected = "id      r1\nstatus  unchanged\ninputs:\n  1\n    def two():\n        return 2\n"

@@ -28,4 +28,5 @@ class List(BaseCommand):
                 try_="python manage.py batch list --limit 20",
             )
         rows = await control.list_batches(session, unfinished=self.unfinished, limit=self.limit)
-        return Result.report(rows)
+        none = "no batch is unfinished" if self.unfinished else "no batch was begun yet"
+        return Result.report(rows, "" if rows else none)

@@ -11,10 +11,17 @@ if TYPE_CHECKING:
 
 
 class Show(BaseCommand):
-    """Show how far a batch has come, and who works at it."""
+    """Show how far a batch has come, who works at it, and what can be done next.
+
+    `rows_expected` is a guess of the database, left out once it was overtaken. A batch that is cut
+    into shards lists them; one is shown by its own id.
+    """
 
     access = Access.READ
-    examples = ("batch show 20260131T120000-0123456789",)
+    examples = (
+        "batch show 20260131T120000-0123456789",
+        "batch show 20260131T120000-0123456789.3/8 --json",
+    )
 
     batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
 

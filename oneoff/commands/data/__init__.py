@@ -1,1 +1,1 @@
-"""Take rows out of tables and into files, and back."""
+"""Rows of tables: export, import, clean up, transform."""

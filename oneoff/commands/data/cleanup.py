@@ -24,10 +24,16 @@ class Cleanup(BaseCommand):
     access = Access.WRITE
     confirm = Confirm.PROMPT
     dry_run = DryRun.ROLLBACK
-    examples = ("data cleanup --dry-run", "data cleanup --only events --days 365 --confirm")
+    examples = (
+        "data cleanup --dry-run",
+        "data cleanup --max-time 30m --confirm",
+        "data cleanup --only events --days 365 --confirm",
+    )
 
-    days: int | None = Option(default=None, help="Instead of each rule's own number of days.")
-    only: list[str] = Option(default=[], help="Only this rule; may be given several times.")
+    days: int | None = Option(
+        default=None, help="Instead of each rule's own number of days; not below its minimum."
+    )
+    only: list[str] = Option(default=[], help="Only the rule of this name; a dry run lists them.")
     max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
     max_time: timedelta | None = Option(
         default=None, help="Stop after this long, with the work saved: 90s, 2h."

@@ -58,6 +58,7 @@ class Export(BaseCommand):
         terminal: Terminal,
         progress: Progress,
     ) -> Result:
+        from oneoff.counted import counted
         from oneoff.data.export import Request, export, facts, reason_missing
 
         request = Request(
@@ -74,7 +75,7 @@ class Export(BaseCommand):
         if self.include_pii and not run.reason:
             raise reason_missing(request)
         done = await export(session, project, request, terminal, progress)
-        message = f"exported {done.rows:,} rows of {self.table}"
+        message = f"exported {counted(done.rows, 'row')} of {self.table}"
         if not done.complete:
             message = f"stopped exporting {self.table}: nobody read on"
         elif self.output != "-":

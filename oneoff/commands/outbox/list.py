@@ -35,4 +35,6 @@ class List(BaseCommand):
                 f"--limit {self.limit} is not 1 or more",
                 try_="python manage.py outbox list --limit 50",
             )
-        return Result.report(await listing(session, state=self.state, limit=self.limit))
+        rows = await listing(session, state=self.state, limit=self.limit)
+        none = f"no effect is {self.state or 'undelivered'}"
+        return Result.report(rows, "" if rows else none)
