@@ -56,7 +56,7 @@ async def show(session: AsyncSession, name: str) -> dict[str, Any]:
     said = summary(row, counts.get(row["id"]))
     return said | {
         "by": f"{row['run_operator']} on {row['run_host']}" if row["run_operator"] else "",
-        "next": next_step(said),
+        "next": _next(row, said),
         "arguments": json.loads(row["arguments"]),
         "part": row["part"],
         "requested": row["requested"],
@@ -67,6 +67,10 @@ async def show(session: AsyncSession, name: str) -> dict[str, Any]:
         "finished": row["finished_at"],
         "ranges": [_of_shard(shard) for shard in shards],
     }
+
+
+def _next(row: Mapping[Any, Any], said: Mapping[str, Any]) -> str:
+    return next_step(said, json.loads(row["run_argv"] or "[]"))
 
 
 def _of_shard(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -105,7 +109,7 @@ async def resume(session: AsyncSession, name: str) -> Result:
         return _nothing(row, f"it is {row['status']}; `{row['command']}` begins a new one")
     runs = await _runs(session, row)
     if not runs:
-        return _nothing(row, f"nobody works at it; `{row['command']}` run again resumes it")
+        return _nothing(row, f"nobody works at it; {_next(row, summary(row))} goes on with it")
     if row["requested"] != "pause" or not runs:
         return _nothing(row, "it is not paused")
     await _request(session, row, "")

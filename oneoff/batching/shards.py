@@ -293,8 +293,8 @@ async def _was_abandoned(connection: AsyncConnection, row: RowMapping) -> bool:
 
 
 def with_run() -> Select[Any]:
-    """Select batches with the run that works at them, or did so last: status, operator, host."""
-    of_run = [runs.c[name].label(f"run_{name}") for name in ("status", "operator", "host")]
+    """Select batches with the run that works at them, or did so last."""
+    of_run = [runs.c[name].label(f"run_{name}") for name in ("status", "operator", "host", "argv")]
     return select(batches, *of_run).outerjoin(runs, runs.c.id == batches.c.run_id)
 
 

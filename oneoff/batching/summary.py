@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -89,17 +90,20 @@ def summary(row: Mapping[Any, Any], counts: Counts | None = None) -> dict[str, A
     }
 
 
-def next_step(said: Mapping[str, Any]) -> str:
+def next_step(said: Mapping[str, Any], line: Sequence[str]) -> str:
     """Return the command line an operator may want next; empty where nothing is left to do.
 
     Args:
         said: The summary of a batch.
+        line: The words of the run that works at it, or did so last.
     """
+    # What began anew once would do so again.
+    same = shlex.join(word for word in line if word != "--new-run") or said["command"]
     what = {
         State.RUNNING: f"batch pause {said['batch']}",
         State.PAUSED: f"batch resume {said['batch']}",
-        State.STOPPED: said["command"],
-        State.WAITING: said["command"],
+        State.STOPPED: same,
+        State.WAITING: same,
     }.get(State(said["state"]))
     return f"python manage.py {what}" if what else ""
 

@@ -102,7 +102,8 @@ async def test_a_batch_that_stopped_is_given_up_at_once(tally: Manage, url: str)
     too_late = await tally(f"batch resume {batch}")
 
     assert f"{batch}: it does not run" in paused.stdout
-    assert "`tally add` run again resumes it" in resumed.stdout
+    line = "python manage.py tally add --max-rows 100 --confirm"
+    assert f"nobody works at it; {line} goes on with it" in resumed.stdout
     assert f"{batch} is given up; what it did stays" in cancelled.stdout
     assert f"{batch}: it is cancelled" in again.stdout
     assert "it is cancelled; `tally add` begins a new one" in too_late.stdout
@@ -115,14 +116,15 @@ async def test_a_batch_shows_who_has_it_and_what_can_be_done(tally: Manage, url:
     async with at_work(tally, url) as (batch, _):
         running = (await tally(f"batch show {batch} --json")).json["data"]
         brake(url, on=False)
-    await tally("tally add --max-rows 100 --confirm")
+    await tally(["tally", "add", "--name", "a b", "--new-run", "--max-rows", "100", "--confirm"])
     stopped = query(url, "SELECT id FROM oneoff_batches WHERE status = 'stopped'")[0][0]
 
     left = (await tally(f"batch show {stopped} --json")).json["data"]
     ended = (await tally(f"batch show {batch} --json")).json["data"]
 
     assert f"python manage.py batch pause {batch}" == running["next"]
-    assert ("python manage.py tally add", "") == (left["next"], ended["next"])
+    line = "python manage.py tally add --name 'a b' --max-rows 100 --confirm"
+    assert (line, "") == (left["next"], ended["next"])
     assert f"tester on {socket.gethostname()}" == running["by"]
 
 
