@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -26,6 +27,7 @@ from oneoff.redact import Redactor
 from oneoff.resources import parameters
 from oneoff.resources.database_errors import is_connection_loss
 from oneoff.schema.tables import outbox
+from oneoff.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -109,6 +111,11 @@ class Delivery:
                 async with asyncio.timeout(TIMEOUT):
                     await self._handle(effect, session)
                 await session.execute(_of(effect).values(delivered_at=datetime.now(UTC), error=""))
+        except asyncio.CancelledError:
+            # Whoever stops the run says nothing of the effect, which is not given up for it.
+            with suppress(SQLAlchemyError, OSError):
+                await uninterrupted(self._write(effect, attempts=outbox.c.attempts - 1))
+            raise
         except Exception as exc:
             if isinstance(exc, SQLAlchemyError) and is_connection_loss(exc):
                 raise
@@ -143,15 +150,20 @@ class Delivery:
 
     async def _failed(self, effect: Effect, exc: Exception) -> None:
         """Write down why; what a service that is down leaves undone is no attempt."""
-        attempt = effect.attempt
+        attempt, values = effect.attempt, {}
         if isinstance(exc, Unavailable):
             self._down.add(effect.kind)
             attempt -= 1
-        error = self._redactor.text(_said(exc))[:_LONGEST_ERROR]
-        async with self._transaction() as session:
-            await session.execute(_of(effect).values(attempts=attempt, error=error))
+            values = {"attempts": outbox.c.attempts - 1}
+        await self._write(effect, error=self._redactor.text(_said(exc))[:_LONGEST_ERROR], **values)
         count = self.result.given_up if attempt >= len(PAUSES) else self.result.failed
         count[effect.kind] += 1
+
+    async def _write(self, effect: Effect, **values: Any) -> None:
+        """Write what became of it, unless another delivery has done it meanwhile."""
+        undelivered = _of(effect).where(outbox.c.delivered_at.is_(None))
+        async with self._transaction() as session:
+            await session.execute(undelivered.values(**values))
 
     async def _is_left(self) -> bool:
         kinds = self._handlers.keys() - self._down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ async def count(effect: Effect, session: AsyncSession) -> None:
         case "down":
             message = "the mail server is away"
             raise Unavailable(message)
+        case "hangs":
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(20)
         case "dies":
             os.kill(os.getpid(), signal.SIGKILL)
     seen.append(effect.id)

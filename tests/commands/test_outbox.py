@@ -176,6 +176,21 @@ async def test_an_effect_that_kills_its_process_is_an_attempt_too(
     assert [(1, 1, False), (2, 0, False)] == states(url)
 
 
+async def test_a_delivery_that_is_stopped_costs_no_attempt(
+    url: str, manage_environ: dict[str, str]
+) -> None:
+    """Five deployments in the middle of a mail are no reason to give it up."""
+    put(url, {"row": 1, "fails": "hangs"})
+    line = [sys.executable, "-m", "tests.commands.tally_project", "outbox", "deliver"]
+
+    stopped = await asyncio.to_thread(
+        subprocess.run, line, cwd=ROOT, env=manage_environ, capture_output=True, check=False
+    )
+
+    assert (143, {0: 10}) == (stopped.returncode, times_done(url))
+    assert [(1, 0, False)] == states(url)
+
+
 async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
     """Each effect is done once; the one at work is passed over."""
     if url.startswith("sqlite"):
