@@ -98,6 +98,17 @@ def problem_of(
     )
 
 
+TRIGGER = "P0001"
+"""SQLSTATE of what a trigger raises."""
+
+
+def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:
+    """Return what a trigger says; it may quote the row, so not where personal data are written."""
+    hidden = any(column.pii for column in columns)
+    said = "" if hidden else f": {short(str(exc).partition(chr(10))[0])}"
+    return Problem(0, f"a trigger refuses a row{said}", state=TRIGGER)
+
+
 def short(value: str) -> str:
     """Cut a value that would fill the screen."""
     return value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "..."

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.data.columns import settings_statement
 from oneoff.data.import_csv import cells_of, count_problem, find_record, find_values
-from oneoff.data.import_errors import Problem, bad_rows, problem_of
+from oneoff.data.import_errors import (
+    TRIGGER,
+    Problem,
+    bad_rows,
+    problem_of,
+    refused_by_trigger,
+)
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
 from oneoff.data.import_sequences import move_sequences
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from oneoff.errors import CommandError
     from oneoff.resources.progress import Progress
 
-_OF_ROWS = ("22", "23")
+_OF_ROWS = ("22", "23", TRIGGER)
 """Classes of SQLSTATE that are about what is in the rows."""
 _TWICE = "21000"
 """ON CONFLICT DO UPDATE met a row that the same statement has written."""
@@ -132,6 +138,8 @@ class CsvImport:
         return bad_rows(self._source.name, problems)
 
     async def _explained(self, exc: Exception) -> CommandError:
+        if sqlstate_of(exc) == TRIGGER:
+            return bad_rows(self._source.name, [refused_by_trigger(exc, self._plan.written)])
         state, constraint = sqlstate_of(exc), getattr(exc, "constraint_name", None) or ""
         line, rest = self._place(getattr(exc, "context", None) or "")
         record = await in_daemon_thread(lambda: self._find(line)) if line else None

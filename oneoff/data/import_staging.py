@@ -13,7 +13,13 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from oneoff.data.import_checks import Checks
-from oneoff.data.import_errors import Problem, bad_rows, problem_of
+from oneoff.data.import_errors import (
+    TRIGGER,
+    Problem,
+    bad_rows,
+    problem_of,
+    refused_by_trigger,
+)
 from oneoff.data.import_function import ERRORS, NUMBER, RAW, make_function
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_reader import Advance, Reader
     from oneoff.data.import_rejects import Rejects
 
-_OF_ROWS = ("22", "23")
+_OF_ROWS = ("22", "23", TRIGGER)
 _ERRORS_READ = 1_000
 _ERRORS_TABLE = (
     f"CREATE TEMP TABLE {ERRORS} (number bigint, state text, columns text[], constraint_name text) "
@@ -127,6 +133,8 @@ class StagedImport:
             # Triggers, and constraints that only the whole table can check.
             constraint = getattr(exc, "constraint_name", None) or ""
             problem = problem_of(state, [], [], constraint=constraint)
+            if state == TRIGGER:
+                problem = refused_by_trigger(exc, self._plan.written)
             raise bad_rows(self._reader.source.name, [problem]) from exc
         return int(status.rpartition(" ")[2])
 

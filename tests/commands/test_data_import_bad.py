@@ -16,6 +16,19 @@ from tests.commands.imports import HEADER, account, bytes_of, load, names, write
 
 GOOD = account(1, "ci")
 TEXT = f"{HEADER}\n{GOOD}\n".encode()
+TRIGGER = (
+    """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.name = 'root' THEN RAISE 'no account is called root'; END IF;
+        RETURN NEW;
+    END $$
+    """,
+    """
+    CREATE TRIGGER refuse BEFORE INSERT ON service_accounts
+    FOR EACH ROW EXECUTE FUNCTION refuse()
+    """,
+)
 OBJECT = b'{"id":1,"name":"ci","description":""}'
 
 
@@ -271,3 +284,22 @@ async def test_only_tables_of_the_project_take_rows(
     assert (2, 2) == (view.exit_code, own.exit_code)
     assert "shown is a view: it holds no rows of its own" in view.stderr
     assert "oneoff_runs is a table of oneoff's own, which its commands alone" in own.stderr
+
+
+@pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+@pytest.mark.parametrize("words", [(), ("--rejects", "bad.csv")])
+async def test_what_a_trigger_refuses_is_bad_data(
+    manage: Manage, sessions: Sessions, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """65 with what it says, and no bug of the command's."""
+    async with sessions() as session:
+        for statement in TRIGGER:
+            await session.execute(text(statement))
+        await session.commit()
+    path = write_csv(tmp_path / "a.csv", account(1, "ci"), account(2, "root"))
+
+    refused = await load(manage, path, *words)
+
+    assert 65 == refused.exit_code
+    assert "a.csv, a trigger refuses a row: no account is called root" in refused.stderr
+    assert [] == names(manage)
