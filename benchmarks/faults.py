@@ -98,6 +98,7 @@ def _suffer(
         ordeal = make() if make else Ordeal(url, {"TALLY_BATCH": "200"}, words=FAST)
         done += inflict(ordeal, times - done)
         ordeal.finish()
+        ordeal.settle()
         verdict = ordeal.verdict(wanted.rows)
         lost, twice, off = lost + verdict[0], twice + verdict[1], off + verdict[2]
         rounds += 1
