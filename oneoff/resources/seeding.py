@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from oneoff import environment
-from oneoff.errors import ConfigurationError, NotFound, Refused
-from oneoff.project import Project, load_object
+from oneoff.errors import Refused
+from oneoff.project import Project
 from oneoff.seeds import Seed
-from oneoff.suggest import similar
+from oneoff.services import parts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,11 +24,14 @@ def choose_seeds(project: Project, where: str, name: str = "") -> tuple[list[See
         name: One seed; all of them when empty.
 
     Raises:
-        ConfigurationError: The project has no seeds.
-        NotFound: None of them has this name.
+        ConfigurationError: The project has no seeds, or two of one name.
+        UsageError: None of them has this name.
         Refused: None of those wanted may run in a protected environment.
     """
-    wanted = _wanted(_all(project), name)
+    seeds: list[Seed] = parts.SEEDS.of(project, code="no-seeds")
+    wanted = [seed for seed in seeds if name in ("", seed.name)]
+    if not wanted:
+        raise parts.SEEDS.unknown(name, seeds, code="unknown-seed")
     if not environment.is_protected(where, project.protect):
         return wanted, []
     allowed = [seed for seed in wanted if seed.production]
@@ -51,26 +54,3 @@ async def load_seeds(session: AsyncSession, seeds: Sequence[Seed]) -> list[dict[
         await session.flush()
         loaded.append({"seed": seed.name, "rows": rows})
     return loaded
-
-
-def _all(project: Project) -> list[Seed]:
-    if not project.seeds:
-        raise ConfigurationError(
-            f"the project {project.name!r} has no seeds",
-            try_='name them: Project(..., seeds="app.seeds:seeds"), a sequence of oneoff.Seed',
-            code="no-seeds",
-        )
-    return list(load_object(project.seeds))
-
-
-def _wanted(seeds: list[Seed], name: str) -> list[Seed]:
-    wanted = [seed for seed in seeds if name in ("", seed.name)]
-    if not wanted:
-        names = [seed.name for seed in seeds]
-        raise NotFound(
-            f"there is no seed {name!r}",
-            why=f"the project's seeds: {', '.join(names) or 'none'}",
-            try_=[f"python manage.py db seed {near}" for near in similar(name, names, limit=1)],
-            code="unknown-seed",
-        )
-    return wanted

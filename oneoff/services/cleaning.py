@@ -15,9 +15,9 @@ from oneoff.batch import BatchCommand, Throttle
 from oneoff.batching.bounds import BatchBound
 from oneoff.errors import ConfigurationError, UsageError
 from oneoff.probes import LockWaiters, ReplicaLag
-from oneoff.project import Project, load_object
+from oneoff.project import Project
 from oneoff.retention import Retention
-from oneoff.suggest import similar
+from oneoff.services import parts
 
 if TYPE_CHECKING:
     from oneoff.resources.batches import Batches
@@ -56,24 +56,10 @@ def choose_rules(project: Project, names: Sequence[str], days: int | None) -> li
         ConfigurationError: The project has no rules, or two of one name.
         UsageError: There is no rule of a name, or one of them keeps its rows longer.
     """
-    if not project.retention:
-        raise ConfigurationError(
-            f"the project {project.name!r} has no retention rules",
-            try_='name them: Project(..., retention="app.retention:RULES"), a sequence of '
-            "oneoff.Retention",
-            code="no-retention",
-        )
-    rules: list[Retention] = list(load_object(project.retention))
-    known = [rule.name for rule in rules]
-    if twice := sorted({name for name in known if known.count(name) > 1}):
-        raise ConfigurationError(
-            f"two retention rules are called {', '.join(twice)}",
-            why="each goes on from a place of its own, which it is known by",
-            try_=f"rename one of them in {project.retention.partition(':')[0]}",
-            code="no-retention",
-        )
+    rules: list[Retention] = parts.RETENTION.of(project, code="no-retention")
+    known = {rule.name for rule in rules}
     if unknown := [name for name in names if name not in known]:
-        raise _unknown(unknown[0], known)
+        raise parts.RETENTION.unknown(unknown[0], rules, code="unknown-retention")
     wanted = [rule for rule in rules if not names or rule.name in names]
     _check_days(wanted, days)
     return wanted
@@ -209,16 +195,3 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
             or f"python manage.py data cleanup {only} --days {longest}",
             code="kept-longer",
         )
-
-
-def _unknown(name: str, known: Sequence[str]) -> UsageError:
-    near = similar(name, known)
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return UsageError(
-        f"there is no retention rule {name!r}{meant}",
-        try_=(
-            *(f"python manage.py data cleanup --only {word}" for word in near[:1]),
-            f"one of the project's rules: {', '.join(known) or 'there are none'}",
-        ),
-        code="unknown-retention",
-    )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.batch import BatchCommand
 from oneoff.batching import control
-from oneoff.errors import ConfigurationError, UsageError
-from oneoff.project import Project, load_object
-from oneoff.suggest import similar
+from oneoff.errors import UsageError
+from oneoff.project import Project
+from oneoff.services import parts
 from oneoff.transforms import Transform
 
 if TYPE_CHECKING:
@@ -27,22 +27,7 @@ def all_transforms(project: Project) -> list[type[Transform]]:
     Raises:
         ConfigurationError: It has none, or two of one name.
     """
-    if not project.transforms:
-        raise ConfigurationError(
-            f"the project {project.name!r} has no transforms",
-            try_='name them: Project(..., transforms="app.transforms:TRANSFORMS"), a sequence of '
-            "subclasses of oneoff.Transform",
-            code="no-transforms",
-        )
-    found: list[type[Transform]] = list(load_object(project.transforms))
-    names = [transform.name for transform in found]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigurationError(
-            f"two transforms are called {', '.join(twice)}",
-            why="each goes on from a place of its own, which it is known by",
-            try_=f"rename one of them in {project.transforms.partition(':')[0]}",
-            code="no-transforms",
-        )
+    found: list[type[Transform]] = parts.TRANSFORMS.of(project, code="no-transforms")
     return found
 
 
@@ -56,15 +41,7 @@ def choose_transform(project: Project, name: str, *, revert: bool) -> type[Trans
     found = all_transforms(project)
     wanted = next((one for one in found if one.name == name), None)
     if wanted is None:
-        near = similar(name, [one.name for one in found], limit=1)
-        raise UsageError(
-            f"there is no transform {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
-            try_=(
-                *(f"python manage.py {COMMAND} {word}" for word in near),
-                "python manage.py data transforms",
-            ),
-            code="unknown-transform",
-        )
+        raise parts.TRANSFORMS.unknown(name, found, code="unknown-transform")
     if revert and wanted.revert is None:
         raise UsageError(
             f"the transform {name!r} can't be reverted: it declares no revert",

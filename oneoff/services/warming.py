@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import ConfigurationError, UsageError
 from oneoff.mode import Mode
-from oneoff.project import Project, load_object
-from oneoff.suggest import similar
+from oneoff.project import Project
+from oneoff.services import parts
 from oneoff.together import together
 from oneoff.warmers import Warmer
 
@@ -24,30 +23,13 @@ def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
     """Return the warmers to run: the one of this name, or all of them.
 
     Raises:
-        ConfigurationError: The project has no warmers.
+        ConfigurationError: The project has no warmers, or two of one name.
         UsageError: None of them has this name.
     """
-    if not project.warmers:
-        raise ConfigurationError(
-            f"the project {project.name!r} has no warmers",
-            try_='name them: Project(..., warmers="app.warmers:WARMERS"), a sequence of '
-            "oneoff.Warmer",
-            code="no-warmers",
-        )
-    warmers: list[Warmer] = list(load_object(project.warmers))
+    warmers: list[Warmer] = parts.WARMERS.of(project, code="no-warmers")
     wanted = [warmer for warmer in warmers if name in ("", warmer.name)]
     if not wanted:
-        names = [warmer.name for warmer in warmers]
-        near = similar(name, names)
-        meant = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UsageError(
-            f"there is no warmer {name!r}{meant}",
-            try_=(
-                f"python manage.py cache warm {near[0] if near else '--dry-run'}",
-                f"one of the project's warmers: {', '.join(names) or 'there are none'}",
-            ),
-            code="unknown-warmer",
-        )
+        raise parts.WARMERS.unknown(name, warmers, code="unknown-warmer")
     return wanted
 
 

@@ -69,7 +69,7 @@ async def test_an_unknown_warmer_gets_a_suggestion(manage: Manage) -> None:
     assert "  try:  python manage.py cache warm user-counts\n" in refused.stderr
 
 
-async def test_a_warmer_that_is_like_no_other_gets_the_line_that_lists_them(
+async def test_a_warmer_that_is_like_no_other_gets_the_names_there_are(
     manage: Manage,
 ) -> None:
     """Exit 2, as for every name that is not known."""
@@ -77,7 +77,7 @@ async def test_a_warmer_that_is_like_no_other_gets_the_line_that_lists_them(
 
     assert 2 == refused.exit_code
     assert "error[unknown-warmer]: there is no warmer 'zzz'\n" in refused.stderr
-    assert "  try:  python manage.py cache warm --dry-run\n" in refused.stderr
+    assert "  try:  one of the project's warmers: user-counts, admins\n" in refused.stderr
 
 
 async def test_one_is_counted_as_one(manage: Manage) -> None:

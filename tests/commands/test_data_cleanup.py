@@ -173,7 +173,7 @@ async def test_an_unknown_rule_gets_a_suggestion(manage: Manage) -> None:
     assert (
         "error[unknown-retention]: there is no retention rule 'event'; did you mean events?\n"
         "  try:  python manage.py data cleanup --only events\n"
-        "  try:  one of the project's rules: events, sessions, api-keys\n"
+        "  try:  one of the project's retention rules: events, sessions, api-keys\n"
     ) in refused.stderr
 
 

@@ -122,7 +122,7 @@ async def test_an_unknown_transform_gets_a_suggestion(manage: Manage) -> None:
         "error[unknown-transform]: there is no transform 'fill-locales'; did you mean "
         "fill-locale?\n"
         "  try:  python manage.py data transform fill-locale\n"
-        "  try:  python manage.py data transforms\n"
+        "  try:  one of the project's transforms: fill-locale\n"
     ) in refused.stderr
 
 

@@ -58,9 +58,9 @@ async def test_an_unknown_seed_is_answered_with_the_ones_there_are(shop: Shop) -
     failed = await shop.manage("db seed sampels --confirm")
 
     assert (
-        "error[unknown-seed]: there is no seed 'sampels'\n"
-        "  why:  the project's seeds: samples, references\n"
+        "error[unknown-seed]: there is no seed 'sampels'; did you mean samples?\n"
         "  try:  python manage.py db seed samples\n"
+        "  try:  one of the project's seeds: samples, references\n"
     ) in failed.stderr
 
 
