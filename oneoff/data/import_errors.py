@@ -100,6 +100,8 @@ def problem_of(
 
 TRIGGER = "P0001"
 """SQLSTATE of what a trigger raises."""
+OF_ROWS = ("22", "23", TRIGGER)
+"""Classes of SQLSTATE that are about what is in the rows."""
 
 
 def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:

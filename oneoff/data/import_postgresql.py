@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.data.columns import settings_statement
 from oneoff.data.import_csv import cells_of, count_problem, find_record, find_values
 from oneoff.data.import_errors import (
+    OF_ROWS,
     TRIGGER,
     Problem,
     bad_rows,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from oneoff.errors import CommandError
     from oneoff.resources.progress import Progress
 
-_OF_ROWS = ("22", "23", TRIGGER)
-"""Classes of SQLSTATE that are about what is in the rows."""
 _TWICE = "21000"
 """ON CONFLICT DO UPDATE met a row that the same statement has written."""
 _BAD_COPY = "22P04"
@@ -79,7 +78,7 @@ class CsvImport:
         try:
             return await self._run(blocks)
         except Exception as exc:
-            if sqlstate_of(exc).startswith(_OF_ROWS):
+            if sqlstate_of(exc).startswith(OF_ROWS):
                 raise await self._explained(exc) from exc
             raise
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.data.import_checks import Checks
 from oneoff.data.import_errors import (
+    OF_ROWS,
     TRIGGER,
     Problem,
     bad_rows,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from oneoff.data.import_reader import Advance, Reader
     from oneoff.data.import_rejects import Rejects
 
-_OF_ROWS = ("22", "23", TRIGGER)
 _ERRORS_READ = 1_000
 _ERRORS_TABLE = (
     f"CREATE TEMP TABLE {ERRORS} (number bigint, state text, columns text[], constraint_name text) "
@@ -128,7 +128,7 @@ class StagedImport:
             await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except Exception as exc:
             state = sqlstate_of(exc)
-            if not state.startswith(_OF_ROWS):
+            if not state.startswith(OF_ROWS):
                 raise
             # Triggers, and constraints that only the whole table can check.
             constraint = getattr(exc, "constraint_name", None) or ""

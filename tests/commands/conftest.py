@@ -15,6 +15,7 @@ from oneoff.testing import Manage
 from oneoff.urls import parse_database_url
 from tests.commands.redis_project import environ_on
 from tests.commands.rehearsal import METADATA
+from tests.commands.tally_project import NAME, ROOT, ROWS, make_tally
 from tests.servers import Postgres
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -90,3 +91,16 @@ def on_cluster(
 ) -> Manage:
     """Run command lines on an empty Redis Cluster of three nodes."""
     return Manage(*manage_project, environ_on(redis_cluster_url, migrated_sqlite, tmp_path))
+
+
+@pytest.fixture
+def url(manage_environ: dict[str, str]) -> str:
+    """Return the URL of a migrated database with the tally in it: for the tests of batches."""
+    make_tally(manage_environ["DATABASE_URL"], ROWS)
+    return manage_environ["DATABASE_URL"]
+
+
+@pytest.fixture
+def tally(url: str, manage_environ: dict[str, str]) -> Manage:
+    """Run command lines of the tally's project."""
+    return Manage(NAME, str(ROOT), manage_environ)

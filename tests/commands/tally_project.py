@@ -18,6 +18,8 @@ from tests.acceptance.database import query
 
 ROOT = Path(__file__).parents[2]
 NAME = f"{__name__}:project"
+ROWS = 1_000
+"""How many the fixture `url` makes."""
 TABLE = """
 CREATE TABLE tally (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, age INTEGER NOT NULL);
 CREATE INDEX ix_tally_age ON tally (age);

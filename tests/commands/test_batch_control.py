@@ -7,28 +7,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
-from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done
+from tests.commands.tally_project import ROWS, execute, times_done
 
-ROWS = 1_000
 CAREFUL = "tally careful --confirm"
 """Waits between batches while the first row is old."""
-
-
-@pytest.fixture
-def url(manage_environ: dict[str, str]) -> str:
-    """Return the URL of a migrated database with the tally in it."""
-    make_tally(manage_environ["DATABASE_URL"], ROWS)
-    return manage_environ["DATABASE_URL"]
-
-
-@pytest.fixture
-def tally(url: str, manage_environ: dict[str, str]) -> Manage:
-    """Run command lines of the tally's project."""
-    return Manage(NAME, str(ROOT), manage_environ)
 
 
 @asynccontextmanager

@@ -8,26 +8,19 @@ import pytest
 
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
-from tests.commands.tally_project import NAME, ROOT, execute, make_tally, rows_of_runs, times_done
+from tests.commands.tally_project import (
+    NAME,
+    ROOT,
+    ROWS,
+    execute,
+    rows_of_runs,
+    times_done,
+)
 
-ROWS = 1_000
 ON_POSTGRESQL = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
 """For what the two databases can't differ in."""
 BOUNDS = "SELECT part, low, high FROM oneoff_batches WHERE parent <> '' ORDER BY part"
 STATES = "SELECT part, status FROM oneoff_batches ORDER BY parent, part"
-
-
-@pytest.fixture
-def url(manage_environ: dict[str, str]) -> str:
-    """Return the URL of a migrated database with the tally in it."""
-    make_tally(manage_environ["DATABASE_URL"], ROWS)
-    return manage_environ["DATABASE_URL"]
-
-
-@pytest.fixture
-def tally(url: str, manage_environ: dict[str, str]) -> Manage:
-    """Run command lines of the tally's project."""
-    return Manage(NAME, str(ROOT), manage_environ)
 
 
 def batch_of(finished: Finished) -> str:
