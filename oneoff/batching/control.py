@@ -13,7 +13,7 @@ from oneoff.batching.checkpoints import ENDED, State
 from oneoff.batching.cursor import readable
 from oneoff.batching.shards import close_whole, rows_of_shards, with_run
 from oneoff.batching.summary import is_at_work, next_step, of_shards, summary
-from oneoff.errors import NotFound, UsageError
+from oneoff.errors import CommandError, NotFound, UsageError
 from oneoff.result import Result
 from oneoff.schema.tables import batches
 
@@ -103,17 +103,31 @@ async def pause(session: AsyncSession, name: str) -> Result:
 
 
 async def resume(session: AsyncSession, name: str) -> Result:
-    """Let a paused batch go on; one that nobody works at is resumed by its own command."""
+    """Let a paused batch go on.
+
+    Raises:
+        CommandError: Nobody works at it, so nobody would hear of it.
+    """
     row = await _find(session, name)
+    if State(row["status"]) is State.FINISHED:
+        return _nothing(row, f"it is finished; `{row['command']}` begins a new one")
     if State(row["status"]) in ENDED:
-        return _nothing(row, f"it is {row['status']}; `{row['command']}` begins a new one")
-    runs = await _runs(session, row)
-    if not runs:
-        return _nothing(row, f"nobody works at it; {_next(row, summary(row))} goes on with it")
-    if row["requested"] != "pause" or not runs:
+        raise _nobody(row, f"it is {row['status']}; `{row['command']}` begins a new one")
+    if not await _runs(session, row):
+        raise _nobody(row, _next(row, summary(row)))
+    if row["requested"] != "pause":
         return _nothing(row, "it is not paused")
     await _request(session, row, "")
     return Result.changed(f"{row['id']} goes on", rows=1)
+
+
+def _nobody(row: Mapping[Any, Any], next_: str) -> CommandError:
+    return CommandError(
+        f"{row['id']} does not go on: nobody works at it",
+        why="what stopped is resumed by its own command",
+        try_=next_,
+        code="batch-not-running",
+    )
 
 
 async def cancel(session: AsyncSession, name: str) -> Result:

@@ -87,10 +87,14 @@ async def test_a_batch_that_stopped_is_given_up_at_once(tally: Manage, url: str)
 
     assert f"{batch}: it does not run" in paused.stdout
     line = "python manage.py tally add --max-rows 100 --confirm"
-    assert f"nobody works at it; {line} goes on with it" in resumed.stdout
+    assert (1, 1) == (resumed.exit_code, too_late.exit_code)
+    assert (
+        f"error[batch-not-running]: {batch} does not go on: nobody works at it\n" in resumed.stderr
+    )
+    assert f"  try:  {line}\n" in resumed.stderr
     assert f"{batch} is given up; what it did stays" in cancelled.stdout
     assert f"{batch}: it is cancelled" in again.stdout
-    assert "it is cancelled; `tally add` begins a new one" in too_late.stdout
+    assert "it is cancelled; `tally add` begins a new one" in too_late.stderr
     assert [("cancelled",)] == query(url, "SELECT status FROM oneoff_batches")
 
 
