@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -15,6 +16,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from oneoff import Project
 from oneoff.cli import main
 from tests.acceptance.database import query
+
+if TYPE_CHECKING:
+    from oneoff.testing import Finished
 
 ROOT = Path(__file__).parents[2]
 NAME = f"{__name__}:project"
@@ -84,6 +88,20 @@ def rows_of_runs(url: str, command: str = "tally add") -> list[int | None]:
         "SELECT rows FROM oneoff_runs WHERE command = '{}' AND NOT dry_run ORDER BY started_at, id"
     )
     return [row[0] for row in query(url, sql.format(command))]
+
+
+async def until(url: str, sql: str) -> None:
+    """Wait until the first value of a query is true."""
+    async with asyncio.timeout(20):
+        while True:
+            if query(url, sql)[0][0]:
+                return
+            await asyncio.sleep(0.02)
+
+
+def batch_of(finished: Finished) -> str:
+    """Return the id of the batch that a run worked at."""
+    return str(finished.result.data["batch"])
 
 
 async def _execute(url: str, script: str) -> None:

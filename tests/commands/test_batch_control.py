@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
-from tests.commands.tally_project import ROWS, execute, times_done
+from tests.commands.tally_project import ROWS, execute, times_done, until
 
 CAREFUL = "tally careful --confirm"
 """Waits between batches while the first row is old."""
@@ -27,15 +27,6 @@ async def at_work(tally: Manage, url: str) -> AsyncIterator[tuple[str, asyncio.T
 def brake(url: str, *, on: bool) -> None:
     """Make the first row old, or young again."""
     execute(url, f"UPDATE tally SET age = {500 if on else 0} WHERE id = 1")
-
-
-async def until(url: str, sql: str) -> None:
-    """Wait until the first value of a query is true."""
-    async with asyncio.timeout(20):
-        while True:
-            if query(url, sql)[0][0]:
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_a_paused_batch_waits_and_goes_on(tally: Manage, url: str) -> None:

@@ -28,6 +28,7 @@ from tests.commands.tally_project import (
     project,
     rows_of_runs,
     times_done,
+    until,
 )
 from tests.servers import Postgres, Proxy
 
@@ -117,15 +118,6 @@ async def until_queued(pool: ArqRedis, jobs: int) -> None:
     async with asyncio.timeout(20):
         while True:
             if await pool.zcard(pool.default_queue_name) >= jobs:
-                return
-            await asyncio.sleep(0.02)
-
-
-async def until(url: str, sql: str) -> None:
-    """Wait until the first value of a query is true."""
-    async with asyncio.timeout(20):
-        while True:
-            if query(url, sql)[0][0]:
                 return
             await asyncio.sleep(0.02)
 

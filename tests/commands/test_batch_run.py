@@ -10,19 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from oneoff.testing import Finished, Manage
+from oneoff.testing import Manage
 from tests.acceptance.database import query
-from tests.commands.tally_project import (
-    ROWS,
-    execute,
-    rows_of_runs,
-    times_done,
-)
-
-
-def batch_of(finished: Finished) -> str:
-    """Return the id of the batch that a run worked at."""
-    return str(finished.result.data["batch"])
+from tests.commands.tally_project import ROWS, execute, rows_of_runs, times_done
 
 
 async def test_every_row_is_done_once(tally: Manage, url: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from oneoff.testing import Finished, Manage
+from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.tally_project import (
     NAME,
@@ -15,26 +15,13 @@ from tests.commands.tally_project import (
     execute,
     rows_of_runs,
     times_done,
+    until,
 )
 
 ON_POSTGRESQL = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
 """For what the two databases can't differ in."""
 BOUNDS = "SELECT part, low, high FROM oneoff_batches WHERE parent <> '' ORDER BY part"
 STATES = "SELECT part, status FROM oneoff_batches ORDER BY parent, part"
-
-
-def batch_of(finished: Finished) -> str:
-    """Return the id of the batch that a run worked at."""
-    return str(finished.result.data["batch"])
-
-
-async def until(url: str, sql: str) -> None:
-    """Wait until the first value of a query is true."""
-    async with asyncio.timeout(20):
-        while True:
-            if query(url, sql)[0][0]:
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
