@@ -39,6 +39,7 @@ COLUMNS = "{:<38} {:>7} {:>9} {:>6} {:>6} {:>11} {:>8}"
 ANEW = "UPDATE tally SET n = 0; DELETE FROM oneoff_batches; DELETE FROM oneoff_runs;"
 FAST = ("tally", "add", "--slow", "0.01", "--confirm")
 FLEET = ("tally", "add", "--shards", "8", "--fleet", "--slow", "0.15", "--confirm")
+RANGES = ("tally", "raise-all", "--duty", "10", "--confirm")
 WORKERS = 4
 SHORTEST_LIFE, LONGEST_LIFE = 0.4, 1.2
 Inflict = Callable[[Ordeal, int], int]
@@ -60,6 +61,7 @@ def main() -> int:
             _suffer(url, wanted, "kill -9, four shards at work", wanted.shards, _kill_sharded),
             _suffer(url, wanted, "kill -9 around a commit", wanted.commits, _die),
             _suffer(url, wanted, "server restarted, -m immediate", wanted.restarts, _crash(server)),
+            _suffer(url, wanted, "the same, ranges", wanted.restarts, _crash(server), words=RANGES),
             _suffer(url, wanted, "connection reset", wanted.cuts, _cut(server)),
             _suffer(url, wanted, f"kill -9 of 1 of {WORKERS} workers", wanted.workers, by_workers),
             _kill_imports(url, wanted),
@@ -88,6 +90,7 @@ def _suffer(
     inflict: Inflict,
     *,
     make: Callable[[], Ordeal] | None = None,
+    words: tuple[str, ...] = FAST,
     anew: str = ANEW,
 ) -> bool:
     """Do a fault to one batch after another, until it was done often enough."""
@@ -95,7 +98,7 @@ def _suffer(
     lost = twice = off = 0
     while done < times:
         execute(url, anew)
-        ordeal = make() if make else Ordeal(url, {"TALLY_BATCH": "200"}, words=FAST)
+        ordeal = make() if make else Ordeal(url, {"TALLY_BATCH": "200"}, words=words)
         done += inflict(ordeal, times - done)
         ordeal.finish()
         ordeal.settle()

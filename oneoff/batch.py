@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from oneoff.resources.batches import Batches
 
-BOUNDS = frozenset("max_rows max_time max_errors rejects new_run shards shard fleet".split())
-"""The inputs that say how far one run goes, and who works at it; those that are left say which
-batch it is."""
+BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards shard fleet".split())
+"""The inputs that say how far and how fast one run goes, and who works at it; those that are left
+say which batch it is."""
+ALWAYS = 100
+"""Percent of the time at work: no rests."""
 MOST_SHARDS = 10_000
 SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
 """`--shard`, as written."""
@@ -72,6 +74,9 @@ class BatchCommand(BaseCommand):
     tenth of `batch_size`."""
     batch_seconds: ClassVar[float] = 0.75
     """Seconds a batch aims at."""
+    batch_duty: ClassVar[int] = ALWAYS
+    """Percent of the time at work. Between two batches the run rests, and leaves the database to
+    others, for as long as that takes: 19 times as long as a batch took for 5."""
     batch_timeout: ClassVar[float] = 60.0
     """Seconds after which a batch is given up, and tried again with half the rows."""
     reconnect_seconds: ClassVar[float] = 60.0
@@ -91,6 +96,9 @@ class BatchCommand(BaseCommand):
         default=0, help="Leave out rows that fail, up to this many; needs --rejects."
     )
     rejects: Path | None = Option(default=None, help="File for the rows left out, as JSON lines.")
+    duty: int | None = Option(
+        default=None, help="Percent of the time at work, instead of the command's own."
+    )
     new_run: bool = Flag(
         default=False, help="Start again, though an unfinished run could be resumed."
     )
@@ -123,7 +131,7 @@ class BatchCommand(BaseCommand):
             for name in ("max_rows", "max_errors", "shards")
             if (number := getattr(self, name)) < 0
         ]
-        wrong += _wrong_shards(self)
+        wrong += wrong_duty(self.duty) + _wrong_shards(self)
         if bool(self.max_errors) != bool(self.rejects):
             wrong.append("--max-errors and --rejects go together: the rows left out are kept there")
         if self.max_errors and self.range_column:
@@ -144,6 +152,11 @@ class BatchCommand(BaseCommand):
 
     def change(self) -> Any:
         """Return the `Delete` or `Update` to do batch by batch."""
+
+    @property
+    def percent_at_work(self) -> int:
+        """`--duty`, or what the command declares."""
+        return self.duty or self.batch_duty
 
     def probes(self) -> Sequence[Throttle]:
         """Return what may hold the next batch."""
@@ -168,6 +181,12 @@ class BatchCommand(BaseCommand):
         return await batches.run(self)
 
 
+def wrong_duty(percent: int | None, name: str = "--duty") -> list[str]:
+    """Return what is wrong with a percentage of the time, where it is given."""
+    fits = percent is None or 1 <= percent <= ALWAYS
+    return [] if fits else [f"{name} {percent} is not a percentage from 1 to {ALWAYS}"]
+
+
 def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
     base = BatchCommand
     selects, changes = cls.select is not base.select, cls.change is not base.change
@@ -175,11 +194,12 @@ def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
         (selects and changes, "declares both select and change; one of them says what to do"),
         (selects and cls.process is base.process, "declares select, so it needs process too"),
         (changes and not cls.range_column, "declares change, so it needs range_column too"),
+        *((True, wrong) for wrong in wrong_duty(cls.batch_duty, "batch_duty")),
     )
 
 
 def _wrong_shards(command: BatchCommand) -> list[str]:
-    bounded = any(getattr(command, name) for name in ("max_rows", "max_time", "max_errors"))
+    bounded = any(getattr(command, name) for name in ("max_rows", "max_time", "max_errors", "duty"))
     parted = SHARD.fullmatch(command.shard)
     problems = (
         (command.shards > MOST_SHARDS, f"--shards {command.shards} is more than {MOST_SHARDS}"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from oneoff.batch import ALWAYS, wrong_duty
+
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute
@@ -22,6 +24,7 @@ class Retention:
         days: Rows that are older than this are deleted.
         minimum_days: `--days` can't go below it.
         where: What else must be true of a row: `Job.state == "done"`.
+        duty: Percent of the time at work; between batches the run rests. 100 for no rests.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Retention:
     days: int
     minimum_days: int = 1
     where: ColumnElement[bool] | None = None
+    duty: int = ALWAYS
 
     def __post_init__(self) -> None:
         """Refuse a rule that an operator could not name, or that keeps less than it says."""
@@ -38,6 +42,9 @@ class Retention:
                 f"the retention rule {self.name!r} needs a name of 1 to {LONGEST_NAME} letters "
                 "a-z, digits and '-'"
             )
+            raise ValueError(message)
+        if wrong := wrong_duty(self.duty, "duty"):
+            message = f"the retention rule {self.name!r}: {wrong[0]}"
             raise ValueError(message)
         if not 1 <= self.minimum_days <= self.days:
             message = (

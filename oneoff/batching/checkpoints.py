@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import Integer, String, bindparam, func, insert, or_, select, update
 
 from oneoff.audit import reconcile
 from oneoff.batching.cursor import encode
@@ -84,6 +84,15 @@ class BatchRunning(TemporaryError):
             try_=f"python manage.py batch show {run_id}",
         )
         self.run_id = run_id
+
+
+_ID, _FENCE = bindparam("of_id", type_=String), bindparam("of_fence", type_=Integer)
+# Built once: it is a part of every batch, however small.
+_WRITE = (
+    update(batches)
+    .where(batches.c.id == _ID, batches.c.fence == _FENCE)
+    .returning(batches.c.requested)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,24 +237,20 @@ async def write(
         BatchTakenOver: The fence is another run's.
     """
     now = datetime.now(UTC)
-    statement = (
-        _of(new.id)
-        .where(batches.c.fence == new.fence)
-        .values(
-            cursor=new.cursor,
-            rows_done=new.rows_done,
-            rows_changed=new.rows_changed,
-            run_rows=new.run_rows,
-            errors=new.errors,
-            status=new.state.value,
-            note=note,
-            exit_code=exit_code,
-            heartbeat_at=now,
-            finished_at=now if new.state in ENDED else None,
-        )
-        .returning(batches.c.requested)
-    )
-    requested = (await connection.execute(statement)).scalar_one_or_none()
+    values = {
+        "cursor": new.cursor,
+        "rows_done": new.rows_done,
+        "rows_changed": new.rows_changed,
+        "run_rows": new.run_rows,
+        "errors": new.errors,
+        "status": new.state.value,
+        "note": note,
+        "exit_code": exit_code,
+        "heartbeat_at": now,
+        "finished_at": now if new.state in ENDED else None,
+    }
+    mine = {_ID.key: new.id, _FENCE.key: new.fence}
+    requested = (await connection.execute(_WRITE, values | mine)).scalar_one_or_none()
     if requested is None:
         raise taken_over(new)
     return replace(new, requested=requested)

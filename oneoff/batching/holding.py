@@ -1,4 +1,4 @@
-"""What holds the next batch: an operator who paused the run, or a probe that says stop."""
+"""What holds the next batch: a rest, an operator who paused the run, or a probe that says stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from oneoff.batch import ALWAYS
 from oneoff.batching import checkpoints
 from oneoff.batching.checkpoints import Checkpoint, State
 from oneoff.batching.faults import Fault, fault_of
@@ -41,8 +42,15 @@ class Hold:
         self._probes = list(command.probes())
         self._transactions, self._terminal = transactions, terminal
         self._probed = 0.0
-        self._let_go = 0.0
+        self._duty, self._rest_until = command.percent_at_work, 0.0
         self._timeout = command.batch_timeout
+
+    def took(self, seconds: float) -> None:
+        """Learn how long a batch took that was done."""
+        self._rest_until = monotonic() + seconds * (ALWAYS / self._duty - 1)
+        for probe in self._probes:
+            if isinstance(probe, BatchTime):
+                probe.took(seconds)
 
     async def while_asked(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
         """Wait until nothing holds the batch, and return its checkpoint as it is then.
@@ -52,7 +60,7 @@ class Hold:
             BatchBound: The run may not take longer.
             BatchTakenOver: Another run has it.
         """
-        self._tell_time()
+        mine = await self._rest(mine, bounds)
         said = ""
         while reason := await self._reason(mine):
             if mine.requested == "cancel":
@@ -65,14 +73,16 @@ class Hold:
             mine = await self._write(replace(mine, state=state), reason)
             bounds.check(mine, held=True)
             await asyncio.sleep(POLL)
-        self._let_go = monotonic()
         return mine
 
-    def _tell_time(self) -> None:
-        """Tell the probes that want it how long the batch took that was let go last."""
-        for probe in self._probes:
-            if self._let_go and isinstance(probe, BatchTime):
-                probe.took(monotonic() - self._let_go)
+    async def _rest(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
+        """Leave the database to others for a while, in proportion to the last batch."""
+        while not mine.requested and (left := self._rest_until - monotonic()) > 0:
+            await asyncio.sleep(min(left, POLL))
+            if left > POLL:
+                mine = await self._write(mine, f"resting: {self._duty} % of the time at work")
+                bounds.check(mine, held=True)
+        return mine
 
     async def _reason(self, mine: Checkpoint) -> str:
         if mine.requested == "cancel":

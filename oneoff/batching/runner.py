@@ -159,13 +159,15 @@ class BatchRun:
         self._batches += 1
         seconds = monotonic() - started
         self._sizing.took(seconds, step.done)
+        self._hold.took(seconds)
         self._progress.advance(step.done)
         if self._database.url.dialect == "sqlite":
             await asyncio.sleep(max(SHORTEST_GAP, seconds * GAP))
 
     async def _attempt(self, size: int, *, row_by_row: bool = False) -> tuple[Step, Checkpoint]:
         after = None if self._mine.cursor is None else decode(self._mine.cursor)
-        async with self._transactions.begin() as connection:
+        durable = self._selection.durable
+        async with self._transactions.begin(durable=durable) as connection:
             if row_by_row and isinstance(self._selection, RowWise):
                 step, failed = await do_row_by_row(connection, self._selection, after, size)
                 self._bounds.check_errors(step.errors)

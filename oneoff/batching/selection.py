@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -73,10 +73,12 @@ class Selection(ABC):
     Attributes:
         column: What orders the rows.
         table: Where the column is.
+        durable: Whether each batch waits until it is on the disk.
     """
 
     column: ColumnElement[Any]
     table: Table
+    durable: ClassVar[bool] = True
 
     def __init__(self, command: BatchCommand, limits: BatchRange | None) -> None:
         self.command = command
@@ -173,7 +175,14 @@ class RowWise(Selection):
 
 
 class SetBased(Selection):
-    """`change` and `range_column`: one statement for each range of an indexed column."""
+    """`change` and `range_column`: one statement for each range of an indexed column.
+
+    Nothing outside the database can depend on such a batch, and what a crash of the server undoes
+    is undone with its checkpoint, so only the last commit of a run waits for the disk, as that of
+    one big statement would.
+    """
+
+    durable = False
 
     def _declare(self) -> None:
         command = self.command

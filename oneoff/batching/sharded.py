@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from oneoff.batch import ALWAYS
 from oneoff.batching import checkpoints, shards
 from oneoff.batching.bounds import BatchBound
 from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
@@ -140,9 +141,11 @@ class ShardedRun:
             raise given_up(self._whole.id)
 
     def _at_once(self) -> int:
-        # Rows can be counted up to a bound only one batch after the other.
+        # Rows can be counted up to a bound only one batch after the other, and where one rests
+        # the others must not work.
         counts = self._command.max_rows or self._command.max_errors
-        return 1 if counts or self._database.url.dialect == "sqlite" else AT_ONCE
+        rests = self._command.percent_at_work < ALWAYS
+        return 1 if counts or rests or self._database.url.dialect == "sqlite" else AT_ONCE
 
     async def _take_from(self, queue: deque[Shard]) -> None:
         """Work at one shard after the other; a bound lets those at work come to it themselves."""

@@ -35,15 +35,21 @@ class Transactions:
         self._connection: AsyncConnection | None = None
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
         """Begin a transaction; commit it at the end of the block, or roll it back on an error.
 
         A cancellation that comes during the commit is raised after it.
+
+        Args:
+            durable: Wait until the commit is on the disk. Without, a crash of the server may undo
+                it as a whole; the next commit that waits, on any connection, makes it last.
         """
         connection = await self._connect()
         await connection.begin()
         try:
             yield connection
+            if not durable:
+                await _do_not_wait(connection)
         except BaseException:
             await self._roll_back(connection)
             raise
@@ -92,6 +98,14 @@ async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]
     ) as session:
         yield session
         await session.commit()
+
+
+async def _do_not_wait(connection: AsyncConnection) -> None:
+    if connection.dialect.name == "postgresql":
+        raw = await connection.get_raw_connection()
+        # Past SQLAlchemy, where it would be prepared first. It comes last because there the
+        # transaction begins with its first statement, and none of the driver's own counts as one.
+        await raw.driver_connection.execute("SET LOCAL synchronous_commit TO off")
 
 
 async def _commit(connection: AsyncConnection) -> None:

@@ -39,6 +39,7 @@ class Wanted:
         days: Instead of each rule's own; None for those.
         max_rows: Rows of all rules together; 0 for all there are.
         max_time: Of all rules together.
+        duty: Instead of each rule's own percentage of the time at work; None for those.
         new_run: Give unfinished batches up, with the moment they count from.
     """
 
@@ -46,6 +47,7 @@ class Wanted:
     days: int | None
     max_rows: int
     max_time: timedelta | None
+    duty: int | None
     new_run: bool
 
 
@@ -77,7 +79,8 @@ async def clean(batches: Batches, wanted: Wanted) -> list[dict[str, Any]]:
     for rule in wanted.rules:
         days = rule.days if wanted.days is None else wanted.days
         left = _left(wanted, done, monotonic() - started)
-        command = _batch(rule, days, new_run=wanted.new_run, **left)
+        duty = wanted.duty or rule.duty
+        command = _batch(rule, days, duty=duty, new_run=wanted.new_run, **left)
         try:
             result = await batches.run(command, part=rule.name)
         except BatchBound as exc:

@@ -19,6 +19,7 @@ from tests.commands.tally_project import ROOT
 PATIENCE = 120
 """Seconds after which a process counts as hanging."""
 SUCCEEDED = "SELECT 1 FROM oneoff_runs WHERE command = '{}' AND status = 'succeeded'"
+RECORDED = "SELECT sum(rows) FROM oneoff_runs WHERE command = '{}'"
 SLOW = ("tally", "add", "--slow", "0.05", "--confirm")
 """A batch that takes long enough to be killed in."""
 
@@ -119,9 +120,7 @@ class Ordeal:
     def verdict(self, rows: int) -> tuple[int, int, int]:
         """Return the rows lost, the rows done twice, and how far the record is off the truth."""
         done = dict(query(self.url, "SELECT n, count(*) FROM tally GROUP BY n"))
-        recorded = query(self.url, "SELECT sum(rows) FROM oneoff_runs WHERE command = 'tally add'")[
-            0
-        ][0]
+        recorded = query(self.url, RECORDED.format(" ".join(self.words[:2])))[0][0]
         truth = sum(times * count for times, count in done.items())
         twice = sum(count for times, count in done.items() if times > 1)
         return rows - sum(done.values()) + done.get(0, 0), twice, truth - int(recorded or 0)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.acceptance.batch_faults import PATIENCE, Ordeal, commit_moments, wait_for_rows
+from tests.acceptance.batch_faults import PATIENCE, SLOW, Ordeal, commit_moments, wait_for_rows
 from tests.acceptance.conftest import Run
 from tests.acceptance.database import query
 from tests.commands.tally_project import execute, make_tally
@@ -22,6 +22,9 @@ from tests.servers import Postgres, Proxy
 ROWS = 4_000
 RIGHT = (0, 0, 0)
 """Lost, done twice, off the record."""
+
+RANGES = ("tally", "raise-all", "--duty", "1", "--confirm")
+"""A batch whose commits do not wait for the disk, at rest for most of the time."""
 
 Prepare = Callable[[str], Ordeal]
 
@@ -116,11 +119,13 @@ def test_the_second_of_two_runs_is_refused(ordeal: Ordeal) -> None:
     assert RIGHT == ordeal.verdict(ROWS)
 
 
+@pytest.mark.parametrize("words", [SLOW, RANGES])
 def test_a_server_that_crashes_is_waited_for(
-    prepare: Prepare, postgres_server: Postgres, postgres_url: str
+    prepare: Prepare, postgres_server: Postgres, postgres_url: str, words: tuple[str, ...]
 ) -> None:
-    """The run reads what was committed, and ends by itself."""
+    """The run reads what was saved, also where it did not wait for that, and ends by itself."""
     ordeal = prepare(postgres_url)
+    ordeal.words = words
     process = ordeal.start()
 
     for rows in (300, 1_200):

@@ -38,20 +38,26 @@ class Cleanup(BaseCommand):
     max_time: timedelta | None = Option(
         default=None, help="Stop after this long, with the work saved: 90s, 2h."
     )
+    duty: int | None = Option(
+        default=None, help="Percent of the time at work, instead of each rule's own."
+    )
     new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
 
     async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
+        from oneoff.batch import wrong_duty
         from oneoff.counted import counted
         from oneoff.services.cleaning import Wanted, choose_rules, clean
 
-        if self.max_rows < 0:
-            raise UsageError(f"--max-rows {self.max_rows} is less than 0")
+        wrong = [f"--max-rows {self.max_rows} is less than 0"] if self.max_rows < 0 else []
+        if wrong := wrong + wrong_duty(self.duty):
+            raise UsageError(wrong)
         rules = choose_rules(project, self.only, self.days)
         wanted = Wanted(
             rules=rules,
             days=self.days,
             max_rows=self.max_rows,
             max_time=self.max_time,
+            duty=self.duty,
             new_run=self.new_run,
         )
         report = await clean(batches, wanted)

@@ -1,0 +1,57 @@
+"""Which commits of a batch wait for the disk: as the server sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from oneoff.testing import Manage
+from tests.acceptance.database import query
+from tests.commands.tally_project import ROWS, execute, make_tally
+from tests.servers import Postgres
+
+WATCH = """
+CREATE TABLE seen (command text, waits text);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO seen VALUES (TG_TABLE_NAME, current_setting('synchronous_commit'));
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON tally
+  INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
+CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON oneoff_runs
+  INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
+"""
+SEEN = "SELECT DISTINCT command, waits FROM seen ORDER BY command"
+
+
+@pytest.fixture
+def url(migrated_postgres: str, postgres_server: Postgres) -> Iterator[str]:
+    """Return the URL of a database that writes down what its transactions wait for."""
+    with postgres_server.database(migrated_postgres) as name:
+        url = postgres_server.url(name)
+        make_tally(url, ROWS)
+        execute(url, WATCH)
+        yield url
+
+
+@pytest.fixture
+def manage_environ(url: str) -> dict[str, str]:
+    """Return the environment of the commands."""
+    return {"DATABASE_URL": url, "ENVIRONMENT": "test"}
+
+
+async def test_ranges_do_not_wait_and_the_end_of_the_run_does(tally: Manage, url: str) -> None:
+    """The log is written in order: what the last commit waits for has all those before it."""
+    done = await tally("tally raise-all --confirm")
+
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    assert [("oneoff_runs", "on"), ("tally", "off")] == query(url, SEEN)
+
+
+async def test_rows_that_python_changes_wait(tally: Manage, url: str) -> None:
+    """Its code may have told somebody what it has done."""
+    done = await tally("tally add --confirm")
+
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    assert [("oneoff_runs", "on"), ("tally", "on")] == query(url, SEEN)
