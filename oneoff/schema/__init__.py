@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oneoff.resources.database import Database
     from oneoff.urls import DatabaseURL
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision of the framework's tables. They count up and only ever add, so that code
 older than the tables goes on working."""
 VERSION_TABLE = "oneoff_alembic_version"

@@ -155,5 +155,6 @@ outbox = Table(
     Column("delivered_at", UTCDateTime),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=""),
+    Column("claimed_until", UTCDateTime),  # a delivery has it, unless that died
 )
 """Effects outside the database, put down in the transaction that asks for them."""

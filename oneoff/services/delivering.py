@@ -1,8 +1,9 @@
 """Deliver the effects of the outbox. Read `Delivery._one` from top to bottom.
 
 An attempt is counted and committed before it begins, so an effect that kills its process is given
-up too in the end. The row is locked while the handler works: whoever else delivers passes it over,
-and the lock of a process that died is gone with it.
+up too in the end. The same commit claims the effect for a while, so that whoever else delivers
+passes it over and counts nothing; a process that died leaves it claimed for that long. The row is
+locked while the handler works, for clocks differ.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 OWN = frozenset({"effect", "session"})
 """What a handler gets from the delivery itself."""
 _LONGEST_ERROR = 500
+_CLAIM = timedelta(seconds=2 * TIMEOUT)
+"""How long an effect is claimed: longer than its handler may take."""
 
 
 @dataclass(slots=True)
@@ -110,7 +113,8 @@ class Delivery:
                     return  # another delivery has it
                 async with asyncio.timeout(TIMEOUT):
                     await self._handle(effect, session)
-                await session.execute(_of(effect).values(delivered_at=datetime.now(UTC), error=""))
+                done = {"delivered_at": datetime.now(UTC), "error": "", "claimed_until": None}
+                await session.execute(_of(effect).values(done))
         except asyncio.CancelledError:
             # Whoever stops the run says nothing of the effect, which is not given up for it.
             with suppress(SQLAlchemyError, OSError):
@@ -136,7 +140,8 @@ class Delivery:
             effect = Effect(
                 id=row["id"], kind=row["kind"], payload=json.loads(row["payload"]), attempt=attempt
             )
-            await session.execute(_of(effect).values(attempts=attempt))
+            claimed = {"attempts": attempt, "claimed_until": datetime.now(UTC) + _CLAIM}
+            await session.execute(_of(effect).values(claimed))
         return effect
 
     def _ahead(self, kinds: set[str]) -> list[ColumnElement[bool]]:
@@ -160,10 +165,10 @@ class Delivery:
         count[effect.kind] += 1
 
     async def _write(self, effect: Effect, **values: Any) -> None:
-        """Write what became of it, unless another delivery has done it meanwhile."""
-        undelivered = _of(effect).where(outbox.c.delivered_at.is_(None))
+        """Write what became of it, and let go of it; another delivery may have it meanwhile."""
+        mine = _of(effect).where(*_still_mine(effect))
         async with self._transaction() as session:
-            await session.execute(undelivered.values(**values))
+            await session.execute(mine.values(**values, claimed_until=None))
 
     async def _is_left(self) -> bool:
         kinds = self._handlers.keys() - self._down
@@ -195,11 +200,15 @@ def resources_of(handlers: Mapping[str, Handler]) -> list[str]:
 
 
 def waiting(*, given_up: bool = False) -> ColumnElement[bool]:
-    """Return the condition for what is to be delivered now; with what was given up: for all."""
-    undelivered = outbox.c.delivered_at.is_(None)
+    """Return the condition for what is to be delivered now; with what was given up: for all.
+
+    What another delivery has in hand is not.
+    """
+    now = datetime.now(UTC)
+    free = outbox.c.claimed_until.is_(None) | (outbox.c.claimed_until <= now)
+    undelivered = outbox.c.delivered_at.is_(None) & free
     if given_up:
         return undelivered
-    now = datetime.now(UTC)
     due = [
         (outbox.c.attempts == attempts) & (outbox.c.created_at <= now - timedelta(seconds=pause))
         for attempts, pause in enumerate(PAUSES)
@@ -243,8 +252,13 @@ async def _unhandled(session: AsyncSession, handlers: Mapping[str, Handler]) -> 
 
 async def _hold(session: AsyncSession, effect: Effect) -> bool:
     """Lock the row until the end of the transaction; on SQLite that is the whole database."""
-    mine = select(outbox.c.id).where(outbox.c.id == effect.id, outbox.c.delivered_at.is_(None))
+    mine = select(outbox.c.id).where(outbox.c.id == effect.id, *_still_mine(effect))
     return await session.scalar(mine.with_for_update(skip_locked=True)) is not None
+
+
+def _still_mine(effect: Effect) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for an effect that nobody has done, or claimed since."""
+    return (outbox.c.delivered_at.is_(None), outbox.c.attempts == effect.attempt)
 
 
 def _of(effect: Effect) -> Any:

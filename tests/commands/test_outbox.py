@@ -6,9 +6,11 @@ import asyncio
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,12 +19,16 @@ from app.database import ProcessDatabase
 from app.mailer import FileMailer
 from oneoff.outbox import Effect, deliver
 from oneoff.resources.database import Database
+from oneoff.services.delivering import Delivered
 from oneoff.testing import Manage
 from oneoff.urls import parse_database_url
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
-from tests.commands.tally_effects import seen
+from tests.commands.tally_effects import HANDLERS, seen
 from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 OLD = "2026-01-01 00:00:00+00:00"
 STATES = "SELECT id, attempts, delivered_at IS NOT NULL FROM oneoff_outbox ORDER BY id"
@@ -212,6 +218,44 @@ async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
 
     assert list(range(1, 11)) == sorted(done)
     assert all(delivered for _, _, delivered in states(url))
+
+
+async def test_an_effect_that_another_delivery_has_counted_is_passed_over(url: str) -> None:
+    """Though its handler has not begun yet; else each delivery would use up an attempt."""
+    put(url, {"row": 1}, {"row": 2})
+    process = ProcessDatabase(Database(parse_database_url(url, Path(), "shop"), run_id="test"))
+    others: list[Delivered] = []
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[AsyncSession]:
+        async with process.session() as session:
+            yield session
+        if not others:  # the attempt at the first effect is counted, and it is not locked yet
+            others.append(await deliver(process.session, HANDLERS))
+
+    mine = await deliver(transaction, HANDLERS)
+    await process.dispose()
+
+    assert [2, 1] == seen
+    assert [{"tally.count": 1}] * 2 == [mine.done, others[0].done]
+    assert [(1, 1, True), (2, 1, True)] == states(url)
+
+
+async def test_what_a_dead_process_has_claimed_is_free_again_after_a_minute(
+    tally: Manage, url: str
+) -> None:
+    """Nobody else can tell that it is dead."""
+    put(url, {"row": 1}, {"row": 2})
+    now = datetime.now(UTC)
+    for number, until in ((1, now + timedelta(minutes=1)), (2, now - timedelta(seconds=1))):
+        moment = until.isoformat(sep=" ")
+        execute(url, f"UPDATE oneoff_outbox SET claimed_until = '{moment}' WHERE id = {number}")
+
+    preview = await tally("outbox deliver --dry-run")
+    delivered = await tally("outbox deliver --given-up")
+
+    assert (1, 1, [2]) == (preview.rows, delivered.rows, seen)
+    assert [(1, 0, False), (2, 1, True)] == states(url)
 
 
 async def test_a_bound_leaves_the_rest(tally: Manage, url: str) -> None:

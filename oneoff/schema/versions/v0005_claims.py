@@ -1,0 +1,31 @@
+"""Let a delivery say that it has an effect, and index what is deleted once it is old."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+_ENDED = (("oneoff_outbox", "delivered_at"), ("oneoff_batches", "finished_at"))
+
+
+def upgrade() -> None:
+    """Add the column and the indexes."""
+    op.add_column("oneoff_outbox", sa.Column("claimed_until", sa.DateTime(timezone=True)))
+    for table, column in _ENDED:
+        op.create_index(
+            f"ix_{table}_{column}",
+            table,
+            [column],
+            postgresql_where=sa.text(f"{column} IS NOT NULL"),
+            sqlite_where=sa.text(f"{column} IS NOT NULL"),
+        )
+
+
+def downgrade() -> None:
+    """Drop them: two deliveries at once may then count an attempt too many."""
+    for table, column in _ENDED:
+        op.drop_index(f"ix_{table}_{column}", table)
+    op.drop_column("oneoff_outbox", "claimed_until")
