@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ class Hold:
             if mine.requested == "cancel":
                 await self._write(replace(mine, state=State.CANCELLED), "cancelled by an operator")
                 raise _cancelled(mine)
-            if reason != said:
+            if _without_numbers(reason) != _without_numbers(said):
                 self._terminal.err(f"{reason}\n")
             said = reason
             state = State.PAUSED if mine.requested else State.RUNNING
@@ -119,6 +120,11 @@ class Hold:
     async def _write(self, new: Checkpoint, note: str) -> Checkpoint:
         async with asyncio.timeout(self._timeout), self._transactions.begin() as connection:
             return await checkpoints.write(connection, new, note=note)
+
+
+def _without_numbers(reason: str) -> str:
+    """Return what stays the same while a lag grows: a line twice a second would drown the log."""
+    return re.sub(r"[0-9.]+", "", reason)
 
 
 def _said(exc: Exception) -> str:

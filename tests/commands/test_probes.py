@@ -24,8 +24,8 @@ from oneoff.resources.database import Database
 from oneoff.testing import Manage
 from oneoff.urls import parse_database_url
 from tests.acceptance.database import query
-from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done
-from tests.servers import Postgres
+from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done, until
+from tests.servers import Postgres, running_standby
 
 ROWS = 100
 
@@ -109,6 +109,52 @@ async def test_somebody_who_waits_elsewhere_holds_nothing(url: str, database: Da
     await waiter.close()
 
     assert ("lock_waiters 1 > 0", "lock_waiters 1 > 0", None) == (anywhere, there, elsewhere)
+
+
+async def test_a_cleanup_waits_for_a_standby_server_that_replays_nothing(
+    url: str, postgres_server: Postgres, manage_project: tuple[str, str]
+) -> None:
+    """Shown where it runs and in `batch show`: it goes on when the server has caught up."""
+    manage = Manage(*manage_project, {"DATABASE_URL": url, "ENVIRONMENT": "test"})
+    with running_standby(postgres_server) as standby:
+        standby.pause()
+        execute(url, "INSERT INTO events (at, kind) VALUES (now() - interval '1 year', 'x')")
+        await until(url, "SELECT max(replay_lag) > interval '2s' FROM pg_stat_replication")
+        cleaning = asyncio.create_task(manage("data cleanup --only events --confirm"))
+        # The lag grows, and is said once all the same.
+        await until(url, "SELECT max(note) ~ '^throttled: replica_lag [3-9]' FROM oneoff_batches")
+        shown = await manage("batch show 2")
+        held_up = query(url, "SELECT count(*) FROM events")
+        standby.resume()
+        done = await cleaning
+
+    assert "note           throttled: replica_lag " in shown.stdout
+    assert ([(1,)], 0, 1) == (held_up, done.exit_code, done.rows), done.stderr
+    assert 1 == done.stderr.count("throttled: replica_lag "), done.stderr
+
+
+async def test_a_batch_waits_until_autovacuum_is_done_with_its_table(
+    tally: Manage, url: str, postgres_server: Postgres
+) -> None:
+    """Forced here by settings: it is the server's own that is at work."""
+    at_work = "SELECT count(*) > 0 FROM pg_stat_progress_vacuum WHERE relid = 'tally'::regclass"
+    many, said = 20_000, "throttled: autovacuum works on tally"
+    soon, slow = "autovacuum_vacuum_threshold = 0", "autovacuum_vacuum_cost_delay = 100"
+    often = "autovacuum_vacuum_scale_factor = 0"
+    postgres_server.psql("ALTER SYSTEM SET autovacuum_naptime = 1; SELECT pg_reload_conf()")
+    execute(url, f"ALTER TABLE tally SET ({soon}, {often}, {slow}, autovacuum_vacuum_cost_limit=1)")
+    execute(url, f"INSERT INTO tally SELECT x, 0, 0 FROM generate_series({ROWS + 1}, {many}) AS x")
+    execute(url, "UPDATE tally SET age = 0")  # as many dead rows, and pages to pause at
+    await until(url, at_work)
+    running = asyncio.create_task(tally("tally lagging --confirm"))
+    await until(url, f"SELECT max(note) = '{said}' FROM oneoff_batches")
+    held_up = times_done(url)
+    postgres_server.psql("ALTER SYSTEM RESET autovacuum_naptime; SELECT pg_reload_conf()")
+    execute(url, "ALTER TABLE tally SET (autovacuum_enabled = false)")  # the server ends its own
+    done = await running
+
+    assert ({0: many}, 0, {1: many}) == (held_up, done.exit_code, times_done(url)), done.stderr
+    assert 1 == done.stderr.count(f"{said}\n"), done.stderr
 
 
 async def test_a_batch_waits_for_a_standby_server(tally: Manage, url: str) -> None:

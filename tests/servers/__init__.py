@@ -1,4 +1,4 @@
-"""Real servers for one test run: PostgreSQL, Redis (one server and a cluster) and pgbouncer.
+"""Real servers for one test run: PostgreSQL, its standby, Redis (one or a cluster), pgbouncer.
 
 Each listens on a private port of 127.0.0.1, keeps its files in a temporary folder, trades
 durability for speed, and ends with the process that started it, however that one ends.
@@ -10,6 +10,7 @@ from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.proxy import Proxy, proxying
 from tests.servers.redis import Redis, running_redis
 from tests.servers.redis_cluster import RedisCluster, running_redis_cluster
+from tests.servers.standby import Standby, running_standby
 
 __all__ = [
     "PgBouncer",
@@ -17,9 +18,11 @@ __all__ = [
     "Proxy",
     "Redis",
     "RedisCluster",
+    "Standby",
     "proxying",
     "running_pgbouncer",
     "running_postgres",
     "running_redis",
     "running_redis_cluster",
+    "running_standby",
 ]

@@ -1,4 +1,4 @@
-"""`tally lagging`: wait for a standby server, as the first row has it."""
+"""`tally lagging`: wait for a standby server, as the first row has it, and for autovacuum."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from sqlalchemy import Update, update
 
 from oneoff import BatchCommand, Option, Throttle
-from oneoff.probes import ReplicaLag
+from oneoff.probes import Autovacuum, ReplicaLag
 from tests.commands.tally_project import Tally
 
 
 class Lagging(BatchCommand):
-    """Do every row once, while the standby server keeps up."""
+    """Do every row once, while the standby server keeps up and nobody cleans the table."""
 
     examples = ("tally lagging --confirm",)
     range_column = "id"
@@ -24,5 +24,6 @@ class Lagging(BatchCommand):
         return update(Tally).values(n=Tally.n + 1)
 
     def probes(self) -> Sequence[Throttle]:
-        """Ask the table instead of the server."""
-        return (ReplicaLag(query=f"SELECT {self.column}::float8 FROM tally WHERE id = 1"),)
+        """Ask the table instead of the standby server."""
+        lag = ReplicaLag(query=f"SELECT {self.column}::float8 FROM tally WHERE id = 1")
+        return (lag, Autovacuum("tally"))
