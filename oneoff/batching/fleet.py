@@ -222,8 +222,6 @@ class Fleet:
             self._database,
             self._identity,
             self._selection,
-            shards=self._command.shards,
-            new_run=self._command.new_run,
             confirmed=f"{name}@{self._environment}",
         )
         # What failed under an earlier supervisor is tried again by this one.

@@ -118,7 +118,7 @@ class ShardedRun:
     async def run(self) -> Result:
         """Claim the whole, and work at its shards to their end, or as far as this run may go."""
         try:
-            self._whole = await self._claim()
+            self._whole = await claim_patiently(self._transactions, self._claim_in)
             found = await self._read()
             self._say_claimed(found)
             try:
@@ -160,18 +160,8 @@ class ShardedRun:
             except BatchCancelled:
                 continue  # the others go on; the state of the whole tells
 
-    async def _claim(self) -> Checkpoint:
-        return await claim_patiently(self._transactions, self._claim_in)
-
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
-        return await shards.claim_whole(
-            connection,
-            self._database,
-            self._identity,
-            self._selection,
-            shards=self._command.shards,
-            new_run=self._command.new_run,
-        )
+        return await shards.claim_whole(connection, self._database, self._identity, self._selection)
 
     async def _read(self) -> list[Shard]:
         async with self._transactions.begin() as connection:

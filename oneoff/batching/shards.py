@@ -73,19 +73,15 @@ async def claim_whole(
     identity: Identity,
     selection: Selection,
     *,
-    shards: int,
-    new_run: bool = False,
     confirmed: str = "",
 ) -> Checkpoint:
-    """Make the whole this run's own, and cut it if it is new.
+    """Make the whole this run's own, and cut it if it is new, into as many as its command says.
 
     Args:
         connection: In a transaction, which the caller commits.
         database: Its run id is the one that claims.
         identity: Which batch.
         selection: Its rows.
-        shards: Into how many ranges.
-        new_run: Give an unfinished one up, and begin again.
         confirmed: The target for which workers may do the shards; empty: this run does them.
 
     Raises:
@@ -97,8 +93,8 @@ async def claim_whole(
         connection,
         database,
         identity,
-        new_run=new_run,
-        shards=shards,
+        new_run=selection.command.new_run,
+        shards=selection.command.shards,
         beside_workers=bool(confirmed),
     )
     if mine.fence == 1:
