@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.acceptance.batch_faults import Ordeal
+from tests.acceptance.batch_faults import PATIENCE, Ordeal
+from tests.acceptance.database import query
 from tests.commands.tally_project import ROOT
 
 WORKER = (sys.executable, "-m", "arq", "tests.commands.tally_worker.WorkerSettings")
+AT_WORK = """
+SELECT count(*) FROM oneoff_runs JOIN oneoff_batches ON oneoff_batches.run_id = oneoff_runs.id
+WHERE oneoff_runs.pid = {} AND oneoff_runs.status = 'started' AND oneoff_batches.parent <> ''
+  AND oneoff_batches.status = 'running'
+"""
 STOPPING = 30
 """Seconds for a worker to end when it is asked to."""
 
@@ -53,6 +61,28 @@ class Fleet(Ordeal):
         worker.kill()
         worker.wait()
         self.kills += 1
+
+    def kill_worker_at_work(self) -> None:
+        """Kill a worker that has a shard in hand; which one has, and when, nobody can say before.
+
+        It is frozen before it is looked at, so that it still has the shard when it dies.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not (found := [worker for worker in self.workers if self._freeze_at_work(worker)]):
+            assert time.monotonic() < deadline, "no worker had a shard in hand in time"
+            time.sleep(0.02)
+        for worker in found[1:]:
+            worker.send_signal(signal.SIGCONT)
+        self.workers.remove(found[0])
+        self.workers.insert(0, found[0])
+        self.kill_worker()
+
+    def _freeze_at_work(self, worker: subprocess.Popen[bytes]) -> bool:
+        worker.send_signal(signal.SIGSTOP)
+        if query(self.url, AT_WORK.format(worker.pid))[0][0]:
+            return True
+        worker.send_signal(signal.SIGCONT)
+        return False
 
     def stop_worker(self) -> None:
         """Ask the worker that has been there longest to stop."""

@@ -45,7 +45,7 @@ def test_the_shards_of_a_killed_worker_are_done_by_another(fleet: Fleet) -> None
     supervisor = fleet.start()
     wait_for_rows(fleet.url, 400)
 
-    fleet.kill_worker()
+    fleet.kill_worker_at_work()
     said = supervisor.communicate(timeout=PATIENCE)[1]
     states = dict(query(fleet.url, "SELECT status, count(*) FROM oneoff_runs GROUP BY status"))
 

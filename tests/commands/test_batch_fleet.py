@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from oneoff import Project, Result
 from oneoff.arq_jobs.shards import NAME as FUNCTION
 from oneoff.arq_jobs.shards import shard_function
 from oneoff.batching import fleet
-from oneoff.testing import Manage
+from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
 from tests.commands.tally_project import (
@@ -111,6 +111,14 @@ async def work_off(environ: dict[str, str]) -> None:
             burst=True,
         )
         await made.async_run()
+
+
+async def interrupted(running: Coroutine[Any, Any, Finished], moment: Awaitable[None]) -> Finished:
+    """Interrupt a run at a moment."""
+    task = asyncio.create_task(running)
+    await moment
+    task.cancel()
+    return await task
 
 
 async def until_queued(pool: ArqRedis, jobs: int) -> None:
@@ -226,10 +234,11 @@ async def test_a_supervisor_that_is_started_again_watches_the_same_shards(
     """Interrupted, it says that the workers go on; none of the rows is done twice."""
     line = "tally add --shards 2 --fleet --slow 0.2 --confirm"
     async with worker(environ):
-        first = await tally(f"{line} --timeout 1s")
+        begun = until(url, "SELECT max(rows_done) > 0 FROM oneoff_batches")
+        first = await interrupted(tally(line), begun)
         second = await tally(line)
 
-    assert 75 == first.exit_code
+    assert 130 == first.exit_code
     whole = query(url, WHOLE)[0][0]
     assert f"the workers go on with {whole} without this run;" in first.stderr
     assert (0, {1: ROWS}) == (second.exit_code, times_done(url)), second.stderr
@@ -240,14 +249,16 @@ async def test_a_fleet_that_ended_without_its_supervisor_is_not_begun_again(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
     """The one that is started again says that there is nothing to do; the next one begins anew."""
-    first = await tally("tally add --shards 2 --fleet --timeout 1s --confirm")
+    line = "tally add --shards 2 --fleet --confirm"
+    async with queue(environ) as pool:
+        first = await interrupted(tally(line), until_queued(pool, 2))
     async with worker(environ):
         await until(url, "SELECT count(*) = 2 FROM oneoff_batches WHERE status = 'finished'")
-        told = await tally("tally add --shards 2 --fleet --confirm")
+        told = await tally(line)
         once = times_done(url)
-        anew = await tally("tally add --shards 2 --fleet --confirm")
+        anew = await tally(line)
 
-    assert (75, 0, "nothing to do\n") == (first.exit_code, told.exit_code, told.stdout)
+    assert (130, 0, "nothing to do\n") == (first.exit_code, told.exit_code, told.stdout)
     assert ({1: ROWS}, ROWS) == (once, anew.rows)
 
 
@@ -309,12 +320,22 @@ async def test_a_fleet_that_no_worker_takes_up_says_so(
     environ: dict[str, str], tally: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, and it goes on waiting."""
+    looks = 0
+
+    class Watched(fleet.Fleet):
+        def _say_if_idle(self, *, busy: bool) -> None:
+            nonlocal looks
+            super()._say_if_idle(busy=busy)
+            looks += 1
+
+    monkeypatch.setattr(fleet, "Fleet", Watched)
     monkeypatch.setattr(fleet, "IDLE", 0.0)
 
     running = asyncio.create_task(tally(FLEET))
-    async with queue(environ) as pool:
-        await until_queued(pool, 4)
-    await asyncio.sleep(3 * fleet.POLL)
+    async with asyncio.timeout(20):
+        while looks < 3:  # noqa: ASYNC110 - of a run that knows nothing of being watched
+            await asyncio.sleep(0.02)
+    monkeypatch.setattr(fleet, "IDLE", 1_000.0)  # a worker that is slow is no second such time
     async with worker(environ):
         done = await running
 
