@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.models import ApiKey, Event, Session
 from oneoff import Retention
+from oneoff.retention import framework_rules
 
 RULES = (
     Retention(
@@ -27,4 +28,5 @@ RULES = (
         days=90,
         minimum_days=30,
     ),
+    *framework_rules(),
 )

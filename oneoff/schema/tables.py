@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Index,
     Integer,
     MetaData,
     String,
@@ -67,7 +68,7 @@ runs = Table(
     Column("duration_ms", BigInteger),
     Column("parent", String(64), nullable=False, server_default=""),  # the run it works for
 )
-# Its indexes are in versions/ alone: naming a dialect here would import both dialects, 20 ms.
+# Partial indexes are in versions/ alone: naming a dialect here would import both of them, 20 ms.
 
 environments = Table(
     "oneoff_environment",
@@ -141,6 +142,7 @@ batches = Table(
     Column("high", Text),  # JSON: and up to this one; "null" in both: it has none
     Column("confirmed", Text, nullable=False, server_default=""),  # the target; then workers may
     Column("exit_code", Integer),  # of the error that stopped it
+    Index("ix_oneoff_batches_finished_at", "finished_at"),
 )
 """How far each batch has come, written in the transactions that do its rows."""
 
@@ -156,5 +158,6 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=""),
     Column("claimed_until", UTCDateTime),  # a delivery has it, unless that died
+    Index("ix_oneoff_outbox_delivered_at", "delivered_at"),
 )
 """Effects outside the database, put down in the transaction that asks for them."""

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from oneoff import Project
 from oneoff.cli import main
+from oneoff.retention import framework_rules
 from tests.acceptance.database import query
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ project = Project(
     "shop",
     commands=COMMANDS,
     outbox="tests.commands.tally_effects:HANDLERS",
+    retention="tests.commands.tally_project:RULES",
     worker="tests.commands.tally_worker:WorkerSettings",
 )
+RULES = framework_rules()
 without_shards = Project("shop", commands=COMMANDS, worker="tests.commands.tally_worker:Unwilling")
 
 

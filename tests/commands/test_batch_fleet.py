@@ -91,10 +91,11 @@ async def worker(
         )
         task = asyncio.create_task(made.async_run())
         yield made
-        # What still ends is let end: a connection that is cancelled while it opens is not closed.
+        # What still ends is let end, the loop too: a connection that is cancelled while it opens,
+        # or while it unwatches a key, is not closed.
         made.allow_pick_jobs = False
-        if made.tasks:
-            await asyncio.wait(made.tasks.values(), timeout=5)
+        made.burst, made.max_burst_jobs = True, 0
+        await asyncio.wait([task, *made.tasks.values()], timeout=5)
         for each in (task, *made.tasks.values()):
             each.cancel()
         await asyncio.gather(task, *made.tasks.values(), return_exceptions=True)

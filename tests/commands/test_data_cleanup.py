@@ -54,7 +54,7 @@ async def test_rows_older_than_their_rule_are_deleted(manage: Manage, url: str) 
     again = await manage("data cleanup --confirm")
 
     assert (0, 11, 89) == (done.exit_code, done.rows, count(url)), done.stderr
-    assert "\ndeleted 11 rows by 3 rules\n" in done.stdout
+    assert "\ndeleted 11 rows by 5 rules\n" in done.stdout
     assert (0, 0) == (again.exit_code, again.rows)
     assert "\nnothing to do: no row is older than its rule\n" in again.stdout
 
@@ -68,6 +68,8 @@ async def test_each_rule_has_a_line_in_the_report(manage: Manage, url: str) -> N
         ("events", "events", 90, 11),
         ("sessions", "sessions", 7, 0),
         ("api-keys", "api_keys", 90, 0),
+        ("oneoff-effects", "oneoff_outbox", 30, 0),
+        ("oneoff-batches", "oneoff_batches", 90, 0),
     ] == [(one["rule"], one["table"], one["days"], one["rows"]) for one in done.json["data"]]
     before = datetime.fromisoformat(done.json["data"][0]["before"])
     assert timedelta(days=90) < datetime.now(UTC) - before < timedelta(days=90, minutes=1)
@@ -82,7 +84,7 @@ async def test_a_dry_run_counts_what_the_real_run_deletes(manage: Manage, url: s
     real = await manage("data cleanup --days 60 --confirm")
 
     assert (41, 100, 41) == (preview.rows, left, real.rows)
-    assert "\ndeleted 41 rows by 3 rules\n" in preview.stdout
+    assert "\ndeleted 41 rows by 5 rules\n" in preview.stdout
 
 
 async def test_a_bound_counts_over_all_rules_and_the_next_run_goes_on(
@@ -138,6 +140,8 @@ async def test_days_below_what_a_rule_keeps_are_refused(manage: Manage, url: str
         "error[kept-longer]: --days 10: the rule 'events' keeps rows at least 30 days\n"
         "error[kept-longer]: --days 10: the rule 'api-keys' keeps rows at least 30 days\n"
         "  try:  python manage.py data cleanup --only sessions --days 10\n"
+        "  try:  python manage.py data cleanup --only oneoff-effects --days 10\n"
+        "  try:  python manage.py data cleanup --only oneoff-batches --days 10\n"
     ) in refused.stderr
 
 
@@ -173,7 +177,8 @@ async def test_an_unknown_rule_gets_a_suggestion(manage: Manage) -> None:
     assert (
         "error[unknown-retention]: there is no retention rule 'event'; did you mean events?\n"
         "  try:  python manage.py data cleanup --only events\n"
-        "  try:  one of the project's retention rules: events, sessions, api-keys\n"
+        "  try:  one of the project's retention rules: events, sessions, api-keys, "
+        "oneoff-effects, oneoff-batches\n"
     ) in refused.stderr
 
 
@@ -209,7 +214,7 @@ async def test_a_project_without_rules_says_how_to_declare_them(
 ) -> None:
     """78."""
     root = Path(__file__).parents[2]
-    tally = Manage("tests.commands.tally_project:project", str(root), manage_environ)
+    tally = Manage("tests.commands.tally_project:without_shards", str(root), manage_environ)
 
     refused = await tally("data cleanup --confirm")
 

@@ -15,13 +15,7 @@ def upgrade() -> None:
     """Add the column and the indexes."""
     op.add_column("oneoff_outbox", sa.Column("claimed_until", sa.DateTime(timezone=True)))
     for table, column in _ENDED:
-        op.create_index(
-            f"ix_{table}_{column}",
-            table,
-            [column],
-            postgresql_where=sa.text(f"{column} IS NOT NULL"),
-            sqlite_where=sa.text(f"{column} IS NOT NULL"),
-        )
+        op.create_index(f"ix_{table}_{column}", table, [column])
 
 
 def downgrade() -> None:
