@@ -22,6 +22,7 @@ from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
 from tests.commands.tally_project import (
     NAME,
+    PATIENCE,
     ROOT,
     execute,
     make_tally,
@@ -124,7 +125,7 @@ async def interrupted(running: Coroutine[Any, Any, Finished], moment: Awaitable[
 
 async def until_queued(pool: ArqRedis, jobs: int) -> None:
     """Wait until so many jobs are in the queue."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if await pool.zcard(pool.default_queue_name) >= jobs:
                 return
@@ -233,7 +234,7 @@ async def test_a_supervisor_that_is_started_again_watches_the_same_shards(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
     """Interrupted, it says that the workers go on; none of the rows is done twice."""
-    line = "tally add --shards 2 --fleet --slow 0.2 --confirm"
+    line = "tally add --shards 2 --fleet --slow 0.3 --confirm"
     async with worker(environ):
         begun = until(url, "SELECT max(rows_done) > 0 FROM oneoff_batches")
         first = await interrupted(tally(line), begun)
@@ -333,7 +334,7 @@ async def test_a_fleet_that_no_worker_takes_up_says_so(
     monkeypatch.setattr(fleet, "IDLE", 0.0)
 
     running = asyncio.create_task(tally(FLEET))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while looks < 3:  # noqa: ASYNC110 - of a run that knows nothing of being watched
             await asyncio.sleep(0.02)
     monkeypatch.setattr(fleet, "IDLE", 1_000.0)  # a worker that is slow is no second such time
