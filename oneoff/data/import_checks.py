@@ -42,6 +42,18 @@ SELECT c.conname AS constraint_name, c.confrelid::regclass::text AS other,
              ORDER BY k.o) AS referred
 FROM pg_constraint c WHERE c.conrelid = $1::text::regclass AND c.contype = 'f'
 """
+_PARTITIONS = """
+SELECT pg_get_partition_constraintdef(relid)
+FROM pg_partition_tree($1::text::regclass) WHERE isleaf AND relid <> $1::text::regclass
+"""
+_PARTED_BY = """
+SELECT ARRAY(SELECT a.attname::text FROM unnest(p.partattrs) WITH ORDINALITY k(n, o)
+             JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.n
+             ORDER BY k.o) AS columns,
+       0 = ANY (p.partattrs) AS computed
+FROM pg_partition_tree($1::text::regclass) t JOIN pg_partitioned_table p ON p.partrelid = t.relid
+ORDER BY t.level
+"""
 
 
 class Checks:
@@ -68,6 +80,7 @@ class Checks:
         """Move what is refused to the table of errors."""
         await self._driver.execute(f"ANALYZE {STAGING}")
         place = self._plan.table.quoted
+        await self._partitions(place)
         for index in await self._driver.fetch(_UNIQUE, place):
             if set(index["columns"]) <= self._written:
                 await self._conflicts(index)
@@ -82,6 +95,19 @@ class Checks:
         # A row that is left out may be the one that others of the file refer to.
         while sum([await self._dangling(reference) for reference in own]):
             pass
+
+    async def _partitions(self, place: str) -> None:
+        """Find rows that no partition takes; not where it depends on what the file doesn't give."""
+        levels = await self._driver.fetch(_PARTED_BY, place)
+        known = not any(level["computed"] for level in levels)
+        names = list(dict.fromkeys(name for level in levels for name in level["columns"]))
+        asked = names if known else [column.name for column in self._plan.table.columns]
+        if not levels or not set(asked) <= self._written:
+            return
+        rules = [rule for (rule,) in await self._driver.fetch(_PARTITIONS, place) if rule]
+        fits = " OR ".join(f"({rule})" for rule in rules) or "false"
+        query = f"FROM {STAGING} t WHERE ({fits}) IS NOT TRUE"
+        await self._move(query, "23514", names if known else [], "no partition takes it")
 
     async def _conflicts(self, index: Any) -> None:
         if self._key and set(index["columns"]) == set(self._key):

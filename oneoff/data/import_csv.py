@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,8 @@ _COMMAS = methodcaller("count", b",")
 _LONGEST_HEADER = 1 << 20
 
 Cells = list[str | None]
+Skip = Callable[[bytes, int], bool]
+"""Told some whole rows, without the last line's end, and the first line's number."""
 
 
 class Record(NamedTuple):
@@ -54,6 +56,11 @@ class Chunk(NamedTuple):
         return Record(line, self.raws[at])
 
 
+def lines_of(chunk: Chunk) -> bytes:
+    """Return rows with a line feed behind each."""
+    return b"\n".join([*chunk.raws, b""])
+
+
 class Header(NamedTuple):
     """The first record of a csv file.
 
@@ -61,13 +68,13 @@ class Header(NamedTuple):
         names: Of the columns.
         raw: Its bytes, with the line's end.
         lines: Lines it takes.
-        crlf: Whether lines end as on Windows.
+        mixed: Whether some lines of the file end as on Windows, and some don't.
     """
 
     names: tuple[str, ...]
     raw: bytes
     lines: int
-    crlf: bool
+    mixed: bool
 
     @property
     def size(self) -> int:
@@ -75,8 +82,12 @@ class Header(NamedTuple):
         return len(self.raw)
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: Source, *, mixed: bool = False) -> Header:
     """Return the line of names.
+
+    Args:
+        source: The file.
+        mixed: Whether its lines end in different ways.
 
     Raises:
         DataError: The file is no csv.
@@ -100,7 +111,7 @@ def read_header(source: Source) -> Header:
         raise bad_file(source.name, "has no line of names", try_="csv begins with one")
     _refuse_other_formats(source, raw, line)
     names = tuple(cell or "" for cell in cells_of(line))
-    return Header(names, raw, lines, raw.endswith(b"\r\n"))
+    return Header(names, raw, lines, mixed)
 
 
 def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
@@ -121,31 +132,32 @@ def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
             )
 
 
-def chunks(source: Source, header: Header) -> Iterator[Chunk]:
-    """Give the rows of a file, a chunk for each block that is read."""
-    return read_chunks(source.read_blocks(header.size), header.lines + 1, crlf=header.crlf)
+def chunks(source: Source, header: Header, skip: Skip | None = None) -> Iterator[Chunk]:
+    """Give the rows of a file, a chunk for each block that is read.
 
-
-def read_chunks(blocks: Iterable[bytes], line: int, *, crlf: bool) -> Iterator[Chunk]:
-    """Give rows in chunks.
+    A row ends with a line feed, or a carriage return and one.
 
     Args:
-        blocks: Bytes, beginning with a record.
-        line: Number of the first line.
-        crlf: Whether lines end as on Windows.
+        source: The file.
+        header: Its first record.
+        skip: Says which blocks of whole rows are left out.
     """
-    rest = b""
-    for block in blocks:
+    line, rest = header.lines + 1, b""
+    for block in source.read_blocks(header.size):
         whole, end, rest = (rest + block).rpartition(b"\n")
         if not end:
             continue
+        # An odd number of quotes: the last row goes on in the next block.
+        if skip is not None and not whole.count(b'"') % 2 and skip(whole, line):
+            line += whole.count(b"\n") + 1
+            continue
         raws, lines, part = _split(whole, line)
         if raws:
-            yield Chunk(line, _without_cr(raws) if crlf else raws, lines, len(block))
+            yield Chunk(line, _without_cr(raws) if b"\r" in whole else raws, lines, len(block))
         line += whole.count(b"\n") + 1 - len(part)
         rest = b"\n".join([*part, rest])
     if rest:
-        yield Chunk(line, _without_cr([rest]) if crlf else [rest], None, 0)
+        yield Chunk(line, _without_cr([rest]), None, 0)
 
 
 def _split(whole: bytes, line: int) -> tuple[list[bytes], list[int] | None, Sequence[bytes]]:
@@ -204,8 +216,12 @@ def _cell(field: str) -> str | None:
 
 def find_record(source: Source, header: Header, line: int) -> Record | None:
     """Return the record that a line belongs to."""
+
+    def ends_before(whole: bytes, first: int) -> bool:
+        return first + whole.count(b"\n") < line
+
     found = None
-    for chunk in chunks(source, header):
+    for chunk in chunks(source, header, ends_before):
         for at in range(len(chunk.raws)):
             record = chunk.record(at)
             if record.line > line:
@@ -218,8 +234,9 @@ def find_values(
     source: Source, header: Header, at: Sequence[int], values: Sequence[str]
 ) -> Record | None:
     """Return the last record with these cells."""
-    sought, wanted, found = values[0].encode(), list(values), None
-    for chunk in chunks(source, header):
+    # In a cell with quotes each of them is doubled.
+    sought, wanted, found = values[0].partition('"')[0].encode(), list(values), None
+    for chunk in chunks(source, header, lambda whole, _: sought not in whole):
         for number, raw in enumerate(chunk.raws):
             if sought in raw:
                 cells = cells_of(raw)

@@ -1,4 +1,4 @@
-"""The function that moves a chunk of rows from texts to types, in the server.
+"""The function that moves a chunk of rows from texts to types, or to the target, in the server.
 
 As one statement, which nearly always succeeds. If it fails, row by row: each in a subtransaction,
 whose error is noted, and for an error that doesn't say of which column it is, column by column.
@@ -45,7 +45,7 @@ BEGIN
                 about = CONSTRAINT_NAME, told = PG_EXCEPTION_DETAIL;
             names := '{{}}';
             IF named <> '' THEN names := ARRAY[named];
-            ELSIF state = '23505' AND told ~ '\\)=\\(' THEN
+            ELSIF state IN ('23505', '23503') AND told ~ '\\)=\\(' THEN
                 names := string_to_array(
                     replace(substring(told FROM '\\((.*?)\\)=\\('), '"', ''), ', ');
             ELSIF left(state, 2) <> '23' THEN %(probes)s
@@ -70,16 +70,19 @@ END IF;
 """
 
 
-def make_function(plan: Plan, values: Mapping[str, str], *, json: bool) -> str:
+def make_function(plan: Plan, values: Mapping[str, str], *, json: bool, direct: bool) -> str:
     """Return the statement that makes it.
 
     Args:
         plan: What is imported.
         values: SQL of each column's value in a row `r` of texts.
         json: Whether such a row is JSON, of which `j` holds the members.
+        direct: Whether rows go into the target; else into the staging table, with their numbers.
     """
     insert = f"INSERT INTO {STAGING} ({plan.quoted}, {quote(NUMBER)}) "
-    select = f"SELECT {', '.join([*values.values(), 'r.number'])}"
+    if direct:
+        insert = plan.insert("")
+    select = f"SELECT {', '.join([*values.values(), *([] if direct else ['r.number'])])}"
     members = _members(plan.written, json=json)
     probes = [
         _PROBE

@@ -11,7 +11,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from oneoff.data.columns import settings_statement
-from oneoff.data.import_csv import cells_of, count_problem, find_record, find_values
+from oneoff.data.import_csv import (
+    cells_of,
+    chunks,
+    count_problem,
+    find_record,
+    find_values,
+    lines_of,
+)
 from oneoff.data.import_errors import (
     OF_ROWS,
     TRIGGER,
@@ -209,7 +216,16 @@ async def import_csv(
 ) -> Imported:
     """Import a whole csv file in the connection's transaction."""
     importing = CsvImport(await driver_of(connection), plan, source, header)
-    return await importing.run(_shown(source.blocks(header.size), progress))
+    # COPY takes one kind of line's end, and doesn't see where rows are split.
+    blocks = _rows_of(source, header) if header.mixed else source.blocks(header.size)
+    return await importing.run(_shown(blocks, progress))
+
+
+async def _rows_of(source: Source, header: Header) -> AsyncIterator[bytes]:
+    """Give the rows with line feeds behind them."""
+    parts = chunks(source, header)
+    while (chunk := await in_daemon_thread(lambda: next(parts, None))) is not None:
+        yield lines_of(chunk)
 
 
 async def _shown(blocks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.batching.file_run import FileBatch, FileSelection, Place
 from oneoff.batching.selection import Step
-from oneoff.data.import_csv import Chunk
+from oneoff.data.import_csv import Chunk, lines_of
 from oneoff.data.import_reader import CsvReader, Parsed, Staged
 from oneoff.data.import_rejects import Rejects
 from oneoff.data.import_source import skip_bytes
@@ -59,7 +59,6 @@ class FileRows(FileSelection):
         self.name = reader.source.name
         self.digest, self._lines = _digest_of(reader.source)
         header = reader.header if isinstance(reader, CsvReader) else None
-        self._crlf = header is not None and header.crlf
         self._begin = Place(
             header.lines if header else 0, header.size if header else 0, self.digest
         )
@@ -121,7 +120,7 @@ class FileRows(FileSelection):
             line += 1
             if is_csv and part.count(b'"') % 2:
                 continue
-            raw = _without_end(part, crlf=self._crlf)
+            raw = _without_end(part, crlf=is_csv)
             if is_csv or raw.strip():
                 raws.append(raw)
                 lines.append(line - raw.count(b"\n"))
@@ -201,7 +200,7 @@ def _without_end(raw: bytes, *, crlf: bool) -> bytes:
 
 
 async def _once(chunk: Chunk) -> AsyncIterator[bytes]:
-    yield b"\n".join([*chunk.raws, b""])
+    yield lines_of(chunk)
 
 
 def _say_nothing(_: Chunk) -> None:

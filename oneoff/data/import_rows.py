@@ -68,14 +68,14 @@ async def import_rows(
     check_place(request.rejects)
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _look(source, request))
-        connection = (await begin()).connection
+        work = await begin()
         if not reader.names:
             return Imported(0, 0)  # an empty array says nothing of columns
-        plan = await _plan(connection, project, request, reader)
-        await _check_key(connection, plan)
+        plan = await _plan(work.connection, project, request, reader)
+        await _check_key(work.connection, plan)
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
-            done = await _import(connection, plan, reader, rejects, progress)
+            done = await _import(work, plan, reader, rejects, progress)
         done = done._replace(rejected=rejects.count)
         if done.rejected and done.total == done.rejected:
             raise _all_bad(source.name, request.rejects, done.total)
@@ -189,9 +189,9 @@ def _look(source: Source, request: Request) -> tuple[Reader, int]:
 
         parquet = ParquetReader(source)
         return parquet, parquet.rows
-    size = look_at(source, kind)
+    size, mixed = look_at(source, kind)
     if kind == "csv":
-        return CsvReader(source, read_header(source)), size
+        return CsvReader(source, read_header(source, mixed=mixed)), size
     from oneoff.data.import_json import JsonArrayReader, JsonReader
 
     return (JsonReader if kind == "jsonl" else JsonArrayReader)(source), size
@@ -218,8 +218,10 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
 
 
 async def _import(
-    connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+    work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
 ) -> Imported:
+    connection = work.connection
+
     def advance(chunk: Chunk) -> None:
         progress.advance(chunk.size, rows=len(chunk.raws))
 
@@ -231,6 +233,12 @@ async def _import(
         from oneoff.data.import_postgresql import import_csv
 
         return await import_csv(connection, plan, reader.source, reader.header, progress)
+    if rejects.wanted:
+        from oneoff.data.import_direct import import_directly
+
+        done = await import_directly(work, plan, reader, rejects, advance)
+        if done is not None:
+            return done
     from oneoff.data.import_staging import import_staged
 
     return await import_staged(connection, plan, reader, rejects, advance)

@@ -64,31 +64,38 @@ class StagedImport:
             DataError: A row can't be, and bad rows are not left out.
         """
         checks = Checks(self._driver, self._plan)
-        await self._prepare()
+        await self._prepare(direct=False)
         await checks.prepare()
-        chunks = self._reader.chunks()
-        while (chunk := await in_daemon_thread(lambda: next(chunks, None))) is not None:
-            await self._stage(chunk)
-            advance(chunk)
+        await self._stage_all(advance)
         await checks.run()
         await self._take_bad()
         self._rejects.raise_first()
         changed = await self._insert()
-        # A dry run of several batches is one transaction.
-        await self._driver.execute(f"DROP TABLE {STAGING}, {RAW}, {ERRORS}")
+        await self._clean_up()
         warnings = await move_sequences(self._driver, self._plan)
         return Imported(self._total, changed, warnings=warnings)
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, *, direct: bool) -> None:
         columns = "row json" if self._reader.json else ", ".join(self._raw_columns())
         for statement in (
             staging(self._plan, extra=" INCLUDING INDEXES"),
             f"ALTER TABLE {STAGING} ADD COLUMN {quote(NUMBER)} bigint",
             f"CREATE TEMP TABLE {RAW} (number bigint, {columns}) ON COMMIT DROP",
             _ERRORS_TABLE,
-            make_function(self._plan, self._values(), json=self._reader.json),
+            make_function(self._plan, self._values(), json=self._reader.json, direct=direct),
         ):
             await self._driver.execute(statement)
+
+    async def _clean_up(self) -> None:
+        """Drop the tables: a dry run of several batches is one transaction."""
+        await self._driver.execute(f"DROP TABLE {STAGING}, {RAW}, {ERRORS}")
+
+    async def _stage_all(self, advance: Advance) -> None:
+        chunks = self._reader.chunks()
+        while (chunk := await in_daemon_thread(lambda: next(chunks, None))) is not None:
+            await self._stage(chunk, self._total)
+            self._total += len(chunk.raws)
+            advance(chunk)
 
     def _raw_columns(self) -> list[str]:
         return [f"c{at} text" for at in range(len(self._plan.names))]
@@ -103,10 +110,9 @@ class StagedImport:
             if column is not None
         }
 
-    async def _stage(self, chunk: Chunk) -> None:
-        first = self._total
+    async def _stage(self, chunk: Chunk, first: int) -> None:
+        """Take a chunk whose first row has this number in the file."""
         data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk, first))
-        self._total += len(chunk.raws)
         if bad:
             rows: list[tuple[int, str, list[str], str]] = [
                 (first + at, problem.state, [], problem.what) for at, problem in bad
@@ -117,7 +123,7 @@ class StagedImport:
         separate: dict[str, Any] = {"delimiter": ","}
         if self._reader.json:
             separate = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
-        await self._driver.copy_to_table(RAW, source=_once(data), format="csv", **separate)
+        await self._driver.copy_to_table(RAW, source=once(data), format="csv", **separate)
         await self._driver.execute(f"SELECT pg_temp.{STAGING}_check()")
         await self._driver.execute(f"TRUNCATE {RAW}")
 
@@ -181,7 +187,8 @@ class StagedImport:
 _SQLSTATE = 5
 
 
-async def _once(data: bytes) -> AsyncIterator[bytes]:
+async def once(data: bytes) -> AsyncIterator[bytes]:
+    """Give bytes as COPY takes them."""
     yield data
 
 

@@ -51,6 +51,7 @@ class WorkTransaction:
         self._guard = guard
         self._protection = protection
         self._changes: dict[str, RowCounts] = {}
+        self._taken_back: dict[str, int] = {}
         self.partial = False
 
     @property
@@ -61,6 +62,15 @@ class WorkTransaction:
     def changes(self) -> dict[str, RowCounts]:
         """Return the rows changed, by table, as counted when the work ended."""
         return {} if self.partial else dict(self._changes)
+
+    def discount(self, table: str, inserted: int) -> None:
+        """Leave out rows that a savepoint took back: PostgreSQL counts them all the same.
+
+        Args:
+            table: As `changes` calls it.
+            inserted: How many.
+        """
+        self._taken_back[table] = self._taken_back.get(table, 0) + inserted
 
     def violation(self) -> CommandError | None:
         """Return what was refused so far, though the command may have swallowed the error."""
@@ -127,6 +137,10 @@ class WorkTransaction:
         await self.session.commit()
         if self._counter is not None:
             self._changes = await self._counter.changes()
+        for table, inserted in self._taken_back.items():
+            counts = self._changes.pop(table, None)
+            if counts and any(left := counts._replace(inserted=counts.inserted - inserted)):
+                self._changes[table] = left
 
     async def _commit(self) -> None:
         from oneoff.resources.database_errors import commit_in_doubt, is_connection_loss

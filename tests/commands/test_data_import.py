@@ -12,7 +12,7 @@ from sqlalchemy import text
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser, Sessions
-from tests.commands.imports import account, bytes_of, load, names, write_csv
+from tests.commands.imports import HEADER, account, bytes_of, load, names, write_csv
 
 AS_JSON = '{"id":%d,"name":"%s","description":"","active":true,"created_at":"2026-01-31T09:30:00Z"}'
 
@@ -265,3 +265,27 @@ async def test_wrong_options_are_usage_errors(manage: Manage, tmp_path: Path, wo
 
     assert 2 == done.exit_code, done.stderr
     assert [] == names(manage)
+
+
+TWO_WAYS = (
+    HEADER.encode() + b"\r\n",
+    b'1,ci,"a\r\nb\nc",t,2026-01-01\n',
+    b'2,backup,"",t,2026-01-01\r\n',
+    b'3,z,"",t,2026-01-01\n',
+)
+
+
+@pytest.mark.parametrize("words", [(), ("--resume",), ("--rejects", "bad.csv")])
+async def test_lines_may_end_in_two_ways(
+    manage: Manage, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """In one file; what ends a line within quotes is kept as it is."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"".join(TWO_WAYS))
+
+    done = await load(manage, path, *[str(tmp_path / w) if "." in w else w for w in words])
+
+    assert (0, 3) == (done.exit_code, done.rows), done.stderr
+    url = manage.environ["DATABASE_URL"]
+    found = query(url, "SELECT name, description FROM service_accounts ORDER BY id")
+    assert [("ci", "a\r\nb\nc"), ("backup", ""), ("z", "")] == [tuple(row) for row in found]

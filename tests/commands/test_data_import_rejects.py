@@ -1,0 +1,173 @@
+"""`data import --rejects` into PostgreSQL: straight into the table, or by way of another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from oneoff.data import import_direct
+from oneoff.testing import Manage
+from tests.commands.conftest import Sessions
+from tests.commands.imports import account, bytes_of, load, names, write_csv
+
+pytestmark = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+
+GOOD = [account(number, f"a{number}") for number in range(1, 40)]
+BAD = [
+    account(50, "x", active="maybe"),
+    account(51, "a3"),
+    account(52, "Upper"),
+    account(7, "seven"),
+    "53,x",
+    account(54, "x" * 65),
+]
+WITH_TRIGGER = (
+    "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$",
+    """
+    CREATE TRIGGER nothing BEFORE INSERT ON service_accounts
+    FOR EACH ROW EXECUTE FUNCTION nothing()
+    """,
+)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a few rows at a time, as if the file were large."""
+    monkeypatch.setattr("oneoff.data.import_source.BLOCK", 200)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Write a file of good rows, with bad ones among them in several blocks."""
+    lines = [*GOOD]
+    for at, line in zip((35, 30, 22, 21, 12, 9), BAD, strict=True):
+        lines.insert(at, line)
+    return write_csv(tmp_path / "mixed.csv", *lines)
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_both_ways_leave_out_the_same_rows(
+    manage: Manage, sessions: Sessions, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trigger makes it go by way of a staging table."""
+    ways: list[bool] = []
+    run = import_direct.DirectImport.run
+
+    async def seen(self: import_direct.DirectImport, advance: Any) -> Any:
+        ways.append(True)
+        return await run(self, advance)
+
+    monkeypatch.setattr(import_direct.DirectImport, "run", seen)
+    straight, found = await load(manage, mixed, "--rejects", f"{mixed}.1", "--json"), names(manage)
+    await _execute(sessions, "DELETE FROM service_accounts", *WITH_TRIGGER)
+    staged = await load(manage, mixed, "--rejects", f"{mixed}.2", "--json")
+
+    assert [True] == ways
+    assert (39, 6) == (straight.rows, straight.json["data"]["rejected"])
+    assert (39, found) == (staged.rows, names(manage))
+    assert bytes_of(Path(f"{mixed}.1")) == bytes_of(Path(f"{mixed}.2"))
+    assert _told(f"{mixed}.1") == _told(f"{mixed}.2")
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_rows_that_were_taken_back_are_not_counted(manage: Manage, mixed: Path) -> None:
+    """The server counts them: a preview and the run say by table what is there in the end."""
+    line = f"data import service_accounts {mixed} --json --rejects {mixed}"
+
+    preview = await manage(f"{line}.1 --dry-run")
+    left = names(manage)
+    real = await manage(f"{line}.2 --confirm")
+
+    assert [] == left
+    assert {"inserted": 39, "updated": 0, "deleted": 0} == preview.json["tables"][
+        "service_accounts"
+    ]
+    assert preview.json["tables"] == real.json["tables"]
+
+
+async def test_a_constraint_that_waits_sees_the_whole_file(
+    manage: Manage, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A row that refers to a later one is good, and so is one that is set right by the commit."""
+    await _execute(
+        sessions,
+        "CREATE TABLE tree (id int PRIMARY KEY, parent int)",
+        "ALTER TABLE tree ADD FOREIGN KEY (parent) REFERENCES tree INITIALLY DEFERRED",
+    )
+    path = write_csv(tmp_path / "a.csv", "1,2", "2,", "x,1", header="id,parent")
+
+    done = await manage(f"data import tree {path} --rejects {path}.bad --confirm")
+
+    assert (0, 2) == (done.exit_code, done.rows), done.stderr
+
+
+async def test_a_row_that_refers_to_nothing_says_which_column(
+    manage: Manage, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Also where it goes straight into the table."""
+    await _execute(
+        sessions,
+        "CREATE TABLE shelf (id int PRIMARY KEY)",
+        "CREATE TABLE book (id int PRIMARY KEY, shelf int REFERENCES shelf)",
+        "INSERT INTO shelf VALUES (1)",
+    )
+    path = write_csv(tmp_path / "a.csv", "1,1", "2,7", "3,", header="id,shelf")
+
+    done = await manage(f"data import book {path} --rejects {path}.bad --confirm")
+
+    assert (0, 2) == (done.exit_code, done.rows), done.stderr
+    assert [("shelf", "7", "23503")] == [
+        (each["column"], each["value"], each["code"]) for each in _errors(f"{path}.bad")
+    ]
+
+
+PARTS = (
+    "CREATE TABLE parts (id int NOT NULL, at date NOT NULL, what text) PARTITION BY RANGE (at)",
+    "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
+    """
+    CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')
+    PARTITION BY LIST (id)
+    """,
+    "CREATE TABLE parts_3 PARTITION OF parts_2 FOR VALUES IN (1, 2)",
+)
+
+
+async def test_a_row_that_fits_no_partition_is_left_out(
+    manage: Manage, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Like any other that the table refuses; of partitions of partitions too."""
+    await _execute(sessions, *PARTS)
+    rows = ("1,2026-01-05,a", "2,2027-01-01,b", "2,2026-02-03,c", "3,2026-02-03,d")
+    path = write_csv(tmp_path / "a.csv", *rows, header="id,at,what")
+
+    done = await manage(f"data import parts {path} --rejects {path}.bad --confirm")
+
+    assert (0, 2) == (done.exit_code, done.rows), done.stderr
+    assert ["id,at,what", rows[1], rows[3]] == bytes_of(Path(f"{path}.bad")).decode().split()
+    assert [("at, id", "2027-01-01, 2"), ("at, id", "2026-02-03, 3")] == [
+        (each["column"], each["value"]) for each in _errors(f"{path}.bad")
+    ]
+    assert {"is not allowed (no partition takes it)"} == {
+        each["error"] for each in _errors(f"{path}.bad")
+    }
+
+
+async def _execute(sessions: Sessions, *statements: str) -> None:
+    async with sessions() as session:
+        for statement in statements:
+            await session.execute(text(statement))
+        await session.commit()
+
+
+def _errors(path: str) -> list[dict[str, Any]]:
+    lines = Path(f"{path}.errors.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _told(path: str) -> list[dict[str, Any]]:
+    """Return what is said of each row; a constraint is not always named."""
+    return [each | {"error": each["error"].partition(" (")[0]} for each in _errors(path)]
