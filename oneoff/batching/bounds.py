@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from oneoff.counted import counted
 from oneoff.errors import DataError, TemporaryError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class BatchBound(TemporaryError):
 
     def __init__(self, bound: str, done: int) -> None:
         super().__init__(
-            f"stopped after {done:,} rows: {bound}",
+            f"stopped after {counted(done, 'row')}: {bound}",
             why="what is done is saved, and there may be more to do",
             try_="run the same command again: it goes on from there",
         )
@@ -100,7 +101,8 @@ class Bounds:
         errors = sum(self._errors.values()) + more
         if errors > self._command.max_errors:
             raise DataError(
-                f"{errors} rows failed, and --max-errors allows {self._command.max_errors}",
+                f"{counted(errors, 'row')} failed, "
+                f"and --max-errors allows {self._command.max_errors}",
                 why=f"those before are in {self._command.rejects}; the last batch was rolled back",
                 try_="mend what they have in common, and run the same command again",
                 code="too-many-errors",

@@ -17,6 +17,7 @@ from sqlalchemy import Integer, String, bindparam, func, insert, or_, select, up
 
 from oneoff.audit import reconcile
 from oneoff.batching.cursor import encode
+from oneoff.counted import counted
 from oneoff.errors import TemporaryError, UsageError
 from oneoff.outcome import Status
 from oneoff.schema.tables import batches, runs
@@ -130,6 +131,10 @@ class Checkpoint:
     parent: str
     shards: int
     total: int | None
+
+    def is_begun_by(self, run_id: str) -> bool:
+        """Return whether a run has begun it, rather than resumed it."""
+        return self.id.startswith(run_id)
 
     @property
     def done_by_run(self) -> int:
@@ -265,7 +270,7 @@ def taken_over(mine: Checkpoint) -> BatchTakenOver:
     """Return the error for a batch that is not this run's any more."""
     return BatchTakenOver(
         f"another run has taken the batch {mine.id} over, or an operator has given it up",
-        why=f"this run stopped; the {mine.run_rows:,} rows it changed are saved",
+        why=f"this run stopped; what it changed is saved ({counted(mine.run_rows, 'row')})",
         try_=f"python manage.py batch show {mine.id}",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from oneoff.counted import counted
 from oneoff.errors import CommandError, TemporaryError, Unavailable
 from oneoff.resources.database_errors import (
     BUSY,
@@ -37,7 +38,7 @@ def gave_up(what: str, rows: int) -> TemporaryError:
     """
     return TemporaryError(
         f"a batch failed too often, the last time because {what}",
-        why=_SAVED.format(rows=rows),
+        why=_saved(rows),
         try_=_AGAIN,
         code="database-busy",
     )
@@ -47,12 +48,15 @@ def stayed_away(seconds: float, rows: int) -> Unavailable:
     """Return the error for a database that did not come back in time."""
     return Unavailable(
         f"the database was lost, and did not come back within {seconds:g} s",
-        why=_SAVED.format(rows=rows),
+        why=_saved(rows),
         try_=_AGAIN,
     )
 
 
-_SAVED = "the {rows:,} rows this run changed are saved, those of the batch in work are not"
+def _saved(rows: int) -> str:
+    return f"{counted(rows, 'row')} changed by this run saved, those of the batch in work not"
+
+
 _AGAIN = "run the same command again: it goes on from there"
 
 

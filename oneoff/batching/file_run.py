@@ -14,6 +14,7 @@ from oneoff.batching.liveness import Liveness
 from oneoff.batching.rejects import Rejects
 from oneoff.batching.runner import BatchRun, Shared
 from oneoff.batching.selection import Selection, Step
+from oneoff.counted import counted
 from oneoff.errors import DataError
 from oneoff.result import Result
 
@@ -189,7 +190,7 @@ async def preview_file(
     data = {"rows_done": done, "rows_changed": changed, "batch": row["id"] if row else None}
     if not changed:
         return Result.unchanged("nothing to do", data=data)
-    return Result.changed(f"would change {changed:,} rows", rows=changed, data=data)
+    return Result.changed(f"would change {counted(changed, 'row')}", rows=changed, data=data)
 
 
 async def _find(

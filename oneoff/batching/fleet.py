@@ -27,6 +27,7 @@ from oneoff.batching.runner import Shared
 from oneoff.batching.sharded import given_up, result_of
 from oneoff.batching.shards import Shard
 from oneoff.batching.transactions import Transactions
+from oneoff.counted import counted
 from oneoff.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.result import Result
 from oneoff.schema.tables import batches
@@ -267,7 +268,8 @@ class Fleet:
         self._shown = done
         self._shared.progress.start(max((self._whole.total or 0) - done, 0))
         self._busy = monotonic()
-        goes_on = f": {ended} of them are finished, {done:,} rows are done" if done or ended else ""
+        so_far = f": {ended} of them are finished, {counted(done, 'row')} done"
+        goes_on = so_far if done or ended else ""
         self._shared.terminal.err(
             f"{self._whole.id} is handed to the workers in {len(found)} shards{goes_on}\n"
         )

@@ -12,6 +12,7 @@ from oneoff.batch import ALWAYS
 from oneoff.batching import checkpoints
 from oneoff.batching.checkpoints import Checkpoint, State
 from oneoff.batching.faults import Fault, fault_of
+from oneoff.counted import counted
 from oneoff.errors import CommandError
 from oneoff.probes import BatchTime
 from oneoff.resources.database_errors import translate_error
@@ -135,6 +136,7 @@ def _said(exc: Exception) -> str:
 def _cancelled(mine: Checkpoint) -> BatchCancelled:
     return BatchCancelled(
         f"an operator has given the batch {mine.id} up",
-        why=f"the {mine.run_rows:,} rows this run changed stay; the next run begins a new batch",
+        why=f"what this run changed stays ({counted(mine.run_rows, 'row')}); "
+        "the next run begins a new batch",
         try_=f"python manage.py batch show {mine.id}",
     )

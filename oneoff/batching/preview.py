@@ -11,6 +11,7 @@ from oneoff.batching.checkpoints import check_shards, find_current
 from oneoff.batching.cursor import decode, readable
 from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import find_joinable, rows_of_shards
+from oneoff.counted import counted
 from oneoff.mode import Mode
 from oneoff.result import Result
 
@@ -86,9 +87,9 @@ class Preview:
         if not rows:
             return Result.unchanged("nothing to do", data=data)
         return Result.changed(
-            f"would go through {rows:,} rows{_where(row, pieces, shards)}: {sample:,} were "
-            f"processed, of which {changed:,} changed, and rolled back; {rows - sample:,} were "
-            "counted",
+            f"would go through {counted(rows, 'row')}{_where(row, pieces, shards)}: "
+            f"{sample:,} were processed, of which {changed:,} changed, and rolled back; "
+            f"{rows - sample:,} were counted",
             rows=changed + rows - sample,
             data=data,
         )

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from oneoff.batching.cursor import encode
+from oneoff.counted import counted
 from oneoff.errors import CommandError, DataError, ExitCode
+from oneoff.private import private
 from oneoff.resources.database_errors import translate_error
 
 _ROW_EXITS = frozenset({ExitCode.FAILED, ExitCode.DATA})
@@ -16,7 +18,7 @@ _ROW_ERRORS = frozenset({"constraint-violation"})
 
 
 class Rejects:
-    """A file that is opened when the first row fails.
+    """A file that is opened when the first row fails, for its owner alone.
 
     A line is on the disk before the batch it belongs to is committed: after a crash a row may
     stand there twice, but none is missing.
@@ -26,12 +28,22 @@ class Rejects:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path, self._mode = path, "w"
+        self._path = path
         self._file: IO[str] | None = None
 
-    def go_on(self) -> None:
-        """Go on with the file of an earlier run."""
-        self._mode = "a"
+    def begin_anew(self) -> None:
+        """Refuse a file that is there, for a batch that no earlier run has begun.
+
+        Raises:
+            CommandError: It is.
+        """
+        if self._path is not None and self._file is None and os.path.lexists(self._path):
+            raise CommandError(
+                f"{self._path} is there already",
+                why="it holds rows that another batch has left out",
+                try_="choose another name with --rejects",
+                code="file-exists",
+            )
 
     def write(self, failed: list[tuple[Any, CommandError]]) -> None:
         """Put rows that failed into the file.
@@ -42,7 +54,9 @@ class Rejects:
         if self._path is None or not failed:
             return
         try:
-            self._file = self._file or self._path.open(self._mode, encoding="utf-8")
+            self._file = self._file or open(  # noqa: SIM115 - `close` does
+                self._path, "a", encoding="utf-8", opener=private
+            )
             for key, error in failed:
                 what = {"key": json.loads(encode(key)), "code": error.code, "error": error.message}
                 self._file.write(json.dumps(what, ensure_ascii=False) + "\n")
@@ -60,6 +74,11 @@ class Rejects:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def left_out(count: int) -> str:
+    """Return the warning that rows were left out."""
+    return f"left out {counted(count, 'row')}: see --rejects"
 
 
 def row_error(exc: Exception) -> CommandError | None:

@@ -21,10 +21,11 @@ from oneoff.batching.faults import Fault, fault_of, gave_up, stayed_away
 from oneoff.batching.holding import Hold
 from oneoff.batching.liveness import Liveness
 from oneoff.batching.opposite import give_opposite_up
-from oneoff.batching.rejects import Rejects, row_error
+from oneoff.batching.rejects import Rejects, left_out, row_error
 from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
 from oneoff.batching.transactions import Transactions
+from oneoff.counted import counted
 from oneoff.errors import CommandError, Unavailable
 from oneoff.result import Result
 from oneoff.uninterrupted import uninterrupted
@@ -127,8 +128,6 @@ class BatchRun:
         self._progress.start(left)
 
     async def _loop(self) -> None:
-        if self._mine.cursor is not None:
-            self._rejects.go_on()
         try:
             while self._mine.state not in checkpoints.ENDED:
                 try:
@@ -188,9 +187,12 @@ class BatchRun:
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         await give_opposite_up(connection, self._database, self._identity)
-        return await checkpoints.claim(
+        mine = await checkpoints.claim(
             connection, self._database, self._identity, new_run=self._command.new_run
         )
+        if mine.is_begun_by(self._database.run_id):
+            self._rejects.begin_anew()
+        return mine
 
     def _say_claimed(self, mine: Checkpoint) -> None:
         if mine.state is State.FINISHED:
@@ -198,7 +200,7 @@ class BatchRun:
         elif mine.cursor is not None:
             self._terminal.err(
                 f"resuming {mine.id} after {readable(mine.cursor)}: "
-                f"{mine.rows_done:,} rows are done\n"
+                f"{counted(mine.rows_done, 'row')} done\n"
             )
 
     def _say_finished(self, mine: Checkpoint) -> None:
@@ -262,7 +264,7 @@ class BatchRun:
     def _say_stopped(self) -> None:
         self._progress.close()
         self._terminal.err(
-            f"saved: {self._mine.run_rows:,} rows changed by this run, "
+            f"saved: {counted(self._mine.run_rows, 'row')} changed by this run, "
             f"up to {readable(self._mine.cursor)}; the same command goes on from there\n"
         )
 
@@ -282,13 +284,13 @@ class BatchRun:
             "rows_changed": mine.rows_changed,
             "errors": mine.errors,
         }
-        warnings = [f"{mine.errors:,} rows were left out: see --rejects"] if mine.errors else []
+        warnings = [left_out(mine.errors)] if mine.errors else []
         if not mine.run_rows:
             return Result.unchanged("nothing to do", data=data, warnings=warnings)
         before = mine.rows_changed - mine.run_rows
         also = f", {mine.rows_changed:,} with the runs before" if before else ""
         return Result.changed(
-            f"changed {mine.run_rows:,} rows{also}",
+            f"changed {counted(mine.run_rows, 'row')}{also}",
             rows=mine.run_rows,
             data=data,
             warnings=warnings,

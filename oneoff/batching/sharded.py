@@ -17,10 +17,12 @@ from oneoff.batching.bounds import BatchBound
 from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
 from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.holding import BatchCancelled
+from oneoff.batching.rejects import left_out
 from oneoff.batching.runner import STOP_TIMEOUT, BatchRun, Shared
 from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import Shard
 from oneoff.batching.transactions import Transactions
+from oneoff.counted import counted
 from oneoff.errors import CommandError
 from oneoff.result import Result
 from oneoff.together import together
@@ -161,7 +163,12 @@ class ShardedRun:
                 continue  # the others go on; the state of the whole tells
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
-        return await shards.claim_whole(connection, self._database, self._identity, self._selection)
+        whole = await shards.claim_whole(
+            connection, self._database, self._identity, self._selection
+        )
+        if whole.is_begun_by(self._database.run_id):
+            self._shared.rejects.begin_anew()
+        return whole
 
     async def _read(self) -> list[Shard]:
         async with self._transactions.begin() as connection:
@@ -171,10 +178,9 @@ class ShardedRun:
         done = sum(shard.rows_done for shard in found)
         ended = sum(shard.ended for shard in found)
         if done or ended:
-            self._shared.rejects.go_on()
             self._shared.terminal.err(
                 f"resuming {self._whole.id}: {ended} of {len(found)} shards are finished, "
-                f"{done:,} rows are done\n"
+                f"{counted(done, 'row')} done\n"
             )
         self._shared.progress.start(max((self._whole.total or 0) - done, 0))
 
@@ -197,7 +203,8 @@ class ShardedRun:
                 await checkpoints.write(connection, stopped, note=note)
         self._shared.progress.close()
         self._shared.terminal.err(
-            f"saved: {rows:,} rows changed by this run; the same command goes on from there\n"
+            f"saved: {counted(rows, 'row')} changed by this run; "
+            "the same command goes on from there\n"
         )
 
     async def _result(self) -> Result:
@@ -233,12 +240,12 @@ def result_of(whole_id: str, found: list[Shard], rows: int) -> Result:
         "errors": errors,
         "shards": len(found),
     }
-    warnings = [f"{errors:,} rows were left out: see --rejects"] if errors else []
+    warnings = [left_out(errors)] if errors else []
     if not rows:
         return Result.unchanged("nothing to do", data=data, warnings=warnings)
     also = f", {changed:,} with the runs before" if changed > rows else ""
     return Result.changed(
-        f"changed {rows:,} rows in {len(found)} shards{also}",
+        f"changed {counted(rows, 'row')} in {len(found)} shards{also}",
         rows=rows,
         data=data,
         warnings=warnings,

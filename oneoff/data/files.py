@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from oneoff.errors import CommandError, ConfigurationError
+from oneoff.private import private
 from oneoff.threads import in_daemon_thread
 from oneoff.uninterrupted import uninterrupted
 
@@ -191,14 +192,20 @@ async def _atomic_file(
 
 
 def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
-    """Make a file beside the target; return its path, the target's, and an open descriptor."""
+    """Make a file beside the target; return its path, the target's, and an open descriptor.
+
+    It is its owner's alone; in place of another it has the mode of that.
+    """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
     place = os.path.realpath(path)
     folder, name = os.path.split(place)
     partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
     with _translated(path):
-        return partial, place, os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        with suppress(FileNotFoundError):
+            os.fchmod(descriptor, stat.S_IMODE(os.stat(place).st_mode))
+        return partial, place, descriptor
 
 
 def _name(partial: str, path: str, *, overwrite: bool) -> None:

@@ -112,7 +112,8 @@ def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:
 
 
 def short(value: str) -> str:
-    """Cut a value that would fill the screen."""
+    """Cut a value that would fill the screen, and show what is no sign."""
+    value = value.encode(errors="backslashreplace").decode()
     return value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "..."
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TOO_DEEP = "the row is nested too deep"
 _SPACE = re.compile(r"[ \t\r\n]*")
+_UNSTORABLE = re.compile("[\\ud800-\\udfff\\0]")
 _LONGEST = 256 << 20
 """Characters that one object of an array may have: one that never ends must not fill memory."""
 
@@ -299,6 +300,25 @@ def _cell(value: Any, column: Column | None) -> str | None:
     if isinstance(value, bool):
         return "t" if value else "f"
     return str(value) if isinstance(value, str) else _dumped(value)
+
+
+def unstorable_member(raw: bytes, names: Sequence[str]) -> str | None:
+    """Return the first member of an object whose texts no database takes.
+
+    They hold half of a pair of surrogates, or a zero byte.
+    """
+    found = _read(_DECODER, raw)
+    if isinstance(found, str):
+        return None
+    return next((name for name in names if not _is_storable(found.get(name))), None)
+
+
+def _is_storable(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_storable(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return all(map(_is_storable, value))
+    return not isinstance(value, str) or not _UNSTORABLE.search(value)
 
 
 def _dumped(value: Any) -> str:

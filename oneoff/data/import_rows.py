@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from oneoff.counted import counted
 from oneoff.data.import_check import look_at
 from oneoff.data.import_csv import read_header
 from oneoff.data.import_outcome import Imported
@@ -97,11 +98,11 @@ def facts(request: Request, done: Imported) -> dict[str, Any]:
 
 def told(request: Request, done: Imported) -> tuple[str, list[str]]:
     """Return what an operator wants to know: the message, and warnings."""
-    message = f"imported {done.changed:,} rows into {request.table}"
+    message = f"imported {counted(done.changed, 'row')} into {request.table}"
     if not done.changed:
         message = f"nothing to do in {request.table}"
     if done.unchanged:
-        message += f": {done.unchanged:,} were there already"
+        message += f": {counted(done.unchanged, 'row')} already there"
     warnings = [*done.warnings]
     if done.rejected:
         warnings.append(
@@ -113,7 +114,7 @@ def told(request: Request, done: Imported) -> tuple[str, list[str]]:
 
 def _all_bad(name: str, rejects: str, count: int) -> DataError:
     return DataError(
-        f"{name}: none of the {count:,} rows can be imported",
+        f"{name}: none of the {counted(count, 'row')} can be imported",
         why=f"what is wrong with each is in {rejects}{ERRORS}",
         try_=f"mend {rejects}, and import it",
         code="bad-rows",
@@ -142,7 +143,7 @@ async def import_in_batches(
         result = await batches.run_file(rows, arguments_of(request))
     if not result.did_change:
         return result
-    return replace(result, message=f"imported {result.rows:,} rows into {request.table}")
+    return replace(result, message=f"imported {counted(result.rows, 'row')} into {request.table}")
 
 
 async def _plan(

@@ -173,7 +173,7 @@ class StagedImport:
         line = chunk.record(at).line
         if len(error["state"]) != _SQLSTATE:
             return Problem(line, error["constraint_name"], state=error["state"])
-        names = [name for name in error["columns"] if name in self._plan.names]
+        state, names = self._blamed(chunk.raws[at], error)
         columns: list[Column] = [c for name in names for c in self._plan.written if c.name == name]
         one = chunk._replace(line=line, raws=[chunk.raws[at]], lines=[line])
         parsed = self._reader.parse(one, self._plan)
@@ -181,10 +181,24 @@ class StagedImport:
         values = [cells[self._plan.names.index(name)] for name in names] if cells else []
         name = error["constraint_name"] or ""
         named = "" if name.startswith(STAGING) else name  # the copy of an index has its own name
-        return problem_of(error["state"], columns, values, line=line, constraint=named)
+        return problem_of(state, columns, values, line=line, constraint=named)
+
+    def _blamed(self, raw: bytes, error: Any) -> tuple[str, list[str]]:
+        """Return what is wrong with a row, and the columns that it is wrong with."""
+        state = error["state"]
+        if self._reader.json and state in _TEXTS:
+            from oneoff.data.import_json import unstorable_member
+
+            # The server reads all members for one, and so fails with the first it is asked for.
+            name = unstorable_member(raw, self._plan.names)
+            if name is not None:
+                return _UNTRANSLATABLE, [name]
+        return state, [name for name in error["columns"] if name in self._plan.names]
 
 
 _SQLSTATE = 5
+_UNTRANSLATABLE = "22P05"
+_TEXTS = ("22P02", _UNTRANSLATABLE)
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from oneoff.counted import counted
 from oneoff.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.resources.alembic_env import own_turn, run_online
 from oneoff.resources.history import History
@@ -231,7 +232,7 @@ def _check_foreign_keys(connection: Connection) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     if broken:
         tables = ", ".join(sorted({f"{row[0]} (to {row[2]})" for row in broken}))
-        message = f"{len(broken)} rows would refer to rows that don't exist: {tables}"
+        message = f"{counted(len(broken), 'row')} would refer to rows that don't exist: {tables}"
         raise CommandError(message, code="foreign-key-violation")
 
 

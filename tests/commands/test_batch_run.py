@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from stat import filemode
 from typing import Any
 
 import asyncpg
@@ -64,7 +65,7 @@ async def test_a_bound_stops_with_the_work_saved_and_the_next_run_goes_on(
     assert "saved: 250 rows changed by this run, up to 250;" in first.stderr
     assert 750 == preview.rows
     assert (0, 750, {1: ROWS}) == (second.exit_code, second.rows, times_done(url))
-    assert "after 250: 250 rows are done\n" in second.stderr
+    assert "after 250: 250 rows done\n" in second.stderr
     assert "changed 750 rows, 1,000 with the runs before\n" == second.stdout
     assert [250, 750] == rows_of_runs(url)
 
@@ -187,6 +188,22 @@ async def test_bad_rows_are_left_out_and_written_down(
         (line["key"], line["code"]) for line in rejected
     ]
     assert [("tally.twenty", '{"id": 20}')] == query(url, "SELECT kind, payload FROM oneoff_outbox")
+
+
+async def test_rejects_of_another_batch_are_kept(tally: Manage, url: str, tmp_path: Path) -> None:
+    """A batch that begins refuses the file, one that goes on adds to its own."""
+    file = tmp_path / "rejects.jsonl"
+    line = f"tally check --max-errors 9 --rejects {file} --confirm"
+    first = await tally(f"{line} --max-rows 700")
+    mode = filemode(file.stat().st_mode)
+    anew = await tally(f"{line} --new-run")
+    done = await tally(line)
+    written = file.read_text(encoding="utf-8")
+
+    assert (75, 1, 0) == (first.exit_code, anew.exit_code, done.exit_code), done.stderr
+    assert f"error[file-exists]: {file} is there already" in anew.stderr
+    assert 2 == len(written.splitlines())
+    assert "-rw-------" == mode
 
 
 async def test_too_many_bad_rows_stop_the_run(tally: Manage, url: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 import signal
 from pathlib import Path
+from stat import filemode
 
 import pytest
 import zstandard
@@ -43,6 +44,20 @@ async def test_suffixes_say_format_and_compression(
     with zstandard.open(tmp_path / "b.jsonl.zst", "rb") as stream:
         assert plain == stream.read()
     assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "d.jsonl.gz").read_bytes()
+
+
+async def test_a_file_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:
+    """It may be personal data; in place of another it can be read by those who could read that."""
+    shared = tmp_path / "shared.csv"
+    shared.touch()
+    shared.chmod(0o640)
+
+    for path in (tmp_path / "new.csv", shared):
+        done = await manage(f"data export users -o {path} --overwrite")
+        assert 0 == done.exit_code, done.stderr
+
+    assert "-rw-------" == filemode((tmp_path / "new.csv").stat().st_mode)
+    assert "-rw-r-----" == filemode(shared.stat().st_mode)
 
 
 @pytest.mark.usefixtures("many")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from stat import filemode
 from typing import Any
 
 import pytest
@@ -154,6 +155,41 @@ async def test_a_row_that_fits_no_partition_is_left_out(
     assert {"is not allowed (no partition takes it)"} == {
         each["error"] for each in _errors(f"{path}.bad")
     }
+
+
+@pytest.mark.parametrize("text", [r"\ud83d", r"a\u0000"])
+async def test_a_text_that_cannot_be_stored_is_the_one_that_is_named(
+    manage: Manage, tmp_path: Path, text: str
+) -> None:
+    """The server fails with whatever member it is asked for first."""
+    path = tmp_path / "a.jsonl"
+    rows = [
+        f'{{"id": {n}, "name": "n{n}", "description": "{what}"}}'
+        for n, what in ((1, ""), (2, text))
+    ]
+    path.write_text("\n".join(rows), encoding="utf-8")
+
+    refused = await load(manage, path)
+    done = await load(manage, path, "--rejects", f"{path}.bad")
+
+    assert 65 == refused.exit_code
+    assert f"{path}, line 2, column description: " in refused.stderr
+    assert (0, 1) == (done.exit_code, done.rows), done.stderr
+    assert ["description"] == [each["column"] for each in _errors(f"{path}.bad")]
+    assert f"{rows[1]}\n" == bytes_of(Path(f"{path}.bad")).decode()
+
+
+async def test_what_was_left_out_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:
+    """It may be personal data. One row is called one row."""
+    path = write_csv(tmp_path / "a.csv", account(1, "ci"), "2,x")
+
+    done = await load(manage, path, "--rejects", f"{path}.bad")
+
+    assert "imported 1 row into service_accounts\n" == done.stdout
+    assert ["-rw-------"] * 2 == [
+        filemode(each.stat().st_mode)
+        for each in (Path(f"{path}.bad"), Path(f"{path}.bad.errors.jsonl"))
+    ]
 
 
 async def _execute(sessions: Sessions, *statements: str) -> None:

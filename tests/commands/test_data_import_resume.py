@@ -70,12 +70,12 @@ async def test_batches_before_a_bad_row_stay(manage: Manage, tmp_path: Path, suf
     assert (65, 65) == (first.exit_code, again.exit_code)
     assert f"line {line:,}, column what: 'xxx" in first.stderr
     assert "its batch was rolled back" in first.stderr
-    assert "4,000 rows are done" in again.stderr
+    assert "4,000 rows done" in again.stderr
     assert (4_000, 4_000) == after_first == counted(manage)
 
 
 async def test_a_file_that_changed_does_not_go_on(manage: Manage, tmp_path: Path) -> None:
-    """65: nobody knows which of its rows are done. --new-run begins again."""
+    """65: nobody knows which of its rows done. --new-run begins again."""
     path = make_file(tmp_path / "rows.csv", bad=True)
     await go_on(manage, path)
     make_file(path)

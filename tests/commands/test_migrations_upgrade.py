@@ -267,7 +267,7 @@ async def test_a_revision_that_leaves_rows_pointing_nowhere_is_refused(sqlite_sh
 
     failed = await sqlite_shop.manage("db migrate")
 
-    assert "1 rows would refer to rows that don't exist: part (to item)" in failed.stderr
+    assert "1 row would refer to rows that don't exist: part (to item)" in failed.stderr
     assert set() == await sqlite_shop.tables()
 
 

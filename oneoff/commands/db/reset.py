@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Sized
+    from collections.abc import Sequence
 
     from oneoff.project import Project
     from oneoff.resources.migrations import Migrations
@@ -36,12 +36,14 @@ class Reset(BaseCommand):
         return "drops every table, view, type and routine in {target}, and migrates again"
 
     async def handle(self, migrations: Migrations, project: Project, run: Run) -> Result:
+        from oneoff.counted import counted
+
         seeds = self._seeds(project, run)  # refused before anything is dropped
-        revisions = _count(migrations.history.upward("head", ()), "revision")
+        revisions = counted(len(migrations.history.upward("head", ())), "revision")
         if run.dry_run:
             things = await migrations.contents()
             return Result.changed(
-                f"would drop {_count(things, 'thing')} and apply {revisions}",
+                f"would drop {counted(len(things), 'thing')} and apply {revisions}",
                 data=_table(things),
             )
         things = await migrations.wipe()
@@ -49,8 +51,8 @@ class Reset(BaseCommand):
         await migrations.store_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(
-            f"dropped {_count(things, 'thing')}, applied {revisions}"
-            + (f", loaded {rows} rows" if seeds else ""),
+            f"dropped {counted(len(things), 'thing')}, applied {revisions}"
+            + (f", loaded {counted(rows, 'row')}" if seeds else ""),
             rows=rows,
             data=_table(things),
         )
@@ -80,7 +82,3 @@ def _table(things: Sequence[Thing]) -> list[dict[str, str]]:
         }
         for thing in things
     ]
-
-
-def _count(things: Sized, noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

@@ -31,6 +31,7 @@ class Seed(BaseCommand):
         return f"loads {what} into {{target}}"
 
     async def handle(self, session: AsyncSession, project: Project, run: Run) -> Result:
+        from oneoff.counted import counted
         from oneoff.resources.seeding import choose_seeds, load_seeds
 
         seeds, left_out = choose_seeds(project, run.environment, self.name)
@@ -39,4 +40,5 @@ class Seed(BaseCommand):
         warnings = [f"left out in {run.environment}: {', '.join(left_out)}"] if left_out else []
         if not rows:
             return Result.unchanged("nothing to do: all rows are there", warnings=warnings)
-        return Result.changed(f"loaded {rows} rows", rows=rows, data=loaded, warnings=warnings)
+        said = f"loaded {counted(rows, 'row')}"
+        return Result.changed(said, rows=rows, data=loaded, warnings=warnings)
