@@ -132,10 +132,6 @@ class Checkpoint:
     shards: int
     total: int | None
 
-    def is_begun_by(self, run_id: str) -> bool:
-        """Return whether a run has begun it, rather than resumed it."""
-        return self.id.startswith(run_id)
-
     @property
     def done_by_run(self) -> int:
         """Rows this run has gone through."""

@@ -31,13 +31,17 @@ class Rejects:
         self._path = path
         self._file: IO[str] | None = None
 
-    def begin_anew(self) -> None:
-        """Refuse a file that is there, for a batch that no earlier run has begun.
+    def check_place(self, batch: str, run_id: str) -> None:
+        """Refuse a file that is there, unless an earlier run has begun the batch: it is its own.
+
+        Args:
+            batch: Its id, which begins with that of the run that began it.
+            run_id: Of this run.
 
         Raises:
-            CommandError: It is.
+            CommandError: There is one.
         """
-        if self._path is not None and self._file is None and os.path.lexists(self._path):
+        if self._path is not None and batch.startswith(run_id) and os.path.lexists(self._path):
             raise CommandError(
                 f"{self._path} is there already",
                 why="it holds rows that another batch has left out",

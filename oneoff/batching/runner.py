@@ -190,8 +190,7 @@ class BatchRun:
         mine = await checkpoints.claim(
             connection, self._database, self._identity, new_run=self._command.new_run
         )
-        if mine.is_begun_by(self._database.run_id):
-            self._rejects.begin_anew()
+        self._rejects.check_place(mine.id, self._database.run_id)
         return mine
 
     def _say_claimed(self, mine: Checkpoint) -> None:

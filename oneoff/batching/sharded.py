@@ -166,8 +166,7 @@ class ShardedRun:
         whole = await shards.claim_whole(
             connection, self._database, self._identity, self._selection
         )
-        if whole.is_begun_by(self._database.run_id):
-            self._shared.rejects.begin_anew()
+        self._shared.rejects.check_place(whole.id, self._database.run_id)
         return whole
 
     async def _read(self) -> list[Shard]:

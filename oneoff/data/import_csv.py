@@ -8,6 +8,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.data.import_errors import Problem, bad_file
+from oneoff.data.import_trail import Mark
 
 if TYPE_CHECKING:
     from oneoff.data.import_source import Source
@@ -81,6 +82,11 @@ class Header(NamedTuple):
         """Bytes up to the first row, without a byte order mark."""
         return len(self.raw)
 
+    @property
+    def begin(self) -> Mark:
+        """Where the first row begins."""
+        return Mark(self.lines + 1, self.size)
+
 
 def read_header(source: Source, *, mixed: bool = False) -> Header:
     """Return the line of names.
@@ -132,7 +138,9 @@ def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
             )
 
 
-def chunks(source: Source, header: Header, skip: Skip | None = None) -> Iterator[Chunk]:
+def chunks(
+    source: Source, header: Header, skip: Skip | None = None, begin: Mark | None = None
+) -> Iterator[Chunk]:
     """Give the rows of a file, a chunk for each block that is read.
 
     A row ends with a line feed, or a carriage return and one.
@@ -141,9 +149,11 @@ def chunks(source: Source, header: Header, skip: Skip | None = None) -> Iterator
         source: The file.
         header: Its first record.
         skip: Says which blocks of whole rows are left out.
+        begin: Where to begin; with the first row if not said.
     """
-    line, rest = header.lines + 1, b""
-    for block in source.read_blocks(header.size):
+    line, offset = begin or header.begin
+    rest = b""
+    for block in source.read_blocks(offset):
         whole, end, rest = (rest + block).rpartition(b"\n")
         if not end:
             continue
@@ -214,14 +224,16 @@ def _cell(field: str) -> str | None:
     return _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), field)
 
 
-def find_record(source: Source, header: Header, line: int) -> Record | None:
-    """Return the record that a line belongs to."""
+def find_record(
+    source: Source, header: Header, line: int, begin: Mark | None = None
+) -> Record | None:
+    """Return the record that a line belongs to; `begin` is where one begins, not behind it."""
 
     def ends_before(whole: bytes, first: int) -> bool:
         return first + whole.count(b"\n") < line
 
     found = None
-    for chunk in chunks(source, header, ends_before):
+    for chunk in chunks(source, header, ends_before, begin):
         for at in range(len(chunk.raws)):
             record = chunk.record(at)
             if record.line > line:

@@ -30,6 +30,7 @@ from oneoff.data.import_errors import (
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
 from oneoff.data.import_sequences import move_sequences
+from oneoff.data.import_trail import Trail
 from oneoff.data.tables import quote
 from oneoff.resources.database_errors import sqlstate_of
 from oneoff.threads import in_daemon_thread
@@ -67,12 +68,14 @@ class CsvImport:
 
     Attributes:
         first: Line of the first row that it is given.
+        trail: Where rows begin in the bytes that it was given, if somebody marks it.
     """
 
     def __init__(self, driver: Any, plan: Plan, source: Source, header: Header) -> None:
         self._driver, self._plan = driver, plan
         self._source, self._header = source, header
         self.first = header.lines + 1
+        self.trail: Trail | None = None
         self._direct = plan.on_conflict == "error" and None not in plan.columns
         self._schema, self._table = plan.table.place if self._direct else (None, STAGING)
 
@@ -173,7 +176,8 @@ class CsvImport:
         return int(found[1]) + self.first - 1, context[found.end() :]
 
     def _find(self, line: int) -> Record | None:
-        return find_record(self._source, self._header, line)
+        begin = self.trail.before(line) if self.trail else None
+        return find_record(self._source, self._header, line, begin)
 
     def _columns(self, exc: Exception, rest: str) -> tuple[list[str], list[str]]:
         """Return the columns that an error is about, and their values if it says so."""
@@ -216,9 +220,11 @@ async def import_csv(
 ) -> Imported:
     """Import a whole csv file in the connection's transaction."""
     importing = CsvImport(await driver_of(connection), plan, source, header)
-    # COPY takes one kind of line's end, and doesn't see where rows are split.
-    blocks = _rows_of(source, header) if header.mixed else source.blocks(header.size)
-    return await importing.run(_shown(blocks, progress))
+    trail = Trail(header.begin)
+    if header.mixed:  # COPY takes one kind of line's end
+        return await importing.run(_shown(_rows_of(source, header), trail, progress))
+    importing.trail = trail
+    return await importing.run(_shown(source.blocks(header.size), trail, progress))
 
 
 async def _rows_of(source: Source, header: Header) -> AsyncIterator[bytes]:
@@ -228,10 +234,13 @@ async def _rows_of(source: Source, header: Header) -> AsyncIterator[bytes]:
         yield lines_of(chunk)
 
 
-async def _shown(blocks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
+async def _shown(
+    blocks: AsyncIterator[bytes], trail: Trail, progress: Progress
+) -> AsyncIterator[bytes]:
     async for block in blocks:
+        lines = trail.passed(block)
         yield block
-        progress.advance(len(block), rows=block.count(b"\n"))
+        progress.advance(len(block), rows=lines)
 
 
 def staging(plan: Plan, extra: str = "") -> str:
