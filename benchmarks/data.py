@@ -27,6 +27,7 @@ IMPORTS = (
     "import-update",
     "import-same",
     "import-bad",
+    "import-rejects",
     "import-sqlite",
 )
 GROWING = ("csv", "jsonl", "sql", "import")

@@ -40,6 +40,7 @@ class Imports:
             "import-update": self._update,
             "import-same": self._same,
             "import-bad": self._bad,
+            "import-rejects": self._rejects,
             "import-sqlite": self._sqlite,
         }[name]()
 
@@ -83,6 +84,13 @@ class Imports:
         bad = self._shop.csv(self._shop.rows, bad=True)
         ours = replace(self._ours(EMPTY, bad, rows=0), exit_code=BAD_INPUT)
         return Row("import-bad", ours, [good])
+
+    def _rejects(self) -> Row:
+        """Return the import of a file that might hold bad rows; it holds none."""
+        plain = self._ours(EMPTY, self._file(), name="without --rejects", goal=1.2)
+        ours = self._ours(EMPTY, self._file())
+        words = ("--rejects", str(self._shop.folder / "rejects.csv"))
+        return Row("import-rejects", replace(ours, argv=(*ours.argv, *words)), [plain])
 
     def _sqlite(self) -> Row:
         file, database = self._shop.sqlite_csv(), self._shop.sqlite(RUN)

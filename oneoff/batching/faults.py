@@ -54,7 +54,7 @@ def stayed_away(seconds: float, rows: int) -> Unavailable:
 
 
 def _saved(rows: int) -> str:
-    return f"{counted(rows, 'row')} changed by this run saved, those of the batch in work not"
+    return f"what this run changed is saved ({counted(rows, 'row')}), the batch in work is not"
 
 
 _AGAIN = "run the same command again: it goes on from there"

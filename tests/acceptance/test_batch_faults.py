@@ -171,7 +171,7 @@ def test_a_database_that_stays_away_ends_the_run_with_its_work_saved(
 
     assert 69 == process.returncode
     assert "the database was lost, and did not come back within 1 s\n" in said
-    assert " changed by this run saved" in said
+    assert "what this run changed is saved (" in said
     assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS))
 
 
