@@ -38,7 +38,7 @@ SELECT c.relkind = 'r' AND NOT c.relhasrules
 FROM pg_class c WHERE c.oid = $1::text::regclass
 """
 _INSERTED = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
-_NAME = "SELECT $1::text::regclass::text"
+_NAME = "SELECT coalesce(pg_partition_root($1::text::regclass), $1::text::regclass)::text"
 
 
 class DirectImport(StagedImport):
