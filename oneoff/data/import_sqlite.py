@@ -1,18 +1,18 @@
 """Rows into SQLite: Python reads and checks the values, in one transaction.
 
-A thread reads the next chunk while the driver's own writes the last one: both let go of the
-interpreter for a good part of their time.
+A thread reads a chunk, then the driver's own writes it. Both at once would take longer: the driver
+lets go of the interpreter for each statement, and gets it back only when the other is told to.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.data.import_errors import Problem, bad_rows, problem_of
+from oneoff.data.import_many import ManyRows
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
 from oneoff.data.import_reader import Parsed
@@ -21,7 +21,7 @@ from oneoff.data.import_values import BadValue, convert
 from oneoff.data.tables import quote
 from oneoff.resources.counting import counting_inserts
 from oneoff.threads import in_daemon_thread
-from oneoff.uninterrupted import uninterrupted
+from oneoff.uninterrupted import undivided
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -73,6 +73,7 @@ class SqliteImport:
         self._make_seen = f"CREATE TEMP TABLE {STAGING} ({key}, PRIMARY KEY ({key})) WITHOUT ROWID"
         names = [column.name for column in plan.written]
         self._key_at = [names.index(name) for name in plan.key]
+        self._many_rows: ManyRows | None = None
         self.total = self.changed = 0
 
     async def run(self, advance: Advance) -> Imported:
@@ -84,7 +85,10 @@ class SqliteImport:
         Raises:
             DataError: A row can't be, and bad rows are not left out.
         """
-        own = None if self._rejects.wanted else await OwnReferences.of(self._driver, self._plan)
+        own = None
+        if not self._rejects.wanted:
+            own = await OwnReferences.of(self._driver, self._plan)
+            self._many_rows = await ManyRows.of(self._driver, self._plan)
         if self._plan.on_conflict == "update":
             await self._driver.execute(self._make_seen)
             await self._all(advance, [])
@@ -98,15 +102,10 @@ class SqliteImport:
 
     async def _all(self, advance: Advance, changed: list[int]) -> None:
         chunks = self._reader.chunks()
-        coming = self._next(chunks)
-        try:
-            while (ready := await coming) is not None:
-                coming = self._next(chunks)
-                changed.append(await self.write(ready))
-                advance(ready.chunk)
-        finally:
-            # Its thread reads the file, which is about to be closed.
-            await uninterrupted(_settled(coming))
+        # A run that is stopped waits for the thread: it reads the file, which is then closed.
+        while (ready := await undivided(self._next(chunks), _leave)) is not None:
+            changed.append(await self.write(ready))
+            advance(ready.chunk)
 
     async def write(self, ready: _Ready) -> int:
         """Write one chunk, and return how many rows it changed; leave out what is bad, or raise it.
@@ -135,12 +134,12 @@ class SqliteImport:
         if bad and not self._rejects.wanted:
             raise bad_rows(self._reader.source.name, [problem for _, problem in sorted(bad)])
 
-    def _next(self, chunks: Iterator[Chunk]) -> asyncio.Future[_Ready | None]:
+    async def _next(self, chunks: Iterator[Chunk]) -> _Ready | None:
         def read() -> _Ready | None:
             chunk = next(chunks, None)
             return None if chunk is None else self.read(chunk)
 
-        return asyncio.ensure_future(in_daemon_thread(read))
+        return await in_daemon_thread(read)
 
     def read(self, chunk: Chunk) -> _Ready:
         """Read the values of a chunk; blocks."""
@@ -187,6 +186,8 @@ class SqliteImport:
         """
         changed, start, refused = 0, 0, list[Refusal]()
         count = len(columns[0]) if columns else 0
+        if self._many_rows and count:
+            changed = start = await self._many_rows.insert(columns)
         while start < count:
             rows = [iter(column[start:]) for column in columns]
             await self._mark("SAVEPOINT")
@@ -242,10 +243,8 @@ def _without(ready: _Ready, left_out: set[int]) -> _Ready:
     return ready._replace(parsed=parsed, values=values)
 
 
-async def _settled(coming: asyncio.Future[_Ready | None]) -> None:
-    await asyncio.wait([coming])
-    if not coming.cancelled():
-        coming.exception()  # what the run failed with was raised before
+async def _leave(_: _Ready | None) -> None:
+    """Do nothing with a chunk that nobody wants any more."""
 
 
 async def import_sqlite(

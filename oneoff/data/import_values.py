@@ -58,13 +58,29 @@ def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
     if make is None:
         return values
     try:
-        quick = _QUICK.get(column.kind)
-        found = quick(values) if quick and None not in values else None  # type: ignore[arg-type]
-        return found or [None if value is None else make(value) for value in values]
+        return _quickly(column, values) or [
+            None if value is None else make(value) for value in values
+        ]
     except ValueError:
         for at, value in enumerate(values):
             _check_one(make, at, value)
         raise
+
+
+def _quickly(column: Column, values: Sequence[str | None]) -> Sequence[Any] | None:
+    """Return the values all at once; None where they must be looked at one by one."""
+    given = [value for value in values if value is not None]
+    if not given:
+        return values
+    length = _length(column)
+    if length is not None:
+        return values if max(map(len, given)) <= length else None
+    quick = _QUICK.get(column.kind)
+    found = quick(given) if quick else None
+    if found is None or len(given) == len(values):
+        return found
+    rest = iter(found)
+    return [None if value is None else next(rest) for value in values]
 
 
 def _check_one(make: Convert, at: int, value: str | None) -> None:
@@ -80,10 +96,13 @@ def _check_one(make: Convert, at: int, value: str | None) -> None:
 def _converter(column: Column) -> Convert | None:
     if column.kind is Kind.UUID:
         return _plain_uuid if "32" in column.type else _dashed_uuid
-    length = _LENGTH.search(column.type) if column.kind in (Kind.TEXT, Kind.ENUM) else None
-    if length:
-        return _within(int(length[1]))
-    return _CONVERTERS.get(column.kind)
+    length = _length(column)
+    return _CONVERTERS.get(column.kind) if length is None else _within(length)
+
+
+def _length(column: Column) -> int | None:
+    found = _LENGTH.search(column.type) if column.kind in (Kind.TEXT, Kind.ENUM) else None
+    return int(found[1]) if found else None
 
 
 def _within(length: int) -> Convert:
@@ -105,34 +124,57 @@ def _integers(texts: Sequence[str]) -> list[int] | None:
     return None
 
 
+def _booleans(texts: Sequence[str]) -> list[int] | None:
+    """Return the usual words for true and false; None for others."""
+    found = list(map(_BOOLEANS.get, texts))
+    return None if None in found else found  # type: ignore[return-value]
+
+
+def _moments(texts: Sequence[str]) -> list[str] | None:
+    """Return times of a day as SQLAlchemy writes them; None for those in other forms."""
+    moments = [text if len(text) == _MOMENT else _filled(text) for text in texts]
+    return moments if _are_moments(moments) else None
+
+
 def _instants(texts: Sequence[str]) -> list[str] | None:
-    """Return instants in UTC in the form of PostgreSQL; None for others."""
-    count, joined = len(texts), "\n".join(texts)
-    # Other forms of ISO 8601 that are as long have fewer of these signs, or a week.
-    plain = joined.count("+00\n") == count - 1 and joined.endswith("+00") and "W" not in joined
-    if not plain or (joined.count("-"), joined.count(":")) != (2 * count, 2 * count):
-        return None
-    if not set(map(len, texts)) <= _INSTANT_LENGTHS:
-        return None
-    deque(map(datetime.fromisoformat, texts), maxlen=0)
-    return [
-        text[:_MICROSECONDS] if len(text) == _WHOLE_INSTANT else _filled(text) for text in texts
-    ]
+    """Return instants in UTC in the form of PostgreSQL, or in SQLAlchemy's; None for others."""
+    return _moments([text.removesuffix("+00") for text in texts])
 
 
-def _filled(text: str) -> str:
+def _filled(moment: str) -> str:
     """Write microseconds to their last digit."""
-    moment = text.removesuffix("+00")
-    return f"{moment}.000000" if "." not in moment else f"{moment:0<{_MICROSECONDS}}"
+    if "." not in moment:
+        return f"{moment}.000000"
+    return moment if moment.endswith(".") else f"{moment:0<{_MOMENT}}"
+
+
+def _are_moments(texts: Sequence[str]) -> bool:
+    """Return whether all are times in one form: its signs stand where they must, and nowhere else.
+
+    Raises:
+        ValueError: One has the form, and is no time.
+    """
+    count = len(texts)
+    if set(map(len, texts)) != {_MOMENT}:
+        return False
+    joined = "".join(texts)
+    in_place = all(joined[at::_MOMENT] == sign * count for at, sign in _SIGNS)
+    # A zone would have one more. To newer Pythons 24:00 is the next day.
+    alone = joined.count("-") == 2 * count and "+" not in joined and "Z" not in joined
+    if not (in_place and alone) or " 24:" in joined:
+        return False
+    deque(map(datetime.fromisoformat, texts), maxlen=0)
+    return True
 
 
 _SAFE = 19
 """Digits of which any number is within 64 bits, and one."""
-_MICROSECONDS = len("2026-01-31 09:30:00.123456")
-_WHOLE_INSTANT = _MICROSECONDS + len("+00")
-_INSTANT_LENGTHS = {len("2026-01-31 09:30:00+00"), *range(_WHOLE_INSTANT - 5, _WHOLE_INSTANT + 1)}
+_MOMENT = len("2026-01-31 09:30:00.123456")
+_SIGNS = ((4, "-"), (7, "-"), (10, " "), (13, ":"), (16, ":"), (19, "."))
 _QUICK: dict[Kind, Callable[[Sequence[str]], Sequence[Any] | None]] = {
+    Kind.BOOLEAN: _booleans,
     Kind.INTEGER: _integers,
+    Kind.TIMESTAMP: _moments,
     Kind.INSTANT: _instants,
 }
 """Whole columns at once: a third of the time of value by value."""
