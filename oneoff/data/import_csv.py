@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from operator import methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.data.import_errors import Problem, bad_file
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 _FIELD = re.compile(r'((?:[^",]|"(?:[^"]|"")*")*)(,|$)')
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _OTHER_SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
-_COMMAS = methodcaller("count", b",")
 _LONGEST_HEADER = 1 << 20
 
 Cells = list[str | None]
@@ -198,11 +196,20 @@ def columns_of(chunk: Chunk, wanted: int) -> list[list[str | None]] | None:
     Returns:
         None where that can't be: a quote is in it, or a row has not as many cells as wanted.
     """
-    if chunk.lines is not None or set(map(_COMMAS, chunk.raws)) != {wanted - 1}:
+    if chunk.lines is not None:
         return None
-    cells: list[str | None] = b",".join(chunk.raws).decode().split(",")  # type: ignore[assignment]
-    columns = [cells[at::wanted] for at in range(wanted)]
-    return [[cell or None for cell in c] if "" in c else c for c in columns]
+    rows, step = len(chunk.raws), wanted + 1
+    cells = b",\n,".join(chunk.raws).decode().split(",")
+    # No row holds a line's end: if each has as many cells as wanted, those stand in their places.
+    if len(cells) != rows * step - 1 or cells[wanted::step] != ["\n"] * (rows - 1):
+        return None
+    return [_or_null(cells[at::step]) for at in range(wanted)]
+
+
+def _or_null(cells: list[str]) -> list[str | None]:
+    if not any(cells):
+        return [None] * len(cells)
+    return cells if all(cells) else [cell or None for cell in cells]  # type: ignore[return-value]
 
 
 def cells_of(raw: bytes) -> Cells:

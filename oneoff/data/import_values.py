@@ -69,7 +69,8 @@ def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
 
 def _quickly(column: Column, values: Sequence[str | None]) -> Sequence[Any] | None:
     """Return the values all at once; None where they must be looked at one by one."""
-    given = [value for value in values if value is not None]
+    # Empty texts are rare: to ask for what is false takes a third of the time.
+    given = values if all(values) else [value for value in values if value is not None]
     if not given:
         return values
     length = _length(column)
@@ -117,11 +118,12 @@ def _refuse(state: str) -> NoReturn:
 
 
 def _integers(texts: Sequence[str]) -> list[int] | None:
-    """Return plain numbers of few digits; None for others."""
+    """Return plain numbers within 64 bits; None for others."""
     joined = "".join(texts)
-    if joined.isascii() and joined.isdecimal() and max(map(len, texts)) < _SAFE:
-        return list(map(int, texts))
-    return None
+    if not (joined.isascii() and joined.isdecimal()):
+        return None
+    numbers = list(map(int, texts))
+    return numbers if max(numbers) <= _MOST else None
 
 
 def _booleans(texts: Sequence[str]) -> list[int] | None:
@@ -130,15 +132,17 @@ def _booleans(texts: Sequence[str]) -> list[int] | None:
     return None if None in found else found  # type: ignore[return-value]
 
 
-def _moments(texts: Sequence[str]) -> list[str] | None:
+def _moments(texts: Sequence[str]) -> Sequence[str] | None:
     """Return times of a day as SQLAlchemy writes them; None for those in other forms."""
-    moments = [text if len(text) == _MOMENT else _filled(text) for text in texts]
-    return moments if _are_moments(moments) else None
+    if set(map(len, texts)) != {_MOMENT}:
+        texts = [text if len(text) == _MOMENT else _filled(text) for text in texts]
+    return texts if _are_moments(texts) else None
 
 
-def _instants(texts: Sequence[str]) -> list[str] | None:
+def _instants(texts: Sequence[str]) -> Sequence[str] | None:
     """Return instants in UTC in the form of PostgreSQL, or in SQLAlchemy's; None for others."""
-    return _moments([text.removesuffix("+00") for text in texts])
+    has_zone = "+" in texts[0]
+    return _moments([text.removesuffix("+00") for text in texts] if has_zone else texts)
 
 
 def _filled(moment: str) -> str:

@@ -1,0 +1,122 @@
+"""`data import` into SQLite: rows go into it many at a time, and nobody notices."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oneoff.testing import Finished, Manage
+
+pytestmark = pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)
+
+ROWS = 1_000
+"""More than one statement holds, and no multiple of it."""
+BAD = 500
+"""The row that is not like the others, in the middle of a statement."""
+
+
+def connect(manage: Manage) -> sqlite3.Connection:
+    """Open the database of the test."""
+    return sqlite3.connect(manage.environ["DATABASE_URL"].removeprefix("sqlite:///"))
+
+
+def make(manage: Manage, statements: str) -> None:
+    """Run statements on the database of the test."""
+    connection = connect(manage)
+    connection.executescript(statements)
+    connection.close()
+
+
+def rows(manage: Manage, query: str) -> list[Any]:
+    """Return what a query finds there."""
+    connection = connect(manage)
+    found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+async def load(manage: Manage, folder: Path, lines: list[str], *words: str) -> Finished:
+    """Import lines into the table `many`."""
+    path = folder / "many.csv"
+    path.write_text("\n".join(["id,name,parent", *lines, ""]))
+    return await manage(["data", "import", "many", str(path), "--confirm", *words])
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "problem"),
+    [
+        ("(id INTEGER PRIMARY KEY, name, parent)", "7,new,", "column id: '7' is there already"),
+        ("(id INTEGER, name TEXT UNIQUE, parent)", "1,n7,", "column name: 'n7' is there already"),
+        ("(id INTEGER, name TEXT NOT NULL, parent)", "1,,", "column name: the value is empty"),
+        ("(id INTEGER, name CHECK (name <> 'no'), parent)", "1,no,", "the row is not allowed"),
+        ("(id INTEGER, name, parent REFERENCES other)", "1,n,4", "refers to a row that is not"),
+        ("(id INT PRIMARY KEY, name ANY, parent ANY) STRICT", "7,n,", "column id: '7' is there"),
+    ],
+)
+async def test_a_bad_row_among_many_is_named(
+    manage: Manage, tmp_path: Path, table: str, row: str, problem: str
+) -> None:
+    """Its line and column, whatever refuses it; nothing is imported."""
+    make(manage, f"CREATE TABLE other (id INTEGER PRIMARY KEY); CREATE TABLE many {table};")
+    lines = [f"{number},n{number}," for number in range(ROWS)]
+    lines[BAD] = row
+
+    done = await load(manage, tmp_path, lines)
+
+    assert 65 == done.exit_code, done.stderr
+    assert (True, True) == (f", line {BAD + 2}" in done.stderr, problem in done.stderr), done.stderr
+    assert [(0,)] == rows(manage, "SELECT count(*) FROM many")
+
+
+async def test_a_table_that_ignores_conflicts_goes_on_doing_so(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Its own clause counts, and what it left out is not counted."""
+    make(manage, "CREATE TABLE many (id INTEGER PRIMARY KEY ON CONFLICT IGNORE, name, parent)")
+    lines = [f"{number},n{number}," for number in range(ROWS)]
+    lines[BAD] = "7,another,"
+
+    done = await load(manage, tmp_path, lines)
+
+    assert (0, ROWS - 1) == (done.exit_code, done.rows)
+    assert [("n7",)] == rows(manage, "SELECT name FROM many WHERE id = 7")
+
+
+async def test_rows_that_a_trigger_leaves_out_are_not_counted(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """They are none that the import has changed."""
+    make(
+        manage,
+        """
+        CREATE TABLE many (id INTEGER PRIMARY KEY, name, parent);
+        CREATE TRIGGER even BEFORE INSERT ON many WHEN NEW.id % 2 BEGIN SELECT RAISE(IGNORE); END;
+        """,
+    )
+
+    done = await load(manage, tmp_path, [f"{number},n{number}," for number in range(ROWS)])
+
+    assert (0, ROWS // 2) == (done.exit_code, done.rows)
+    assert [(ROWS // 2,)] == rows(manage, "SELECT count(*) FROM many")
+
+
+@pytest.mark.parametrize("kind", ["TEXT", "INTEGER", "BLOB", "REAL", ""])
+async def test_null_is_null_among_values_and_alone(
+    manage: Manage, tmp_path: Path, kind: str
+) -> None:
+    """And an empty text or blob is none."""
+    make(manage, f"CREATE TABLE many (id INTEGER PRIMARY KEY, name {kind}, parent {kind})")
+    value = {"BLOB": "\\x", "INTEGER": "0", "REAL": "0"}.get(kind, '""')
+    lines = [f"{number},{'' if number % 3 else value}," for number in range(ROWS)]
+
+    done = await load(manage, tmp_path, lines)
+
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    nulls = sum(bool(number % 3) for number in range(ROWS))
+    query = (
+        "SELECT count(*), sum(name IS NULL), sum(parent IS NULL), count(DISTINCT name) FROM many"
+    )
+    assert [(ROWS, nulls, ROWS, 1)] == rows(manage, query)
