@@ -70,7 +70,9 @@ def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
 def _quickly(column: Column, values: Sequence[str | None]) -> Sequence[Any] | None:
     """Return the values all at once; None where they must be looked at one by one."""
     # Empty texts are rare: to ask for what is false takes a third of the time.
-    given = values if all(values) else [value for value in values if value is not None]
+    given: Sequence[str] = (
+        values if all(values) else [value for value in values if value is not None]  # type: ignore[assignment]
+    )
     if not given:
         return values
     length = _length(column)
