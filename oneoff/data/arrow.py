@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from oneoff.data.columns import Column
 
+# Arrow's own allocator keeps 20 MiB and more of what it was given back, for speed that the database
+# leaves no use for.
+pa.set_memory_pool(pa.system_memory_pool())
+
 MOST_DIGITS = 38
 """Digits of the decimals that every reader of Parquet knows; numbers with more are texts."""
 
