@@ -77,12 +77,17 @@ class Plan(NamedTuple):
         name = quote(column.name)
         sides = (f"{self.table.quoted}.{name}", f"excluded.{name}")
         if self.table.dialect == "sqlite":
-            return " IS NOT ".join(sides)
+            differs = " IS NOT ".join(sides)
+            if column.kind not in _MOMENTS:
+                return differs
+            # CURRENT_TIMESTAMP has no fraction; what an import gives always has all of it.
+            return f"({differs} AND {sides[0]} || '.000000' IS NOT {sides[1]})"
         if column.kind in _WITHOUT_EQUALITY:
             sides = (f"{sides[0]}::text", f"{sides[1]}::text")
         return " IS DISTINCT FROM ".join(sides)
 
 
+_MOMENTS = (Kind.TIMESTAMP, Kind.INSTANT)
 _WITHOUT_EQUALITY = (Kind.JSON, Kind.OTHER)
 
 

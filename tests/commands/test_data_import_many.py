@@ -120,3 +120,26 @@ async def test_null_is_null_among_values_and_alone(
         "SELECT count(*), sum(name IS NULL), sum(parent IS NULL), count(DISTINCT name) FROM many"
     )
     assert [(ROWS, nulls, ROWS, 1)] == rows(manage, query)
+
+
+async def test_a_time_that_sqlite_wrote_itself_is_not_written_again(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """CURRENT_TIMESTAMP has no fraction, and is the same moment all the same."""
+    path = tmp_path / "many.csv"
+    make(
+        manage,
+        """
+        CREATE TABLE many (id INTEGER PRIMARY KEY, made TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+        INSERT INTO many (id) VALUES (1), (2);
+        """,
+    )
+    await manage(["data", "export", "many", "-o", str(path)])
+    make(manage, "UPDATE many SET made = '2001-01-01 00:00:00' WHERE id = 2")
+
+    done = await manage(
+        ["data", "import", "many", str(path), "--on-conflict", "update", "--confirm"]
+    )
+
+    assert (0, 1) == (done.exit_code, done.rows), done.stderr
+    assert [(1, 19), (2, 26)] == rows(manage, "SELECT id, length(made) FROM many")
