@@ -19,7 +19,7 @@ from sqlalchemy import select, update
 from oneoff.audit import reconcile
 from oneoff.batch import BatchCommand
 from oneoff.batching.assigned import assigned
-from oneoff.batching.checkpoints import ENDED, State
+from oneoff.batching.states import ENDED, State
 from oneoff.batching.summary import is_at_work
 from oneoff.batching.transactions import Transactions
 from oneoff.errors import CommandError, ConfigurationError

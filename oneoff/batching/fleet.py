@@ -19,13 +19,14 @@ from oneoff.arguments import Kind
 from oneoff.audit import reconcile
 from oneoff.batching import checkpoints, shards
 from oneoff.batching.assigned import TURN
-from oneoff.batching.checkpoints import Checkpoint, State, taken_over
+from oneoff.batching.checkpoints import Checkpoint, taken_over
 from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.faults import Fault, fault_of, stayed_away
 from oneoff.batching.identity import identify
 from oneoff.batching.runner import Shared
 from oneoff.batching.sharded import given_up, result_of
 from oneoff.batching.shards import Shard
+from oneoff.batching.states import State
 from oneoff.batching.transactions import Transactions
 from oneoff.counted import counted
 from oneoff.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from oneoff.batch import ALWAYS
 from oneoff.batching import checkpoints
-from oneoff.batching.checkpoints import Checkpoint, State
+from oneoff.batching.checkpoints import Checkpoint
 from oneoff.batching.faults import Fault, fault_of
+from oneoff.batching.states import State
 from oneoff.counted import counted
 from oneoff.errors import CommandError
 from oneoff.probes import BatchTime

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.batching import checkpoints
 from oneoff.batching.attempt import current_batch, do_row_by_row
 from oneoff.batching.bounds import Bounds, TurnOver
-from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
+from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint
 from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.cursor import decode, readable
 from oneoff.batching.estimate import estimate
@@ -24,6 +24,7 @@ from oneoff.batching.opposite import give_opposite_up
 from oneoff.batching.rejects import Rejects, left_out, row_error
 from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
+from oneoff.batching.states import ENDED, State
 from oneoff.batching.transactions import Transactions
 from oneoff.counted import counted
 from oneoff.errors import CommandError, Unavailable
@@ -105,7 +106,7 @@ class BatchRun:
         try:
             self._mine = await self._claim()
             self._selection.begin(self._mine.started_at)
-            if self._mine.state not in checkpoints.ENDED:
+            if self._mine.state not in ENDED:
                 await self._estimate()
             token = current_batch.set(self._mine.id)
             try:
@@ -129,7 +130,7 @@ class BatchRun:
 
     async def _loop(self) -> None:
         try:
-            while self._mine.state not in checkpoints.ENDED:
+            while self._mine.state not in ENDED:
                 try:
                     self._bounds.check(self._mine)
                     self._mine = await self._hold.while_asked(self._mine, self._bounds)
@@ -251,7 +252,7 @@ class BatchRun:
 
     async def _stop(self, exc: BaseException) -> None:
         """Write down that the run ended before the batch did, and tell the operator."""
-        if isinstance(exc, BatchTakenOver) or self._mine.state in checkpoints.ENDED:
+        if isinstance(exc, BatchTakenOver) or self._mine.state in ENDED:
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):

@@ -14,13 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.batch import ALWAYS
 from oneoff.batching import checkpoints, shards
 from oneoff.batching.bounds import BatchBound
-from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint, State
+from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint
 from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.holding import BatchCancelled
 from oneoff.batching.rejects import left_out
 from oneoff.batching.runner import STOP_TIMEOUT, BatchRun, Shared
 from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import Shard
+from oneoff.batching.states import ENDED, State
 from oneoff.batching.transactions import Transactions
 from oneoff.counted import counted
 from oneoff.errors import CommandError
@@ -66,7 +67,7 @@ class ShardRun(BatchRun):
         return await shards.claim_shard(connection, self._database, self._shard_id)
 
     def _say_claimed(self, mine: Checkpoint) -> None:
-        if self._alone and mine.state not in checkpoints.ENDED:
+        if self._alone and mine.state not in ENDED:
             super()._say_claimed(mine)
 
     def _say_estimate(self, left: int) -> None:

@@ -16,10 +16,11 @@ from sqlalchemy import func, insert, select, update
 from oneoff.audit import reconcile
 from oneoff.batch import BatchRange
 from oneoff.batching import checkpoints, ranges
-from oneoff.batching.checkpoints import ENDED, IDLE, Checkpoint, State
+from oneoff.batching.checkpoints import Checkpoint
 from oneoff.batching.estimate import estimate
 from oneoff.batching.identity import Identity
 from oneoff.batching.opposite import give_opposite_up
+from oneoff.batching.states import ENDED, IDLE, UNTOLD, State
 from oneoff.outcome import Status
 from oneoff.schema.tables import batches, runs
 
@@ -273,7 +274,7 @@ async def find_joinable(
     part = f"{number}/{last['shards']}"
     query = with_run().where(batches.c.parent == last["id"], batches.c.part == part)
     shard = (await connection.execute(query)).mappings().one()
-    return last if identity.once or shard["run_status"] in checkpoints.UNTOLD else None
+    return last if identity.once or shard["run_status"] in UNTOLD else None
 
 
 async def _refuse_while_its_shard_runs(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from oneoff.batching.checkpoints import ENDED, IDLE, State
+from oneoff.batching.states import ENDED, IDLE, State
 from oneoff.outcome import Status
 from oneoff.schema.tables import batches, runs
 

@@ -175,7 +175,7 @@ async def _atomic_file(
     path: str, compressor: _Compressor | None, *, overwrite: bool
 ) -> AsyncIterator[Output]:
     partial, place, descriptor = _open_partial(path, overwrite=overwrite)
-    output = Output(path, lambda data: _write_all(descriptor, data), compressor)
+    output = Output(path, lambda data: _write_early(descriptor, data), compressor)
     try:
         yield output
         await output.finish()
@@ -252,6 +252,13 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _write_early(descriptor: int, data: bytes) -> None:
+    """Write, and let the disk begin: or all of it would wait for the `fsync` at the end."""
+    _write_all(descriptor, data)
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _is_special(path: str) -> bool:

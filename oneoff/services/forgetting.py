@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, not_, or_
 
-from oneoff.batching.checkpoints import UNTOLD
+from oneoff.batching.states import UNTOLD
 from oneoff.retention import Retention
 from oneoff.schema.tables import batches, outbox, runs
 from oneoff.services.transforming import COMMAND as TRANSFORM
