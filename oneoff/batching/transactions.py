@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -102,10 +102,10 @@ async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]
 
 async def _do_not_wait(connection: AsyncConnection) -> None:
     if connection.dialect.name == "postgresql":
-        raw: Any = (await connection.get_raw_connection()).driver_connection
+        raw = await connection.get_raw_connection()
         # Past SQLAlchemy, where it would be prepared first. It comes last because there the
         # transaction begins with its first statement, and none of the driver's own counts as one.
-        await raw.execute("SET LOCAL synchronous_commit TO off")
+        await raw.driver_connection.execute("SET LOCAL synchronous_commit TO off")
 
 
 async def _commit(connection: AsyncConnection) -> None:

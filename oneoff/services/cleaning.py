@@ -22,12 +22,12 @@ from oneoff.services import parts
 if TYPE_CHECKING:
     from oneoff.resources.batches import Batches
 
-BATCH, SMALLEST, LARGEST = 5_000, 2_500, 15_000
+BATCH, SMALLEST, LARGEST = 5_000, 2_500, 10_000
 MOST_DAYS = 365_000
 """A thousand years: the calendar has no moment that is many more days ago."""
-SECONDS = 0.015
+SECONDS = 0.01
 """Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
-half a second, fifteen thousand of them take six milliseconds, and are done with in ten."""
+half a second, five thousand of them take three milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
