@@ -11,6 +11,7 @@ from oneoff.batching import checkpoints
 from oneoff.batching.bounds import Bounds
 from oneoff.batching.cursor import decode
 from oneoff.batching.liveness import Liveness
+from oneoff.batching.pace import Pace
 from oneoff.batching.rejects import Rejects
 from oneoff.batching.runner import BatchRun, Shared
 from oneoff.batching.selection import Selection, Step
@@ -161,6 +162,7 @@ async def run_file(
         liveness=Liveness(database),
         terminal=terminal,
         progress=progress,
+        pace=Pace(),
     )
     try:
         return await FileRun(selection.command, selection, identity, shared).run()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from oneoff.batch import ALWAYS
 from oneoff.batching import checkpoints
 from oneoff.batching.checkpoints import Checkpoint
 from oneoff.batching.faults import Fault, fault_of
@@ -21,6 +20,7 @@ from oneoff.resources.database_errors import translate_error
 if TYPE_CHECKING:
     from oneoff.batch import BatchCommand, Throttle
     from oneoff.batching.bounds import Bounds
+    from oneoff.batching.pace import Pace
     from oneoff.batching.transactions import Transactions
     from oneoff.terminal import Terminal
 
@@ -40,17 +40,17 @@ class Hold:
     """Asks between batches whether the next one may begin."""
 
     def __init__(
-        self, command: BatchCommand, transactions: Transactions, terminal: Terminal
+        self, command: BatchCommand, transactions: Transactions, terminal: Terminal, pace: Pace
     ) -> None:
         self._probes = list(command.probes())
         self._transactions, self._terminal = transactions, terminal
         self._probed = 0.0
-        self._duty, self._rest_until = command.percent_at_work, 0.0
+        self._pace, self._percent = pace, command.percent_at_work
         self._timeout = command.batch_timeout
 
     def took(self, seconds: float) -> None:
         """Learn how long a batch took that was done."""
-        self._rest_until = monotonic() + seconds * (ALWAYS / self._duty - 1)
+        self._pace.took(seconds, self._percent)
         for probe in self._probes:
             if isinstance(probe, BatchTime):
                 probe.took(seconds)
@@ -80,10 +80,11 @@ class Hold:
 
     async def _rest(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
         """Leave the database to others for a while, in proportion to the last batch."""
-        while not mine.requested and (left := self._rest_until - monotonic()) > 0:
+        while not mine.requested and (left := self._pace.left) > 0:
             await asyncio.sleep(min(left, POLL))
             if left > POLL:
-                mine = await self._write(mine, f"resting: {self._duty} % of the time at work")
+                note = f"resting: {self._pace.percent} % of the time at work"
+                mine = await self._write(mine, note)
                 bounds.check(mine, held=True)
         return mine
 

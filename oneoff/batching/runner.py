@@ -25,7 +25,7 @@ from oneoff.batching.rejects import Rejects, left_out, row_error
 from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
 from oneoff.batching.states import ENDED, State
-from oneoff.batching.transactions import Transactions
+from oneoff.batching.transactions import Transactions, do_not_wait_for_disk
 from oneoff.counted import counted
 from oneoff.errors import CommandError, Unavailable
 from oneoff.result import Result
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from oneoff.batch import BatchCommand
     from oneoff.batching.identity import Identity
+    from oneoff.batching.pace import Pace
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
@@ -63,6 +64,7 @@ class Shared:
         liveness: By which others see that the run is alive.
         terminal: What is said goes there.
         progress: Shows how far they are.
+        pace: How much of the time they are at work.
     """
 
     database: Database
@@ -71,6 +73,7 @@ class Shared:
     liveness: Liveness
     terminal: Terminal
     progress: Progress
+    pace: Pace
 
 
 class BatchRun:
@@ -91,7 +94,7 @@ class BatchRun:
         self._bounds, self._rejects = shared.bounds, shared.rejects
         self._liveness, self._progress = shared.liveness, shared.progress
         self._transactions = Transactions(self._database)
-        self._hold = Hold(command, self._transactions, self._terminal)
+        self._hold = Hold(command, self._transactions, self._terminal, shared.pace)
         self._sizing = Sizing(
             command.batch_size,
             aim=command.batch_seconds,
@@ -166,8 +169,7 @@ class BatchRun:
 
     async def _attempt(self, size: int, *, row_by_row: bool = False) -> tuple[Step, Checkpoint]:
         after = None if self._mine.cursor is None else decode(self._mine.cursor)
-        durable = self._selection.durable
-        async with self._transactions.begin(durable=durable) as connection:
+        async with self._transactions.begin() as connection:
             if row_by_row and isinstance(self._selection, RowWise):
                 step, failed = await do_row_by_row(connection, self._selection, after, size)
                 self._bounds.check_errors(step.errors)
@@ -175,6 +177,8 @@ class BatchRun:
             else:
                 step = await self._selection.step(connection, after, size)
             saved = await checkpoints.save(connection, self._mine, step)
+            if not (self._selection.durable or step.last):
+                await do_not_wait_for_disk(connection)
         return step, saved
 
     def _may_leave_out(self, exc: Exception) -> bool:

@@ -73,7 +73,7 @@ class Selection(ABC):
     Attributes:
         column: What orders the rows.
         table: Where the column is.
-        durable: Whether each batch waits until it is on the disk.
+        durable: Whether each batch waits until it is on the disk; the last one always does.
     """
 
     column: ColumnElement[Any]
@@ -178,8 +178,8 @@ class SetBased(Selection):
     """`change` and `range_column`: one statement for each range of an indexed column.
 
     Nothing outside the database can depend on such a batch, and what a crash of the server undoes
-    is undone with its checkpoint, so only the last commit of a run waits for the disk, as that of
-    one big statement would.
+    is undone with its checkpoint, so only the last one waits for the disk, as one big statement
+    would.
     """
 
     durable = False

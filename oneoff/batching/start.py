@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
     from oneoff.batch import BatchCommand
     from oneoff.batching.identity import Identity
+    from oneoff.batching.pace import Pace
     from oneoff.batching.selection import Selection
     from oneoff.batching.shards import Shard
     from oneoff.resources.database import Database
@@ -42,6 +43,7 @@ async def start(
     database: Database,
     terminal: Terminal,
     progress: Progress,
+    pace: Pace,
     open_jobs: Callable[[], Awaitable[Jobs]],
 ) -> Result:
     """Run the batch, for real: in this process, or by the project's workers.
@@ -56,6 +58,7 @@ async def start(
         database: Where.
         terminal: What is said goes there.
         progress: Shows how far it is.
+        pace: How much of the time the run is at work.
         open_jobs: Connects to the queue of the workers.
     """
     shard_id = assigned.get()
@@ -66,6 +69,7 @@ async def start(
         liveness=Liveness(database),
         terminal=terminal,
         progress=progress,
+        pace=pace,
     )
     try:
         if shard_id:

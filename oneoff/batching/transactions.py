@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -35,21 +35,15 @@ class Transactions:
         self._connection: AsyncConnection | None = None
 
     @asynccontextmanager
-    async def begin(self, *, durable: bool = True) -> AsyncIterator[AsyncConnection]:
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
         """Begin a transaction; commit it at the end of the block, or roll it back on an error.
 
         A cancellation that comes during the commit is raised after it.
-
-        Args:
-            durable: Wait until the commit is on the disk. Without, a crash of the server may undo
-                it as a whole; the next commit that waits, on any connection, makes it last.
         """
         connection = await self._connect()
         await connection.begin()
         try:
             yield connection
-            if not durable:
-                await _do_not_wait(connection)
         except BaseException:
             await self._roll_back(connection)
             raise
@@ -100,12 +94,16 @@ async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]
         await session.commit()
 
 
-async def _do_not_wait(connection: AsyncConnection) -> None:
+async def do_not_wait_for_disk(connection: AsyncConnection) -> None:
+    """Let the commit of an open transaction return before it is on the disk.
+
+    A crash of the server may then undo it as a whole; the next commit that waits, on any
+    connection, makes it last.
+    """
     if connection.dialect.name == "postgresql":
-        raw = await connection.get_raw_connection()
-        # Past SQLAlchemy, where it would be prepared first. It comes last because there the
-        # transaction begins with its first statement, and none of the driver's own counts as one.
-        await raw.driver_connection.execute("SET LOCAL synchronous_commit TO off")
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        # Past SQLAlchemy, where it would be prepared first.
+        await raw.execute("SET LOCAL synchronous_commit TO off")
 
 
 async def _commit(connection: AsyncConnection) -> None:

@@ -27,7 +27,7 @@ _VALUE, _VALUE_OR_NULL, _ALWAYS_NULL = "?", "nullif(?, x'')", "NULL"
 _SUITS = """
 SELECT sql NOT LIKE '%STRICT%'
    AND NOT EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type = 'trigger'
-                   AND t.tbl_name = m.name)
+                   AND t.tbl_name = m.name COLLATE NOCASE)
    AND (NOT EXISTS (SELECT 1 FROM pragma_index_list(m.name))
         OR (sql NOT LIKE '%CHECK%' AND sql NOT LIKE '%REFERENCES%'))
 FROM main.sqlite_master m WHERE m.type = 'table' AND m.name = ? COLLATE NOCASE

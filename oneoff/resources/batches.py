@@ -17,6 +17,7 @@ from oneoff.terminal import Terminal
 
 if TYPE_CHECKING:
     from oneoff.batching.file_run import FileSelection
+    from oneoff.batching.pace import Pace
     from oneoff.resources.work import WorkTransaction
 
     Open = Callable[[str], Awaitable[Any]]
@@ -54,6 +55,7 @@ class Batches:
         self._open = open
         self._database, self._mode, self._run, self._config = database, mode, run, config
         self._work, self._progress, self._terminal = work, progress, terminal
+        self._pace: Pace | None = None
 
     async def run(
         self,
@@ -95,8 +97,10 @@ class Batches:
 
             preview = Preview(command, selection, identity, self._work, self._mode)
             return await preview.run(number=number, shards=shards)
+        from oneoff.batching.pace import Pace
         from oneoff.batching.start import start
 
+        self._pace = self._pace or Pace()
         return await start(
             command,
             selection,
@@ -107,6 +111,7 @@ class Batches:
             database=self._database,
             terminal=self._terminal,
             progress=self._progress,
+            pace=self._pace,
             open_jobs=lambda: self._open("jobs"),
         )
 

@@ -143,7 +143,8 @@ async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
 _HAS_COUNTS = "SELECT 1 FROM temp.sqlite_master WHERE name = 'oneoff_row_counts'"
 _COUNTED_ALONE = """
 SELECT id FROM temp.oneoff_row_counts WHERE name = ?
-AND NOT EXISTS (SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ?)
+AND NOT EXISTS (SELECT 1 FROM main.sqlite_master
+                WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE)
 """
 _ADD_INSERTED = "UPDATE temp.oneoff_row_counts SET inserted = inserted + ? WHERE id = ?"
 _TABLES = """

@@ -48,14 +48,21 @@ def may_be_forgotten() -> ColumnElement[bool]:
 
     The shards of a whole are there as long as it is: they go by the next cleanup.
     """
-    whole, shard = batches.alias("whole"), batches.alias("shard")
+    whole, shard, later = (batches.alias(name) for name in ("whole", "shard", "later"))
     has_whole = exists().where(whole.c.id == batches.c.parent)
     untold_shard = exists().where(shard.c.parent == batches.c.id, _untold(shard))
+    # Only the newest tells the next run what is done; an older one would if it were left alone.
+    outdated = exists().where(
+        later.c.key == batches.c.key,
+        later.c.parent == "",
+        later.c.started_at > batches.c.started_at,
+    )
+    told = or_(outdated, and_(not_(_untold(batches)), not_(untold_shard)))
     return and_(
         not_(or_(*SAYS_WHAT_IS_DONE)),
         or_(
             and_(batches.c.parent != "", not_(has_whole)),
-            and_(batches.c.parent == "", not_(_untold(batches)), not_(untold_shard)),
+            and_(batches.c.parent == "", told),
         ),
     )
 

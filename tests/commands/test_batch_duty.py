@@ -31,6 +31,16 @@ async def test_a_run_rests_in_proportion_to_its_batches(tally: Manage, url: str)
     assert took > (BATCHES - 1) * SLOW * 9
 
 
+async def test_a_run_rests_between_its_shards_too(tally: Manage, url: str) -> None:
+    """Each of them is less than a batch, and they are worked at one after the other."""
+    started = monotonic()
+    done = await tally(f"tally add --slow {SLOW} --duty 10 --shards 10 --confirm")
+    took = monotonic() - started
+
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    assert took > 9 * SLOW * 9
+
+
 async def test_a_resting_run_says_so_and_can_be_cancelled(tally: Manage, url: str) -> None:
     """A rest may be long; nobody has to wait for its end."""
     resting = asyncio.create_task(tally("tally add --slow 0.1 --duty 1 --confirm"))

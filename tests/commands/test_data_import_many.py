@@ -93,7 +93,7 @@ async def test_rows_that_a_trigger_leaves_out_are_not_counted(
         manage,
         """
         CREATE TABLE many (id INTEGER PRIMARY KEY, name, parent);
-        CREATE TRIGGER even BEFORE INSERT ON many WHEN NEW.id % 2 BEGIN SELECT RAISE(IGNORE); END;
+        CREATE TRIGGER even BEFORE INSERT ON Many WHEN NEW.id % 2 BEGIN SELECT RAISE(IGNORE); END;
         """,
     )
 

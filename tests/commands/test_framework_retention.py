@@ -107,6 +107,21 @@ async def test_what_nobody_was_told_of_is_not_forgotten(tally: Manage, url: str)
     assert {2: ROWS} == times_done(url)
 
 
+async def test_an_older_batch_does_not_outlive_the_one_that_was_begun_instead(
+    tally: Manage, url: str
+) -> None:
+    """It would tell the next run that all is done, long after it was done again."""
+    await tally("tally add --confirm")
+    execute(url, "UPDATE oneoff_runs SET status = 'abandoned' WHERE command = 'tally add'")
+    await tally("tally add --new-run --confirm")
+    make_old(url)
+
+    cleaned = await tally(CLEANUP)
+    again = await tally("tally add --confirm")
+
+    assert (2, ROWS) == (cleaned.rows, again.rows), again.stderr
+
+
 async def test_effects_go_when_they_were_delivered_long_ago(tally: Manage, url: str) -> None:
     """Those that were not stay, however old they are."""
     for number, delivered in ((1, f"'{LONG_AGO}'"), (2, "NULL")):
