@@ -260,7 +260,7 @@ class BatchRun:
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
-                await self._write_stopped(_note(exc), _exit_code(exc))
+                await self._write_stopped(note_of(exc), _exit_code(exc))
         except (SQLAlchemyError, OSError, CommandError):
             return  # it stays "running", of a run that has ended: the next one goes on all the same
         self._say_stopped()
@@ -301,7 +301,8 @@ class BatchRun:
         )
 
 
-def _note(exc: BaseException) -> str:
+def note_of(exc: BaseException) -> str:
+    """Return why a run stopped, as `batch show` says it."""
     if isinstance(exc, asyncio.CancelledError):
         return "interrupted"
     return exc.message if isinstance(exc, CommandError) else type(exc).__name__

@@ -18,7 +18,7 @@ from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint
 from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.holding import BatchCancelled
 from oneoff.batching.rejects import left_out
-from oneoff.batching.runner import STOP_TIMEOUT, BatchRun, Shared
+from oneoff.batching.runner import STOP_TIMEOUT, BatchRun, Shared, note_of
 from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import Shard
 from oneoff.batching.states import ENDED, State
@@ -195,7 +195,7 @@ class ShardedRun:
             return  # it stays "running", of a run that has ended: the next one goes on all the same
 
     async def _write_stopped(self, exc: BaseException) -> None:
-        note = exc.message if isinstance(exc, CommandError) else type(exc).__name__
+        note = note_of(exc)
         async with self._transactions.begin() as connection:
             rows = await shards.rows_by_run(connection, self._whole.id, self._database.run_id)
             if not await shards.close_whole(connection, self._whole.id, self._database.run_id):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from oneoff.batch import BatchCommand, BatchRange
+from oneoff.batching.pace import Pace
 from oneoff.config import Config
 from oneoff.mode import Mode
 from oneoff.resources.database import Database
@@ -17,7 +18,6 @@ from oneoff.terminal import Terminal
 
 if TYPE_CHECKING:
     from oneoff.batching.file_run import FileSelection
-    from oneoff.batching.pace import Pace
     from oneoff.resources.work import WorkTransaction
 
     Open = Callable[[str], Awaitable[Any]]
@@ -55,7 +55,7 @@ class Batches:
         self._open = open
         self._database, self._mode, self._run, self._config = database, mode, run, config
         self._work, self._progress, self._terminal = work, progress, terminal
-        self._pace: Pace | None = None
+        self._pace = Pace()
 
     async def run(
         self,
@@ -97,10 +97,8 @@ class Batches:
 
             preview = Preview(command, selection, identity, self._work, self._mode)
             return await preview.run(number=number, shards=shards)
-        from oneoff.batching.pace import Pace
         from oneoff.batching.start import start
 
-        self._pace = self._pace or Pace()
         return await start(
             command,
             selection,

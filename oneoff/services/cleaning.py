@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Date, DateTime, Delete, Table, TypeDecorator, delete
 
-from oneoff.arguments import Option
 from oneoff.batch import BatchCommand, Throttle
 from oneoff.batching.bounds import BatchBound
 from oneoff.errors import ConfigurationError, UsageError
@@ -125,7 +124,11 @@ def _left(wanted: Wanted, done: int, seconds: float) -> dict[str, Any]:
 
 
 def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
-    """Return what deletes the rows of a rule."""
+    """Return what deletes the rows of a rule.
+
+    The days are none of its inputs: with others it is the same batch, for it goes on from the
+    oldest rows, and two at once would take the same rows from each other.
+    """
 
     class RuleBatch(BatchCommand):
         """Delete what the rule does not keep."""
@@ -136,18 +139,16 @@ def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
         batch_seconds = SECONDS
         range_column = _column(rule).key
 
-        days: int = Option(help="Older rows are deleted.")  # makes it another batch
-
         def probes(self) -> Sequence[Throttle]:
             return (ReplicaLag(), LockWaiters(_table(rule).fullname))
 
         def change(self) -> Delete:
-            old = _column(rule) < cutoff(rule, self.began, self.days)
+            old = _column(rule) < cutoff(rule, self.began, days)
             statement = delete(_table(rule)).where(old)
             return statement if rule.where is None else statement.where(rule.where)
 
     RuleBatch.__name__ = f"the rule {rule.name!r}"  # what messages call it
-    return RuleBatch(days=days, **bounds)
+    return RuleBatch(**bounds)
 
 
 def _bound(wanted: Wanted, done: int) -> BatchBound:

@@ -182,7 +182,10 @@ async def test_an_unknown_rule_gets_a_suggestion(manage: Manage) -> None:
     ) in refused.stderr
 
 
-async def test_a_second_operator_is_told_whose_run_it_is(manage: Manage, url: str) -> None:
+@pytest.mark.parametrize("line", ["data cleanup", "data cleanup --only events --days 60"])
+async def test_a_second_operator_is_told_whose_run_it_is(
+    manage: Manage, url: str, line: str
+) -> None:
     """75, with the id of the first run, which is held up by a row that somebody has locked."""
     if url.startswith("sqlite"):
         pytest.skip("a batch on SQLite is never held up by a row")
@@ -192,7 +195,7 @@ async def test_a_second_operator_is_told_whose_run_it_is(manage: Manage, url: st
         await blocker.execute("SELECT FROM events WHERE id = 100 FOR UPDATE")
         first = asyncio.create_task(manage("data cleanup --only events --confirm"))
         await batch_is_begun(blocker)
-        second = await manage("data cleanup --confirm")
+        second = await manage(f"{line} --confirm")
         run_id = query(url, "SELECT run_id FROM oneoff_batches")[0][0]
     await blocker.close()
     done = await first
