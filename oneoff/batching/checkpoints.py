@@ -44,15 +44,17 @@ class BatchRunning(TemporaryError):
         command: Whose batch it is.
         run_id: The other run.
         whose: Its operator, and where: "ada on shop-1".
+        paused: It waits until it is told to go on.
     """
 
     code = "batch-running"
 
-    def __init__(self, command: str, run_id: str, whose: str) -> None:
+    def __init__(self, command: str, run_id: str, whose: str, *, paused: bool = False) -> None:
+        does = "is paused" if paused else "runs already"
         super().__init__(
-            f"{command} runs already with these arguments: run {run_id}, by {whose}",
+            f"{command} {does} with these arguments: run {run_id}, by {whose}",
             why="two runs of one batch would only take it from each other",
-            try_=f"python manage.py batch show {run_id}",
+            try_=f"python manage.py batch {'resume' if paused else 'show'} {run_id}",
         )
         self.run_id = run_id
 
@@ -282,7 +284,12 @@ async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run
     holder = (await connection.execute(about)).one_or_none()
     if holder is None or holder.status != Status.STARTED.value:
         return
-    raise BatchRunning(row["command"], row["run_id"], f"{holder.operator} on {holder.host}")
+    raise BatchRunning(
+        row["command"],
+        row["run_id"],
+        f"{holder.operator} on {holder.host}",
+        paused=State(row["status"]) is State.PAUSED,
+    )
 
 
 async def refuse_while_shards_run(

@@ -38,6 +38,7 @@ async def test_a_paused_batch_waits_and_goes_on(tally: Manage, url: str) -> None
         brake(url, on=False)
         shown = await tally(f"batch show {batch} --json")
         again = await tally(f"batch pause {batch}")
+        beside = await tally(CAREFUL)
         before = times_done(url)
         resumed = await tally(f"batch resume {batch}")
         done = await running
@@ -45,6 +46,8 @@ async def test_a_paused_batch_waits_and_goes_on(tally: Manage, url: str) -> None
     assert (0, 0, 0) == (paused.exit_code, resumed.exit_code, done.exit_code), done.stderr
     assert ("paused", {0: ROWS}) == (shown.json["data"]["state"], before)
     assert f"{batch}: it was asked to pause already" in again.stdout
+    assert "error[batch-running]: tally careful is paused with these arguments" in beside.stderr
+    assert f"  try:  python manage.py batch resume {batch}\n" in beside.stderr
     assert f"paused: python manage.py batch resume {batch} lets it go on\n" in done.stderr
     assert {1: ROWS} == times_done(url)
 
