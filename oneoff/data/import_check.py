@@ -27,7 +27,8 @@ class Looked(NamedTuple):
 
     Attributes:
         size: Bytes, decompressed.
-        mixed: Whether some lines of a csv file end as on Windows, and some don't.
+        mixed: Whether some lines of a csv file end as on Windows, and others in another way:
+            with a line feed, or a carriage return alone, be it within quotes.
     """
 
     size: int
@@ -57,7 +58,8 @@ class _Look:
         self._source, self._csv = source, kind == "csv"
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._size = self._quotes = 0
-        self._crlf = self._lf = False
+        self._cr = self._crlf = 0
+        self._lf = False
         self._last = b"\n"
 
     def block(self, block: bytes) -> None:
@@ -104,7 +106,8 @@ class _Look:
             self._lf = self._lf or b"\n" in block
             return
         crlf = block.count(b"\r\n") + (self._last.endswith(b"\r") and block.startswith(b"\n"))
-        self._crlf = self._crlf or crlf > 0
+        self._cr += block.count(b"\r")
+        self._crlf += crlf
         self._lf = self._lf or block.count(b"\n") > crlf
 
     def end(self) -> Looked:
@@ -114,7 +117,8 @@ class _Look:
             raise bad_file(self._source.name, "breaks off: a quote is opened and never closed")
         if not self._size:
             raise bad_file(self._source.name, "is empty")
-        return Looked(self._size, self._crlf and self._lf)
+        # Where lines end as on Windows, the server counts the returns within quotes.
+        return Looked(self._size, bool(self._crlf) and (self._lf or self._cr > self._crlf))
 
     def _line_at(self, offset: int) -> int:
         """Return the line that a byte is in; the first is 1."""

@@ -67,7 +67,7 @@ class Header(NamedTuple):
         names: Of the columns.
         raw: Its bytes, with the line's end.
         lines: Lines it takes.
-        mixed: Whether some lines of the file end as on Windows, and some don't.
+        mixed: Whether some lines of the file end as on Windows, and others in another way.
     """
 
     names: tuple[str, ...]
@@ -79,6 +79,11 @@ class Header(NamedTuple):
     def size(self) -> int:
         """Bytes up to the first row, without a byte order mark."""
         return len(self.raw)
+
+    @property
+    def end(self) -> bytes:
+        """How all lines of the file end, if that isn't mixed."""
+        return b"\r\n" if self.raw.endswith(b"\r\n") else b"\n"
 
     @property
     def begin(self) -> Mark:

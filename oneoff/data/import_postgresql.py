@@ -68,6 +68,7 @@ class CsvImport:
 
     Attributes:
         first: Line of the first row that it is given.
+        end: How lines end in what it is given.
         trail: Where rows begin in the bytes that it was given, if somebody marks it.
     """
 
@@ -75,6 +76,7 @@ class CsvImport:
         self._driver, self._plan = driver, plan
         self._source, self._header = source, header
         self.first = header.lines + 1
+        self.end = b"\n"
         self.trail: Trail | None = None
         self._direct = plan.on_conflict == "error" and None not in plan.columns
         self._schema, self._table = plan.table.place if self._direct else (None, STAGING)
@@ -108,13 +110,19 @@ class CsvImport:
 
     async def _copy(self, blocks: AsyncIterable[bytes], names: Sequence[str]) -> int:
         status: str = await self._driver.copy_to_table(
-            self._table, schema_name=self._schema, columns=names, source=blocks, format="csv"
+            self._table,
+            schema_name=self._schema,
+            columns=names,
+            source=_below_a_line(self.end, blocks),
+            format="csv",
+            header=True,
         )
         return int(status.rpartition(" ")[2])
 
     async def _stage(self) -> list[str]:
         """Make the staging table, and return its column for each of the file's."""
         await self._driver.execute(staging(self._plan))
+        await drop_not_null(self._driver, self._plan)
         left_out = [at for at, column in enumerate(self._plan.columns) if column is None]
         if left_out:
             adds = ", ".join(f"ADD COLUMN {quote(_left_out(at))} text" for at in left_out)
@@ -173,7 +181,7 @@ class CsvImport:
         found = _LINE.match(context, len(start)) if context.startswith(start) else None
         if found is None:
             return 0, ""
-        return int(found[1]) + self.first - 1, context[found.end() :]
+        return int(found[1]) + self.first - 2, context[found.end() :]
 
     def _find(self, line: int) -> Record | None:
         begin = self.trail.before(line) if self.trail else None
@@ -223,8 +231,19 @@ async def import_csv(
     trail = Trail(header.begin)
     if header.mixed:  # COPY takes one kind of line's end
         return await importing.run(_shown(_rows_of(source, header), trail, progress))
-    importing.trail = trail
+    importing.trail, importing.end = trail, header.end
     return await importing.run(_shown(source.blocks(header.size), trail, progress))
+
+
+async def _below_a_line(end: bytes, blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Give bytes below an empty line in place of names, which COPY leaves out.
+
+    From the first line the server learns how lines end. Until then it does not count those within
+    quotes, so the first row must not be that line.
+    """
+    yield end
+    async for block in blocks:
+        yield block
 
 
 async def _rows_of(source: Source, header: Header) -> AsyncIterator[bytes]:
@@ -244,10 +263,20 @@ async def _shown(
 
 
 def staging(plan: Plan, extra: str = "") -> str:
-    """Return the statements that make a staging table of the target's shape.
+    """Return the statement that makes a staging table of the target's shape.
 
-    NOT NULL and CHECK are in it, so that COPY meets them with the line at hand; what the file
-    doesn't give may be empty there.
+    NOT NULL and CHECK are in it, so that COPY meets them with the line at hand.
+    """
+    return (
+        f"CREATE TEMP TABLE {STAGING} (LIKE {plan.table.quoted} INCLUDING CONSTRAINTS{extra}) "
+        "ON COMMIT DROP"
+    )
+
+
+async def drop_not_null(driver: Any, plan: Plan) -> None:
+    """Let what the file doesn't give be empty in the staging table.
+
+    A primary key with such a column must have been dropped.
     """
     written = {column.name for column in plan.written}
     free = [
@@ -255,11 +284,8 @@ def staging(plan: Plan, extra: str = "") -> str:
         for column in plan.table.columns
         if column.name not in written and not column.nullable
     ]
-    make = (
-        f"CREATE TEMP TABLE {STAGING} (LIKE {plan.table.quoted} INCLUDING CONSTRAINTS{extra}) "
-        "ON COMMIT DROP"
-    )
-    return f"{make}; ALTER TABLE {STAGING} {', '.join(free)}" if free else make
+    if free:
+        await driver.execute(f"ALTER TABLE {STAGING} {', '.join(free)}")
 
 
 def _left_out(at: int) -> str:

@@ -24,7 +24,7 @@ from oneoff.data.import_errors import (
 from oneoff.data.import_function import ERRORS, NUMBER, RAW, make_function
 from oneoff.data.import_outcome import Imported
 from oneoff.data.import_plan import STAGING
-from oneoff.data.import_postgresql import driver_of, staging
+from oneoff.data.import_postgresql import driver_of, drop_not_null, staging
 from oneoff.data.import_reader import SEPARATOR
 from oneoff.data.import_sequences import move_sequences
 from oneoff.data.tables import quote
@@ -52,6 +52,7 @@ class StagedImport:
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
+        self._checks = Checks(driver, plan)
         self._total = 0
 
     async def run(self, advance: Advance) -> Imported:
@@ -63,11 +64,9 @@ class StagedImport:
         Raises:
             DataError: A row can't be, and bad rows are not left out.
         """
-        checks = Checks(self._driver, self._plan)
         await self._prepare(direct=False)
-        await checks.prepare()
         await self._stage_all(advance)
-        await checks.run()
+        await self._checks.run()
         await self._take_bad()
         self._rejects.raise_first()
         changed = await self._insert()
@@ -77,8 +76,10 @@ class StagedImport:
 
     async def _prepare(self, *, direct: bool) -> None:
         columns = "row json" if self._reader.json else ", ".join(self._raw_columns())
+        await self._driver.execute(staging(self._plan, extra=" INCLUDING INDEXES"))
+        await self._checks.prepare()
+        await drop_not_null(self._driver, self._plan)
         for statement in (
-            staging(self._plan, extra=" INCLUDING INDEXES"),
             f"ALTER TABLE {STAGING} ADD COLUMN {quote(NUMBER)} bigint",
             f"CREATE TEMP TABLE {RAW} (number bigint, {columns}) ON COMMIT DROP",
             _ERRORS_TABLE,

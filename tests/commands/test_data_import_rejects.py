@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from oneoff.data import import_direct
 from oneoff.testing import Manage
+from tests.acceptance.database import query
 from tests.commands.conftest import Sessions
 from tests.commands.imports import account, bytes_of, load, names, write_csv
 
@@ -181,6 +182,29 @@ async def test_a_text_that_cannot_be_stored_is_the_one_that_is_named(
     assert (0, 1) == (done.exit_code, done.rows), done.stderr
     assert ["description"] == [each["column"] for each in _errors(f"{path}.bad")]
     assert f"{rows[1]}\n" == bytes_of(Path(f"{path}.bad")).decode()
+
+
+@pytest.mark.parametrize("key", ["serial", "int GENERATED ALWAYS AS IDENTITY"])
+@pytest.mark.parametrize("more", ["", "kind int DEFAULT 1, "])
+async def test_the_database_numbers_rows_whose_key_the_file_does_not_give(
+    manage: Manage, sessions: Sessions, tmp_path: Path, key: str, more: str
+) -> None:
+    """By way of a staging table too, where the key is another column's as well."""
+    columns = "id, kind" if more else "id"
+    await _execute(
+        sessions, f"CREATE TABLE numbered (id {key}, {more}n int, PRIMARY KEY ({columns}))"
+    )
+    objects = tmp_path / "a.jsonl"
+    objects.write_text('{"n": 10}\n{"n": 20}\n', encoding="utf-8")
+    path = write_csv(tmp_path / "a.csv", "30", "x", "40", header="n")
+
+    first = await manage(f"data import numbered {objects} --confirm")
+    second = await manage(f"data import numbered {path} --rejects {path}.bad --confirm")
+
+    assert (0, 2) == (first.exit_code, first.rows), first.stderr
+    assert (0, 2) == (second.exit_code, second.rows), second.stderr
+    found = query(manage.environ["DATABASE_URL"], "SELECT n FROM numbered ORDER BY id")
+    assert [10, 20, 30, 40] == [n for (n,) in found]
 
 
 async def test_what_was_left_out_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:
