@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _OF_ONE_ROW = ("22", "23", "42", "0A")
 """Classes of SQLSTATE after which the rows are tried one by one, which tells more."""
+_NO_PRIVILEGE = "42501"
+"""What COPY says of a table that the role may not write: each row alone would meet it too."""
 _CHECKED_ROW_BY_ROW = """
 SELECT c.relkind = 'r' AND NOT c.relhasrules
     AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
@@ -84,7 +86,8 @@ class DirectImport(StagedImport):
                 format="csv",
             )
         except Exception as exc:
-            if not sqlstate_of(exc).startswith(_OF_ONE_ROW):
+            state = sqlstate_of(exc)
+            if state == _NO_PRIVILEGE or not state.startswith(_OF_ONE_ROW):
                 raise
             await self._driver.execute(f"ROLLBACK TO SAVEPOINT {STAGING}")
             await self._one_by_one(chunk, first)

@@ -33,6 +33,7 @@ _BY_SQLSTATE = {
     "23514": "is not allowed",
     "twice": "stands in the file more than once",
     "23P01": "conflicts with a row that is there",
+    "42501": "is refused by row-level security, or for want of a privilege",
 }
 
 

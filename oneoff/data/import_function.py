@@ -25,7 +25,7 @@ RAW = f"{STAGING}_rows"
 
 _CAUGHT = (
     "data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table "
-    "OR undefined_function OR feature_not_supported"
+    "OR undefined_function OR feature_not_supported OR insufficient_privilege"
 )
 _FUNCTION = f"""
 CREATE OR REPLACE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS %(tag)s

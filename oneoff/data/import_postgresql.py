@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 _TWICE = "21000"
 """ON CONFLICT DO UPDATE met a row that the same statement has written."""
 _BAD_COPY = "22P04"
+_SECURED = "SELECT row_security_active($1::text::regclass)"
+"""Whether policies decide which rows the role may write: COPY refuses such a table."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
 _LINE = re.compile(r"\D*(\d+)")
 
@@ -95,6 +97,8 @@ class CsvImport:
             raise
 
     async def _run(self, blocks: AsyncIterable[bytes]) -> Imported:
+        if self._direct and await self._driver.fetchval(_SECURED, self._plan.table.quoted):
+            self._direct, self._schema, self._table = False, None, STAGING
         if self._direct:
             total = changed = await self._copy(blocks, [c.name for c in self._plan.written])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from stat import filemode
 from typing import Any
@@ -205,6 +206,57 @@ async def test_the_database_numbers_rows_whose_key_the_file_does_not_give(
     assert (0, 2) == (second.exit_code, second.rows), second.stderr
     found = query(manage.environ["DATABASE_URL"], "SELECT n FROM numbered ORDER BY id")
     assert [10, 20, 30, 40] == [n for (n,) in found]
+
+
+SECURED = (
+    "DROP ROLE IF EXISTS tenant",
+    "CREATE ROLE tenant LOGIN PASSWORD 'x'",
+    "GRANT ALL ON SCHEMA public TO tenant",
+    "GRANT ALL ON ALL TABLES IN SCHEMA public TO tenant",
+    "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO tenant",
+    "CREATE TABLE owned (id int PRIMARY KEY, owner int)",
+    "GRANT SELECT, UPDATE, DELETE ON owned TO tenant",
+    "ALTER TABLE owned ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY own ON owned TO tenant USING (owner = 1) WITH CHECK (owner = 1)",
+)
+
+
+@pytest.fixture
+async def tenant(manage: Manage, sessions: Sessions) -> AsyncIterator[Manage]:
+    """Return `manage` of a role that may write some rows of a table, once it may INSERT."""
+    await _execute(sessions, *SECURED)
+    address = manage.environ["DATABASE_URL"].rpartition("@")[2]
+    manage.environ["DATABASE_URL"] = f"postgres://tenant:x@{address}"
+    yield manage
+    await _execute(sessions, "DROP OWNED BY tenant", "DROP ROLE tenant")
+
+
+async def test_rows_that_a_policy_refuses_are_left_out(
+    tenant: Manage, sessions: Sessions, tmp_path: Path
+) -> None:
+    """And the others go into the table, which COPY can't; not without the privilege."""
+    good = write_csv(tmp_path / "a.csv", "1,1", "2,1", header="id,owner")
+    later = write_csv(tmp_path / "b.csv", "3,1", "4,1", header="id,owner")
+    mixed = write_csv(tmp_path / "c.csv", "5,1", "6,2", "x,1", "7,1", header="id,owner")
+    line = f"data import owned {mixed} --confirm --rejects {mixed}.bad"
+
+    denied = await tenant(line)
+    await _execute(sessions, "GRANT INSERT ON owned TO tenant")
+    done = [
+        await tenant(words)
+        for words in (
+            f"data import owned {good} --confirm",
+            f"data import owned {later} --resume --confirm",
+            line,
+        )
+    ]
+
+    assert 78 == denied.exit_code
+    assert [(0, 2)] * 3 == [(each.exit_code, each.rows) for each in done], done
+    assert [
+        (3, "the row is refused by row-level security, or for want of a privilege"),
+        (4, "is no integer"),
+    ] == [(each["original_line"], each["error"]) for each in _errors(f"{mixed}.bad")]
 
 
 async def test_what_was_left_out_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:
