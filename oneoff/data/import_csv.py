@@ -272,3 +272,14 @@ def find_values(
 def count_problem(record: Record, found: int, wanted: int) -> Problem:
     """Return what is wrong with a record of too many or too few cells."""
     return Problem(record.line, f"the row has {found} cells, not {wanted}", state="cell-count")
+
+
+def has_lone_return(raw: bytes) -> bool:
+    """Return whether a record holds a carriage return outside of quotes, which COPY refuses."""
+    return any(b"\r" in part for part in raw.split(b'"')[::2])
+
+
+def return_problem(record: Record) -> Problem:
+    """Return what is wrong with such a record."""
+    what = "the row holds a carriage return outside of quotes"
+    return Problem(record.line, what, state="carriage-return")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from oneoff.data.import_csv import Cells, Chunk, cells_of, chunks, columns_of, count_problem
+from oneoff.data.import_csv import (
+    Cells,
+    Chunk,
+    cells_of,
+    chunks,
+    columns_of,
+    count_problem,
+    has_lone_return,
+    return_problem,
+)
 
 if TYPE_CHECKING:
     from oneoff.data.import_csv import Header
@@ -136,7 +145,9 @@ class CsvReader:
         lines: list[bytes] = []
         for at, raw in enumerate(chunk.raws):
             found = raw.count(b",") + 1 if b'"' not in raw else len(cells_of(raw))
-            if found == wanted:
+            if found == wanted and b"\r" in raw and has_lone_return(raw):
+                bad.append((at, return_problem(chunk.record(at))))
+            elif found == wanted:
                 lines.append(b"%d,%b\n" % (first + at, raw))
             else:
                 bad.append((at, count_problem(chunk.record(at), found, wanted)))

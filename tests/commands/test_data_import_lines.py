@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from oneoff.testing import Manage
 from tests.commands.conftest import Sessions
+from tests.commands.imports import bytes_of
 
 pytestmark = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
 
@@ -50,11 +51,16 @@ async def test_a_bad_row_has_the_line_that_an_editor_shows(
 
 
 async def test_a_return_that_ends_no_line_is_named(manage: Manage, tmp_path: Path) -> None:
-    """In the first row, from which the server would learn that lines end so."""
+    """In the first row, from which the server would learn that lines end so; or left out."""
     path = tmp_path / "a.csv"
     path.write_bytes(b'id,s\n1,a\rb\n2,"\n"\n')
 
-    done = await manage(["data", "import", "notes", str(path), "--confirm"])
+    line = f"data import notes {path} --confirm"
 
-    assert 65 == done.exit_code
-    assert "a.csv, line 2: unquoted carriage return found in data" in done.stderr
+    refused = await manage(line)
+    done = await manage(f"{line} --rejects {path}.bad")
+
+    assert 65 == refused.exit_code
+    assert "a.csv, line 2: unquoted carriage return found in data" in refused.stderr
+    assert (0, 1) == (done.exit_code, done.rows), done.stderr
+    assert b"id,s\n1,a\rb\n" == bytes_of(Path(f"{path}.bad"))
