@@ -30,18 +30,21 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 """Bytes of JSON that are read at a time; to read a whole group takes four times its size."""
-GROUP = 8 << 20
-"""Bytes of JSON that make one group of rows."""
+BLOCKS_A_GROUP = 8
+"""Blocks that make one group of rows: 80,000 rows of a hundred bytes."""
 
 
 class ParquetRows:
-    """Takes rows as JSON lines and writes them to a sink as a Parquet file."""
+    """Takes rows as JSON lines and writes them to a sink as a Parquet file.
+
+    A block ends with the row that fills it, and a group with a block: where depends on the rows
+    alone, and not on how they came, so the same rows give the same file.
+    """
 
     def __init__(self, columns: Sequence[Column], sink: Sink) -> None:
         self._columns, self._sink = columns, sink
         self._lines = bytearray()
         self._group: list[Any] = []
-        self._size = 0
         self._written = _Written()
         self._writer = parquet.ParquetWriter(self._written, schema_of(columns))
         self._options = arrow_json.ParseOptions(
@@ -52,27 +55,27 @@ class ParquetRows:
     async def take(self, rows: bytes) -> None:
         """Take lines; a group of them is written as soon as it is full."""
         self._lines += rows
-        if len(self._lines) >= BLOCK:
-            await self._read_block()
-        if self._size >= GROUP:
-            await self._write_group()
+        while len(self._lines) >= BLOCK:
+            await self._read_block(self._lines.index(b"\n", BLOCK - 1) + 1)
+            if len(self._group) == BLOCKS_A_GROUP:
+                await self._write_group()
 
     async def finish(self) -> None:
         """Write the last group, and the file's end."""
         if self._lines:
-            await self._read_block()
+            await self._read_block(len(self._lines))
         if self._group:
             await self._write_group()
         self._writer.close()
         await self._sink.write(self._written.drain())
 
-    async def _read_block(self) -> None:
-        lines, self._lines = self._lines, bytearray()
-        self._size += len(lines)
+    async def _read_block(self, size: int) -> None:
+        lines = self._lines[:size]
+        del self._lines[:size]
         self._group.append(await in_daemon_thread(lambda: self._table(lines)))
 
     async def _write_group(self) -> None:
-        group, self._group, self._size = pa.concat_tables(self._group), [], 0
+        group, self._group = pa.concat_tables(self._group), []
         await in_daemon_thread(lambda: self._writer.write_table(group))
         await self._sink.write(self._written.drain())
 

@@ -71,7 +71,8 @@ async def export_postgresql(
     else:
         member = _arrow_member if kind == "parquet" else _member
         items = [member(selection, column) for column in selection.columns]
-        query = f"SELECT row_to_json(t) FROM ({selection.select(items, tests)}) t"  # noqa: S608
+        # With the star it is the row, also where a column is called `t`.
+        query = f"SELECT row_to_json(t.*) FROM ({selection.select(items, tests)}) t"  # noqa: S608
     status: str = await driver.copy_from_query(query, output=_gathered(take), **options)
     return int(status.rpartition(" ")[2])
 

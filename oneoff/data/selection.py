@@ -53,7 +53,9 @@ class Selection(NamedTuple):
         if tests:
             parts.append("WHERE " + " AND ".join(tests))
         if self.table.key:
-            parts.append("ORDER BY " + ", ".join(map(quote, self.table.key)))
+            # Of the table: a name alone would be that of an item, which may be a text or a mask.
+            key = [f"{self.table.quoted}.{quote(name)}" for name in self.table.key]
+            parts.append("ORDER BY " + ", ".join(key))
         if self.limit is not None:
             parts.append(f"LIMIT {self.limit:d}")
         return " ".join(parts)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+
+import asyncpg
 
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
@@ -42,3 +45,16 @@ async def load(manage: Manage, path: Path | str, *words: str, stdin: str = "") -
 def on_postgres(manage: Manage) -> bool:
     """Return whether the test runs on PostgreSQL."""
     return "postgres" in manage.environ["DATABASE_URL"]
+
+
+async def execute(manage: Manage, statements: str) -> None:
+    """Run statements on the database of the test."""
+    url = manage.environ["DATABASE_URL"]
+    if not on_postgres(manage):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        connection.executescript(statements)
+        connection.close()
+        return
+    driver = await asyncpg.connect(url)
+    await driver.execute(statements)
+    await driver.close()

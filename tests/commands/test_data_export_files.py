@@ -11,8 +11,10 @@ from stat import filemode
 
 import pytest
 import zstandard
+from pyarrow import parquet
 from sqlalchemy import text
 
+from oneoff.data import export_parquet
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import Sessions
@@ -44,6 +46,36 @@ async def test_suffixes_say_format_and_compression(
     with zstandard.open(tmp_path / "b.jsonl.zst", "rb") as stream:
         assert plain == stream.read()
     assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "d.jsonl.gz").read_bytes()
+
+
+@pytest.mark.usefixtures("many")
+async def test_a_parquet_file_depends_on_its_rows_and_not_on_how_they_came(
+    manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sends what it has when it is asked: each time other parts."""
+    monkeypatch.setattr(export_parquet, "BLOCK", 1 << 14)
+    take = export_parquet.ParquetRows.take
+    files: list[bytes] = []
+
+    for size in (3, 700, 100_000):
+
+        async def take_in_parts(
+            self: export_parquet.ParquetRows, rows: bytes, size: int = size
+        ) -> None:
+            lines = rows.splitlines(keepends=True)
+            for at in range(0, len(lines), size):
+                await take(self, b"".join(lines[at : at + size]))
+
+        monkeypatch.setattr(export_parquet.ParquetRows, "take", take_in_parts)
+        path = tmp_path / f"{size}.parquet"
+        done = await manage(f"data export many -o {path}")
+        assert 0 == done.exit_code, done.stderr
+        files.append(path.read_bytes())
+
+    assert [True, True] == [files[0] == other for other in files[1:]]
+    groups = parquet.ParquetFile(tmp_path / "3.parquet").metadata
+    assert groups.num_row_groups > 10
+    assert 50_000 == groups.num_rows
 
 
 async def test_a_file_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:

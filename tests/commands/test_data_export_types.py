@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from oneoff.data.columns import settings_statement
 from oneoff.testing import Manage
 from tests.commands import kinds
+from tests.commands.imports import bytes_of, execute
 from tests.servers import Postgres
 
 on_postgres = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
@@ -53,11 +55,6 @@ class Loading:
         done = await self.manage(words)
         assert 0 == done.exit_code, done.stderr
         return bytes_of(path)
-
-
-def bytes_of(path: Path) -> bytes:
-    """Read a file."""
-    return path.read_bytes()
 
 
 def rows_of(query: str) -> list[Any]:
@@ -182,6 +179,53 @@ async def test_duckdb_reads_a_parquet_file(loading: Loading, tmp_path: Path) -> 
         second[9],
     )
     assert [(None, "", None, None)] == nulls
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "sql", "parquet"])
+async def test_a_column_may_be_called_anything(manage: Manage, tmp_path: Path, kind: str) -> None:
+    """Also what the statement itself calls its rows, and as the table is called."""
+    path = tmp_path / f"t.{kind}"
+    await execute(
+        manage,
+        "CREATE TABLE t (id integer PRIMARY KEY, t varchar(9), rows varchar(9));"
+        "INSERT INTO t (id, t, rows) VALUES (1, 'one', 'two')",
+    )
+
+    done = await manage(f"data export t -o {path}")
+
+    assert 0 == done.exit_code, done.stderr
+    if kind == "parquet":
+        assert [(1, "one", "two")] == rows_of(f"SELECT id, t, rows FROM '{path}'")
+    else:
+        assert EXPECTED_OF_T[kind] in bytes_of(path).decode()
+
+
+EXPECTED_OF_T = {
+    "csv": "id,t,rows\n1,one,two\n",
+    "jsonl": '{"id":1,"t":"one","rows":"two"}\n',
+    "json": '{"id":1,"t":"one","rows":"two"}\n]',
+    "sql": "VALUES\n(1,'one','two')\n;",
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+async def test_rows_are_in_the_order_of_the_key_and_not_of_its_text(
+    manage: Manage, tmp_path: Path, kind: str
+) -> None:
+    """In a Parquet file a number without a precision is a text, and 10 is still behind 9."""
+    path = tmp_path / f"amounts.{kind}"
+    await execute(
+        manage,
+        "CREATE TABLE amounts (amount numeric PRIMARY KEY);"
+        "INSERT INTO amounts VALUES (10), (9), (100)",
+    )
+
+    done = await manage(f"data export amounts -o {path}")
+
+    assert 0 == done.exit_code, done.stderr
+    read = f"SELECT amount FROM '{path}'" if kind == "parquet" else ""
+    text = str(rows_of(read)) if read else bytes_of(path).decode()
+    assert ["9", "10", "100"] == re.findall(r"\b(9|10|100)\b", text)
 
 
 @on_sqlite

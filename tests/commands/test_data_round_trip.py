@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from oneoff.testing import Manage
 from tests.commands import kinds
-from tests.commands.imports import bytes_of, on_postgres
+from tests.commands.imports import bytes_of, execute, on_postgres
 from tests.servers import Postgres
 
 FORMATS = ("csv", "jsonl", "json", "parquet", "csv.gz", "jsonl.zst")
@@ -40,19 +40,6 @@ async def round_trip(manage: Manage, folder: Path, suffix: str) -> tuple[bytes, 
             done = await manage(f"data import kinds {path} --confirm")
             assert 0 == done.exit_code, done.stderr
     return bytes_of(first), bytes_of(second)
-
-
-async def execute(manage: Manage, statements: str) -> None:
-    """Run statements on the database of the test."""
-    url = manage.environ["DATABASE_URL"]
-    if not on_postgres(manage):
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-        connection.executescript(statements)
-        connection.close()
-        return
-    driver = await asyncpg.connect(url)
-    await driver.execute(statements)
-    await driver.close()
 
 
 @pytest.fixture
