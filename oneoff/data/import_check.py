@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _END_OF_DATA = re.compile(rb"\n\\\.\r?\n")
 _PARQUET = b"PAR1"
+_COMPRESSED = (".gz", ".zst")
 
 
 class Looked(NamedTuple):
@@ -56,6 +57,10 @@ class _Look:
 
     def __init__(self, source: Source, kind: Format) -> None:
         self._source, self._csv = source, kind == "csv"
+        # No lines are JSON lines too; what is compressed has bytes all the same.
+        self._may_be_empty = kind == "jsonl" and (
+            bool(source.size) or not source.path.endswith(_COMPRESSED)
+        )
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._size = self._quotes = 0
         self._cr = self._crlf = 0
@@ -115,7 +120,7 @@ class _Look:
         self._decode(b"", final=True)
         if self._quotes % 2:
             raise bad_file(self._source.name, "breaks off: a quote is opened and never closed")
-        if not self._size:
+        if not self._size and not self._may_be_empty:
             raise bad_file(self._source.name, "is empty")
         # Where lines end as on Windows, the server counts the returns within quotes.
         return Looked(self._size, bool(self._crlf) and (self._lf or self._cr > self._crlf))

@@ -18,6 +18,7 @@ from oneoff.data.import_source import open_source
 from oneoff.data.tables import find_table
 from oneoff.errors import DataError, UsageError
 from oneoff.resources.database_errors import sqlstate_of
+from oneoff.result import Result
 from oneoff.threads import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
     from oneoff.resources.work import WorkTransaction
-    from oneoff.result import Result
     from oneoff.terminal import Terminal
 
 _NO_SUCH_KEY = "42P10"
@@ -70,8 +70,9 @@ async def import_rows(
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _look(source, request))
         work = await begin()
-        if not reader.names:
-            return Imported(0, 0)  # an empty array says nothing of columns
+        if not reader.names:  # no JSON says nothing of columns
+            _refuse_others(await find_table(work.connection, project, request.table))
+            return Imported(0, 0)
         plan = await _plan(work.connection, project, request, reader)
         await _check_key(work.connection, plan)
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
@@ -136,6 +137,9 @@ async def import_in_batches(
     async with open_source(request.path, terminal) as source:
         reader, _ = await in_daemon_thread(lambda: _look(source, request))
         async with database.connect() as connection:
+            if not reader.names:
+                _refuse_others(await find_table(connection, project, request.table))
+                return Result.unchanged(f"nothing to do in {request.table}")
             plan = await _plan(connection, project, request, reader)
             await _check_key(connection, plan)
         batch = file_batch(request)

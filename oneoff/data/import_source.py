@@ -106,7 +106,7 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
     """Give the file that an import reads.
 
     Raises:
-        DataError: It is not there, can't be read, or is empty.
+        DataError: It is not there, or can't be read.
     """
     with ExitStack() as stack:
         try:
@@ -118,10 +118,7 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
                 code="file-not-read",
                 try_="give the path of a file that can be read, or - for standard input",
             ) from exc
-        source = Source(path, file)
-        if not source.size:
-            raise bad_file(source.name, "is empty")
-        yield source
+        yield Source(path, file)
 
 
 def _open(path: str, terminal: Terminal, stack: ExitStack) -> BinaryIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ async def test_personal_data_is_not_in_an_error(manage: Manage, tmp_path: Path) 
     assert ("secret" in shown, "sss" in shown) == (False, False)
 
 
-@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet", "jsonl", "jsonl.gz", "jsonl.zst"])
 async def test_no_rows_are_nothing_to_do(manage: Manage, tmp_path: Path, kind: str) -> None:
     """An export of an empty table is a file like any other."""
     path = tmp_path / f"none.{kind}"
@@ -222,7 +223,25 @@ async def test_no_rows_are_nothing_to_do(manage: Manage, tmp_path: Path, kind: s
     done = await load(manage, path)
 
     assert (0, 0) == (done.exit_code, done.rows), done.stderr
+    assert not done.result.did_change
     assert "nothing to do in service_accounts" in done.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("--resume",)])
+async def test_a_file_of_no_bytes_is_one_of_no_lines(
+    manage: Manage, tmp_path: Path, words: Sequence[str]
+) -> None:
+    """Nothing to do, whole or in batches; but a table that is not there is no success."""
+    path = tmp_path / "none.jsonl"
+    path.touch()
+
+    done = await load(manage, path, *words)
+    mistyped = await manage(["data", "import", "service_acounts", str(path), "--confirm", *words])
+
+    assert (0, False) == (done.exit_code, done.result.did_change), done.stderr
+    assert "nothing to do in service_accounts" in done.stdout
+    assert 1 == mistyped.exit_code
+    assert "service_acounts" in mistyped.stderr
 
 
 async def test_sql_is_not_imported(manage: Manage, tmp_path: Path) -> None:

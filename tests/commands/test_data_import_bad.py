@@ -36,6 +36,10 @@ OBJECT = b'{"id":1,"name":"ci","description":""}'
     ("name", "data", "problem"),
     [
         ("a.csv", b"", "a.csv is empty"),
+        ("a.json", b"", "a.json is empty"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "a.csv.gz is empty"),
+        ("a.jsonl.gz", b"", "a.jsonl.gz is empty"),
+        ("a.parquet", b"", "a.parquet is no Parquet file"),
         ("a.csv", b"\n" + TEXT, "a.csv has no line of names"),
         ("a.csv", TEXT.decode().encode("utf-16"), "a.csv is UTF-16 (line 1)"),
         ("a.csv", TEXT.replace(b"ci", b"c\xe9"), "a.csv is no UTF-8 (line 2)"),
