@@ -270,7 +270,9 @@ def _json_fast(column: Column) -> Cases:
     if kind is Kind.FLOAT:
         return [(f"typeof({name}) = 'real' AND abs({name}) < 9e999", f"{_FLOAT}({name})")]
     if kind is Kind.JSON:
-        return [(f"json_valid({name})", f"json({name})")]
+        # A number alone is kept as one, of which json() writes fifteen digits.
+        number = f"typeof({name}) = 'real' AND abs({name}) < 9e999"
+        return [(number, f"{_FLOAT}({name})"), (f"json_valid({name})", f"json({name})")]
     if kind in (Kind.TIMESTAMP, Kind.INSTANT):
         zone = "+00:00" if kind is Kind.INSTANT else ""
         return [

@@ -122,7 +122,9 @@ def make_plan(
             why=f"nothing was imported; the file has the columns {', '.join(names)}",
             try_=(
                 "correct the names in the file",
-                "--columns NAME,NAME imports only those columns",
+                "name in --columns what the table needs, if the file has it"
+                if columns
+                else "--columns NAME,NAME imports only those columns",
                 "a column may be left out where the table has a server_default for it",
             ),
             code="bad-columns",

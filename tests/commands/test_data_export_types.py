@@ -303,6 +303,26 @@ async def test_sqlite_writes_values_as_postgresql_does(manage: Manage) -> None:
 
 
 @on_sqlite
+async def test_a_number_that_is_json_keeps_its_digits(manage: Manage) -> None:
+    """SQLite keeps it as a number, of which its own functions of JSON write fifteen digits."""
+    await execute(
+        manage,
+        "CREATE TABLE some (id integer PRIMARY KEY, what json);"
+        "INSERT INTO some (what) VALUES ('12345678901234567890.5'), ('0.1'), ('7'), ('[1.10]'),"
+        " (9e999)",
+    )
+
+    as_json = await manage("data export some --format jsonl --columns what")
+    as_csv = await manage("data export some --columns what")
+
+    texts = ["1.2345678901234567e+19", "0.1", "7", "[1.10]"]
+    assert [*(f'{{"what":{text}}}' for text in texts), '{"what":"Infinity"}'] == (
+        as_json.stdout.splitlines()
+    )
+    assert ["what", *texts, "Infinity"] == as_csv.stdout.splitlines()
+
+
+@on_sqlite
 async def test_a_text_may_be_of_a_collation_that_only_the_application_knows(manage: Manage) -> None:
     """It is compared byte by byte; and what is no text in such a column is written all the same."""
     database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")

@@ -196,6 +196,26 @@ async def test_masks_are_not_imported(manage: Manage, make_user: MakeUser, tmp_p
     # A new user needs an address, so the columns that stay are not enough for an INSERT.
     assert 65 == done.exit_code
     assert "column 'email' is missing, and the table needs it" in done.stderr
+    assert "try:  name in --columns what the table needs" in done.stderr
+    assert "NAME,NAME" not in done.stderr
+
+
+async def test_columns_that_the_table_needs_are_enough_for_an_update(
+    manage: Manage, make_user: MakeUser, tmp_path: Path
+) -> None:
+    """The rest of the file is left out, also where it differs."""
+    await make_user("ada", role="admin")
+    path = tmp_path / "users.csv"
+    await manage(f"data export users -o {path} --include-pii --reason test")
+    path.write_text(path.read_text().replace(",admin,t,", ",user,f,"), encoding="utf-8")
+
+    names = "id,username,email,password_hash,role"
+    line = f"data import users {path} --on-conflict update --columns {names} --confirm"
+    done = await manage(line)
+
+    assert (0, 1) == (done.exit_code, done.rows), done.stderr
+    url = manage.environ["DATABASE_URL"]
+    assert [("user", True)] == query(url, "SELECT role, active = true FROM users")
 
 
 async def test_personal_data_is_not_in_an_error(manage: Manage, tmp_path: Path) -> None:
