@@ -19,6 +19,10 @@ STAGING = "oneoff_import"
 """The temporary table that rows are put into first."""
 
 
+_NAMED = "--columns NAME,NAME imports only those columns"
+_NAMED_TOO = "name in --columns what the table needs, if the file has it"
+
+
 class Plan(NamedTuple):
     """What an import does.
 
@@ -122,9 +126,7 @@ def make_plan(
             why=f"nothing was imported; the file has the columns {', '.join(names)}",
             try_=(
                 "correct the names in the file",
-                "name in --columns what the table needs, if the file has it"
-                if columns
-                else "--columns NAME,NAME imports only those columns",
+                _NAMED_TOO if columns else _NAMED,
                 "a column may be left out where the table has a server_default for it",
             ),
             code="bad-columns",
