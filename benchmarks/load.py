@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2_000_000, help="half of them are deleted")
     parser.add_argument("--seconds", type=int, default=30, help="of load before the cleanup")
     parser.add_argument("--rate", type=int, default=200, help="transactions a second")
-    parser.add_argument("--duty", type=int, default=1, help="percent of the time at work")
+    parser.add_argument("--duty", type=float, default=0.5, help="percent of the time at work")
     parser.add_argument("--runs", type=int, default=ENOUGH_RUNS)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +53,7 @@ def main() -> int:
     head = ("p99 before ms", "p99 during", "cleanup s", "ratio", "")
     print(COLUMNS.format(f"{wanted.rate} transactions/s", *head).rstrip())
     figures = (f"{before:.1f}", f"{during:.1f}", f"{took:.1f}", f"{ratio:.2f}")
-    title = f"{wanted.rows // 2:,} rows, --duty {wanted.duty}"
+    title = f"{wanted.rows // 2:,} rows, --duty {wanted.duty:g}"
     print(COLUMNS.format(title, *figures, verdict))
     if wanted.runs < ENOUGH_RUNS:
         print(f"fewer than {ENOUGH_RUNS} runs decide nothing")

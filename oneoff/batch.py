@@ -28,6 +28,8 @@ BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards sha
 say which batch it is."""
 ALWAYS = 100
 """Percent of the time at work: no rests."""
+LEAST_DUTY = 0.1
+"""Percent below which a rest would be longer than anybody has meant."""
 MOST_SHARDS = 10_000
 SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
 """`--shard`, as written."""
@@ -74,7 +76,7 @@ class BatchCommand(BaseCommand):
     tenth of `batch_size`."""
     batch_seconds: ClassVar[float] = 0.75
     """Seconds a batch aims at."""
-    batch_duty: ClassVar[int] = ALWAYS
+    batch_duty: ClassVar[float] = ALWAYS
     """Percent of the time at work. Between two batches the run rests, and leaves the database to
     others, for as long as that takes: 19 times as long as a batch took for 5."""
     batch_timeout: ClassVar[float] = 60.0
@@ -96,7 +98,7 @@ class BatchCommand(BaseCommand):
         default=0, help="Leave out rows that fail, up to this many; needs --rejects."
     )
     rejects: Path | None = Option(default=None, help="File for the rows left out, as JSON lines.")
-    duty: int | None = Option(
+    duty: float | None = Option(
         default=None, help="Percent of the time at work, instead of the command's own."
     )
     new_run: bool = Flag(
@@ -154,7 +156,7 @@ class BatchCommand(BaseCommand):
         """Return the `Delete` or `Update` to do batch by batch."""
 
     @property
-    def percent_at_work(self) -> int:
+    def percent_at_work(self) -> float:
         """`--duty`, or what the command declares."""
         return self.duty or self.batch_duty
 
@@ -181,10 +183,10 @@ class BatchCommand(BaseCommand):
         return await batches.run(self)
 
 
-def wrong_duty(percent: int | None, name: str = "--duty") -> list[str]:
+def wrong_duty(percent: float | None, name: str = "--duty") -> list[str]:
     """Return what is wrong with a percentage of the time, where it is given."""
-    fits = percent is None or 1 <= percent <= ALWAYS
-    return [] if fits else [f"{name} {percent} is not a percentage from 1 to {ALWAYS}"]
+    fits = percent is None or LEAST_DUTY <= percent <= ALWAYS
+    return [] if fits else [f"{name} {percent} is not a percentage from {LEAST_DUTY} to {ALWAYS}"]
 
 
 def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:

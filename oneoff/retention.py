@@ -33,7 +33,7 @@ class Retention:
     days: int
     minimum_days: int = 1
     where: ColumnElement[bool] | None = None
-    duty: int = ALWAYS
+    duty: float = ALWAYS
 
     def __post_init__(self) -> None:
         """Refuse a rule that an operator could not name, or that keeps less than it says."""

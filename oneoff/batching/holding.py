@@ -83,7 +83,7 @@ class Hold:
         while not mine.requested and (left := self._pace.left) > 0:
             await asyncio.sleep(min(left, POLL))
             if left > POLL:
-                note = f"resting: {self._pace.percent} % of the time at work"
+                note = f"resting: {self._pace.percent:g} % of the time at work"
                 mine = await self._write(mine, note)
                 bounds.check(mine, held=True)
         return mine

@@ -15,7 +15,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self.percent = ALWAYS
+        self.percent: float = ALWAYS
         self._until = 0.0
 
     @property
@@ -23,7 +23,7 @@ class Pace:
         """Seconds left of the rest; not more than 0 when it is over."""
         return self._until - monotonic()
 
-    def took(self, seconds: float, percent: int) -> None:
+    def took(self, seconds: float, percent: float) -> None:
         """Begin the rest after a batch that was done.
 
         Args:

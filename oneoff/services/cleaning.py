@@ -46,7 +46,7 @@ class Wanted:
     days: int | None
     max_rows: int
     max_time: timedelta | None
-    duty: int | None
+    duty: float | None
     new_run: bool
 
 

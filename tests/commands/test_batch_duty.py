@@ -77,11 +77,11 @@ async def test_how_fast_a_run_goes_does_not_make_it_another_batch(tally: Manage,
 
 def test_a_share_of_the_time_is_a_percentage() -> None:
     """Wherever it is declared or given."""
-    with pytest.raises(UsageError, match="--duty 0 is not a percentage from 1 to 100"):
+    with pytest.raises(UsageError, match=r"--duty 0 is not a percentage from 0\.1 to 100"):
         Add(duty=0)
-    with pytest.raises(TypeError, match="batch_duty 101 is not a percentage from 1 to 100"):
+    with pytest.raises(TypeError, match=r"batch_duty 101 is not a percentage from 0\.1 to 100"):
         type("Hasty", (BatchCommand,), {"batch_duty": 101})
-    with pytest.raises(ValueError, match="'old': duty 0 is not a percentage from 1 to 100"):
+    with pytest.raises(ValueError, match=r"'old': duty 0 is not a percentage from 0\.1 to 100"):
         Retention(name="old", help="Old rows.", age=Tally.age, days=1, duty=0)
 
 

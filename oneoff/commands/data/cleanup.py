@@ -38,7 +38,7 @@ class Cleanup(BaseCommand):
     max_time: timedelta | None = Option(
         default=None, help="Stop after this long, with the work saved: 90s, 2h."
     )
-    duty: int | None = Option(
+    duty: float | None = Option(
         default=None, help="Percent of the time at work, instead of each rule's own."
     )
     new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
