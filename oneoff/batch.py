@@ -185,8 +185,9 @@ class BatchCommand(BaseCommand):
 
 def wrong_duty(percent: float | None, name: str = "--duty") -> list[str]:
     """Return what is wrong with a percentage of the time, where it is given."""
-    fits = percent is None or LEAST_DUTY <= percent <= ALWAYS
-    return [] if fits else [f"{name} {percent} is not a percentage from {LEAST_DUTY} to {ALWAYS}"]
+    if percent is None or LEAST_DUTY <= percent <= ALWAYS:
+        return []
+    return [f"{name} {percent:g} is not a percentage from {LEAST_DUTY} to {ALWAYS}"]
 
 
 def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:

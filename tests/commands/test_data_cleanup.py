@@ -117,6 +117,17 @@ async def test_a_resumed_run_goes_by_the_moment_its_batch_began(manage: Manage, 
     assert (4, 4, 3) == (preview.rows, resumed.rows, afterwards.rows)
 
 
+async def test_a_resumed_run_goes_by_its_own_days(manage: Manage, url: str) -> None:
+    """It is the same batch, from the oldest rows on, up to another moment."""
+    add_events(url, 100)
+    await manage("data cleanup --only events --max-rows 4 --confirm")
+
+    resumed = await manage("data cleanup --only events --days 60 --confirm")
+
+    assert "resuming " in resumed.stderr
+    assert (0, 37, 59) == (resumed.exit_code, resumed.rows, count(url))
+
+
 async def test_a_new_run_counts_from_now(manage: Manage, url: str) -> None:
     """The unfinished batch is given up."""
     add_events(url, 100)
