@@ -10,6 +10,7 @@ from oneoff.resources.database_errors import (
     BUSY,
     LOCKED,
     is_connection_loss,
+    is_outdated,
     sqlite_code,
     sqlstate_of,
 )
@@ -64,7 +65,7 @@ def fault_of(exc: BaseException) -> Fault:
     """Say what an error of a batch means."""
     if isinstance(exc, CommandError):
         return Fault.LOST if isinstance(exc, Unavailable) else Fault.FATAL
-    if sqlstate_of(exc) in _CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED):
+    if sqlstate_of(exc) in _CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED) or is_outdated(exc):
         return Fault.CONFLICT
     if is_connection_loss(exc) or isinstance(exc, TimeoutError):
         return Fault.LOST

@@ -1,7 +1,7 @@
 """What a batch command works on: rows that Python changes, or a statement cut into ranges.
 
-Neither skips with OFFSET, which reads again what it skips, nor by `IN (SELECT ... LIMIT n)`, whose
-last batch searches the whole rest.
+Neither finds its place with OFFSET, which reads again what it skips, nor by `IN (SELECT ... LIMIT
+n)`, whose last batch searches the whole rest.
 """
 
 from __future__ import annotations
@@ -197,14 +197,19 @@ class SetBased(Selection):
         self._next_end = self._ends(self.keys(_AFTER))
         self._first_range = self._change.where(*self.between(None, _UPTO))
         self._next_range = self._change.where(*self.between(_AFTER, _UPTO))
+        self._whole = self._change.where(*self.between(None))
+        self._rest = self._change.where(*self.between(_AFTER))
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
         """Find where the range ends, and change what is in it."""
         place = {} if after is None else {_AFTER.key: after}
         ends = self._first_end if after is None else self._next_end
-        upto, found, ties = (await connection.execute(ends, place | {_SIZE.key: size})).one()
-        if not found:
-            return Step(None, 0, 0, last=True)
+        end = (await connection.execute(ends, place | {_SIZE.key: size})).one_or_none()
+        if end is None:
+            rest = self._whole if after is None else self._rest
+            done = await connection.execute(rest, place)
+            return Step(None, done.rowcount, done.rowcount, last=True)
+        upto, ties = end
         if ties >= size:
             # More rows than a batch has share the value: those before them are a batch, and they
             # themselves are as many as it takes.
@@ -212,27 +217,30 @@ class SetBased(Selection):
             below = await connection.scalar(select(func.max(before.c[0])))
             if below is None and isinstance(self._change, Delete) and self.table.primary_key:
                 return await self._delete_some(connection, upto, size)
-            upto, found = (upto, found) if below is None else (below, size)
+            upto = upto if below is None else below
         change = self._first_range if after is None else self._next_range
         done = await connection.execute(change, place | {_UPTO.key: upto})
-        if not done.rowcount and connection.dialect.name == "sqlite":
-            raise self._unequal(upto)  # elsewhere another client may have taken the rows
-        return Step(upto, done.rowcount, done.rowcount, last=found < size)
+        self._check_changed(connection, done.rowcount, upto)
+        return Step(upto, done.rowcount, done.rowcount, last=False)
 
     def _ends(self, keys: Select[Any]) -> Select[Any, Any, int]:
-        """Select the last value of a page, the rows on it, and those that share the last value.
+        """Select the last value of a full page, and how many share it, of whom a page is counted.
 
-        Of the latter at most a page is counted.
+        To skip to the end of a page costs half as much as to look at its rows.
         """
-        page = keys.order_by(self.column).limit(_SIZE).subquery()
-        last = select(func.max(page.c[0]).label("upto"), func.count().label("found")).subquery()
-        same = keys.where(self.column == last.c.upto).limit(_SIZE)
-        ties = select(func.count()).select_from(same.correlate(last).subquery())
-        return select(last.c.upto, last.c.found, ties.scalar_subquery())
+        end = keys.order_by(self.column).offset(_SIZE - 1).limit(1).subquery()
+        same = keys.where(self.column == end.c[0]).limit(_SIZE)
+        ties = select(func.count()).select_from(same.correlate(end).subquery())
+        return select(end.c[0], ties.scalar_subquery())
 
-    def _unequal(self, value: Any) -> DataError:
-        """Return the error for rows that lie above a value which they are read as."""
-        return DataError(
+    def _check_changed(self, connection: AsyncConnection, rows: int, value: Any) -> None:
+        """Refuse rows that lie above a value which they are read as.
+
+        Elsewhere than in SQLite another client may have taken the rows.
+        """
+        if rows or connection.dialect.name != "sqlite":
+            return
+        raise DataError(
             f"{self.column} of some rows reads as {value}, and the database takes it for more",
             why="SQLite compares dates as texts, and these were written in another form; the batch "
             "would find the same rows for ever",
@@ -247,6 +255,7 @@ class SetBased(Selection):
         if self._change.whereclause is not None:
             some = some.where(self._change.whereclause)
         done = await connection.execute(delete(self.table).where(key.in_(some)))
+        self._check_changed(connection, done.rowcount, value)
         return Step(None, done.rowcount, done.rowcount, last=False)
 
     def keys(self, after: Any) -> Select[Any]:

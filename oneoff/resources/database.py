@@ -6,6 +6,7 @@ Importing this module loads no SQLAlchemy; the engine is made when the first con
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -42,6 +43,19 @@ POOL_RECYCLE = 1800
 """Seconds after which a connection of a pool is replaced: firewalls forget idle ones."""
 
 _MAX_NAME = 63  # bytes PostgreSQL keeps of an application_name
+# Behind pgbouncer in transaction mode the server changes with every transaction: nothing may be
+# cached in it. A statement without a name is parsed and run in one message, so it is right even
+# without a transaction; a named one would also stay behind in the server.
+_PREPARES_NOT = {
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: "",
+}
+# With a name, the server itself says when a table has got other types since; where a pooler was
+# not recognised, one that nobody else has fails instead of being another client's statement.
+_PREPARES = {
+    "prepared_statement_cache_size": 100,
+    "prepared_statement_name_func": lambda: f"oneoff_{os.urandom(8).hex()}",
+}
 
 
 class Opening:
@@ -51,13 +65,15 @@ class Opening:
         role: Shown as the second part of `application_name`.
         guarded: Whether it shall be one whose transaction can be armed (`guard.py`); None for
             what is no run's work, whatever a lock that names the role is called.
+        prepares: Whether PostgreSQL shall keep its statements prepared.
     """
 
-    __slots__ = ("guarded", "role")
+    __slots__ = ("guarded", "prepares", "role")
 
-    def __init__(self, role: str, *, guarded: bool | None = None) -> None:
+    def __init__(self, role: str, *, guarded: bool | None = None, prepares: bool = False) -> None:
         self.role = role
         self.guarded = guarded
+        self.prepares = prepares
 
     @property
     def exempt(self) -> bool:
@@ -113,7 +129,12 @@ class Database:
 
     @asynccontextmanager
     async def connect(
-        self, role: str = WORK, *, immediate: bool = False, guarded: bool | None = None
+        self,
+        role: str = WORK,
+        *,
+        immediate: bool = False,
+        guarded: bool | None = None,
+        prepares: bool = False,
     ) -> AsyncIterator[AsyncConnection]:
         """Open a connection; what is not committed is rolled back when it closes.
 
@@ -123,13 +144,15 @@ class Database:
             immediate: On SQLite, take the write lock at BEGIN, waiting for it: a transaction that
                 reads first and writes later fails at once when another writer came between.
             guarded: For `begin_work` alone: whether its transaction shall be held fast.
+            prepares: On PostgreSQL, keep statements prepared in the server, for work that repeats
+                them. Never where a pooler stands between: the next transaction has another server.
 
         Raises:
             Unavailable: The server can't be reached, or takes no connections now.
             ConfigurationError: User, password, database or file are wrong.
         """
         started = self.engine.connect()
-        with self._opening(Opening(role, guarded=guarded)):
+        with self._opening(Opening(role, guarded=guarded, prepares=prepares)):
             connection = await self._open(started)
         try:
             if immediate:
@@ -208,14 +231,9 @@ class Database:
         }
 
     def _asyncpg_arguments(self) -> dict[str, Any]:
-        # Behind pgbouncer in transaction mode the server changes with every transaction: nothing
-        # may be cached in it. A statement without a name is parsed and run in one message, so it
-        # is right even without a transaction; a named one would also stay behind in the server.
         return {
             "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)),
             "statement_cache_size": 0,
-            "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: "",
         }
 
     def _sqlite_arguments(self) -> dict[str, Any]:
@@ -242,6 +260,7 @@ class Database:
     ) -> None:
         what = _opening.get() or Opening(WORK)
         arguments["server_settings"] = {"application_name": self._application_name(what.role)}
+        arguments |= _PREPARES if what.prepares else _PREPARES_NOT
         arguments.pop("connection_class", None)
         if what.guarded:
             from oneoff.resources.guard_postgresql import GuardedConnection

@@ -67,6 +67,14 @@ def is_read_only_error(exc: BaseException) -> bool:
     return sqlstate_of(exc) == READ_ONLY_TRANSACTION or sqlite_code(exc) == _READONLY
 
 
+def is_outdated(exc: BaseException) -> bool:
+    """Return whether what the server kept prepared does not fit the tables any more.
+
+    The driver has forgotten it then: the same statement is prepared anew.
+    """
+    return "InvalidCachedStatementError" in {type(link).__name__ for link in _links(exc)}
+
+
 def is_connection_loss(exc: BaseException) -> bool:
     """Return whether the connection broke: the statement may or may not have been done."""
     if getattr(exc, "connection_invalidated", False):

@@ -22,6 +22,7 @@ from oneoff.counted import counted
 from oneoff.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.resources.alembic_env import own_turn, run_online
 from oneoff.resources.history import History
+from oneoff.resources.pooler import leads_through_pooler
 from oneoff.resources.step_errors import explain_step, first_line, sqlstate
 from oneoff.schema.tables import applied_revisions
 
@@ -203,18 +204,14 @@ class Stepper:
 
 async def prepare(connection: AsyncConnection) -> bool:
     """Make a connection fit for changing the schema; return whether it leads through a pooler."""
-    driver: Any = (await connection.get_raw_connection()).driver_connection
     if connection.dialect.name == "sqlite":
+        driver: Any = (await connection.get_raw_connection()).driver_connection
         # Dropping the old one of a table that is built anew would delete the rows that refer to
         # it. Inside a transaction the pragma does nothing.
         await driver.execute("PRAGMA foreign_keys=OFF")
         return False
     event.listen(connection.sync_connection, "begin", _limit_waiting)
-    answer = await connection.exec_driver_sql("SELECT pg_backend_pid()")
-    # A pooler tells each client a process id of its own making.
-    pooled = answer.scalar_one() != driver.get_server_pid()
-    await connection.rollback()
-    return bool(pooled)
+    return await leads_through_pooler(connection)
 
 
 def _limit_waiting(connection: Connection) -> None:

@@ -21,7 +21,7 @@ from oneoff.services import parts
 if TYPE_CHECKING:
     from oneoff.resources.batches import Batches
 
-BATCH, SMALLEST, LARGEST = 5_000, 2_500, 10_000
+BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500
 MOST_DAYS = 365_000
 """A thousand years: the calendar has no moment that is many more days ago."""
 SECONDS = 0.01

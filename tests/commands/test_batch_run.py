@@ -13,7 +13,7 @@ import pytest
 
 from oneoff.testing import Manage
 from tests.acceptance.database import query
-from tests.commands.tally_project import ROWS, execute, rows_of_runs, times_done
+from tests.commands.tally_project import ROWS, execute, rows_of_runs, times_done, until
 
 
 async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
@@ -244,6 +244,18 @@ async def test_a_conflict_is_tried_again_with_fewer_rows(tally: Manage, url: str
         running = asyncio.create_task(tally("tally add --confirm"))
         await lock_timeouts(blocker, name)
     await blocker.close()
+    done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
+async def test_a_table_may_change_its_types_between_two_batches(tally: Manage, url: str) -> None:
+    """What the server keeps prepared for the run is made anew."""
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite prepares anew by itself")
+    running = asyncio.create_task(tally("tally add --slow 0.05 --confirm"))
+    await until(url, "SELECT count(*) > 200 FROM tally WHERE n > 0")
+    await asyncio.to_thread(execute, url, "ALTER TABLE tally ALTER n TYPE bigint")
     done = await running
 
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr

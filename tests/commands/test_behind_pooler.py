@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 from oneoff.testing import Manage
+from tests.acceptance.database import query
 from tests.commands.imports import account, bytes_of, load, names, write_csv
-from tests.commands.tally_project import NAME, ROOT, make_tally, times_done
+from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done
 from tests.servers import PgBouncer, Postgres
 
 ROWS = 1_000
+WATCH = """
+CREATE TABLE seen (direct boolean, kept boolean);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO seen SELECT NEW.n > 1, EXISTS (SELECT FROM pg_prepared_statements);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER see AFTER UPDATE ON tally FOR EACH ROW EXECUTE FUNCTION see();
+"""
 
 
 @pytest.fixture
@@ -61,3 +70,19 @@ async def test_shards_of_several_runs_take_turns_at_its_connections(
     assert (0, ROWS) == (together.exit_code, together.rows), together.stderr
     assert ([0, 0, 0], ROWS) == ([each.exit_code for each in done], sum(each.rows for each in done))
     assert {2: ROWS} == times_done(environ["DATABASE_URL"])
+
+
+async def test_statements_stay_prepared_where_no_pooler_stands_between(
+    environ: dict[str, str], postgres_server: Postgres
+) -> None:
+    """Behind one they would be looked for on a server that has never seen them."""
+    pooled = environ["DATABASE_URL"]
+    direct = postgres_server.url(pooled.rpartition("/")[2])
+    execute(direct, WATCH)
+
+    for url in (pooled, direct):
+        done = await Manage(NAME, str(ROOT), environ | {"DATABASE_URL": url})("tally add --confirm")
+        assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+
+    seen = query(direct, "SELECT DISTINCT direct, kept FROM seen ORDER BY direct")
+    assert [(False, False), (True, True)] == seen

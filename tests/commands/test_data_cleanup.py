@@ -292,7 +292,8 @@ async def test_dates_in_another_form_do_not_go_round_for_ever(manage: Manage, ur
     add_events(url, 3, step=0)
     execute(url, "UPDATE events SET at = '2020-01-31 12:00:00.000000+00:00'")
 
-    refused = await manage("data cleanup --only events --confirm")
+    # The last batch takes what is left, whatever its form; this one ends before that.
+    refused = await manage("data cleanup --only events --max-rows 2 --confirm")
 
     assert (65, 3) == (refused.exit_code, count(url))
     assert "error[batch-unequal]: events.at of some rows reads as 2020-01-31" in refused.stderr

@@ -1,0 +1,16 @@
+"""Whether a connection leads through a pooler, which may give each transaction another server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def leads_through_pooler(connection: AsyncConnection) -> bool:
+    """Ask the server who it is, on a connection to PostgreSQL without an open transaction."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    # Past SQLAlchemy, which might keep the statement prepared. A pooler tells each client a process
+    # id of its own making.
+    return bool(await driver.fetchval("SELECT pg_backend_pid()") != driver.get_server_pid())
