@@ -12,51 +12,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, String, bindparam, func, insert, or_, select, update
+from sqlalchemy import Integer, String, bindparam, func, or_, select, true, update
 
-from oneoff.audit import reconcile
 from oneoff.batching.cursor import encode
-from oneoff.batching.states import ENDED, IDLE, UNTOLD, State
+from oneoff.batching.states import ENDED, State
 from oneoff.counted import counted
-from oneoff.errors import TemporaryError, UsageError
-from oneoff.outcome import Status
-from oneoff.schema.tables import batches, runs
+from oneoff.errors import TemporaryError
+from oneoff.schema.tables import batches
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.batching.identity import Identity
     from oneoff.batching.selection import Step
-    from oneoff.resources.database import Database
 
 
 class BatchTakenOver(TemporaryError):
     """Another run has claimed the batch; this one stops, and saves nothing more."""
 
     code = "batch-taken-over"
-
-
-class BatchRunning(TemporaryError):
-    """Another run works at the same batch now.
-
-    Args:
-        command: Whose batch it is.
-        run_id: The other run.
-        whose: Its operator, and where: "ada on shop-1".
-        paused: It waits until it is told to go on.
-    """
-
-    code = "batch-running"
-
-    def __init__(self, command: str, run_id: str, whose: str, *, paused: bool = False) -> None:
-        does = "is paused" if paused else "runs already"
-        super().__init__(
-            f"{command} {does} with these arguments: run {run_id}, by {whose}",
-            why="two runs of one batch would only take it from each other",
-            try_=f"python manage.py batch {'resume' if paused else 'show'} {run_id}",
-        )
-        self.run_id = run_id
 
 
 _ID, _FENCE = bindparam("of_id", type_=String), bindparam("of_fence", type_=Integer)
@@ -66,6 +40,10 @@ _WRITE = (
     .where(batches.c.id == _ID, batches.c.fence == _FENCE)
     .returning(batches.c.requested)
 )
+# A SET LOCAL of its own would be one more round trip. A crash of the server may then undo the
+# transaction as a whole; the next commit that waits, on any connection, makes it last.
+_OFF = func.set_config("synchronous_commit", "off", true())
+_WRITE_WITHOUT_WAITING = _WRITE.returning(_OFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,45 +98,6 @@ class Checkpoint:
         return cls(**facts, state=State(row["status"]), began=began)
 
 
-async def claim(
-    connection: AsyncConnection,
-    database: Database,
-    identity: Identity,
-    *,
-    new_run: bool = False,
-    shards: int = 0,
-    beside_workers: bool = False,
-) -> Checkpoint:
-    """Make the batch this run's own: the unfinished one with this identity, or a new one.
-
-    Args:
-        connection: In a transaction, which the caller commits.
-        database: Its run id is the one that claims.
-        identity: Which batch.
-        new_run: Give an unfinished one up, and begin again.
-        shards: Into how many it is cut; 0 for not at all.
-        beside_workers: Others may work at its shards.
-
-    Raises:
-        BatchRunning: Another run works at it.
-        UsageError: `batch-shards`: it was cut into another number.
-    """
-    await reconcile(connection, database)
-    row = await find_current(connection, identity, lock=True)
-    if row is None:
-        return await begin(connection, identity, database.run_id, shards=shards)
-    if not (identity.once and row["finished_at"]):
-        await refuse_while_running(connection, row, database.run_id)
-    if row["shards"] and (new_run or not beside_workers):
-        await refuse_while_shards_run(connection, row, database.run_id)
-    if new_run:
-        if row["finished_at"] is None:
-            await give_up(connection, row["id"], f"begun again by run {database.run_id}")
-        return await begin(connection, identity, database.run_id, shards=shards)
-    check_shards(row, shards)
-    return await take(connection, row, database.run_id)
-
-
 async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) -> Checkpoint:
     """Read the checkpoint again after the connection broke, and raise the fence.
 
@@ -177,8 +116,16 @@ async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) ->
     return replace(Checkpoint.of_row(row, mine.began), fence=fence)
 
 
-async def save(connection: AsyncConnection, mine: Checkpoint, step: Step) -> Checkpoint:
+async def save(
+    connection: AsyncConnection, mine: Checkpoint, step: Step, *, durable: bool = True
+) -> Checkpoint:
     """Write down that a batch is done, in the transaction that does it.
+
+    Args:
+        connection: In that transaction.
+        mine: What was saved last.
+        step: What was done since.
+        durable: Whether the commit waits until it is on the disk, as the last one always does.
 
     Raises:
         BatchTakenOver: The batch is another run's now; the transaction must be rolled back.
@@ -192,11 +139,16 @@ async def save(connection: AsyncConnection, mine: Checkpoint, step: Step) -> Che
         errors=mine.errors + step.errors,
         state=State.FINISHED if step.last else State.RUNNING,
     )
-    return await write(connection, after)
+    return await write(connection, after, durable=durable or step.last)
 
 
 async def write(
-    connection: AsyncConnection, new: Checkpoint, *, note: str = "", exit_code: int | None = None
+    connection: AsyncConnection,
+    new: Checkpoint,
+    *,
+    note: str = "",
+    exit_code: int | None = None,
+    durable: bool = True,
 ) -> Checkpoint:
     """Write a checkpoint where the fence is its own, and read what operators ask for.
 
@@ -205,6 +157,7 @@ async def write(
         new: What is to be saved.
         note: What it waits for, or why it stopped.
         exit_code: Of the error that stopped it.
+        durable: Whether the commit waits until it is on the disk; that of SQLite always does.
 
     Raises:
         BatchTakenOver: The fence is another run's.
@@ -223,7 +176,9 @@ async def write(
         "finished_at": now if new.state in ENDED else None,
     }
     mine = {_ID.key: new.id, _FENCE.key: new.fence}
-    requested = (await connection.execute(_WRITE, values | mine)).scalar_one_or_none()
+    waits = durable or connection.dialect.name == "sqlite"
+    statement = _WRITE if waits else _WRITE_WITHOUT_WAITING
+    requested = (await connection.execute(statement, values | mine)).scalar_one_or_none()
     if requested is None:
         raise taken_over(new)
     return replace(new, requested=requested)
@@ -243,79 +198,8 @@ def taken_over(mine: Checkpoint) -> BatchTakenOver:
     )
 
 
-async def find_current(
-    connection: AsyncConnection, identity: Identity, *, lock: bool = False
-) -> RowMapping | None:
-    """Return the row of the batch that a run with this identity goes on with.
-
-    It is the unfinished one, or one that is finished though nobody was told: its run was killed
-    after the last commit, or has not ended yet. To begin again there would do every row twice. One
-    that has a name of its own (`--once`) is not begun again at all.
-    """
-    mine = batches.c.key == identity.key
-    unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
-    found = await connection.execute(unfinished.with_for_update() if lock else unfinished)
-    row = found.mappings().one_or_none()
-    if row is not None:
-        return row
-    newest = select(batches, runs.c.status.label("run_status")).outerjoin(
-        runs, runs.c.id == batches.c.run_id
-    )
-    newest = newest.where(mine).order_by(batches.c.finished_at.desc()).limit(1)
-    last = (await connection.execute(newest)).mappings().one_or_none()
-    if last is None or State(last["status"]) is not State.FINISHED:
-        return None
-    return last if last["run_status"] in UNTOLD or identity.once else None
-
-
 def _of(batch_id: str) -> Update:
     return update(batches).where(batches.c.id == batch_id)
-
-
-async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
-    """Refuse a batch at which a living run works; `reconcile` has closed the dead ones.
-
-    Raises:
-        BatchRunning: One does.
-    """
-    if State(row["status"]) in IDLE or row["run_id"] == run_id:
-        return
-    about = select(runs.c.status, runs.c.operator, runs.c.host).where(runs.c.id == row["run_id"])
-    holder = (await connection.execute(about)).one_or_none()
-    if holder is None or holder.status != Status.STARTED.value:
-        return
-    raise BatchRunning(
-        row["command"],
-        row["run_id"],
-        f"{holder.operator} on {holder.host}",
-        paused=State(row["status"]) is State.PAUSED,
-    )
-
-
-async def refuse_while_shards_run(
-    connection: AsyncConnection, whole: RowMapping, run_id: str
-) -> None:
-    """Refuse a whole while living runs work at its shards."""
-    of_whole = select(batches).where(batches.c.parent == whole["id"])
-    found = await connection.execute(of_whole.where(batches.c.finished_at.is_(None)))
-    for row in found.mappings().all():
-        await refuse_while_running(connection, row, run_id)
-
-
-def check_shards(row: RowMapping, shards: int) -> None:
-    """Refuse to go on with a batch that was cut otherwise.
-
-    Raises:
-        UsageError: `batch-shards`.
-    """
-    if row["shards"] == shards:
-        return
-    begun = f"with --shards {row['shards']}" if row["shards"] else "without --shards"
-    raise UsageError(
-        f"the unfinished batch {row['id']} was begun {begun}: that is how it goes on",
-        try_=(f"the same command {begun} goes on with it", "--new-run begins again"),
-        code="batch-shards",
-    )
 
 
 async def give_up(connection: AsyncConnection, batch_id: str, note: str) -> None:
@@ -324,56 +208,3 @@ async def give_up(connection: AsyncConnection, batch_id: str, note: str) -> None
     ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC), "note": note}
     unfinished = update(batches).where(mine, batches.c.finished_at.is_(None))
     await connection.execute(unfinished.values(ended))
-
-
-async def begin(
-    connection: AsyncConnection, identity: Identity, run_id: str, *, shards: int = 0
-) -> Checkpoint:
-    """Begin a batch. A second run that does the same at this moment gets an IntegrityError."""
-    now = datetime.now(UTC)
-    values = {
-        "id": f"{run_id}.{identity.part}" if identity.part else run_id,
-        "key": identity.key,
-        "command": identity.command,
-        "arguments": identity.arguments,
-        "part": identity.part,
-        "shards": shards,
-        "status": State.RUNNING.value,
-        "run_id": run_id,
-        "fence": 1,
-        "started_at": now,
-        "heartbeat_at": now,
-    }
-    row = await connection.execute(insert(batches).values(values).returning(batches))
-    return Checkpoint.of_row(row.mappings().one(), began=0)
-
-
-async def take(
-    connection: AsyncConnection, found: RowMapping, run_id: str, *, requested: str = ""
-) -> Checkpoint:
-    """Make a batch this run's own, and raise its fence.
-
-    Args:
-        connection: In a transaction, in which the row is locked.
-        found: The row.
-        run_id: Whose it is from now on.
-        requested: What operators ask of the batch whose shard it is.
-    """
-    # What the run before saved is put into its own record, which is still open if it was killed.
-    await connection.execute(
-        update(runs)
-        .where(runs.c.id == found["run_id"], runs.c.finished_at.is_(None))
-        .values(rows=func.coalesce(runs.c.rows, 0) + found["run_rows"])
-    )
-    taken = _of(found["id"]).values(
-        run_id=run_id,
-        fence=found["fence"] + 1,
-        run_rows=0,
-        status=State.RUNNING.value if found["finished_at"] is None else State.FINISHED.value,
-        requested=requested,
-        note="",
-        exit_code=None,
-        heartbeat_at=datetime.now(UTC),
-    )
-    row = (await connection.execute(taken.returning(batches))).mappings().one()
-    return Checkpoint.of_row(row, began=row["rows_done"])

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from oneoff.batch import BatchCommand
-from oneoff.batching import checkpoints
+from oneoff.batching import checkpoints, claiming
 from oneoff.batching.bounds import Bounds
 from oneoff.batching.cursor import decode
 from oneoff.batching.liveness import Liveness
@@ -117,7 +117,7 @@ class FileRun(BatchRun):
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         """Go on with the file; one that is imported to its end is not begun again by itself."""
         anew = await _find(connection, self._selection, self._identity) is None
-        return await checkpoints.claim(
+        return await claiming.claim(
             connection, self._database, self._identity, new_run=self._command.new_run or anew
         )
 
@@ -199,7 +199,7 @@ async def _find(
     connection: AsyncConnection, selection: FileSelection, identity: Identity
 ) -> RowMapping | None:
     """Return the batch to go on with: the unfinished one, or the one that has done this file."""
-    row = await checkpoints.find_current(connection, identity)
+    row = await claiming.find_current(connection, identity)
     if row is None or (row["finished_at"] is not None and not selection.is_of(row["cursor"])):
         return None
     return row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from oneoff.audit import reconcile
-from oneoff.batching import checkpoints
+from oneoff.batching import checkpoints, claiming
 from oneoff.errors import TemporaryError
 from oneoff.locks import is_free
 from oneoff.schema.tables import batches
@@ -46,9 +46,9 @@ async def give_opposite_up(
         batches.c.finished_at.is_(None),
     )
     for row in (await connection.execute(of_opposite.with_for_update())).mappings().all():
-        await checkpoints.refuse_while_running(connection, row, database.run_id)
+        await claiming.refuse_while_running(connection, row, database.run_id)
         if row["shards"]:
-            await checkpoints.refuse_while_shards_run(connection, row, database.run_id)
+            await claiming.refuse_while_shards_run(connection, row, database.run_id)
         note = f"run {database.run_id} did the opposite"
         await checkpoints.give_up(connection, row["id"], note)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.batching import ranges
 from oneoff.batching.attempt import current_batch
-from oneoff.batching.checkpoints import check_shards, find_current
+from oneoff.batching.claiming import check_shards, find_current
 from oneoff.batching.cursor import decode, readable
 from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import find_joinable, rows_of_shards

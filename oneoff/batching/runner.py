@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.batching import checkpoints
+from oneoff.batching import checkpoints, claiming
 from oneoff.batching.attempt import current_batch, do_row_by_row
 from oneoff.batching.bounds import Bounds, TurnOver
 from oneoff.batching.checkpoints import BatchTakenOver, Checkpoint
-from oneoff.batching.claiming import claim_patiently
 from oneoff.batching.cursor import decode, readable
 from oneoff.batching.estimate import estimate
 from oneoff.batching.faults import Fault, fault_of, gave_up, stayed_away
@@ -25,7 +24,7 @@ from oneoff.batching.rejects import Rejects, left_out, row_error
 from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
 from oneoff.batching.states import ENDED, State
-from oneoff.batching.transactions import Transactions, do_not_wait_for_disk
+from oneoff.batching.transactions import Transactions
 from oneoff.counted import counted
 from oneoff.errors import CommandError, Unavailable
 from oneoff.result import Result
@@ -176,9 +175,8 @@ class BatchRun:
                 self._rejects.write(failed)
             else:
                 step = await self._selection.step(connection, after, size)
-            saved = await checkpoints.save(connection, self._mine, step)
-            if not (self._selection.durable or step.last):
-                await do_not_wait_for_disk(connection)
+            durable = self._selection.durable
+            saved = await checkpoints.save(connection, self._mine, step, durable=durable)
         return step, saved
 
     def _may_leave_out(self, exc: Exception) -> bool:
@@ -186,13 +184,13 @@ class BatchRun:
         return leaves_out and row_error(exc) is not None
 
     async def _claim(self) -> Checkpoint:
-        mine = await claim_patiently(self._transactions, self._claim_in)
+        mine = await claiming.claim_patiently(self._transactions, self._claim_in)
         self._say_claimed(mine)
         return mine
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         await give_opposite_up(connection, self._database, self._identity)
-        mine = await checkpoints.claim(
+        mine = await claiming.claim(
             connection, self._database, self._identity, new_run=self._command.new_run
         )
         self._rejects.check_place(mine.id, self._database.run_id)

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, update
 
 from oneoff.audit import reconcile
 from oneoff.batch import BatchRange
-from oneoff.batching import checkpoints, ranges
+from oneoff.batching import checkpoints, claiming, ranges
 from oneoff.batching.checkpoints import Checkpoint
 from oneoff.batching.estimate import estimate
 from oneoff.batching.identity import Identity
@@ -90,7 +90,7 @@ async def claim_whole(
         UsageError: `batch-shards`: it was cut into another number.
     """
     await give_opposite_up(connection, database, identity)
-    mine = await checkpoints.claim(
+    mine = await claiming.claim(
         connection,
         database,
         identity,
@@ -126,12 +126,12 @@ async def join_whole(
     await reconcile(connection, database)
     row = await find_joinable(connection, identity, number)
     if row is not None:
-        checkpoints.check_shards(row, shards)
+        claiming.check_shards(row, shards)
         whole = row["id"]
         if row["finished_at"] and not identity.once:
             await _refuse_while_its_shard_runs(connection, whole, f"{number}/{shards}", database)
     else:
-        begun = await checkpoints.begin(connection, identity, database.run_id, shards=shards)
+        begun = await claiming.begin(connection, identity, database.run_id, shards=shards)
         await _cut(connection, begun, identity, selection, database.run_id)
         whole = begun.id
     return (await read_shards(connection, whole, part=f"{number}/{shards}"))[0]
@@ -150,10 +150,10 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
     row = found.mappings().one()
     if State(row["status"]) in ENDED and not await _was_abandoned(connection, row):
         return replace(Checkpoint.of_row(row, began=row["rows_done"]), run_rows=0)
-    await checkpoints.refuse_while_running(connection, row, database.run_id)
+    await claiming.refuse_while_running(connection, row, database.run_id)
     asked = select(batches.c.requested).where(batches.c.id == row["parent"])
     requested = await connection.scalar(asked)
-    return await checkpoints.take(connection, row, database.run_id, requested=requested or "")
+    return await claiming.take(connection, row, database.run_id, requested=requested or "")
 
 
 async def read_shards(connection: AsyncConnection, whole_id: str, *, part: str = "") -> list[Shard]:
@@ -281,7 +281,7 @@ async def _refuse_while_its_shard_runs(
     connection: AsyncConnection, whole_id: str, part: str, database: Database
 ) -> None:
     for row in await rows_of_shards(connection, whole_id, part=part):
-        await checkpoints.refuse_while_running(connection, row, database.run_id)
+        await claiming.refuse_while_running(connection, row, database.run_id)
 
 
 async def _was_abandoned(connection: AsyncConnection, row: RowMapping) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 GROWTH = 1.2
-"""The most a batch may grow by: one that was quick by luck must not lead to one that hangs."""
+"""What a batch grows by that would still be within its aim then: not more, for one that was quick
+by luck must not lead to one that hangs."""
 LEAST_PART = 10
 """The part of the first size below which slowness alone makes no batch, unless it is said: what
 takes long then is not the number of its rows."""
 SLACK = 1 / 3
-"""How far a batch may be off its aim before the next one is resized."""
+"""The part of the aim by which a batch may be late before the next one is made smaller."""
 
 
 class Sizing:
@@ -34,12 +35,12 @@ class Sizing:
         if rows < self.size:
             return
         factor = self._aim / max(seconds, 0.001)
-        if abs(seconds - self._aim) > self._aim * SLACK:
-            wanted = round(self.size * min(GROWTH, max(0.5, factor)))
-            if factor > 1:
-                wanted = max(wanted, self.size + 1)  # 1.2 times one or two is still one or two
+        if factor >= GROWTH:
+            # 1.2 times one or two is still one or two.
+            self.size = min(max(round(self.size * GROWTH), self.size + 1), self._largest)
+        elif seconds > self._aim * (1 + SLACK):
             floor = min(self._smallest, self.size)  # conflicts may have led below it
-            self.size = max(floor, min(wanted, self._largest))
+            self.size = max(floor, round(self.size * max(0.5, factor)))
 
     def halve(self) -> None:
         """Take half as many after a timeout or a conflict."""

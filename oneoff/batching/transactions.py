@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -107,18 +107,6 @@ async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]
     ) as session:
         yield session
         await session.commit()
-
-
-async def do_not_wait_for_disk(connection: AsyncConnection) -> None:
-    """Let the commit of an open transaction return before it is on the disk.
-
-    A crash of the server may then undo it as a whole; the next commit that waits, on any
-    connection, makes it last.
-    """
-    if connection.dialect.name == "postgresql":
-        raw: Any = (await connection.get_raw_connection()).driver_connection
-        # Past SQLAlchemy, where it would be prepared first.
-        await raw.execute("SET LOCAL synchronous_commit TO off")
 
 
 async def _commit(connection: AsyncConnection) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from oneoff.batching.identity import identify
 from oneoff.batching.ranges import restored, stored
 from oneoff.batching.selection import make_selection
 from oneoff.batching.sizing import Sizing
+from oneoff.urls import parse_database_url
 
 METADATA = MetaData()
 PAIRS = Table(
@@ -206,6 +208,7 @@ def test_a_batch_of_one_row_still_grows_and_never_vanishes() -> None:
 class Silent:
     """A connection whose commit is never answered, and the database that gives it."""
 
+    url = parse_database_url("sqlite:///shop.db", Path(), "shop")
     dropped = False
 
     async def begin(self) -> None: ...
