@@ -42,9 +42,11 @@ def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="half of them are deleted")
-    parser.add_argument("--seconds", type=int, default=10, help="at work, and paused, in turn")
+    parser.add_argument(
+        "--seconds", type=int, default=20, help="at work, and paused for half of it, in turn"
+    )
     parser.add_argument("--rate", type=int, default=200, help="transactions a second")
-    parser.add_argument("--duty", type=float, default=0.5, help="percent of the time at work")
+    parser.add_argument("--duty", type=float, default=0.25, help="percent of the time at work")
     parser.add_argument("--runs", type=int, default=ENOUGH_RUNS)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +107,7 @@ def _alternate(
         server.query("run", ASK.format("pause"))
         time.sleep(SETTLES)
         began = time.time()
-        time.sleep(seconds)
+        time.sleep(seconds / 2)  # there are enough transactions to compare with
         paused.append((began, time.time()))
         server.query("run", ASK.format(""))
         time.sleep(SETTLES)
