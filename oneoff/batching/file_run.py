@@ -117,9 +117,11 @@ class FileRun(BatchRun):
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         """Go on with the file; one that is imported to its end is not begun again by itself."""
         anew = await _find(connection, self._selection, self._identity) is None
-        return await claiming.claim(
+        mine = await claiming.claim(
             connection, self._database, self._identity, new_run=self._command.new_run or anew
         )
+        self._place(mine.cursor)  # a file that has changed is refused, and nothing is claimed
+        return mine
 
     def _say_finished(self, mine: Checkpoint) -> None:
         self._terminal.err(
@@ -127,7 +129,7 @@ class FileRun(BatchRun):
         )
 
     async def _estimate(self) -> None:
-        """Say how many rows are left, once it is known that the file is the same."""
+        """Say how many rows are left."""
         cursor = self._mine.cursor
         left = self._selection.rows_left(self._place(cursor))
         async with self._transactions.begin() as connection:

@@ -58,7 +58,7 @@ def translate_error(exc: BaseException) -> CommandError | None:
     if code is not None:
         return _from_sqlite(exc, code)
     if is_connection_loss(exc):
-        return _lost()
+        return lost()
     return _client_side(exc)
 
 
@@ -189,7 +189,7 @@ def _from_postgresql(exc: BaseException, sqlstate: str) -> CommandError:
     if sqlstate in _BUSY_WORDS:
         return busy_error(_BUSY_WORDS[sqlstate])
     if sqlstate.startswith(GONE):
-        return _lost()
+        return lost()
     if sqlstate in WRONG_LOGIN:
         return ConfigurationError(first_line(exc), try_="correct DATABASE_URL", code="bad-login")
     if sqlstate in _NOT_MIGRATED:
@@ -236,7 +236,8 @@ def busy_error(what: str) -> TemporaryError:
     )
 
 
-def _lost() -> Unavailable:
+def lost() -> Unavailable:
+    """Return the error for a connection that broke."""
     return Unavailable(
         "the connection to the database was lost",
         why="the server ended it, is shutting down, or is out of resources; nothing was written",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from asyncpg import InterfaceError
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, delete, select
@@ -17,10 +18,13 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstrain
 from oneoff import BatchCommand, BatchRange, ConfigurationError, UsageError
 from oneoff.batching import transactions
 from oneoff.batching.cursor import decode, encode
+from oneoff.batching.faults import Fault, fault_of
 from oneoff.batching.identity import identify
 from oneoff.batching.ranges import restored, stored
 from oneoff.batching.selection import make_selection
 from oneoff.batching.sizing import Sizing
+from oneoff.errors import Unavailable
+from oneoff.resources.pooler import leads_through_pooler
 from oneoff.urls import parse_database_url
 
 METADATA = MetaData()
@@ -238,6 +242,28 @@ async def test_a_commit_without_an_answer_is_given_up(monkeypatch: pytest.Monkey
             pass
 
     assert silent.dropped
+
+
+class Broken:
+    """A connection that breaks as soon as it is asked something, and its driver."""
+
+    @property
+    def driver_connection(self) -> Broken:
+        return self
+
+    async def get_raw_connection(self) -> Broken:
+        return self
+
+    async def fetchval(self, _sql: str) -> int:
+        raise InterfaceError("connection is closed")
+
+
+async def test_a_connection_that_breaks_at_its_first_question_is_tried_again() -> None:
+    """Past SQLAlchemy the driver's errors are its own; a batch has to know them all the same."""
+    with pytest.raises(Unavailable) as lost:
+        await leads_through_pooler(cast("Any", Broken()))
+
+    assert Fault.LOST is fault_of(lost.value)
 
 
 @pytest.mark.parametrize(
