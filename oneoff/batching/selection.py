@@ -223,7 +223,7 @@ class SetBased(Selection):
         self._check_changed(connection, done.rowcount, upto)
         return Step(upto, done.rowcount, done.rowcount, last=False)
 
-    def _ends(self, keys: Select[Any]) -> Select[Any, Any, int]:
+    def _ends(self, keys: Select[Any]) -> Select[Any, int]:
         """Select the last value of a full page, and how many share it, of whom a page is counted.
 
         To skip to the end of a page costs half as much as to look at its rows.
