@@ -21,9 +21,11 @@ from tests.servers.process import ServerError
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30  # seconds
 
-# A signal that comes between the last statement and signal.pause() would not end the latter.
+# SIGINT is ignored in what a shell starts in the background, test runs included; and one that comes
+# between the last statement and signal.pause() would not end the latter.
 STARTS_ALL_THREE = """\
-import asyncio
+import asyncio, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.servers import running_pgbouncer, running_postgres, running_redis
 with running_postgres() as server, running_pgbouncer(server) as pooler, running_redis() as redis:
     print(server.port, pooler.port, redis.port, server.folder, flush=True)
