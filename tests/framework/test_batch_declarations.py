@@ -176,6 +176,17 @@ def test_batches_grow_by_little_and_shrink_at_once() -> None:
     assert [1_200, 1_440, 1_728, 2_000, 2_000, 1_000, 1_000] == sizes
 
 
+def test_a_batch_grows_only_where_it_would_still_be_within_its_aim() -> None:
+    """One that was made smaller by a slow moment finds back; one that is nearly late stays."""
+    sizing = Sizing(1_000, aim=0.75, largest=2_000)
+
+    sizing.took(0.7, 1_000)
+    nearly_late = sizing.size
+    sizing.took(0.6, 1_000)
+
+    assert (1_000, 1_200) == (nearly_late, sizing.size)
+
+
 def test_slowness_alone_does_not_shrink_batches_to_nothing() -> None:
     """A pause in each batch would otherwise end at one row; a conflict may lead there."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
