@@ -15,9 +15,9 @@ from oneoff.logs import Logs, level_of
 from oneoff.options import GlobalOptions
 from oneoff.outcome import Call
 from oneoff.policy import Access, DryRun
-from oneoff.redact import Redactor
 from oneoff.result import Result
 from oneoff.terminal import Terminal
+from oneoff.utils.redaction import Redactor
 
 
 async def call_command(name: str, app: Application | None = None, /, **values: Any) -> Result:

@@ -160,7 +160,7 @@ def _literal_shape(values: tuple[Any, ...]) -> Shape:
 
 
 def _did_you_mean(text: str, choices: tuple[str, ...]) -> str:
-    from oneoff.suggest import similar
+    from oneoff.utils.suggestions import similar
 
     found = similar(text.lower(), choices, limit=1)
     return f": did you mean {found[0]}?" if found else ""

@@ -21,13 +21,12 @@ from oneoff.mode import Mode
 from oneoff.operator import code_version
 from oneoff.outcome import Call, Outcome, RowCounts
 from oneoff.policy import Access, Confirm, DryRun
-from oneoff.redact import Redactor
 from oneoff.redis_url import redis_url
 from oneoff.resources import DATABASE, MIGRATED, Container
 from oneoff.result import Result
 from oneoff.terminal import Terminal
-from oneoff.threads import in_daemon_thread
-from oneoff.uninterrupted import stoppable, uninterrupted
+from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
+from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from oneoff.audit import Audit

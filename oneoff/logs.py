@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from oneoff.config import Config
     from oneoff.options import GlobalOptions
     from oneoff.outcome import Outcome
-    from oneoff.redact import Redactor
     from oneoff.run import Run
     from oneoff.terminal import Terminal
+    from oneoff.utils.redaction import Redactor
 
     Event = MutableMapping[str, Any]
 

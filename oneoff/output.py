@@ -10,7 +10,7 @@ from oneoff.errors import CommandError, UsageError
 from oneoff.outcome import Outcome, RowCounts
 
 if TYPE_CHECKING:
-    from oneoff.redact import Redactor
+    from oneoff.utils.redaction import Redactor
 
 GAP = "  "
 SHORTEST = 8

@@ -20,8 +20,8 @@ from oneoff.config import Config, load_config
 from oneoff.errors import CommandError
 from oneoff.log_capture import enter, leave, without_printing
 from oneoff.logs import Logs
-from oneoff.redact import Redactor
 from oneoff.terminal import Terminal
+from oneoff.utils.redaction import Redactor
 
 WORKER_LOGGING: dict[str, Any] = {
     "version": 1,

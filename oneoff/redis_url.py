@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from oneoff.errors import ConfigurationError
-from oneoff.redact import MASK
+from oneoff.utils.redaction import MASK
 
 if TYPE_CHECKING:
     from oneoff.config import Config

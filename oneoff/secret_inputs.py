@@ -10,8 +10,8 @@ from oneoff.errors import UsageError
 
 if TYPE_CHECKING:
     from oneoff.command import BaseCommand
-    from oneoff.redact import Redactor
     from oneoff.terminal import Terminal
+    from oneoff.utils.redaction import Redactor
 
 _GENERATED_BYTES = 18
 """144 bits, 24 characters: beyond guessing, and still short enough to copy once."""

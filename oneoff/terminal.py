@@ -135,7 +135,7 @@ class Terminal:
 
     async def ask(self, question: str) -> str | None:
         """Ask a person for one line; None at end of input."""
-        from oneoff.threads import in_daemon_thread
+        from oneoff.utils.concurrency import in_daemon_thread
 
         self.err(question)
         line = await in_daemon_thread(lambda: os.read(self._input_fd(), 4096))
@@ -158,7 +158,7 @@ class Terminal:
 
     async def read_all(self) -> str:
         """Read standard input to its end."""
-        from oneoff.threads import in_daemon_thread
+        from oneoff.utils.concurrency import in_daemon_thread
 
         def read() -> bytes:
             chunks = iter(lambda: os.read(self._input_fd(), 65_536), b"")

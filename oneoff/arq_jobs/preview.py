@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from oneoff.arq_jobs.pickles import Opaque
-from oneoff.redact import MASK, hides
+from oneoff.utils.redaction import MASK, hides
 
 DEEPEST = 20
 SHORT = 60

@@ -11,7 +11,7 @@ from oneoff.arq_jobs.cancel import cancel_waiting
 from oneoff.arq_jobs.listing import PAGE, Waiting, read_page, result_pages
 from oneoff.arq_jobs.queue import Jobs, now_ms
 from oneoff.arq_jobs.records import JobStatus, ending_of
-from oneoff.together import together
+from oneoff.utils.concurrency import together
 
 
 class Purge(NamedTuple):

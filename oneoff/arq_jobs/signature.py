@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from oneoff.conversion import Shape, shape_of
 from oneoff.errors import UsageError
-from oneoff.suggest import similar
+from oneoff.utils.suggestions import similar
 
 _SPREAD = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.errors import ConfigurationError, UsageError
 from oneoff.project import load_object
-from oneoff.suggest import similar
+from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
     from oneoff.project import Project

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.outcome import Call
-    from oneoff.redact import Redactor
     from oneoff.resources.database import Database
     from oneoff.run import Run
+    from oneoff.utils.redaction import Redactor
 
 SETTLING = timedelta(seconds=30)
 """A run on another machine is not judged younger than this: between the commit of its intent and

@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 
 from oneoff.errors import NotFound, UsageError
 from oneoff.schema.tables import runs, shell_inputs
-from oneoff.suggest import similar
+from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, RowMapping

@@ -29,11 +29,11 @@ from oneoff.logs import Logs, level_of
 from oneoff.options import GlobalOptions
 from oneoff.outcome import Call, Outcome
 from oneoff.parsing import parse
-from oneoff.redact import Redactor
 from oneoff.resources.database import Database
 from oneoff.run import Operator, Run
 from oneoff.schema.tables import batches, runs
 from oneoff.terminal import Terminal
+from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from oneoff.counted import counted
 from oneoff.errors import DataError, TemporaryError
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from oneoff.batch import BatchCommand

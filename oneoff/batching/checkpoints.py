@@ -16,9 +16,9 @@ from sqlalchemy import Integer, String, bindparam, func, or_, select, true, upda
 
 from oneoff.batching.cursor import encode
 from oneoff.batching.states import ENDED, State
-from oneoff.counted import counted
 from oneoff.errors import TemporaryError
 from oneoff.schema.tables import batches
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Update

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from oneoff.counted import counted
 from oneoff.errors import CommandError, TemporaryError, Unavailable
 from oneoff.resources.database_errors import (
     BUSY,
@@ -14,6 +13,7 @@ from oneoff.resources.database_errors import (
     sqlite_code,
     sqlstate_of,
 )
+from oneoff.utils.text import counted
 
 _CONFLICTS = frozenset({"40001", "40P01", "55P03", "55006", "57014"})
 """Serialization, deadlock, lock timeout, object in use, statement timeout or cancelled."""

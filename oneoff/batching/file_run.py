@@ -15,9 +15,9 @@ from oneoff.batching.pace import Pace
 from oneoff.batching.rejects import Rejects
 from oneoff.batching.runner import BatchRun, Shared
 from oneoff.batching.selection import Selection, Step
-from oneoff.counted import counted
 from oneoff.errors import DataError
 from oneoff.result import Result
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Select

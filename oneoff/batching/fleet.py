@@ -28,11 +28,11 @@ from oneoff.batching.sharded import given_up, result_of
 from oneoff.batching.shards import Shard
 from oneoff.batching.states import State
 from oneoff.batching.transactions import Transactions
-from oneoff.counted import counted
 from oneoff.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.result import Result
 from oneoff.schema.tables import batches
-from oneoff.uninterrupted import uninterrupted
+from oneoff.utils.concurrency import uninterrupted
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

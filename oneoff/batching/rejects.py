@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from oneoff.batching.cursor import encode
-from oneoff.counted import counted
 from oneoff.errors import CommandError, DataError, ExitCode
-from oneoff.private import private
 from oneoff.resources.database_errors import translate_error
+from oneoff.utils.files import private
+from oneoff.utils.text import counted
 
 _ROW_EXITS = frozenset({ExitCode.FAILED, ExitCode.DATA})
 _ROW_ERRORS = frozenset({"constraint-violation"})

@@ -25,10 +25,10 @@ from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
 from oneoff.batching.states import ENDED, State
 from oneoff.batching.transactions import Transactions
-from oneoff.counted import counted
 from oneoff.errors import CommandError, Unavailable
 from oneoff.result import Result
-from oneoff.uninterrupted import uninterrupted
+from oneoff.utils.concurrency import uninterrupted
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -23,11 +23,10 @@ from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import Shard
 from oneoff.batching.states import ENDED, State
 from oneoff.batching.transactions import Transactions
-from oneoff.counted import counted
 from oneoff.errors import CommandError
 from oneoff.result import Result
-from oneoff.together import together
-from oneoff.uninterrupted import uninterrupted
+from oneoff.utils.concurrency import together, uninterrupted
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.resources.pooler import leads_through_pooler
-from oneoff.uninterrupted import undivided
+from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

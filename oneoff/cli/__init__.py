@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from oneoff.executor import Execution
     from oneoff.outcome import Call, Outcome
-    from oneoff.redact import Redactor
+    from oneoff.utils.redaction import Redactor
 
 
 def main(project: str, argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,7 @@ def _failure(exc: Exception) -> Outcome:
 
 def _redactor(app: Application | None) -> Redactor:
     from oneoff.errors import CommandError
-    from oneoff.redact import Redactor
+    from oneoff.utils.redaction import Redactor
 
     try:
         return Redactor(app.config.environ if app else os.environ)

@@ -10,8 +10,8 @@ from oneoff.output import render_error, render_json, render_text, render_warning
 
 if TYPE_CHECKING:
     from oneoff.options import GlobalOptions
-    from oneoff.redact import Redactor
     from oneoff.terminal import Terminal
+    from oneoff.utils.redaction import Redactor
 
 
 def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor) -> int:

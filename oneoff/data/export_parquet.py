@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.data.columns import Kind
 from oneoff.errors import ConfigurationError, DataError
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 try:
     import pyarrow as pa

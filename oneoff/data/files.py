@@ -14,9 +14,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from oneoff.errors import CommandError, ConfigurationError
-from oneoff.private import private
-from oneoff.threads import in_daemon_thread
-from oneoff.uninterrupted import uninterrupted
+from oneoff.utils.concurrency import in_daemon_thread, uninterrupted
+from oneoff.utils.files import private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence

@@ -18,7 +18,7 @@ from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_sequences import move_sequences
 from oneoff.data.import_staging import StagedImport, once
 from oneoff.resources.database_errors import sqlstate_of
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     from oneoff.data.import_csv import Chunk

@@ -33,7 +33,7 @@ from oneoff.data.import_sequences import move_sequences
 from oneoff.data.import_trail import Trail
 from oneoff.data.tables import quote
 from oneoff.resources.database_errors import sqlstate_of
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Sequence

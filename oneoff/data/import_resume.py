@@ -14,7 +14,7 @@ from oneoff.data.import_reader import CsvReader, Parsed, Staged
 from oneoff.data.import_rejects import Rejects
 from oneoff.data.import_source import skip_bytes
 from oneoff.errors import DataError
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     import io

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.counted import counted
 from oneoff.data.import_check import look_at
 from oneoff.data.import_csv import read_header
 from oneoff.data.import_outcome import Imported
@@ -19,7 +18,8 @@ from oneoff.data.tables import find_table
 from oneoff.errors import DataError, UsageError
 from oneoff.resources.database_errors import sqlstate_of
 from oneoff.result import Result
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

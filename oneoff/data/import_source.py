@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from oneoff.data.import_errors import bad_file
 from oneoff.data.import_request import STDIN
 from oneoff.errors import ConfigurationError
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     from oneoff.terminal import Terminal

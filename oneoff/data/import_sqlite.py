@@ -20,8 +20,7 @@ from oneoff.data.import_references import OwnReferences
 from oneoff.data.import_values import BadValue, convert
 from oneoff.data.tables import quote
 from oneoff.resources.counting import counting_inserts
-from oneoff.threads import in_daemon_thread
-from oneoff.uninterrupted import undivided
+from oneoff.utils.concurrency import in_daemon_thread, undivided
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -29,7 +29,7 @@ from oneoff.data.import_reader import SEPARATOR
 from oneoff.data.import_sequences import move_sequences
 from oneoff.data.tables import quote
 from oneoff.resources.database_errors import sqlstate_of
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

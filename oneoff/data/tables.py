@@ -15,7 +15,7 @@ from sqlalchemy import text
 from oneoff.data.columns import Column, kind_of_model, kind_of_postgresql, kind_of_sqlite
 from oneoff.errors import ConfigurationError, NotFound, UsageError
 from oneoff.project import load_object
-from oneoff.suggest import similar
+from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -19,7 +19,7 @@ from oneoff.parsing.tokens import (
     table_of,
     tokens,
 )
-from oneoff.suggest import similar_option
+from oneoff.utils.suggestions import similar_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -279,13 +279,13 @@ def _name_of(command: type[BaseCommand]) -> str:
 
 
 def _looks_secret(spelling: str) -> bool:
-    from oneoff.redact import is_secret_name
+    from oneoff.utils.redaction import is_secret_name
 
     return is_secret_name(spelling)
 
 
 def _scrubbed(word: str, token: Token, name: str) -> str:
-    from oneoff.redact import Redactor
+    from oneoff.utils.redaction import Redactor
 
     if not _looks_secret(name):
         return Redactor().word(word)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from oneoff.errors import ConfigurationError, UsageError
-from oneoff.suggest import similar_names
+from oneoff.utils.suggestions import similar_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger
 
-    from oneoff.redact import Redactor
     from oneoff.repl.late_cache import LateCache
     from oneoff.repl.record import InputRecord
     from oneoff.resources.database import Database
     from oneoff.resources.work import WorkTransaction
+    from oneoff.utils.redaction import Redactor
 
 _TRANSACTION = {
     Mode.READ_ONLY: "reading only: the database refuses writes; shell --write allows them",

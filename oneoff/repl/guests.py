@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.repl.interrupts import Interrupts
 from oneoff.terminal import Terminal
-from oneoff.threads import in_daemon_thread
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     from oneoff.repl.conversation import Conversation

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.redact import Redactor
     from oneoff.resources.database import Database
+    from oneoff.utils.redaction import Redactor
 
 
 class InputRecord:

@@ -11,8 +11,8 @@ from oneoff.repl.tracebacks import user_traceback
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from oneoff.redact import Redactor
     from oneoff.terminal import Terminal
+    from oneoff.utils.redaction import Redactor
 
 
 async def run_script(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.errors import UsageError
 from oneoff.mode import Mode
-from oneoff.redact import Redactor
 from oneoff.repl.conversation import Conversation, prompt_session
 from oneoff.repl.evaluation import evaluate
 from oneoff.repl.late_cache import LateCache
 from oneoff.repl.names import ready_names
 from oneoff.repl.record import InputRecord
 from oneoff.repl.scripts import run_script
+from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -15,8 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.errors import Unavailable
-from oneoff.uninterrupted import undivided
 from oneoff.urls import DatabaseURL, parse_database_url
+from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

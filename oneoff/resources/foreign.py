@@ -25,8 +25,8 @@ from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.database import EXEMPT
 from oneoff.resources.database_errors import is_read_only_error, read_only_error
-from oneoff.resources.scope import Scope
 from oneoff.resources.transaction_control import A_QUERY, READ_ONLY, statement_that_ends
+from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -22,7 +22,7 @@ from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.mode import Mode
 from oneoff.resources.redis_guard import CONTAINERS, HARMLESS, commands_in, joined
 from oneoff.resources.redis_reads import OF_CONNECTIONS, READS
-from oneoff.resources.scope import Scope
+from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec

@@ -16,7 +16,7 @@ from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import CommandError as AlembicError
 
 from oneoff.errors import CommandError, NotFound
-from oneoff.suggest import similar
+from oneoff.utils.suggestions import similar
 
 _RELATIVE = re.compile(r"[+-]\d+")
 

@@ -10,7 +10,7 @@ from typing import Any
 from oneoff.config import Config
 from oneoff.errors import ConfigurationError
 from oneoff.project import Project, load_object
-from oneoff.redact import is_secret_name
+from oneoff.utils.redaction import is_secret_name
 
 
 @asynccontextmanager

@@ -18,13 +18,13 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.counted import counted
 from oneoff.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.resources.alembic_env import own_turn, run_online
 from oneoff.resources.history import History
 from oneoff.resources.pooler import leads_through_pooler
 from oneoff.resources.step_errors import explain_step, first_line, sqlstate
 from oneoff.schema.tables import applied_revisions
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

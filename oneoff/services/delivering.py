@@ -24,11 +24,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.outbox import PAUSES, TIMEOUT, Effect, Handler, Transaction
 from oneoff.project import Project, load_object
-from oneoff.redact import Redactor
 from oneoff.resources import parameters
 from oneoff.resources.database_errors import is_connection_loss
 from oneoff.schema.tables import outbox
-from oneoff.uninterrupted import uninterrupted
+from oneoff.utils.concurrency import uninterrupted
+from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement

@@ -15,7 +15,7 @@ from oneoff.services.keyspace import PAGE, pages
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.redact import Redactor
+    from oneoff.utils.redaction import Redactor
 
 ROUNDS = 400
 """SCANs of one server at most: a pattern that matches nothing must not read a whole keyspace."""

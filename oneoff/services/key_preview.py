@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.redact import MASK, Redactor, is_secret_name
+from oneoff.utils.redaction import MASK, Redactor, is_secret_name
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

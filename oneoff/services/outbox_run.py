@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from oneoff.batching.transactions import Transactions, session_in
-from oneoff.counted import counted
 from oneoff.errors import CommandError, TemporaryError
 from oneoff.mode import Mode
 from oneoff.outbox import Handler, deliver
 from oneoff.resources.work import begin_work
 from oneoff.result import Result
 from oneoff.services.delivering import Delivered, plan
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from oneoff.errors import ConfigurationError, UsageError
 from oneoff.project import Project, load_object
-from oneoff.suggest import similar
+from oneoff.utils.suggestions import similar
 
 
 class Parts(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from oneoff.resources.redis_client import each_primary
-from oneoff.together import together
+from oneoff.utils.concurrency import together
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -16,12 +16,12 @@ from oneoff.errors import CommandError, ConfigurationError
 from oneoff.mode import Mode
 from oneoff.output import cell
 from oneoff.project import load_object
-from oneoff.redact import MASK, Redactor, hides
 from oneoff.redis_url import redis_url
 from oneoff.resources.settings import problems as settings_errors
 from oneoff.resources.settings import read, sentence
-from oneoff.suggest import similar
 from oneoff.urls import parse_database_url
+from oneoff.utils.redaction import MASK, Redactor, hides
+from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
     from oneoff.config import Config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.mode import Mode
 from oneoff.project import Project
 from oneoff.services import parts
-from oneoff.together import together
+from oneoff.utils.concurrency import together
 from oneoff.warmers import Warmer
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from oneoff.executor import Execution
 from oneoff.explain import explain
 from oneoff.logs import Logs, level_of
 from oneoff.outcome import Outcome
-from oneoff.redact import Redactor
 from oneoff.result import Result
 from oneoff.terminal import Terminal
+from oneoff.utils.redaction import Redactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

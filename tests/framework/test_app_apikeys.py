@@ -13,7 +13,7 @@ from app.apikey_format import BASE62, generate, prefix_of
 from app.apikeys import BadKey, authenticate
 from app.roles import Role
 from app.scopes import Scope
-from oneoff.redact import Redactor
+from oneoff.utils.redaction import Redactor
 
 KEY = "shop_4Tf9sKq2_IMXnuov6xCK8uW22WZfRwAcv6Cy1T1GrlU5pgf98oGj"
 KEY += apikey_format.checksum(KEY)

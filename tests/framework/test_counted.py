@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneoff.counted import counted
+from oneoff.utils.text import counted
 
 
 @pytest.mark.parametrize(

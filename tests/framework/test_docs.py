@@ -24,10 +24,10 @@ from oneoff.config import SETTINGS
 from oneoff.errors import CommandError, ExitCode
 from oneoff.outcome import Outcome
 from oneoff.output import render_json
-from oneoff.redact import Redactor
 from oneoff.registry import Registry
 from oneoff.registry.declarations import SHELL_SIGNS
 from oneoff.resources import known_names
+from oneoff.utils.redaction import Redactor
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -12,8 +12,8 @@ import pytest
 from oneoff.errors import CheckFailed, CommandError, UsageError
 from oneoff.outcome import Outcome, RowCounts
 from oneoff.output import render_data, render_error, render_json, render_table, render_text
-from oneoff.redact import Redactor
 from oneoff.result import Result
+from oneoff.utils.redaction import Redactor
 
 
 class Colour(Enum):

@@ -21,9 +21,9 @@ from oneoff.log_capture import capturing
 from oneoff.logs import Logs
 from oneoff.operator import identify
 from oneoff.process_logs import logging_to
-from oneoff.redact import Redactor
 from oneoff.run import Run
 from oneoff.terminal import Terminal
+from oneoff.utils.redaction import Redactor
 
 ENVIRON = {"DATABASE_URL": "postgres://shop:p4ssw0rd-x@db/shop", "SECRET_KEY": "k" * 16 + "Q" * 16}
 LINES = Callable[[], list[dict[str, Any]]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.redact import MASK, Redactor, is_secret_name
+from oneoff.utils.redaction import MASK, Redactor, is_secret_name
 
 SECRET = "h0t!/p@tato"  # noqa: S105 - planted
 

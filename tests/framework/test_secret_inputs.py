@@ -9,10 +9,10 @@ import pytest
 from oneoff.arguments import Secret, SecretSource, SecretStr
 from oneoff.command import BaseCommand
 from oneoff.errors import UsageError
-from oneoff.redact import Redactor
 from oneoff.result import Result
 from oneoff.secret_inputs import resolve
 from oneoff.testing import MemoryTerminal
+from oneoff.utils.redaction import Redactor
 
 
 class Login(BaseCommand):

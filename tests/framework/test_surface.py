@@ -20,8 +20,8 @@ from oneoff.errors import CommandError, ExitCode
 from oneoff.options import options_of
 from oneoff.outcome import Outcome
 from oneoff.output import render_json
-from oneoff.redact import Redactor
 from oneoff.registry import Registry
+from oneoff.utils.redaction import Redactor
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("surface.txt")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from oneoff.together import together
+from oneoff.utils.concurrency import together
 
 
 async def test_results_come_in_the_order_asked_for() -> None:

@@ -7,8 +7,8 @@ import contextlib
 
 import pytest
 
-from oneoff import uninterrupted
-from oneoff.uninterrupted import stoppable
+from oneoff.utils import concurrency
+from oneoff.utils.concurrency import stoppable
 
 
 async def deaf(times: int, started: asyncio.Event) -> str:
@@ -25,7 +25,7 @@ async def deaf(times: int, started: asyncio.Event) -> str:
 
 async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the work has ended."""
-    monkeypatch.setattr(uninterrupted, "INSIST", 0.01)
+    monkeypatch.setattr(concurrency, "INSIST", 0.01)
     started = asyncio.Event()
     task = asyncio.create_task(stoppable(deaf(3, started)))
     await started.wait()

@@ -70,8 +70,8 @@ class Clear(BaseCommand):
     async def handle(
         self, project: Project, cache: Redis, *, progress: Progress, log: Logger, run: Run
     ) -> Result:
-        from oneoff.counted import counted
         from oneoff.services import glob, keyspace
+        from oneoff.utils.text import counted
 
         pattern = f"{glob.escaped(self.prefix)}*" if self.prefix else self.pattern or "*"
         named = [] if self.include_jobs else keyspace.keys_of_worker(project)

@@ -47,8 +47,8 @@ class Warm(BaseCommand):
         log: Logger,
         run: Run,
     ) -> Result:
-        from oneoff.counted import counted
         from oneoff.services.warming import choose_warmers, run_warmers
+        from oneoff.utils.text import counted
 
         warmers = choose_warmers(project, self.name)
         if run.dry_run:

@@ -45,8 +45,8 @@ class Cleanup(BaseCommand):
 
     async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
         from oneoff.batch import wrong_duty
-        from oneoff.counted import counted
         from oneoff.services.cleaning import Wanted, choose_rules, clean
+        from oneoff.utils.text import counted
 
         wrong = [f"--max-rows {self.max_rows} is less than 0"] if self.max_rows < 0 else []
         if wrong := wrong + wrong_duty(self.duty):

@@ -58,8 +58,8 @@ class Export(BaseCommand):
         terminal: Terminal,
         progress: Progress,
     ) -> Result:
-        from oneoff.counted import counted
         from oneoff.data.export import Request, export, facts, reason_missing
+        from oneoff.utils.text import counted
 
         request = Request(
             table=self.table,

@@ -36,7 +36,7 @@ class Reset(BaseCommand):
         return "drops every table, view, type and routine in {target}, and migrates again"
 
     async def handle(self, migrations: Migrations, project: Project, run: Run) -> Result:
-        from oneoff.counted import counted
+        from oneoff.utils.text import counted
 
         seeds = self._seeds(project, run)  # refused before anything is dropped
         revisions = counted(len(migrations.history.upward("head", ())), "revision")

@@ -31,8 +31,8 @@ class Seed(BaseCommand):
         return f"loads {what} into {{target}}"
 
     async def handle(self, session: AsyncSession, project: Project, run: Run) -> Result:
-        from oneoff.counted import counted
         from oneoff.resources.seeding import choose_seeds, load_seeds
+        from oneoff.utils.text import counted
 
         seeds, left_out = choose_seeds(project, run.environment, self.name)
         loaded = await load_seeds(session, seeds)

@@ -30,7 +30,7 @@ class List(BaseCommand):
     async def handle(self, jobs: Jobs) -> Result:
         from oneoff.arq_jobs.listing import list_jobs
         from oneoff.arq_jobs.records import JobStatus
-        from oneoff.counted import counted
+        from oneoff.utils.text import counted
 
         if self.limit < 1:
             raise UsageError(

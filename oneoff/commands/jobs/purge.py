@@ -71,7 +71,7 @@ class Purge(BaseCommand):
 
 
 def _said(counts: Purged) -> str:
-    from oneoff.counted import counted
+    from oneoff.utils.text import counted
 
     parts = [counted(counts.results, "result")]
     if counts.dead:

@@ -1,12 +1,11 @@
-"""Finish what must not be torn apart: a commit, and the closing of a run's record.
-
-And the reverse: stop what does not hear that it was told to.
-"""
+"""Run asyncio work that must not be interrupted, must stop, or must not outlive its caller."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -91,3 +90,44 @@ async def _ended(
         except asyncio.CancelledError as exc:
             cancelled = exc
     return task, cancelled
+
+
+async def in_daemon_thread(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread that a cancelled run may leave behind.
+
+    asyncio.to_thread would keep the process alive until a read that never ends has ended.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(action: Callable[[], object]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(lambda: None if future.done() else action())
+
+    def target() -> None:
+        try:
+            value = context.run(work)
+        except BaseException as exc:  # noqa: BLE001 - handed to the awaiting task
+            error = exc
+            settle(lambda: future.set_exception(error))
+        else:
+            settle(lambda: future.set_result(value))
+
+    threading.Thread(target=target, daemon=True, name="oneoff-blocking").start()
+    return await future
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once and return their results in order.
+
+    The first error stops the rest and is raised, as itself: a group of errors would say less to
+    an operator.
+    """
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The ground floor: small helpers that need the standard library alone."""
