@@ -21,7 +21,7 @@ from app.authentication import BadKey, Principal, authenticate
 from app.models import ApiKey, ServiceAccount, User
 from app.scopes import Scope
 from oneoff import CommandError, DataError, NotFound, Refused, SecretStr, UsageError
-from oneoff.conversion import duration_text
+from oneoff.core.conversion import duration_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

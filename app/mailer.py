@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from app.settings import ROOT
 from oneoff import ConfigurationError, TemporaryError, Unavailable
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
 
 if TYPE_CHECKING:
     from app.settings import Settings

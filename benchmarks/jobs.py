@@ -32,8 +32,8 @@ from oneoff.arq_jobs.purge import Purge, purge  # noqa: E402
 from oneoff.arq_jobs.queue import Jobs  # noqa: E402
 from oneoff.arq_jobs.records import JobStatus  # noqa: E402
 from oneoff.arq_jobs.worker_settings import load_worker  # noqa: E402
-from oneoff.mode import Mode  # noqa: E402
-from oneoff.project import Project  # noqa: E402
+from oneoff.core.policy import Mode  # noqa: E402
+from oneoff.core.project import Project  # noqa: E402
 
 ENOUGH_RUNS = 9
 PAGE = 5_000

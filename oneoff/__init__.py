@@ -8,43 +8,43 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
-    from oneoff.arguments import Argument as Argument
-    from oneoff.arguments import Flag as Flag
-    from oneoff.arguments import Option as Option
-    from oneoff.arguments import Secret as Secret
-    from oneoff.arguments import SecretStr as SecretStr
     from oneoff.batch import BatchCommand as BatchCommand
     from oneoff.batch import BatchRange as BatchRange
     from oneoff.batch import Throttle as Throttle
     from oneoff.call import call_command as call_command
-    from oneoff.command import BaseCommand as BaseCommand
-    from oneoff.errors import CheckFailed as CheckFailed
-    from oneoff.errors import CommandError as CommandError
-    from oneoff.errors import ConfigurationError as ConfigurationError
-    from oneoff.errors import DataError as DataError
-    from oneoff.errors import ExitCode as ExitCode
-    from oneoff.errors import NotFound as NotFound
-    from oneoff.errors import Refused as Refused
-    from oneoff.errors import TemporaryError as TemporaryError
-    from oneoff.errors import Unavailable as Unavailable
-    from oneoff.errors import UsageError as UsageError
-    from oneoff.policy import Access as Access
-    from oneoff.policy import Confirm as Confirm
-    from oneoff.policy import DryRun as DryRun
-    from oneoff.project import Project as Project
-    from oneoff.result import Result as Result
+    from oneoff.core.arguments import Argument as Argument
+    from oneoff.core.arguments import Flag as Flag
+    from oneoff.core.arguments import Option as Option
+    from oneoff.core.arguments import Secret as Secret
+    from oneoff.core.arguments import SecretStr as SecretStr
+    from oneoff.core.command import BaseCommand as BaseCommand
+    from oneoff.core.errors import CheckFailed as CheckFailed
+    from oneoff.core.errors import CommandError as CommandError
+    from oneoff.core.errors import ConfigurationError as ConfigurationError
+    from oneoff.core.errors import DataError as DataError
+    from oneoff.core.errors import ExitCode as ExitCode
+    from oneoff.core.errors import NotFound as NotFound
+    from oneoff.core.errors import Refused as Refused
+    from oneoff.core.errors import TemporaryError as TemporaryError
+    from oneoff.core.errors import Unavailable as Unavailable
+    from oneoff.core.errors import UsageError as UsageError
+    from oneoff.core.policy import Access as Access
+    from oneoff.core.policy import Confirm as Confirm
+    from oneoff.core.policy import DryRun as DryRun
+    from oneoff.core.project import Project as Project
+    from oneoff.core.result import Result as Result
+    from oneoff.core.run import Run as Run
     from oneoff.retention import Retention as Retention
-    from oneoff.run import Run as Run
     from oneoff.seeds import Seed as Seed
     from oneoff.transforms import Transform as Transform
     from oneoff.warmers import Warmer as Warmer
 
 _HOMES = {
-    "arguments": ("Argument", "Flag", "Option", "Secret", "SecretStr"),
+    "core.arguments": ("Argument", "Flag", "Option", "Secret", "SecretStr"),
     "batch": ("BatchCommand", "BatchRange", "Throttle"),
     "call": ("call_command",),
-    "command": ("BaseCommand",),
-    "errors": (
+    "core.command": ("BaseCommand",),
+    "core.errors": (
         "CheckFailed",
         "CommandError",
         "ConfigurationError",
@@ -56,11 +56,11 @@ _HOMES = {
         "Unavailable",
         "UsageError",
     ),
-    "policy": ("Access", "Confirm", "DryRun"),
-    "project": ("Project",),
-    "result": ("Result",),
+    "core.policy": ("Access", "Confirm", "DryRun"),
+    "core.project": ("Project",),
+    "core.result": ("Result",),
     "retention": ("Retention",),
-    "run": ("Run",),
+    "core.run": ("Run",),
     "seeds": ("Seed",),
     "transforms": ("Transform",),
     "warmers": ("Warmer",),

@@ -6,8 +6,8 @@ import gc
 import os
 import sys
 
-from oneoff.errors import CommandError, ConfigurationError
-from oneoff.project import Project, load_object
+from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.project import Project, load_object
 from oneoff.registry import Registry
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from oneoff.config import Config
-    from oneoff.options import GlobalOptions
-    from oneoff.run import Run
+    from oneoff.core.options import GlobalOptions
+    from oneoff.core.run import Run
     from oneoff.urls import DatabaseURL
 
 
@@ -87,8 +87,8 @@ class Application:
         """Return the facts of a run that starts now."""
         from datetime import UTC, datetime
 
+        from oneoff.core.run import Run
         from oneoff.operator import identify
-        from oneoff.run import Run
 
         now = datetime.now(UTC)
         return Run(

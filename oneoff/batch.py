@@ -1,6 +1,6 @@
 """BatchCommand: work over many rows, in transactions that are short and never lost.
 
-Light, as `oneoff.command` is: SQLAlchemy is loaded by what the methods return.
+Light, as `oneoff.core.command` is: SQLAlchemy is loaded by what the methods return.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from oneoff.arguments import Flag, Option
-from oneoff.command import BaseCommand
-from oneoff.errors import UsageError
-from oneoff.policy import Access, Confirm, DryRun
-from oneoff.result import Result
+from oneoff.core.arguments import Flag, Option
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import UsageError
+from oneoff.core.policy import Access, Confirm, DryRun
+from oneoff.core.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

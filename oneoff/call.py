@@ -8,14 +8,14 @@ import sys
 from typing import Any
 
 from oneoff.application import Application, find_project, load_application
-from oneoff.command import RESERVED, BaseCommand
-from oneoff.errors import DryRunViolation
+from oneoff.core.command import RESERVED, BaseCommand
+from oneoff.core.errors import DryRunViolation
+from oneoff.core.options import GlobalOptions
+from oneoff.core.outcome import Call
+from oneoff.core.policy import Access, DryRun
+from oneoff.core.result import Result
 from oneoff.executor import Execution, running
 from oneoff.logs import Logs, level_of
-from oneoff.options import GlobalOptions
-from oneoff.outcome import Call
-from oneoff.policy import Access, DryRun
-from oneoff.result import Result
 from oneoff.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 

@@ -15,24 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff import environment, explain, gate, secret_inputs, signals, unawaited
 from oneoff.application import Application
-from oneoff.errors import CommandError, ConfigurationError, Refused, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavailable
+from oneoff.core.outcome import Call, Outcome, RowCounts
+from oneoff.core.policy import Access, Confirm, DryRun, Mode
+from oneoff.core.result import Result
 from oneoff.logs import Logs
-from oneoff.mode import Mode
 from oneoff.operator import code_version
-from oneoff.outcome import Call, Outcome, RowCounts
-from oneoff.policy import Access, Confirm, DryRun
 from oneoff.redis_url import redis_url
 from oneoff.resources import DATABASE, MIGRATED, Container
-from oneoff.result import Result
 from oneoff.terminal import Terminal
 from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from oneoff.audit import Audit
+    from oneoff.core.run import Run
     from oneoff.redis_url import RedisURL
     from oneoff.resources.database import Database
-    from oneoff.run import Run
     from oneoff.urls import DatabaseURL
 
 

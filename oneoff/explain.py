@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from oneoff import signals
-from oneoff.errors import (
+from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
     DeadlineReached,

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from oneoff.command import BaseCommand
-from oneoff.errors import Refused
-from oneoff.mode import Mode
-from oneoff.options import GlobalOptions
-from oneoff.policy import Access, Confirm, DryRun
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import Refused
+from oneoff.core.options import GlobalOptions
+from oneoff.core.policy import Access, Confirm, DryRun, Mode
 
 
 class Ask(Enum):

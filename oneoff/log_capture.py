@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oneoff.core.run import Run
     from oneoff.logs import Logs
-    from oneoff.run import Run
 
     Entry = tuple[Logs, Run | None]
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from oneoff.config import Config
-    from oneoff.options import GlobalOptions
-    from oneoff.outcome import Outcome
-    from oneoff.run import Run
+    from oneoff.core.options import GlobalOptions
+    from oneoff.core.outcome import Outcome
+    from oneoff.core.run import Run
     from oneoff.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from oneoff.run import Operator
+from oneoff.core.run import Operator
 
 _VARIABLES = (
     # Most telling first. A CI job also has an OS user, but the person is who pushed.

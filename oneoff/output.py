@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError, UsageError
-from oneoff.outcome import Outcome, RowCounts
+from oneoff.core.errors import CommandError, UsageError
+from oneoff.core.outcome import Outcome, RowCounts
 
 if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor

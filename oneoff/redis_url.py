@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 from oneoff.utils.redaction import MASK
 
 if TYPE_CHECKING:

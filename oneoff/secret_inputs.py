@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from oneoff.arguments import Field, Kind, SecretSource, SecretStr
-from oneoff.errors import UsageError
+from oneoff.core.arguments import Field, Kind, SecretSource, SecretStr
+from oneoff.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
     from oneoff.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 

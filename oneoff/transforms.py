@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from oneoff.arguments import Field
 from oneoff.batch import BatchCommand
+from oneoff.core.arguments import Field
 from oneoff.probes import LockWaiters, ReplicaLag
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

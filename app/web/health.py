@@ -21,7 +21,7 @@ from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 MAX_AGE = 1.0
 """Seconds for which an answer serves all probes: any number of them ask the services once."""

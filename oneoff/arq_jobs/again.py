@@ -6,7 +6,7 @@ from oneoff.arq_jobs import keys, splice
 from oneoff.arq_jobs.pickles import UnreadableError
 from oneoff.arq_jobs.queue import Jobs, begin, now_ms, serialize
 from oneoff.arq_jobs.records import JobRecord, JobStatus, load
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
 
 
 async def retry_job(jobs: Jobs, record: JobRecord) -> bool:

@@ -16,7 +16,7 @@ from oneoff.arq_jobs.listing import find_job
 from oneoff.arq_jobs.pickles import UnreadableError
 from oneoff.arq_jobs.queue import Jobs, begin, now_ms
 from oneoff.arq_jobs.records import JobRecord, JobStatus
-from oneoff.errors import CommandError, TemporaryError
+from oneoff.core.errors import CommandError, TemporaryError
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline

@@ -10,7 +10,7 @@ from oneoff.arq_jobs.worker_settings import WorkerSpec, load_worker
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 _COUNTER = re.compile(r"(?:j_)?(complete|failed|retried|ongoing|queued)=([0-9]{1,15})(?![0-9])")
 _GRACE = 1.0

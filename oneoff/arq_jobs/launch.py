@@ -19,13 +19,13 @@ from oneoff.arq_jobs.queue import Jobs, Queued, now_ms, serialize
 from oneoff.arq_jobs.records import JobRecord, moment
 from oneoff.arq_jobs.signature import arguments_of
 from oneoff.arq_jobs.worker_settings import Task
-from oneoff.errors import UsageError
+from oneoff.core.errors import UsageError
+from oneoff.core.result import Result
 from oneoff.explain import explain
-from oneoff.result import Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 _LONGEST_ID = 200
 

@@ -22,7 +22,7 @@ from oneoff.arq_jobs.records import (
     function_of,
     queued_record,
 )
-from oneoff.errors import NotFound
+from oneoff.core.errors import NotFound
 
 PAGE = 1000
 """Members of a queue, or values, that are asked for at once."""

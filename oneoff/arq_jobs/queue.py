@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.arq_jobs import keys
 from oneoff.arq_jobs.worker_settings import WorkerSpec
-from oneoff.errors import CommandError, DataError, DryRunViolation, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DataError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

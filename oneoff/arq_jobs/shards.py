@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.arq_jobs import keys
 from oneoff.arq_jobs.queue import Jobs, now_ms, serialize
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from arq.worker import Function
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 NAME = "oneoff_shard"
 TIMEOUT = 290.0

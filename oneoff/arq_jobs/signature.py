@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from oneoff.conversion import Shape, shape_of
-from oneoff.errors import UsageError
+from oneoff.core.conversion import Shape, shape_of
+from oneoff.core.errors import UsageError
 from oneoff.utils.suggestions import similar
 
 _SPREAD = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -15,13 +15,13 @@ from oneoff.arq_jobs.listing import find_job
 from oneoff.arq_jobs.queue import Jobs
 from oneoff.arq_jobs.records import JobRecord, JobStatus
 from oneoff.arq_jobs.worker_settings import Task
-from oneoff.errors import CommandError, TemporaryError, UsageError
+from oneoff.core.errors import CommandError, TemporaryError, UsageError
 from oneoff.explain import UnexpectedError, explain
 from oneoff.maintenance.redis_copy import announced_window
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 

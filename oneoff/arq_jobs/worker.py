@@ -22,7 +22,7 @@ from oneoff.resources.redis_errors import translate_redis_error
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 OUTAGE = 30.0
 """Seconds a worker waits for a Redis that is away, before it ends and its platform restarts it."""

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import ConfigurationError, UsageError
-from oneoff.project import load_object
+from oneoff.core.errors import ConfigurationError, UsageError
+from oneoff.core.project import load_object
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 Serializer = Callable[[dict[str, Any]], bytes]
 Deserializer = Callable[[bytes], dict[str, Any]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oneoff.asgi.request_id import Receive, Scope, Send
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 
 class RefusedStart:

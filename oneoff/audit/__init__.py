@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, cast, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from oneoff.core.errors import CommandError, Unavailable
+from oneoff.core.outcome import Outcome, Status
 from oneoff.environment import Facts
-from oneoff.errors import CommandError, Unavailable
 from oneoff.locks import hold_for_transaction, is_free
-from oneoff.outcome import Outcome, Status
 from oneoff.resources.database_errors import translate_error
 from oneoff.schema import read_facts
 from oneoff.schema.tables import batches, runs
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.outcome import Call
+    from oneoff.core.outcome import Call
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
-    from oneoff.run import Run
     from oneoff.utils.redaction import Redactor
 
 SETTLING = timedelta(seconds=30)

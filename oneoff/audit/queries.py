@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, or_, select
 
-from oneoff.errors import NotFound, UsageError
+from oneoff.core.errors import NotFound, UsageError
 from oneoff.schema.tables import runs, shell_inputs
 from oneoff.utils.suggestions import similar
 
@@ -28,7 +28,7 @@ class Filter(NamedTuple):
     Attributes:
         command: A command's name, or a group's for all commands in it.
         operator: Exactly.
-        status: A value of `oneoff.outcome.Status`.
+        status: A value of `oneoff.core.outcome.Status`.
         since: Runs that started then or later.
         without: Id of a run to leave out: the one that is listing.
     """

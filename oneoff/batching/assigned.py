@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from oneoff.batching.identity import Identity

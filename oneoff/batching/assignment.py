@@ -22,15 +22,15 @@ from oneoff.batching.assigned import assigned
 from oneoff.batching.states import ENDED, State
 from oneoff.batching.summary import is_at_work
 from oneoff.batching.transactions import Transactions
-from oneoff.errors import CommandError, ConfigurationError
+from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.options import GlobalOptions
+from oneoff.core.outcome import Call, Outcome
+from oneoff.core.parsing import parse
+from oneoff.core.run import Operator, Run
 from oneoff.executor import Execution
 from oneoff.explain import explain
 from oneoff.logs import Logs, level_of
-from oneoff.options import GlobalOptions
-from oneoff.outcome import Call, Outcome
-from oneoff.parsing import parse
 from oneoff.resources.database import Database
-from oneoff.run import Operator, Run
 from oneoff.schema.tables import batches, runs
 from oneoff.terminal import Terminal
 from oneoff.utils.redaction import Redactor

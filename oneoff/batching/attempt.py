@@ -12,7 +12,7 @@ from oneoff.batching.transactions import session_in
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.errors import CommandError
+    from oneoff.core.errors import CommandError
 
     Failed = list[tuple[Any, CommandError]]
 

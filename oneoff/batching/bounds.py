@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from oneoff.errors import DataError, TemporaryError
+from oneoff.core.errors import DataError, TemporaryError
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

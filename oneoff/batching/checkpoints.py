@@ -16,7 +16,7 @@ from sqlalchemy import Integer, String, bindparam, func, or_, select, true, upda
 
 from oneoff.batching.cursor import encode
 from oneoff.batching.states import ENDED, State
-from oneoff.errors import TemporaryError
+from oneoff.core.errors import TemporaryError
 from oneoff.schema.tables import batches
 from oneoff.utils.text import counted
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from oneoff.audit import process_started, reconcile
 from oneoff.batching.checkpoints import Checkpoint, give_up
 from oneoff.batching.states import IDLE, UNTOLD, State
-from oneoff.errors import TemporaryError, UsageError
-from oneoff.outcome import Status
+from oneoff.core.errors import TemporaryError, UsageError
+from oneoff.core.outcome import Status
 from oneoff.schema.tables import batches, runs
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from oneoff.batching.cursor import readable
 from oneoff.batching.shards import close_whole, rows_of_shards, with_run
 from oneoff.batching.states import ENDED, State
 from oneoff.batching.summary import is_at_work, next_step, of_shards, summary
-from oneoff.errors import CommandError, NotFound, UsageError
-from oneoff.result import Result
+from oneoff.core.errors import CommandError, NotFound, UsageError
+from oneoff.core.result import Result
 from oneoff.schema.tables import batches
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "datetime": datetime.fromisoformat,

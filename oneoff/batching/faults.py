@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from oneoff.errors import CommandError, TemporaryError, Unavailable
+from oneoff.core.errors import CommandError, TemporaryError, Unavailable
 from oneoff.resources.database_errors import (
     BUSY,
     LOCKED,

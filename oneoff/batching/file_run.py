@@ -15,8 +15,8 @@ from oneoff.batching.pace import Pace
 from oneoff.batching.rejects import Rejects
 from oneoff.batching.runner import BatchRun, Shared
 from oneoff.batching.selection import Selection, Step
-from oneoff.errors import DataError
-from oneoff.result import Result
+from oneoff.core.errors import DataError
+from oneoff.core.result import Result
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

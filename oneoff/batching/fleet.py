@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.arguments import Kind
 from oneoff.audit import reconcile
 from oneoff.batching import checkpoints, shards
 from oneoff.batching.assigned import TURN
@@ -28,8 +27,9 @@ from oneoff.batching.sharded import given_up, result_of
 from oneoff.batching.shards import Shard
 from oneoff.batching.states import State
 from oneoff.batching.transactions import Transactions
-from oneoff.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
-from oneoff.result import Result
+from oneoff.core.arguments import Kind
+from oneoff.core.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
+from oneoff.core.result import Result
 from oneoff.schema.tables import batches
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.text import counted

@@ -12,7 +12,7 @@ from oneoff.batching import checkpoints
 from oneoff.batching.checkpoints import Checkpoint
 from oneoff.batching.faults import Fault, fault_of
 from oneoff.batching.states import State
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
 from oneoff.probes import BatchTime
 from oneoff.resources.database_errors import translate_error
 from oneoff.utils.text import counted

@@ -8,9 +8,9 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
-from oneoff.arguments import Kind
 from oneoff.batch import BOUNDS, BatchCommand
-from oneoff.conversion import duration_text
+from oneoff.core.arguments import Kind
+from oneoff.core.conversion import duration_text
 
 
 class Identity(NamedTuple):

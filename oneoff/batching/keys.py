@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, UniqueConstraint
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from oneoff.audit import reconcile
 from oneoff.batching import checkpoints, claiming
-from oneoff.errors import TemporaryError
+from oneoff.core.errors import TemporaryError
 from oneoff.locks import is_free
 from oneoff.schema.tables import batches
 

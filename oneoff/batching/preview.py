@@ -11,8 +11,8 @@ from oneoff.batching.claiming import check_shards, find_current
 from oneoff.batching.cursor import decode, readable
 from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import find_joinable, rows_of_shards
-from oneoff.mode import Mode
-from oneoff.result import Result
+from oneoff.core.policy import Mode
+from oneoff.core.result import Result
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from oneoff.batching.cursor import encode
-from oneoff.errors import CommandError, DataError, ExitCode
+from oneoff.core.errors import CommandError, DataError, ExitCode
 from oneoff.resources.database_errors import translate_error
 from oneoff.utils.files import private
 from oneoff.utils.text import counted

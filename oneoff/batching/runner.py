@@ -25,8 +25,8 @@ from oneoff.batching.selection import RowWise, Selection, Step
 from oneoff.batching.sizing import Sizing
 from oneoff.batching.states import ENDED, State
 from oneoff.batching.transactions import Transactions
-from oneoff.errors import CommandError, Unavailable
-from oneoff.result import Result
+from oneoff.core.errors import CommandError, Unavailable
+from oneoff.core.result import Result
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.text import counted
 

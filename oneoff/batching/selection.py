@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from oneoff.batching.keys import key_column, range_column
 from oneoff.batching.transactions import session_in
-from oneoff.errors import CommandError, ConfigurationError, DataError
+from oneoff.core.errors import CommandError, ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -23,8 +23,8 @@ from oneoff.batching.selection import Selection, make_selection
 from oneoff.batching.shards import Shard
 from oneoff.batching.states import ENDED, State
 from oneoff.batching.transactions import Transactions
-from oneoff.errors import CommandError
-from oneoff.result import Result
+from oneoff.core.errors import CommandError
+from oneoff.core.result import Result
 from oneoff.utils.concurrency import together, uninterrupted
 from oneoff.utils.text import counted
 

@@ -21,7 +21,7 @@ from oneoff.batching.estimate import estimate
 from oneoff.batching.identity import Identity
 from oneoff.batching.opposite import give_opposite_up
 from oneoff.batching.states import ENDED, IDLE, UNTOLD, State
-from oneoff.outcome import Status
+from oneoff.core.outcome import Status
 from oneoff.schema.tables import batches, runs
 
 if TYPE_CHECKING:

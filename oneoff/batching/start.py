@@ -13,7 +13,7 @@ from oneoff.batching.runner import BatchRun, Shared
 from oneoff.batching.sharded import ShardedRun, run_shard
 from oneoff.batching.shards import join_whole, read_with_whole
 from oneoff.batching.transactions import Transactions
-from oneoff.result import Result
+from oneoff.core.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from oneoff.batching.pace import Pace
     from oneoff.batching.selection import Selection
     from oneoff.batching.shards import Shard
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
-    from oneoff.run import Run
     from oneoff.terminal import Terminal
 
 

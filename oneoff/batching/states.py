@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from oneoff.outcome import Status
+from oneoff.core.outcome import Status
 
 
 class State(Enum):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from oneoff.batching.states import ENDED, IDLE, State
-from oneoff.outcome import Status
+from oneoff.core.outcome import Status
 from oneoff.schema.tables import batches, runs
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from oneoff.core.outcome import Call, Outcome
     from oneoff.executor import Execution
-    from oneoff.outcome import Call, Outcome
     from oneoff.utils.redaction import Redactor
 
 
@@ -109,14 +109,14 @@ def _to_its_end(execution: Execution) -> Outcome:
 
 
 def _failure(exc: Exception) -> Outcome:
+    from oneoff.core.outcome import Outcome
     from oneoff.explain import explain
-    from oneoff.outcome import Outcome
 
     return Outcome(command="", error=explain(exc), cause=exc)
 
 
 def _redactor(app: Application | None) -> Redactor:
-    from oneoff.errors import CommandError
+    from oneoff.core.errors import CommandError
     from oneoff.utils.redaction import Redactor
 
     try:

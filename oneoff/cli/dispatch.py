@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from oneoff.options import GlobalOptions, split_leading, without_flags
+from oneoff.core.options import GlobalOptions, split_leading, without_flags
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.application import Application
-    from oneoff.errors import UsageError
-    from oneoff.outcome import Call
+    from oneoff.core.errors import UsageError
+    from oneoff.core.outcome import Call
     from oneoff.registry.entry import Entry
 
 
@@ -64,8 +64,8 @@ def presentation(words: Sequence[str]) -> GlobalOptions:
 def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Page | Call:
     import shlex
 
-    from oneoff.outcome import Call
-    from oneoff.parsing import parse, scrub_argv
+    from oneoff.core.outcome import Call
+    from oneoff.core.parsing import parse, scrub_argv
 
     command_class = app.registry.load(entry)
     app.accepts_problems = command_class.accepts_problems
@@ -81,7 +81,7 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
 
 
 def _two_on_stdout(name: str) -> UsageError:
-    from oneoff.errors import UsageError
+    from oneoff.core.errors import UsageError
 
     return UsageError(
         f"--json and the data of {name} can't both go to standard output",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff.errors import CommandError
-from oneoff.outcome import Outcome
+from oneoff.core.errors import CommandError
+from oneoff.core.outcome import Outcome
 from oneoff.output import render_error, render_json, render_text, render_warning
 
 if TYPE_CHECKING:
-    from oneoff.options import GlobalOptions
+    from oneoff.core.options import GlobalOptions
     from oneoff.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 

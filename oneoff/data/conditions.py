@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.core.errors import UsageError
 from oneoff.data.columns import Kind
 from oneoff.data.tables import unknown_column
-from oneoff.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,21 +5,21 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from oneoff.core.errors import Refused, UsageError
 from oneoff.data.conditions import read_conditions
 from oneoff.data.files import STDOUT, format_of, open_output, suffix_of
 from oneoff.data.framing import framing_of
 from oneoff.data.selection import Selection
 from oneoff.data.tables import find_table
-from oneoff.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.core.project import Project
     from oneoff.data.files import Format, Output
     from oneoff.data.tables import Table
-    from oneoff.project import Project
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
 

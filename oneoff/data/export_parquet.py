@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from oneoff.core.errors import ConfigurationError, DataError
 from oneoff.data.columns import Kind
-from oneoff.errors import ConfigurationError, DataError
 from oneoff.utils.concurrency import in_daemon_thread
 
 try:

@@ -13,7 +13,7 @@ import zlib
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from oneoff.errors import CommandError, ConfigurationError
+from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.utils.concurrency import in_daemon_thread, uninterrupted
 from oneoff.utils.files import private
 

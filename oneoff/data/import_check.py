@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from oneoff.data.import_errors import bad_file
 
 if TYPE_CHECKING:
+    from oneoff.core.errors import DataError
     from oneoff.data.files import Format
     from oneoff.data.import_source import Source
-    from oneoff.errors import DataError
 
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _END_OF_DATA = re.compile(rb"\n\\\.\r?\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import DataError
+from oneoff.core.errors import DataError
 
 if TYPE_CHECKING:
     from oneoff.data.columns import Column

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.data.columns import INFINITE_DAY, INFINITE_MOMENT, float_text
 from oneoff.data.csv_lines import EMPTY, csv_lines
 from oneoff.data.import_csv import Cells, Chunk, cells_of
 from oneoff.data.import_errors import bad_file
 from oneoff.data.import_reader import Parsed, Staged
-from oneoff.errors import ConfigurationError
 
 try:
     import pyarrow as pa

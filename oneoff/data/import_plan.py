@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.core.errors import DataError, UsageError
 from oneoff.data.columns import MASK, Kind
 from oneoff.data.import_errors import bad_file
 from oneoff.data.tables import quote, unknown_column
-from oneoff.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from oneoff.data.columns import Column

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.core.errors import CommandError
     from oneoff.data.import_csv import Header, Record
     from oneoff.data.import_plan import Plan
     from oneoff.data.import_source import Source
-    from oneoff.errors import CommandError
     from oneoff.resources.progress import Progress
 
 _TWICE = "21000"

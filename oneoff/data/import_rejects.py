@@ -12,9 +12,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from oneoff.core.errors import CommandError
 from oneoff.data.files import Output, open_output
 from oneoff.data.import_errors import MOST_SHOWN, Problem, bad_rows
-from oneoff.errors import CommandError
 
 if TYPE_CHECKING:
     from oneoff.data.import_reader import Reader

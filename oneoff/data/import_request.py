@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from oneoff.core.errors import UsageError
 from oneoff.data.files import STDOUT, format_of
-from oneoff.errors import UsageError
 
 if TYPE_CHECKING:
     from oneoff.data.files import Format

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.batching.file_run import FileBatch, FileSelection, Place
 from oneoff.batching.selection import Step
+from oneoff.core.errors import DataError
 from oneoff.data.import_csv import Chunk, lines_of
 from oneoff.data.import_reader import CsvReader, Parsed, Staged
 from oneoff.data.import_rejects import Rejects
 from oneoff.data.import_source import skip_bytes
-from oneoff.errors import DataError
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:

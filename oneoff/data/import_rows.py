@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from oneoff.core.errors import DataError, UsageError
+from oneoff.core.result import Result
 from oneoff.data.import_check import look_at
 from oneoff.data.import_csv import read_header
 from oneoff.data.import_outcome import Imported
@@ -15,9 +17,7 @@ from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_rejects import ERRORS, Rejects, check_place
 from oneoff.data.import_source import open_source
 from oneoff.data.tables import find_table
-from oneoff.errors import DataError, UsageError
 from oneoff.resources.database_errors import sqlstate_of
-from oneoff.result import Result
 from oneoff.utils.concurrency import in_daemon_thread
 from oneoff.utils.text import counted
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.core.project import Project
     from oneoff.data.import_csv import Cells, Chunk
     from oneoff.data.import_reader import Reader
     from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
     from oneoff.data.tables import Table
-    from oneoff.project import Project
     from oneoff.resources.batches import Batches
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress

@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.data.import_errors import bad_file
 from oneoff.data.import_request import STDIN
-from oneoff.errors import ConfigurationError
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:

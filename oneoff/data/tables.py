@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
 
+from oneoff.core.errors import ConfigurationError, NotFound, UsageError
+from oneoff.core.project import load_object
 from oneoff.data.columns import Column, kind_of_model, kind_of_postgresql, kind_of_sqlite
-from oneoff.errors import ConfigurationError, NotFound, UsageError
-from oneoff.project import load_object
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table as Model
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 PII = "pii"
 """Key of a declared column's `info` that marks personal data."""

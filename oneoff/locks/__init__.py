@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from oneoff.errors import LockBusy
+from oneoff.core.errors import LockBusy
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oneoff.errors import ConfigurationError, LockLost
+from oneoff.core.errors import ConfigurationError, LockLost
 from oneoff.locks import Lock
 
 if TYPE_CHECKING:

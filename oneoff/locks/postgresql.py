@@ -11,7 +11,7 @@ import hashlib
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
-from oneoff.errors import LockLost
+from oneoff.core.errors import LockLost
 from oneoff.locks import Lock
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from oneoff.config import Config
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
+from oneoff.core.policy import Mode
+from oneoff.core.project import Project
 from oneoff.maintenance.redis_copy import RedisCopy, open_copy
-from oneoff.mode import Mode
-from oneoff.project import Project
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as Logger

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
 from oneoff.maintenance.redis_copy import RedisCopy, key_of
 from oneoff.maintenance.store import read_window
 from oneoff.maintenance.tokens import is_pass
@@ -26,8 +26,8 @@ from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from oneoff.config import Config
+    from oneoff.core.project import Project
     from oneoff.maintenance.redis_copy import Copy
-    from oneoff.project import Project
 
 COPY_LIMIT = 1.0
 """Seconds for which a copy in Redis is believed: so the fleet asks the database once a second."""

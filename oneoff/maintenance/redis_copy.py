@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.policy import Mode
 from oneoff.maintenance.window import Window, decode, encode
-from oneoff.mode import Mode
 from oneoff.redis_url import redis_url
 from oneoff.urls import parse_database_url
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
     from oneoff.redis_url import RedisURL
     from oneoff.urls import DatabaseURL
 

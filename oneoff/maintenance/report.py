@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
 from oneoff.maintenance.redis_copy import open_copy
 from oneoff.maintenance.store import NO_FACTS, NOT_MIGRATED, Record, read_record
 from oneoff.resources.database import Database
@@ -12,7 +12,7 @@ from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 NO_DATABASE = "not there yet"
 NO_COPY = "no copy"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 from oneoff.maintenance.window import Window
 from oneoff.resources.database_errors import translate_error
 from oneoff.schema.tables import maintenance

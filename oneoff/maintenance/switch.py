@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from oneoff.conversion import duration_text
-from oneoff.errors import UsageError
+from oneoff.core.conversion import duration_text
+from oneoff.core.errors import UsageError
 from oneoff.maintenance import store
 from oneoff.maintenance.store import Record
 from oneoff.maintenance.window import Window
@@ -15,7 +15,7 @@ from oneoff.maintenance.window import Window
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.run import Run
+    from oneoff.core.run import Run
 
 LONGEST = timedelta(days=365)
 """A window that ends by itself does so within a year; a longer one is a slip of the keyboard."""

@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
     from oneoff.registry import Registry
 
 SHELLS = ("bash", "zsh", "fish")
@@ -44,13 +44,13 @@ def _possible(registry: Registry, before: list[str], current: str) -> Iterable[s
 
 
 def _leading() -> Iterable[str]:
-    from oneoff.options import leading_flags
+    from oneoff.core.options import leading_flags
 
     return leading_flags()
 
 
 def _after_name(registry: Registry, before: list[str], current: str) -> Iterable[str]:
-    from oneoff.errors import CommandError
+    from oneoff.core.errors import CommandError
 
     try:
         entry, rest = registry.find(before)
@@ -61,7 +61,7 @@ def _after_name(registry: Registry, before: list[str], current: str) -> Iterable
 
 
 def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iterable[str]:
-    from oneoff.parsing.tokens import Takes, table_of, tokens
+    from oneoff.core.tokens import Takes, table_of, tokens
 
     table = table_of(command)
     takes = {spelling: spec.takes for spelling, spec in table.items()}
@@ -80,8 +80,8 @@ def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iter
 
 def _argument_at(command: type[BaseCommand], position: int) -> str:
     """Return the name of the argument that takes the word at a position, or nothing."""
-    from oneoff.arguments import Kind
-    from oneoff.conversion import shape_of
+    from oneoff.core.arguments import Kind
+    from oneoff.core.conversion import shape_of
 
     fields = [field for field in command.fields().values() if field.kind is Kind.ARGUMENT]
     if position < len(fields):
@@ -90,7 +90,7 @@ def _argument_at(command: type[BaseCommand], position: int) -> str:
 
 
 def _choices(command: type[BaseCommand], name: str) -> Sequence[str]:
-    from oneoff.conversion import shape_of
+    from oneoff.core.conversion import shape_of
 
     field = command.fields().get(name)
     if field is None:

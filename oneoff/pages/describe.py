@@ -7,17 +7,17 @@ from enum import Enum
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from oneoff.arguments import Field, Kind
-from oneoff.conversion import duration_text, shape_of
-from oneoff.options import may_raise_confirmation, options_of
-from oneoff.parsing.tokens import generate_spelling, stdin_spelling
-from oneoff.policy import Access, Confirm, DryRun
+from oneoff.core.arguments import Field, Kind
+from oneoff.core.conversion import duration_text, shape_of
+from oneoff.core.options import may_raise_confirmation, options_of
+from oneoff.core.policy import Access, Confirm, DryRun
+from oneoff.core.tokens import generate_spelling, stdin_spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from oneoff.command import BaseCommand
-    from oneoff.options import GlobalOption
+    from oneoff.core.command import BaseCommand
+    from oneoff.core.options import GlobalOption
 
 INSIDE = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
 """Resources that are facts about the run, not something outside the process."""

@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
     from oneoff.registry import Registry
     from oneoff.registry.entry import Entry, Listing
 

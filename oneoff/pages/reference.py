@@ -10,7 +10,7 @@ from oneoff.pages.help import PROGRAM
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
     from oneoff.registry import Registry
     from oneoff.registry.entry import Entry
 
@@ -72,7 +72,7 @@ def _section(entry: Entry, command: type[BaseCommand]) -> Iterator[str]:
 
 
 def _shared_options() -> str:
-    from oneoff.options import OPTIONS
+    from oneoff.core.options import OPTIONS
 
     lines = ["## Options of every command\n", "| Option | Meaning |", "| --- | --- |"]
     for option in OPTIONS:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
-    from oneoff.command import BaseCommand
-    from oneoff.errors import UsageError
+    from oneoff.core.command import BaseCommand
+    from oneoff.core.errors import UsageError
     from oneoff.registry.entry import Listing
 
 __all__ = ["Entry", "Registry"]
@@ -191,7 +191,7 @@ def _says_overrides(entry: Entry) -> bool:
 
 
 def _import(entry: Entry) -> ModuleType:
-    from oneoff.errors import CommandError
+    from oneoff.core.errors import CommandError
 
     try:
         __import__(entry.module)
@@ -215,7 +215,7 @@ def _command_in(module: ModuleType, entry: Entry) -> type[BaseCommand]:
 
 
 def _commands(module: ModuleType) -> Iterator[type[BaseCommand]]:
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
 
     exported = getattr(module, "__all__", None)
     names = [name for name in vars(module) if not name.startswith("_")]

@@ -6,20 +6,20 @@ import shlex
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from oneoff.arguments import Field, Kind
-from oneoff.command import RESERVED
-from oneoff.conversion import shape_of
-from oneoff.errors import CommandError
-from oneoff.options import OPTIONS
-from oneoff.parsing import parse
-from oneoff.parsing.tokens import generate_spelling, stdin_spelling
+from oneoff.core.arguments import Field, Kind
+from oneoff.core.command import RESERVED
+from oneoff.core.conversion import shape_of
+from oneoff.core.errors import CommandError
+from oneoff.core.options import OPTIONS
+from oneoff.core.parsing import parse
+from oneoff.core.tokens import generate_spelling, stdin_spelling
 from oneoff.resources import known_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from oneoff.command import BaseCommand
-    from oneoff.project import Project
+    from oneoff.core.command import BaseCommand
+    from oneoff.core.project import Project
     from oneoff.registry import Registry
     from oneoff.registry.entry import Entry
 

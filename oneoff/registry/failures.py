@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from oneoff.errors import ConfigurationError, UsageError
+from oneoff.core.errors import ConfigurationError, UsageError
 from oneoff.utils.suggestions import similar_names
 
 TYPE_CHECKING = False

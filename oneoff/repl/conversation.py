@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.repl.late_cache import NoCache
 from oneoff.repl.tracebacks import user_traceback
 

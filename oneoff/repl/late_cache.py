@@ -9,13 +9,13 @@ import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError, ConfigurationError
+from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.redis_url import redis_url
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.mode import Mode
-    from oneoff.run import Run
+    from oneoff.core.policy import Mode
+    from oneoff.core.run import Run
 
 CACHE = "cache"
 _NAMED = re.compile(rf"(?<![\w.]){CACHE}\b")

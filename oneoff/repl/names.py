@@ -6,7 +6,7 @@ import builtins
 import sys
 from typing import TYPE_CHECKING, Any
 
-from oneoff.project import load_object
+from oneoff.core.project import load_object
 from oneoff.repl.late_cache import CACHE
 from oneoff.resources.settings import load_settings
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
 
 _SQLALCHEMY = ("select", "insert", "update", "delete", "func", "text")
 

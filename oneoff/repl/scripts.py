@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError, ReadOnlyViolation
+from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.repl.evaluation import compile_script, evaluate
 from oneoff.repl.tracebacks import user_traceback
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from oneoff.errors import ConfigurationError
-from oneoff.project import load_object
+from oneoff.core.errors import ConfigurationError
+from oneoff.core.project import load_object
 
 BUILTIN: Mapping[str, str] = {
     "database": "oneoff.resources.database:open_database",

@@ -19,7 +19,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import render_op
 from alembic.util import rev_id
 
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
 from oneoff.resources.alembic_env import run_online
 from oneoff.resources.history import History
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from oneoff.batch import BatchCommand, BatchRange
 from oneoff.batching.pace import Pace
 from oneoff.config import Config
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
+from oneoff.core.result import Result
+from oneoff.core.run import Run
 from oneoff.resources.database import Database
 from oneoff.resources.progress import Progress
-from oneoff.result import Result
-from oneoff.run import Run
 from oneoff.terminal import Terminal
 
 if TYPE_CHECKING:

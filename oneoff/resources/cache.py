@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from oneoff.config import Config
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
+from oneoff.core.run import Run
 from oneoff.redis_url import redis_url
-from oneoff.run import Run
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oneoff.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.resources.database_errors import (
     BUSY,
     GONE,

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oneoff.errors import UsageError
-from oneoff.mode import Mode
+from oneoff.core.errors import UsageError
+from oneoff.core.policy import Mode
 from oneoff.repl.conversation import Conversation, prompt_session
 from oneoff.repl.evaluation import evaluate
 from oneoff.repl.late_cache import LateCache
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
     from oneoff.resources.work import WorkTransaction
-    from oneoff.run import Run
     from oneoff.terminal import Terminal
 
 

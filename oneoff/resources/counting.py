@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from operator import add, sub
 from typing import TYPE_CHECKING, Any
 
-from oneoff.outcome import RowCounts
+from oneoff.core.outcome import RowCounts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -14,7 +14,7 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import Unavailable
+from oneoff.core.errors import Unavailable
 from oneoff.urls import DatabaseURL, parse_database_url
 from oneoff.utils.concurrency import undivided
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
 
 WORK = "work"
 """The role of a run's own work; see `Database.connect`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from oneoff.errors import (
+from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
     DryRunViolation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
 from oneoff.resources.foreign_redis import read_only_clients
 
 

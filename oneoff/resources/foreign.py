@@ -21,8 +21,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
-from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.resources.database import EXEMPT
 from oneoff.resources.database_errors import is_read_only_error, read_only_error
 from oneoff.resources.transaction_control import A_QUERY, READ_ONLY, statement_that_ends

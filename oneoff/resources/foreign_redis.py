@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.resources.redis_guard import CONTAINERS, HARMLESS, commands_in, joined
 from oneoff.resources.redis_reads import OF_CONNECTIONS, READS
 from oneoff.utils.context_scope import Scope

@@ -8,8 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

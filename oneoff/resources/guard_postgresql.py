@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
-from oneoff.errors import CommandError
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError
+from oneoff.core.policy import Mode
 from oneoff.resources.guard import Guard, ended, refusal, too_late
 from oneoff.resources.transaction_control import (
     CURSOR,

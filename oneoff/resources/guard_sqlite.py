@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError
+from oneoff.core.policy import Mode
 from oneoff.resources.database_errors import constraint_error
 from oneoff.resources.guard import Guard, ended, refusal, too_late
 

@@ -15,7 +15,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import CommandError as AlembicError
 
-from oneoff.errors import CommandError, NotFound
+from oneoff.core.errors import CommandError, NotFound
 from oneoff.utils.suggestions import similar
 
 _RELATIVE = re.compile(r"[+-]\d+")

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from oneoff.config import Config
-from oneoff.errors import ConfigurationError
-from oneoff.mode import Mode
-from oneoff.project import Project
+from oneoff.core.errors import ConfigurationError
+from oneoff.core.policy import Mode
+from oneoff.core.project import Project
+from oneoff.core.run import Run
 from oneoff.redis_url import RedisURL, redis_url
-from oneoff.run import Run
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from oneoff.core.run import Run
 from oneoff.logs import Logs
-from oneoff.run import Run
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

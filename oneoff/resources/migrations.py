@@ -14,9 +14,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import ConfigurationError
-from oneoff.mode import Mode
-from oneoff.project import load_object
+from oneoff.core.errors import ConfigurationError
+from oneoff.core.policy import Mode
+from oneoff.core.project import load_object
 from oneoff.resources.plain_history import plain_head
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config import Config
+    from oneoff.core.project import Project
     from oneoff.locks import HeldLock
-    from oneoff.project import Project
     from oneoff.resources.autogenerate import Difference, Draft
     from oneoff.resources.database import Database
     from oneoff.resources.history import History, Revision

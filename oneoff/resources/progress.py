@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
+from oneoff.core.run import Run
 from oneoff.logs import Logs
-from oneoff.run import Run
 from oneoff.terminal import Terminal
 
 ROWS = "rows"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.environment import Facts
-from oneoff.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from oneoff.urls import DatabaseURL

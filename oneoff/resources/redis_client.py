@@ -18,7 +18,7 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
 from oneoff.resources.redis_errors import translate_redis_error
 
 if TYPE_CHECKING:

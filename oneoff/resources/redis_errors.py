@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from redis import exceptions
 
-from oneoff.errors import CommandError, ConfigurationError, TemporaryError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError, Unavailable
 
 if TYPE_CHECKING:
     from oneoff.redis_url import RedisURL

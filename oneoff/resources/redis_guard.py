@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import Connection

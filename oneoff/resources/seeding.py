@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from oneoff import environment
-from oneoff.errors import Refused
-from oneoff.project import Project
+from oneoff.core.errors import Refused
+from oneoff.core.project import Project
 from oneoff.seeds import Seed
 from oneoff.services import parts
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from oneoff.config import Config
-from oneoff.errors import ConfigurationError
-from oneoff.project import Project, load_object
+from oneoff.core.errors import ConfigurationError
+from oneoff.core.project import Project, load_object
 from oneoff.utils.redaction import is_secret_name
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.resources.database_errors import translate_error
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.errors import CommandError, ConfigurationError, TemporaryError
+from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.resources.alembic_env import own_turn, run_online
 from oneoff.resources.history import History
 from oneoff.resources.pooler import leads_through_pooler

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from oneoff.errors import CommandError, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.resources.counting import RowCounter, make_counter
 from oneoff.resources.database import WORK
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.core.outcome import RowCounts
     from oneoff.locks import HeldLock
-    from oneoff.outcome import RowCounts
     from oneoff.resources.database import Database
     from oneoff.resources.foreign import Protection
     from oneoff.resources.guard import Guard

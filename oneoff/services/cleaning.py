@@ -12,9 +12,9 @@ from sqlalchemy import Column, Date, DateTime, Delete, Table, TypeDecorator, del
 
 from oneoff.batch import BatchCommand, Throttle
 from oneoff.batching.bounds import BatchBound
-from oneoff.errors import ConfigurationError, UsageError
+from oneoff.core.errors import ConfigurationError, UsageError
+from oneoff.core.project import Project
 from oneoff.probes import LockWaiters, ReplicaLag
-from oneoff.project import Project
 from oneoff.retention import Retention
 from oneoff.services import parts
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from oneoff.errors import CommandError, ConfigurationError
+from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.urls import DatabaseURL
 
 _BUSY_MS = 10_000

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.project import Project, load_object
 from oneoff.outbox import PAUSES, TIMEOUT, Effect, Handler, Transaction
-from oneoff.project import Project, load_object
 from oneoff.resources import parameters
 from oneoff.resources.database_errors import is_connection_loss
 from oneoff.schema.tables import outbox

@@ -8,8 +8,8 @@ from enum import Enum
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import CommandError, ConfigurationError
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.policy import Mode
 from oneoff.redis_url import redis_url
 from oneoff.urls import parse_database_url
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
     from oneoff.resources.database import Database
 
 LOGGING = "--custom-log-dict oneoff.process_logs.WORKER_LOGGING"

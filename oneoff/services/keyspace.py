@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 from oneoff.resources.redis_client import as_cluster, each_primary
 from oneoff.services.distinct import DistinctCounter
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
     from oneoff.resources.progress import Progress
 
 PAGE = 500

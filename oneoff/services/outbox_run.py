@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from oneoff.batching.transactions import Transactions, session_in
-from oneoff.errors import CommandError, TemporaryError
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, TemporaryError
+from oneoff.core.policy import Mode
+from oneoff.core.result import Result
 from oneoff.outbox import Handler, deliver
 from oneoff.resources.work import begin_work
-from oneoff.result import Result
 from oneoff.services.delivering import Delivered, plan
 from oneoff.utils.text import counted
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from oneoff.errors import ConfigurationError, UsageError
-from oneoff.project import Project, load_object
+from oneoff.core.errors import ConfigurationError, UsageError
+from oneoff.core.project import Project, load_object
 from oneoff.utils.suggestions import similar
 
 

@@ -7,7 +7,7 @@ import re
 from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import CommandError, UsageError
+from oneoff.core.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

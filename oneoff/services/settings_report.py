@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff import environment
 from oneoff.config import SETTINGS
-from oneoff.errors import CommandError, ConfigurationError
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.policy import Mode
+from oneoff.core.project import load_object
 from oneoff.output import cell
-from oneoff.project import load_object
 from oneoff.redis_url import redis_url
 from oneoff.resources.settings import problems as settings_errors
 from oneoff.resources.settings import read, sentence
@@ -25,7 +25,7 @@ from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL")
 REDIS = "REDIS_URL"

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff import environment
-from oneoff.errors import UsageError
+from oneoff.core.errors import UsageError
 from oneoff.schema import read_facts, store_environment
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.batch import BatchCommand
 from oneoff.batching import control
-from oneoff.errors import UsageError
-from oneoff.project import Project
+from oneoff.core.errors import UsageError
+from oneoff.core.project import Project
 from oneoff.services import parts
 from oneoff.transforms import Transform
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.core.result import Result
     from oneoff.resources.batches import Batches
-    from oneoff.result import Result
 
 COMMAND = "data transform"
 

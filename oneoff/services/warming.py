@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.mode import Mode
-from oneoff.project import Project
+from oneoff.core.policy import Mode
+from oneoff.core.project import Project
 from oneoff.services import parts
 from oneoff.utils.concurrency import together
 from oneoff.warmers import Warmer

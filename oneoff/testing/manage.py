@@ -15,11 +15,11 @@ from typing import IO, Any
 from oneoff.application import load_application
 from oneoff.cli.dispatch import Page, dispatch, presentation
 from oneoff.cli.reply import reply
+from oneoff.core.outcome import Outcome
+from oneoff.core.result import Result
 from oneoff.executor import Execution
 from oneoff.explain import explain
 from oneoff.logs import Logs, level_of
-from oneoff.outcome import Outcome
-from oneoff.result import Result
 from oneoff.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 

@@ -151,7 +151,7 @@ def test_the_tasks_run_in_a_worker_and_here(
     assert b"Hello ada" in (tmp_path / "outbox/welcome-1.eml").read_bytes()
     assert 3 == len(query(settings["DATABASE_URL"], "SELECT * FROM role_counts"))
     assert 1 == failed.returncode
-    assert "oneoff.errors.NotFound('there is no user 77')" in failed.stderr
+    assert "oneoff.core.errors.NotFound('there is no user 77')" in failed.stderr
     assert "a worker was seen" in stats.stdout
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, insert, select, text
 
-from oneoff.mode import Mode
-from oneoff.outcome import RowCounts
+from oneoff.core.outcome import RowCounts
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.work import WorkTransaction, begin_work
 

@@ -389,7 +389,7 @@ def examples() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "example"), list(examples()))
 def test_examples_parse(name: str, example: str) -> None:
     """An example that does not parse teaches the wrong thing."""
-    from oneoff.parsing import parse
+    from oneoff.core.parsing import parse
 
     entry, rest = APP.registry.find(shlex.split(re.split(r"[#|>]", example)[0]))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.work import begin_work
 from tests.commands.test_database_connect import make_database, scalar

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.errors import ConfigurationError, Unavailable
-from oneoff.mode import Mode
+from oneoff.core.errors import ConfigurationError, Unavailable
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import begin_work

@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
-from oneoff.errors import CommandError, DryRunViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DryRunViolation
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.foreign import read_only_engines

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.errors import DryRunViolation
-from oneoff.mode import Mode
-from oneoff.outcome import RowCounts
+from oneoff.core.errors import DryRunViolation
+from oneoff.core.outcome import RowCounts
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import WorkTransaction, begin_work

@@ -16,9 +16,9 @@ import redis
 from arq.connections import RedisSettings
 from redis.asyncio import Redis, RedisCluster
 
-from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.maintenance.redis_copy import RedisCopy
-from oneoff.mode import Mode
 from oneoff.redis_url import parse_redis_url
 from oneoff.resources import foreign_redis
 from oneoff.resources.foreign_redis import read_only_clients
@@ -238,7 +238,7 @@ async def test_no_node_of_a_cluster_is_written(
 
 LATER = """
 import asyncio, sys
-from oneoff.mode import Mode
+from oneoff.core.policy import Mode
 from oneoff.resources.foreign_redis import read_only_clients
 
 with read_only_clients(Mode.READ_ONLY) as protection:

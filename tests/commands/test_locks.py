@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from oneoff.errors import ConfigurationError, LockBusy, LockLost
+from oneoff.core.errors import ConfigurationError, LockBusy, LockLost
 from oneoff.locks import (
     Lock,
     acquire,

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from oneoff.errors import CommandError, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import WorkTransaction, begin_work

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from oneoff.errors import CommandError, DryRunViolation, ReadOnlyViolation
-from oneoff.mode import Mode
+from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
 from oneoff.redis_url import parse_redis_url
 from oneoff.resources.redis_client import connect, each_primary
 from oneoff.resources.redis_guard import HARMLESS, WriteGuard, commands_in

@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from oneoff.mode import Mode
-from oneoff.outcome import RowCounts
+from oneoff.core.outcome import RowCounts
+from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.work import WorkTransaction, begin_work
 from oneoff.urls import parse_database_url

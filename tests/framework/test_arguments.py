@@ -21,7 +21,7 @@ from oneoff import (
     SecretStr,
     UsageError,
 )
-from oneoff.arguments import Kind, SecretSource
+from oneoff.core.arguments import Kind, SecretSource
 
 NOTHING: dict[str, Any] = {}
 """Inputs given as a mapping: what a type checker would rightly refuse is tested here."""

@@ -23,7 +23,7 @@ from oneoff.batching.identity import identify
 from oneoff.batching.ranges import restored, stored
 from oneoff.batching.selection import make_selection
 from oneoff.batching.sizing import Sizing
-from oneoff.errors import Unavailable
+from oneoff.core.errors import Unavailable
 from oneoff.resources.pooler import leads_through_pooler
 from oneoff.urls import parse_database_url
 

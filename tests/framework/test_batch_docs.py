@@ -10,8 +10,8 @@ import pytest
 import yaml  # type: ignore[import-untyped] # its stubs are no dependency
 
 from oneoff.application import find_project, load_application
-from oneoff.errors import ExitCode
-from oneoff.parsing import parse
+from oneoff.core.errors import ExitCode
+from oneoff.core.parsing import parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/howto/run-a-batch-on-many-workers.md"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.conversion import duration_text, parse_duration, shape_of
+from oneoff.core.conversion import duration_text, parse_duration, shape_of
 
 
 class Role(Enum):

@@ -12,7 +12,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from oneoff.errors import (
+from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
     DryRunViolation,

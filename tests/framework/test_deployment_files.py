@@ -17,7 +17,7 @@ from app.settings import Settings
 from oneoff.application import load_application
 from oneoff.cli.dispatch import dispatch
 from oneoff.config import SETTINGS
-from oneoff.outcome import Call
+from oneoff.core.outcome import Call
 from oneoff.redis_url import parse_redis_url
 from oneoff.urls import parse_database_url
 from tests.acceptance.web import procfile

@@ -8,7 +8,7 @@ import pytest
 
 from oneoff.application import load_application
 from oneoff.cli.dispatch import Page, dispatch
-from oneoff.errors import UsageError
+from oneoff.core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 

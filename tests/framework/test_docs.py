@@ -16,13 +16,13 @@ from typing import ClassVar, get_origin
 import pytest
 
 from app.settings import Settings
-from oneoff import errors
 from oneoff.application import load_application
 from oneoff.cli.dispatch import dispatch
-from oneoff.command import BaseCommand
 from oneoff.config import SETTINGS
-from oneoff.errors import CommandError, ExitCode
-from oneoff.outcome import Outcome
+from oneoff.core import errors
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import CommandError, ExitCode
+from oneoff.core.outcome import Outcome
 from oneoff.output import render_json
 from oneoff.registry import Registry
 from oneoff.registry.declarations import SHELL_SIGNS

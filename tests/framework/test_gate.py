@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from oneoff.command import BaseCommand
-from oneoff.errors import ExitCode, Refused
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import ExitCode, Refused
+from oneoff.core.options import GlobalOptions
+from oneoff.core.policy import Access, Confirm, DryRun, Mode
+from oneoff.core.result import Result
 from oneoff.gate import Ask, Situation, check_answer, decide, mode_of
-from oneoff.mode import Mode
-from oneoff.options import GlobalOptions
-from oneoff.policy import Access, Confirm, DryRun
-from oneoff.result import Result
 
 
 class Look(BaseCommand):

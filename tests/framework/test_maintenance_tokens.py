@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from oneoff.config import load_config
+from oneoff.core.project import Project
 from oneoff.maintenance.reader import MaintenanceReader
 from oneoff.maintenance.tokens import make_pass
 from oneoff.maintenance.window import Window
-from oneoff.project import Project
 
 KEY = "k" * 32
 WINDOW = Window("two", datetime.now(UTC))

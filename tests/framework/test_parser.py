@@ -23,9 +23,9 @@ from oneoff import (
     SecretStr,
     UsageError,
 )
-from oneoff.arguments import SecretSource
-from oneoff.options import split_leading
-from oneoff.parsing import parse, scrub_argv
+from oneoff.core.arguments import SecretSource
+from oneoff.core.options import split_leading
+from oneoff.core.parsing import parse, scrub_argv
 
 
 class Role(Enum):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result, UsageError
-from oneoff.parsing import parse
+from oneoff.core.parsing import parse
 
 
 class Remind(BaseCommand):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from oneoff.core.run import Operator, Run
 from oneoff.logs import Logs
 from oneoff.resources.progress import Progress
-from oneoff.run import Operator, Run
 from oneoff.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 from tests.framework.screens import Screen, at_a_terminal

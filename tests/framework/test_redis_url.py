@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneoff.config import load_config
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 from oneoff.redis_url import RedisURL, parse_redis_url, redis_url
 
 RAW = "p@ss/w:rd?#%[é"  # a password as it is, not percent-encoded

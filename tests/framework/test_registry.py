@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.errors import ConfigurationError, UsageError
+from oneoff.core.errors import ConfigurationError, UsageError
 from oneoff.registry import Registry
 from oneoff.registry.packages import locate, plugin_packages
 

@@ -62,7 +62,7 @@ def test_names_and_summaries_import_nothing_heavy(code: str) -> None:
     "code",
     [
         "from oneoff.pages.help import help_page; help_page(r, ['completion'])",
-        "from oneoff.parsing import parse; parse(r.load(r.find(['completion'])[0]), ['bash'])",
+        "from oneoff.core.parsing import parse; parse(r.load(r.find(['completion'])[0]), ['bash'])",
         "from oneoff.pages.completion import candidates; candidates(r, ['completion', 'b'])",
     ],
     ids=["help", "parse", "completion"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oneoff import BaseCommand
-from oneoff.errors import CommandError, UsageError
+from oneoff.core.errors import CommandError, UsageError
 from oneoff.registry import Registry
 from oneoff.services.scaffold import plan, words_of, write
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from oneoff.arguments import Secret, SecretSource, SecretStr
-from oneoff.command import BaseCommand
-from oneoff.errors import UsageError
-from oneoff.result import Result
+from oneoff.core.arguments import Secret, SecretSource, SecretStr
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import UsageError
+from oneoff.core.result import Result
 from oneoff.secret_inputs import resolve
 from oneoff.testing import MemoryTerminal
 from oneoff.utils.redaction import Redactor

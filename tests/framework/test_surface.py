@@ -13,12 +13,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from oneoff.arguments import Field, Kind
-from oneoff.command import BaseCommand
-from oneoff.conversion import shape_of
-from oneoff.errors import CommandError, ExitCode
-from oneoff.options import options_of
-from oneoff.outcome import Outcome
+from oneoff.core.arguments import Field, Kind
+from oneoff.core.command import BaseCommand
+from oneoff.core.conversion import shape_of
+from oneoff.core.errors import CommandError, ExitCode
+from oneoff.core.options import options_of
+from oneoff.core.outcome import Outcome
 from oneoff.output import render_json
 from oneoff.registry import Registry
 from oneoff.utils.redaction import Redactor

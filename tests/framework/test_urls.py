@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 from oneoff.urls import DatabaseURL, parse_database_url
 
 ROOT = Path("/srv/shop")

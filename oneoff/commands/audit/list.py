@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from oneoff import Access, BaseCommand, Option, Result, UsageError
-from oneoff.outcome import Status
+from oneoff.core.outcome import Status
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.run import Run
+    from oneoff.core.run import Run
 
 
 class List(BaseCommand):

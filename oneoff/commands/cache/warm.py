@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from structlog.typing import FilteringBoundLogger as Logger
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
-    from oneoff.run import Run
 
 
 class Warm(BaseCommand):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, CommandError, Result
 
 if TYPE_CHECKING:
-    from oneoff.project import Project
+    from oneoff.core.project import Project
     from oneoff.registry import Registry
 
 

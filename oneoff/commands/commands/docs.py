@@ -9,8 +9,8 @@ from oneoff import Access, BaseCommand, CheckFailed, DryRun, Flag, Option, Resul
 
 if TYPE_CHECKING:
     from oneoff.config import Config
+    from oneoff.core.run import Run
     from oneoff.registry import Registry
-    from oneoff.run import Run
 
 
 class Docs(BaseCommand):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, BaseCommand, Flag, Result
-from oneoff.errors import CommandError
+from oneoff.core.errors import CommandError
 
 if TYPE_CHECKING:
     from oneoff.registry import Registry

@@ -8,9 +8,9 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Option, Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.registry import Registry
-    from oneoff.run import Run
 
 
 class New(BaseCommand):

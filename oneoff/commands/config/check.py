@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from oneoff import CommandError
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.services.settings_report import Problem
 
 

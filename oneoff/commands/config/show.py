@@ -8,7 +8,7 @@ from oneoff import Access, BaseCommand, Confirm, Flag, Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 
 class Show(BaseCommand):

@@ -10,7 +10,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result, U
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as Logger
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
     from oneoff.resources.batches import Batches
 
 

@@ -9,9 +9,9 @@ from oneoff import Access, Argument, BaseCommand, Flag, Option, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.resources.progress import Progress
-    from oneoff.run import Run
     from oneoff.terminal import Terminal
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]

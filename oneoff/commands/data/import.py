@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
+    from oneoff.core.project import Project
     from oneoff.data.import_request import Request
-    from oneoff.project import Project
     from oneoff.resources.batches import Batches, Open
     from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress

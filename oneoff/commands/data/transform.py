@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Argument, BatchCommand, Flag, Result
 
 if TYPE_CHECKING:
-    from oneoff.project import Project
+    from oneoff.core.project import Project
     from oneoff.resources.batches import Batches
 
 

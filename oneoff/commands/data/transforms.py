@@ -9,7 +9,7 @@ from oneoff import Access, BaseCommand, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 
 class Transforms(BaseCommand):

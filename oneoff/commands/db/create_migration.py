@@ -17,9 +17,9 @@ from oneoff import (
 )
 
 if TYPE_CHECKING:
+    from oneoff.core.run import Run
     from oneoff.resources.autogenerate import Difference
     from oneoff.resources.migrations import Migrations
-    from oneoff.run import Run
 
 
 class CreateMigration(BaseCommand):

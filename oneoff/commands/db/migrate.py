@@ -10,10 +10,10 @@ from oneoff import Access, BaseCommand, CheckFailed, DryRun, Flag, Option, Resul
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oneoff.core.run import Run
     from oneoff.resources.history import Revision
     from oneoff.resources.migrations import Migrations
     from oneoff.resources.progress import Progress
-    from oneoff.run import Run
 
 
 class Migrate(BaseCommand):

@@ -9,10 +9,10 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Result
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.resources.migrations import Migrations
     from oneoff.resources.wipe import Thing
-    from oneoff.run import Run
     from oneoff.seeds import Seed
 
 

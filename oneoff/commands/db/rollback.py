@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageError
 
 if TYPE_CHECKING:
+    from oneoff.core.run import Run
     from oneoff.resources.migrations import Migrations, Script
-    from oneoff.run import Run
 
 
 class Rollback(BaseCommand):

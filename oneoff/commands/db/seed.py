@@ -9,8 +9,8 @@ from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
 
 
 class Seed(BaseCommand):

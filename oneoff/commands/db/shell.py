@@ -8,9 +8,9 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
-    from oneoff.run import Run
     from oneoff.terminal import Terminal
 
 

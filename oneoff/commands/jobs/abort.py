@@ -8,7 +8,7 @@ from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
 
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
-    from oneoff.run import Run
+    from oneoff.core.run import Run
 
 
 class Abort(BaseCommand):

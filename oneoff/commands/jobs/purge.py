@@ -10,7 +10,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result, U
 if TYPE_CHECKING:
     from oneoff.arq_jobs.purge import Purged
     from oneoff.arq_jobs.queue import Jobs
-    from oneoff.run import Run
+    from oneoff.core.run import Run
 
 
 class Purge(BaseCommand):
@@ -50,7 +50,7 @@ class Purge(BaseCommand):
         return Confirm.TYPE_NAME if self.queued else self.confirm
 
     def consequence(self) -> str:
-        from oneoff.conversion import duration_text
+        from oneoff.core.conversion import duration_text
 
         age = self.older_than
         old = "" if age is None else f", what is older than {duration_text(age)}"

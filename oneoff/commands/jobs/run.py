@@ -10,8 +10,8 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Flag, Option, Result, 
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run as Facts
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run as Facts
 
 
 class Run(BaseCommand):

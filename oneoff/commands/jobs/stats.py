@@ -9,7 +9,7 @@ from oneoff import Access, BaseCommand, Result
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
     from oneoff.config import Config
-    from oneoff.project import Project
+    from oneoff.core.project import Project
 
 
 class Stats(BaseCommand):

@@ -11,9 +11,9 @@ from oneoff import Access, BaseCommand, DryRun, Flag, Option, Result, UsageError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as Logger
 
-    from oneoff.project import Project
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
-    from oneoff.run import Run
 
 
 class Deliver(BaseCommand):

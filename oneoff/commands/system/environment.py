@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.config import Config
+    from oneoff.core.run import Run
     from oneoff.resources.database import Database
-    from oneoff.run import Run
 
 
 class Environment(BaseCommand):

@@ -10,8 +10,8 @@ from oneoff import Access, BaseCommand, CheckFailed, ConfigurationError, Option,
 if TYPE_CHECKING:
     from oneoff import CommandError
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
 
 Name = Literal["database", "migrations", "redis", "worker"]
 

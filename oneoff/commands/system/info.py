@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, BaseCommand, Result
-from oneoff.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
 
 PACKAGES = (
     "oneoff",

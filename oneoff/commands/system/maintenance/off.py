@@ -9,8 +9,8 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.core.run import Run
     from oneoff.maintenance.announcement import Announcement
-    from oneoff.run import Run
 
 
 class Off(BaseCommand):

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.config import Config
+    from oneoff.core.run import Run
     from oneoff.maintenance.announcement import Announcement
     from oneoff.maintenance.store import Record
-    from oneoff.run import Run
 
 
 class On(BaseCommand):

@@ -8,8 +8,8 @@ from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
     from oneoff.config import Config
-    from oneoff.project import Project
-    from oneoff.run import Run
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
 
 
 class Status(BaseCommand):

@@ -5,7 +5,7 @@
     active_only: bool = Flag(help="Leave out deactivated users.")
     password: SecretStr = Secret(env="USER_PASSWORD", help="The new password.")
 
-The annotation drives parsing (see `oneoff.conversion`); the attribute name gives the spelling:
+The annotation drives parsing (see `oneoff.core.conversion`); the attribute name gives the spelling:
 `active_only` is `--active-only`. A secret is never taken from the command line.
 """
 

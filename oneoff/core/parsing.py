@@ -6,11 +6,11 @@ line that holds one all the same is not repeated in the error.
 
 from __future__ import annotations
 
-from oneoff.arguments import Field, Kind
-from oneoff.conversion import parse_duration, shape_of, unit_hint
-from oneoff.errors import UsageError
-from oneoff.options import OPTIONS, GlobalOptions
-from oneoff.parsing.tokens import (
+from oneoff.core.arguments import Field, Kind
+from oneoff.core.conversion import parse_duration, shape_of, unit_hint
+from oneoff.core.errors import UsageError
+from oneoff.core.options import OPTIONS, GlobalOptions
+from oneoff.core.tokens import (
     Spec,
     Takes,
     Token,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
 
 MASK = "***"
 DURATIONS = frozenset({"timeout", "lock_wait"})

@@ -5,14 +5,14 @@ Parsing, help, completion and the reference read this table, so that they can't 
 
 from __future__ import annotations
 
-from oneoff.policy import Access, Confirm, DryRun
+from oneoff.core.policy import Access, Confirm, DryRun
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
 
     Missing = Callable[[type[BaseCommand]], str]
 
@@ -138,7 +138,7 @@ def _no_break_glass(command: type[BaseCommand]) -> str:
 
 def may_raise_confirmation(command: type[BaseCommand]) -> bool:
     """Return whether some arguments of the command need a higher confirmation than others."""
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
 
     return command.confirm_level is not BaseCommand.confirm_level
 

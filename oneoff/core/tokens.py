@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from oneoff.arguments import Field, Kind, SecretSource
-from oneoff.conversion import shape_of
-from oneoff.options import COUNTED, options_of
+from oneoff.core.arguments import Field, Kind, SecretSource
+from oneoff.core.conversion import shape_of
+from oneoff.core.options import COUNTED, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from oneoff.command import BaseCommand
+    from oneoff.core.command import BaseCommand
 
 _NEGATIVE = re.compile(r"-(\d|\.\d)")
 

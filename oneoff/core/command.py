@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
-from oneoff.arguments import (
+from oneoff.core.arguments import (
     Argument,
     Field,
     Flag,
@@ -16,9 +16,9 @@ from oneoff.arguments import (
     SecretSource,
     SecretStr,
 )
-from oneoff.conversion import Shape, shape_of
-from oneoff.errors import UsageError
-from oneoff.policy import Access, Confirm, DryRun
+from oneoff.core.conversion import Shape, shape_of
+from oneoff.core.errors import UsageError
+from oneoff.core.policy import Access, Confirm, DryRun
 
 RESERVED = frozenset(
     "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "

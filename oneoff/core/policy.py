@@ -1,4 +1,4 @@
-"""The vocabulary in which a command declares what it may do."""
+"""The vocabulary in which a command declares what it may do, and the mode a run gets from it."""
 
 from __future__ import annotations
 
@@ -36,3 +36,14 @@ class DryRun(Enum):
     `run.dry_run`, returns what it would do."""
     UNSUPPORTED = "unsupported"
     """There is no `--dry-run` flag; giving it is a usage error."""
+
+
+class Mode(Enum):
+    """How a run may change things. The executor decides it; every resource obeys it."""
+
+    COMMIT = "commit"
+    """A real run: the executor commits at the end."""
+    ROLLBACK = "rollback"
+    """A dry run that does the work in a transaction nobody can commit."""
+    READ_ONLY = "read-only"
+    """A reading command, or a planned dry run: a write is an error."""

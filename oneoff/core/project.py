@@ -76,7 +76,7 @@ def load_object(name: str) -> Any:
     """
     from importlib import import_module
 
-    from oneoff.errors import ConfigurationError
+    from oneoff.core.errors import ConfigurationError
 
     module_name, _, path = name.partition(":")
     try:

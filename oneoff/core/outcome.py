@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.errors import CommandError, ExitCode, Interrupted, Refused
+from oneoff.core.errors import CommandError, ExitCode, Interrupted, Refused
 
 if TYPE_CHECKING:
-    from oneoff.command import BaseCommand
-    from oneoff.options import GlobalOptions
-    from oneoff.result import Result
+    from oneoff.core.command import BaseCommand
+    from oneoff.core.options import GlobalOptions
+    from oneoff.core.result import Result
 
 
 class Status(Enum):

@@ -1,0 +1,1 @@
+"""The vocabulary of commands and runs. It needs the standard library alone."""
