@@ -13,10 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff import TemporaryError
-from oneoff.config import Config
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.settings import Config
 from oneoff.resources.database import POOL_TIMEOUT, Database
 from oneoff.resources.database_errors import translate_error
-from oneoff.urls import parse_database_url
 
 
 class ProcessDatabase:

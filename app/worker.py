@@ -21,7 +21,7 @@ from oneoff.arq_jobs.worker import (
     outlive_outages,
     pause_during_maintenance,
 )
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.maintenance.reader import MaintenanceReader
 
 _AT_ONCE = 5

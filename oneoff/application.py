@@ -14,10 +14,10 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from oneoff.config import Config
+    from oneoff.config.database_url import DatabaseURL
+    from oneoff.config.settings import Config
     from oneoff.core.options import GlobalOptions
     from oneoff.core.run import Run
-    from oneoff.urls import DatabaseURL
 
 
 class Application:
@@ -52,7 +52,7 @@ class Application:
         if self._config is None:
             from pathlib import Path
 
-            from oneoff.config import load_config
+            from oneoff.config.settings import load_config
 
             self._config = load_config(Path(self.root), self.environ)
         if self._config.problems and not self.accepts_problems:
@@ -66,7 +66,7 @@ class Application:
     @property
     def environment(self) -> str:
         """The environment as configured; a run takes the stricter of this and the database's."""
-        from oneoff.environment import configured
+        from oneoff.config.environment import configured
 
         return configured(self.config.environment, database_url_set=bool(self.config.database_url))
 
@@ -76,7 +76,7 @@ class Application:
         Raises:
             ConfigurationError: It can't be a database's URL.
         """
-        from oneoff.urls import parse_database_url
+        from oneoff.config.database_url import parse_database_url
 
         setting, text = "DATABASE_URL", self.config.database_url
         if for_migrations and self.config.migration_database_url:
@@ -87,8 +87,8 @@ class Application:
         """Return the facts of a run that starts now."""
         from datetime import UTC, datetime
 
+        from oneoff.config.operator_identity import identify
         from oneoff.core.run import Run
-        from oneoff.operator import identify
 
         now = datetime.now(UTC)
         return Run(

@@ -13,15 +13,16 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from oneoff import environment, explain, gate, secret_inputs, signals, unawaited
+from oneoff import explain, gate, secret_inputs, signals, unawaited
 from oneoff.application import Application
+from oneoff.config import environment
+from oneoff.config.operator_identity import code_version
+from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavailable
 from oneoff.core.outcome import Call, Outcome, RowCounts
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
 from oneoff.core.result import Result
 from oneoff.logs import Logs
-from oneoff.operator import code_version
-from oneoff.redis_url import redis_url
 from oneoff.resources import DATABASE, MIGRATED, Container
 from oneoff.terminal import Terminal
 from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
@@ -29,10 +30,10 @@ from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from oneoff.audit import Audit
+    from oneoff.config.database_url import DatabaseURL
+    from oneoff.config.redis_url import RedisURL
     from oneoff.core.run import Run
-    from oneoff.redis_url import RedisURL
     from oneoff.resources.database import Database
-    from oneoff.urls import DatabaseURL
 
 
 running: ContextVar[Execution | None] = ContextVar("oneoff_running", default=None)

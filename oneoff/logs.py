@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.options import GlobalOptions
     from oneoff.core.outcome import Outcome
     from oneoff.core.run import Run

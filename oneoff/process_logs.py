@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from oneoff.config import Config, load_config
+from oneoff.config.settings import Config, load_config
 from oneoff.core.errors import CommandError
 from oneoff.log_capture import enter, leave, without_printing
 from oneoff.logs import Logs

@@ -21,7 +21,7 @@ processes=''
 setting() {
     python -c 'import sys
 from pathlib import Path
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 print(load_config(Path.cwd()).environ.get(sys.argv[1], "").strip() or sys.argv[2])' "$1" "$2"
 }
 

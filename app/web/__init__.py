@@ -22,11 +22,11 @@ from oneoff import CommandError, ConfigurationError, TemporaryError, Unavailable
 from oneoff.asgi.maintenance import MaintenanceMiddleware
 from oneoff.asgi.request_id import RequestIdMiddleware
 from oneoff.asgi.startup import RefusedStart
-from oneoff.config import Config, load_config
-from oneoff.environment import DEVELOPMENT, configured
+from oneoff.config.environment import DEVELOPMENT, configured
+from oneoff.config.project_settings import load_settings
+from oneoff.config.settings import Config, load_config
 from oneoff.maintenance.reader import MaintenanceReader
 from oneoff.process_logs import configure_logging
-from oneoff.resources.settings import load_settings
 from oneoff.services.settings_report import check_settings
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.resources.database import Database
 from oneoff.services.health import Check, Health, Service, check_services
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 MAX_AGE = 1.0

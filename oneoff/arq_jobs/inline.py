@@ -13,7 +13,7 @@ from oneoff.arq_jobs.records import JobRecord, ended_record, moment
 from oneoff.arq_jobs.worker_settings import Task, WorkerSpec
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
 
 
 class Ran(NamedTuple):

@@ -24,7 +24,7 @@ from oneoff.core.result import Result
 from oneoff.explain import explain
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 _LONGEST_ID = 200

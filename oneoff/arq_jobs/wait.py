@@ -20,7 +20,7 @@ from oneoff.explain import UnexpectedError, explain
 from oneoff.maintenance.redis_copy import announced_window
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5

@@ -16,12 +16,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the driver's
 
+from oneoff.config.redis_url import RedisURL, redis_url
 from oneoff.process_logs import configure_logging
-from oneoff.redis_url import RedisURL, redis_url
 from oneoff.resources.redis_errors import translate_redis_error
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 OUTAGE = 30.0

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, cast, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from oneoff.config.environment import Facts
 from oneoff.core.errors import CommandError, Unavailable
 from oneoff.core.outcome import Outcome, Status
-from oneoff.environment import Facts
 from oneoff.locks import hold_for_transaction, is_free
 from oneoff.resources.database_errors import translate_error
 from oneoff.schema import read_facts

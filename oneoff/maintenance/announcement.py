@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from oneoff.config import Config
+from oneoff.config.settings import Config
 from oneoff.core.errors import CommandError
 from oneoff.core.policy import Mode
 from oneoff.core.project import Project

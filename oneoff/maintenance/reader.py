@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError
 from oneoff.maintenance.redis_copy import RedisCopy, key_of
 from oneoff.maintenance.store import read_window
 from oneoff.maintenance.tokens import is_pass
 from oneoff.maintenance.window import Window
-from oneoff.redis_url import redis_url
 from oneoff.resources.database import Database
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.maintenance.redis_copy import Copy
 

@@ -14,19 +14,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.core.policy import Mode
 from oneoff.maintenance.window import Window, decode, encode
-from oneoff.redis_url import redis_url
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.config import Config
+    from oneoff.config.database_url import DatabaseURL
+    from oneoff.config.redis_url import RedisURL
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
-    from oneoff.redis_url import RedisURL
-    from oneoff.urls import DatabaseURL
 
 LIFE = 86_400.0
 """Seconds the key lives."""

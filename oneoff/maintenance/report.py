@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError
 from oneoff.maintenance.redis_copy import open_copy
 from oneoff.maintenance.store import NO_FACTS, NOT_MIGRATED, Record, read_record
 from oneoff.resources.database import Database
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 NO_DATABASE = "not there yet"

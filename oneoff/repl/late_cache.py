@@ -9,11 +9,11 @@ import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError
-from oneoff.redis_url import redis_url
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.policy import Mode
     from oneoff.core.run import Run
 

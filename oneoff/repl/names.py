@@ -6,14 +6,14 @@ import builtins
 import sys
 from typing import TYPE_CHECKING, Any
 
+from oneoff.config.project_settings import load_settings
 from oneoff.core.project import load_object
 from oneoff.repl.late_cache import CACHE
-from oneoff.resources.settings import load_settings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 

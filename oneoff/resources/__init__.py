@@ -21,7 +21,7 @@ BUILTIN: Mapping[str, str] = {
     "batches": "oneoff.resources.batches:open_batches",
     "cache": "oneoff.resources.cache:open_cache",
     "jobs": "oneoff.resources.jobs:open_jobs",
-    "settings": "oneoff.resources.settings:open_settings",
+    "settings": "oneoff.config.project_settings:open_settings",
     "progress": "oneoff.resources.progress:open_progress",
     "log": "oneoff.resources.log:open_log",
     "console": "oneoff.resources.console:open_console",

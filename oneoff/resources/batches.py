@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.batch import BatchCommand, BatchRange
 from oneoff.batching.pace import Pace
-from oneoff.config import Config
+from oneoff.config.settings import Config
 from oneoff.core.policy import Mode
 from oneoff.core.result import Result
 from oneoff.core.run import Run

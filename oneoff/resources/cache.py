@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from oneoff.config import Config
+from oneoff.config.redis_url import redis_url
+from oneoff.config.settings import Config
 from oneoff.core.policy import Mode
 from oneoff.core.run import Run
-from oneoff.redis_url import redis_url
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

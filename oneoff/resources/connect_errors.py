@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.resources.database_errors import (
     BUSY,
@@ -14,7 +15,6 @@ from oneoff.resources.database_errors import (
     sqlite_code,
     sqlstate_of,
 )
-from oneoff.urls import DatabaseURL
 
 # pgbouncer has one code for everything, and speaks English only.
 _POOLER = "08P01"

@@ -14,8 +14,8 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from oneoff.config.database_url import DatabaseURL, parse_database_url
 from oneoff.core.errors import Unavailable
-from oneoff.urls import DatabaseURL, parse_database_url
 from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 

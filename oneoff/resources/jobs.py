@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from oneoff.config import Config
+from oneoff.config.redis_url import RedisURL, redis_url
+from oneoff.config.settings import Config
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.core.project import Project
 from oneoff.core.run import Run
-from oneoff.redis_url import RedisURL, redis_url
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.locks import HeldLock
     from oneoff.resources.autogenerate import Difference, Draft

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.config.environment import Facts
 from oneoff.core.errors import ConfigurationError
-from oneoff.environment import Facts
 
 if TYPE_CHECKING:
-    from oneoff.urls import DatabaseURL
+    from oneoff.config.database_url import DatabaseURL
 
 
 async def check_same_database(facts: Facts, connected: DatabaseURL, main: DatabaseURL) -> None:

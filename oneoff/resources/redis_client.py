@@ -22,7 +22,7 @@ from oneoff.core.policy import Mode
 from oneoff.resources.redis_errors import translate_redis_error
 
 if TYPE_CHECKING:
-    from oneoff.redis_url import RedisURL
+    from oneoff.config.redis_url import RedisURL
     from oneoff.resources.redis_guard import WriteGuard
 
 POOL_SIZE = 20

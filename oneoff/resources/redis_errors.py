@@ -15,7 +15,7 @@ from redis import exceptions
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError, Unavailable
 
 if TYPE_CHECKING:
-    from oneoff.redis_url import RedisURL
+    from oneoff.config.redis_url import RedisURL
 
 _TRY_LATER = {
     "LOADING": "it is loading its data from disk",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff import environment
+from oneoff.config import environment
 from oneoff.core.errors import Refused
 from oneoff.core.project import Project
 from oneoff.seeds import Seed

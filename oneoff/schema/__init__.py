@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff.environment import Facts
+from oneoff.config.environment import Facts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.config.database_url import DatabaseURL
     from oneoff.resources.database import Database
-    from oneoff.urls import DatabaseURL
 
 HEAD = "0005"
 """The newest revision of the framework's tables. They count up and only ever add, so that code

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError
-from oneoff.urls import DatabaseURL
 
 _BUSY_MS = 10_000
 _READ_ONLY = "-c default_transaction_read_only=on"

@@ -8,15 +8,15 @@ from enum import Enum
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.policy import Mode
-from oneoff.redis_url import redis_url
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.resources.database import Database
 

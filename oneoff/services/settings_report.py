@@ -10,21 +10,21 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oneoff import environment
-from oneoff.config import SETTINGS
+from oneoff.config import environment
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.project_settings import problems as settings_errors
+from oneoff.config.project_settings import read, sentence
+from oneoff.config.redis_url import redis_url
+from oneoff.config.settings import SETTINGS
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
 from oneoff.output import cell
-from oneoff.redis_url import redis_url
-from oneoff.resources.settings import problems as settings_errors
-from oneoff.resources.settings import read, sentence
-from oneoff.urls import parse_database_url
 from oneoff.utils.redaction import MASK, Redactor, hides
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL")

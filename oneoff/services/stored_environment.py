@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oneoff import environment
+from oneoff.config import environment
 from oneoff.core.errors import UsageError
 from oneoff.schema import read_facts, store_environment
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.config import Config
-    from oneoff.environment import Facts
-    from oneoff.urls import DatabaseURL
+    from oneoff.config.database_url import DatabaseURL
+    from oneoff.config.environment import Facts
+    from oneoff.config.settings import Config
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from oneoff.config.redis_url import parse_redis_url
 from oneoff.maintenance import STALE_LIMIT
-from oneoff.redis_url import parse_redis_url
 from tests.acceptance.conftest import ROOT, Run
 from tests.acceptance.web import running_web
 from tests.servers import Postgres, Redis
@@ -30,7 +30,7 @@ from pathlib import Path
 
 from oneoff import Project
 from oneoff.asgi.maintenance import MaintenanceMiddleware
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.maintenance.reader import MaintenanceReader
 
 

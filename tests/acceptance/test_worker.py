@@ -35,7 +35,7 @@ from pathlib import Path
 from oneoff.arq_jobs.worker import (
     bind_job, outlive_outages, pause_during_maintenance, redis_settings
 )
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.process_logs import configure_logging
 
 import structlog

@@ -10,9 +10,9 @@ from typing import Protocol
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.resources.database import Database
 from oneoff.testing import Manage
-from oneoff.urls import parse_database_url
 from tests.commands.redis_project import environ_on
 from tests.commands.rehearsal import METADATA
 from tests.commands.tally_project import NAME, ROOT, ROWS, make_tally

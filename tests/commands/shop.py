@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, Integer, MetaData, String, Table, select
 
 from oneoff import Project, Seed
+from oneoff.config.database_url import parse_database_url
 from oneoff.resources.database import Database
 from oneoff.testing import Manage
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -7,7 +7,7 @@ from typing import Any
 
 from oneoff.arq_jobs.shards import shard_function
 from oneoff.arq_jobs.worker import WorkerConnection, outlive_outages
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from tests.commands.tally_project import ROOT, project
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from app.database import ProcessDatabase, open_database
 from app.models import User
 from oneoff import CommandError, TemporaryError, Unavailable
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 
 if TYPE_CHECKING:
     from tests.servers import Postgres

@@ -26,8 +26,8 @@ from sqlalchemy import (
 from oneoff import BatchCommand, BatchRange
 from oneoff.batching import ranges
 from oneoff.batching.selection import make_selection
+from oneoff.config.database_url import parse_database_url
 from oneoff.resources.database import Database
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

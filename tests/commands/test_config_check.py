@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oneoff import ConfigurationError, Project
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.services.settings_report import check_settings, likely_typos
 
 SETTINGS = "app.settings:Settings"

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, HttpUrl, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oneoff import Project
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.services.settings_report import setting_values
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import redis
 
 from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.application import load_application
-from oneoff.redis_url import parse_redis_url
+from oneoff.config.redis_url import parse_redis_url
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
 

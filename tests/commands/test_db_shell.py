@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.services.client import Client
-from oneoff.urls import parse_database_url
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

@@ -12,13 +12,13 @@ from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError, DryRunViolation
 from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.foreign import read_only_engines
 from oneoff.resources.work import WorkTransaction, begin_work
-from oneoff.urls import parse_database_url
 from tests.commands.rehearsal import METADATA, NOTES, WRITE, Hostile, names, rehearse, saved
 
 

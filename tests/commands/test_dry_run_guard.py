@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import DryRunViolation
 from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import WorkTransaction, begin_work
-from oneoff.urls import parse_database_url
 from tests.commands.rehearsal import (
     NOTES,
     REPLIES,

@@ -16,10 +16,10 @@ import redis
 from arq.connections import RedisSettings
 from redis.asyncio import Redis, RedisCluster
 
+from oneoff.config.redis_url import parse_redis_url
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.maintenance.redis_copy import RedisCopy
-from oneoff.redis_url import parse_redis_url
 from oneoff.resources import foreign_redis
 from oneoff.resources.foreign_redis import read_only_clients
 from oneoff.resources.redis_client import connect

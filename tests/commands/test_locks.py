@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError, LockBusy, LockLost
 from oneoff.locks import (
     Lock,
@@ -26,7 +27,6 @@ from oneoff.locks import (
 from oneoff.resources.database import Database
 from oneoff.schema import ensure_schema
 from oneoff.schema.tables import runs
-from oneoff.urls import parse_database_url
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
@@ -34,7 +34,7 @@ import asyncio, sys
 from pathlib import Path
 from oneoff.locks import make_lock
 from oneoff.resources.database import Database
-from oneoff.urls import parse_database_url
+from oneoff.config.database_url import parse_database_url
 
 async def main():
     url = parse_database_url(sys.argv[1], Path(), "shop")

@@ -17,11 +17,11 @@ import pytest
 from app import tasks
 from app.database import ProcessDatabase
 from app.mailer import FileMailer
+from oneoff.config.database_url import parse_database_url
 from oneoff.outbox import Effect, deliver
 from oneoff.resources.database import Database
 from oneoff.services.delivering import Delivered
 from oneoff.testing import Manage
-from oneoff.urls import parse_database_url
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
 from tests.commands.tally_effects import HANDLERS, seen

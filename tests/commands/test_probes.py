@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from oneoff import Throttle
+from oneoff.config.database_url import parse_database_url
 from oneoff.probes import (
     ActiveConnections,
     Autovacuum,
@@ -22,7 +23,6 @@ from oneoff.probes import (
 )
 from oneoff.resources.database import Database
 from oneoff.testing import Manage
-from oneoff.urls import parse_database_url
 from tests.acceptance.database import query
 from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done, until
 from tests.servers import Postgres, running_standby

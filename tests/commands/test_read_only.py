@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, func, insert, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.database_errors import translate_error
 from oneoff.resources.work import WorkTransaction, begin_work
-from oneoff.urls import parse_database_url
 
 METADATA = MetaData()
 NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("text", Text))

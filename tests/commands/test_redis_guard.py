@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import redis
 
+from oneoff.config.redis_url import parse_redis_url
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.redis_url import parse_redis_url
 from oneoff.resources.redis_client import connect, each_primary
 from oneoff.resources.redis_guard import HARMLESS, WriteGuard, commands_in
 from tests.commands.redis_project import ask, fill, keys_in, keys_in_cluster

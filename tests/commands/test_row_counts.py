@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
 from oneoff.resources.database import Database
 from oneoff.resources.work import WorkTransaction, begin_work
-from oneoff.urls import parse_database_url
 
 
 class Base(DeclarativeBase):

@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select
 
 import oneoff.schema
-from oneoff.environment import Facts
+from oneoff.config.database_url import DatabaseURL, parse_database_url
+from oneoff.config.environment import Facts
 from oneoff.resources.database import Database
 from oneoff.schema import HEAD, PREFIX, ensure_schema, read_facts, store_environment
 from oneoff.schema.tables import applied_revisions, maintenance, metadata, shell_inputs
-from oneoff.urls import DatabaseURL, parse_database_url
 from tests.servers import Postgres
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oneoff import Project
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.services.health import Check, Health, check_services, wait_until_well, worst
 from tests.servers import Redis
 from tests.servers.postgres import PASSWORD

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, text
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.locks.file import LockFile
 from oneoff.resources.database import Database
 from oneoff.schema.tables import runs
 from oneoff.testing import Manage
-from oneoff.urls import parse_database_url
 from tests.commands.conftest import Sessions
 from tests.commands.test_locks import ROOT
 
@@ -26,7 +26,7 @@ import asyncio, sys
 from pathlib import Path
 from oneoff.locks import make_lock
 from oneoff.resources.database import Database
-from oneoff.urls import parse_database_url
+from oneoff.config.database_url import parse_database_url
 
 async def main(url, run_id, *keys):
     database = Database(parse_database_url(url, Path(), "shop"), run_id=run_id)

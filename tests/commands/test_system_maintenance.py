@@ -11,12 +11,12 @@ import pytest
 import redis
 from sqlalchemy import text, update
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.maintenance.redis_copy import key_of
 from oneoff.maintenance.tokens import is_pass
 from oneoff.maintenance.window import decode
 from oneoff.schema.tables import maintenance
 from oneoff.testing import Manage
-from oneoff.urls import parse_database_url
 from tests.acceptance.database import query
 from tests.commands.conftest import Sessions
 from tests.servers.process import free_port

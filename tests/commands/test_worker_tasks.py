@@ -20,7 +20,7 @@ from app.project import project
 from app.settings import ROOT
 from oneoff import NotFound, Unavailable
 from oneoff.application import Application
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.testing import Manage
 from tests.commands.conftest import MakeUser, Sessions
 

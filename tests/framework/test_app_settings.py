@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import ROOT, Settings
-from oneoff.config import SETTINGS
+from oneoff.config.settings import SETTINGS
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from oneoff import ConfigurationError, Project, UsageError
 from oneoff.arq_jobs import worker as worker_hooks
 from oneoff.arq_jobs.worker import outlive_outages, redis_settings
 from oneoff.arq_jobs.worker_settings import load_worker
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from tests.commands.arq_shop import add, fail
 
 ROOT = Path(__file__).parents[2]

@@ -23,9 +23,9 @@ from oneoff.batching.identity import identify
 from oneoff.batching.ranges import restored, stored
 from oneoff.batching.selection import make_selection
 from oneoff.batching.sizing import Sizing
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import Unavailable
 from oneoff.resources.pooler import leads_through_pooler
-from oneoff.urls import parse_database_url
 
 METADATA = MetaData()
 PAIRS = Table(

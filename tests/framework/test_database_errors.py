@@ -12,6 +12,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
@@ -27,7 +28,6 @@ from oneoff.resources.database_errors import (
     is_connection_loss,
     translate_error,
 )
-from oneoff.urls import parse_database_url
 
 SECRET = "hunter2"  # noqa: S105
 

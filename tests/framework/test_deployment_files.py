@@ -16,10 +16,10 @@ import yaml  # type: ignore[import-untyped] # its stubs are no dependency
 from app.settings import Settings
 from oneoff.application import load_application
 from oneoff.cli.dispatch import dispatch
-from oneoff.config import SETTINGS
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.redis_url import parse_redis_url
+from oneoff.config.settings import SETTINGS
 from oneoff.core.outcome import Call
-from oneoff.redis_url import parse_redis_url
-from oneoff.urls import parse_database_url
 from tests.acceptance.web import procfile
 
 ROOT = Path(__file__).parents[2]

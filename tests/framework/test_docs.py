@@ -18,7 +18,7 @@ import pytest
 from app.settings import Settings
 from oneoff.application import load_application
 from oneoff.cli.dispatch import dispatch
-from oneoff.config import SETTINGS
+from oneoff.config.settings import SETTINGS
 from oneoff.core import errors
 from oneoff.core.command import BaseCommand
 from oneoff.core.errors import CommandError, ExitCode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneoff.environment import Facts, configured, effective, is_protected
+from oneoff.config.environment import Facts, configured, effective, is_protected
 
 HERE = Facts("shop", identity="1/2", stored_environment="production", stored_identity="1/2")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.config import load_config
+from oneoff.config.settings import load_config
 from oneoff.core.project import Project
 from oneoff.maintenance.reader import MaintenanceReader
 from oneoff.maintenance.tokens import make_pass

@@ -17,10 +17,10 @@ import pytest
 import structlog
 
 from oneoff import ConfigurationError
+from oneoff.config.operator_identity import identify
 from oneoff.core.run import Run
 from oneoff.log_capture import capturing
 from oneoff.logs import Logs
-from oneoff.operator import identify
 from oneoff.process_logs import logging_to
 from oneoff.terminal import Terminal
 from oneoff.utils.redaction import Redactor

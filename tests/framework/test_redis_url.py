@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.config import load_config
+from oneoff.config.redis_url import RedisURL, parse_redis_url, redis_url
+from oneoff.config.settings import load_config
 from oneoff.core.errors import ConfigurationError
-from oneoff.redis_url import RedisURL, parse_redis_url, redis_url
 
 RAW = "p@ss/w:rd?#%[é"  # a password as it is, not percent-encoded
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oneoff.config.database_url import DatabaseURL, parse_database_url
 from oneoff.core.errors import ConfigurationError
-from oneoff.urls import DatabaseURL, parse_database_url
 
 ROOT = Path("/srv/shop")
 

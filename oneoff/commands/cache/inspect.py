@@ -9,7 +9,7 @@ from oneoff import Argument, BaseCommand, Option, Result, UsageError
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
 
 
 class Inspect(BaseCommand):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, CheckFailed, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.run import Run
     from oneoff.registry import Registry
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff import CommandError
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.services.settings_report import Problem
@@ -29,12 +29,12 @@ class Check(BaseCommand):
     examples = ("config check", "config check --json")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
+        from oneoff.config.database_url import parse_database_url
         from oneoff.services.settings_report import (
             connection_problems,
             likely_typos,
             settings_problems,
         )
-        from oneoff.urls import parse_database_url
 
         problems = settings_problems(config, project)
         problems += await connection_problems(config, project, run.id)

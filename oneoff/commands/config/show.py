@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Confirm, Flag, Result
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.resources.database import Database
@@ -42,9 +42,9 @@ class Shell(BaseCommand):
     async def handle(
         self, config: Config, project: Project, database: Database, run: Run, terminal: Terminal
     ) -> Result:
-        from oneoff.environment import is_protected
+        from oneoff.config.database_url import parse_database_url
+        from oneoff.config.environment import is_protected
         from oneoff.services.client import Client, run_client
-        from oneoff.urls import parse_database_url
 
         # A pooler can't keep what a session sets, read-only included.
         direct = config.migration_database_url

@@ -9,7 +9,7 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Flag, Option, Result, 
 
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run as Facts
 

@@ -8,7 +8,7 @@ from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
     from oneoff.arq_jobs.queue import Jobs
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 

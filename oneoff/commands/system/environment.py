@@ -9,7 +9,7 @@ from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result, Usage
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.run import Run
     from oneoff.resources.database import Database
 

@@ -9,7 +9,7 @@ from oneoff import Access, BaseCommand, CheckFailed, ConfigurationError, Option,
 
 if TYPE_CHECKING:
     from oneoff import CommandError
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 

@@ -8,7 +8,7 @@ from oneoff import Access, BaseCommand, Result
 from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 
@@ -38,7 +38,7 @@ class Info(BaseCommand):
     def handle(self, config: Config, project: Project, run: Run) -> Result:
         import platform
 
-        from oneoff.operator import code_version
+        from oneoff.config.operator_identity import code_version
 
         return Result.report(
             {
@@ -66,7 +66,7 @@ def _why(config: Config) -> str:
 
 
 def _database(config: Config, project: Project) -> str:
-    from oneoff.urls import parse_database_url
+    from oneoff.config.database_url import parse_database_url
 
     try:
         return parse_database_url(config.database_url, config.root, project.name).safe()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from oneoff import Access, BaseCommand, CommandError, DryRun, Result
-from oneoff.config import Config
+from oneoff.config.settings import Config
 
 
 class Sneak(BaseCommand):

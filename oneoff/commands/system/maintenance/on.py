@@ -10,7 +10,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.run import Run
     from oneoff.maintenance.announcement import Announcement
     from oneoff.maintenance.store import Record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from oneoff.config import Config
+from oneoff.config.settings import Config
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import Project, load_object
 from oneoff.utils.redaction import is_secret_name

@@ -9,7 +9,7 @@ from oneoff.core.errors import ConfigurationError
 from oneoff.utils.redaction import MASK
 
 if TYPE_CHECKING:
-    from oneoff.config import Config
+    from oneoff.config.settings import Config
 
 PORT = 6379
 _SCHEMES = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}

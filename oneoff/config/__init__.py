@@ -1,0 +1,1 @@
+"""Read the framework's settings, URLs and environment, and identify the operator."""
