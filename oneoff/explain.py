@@ -114,6 +114,6 @@ def _from_redis(exc: BaseException) -> CommandError | None:
     """Ask the Redis adapter, if anything has loaded the driver."""
     if "redis" not in sys.modules:
         return None
-    from oneoff.resources.redis_errors import translate_redis_error
+    from oneoff.redis.errors import translate_redis_error
 
     return translate_redis_error(exc)

@@ -72,7 +72,7 @@ class Handout:
         """
         from redis.exceptions import RedisError
 
-        from oneoff.resources.redis_errors import translate_redis_error
+        from oneoff.redis.errors import translate_redis_error
 
         self._jobs.must_write(f"queue {NAME}")
         try:

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the d
 
 from oneoff.config.redis_url import RedisURL, redis_url
 from oneoff.process_logs import configure_logging
-from oneoff.resources.redis_errors import translate_redis_error
+from oneoff.redis.errors import translate_redis_error
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

@@ -110,7 +110,7 @@ class RedisCopy:
             raise
 
     def _error(self, exc: BaseException) -> CommandError | None:
-        from oneoff.resources.redis_errors import translate_redis_error
+        from oneoff.redis.errors import translate_redis_error
 
         if isinstance(exc, TimeoutError):
             message = f"{self._url.server} did not answer within {self._limit:g} s"
@@ -118,7 +118,7 @@ class RedisCopy:
         return translate_redis_error(exc, self._url)
 
     async def _connect(self) -> Redis:
-        from oneoff.resources.redis_client import connect
+        from oneoff.redis.client import connect
 
         stack = AsyncExitStack()
         client = connect(self._url, Mode.COMMIT, name="oneoff/maintenance")

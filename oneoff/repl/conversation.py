@@ -149,8 +149,8 @@ def _protection(mode: Mode) -> Iterator[None]:
     if mode is Mode.COMMIT:
         yield
         return
+    from oneoff.redis.other_clients import read_only_clients
     from oneoff.resources.foreign import read_only_engines
-    from oneoff.resources.foreign_redis import read_only_clients
 
     with read_only_engines(mode), read_only_clients(mode):
         yield

@@ -84,7 +84,7 @@ class LateCache:
 
     async def _open(self, *, at_prompt: bool) -> Any:
         url = redis_url(self._config)  # before the driver is imported
-        from oneoff.resources.redis_client import connect
+        from oneoff.redis.client import connect
 
         name = f"oneoff/{self._run.id}"
         client = connect(url, self._mode, name=name, fails_run=not at_prompt)

@@ -19,7 +19,7 @@ BUILTIN: Mapping[str, str] = {
     "work": "oneoff.resources.work:open_work",
     "migrations": "oneoff.resources.migrations:open_migrations",
     "batches": "oneoff.resources.batches:open_batches",
-    "cache": "oneoff.resources.cache:open_cache",
+    "cache": "oneoff.redis.resource:open_cache",
     "jobs": "oneoff.resources.jobs:open_jobs",
     "settings": "oneoff.config.project_settings:open_settings",
     "progress": "oneoff.resources.progress:open_progress",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from oneoff.core.policy import Mode
-from oneoff.resources.foreign_redis import read_only_clients
+from oneoff.redis.other_clients import read_only_clients
 
 
 @contextmanager

@@ -30,7 +30,7 @@ async def open_jobs(config: Config, project: Project, mode: Mode, run: Run) -> A
     url = redis_url(config)
     from oneoff.arq_jobs.queue import Jobs
     from oneoff.arq_jobs.worker_settings import load_worker
-    from oneoff.resources.redis_client import connect
+    from oneoff.redis.client import connect
 
     worker = load_worker(project)
     async with connect(url, mode, name=f"oneoff/{run.id}") as client:
@@ -42,7 +42,7 @@ async def open_jobs(config: Config, project: Project, mode: Mode, run: Run) -> A
 
 
 def _check_server(client: Redis, url: RedisURL) -> None:
-    from oneoff.resources.redis_client import as_cluster
+    from oneoff.redis.client import as_cluster
 
     if as_cluster(client) is not None:
         raise ConfigurationError(

@@ -166,7 +166,7 @@ async def _ask_database(question: _Question, given: Database | None) -> list[Che
 
 
 async def _ask_redis(question: _Question) -> list[Check]:
-    from oneoff.resources.redis_client import connect
+    from oneoff.redis.client import connect
 
     config, project, run_id, wanted, seconds = question
     checks: list[Check] = []

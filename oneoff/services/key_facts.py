@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import AskError, MovedError
 
-from oneoff.resources.redis_client import each_primary
+from oneoff.redis.client import each_primary
 from oneoff.services.glob import is_one_key
 from oneoff.services.key_preview import fetch, preview, shown_key
 from oneoff.services.keyspace import PAGE, pages

@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, TryAgainError
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.resources.redis_client import as_cluster, each_primary
+from oneoff.redis.client import as_cluster, each_primary
 from oneoff.services.distinct import DistinctCounter
 
 if TYPE_CHECKING:

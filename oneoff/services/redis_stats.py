@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.resources.redis_client import each_primary
+from oneoff.redis.client import each_primary
 from oneoff.utils.concurrency import together
 
 if TYPE_CHECKING:

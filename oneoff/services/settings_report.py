@@ -197,7 +197,7 @@ async def _try_database(config: Config, project: Project, name: str, run_id: str
 
 
 async def _try_redis(config: Config, run_id: str) -> Problem | None:
-    from oneoff.resources.redis_client import connect
+    from oneoff.redis.client import connect
 
     try:
         async with connect(redis_url(config), Mode.READ_ONLY, name=f"oneoff/{run_id}"):

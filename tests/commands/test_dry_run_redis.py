@@ -20,10 +20,9 @@ from oneoff.config.redis_url import parse_redis_url
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.maintenance.redis_copy import RedisCopy
-from oneoff.resources import foreign_redis
-from oneoff.resources.foreign_redis import read_only_clients
-from oneoff.resources.redis_client import connect
-from oneoff.resources.redis_reads import READS
+from oneoff.redis import other_clients
+from oneoff.redis.client import connect
+from oneoff.redis.other_clients import READS, read_only_clients
 from tests.commands.redis_project import ask, fill, keys_in, keys_in_cluster
 from tests.servers import RedisCluster as Cluster
 
@@ -203,7 +202,7 @@ async def test_the_runs_own_client_obeys_its_own_guard(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It asked the server, and so may know of reading commands that the list does not."""
-    monkeypatch.setattr(foreign_redis, "_ALLOWED", frozenset[bytes]())
+    monkeypatch.setattr(other_clients, "_ALLOWED", frozenset[bytes]())
     with read_only_clients(Mode.READ_ONLY) as protection:
         async with connect(parse_redis_url(redis_url), Mode.READ_ONLY, name="test") as cache:
             assert 0 == await cache.dbsize()
@@ -239,7 +238,7 @@ async def test_no_node_of_a_cluster_is_written(
 LATER = """
 import asyncio, sys
 from oneoff.core.policy import Mode
-from oneoff.resources.foreign_redis import read_only_clients
+from oneoff.redis.other_clients import read_only_clients
 
 with read_only_clients(Mode.READ_ONLY) as protection:
     assert "redis" not in sys.modules

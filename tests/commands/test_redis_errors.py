@@ -269,7 +269,7 @@ async def test_tls_where_the_server_has_none(manage: Manage, redis_url: str) -> 
 
 async def test_what_is_not_redis_is_not_translated() -> None:
     """Another error keeps its own account."""
-    from oneoff.resources.redis_errors import translate_redis_error
+    from oneoff.redis.errors import translate_redis_error
 
     assert translate_redis_error(ssl.SSLError("elsewhere")) is None
     assert translate_redis_error(ValueError("a bug")) is None

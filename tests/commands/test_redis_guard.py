@@ -11,8 +11,8 @@ import redis
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.resources.redis_client import connect, each_primary
-from oneoff.resources.redis_guard import HARMLESS, WriteGuard, commands_in
+from oneoff.redis.client import connect, each_primary
+from oneoff.redis.guard import HARMLESS, WriteGuard, commands_in
 from tests.commands.redis_project import ask, fill, keys_in, keys_in_cluster
 from tests.servers import RedisCluster
 

@@ -96,7 +96,7 @@ class WriteGuard:
         guard = self
 
         class GuardedConnection(connection_class):  # type: ignore[misc, valid-type]
-            oneoff_guarded = True  # for `foreign_redis`, which knows less of the server
+            oneoff_guarded = True  # for `other_clients`, which knows less of the server
 
             async def send_packed_command(self, command: Any, *args: Any, **kwargs: Any) -> None:
                 packed = joined(command)

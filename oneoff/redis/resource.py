@@ -23,7 +23,7 @@ async def open_cache(config: Config, mode: Mode, run: Run) -> AsyncIterator[Redi
         ConfigurationError: REDIS_URL is not set or wrong, or the server refuses the login.
         Unavailable: The server can't be reached, or is too slow.
     """
-    from oneoff.resources.redis_client import connect
+    from oneoff.redis.client import connect
 
     async with connect(redis_url(config), mode, name=f"oneoff/{run.id}") as client:
         yield client

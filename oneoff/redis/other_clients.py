@@ -7,7 +7,7 @@ not. Nothing of a refused pipeline is sent.
 
 A context variable limits it to the tasks of the run, as in `oneoff.resources.foreign`. The server
 is not asked what its commands do, for that would have to be done between two commands of somebody
-else: what `redis_reads` does not know counts as writing. Out of sight are other drivers.
+else: what `READS` does not name counts as writing. Out of sight are other drivers.
 """
 
 from __future__ import annotations
@@ -20,18 +20,47 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.resources.redis_guard import CONTAINERS, HARMLESS, commands_in, joined
-from oneoff.resources.redis_reads import OF_CONNECTIONS, READS
+from oneoff.redis.guard import CONTAINERS, HARMLESS, commands_in, joined
 from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+
 OWN_NAME = "oneoff/maintenance"
 """Client name of the framework's own connections that write whatever the run may do."""
 DRIVERS = ("redis.connection", "redis.asyncio.connection")
 """Modules whose `AbstractConnection` sends what every client of the driver has to say."""
+READS = frozenset(
+    b"bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime fcall_ro "
+    b"geodist geohash geopos georadius_ro georadiusbymember_ro geosearch get getbit getrange "
+    b"hexists hget hgetall hkeys hlen hmget hrandfield hscan hstrlen hvals keys lcs lindex llen "
+    b"lolwut lpos lrange mget pexpiretime pfcount pttl randomkey scan scard sdiff sinter "
+    b"sintercard sismember smembers smismember sort_ro srandmember sscan strlen substr sunion "
+    b"touch ttl type xlen xpending xrange xread xrevrange zcard zcount zdiff zinter zintercard "
+    b"zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange "
+    b"zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion "
+    # Since Redis 7.4.
+    b"hexpiretime hpexpiretime hpttl httl digest "
+    b"vcard vdim vemb vgetattr vinfo vismember vlinks vrandmember vsim "
+    # Modules.
+    b"json.arrindex json.arrlen json.get json.mget json.objkeys json.objlen json.resp json.strlen "
+    b"json.type ft._list ft.aggregate ft.explain ft.info ft.search ft.tagvals "
+    b"ts.get ts.info ts.mget ts.mrange ts.mrevrange ts.queryindex ts.range ts.revrange "
+    b"bf.card bf.exists bf.info bf.mexists cf.count cf.exists cf.info cf.mexists "
+    b"cms.info cms.query topk.count topk.info topk.list topk.query "
+    b"tdigest.byrank tdigest.cdf tdigest.info tdigest.max tdigest.min tdigest.quantile "
+    b"tdigest.rank".split()
+)
+"""Names of the commands that only read, in lower case, where the server itself is not asked.
+
+A server flags them in its answer to COMMAND. These are those of Redis 7.0, those that came later,
+and those of the modules that Redis 8 includes. Names of two words are in
+`oneoff.redis.guard.HARMLESS`.
+"""
+OF_CONNECTIONS = frozenset(b"client|maint_notifications client|tracking client|caching".split())
+"""What drivers say about their own connection when they open it, besides what is harmless."""
 
 _ALLOWED = HARMLESS | READS | OF_CONNECTIONS
 

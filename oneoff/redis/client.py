@@ -19,11 +19,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from oneoff.core.policy import Mode
-from oneoff.resources.redis_errors import translate_redis_error
+from oneoff.redis.errors import translate_redis_error
 
 if TYPE_CHECKING:
     from oneoff.config.redis_url import RedisURL
-    from oneoff.resources.redis_guard import WriteGuard
+    from oneoff.redis.guard import WriteGuard
 
 POOL_SIZE = 20
 """Connections of a client; a task that finds all of them busy waits for one."""
@@ -132,7 +132,7 @@ def _guard(mode: Mode) -> WriteGuard | None:
     if mode is Mode.COMMIT:
         return None
     # A real run doesn't pay for it.
-    from oneoff.resources.redis_guard import WriteGuard
+    from oneoff.redis.guard import WriteGuard
 
     return WriteGuard(mode)
 

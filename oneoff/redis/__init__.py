@@ -1,0 +1,1 @@
+"""The Redis adapter: clients, their guard, and their errors."""
