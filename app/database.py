@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from oneoff import TemporaryError
 from oneoff.config.database_url import parse_database_url
 from oneoff.config.settings import Config
-from oneoff.resources.database import POOL_TIMEOUT, Database
-from oneoff.resources.database_errors import translate_error
+from oneoff.database.engine import POOL_TIMEOUT, Database
+from oneoff.database.errors import translate_error
 
 
 class ProcessDatabase:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
     from oneoff.config.redis_url import RedisURL
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 running: ContextVar[Execution | None] = ContextVar("oneoff_running", default=None)
@@ -112,8 +112,8 @@ class Execution:
         if not (self.must_record or self.needs_database):
             return
         from oneoff.audit import Audit
-        from oneoff.resources.database import Database
-        from oneoff.resources.readiness import check_same_database
+        from oneoff.database.engine import Database
+        from oneoff.database.schema.facts import check_same_database
 
         url = self._url()
         if url is None:
@@ -170,7 +170,7 @@ class Execution:
         if self.audit is None or self.facts is None or self.database is None:
             return
         if not self.facts.schema_ready and self._may_create_schema():
-            from oneoff.schema import ensure_schema
+            from oneoff.database.schema.facts import ensure_schema
 
             await ensure_schema(self.database)
             self.facts = await self.audit.read_facts()
@@ -208,7 +208,7 @@ class Execution:
         name = self.call.command.lock
         if not name or self.mode is not Mode.COMMIT or self.database is None:
             return None
-        from oneoff.locks import acquire, make_lock
+        from oneoff.database.locks.acquire import acquire, make_lock
 
         lock = make_lock(self.database, name)
         stack.push_async_callback(lock.release)

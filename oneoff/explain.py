@@ -105,7 +105,7 @@ def _from_database(exc: BaseException) -> CommandError | None:
     """Ask the database adapter, if the run has loaded one."""
     if "sqlalchemy" not in sys.modules:
         return None
-    from oneoff.resources.database_errors import translate_error
+    from oneoff.database.errors import translate_error
 
     return translate_error(exc)
 

@@ -61,7 +61,7 @@ async def put(session: AsyncSession, kind: str, payload: Mapping[str, Any]) -> N
     from sqlalchemy import insert
 
     from oneoff.batching.attempt import current_batch
-    from oneoff.schema.tables import outbox
+    from oneoff.database.tables import outbox
 
     row = {
         "batch_id": current_batch.get(),

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from oneoff.config.database_url import parse_database_url
-from oneoff.resources.database import Database
+from oneoff.database.engine import Database
 from oneoff.services.health import Check, Health, Service, check_services
 
 if TYPE_CHECKING:

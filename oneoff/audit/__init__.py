@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.config.environment import Facts
 from oneoff.core.errors import CommandError, Unavailable
 from oneoff.core.outcome import Outcome, Status
-from oneoff.locks import hold_for_transaction, is_free
-from oneoff.resources.database_errors import translate_error
-from oneoff.schema import read_facts
-from oneoff.schema.tables import batches, runs
+from oneoff.database.errors import translate_error
+from oneoff.database.locks.acquire import hold_for_transaction, is_free
+from oneoff.database.schema.facts import read_facts
+from oneoff.database.tables import batches, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.outcome import Call
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.utils.redaction import Redactor
 
 SETTLING = timedelta(seconds=30)

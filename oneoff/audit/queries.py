@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, or_, select
 
 from oneoff.core.errors import NotFound, UsageError
-from oneoff.schema.tables import runs, shell_inputs
+from oneoff.database.tables import runs, shell_inputs
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:

@@ -27,11 +27,11 @@ from oneoff.core.options import GlobalOptions
 from oneoff.core.outcome import Call, Outcome
 from oneoff.core.parsing import parse
 from oneoff.core.run import Operator, Run
+from oneoff.database.engine import Database
+from oneoff.database.tables import batches, runs
 from oneoff.executor import Execution
 from oneoff.explain import explain
 from oneoff.logs import Logs, level_of
-from oneoff.resources.database import Database
-from oneoff.schema.tables import batches, runs
 from oneoff.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 

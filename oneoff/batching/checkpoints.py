@@ -17,7 +17,7 @@ from sqlalchemy import Integer, String, bindparam, func, or_, select, true, upda
 from oneoff.batching.cursor import encode
 from oneoff.batching.states import ENDED, State
 from oneoff.core.errors import TemporaryError
-from oneoff.schema.tables import batches
+from oneoff.database.tables import batches
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from oneoff.batching.checkpoints import Checkpoint, give_up
 from oneoff.batching.states import IDLE, UNTOLD, State
 from oneoff.core.errors import TemporaryError, UsageError
 from oneoff.core.outcome import Status
-from oneoff.schema.tables import batches, runs
+from oneoff.database.tables import batches, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from oneoff.batching.identity import Identity
     from oneoff.batching.transactions import Transactions
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from oneoff.batching.states import ENDED, State
 from oneoff.batching.summary import is_at_work, next_step, of_shards, summary
 from oneoff.core.errors import CommandError, NotFound, UsageError
 from oneoff.core.result import Result
-from oneoff.schema.tables import batches
+from oneoff.database.tables import batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from oneoff.core.errors import CommandError, TemporaryError, Unavailable
-from oneoff.resources.database_errors import (
+from oneoff.database.errors import (
     BUSY,
     LOCKED,
     is_connection_loss,

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from oneoff.batching.checkpoints import Checkpoint
     from oneoff.batching.identity import Identity
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.resources.progress import Progress
-    from oneoff.resources.work import WorkTransaction
     from oneoff.terminal import Terminal
 
 _PLACE = re.compile(r"line (\d+), byte (\d+), sha256 ([0-9a-f]+)")

@@ -30,7 +30,7 @@ from oneoff.batching.transactions import Transactions
 from oneoff.core.arguments import Kind
 from oneoff.core.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.core.result import Result
-from oneoff.schema.tables import batches
+from oneoff.database.tables import batches
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.text import counted
 

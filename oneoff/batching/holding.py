@@ -13,8 +13,8 @@ from oneoff.batching.checkpoints import Checkpoint
 from oneoff.batching.faults import Fault, fault_of
 from oneoff.batching.states import State
 from oneoff.core.errors import CommandError
+from oneoff.database.errors import translate_error
 from oneoff.probes import BatchTime
-from oneoff.resources.database_errors import translate_error
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

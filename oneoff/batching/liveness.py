@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.locks import hold_for_transaction
+from oneoff.database.locks.acquire import hold_for_transaction
 
 if TYPE_CHECKING:
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 class Liveness:

@@ -9,14 +9,14 @@ from sqlalchemy import select
 from oneoff.audit import reconcile
 from oneoff.batching import checkpoints, claiming
 from oneoff.core.errors import TemporaryError
-from oneoff.locks import is_free
-from oneoff.schema.tables import batches
+from oneoff.database.locks.acquire import is_free
+from oneoff.database.tables import batches
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.batching.identity import Identity
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 async def give_opposite_up(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from oneoff.batch import BatchCommand, BatchRange
     from oneoff.batching.identity import Identity
-    from oneoff.resources.work import WorkTransaction
+    from oneoff.database.transaction import WorkTransaction
 
 
 class Piece(NamedTuple):

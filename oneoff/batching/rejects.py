@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from oneoff.batching.cursor import encode
 from oneoff.core.errors import CommandError, DataError, ExitCode
-from oneoff.resources.database_errors import translate_error
+from oneoff.database.errors import translate_error
 from oneoff.utils.files import private
 from oneoff.utils.text import counted
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from oneoff.batch import BatchCommand
     from oneoff.batching.identity import Identity
     from oneoff.batching.pace import Pace
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
 

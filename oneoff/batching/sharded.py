@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from oneoff.batch import BatchCommand
     from oneoff.batching.identity import Identity
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 AT_ONCE = 4
 """Shards that one process works at, each with a connection: more would wait for this process."""

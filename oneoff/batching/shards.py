@@ -22,14 +22,14 @@ from oneoff.batching.identity import Identity
 from oneoff.batching.opposite import give_opposite_up
 from oneoff.batching.states import ENDED, IDLE, UNTOLD, State
 from oneoff.core.outcome import Status
-from oneoff.schema.tables import batches, runs
+from oneoff.database.tables import batches, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.batching.selection import Selection
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from oneoff.batching.selection import Selection
     from oneoff.batching.shards import Shard
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from oneoff.batching.states import ENDED, IDLE, State
 from oneoff.core.outcome import Status
-from oneoff.schema.tables import batches, runs
+from oneoff.database.tables import batches, runs
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

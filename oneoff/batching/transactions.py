@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from oneoff.resources.pooler import leads_through_pooler
+from oneoff.database.engine import leads_through_pooler
 from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 ROLE = "batch"
 PATIENCE = 5.0

@@ -19,9 +19,9 @@ from oneoff import (
 )
 
 if TYPE_CHECKING:
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.resources.console import Console
-    from oneoff.resources.database import Database
-    from oneoff.resources.work import WorkTransaction
 
 
 class Shell(BaseCommand):

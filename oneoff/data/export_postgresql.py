@@ -18,7 +18,7 @@ from oneoff.data.columns import (
 from oneoff.data.conditions import wrong_value
 from oneoff.data.framing import DELIMITER, QUOTE, ROWS_A_STATEMENT, insert_head
 from oneoff.data.tables import quote
-from oneoff.resources.database_errors import sqlstate_of
+from oneoff.database.errors import sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,7 +17,7 @@ from oneoff.data.import_postgresql import driver_of
 from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_sequences import move_sequences
 from oneoff.data.import_staging import StagedImport, once
-from oneoff.resources.database_errors import sqlstate_of
+from oneoff.database.errors import sqlstate_of
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_plan import Plan
     from oneoff.data.import_reader import Advance, Reader
     from oneoff.data.import_rejects import Rejects
-    from oneoff.resources.work import WorkTransaction
+    from oneoff.database.transaction import WorkTransaction
 
 _OF_ONE_ROW = ("22", "23", "42", "0A")
 """Classes of SQLSTATE after which the rows are tried one by one, which tells more."""

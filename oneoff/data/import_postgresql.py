@@ -32,7 +32,7 @@ from oneoff.data.import_plan import STAGING
 from oneoff.data.import_sequences import move_sequences
 from oneoff.data.import_trail import Trail
 from oneoff.data.tables import quote
-from oneoff.resources.database_errors import sqlstate_of
+from oneoff.database.errors import sqlstate_of
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:

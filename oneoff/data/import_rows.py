@@ -17,7 +17,7 @@ from oneoff.data.import_reader import CsvReader
 from oneoff.data.import_rejects import ERRORS, Rejects, check_place
 from oneoff.data.import_source import open_source
 from oneoff.data.tables import find_table
-from oneoff.resources.database_errors import sqlstate_of
+from oneoff.database.errors import sqlstate_of
 from oneoff.utils.concurrency import in_daemon_thread
 from oneoff.utils.text import counted
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
     from oneoff.data.tables import Table
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.resources.batches import Batches
-    from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
-    from oneoff.resources.work import WorkTransaction
     from oneoff.terminal import Terminal
 
 _NO_SUCH_KEY = "42P10"

@@ -19,7 +19,7 @@ from oneoff.data.import_reader import Parsed
 from oneoff.data.import_references import OwnReferences
 from oneoff.data.import_values import BadValue, convert
 from oneoff.data.tables import quote
-from oneoff.resources.counting import counting_inserts
+from oneoff.database.row_counts import counting_inserts
 from oneoff.utils.concurrency import in_daemon_thread, undivided
 
 if TYPE_CHECKING:

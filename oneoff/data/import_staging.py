@@ -28,7 +28,7 @@ from oneoff.data.import_postgresql import driver_of, drop_not_null, staging
 from oneoff.data.import_reader import SEPARATOR
 from oneoff.data.import_sequences import move_sequences
 from oneoff.data.tables import quote
-from oneoff.resources.database_errors import sqlstate_of
+from oneoff.database.errors import sqlstate_of
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:

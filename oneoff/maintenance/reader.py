@@ -18,11 +18,11 @@ import structlog
 from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError
+from oneoff.database.engine import Database
 from oneoff.maintenance.redis_copy import RedisCopy, key_of
 from oneoff.maintenance.store import read_window
 from oneoff.maintenance.tokens import is_pass
 from oneoff.maintenance.window import Window
-from oneoff.resources.database import Database
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

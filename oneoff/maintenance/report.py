@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError
+from oneoff.database.engine import Database
 from oneoff.maintenance.redis_copy import open_copy
 from oneoff.maintenance.store import NO_FACTS, NOT_MIGRATED, Record, read_record
-from oneoff.resources.database import Database
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

@@ -9,14 +9,14 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from oneoff.core.errors import ConfigurationError
+from oneoff.database.errors import translate_error
+from oneoff.database.tables import maintenance
 from oneoff.maintenance.window import Window
-from oneoff.resources.database_errors import translate_error
-from oneoff.schema.tables import maintenance
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
     Connection = AsyncConnection | AsyncSession
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger
 
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.repl.late_cache import LateCache
     from oneoff.repl.record import InputRecord
-    from oneoff.resources.database import Database
-    from oneoff.resources.work import WorkTransaction
     from oneoff.utils.redaction import Redactor
 
 _TRANSACTION = {
@@ -149,15 +149,15 @@ def _protection(mode: Mode) -> Iterator[None]:
     if mode is Mode.COMMIT:
         yield
         return
+    from oneoff.database.guards.other_engines import read_only_engines
     from oneoff.redis.other_clients import read_only_clients
-    from oneoff.resources.foreign import read_only_engines
 
     with read_only_engines(mode), read_only_clients(mode):
         yield
 
 
 def _translated(exc: BaseException) -> BaseException | None:
-    from oneoff.resources.database_errors import translate_error
+    from oneoff.database.errors import translate_error
 
     return translate_error(exc)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.utils.redaction import Redactor
 
 
@@ -56,7 +56,7 @@ class InputRecord:
             return
         from sqlalchemy import insert
 
-        from oneoff.schema.tables import shell_inputs
+        from oneoff.database.tables import shell_inputs
 
         async with self._database.autocommit("audit") as connection:
             if self._recorded is None:
@@ -68,8 +68,8 @@ class InputRecord:
         """Return whether the run has a row; on a standby server it has not, and goes on."""
         from sqlalchemy import select
 
-        from oneoff.schema import read_facts
-        from oneoff.schema.tables import runs
+        from oneoff.database.schema.facts import read_facts
+        from oneoff.database.tables import runs
 
         if not (await read_facts(connection, self._database.url)).schema_ready:
             return False

@@ -53,7 +53,7 @@ def _left(exc: SystemExit) -> CommandError:
 
 
 def _failure(exc: Exception, filename: str) -> CommandError:
-    from oneoff.resources.database_errors import translate_error
+    from oneoff.database.errors import translate_error
 
     known = exc if isinstance(exc, CommandError) else translate_error(exc)
     if isinstance(known, ReadOnlyViolation):

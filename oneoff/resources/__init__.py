@@ -14,9 +14,9 @@ from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import load_object
 
 BUILTIN: Mapping[str, str] = {
-    "database": "oneoff.resources.database:open_database",
-    "session": "oneoff.resources.work:open_session",
-    "work": "oneoff.resources.work:open_work",
+    "database": "oneoff.database.engine:open_database",
+    "session": "oneoff.database.transaction:open_session",
+    "work": "oneoff.database.transaction:open_work",
     "migrations": "oneoff.resources.migrations:open_migrations",
     "batches": "oneoff.resources.batches:open_batches",
     "cache": "oneoff.redis.resource:open_cache",

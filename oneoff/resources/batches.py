@@ -12,13 +12,13 @@ from oneoff.config.settings import Config
 from oneoff.core.policy import Mode
 from oneoff.core.result import Result
 from oneoff.core.run import Run
-from oneoff.resources.database import Database
+from oneoff.database.engine import Database
 from oneoff.resources.progress import Progress
 from oneoff.terminal import Terminal
 
 if TYPE_CHECKING:
     from oneoff.batching.file_run import FileSelection
-    from oneoff.resources.work import WorkTransaction
+    from oneoff.database.transaction import WorkTransaction
 
     Open = Callable[[str], Awaitable[Any]]
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
-    from oneoff.resources.work import WorkTransaction
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.terminal import Terminal
 
 

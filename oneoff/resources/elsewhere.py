@@ -26,7 +26,7 @@ def only_looking(mode: Mode, *, engines: bool, process_wide: bool = False) -> It
         clients = stack.enter_context(read_only_clients(mode, process_wide=process_wide))
         others = None
         if engines:
-            from oneoff.resources.foreign import read_only_engines
+            from oneoff.database.guards.other_engines import read_only_engines
 
             others = stack.enter_context(read_only_engines(mode, process_wide=process_wide))
         yield

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
-    from oneoff.locks import HeldLock
+    from oneoff.database.engine import Database
+    from oneoff.database.locks.acquire import HeldLock
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.resources.autogenerate import Difference, Draft
-    from oneoff.resources.database import Database
     from oneoff.resources.history import History, Revision
     from oneoff.resources.wipe import Thing
-    from oneoff.resources.work import WorkTransaction
 
 LOCK = "migrations"
 """The lock of every command that changes the schema."""
@@ -117,7 +117,7 @@ class Migrations:
         """Return when revisions were applied, as far as it was this framework that did it."""
         from sqlalchemy import select
 
-        from oneoff.schema.tables import applied_revisions
+        from oneoff.database.tables import applied_revisions
 
         async with self._look() as connection:
             if not await _has_table(connection, applied_revisions.name):
@@ -173,9 +173,9 @@ class Migrations:
 
     async def difference(self) -> Difference:
         """Return what would make the database equal to the models; reads only."""
+        from oneoff.database.transaction import begin_work
         from oneoff.resources.alembic_env import own_turn
         from oneoff.resources.autogenerate import compare
-        from oneoff.resources.work import begin_work
 
         async with own_turn(), begin_work(self._database, Mode.READ_ONLY) as work:
             return await work.connection.run_sync(compare, self.history)
@@ -215,7 +215,7 @@ class Migrations:
 
     async def store_environment(self, environment: str) -> bool:
         """Store in the database which environment it belongs to; return whether that is new."""
-        from oneoff.schema import read_facts, store_environment
+        from oneoff.database.schema.facts import read_facts, store_environment
 
         async with self._look() as connection:
             facts = await read_facts(connection, self._database.url)
@@ -233,14 +233,14 @@ class Migrations:
     @asynccontextmanager
     async def work(self) -> AsyncIterator[WorkTransaction]:
         """Begin a transaction for sample data after a reset; commit it with `work.commit()`."""
-        from oneoff.resources.work import begin_work
+        from oneoff.database.transaction import begin_work
 
         async with begin_work(self._database, Mode.COMMIT, role=LOCK) as work:
             yield work
 
     async def lock_holder(self) -> str:
         """Return who holds the migration lock now; empty when nobody does."""
-        from oneoff.locks import describe_holder, make_lock
+        from oneoff.database.locks.acquire import describe_holder, make_lock
 
         lock = make_lock(self._database, LOCK)
         try:

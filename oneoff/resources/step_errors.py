@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
-from oneoff.resources.database_errors import translate_error
+from oneoff.database.errors import translate_error
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep

@@ -19,19 +19,19 @@ from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
+from oneoff.database.engine import leads_through_pooler
+from oneoff.database.tables import applied_revisions
 from oneoff.resources.alembic_env import own_turn, run_online
 from oneoff.resources.history import History
-from oneoff.resources.pooler import leads_through_pooler
 from oneoff.resources.step_errors import explain_step, first_line, sqlstate
-from oneoff.schema.tables import applied_revisions
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.locks import HeldLock
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
+    from oneoff.database.locks.acquire import HeldLock
 
 Choose = Callable[[tuple[str, ...]], list[RevisionStep]]
 """Given the database's revisions, the steps still to be run."""

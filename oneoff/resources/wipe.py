@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.schema import PREFIX
+from oneoff.database.schema.facts import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ async def drop(connection: AsyncConnection, things: Sequence[Thing]) -> None:
     """Drop them in the connection's transaction; the caller commits it."""
     from sqlalchemy import delete
 
-    from oneoff.schema.tables import applied_revisions
+    from oneoff.database.tables import applied_revisions
 
     for thing in things:
         await connection.exec_driver_sql(thing.drop(connection.dialect))

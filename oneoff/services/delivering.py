@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.core.project import Project, load_object
+from oneoff.database.errors import is_connection_loss
+from oneoff.database.tables import outbox
 from oneoff.outbox import PAUSES, TIMEOUT, Effect, Handler, Transaction
 from oneoff.resources import parameters
-from oneoff.resources.database_errors import is_connection_loss
-from oneoff.schema.tables import outbox
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.redaction import Redactor
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, exists, func, not_, or_
 
 from oneoff.batching.states import UNTOLD
+from oneoff.database.tables import batches, outbox, runs
 from oneoff.retention import Retention
-from oneoff.schema.tables import batches, outbox, runs
 from oneoff.services.transforming import COMMAND as TRANSFORM
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 LOGGING = "--custom-log-dict oneoff.process_logs.WORKER_LOGGING"
 """What makes ARQ's own lines those of our logs, from the first one on."""
@@ -142,7 +142,7 @@ def _expected(config: Config, project: Project) -> frozenset[Service]:
 
 
 async def _ask_database(question: _Question, given: Database | None) -> list[Check]:
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
     config, project, run_id, wanted, seconds = question
     try:

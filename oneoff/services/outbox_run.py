@@ -10,15 +10,15 @@ from oneoff.batching.transactions import Transactions, session_in
 from oneoff.core.errors import CommandError, TemporaryError
 from oneoff.core.policy import Mode
 from oneoff.core.result import Result
+from oneoff.database.transaction import begin_work
 from oneoff.outbox import Handler, deliver
-from oneoff.resources.work import begin_work
 from oneoff.services.delivering import Delivered, plan
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 async def preview(database: Database, handlers: Mapping[str, Handler], *, given_up: bool) -> Result:

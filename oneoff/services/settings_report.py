@@ -180,7 +180,7 @@ async def connection_problems(config: Config, project: Project, run_id: str) -> 
 
 
 async def _try_database(config: Config, project: Project, name: str, run_id: str) -> Problem | None:
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
     url = _parsed_url(config, project, name)
     if not url.exists():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.config import environment
 from oneoff.core.errors import UsageError
-from oneoff.schema import read_facts, store_environment
+from oneoff.database.schema.facts import read_facts, store_environment
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

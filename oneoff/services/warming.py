@@ -15,7 +15,7 @@ from oneoff.warmers import Warmer
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.resources.progress import Progress
 
 
@@ -45,7 +45,7 @@ async def run_warmers(
 
     Each has a session of its own that can't write: the cache is what it fills.
     """
-    from oneoff.resources.work import begin_work
+    from oneoff.database.transaction import begin_work
 
     places = asyncio.Semaphore(concurrency)
 

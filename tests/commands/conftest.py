@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from oneoff.config.database_url import parse_database_url
-from oneoff.resources.database import Database
+from oneoff.database.engine import Database
 from oneoff.testing import Manage
 from tests.commands.redis_project import environ_on
 from tests.commands.rehearsal import METADATA

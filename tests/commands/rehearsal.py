@@ -9,8 +9,8 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, inser
 
 from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.work import WorkTransaction, begin_work
+from oneoff.database.engine import Database
+from oneoff.database.transaction import WorkTransaction, begin_work
 
 WRITE = "INSERT INTO notes (text) VALUES ('left behind')"
 METADATA = MetaData()

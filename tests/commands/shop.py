@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, select
 
 from oneoff import Project, Seed
 from oneoff.config.database_url import parse_database_url
-from oneoff.resources.database import Database
+from oneoff.database.engine import Database
 from oneoff.testing import Manage
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ async def test_a_pool_that_is_all_in_use_says_so(
     manage_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Instead of opening more connections than it was given."""
-    monkeypatch.setattr("oneoff.resources.database.POOL_TIMEOUT", 0.2)
+    monkeypatch.setattr("oneoff.database.engine.POOL_TIMEOUT", 0.2)
     async with (
         open_database(load_config(Path(), manage_environ), "test", 1) as database,
         database.session(),

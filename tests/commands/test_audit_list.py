@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import delete, insert
 
-from oneoff.schema.tables import runs
+from oneoff.database.tables import runs
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

@@ -27,7 +27,7 @@ from oneoff import BatchCommand, BatchRange
 from oneoff.batching import ranges
 from oneoff.batching.selection import make_selection
 from oneoff.config.database_url import parse_database_url
-from oneoff.resources.database import Database
+from oneoff.database.engine import Database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

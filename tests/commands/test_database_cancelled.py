@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.work import begin_work
+from oneoff.database.engine import Database
+from oneoff.database.transaction import begin_work
 from tests.commands.test_database_connect import make_database, scalar
 
 

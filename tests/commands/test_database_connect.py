@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from oneoff.config.database_url import DatabaseURL, parse_database_url
 from oneoff.core.errors import ConfigurationError, Unavailable
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.database_errors import translate_error
-from oneoff.resources.work import begin_work
+from oneoff.database.engine import Database
+from oneoff.database.errors import translate_error
+from oneoff.database.transaction import begin_work
 from tests.servers import Postgres
 
 WRONG = "hunter2"
@@ -89,7 +89,7 @@ async def test_errors_hide_the_parameters(database: Database) -> None:
 def test_importing_the_module_loads_neither_sqlalchemy_nor_a_driver() -> None:
     """A command that asks for nothing doesn't pay for a database."""
     code = (
-        "import sys, oneoff.config.database_url, oneoff.resources.database, oneoff.resources.database_errors;"
+        "import sys, oneoff.config.database_url, oneoff.database.engine, oneoff.database.errors;"
         "print([n for n in ('sqlalchemy', 'asyncpg', 'aiosqlite', 'sqlite3') if n in sys.modules])"
     )
 
@@ -107,7 +107,7 @@ async def main():
     async with begin_work(make_database({sqlite_url!r}), Mode.COMMIT) as work:
         await work.commit()
 asyncio.run(main())
-print([n for n in sys.modules if n.startswith(("oneoff.resources.guard", "oneoff.resources.for"))])
+print([n for n in sys.modules if n.startswith(("oneoff.database.guards", "oneoff.redis.other"))])
 """
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

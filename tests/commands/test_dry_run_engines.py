@@ -15,10 +15,10 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError, DryRunViolation
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.database_errors import translate_error
-from oneoff.resources.foreign import read_only_engines
-from oneoff.resources.work import WorkTransaction, begin_work
+from oneoff.database.engine import Database
+from oneoff.database.errors import translate_error
+from oneoff.database.guards.other_engines import read_only_engines
+from oneoff.database.transaction import WorkTransaction, begin_work
 from tests.commands.rehearsal import METADATA, NOTES, WRITE, Hostile, names, rehearse, saved
 
 

@@ -15,9 +15,9 @@ from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import DryRunViolation
 from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.database_errors import translate_error
-from oneoff.resources.work import WorkTransaction, begin_work
+from oneoff.database.engine import Database
+from oneoff.database.errors import translate_error
+from oneoff.database.transaction import WorkTransaction, begin_work
 from tests.commands.rehearsal import (
     NOTES,
     REPLIES,

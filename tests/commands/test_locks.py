@@ -16,7 +16,8 @@ from sqlalchemy import insert
 
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError, LockBusy, LockLost
-from oneoff.locks import (
+from oneoff.database.engine import Database
+from oneoff.database.locks.acquire import (
     Lock,
     acquire,
     describe_holder,
@@ -24,16 +25,15 @@ from oneoff.locks import (
     is_free,
     make_lock,
 )
-from oneoff.resources.database import Database
-from oneoff.schema import ensure_schema
-from oneoff.schema.tables import runs
+from oneoff.database.schema.facts import ensure_schema
+from oneoff.database.tables import runs
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from oneoff.locks import make_lock
-from oneoff.resources.database import Database
+from oneoff.database.locks.acquire import make_lock
+from oneoff.database.engine import Database
 from oneoff.config.database_url import parse_database_url
 
 async def main():

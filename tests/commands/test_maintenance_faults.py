@@ -9,9 +9,9 @@ import pytest
 import redis
 import structlog
 
+from oneoff.database.engine import Database
 from oneoff.maintenance import reader
 from oneoff.maintenance.window import Window, decode
-from oneoff.resources.database import Database
 from tests.commands.test_maintenance_reader import Fleet, fleet, key
 
 __all__ = ["fleet"]

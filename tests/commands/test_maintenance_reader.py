@@ -17,13 +17,13 @@ from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.config.settings import load_config
 from oneoff.core.project import Project
+from oneoff.database.engine import Database
+from oneoff.database.schema.facts import ensure_schema
 from oneoff.maintenance import STALE_LIMIT, reader, store
 from oneoff.maintenance.reader import MaintenanceReader
 from oneoff.maintenance.redis_copy import LIFE, key_of
 from oneoff.maintenance.store import Record
 from oneoff.maintenance.window import Window, encode
-from oneoff.resources.database import Database
-from oneoff.schema import ensure_schema
 from tests.servers import Postgres, Redis
 from tests.servers.proxy import Proxy, proxying
 

@@ -18,8 +18,8 @@ from app import tasks
 from app.database import ProcessDatabase
 from app.mailer import FileMailer
 from oneoff.config.database_url import parse_database_url
+from oneoff.database.engine import Database
 from oneoff.outbox import Effect, deliver
-from oneoff.resources.database import Database
 from oneoff.services.delivering import Delivered
 from oneoff.testing import Manage
 from tests.acceptance.database import query

@@ -13,6 +13,7 @@ import pytest
 
 from oneoff import Throttle
 from oneoff.config.database_url import parse_database_url
+from oneoff.database.engine import Database
 from oneoff.probes import (
     ActiveConnections,
     Autovacuum,
@@ -21,7 +22,6 @@ from oneoff.probes import (
     LockWaiters,
     ReplicaLag,
 )
-from oneoff.resources.database import Database
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.tally_project import NAME, ROOT, execute, make_tally, times_done, until

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.database_errors import translate_error
-from oneoff.resources.work import WorkTransaction, begin_work
+from oneoff.database.engine import Database
+from oneoff.database.errors import translate_error
+from oneoff.database.transaction import WorkTransaction, begin_work
 
 METADATA = MetaData()
 NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("text", Text))

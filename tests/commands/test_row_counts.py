@@ -15,8 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
-from oneoff.resources.database import Database
-from oneoff.resources.work import WorkTransaction, begin_work
+from oneoff.database.engine import Database
+from oneoff.database.transaction import WorkTransaction, begin_work
 
 
 class Base(DeclarativeBase):

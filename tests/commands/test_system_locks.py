@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import insert, text
 
 from oneoff.config.database_url import parse_database_url
-from oneoff.locks.file import LockFile
-from oneoff.resources.database import Database
-from oneoff.schema.tables import runs
+from oneoff.database.engine import Database
+from oneoff.database.locks.sqlite import LockFile
+from oneoff.database.tables import runs
 from oneoff.testing import Manage
 from tests.commands.conftest import Sessions
 from tests.commands.test_locks import ROOT
@@ -24,8 +24,8 @@ from tests.commands.test_locks import ROOT
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from oneoff.locks import make_lock
-from oneoff.resources.database import Database
+from oneoff.database.locks.acquire import make_lock
+from oneoff.database.engine import Database
 from oneoff.config.database_url import parse_database_url
 
 async def main(url, run_id, *keys):

@@ -12,10 +12,10 @@ import redis
 from sqlalchemy import text, update
 
 from oneoff.config.database_url import parse_database_url
+from oneoff.database.tables import maintenance
 from oneoff.maintenance.redis_copy import key_of
 from oneoff.maintenance.tokens import is_pass
 from oneoff.maintenance.window import decode
-from oneoff.schema.tables import maintenance
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import Sessions
@@ -227,7 +227,7 @@ async def test_a_run_that_fails_announces_nothing(
         message = "the commit failed"
         raise OSError(message)
 
-    monkeypatch.setattr("oneoff.resources.work.WorkTransaction.commit", refuse)
+    monkeypatch.setattr("oneoff.database.transaction.WorkTransaction.commit", refuse)
 
     done = await manage("system maintenance on --confirm", environ={"REDIS_URL": redis_url})
 

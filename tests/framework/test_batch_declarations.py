@@ -25,7 +25,7 @@ from oneoff.batching.selection import make_selection
 from oneoff.batching.sizing import Sizing
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import Unavailable
-from oneoff.resources.pooler import leads_through_pooler
+from oneoff.database.engine import leads_through_pooler
 
 METADATA = MetaData()
 PAIRS = Table(

@@ -21,13 +21,9 @@ from oneoff.core.errors import (
     TemporaryError,
     Unavailable,
 )
-from oneoff.resources.connect_errors import translate_connect_error
-from oneoff.resources.database import Database
-from oneoff.resources.database_errors import (
-    commit_in_doubt,
-    is_connection_loss,
-    translate_error,
-)
+from oneoff.database.connect_errors import translate_connect_error
+from oneoff.database.engine import Database
+from oneoff.database.errors import commit_in_doubt, is_connection_loss, translate_error
 
 SECRET = "hunter2"  # noqa: S105
 

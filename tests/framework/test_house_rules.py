@@ -22,7 +22,7 @@ EVERYTHING = {"Exception", "BaseException"}
 COMMITTERS = {
     "oneoff/executor.py": "step 8 of a run",
     "oneoff/audit/__init__.py": "a run's record stays when its work is rolled back",
-    "oneoff/resources/work.py": "the transaction the executor commits",
+    "oneoff/database/transaction.py": "the transaction the executor commits",
     "oneoff/resources/migrations.py": "Alembic's own transactions, one a revision",
     "oneoff/batching/transactions.py": "one transaction a batch, with its checkpoint in it",
     "oneoff/repl/conversation.py": "ends the transaction of an input that only read",

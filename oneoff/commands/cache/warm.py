@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.resources.progress import Progress
 
 

@@ -10,8 +10,8 @@ from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Flag, Option,
 if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.data.import_request import Request
+    from oneoff.database.engine import Database
     from oneoff.resources.batches import Batches, Open
-    from oneoff.resources.database import Database
     from oneoff.resources.progress import Progress
     from oneoff.terminal import Terminal
 

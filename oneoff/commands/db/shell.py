@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
     from oneoff.terminal import Terminal
 
 

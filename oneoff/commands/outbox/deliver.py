@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 class Deliver(BaseCommand):

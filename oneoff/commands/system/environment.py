@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 class Environment(BaseCommand):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, CommandError, Result
 
 if TYPE_CHECKING:
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.registry import Registry
-    from oneoff.resources.database import Database
-    from oneoff.resources.work import WorkTransaction
 
 
 class Locks(BaseCommand):
@@ -25,7 +25,7 @@ class Locks(BaseCommand):
     examples = ("system locks", "system locks --json")
 
     async def handle(self, work: WorkTransaction, database: Database, registry: Registry) -> Result:
-        from oneoff.locks.listing import list_holdings
+        from oneoff.database.locks.listing import list_holdings
 
         def lock_of(command: str) -> str:
             # What runs may be newer or older than this code, and have commands it doesn't know.

@@ -96,9 +96,9 @@ _LEAVE_IT = "leave COMMIT and ROLLBACK to the executor; session.commit() is harm
 def make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
     """Return the guard for this kind of database."""
     if connection.dialect.name == "postgresql":
-        from oneoff.resources.guard_postgresql import PostgresGuard
+        from oneoff.database.guards.postgresql import PostgresGuard
 
         return PostgresGuard(connection, mode)
-    from oneoff.resources.guard_sqlite import SQLiteGuard
+    from oneoff.database.guards.sqlite import SQLiteGuard
 
     return SQLiteGuard(connection, mode)

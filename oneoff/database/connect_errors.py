@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
-from oneoff.resources.database_errors import (
+from oneoff.database.errors import (
     BUSY,
     GONE,
     LOCKED,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.schema.tables import runs
+from oneoff.database.tables import runs
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 ALWAYS = ("migrations", "schema")
 """Names that a run may take without its command saying so."""
@@ -92,7 +92,7 @@ async def list_holdings(
 async def _on_postgresql(
     connection: AsyncConnection, _database: Database, name_of: NameOf
 ) -> tuple[list[Holding], dict[str, Any]]:
-    from oneoff.locks.postgresql import number_of
+    from oneoff.database.locks.postgresql import number_of
 
     found = await connection.exec_driver_sql(_CONNECTIONS)
     connections = [_Connection._make(row) for row in found]
@@ -124,7 +124,7 @@ async def _on_postgresql(
 async def _on_sqlite(
     connection: AsyncConnection, database: Database, name_of: NameOf
 ) -> tuple[list[Holding], dict[str, Any]]:
-    from oneoff.locks.file import lock_file, offset_of
+    from oneoff.database.locks.sqlite import lock_file, offset_of
 
     file = lock_file(database)
     about = await _about(connection, runs.c.status == "started")

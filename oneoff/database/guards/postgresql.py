@@ -15,8 +15,8 @@ import asyncpg
 
 from oneoff.core.errors import CommandError
 from oneoff.core.policy import Mode
-from oneoff.resources.guard import Guard, ended, refusal, too_late
-from oneoff.resources.transaction_control import (
+from oneoff.database.guards.base import Guard, ended, refusal, too_late
+from oneoff.database.guards.sql_statements import (
     CURSOR,
     is_only_control,
     statement_that_ends,

@@ -12,12 +12,12 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import LockLost
-from oneoff.locks import Lock
+from oneoff.database.locks.acquire import Lock
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 CHECK_TIMEOUT = 10.0
 """Seconds after which a lock connection that does not answer counts as lost."""

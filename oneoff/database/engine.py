@@ -206,7 +206,7 @@ class Database:
         try:
             yield
         except Exception as exc:
-            from oneoff.resources.connect_errors import translate_connect_error
+            from oneoff.database.connect_errors import translate_connect_error
 
             error = translate_connect_error(exc, self.url)
             if error is None:
@@ -237,7 +237,7 @@ class Database:
         }
 
     def _sqlite_arguments(self) -> dict[str, Any]:
-        from oneoff.resources.sqlite_connection import SQLiteConnection
+        from oneoff.database.sqlite_connection import SQLiteConnection
 
         timeout = float(self.url.query.get("timeout", BUSY_TIMEOUT))
         return {"timeout": timeout, "factory": SQLiteConnection}
@@ -263,7 +263,7 @@ class Database:
         arguments |= _PREPARES if what.prepares else _PREPARES_NOT
         arguments.pop("connection_class", None)
         if what.guarded:
-            from oneoff.resources.guard_postgresql import GuardedConnection
+            from oneoff.database.guards.postgresql import GuardedConnection
 
             arguments["connection_class"] = GuardedConnection
 
@@ -303,3 +303,21 @@ async def open_database(config: Config, project: Project, run: Run) -> AsyncIter
         yield database
     finally:
         await database.dispose()
+
+
+async def leads_through_pooler(connection: AsyncConnection) -> bool:
+    """Ask the server who it is, on a connection to PostgreSQL without an open transaction.
+
+    Raises:
+        Unavailable: The connection broke.
+    """
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    try:
+        # Past SQLAlchemy, which might keep the statement prepared.
+        server = await driver.fetchval("SELECT pg_backend_pid()")
+    except Exception as exc:
+        from oneoff.database.errors import lost
+
+        raise lost() from exc  # nothing else can be wrong with such a question
+    # A pooler tells each client a process id of its own making.
+    return bool(server != driver.get_server_pid())

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 
-from oneoff.resources.guard_postgresql import guard_methods
-from oneoff.resources.transaction_control import (
+from oneoff.database.guards.postgresql import guard_methods
+from oneoff.database.guards.sql_statements import (
     A_QUERY,
     READ_ONLY,
     is_only_control,

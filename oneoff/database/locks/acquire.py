@@ -1,7 +1,7 @@
 """Locks between processes: no two runs hold the same key of the same database at once.
 
-PostgreSQL has them in the server (`oneoff.locks.postgresql`), SQLite in a file beside the database
-(`oneoff.locks.file`). Both are given back by the server or the kernel when the process dies, and
+PostgreSQL has them in the server (`oneoff.database.locks.postgresql`), SQLite in a file beside the database
+(`oneoff.database.locks.sqlite`). Both are given back by the server or the kernel when the process dies, and
 neither is ever waited for inside an open statement: a waiter polls.
 """
 
@@ -18,7 +18,7 @@ from oneoff.core.errors import LockBusy
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
@@ -82,10 +82,10 @@ class HeldLock:
 def make_lock(database: Database, key: str) -> Lock:
     """Return the lock of this key in this database, not yet held."""
     if database.url.dialect == "postgresql":
-        from oneoff.locks.postgresql import PostgresLock
+        from oneoff.database.locks.postgresql import PostgresLock
 
         return PostgresLock(database, key)
-    from oneoff.locks.file import FileLock
+    from oneoff.database.locks.sqlite import FileLock
 
     return FileLock(database, key)
 
@@ -139,7 +139,7 @@ async def describe_holder(lock: Lock) -> str:
     from sqlalchemy import select
     from sqlalchemy.exc import DBAPIError
 
-    from oneoff.schema.tables import runs
+    from oneoff.database.tables import runs
 
     try:
         async with lock.database.connect("lock") as connection:

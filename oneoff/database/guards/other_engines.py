@@ -23,9 +23,9 @@ from sqlalchemy.pool import Pool
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.resources.database import EXEMPT
-from oneoff.resources.database_errors import is_read_only_error, read_only_error
-from oneoff.resources.transaction_control import A_QUERY, READ_ONLY, statement_that_ends
+from oneoff.database.engine import EXEMPT
+from oneoff.database.errors import is_read_only_error, read_only_error
+from oneoff.database.guards.sql_statements import A_QUERY, READ_ONLY, statement_that_ends
 from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _hold_sqlite(connection: Any, info: dict[str, Any], protection: Protection) 
         return
     import sqlite3
 
-    from oneoff.resources.guard_sqlite import switches_query_only
+    from oneoff.database.guards.sqlite import switches_query_only
 
     def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
         if not switches_query_only(action, first, second):
@@ -179,7 +179,7 @@ def _hold_sqlite(connection: Any, info: dict[str, Any], protection: Protection) 
 
 
 def _hold_asyncpg(connection: Any, protection: Protection) -> None:
-    from oneoff.resources.read_only_asyncpg import hold
+    from oneoff.database.guards.read_only_asyncpg import hold
 
     hold(connection.driver_connection, lambda _: protection.refuse())
 
@@ -189,7 +189,7 @@ def _let_go(connection: Any, info: dict[str, Any]) -> None:
         _set_authorizer(connection, None)
         _execute(connection, "PRAGMA query_only=OFF")
     elif _is_asyncpg(connection):
-        from oneoff.resources.read_only_asyncpg import let_go
+        from oneoff.database.guards.read_only_asyncpg import let_go
 
         let_go(connection.driver_connection)
 

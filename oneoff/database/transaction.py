@@ -11,17 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.resources.counting import RowCounter, make_counter
-from oneoff.resources.database import WORK
+from oneoff.database.engine import WORK
+from oneoff.database.row_counts import RowCounter, make_counter
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.core.outcome import RowCounts
-    from oneoff.locks import HeldLock
-    from oneoff.resources.database import Database
-    from oneoff.resources.foreign import Protection
-    from oneoff.resources.guard import Guard
+    from oneoff.database.engine import Database
+    from oneoff.database.guards.base import Guard
+    from oneoff.database.guards.other_engines import Protection
+    from oneoff.database.locks.acquire import HeldLock
 
 
 class WorkTransaction:
@@ -143,7 +143,7 @@ class WorkTransaction:
                 self._changes[table] = left
 
     async def _commit(self) -> None:
-        from oneoff.resources.database_errors import commit_in_doubt, is_connection_loss
+        from oneoff.database.errors import commit_in_doubt, is_connection_loss
 
         try:
             await self.connection.commit()
@@ -186,8 +186,8 @@ def _protected(
         yield None, None
         return
     # A real run doesn't pay for these imports.
-    from oneoff.resources.foreign import read_only_engines
-    from oneoff.resources.guard import make_guard
+    from oneoff.database.guards.base import make_guard
+    from oneoff.database.guards.other_engines import read_only_engines
 
     with read_only_engines(mode) as protection:
         yield make_guard(connection, mode), protection

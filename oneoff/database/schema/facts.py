@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config.environment import Facts
+from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config.database_url import DatabaseURL
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 HEAD = "0005"
 """The newest revision of the framework's tables. They count up and only ever add, so that code
@@ -48,14 +49,14 @@ async def ensure_schema(database: Database) -> None:
     Raises:
         LockBusy: Another process is still at it after a minute.
     """
-    from oneoff.locks import acquire, make_lock
+    from oneoff.database.locks.acquire import acquire, make_lock
 
     if await _is_current(database):
         return
     lock = await acquire(make_lock(database, "schema"), wait=LOCK_WAIT)
     try:
         if not await _is_current(database):
-            from oneoff.schema.upgrade import upgrade
+            from oneoff.database.schema.upgrade import upgrade
 
             await upgrade(database)
     finally:
@@ -82,7 +83,7 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
 
     from sqlalchemy import delete, insert
 
-    from oneoff.schema.tables import environments
+    from oneoff.database.tables import environments
 
     identity = facts.identity
     if identity.startswith("@"):
@@ -97,6 +98,37 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
             stored_at=datetime.now(UTC),
         )
     )
+
+
+async def check_same_database(facts: Facts, connected: DatabaseURL, main: DatabaseURL) -> None:
+    """Make sure that a direct URL leads to the database that the application uses.
+
+    Args:
+        facts: Of the database connected to.
+        connected: Its URL: MIGRATION_DATABASE_URL, or the main one.
+        main: DATABASE_URL.
+
+    Raises:
+        ConfigurationError: They are two databases: migrating one would leave the other behind.
+        Unavailable: DATABASE_URL can't be reached.
+    """
+    if connected.dialect == "sqlite" or connected == main:
+        return
+    from oneoff.database.engine import Database
+
+    database = Database(main, run_id="check")
+    try:
+        async with database.connect("check") as connection:
+            other = await read_facts(connection, main)
+    finally:
+        await database.dispose()
+    if other.identity != facts.identity:
+        raise ConfigurationError(
+            "MIGRATION_DATABASE_URL and DATABASE_URL lead to two different databases",
+            why=f"{connected.safe()} is not {main.safe()}",
+            try_="let both name the same database, one of them past the pooler",
+            code="migration-url-mismatch",
+        )
 
 
 async def _is_current(database: Database) -> bool:

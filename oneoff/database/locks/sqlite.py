@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import ConfigurationError, LockLost
-from oneoff.locks import Lock
+from oneoff.database.locks.acquire import Lock
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 _STARTED_BY = "SELECT id FROM oneoff_runs WHERE pid = ? AND status = 'started' ORDER BY id DESC"
 # struct flock: type, whence, start, length, pid on Linux; start, length, pid, type, whence on BSD.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError
 from oneoff.core.policy import Mode
-from oneoff.resources.database_errors import constraint_error
-from oneoff.resources.guard import Guard, ended, refusal, too_late
+from oneoff.database.errors import constraint_error
+from oneoff.database.guards.base import Guard, ended, refusal, too_late
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -9,12 +9,12 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from oneoff.schema import VERSION_TABLE
+from oneoff.database.schema.facts import VERSION_TABLE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from oneoff.resources.database import Database
+    from oneoff.database.engine import Database
 
 
 async def upgrade(database: Database) -> None:

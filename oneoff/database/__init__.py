@@ -1,0 +1,1 @@
+"""The SQLAlchemy adapter: engine, transactions, guards, locks and the framework's tables."""

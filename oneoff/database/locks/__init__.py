@@ -1,0 +1,1 @@
+"""Locks that no two runs hold at once."""

@@ -1,0 +1,1 @@
+"""Create and upgrade the framework's own tables, and read what they store."""
