@@ -13,7 +13,6 @@ from app.mailer import make_mailer
 from app.project import project
 from app.settings import ROOT, Settings
 from app.tasks import deliver_outbox, expire_keys, refresh_report, send_welcome_mail
-from oneoff.application import Application
 from oneoff.arq_jobs.shards import shard_function
 from oneoff.arq_jobs.worker import (
     WorkerConnection,
@@ -23,6 +22,7 @@ from oneoff.arq_jobs.worker import (
 )
 from oneoff.config.settings import load_config
 from oneoff.maintenance.reader import MaintenanceReader
+from oneoff.runtime.application import Application
 
 _AT_ONCE = 5
 _DAY = 86_400.0

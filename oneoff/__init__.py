@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from oneoff.batch import BatchCommand as BatchCommand
     from oneoff.batch import BatchRange as BatchRange
     from oneoff.batch import Throttle as Throttle
-    from oneoff.call import call_command as call_command
     from oneoff.core.arguments import Argument as Argument
     from oneoff.core.arguments import Flag as Flag
     from oneoff.core.arguments import Option as Option
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from oneoff.core.result import Result as Result
     from oneoff.core.run import Run as Run
     from oneoff.retention import Retention as Retention
+    from oneoff.runtime.call_command import call_command as call_command
     from oneoff.seeds import Seed as Seed
     from oneoff.transforms import Transform as Transform
     from oneoff.warmers import Warmer as Warmer
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "core.arguments": ("Argument", "Flag", "Option", "Secret", "SecretStr"),
     "batch": ("BatchCommand", "BatchRange", "Throttle"),
-    "call": ("call_command",),
+    "runtime.call_command": ("call_command",),
     "core.command": ("BaseCommand",),
     "core.errors": (
         "CheckFailed",

@@ -18,9 +18,9 @@ import structlog
 
 from oneoff.config.settings import Config, load_config
 from oneoff.core.errors import CommandError
-from oneoff.log_capture import enter, leave, without_printing
-from oneoff.logs import Logs
-from oneoff.terminal import Terminal
+from oneoff.runtime.logs.capture import enter, leave, without_printing
+from oneoff.runtime.logs.loggers import Logs
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 
 WORKER_LOGGING: dict[str, Any] = {

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from oneoff import signals
 from oneoff.arq_jobs import keys, preview
 from oneoff.arq_jobs.listing import find_job
 from oneoff.arq_jobs.queue import Jobs, Queued, now_ms, serialize
@@ -21,7 +20,8 @@ from oneoff.arq_jobs.signature import arguments_of
 from oneoff.arq_jobs.worker_settings import Task
 from oneoff.core.errors import UsageError
 from oneoff.core.result import Result
-from oneoff.explain import explain
+from oneoff.runtime import signals
+from oneoff.runtime.error_translation import explain
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

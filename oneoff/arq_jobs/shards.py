@@ -105,8 +105,8 @@ def shard_function(
 
     async def oneoff_shard(ctx: dict[Any, Any], shard: str) -> str:
         """Do a turn at a shard."""
-        from oneoff.application import Application
         from oneoff.batching.assignment import work_on
+        from oneoff.runtime.application import Application
 
         fence = await work_on(Application(project, root, environ), shard)
         if fence is None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import RedisError
 
-from oneoff import signals
 from oneoff.arq_jobs.listing import find_job
 from oneoff.arq_jobs.queue import Jobs
 from oneoff.arq_jobs.records import JobRecord, JobStatus
 from oneoff.arq_jobs.worker_settings import Task
 from oneoff.core.errors import CommandError, TemporaryError, UsageError
-from oneoff.explain import UnexpectedError, explain
 from oneoff.maintenance.redis_copy import announced_window
+from oneoff.runtime import signals
+from oneoff.runtime.error_translation import UnexpectedError, explain
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

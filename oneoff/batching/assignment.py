@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select, update
 
-from oneoff.audit import reconcile
 from oneoff.batch import BatchCommand
 from oneoff.batching.assigned import assigned
 from oneoff.batching.states import ENDED, State
@@ -29,10 +28,11 @@ from oneoff.core.parsing import parse
 from oneoff.core.run import Operator, Run
 from oneoff.database.engine import Database
 from oneoff.database.tables import batches, runs
-from oneoff.executor import Execution
-from oneoff.explain import explain
-from oneoff.logs import Logs, level_of
-from oneoff.terminal import Terminal
+from oneoff.runtime.audit.record import reconcile
+from oneoff.runtime.error_translation import explain
+from oneoff.runtime.executor import Execution
+from oneoff.runtime.logs.loggers import Logs, level_of
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.application import Application
+    from oneoff.runtime.application import Application
 
 
 class Assignment(NamedTuple):

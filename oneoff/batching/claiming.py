@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from oneoff.audit import process_started, reconcile
 from oneoff.batching.checkpoints import Checkpoint, give_up
 from oneoff.batching.states import IDLE, UNTOLD, State
 from oneoff.core.errors import TemporaryError, UsageError
 from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
+from oneoff.runtime.audit.record import process_started, reconcile
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from oneoff.batching.identity import Identity
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
 _PLACE = re.compile(r"line (\d+), byte (\d+), sha256 ([0-9a-f]+)")
 

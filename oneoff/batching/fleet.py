@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.audit import reconcile
 from oneoff.batching import checkpoints, shards
 from oneoff.batching.assigned import TURN
 from oneoff.batching.checkpoints import Checkpoint, taken_over
@@ -31,6 +30,7 @@ from oneoff.core.arguments import Kind
 from oneoff.core.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.core.result import Result
 from oneoff.database.tables import batches
+from oneoff.runtime.audit.record import reconcile
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.text import counted
 

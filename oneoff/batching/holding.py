@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oneoff.batching.bounds import Bounds
     from oneoff.batching.pace import Pace
     from oneoff.batching.transactions import Transactions
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 POLL = 0.5
 """Seconds between two looks whether a run may go on."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from oneoff.audit import reconcile
 from oneoff.batching import checkpoints, claiming
 from oneoff.core.errors import TemporaryError
 from oneoff.database.locks.acquire import is_free
 from oneoff.database.tables import batches
+from oneoff.runtime.audit.record import reconcile
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

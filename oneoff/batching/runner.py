@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from oneoff.batching.identity import Identity
     from oneoff.batching.pace import Pace
     from oneoff.database.engine import Database
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
 MOST_FAILURES = 8
 """Batches in a row that may fail by conflicts or lost connections before the run gives up."""

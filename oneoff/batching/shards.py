@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from oneoff.audit import reconcile
 from oneoff.batch import BatchRange
 from oneoff.batching import checkpoints, claiming, ranges
 from oneoff.batching.checkpoints import Checkpoint
@@ -23,6 +22,7 @@ from oneoff.batching.opposite import give_opposite_up
 from oneoff.batching.states import ENDED, IDLE, UNTOLD, State
 from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
+from oneoff.runtime.audit.record import reconcile
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Select

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from oneoff.batching.shards import Shard
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
 
 async def start(

@@ -10,17 +10,17 @@ import gc
 import os
 import sys
 
-from oneoff import signals
-from oneoff.application import Application, find_project, load_application
 from oneoff.cli.dispatch import Page, dispatch, presentation
-from oneoff.terminal import Terminal
+from oneoff.runtime import signals
+from oneoff.runtime.application import Application, find_project, load_application
+from oneoff.runtime.terminal import Terminal
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from oneoff.core.outcome import Call, Outcome
-    from oneoff.executor import Execution
+    from oneoff.runtime.executor import Execution
     from oneoff.utils.redaction import Redactor
 
 
@@ -73,8 +73,8 @@ def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Ter
 def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redactor) -> Outcome:
     from contextlib import nullcontext, redirect_stdout
 
-    from oneoff.executor import Execution
-    from oneoff.logs import Logs, level_of
+    from oneoff.runtime.executor import Execution
+    from oneoff.runtime.logs.loggers import Logs, level_of
 
     logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
 
@@ -110,7 +110,7 @@ def _to_its_end(execution: Execution) -> Outcome:
 
 def _failure(exc: Exception) -> Outcome:
     from oneoff.core.outcome import Outcome
-    from oneoff.explain import explain
+    from oneoff.runtime.error_translation import explain
 
     return Outcome(command="", error=explain(exc), cause=exc)
 

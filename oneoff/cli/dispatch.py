@@ -10,10 +10,10 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oneoff.application import Application
     from oneoff.core.errors import UsageError
     from oneoff.core.outcome import Call
-    from oneoff.registry.entry import Entry
+    from oneoff.runtime.application import Application
+    from oneoff.runtime.registry.entry import Entry
 
 
 class Page:

@@ -10,7 +10,7 @@ from oneoff.output import render_error, render_json, render_text, render_warning
 
 if TYPE_CHECKING:
     from oneoff.core.options import GlobalOptions
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
 

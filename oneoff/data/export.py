@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.data.files import Format, Output
     from oneoff.data.tables import Table
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
     Take = Callable[[bytes], Awaitable[None]]
 

@@ -20,7 +20,7 @@ from oneoff.utils.files import private
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)

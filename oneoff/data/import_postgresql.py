@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_csv import Header, Record
     from oneoff.data.import_plan import Plan
     from oneoff.data.import_source import Source
-    from oneoff.resources.progress import Progress
+    from oneoff.runtime.progress import Progress
 
 _TWICE = "21000"
 """ON CONFLICT DO UPDATE met a row that the same statement has written."""

@@ -18,7 +18,7 @@ from oneoff.data.import_errors import MOST_SHOWN, Problem, bad_rows
 
 if TYPE_CHECKING:
     from oneoff.data.import_reader import Reader
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 ERRORS = ".errors.jsonl"
 

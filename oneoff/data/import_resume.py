@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from oneoff.data.import_reader import Reader
     from oneoff.data.import_request import Request
     from oneoff.data.import_source import Source
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 DEFAULT_ROWS = 10_000
 _DIGITS = 16

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
     from oneoff.resources.batches import Batches
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
 _NO_SUCH_KEY = "42P10"
 OWN_TABLES = "oneoff_"

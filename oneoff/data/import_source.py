@@ -21,7 +21,7 @@ from oneoff.data.import_request import STDIN
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 BLOCK = 1 << 20
 """Bytes that are read, and sent, at a time."""

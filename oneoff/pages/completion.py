@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from oneoff.core.command import BaseCommand
-    from oneoff.registry import Registry
+    from oneoff.runtime.registry.registry import Registry
 
 SHELLS = ("bash", "zsh", "fish")
 HELP = "help"

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from oneoff.core.command import BaseCommand
-    from oneoff.registry import Registry
-    from oneoff.registry.entry import Entry, Listing
+    from oneoff.runtime.registry.entry import Entry, Listing
+    from oneoff.runtime.registry.registry import Registry
 
 PROGRAM = "python manage.py"
 BROKEN = "BROKEN"

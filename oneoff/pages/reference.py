@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from oneoff.core.command import BaseCommand
-    from oneoff.registry import Registry
-    from oneoff.registry.entry import Entry
+    from oneoff.runtime.registry.entry import Entry
+    from oneoff.runtime.registry.registry import Registry
 
 PREAMBLE = f"""# Commands
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oneoff.repl.interrupts import Interrupts
-from oneoff.terminal import Terminal
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.repl.interrupts import Interrupts, Stopped
 
 if TYPE_CHECKING:
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
 _KEPT = 1_000

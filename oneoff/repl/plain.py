@@ -10,13 +10,13 @@ from inspect import iscoroutine
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from oneoff import unawaited
 from oneoff.repl.evaluation import Statements, evaluate
+from oneoff.runtime import unawaited
 
 if TYPE_CHECKING:
     from oneoff.repl.conversation import Conversation
     from oneoff.repl.interrupts import Interrupts
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 Read = Callable[[str], Awaitable[str | None]]
 """Shows a prompt and returns a line; None at end of input."""

@@ -11,7 +11,7 @@ from oneoff.repl.tracebacks import user_traceback
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
 

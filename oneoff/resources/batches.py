@@ -13,8 +13,8 @@ from oneoff.core.policy import Mode
 from oneoff.core.result import Result
 from oneoff.core.run import Run
 from oneoff.database.engine import Database
-from oneoff.resources.progress import Progress
-from oneoff.terminal import Terminal
+from oneoff.runtime.progress import Progress
+from oneoff.runtime.terminal import Terminal
 
 if TYPE_CHECKING:
     from oneoff.batching.file_run import FileSelection

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 
 class Console(NamedTuple):

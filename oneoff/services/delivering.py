@@ -26,7 +26,7 @@ from oneoff.core.project import Project, load_object
 from oneoff.database.errors import is_connection_loss
 from oneoff.database.tables import outbox
 from oneoff.outbox import PAUSES, TIMEOUT, Effect, Handler, Transaction
-from oneoff.resources import parameters
+from oneoff.runtime.container import parameters
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.redaction import Redactor
 

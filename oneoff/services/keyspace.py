@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from oneoff.core.project import Project
-    from oneoff.resources.progress import Progress
+    from oneoff.runtime.progress import Progress
 
 PAGE = 500
 """Keys a server looks at in one SCAN, and removes in one go: about 0.6 ms of its time for each.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from oneoff.registry import Registry
+    from oneoff.runtime.registry.registry import Registry
 
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 IMPORTED = frozenset({"Argument", "BaseCommand", "Result"})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from oneoff.database.engine import Database
-    from oneoff.resources.progress import Progress
+    from oneoff.runtime.progress import Progress
 
 
 def choose_warmers(project: Project, name: str = "") -> list[Warmer]:

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from oneoff.application import load_application
 from oneoff.cli.dispatch import Page, dispatch, presentation
 from oneoff.cli.reply import reply
 from oneoff.core.outcome import Outcome
 from oneoff.core.result import Result
-from oneoff.executor import Execution
-from oneoff.explain import explain
-from oneoff.logs import Logs, level_of
-from oneoff.terminal import Terminal
+from oneoff.runtime.application import load_application
+from oneoff.runtime.error_translation import explain
+from oneoff.runtime.executor import Execution
+from oneoff.runtime.logs.loggers import Logs, level_of
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def manage_project(pytestconfig: pytest.Config) -> tuple[str, str]:
     """Return the project's import string and root folder; override it for another layout."""
-    from oneoff.application import find_project
+    from oneoff.runtime.application import find_project
 
     return find_project(str(pytestconfig.rootpath), {})
 

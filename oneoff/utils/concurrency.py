@@ -19,7 +19,7 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 
     The cancellation is dropped: once a commit has begun, only its own answer says whether the
     work is done, and "interrupted, rolled back" might be a lie. The grace period of
-    `oneoff.signals` still bounds the wait.
+    `oneoff.runtime.signals` still bounds the wait.
     """
     task, _ = await _ended(work)
     return task.result()

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from oneoff import Confirm
-from oneoff.application import load_application
+from oneoff.runtime.application import load_application
 from tests.acceptance.conftest import ROOT, Run
 from tests.acceptance.database import query
 from tests.acceptance.terminal import Person

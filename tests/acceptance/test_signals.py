@@ -108,7 +108,7 @@ def test_a_command_that_ignores_the_signal_is_left_after_the_grace(
 ) -> None:
     """A run can delay a deployment, but not stop it. Here the grace is one second, not twenty."""
     code = (
-        "import sys, oneoff.signals as signals; signals.GRACE_SECONDS = 1\n"
+        "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 1\n"
         "from oneoff.cli import main\n"
         "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
     )

@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from oneoff import Access, BaseCommand, Confirm, DryRun
-from oneoff.application import load_application
 from oneoff.config.redis_url import parse_redis_url
+from oneoff.runtime.application import load_application
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from oneoff.resources.progress import Progress
+from oneoff.runtime.progress import Progress
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser, Sessions

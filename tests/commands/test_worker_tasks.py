@@ -19,8 +19,8 @@ from app.models import ApiKey, RoleCount
 from app.project import project
 from app.settings import ROOT
 from oneoff import NotFound, Unavailable
-from oneoff.application import Application
 from oneoff.config.settings import load_config
+from oneoff.runtime.application import Application
 from oneoff.testing import Manage
 from tests.commands.conftest import MakeUser, Sessions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from oneoff.terminal import Terminal
+from oneoff.runtime.terminal import Terminal
 
 
 class Screen(io.StringIO):

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # its stubs are no dependency
 
-from oneoff.application import find_project, load_application
 from oneoff.core.errors import ExitCode
 from oneoff.core.parsing import parse
+from oneoff.runtime.application import find_project, load_application
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/howto/run-a-batch-on-many-workers.md"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from oneoff.pages.completion import SHELLS, candidates, script
-from oneoff.registry import Registry
+from oneoff.runtime.registry.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = '''
@@ -46,7 +46,7 @@ MANAGE = """
 import sys
 
 from oneoff.pages.completion import candidates
-from oneoff.registry import Registry
+from oneoff.runtime.registry.registry import Registry
 
 words = sys.argv[sys.argv.index("--") + 1 :]
 print("\\n".join(candidates(Registry(("seventh",), {root!r}), words)))

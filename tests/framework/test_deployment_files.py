@@ -14,12 +14,12 @@ import pytest
 import yaml  # type: ignore[import-untyped] # its stubs are no dependency
 
 from app.settings import Settings
-from oneoff.application import load_application
 from oneoff.cli.dispatch import dispatch
 from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.config.settings import SETTINGS
 from oneoff.core.outcome import Call
+from oneoff.runtime.application import load_application
 from tests.acceptance.web import procfile
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.application import load_application
 from oneoff.cli.dispatch import Page, dispatch
 from oneoff.core.errors import UsageError
+from oneoff.runtime.application import load_application
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,6 @@ from typing import ClassVar, get_origin
 import pytest
 
 from app.settings import Settings
-from oneoff.application import load_application
 from oneoff.cli.dispatch import dispatch
 from oneoff.config.settings import SETTINGS
 from oneoff.core import errors
@@ -24,9 +23,10 @@ from oneoff.core.command import BaseCommand
 from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.outcome import Outcome
 from oneoff.output import render_json
-from oneoff.registry import Registry
-from oneoff.registry.declarations import SHELL_SIGNS
-from oneoff.resources import known_names
+from oneoff.runtime.application import load_application
+from oneoff.runtime.container import known_names
+from oneoff.runtime.registry.checks import SHELL_SIGNS
+from oneoff.runtime.registry.registry import Registry
 from oneoff.utils.redaction import Redactor
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from oneoff.explain import explain
+from oneoff.runtime.error_translation import explain
 
 
 def deadline() -> TimeoutError:

@@ -23,8 +23,8 @@ from oneoff import (
 )
 from oneoff.pages.help import command_page, group_page, help_page, overview, wrapped
 from oneoff.pages.reference import markdown
-from oneoff.registry import Registry
-from oneoff.registry.entry import Entry, Listing
+from oneoff.runtime.registry.entry import Entry, Listing
+from oneoff.runtime.registry.registry import Registry
 
 
 class Role(Enum):

@@ -20,8 +20,8 @@ LONGEST_FUNCTION = 30
 EVERYTHING = {"Exception", "BaseException"}
 
 COMMITTERS = {
-    "oneoff/executor.py": "step 8 of a run",
-    "oneoff/audit/__init__.py": "a run's record stays when its work is rolled back",
+    "oneoff/runtime/executor.py": "step 8 of a run",
+    "oneoff/runtime/audit/record.py": "a run's record stays when its work is rolled back",
     "oneoff/database/transaction.py": "the transaction the executor commits",
     "oneoff/resources/migrations.py": "Alembic's own transactions, one a revision",
     "oneoff/batching/transactions.py": "one transaction a batch, with its checkpoint in it",
@@ -75,7 +75,7 @@ def nobody_calls_input(name: str, tree: ast.Module) -> Iterator[str]:
     """Yield calls of `input`, which fails without a terminal and can't be interrupted."""
     for node in ast.walk(tree):
         if _calls(node, "input"):
-            yield f"{name}:{_line(node)} asks by itself; oneoff/terminal.py does that"
+            yield f"{name}:{_line(node)} asks by itself; oneoff/runtime/terminal.py does that"
 
 
 def the_framework_knows_no_project(name: str, tree: ast.Module) -> Iterator[str]:

@@ -19,10 +19,10 @@ import structlog
 from oneoff import ConfigurationError
 from oneoff.config.operator_identity import identify
 from oneoff.core.run import Run
-from oneoff.log_capture import capturing
-from oneoff.logs import Logs
 from oneoff.process_logs import logging_to
-from oneoff.terminal import Terminal
+from oneoff.runtime.logs.capture import capturing
+from oneoff.runtime.logs.loggers import Logs
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 
 ENVIRON = {"DATABASE_URL": "postgres://shop:p4ssw0rd-x@db/shop", "SECRET_KEY": "k" * 16 + "Q" * 16}

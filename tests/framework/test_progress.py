@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from oneoff.core.run import Operator, Run
-from oneoff.logs import Logs
-from oneoff.resources.progress import Progress
-from oneoff.terminal import Terminal
+from oneoff.runtime.logs.loggers import Logs
+from oneoff.runtime.progress import Progress
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 from tests.framework.screens import Screen, at_a_terminal
 

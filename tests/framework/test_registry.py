@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from oneoff.core.errors import ConfigurationError, UsageError
-from oneoff.registry import Registry
-from oneoff.registry.packages import locate, plugin_packages
+from oneoff.runtime.registry.packages import locate, plugin_packages
+from oneoff.runtime.registry.registry import Registry
 
 COMMAND = '''
 from oneoff import BaseCommand, Result

@@ -13,8 +13,8 @@ from oneoff import CheckFailed, CommandError, Project
 from oneoff.commands.commands.check import Check
 from oneoff.commands.commands.docs import Docs
 from oneoff.commands.commands.list import List
-from oneoff.registry import Registry
-from oneoff.registry.declarations import findings
+from oneoff.runtime.registry.checks import findings
+from oneoff.runtime.registry.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = '''

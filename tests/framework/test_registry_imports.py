@@ -41,7 +41,7 @@ def imported_by(code: str) -> set[str]:
 
 WITH_A_COMMAND = {"dataclasses", "inspect"}
 """What loading one command may import besides: `Result` is a dataclass."""
-REGISTRY = "from oneoff.registry import Registry; r = Registry(('oneoff.commands',), '/');"
+REGISTRY = "from oneoff.runtime.registry.registry import Registry; r = Registry(('oneoff.commands',), '/');"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,14 @@ def test_completing_a_name_loads_a_handful_of_modules() -> None:
         f"{REGISTRY} from oneoff.pages.completion import candidates; candidates(r, ['comm'])"
     )
 
-    parts = ("pages", "pages.completion", "registry", "registry.entry", "registry.packages")
+    parts = (
+        "pages",
+        "pages.completion",
+        "runtime",
+        "runtime.registry",
+        "runtime.registry.entry",
+        "runtime.registry.packages",
+        "runtime.registry.registry",
+    )
     needed = {"oneoff", *(f"oneoff.{name}" for name in parts)}
     assert needed == {name for name in loaded if name.partition(".")[0] == "oneoff"}

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.registry import Registry, index_cache
-from oneoff.registry.entry import Entry, Listing
-from oneoff.registry.summaries import read_facts
+from oneoff.runtime.registry import index_cache
+from oneoff.runtime.registry.entry import Entry, Listing
+from oneoff.runtime.registry.registry import Registry
+from oneoff.runtime.registry.source_facts import read_facts
 
 COMMAND = '''
 from oneoff import BaseCommand, Result
@@ -277,8 +278,8 @@ def test_listing_in_parallel_leaves_one_whole_index(tmp_path: Path) -> None:
     for number in range(20):
         (package / f"report_{number:02}.py").write_text(COMMAND)
     script = (
-        "import sys; from oneoff.registry import index_cache; index_cache.SETTLED_NS = -1;"
-        "from oneoff.registry import Registry;"
+        "import sys; from oneoff.runtime.registry import index_cache; index_cache.SETTLED_NS = -1;"
+        "from oneoff.runtime.registry.registry import Registry;"
         f"print(len(Registry(('fifth',), {str(tmp_path)!r}).listing().entries))"
     )
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}

@@ -9,7 +9,7 @@ import pytest
 
 from oneoff import BaseCommand
 from oneoff.core.errors import CommandError, UsageError
-from oneoff.registry import Registry
+from oneoff.runtime.registry.registry import Registry
 from oneoff.services.scaffold import plan, words_of, write
 
 PACKAGE = "eighth"

@@ -10,7 +10,7 @@ from oneoff.core.arguments import Secret, SecretSource, SecretStr
 from oneoff.core.command import BaseCommand
 from oneoff.core.errors import UsageError
 from oneoff.core.result import Result
-from oneoff.secret_inputs import resolve
+from oneoff.runtime.secrets import resolve
 from oneoff.testing import MemoryTerminal
 from oneoff.utils.redaction import Redactor
 

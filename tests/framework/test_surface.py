@@ -20,7 +20,7 @@ from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.options import options_of
 from oneoff.core.outcome import Outcome
 from oneoff.output import render_json
-from oneoff.registry import Registry
+from oneoff.runtime.registry.registry import Registry
 from oneoff.utils.redaction import Redactor
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 
-from oneoff.unawaited import collecting
+from oneoff.runtime.unawaited import collecting
 
 
 async def forget() -> None:

@@ -35,7 +35,7 @@ class List(BaseCommand):
     since: timedelta | None = Option(default=None, help="Only runs this young: 90m, 24h, 7d.")
 
     async def handle(self, session: AsyncSession, run: Run) -> Result:
-        from oneoff.audit.queries import Filter, list_runs
+        from oneoff.runtime.audit.queries import Filter, list_runs
 
         if self.limit < 1:
             raise UsageError(

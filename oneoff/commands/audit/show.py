@@ -19,6 +19,6 @@ class Show(BaseCommand):
     run_id: str = Argument(help="The run's id, or the beginning of it.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.audit.queries import find_run
+        from oneoff.runtime.audit.queries import find_run
 
         return Result.report(await find_run(session, self.run_id))

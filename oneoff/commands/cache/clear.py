@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.progress import Progress
+    from oneoff.runtime.progress import Progress
     from oneoff.services import keyspace
 
 KEPT = "arq:*, oneoff:*"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
-    from oneoff.resources.progress import Progress
+    from oneoff.runtime.progress import Progress
 
 
 class Warm(BaseCommand):

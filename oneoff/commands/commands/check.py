@@ -8,7 +8,7 @@ from oneoff import Access, BaseCommand, CommandError, Result
 
 if TYPE_CHECKING:
     from oneoff.core.project import Project
-    from oneoff.registry import Registry
+    from oneoff.runtime.registry.registry import Registry
 
 
 class Check(BaseCommand):
@@ -22,7 +22,7 @@ class Check(BaseCommand):
     examples = ("commands check",)
 
     def handle(self, registry: Registry, project: Project) -> Result:
-        from oneoff.registry.declarations import findings
+        from oneoff.runtime.registry.checks import findings
 
         found = [
             {"command": name, "file": file, "problem": problem}

@@ -10,7 +10,7 @@ from oneoff import Access, BaseCommand, CheckFailed, DryRun, Flag, Option, Resul
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
-    from oneoff.registry import Registry
+    from oneoff.runtime.registry.registry import Registry
 
 
 class Docs(BaseCommand):

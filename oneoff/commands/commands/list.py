@@ -8,8 +8,8 @@ from oneoff import Access, BaseCommand, Flag, Result
 from oneoff.core.errors import CommandError
 
 if TYPE_CHECKING:
-    from oneoff.registry import Registry
-    from oneoff.registry.entry import Entry
+    from oneoff.runtime.registry.entry import Entry
+    from oneoff.runtime.registry.registry import Registry
 
 
 class List(BaseCommand):

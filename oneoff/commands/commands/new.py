@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.registry import Registry
+    from oneoff.runtime.registry.registry import Registry
 
 
 class New(BaseCommand):

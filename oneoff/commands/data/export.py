@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
 

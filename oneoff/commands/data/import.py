@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from oneoff.data.import_request import Request
     from oneoff.database.engine import Database
     from oneoff.resources.batches import Batches, Open
-    from oneoff.resources.progress import Progress
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
 OnConflict = Literal["error", "skip", "update"]

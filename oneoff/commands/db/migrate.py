@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
     from oneoff.resources.history import Revision
     from oneoff.resources.migrations import Migrations
-    from oneoff.resources.progress import Progress
+    from oneoff.runtime.progress import Progress
 
 
 class Migrate(BaseCommand):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
 
 
 class Shell(BaseCommand):

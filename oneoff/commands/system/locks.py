@@ -10,7 +10,7 @@ from oneoff import Access, BaseCommand, CommandError, Result
 if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.registry import Registry
+    from oneoff.runtime.registry.registry import Registry
 
 
 class Locks(BaseCommand):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from oneoff import signals
 from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
@@ -14,6 +13,7 @@ from oneoff.core.errors import (
     Interrupted,
     Terminated,
 )
+from oneoff.runtime import signals
 
 _PACKAGES = {
     "aiosqlite": "oneoff[sqlite]",

@@ -7,16 +7,16 @@ import os
 import sys
 from typing import Any
 
-from oneoff.application import Application, find_project, load_application
 from oneoff.core.command import RESERVED, BaseCommand
 from oneoff.core.errors import DryRunViolation
 from oneoff.core.options import GlobalOptions
 from oneoff.core.outcome import Call
 from oneoff.core.policy import Access, DryRun
 from oneoff.core.result import Result
-from oneoff.executor import Execution, running
-from oneoff.logs import Logs, level_of
-from oneoff.terminal import Terminal
+from oneoff.runtime.application import Application, find_project, load_application
+from oneoff.runtime.executor import Execution, running
+from oneoff.runtime.logs.loggers import Logs, level_of
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 
 

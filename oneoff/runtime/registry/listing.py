@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from oneoff.registry.entry import Entry, Listing
-from oneoff.registry.packages import locate, walk
+from oneoff.runtime.registry.entry import Entry, Listing
+from oneoff.runtime.registry.packages import locate, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oneoff.registry.index_cache import Index
-    from oneoff.registry.summaries import Facts
+    from oneoff.runtime.registry.index_cache import Index
+    from oneoff.runtime.registry.source_facts import Facts
 
 ALIASES_DEEP = 5
 """An alias of an alias of ... : more than this is a circle."""
@@ -101,14 +101,14 @@ class _Scan:
 
 
 def _index(folder: str) -> Index:
-    from oneoff.registry.index_cache import Index
+    from oneoff.runtime.registry.index_cache import Index
 
     return Index(folder)
 
 
 def _facts_elsewhere(module: str, root: str) -> Facts | None:
     """Read a module outside the packages of commands, which an alias takes its command from."""
-    from oneoff.registry.summaries import read_facts
+    from oneoff.runtime.registry.source_facts import read_facts
 
     package, _, leaf = module.rpartition(".")
     for folder in locate(package, root) if package else ():

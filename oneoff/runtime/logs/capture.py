@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.logs import Logs
+    from oneoff.runtime.logs.loggers import Logs
 
     Entry = tuple[Logs, Run | None]
 

@@ -2,7 +2,7 @@
 
 `commands/user/reset_password.py` is `user reset-password`: finding a command is a few `stat`
 calls, listing them reads folders and, for the summaries, source text. Errors live in
-`oneoff.registry.failures`, which is imported when there is one.
+`oneoff.runtime.registry.errors`, which is imported when there is one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ from __future__ import annotations
 import os
 import sys
 
-from oneoff.registry.entry import Entry
-from oneoff.registry.packages import BUILT_IN, SUFFIX, locate, parts_of, plugin_packages, walk
+from oneoff.runtime.registry.entry import Entry
+from oneoff.runtime.registry.packages import (
+    BUILT_IN,
+    SUFFIX,
+    locate,
+    parts_of,
+    plugin_packages,
+    walk,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.command import BaseCommand
     from oneoff.core.errors import UsageError
-    from oneoff.registry.entry import Listing
+    from oneoff.runtime.registry.entry import Listing
 
 __all__ = ["Entry", "Registry"]
 HELP_FLAGS = ("--help", "-h")
@@ -79,7 +86,7 @@ class Registry:
         """
         command = _command_in(_import(entry), entry)
         if entry.replaces and not command.overrides:
-            from oneoff.registry.failures import collision
+            from oneoff.runtime.registry.errors import collision
 
             raise collision(entry.name, entry.replaces, entry.file)
         return command
@@ -110,7 +117,7 @@ class Registry:
             with_facts: Read the source files (or the index of what they said): summaries, aliases,
                 syntax errors and overrides. Without, the folders alone are read.
         """
-        from oneoff.registry.listing import list_commands
+        from oneoff.runtime.registry.listing import list_commands
 
         return list_commands(self._located(), self.root, with_facts=with_facts)
 
@@ -156,13 +163,13 @@ class Registry:
         *earlier, entry = found
         if earlier:
             if not _says_overrides(entry):
-                from oneoff.registry.failures import collision
+                from oneoff.runtime.registry.errors import collision
 
                 raise collision(entry.name, earlier[-1].file, entry.file)
             entry.replaces = earlier[-1].file
         folder = self._group_folder(parts)
         if folder:
-            from oneoff.registry.failures import group_collision
+            from oneoff.runtime.registry.errors import group_collision
 
             raise group_collision(entry.name, entry.file, folder)
         return entry
@@ -176,7 +183,7 @@ class Registry:
         return ""
 
     def _unknown(self, words: Sequence[str], parts: Sequence[str]) -> UsageError:
-        from oneoff.registry.failures import is_a_group, unknown_command
+        from oneoff.runtime.registry.errors import is_a_group, unknown_command
 
         depth = sum(self.is_group(words[:count]) for count in range(1, len(parts) + 1))
         if depth and (depth == len(words) or words[depth].startswith("-")):
@@ -185,7 +192,7 @@ class Registry:
 
 
 def _says_overrides(entry: Entry) -> bool:
-    from oneoff.registry.summaries import read_facts
+    from oneoff.runtime.registry.source_facts import read_facts
 
     return bool(read_facts(entry.path, entry.module).overrides)
 
@@ -198,7 +205,7 @@ def _import(entry: Entry) -> ModuleType:
     except CommandError:
         raise
     except (Exception, SystemExit) as exc:
-        from oneoff.registry.failures import import_failed
+        from oneoff.runtime.registry.errors import import_failed
 
         raise import_failed(entry.name, entry.file, exc) from exc
     return sys.modules[entry.module]
@@ -208,7 +215,7 @@ def _command_in(module: ModuleType, entry: Entry) -> type[BaseCommand]:
     """Return the one command a module defines, or names in `__all__`."""
     found = list(_commands(module))
     if len(found) != 1:
-        from oneoff.registry.failures import no_command
+        from oneoff.runtime.registry.errors import no_command
 
         raise no_command(entry.name, entry.file, [command.__name__ for command in found])
     return found[0]

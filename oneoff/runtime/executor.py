@@ -13,8 +13,6 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from oneoff import explain, gate, secret_inputs, signals, unawaited
-from oneoff.application import Application
 from oneoff.config import environment
 from oneoff.config.operator_identity import code_version
 from oneoff.config.redis_url import redis_url
@@ -22,18 +20,20 @@ from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavai
 from oneoff.core.outcome import Call, Outcome, RowCounts
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
 from oneoff.core.result import Result
-from oneoff.logs import Logs
-from oneoff.resources import DATABASE, MIGRATED, Container
-from oneoff.terminal import Terminal
+from oneoff.runtime import error_translation, gate, secrets, signals, unawaited
+from oneoff.runtime.application import Application
+from oneoff.runtime.container import DATABASE, MIGRATED, Container
+from oneoff.runtime.logs.loggers import Logs
+from oneoff.runtime.terminal import Terminal
 from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
-    from oneoff.audit import Audit
     from oneoff.config.database_url import DatabaseURL
     from oneoff.config.redis_url import RedisURL
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
+    from oneoff.runtime.audit.record import Audit
 
 
 running: ContextVar[Execution | None] = ContextVar("oneoff_running", default=None)
@@ -111,9 +111,9 @@ class Execution:
         """Connect for the run's record, and read what the database says of itself."""
         if not (self.must_record or self.needs_database):
             return
-        from oneoff.audit import Audit
         from oneoff.database.engine import Database
         from oneoff.database.schema.facts import check_same_database
+        from oneoff.runtime.audit.record import Audit
 
         url = self._url()
         if url is None:
@@ -157,7 +157,7 @@ class Execution:
             self.terminal.err(self.redactor.text(self._banner(situation)))
             answer = await self.terminal.ask(gate.question(ask, situation))
             gate.check_answer(ask, answer, command, situation)
-        await secret_inputs.resolve(
+        await secrets.resolve(
             command,
             self.terminal,
             self.app.config.environ,
@@ -198,7 +198,7 @@ class Execution:
         """Let what the application opens by itself only read too, unless the run is for real."""
         if self.mode is Mode.COMMIT:
             return nullcontext()
-        from oneoff.resources.elsewhere import only_looking
+        from oneoff.runtime.read_only import only_looking
 
         engines = self.database is not None
         return only_looking(self.mode, engines=engines, process_wide=self.process_wide)
@@ -298,7 +298,7 @@ class Execution:
         in_batches = "batches" in self.asked and not in_one
         stays = self.call.command.dry_run is DryRun.PLAN or in_batches
         undone = self.mode is not Mode.COMMIT or not stays
-        return explain.explain(cause, self.run_info.id, self.call.line, undone=undone)
+        return error_translation.explain(cause, self.run_info.id, self.call.line, undone=undone)
 
     async def _begin_record_or_go_on(self) -> None:
         """Refuse to write to the database unrecorded; the rest goes on, on a standby server too."""

@@ -13,15 +13,15 @@ from oneoff.core.errors import CommandError
 from oneoff.core.options import OPTIONS
 from oneoff.core.parsing import parse
 from oneoff.core.tokens import generate_spelling, stdin_spelling
-from oneoff.resources import known_names
+from oneoff.runtime.container import known_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from oneoff.core.command import BaseCommand
     from oneoff.core.project import Project
-    from oneoff.registry import Registry
-    from oneoff.registry.entry import Entry
+    from oneoff.runtime.registry.entry import Entry
+    from oneoff.runtime.registry.registry import Registry
 
 SHELL_SIGNS = frozenset({"|", "<", ">", ">>", "<<", "&&", ";"})
 """Where an example's command line ends and its shell goes on."""

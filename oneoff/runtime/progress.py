@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 from oneoff.core.run import Run
-from oneoff.logs import Logs
-from oneoff.terminal import Terminal
+from oneoff.runtime.logs.loggers import Logs
+from oneoff.runtime.terminal import Terminal
 
 ROWS = "rows"
 

@@ -8,7 +8,7 @@ import sys
 
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.project import Project, load_object
-from oneoff.registry import Registry
+from oneoff.runtime.registry.registry import Registry
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from oneoff.registry.summaries import Facts, read_facts
+from oneoff.runtime.registry.source_facts import Facts, read_facts
 
 FORMAT = "oneoff-index 1"
 FACTS = 4

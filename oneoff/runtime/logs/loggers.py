@@ -1,13 +1,13 @@
 """Structured logs on standard error: JSON off a terminal, readable on one, run id on every line.
 
 structlog is imported only when a line is really written or a command asks for `log`. What others
-log on their own is in `oneoff.log_capture`; processes that run on, in `oneoff.process_logs`.
+log on their own is in `oneoff.runtime.logs.capture`; processes that run on, in `oneoff.process_logs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oneoff.core.options import GlobalOptions
     from oneoff.core.outcome import Outcome
     from oneoff.core.run import Run
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
     Event = MutableMapping[str, Any]
@@ -128,7 +128,7 @@ class Logs:
 
         structlog is taken over if it has been imported by then.
         """
-        from oneoff.log_capture import capturing
+        from oneoff.runtime.logs.capture import capturing
 
         return capturing(self, run)
 
@@ -193,8 +193,14 @@ class _TerminalLogger:
         self._logs = logs
 
     def msg(self, message: str) -> None:
-        from oneoff.log_capture import masked
+        from oneoff.runtime.logs.capture import masked
 
         self._logs.write(masked(self._logs.masked(message)) + "\n")
 
     debug = info = warning = error = critical = exception = log = msg
+
+
+@asynccontextmanager
+async def open_log(logs: Logs, run: Run) -> AsyncIterator[FilteringBoundLogger]:
+    """Provide the resource `log`: a logger that puts the run's id on every line."""
+    yield logs.logger(run)

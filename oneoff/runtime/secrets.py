@@ -10,7 +10,7 @@ from oneoff.core.errors import UsageError
 
 if TYPE_CHECKING:
     from oneoff.core.command import BaseCommand
-    from oneoff.terminal import Terminal
+    from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
 _GENERATED_BYTES = 18

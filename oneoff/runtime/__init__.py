@@ -1,0 +1,1 @@
+"""Load a project and execute one run of a command."""

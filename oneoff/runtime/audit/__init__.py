@@ -1,0 +1,1 @@
+"""Record every run in the database, and read the records."""

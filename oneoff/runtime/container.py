@@ -1,0 +1,104 @@
+"""What `handle` may ask for by name, and how each thing is opened.
+
+A provider is an async context manager function. Its parameters are names too, resolved the same
+way; it is opened when first asked for, once a run, and everything is closed in reverse order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from oneoff.core.errors import ConfigurationError
+from oneoff.core.project import load_object
+
+BUILTIN: Mapping[str, str] = {
+    "database": "oneoff.database.engine:open_database",
+    "session": "oneoff.database.transaction:open_session",
+    "work": "oneoff.database.transaction:open_work",
+    "migrations": "oneoff.resources.migrations:open_migrations",
+    "batches": "oneoff.resources.batches:open_batches",
+    "cache": "oneoff.redis.resource:open_cache",
+    "jobs": "oneoff.resources.jobs:open_jobs",
+    "settings": "oneoff.config.project_settings:open_settings",
+    "progress": "oneoff.runtime.progress:open_progress",
+    "log": "oneoff.runtime.logs.loggers:open_log",
+    "console": "oneoff.resources.console:open_console",
+    "announcement": "oneoff.maintenance.announcement:open_announcement",
+}
+"""Name to "module:function" of the providers in the framework."""
+
+GIVEN = frozenset("config project run registry mode lock terminal logs open".split())
+"""What the executor itself hands in; always there. `await open(name)` opens a resource later."""
+
+DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
+"""Asking for one of these makes a command one that needs the database."""
+
+MIGRATED = frozenset({"session", "work", "batches"})
+"""Asking for one of these, to write, makes it one that needs the framework's tables too."""
+
+
+def known_names(project_resources: Mapping[str, str]) -> frozenset[str]:
+    """Return every name a command of this project may ask for."""
+    return frozenset(BUILTIN) | GIVEN | frozenset(project_resources)
+
+
+def parameters(function: Any) -> tuple[str, ...]:
+    """Return a function's parameter names, without importing `inspect`."""
+    code = getattr(function, "__wrapped__", function).__code__
+    return tuple(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+
+
+class Container:
+    """Opens resources by name for one run.
+
+    Args:
+        stack: Closes what was opened, in reverse order, at the end of the run.
+        providers: The project's own, by name; they win over the built-in ones.
+        given: Ready values, by name.
+    """
+
+    def __init__(
+        self, stack: AsyncExitStack, providers: Mapping[str, str], given: Mapping[str, Any]
+    ) -> None:
+        self._stack = stack
+        self._providers = {**BUILTIN, **providers}
+        self._ready = {**given, "open": self.get}
+        self._opening: list[str] = []
+
+    def give(self, name: str, value: Any) -> None:
+        """Add a ready value."""
+        self._ready[name] = value
+
+    def opened(self, name: str) -> Any:
+        """Return a resource if something asked for it, else None."""
+        return self._ready.get(name)
+
+    async def get(self, name: str) -> Any:
+        """Return a resource, opened with all that it needs itself.
+
+        Raises:
+            ConfigurationError: Nobody provides the name, or providers need each other in a circle.
+        """
+        if name in self._ready:
+            return self._ready[name]
+        if name in self._opening:
+            circle = " -> ".join([*self._opening, name])
+            raise ConfigurationError(f"resources need each other: {circle}", code="resource-cycle")
+        provider = load_object(self._provider_of(name))
+        self._opening.append(name)
+        needs = {need: await self.get(need) for need in parameters(provider)}
+        self._opening.pop()
+        self._ready[name] = await self._stack.enter_async_context(provider(**needs))
+        return self._ready[name]
+
+    def _provider_of(self, name: str) -> str:
+        if name in self._providers:
+            return self._providers[name]
+        raise ConfigurationError(
+            f"nothing provides the resource {name!r}",
+            why=f"known names: {', '.join(sorted(self._providers.keys() | self._ready.keys()))}",
+            try_=f'register it: Project(..., resources={{"{name}": "app.module:function"}})',
+            code="unknown-resource",
+        )

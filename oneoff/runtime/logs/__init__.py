@@ -1,0 +1,1 @@
+"""Structured logs of a run, on standard error."""

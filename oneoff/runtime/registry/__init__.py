@@ -1,0 +1,1 @@
+"""Find command files, index them, and load one command by its name."""
