@@ -21,7 +21,7 @@ from app.outbox import PROMOTED
 from app.roles import Role
 from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound, Refused
-from oneoff.outbox import put
+from oneoff.services.outbox.effects import put
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -13,16 +13,16 @@ from app.mailer import make_mailer
 from app.project import project
 from app.settings import ROOT, Settings
 from app.tasks import deliver_outbox, expire_keys, refresh_report, send_welcome_mail
-from oneoff.arq_jobs.shards import shard_function
-from oneoff.arq_jobs.worker import (
+from oneoff.config.settings import load_config
+from oneoff.integrations.arq.worker import (
     WorkerConnection,
     bind_job,
     outlive_outages,
     pause_during_maintenance,
 )
-from oneoff.config.settings import load_config
-from oneoff.maintenance.reader import MaintenanceReader
 from oneoff.runtime.application import Application
+from oneoff.services.jobs.shards import shard_function
+from oneoff.services.maintenance.reader import MaintenanceReader
 
 _AT_ONCE = 5
 _DAY = 86_400.0

@@ -21,12 +21,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from oneoff.batch import BatchCommand  # noqa: E402 - the project is found by the line above
-from oneoff.batching import checkpoints  # noqa: E402
-from oneoff.batching.checkpoints import Checkpoint  # noqa: E402
-from oneoff.batching.cursor import encode  # noqa: E402
-from oneoff.batching.selection import Step  # noqa: E402
-from oneoff.batching.states import State  # noqa: E402
+from oneoff.services.batch.command import BatchCommand  # noqa: E402 - the project is found by the line above
+from oneoff.services.batch.rows.cursor import encode  # noqa: E402
+from oneoff.services.batch.rows.selection import Step  # noqa: E402
+from oneoff.services.batch.state import checkpoints  # noqa: E402
+from oneoff.services.batch.state.checkpoints import (
+    Checkpoint,
+    State,
+)
 from oneoff.testing import Manage  # noqa: E402
 from tests.commands.tally_commands.tally.add import Add  # noqa: E402
 from tests.commands.tally_commands.tally.raise_all import RaiseAll  # noqa: E402

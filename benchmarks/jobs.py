@@ -27,13 +27,13 @@ from arq.connections import ArqRedis  # noqa: E402 - the project is found by the
 from redis.asyncio import Redis  # noqa: E402
 from redis_server import Server, running  # noqa: E402
 
-from oneoff.arq_jobs.listing import ENDED, count_jobs, list_jobs  # noqa: E402
-from oneoff.arq_jobs.purge import Purge, purge  # noqa: E402
-from oneoff.arq_jobs.queue import Jobs  # noqa: E402
-from oneoff.arq_jobs.records import JobStatus  # noqa: E402
-from oneoff.arq_jobs.worker_settings import load_worker  # noqa: E402
 from oneoff.core.policy import Mode  # noqa: E402
 from oneoff.core.project import Project  # noqa: E402
+from oneoff.services.jobs.listing import ENDED, count_jobs, list_jobs  # noqa: E402
+from oneoff.services.jobs.purge import Purge, purge  # noqa: E402
+from oneoff.services.jobs.queue import Jobs  # noqa: E402
+from oneoff.services.jobs.records import JobStatus  # noqa: E402
+from oneoff.services.jobs.worker_settings import load_worker  # noqa: E402
 
 ENOUGH_RUNS = 9
 PAGE = 5_000

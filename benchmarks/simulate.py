@@ -16,9 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from oneoff.batching.assigned import TURN  # noqa: E402 - the project is found by the line above
-from oneoff.batching.fleet import AGAIN, POLL  # noqa: E402
-from oneoff.batching.ranges import BLOCKS_PER_SHARD  # noqa: E402
+from oneoff.services.batch.rows.ranges import BLOCKS_PER_SHARD  # noqa: E402
+from oneoff.services.batch.run.current_shard import TURN  # noqa: E402 - the project is found by the line above
+from oneoff.services.batch.run.fleet import AGAIN, POLL  # noqa: E402
 
 LINE = "{:<46} {:>18}  {}"
 PAGE = 8192

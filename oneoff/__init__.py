@@ -8,9 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
-    from oneoff.batch import BatchCommand as BatchCommand
-    from oneoff.batch import BatchRange as BatchRange
-    from oneoff.batch import Throttle as Throttle
     from oneoff.core.arguments import Argument as Argument
     from oneoff.core.arguments import Flag as Flag
     from oneoff.core.arguments import Option as Option
@@ -33,15 +30,18 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project as Project
     from oneoff.core.result import Result as Result
     from oneoff.core.run import Run as Run
-    from oneoff.retention import Retention as Retention
     from oneoff.runtime.call_command import call_command as call_command
-    from oneoff.seeds import Seed as Seed
-    from oneoff.transforms import Transform as Transform
-    from oneoff.warmers import Warmer as Warmer
+    from oneoff.services.batch.command import BatchCommand as BatchCommand
+    from oneoff.services.batch.command import BatchRange as BatchRange
+    from oneoff.services.batch.command import Throttle as Throttle
+    from oneoff.services.cache.warmer import Warmer as Warmer
+    from oneoff.services.migrations.seed import Seed as Seed
+    from oneoff.services.retention.rules import Retention as Retention
+    from oneoff.services.transforms.transform import Transform as Transform
 
 _HOMES = {
     "core.arguments": ("Argument", "Flag", "Option", "Secret", "SecretStr"),
-    "batch": ("BatchCommand", "BatchRange", "Throttle"),
+    "services.batch.command": ("BatchCommand", "BatchRange", "Throttle"),
     "runtime.call_command": ("call_command",),
     "core.command": ("BaseCommand",),
     "core.errors": (
@@ -59,11 +59,11 @@ _HOMES = {
     "core.policy": ("Access", "Confirm", "DryRun"),
     "core.project": ("Project",),
     "core.result": ("Result",),
-    "retention": ("Retention",),
+    "services.retention.rules": ("Retention",),
     "core.run": ("Run",),
-    "seeds": ("Seed",),
-    "transforms": ("Transform",),
-    "warmers": ("Warmer",),
+    "services.migrations.seed": ("Seed",),
+    "services.transforms.transform": ("Transform",),
+    "services.cache.warmer": ("Warmer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -19,20 +19,20 @@ from app.project import project
 from app.settings import ROOT
 from app.web import health, identity, signing_in
 from oneoff import CommandError, ConfigurationError, TemporaryError, Unavailable
-from oneoff.asgi.maintenance import MaintenanceMiddleware
-from oneoff.asgi.request_id import RequestIdMiddleware
-from oneoff.asgi.startup import RefusedStart
 from oneoff.config.environment import DEVELOPMENT, configured
 from oneoff.config.project_settings import load_settings
 from oneoff.config.settings import Config, load_config
-from oneoff.maintenance.reader import MaintenanceReader
-from oneoff.process_logs import configure_logging
-from oneoff.services.settings_report import check_settings
+from oneoff.integrations.asgi.maintenance import MaintenanceMiddleware
+from oneoff.integrations.asgi.request_id import RequestIdMiddleware
+from oneoff.integrations.asgi.startup import RefusedStart
+from oneoff.integrations.process_logs import configure_logging
+from oneoff.services.maintenance.reader import MaintenanceReader
+from oneoff.services.settings import check_settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from oneoff.asgi.request_id import App
+    from oneoff.integrations.asgi.request_id import App
 
 RETRY_AFTER = "5"
 """Seconds after which a caller may try again what a service could not answer."""

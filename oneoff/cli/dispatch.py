@@ -90,13 +90,13 @@ def _two_on_stdout(name: str) -> UsageError:
 
 
 def _help(app: Application, words: Sequence[str]) -> str:
-    from oneoff.pages.help import help_page
+    from oneoff.services.help.pages import help_page
 
     return help_page(app.registry, words, width=_width())
 
 
 def _candidates(app: Application, rest: Sequence[str]) -> str:
-    from oneoff.pages.completion import candidates
+    from oneoff.services.help.completion import candidates
 
     words = rest[1:] if rest[:1] == ["--"] else rest
     return "".join(f"{candidate}\n" for candidate in candidates(app.registry, words))

@@ -20,6 +20,6 @@ class Completion(BaseCommand):
     program: str = Option(default="manage.py", help="File name of the program to complete.")
 
     async def handle(self) -> Result:
-        from oneoff.pages.completion import script
+        from oneoff.services.help.completion import script
 
         return Result.report(script(self.shell, self.program))

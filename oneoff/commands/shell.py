@@ -21,7 +21,7 @@ from oneoff import (
 if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.resources.console import Console
+    from oneoff.services.shell.console import Console
 
 
 class Shell(BaseCommand):

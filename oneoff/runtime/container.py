@@ -17,15 +17,15 @@ BUILTIN: Mapping[str, str] = {
     "database": "oneoff.database.engine:open_database",
     "session": "oneoff.database.transaction:open_session",
     "work": "oneoff.database.transaction:open_work",
-    "migrations": "oneoff.resources.migrations:open_migrations",
-    "batches": "oneoff.resources.batches:open_batches",
+    "migrations": "oneoff.services.migrations.resource:open_migrations",
+    "batches": "oneoff.services.batch.resource:open_batches",
     "cache": "oneoff.redis.resource:open_cache",
-    "jobs": "oneoff.resources.jobs:open_jobs",
+    "jobs": "oneoff.services.jobs.resource:open_jobs",
     "settings": "oneoff.config.project_settings:open_settings",
     "progress": "oneoff.runtime.progress:open_progress",
     "log": "oneoff.runtime.logs.loggers:open_log",
-    "console": "oneoff.resources.console:open_console",
-    "announcement": "oneoff.maintenance.announcement:open_announcement",
+    "console": "oneoff.services.shell.console:open_console",
+    "announcement": "oneoff.services.maintenance.announcement:open_announcement",
 }
 """Name to "module:function" of the providers in the framework."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.database.engine import Database
 
-LOGGING = "--custom-log-dict oneoff.process_logs.WORKER_LOGGING"
+LOGGING = "--custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING"
 """What makes ARQ's own lines those of our logs, from the first one on."""
 TIMEOUT = 10.0
 """Seconds for each check, connecting included."""
@@ -221,7 +221,7 @@ async def check_migrations(config: Config, project: Project, database: Database)
     A database that is ahead of this code is well: in a rolling release old processes go on
     serving.
     """
-    from oneoff.resources.migrations import open_migrations
+    from oneoff.services.migrations.resource import open_migrations
 
     async with open_migrations(config, project, database, None) as migrations:
         head = await migrations.at_head()
@@ -249,8 +249,8 @@ async def check_redis(client: Redis, name: str) -> Check:
 
 async def check_worker(client: Redis, config: Config, project: Project) -> Check:
     """Look for the heartbeat that every worker leaves in Redis while it lives."""
-    from oneoff.arq_jobs.heartbeat import read_heartbeat
-    from oneoff.maintenance.redis_copy import announced_window
+    from oneoff.services.jobs.heartbeat import read_heartbeat
+    from oneoff.services.maintenance.redis_copy import announced_window
 
     seen = await read_heartbeat(client, project)
     if seen is None:

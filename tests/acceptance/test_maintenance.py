@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oneoff.config.redis_url import parse_redis_url
-from oneoff.maintenance import STALE_LIMIT
+from oneoff.services.maintenance import STALE_LIMIT
 from tests.acceptance.conftest import ROOT, Run
 from tests.acceptance.web import running_web
 from tests.servers import Postgres, Redis
@@ -29,9 +29,9 @@ import os
 from pathlib import Path
 
 from oneoff import Project
-from oneoff.asgi.maintenance import MaintenanceMiddleware
+from oneoff.integrations.asgi.maintenance import MaintenanceMiddleware
 from oneoff.config.settings import load_config
-from oneoff.maintenance.reader import MaintenanceReader
+from oneoff.services.maintenance.reader import MaintenanceReader
 
 
 async def served(scope, receive, send):

@@ -19,7 +19,7 @@ from tests.acceptance.database import query
 PROCESSES = 20
 ENV = """\
 import sqlalchemy as sa
-from oneoff.migrations import run_env
+from oneoff.services.migrations.env import run_env
 
 run_env(sa.MetaData())
 """

@@ -32,11 +32,11 @@ import asyncio
 import os
 from pathlib import Path
 
-from oneoff.arq_jobs.worker import (
+from oneoff.integrations.arq.worker import (
     bind_job, outlive_outages, pause_during_maintenance, redis_settings
 )
 from oneoff.config.settings import load_config
-from oneoff.process_logs import configure_logging
+from oneoff.integrations.process_logs import configure_logging
 
 import structlog
 

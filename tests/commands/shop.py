@@ -54,7 +54,7 @@ project = Project(
 )
 
 ENV = """\
-from oneoff.migrations import run_env
+from oneoff.services.migrations.env import run_env
 from tests.commands.shop import metadata
 
 run_env(metadata)

@@ -15,7 +15,7 @@ from tests.commands.tally_project import Tally
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.outbox import Effect
+    from oneoff.services.outbox.effects import Effect
 
 seen: list[int] = []
 """Numbers of the effects that were done in this process."""

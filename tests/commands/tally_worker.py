@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from oneoff.arq_jobs.shards import shard_function
-from oneoff.arq_jobs.worker import WorkerConnection, outlive_outages
 from oneoff.config.settings import load_config
+from oneoff.integrations.arq.worker import WorkerConnection, outlive_outages
+from oneoff.services.jobs.shards import shard_function
 from tests.commands.tally_project import ROOT, project
 
 

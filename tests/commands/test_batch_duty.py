@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 
 from oneoff import UsageError
-from oneoff.batch import BatchCommand
-from oneoff.retention import Retention
+from oneoff.services.batch.command import BatchCommand
+from oneoff.services.retention.rules import Retention
 from oneoff.testing import Manage
 from tests.commands.tally_commands.tally.add import Add
 from tests.commands.tally_project import ROWS, Tally, times_done, until

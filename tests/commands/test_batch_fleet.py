@@ -14,9 +14,9 @@ from arq.connections import ArqRedis
 
 from app.project import project as shop
 from oneoff import Project, Result
-from oneoff.arq_jobs.shards import NAME as FUNCTION
-from oneoff.arq_jobs.shards import shard_function
-from oneoff.batching import fleet
+from oneoff.services.batch.run import fleet
+from oneoff.services.jobs.shards import NAME as FUNCTION
+from oneoff.services.jobs.shards import shard_function
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser
@@ -221,7 +221,7 @@ async def test_a_command_that_does_nothing_in_a_worker_has_failed(
     async def leave(*_: object) -> Result:
         return Result.unchanged("not here")
 
-    monkeypatch.setattr("oneoff.batching.start._do_assigned", leave)
+    monkeypatch.setattr("oneoff.services.batch.run.start._do_assigned", leave)
     async with worker(environ):
         failed = await tally("tally add --shards 2 --fleet --confirm")
 
@@ -268,7 +268,7 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that other jobs of the project get their turn."""
-    monkeypatch.setattr("oneoff.batching.start.TURN", 0.001)
+    monkeypatch.setattr("oneoff.services.batch.run.start.TURN", 0.001)
     execute(url, "DELETE FROM tally WHERE id > 400")
     async with worker(environ):
         done = await tally("tally add --shards 2 --fleet --confirm")

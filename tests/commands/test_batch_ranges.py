@@ -24,10 +24,10 @@ from sqlalchemy import (
 )
 
 from oneoff import BatchCommand, BatchRange
-from oneoff.batching import ranges
-from oneoff.batching.selection import make_selection
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
+from oneoff.services.batch.rows import ranges
+from oneoff.services.batch.rows.selection import make_selection
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis as AsyncRedis
 
-from oneoff.services.glob import escaped, is_everything
+from oneoff.services.cache.patterns import escaped, is_everything
 from oneoff.testing import Manage
 from tests.commands.redis_project import (
     ask,
@@ -88,7 +88,7 @@ async def test_a_key_that_scan_shows_twice_counts_once(
     manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it does while the server shrinks its table; in the preview and in the real run."""
-    from oneoff.services import keyspace
+    from oneoff.services.cache import keyspace
 
     fill(redis_url, [f"user:{number}" for number in range(50)])
     once = keyspace.pages

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oneoff.services import key_facts
+from oneoff.services.cache import inspection
 from oneoff.testing import Finished, Manage
 from tests.commands.redis_project import ask, environ_on, fill, fill_cluster
 from tests.servers import RedisCluster
@@ -121,7 +121,7 @@ async def test_a_search_that_finds_little_is_given_up(
 ) -> None:
     """After a bounded number of rounds, and it says so."""
     fill(redis_url, [f"user:{number}" for number in range(5_000)])
-    monkeypatch.setattr(key_facts, "ROUNDS", 2)
+    monkeypatch.setattr(inspection, "ROUNDS", 2)
 
     shown = await manage("cache inspect nothing:*")
 

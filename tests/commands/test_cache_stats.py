@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.services.redis_stats import facts
+from oneoff.services.cache.stats import facts
 from oneoff.testing import Manage
 from tests.commands.redis_project import ask, environ_on, fill, fill_cluster
 from tests.servers import RedisCluster

@@ -9,7 +9,7 @@ import pytest
 
 from oneoff import ConfigurationError, Project
 from oneoff.config.settings import load_config
-from oneoff.services.settings_report import check_settings, likely_typos
+from oneoff.services.settings import check_settings, likely_typos
 
 SETTINGS = "app.settings:Settings"
 MESSAGE = "all settings are right, and the database answers\n"

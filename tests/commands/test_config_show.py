@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oneoff import Project
 from oneoff.config.settings import load_config
-from oneoff.services.settings_report import setting_values
+from oneoff.services.settings import setting_values
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

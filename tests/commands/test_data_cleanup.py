@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from oneoff.batching.selection import SetBased, Step
-from oneoff.services import cleaning
+from oneoff.services.batch.rows.selection import SetBased, Step
+from oneoff.services.retention import cleanup
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.tally_project import execute
@@ -240,7 +240,7 @@ async def test_a_project_without_rules_says_how_to_declare_them(
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Make batches of ten rows, and return how many rows each of them deletes."""
     for name in ("BATCH", "SMALLEST", "LARGEST"):
-        monkeypatch.setattr(cleaning, name, 10)
+        monkeypatch.setattr(cleanup, name, 10)
     sizes: list[int] = []
     step = SetBased.step
 

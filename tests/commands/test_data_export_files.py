@@ -14,7 +14,7 @@ import zstandard
 from pyarrow import parquet
 from sqlalchemy import text
 
-from oneoff.data import export_parquet
+from oneoff.services.data.exports import parquet as export_parquet
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import Sessions

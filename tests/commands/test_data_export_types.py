@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from oneoff.data.columns import settings_statement
+from oneoff.services.data.columns import settings_statement
 from oneoff.testing import Manage
 from tests.commands import kinds
 from tests.commands.imports import bytes_of, execute

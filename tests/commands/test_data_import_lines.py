@@ -37,7 +37,7 @@ async def test_a_bad_row_has_the_line_that_an_editor_shows(
     manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, end: str
 ) -> None:
     """However lines end, and wherever quotes hold such an end; from any block or batch."""
-    monkeypatch.setattr("oneoff.data.import_source.BLOCK", 32)
+    monkeypatch.setattr("oneoff.services.data.imports.source.BLOCK", 32)
     data = end.join([*FILES[kind], ""])
     path = tmp_path / "a.csv"
     path.write_bytes(data.encode())

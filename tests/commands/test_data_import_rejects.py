@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oneoff.data import import_direct
+from oneoff.services.data.imports.postgresql import copy_with_rejects
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import Sessions
@@ -40,7 +40,7 @@ WITH_TRIGGER = (
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read a few rows at a time, as if the file were large."""
-    monkeypatch.setattr("oneoff.data.import_source.BLOCK", 200)
+    monkeypatch.setattr("oneoff.services.data.imports.source.BLOCK", 200)
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ async def test_both_ways_leave_out_the_same_rows(
 ) -> None:
     """A trigger makes it go by way of a staging table."""
     ways: list[bool] = []
-    run = import_direct.DirectImport.run
+    run = copy_with_rejects.DirectImport.run
 
-    async def seen(self: import_direct.DirectImport, advance: Any) -> Any:
+    async def seen(self: copy_with_rejects.DirectImport, advance: Any) -> Any:
         ways.append(True)
         return await run(self, advance)
 
-    monkeypatch.setattr(import_direct.DirectImport, "run", seen)
+    monkeypatch.setattr(copy_with_rejects.DirectImport, "run", seen)
     straight, found = await load(manage, mixed, "--rejects", f"{mixed}.1", "--json"), names(manage)
     await _execute(sessions, "DELETE FROM service_accounts", *WITH_TRIGGER)
     staged = await load(manage, mixed, "--rejects", f"{mixed}.2", "--json")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oneoff.config.database_url import parse_database_url
-from oneoff.services.client import Client
+from oneoff.services.shell.database_client import Client
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

@@ -19,10 +19,10 @@ from redis.asyncio import Redis, RedisCluster
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.maintenance.redis_copy import RedisCopy
 from oneoff.redis import other_clients
 from oneoff.redis.client import connect
 from oneoff.redis.other_clients import READS, read_only_clients
+from oneoff.services.maintenance.redis_copy import RedisCopy
 from tests.commands.redis_project import ask, fill, keys_in, keys_in_cluster
 from tests.servers import RedisCluster as Cluster
 

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from oneoff.arq_jobs import cancel
-from oneoff.arq_jobs.queue import begin
+from oneoff.services.jobs import cancel
+from oneoff.services.jobs.queue import begin
 from tests.commands.arq_shop import Queue
 
 
@@ -225,7 +225,7 @@ async def test_pages_shrink_while_they_are_removed(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is skipped, and what stays is not looked at for ever."""
-    from oneoff.arq_jobs import purge
+    from oneoff.services.jobs import purge
 
     monkeypatch.setattr(purge, "PAGE", 3)
     for number in range(10):
@@ -244,7 +244,7 @@ async def test_a_queue_that_ends_where_a_page_does_is_purged(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     """Nothing is asked about an empty page; the preview counts what the run removes."""
-    from oneoff.arq_jobs import purge
+    from oneoff.services.jobs import purge
 
     monkeypatch.setattr(purge, "PAGE", 3)
     for number in range(jobs):

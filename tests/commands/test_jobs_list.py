@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from oneoff.arq_jobs import listing
+from oneoff.services.jobs import listing
 from tests.commands.arq_shop import Queue, WorkerSettings
 
 

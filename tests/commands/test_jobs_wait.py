@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from oneoff.arq_jobs.queue import Jobs
 from oneoff.config.database_url import parse_database_url
-from oneoff.maintenance.redis_copy import key_of
-from oneoff.maintenance.window import Window, encode
+from oneoff.services.jobs.queue import Jobs
+from oneoff.services.maintenance.redis_copy import key_of
+from oneoff.services.maintenance.window import Window, encode
 from tests.commands.arq_shop import Queue
 from tests.servers import Proxy
 

@@ -10,8 +10,8 @@ import redis
 import structlog
 
 from oneoff.database.engine import Database
-from oneoff.maintenance import reader
-from oneoff.maintenance.window import Window, decode
+from oneoff.services.maintenance import reader
+from oneoff.services.maintenance.window import Window, decode
 from tests.commands.test_maintenance_reader import Fleet, fleet, key
 
 __all__ = ["fleet"]

@@ -19,11 +19,11 @@ from oneoff.config.settings import load_config
 from oneoff.core.project import Project
 from oneoff.database.engine import Database
 from oneoff.database.schema.facts import ensure_schema
-from oneoff.maintenance import STALE_LIMIT, reader, store
-from oneoff.maintenance.reader import MaintenanceReader
-from oneoff.maintenance.redis_copy import LIFE, key_of
-from oneoff.maintenance.store import Record
-from oneoff.maintenance.window import Window, encode
+from oneoff.services.maintenance import STALE_LIMIT, reader, store
+from oneoff.services.maintenance.reader import MaintenanceReader
+from oneoff.services.maintenance.redis_copy import LIFE, key_of
+from oneoff.services.maintenance.store import Record
+from oneoff.services.maintenance.window import Window, encode
 from tests.servers import Postgres, Redis
 from tests.servers.proxy import Proxy, proxying
 

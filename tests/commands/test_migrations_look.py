@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.resources.history import History
-from oneoff.resources.plain_history import plain_head
+from oneoff.services.migrations.head_from_files import plain_head
+from oneoff.services.migrations.history import History
 from tests.commands.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
 
 

@@ -14,7 +14,7 @@ import pytest
 from oneoff import Throttle
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
-from oneoff.probes import (
+from oneoff.services.batch.probes import (
     ActiveConnections,
     Autovacuum,
     BatchTime,

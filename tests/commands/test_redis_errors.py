@@ -13,7 +13,7 @@ from time import monotonic
 
 import pytest
 
-from oneoff.services.keyspace import PAGE
+from oneoff.services.cache.keyspace import PAGE
 from oneoff.testing import Manage
 from tests.commands.redis_project import ask, environ_on, fill, keys_in
 from tests.servers import Proxy, Redis

@@ -157,7 +157,8 @@ async def test_with_redis_it_is_asked_too_and_so_is_the_worker(
     assert 0 <= found["redis"]["latency_ms"] < 10_000
     assert (
         "none has reported; start one: arq app.worker.WorkerSettings "
-        "--custom-log-dict oneoff.process_logs.WORKER_LOGGING" == found["worker"]["detail"]
+        "--custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING"
+        == found["worker"]["detail"]
     )
     assert PASSWORD not in outcome.stdout + outcome.stderr
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arq import constants
 
-from oneoff.arq_jobs import keys
+from oneoff.services.jobs import redis_keys
 
 
 def test_the_names_are_those_of_arq() -> None:
@@ -15,4 +15,10 @@ def test_the_names_are_those_of_arq() -> None:
         constants.in_progress_key_prefix,
         constants.retry_key_prefix,
         constants.abort_jobs_ss,
-    ) == (keys.JOB, keys.RESULT, keys.IN_PROGRESS, keys.RETRY, keys.ABORT)
+    ) == (
+        redis_keys.JOB,
+        redis_keys.RESULT,
+        redis_keys.IN_PROGRESS,
+        redis_keys.RETRY,
+        redis_keys.ABORT,
+    )

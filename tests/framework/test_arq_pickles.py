@@ -21,9 +21,9 @@ from arq.jobs import deserialize_job, deserialize_result, serialize_job, seriali
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oneoff.arq_jobs import pickles, preview, splice
-from oneoff.arq_jobs.pickles import Opaque, UnreadableError
-from oneoff.arq_jobs.records import JobStatus, ended_record, ending_of, function_of
+from oneoff.services.jobs.pickles import preview, reader, rewrite
+from oneoff.services.jobs.pickles.reader import Opaque, UnreadableError
+from oneoff.services.jobs.records import JobStatus, ended_record, ending_of, function_of
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 VALUES = st.recursive(
@@ -81,7 +81,7 @@ def test_plain_values_are_read_as_they_are(value: Any, protocol: int) -> None:
     if protocol < 3 and holds_bytes(value):
         return
 
-    assert value == pickles.read(pickle.dumps(value, protocol)).value
+    assert value == reader.read(pickle.dumps(value, protocol)).value
 
 
 def holds_bytes(value: Any) -> bool:
@@ -106,7 +106,7 @@ def test_nothing_is_called(tmp_path: Path, protocol: int) -> None:
         Restored(),
     ]
 
-    read = pickles.read(pickle.dumps(hostile, protocol)).value
+    read = reader.read(pickle.dumps(hostile, protocol)).value
 
     assert not trace.exists()
     assert not Restored.ran
@@ -117,7 +117,7 @@ def test_nothing_is_called(tmp_path: Path, protocol: int) -> None:
 
 def test_a_module_is_not_even_imported() -> None:
     """A name stays a name."""
-    read = pickles.read(b"cno.such.module\nname\n(S'x'\ntR.").value
+    read = reader.read(b"cno.such.module\nname\n(S'x'\ntR.").value
 
     assert "no.such.module.name('x')" == preview.text(read)
 
@@ -137,7 +137,7 @@ def test_a_module_is_not_even_imported() -> None:
 )
 def test_old_opcodes_are_inert_too(raw: bytes) -> None:
     """Those that no pickler of today writes."""
-    assert preview.text(pickles.read(raw).value)
+    assert preview.text(reader.read(raw).value)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_old_opcodes_are_inert_too(raw: bytes) -> None:
 def test_what_is_no_pickle_is_an_error(raw: bytes) -> None:
     """And never another exception."""
     with pytest.raises(UnreadableError):
-        pickles.read(raw)
+        reader.read(raw)
 
 
 @QUICKLY
@@ -156,7 +156,7 @@ def test_damage_is_an_error_or_a_value(noise: bytes, at: int) -> None:
     """Whatever the bytes are."""
     good = pickle.dumps({"a": [1, (2, 3)], "b": ValueError("x")})
     with suppress(UnreadableError):
-        assert preview.text(pickles.read(good[:at] + noise + good[at:]).value)
+        assert preview.text(reader.read(good[:at] + noise + good[at:]).value)
 
 
 def test_what_would_grow_without_end_is_cut_off() -> None:
@@ -173,10 +173,10 @@ def test_what_would_grow_without_end_is_cut_off() -> None:
     hashed = key.replace(b"\x80\x04", b"\x80\x04}", 1) + b"Ns."
 
     texts = [
-        preview.text(pickles.read(raw).value)
+        preview.text(reader.read(raw).value)
         for raw in (pickle.dumps(laughs), pickle.dumps(endless), deep, hashed)
     ]
-    copies = [preview.plain(pickles.read(raw).value) for raw in (pickle.dumps(laughs), deep)]
+    copies = [preview.plain(reader.read(raw).value) for raw in (pickle.dumps(laughs), deep)]
 
     assert process_time() - started < 5
     assert all(len(text) <= preview.SHORT for text in texts)
@@ -186,11 +186,11 @@ def test_what_would_grow_without_end_is_cut_off() -> None:
 def test_too_large_a_pickle_is_not_read() -> None:
     """Neither by bytes nor by steps."""
     with pytest.raises(UnreadableError, match="bytes"):
-        pickles.read(b"." * (pickles.MOST_BYTES + 1))
+        reader.read(b"." * (reader.MOST_BYTES + 1))
     with pytest.raises(UnreadableError, match="steps"):
-        pickles.read(b"N" * (pickles.MOST_STEPS + 2) + b".")
+        reader.read(b"N" * (reader.MOST_STEPS + 2) + b".")
     with pytest.raises(UnreadableError):
-        pickles.read(b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\x00\x00")
+        reader.read(b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\x00\x00")
 
 
 def test_what_is_common_is_shown_as_it_was() -> None:
@@ -207,12 +207,12 @@ def test_what_is_common_is_shown_as_it_was() -> None:
         frozenset({1}): "frozenset([1])",
     }
 
-    read = {value: preview.text(pickles.read(pickle.dumps(value)).value) for value in shown}
+    read = {value: preview.text(reader.read(pickle.dumps(value)).value) for value in shown}
 
     assert shown == read
-    assert "set([1])" in preview.text(pickles.read(pickle.dumps({1})).value)
-    assert "OrderedDict(" in preview.text(pickles.read(pickle.dumps(OrderedDict(a=1))).value)
-    assert "deque(" in preview.text(pickles.read(pickle.dumps(deque([1]))).value)
+    assert "set([1])" in preview.text(reader.read(pickle.dumps({1})).value)
+    assert "OrderedDict(" in preview.text(reader.read(pickle.dumps(OrderedDict(a=1))).value)
+    assert "deque(" in preview.text(reader.read(pickle.dumps(deque([1]))).value)
 
 
 @QUICKLY
@@ -227,7 +227,7 @@ def test_a_result_becomes_the_job_it_came_from(
     )
     assert raw
 
-    job: Any = deserialize_job(splice.job_of_result(raw, 1_763_800_000_000))
+    job: Any = deserialize_job(rewrite.job_of_result(raw, 1_763_800_000_000))
 
     assert ("task", tuple(args), kwargs, None) == (job.function, job.args, job.kwargs, job.job_try)
     assert 1_763_800_000 == job.enqueue_time.timestamp()
@@ -245,7 +245,7 @@ def test_a_job_becomes_the_result_that_arq_reads(args: list[Any], kwargs: dict[s
         "st": 1_763_700_000_001, "ft": 1_763_700_000_002, "q": "queue", "id": "one",
     }  # fmt: skip
 
-    spliced = splice.result_of_job(raw, ending)
+    spliced = rewrite.result_of_job(raw, ending)
     result = deserialize_result(spliced)
 
     assert ("task", tuple(args), kwargs, 0) == (
@@ -266,14 +266,14 @@ def test_a_large_job_is_spliced_across_its_frames() -> None:
     )
     assert raw
 
-    assert args == deserialize_job(splice.job_of_result(raw, 1)).args
+    assert args == deserialize_job(rewrite.job_of_result(raw, 1)).args
 
 
 def test_what_is_none_of_arqs_is_not_spliced() -> None:
     """It would become a job that no worker can read."""
     for raw in (b"x", pickle.dumps([1]), pickle.dumps({"f": "task"}), pickle.dumps({})):
         with pytest.raises(UnreadableError):
-            splice.job_of_result(raw, 1)
+            rewrite.job_of_result(raw, 1)
 
 
 def shared(levels: int, width: int = 10) -> Any:
@@ -301,7 +301,7 @@ def shared(levels: int, width: int = 10) -> Any:
 )
 def test_showing_takes_little_time_and_memory(hostile: Any) -> None:
     """Whatever a few bytes say they are: what stands for a number or a date must be made of one."""
-    value = pickles.read(pickle.dumps(hostile)).value
+    value = reader.read(pickle.dumps(hostile)).value
     tracemalloc.start()
     started = process_time()
 
@@ -344,11 +344,11 @@ def test_names_and_keys_cost_no_more_than_they_weigh() -> None:
     numbers = [pickle.dumps((2**61 - 1) * number, 2)[2:-1] + b"N" for number in range(1, 20_000)]
     collide = b"\x80\x02}(" + b"".join(numbers) + b"u."
     tracemalloc.start()
-    pickles.read(names)
+    reader.read(names)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     started = process_time()
-    pickles.read(collide)
+    reader.read(collide)
 
     assert most < 20_000_000
     assert process_time() - started < 1

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from oneoff import UsageError
-from oneoff.arq_jobs.signature import arguments_of
+from oneoff.services.jobs.signature import arguments_of
 from tests.commands.arq_shop import Colour, add, paint, weigh
 
 

@@ -15,10 +15,10 @@ from redis.exceptions import ConnectionError as Lost
 from structlog.testing import capture_logs
 
 from oneoff import ConfigurationError, Project, UsageError
-from oneoff.arq_jobs import worker as worker_hooks
-from oneoff.arq_jobs.worker import outlive_outages, redis_settings
-from oneoff.arq_jobs.worker_settings import load_worker
 from oneoff.config.settings import load_config
+from oneoff.integrations.arq.worker import outlive_outages, redis_settings
+from oneoff.integrations.arq import worker as worker_hooks
+from oneoff.services.jobs.worker_settings import load_worker
 from tests.commands.arq_shop import add, fail
 
 ROOT = Path(__file__).parents[2]

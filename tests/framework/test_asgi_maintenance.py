@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from oneoff.asgi.maintenance import DEFAULT_MESSAGE, MaintenanceMiddleware
-from oneoff.maintenance.tokens import is_pass, make_pass
-from oneoff.maintenance.window import Window
+from oneoff.integrations.asgi.maintenance import DEFAULT_MESSAGE, MaintenanceMiddleware
+from oneoff.services.maintenance.bypass import is_pass, make_pass
+from oneoff.services.maintenance.window import Window
 
 if TYPE_CHECKING:
     from starlette.requests import Request

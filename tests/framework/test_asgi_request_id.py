@@ -12,7 +12,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from oneoff.asgi.request_id import Message, Receive, RequestIdMiddleware, Scope, Send
+from oneoff.integrations.asgi.request_id import Message, Receive, RequestIdMiddleware, Scope, Send
 
 GENERATED = re.compile(r"[0-9a-f]{32}")
 

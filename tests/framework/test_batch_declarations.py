@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstraint, delete, select
 
 from oneoff import BatchCommand, BatchRange, ConfigurationError, UsageError
-from oneoff.batching import transactions
-from oneoff.batching.cursor import decode, encode
-from oneoff.batching.faults import Fault, fault_of
-from oneoff.batching.identity import identify
-from oneoff.batching.ranges import restored, stored
-from oneoff.batching.selection import make_selection
-from oneoff.batching.sizing import Sizing
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import Unavailable
 from oneoff.database.engine import leads_through_pooler
+from oneoff.services.batch import transactions
+from oneoff.services.batch.rows.cursor import decode, encode
+from oneoff.services.batch.rows.ranges import restored, stored
+from oneoff.services.batch.rows.selection import make_selection
+from oneoff.services.batch.run.faults import Fault, fault_of
+from oneoff.services.batch.run.sizing import Sizing
+from oneoff.services.batch.state.identity import identify
 
 METADATA = MetaData()
 PAIRS = Table(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.pages.completion import SHELLS, candidates, script
 from oneoff.runtime.registry.registry import Registry
+from oneoff.services.help.completion import SHELLS, candidates, script
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = '''
@@ -45,7 +45,7 @@ class Promote(BaseCommand):
 MANAGE = """
 import sys
 
-from oneoff.pages.completion import candidates
+from oneoff.services.help.completion import candidates
 from oneoff.runtime.registry.registry import Registry
 
 words = sys.argv[sys.argv.index("--") + 1 :]
@@ -120,7 +120,7 @@ def bash(root: Path, words: str, current: int) -> list[str]:
     """Press the tab key in a real bash."""
     commands = f"""
         source <({sys.executable} -c \
-            'from oneoff.pages.completion import script; print(script("bash"))')
+            'from oneoff.services.help.completion import script; print(script("bash"))')
         COMP_WORDS=({words}) COMP_CWORD={current}
         _oneoff_complete
         printf '%s\\n' "${{COMPREPLY[@]}}"

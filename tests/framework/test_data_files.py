@@ -10,12 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.data.columns import Column, Kind, float_text, kind_of_postgresql, kind_of_sqlite
-from oneoff.data.csv_lines import EMPTY, csv_lines
-from oneoff.data.files import format_of, suffix_of
-from oneoff.data.framing import JsonArray, SqlStatements
-from oneoff.data.selection import Selection
-from oneoff.data.tables import Table
+from oneoff.services.data.columns import (
+    Column,
+    Kind,
+    float_text,
+    kind_of_postgresql,
+    kind_of_sqlite,
+)
+from oneoff.services.data.csv_lines import EMPTY, csv_lines
+from oneoff.services.data.exports.framing import JsonArray, SqlStatements
+from oneoff.services.data.exports.selection import Selection
+from oneoff.services.data.files import format_of, suffix_of
+from oneoff.services.data.tables import Table
 
 TABLE = Table(
     name="t",

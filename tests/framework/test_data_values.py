@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oneoff.data.columns import Column, Kind
-from oneoff.data.import_values import BadValue, convert
+from oneoff.services.data.columns import Column, Kind
+from oneoff.services.data.imports.sqlite.values import BadValue, convert
 
 MOMENTS = (
     "2026-01-31 09:30:00",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.services import distinct
-from oneoff.services.distinct import DistinctCounter
+from oneoff.services.cache import distinct
+from oneoff.services.cache.distinct import DistinctCounter
 
 if TYPE_CHECKING:
     import pytest

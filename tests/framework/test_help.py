@@ -21,10 +21,10 @@ from oneoff import (
     Secret,
     SecretStr,
 )
-from oneoff.pages.help import command_page, group_page, help_page, overview, wrapped
-from oneoff.pages.reference import markdown
 from oneoff.runtime.registry.entry import Entry, Listing
 from oneoff.runtime.registry.registry import Registry
+from oneoff.services.help.pages import command_page, group_page, help_page, overview, wrapped
+from oneoff.services.help.reference import markdown
 
 
 class Role(Enum):

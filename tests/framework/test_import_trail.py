@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneoff.data.import_trail import Mark, Trail
+from oneoff.services.data.imports.readers.line_index import Mark, Trail
 
 TEXT = b'1,a\n2,"b\nb\n"\n3,c\n4,"d\n"\n5,e\n'
 BEGINS = {Mark(1, 0), Mark(2, 4), Mark(5, 13), Mark(6, 17), Mark(8, 24)}

@@ -19,7 +19,7 @@ import structlog
 from oneoff import ConfigurationError
 from oneoff.config.operator_identity import identify
 from oneoff.core.run import Run
-from oneoff.process_logs import logging_to
+from oneoff.integrations.process_logs import logging_to
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs
 from oneoff.runtime.terminal import Terminal
@@ -169,7 +169,7 @@ def test_everything_is_given_back(stream: io.StringIO) -> None:
 
 PROGRAM = """
 import logging, sys
-from oneoff.process_logs import WORKER_LOGGING, configure_logging
+from oneoff.integrations.process_logs import WORKER_LOGGING, configure_logging
 configure_logging("worker")
 logging.getLogger("arq.worker").info("starting")
 configure_logging("worker")

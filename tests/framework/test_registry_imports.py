@@ -48,8 +48,8 @@ REGISTRY = "from oneoff.runtime.registry.registry import Registry; r = Registry(
     "code",
     [
         "r.find(['commands', 'list'])",
-        "from oneoff.pages.help import overview; overview(r.listing())",
-        "from oneoff.pages.completion import candidates; candidates(r, ['comm'])",
+        "from oneoff.services.help.pages import overview; overview(r.listing())",
+        "from oneoff.services.help.completion import candidates; candidates(r, ['comm'])",
     ],
     ids=["find", "help", "completion"],
 )
@@ -61,9 +61,9 @@ def test_names_and_summaries_import_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from oneoff.pages.help import help_page; help_page(r, ['completion'])",
+        "from oneoff.services.help.pages import help_page; help_page(r, ['completion'])",
         "from oneoff.core.parsing import parse; parse(r.load(r.find(['completion'])[0]), ['bash'])",
-        "from oneoff.pages.completion import candidates; candidates(r, ['completion', 'b'])",
+        "from oneoff.services.help.completion import candidates; candidates(r, ['completion', 'b'])",
     ],
     ids=["help", "parse", "completion"],
 )
@@ -75,17 +75,18 @@ def test_one_command_imports_nothing_heavy(code: str) -> None:
 def test_completing_a_name_loads_a_handful_of_modules() -> None:
     """None of those that only listing, parsing or failing needs."""
     loaded = imported_by(
-        f"{REGISTRY} from oneoff.pages.completion import candidates; candidates(r, ['comm'])"
+        f"{REGISTRY} from oneoff.services.help.completion import candidates; candidates(r, ['comm'])"
     )
 
     parts = (
-        "pages",
-        "pages.completion",
         "runtime",
         "runtime.registry",
         "runtime.registry.entry",
         "runtime.registry.packages",
         "runtime.registry.registry",
+        "services",
+        "services.help",
+        "services.help.completion",
     )
     needed = {"oneoff", *(f"oneoff.{name}" for name in parts)}
     assert needed == {name for name in loaded if name.partition(".")[0] == "oneoff"}

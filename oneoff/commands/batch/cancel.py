@@ -27,6 +27,6 @@ class Cancel(BaseCommand):
         return f"gives the batch {self.batch} up, so that it can't be resumed"
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.batching import control
+        from oneoff.services.batch import operator_control
 
-        return await control.cancel(session, self.batch)
+        return await operator_control.cancel(session, self.batch)

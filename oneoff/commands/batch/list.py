@@ -20,13 +20,15 @@ class List(BaseCommand):
     unfinished: bool = Flag(help="Only those that go on, or can be resumed.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.batching import control
+        from oneoff.services.batch import operator_control
 
         if self.limit < 1:
             raise UsageError(
                 f"--limit {self.limit} is not 1 or more",
                 try_="python manage.py batch list --limit 20",
             )
-        rows = await control.list_batches(session, unfinished=self.unfinished, limit=self.limit)
+        rows = await operator_control.list_batches(
+            session, unfinished=self.unfinished, limit=self.limit
+        )
         none = "no batch is unfinished" if self.unfinished else "no batch was begun yet"
         return Result.report(rows, "" if rows else none)

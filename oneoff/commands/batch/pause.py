@@ -24,6 +24,6 @@ class Pause(BaseCommand):
     batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.batching import control
+        from oneoff.services.batch import operator_control
 
-        return await control.pause(session, self.batch)
+        return await operator_control.pause(session, self.batch)

@@ -26,6 +26,6 @@ class Show(BaseCommand):
     batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.batching import control
+        from oneoff.services.batch import operator_control
 
-        return Result.report(await control.show(session, self.batch))
+        return Result.report(await operator_control.show(session, self.batch))

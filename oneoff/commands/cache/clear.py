@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.runtime.progress import Progress
-    from oneoff.services import keyspace
+    from oneoff.services.cache import keyspace
 
 KEPT = "arq:*, oneoff:*"
 
@@ -50,7 +50,7 @@ class Clear(BaseCommand):
             raise UsageError("--pattern and --prefix name the keys twice; give one of them")
 
     def confirm_level(self) -> Confirm:
-        from oneoff.services.glob import is_everything
+        from oneoff.services.cache.patterns import is_everything
 
         everything = not self.prefix and is_everything(self.pattern)
         return Confirm.TYPE_NAME if everything or self.include_jobs else self.confirm
@@ -70,10 +70,10 @@ class Clear(BaseCommand):
     async def handle(
         self, project: Project, cache: Redis, *, progress: Progress, log: Logger, run: Run
     ) -> Result:
-        from oneoff.services import glob, keyspace
+        from oneoff.services.cache import keyspace, patterns
         from oneoff.utils.text import counted
 
-        pattern = f"{glob.escaped(self.prefix)}*" if self.prefix else self.pattern or "*"
+        pattern = f"{patterns.escaped(self.prefix)}*" if self.prefix else self.pattern or "*"
         named = [] if self.include_jobs else keyspace.keys_of_worker(project)
         also_kept = frozenset(key.encode() for key in named)
         selection = keyspace.Selection(pattern, self.include_jobs, also_kept)
@@ -100,7 +100,7 @@ async def _clear(
     cache: Redis, selection: keyspace.Selection, progress: Progress, log: Logger
 ) -> keyspace.Tally:
     """Clear; if that is stopped, say how much is gone: what ends the run can't know."""
-    from oneoff.services import keyspace
+    from oneoff.services.cache import keyspace
 
     try:
         return await keyspace.clear(cache, selection, progress)

@@ -31,7 +31,7 @@ class Inspect(BaseCommand):
             raise UsageError(f"--limit {self.limit} is not 1 or more")
 
     async def handle(self, cache: Redis, config: Config) -> Result:
-        from oneoff.services.key_facts import inspect
+        from oneoff.services.cache.inspection import inspect
         from oneoff.utils.redaction import Redactor
 
         found = await inspect(cache, self.pattern, self.limit, Redactor(config.environ))

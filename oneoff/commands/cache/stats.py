@@ -19,9 +19,9 @@ class Stats(BaseCommand):
     examples = ("cache stats", "cache stats --json")
 
     async def handle(self, cache: Redis) -> Result:
-        from oneoff.services import redis_stats
+        from oneoff.services.cache import stats
 
-        nodes = await redis_stats.read_stats(cache)
+        nodes = await stats.read_stats(cache)
         if len(nodes) == 1:
             return Result.report(nodes[0])
-        return Result.report(redis_stats.table(nodes))
+        return Result.report(stats.table(nodes))

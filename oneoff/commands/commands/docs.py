@@ -31,7 +31,7 @@ class Docs(BaseCommand):
         return self.check
 
     def handle(self, config: Config, registry: Registry, run: Run) -> Result:
-        from oneoff.pages.reference import markdown
+        from oneoff.services.help.reference import markdown
 
         path, text = config.root / self.output, markdown(registry)
         if path.is_file() and path.read_text(encoding="utf-8") == text:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.services.settings_report import Problem
+    from oneoff.services.settings import Problem
 
 
 class Check(BaseCommand):
@@ -30,11 +30,7 @@ class Check(BaseCommand):
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
         from oneoff.config.database_url import parse_database_url
-        from oneoff.services.settings_report import (
-            connection_problems,
-            likely_typos,
-            settings_problems,
-        )
+        from oneoff.services.settings import connection_problems, likely_typos, settings_problems
 
         problems = settings_problems(config, project)
         problems += await connection_problems(config, project, run.id)

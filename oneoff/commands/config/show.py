@@ -34,11 +34,7 @@ class Show(BaseCommand):
         return "shows every secret of this process in clear text, which a pipe or a log would keep"
 
     def handle(self, config: Config, project: Project) -> Result:
-        from oneoff.services.settings_report import (
-            likely_typos,
-            setting_values,
-            settings_problems,
-        )
+        from oneoff.services.settings import likely_typos, setting_values, settings_problems
 
         values = setting_values(config, project)
         data = [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as Logger
 
     from oneoff.core.project import Project
-    from oneoff.resources.batches import Batches
+    from oneoff.services.batch.resource import Batches
 
 
 class Cleanup(BaseCommand):
@@ -44,8 +44,8 @@ class Cleanup(BaseCommand):
     new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
 
     async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
-        from oneoff.batch import wrong_duty
-        from oneoff.services.cleaning import Wanted, choose_rules, clean
+        from oneoff.services.batch.command import wrong_duty
+        from oneoff.services.retention.cleanup import Wanted, choose_rules, clean
         from oneoff.utils.text import counted
 
         wrong = [f"--max-rows {self.max_rows} is less than 0"] if self.max_rows < 0 else []

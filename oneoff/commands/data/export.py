@@ -58,7 +58,7 @@ class Export(BaseCommand):
         terminal: Terminal,
         progress: Progress,
     ) -> Result:
-        from oneoff.data.export import Request, export, facts, reason_missing
+        from oneoff.services.data.exports.pipeline import Request, export, facts, reason_missing
         from oneoff.utils.text import counted
 
         request = Request(

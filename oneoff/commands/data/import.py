@@ -9,11 +9,11 @@ from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Flag, Option,
 
 if TYPE_CHECKING:
     from oneoff.core.project import Project
-    from oneoff.data.import_request import Request
     from oneoff.database.engine import Database
-    from oneoff.resources.batches import Batches, Open
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
+    from oneoff.services.batch.resource import Batches, Open
+    from oneoff.services.data.imports.request import Request
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
 OnConflict = Literal["error", "skip", "update"]
@@ -78,7 +78,12 @@ class Import(BaseCommand):
         terminal: Terminal,
         progress: Progress,
     ) -> Result:
-        from oneoff.data.import_rows import facts, import_in_batches, import_rows, told
+        from oneoff.services.data.imports.pipeline import (
+            facts,
+            import_in_batches,
+            import_rows,
+            told,
+        )
 
         request = self._request()
         if self.resume:
@@ -92,7 +97,7 @@ class Import(BaseCommand):
         return Result.changed(message, rows=done.changed, data=data, warnings=warnings)
 
     def _request(self) -> Request:
-        from oneoff.data.import_request import Request
+        from oneoff.services.data.imports.request import Request
 
         return Request(
             table=self.table,

@@ -8,7 +8,7 @@ from oneoff import Argument, BatchCommand, Flag, Result
 
 if TYPE_CHECKING:
     from oneoff.core.project import Project
-    from oneoff.resources.batches import Batches
+    from oneoff.services.batch.resource import Batches
 
 
 class TransformByName(BatchCommand):
@@ -28,7 +28,7 @@ class TransformByName(BatchCommand):
 
     async def handle(self, batches: Batches, project: Project) -> Result:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - it is called by the names it asks for
         """Choose the transform, and run it within the bounds that were given."""
-        from oneoff.services.transforming import choose_transform, transform
+        from oneoff.services.transforms.run import choose_transform, transform
 
         wanted = choose_transform(project, self.name, revert=self.revert)
         return await transform(batches, wanted, self, revert=self.revert)

@@ -18,8 +18,8 @@ from oneoff import (
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.resources.autogenerate import Difference
-    from oneoff.resources.migrations import Migrations
+    from oneoff.services.migrations.autogenerate import Difference
+    from oneoff.services.migrations.resource import Migrations
 
 
 class CreateMigration(BaseCommand):

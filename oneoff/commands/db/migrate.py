@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.core.run import Run
-    from oneoff.resources.history import Revision
-    from oneoff.resources.migrations import Migrations
     from oneoff.runtime.progress import Progress
+    from oneoff.services.migrations.history import Revision
+    from oneoff.services.migrations.resource import Migrations
 
 
 class Migrate(BaseCommand):

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.resources.migrations import Migrations
-    from oneoff.resources.wipe import Thing
-    from oneoff.seeds import Seed
+    from oneoff.services.migrations.drop_all import Thing
+    from oneoff.services.migrations.resource import Migrations
+    from oneoff.services.migrations.seed import Seed
 
 
 class Reset(BaseCommand):
@@ -60,13 +60,13 @@ class Reset(BaseCommand):
     def _seeds(self, project: Project, run: Run) -> list[Seed]:
         if not self.seed:
             return []
-        from oneoff.resources.seeding import choose_seeds
+        from oneoff.services.migrations.seeding import choose_seeds
 
         return choose_seeds(project, run.environment)[0]
 
 
 async def _load(migrations: Migrations, seeds: Sequence[Seed]) -> int:
-    from oneoff.resources.seeding import load_seeds
+    from oneoff.services.migrations.seeding import load_seeds
 
     async with migrations.work() as work:
         loaded = await load_seeds(work.session, seeds)

@@ -8,7 +8,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageEr
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.resources.migrations import Migrations, Script
+    from oneoff.services.migrations.resource import Migrations, Script
 
 
 class Rollback(BaseCommand):

@@ -44,7 +44,7 @@ class Shell(BaseCommand):
     ) -> Result:
         from oneoff.config.database_url import parse_database_url
         from oneoff.config.environment import is_protected
-        from oneoff.services.client import Client, run_client
+        from oneoff.services.shell.database_client import Client, run_client
 
         # A pooler can't keep what a session sets, read-only included.
         direct = config.migration_database_url

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
-    from oneoff.resources.migrations import Migrations
+    from oneoff.services.migrations.resource import Migrations
 
 
 class Status(BaseCommand):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
     from oneoff.core.run import Run
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Abort(BaseCommand):
@@ -30,9 +30,9 @@ class Abort(BaseCommand):
         return f"keeps job {self.job} from running in {{target}}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.arq_jobs.cancel import abort_job, check_abortable
-        from oneoff.arq_jobs.listing import get_job
-        from oneoff.arq_jobs.records import JobStatus
+        from oneoff.services.jobs.cancel import abort_job, check_abortable
+        from oneoff.services.jobs.listing import get_job
+        from oneoff.services.jobs.records import JobStatus
 
         record = await get_job(jobs, self.job)
         if record.due is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Option, Result, UsageError
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
+    from oneoff.services.jobs.queue import Jobs
 
 
 class List(BaseCommand):
@@ -28,8 +28,8 @@ class List(BaseCommand):
     limit: int = Option(default=50, short="l", help="Show at most this many.")
 
     async def handle(self, jobs: Jobs) -> Result:
-        from oneoff.arq_jobs.listing import list_jobs
-        from oneoff.arq_jobs.records import JobStatus
+        from oneoff.services.jobs.listing import list_jobs
+        from oneoff.services.jobs.records import JobStatus
         from oneoff.utils.text import counted
 
         if self.limit < 1:

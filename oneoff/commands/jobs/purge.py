@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result, UsageError
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.purge import Purged
-    from oneoff.arq_jobs.queue import Jobs
     from oneoff.core.run import Run
+    from oneoff.services.jobs.purge import Purged
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Purge(BaseCommand):
@@ -59,7 +59,7 @@ class Purge(BaseCommand):
         return f"removes {what}{work} from {{target}}{old}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.arq_jobs import purge
+        from oneoff.services.jobs import purge
 
         what = purge.Purge(self.failed_only, self.older_than, self.queued)
         counts = await purge.purge(jobs, what, plan=run.dry_run)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
     from oneoff.core.run import Run
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Retry(BaseCommand):
@@ -29,8 +29,8 @@ class Retry(BaseCommand):
         return f"queues job {self.job} again in {{target}}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.arq_jobs.again import check_retriable, retry_job
-        from oneoff.arq_jobs.listing import get_job
+        from oneoff.services.jobs.listing import get_job
+        from oneoff.services.jobs.retry import check_retriable, retry_job
 
         record = await get_job(jobs, self.job)
         if record.due is not None:

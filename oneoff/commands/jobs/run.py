@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, Argument, BaseCommand, DryRun, Flag, Option, Result, UsageError
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run as Facts
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Run(BaseCommand):
@@ -45,7 +45,7 @@ class Run(BaseCommand):
         return ("session",) if self.inline else ()
 
     async def handle(self, jobs: Jobs, config: Config, project: Project, run: Facts) -> Result:
-        from oneoff.arq_jobs import launch
+        from oneoff.services.jobs import launch
 
         self._check()
         job = launch.prepare(

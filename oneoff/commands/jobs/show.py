@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, Argument, BaseCommand, Result
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Show(BaseCommand):
@@ -19,6 +19,6 @@ class Show(BaseCommand):
     job: str = Argument(help="Its id.")
 
     async def handle(self, jobs: Jobs) -> Result:
-        from oneoff.arq_jobs.listing import get_job
+        from oneoff.services.jobs.listing import get_job
 
         return Result.report((await get_job(jobs, self.job)).whole())

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Stats(BaseCommand):
@@ -19,10 +19,10 @@ class Stats(BaseCommand):
     examples = ("jobs stats", "jobs stats --json")
 
     async def handle(self, jobs: Jobs, config: Config, project: Project) -> Result:
-        from oneoff.arq_jobs.heartbeat import heartbeat_of
-        from oneoff.arq_jobs.listing import count_jobs
-        from oneoff.arq_jobs.queue import now_ms
-        from oneoff.maintenance.redis_copy import announced_window
+        from oneoff.services.jobs.heartbeat import heartbeat_of
+        from oneoff.services.jobs.listing import count_jobs
+        from oneoff.services.jobs.queue import now_ms
+        from oneoff.services.maintenance.redis_copy import announced_window
 
         stats = await count_jobs(jobs)
         beat = await heartbeat_of(jobs.client, jobs.worker)

@@ -40,8 +40,8 @@ class Deliver(BaseCommand):
         log: Logger,
         run: Run,
     ) -> Result:
-        from oneoff.services import outbox_run
-        from oneoff.services.delivering import load_handlers, resources_of
+        from oneoff.services.outbox import run as outbox_run
+        from oneoff.services.outbox.delivery import load_handlers, resources_of
 
         if self.max_rows < 0:
             raise UsageError(f"--max-rows {self.max_rows} is less than 0")

@@ -28,7 +28,7 @@ class List(BaseCommand):
     limit: int = Option(default=50, short="l", help="Show at most this many.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.services.delivering import listing
+        from oneoff.services.outbox.delivery import listing
 
         if self.limit < 1:
             raise UsageError(

@@ -44,18 +44,18 @@ class Environment(BaseCommand):
     async def handle(
         self, session: AsyncSession, database: Database, config: Config, run: Run
     ) -> Result:
-        from oneoff.services import stored_environment
+        from oneoff.services import environment
 
         connection = await session.connection()
         if self.action is None:
-            about = await stored_environment.describe(connection, database.url, config)
+            about = await environment.describe(connection, database.url, config)
             return Result.report(about)
         if not self.name:
             raise UsageError(
                 "NAME is missing: which environment to store",
                 try_="python manage.py system environment set staging",
             )
-        before, changed, warnings = await stored_environment.store(
+        before, changed, warnings = await environment.store(
             connection, database.url, config, self.name, dry_run=run.dry_run
         )
         if not changed:

@@ -1,7 +1,7 @@
 """Structured logs on standard error: JSON off a terminal, readable on one, run id on every line.
 
 structlog is imported only when a line is really written or a command asks for `log`. What others
-log on their own is in `oneoff.runtime.logs.capture`; processes that run on, in `oneoff.process_logs`.
+log on their own is in `oneoff.runtime.logs.capture`; processes that run on, in `oneoff.integrations.process_logs`.
 """
 
 from __future__ import annotations

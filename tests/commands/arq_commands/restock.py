@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, CommandError, DryRun, Flag, Result
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Restock(BaseCommand):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from oneoff import BaseCommand, Result
 
 if TYPE_CHECKING:
-    from oneoff.arq_jobs.queue import Jobs
+    from oneoff.services.jobs.queue import Jobs
 
 
 class Stocktake(BaseCommand):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.core.run import Run
-    from oneoff.maintenance.announcement import Announcement
+    from oneoff.services.maintenance.announcement import Announcement
 
 
 class Off(BaseCommand):
@@ -30,7 +30,7 @@ class Off(BaseCommand):
         return "lets requests to the application on {target} in again"
 
     async def handle(self, session: AsyncSession, announcement: Announcement, run: Run) -> Result:
-        from oneoff.maintenance.switch import switch_off
+        from oneoff.services.maintenance.switch import switch_off
 
         ended = await switch_off(session, run)
         if ended is None:

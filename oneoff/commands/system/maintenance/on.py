@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
-    from oneoff.maintenance.announcement import Announcement
-    from oneoff.maintenance.store import Record
+    from oneoff.services.maintenance.announcement import Announcement
+    from oneoff.services.maintenance.store import Record
 
 
 class On(BaseCommand):
@@ -44,7 +44,7 @@ class On(BaseCommand):
     async def handle(
         self, session: AsyncSession, announcement: Announcement, config: Config, run: Run
     ) -> Result:
-        from oneoff.maintenance.switch import switch_on
+        from oneoff.services.maintenance.switch import switch_on
 
         before, after = await switch_on(session, run, expires=self.expires, message=self.message)
         if before == after:
@@ -66,7 +66,7 @@ class On(BaseCommand):
 
 
 def _pass(config: Config, record: Record) -> dict[str, str]:
-    from oneoff.maintenance.tokens import make_pass
+    from oneoff.services.maintenance.bypass import make_pass
 
     if not config.secret_key:
         return {}

@@ -24,6 +24,6 @@ class Status(BaseCommand):
     examples = ("system maintenance status", "system maintenance status --json")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff.maintenance.report import report
+        from oneoff.services.maintenance.report import report
 
         return Result.report(await report(config, project, run.id))

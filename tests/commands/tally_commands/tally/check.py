@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, select, text
 
-from oneoff import BatchCommand, DataError, outbox
+from oneoff import BatchCommand, DataError
+from oneoff.services.outbox import effects
 from tests.commands.tally_project import Tally
 
 if TYPE_CHECKING:
@@ -33,5 +34,5 @@ class Check(BatchCommand):
             if row.id == 13:
                 await session.execute(text("INSERT INTO tally VALUES (1, 0, 0)"))
             if row.id == 20:
-                await outbox.put(session, "tally.twenty", {"id": row.id})
+                await effects.put(session, "tally.twenty", {"id": row.id})
         return len(batch)

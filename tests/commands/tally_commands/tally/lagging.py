@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Update, update
 
 from oneoff import BatchCommand, Option, Throttle
-from oneoff.probes import Autovacuum, ReplicaLag
+from oneoff.services.batch.probes import Autovacuum, ReplicaLag
 from tests.commands.tally_project import Tally
 
 

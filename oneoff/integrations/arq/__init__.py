@@ -1,0 +1,1 @@
+"""Run shards of a batch and maintenance pauses in an ARQ worker."""

@@ -1,0 +1,203 @@
+"""What a worker process needs of us: its connection, its logs' job id, its pause."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from arq.connections import RedisSettings
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the driver's
+
+from oneoff.config.redis_url import RedisURL, redis_url
+from oneoff.integrations.process_logs import configure_logging
+from oneoff.redis.errors import translate_redis_error
+
+if TYPE_CHECKING:
+    from oneoff.config.settings import Config
+    from oneoff.core.project import Project
+
+OUTAGE = 30.0
+"""Seconds a worker waits for a Redis that is away, before it ends and its platform restarts it."""
+OUTAGE_PAUSE = 0.25
+"""Seconds between two attempts."""
+RETRIES = 3
+_OUTAGES: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, OSError)
+
+_log = structlog.get_logger("oneoff.worker")
+
+
+class WindowReader(Protocol):
+    """What knows whether a maintenance window is open: `oneoff.services.maintenance.reader`."""
+
+    async def window(self) -> object | None:
+        """Return the open window, or None; must not raise."""
+        ...
+
+
+class _SafeSettings(RedisSettings):
+    """ARQ's settings, whose own repr would show the password."""
+
+    def __repr__(self) -> str:
+        return f"RedisSettings({self.host}:{self.port}/{self.database})"
+
+
+def redis_settings(config: Config) -> RedisSettings:
+    """Return REDIS_URL as ARQ wants it; its own `from_dsn` does not decode what is %-encoded.
+
+    Raises:
+        ConfigurationError: REDIS_URL is not set, or can't be used.
+    """
+    url = redis_url(config)
+    return _SafeSettings(
+        host=url.host,
+        port=url.port,
+        database=url.db,
+        username=url.user or None,
+        password=url.password or None,
+        ssl=url.tls,
+        ssl_cert_reqs="required" if url.verify else "none",
+        ssl_check_hostname=url.tls and url.verify,
+        conn_timeout=max(round(url.timeout), 1),
+        # A connection that broke under a command is made anew; see `outlive_outages`.
+        retry=Retry(ExponentialBackoff(cap=1, base=0.1), RETRIES),
+        retry_on_error=list(_OUTAGES),
+    )
+
+
+class WorkerConnection:
+    """The `redis_settings` of a worker whose process starts with right settings, or not at all.
+
+    Commands import the worker too, to know its functions; nothing is read or checked for them.
+    ARQ looks at these settings first of all, when it connects. Then the logs of the process are
+    configured, its settings are checked, and what ends it is one line instead of a traceback.
+
+    Args:
+        config: The process's settings.
+        project: Whose own settings are checked with them.
+    """
+
+    def __init__(self, config: Config, project: Project) -> None:
+        self._config, self._project = config, project
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what ARQ looks for.
+
+        Raises:
+            ConfigurationError: Everything that is wrong with the settings, together.
+        """
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._checked, name)
+
+    @cached_property
+    def _checked(self) -> RedisSettings:
+        from oneoff.services.settings import check_settings
+
+        configure_logging("worker", self._config)
+        check_settings(self._config, self._project)
+        settings = redis_settings(self._config)
+        sys.excepthook = _naming_redis(sys.excepthook, redis_url(self._config))
+        return settings
+
+
+def _naming_redis(report: Callable[..., Any], url: RedisURL) -> Callable[..., Any]:
+    """Report what Redis raised as the error that a command would end with."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        named = translate_redis_error(error, url)
+        report(*((kind, error, trace) if named is None else (type(named), named, trace)))
+
+    return hook
+
+
+async def bind_job(ctx: Mapping[Any, Any]) -> None:
+    """Put the job's id and try on every line it logs: for `on_job_start`.
+
+    Each job runs in a task, and so in a context, of its own: nothing has to be taken back.
+    """
+    structlog.contextvars.bind_contextvars(job_id=ctx["job_id"], job_try=ctx["job_try"])
+
+
+def outlive_outages(ctx: Mapping[Any, Any]) -> None:
+    """Let this worker wait for a Redis that is away for a moment: for `on_startup`.
+
+    Without it the first look into the queue during a restart of Redis ends the process, and the
+    jobs it runs with it: the driver does not try again to make a connection.
+    """
+    pool = ctx["redis"].connection_pool
+    connect, outage = pool.get_connection, _Outage(pool.connection_kwargs)
+
+    async def connect_patiently(*args: Any, **kwargs: Any) -> Any:
+        while True:
+            try:
+                connection = await connect(*args, **kwargs)
+            except _OUTAGES as exc:
+                if outage.is_over(exc):
+                    raise
+            else:
+                outage.end()
+                return connection
+            await asyncio.sleep(OUTAGE_PAUSE)
+
+    pool.get_connection = connect_patiently
+
+
+class _Outage:
+    """For how long Redis has been away, for all that this process wants of it.
+
+    One deadline for each outage: when it is over, closing the worker does not wait once more.
+
+    Args:
+        address: Host and port of the server.
+    """
+
+    def __init__(self, address: Mapping[str, Any]) -> None:
+        self._server = f"{address.get('host')}:{address.get('port')}"
+        self._since: float | None = None
+
+    def is_over(self, error: Exception) -> bool:
+        """Note a failure; return whether this outage is not waited for any longer."""
+        if self._since is None:
+            self._since = monotonic()
+            _log.warning("redis.lost", server=self._server, error=type(error).__name__)
+        return monotonic() - self._since > OUTAGE
+
+    def end(self) -> None:
+        """Note that Redis answers."""
+        if self._since is not None:
+            seconds = round(monotonic() - self._since, 1)
+            _log.info("redis.regained", server=self._server, seconds=seconds)
+            self._since = None
+
+
+def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> None:
+    """Let this worker take no job while a maintenance window is open: for `on_startup`.
+
+    Jobs that run go on to their end. Those that wait stay as they are: a worker that has not
+    looked into the queue has not tried anything.
+
+    Args:
+        ctx: The worker's context; its connection is what the worker looks into the queue with.
+        reader: Asked each time before that, twice a second.
+    """
+    pool = ctx["redis"]
+    look, queue, paused = pool.zrangebyscore, pool.default_queue_name, False
+
+    async def look_unless_paused(name: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal paused
+        if name != queue:
+            return await look(name, *args, **kwargs)
+        before, paused = paused, await reader.window() is not None
+        if paused is not before:
+            _log.info("worker.paused" if paused else "worker.resumed", queue=queue)
+        return [] if paused else await look(name, *args, **kwargs)
+
+    pool.zrangebyscore = look_unless_paused

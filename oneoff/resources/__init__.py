@@ -1,1 +1,0 @@
-"""Providers of the services, until each stands with its service."""

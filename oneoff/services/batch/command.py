@@ -1,0 +1,232 @@
+"""BatchCommand: work over many rows, in transactions that are short and never lost.
+
+Light, as `oneoff.core.command` is: SQLAlchemy is loaded by what the methods return.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from oneoff.core.arguments import Flag, Option
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import UsageError
+from oneoff.core.policy import Access, Confirm, DryRun
+from oneoff.core.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+    from oneoff.services.batch.resource import Batches
+
+BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards shard fleet".split())
+"""The inputs that say how far and how fast one run goes, and who works at it; those that are left
+say which batch it is."""
+ALWAYS = 100
+"""Percent of the time at work: no rests."""
+LEAST_DUTY = 0.1
+"""Percent below which a rest would be longer than anybody has meant."""
+MOST_SHARDS = 10_000
+SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
+"""`--shard`, as written."""
+INDEX = "JOB_COMPLETION_INDEX"
+"""What Kubernetes tells the pods of an Indexed Job, from 0."""
+
+
+class BatchRange(NamedTuple):
+    """A part of the keys: those above `low`, up to and with `high`; None for no limit."""
+
+    low: Any = None
+    high: Any = None
+
+
+class Throttle(Protocol):
+    """Says when the next batch has to wait."""
+
+    async def reason(self, connection: AsyncConnection) -> str | None:
+        """Return why: "replica_lag 4.2s > 2s"; None when it need not wait.
+
+        Args:
+            connection: In a transaction of its own, which is rolled back afterwards.
+        """
+
+
+class BatchCommand(BaseCommand):
+    """Do work over many rows, one transaction a batch, with the checkpoint in it.
+
+    Declare either `select` and `process`, for work in Python, or `change` and `range_column`, for
+    one statement that the database does alone. An unfinished batch of the same command and
+    arguments is resumed where it stopped, whatever stopped it.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.PROMPT
+    dry_run = DryRun.ROLLBACK
+
+    batch_size: ClassVar[int] = 1_000
+    """Rows of the first batch; later ones have as many as fit into `batch_seconds`."""
+    largest_batch: ClassVar[int] = 20_000
+    """Rows a batch never exceeds: they are in memory together, and locked together."""
+    smallest_batch: ClassVar[int] = 0
+    """Rows below which slowness alone makes no batch: a busy server would only get busier. 0 for a
+    tenth of `batch_size`."""
+    batch_seconds: ClassVar[float] = 0.75
+    """Seconds a batch aims at."""
+    batch_duty: ClassVar[float] = ALWAYS
+    """Percent of the time at work. Between two batches the run rests, and leaves the database to
+    others, for as long as that takes: 19 times as long as a batch took for 5."""
+    batch_timeout: ClassVar[float] = 60.0
+    """Seconds after which a batch is given up, and tried again with half the rows."""
+    reconnect_seconds: ClassVar[float] = 60.0
+    """Seconds a database that went away is waited for."""
+    key: ClassVar[str] = ""
+    """Column of the selected table that orders the rows: unique, never NULL, never changed. Empty
+    for the primary key."""
+    range_column: ClassVar[str] = ""
+    """Indexed column that `change` is cut by; a batch takes all rows of its last value, unless it
+    deletes, and more rows than a batch has share it."""
+
+    max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
+    max_time: timedelta | None = Option(
+        default=None, help="Stop after this long, with the work saved: 90s, 2h."
+    )
+    max_errors: int = Option(
+        default=0, help="Leave out rows that fail, up to this many; needs --rejects."
+    )
+    rejects: Path | None = Option(default=None, help="File for the rows left out, as JSON lines.")
+    duty: float | None = Option(
+        default=None, help="Percent of the time at work, instead of the command's own."
+    )
+    new_run: bool = Flag(
+        default=False, help="Start again, though an unfinished run could be resumed."
+    )
+    shards: int = Option(default=0, help="Cut the keys into so many ranges, done side by side.")
+    shard: str = Option(
+        default="",
+        help="K/N: only the Kth of N ranges; auto/N takes K from JOB_COMPLETION_INDEX.",
+    )
+    fleet: bool = Flag(default=False, help="Let the project's workers do the shards.")
+    once: str = Option(
+        default="", help="Name of this occasion: what is finished under it is not begun again."
+    )
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse a class that says what to do in both ways, or in neither completely."""
+        super().__init_subclass__(**kwargs)
+        problems = [text for wrong, text in _problems(cls) if wrong]
+        if problems:
+            message = f"{cls.__module__}.{cls.__qualname__}: " + "; ".join(problems)
+            raise TypeError(message)
+
+    def __init__(self, **values: Any) -> None:
+        """Set the inputs, and refuse bounds that make no sense."""
+        super().__init__(**values)
+        self.began = datetime.now(UTC)
+        """When the batch began: what an age is counted from, so that a run which resumes it goes
+        by the same moment. The engine sets it before it asks `change` or `select`."""
+        wrong = [
+            f"--{name.replace('_', '-')} {number} is less than 0"
+            for name in ("max_rows", "max_errors", "shards")
+            if (number := getattr(self, name)) < 0
+        ]
+        wrong += wrong_duty(self.duty) + _wrong_shards(self)
+        if bool(self.max_errors) != bool(self.rejects):
+            wrong.append("--max-errors and --rejects go together: the rows left out are kept there")
+        if self.max_errors and self.range_column:
+            wrong.append("--max-errors has no meaning here: one statement changes many rows")
+        if wrong:
+            raise UsageError(wrong)
+
+    def select(self) -> Any:
+        """Return the `Select` of the rows to work on, without order and limit."""
+
+    async def process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
+        """Work on one batch in its transaction; return how many rows were changed.
+
+        It may be called again for the same rows after their transaction was rolled back, so what
+        it does outside the database goes through `oneoff.services.outbox.effects`.
+        """
+        raise NotImplementedError
+
+    def change(self) -> Any:
+        """Return the `Delete` or `Update` to do batch by batch."""
+
+    @property
+    def percent_at_work(self) -> float:
+        """`--duty`, or what the command declares."""
+        return self.duty or self.batch_duty
+
+    def probes(self) -> Sequence[Throttle]:
+        """Return what may hold the next batch."""
+        return ()
+
+    def shards_to_do(self, environ: Mapping[str, str]) -> tuple[int, int]:
+        """Return which shard is to be done, 0 for all, and of how many: 0 for an uncut batch.
+
+        Args:
+            environ: Where Kubernetes says the number, from 0, that `--shard auto/N` leaves out.
+
+        Raises:
+            UsageError: It says none that fits.
+        """
+        if not self.shard:
+            return 0, self.shards
+        number, _, of = self.shard.partition("/")
+        return int(number) if number != "auto" else _from_index(environ, of), int(of)
+
+    async def handle(self, batches: Batches) -> Result:
+        """Run the batches; override it to choose between several."""
+        return await batches.run(self)
+
+
+def wrong_duty(percent: float | None, name: str = "--duty") -> list[str]:
+    """Return what is wrong with a percentage of the time, where it is given."""
+    if percent is None or LEAST_DUTY <= percent <= ALWAYS:
+        return []
+    return [f"{name} {percent:g} is not a percentage from {LEAST_DUTY} to {ALWAYS}"]
+
+
+def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
+    base = BatchCommand
+    selects, changes = cls.select is not base.select, cls.change is not base.change
+    return (
+        (selects and changes, "declares both select and change; one of them says what to do"),
+        (selects and cls.process is base.process, "declares select, so it needs process too"),
+        (changes and not cls.range_column, "declares change, so it needs range_column too"),
+        *((True, wrong) for wrong in wrong_duty(cls.batch_duty, "batch_duty")),
+    )
+
+
+def _wrong_shards(command: BatchCommand) -> list[str]:
+    bounded = any(getattr(command, name) for name in ("max_rows", "max_time", "max_errors", "duty"))
+    parted = SHARD.fullmatch(command.shard)
+    problems = (
+        (command.shards > MOST_SHARDS, f"--shards {command.shards} is more than {MOST_SHARDS}"),
+        (command.shard and not parted, f"--shard {command.shard!r} is not like 3/8 or auto/8"),
+        (parted and not _fits(*parted.groups()), f"--shard {command.shard} is not one of its N"),
+        (command.shard and command.shards, "--shard says of how many; leave --shards out"),
+        (command.shard and command.fleet, "--shard is for this process, --fleet for the workers"),
+        (command.shard and command.new_run, "--new-run would give up what other shards have done"),
+        (command.fleet and not command.shards, "--fleet needs --shards: how many ranges to do"),
+        (command.fleet and bounded, "--fleet has no bounds: one worker does not see the others"),
+    )
+    return [text for wrong, text in problems if wrong]
+
+
+def _fits(number: str, of: str) -> bool:
+    return int(of) <= MOST_SHARDS and (number == "auto" or 1 <= int(number) <= int(of))
+
+
+def _from_index(environ: Mapping[str, str], of: str) -> int:
+    index = environ.get(INDEX, "")
+    if index.isdecimal() and int(index) < int(of):
+        return int(index) + 1
+    found = repr(index) if index else "not set"
+    raise UsageError(
+        f"--shard auto/{of}: {INDEX} is {found}, not 0 to {int(of) - 1}",
+        try_=(f"--shard 1/{of}", f"completions: {of} in the Indexed Job"),
+    )

@@ -1,0 +1,147 @@
+"""The dry run of a batch: a first sample is done and rolled back, the rest is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oneoff.core.policy import Mode
+from oneoff.core.result import Result
+from oneoff.services.batch.rows import ranges
+from oneoff.services.batch.rows.cursor import decode, readable
+from oneoff.services.batch.rows.selection import Selection, make_selection
+from oneoff.services.batch.state.claims import check_shards, find_current
+from oneoff.services.batch.state.shards import find_joinable, rows_of_shards
+from oneoff.services.batch.transactions import current_batch
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from oneoff.database.transaction import WorkTransaction
+    from oneoff.services.batch.command import BatchCommand, BatchRange
+    from oneoff.services.batch.state.identity import Identity
+
+
+class Piece(NamedTuple):
+    """What is left of a batch, or of one of its shards.
+
+    Attributes:
+        selection: Its rows.
+        after: The last key that is done.
+        part: "3/8"; empty for a whole batch.
+    """
+
+    selection: Selection
+    after: Any
+    part: str = ""
+
+
+class Preview:
+    """What the real run would do now, from where it would begin.
+
+    Args:
+        command: With its bounds.
+        selection: Its rows.
+        identity: To find the unfinished batch that a real run would resume.
+        work: The transaction of the dry run, which the executor rolls back.
+        mode: In `READ_ONLY` nothing is done, and all is counted.
+    """
+
+    def __init__(
+        self,
+        command: BatchCommand,
+        selection: Selection,
+        identity: Identity,
+        work: WorkTransaction,
+        mode: Mode,
+    ) -> None:
+        self._command, self._selection, self._identity = command, selection, identity
+        self._work, self._mode = work, mode
+
+    async def run(self, *, number: int, shards: int) -> Result:
+        """Return it.
+
+        Args:
+            number: The one shard to do; 0 for all.
+            shards: Into how many the real run would cut it; 0 for not at all.
+        """
+        self._work.partial = True
+        row = await self._found(number)
+        if row is not None:
+            check_shards(row, shards)
+            self._selection.begin(row["started_at"])
+        pieces = await self._pieces(row, number, shards)
+        connection = self._work.connection
+        counts = [await piece.selection.count(connection, piece.after) for piece in pieces]
+        rows, most = sum(counts), self._command.max_rows
+        rows = min(rows, most) if most else rows
+        sample = changed = 0
+        if rows and self._mode is Mode.ROLLBACK:
+            first = next(piece for piece, count in zip(pieces, counts, strict=True) if count)
+            sample, changed = await self._sample(first, rows)
+        data: dict[str, Any] = {"rows": rows, "processed": sample, "changed": changed}
+        data |= {"counted": rows - sample, "resumes": row["id"] if row else None}
+        if shards:
+            data["ranges"] = [_shown(*each) for each in zip(pieces, counts, strict=True)]
+        if not rows:
+            return Result.unchanged("nothing to do", data=data)
+        return Result.changed(
+            f"would go through {counted(rows, 'row')}{_where(row, pieces, shards)}: "
+            f"{sample:,} were processed, of which {changed:,} changed, and rolled back; "
+            f"{rows - sample:,} were counted",
+            rows=changed + rows - sample,
+            data=data,
+        )
+
+    async def _found(self, number: int) -> RowMapping | None:
+        if self._command.new_run:
+            return None
+        if number:
+            return await find_joinable(self._work.connection, self._identity, number)
+        return await find_current(self._work.connection, self._identity)
+
+    async def _pieces(self, row: RowMapping | None, number: int, shards: int) -> Sequence[Piece]:
+        if not shards:
+            return [] if row and row["finished_at"] else [Piece(self._selection, _after(row))]
+        if row is None:
+            limits = await ranges.cut(self._work.connection, self._selection, shards)
+            parts = [f"{place}/{shards}" for place in range(1, shards + 1)]
+            whole = [self._piece(*each) for each in zip(limits, parts, strict=True)]
+            return whole[number - 1 : number] if number else whole
+        part = f"{number}/{shards}" if number else ""
+        found = await rows_of_shards(self._work.connection, row["id"], part=part)
+        return [
+            self._piece(ranges.restored(each["low"], each["high"]), each["part"], _after(each))
+            for each in found
+            if not each["finished_at"]
+        ]
+
+    def _piece(self, limits: BatchRange | None, part: str, after: Any = None) -> Piece:
+        return Piece(make_selection(self._command, limits), after, part)
+
+    async def _sample(self, piece: Piece, most: int) -> tuple[int, int]:
+        size = min(self._command.batch_size, most)
+        token = current_batch.set("dry-run")
+        try:
+            step = await piece.selection.step(self._work.connection, piece.after, size)
+        finally:
+            current_batch.reset(token)
+        return step.done, step.changed
+
+
+def _after(row: Mapping[Any, Any] | None) -> Any:
+    return None if row is None or row["cursor"] is None else decode(row["cursor"])
+
+
+def _where(row: RowMapping | None, pieces: Sequence[Piece], shards: int) -> str:
+    if shards:
+        goes_on = f", going on with {row['id']}" if row else ""
+        return f" in {len(pieces)} of {shards} shards{goes_on}"
+    return f", going on after {readable(row['cursor'])}" if row and row["cursor"] else ""
+
+
+def _shown(piece: Piece, rows: int) -> dict[str, Any]:
+    limits = piece.selection.limits
+    low, high = (None, None) if limits is None else limits
+    return {"part": piece.part, "above": low, "up_to": high, "rows": rows}

@@ -1,0 +1,161 @@
+"""The engine of `BatchCommand`, as the resource `batches`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from oneoff.config.settings import Config
+from oneoff.core.policy import Mode
+from oneoff.core.result import Result
+from oneoff.core.run import Run
+from oneoff.database.engine import Database
+from oneoff.runtime.progress import Progress
+from oneoff.runtime.terminal import Terminal
+from oneoff.services.batch.command import BatchCommand, BatchRange
+from oneoff.services.batch.run.throttling import Pace
+
+if TYPE_CHECKING:
+    from oneoff.database.transaction import WorkTransaction
+    from oneoff.services.batch.run.files import FileSelection
+
+    Open = Callable[[str], Awaitable[Any]]
+
+EVERYTHING = BatchRange()
+
+
+class Batches:
+    """Runs the batches of one run: for real on connections of its own, or as a preview.
+
+    Args:
+        database: Where.
+        mode: Whether it is real.
+        run: Whose rows they are.
+        config: Of the process.
+        work: The dry run's transaction. A real run has none: it would stay idle all the time, and
+            on SQLite hold the write lock.
+        progress: Shows how far it is.
+        terminal: Says what happens besides.
+        open: Opens what only some batches need.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        mode: Mode,
+        run: Run,
+        config: Config,
+        work: WorkTransaction | None,
+        progress: Progress,
+        terminal: Terminal,
+        open: Open,  # noqa: A002 - the name of the resource
+    ) -> None:
+        self._open = open
+        self._database, self._mode, self._run, self._config = database, mode, run, config
+        self._work, self._progress, self._terminal = work, progress, terminal
+        self._pace = Pace()
+
+    async def run(
+        self,
+        command: BatchCommand,
+        *,
+        limits: BatchRange = EVERYTHING,
+        part: str = "",
+        name: str = "",
+        opposite: str = "",
+    ) -> Result:
+        """Do all batches of a command, from where an unfinished run of it stopped.
+
+        Args:
+            command: What to do.
+            limits: Only rows with keys in this range.
+            part: Names this one of several batches of the run; each has its own checkpoint.
+            name: The words that resume it, where the command's name alone does not say them.
+            opposite: Such words of what takes it back, or of what it takes back: of the two only
+                one can be going on, and the one that is begun ends the other.
+
+        Raises:
+            BatchRunning: Another run works at the same batch.
+            BatchTakenOver: Another run took it from this one.
+            BatchBound: The run went as far as it may; its work is saved.
+            BatchCancelled: An operator gave the batch up.
+        """
+        from oneoff.services.batch.rows.selection import make_selection
+        from oneoff.services.batch.state.identity import identify
+
+        if command.fleet:
+            from oneoff.services.batch.run.fleet import check_fleet
+
+            check_fleet(command, self._database.url.dialect, self._run.command)
+        number, shards = command.shards_to_do(self._config.environ)
+        selection = make_selection(command, limits)
+        identity = identify(command, name or self._run.command, part, opposite)
+        if self._work is not None:
+            from oneoff.services.batch.preview import Preview
+
+            preview = Preview(command, selection, identity, self._work, self._mode)
+            return await preview.run(number=number, shards=shards)
+        from oneoff.services.batch.run.start import start
+
+        return await start(
+            command,
+            selection,
+            identity,
+            number=number,
+            shards=shards,
+            run=self._run,
+            database=self._database,
+            terminal=self._terminal,
+            progress=self._progress,
+            pace=self._pace,
+            open_jobs=lambda: self._open("jobs"),
+        )
+
+    async def run_file(self, selection: FileSelection, arguments: str) -> Result:
+        """Do all rows of a file in batches, from where an unfinished run of it stopped.
+
+        Args:
+            selection: The rows.
+            arguments: JSON of what makes it the same work: the file and what is done with it.
+        """
+        from oneoff.services.batch.run.files import preview_file, run_file
+        from oneoff.services.batch.state.identity import Identity
+
+        # Whoever was killed when all was done could not say so, and would import every row again.
+        identity = Identity(self._run.command, arguments, once=True)
+        if self._work is not None:
+            return await preview_file(selection, identity, self._work)
+        return await run_file(
+            selection,
+            identity,
+            database=self._database,
+            terminal=self._terminal,
+            progress=self._progress,
+        )
+
+
+@asynccontextmanager
+async def open_batches(
+    *,
+    database: Database,
+    mode: Mode,
+    run: Run,
+    config: Config,
+    open: Open,  # noqa: A002 - the name of the resource
+    progress: Progress,
+    terminal: Terminal,
+) -> AsyncIterator[Batches]:
+    """Give what runs batches; for real it connects when one runs."""
+    work = None if mode is Mode.COMMIT else await open("work")
+    yield Batches(
+        database=database,
+        mode=mode,
+        run=run,
+        config=config,
+        work=work,
+        progress=progress,
+        terminal=terminal,
+        open=open,
+    )

@@ -1,0 +1,1 @@
+"""Select the rows of a batch: keys, cursors, ranges and estimates."""

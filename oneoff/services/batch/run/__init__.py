@@ -1,0 +1,1 @@
+"""Run a batch command: the loop, its bounds, throttling, shards and workers."""

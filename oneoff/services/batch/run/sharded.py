@@ -1,0 +1,250 @@
+"""One run and the shards of a batch: all of them side by side, or one alone."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from oneoff.core.errors import CommandError
+from oneoff.core.result import Result
+from oneoff.services.batch.command import ALWAYS
+from oneoff.services.batch.rows.selection import Selection, make_selection
+from oneoff.services.batch.run.bounds import BatchBound
+from oneoff.services.batch.run.loop import STOP_TIMEOUT, BatchRun, Shared, note_of
+from oneoff.services.batch.run.rejects import left_out
+from oneoff.services.batch.run.throttling import BatchCancelled
+from oneoff.services.batch.state import checkpoints, shards
+from oneoff.services.batch.state.checkpoints import ENDED, BatchTakenOver, Checkpoint, State
+from oneoff.services.batch.state.claims import claim_patiently
+from oneoff.services.batch.state.shards import Shard
+from oneoff.services.batch.transactions import Transactions
+from oneoff.utils.concurrency import together, uninterrupted
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.database.engine import Database
+    from oneoff.services.batch.command import BatchCommand
+    from oneoff.services.batch.state.identity import Identity
+
+AT_ONCE = 4
+"""Shards that one process works at, each with a connection: more would wait for this process."""
+
+
+class ShardRun(BatchRun):
+    """One run of one shard that is written down already.
+
+    Args:
+        command: What to do.
+        shard: With which of its rows.
+        identity: Of the whole.
+        shared: What the run's batches have in common.
+        alone: The run has no other shard, so that it speaks of this one.
+    """
+
+    def __init__(
+        self,
+        command: BatchCommand,
+        shard: Shard,
+        identity: Identity,
+        shared: Shared,
+        *,
+        alone: bool,
+    ) -> None:
+        super().__init__(command, make_selection(command, shard.limits), identity, shared)
+        self._shard_id, self._alone = shard.id, alone
+
+    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
+        return await shards.claim_shard(connection, self._database, self._shard_id)
+
+    def _say_claimed(self, mine: Checkpoint) -> None:
+        if self._alone and mine.state not in ENDED:
+            super()._say_claimed(mine)
+
+    def _say_estimate(self, left: int) -> None:
+        if self._alone:
+            super()._say_estimate(left)
+
+    def _say_stopped(self) -> None:
+        if self._alone:
+            super()._say_stopped()
+
+
+async def run_shard(
+    command: BatchCommand, shard: Shard, identity: Identity, shared: Shared, *, alone: bool = True
+) -> Result:
+    """Work at one shard alone, and close the whole if it was the last to end."""
+    try:
+        return await ShardRun(command, shard, identity, shared, alone=alone).run()
+    finally:
+        await uninterrupted(_close(shard, shared.database))
+
+
+async def _close(shard: Shard, database: Database) -> None:
+    whole = shard.id.removesuffix(f".{shard.part}")
+    transactions = Transactions(database)
+    # Where it fails the whole stays open, and the next run that finds nothing to do closes it.
+    with suppress(SQLAlchemyError, OSError, CommandError):
+        async with asyncio.timeout(STOP_TIMEOUT), transactions.begin() as connection:
+            await shards.close_whole(connection, whole, database.run_id)
+    await transactions.close()
+
+
+class ShardedRun:
+    """One run of a batch that is cut into shards, for real.
+
+    Args:
+        command: What to do.
+        selection: With which rows.
+        identity: Which batch that is.
+        shared: What the shards have in common.
+    """
+
+    def __init__(
+        self, command: BatchCommand, selection: Selection, identity: Identity, shared: Shared
+    ) -> None:
+        self._command, self._selection, self._identity = command, selection, identity
+        self._shared, self._database = shared, shared.database
+        self._transactions = Transactions(shared.database)
+        self._bound: BatchBound | None = None
+        self._whole: Checkpoint
+
+    async def run(self) -> Result:
+        """Claim the whole, and work at its shards to their end, or as far as this run may go."""
+        try:
+            self._whole = await claim_patiently(self._transactions, self._claim_in)
+            found = await self._read()
+            self._say_claimed(found)
+            try:
+                await self._work([shard for shard in found if not shard.ended])
+            except BaseException as exc:
+                await uninterrupted(self._stop(exc))
+                raise
+            return await self._result()
+        finally:
+            await self._transactions.close()
+
+    async def _work(self, unfinished: list[Shard]) -> None:
+        queue = deque(unfinished)
+        await together(self._take_from(queue) for _ in range(self._at_once()))
+        if self._bound is not None:
+            raise self._bound
+        async with self._transactions.begin() as connection:
+            ended = await shards.close_whole(connection, self._whole.id, self._database.run_id)
+        if ended is State.CANCELLED:
+            raise given_up(self._whole.id)
+
+    def _at_once(self) -> int:
+        # Rows can be counted up to a bound only one batch after the other, and where one rests
+        # the others must not work.
+        counts = self._command.max_rows or self._command.max_errors
+        rests = self._command.percent_at_work < ALWAYS
+        return 1 if counts or rests or self._database.url.dialect == "sqlite" else AT_ONCE
+
+    async def _take_from(self, queue: deque[Shard]) -> None:
+        """Work at one shard after the other; a bound lets those at work come to it themselves."""
+        while queue and self._bound is None:
+            shard = queue.popleft()
+            # What an author keeps in `self` is then one shard's.
+            command = copy.copy(self._command)
+            try:
+                await ShardRun(command, shard, self._identity, self._shared, alone=False).run()
+            except BatchBound as exc:
+                self._bound = exc
+            except BatchCancelled:
+                continue  # the others go on; the state of the whole tells
+
+    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
+        whole = await shards.claim_whole(
+            connection, self._database, self._identity, self._selection
+        )
+        self._shared.rejects.check_place(whole.id, self._database.run_id)
+        return whole
+
+    async def _read(self) -> list[Shard]:
+        async with self._transactions.begin() as connection:
+            return await shards.read_shards(connection, self._whole.id)
+
+    def _say_claimed(self, found: list[Shard]) -> None:
+        done = sum(shard.rows_done for shard in found)
+        ended = sum(shard.ended for shard in found)
+        if done or ended:
+            self._shared.terminal.err(
+                f"resuming {self._whole.id}: {ended} of {len(found)} shards are finished, "
+                f"{counted(done, 'row')} done\n"
+            )
+        self._shared.progress.start(max((self._whole.total or 0) - done, 0))
+
+    async def _stop(self, exc: BaseException) -> None:
+        """Write down that the run ended before the whole did, and tell the operator."""
+        if isinstance(exc, BatchTakenOver):
+            return
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._write_stopped(exc)
+        except (SQLAlchemyError, OSError, CommandError):
+            return  # it stays "running", of a run that has ended: the next one goes on all the same
+
+    async def _write_stopped(self, exc: BaseException) -> None:
+        note = note_of(exc)
+        async with self._transactions.begin() as connection:
+            rows = await shards.rows_by_run(connection, self._whole.id, self._database.run_id)
+            if not await shards.close_whole(connection, self._whole.id, self._database.run_id):
+                stopped = replace(self._whole, state=State.STOPPED)
+                await checkpoints.write(connection, stopped, note=note)
+        self._shared.progress.close()
+        self._shared.terminal.err(
+            f"saved: {counted(rows, 'row')} changed by this run; "
+            "the same command goes on from there\n"
+        )
+
+    async def _result(self) -> Result:
+        found = await self._read()
+        async with self._transactions.begin() as connection:
+            rows = await shards.rows_by_run(connection, self._whole.id, self._database.run_id)
+        return result_of(self._whole.id, found, rows)
+
+
+def given_up(whole_id: str) -> BatchCancelled:
+    """Return the error for a batch of which shards were given up."""
+    return BatchCancelled(
+        f"an operator has given the batch {whole_id} up, or shards of it",
+        why="what is done stays; the next run begins a new batch",
+        try_=f"python manage.py batch show {whole_id}",
+    )
+
+
+def result_of(whole_id: str, found: list[Shard], rows: int) -> Result:
+    """Return the result of a run at shards.
+
+    Args:
+        whole_id: Id of the whole.
+        found: Its shards at the end.
+        rows: How many rows were changed meanwhile.
+    """
+    changed = sum(shard.rows_changed for shard in found)
+    errors = sum(shard.errors for shard in found)
+    data: dict[str, Any] = {
+        "batch": whole_id,
+        "rows_done": sum(shard.rows_done for shard in found),
+        "rows_changed": changed,
+        "errors": errors,
+        "shards": len(found),
+    }
+    warnings = [left_out(errors)] if errors else []
+    if not rows:
+        return Result.unchanged("nothing to do", data=data, warnings=warnings)
+    also = f", {changed:,} with the runs before" if changed > rows else ""
+    return Result.changed(
+        f"changed {counted(rows, 'row')} in {len(found)} shards{also}",
+        rows=rows,
+        data=data,
+        warnings=warnings,
+    )

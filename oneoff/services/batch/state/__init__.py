@@ -1,0 +1,1 @@
+"""What is stored of a batch: identity, claim, checkpoint, shards."""

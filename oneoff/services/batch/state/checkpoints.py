@@ -1,0 +1,239 @@
+"""The checkpoint of a batch: who works at it, and how far it has come.
+
+A run claims the checkpoint, which makes its fence one higher, and then saves each batch in the
+transaction that does the rows, only where the fence is still its own. Whatever happens to a run or
+to its connection, the rows and the checkpoint are both there or both not, and of two runs that
+believe a batch is theirs only the later one can save anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Integer, String, bindparam, func, or_, select, true, update
+
+from oneoff.core.errors import TemporaryError
+from oneoff.core.outcome import Status
+from oneoff.database.tables import batches
+from oneoff.services.batch.rows.cursor import encode
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping, Update
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.services.batch.rows.selection import Step
+
+
+class State(Enum):
+    """The states of a batch. A run that claims one makes it `running`, whatever it was."""
+
+    WAITING = "waiting"
+    """A shard that nobody has begun; the run that takes it makes it `running`."""
+    RUNNING = "running"
+    """A run works at it; or one was killed, and the next one with the same arguments goes on."""
+    PAUSED = "paused"
+    """A run has it, and waits for `batch resume`."""
+    STOPPED = "stopped"
+    """A bound, a signal or an error ended the run; the next one goes on."""
+    FINISHED = "finished"
+    """All rows are done."""
+    CANCELLED = "cancelled"
+    """An operator gave it up, or started it again with `--new-run`."""
+
+
+ENDED = frozenset({State.FINISHED, State.CANCELLED})
+"""Nothing leads out of these; the next run with the same arguments begins a new batch."""
+
+IDLE = frozenset({State.WAITING, State.STOPPED})
+"""In these nobody works at it, whatever became of the run that had it. A run that has finished one
+may still have to say so."""
+
+UNTOLD = frozenset({Status.STARTED.value, Status.ABANDONED.value})
+"""A run with this status has told nobody what it has finished."""
+
+
+class BatchTakenOver(TemporaryError):
+    """Another run has claimed the batch; this one stops, and saves nothing more."""
+
+    code = "batch-taken-over"
+
+
+_ID, _FENCE = bindparam("of_id", type_=String), bindparam("of_fence", type_=Integer)
+# Built once: it is a part of every batch, however small.
+_WRITE = (
+    update(batches)
+    .where(batches.c.id == _ID, batches.c.fence == _FENCE)
+    .returning(batches.c.requested)
+)
+# A SET LOCAL of its own would be one more round trip. A crash of the server may then undo the
+# transaction as a whole; the next commit that waits, on any connection, makes it last.
+_OFF = func.set_config("synchronous_commit", "off", true())
+_WRITE_WITHOUT_WAITING = _WRITE.returning(_OFF)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A batch as this run saved it last.
+
+    Attributes:
+        id: The run that began it, and the part.
+        fence: Of this claim.
+        cursor: JSON of the last key that is done; None before the first.
+        rows_done: Rows gone through, by all runs.
+        rows_changed: Rows changed, by all runs.
+        run_rows: Rows changed by this run.
+        errors: Rows left out, by all runs.
+        requested: What an operator asks of the run: "pause", "cancel", or nothing.
+        state: See `State`.
+        started_at: When its first run began it.
+        began: Rows that were done when this run claimed it.
+        parent: Id of the batch whose shard it is; empty for a batch of its own.
+        shards: Into how many it was cut; 0 for not at all.
+        total: About how many rows there were when it was claimed last; None for unknown.
+    """
+
+    id: str
+    fence: int
+    cursor: str | None
+    rows_done: int
+    rows_changed: int
+    run_rows: int
+    errors: int
+    requested: str
+    state: State
+    started_at: datetime
+    began: int
+    parent: str
+    shards: int
+    total: int | None
+
+    @property
+    def done_by_run(self) -> int:
+        """Rows this run has gone through."""
+        return self.rows_done - self.began
+
+    @classmethod
+    def of_row(cls, row: RowMapping, began: int) -> Checkpoint:
+        """Return what a row of the table says."""
+        names = (
+            "id fence cursor rows_done rows_changed run_rows errors requested started_at parent "
+            "shards total"
+        )
+        facts: dict[str, Any] = {name: row[name] for name in names.split()}
+        return cls(**facts, state=State(row["status"]), began=began)
+
+
+async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) -> Checkpoint:
+    """Read the checkpoint again after the connection broke, and raise the fence.
+
+    It waits for a commit that is still under way on the broken connection, and shuts out whatever
+    else may come from there.
+
+    Raises:
+        BatchTakenOver: Another run has claimed it meanwhile.
+    """
+    query = select(batches).where(batches.c.id == mine.id).with_for_update()
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None or row["run_id"] != run_id or State(row["status"]) in ENDED - {State.FINISHED}:
+        raise taken_over(mine)
+    fence = row["fence"] + 1
+    await connection.execute(_of(mine.id).values(fence=fence, heartbeat_at=datetime.now(UTC)))
+    return replace(Checkpoint.of_row(row, mine.began), fence=fence)
+
+
+async def save(
+    connection: AsyncConnection, mine: Checkpoint, step: Step, *, durable: bool = True
+) -> Checkpoint:
+    """Write down that a batch is done, in the transaction that does it.
+
+    Args:
+        connection: In that transaction.
+        mine: What was saved last.
+        step: What was done since.
+        durable: Whether the commit waits until it is on the disk, as the last one always does.
+
+    Raises:
+        BatchTakenOver: The batch is another run's now; the transaction must be rolled back.
+    """
+    after = replace(
+        mine,
+        cursor=mine.cursor if step.key is None else encode(step.key),
+        rows_done=mine.rows_done + step.done,
+        rows_changed=mine.rows_changed + step.changed,
+        run_rows=mine.run_rows + step.changed,
+        errors=mine.errors + step.errors,
+        state=State.FINISHED if step.last else State.RUNNING,
+    )
+    return await write(connection, after, durable=durable or step.last)
+
+
+async def write(
+    connection: AsyncConnection,
+    new: Checkpoint,
+    *,
+    note: str = "",
+    exit_code: int | None = None,
+    durable: bool = True,
+) -> Checkpoint:
+    """Write a checkpoint where the fence is its own, and read what operators ask for.
+
+    Args:
+        connection: In the transaction that does the rows.
+        new: What is to be saved.
+        note: What it waits for, or why it stopped.
+        exit_code: Of the error that stopped it.
+        durable: Whether the commit waits until it is on the disk; that of SQLite always does.
+
+    Raises:
+        BatchTakenOver: The fence is another run's.
+    """
+    now = datetime.now(UTC)
+    values = {
+        "cursor": new.cursor,
+        "rows_done": new.rows_done,
+        "rows_changed": new.rows_changed,
+        "run_rows": new.run_rows,
+        "errors": new.errors,
+        "status": new.state.value,
+        "note": note,
+        "exit_code": exit_code,
+        "heartbeat_at": now,
+        "finished_at": now if new.state in ENDED else None,
+    }
+    mine = {_ID.key: new.id, _FENCE.key: new.fence}
+    waits = durable or connection.dialect.name == "sqlite"
+    statement = _WRITE if waits else _WRITE_WITHOUT_WAITING
+    requested = (await connection.execute(statement, values | mine)).scalar_one_or_none()
+    if requested is None:
+        raise taken_over(new)
+    return replace(new, requested=requested)
+
+
+async def write_total(connection: AsyncConnection, mine: Checkpoint, left: int) -> None:
+    """Write down about how many rows there are in all."""
+    await connection.execute(_of(mine.id).values(total=mine.rows_done + left))
+
+
+def taken_over(mine: Checkpoint) -> BatchTakenOver:
+    """Return the error for a batch that is not this run's any more."""
+    return BatchTakenOver(
+        f"another run has taken the batch {mine.id} over, or an operator has given it up",
+        why=f"this run stopped; what it changed is saved ({counted(mine.run_rows, 'row')})",
+        try_=f"python manage.py batch show {mine.id}",
+    )
+
+
+def _of(batch_id: str) -> Update:
+    return update(batches).where(batches.c.id == batch_id)
+
+
+async def give_up(connection: AsyncConnection, batch_id: str, note: str) -> None:
+    """Cancel a batch with its shards, as far as they are unfinished."""
+    mine = or_(batches.c.id == batch_id, batches.c.parent == batch_id)
+    ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC), "note": note}
+    unfinished = update(batches).where(mine, batches.c.finished_at.is_(None))
+    await connection.execute(unfinished.values(ended))

@@ -1,0 +1,63 @@
+"""Which batch a command line stands for: the same command and arguments go on with the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from enum import Enum
+from typing import Any, NamedTuple
+
+from oneoff.core.arguments import Kind
+from oneoff.core.conversion import duration_text
+from oneoff.services.batch.command import BOUNDS, BatchCommand
+
+
+class Identity(NamedTuple):
+    """What makes a batch this one.
+
+    Attributes:
+        command: Name as typed by operators: "apikey purge".
+        arguments: JSON; without secrets, and without the bounds of a single run.
+        part: One of several batches of a run: "3/8" of its keys, or a name; empty for the whole.
+        parent: Id of the batch that it is a shard of; empty for a batch of its own.
+        once: Whether it has the name of an occasion, under which it is done only once.
+        opposite: The command of the batches that take this one back, or that it takes back.
+    """
+
+    command: str
+    arguments: str
+    part: str = ""
+    parent: str = ""
+    once: bool = False
+    opposite: str = ""
+
+    @property
+    def key(self) -> str:
+        """A hash of it: unique among the batches that are not finished."""
+        said = self[:4] if self.parent else self[:3]
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
+def identify(command: BatchCommand, name: str, part: str = "", opposite: str = "") -> Identity:
+    """Return the identity of the batch that a command with its inputs stands for."""
+    fields = command.fields().values()
+    said = {
+        field.name: _plain(getattr(command, field.name))
+        for field in fields
+        if field.kind is not Kind.SECRET and field.name not in BOUNDS
+    }
+    if not command.once:
+        del said["once"]  # the same batch as before there was such an input
+    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    return Identity(name, text, part, once=bool(command.once), opposite=opposite)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, timedelta):
+        return duration_text(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -1,0 +1,1 @@
+"""Scan, inspect, warm and clear keys in Redis."""

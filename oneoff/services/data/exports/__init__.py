@@ -1,0 +1,1 @@
+"""Export rows of a table to a file or to standard output."""

@@ -1,0 +1,1 @@
+"""Import rows of a file into a table."""

@@ -1,0 +1,157 @@
+"""What can be wrong with a file of rows, in an operator's words.
+
+No value of a column that is marked as personal data is shown; the server's own messages quote
+values, so they are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.core.errors import DataError
+
+if TYPE_CHECKING:
+    from oneoff.services.data.columns import Column
+
+MOST_SHOWN = 10
+"""Problems that an error lists."""
+_LONGEST_VALUE = 60
+
+_BY_SQLSTATE = {
+    "22P02": "is no {type}",
+    "22P03": "is no {type}",
+    "22007": "is no {type}",
+    "22008": "is no {type}, or out of its range",
+    "22003": "is out of the range of {type}",
+    "22001": "is too long for {type}",
+    "22021": "holds a sign that a text can't",
+    "22P05": "holds a sign that a text can't",
+    "23502": "is empty, and must not be",
+    "23503": "refers to a row that is not there",
+    "23505": "is there already",
+    "23514": "is not allowed",
+    "twice": "stands in the file more than once",
+    "23P01": "conflicts with a row that is there",
+    "42501": "is refused by row-level security, or for want of a privilege",
+}
+
+
+class Problem(NamedTuple):
+    """What is wrong with one row.
+
+    Attributes:
+        line: Where it begins in the file; 0 when nobody knows.
+        what: What is wrong, after the value: "is no integer".
+        column: Names of columns, joined by commas; empty for the row as a whole.
+        value: What stands there; None where it is empty or must not be shown.
+        state: SQLSTATE, or a word of ours.
+        constraint: Its name, where one is not met.
+    """
+
+    line: int
+    what: str
+    column: str = ""
+    value: str | None = None
+    state: str = ""
+    constraint: str = ""
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        where = [f"line {self.line:,}"] if self.line else []
+        where += [f"column {self.column}"] if self.column else []
+        value = "" if self.value is None else f"{self.value!r} "
+        which = f" ({self.constraint})" if self.constraint else ""
+        return f"{', '.join(where)}: {value}{self.what}{which}".removeprefix(": ")
+
+    def facts(self) -> dict[str, object]:
+        """Return it for a script."""
+        return {
+            "line": self.line or None,
+            "column": self.column or None,
+            "value": self.value,
+            "error": self.what + (f" ({self.constraint})" if self.constraint else ""),
+            "code": self.state,
+        }
+
+
+def problem_of(
+    sqlstate: str,
+    columns: Sequence[Column],
+    values: Sequence[str | None],
+    *,
+    line: int = 0,
+    constraint: str = "",
+) -> Problem:
+    """Return what a database found wrong, without what must not be shown."""
+    kind = columns[0].type if columns else "value of its column"
+    what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=kind)
+    hidden = any(column.pii for column in columns)
+    known = [value for value in values if value is not None]
+    shown = None if hidden or len(known) != len(columns) or not columns else short(", ".join(known))
+    if shown is None and not hidden and not columns:
+        what = f"the row {what}"
+    elif shown is None:
+        what = f"the value {what}"
+    return Problem(
+        line, what, ", ".join(column.name for column in columns), shown, sqlstate, constraint
+    )
+
+
+TRIGGER = "P0001"
+"""SQLSTATE of what a trigger raises."""
+OF_ROWS = ("22", "23", TRIGGER)
+"""Classes of SQLSTATE that are about what is in the rows."""
+
+
+def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:
+    """Return what a trigger says; it may quote the row, so not where personal data are written."""
+    hidden = any(column.pii for column in columns)
+    said = "" if hidden else f": {short(str(exc).partition(chr(10))[0])}"
+    return Problem(0, f"a trigger refuses a row{said}", state=TRIGGER)
+
+
+def short(value: str) -> str:
+    """Cut a value that would fill the screen, and show what is no sign."""
+    value = value.encode(errors="backslashreplace").decode()
+    return value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "..."
+
+
+class BadFile(DataError):
+    """The file can't be imported, whatever its rows are."""
+
+    code = "bad-file-data"
+
+
+def bad_file(name: str, what: str, *, code: str = "", try_: str = "") -> DataError:
+    """Return the error for a file that can't be imported whatever its rows are."""
+    return BadFile(
+        f"{name} {what}",
+        why="nothing was imported",
+        try_=try_ or "give the whole file, as UTF-8 text",
+        code=code,
+    )
+
+
+def bad_rows(name: str, problems: Sequence[Problem], *, count: int = 0) -> DataError:
+    """Return the error for rows that can't be imported.
+
+    Args:
+        name: Of the file.
+        problems: The first of them, at least one.
+        count: How many there are; 0 when the rest was not looked at.
+    """
+    shown = problems[:MOST_SHOWN]
+    others = [problem.text for problem in shown[1:]]
+    more = count - len(shown)
+    if more > 0:
+        others.append(f"and {more:,} more")
+    why = "nothing was imported"
+    return DataError(
+        f"{name}, {shown[0].text}",
+        why="; ".join([why, *others]) if others else why,
+        try_=("correct it, and import the file again", "--rejects FILE leaves bad rows out"),
+        code="bad-rows",
+        data=[problem.facts() for problem in shown],
+    )

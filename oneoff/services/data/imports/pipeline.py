@@ -1,0 +1,260 @@
+"""Import rows of a file: what is the same for every database and format."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from oneoff.core.errors import DataError, UsageError
+from oneoff.core.result import Result
+from oneoff.database.errors import sqlstate_of
+from oneoff.services.data.imports.file_check import look_at
+from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
+from oneoff.services.data.imports.readers.base import CsvReader
+from oneoff.services.data.imports.readers.csv_reader import read_header
+from oneoff.services.data.imports.rejects import ERRORS, Rejects, check_place
+from oneoff.services.data.imports.request import Imported
+from oneoff.services.data.imports.source import open_source
+from oneoff.services.data.tables import find_table
+from oneoff.utils.concurrency import in_daemon_thread
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.core.project import Project
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
+    from oneoff.services.batch.resource import Batches
+    from oneoff.services.data.imports.readers.base import Reader
+    from oneoff.services.data.imports.readers.csv_reader import Cells, Chunk
+    from oneoff.services.data.imports.request import Request
+    from oneoff.services.data.imports.source import Source
+    from oneoff.services.data.tables import Table
+
+_NO_SUCH_KEY = "42P10"
+OWN_TABLES = "oneoff_"
+SAMPLE = 1_000
+"""Rows that are looked at to see whether personal data is masked."""
+
+
+async def import_rows(
+    begin: Callable[[], Awaitable[WorkTransaction]],
+    project: Project,
+    request: Request,
+    terminal: Terminal,
+    progress: Progress,
+) -> Imported:
+    """Import a file in one transaction: all of its rows, or none.
+
+    Args:
+        begin: Begins the transaction. It is called when the file has been looked at: a slow pipe
+            must not keep SQLite's write lock from others.
+        project: Its models say what is personal data.
+        request: What is asked for.
+        terminal: Of the run.
+        progress: Of the run.
+
+    Raises:
+        NotFound: There is no such table.
+        UsageError: An option is wrong.
+        DataError: The file or a row can't be imported.
+    """
+    check_place(request.rejects)
+    async with open_source(request.path, terminal) as source:
+        reader, size = await in_daemon_thread(lambda: _look(source, request))
+        work = await begin()
+        if not reader.names:  # no JSON says nothing of columns
+            _refuse_others(await find_table(work.connection, project, request.table))
+            return Imported(0, 0)
+        plan = await _plan(work.connection, project, request, reader)
+        await _check_key(work.connection, plan)
+        progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
+        async with Rejects(request.rejects, reader, terminal) as rejects:
+            done = await _import(work, plan, reader, rejects, progress)
+        done = done._replace(rejected=rejects.count)
+        if done.rejected and done.total == done.rejected:
+            raise _all_bad(source.name, request.rejects, done.total)
+        return done
+
+
+def facts(request: Request, done: Imported) -> dict[str, Any]:
+    """Return what a script may want to know."""
+    return {
+        "table": request.table,
+        "format": request.format,
+        "file": request.path,
+        "rows": done.total,
+        "imported": done.changed,
+        "unchanged": done.unchanged,
+        "rejected": done.rejected,
+    }
+
+
+def told(request: Request, done: Imported) -> tuple[str, list[str]]:
+    """Return what an operator wants to know: the message, and warnings."""
+    message = f"imported {counted(done.changed, 'row')} into {request.table}"
+    if not done.changed:
+        message = f"nothing to do in {request.table}"
+    if done.unchanged:
+        message += f": {counted(done.unchanged, 'row')} already there"
+    warnings = [*done.warnings]
+    if done.rejected:
+        warnings.append(
+            f"{done.rejected:,} of {done.total:,} rows were left out: they are in "
+            f"{request.rejects}, and what is wrong with them in {request.rejects}{ERRORS}"
+        )
+    return message, warnings
+
+
+def _all_bad(name: str, rejects: str, count: int) -> DataError:
+    return DataError(
+        f"{name}: none of the {counted(count, 'row')} can be imported",
+        why=f"what is wrong with each is in {rejects}{ERRORS}",
+        try_=f"mend {rejects}, and import it",
+        code="bad-rows",
+    )
+
+
+async def import_in_batches(
+    batches: Batches, database: Database, project: Project, request: Request, terminal: Terminal
+) -> Result:
+    """Import a file in transactions of some of its rows, from where that was stopped.
+
+    Raises:
+        NotFound: There is no such table.
+        UsageError: An option is wrong.
+        DataError: The file or a row can't be imported; the batches before it stay.
+    """
+    from oneoff.services.data.imports.resume import FileRows, arguments_of, file_batch
+
+    async with open_source(request.path, terminal) as source:
+        reader, _ = await in_daemon_thread(lambda: _look(source, request))
+        async with database.connect() as connection:
+            if not reader.names:
+                _refuse_others(await find_table(connection, project, request.table))
+                return Result.unchanged(f"nothing to do in {request.table}")
+            plan = await _plan(connection, project, request, reader)
+            await _check_key(connection, plan)
+        batch = file_batch(request)
+        rows = await in_daemon_thread(lambda: FileRows(batch, reader, plan, terminal=terminal))
+        result = await batches.run_file(rows, arguments_of(request))
+    if not result.did_change:
+        return result
+    return replace(result, message=f"imported {counted(result.rows, 'row')} into {request.table}")
+
+
+async def _plan(
+    connection: AsyncConnection, project: Project, request: Request, reader: Reader
+) -> Plan:
+    name = reader.source.name
+    table = await find_table(connection, project, request.table)
+    _refuse_others(table)
+    plan = make_plan(
+        table,
+        reader.names,
+        source=name,
+        columns=request.columns,
+        key=request.key,
+        on_conflict=request.on_conflict,
+    )
+    await in_daemon_thread(lambda: refuse_masks(plan, name, _sample(reader, plan)))
+    return plan
+
+
+def _refuse_others(table: Table) -> None:
+    """Refuse what is no table of the project's.
+
+    Raises:
+        UsageError: It is a view, or a table of the framework's.
+    """
+    if table.is_view:
+        raise UsageError(
+            f"{table.name} is a view: it holds no rows of its own",
+            try_="import into the table that it shows",
+        )
+    if table.place[1].startswith(OWN_TABLES):
+        raise UsageError(
+            f"{table.name} is a table of oneoff's own, which its commands alone write",
+            try_="move the rows of another database with pg_dump, or by a copy of the SQLite file",
+        )
+
+
+def _look(source: Source, request: Request) -> tuple[Reader, int]:
+    """Return what reads the file, and how many steps that takes."""
+    kind = request.format
+    if kind == "parquet":
+        from oneoff.services.data.imports.readers.parquet_reader import ParquetReader
+
+        parquet = ParquetReader(source)
+        return parquet, parquet.rows
+    size, mixed = look_at(source, kind)
+    if kind == "csv":
+        return CsvReader(source, read_header(source, mixed=mixed)), size
+    from oneoff.services.data.imports.readers.json_reader import JsonArrayReader, JsonReader
+
+    return (JsonReader if kind == "jsonl" else JsonArrayReader)(source), size
+
+
+async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
+    """Ask how rows would be inserted, to hear whether the key is one; it writes nothing.
+
+    Raises:
+        UsageError: Nothing makes it unique.
+    """
+    if not plan.key:
+        return
+    nothing = f"SELECT {plan.quoted} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
+    try:
+        await connection.exec_driver_sql(f"EXPLAIN {plan.insert(nothing)}")
+    except DBAPIError as exc:
+        if sqlstate_of(exc) != _NO_SUCH_KEY and "ON CONFLICT clause" not in str(exc.orig):
+            raise
+        key = ", ".join(plan.key)
+        raise UsageError(
+            f"--on-conflict {plan.on_conflict}: nothing makes {key} unique in {plan.table.name}"
+        ) from exc
+
+
+async def _import(
+    work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+) -> Imported:
+    connection = work.connection
+
+    def advance(chunk: Chunk) -> None:
+        progress.advance(chunk.size, rows=len(chunk.raws))
+
+    if plan.table.dialect == "sqlite":
+        from oneoff.services.data.imports.sqlite.insert import import_sqlite
+
+        return await import_sqlite(connection, plan, reader, rejects, advance)
+    if isinstance(reader, CsvReader) and not rejects.wanted:
+        from oneoff.services.data.imports.postgresql.copy_csv import import_csv
+
+        return await import_csv(connection, plan, reader.source, reader.header, progress)
+    if rejects.wanted:
+        from oneoff.services.data.imports.postgresql.copy_with_rejects import import_directly
+
+        done = await import_directly(work, plan, reader, rejects, advance)
+        if done is not None:
+            return done
+    from oneoff.services.data.imports.postgresql.staging import import_staged
+
+    return await import_staged(connection, plan, reader, rejects, advance)
+
+
+def _sample(reader: Reader, plan: Plan) -> list[Cells]:
+    rows: list[Cells] = []
+    for chunk in reader.chunks():
+        first = chunk._replace(raws=chunk.raws[: SAMPLE - len(rows)])
+        parsed = reader.parse(first, plan)
+        rows += [parsed.row(at) for at in range(len(parsed.at))]
+        if len(rows) >= SAMPLE:
+            break
+    return rows

@@ -1,0 +1,231 @@
+"""Which columns of a file go into which of a table, and what becomes of rows that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.core.errors import DataError, UsageError
+from oneoff.services.data.columns import MASK, Kind
+from oneoff.services.data.imports.errors import bad_file
+from oneoff.services.data.tables import quote, unknown_column
+
+if TYPE_CHECKING:
+    from oneoff.services.data.columns import Column
+    from oneoff.services.data.imports.request import OnConflict
+    from oneoff.services.data.tables import Table
+
+STAGING = "oneoff_import"
+"""The temporary table that rows are put into first."""
+
+
+_NAMED = "--columns NAME,NAME imports only those columns"
+_NAMED_TOO = "name in --columns what the table needs, if the file has it"
+
+
+class Plan(NamedTuple):
+    """What an import does.
+
+    Attributes:
+        table: Where rows go.
+        names: Of the file's columns, in its order.
+        columns: Of the table, for each of those; None where it is left out.
+        key: Columns by which a row that is there is found.
+        on_conflict: What becomes of it.
+    """
+
+    table: Table
+    names: tuple[str, ...]
+    columns: tuple[Column | None, ...]
+    key: tuple[str, ...]
+    on_conflict: OnConflict
+
+    @property
+    def written(self) -> list[Column]:
+        """The columns that are written, in the order of the file."""
+        return [column for column in self.columns if column is not None]
+
+    @property
+    def quoted(self) -> str:
+        """The same for a statement."""
+        return ", ".join(quote(column.name) for column in self.written)
+
+    def insert(self, rows: str) -> str:
+        """Return the INSERT of rows, and what it does where one is there already.
+
+        Args:
+            rows: A SELECT of the written columns, or VALUES.
+        """
+        has_identity = any(column.identity for column in self.written)
+        overriding = " OVERRIDING SYSTEM VALUE" if has_identity else ""
+        return (
+            f"INSERT INTO {self.table.quoted} ({self.quoted}){overriding} {rows}" + self._conflict()
+        )
+
+    def _conflict(self) -> str:
+        if self.on_conflict == "error":
+            return ""
+        key = ", ".join(map(quote, self.key))
+        changed = [
+            column
+            for column in self.written
+            if column.name not in self.key and column.identity != "always"
+        ]
+        if self.on_conflict == "skip" or not changed:
+            return f" ON CONFLICT ({key}) DO NOTHING"
+        sets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in changed)
+        differ = " OR ".join(self._differs(column) for column in changed)
+        return f" ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE {differ}"
+
+    def _differs(self, column: Column) -> str:
+        name = quote(column.name)
+        sides = (f"{self.table.quoted}.{name}", f"excluded.{name}")
+        if self.table.dialect == "sqlite":
+            differs = " IS NOT ".join(sides)
+            if column.kind not in _MOMENTS:
+                return differs
+            # CURRENT_TIMESTAMP has no fraction; what an import gives always has all of it.
+            return f"({differs} AND {sides[0]} || '.000000' IS NOT {sides[1]})"
+        if column.kind in _WITHOUT_EQUALITY:
+            sides = (f"{sides[0]}::text", f"{sides[1]}::text")
+        return " IS DISTINCT FROM ".join(sides)
+
+
+_MOMENTS = (Kind.TIMESTAMP, Kind.INSTANT)
+_WITHOUT_EQUALITY = (Kind.JSON, Kind.OTHER)
+
+
+def make_plan(
+    table: Table,
+    names: Sequence[str],
+    *,
+    source: str,
+    columns: Sequence[str],
+    key: Sequence[str],
+    on_conflict: OnConflict,
+) -> Plan:
+    """Match the columns of a file with those of the table.
+
+    Args:
+        table: Where rows go.
+        names: Of the columns in the file, as they stand there.
+        source: Name of the file.
+        columns: Those that are wanted; none for all.
+        key: Columns that find a row; none for the primary key.
+        on_conflict: What becomes of a row that is there.
+
+    Raises:
+        UsageError: `columns` or `key` name what is not there.
+        DataError: The file's columns don't fit the table.
+    """
+    _check_options(table, names, source, columns=columns, key=key, on_conflict=on_conflict)
+    problems = list(_problems(table, names, columns))
+    if problems:
+        raise DataError(
+            f"{source}: {'; '.join(problems)}",
+            why=f"nothing was imported; the file has the columns {', '.join(names)}",
+            try_=(
+                "correct the names in the file",
+                _NAMED_TOO if columns else _NAMED,
+                "a column may be left out where the table has a server_default for it",
+            ),
+            code="bad-columns",
+        )
+    by_name = {column.name: column for column in table.columns}
+    wanted = set(columns or names)
+    chosen = tuple(
+        by_name[name] if name in wanted and not by_name[name].generated else None for name in names
+    )
+    found = tuple(key or table.key) if on_conflict != "error" else ()
+    return Plan(table, tuple(names), chosen, found, on_conflict)
+
+
+def _check_options(
+    table: Table,
+    names: Sequence[str],
+    source: str,
+    *,
+    columns: Sequence[str],
+    key: Sequence[str],
+    on_conflict: str,
+) -> None:
+    table.chosen(columns)
+    table.chosen(key)
+    problems = [f"--columns: {source} has no column {n!r}" for n in columns if n not in names]
+    problems += [f"--columns {n}: the database computes it" for n in _generated(table, columns)]
+    wanted = columns or names
+    if on_conflict != "error":
+        if not key and not table.key:
+            problems.append(
+                f"--on-conflict {on_conflict}: {table.name} has no primary key; --key names columns"
+            )
+        problems += [
+            f"--on-conflict {on_conflict} finds rows by {name}, which the file doesn't give"
+            for name in key or table.key
+            if name not in wanted
+        ]
+    elif key:
+        problems.append("--key has no meaning without --on-conflict skip or update")
+    if problems:
+        raise UsageError(problems)
+
+
+def _generated(table: Table, names: Sequence[str]) -> list[str]:
+    return [column.name for column in table.columns if column.generated and column.name in names]
+
+
+def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    known = {column.name for column in table.columns}
+    wanted = set(columns or names)
+    problems = [unknown_column(table, n) for n in names if n not in known and n in wanted]
+    problems += [
+        f"column {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1
+    ]
+    if names and all(name in _generated(table, names) for name in names):
+        problems.append(f"{table.name} computes all of these columns itself")
+    problems += [
+        f"column {column.name!r} is missing, and the table needs it"
+        for column in table.columns
+        if column.name not in wanted and _is_needed(table, column)
+    ]
+    return problems
+
+
+def _is_needed(table: Table, column: Column) -> bool:
+    if column.nullable or column.has_default or column.generated or column.identity:
+        return False
+    # SQLite numbers the rows itself where the key is a single INTEGER.
+    numbers_itself = table.dialect == "sqlite" and table.key == (column.name,)
+    return not (numbers_itself and column.type.upper() == "INTEGER")
+
+
+def refuse_masks(plan: Plan, name: str, rows: Sequence[Sequence[str | None]]) -> None:
+    """Refuse a file whose personal data are masks: it would overwrite what they stand for.
+
+    Args:
+        plan: What is imported.
+        name: Of the file.
+        rows: The first of its rows.
+
+    Raises:
+        DataError: All values of a column are the mask, or, in an update, all are empty.
+    """
+    masked = [
+        column.name
+        for at, column in enumerate(plan.columns)
+        if column is not None and column.pii and _is_masked(plan, column, [row[at] for row in rows])
+    ]
+    if masked:
+        raise bad_file(
+            name,
+            f"was exported with personal data masked: {', '.join(masked)}",
+            code="masked-data",
+            try_="export it with --include-pii, or name the other columns with --columns",
+        )
+
+
+def _is_masked(plan: Plan, column: Column, values: Sequence[str | None]) -> bool:
+    said = {value for value in values if value is not None}
+    if column.kind is Kind.TEXT:
+        return said == {MASK}
+    return not said and bool(values) and plan.on_conflict == "update"

@@ -1,0 +1,1 @@
+"""Import by COPY and a staging table, on PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Import by batched INSERT statements, on SQLite."""

@@ -1,0 +1,233 @@
+"""Find a table that an operator names, and ask the database what its columns are.
+
+The project's metadata says which tables and columns there are and what is personal data; the
+database says what they are made of. A table the project doesn't know is taken as it is found.
+Names reach SQL only from here, and only those that the database knows, quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import text
+
+from oneoff.core.errors import ConfigurationError, NotFound, UsageError
+from oneoff.core.project import load_object
+from oneoff.services.data.columns import Column, kind_of_model, kind_of_postgresql, kind_of_sqlite
+from oneoff.utils.suggestions import similar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from sqlalchemy import MetaData, RowMapping
+    from sqlalchemy import Table as Model
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.core.project import Project
+
+PII = "pii"
+"""Key of a declared column's `info` that marks personal data."""
+
+_POSTGRESQL_COLUMNS = text("""
+SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
+       format_type(t.oid, -1) AS plain,
+       t.typcategory::text AS category, NOT a.attnotnull AS nullable, a.atthasdef AS has_default,
+       a.attgenerated <> '' AS generated, a.attidentity::text AS identity,
+       array_position(i.indkey::int2[], a.attnum) + 1 AS key, c.relkind IN ('v', 'm') AS is_view
+FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_type d ON d.oid = a.atttypid
+JOIN pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0::oid), d.oid)
+LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+WHERE a.attrelid = to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+""")
+_POSTGRESQL_NAMES = text("""
+SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE n.nspname || '.' END || c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%'
+""")
+_SQLITE_COLUMNS = text("""
+SELECT name, type, "notnull" = 0 AND pk = 0 AS nullable, dflt_value IS NOT NULL AS has_default,
+       hidden IN (2, 3) AS generated, pk AS key,
+       EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = :table AND m.type = 'view') AS is_view
+FROM pragma_table_xinfo(:table) WHERE hidden <> 1 ORDER BY cid
+""")
+_SQLITE_NAMES = text(
+    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' "
+    "ESCAPE '~'"
+)
+_QUOTED_NAME = re.compile(r'"((?:[^"]|"")*)"')
+_IDENTITIES = {"a": "always", "d": "default"}
+
+
+class Table(NamedTuple):
+    """One table of the connected database.
+
+    Attributes:
+        name: As operators write it: "users", "shop.users".
+        quoted: The same as SQL takes it.
+        columns: In the order of the database; of a declared table only the declared ones.
+        key: Names of the primary key's columns, in its order; empty for none.
+        declared: Whether the project's metadata knows it, and so its personal data.
+        dialect: "postgresql" or "sqlite".
+        is_view: Whether it only shows rows of others.
+    """
+
+    name: str
+    quoted: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    declared: bool
+    dialect: str
+    is_view: bool = False
+
+    @property
+    def place(self) -> tuple[str | None, str]:
+        """Schema, or None, and name as they are, not quoted."""
+        parts = [part.replace('""', '"') for part in _QUOTED_NAME.findall(self.quoted)]
+        return (parts[0] if len(parts) > 1 else None, parts[-1])
+
+    def chosen(self, names: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns of these names, in their order; all for none.
+
+        Raises:
+            UsageError: Some of them don't exist, or are named twice.
+        """
+        if not names:
+            return self.columns
+        by_name = {column.name: column for column in self.columns}
+        problems = [unknown_column(self, name) for name in names if name not in by_name]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems += [f"column {name!r} is named twice" for name in twice]
+        if problems:
+            raise UsageError(problems, code="unknown-column")
+        return tuple(by_name[name] for name in names)
+
+
+async def find_table(connection: AsyncConnection, project: Project, name: str) -> Table:
+    """Return the table of this name.
+
+    Raises:
+        NotFound: Neither the project nor the database knows it.
+        ConfigurationError: The project declares it, but the database has not been migrated.
+    """
+    metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
+    declared = metadata.tables.get(name) if metadata is not None else None
+    dialect = connection.dialect.name
+    spellings = [_quoted(declared)] if declared is not None else _read(name)
+    for spelling in spellings:
+        rows = await _columns(connection, dialect, spelling)
+        if rows:
+            break
+    else:
+        if declared is not None:
+            raise _not_migrated(name, "table")
+        raise await _unknown_table(connection, dialect, name, metadata)
+    columns = [_column(row, declared) for row in rows]
+    key = sorted((row["key"], row["name"]) for row in rows if row["key"])
+    return Table(
+        name=name,
+        quoted=spelling,
+        columns=tuple(_known(columns, declared)),
+        key=tuple(column for _, column in key),
+        declared=declared is not None,
+        dialect=dialect,
+        is_view=bool(rows[0]["is_view"]),
+    )
+
+
+def quote(name: str) -> str:
+    """Return the name of a column as both databases take it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def unknown_column(table: Table, name: str) -> str:
+    """Return what is wrong with a column's name, and what was meant."""
+    names = [column.name for column in table.columns]
+    near = similar(name, names, limit=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+    return f"{table.name} has no column {name!r}: {hint}"
+
+
+async def _columns(connection: AsyncConnection, dialect: str, quoted: str) -> Sequence[RowMapping]:
+    if dialect == "postgresql":
+        return (await connection.execute(_POSTGRESQL_COLUMNS, {"table": quoted})).mappings().all()
+    # The pragma takes the name itself, as a value.
+    plain = quoted[1:-1].replace('""', '"')
+    return (await connection.execute(_SQLITE_COLUMNS, {"table": plain})).mappings().all()
+
+
+def _column(row: RowMapping, declared: Model | None) -> Column:
+    facts: Mapping[str, Any] = {**row}
+    model = declared.columns.get(row["name"]) if declared is not None else None
+    if "base" in facts:
+        kind = kind_of_postgresql(facts["base"], facts["category"])
+    else:
+        kind = (kind_of_model(model.type) if model is not None else None) or kind_of_sqlite(
+            facts["type"]
+        )
+    return Column(
+        name=facts["name"],
+        kind=kind,
+        type=facts["type"],
+        nullable=bool(facts["nullable"]),
+        has_default=bool(facts["has_default"]),
+        generated=bool(facts["generated"]),
+        identity=_IDENTITIES.get(facts.get("identity") or "", ""),
+        plain=facts.get("plain", ""),
+        pii=model is not None and bool(model.info.get(PII)),
+    )
+
+
+def _known(columns: Iterable[Column], declared: Model | None) -> list[Column]:
+    """Leave out what the project doesn't declare: nobody has said whether it is personal."""
+    found = list(columns)
+    if declared is None:
+        return found
+    names = {column.name for column in found}
+    for missing in declared.columns:
+        if missing.name not in names:
+            raise _not_migrated(f"{declared.name}.{missing.name}", "column")
+    wanted = {column.name for column in declared.columns}
+    return [column for column in found if column.name in wanted]
+
+
+def _quoted(declared: Model) -> str:
+    name = quote(declared.name)
+    return f"{quote(declared.schema)}.{name}" if declared.schema else name
+
+
+def _read(name: str) -> list[str]:
+    """Return what a name that is not declared may stand for: a table, or one of a schema."""
+    schema, dot, table = name.partition(".")
+    return [quote(name), *([f"{quote(schema)}.{quote(table)}"] if dot else [])]
+
+
+def _not_migrated(name: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the database has no {what} {name!r}",
+        why="the project declares it, so the database has not been migrated as far as the code",
+        try_=("python manage.py migrate", "python manage.py db status"),
+        code="not-migrated",
+    )
+
+
+async def _unknown_table(
+    connection: AsyncConnection, dialect: str, name: str, metadata: MetaData | None
+) -> NotFound:
+    query = _POSTGRESQL_NAMES if dialect == "postgresql" else _SQLITE_NAMES
+    there: Collection[str] = (await connection.scalars(query)).all()
+    names = sorted({*there, *(metadata.tables if metadata is not None else ())})
+    own = [known for known in names if not known.startswith("oneoff_")]
+    near = similar(name, names, limit=1)
+    return NotFound(
+        f"there is no table {name!r}" + (f": did you mean {near[0]}?" if near else ""),
+        why=f"tables: {', '.join(own[:_SHOWN]) or 'none'}{' ...' if len(own) > _SHOWN else ''}",
+        code="unknown-table",
+    )
+
+
+_SHOWN = 20

@@ -1,0 +1,110 @@
+"""Complete command lines: what may stand where the cursor is, and the scripts for three shells.
+
+A script calls `manage.py completion candidates -- WORDS` back at each press of the tab key. Names
+are read from folders; only options and choices import anything, and then one command.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from oneoff.core.command import BaseCommand
+    from oneoff.runtime.registry.registry import Registry
+
+SHELLS = ("bash", "zsh", "fish")
+HELP = "help"
+
+
+def candidates(registry: Registry, words: Sequence[str]) -> list[str]:
+    """Return what the last word may become, sorted.
+
+    Args:
+        registry: The commands.
+        words: What stands after `manage.py`, up to the cursor; the last one may be empty.
+    """
+    # bash cuts `--role=ad` into three words; with the cursor behind the sign, nothing follows it.
+    *before, current = [*words, ""] if words[-1:] in ([], ["="]) else words
+    found = _possible(registry, list(before), current)
+    return sorted({word for word in found if word.startswith(current)})
+
+
+def _possible(registry: Registry, before: list[str], current: str) -> Iterable[str]:
+    while before and before[0].startswith("-"):
+        del before[0]
+    if before[:1] == [HELP]:
+        return registry.children(before[1:])
+    names = registry.children(before)
+    if current.startswith("-") and (names or not before):
+        return _leading()
+    if names or not before:
+        return [*names, *([] if before else [HELP])]
+    return _after_name(registry, before, current)
+
+
+def _leading() -> Iterable[str]:
+    from oneoff.core.options import leading_flags
+
+    return leading_flags()
+
+
+def _after_name(registry: Registry, before: list[str], current: str) -> Iterable[str]:
+    from oneoff.core.errors import CommandError
+
+    try:
+        entry, rest = registry.find(before)
+        command = registry.load(entry)
+    except CommandError:
+        return []  # no command to complete for; running it says what is wrong
+    return _inputs(command, rest, current)
+
+
+def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iterable[str]:
+    from oneoff.core.tokens import Takes, table_of, tokens
+
+    table = table_of(command)
+    takes = {spelling: spec.takes for spelling, spec in table.items()}
+    last = next((word for word in reversed(before) if word != "="), "")
+    if takes.get(last) is Takes.VALUE:
+        return _choices(command, table[last].name)
+    if current.startswith("-") and "=" in current:
+        spelling = current.partition("=")[0]
+        name = table[spelling].name if spelling in table else ""
+        return [f"{spelling}={choice}" for choice in _choices(command, name)]
+    if current.startswith("-") and "--" not in before:
+        return [spelling for spelling, spec in table.items() if not spec.is_secret]
+    given = sum(not token.spelling for token in tokens(before, takes))
+    return _choices(command, _argument_at(command, given))
+
+
+def _argument_at(command: type[BaseCommand], position: int) -> str:
+    """Return the name of the argument that takes the word at a position, or nothing."""
+    from oneoff.core.arguments import Kind
+    from oneoff.core.conversion import shape_of
+
+    fields = [field for field in command.fields().values() if field.kind is Kind.ARGUMENT]
+    if position < len(fields):
+        return fields[position].name
+    return fields[-1].name if fields and shape_of(fields[-1].annotation).many else ""
+
+
+def _choices(command: type[BaseCommand], name: str) -> Sequence[str]:
+    from oneoff.core.conversion import shape_of
+
+    field = command.fields().get(name)
+    if field is None:
+        return ()
+    return field.choices or shape_of(field.annotation).choices
+
+
+def script(shell: str, program: str = "manage.py") -> str:
+    """Return the script that makes a shell complete `program`, and `python program`.
+
+    Args:
+        shell: One of `SHELLS`.
+        program: File name of the program.
+    """
+    from oneoff.services.help.completion_scripts import SCRIPTS
+
+    return SCRIPTS[shell].replace("@PROGRAM@", program)

@@ -1,0 +1,124 @@
+"""Write the help pages: pure functions from declarations to text, the same for the same input.
+
+The overview and the pages of groups need no command to be imported.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from oneoff.core.command import BaseCommand
+    from oneoff.runtime.registry.entry import Entry, Listing
+    from oneoff.runtime.registry.registry import Registry
+
+PROGRAM = "python manage.py"
+BROKEN = "BROKEN"
+INDENT = "  "
+UNKNOWN_WIDTH = 100
+LEAST_TEXT = 24
+"""Columns a text keeps, however narrow the terminal and however long the names."""
+
+
+def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) -> str:
+    """Return what `help WORDS` prints.
+
+    Args:
+        registry: The commands.
+        words: Nothing, a group, or a command.
+        width: Columns of the terminal; 0 never cuts, and wraps lists of options alone.
+
+    Raises:
+        UsageError: No group or command has this name.
+        ConfigurationError: The command is broken.
+    """
+    if not words:
+        return overview(registry.listing(), width=width)
+    group = registry.group_named(words)
+    if group:
+        return group_page(registry.listing(), group, width=width)
+    entry, _ = registry.find(words)
+    return command_page(entry.name, registry.load(entry), width=width)
+
+
+def overview(listing: Listing, *, width: int = 0) -> str:
+    """Return every command with its summary, by group."""
+    names = max((len(entry.name) for entry in listing.entries), default=0)
+    lines = [f"Usage: {PROGRAM} COMMAND [ARGUMENTS] [OPTIONS]"]
+    current = None
+    for entry in listing.entries:
+        group = entry.name.partition(" ")[0] if " " in entry.name else ""
+        if group != current:
+            current, summary = group, listing.groups.get(group, "")
+            lines += ["", f"{group}: {summary}" if summary else group or "Commands"]
+        lines.append(_line(entry, names, width))
+    lines += ["", f"{PROGRAM} help COMMAND tells all about one command."]
+    return "\n".join(lines) + "\n"
+
+
+def group_page(listing: Listing, group: str, *, width: int = 0) -> str:
+    """Return the commands of one group with their summaries."""
+    entries = listing.members(group)
+    names = max(len(entry.name) for entry in entries)
+    lines = [f"Usage: {PROGRAM} {group} COMMAND [ARGUMENTS] [OPTIONS]", ""]
+    if listing.groups[group]:
+        lines += [listing.groups[group], ""]
+    lines += [_line(entry, names, width) for entry in entries]
+    return "\n".join(lines) + "\n"
+
+
+def _line(entry: Entry, names: int, width: int) -> str:
+    head = f"{INDENT}{entry.name.ljust(names)}{INDENT}"
+    if entry.broken:
+        return f"{head}{BROKEN} {entry.broken}"  # never cut: the end of it is the message
+    text = f"{entry.summary} (= {entry.alias_of})" if entry.alias_of else entry.summary
+    if width and len(head) + len(text) > width:
+        text = text[: max(width - len(head), LEAST_TEXT) - 3].rstrip() + "..."
+    return (head + text).rstrip()
+
+
+def command_page(name: str, command: type[BaseCommand], *, width: int = 0) -> str:
+    """Return all about one command: usage, inputs, what it may do, options, examples."""
+    from oneoff.services.help import describe
+
+    usage, inputs = describe.usage(name, command), describe.inputs(command)
+    names = max((len(head) for rows in inputs.values() for head, _ in rows), default=0)
+    parts = [f"Usage: {PROGRAM} {usage}", *_paragraphs(describe.docstring(command), width)]
+    for title, rows in inputs.items():
+        parts.append(f"{title}:\n" + "\n".join(_rows(rows, names, width)))
+    policy = (wrapped(["-", *line.split()], width, INDENT) for line in describe.policy(command))
+    parts.append("What it may do:\n" + "\n".join(policy))
+    block = [f"[{option}]" for option in describe.global_options(command)]
+    parts.append("Global options:\n" + wrapped(block, width or UNKNOWN_WIDTH, INDENT))
+    if command.examples:
+        examples = (f"{INDENT}{PROGRAM} {example}" for example in command.examples)
+        parts.append("Examples:\n" + "\n".join(examples))
+    return "\n\n".join(parts) + "\n"
+
+
+def _paragraphs(text: str, width: int) -> Iterable[str]:
+    """Yield the paragraphs of a docstring; indented ones (code, lists) stay as they are."""
+    for paragraph in text.split("\n\n"):
+        is_plain = not any(line.startswith((" ", "-", "*")) for line in paragraph.split("\n"))
+        yield wrapped(paragraph.split(), width, "") if is_plain and width else paragraph
+
+
+def _rows(rows: Sequence[tuple[str, str]], names: int, width: int) -> Iterable[str]:
+    column = INDENT + " " * names + INDENT
+    for head, text in rows:
+        lines = wrapped(text.split(), width or UNKNOWN_WIDTH, column)
+        yield INDENT + head.ljust(names) + INDENT + lines[len(column) :]
+
+
+def wrapped(words: Iterable[str], width: int, indent: str) -> str:
+    """Return the words in lines of at most `width` columns, each behind the indent."""
+    room = max(width - len(indent), LEAST_TEXT) if width else 0
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".lstrip()
+        if room and lines[-1] and len(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(indent + line for line in lines)

@@ -1,0 +1,158 @@
+"""The jobs of a project's worker, as commands get them by asking for `jobs`."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from time import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oneoff.core.errors import CommandError, DataError, DryRunViolation, ReadOnlyViolation
+from oneoff.core.policy import Mode
+from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs.worker_settings import WorkerSpec
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+class Queued(NamedTuple):
+    """What `enqueue` returns.
+
+    Attributes:
+        id: Of the job.
+        created: False where a job of this id was there already, waiting or ended: as ARQ does,
+            nothing is queued then.
+    """
+
+    id: str
+    created: bool
+
+
+class Jobs:
+    """The queue of one worker, and what its jobs left.
+
+    Args:
+        client: Connected; refuses writes by itself unless the run commits.
+        worker: The worker of the project.
+        mode: Only a run that commits may queue, abort or remove anything.
+
+    Attributes:
+        refused: The first attempt to write in another mode; it ends the run, even if the command
+            has swallowed the error.
+    """
+
+    def __init__(self, client: Redis, worker: WorkerSpec, mode: Mode) -> None:
+        self.client, self.worker, self.mode = client, worker, mode
+        self.refused: CommandError | None = None
+
+    async def enqueue(
+        self,
+        task: str,
+        *args: Any,
+        _job_id: str = "",
+        _defer_by: timedelta | None = None,
+        **kwargs: Any,
+    ) -> Queued:
+        """Queue a job.
+
+        Args:
+            task: Name of one of the worker's functions.
+            args: For the function.
+            kwargs: For the function.
+            _job_id: The job's; made up when left out. The same id is never queued twice.
+            _defer_by: How long no worker may take it.
+
+        Raises:
+            ReadOnlyViolation: The run is a plan, or of a command that reads.
+            DryRunViolation: The run is a dry run that is rolled back.
+            UsageError: There is no such task.
+            CommandError: `bad-job-arguments`: the function does not take these.
+            DataError: `job-not-serializable`.
+        """
+        self.must_write(f"queue {task}")
+        check_call(self.worker, task, args, kwargs)
+        job_id, now = _job_id or uuid.uuid4().hex, now_ms()
+        raw = serialize(self.worker, task, args, kwargs, now)
+        due = now + (round(_defer_by.total_seconds() * 1000) if _defer_by else 0)
+        return Queued(job_id, await self.put(job_id, raw, due, now))
+
+    async def put(self, job_id: str, raw: bytes, due: int, now: int) -> bool:
+        """Put a job into the queue, unless there is one of its id; say whether it was put."""
+        from redis.exceptions import WatchError
+
+        async with self.client.pipeline(transaction=True) as pipe:
+            await pipe.watch(redis_keys.job(job_id))
+            if await pipe.exists(redis_keys.job(job_id), redis_keys.result(job_id)):
+                return False
+            begin(pipe)
+            pipe.psetex(redis_keys.job(job_id), due - now + self.worker.expires_extra_ms, raw)
+            pipe.zadd(self.worker.queue, {job_id: due})
+            try:
+                await pipe.execute()
+            except WatchError:  # somebody queued it in between
+                return False
+        return True
+
+    async def mget(self, names: Sequence[str | bytes]) -> Sequence[bytes | None]:
+        """Return several values; none for none, which Redis would call an error."""
+        return await self.client.mget(names) if names else []
+
+    def must_write(self, what: str) -> None:
+        """Refuse outside a run that commits, whatever the client would let through."""
+        if self.mode is Mode.COMMIT:
+            return
+        kind = DryRunViolation if self.mode is Mode.ROLLBACK else ReadOnlyViolation
+        error = kind(
+            f"tried to {what} where only reading is allowed",
+            why="this is a dry run, or the command declares Access.READ",
+            try_="declare access = Access.WRITE and dry_run = DryRun.PLAN, and return the plan "
+            "where run.dry_run is set",
+        )
+        self.refused = self.refused or error
+        raise error
+
+
+def begin(pipe: Any) -> None:
+    """Begin what is done at once; the driver's own method has no types."""
+    pipe.multi()
+
+
+def now_ms() -> int:
+    """Return the time as ARQ writes it."""
+    return round(time() * 1000)
+
+
+def check_call(worker: WorkerSpec, task: str, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
+    """Refuse what the function would refuse, before it is queued."""
+    coroutine = worker.task(task).coroutine
+    try:
+        inspect.signature(coroutine).bind(None, *args, **kwargs)
+    except TypeError as exc:
+        raise CommandError(
+            f"{task} can't be called like this: {exc}",
+            why="nothing was queued",
+            code="bad-job-arguments",
+        ) from None
+
+
+def serialize(
+    worker: WorkerSpec, task: str, args: tuple[Any, ...], kwargs: dict[str, Any], now: int
+) -> bytes:
+    """Return a job as the worker reads it.
+
+    Raises:
+        DataError: `job-not-serializable`.
+    """
+    from arq.jobs import SerializationError, serialize_job
+
+    try:
+        return serialize_job(task, args, kwargs, None, now, serializer=worker.serializer)
+    except SerializationError as exc:
+        raise DataError(
+            f"the arguments of {task} can't be stored: {exc.__cause__}",
+            why="a job travels to its worker through Redis, as bytes",
+            code="job-not-serializable",
+        ) from exc

@@ -1,0 +1,87 @@
+"""Queue a failed job once more, with the function and the arguments it had."""
+
+from __future__ import annotations
+
+from oneoff.core.errors import CommandError
+from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs.pickles import rewrite
+from oneoff.services.jobs.pickles.reader import UnreadableError
+from oneoff.services.jobs.queue import Jobs, begin, now_ms, serialize
+from oneoff.services.jobs.records import JobRecord, JobStatus, load
+
+
+async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
+    """Put a failed job back into its queue as one that was never tried.
+
+    Returns:
+        False if it is no more there, or in the queue again: somebody else was faster.
+
+    Raises:
+        CommandError: See `check_retriable`.
+    """
+    from redis.exceptions import WatchError
+
+    jobs.must_write(f"retry {record.id}")
+    check_retriable(jobs, record)
+    result_key, job_key = redis_keys.result(record.id), redis_keys.job(record.id)
+    async with jobs.client.pipeline(transaction=True) as pipe:
+        await pipe.watch(result_key, job_key)
+        raw = await pipe.get(result_key)
+        if raw is None or await pipe.exists(job_key):
+            return False
+        now = now_ms()
+        job = job_again(jobs, record, raw, now)
+        begin(pipe)
+        pipe.delete(result_key, redis_keys.retry(record.id))
+        pipe.zrem(redis_keys.ABORT, record.id)
+        pipe.psetex(job_key, jobs.worker.expires_extra_ms, job)
+        pipe.zadd(jobs.worker.queue, {record.id: now})
+        try:
+            await pipe.execute()
+        except WatchError:
+            return False
+    return True
+
+
+def check_retriable(jobs: Jobs, record: JobRecord) -> None:
+    """Refuse what can't be queued again.
+
+    Raises:
+        CommandError: `job-not-failed`, or `job-of-another-queue`.
+        UsageError: The worker has no such function any more.
+    """
+    if record.status is not JobStatus.FAILED:
+        raise CommandError(
+            f"job {record.id} has not failed: it is {record.status.value}",
+            why=record.problem or "only a job that failed is queued again",
+            try_=f"python manage.py jobs show {record.id}",
+            code="job-not-failed",
+        )
+    if record.queue != jobs.worker.queue:
+        raise CommandError(
+            f"job {record.id} was in the queue {record.queue!r}, not in {jobs.worker.queue!r}",
+            why="another worker's functions may mean something else by the same name",
+            code="job-of-another-queue",
+        )
+    jobs.worker.task(record.function)
+
+
+def job_again(jobs: Jobs, record: JobRecord, raw: bytes, now: int) -> bytes:
+    """Return the job that a result came from.
+
+    Raises:
+        CommandError: `job-not-readable`.
+    """
+    worker = jobs.worker
+    try:
+        if worker.deserializer is None and worker.serializer is None:
+            return rewrite.job_of_result(raw, now)
+        found = load(raw, worker.deserializer)
+    except UnreadableError as exc:
+        raise CommandError(
+            f"job {record.id} can't be queued again: {exc}",
+            why="its arguments are kept in a form that this worker doesn't write",
+            try_="queue it anew: python manage.py jobs run --help",
+            code="job-not-readable",
+        ) from exc
+    return serialize(worker, found["f"], tuple(found["a"]), dict(found["k"]), now)

@@ -1,0 +1,154 @@
+"""Wait for the end of a job."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+
+from oneoff.core.errors import CommandError, TemporaryError, UsageError
+from oneoff.runtime import signals
+from oneoff.runtime.error_translation import UnexpectedError, explain
+from oneoff.services.jobs.listing import find_job
+from oneoff.services.jobs.queue import Jobs
+from oneoff.services.jobs.records import JobRecord, JobStatus
+from oneoff.services.jobs.worker_settings import Task
+from oneoff.services.maintenance.redis_copy import announced_window
+
+if TYPE_CHECKING:
+    from oneoff.config.settings import Config
+    from oneoff.core.project import Project
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str) -> JobRecord:
+    """Look for the result of a job until it is there.
+
+    Args:
+        jobs: Its queue.
+        config: Says, with the project, whose maintenance keeps the workers from taking jobs.
+        project: The one of the queue.
+        job_id: Which one.
+
+    Raises:
+        TemporaryError: `job-still-running`: the run's deadline came first. The job goes on.
+        CommandError: `job-lost`: somebody removed it. Or what else ended the waiting: a signal, or
+            Redis. It says then that the job is queued, and how to wait for that one.
+    """
+    try:
+        if await announced_window(jobs.client, config, project):
+            _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
+        return await _poll(jobs, job_id)
+    except RedisError as exc:
+        raise _given_up(job_id, explain(exc)) from exc
+    except asyncio.CancelledError as exc:
+        if signals.received():
+            raise _given_up(job_id, explain(exc)) from None
+        paused = await announced_window(jobs.client, config, project) is not None
+        raise _still_running(job_id, paused=paused) from None
+
+
+def _given_up(job_id: str, error: CommandError) -> CommandError:
+    """Say what the error can't know: the same line again would queue another job."""
+    error.why = f"job {job_id} stays in the queue, or goes on running"
+    error.try_ = (_wait_on(job_id), *error.try_)
+    return error
+
+
+def _wait_on(job_id: str) -> str:
+    return f"to wait on, add --job-id={shlex.quote(job_id)}: without it another job is queued"
+
+
+def _still_running(job_id: str, *, paused: bool) -> TemporaryError:
+    why, look = "a worker has to be there for it", "python manage.py jobs stats"
+    if paused:
+        why = "maintenance is on, and workers take no job until it ends"
+        look = "python manage.py system maintenance status"
+    return TemporaryError(
+        f"job {job_id} has not ended within --timeout",
+        why=f"it stays in the queue, or goes on running; {why}",
+        try_=(
+            _wait_on(job_id),
+            f"python manage.py jobs show {job_id}",
+            look,
+        ),
+        code="job-still-running",
+    )
+
+
+async def _poll(jobs: Jobs, job_id: str) -> JobRecord:
+    pause = FIRST_PAUSE
+    while True:
+        record = await find_job(jobs, job_id)
+        if record is None:
+            raise CommandError(
+                f"job {job_id} is neither in the queue nor has it left a result",
+                why="it was aborted or purged, or the worker has other settings than this process",
+                try_="python manage.py jobs list",
+                code="job-lost",
+            )
+        if record.status not in {JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.DEFERRED}:
+            return record
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _known(error: BaseException | None) -> CommandError | None:
+    """Return the error of a command that an exception stands for; None for a task's own."""
+    # A task's deadline and its own cancellation are not this run's.
+    if error is None or isinstance(error, TimeoutError | asyncio.CancelledError):
+        return None
+    known = explain(error)
+    return None if isinstance(known, UnexpectedError) else known
+
+
+def check_keeps_result(task: Task) -> None:
+    """Refuse to wait for what will not be kept.
+
+    Raises:
+        UsageError: The worker keeps no result of this function.
+    """
+    if task.keep_result == 0:
+        raise UsageError(
+            f"{task.name} keeps no result, so there is nothing to wait for",
+            try_=(
+                f"run it here: python manage.py jobs run {task.name} --inline",
+                "give the function keep_result=60",
+            ),
+            code="no-result-to-wait-for",
+        )
+
+
+def outcome(
+    record: JobRecord, *, try_: str | Sequence[str], error: BaseException | None = None
+) -> JobRecord:
+    """Return the record of a job that has completed.
+
+    Args:
+        record: Of a job that has ended.
+        try_: What to do about one that has failed.
+        error: What it failed with, where that is at hand.
+
+    Raises:
+        CommandError: `job-failed`: it has not; the record is the error's data. Or the error
+            itself, if a command that ended with it would have an exit code of its own.
+    """
+    if record.status is JobStatus.COMPLETED:
+        return record
+    if known := _known(error):
+        known.data = record.whole() if known.data is None else known.data
+        raise known from error
+    raise CommandError(
+        f"job {record.id} {record.status.value}: {record.error or 'it expired'}",
+        why=f"{record.function or 'it'} ended so at try {record.tries}",
+        try_=try_,
+        code="job-failed",
+        data=record.whole(),
+    )

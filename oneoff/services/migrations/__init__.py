@@ -1,0 +1,1 @@
+"""Plan, run, create and undo the project's Alembic revisions."""

@@ -1,0 +1,119 @@
+"""Say which revision failed, where, why, and what is in the database now."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
+
+from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.database.errors import translate_error
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+    from oneoff.services.migrations.history import History
+
+
+def sqlstate(exc: BaseException) -> str:
+    """Return the database's code of an error, or an empty text."""
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    return str(getattr(cause, "sqlstate", None) or "")
+
+
+def first_line(exc: BaseException) -> str:
+    """Return what an error says, without details: those may hold values of rows."""
+    if isinstance(exc, CommandError):
+        return exc.message
+    if isinstance(exc, DBAPIError) and exc.orig is not None:
+        # SQLAlchemy's own errors of asyncpg begin with the class: "<class '...'>: text".
+        return str(exc.orig).partition("\n")[0].rpartition("'>: ")[2]
+    return f"{type(exc).__name__}: {exc}".partition("\n")[0]
+
+
+def explain_step(
+    exc: Exception,
+    history: History,
+    step: RevisionStep | None,
+    *,
+    done: Sequence[RevisionStep],
+    left: Sequence[RevisionStep],
+    partly: bool,
+) -> CommandError:
+    """Return the error an operator reads.
+
+    Args:
+        exc: What was raised.
+        history: To describe revisions.
+        step: What was running; None when it failed before the first step (in env.py).
+        done: The steps that are committed.
+        left: The steps that come after the failed one.
+        partly: Whether the step had committed part of its work itself.
+    """
+    if isinstance(exc, ConfigurationError):
+        return exc
+    state = sqlstate(exc)
+    what = first_line(exc) + (f" (SQLSTATE {state})" if state else "")
+    if step is None:
+        return CommandError(f"env.py failed: {what}", code="migration-failed")
+    revision = history.describe(step.revision.revision)
+    line = _line_in(exc, Path(step.revision.path))
+    name = f"revision {revision.id} ({revision.message})"
+    lost = isinstance(translate_error(exc), Unavailable)
+    kind = Unavailable if lost else CommandError
+    return kind(
+        f"{name} failed at {revision.file}{f':{line}' if line else ''}: {what}",
+        why="; ".join(_state(step, done, left, partly=partly)),
+        try_=_advice(step, revision.file, partly=partly, lost=lost),
+        code="connection-lost" if lost else "migration-failed",
+        data={
+            "failed": revision.id,
+            "sqlstate": state,
+            "file": revision.file,
+            "line": line,
+            "done": [item.revision.revision for item in done],
+            "left": [item.revision.revision for item in left],
+        },
+    )
+
+
+def _state(
+    step: RevisionStep,
+    done: Sequence[RevisionStep],
+    left: Sequence[RevisionStep],
+    *,
+    partly: bool,
+) -> list[str]:
+    verb = "applied" if step.is_upgrade else "rolled back"
+    facts = ["it was rolled back"]
+    if partly:
+        facts = ["part of it may have been committed outside its transaction, and stays"]
+    if done:
+        facts.append(f"{verb} before it: {', '.join(item.revision.revision for item in done)}")
+    if left:
+        facts.append(f"not {verb}: {', '.join(item.revision.revision for item in left)}")
+    return facts
+
+
+def _advice(step: RevisionStep, file: str, *, partly: bool, lost: bool) -> list[str]:
+    again = "python manage.py " + ("migrate" if step.is_upgrade else "rollback")
+    if lost:
+        return [again]
+    advice = [f"correct {file}", again]
+    if partly:
+        advice.insert(0, "undo by hand what it did, or make it skip what is there already")
+    return advice
+
+
+def _line_in(exc: BaseException, path: Path) -> int:
+    """Return the line of a file that the error came through last; 0 when it did not."""
+    wanted = path.resolve()
+    lines = [
+        frame.lineno or 0
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if Path(frame.filename).resolve() == wanted
+    ]
+    return lines[-1] if lines else 0

@@ -1,0 +1,239 @@
+"""Run revisions on the database one by one, each in its own transaction.
+
+The transaction of a revision also stores when it was applied, and by which run. It waits for locks
+only a few seconds: a migration that queues behind a long transaction makes everybody else queue
+behind itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from sqlalchemy import delete, event, insert
+from sqlalchemy.exc import SQLAlchemyError
+
+from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
+from oneoff.database.engine import leads_through_pooler
+from oneoff.database.tables import applied_revisions
+from oneoff.services.migrations.alembic_env import own_turn, run_online
+from oneoff.services.migrations.errors import explain_step, first_line, sqlstate
+from oneoff.services.migrations.history import History
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.database.engine import Database
+    from oneoff.database.locks.acquire import HeldLock
+
+Choose = Callable[[tuple[str, ...]], list[RevisionStep]]
+"""Given the database's revisions, the steps still to be run."""
+
+LOCK_TIMEOUT = "5s"
+"""How long one statement of a revision may wait for a lock."""
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between the tries of a revision that did not get its locks."""
+_NO_LOCK = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+
+# A backend whose client is killed finds out between statements only, unless it looks.
+_LIMITS = f"""
+SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
+       CASE WHEN version() LIKE '%linux%'
+             AND current_setting('server_version_num')::int >= 140000
+            THEN set_config('client_connection_check_interval', '2s', true) END
+"""
+
+
+class Stepper:
+    """A connection on which revisions are run.
+
+    Attributes:
+        done: The steps that are committed, in order.
+    """
+
+    def __init__(
+        self, connection: AsyncConnection, history: History, lock: HeldLock | None, run_id: str
+    ) -> None:
+        self.done: list[RevisionStep] = []
+        self._connection = connection
+        self._history = history
+        self._lock = lock
+        self._run_id = run_id
+        self._pooled = False
+        self._planned: list[RevisionStep] = []
+        self._step: RevisionStep | None = None
+        self._stored = False
+        self._committed_early = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, database: Database, history: History, lock: HeldLock | None
+    ) -> AsyncIterator[Stepper]:
+        """Connect, under the name by which the lock knows the backends of its holders."""
+        role = lock.key if lock else "work"
+        async with own_turn(), database.connect(role, immediate=True) as connection:
+            stepper = cls(connection, history, lock, database.run_id)
+            stepper._pooled = await prepare(connection)
+            event.listen(connection.sync_connection, "commit", stepper._on_commit)
+            event.listen(connection.sync_connection, "begin", stepper._on_begin)
+            yield stepper
+
+    async def run(
+        self,
+        choose: Choose,
+        current: tuple[str, ...],
+        on_step: Callable[[RevisionStep], object],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Run steps until none is left to choose; the lock is checked before each.
+
+        Raises:
+            LockLost: The lock is gone; what is done stays done.
+            TemporaryError: A revision did not get its locks, again and again.
+            CommandError: A revision failed and was rolled back; those before it stay.
+        """
+        self._planned = choose(current)
+        self._refuse_pooler()
+        while await self._one(choose, sleep):
+            on_step(self.done[-1])
+
+    async def _one(self, choose: Choose, sleep: Callable[[float], Awaitable[None]]) -> bool:
+        """Run the next step; return whether there was one."""
+        pauses = iter(PAUSES)
+        while True:
+            if self._lock is not None:
+                await self._lock.check()
+            try:
+                return await self._connection.run_sync(self._attempt, choose)
+            except Exception as exc:  # noqa: BLE001 - a revision may raise anything
+                await _roll_back(self._connection)
+                pause = self._pause_or_raise(exc, pauses)
+            await sleep(pause)
+
+    def _pause_or_raise(self, exc: Exception, pauses: Iterator[float]) -> float:
+        """Return how long to wait before the step is tried again, if that may help."""
+        if sqlstate(exc) not in _NO_LOCK or self._committed_early:
+            raise self._failure(exc) from exc
+        pause = next(pauses, None)
+        if pause is None:
+            raise self._no_locks(exc) from exc
+        return pause
+
+    def _attempt(self, connection: Connection, choose: Choose) -> bool:
+        self._step, self._stored, self._committed_early = None, False, False
+        found: list[RevisionStep] = []
+
+        def next_step(heads: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
+            found.extend(choose(heads)[:1])
+            self._step = found[0] if found else None
+            return found
+
+        run_online(connection, self._history, next_step, on_version_apply=self._on_apply)
+        self.done += found
+        return bool(found)
+
+    def _on_apply(self, *, ctx: MigrationContext, step: Any, **_: Any) -> None:
+        """Store when the revision was applied, in the transaction that applied it."""
+        connection = ctx.connection
+        assert connection is not None  # noqa: S101 - only offline runs have none
+        if connection.dialect.name == "sqlite":
+            _check_foreign_keys(connection)
+        revision = step.up_revision_id
+        connection.execute(
+            delete(applied_revisions).where(applied_revisions.c.revision == revision)
+        )
+        if step.is_upgrade:
+            row = {"applied_at": datetime.now(UTC), "run_id": self._run_id}
+            connection.execute(insert(applied_revisions).values(revision=revision, **row))
+        self._stored = True
+
+    def _on_commit(self, _connection: Connection) -> None:
+        if self._step is not None and not self._stored:
+            self._committed_early = True
+
+    def _on_begin(self, connection: Connection) -> None:
+        if _commits_itself(connection) and self._pooled and self._step is not None:
+            raise self._needs_direct_url(self._step)
+
+    def _refuse_pooler(self) -> None:
+        for step in self._planned if self._pooled else ():
+            if "autocommit_block" in Path(step.revision.path).read_text(encoding="utf-8"):
+                raise self._needs_direct_url(step)
+
+    def _needs_direct_url(self, step: RevisionStep) -> ConfigurationError:
+        revision = self._history.describe(step.revision.revision)
+        return ConfigurationError(
+            f"revision {revision.id} ({revision.message}) steps out of its transaction, which "
+            "does not work through a connection pooler",
+            why="the pooler may send each statement to another server connection",
+            try_="set MIGRATION_DATABASE_URL to a URL that leads to the database directly",
+            code="pooler-without-direct-url",
+        )
+
+    def _failure(self, exc: Exception) -> CommandError:
+        return explain_step(
+            exc,
+            self._history,
+            self._step,
+            done=self.done,
+            left=[step for step in self._planned if step not in (*self.done, self._step)],
+            partly=self._committed_early,
+        )
+
+    def _no_locks(self, exc: Exception) -> TemporaryError:
+        step = self._history.describe(self._step.revision.revision) if self._step else None
+        return TemporaryError(
+            f"revision {step.id if step else '?'} did not get its locks in {len(PAUSES) + 1} tries",
+            why=f"{first_line(exc)}; it was rolled back each time, and what was applied stays",
+            try_=(
+                "end what uses its tables: select * from pg_stat_activity order by xact_start",
+                "python manage.py migrate",
+            ),
+            code="lock-timeout",
+        )
+
+
+async def prepare(connection: AsyncConnection) -> bool:
+    """Make a connection fit for changing the schema; return whether it leads through a pooler."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        # Dropping the old one of a table that is built anew would delete the rows that refer to
+        # it. Inside a transaction the pragma does nothing.
+        await driver.execute("PRAGMA foreign_keys=OFF")
+        return False
+    event.listen(connection.sync_connection, "begin", _limit_waiting)
+    return await leads_through_pooler(connection)
+
+
+def _limit_waiting(connection: Connection) -> None:
+    # Where each statement commits itself these settings would outlive it, and CREATE INDEX
+    # CONCURRENTLY must be let to wait: stopped half-way it leaves an invalid index.
+    if not _commits_itself(connection):
+        connection.exec_driver_sql(_LIMITS)
+
+
+def _commits_itself(connection: Connection) -> bool:
+    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        tables = ", ".join(sorted({f"{row[0]} (to {row[2]})" for row in broken}))
+        message = f"{counted(len(broken), 'row')} would refer to rows that don't exist: {tables}"
+        raise CommandError(message, code="foreign-key-violation")
+
+
+async def _roll_back(connection: AsyncConnection) -> None:
+    # A connection that is broken has nothing to roll back.
+    with suppress(SQLAlchemyError, OSError):
+        await connection.rollback()

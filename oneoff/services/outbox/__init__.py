@@ -1,0 +1,1 @@
+"""Store effects in the transaction of the work, and deliver them later."""

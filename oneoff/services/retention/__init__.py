@@ -1,0 +1,1 @@
+"""Delete rows older than a rule allows."""

@@ -1,0 +1,201 @@
+"""Delete what a project does not keep for ever, one batch of ranges for each of its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Date, DateTime, Delete, Table, TypeDecorator, delete
+
+from oneoff.core.errors import ConfigurationError, UsageError
+from oneoff.core.project import Project
+from oneoff.services import project_parts
+from oneoff.services.batch.command import BatchCommand, Throttle
+from oneoff.services.batch.probes import LockWaiters, ReplicaLag
+from oneoff.services.batch.run.bounds import BatchBound
+from oneoff.services.retention.rules import Retention
+
+if TYPE_CHECKING:
+    from oneoff.services.batch.resource import Batches
+
+BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500
+MOST_DAYS = 365_000
+"""A thousand years: the calendar has no moment that is many more days ago."""
+SECONDS = 0.01
+"""Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
+half a second, five thousand of them take three milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What one run of `data cleanup` was told.
+
+    Attributes:
+        rules: To go by, in this order.
+        days: Instead of each rule's own; None for those.
+        max_rows: Rows of all rules together; 0 for all there are.
+        max_time: Of all rules together.
+        duty: Instead of each rule's own percentage of the time at work; None for those.
+        new_run: Give unfinished batches up, with the moment they count from.
+    """
+
+    rules: Sequence[Retention]
+    days: int | None
+    max_rows: int
+    max_time: timedelta | None
+    duty: float | None
+    new_run: bool
+
+
+def choose_rules(project: Project, names: Sequence[str], days: int | None) -> list[Retention]:
+    """Return the rules to go by: those of these names, or all of them.
+
+    Raises:
+        ConfigurationError: The project has no rules, or two of one name.
+        UsageError: There is no rule of a name, or one of them keeps its rows longer.
+    """
+    rules: list[Retention] = project_parts.RETENTION.of(project, code="no-retention")
+    known = {rule.name for rule in rules}
+    if unknown := [name for name in names if name not in known]:
+        raise project_parts.RETENTION.unknown(unknown[0], rules, code="unknown-retention")
+    wanted = [rule for rule in rules if not names or rule.name in names]
+    _check_days(wanted, days)
+    return wanted
+
+
+async def clean(batches: Batches, wanted: Wanted) -> list[dict[str, Any]]:
+    """Run the rules one after the other; return for each what it deleted, or would delete.
+
+    Raises:
+        BatchBound: The run went as far as it may; its work is saved.
+        CommandError: What a rule's batch raises; those before it are done.
+    """
+    started, done = monotonic(), 0
+    report = []
+    for rule in wanted.rules:
+        days = rule.days if wanted.days is None else wanted.days
+        left = _left(wanted, done, monotonic() - started)
+        duty = wanted.duty or rule.duty
+        command = _batch(rule, days, duty=duty, new_run=wanted.new_run, **left)
+        try:
+            result = await batches.run(command, part=rule.name)
+        except BatchBound as exc:
+            raise _bound(wanted, done + exc.done) from exc
+        done += result.rows
+        facts = {"rule": rule.name, "table": _table(rule).name, "days": days}
+        before = cutoff(rule, command.began, days)
+        report.append(facts | {"before": before, "rows": result.rows})
+    return report
+
+
+def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:
+    """Return the moment before which rows are old, as the rule's column knows moments.
+
+    Raises:
+        ConfigurationError: The column is no date or time.
+    """
+    at = began.astimezone(UTC) - timedelta(days=days)
+    kind = _column(rule).type
+    base = kind.impl_instance if isinstance(kind, TypeDecorator) else kind
+    if isinstance(base, Date):
+        return at.date()
+    if not isinstance(base, DateTime):
+        raise ConfigurationError(
+            f"the retention rule {rule.name!r} goes by {_column(rule)}, which is no date or time",
+            try_="name the column that says since when a row is there",
+            code="batch-key",
+        )
+    # A type of the project's own converts by itself.
+    return at if base.timezone or base is not kind else at.replace(tzinfo=None)
+
+
+def _left(wanted: Wanted, done: int, seconds: float) -> dict[str, Any]:
+    """Return what the rules before have left of the bounds, or stop."""
+    time = wanted.max_time
+    if (wanted.max_rows and done >= wanted.max_rows) or (time and seconds >= time.total_seconds()):
+        raise _bound(wanted, done)
+    return {
+        "max_rows": wanted.max_rows and wanted.max_rows - done,
+        "max_time": time and time - timedelta(seconds=seconds),
+    }
+
+
+def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
+    """Return what deletes the rows of a rule.
+
+    The days are none of its inputs: with others it is the same batch, for it goes on from the
+    oldest rows, and two at once would take the same rows from each other.
+    """
+
+    class RuleBatch(BatchCommand):
+        """Delete what the rule does not keep."""
+
+        batch_size = BATCH
+        smallest_batch = SMALLEST
+        largest_batch = LARGEST
+        batch_seconds = SECONDS
+        range_column = _column(rule).key
+
+        def probes(self) -> Sequence[Throttle]:
+            return (ReplicaLag(), LockWaiters(_table(rule).fullname))
+
+        def change(self) -> Delete:
+            old = _column(rule) < cutoff(rule, self.began, days)
+            statement = delete(_table(rule)).where(old)
+            return statement if rule.where is None else statement.where(rule.where)
+
+    RuleBatch.__name__ = f"the rule {rule.name!r}"  # what messages call it
+    return RuleBatch(**bounds)
+
+
+def _bound(wanted: Wanted, done: int) -> BatchBound:
+    reached = wanted.max_rows and done >= wanted.max_rows
+    time = wanted.max_time.total_seconds() if wanted.max_time else 0.0
+    return BatchBound(f"--max-rows {wanted.max_rows}" if reached else f"--max-time {time:g}s", done)
+
+
+def _column(rule: Retention) -> Column[Any]:
+    """Return the column itself of what may be a mapped attribute."""
+    column: object = getattr(rule.age, "expression", rule.age)
+    if isinstance(column, Column) and isinstance(column.table, Table):
+        return column
+    raise ConfigurationError(
+        f"the retention rule {rule.name!r} goes by {rule.age}, which is no column of a table",
+        try_="age=Event.at names a column of a model",
+        code="batch-key",
+    )
+
+
+def _table(rule: Retention) -> Table:
+    table: Table = _column(rule).table
+    return table
+
+
+def _check_days(rules: Sequence[Retention], days: int | None) -> None:
+    if days is None:
+        return
+    if days < 1:
+        raise UsageError(f"--days {days} is not 1 or more")
+    if days > MOST_DAYS:
+        raise UsageError(f"--days {days} is more than {MOST_DAYS:,}: a thousand years")
+    if kept := [rule for rule in rules if days < rule.minimum_days]:
+        # Without their names the number would be that of every other rule too.
+        only = " ".join(f"--only {rule.name}" for rule in kept)
+        longest = max(rule.minimum_days for rule in kept)
+        raise UsageError(
+            [
+                f"--days {days}: the rule {rule.name!r} keeps rows at least "
+                f"{rule.minimum_days} days"
+                for rule in kept
+            ],
+            try_=[
+                f"python manage.py data cleanup --only {rule.name} --days {days}"
+                for rule in rules
+                if rule not in kept
+            ]
+            or f"python manage.py data cleanup {only} --days {longest}",
+            code="kept-longer",
+        )

@@ -1,0 +1,76 @@
+"""What a project does not keep for ever, for `data cleanup`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from oneoff.services.batch.command import ALWAYS, wrong_duty
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, ColumnElement
+    from sqlalchemy.orm import InstrumentedAttribute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """One rule: the rows of one table that are older than so many days are deleted.
+
+    Attributes:
+        name: What the operator types: `data cleanup --only events`.
+        help: One sentence for the confirmation of a reader: which rows, and why so long.
+        age: The column that says how old a row is: a date or an instant. Its table is the one that
+            is cleaned up, and it needs an index. Rows where it is NULL stay.
+        days: Rows that are older than this are deleted.
+        minimum_days: `--days` can't go below it.
+        where: What else must be true of a row: `Job.state == "done"`.
+        duty: Percent of the time at work; between batches the run rests. 100 for no rests.
+    """
+
+    name: str
+    help: str
+    age: InstrumentedAttribute[Any] | Column[Any]
+    days: int
+    minimum_days: int = 1
+    where: ColumnElement[bool] | None = None
+    duty: float = ALWAYS
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that an operator could not name, or that keeps less than it says."""
+        if not self.name or len(self.name) > LONGEST_NAME or set(self.name) - _LETTERS:
+            message = (
+                f"the retention rule {self.name!r} needs a name of 1 to {LONGEST_NAME} letters "
+                "a-z, digits and '-'"
+            )
+            raise ValueError(message)
+        if wrong := wrong_duty(self.duty, "duty"):
+            message = f"the retention rule {self.name!r}: {wrong[0]}"
+            raise ValueError(message)
+        if not 1 <= self.minimum_days <= self.days:
+            message = (
+                f"the retention rule {self.name!r} keeps rows {self.days} days and at least "
+                f"{self.minimum_days}: say 1 <= minimum_days <= days"
+            )
+            raise ValueError(message)
+
+
+def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Retention, ...]:
+    """Return the rules for what the framework itself writes, to stand among a project's own.
+
+    `oneoff-effects` deletes effects of the outbox that were delivered, `oneoff-batches` the
+    checkpoints of batches that have ended. What is undelivered or unfinished stays, and what says
+    that something is done: a batch with `--once`, a transform, an imported file, a batch whose run
+    was killed before it could say that it is finished.
+
+    Args:
+        effect_days: Days for which delivered effects are kept.
+        batch_days: Days for which batches that have ended are kept.
+    """
+    from oneoff.services.retention.framework_rules import rules
+
+    return rules(effect_days, batch_days)
+
+
+LONGEST_NAME = 40
+"""It is a part of the batch's id."""
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

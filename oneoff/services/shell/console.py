@@ -1,0 +1,153 @@
+"""The Python shell of a run, as the resource `console`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oneoff.core.errors import UsageError
+from oneoff.core.policy import Mode
+from oneoff.services.shell.evaluation import evaluate
+from oneoff.services.shell.input_record import InputRecord
+from oneoff.services.shell.lazy_cache import LateCache
+from oneoff.services.shell.namespace import ready_names
+from oneoff.services.shell.scripts import run_script
+from oneoff.services.shell.session import Conversation, prompt_session
+from oneoff.utils.redaction import Redactor
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger
+
+    from oneoff.config.settings import Config
+    from oneoff.core.project import Project
+    from oneoff.core.run import Run
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
+    from oneoff.runtime.terminal import Terminal
+
+
+class Console(NamedTuple):
+    """Runs what a person or a script says, on this run's database."""
+
+    config: Config
+    project: Project
+    run_info: Run
+    terminal: Terminal
+    log: FilteringBoundLogger
+    mode: Mode
+    kept: InputRecord
+    cache: LateCache
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person sits at the prompt."""
+        return self.terminal.interactive
+
+    async def read_script(self) -> str:
+        """Return the script on standard input.
+
+        Raises:
+            UsageError: It is a terminal at which nobody can be asked: reading would never end.
+        """
+        if _is_terminal(sys.stdin):
+            raise UsageError(
+                "there is no script: standard input is a terminal, and nobody can be asked",
+                try_='python manage.py shell -c "print(1)"',
+            )
+        return await self.terminal.read_all()
+
+    async def run(self, source: str, filename: str, session: AsyncSession) -> None:
+        """Run a script in the run's transaction; see `run_script`."""
+        await self.kept.add(source)
+        self.log.info("shell.input_given", file=filename, source=source)
+        names = self._names(session)
+        await self.cache.open_if_named(source, names, at_prompt=False)
+        names |= {"__name__": "__main__", "__file__": filename}
+        await run_script(
+            source,
+            filename,
+            names,
+            root=self.config.root,
+            terminal=self.terminal,
+            redactor=Redactor(self.config.environ),
+        )
+
+    async def interact(
+        self, work: WorkTransaction, database: Database, *, plain: bool = False
+    ) -> list[str]:
+        """Let a person type until they leave; return what to warn them of."""
+        async with prompt_session(work, database, self.mode) as session:
+            conversation = Conversation(
+                self._names(session),
+                self.mode,
+                self.log,
+                kept=self.kept,
+                cache=self.cache,
+                redactor=Redactor(self.config.environ),
+                root=self.config.root,
+            )
+            banner = conversation.banner(f"{database.url.name}@{self.run_info.environment}")
+            await self._prompt(conversation, banner, plain=plain)
+            left_open = conversation.left_open()
+        return ["what was not committed was rolled back"] if left_open else []
+
+    def _names(self, session: AsyncSession) -> dict[str, Any]:
+        cache = self.cache.placeholder()
+        return ready_names(self.project, self.config, self.run_info, session, cache)
+
+    async def _prompt(self, conversation: Conversation, banner: str, *, plain: bool) -> None:
+        at_terminal = _is_terminal(sys.stdin)
+        if not plain and at_terminal and find_spec("IPython"):
+            from oneoff.services.shell.prompt_libraries import ipython
+
+            await ipython(conversation, banner)
+        elif not plain and at_terminal and find_spec("ptpython"):
+            from oneoff.services.shell.prompt_libraries import ptpython
+
+            await ptpython(conversation, self.terminal, banner)
+        else:
+            await self._plain(conversation, banner, at_terminal=at_terminal)
+
+    async def _plain(self, conversation: Conversation, banner: str, *, at_terminal: bool) -> None:
+        from oneoff.services.shell.interrupts import Interrupts
+        from oneoff.services.shell.line_reader import LineReader, history_file, line_editing
+        from oneoff.services.shell.plain_prompt import PlainPrompt, Read
+
+        with ExitStack() as stack:
+            interrupts = stack.enter_context(Interrupts(evaluate.__code__))
+            read: Read = self.terminal.ask
+            if at_terminal:
+                read = LineReader(self.terminal, interrupts).read
+                history = history_file(self.project.name, self.config.environ)
+                redactor = Redactor(self.config.environ)
+                stack.enter_context(line_editing(conversation.names, history, redactor))
+            self.terminal.err(banner)
+            await PlainPrompt(conversation, self.terminal, read, interrupts).interact()
+
+
+@asynccontextmanager
+async def open_console(
+    *,
+    config: Config,
+    project: Project,
+    run: Run,
+    terminal: Terminal,
+    log: FilteringBoundLogger,
+    mode: Mode,
+    database: Database,
+) -> AsyncIterator[Console]:
+    """Give the resource `console`."""
+    kept = InputRecord(database, run.id, Redactor(config.environ))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(kept.flush)
+        cache = LateCache(config, mode, run, stack)
+        yield Console(config, project, run, terminal, log, mode, kept, cache)
+
+
+def _is_terminal(stream: object) -> bool:
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())

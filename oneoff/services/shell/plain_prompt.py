@@ -1,0 +1,122 @@
+"""The prompt that needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from inspect import iscoroutine
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from oneoff.runtime import unawaited
+from oneoff.services.shell.evaluation import Statements, evaluate
+
+if TYPE_CHECKING:
+    from oneoff.runtime.terminal import Terminal
+    from oneoff.services.shell.interrupts import Interrupts
+    from oneoff.services.shell.session import Conversation
+
+Read = Callable[[str], Awaitable[str | None]]
+"""Shows a prompt and returns a line; None at end of input."""
+
+PROMPT, MORE = ">>> ", "... "
+
+
+class PlainPrompt:
+    """Reads statements, runs them, and shows what they give.
+
+    Args:
+        conversation: What is done around each input.
+        terminal: Where values and errors go.
+        read: Where lines come from.
+        interrupts: Tells Ctrl-C from the end of the run.
+    """
+
+    def __init__(
+        self, conversation: Conversation, terminal: Terminal, read: Read, interrupts: Interrupts
+    ) -> None:
+        self._conversation, self._terminal = conversation, terminal
+        self._read, self._interrupts = read, interrupts
+
+    async def interact(self) -> None:
+        """Go on until the person leaves: with Ctrl-D, or exit()."""
+        with self._showing_values(), unawaited.collecting():
+            async for source, code in self._statements():
+                try:
+                    await self._run(source, code)
+                except SystemExit:
+                    break
+            self._conversation.names.clear()
+
+    async def _statements(self) -> AsyncIterator[tuple[str, CodeType]]:
+        statements = Statements()
+        lines: list[str] = []
+        while True:
+            try:
+                line = await self._read(MORE if lines else PROMPT)
+            except KeyboardInterrupt:
+                self._show_interrupt()
+                lines.clear()
+                continue
+            except asyncio.CancelledError:  # Ctrl-C just after a statement had ended
+                if not self._interrupts.took():
+                    raise
+                continue
+            if line is None:
+                return
+            lines.append(line)
+            code = self._compile(statements, lines)
+            if code is not None:
+                yield "\n".join(lines), code
+                lines.clear()
+
+    def _compile(self, statements: Statements, lines: list[str]) -> CodeType | None:
+        try:
+            return statements.compile("\n".join(lines))
+        except (SyntaxError, ValueError, OverflowError) as exc:
+            self._terminal.err(self._conversation.explain(exc))
+            lines.clear()
+            return None
+
+    async def _run(self, source: str, code: CodeType) -> None:
+        with unawaited.collecting() as dropped:
+            try:
+                await self._conversation.record(source)
+                try:
+                    await evaluate(code, self._conversation.names)
+                finally:
+                    await self._conversation.settle()
+            except KeyboardInterrupt:
+                self._show_interrupt()
+            except asyncio.CancelledError:
+                if not self._interrupts.took():
+                    raise
+                self._show_interrupt()
+            except Exception as exc:  # noqa: BLE001 - shown to the person, who goes on
+                self._terminal.err(self._conversation.explain(exc))
+        for name in dropped:
+            self._terminal.err(f"{name} was not awaited: write `await` before the call\n")
+
+    def _show_interrupt(self) -> None:
+        self._terminal.err("\nKeyboardInterrupt\n")
+
+    @contextmanager
+    def _showing_values(self) -> Iterator[None]:
+        """Show the value of each expression, as Python's own prompt does."""
+        before, sys.displayhook = sys.displayhook, self._show
+        try:
+            yield
+        finally:
+            sys.displayhook = before
+
+    def _show(self, value: Any) -> None:
+        if value is None:
+            return
+        if iscoroutine(value):
+            value.close()
+            self._terminal.err(f"{value.__qualname__} is a coroutine: write `await` before it\n")
+            return
+        self._conversation.names["_"] = value
+        self._terminal.out(f"{value!r}\n")

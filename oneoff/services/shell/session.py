@@ -1,0 +1,168 @@
+"""What every prompt does around an input, whichever library reads the lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oneoff.core.errors import ReadOnlyViolation
+from oneoff.core.policy import Mode
+from oneoff.services.shell.lazy_cache import NoCache
+from oneoff.services.shell.tracebacks import user_traceback
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger
+
+    from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
+    from oneoff.services.shell.input_record import InputRecord
+    from oneoff.services.shell.lazy_cache import LateCache
+    from oneoff.utils.redaction import Redactor
+
+_TRANSACTION = {
+    Mode.READ_ONLY: "reading only: the database refuses writes; shell --write allows them",
+    Mode.COMMIT: (
+        "WRITING: `await session.commit()` saves at once; leaving rolls back what is not committed"
+    ),
+    Mode.ROLLBACK: "DRY RUN: write what you like; leaving rolls back all of it",
+}
+
+
+class Conversation:
+    """One interactive session.
+
+    Attributes:
+        names: The namespace.
+        session: The session in it.
+    """
+
+    def __init__(
+        self,
+        names: dict[str, Any],
+        mode: Mode,
+        log: FilteringBoundLogger,
+        *,
+        kept: InputRecord,
+        cache: LateCache,
+        redactor: Redactor,
+        root: Path,
+    ) -> None:
+        self.names = names
+        self.session: AsyncSession = names["session"]
+        self._mode, self._log, self._kept, self._cache = mode, log, kept, cache
+        self._redactor, self._root = redactor, root
+
+    def banner(self, where: str) -> str:
+        """Return what a person should know before the first input.
+
+        Args:
+            where: `<database>@<environment>`.
+        """
+        ready = ", ".join(name for name, value in self.names.items() if _is_ready(name, value))
+        return (
+            f"Python {sys.version.split()[0]} on {where}\n"
+            f"{_TRANSACTION[self._mode]}\n"
+            f"ready: {ready}\n"
+            "await works at the top level; every input is recorded; Ctrl-D leaves\n"
+        )
+
+    async def record(self, source: str) -> None:
+        """Leave a trace of an input, in the log stream and in the database, before it is run.
+
+        Raises:
+            CommandError: The database can't be reached; then the input must not be run either.
+        """
+        if source.strip():
+            number = await self._kept.add(source)
+            self._log.info("shell.input_given", input=number, source=source)
+            await self._cache.open_if_named(source, self.names, at_prompt=True)
+
+    async def settle(self) -> None:
+        """End the transaction of an input that only read.
+
+        An idle transaction would keep its locks, and a migration out, for as long as the person
+        thinks.
+
+        Raises:
+            ReadOnlyViolation: The input left changes in the session; they are dropped.
+        """
+        if self._mode is not Mode.READ_ONLY or not self.session.in_transaction():
+            return
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            # Unlike a rollback it leaves the objects as they were loaded.
+            await self.session.commit()
+        except SQLAlchemyError as exc:
+            await self.session.rollback()
+            violation = _translated(exc)
+            if isinstance(violation, ReadOnlyViolation):
+                raise violation from exc
+
+    def explain(self, exc: BaseException) -> str:
+        """Return what to show for an exception: the traceback, and what to do now."""
+        text = user_traceback(exc, self._root)
+        if isinstance(_translated(exc), ReadOnlyViolation):
+            text += "this shell only reads: leave it, and start shell --write\n"
+        elif self._mode is Mode.COMMIT and _is_database_error(exc):
+            text += "the transaction may have failed: `await session.rollback()` begins anew\n"
+        return self._redactor.text(text)
+
+    def left_open(self) -> bool:
+        """Return whether there is a transaction that nobody committed."""
+        return self._mode is Mode.COMMIT and self.session.in_transaction()
+
+
+def _is_ready(name: str, value: object) -> bool:
+    closed = isinstance(value, NoCache) and not value.may_open
+    return not name.startswith("__") and not closed
+
+
+@asynccontextmanager
+async def prompt_session(
+    work: WorkTransaction, database: Database, mode: Mode
+) -> AsyncIterator[AsyncSession]:
+    """Give the session for a prompt.
+
+    In a dry run it is that of the run. Else it has connections of its own, so that a commit is one
+    and nothing is open while a person thinks; the run's empty transaction is ended first. Where
+    only reading is allowed these connections are read-only too.
+    """
+    if mode is Mode.ROLLBACK:
+        yield work.session
+        return
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    await work.rollback()
+    with _protection(mode):
+        async with AsyncSession(database.engine, expire_on_commit=False) as session:
+            yield session
+
+
+@contextmanager
+def _protection(mode: Mode) -> Iterator[None]:
+    """Refuse writes as the run does, but don't fail the run for what a person was shown."""
+    if mode is Mode.COMMIT:
+        yield
+        return
+    from oneoff.database.guards.other_engines import read_only_engines
+    from oneoff.redis.other_clients import read_only_clients
+
+    with read_only_engines(mode), read_only_clients(mode):
+        yield
+
+
+def _translated(exc: BaseException) -> BaseException | None:
+    from oneoff.database.errors import translate_error
+
+    return translate_error(exc)
+
+
+def _is_database_error(exc: BaseException) -> bool:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(exc, SQLAlchemyError)

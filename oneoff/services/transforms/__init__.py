@@ -1,0 +1,1 @@
+"""Resumable backfills, by name."""

@@ -1,0 +1,43 @@
+"""What a project changes in all its rows once, by name: `data transform`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from oneoff.core.arguments import Field
+from oneoff.services.batch.command import BatchCommand
+from oneoff.services.batch.probes import LockWaiters, ReplicaLag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.services.batch.command import Throttle
+
+
+class Transform(BatchCommand):
+    """A batch that is run by its name; declare `select` and `process`, or `change`.
+
+    It has no inputs of its own: what it does is the same whoever runs it, and on every server.
+    """
+
+    name: ClassVar[str]
+    """What the operator types: `data transform fill-locale`."""
+    task_id: ClassVar[str] = ""
+    """Number in the catalogue of admin tasks: "ADM-002"."""
+    revert: ClassVar[type[BatchCommand] | None] = None
+    """The batch that takes it back: `data transform fill-locale --revert`."""
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse inputs, which `data transform` could not set."""
+        super().__init_subclass__(**kwargs)
+        inputs = [name for name, value in cls.__dict__.items() if isinstance(value, Field)]
+        if inputs:
+            message = (
+                f"{cls.__module__}.{cls.__qualname__}: a transform has no inputs of its own, so "
+                f"not {', '.join(inputs)}; write a command for what an operator decides"
+            )
+            raise TypeError(message)
+
+    def probes(self) -> Sequence[Throttle]:
+        """Wait for standby servers, and while sessions wait for locks."""
+        return (ReplicaLag(), LockWaiters())
