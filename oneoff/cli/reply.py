@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.cli.render import render_error, render_json, render_text, render_warning
 from oneoff.core.errors import CommandError
 from oneoff.core.outcome import Outcome
-from oneoff.output import render_error, render_json, render_text, render_warning
 
 if TYPE_CHECKING:
     from oneoff.core.options import GlobalOptions

@@ -19,9 +19,9 @@ from oneoff.config.settings import SETTINGS
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
-from oneoff.output import cell
 from oneoff.utils.redaction import MASK, Redactor, hides
 from oneoff.utils.suggestions import similar
+from oneoff.utils.text import cell
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

@@ -1,8 +1,45 @@
-"""Say how many there are of something, as people would."""
+"""Write counts and values as people read them."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return "1 key", "0 keys", "1,500 keys"; `plural` is for nouns that need more than an s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def cell(value: Any) -> str:
+    """Return one value as a person reads it; on one line, whatever it holds."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value) or "-"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=for_json)
+    text = str(plain(value)) if not isinstance(value, str) else value
+    # Control characters could draw over the table, or command the terminal.
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def for_json(value: Any) -> Any:
+    """Return what JSON has no type for as text; times with the T that ISO 8601 wants."""
+    return plain(value, between="T")
+
+
+def plain(value: Any, *, between: str = " ") -> Any:
+    """Return what JSON has no type for as text: times in ISO format, enums by value."""
+    if hasattr(value, "isoformat"):
+        if not (hasattr(value, "hour") and hasattr(value, "year")):
+            return value.isoformat()
+        return value.isoformat(between, "seconds")
+    if hasattr(value, "value") and hasattr(type(value), "__members__"):
+        return value.value
+    return str(value)

@@ -17,12 +17,12 @@ import pytest
 
 from app.settings import Settings
 from oneoff.cli.dispatch import dispatch
+from oneoff.cli.render import render_json
 from oneoff.config.settings import SETTINGS
 from oneoff.core import errors
 from oneoff.core.command import BaseCommand
 from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.outcome import Outcome
-from oneoff.output import render_json
 from oneoff.runtime.application import load_application
 from oneoff.runtime.container import known_names
 from oneoff.runtime.registry.checks import SHELL_SIGNS

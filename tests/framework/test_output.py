@@ -9,10 +9,10 @@ from enum import Enum
 
 import pytest
 
+from oneoff.cli.render import render_data, render_error, render_json, render_table, render_text
 from oneoff.core.errors import CheckFailed, CommandError, UsageError
 from oneoff.core.outcome import Outcome, RowCounts
 from oneoff.core.result import Result
-from oneoff.output import render_data, render_error, render_json, render_table, render_text
 from oneoff.utils.redaction import Redactor
 
 

@@ -13,13 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from oneoff.cli.render import render_json
 from oneoff.core.arguments import Field, Kind
 from oneoff.core.command import BaseCommand
 from oneoff.core.conversion import shape_of
 from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.options import options_of
 from oneoff.core.outcome import Outcome
-from oneoff.output import render_json
 from oneoff.runtime.registry.registry import Registry
 from oneoff.utils.redaction import Redactor
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, UsageError
 from oneoff.core.outcome import Outcome, RowCounts
+from oneoff.utils.text import cell, for_json, plain
 
 if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
@@ -41,7 +42,7 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
     if shown := _shown_once(outcome):
         # After redaction: these secrets are what the operator asked for, shown this one time.
         envelope["data"] = {**_as_mapping(envelope["data"]), **shown}
-    return json.dumps(envelope, ensure_ascii=False, default=_for_json) + "\n"
+    return json.dumps(envelope, ensure_ascii=False, default=for_json) + "\n"
 
 
 def render_text(
@@ -140,23 +141,6 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(value: Any) -> str:
-    """Return one value as a person reads it; on one line, whatever it holds."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        value = ", ".join(value) or "-"
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=_for_json)
-    text = str(_plain(value)) if not isinstance(value, str) else value
-    # Control characters could draw over the table, or command the terminal.
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def _render_facts(facts: Mapping[Any, Any]) -> str:
     """Return names and values, and below them those that are lists of facts themselves."""
     nested = {name: value for name, value in facts.items() if _is_table(value)}
@@ -180,7 +164,7 @@ def _nested_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         *others, source = row.values()
         lines.append(GAP.join(map(cell, others)))
-        lines += [GAP + cell(line) for line in str(_plain(source)).splitlines()]
+        lines += [GAP + cell(line) for line in str(plain(source)).splitlines()]
     return lines
 
 
@@ -239,19 +223,3 @@ def _is_table(data: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _for_json(value: Any) -> Any:
-    """Return what JSON has no type for as text; times with the T that ISO 8601 wants."""
-    return _plain(value, between="T")
-
-
-def _plain(value: Any, *, between: str = " ") -> Any:
-    """Return what JSON has no type for as text: times in ISO format, enums by value."""
-    if hasattr(value, "isoformat"):
-        if not (hasattr(value, "hour") and hasattr(value, "year")):
-            return value.isoformat()
-        return value.isoformat(between, "seconds")
-    if hasattr(value, "value") and hasattr(type(value), "__members__"):
-        return value.value
-    return str(value)

@@ -1,0 +1,138 @@
+"""The process: argv in, exit code out. Step 1, and the frame around all others.
+
+Nothing heavy is imported before it is known what the operator wants: help, completion and usage
+errors never load asyncio, SQLAlchemy or the project's settings.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from oneoff.cli.dispatch import Page, dispatch, presentation
+from oneoff.runtime import signals
+from oneoff.runtime.application import Application, find_project, load_application
+from oneoff.runtime.terminal import Terminal
+
+TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from oneoff.core.outcome import Call, Outcome
+    from oneoff.runtime.executor import Execution
+    from oneoff.utils.redaction import Redactor
+
+
+def main(project: str, argv: Sequence[str] | None = None) -> int:
+    """Run one command line of a project and return the exit code.
+
+    Args:
+        project: Import string of the project object: "app.project:project".
+        argv: Instead of the process's own arguments.
+    """
+    return _process(lambda: load_application(project, _root()), argv)
+
+
+def console() -> int:
+    """Run the `oneoff` and `admin` scripts: `manage.py` of the project in the current folder."""
+    return _process(lambda: load_application(*find_project(os.getcwd())), None)
+
+
+def _process(load: Callable[[], Application], argv: Sequence[str] | None) -> int:
+    signals.install()
+    # Modules make objects that stay; collecting in between costs a quarter of the start-up.
+    gc.disable()
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _answer(load, words, Terminal.of_process())
+    except signals.SignalReceived as exc:
+        return signals.exit_code_of(exc.signum)
+
+
+def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Terminal) -> int:
+    options = presentation(words)
+    app = None
+    try:
+        app = load()
+        found = dispatch(app, words, _program())
+        if isinstance(found, Page):
+            terminal.out(found.text)
+            return int(terminal.lost)
+        options = found.options
+        redactor = _redactor(app)
+        outcome = _execute(app, found, terminal, redactor)
+    except Exception as exc:  # noqa: BLE001 - shown to the operator, and the exit code tells
+        redactor = _redactor(app)
+        outcome = _failure(exc)
+    from oneoff.cli.reply import reply
+
+    return reply(outcome, options, terminal, redactor)
+
+
+def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redactor) -> Outcome:
+    from contextlib import nullcontext, redirect_stdout
+
+    from oneoff.runtime.executor import Execution
+    from oneoff.runtime.logs.loggers import Logs, level_of
+
+    logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
+
+    # What a command's author prints must not stand beside the one JSON object.
+    aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
+
+    execution = Execution(app, call, terminal, redactor, logs, process_wide=True)
+    with aside, logs.capturing():
+        return _to_its_end(execution)
+
+
+def _to_its_end(execution: Execution) -> Outcome:
+    """Run the loop until the run has ended, though a task of the command leaves the process.
+
+    SystemExit and KeyboardInterrupt, raised in a task, end the loop itself: it is taken up again,
+    so that the run fails, is rolled back and recorded like any other.
+    """
+    import asyncio
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(execution.run())
+        with signals.cancelling(lambda: loop.call_soon_threadsafe(task.cancel)):
+            while True:
+                try:
+                    return loop.run_until_complete(task)
+                except (SystemExit, KeyboardInterrupt) as exc:
+                    if task.done():
+                        raise
+                    execution.leave(exc)
+                    task.cancel()
+
+
+def _failure(exc: Exception) -> Outcome:
+    from oneoff.core.outcome import Outcome
+    from oneoff.runtime.error_translation import explain
+
+    return Outcome(command="", error=explain(exc), cause=exc)
+
+
+def _redactor(app: Application | None) -> Redactor:
+    from oneoff.core.errors import CommandError
+    from oneoff.utils.redaction import Redactor
+
+    try:
+        return Redactor(app.config.environ if app else os.environ)
+    except CommandError:  # the settings are what is wrong
+        return Redactor(os.environ)
+
+
+def _root() -> str:
+    """Return the folder of the script that was started: `manage.py` stands in the root."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    # os.path, because importing pathlib is a third of what `help` costs.
+    return os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
+
+
+def _program() -> str:
+    """Return how the operator started us, for the command lines in messages."""
+    name = os.path.basename(sys.argv[0])
+    return name if name in {"oneoff", "admin"} else f"python {name}"
