@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
+from app.mail_url import PORTS, mail_server
 from app.settings import ROOT
 from oneoff import ConfigurationError, TemporaryError, Unavailable
 from oneoff.core.policy import Mode
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 15.0
 """Seconds a mail server has for each answer."""
-_PORTS = {"smtp": 587, "smtps": 465}
 
 
 class Mail(NamedTuple):
@@ -94,7 +94,7 @@ class SMTPMailer:
     """
 
     def __init__(self, url: SplitResult, sender: str) -> None:
-        self.host, self.port = url.hostname or "", url.port or _PORTS[url.scheme]
+        self.host, self.port = url.hostname or "", url.port or PORTS[url.scheme]
         self.user, self._password = unquote(url.username or ""), unquote(url.password or "")
         self.tls, self.sender = url.scheme == "smtps", sender
 
@@ -167,12 +167,6 @@ async def open_mailer(settings: Settings, mode: Mode) -> AsyncIterator[Mailer]:
     yield make_mailer(settings.mail_url.get_secret_value(), settings.mail_from, ROOT)
 
 
-def is_mail_url(url: str) -> bool:
-    """Return whether `make_mailer` takes this; nothing is connected."""
-    scheme, _, folder = url.partition(":")
-    return bool(folder.strip("/")) if scheme == "file" else _server(url) is not None
-
-
 def make_mailer(url: str, sender: str, root: Path) -> Mailer:
     """Return what MAIL_URL asks for.
 
@@ -187,7 +181,7 @@ def make_mailer(url: str, sender: str, root: Path) -> Mailer:
     scheme, _, rest = url.partition(":")
     if scheme == "file" and rest.strip("/"):
         return FileMailer(root / rest, sender)
-    parts = _server(url)
+    parts = mail_server(url)
     if parts is None:
         raise ConfigurationError(
             "MAIL_URL can't be used: it is neither file:FOLDER nor smtp://user:password@host:587",
@@ -195,16 +189,6 @@ def make_mailer(url: str, sender: str, root: Path) -> Mailer:
             code="bad-mail-url",
         )
     return SMTPMailer(parts, sender)
-
-
-def _server(url: str) -> SplitResult | None:
-    """Return the parts of a mail server's URL; None if it is none."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its own message may hold a part of the password
-        return None
-    return parts if usable else None
 
 
 def _reason(exc: smtplib.SMTPException) -> str:

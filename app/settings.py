@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.mail_url import is_mail_url
+
 ROOT = Path(__file__).resolve().parent.parent
 _ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
@@ -93,8 +95,6 @@ class Settings(BaseSettings):
     @field_validator("mail_url")
     @classmethod
     def _check_mail_url(cls, url: MailURL) -> MailURL:
-        from app.mailer import is_mail_url
-
         if not is_mail_url(url.get_secret_value()):
             message = "neither file:FOLDER nor smtp://user:password@host:587"
             raise ValueError(message)

@@ -17,7 +17,7 @@ from app.models import SentMail, User
 from app.outbox import HANDLERS
 from app.upsert import insert
 from oneoff import NotFound, TemporaryError, Unavailable, call_command
-from oneoff.services.outbox.effects import deliver
+from oneoff.services.outbox.delivery import deliver
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

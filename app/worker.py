@@ -14,6 +14,7 @@ from app.project import project
 from app.settings import ROOT, Settings
 from app.tasks import deliver_outbox, expire_keys, refresh_report, send_welcome_mail
 from oneoff.config.settings import load_config
+from oneoff.integrations.arq import shard_function
 from oneoff.integrations.arq.worker import (
     WorkerConnection,
     bind_job,
@@ -21,7 +22,6 @@ from oneoff.integrations.arq.worker import (
     pause_during_maintenance,
 )
 from oneoff.runtime.application import Application
-from oneoff.services.jobs.shards import shard_function
 from oneoff.services.maintenance.reader import MaintenanceReader
 
 _AT_ONCE = 5

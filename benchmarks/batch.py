@@ -25,7 +25,7 @@ from oneoff.services.batch.command import BatchCommand  # noqa: E402 - the proje
 from oneoff.services.batch.rows.cursor import encode  # noqa: E402
 from oneoff.services.batch.rows.selection import Step  # noqa: E402
 from oneoff.services.batch.state import checkpoints  # noqa: E402
-from oneoff.services.batch.state.checkpoints import (
+from oneoff.services.batch.state.checkpoints import (  # noqa: E402
     Checkpoint,
     State,
 )

@@ -74,6 +74,7 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     from contextlib import nullcontext, redirect_stdout
 
     from oneoff.runtime.executor import Execution
+    from oneoff.runtime.logs.capture import capturing
     from oneoff.runtime.logs.loggers import Logs, level_of
 
     logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
@@ -82,7 +83,7 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
 
     execution = Execution(app, call, terminal, redactor, logs, process_wide=True)
-    with aside, logs.capturing():
+    with aside, capturing(logs):
         return _to_its_end(execution)
 
 

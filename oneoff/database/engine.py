@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config.database_url import DatabaseURL, parse_database_url
 from oneoff.core.errors import Unavailable
+from oneoff.database.roles import EXEMPT, WORK, Opening
 from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 
-WORK = "work"
-"""The role of a run's own work; see `Database.connect`."""
-OWN_ROLES = frozenset({"audit", "lock", "schema"})
-"""The roles of the framework's own records, which it writes in every mode."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, unless the URL says `connect_timeout`."""
 BUSY_TIMEOUT = 15.0
@@ -57,32 +54,6 @@ _PREPARES = {
     "prepared_statement_name_func": lambda: f"oneoff_{os.urandom(8).hex()}",
 }
 
-
-class Opening:
-    """What the connection that is being opened is for; seen by the drivers' hooks.
-
-    Attributes:
-        role: Shown as the second part of `application_name`.
-        guarded: Whether it shall be one whose transaction can be armed (`guard.py`); None for
-            what is no run's work, whatever a lock that names the role is called.
-        prepares: Whether PostgreSQL shall keep its statements prepared.
-    """
-
-    __slots__ = ("guarded", "prepares", "role")
-
-    def __init__(self, role: str, *, guarded: bool | None = None, prepares: bool = False) -> None:
-        self.role = role
-        self.guarded = guarded
-        self.prepares = prepares
-
-    @property
-    def exempt(self) -> bool:
-        """Whether it may write in a dry run: it is guarded, or none of the command's business."""
-        return self.role in OWN_ROLES if self.guarded is None else self.guarded
-
-
-EXEMPT = "oneoff_exempt"
-"""In a connection's `info`: not to be made read-only by `foreign.py`."""
 
 _opening: ContextVar[Opening | None] = ContextVar("oneoff_opening", default=None)
 

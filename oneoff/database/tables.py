@@ -1,4 +1,4 @@
-"""The framework's tables, as SQLAlchemy Core knows them. `versions/` makes them."""
+"""The framework's tables, as SQLAlchemy Core knows them. `schema/versions/` creates them."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ class UTCDateTime(TypeDecorator[datetime]):
         aware: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
         return aware.astimezone(UTC)
 
+
+VERSION_TABLE = "oneoff_alembic_version"
+PREFIX = "oneoff_"
+"""What the names of all the framework's tables begin with; a project's tables must not."""
 
 metadata = MetaData()
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.database.engine import WORK
+from oneoff.database.roles import WORK
 from oneoff.database.row_counts import RowCounter, make_counter
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.guards.base import Guard
     from oneoff.database.guards.other_engines import Protection
-    from oneoff.database.locks.acquire import HeldLock
+    from oneoff.database.locks.base import HeldLock
 
 
 class WorkTransaction:
@@ -186,11 +186,21 @@ def _protected(
         yield None, None
         return
     # A real run doesn't pay for these imports.
-    from oneoff.database.guards.base import make_guard
     from oneoff.database.guards.other_engines import read_only_engines
 
     with read_only_engines(mode) as protection:
-        yield make_guard(connection, mode), protection
+        yield _make_guard(connection, mode), protection
+
+
+def _make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
+    """Return the guard for this kind of database."""
+    if connection.dialect.name == "postgresql":
+        from oneoff.database.guards.postgresql import PostgresGuard
+
+        return PostgresGuard(connection, mode)
+    from oneoff.database.guards.sqlite import SQLiteGuard
+
+    return SQLiteGuard(connection, mode)
 
 
 @asynccontextmanager

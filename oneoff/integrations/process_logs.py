@@ -34,7 +34,7 @@ WORKER_LOGGING: dict[str, Any] = {
     },
     "loggers": {"arq": {"handlers": ["process"]}},
 }
-"""For `arq --custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING`: the worker's first lines too."""
+"""For the option `--custom-log-dict` of `arq`: it configures the worker's first lines too."""
 
 _undo = ExitStack()
 _services: list[str] = []

@@ -5,9 +5,10 @@ The resource `cache` obeys its run by itself. What a service sends through a cli
 where bytes leave for the server, in the class that all connections of the driver share, blocking or
 not. Nothing of a refused pipeline is sent.
 
-A context variable limits it to the tasks of the run, as in `oneoff.database.guards.other_engines`. The server
-is not asked what its commands do, for that would have to be done between two commands of somebody
-else: what `READS` does not name counts as writing. Out of sight are other drivers.
+A context variable limits it to the tasks of the run, as in
+`oneoff.database.guards.other_engines`. The server is not asked what its commands do, for that would
+have to be done between two commands of somebody else: what `READS` does not name counts as writing.
+Out of sight are other drivers.
 """
 
 from __future__ import annotations

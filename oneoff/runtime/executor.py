@@ -23,6 +23,7 @@ from oneoff.core.result import Result
 from oneoff.runtime import error_translation, gate, secrets, signals, unawaited
 from oneoff.runtime.application import Application
 from oneoff.runtime.container import DATABASE, MIGRATED, Container
+from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs
 from oneoff.runtime.terminal import Terminal
 from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
@@ -170,7 +171,7 @@ class Execution:
         if self.audit is None or self.facts is None or self.database is None:
             return
         if not self.facts.schema_ready and self._may_create_schema():
-            from oneoff.database.schema.facts import ensure_schema
+            from oneoff.database.schema.upgrade import ensure_schema
 
             await ensure_schema(self.database)
             self.facts = await self.audit.read_facts()
@@ -189,7 +190,7 @@ class Execution:
             asked = self.call.command.resources()
             opened = {name: await container.get(name) for name in asked}
             self.app.settle_imports()
-            with self.logs.capturing(self.run_info), self._only_looking():
+            with capturing(self.logs, self.run_info), self._only_looking():
                 result = await self._handle(opened)
             await self._finish(container)
         return result

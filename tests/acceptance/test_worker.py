@@ -32,9 +32,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from oneoff.integrations.arq.worker import (
-    bind_job, outlive_outages, pause_during_maintenance, redis_settings
-)
+from oneoff.integrations.arq import bind_job, outlive_outages, pause_during_maintenance
+from oneoff.services.jobs.connection import redis_settings
 from oneoff.config.settings import load_config
 from oneoff.integrations.process_logs import configure_logging
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from oneoff import Project
 from oneoff.cli import main
-from oneoff.services.retention.rules import framework_rules
+from oneoff.services.retention.framework_rules import framework_rules
 from tests.acceptance.database import query
 
 if TYPE_CHECKING:

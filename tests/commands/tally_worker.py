@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from oneoff.config.settings import load_config
+from oneoff.integrations.arq import shard_function
 from oneoff.integrations.arq.worker import WorkerConnection, outlive_outages
-from oneoff.services.jobs.shards import shard_function
 from tests.commands.tally_project import ROOT, project
 
 

@@ -14,9 +14,9 @@ from arq.connections import ArqRedis
 
 from app.project import project as shop
 from oneoff import Project, Result
+from oneoff.integrations.arq import shard_function
 from oneoff.services.batch.run import fleet
 from oneoff.services.jobs.shards import NAME as FUNCTION
-from oneoff.services.jobs.shards import shard_function
 from oneoff.testing import Finished, Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser

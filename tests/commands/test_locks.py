@@ -18,14 +18,14 @@ from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError, LockBusy, LockLost
 from oneoff.database.engine import Database
 from oneoff.database.locks.acquire import (
-    Lock,
     acquire,
     describe_holder,
     hold_for_transaction,
     is_free,
     make_lock,
 )
-from oneoff.database.schema.facts import ensure_schema
+from oneoff.database.locks.base import Lock
+from oneoff.database.schema.upgrade import ensure_schema
 from oneoff.database.tables import runs
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from oneoff.config.redis_url import parse_redis_url
 from oneoff.config.settings import load_config
 from oneoff.core.project import Project
 from oneoff.database.engine import Database
-from oneoff.database.schema.facts import ensure_schema
+from oneoff.database.schema.upgrade import ensure_schema
 from oneoff.services.maintenance import STALE_LIMIT, reader, store
 from oneoff.services.maintenance.reader import MaintenanceReader
 from oneoff.services.maintenance.redis_copy import LIFE, key_of

@@ -19,8 +19,8 @@ from app.database import ProcessDatabase
 from app.mailer import FileMailer
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
-from oneoff.services.outbox.delivery import Delivered
-from oneoff.services.outbox.effects import Effect, deliver
+from oneoff.services.outbox.delivery import Delivered, deliver
+from oneoff.services.outbox.effects import Effect
 from oneoff.testing import Manage
 from tests.acceptance.database import query
 from tests.commands.conftest import MakeUser

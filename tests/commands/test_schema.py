@@ -14,12 +14,20 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select
 
-import oneoff.database.schema.facts
+import oneoff.database.schema
 from oneoff.config.database_url import DatabaseURL, parse_database_url
 from oneoff.config.environment import Facts
 from oneoff.database.engine import Database
-from oneoff.database.schema.facts import HEAD, PREFIX, ensure_schema, read_facts, store_environment
-from oneoff.database.tables import applied_revisions, maintenance, metadata, shell_inputs
+from oneoff.database.schema.facts import HEAD, read_facts, store_environment
+from oneoff.database.schema.upgrade import ensure_schema
+from oneoff.database.tables import (
+    PREFIX,
+    VERSION_TABLE,
+    applied_revisions,
+    maintenance,
+    metadata,
+    shell_inputs,
+)
 from tests.servers import Postgres
 
 
@@ -56,7 +64,7 @@ async def test_the_revisions_make_the_tables_the_code_knows(database: Database) 
 
     def differences(connection: Connection) -> list[object]:
         options = {
-            "version_table": oneoff.database.schema.facts.VERSION_TABLE,
+            "version_table": VERSION_TABLE,
             "include_object": lambda _object, _name, kind, *_: kind != "index",  # see tables.py
         }
         context = MigrationContext.configure(connection, opts=options)
@@ -68,7 +76,7 @@ async def test_the_revisions_make_the_tables_the_code_knows(database: Database) 
 
 def test_head_is_the_newest_revision() -> None:
     """The constant saves an import of Alembic at every start, so it must not be forgotten."""
-    folder = Path(oneoff.database.schema.facts.__file__).parent
+    folder = Path(oneoff.database.schema.__file__).parent
 
     assert HEAD == ScriptDirectory(str(folder)).get_current_head()
 
@@ -96,7 +104,7 @@ async def test_current_tables_are_left_alone(
 ) -> None:
     """Alembic is not even imported."""
     await ensure_schema(database)
-    monkeypatch.setitem(__import__("sys").modules, "oneoff.database.schema.upgrade", None)
+    monkeypatch.setitem(__import__("sys").modules, "alembic.operations", None)
 
     await ensure_schema(database)  # importing a module that is None is an error
 

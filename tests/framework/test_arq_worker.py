@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from oneoff import ConfigurationError, Project, UsageError
 from oneoff.config.settings import load_config
 from oneoff.integrations.arq import worker as worker_hooks
-from oneoff.integrations.arq.worker import outlive_outages, redis_settings
+from oneoff.integrations.arq.worker import outlive_outages
+from oneoff.services.jobs.connection import redis_settings
 from oneoff.services.jobs.worker_settings import load_worker
 from tests.commands.arq_shop import add, fail
 

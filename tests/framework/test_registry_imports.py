@@ -41,7 +41,11 @@ def imported_by(code: str) -> set[str]:
 
 WITH_A_COMMAND = {"dataclasses", "inspect"}
 """What loading one command may import besides: `Result` is a dataclass."""
-REGISTRY = "from oneoff.runtime.registry.registry import Registry; r = Registry(('oneoff.commands',), '/');"
+REGISTRY = (
+    "from oneoff.runtime.registry.registry import Registry; "
+    "r = Registry(('oneoff.commands',), '/');"
+)
+COMPLETION = "from oneoff.services.help.completion import candidates;"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ REGISTRY = "from oneoff.runtime.registry.registry import Registry; r = Registry(
     [
         "r.find(['commands', 'list'])",
         "from oneoff.services.help.pages import overview; overview(r.listing())",
-        "from oneoff.services.help.completion import candidates; candidates(r, ['comm'])",
+        f"{COMPLETION} candidates(r, ['comm'])",
     ],
     ids=["find", "help", "completion"],
 )
@@ -63,7 +67,7 @@ def test_names_and_summaries_import_nothing_heavy(code: str) -> None:
     [
         "from oneoff.services.help.pages import help_page; help_page(r, ['completion'])",
         "from oneoff.core.parsing import parse; parse(r.load(r.find(['completion'])[0]), ['bash'])",
-        "from oneoff.services.help.completion import candidates; candidates(r, ['completion', 'b'])",
+        f"{COMPLETION} candidates(r, ['completion', 'b'])",
     ],
     ids=["help", "parse", "completion"],
 )
@@ -74,9 +78,7 @@ def test_one_command_imports_nothing_heavy(code: str) -> None:
 
 def test_completing_a_name_loads_a_handful_of_modules() -> None:
     """None of those that only listing, parsing or failing needs."""
-    loaded = imported_by(
-        f"{REGISTRY} from oneoff.services.help.completion import candidates; candidates(r, ['comm'])"
-    )
+    loaded = imported_by(f"{REGISTRY} {COMPLETION} candidates(r, ['comm'])")
 
     parts = (
         "runtime",

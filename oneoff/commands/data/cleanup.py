@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as Logger
 
     from oneoff.core.project import Project
-    from oneoff.services.batch.resource import Batches
+    from oneoff.services.batch.command import Batches
 
 
 class Cleanup(BaseCommand):

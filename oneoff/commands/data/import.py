@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
-    from oneoff.services.batch.resource import Batches, Open
+    from oneoff.services.batch.resource import BatchRunner, Open
     from oneoff.services.data.imports.request import Request
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
@@ -71,7 +71,7 @@ class Import(BaseCommand):
     async def handle(
         self,
         *,
-        batches: Batches,
+        batches: BatchRunner,
         database: Database,
         open: Open,  # noqa: A002 - the name of the resource
         project: Project,

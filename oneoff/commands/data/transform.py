@@ -8,7 +8,7 @@ from oneoff import Argument, BatchCommand, Flag, Result
 
 if TYPE_CHECKING:
     from oneoff.core.project import Project
-    from oneoff.services.batch.resource import Batches
+    from oneoff.services.batch.command import Batches
 
 
 class TransformByName(BatchCommand):

@@ -91,14 +91,3 @@ def too_late(mode: Mode) -> CommandError:
 
 
 _LEAVE_IT = "leave COMMIT and ROLLBACK to the executor; session.commit() is harmless"
-
-
-def make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
-    """Return the guard for this kind of database."""
-    if connection.dialect.name == "postgresql":
-        from oneoff.database.guards.postgresql import PostgresGuard
-
-        return PostgresGuard(connection, mode)
-    from oneoff.database.guards.sqlite import SQLiteGuard
-
-    return SQLiteGuard(connection, mode)

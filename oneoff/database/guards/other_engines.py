@@ -23,9 +23,9 @@ from sqlalchemy.pool import Pool
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.database.engine import EXEMPT
 from oneoff.database.errors import is_read_only_error, read_only_error
 from oneoff.database.guards.sql_statements import A_QUERY, READ_ONLY, statement_that_ends
+from oneoff.database.roles import EXEMPT
 from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:

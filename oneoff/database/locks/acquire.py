@@ -1,19 +1,19 @@
 """Locks between processes: no two runs hold the same key of the same database at once.
 
-PostgreSQL has them in the server (`oneoff.database.locks.postgresql`), SQLite in a file beside the database
-(`oneoff.database.locks.sqlite`). Both are given back by the server or the kernel when the process dies, and
-neither is ever waited for inside an open statement: a waiter polls.
+PostgreSQL has them in the server (`postgresql.py`), SQLite in a file beside the database
+(`sqlite.py`). Both are given back by the server or the kernel when the process dies, and neither is
+ever waited for inside an open statement: a waiter polls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import LockBusy
+from oneoff.database.locks.base import HeldLock, Lock
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,61 +22,6 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
-
-
-class Lock(ABC):
-    """One key of one database, held by at most one process."""
-
-    def __init__(self, database: Database, key: str) -> None:
-        self.database = database
-        self.key = key
-
-    @abstractmethod
-    async def try_acquire(self) -> bool:
-        """Take the lock if it is free; never waits."""
-
-    @abstractmethod
-    async def check(self) -> None:
-        """Make sure that the lock is still held.
-
-        Raises:
-            LockLost: It is not; the work it protects must stop now.
-        """
-
-    @abstractmethod
-    async def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
-
-    @abstractmethod
-    async def holder(self) -> str | None:
-        """Return the id of the run that holds the lock, without trying to take it.
-
-        None when nobody holds it; an empty text when it can't be told who does.
-        """
-
-    @abstractmethod
-    async def hold_in(self, connection: AsyncConnection) -> None:
-        """Hold the lock until the next commit or rollback of somebody else's connection."""
-
-    @abstractmethod
-    async def is_free_in(self, connection: AsyncConnection) -> bool:
-        """Return whether nobody holds the lock, in a transaction of that connection."""
-
-
-class HeldLock:
-    """A lock that was acquired: what a command gets by asking for `lock`."""
-
-    def __init__(self, lock: Lock) -> None:
-        self.key = lock.key
-        self._lock = lock
-
-    async def check(self) -> None:
-        """Raise LockLost unless the lock is still held; call it before each step of the work."""
-        await self._lock.check()
-
-    async def release(self) -> None:
-        """Give the lock back."""
-        await self._lock.release()
 
 
 def make_lock(database: Database, key: str) -> Lock:

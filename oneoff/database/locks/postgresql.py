@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import LockLost
-from oneoff.database.locks.acquire import Lock
+from oneoff.database.locks.base import Lock
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

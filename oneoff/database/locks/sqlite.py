@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import ConfigurationError, LockLost
-from oneoff.database.locks.acquire import Lock
+from oneoff.database.locks.base import Lock
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -1,8 +1,4 @@
-"""The framework's own tables: whether they are there, and making them.
-
-They have an Alembic history and a version table of their own, beside the project's. Only making
-or upgrading them imports Alembic; whether that is needed is a cheap query.
-"""
+"""Read what a database says about itself, and store which environment it belongs to."""
 
 from __future__ import annotations
 
@@ -15,16 +11,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config.database_url import DatabaseURL
-    from oneoff.database.engine import Database
 
 HEAD = "0005"
 """The newest revision of the framework's tables. They count up and only ever add, so that code
 older than the tables goes on working."""
-VERSION_TABLE = "oneoff_alembic_version"
-PREFIX = "oneoff_"
-"""What the names of all the framework's tables begin with; a project's tables must not."""
-LOCK_WAIT = 60.0
-"""Seconds to wait for another process that makes the tables."""
 
 _POSTGRESQL_ABOUT = """
 SELECT current_database(), oid::text, has_function_privilege('pg_control_system()', 'EXECUTE'),
@@ -39,28 +29,6 @@ _STORED = (
 )
 _NOTHING_STORED = ("''", "''", "''")
 _SQLITE_ABOUT = "SELECT count(*) FROM sqlite_master WHERE name = 'oneoff_alembic_version'"
-
-
-async def ensure_schema(database: Database) -> None:
-    """Make the framework's tables, or upgrade them; does nothing where they are current.
-
-    Any number of processes may do it at once.
-
-    Raises:
-        LockBusy: Another process is still at it after a minute.
-    """
-    from oneoff.database.locks.acquire import acquire, make_lock
-
-    if await _is_current(database):
-        return
-    lock = await acquire(make_lock(database, "schema"), wait=LOCK_WAIT)
-    try:
-        if not await _is_current(database):
-            from oneoff.database.schema.upgrade import upgrade
-
-            await upgrade(database)
-    finally:
-        await lock.release()
 
 
 async def read_facts(connection: AsyncConnection, url: DatabaseURL) -> Facts:
@@ -129,11 +97,6 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
             try_="let both name the same database, one of them past the pooler",
             code="migration-url-mismatch",
         )
-
-
-async def _is_current(database: Database) -> bool:
-    async with database.connect("schema") as connection:
-        return (await read_facts(connection, database.url)).schema_ready
 
 
 async def _read_postgresql(connection: AsyncConnection) -> Facts:

@@ -1,4 +1,4 @@
-"""What a worker process needs of us: its connection, its logs' job id, its pause."""
+"""What an ARQ worker uses: its connection, log context, pauses, and the function for shards."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from arq.connections import RedisSettings
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the driver's
+from arq.worker import Function, func
 
 from oneoff.config.redis_url import RedisURL, redis_url
 from oneoff.integrations.process_logs import configure_logging
 from oneoff.redis.errors import translate_redis_error
+from oneoff.services.jobs import shards
+from oneoff.services.jobs.connection import OUTAGES, redis_settings
 
 if TYPE_CHECKING:
+    from arq.connections import RedisSettings
+
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
@@ -28,8 +29,6 @@ OUTAGE = 30.0
 """Seconds a worker waits for a Redis that is away, before it ends and its platform restarts it."""
 OUTAGE_PAUSE = 0.25
 """Seconds between two attempts."""
-RETRIES = 3
-_OUTAGES: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, OSError)
 
 _log = structlog.get_logger("oneoff.worker")
 
@@ -40,36 +39,6 @@ class WindowReader(Protocol):
     async def window(self) -> object | None:
         """Return the open window, or None; must not raise."""
         ...
-
-
-class _SafeSettings(RedisSettings):
-    """ARQ's settings, whose own repr would show the password."""
-
-    def __repr__(self) -> str:
-        return f"RedisSettings({self.host}:{self.port}/{self.database})"
-
-
-def redis_settings(config: Config) -> RedisSettings:
-    """Return REDIS_URL as ARQ wants it; its own `from_dsn` does not decode what is %-encoded.
-
-    Raises:
-        ConfigurationError: REDIS_URL is not set, or can't be used.
-    """
-    url = redis_url(config)
-    return _SafeSettings(
-        host=url.host,
-        port=url.port,
-        database=url.db,
-        username=url.user or None,
-        password=url.password or None,
-        ssl=url.tls,
-        ssl_cert_reqs="required" if url.verify else "none",
-        ssl_check_hostname=url.tls and url.verify,
-        conn_timeout=max(round(url.timeout), 1),
-        # A connection that broke under a command is made anew; see `outlive_outages`.
-        retry=Retry(ExponentialBackoff(cap=1, base=0.1), RETRIES),
-        retry_on_error=list(_OUTAGES),
-    )
 
 
 class WorkerConnection:
@@ -139,7 +108,7 @@ def outlive_outages(ctx: Mapping[Any, Any]) -> None:
         while True:
             try:
                 connection = await connect(*args, **kwargs)
-            except _OUTAGES as exc:
+            except OUTAGES as exc:
                 if outage.is_over(exc):
                     raise
             else:
@@ -201,3 +170,35 @@ def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> No
         return [] if paused else await look(name, *args, **kwargs)
 
     pool.zrangebyscore = look_unless_paused
+
+
+def shard_function(
+    project: Project, root: str, environ: Mapping[str, str] | None = None
+) -> Function:
+    """Return the function that lets a worker take part in `--fleet`: for its `functions`.
+
+    Args:
+        project: Whose commands it runs.
+        root: The project's root folder.
+        environ: Instead of the process environment, for tests.
+    """
+
+    async def oneoff_shard(ctx: dict[Any, Any], shard: str) -> str:
+        """Do a turn at a shard."""
+        from oneoff.integrations.arq.shard_job import work_on
+        from oneoff.runtime.application import Application
+
+        fence = await work_on(Application(project, root, environ), shard)
+        if fence is None:
+            return "nothing is left to do for now"
+        await ctx["redis"].enqueue_job(shards.NAME, shard, _job_id=shards.job_id_of(shard, fence))
+        return "goes on in another job"
+
+    # No result is kept: the same job may have to be queued again.
+    return func(
+        oneoff_shard,
+        name=shards.NAME,
+        timeout=shards.TIMEOUT,
+        keep_result=0,
+        max_tries=shards.MANY_TRIES,
+    )

@@ -16,22 +16,23 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from oneoff.runtime.logs.loggers import active, masked
+
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.runtime.logs.loggers import Logs
+    from oneoff.runtime.logs.loggers import Entry, Logs
 
-    Entry = tuple[Logs, Run | None]
-
-_active: list[Entry] = []
-"""The runs under way, nested ones last. The first installs the hooks, the last takes them away."""
 _hooks = ExitStack()
 _structlog_before: list[dict[str, Any]] = []
 """How the application had configured structlog, while it is taken over; empty: not at all."""
 
 
 @contextmanager
-def capturing(logs: Logs, run: Run | None) -> Iterator[None]:
-    """Redirect while the block runs; in a test, the next one finds everything as it was."""
+def capturing(logs: Logs, run: Run | None = None) -> Iterator[None]:
+    """Redirect while the block runs; in a test, the next one finds everything as it was.
+
+    structlog is taken over if it has been imported by then.
+    """
     entry = enter(logs, run)
     try:
         yield
@@ -41,28 +42,21 @@ def capturing(logs: Logs, run: Run | None) -> Iterator[None]:
 
 def enter(logs: Logs, run: Run | None) -> Entry:
     """Redirect until `leave` is called; a process that serves requests never does."""
-    if not _active:
+    if not active:
         _install(_hooks)
     entry = (logs, run)
-    _active.append(entry)
+    active.append(entry)
     _adopt_structlog()
     return entry
 
 
 def leave(entry: Entry) -> None:
     """End what `enter` began."""
-    _active.remove(entry)
-    if _active:
+    active.remove(entry)
+    if active:
         _adopt_structlog()
     else:
         _hooks.close()
-
-
-def masked(text: str) -> str:
-    """Mask what any run under way knows to be secret: a nested one knows less than its caller."""
-    for logs, _ in _active:
-        text = logs.masked(text)
-    return text
 
 
 def without_printing(handlers: list[logging.Handler]) -> list[logging.Handler]:
@@ -102,7 +96,7 @@ def _adopt_structlog() -> None:
     if not _structlog_before:
         _structlog_before.append(structlog.get_config() if structlog.is_configured() else {})
         _hooks.callback(_give_structlog_back)
-    logs, run = _active[0] if _active[0][0].service else _active[-1]
+    logs, run = active[0] if active[0][0].service else active[-1]
     structlog.configure(**logs.structlog_settings(run), cache_logger_on_first_use=False)
 
 
@@ -120,7 +114,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record to the terminal of the innermost run."""
-        logs, run = _active[-1]
+        logs, run = active[-1]
         if not logs.writes_number(record.levelno):
             return
         try:

@@ -1,13 +1,14 @@
 """Structured logs on standard error: JSON off a terminal, readable on one, run id on every line.
 
 structlog is imported only when a line is really written or a command asks for `log`. What others
-log on their own is in `oneoff.runtime.logs.capture`; processes that run on, in `oneoff.integrations.process_logs`.
+log on their own is in `oneoff.runtime.logs.capture`; for processes that run on, see
+`oneoff.integrations.process_logs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, MutableMapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
 
     Event = MutableMapping[str, Any]
+    Entry = tuple["Logs", Run | None]
+
+active: list[Entry] = []
+"""The runs under way, nested ones last. The first installs the hooks, the last takes them away."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -123,15 +128,6 @@ class Logs:
             **({"error": outcome.error.code} if outcome.error else {}),
         )
 
-    def capturing(self, run: Run | None = None) -> AbstractContextManager[None]:
-        """Take over what the application and its libraries log on their own, for a while.
-
-        structlog is taken over if it has been imported by then.
-        """
-        from oneoff.runtime.logs.capture import capturing
-
-        return capturing(self, run)
-
     def structlog_settings(self, run: Run | None = None) -> dict[str, Any]:
         """Return what to configure structlog with, for the application's own loggers.
 
@@ -193,11 +189,16 @@ class _TerminalLogger:
         self._logs = logs
 
     def msg(self, message: str) -> None:
-        from oneoff.runtime.logs.capture import masked
-
         self._logs.write(masked(self._logs.masked(message)) + "\n")
 
     debug = info = warning = error = critical = exception = log = msg
+
+
+def masked(text: str) -> str:
+    """Mask what any run under way knows to be secret: a nested one knows less than its caller."""
+    for logs, _ in active:
+        text = logs.masked(text)
+    return text
 
 
 @asynccontextmanager

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-    from oneoff.services.batch.resource import Batches
-
 BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards shard fleet".split())
 """The inputs that say how far and how fast one run goes, and who works at it; those that are left
 say which batch it is."""
@@ -53,6 +51,37 @@ class Throttle(Protocol):
         Args:
             connection: In a transaction of its own, which is rolled back afterwards.
         """
+
+
+class Batches(Protocol):
+    """Runs the batches of a command: the resource `batches`."""
+
+    async def run(
+        self,
+        command: BatchCommand,
+        *,
+        limits: BatchRange = ...,
+        part: str = "",
+        name: str = "",
+        opposite: str = "",
+    ) -> Result:
+        """Do all batches of a command, from where an unfinished run of it stopped.
+
+        Args:
+            command: What to do.
+            limits: Only rows with keys in this range.
+            part: Names this one of several batches of the run; each has its own checkpoint.
+            name: The words that resume it, where the command's name alone does not say them.
+            opposite: Such words of what takes it back, or of what it takes back: of the two only
+                one can be going on, and the one that is begun ends the other.
+
+        Raises:
+            BatchRunning: Another run works at the same batch.
+            BatchTakenOver: Another run took it from this one.
+            BatchBound: The run went as far as it may; its work is saved.
+            BatchCancelled: An operator gave the batch up.
+        """
+        ...
 
 
 class BatchCommand(BaseCommand):

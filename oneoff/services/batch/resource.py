@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EVERYTHING = BatchRange()
 
 
-class Batches:
+class BatchRunner:
     """Runs the batches of one run: for real on connections of its own, or as a preview.
 
     Args:
@@ -66,22 +66,7 @@ class Batches:
         name: str = "",
         opposite: str = "",
     ) -> Result:
-        """Do all batches of a command, from where an unfinished run of it stopped.
-
-        Args:
-            command: What to do.
-            limits: Only rows with keys in this range.
-            part: Names this one of several batches of the run; each has its own checkpoint.
-            name: The words that resume it, where the command's name alone does not say them.
-            opposite: Such words of what takes it back, or of what it takes back: of the two only
-                one can be going on, and the one that is begun ends the other.
-
-        Raises:
-            BatchRunning: Another run works at the same batch.
-            BatchTakenOver: Another run took it from this one.
-            BatchBound: The run went as far as it may; its work is saved.
-            BatchCancelled: An operator gave the batch up.
-        """
+        """Do all batches of a command: see `Batches`."""
         from oneoff.services.batch.rows.selection import make_selection
         from oneoff.services.batch.state.identity import identify
 
@@ -146,10 +131,10 @@ async def open_batches(
     open: Open,  # noqa: A002 - the name of the resource
     progress: Progress,
     terminal: Terminal,
-) -> AsyncIterator[Batches]:
+) -> AsyncIterator[BatchRunner]:
     """Give what runs batches; for real it connects when one runs."""
     work = None if mode is Mode.COMMIT else await open("work")
-    yield Batches(
+    yield BatchRunner(
         database=database,
         mode=mode,
         run=run,

@@ -7,18 +7,10 @@ for one claim is one job, and what must be queued again for the next one is anot
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.services.jobs import redis_keys
 from oneoff.services.jobs.queue import Jobs, now_ms, serialize
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from arq.worker import Function
-
-    from oneoff.core.project import Project
 
 NAME = "oneoff_shard"
 TIMEOUT = 290.0
@@ -60,7 +52,7 @@ class Handout:
             raise ConfigurationError(
                 f"the worker {jobs.worker.source} takes no shards",
                 why="its functions do not include the one that does them",
-                try_="add shard_function(project, root), from oneoff.services.jobs.shards, to them",
+                try_="add shard_function(project, root), from oneoff.integrations.arq, to them",
                 code="worker-without-shards",
             )
 
@@ -89,30 +81,3 @@ class Handout:
         if not await client.exists(redis_keys.job(job_id)):
             return Given.GONE
         return Given.TAKEN if await client.exists(redis_keys.in_progress(job_id)) else Given.QUEUED
-
-
-def shard_function(
-    project: Project, root: str, environ: Mapping[str, str] | None = None
-) -> Function:
-    """Return the function that lets a worker take part in `--fleet`: for its `functions`.
-
-    Args:
-        project: Whose commands it runs.
-        root: The project's root folder.
-        environ: Instead of the process environment, for tests.
-    """
-    from arq.worker import func
-
-    async def oneoff_shard(ctx: dict[Any, Any], shard: str) -> str:
-        """Do a turn at a shard."""
-        from oneoff.integrations.arq.shard_job import work_on
-        from oneoff.runtime.application import Application
-
-        fence = await work_on(Application(project, root, environ), shard)
-        if fence is None:
-            return "nothing is left to do for now"
-        await ctx["redis"].enqueue_job(NAME, shard, _job_id=job_id_of(shard, fence))
-        return "goes on in another job"
-
-    # No result is kept: the same job may have to be queued again.
-    return func(oneoff_shard, name=NAME, timeout=TIMEOUT, keep_result=0, max_tries=MANY_TRIES)

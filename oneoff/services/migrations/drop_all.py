@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.database.schema.facts import PREFIX
+from oneoff.database.tables import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

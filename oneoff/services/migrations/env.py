@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic import context
 from alembic.util import CommandError
 
-from oneoff.database.schema.facts import PREFIX
+from oneoff.database.tables import PREFIX
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData

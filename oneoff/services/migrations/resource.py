@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.database.engine import Database
-    from oneoff.database.locks.acquire import HeldLock
+    from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
     from oneoff.services.migrations.autogenerate import Difference, Draft
     from oneoff.services.migrations.drop_all import Thing
@@ -327,7 +327,7 @@ async def open_migrations(
         raise ConfigurationError(
             f"{project.migrations}/env.py is not there",
             why=f"the project says migrations={project.migrations!r}",
-            try_=f"write {project.migrations}/env.py; it is three lines: see `oneoff.services.migrations.env`",
+            try_=f"write {project.migrations}/env.py; it is three lines: see `oneoff.run_env`",
             code="no-migrations",
         )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.database.engine import Database
-    from oneoff.database.locks.acquire import HeldLock
+    from oneoff.database.locks.base import HeldLock
 
 Choose = Callable[[tuple[str, ...]], list[RevisionStep]]
 """Given the database's revisions, the steps still to be run."""

@@ -74,6 +74,31 @@ class Delivered:
         ]
 
 
+async def deliver(
+    transaction: Transaction,
+    handlers: Mapping[str, Handler],
+    *,
+    given: Mapping[str, Any] | None = None,
+    max_rows: int = 0,
+    max_seconds: float = 0.0,
+    given_up: bool = False,
+) -> Delivered:
+    """Deliver what waits, each effect in a transaction of its own; what `outbox deliver` does.
+
+    Several may run at once, on any number of machines: an effect at work is passed over.
+
+    Args:
+        transaction: Opens one.
+        handlers: Kind to what does it.
+        given: What handlers may ask for by name, besides `effect` and `session`.
+        max_rows: Stop after so many effects; 0 for all.
+        max_seconds: Begin no other effect after so long; 0 for no limit.
+        given_up: Try those again too that were given up.
+    """
+    delivery = Delivery(transaction, handlers, given or {}, given_up=given_up)
+    return await delivery.run(max_rows=max_rows, max_seconds=max_seconds)
+
+
 class Delivery:
     """One pass over what waits; each effect is tried once in it."""
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from oneoff.services.outbox.delivery import Delivered
-
 PAUSES = (0, 60, 300, 1_800, 7_200)
 """Seconds after which an effect is tried for the first, second, ... time, since it was put down.
 After the last it is given up, and waits for somebody to look at it."""
@@ -70,30 +68,3 @@ async def put(session: AsyncSession, kind: str, payload: Mapping[str, Any]) -> N
         "created_at": datetime.now(UTC),
     }
     await session.execute(insert(outbox).values(row))
-
-
-async def deliver(
-    transaction: Transaction,
-    handlers: Mapping[str, Handler],
-    *,
-    given: Mapping[str, Any] | None = None,
-    max_rows: int = 0,
-    max_seconds: float = 0.0,
-    given_up: bool = False,
-) -> Delivered:
-    """Deliver what waits, each effect in a transaction of its own; what `outbox deliver` does.
-
-    Several may run at once, on any number of machines: an effect at work is passed over.
-
-    Args:
-        transaction: Opens one.
-        handlers: Kind to what does it.
-        given: What handlers may ask for by name, besides `effect` and `session`.
-        max_rows: Stop after so many effects; 0 for all.
-        max_seconds: Begin no other effect after so long; 0 for no limit.
-        given_up: Try those again too that were given up.
-    """
-    from oneoff.services.outbox.delivery import Delivery
-
-    delivery = Delivery(transaction, handlers, given or {}, given_up=given_up)
-    return await delivery.run(max_rows=max_rows, max_seconds=max_seconds)

@@ -11,8 +11,8 @@ from oneoff.core.policy import Mode
 from oneoff.core.result import Result
 from oneoff.database.transaction import begin_work
 from oneoff.services.batch.transactions import Transactions, session_in
-from oneoff.services.outbox.delivery import Delivered, plan
-from oneoff.services.outbox.effects import Handler, deliver
+from oneoff.services.outbox.delivery import Delivered, deliver, plan
+from oneoff.services.outbox.effects import Handler
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

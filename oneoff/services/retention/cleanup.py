@@ -19,7 +19,7 @@ from oneoff.services.batch.run.bounds import BatchBound
 from oneoff.services.retention.rules import Retention
 
 if TYPE_CHECKING:
-    from oneoff.services.batch.resource import Batches
+    from oneoff.services.batch.command import Batches
 
 BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500
 MOST_DAYS = 365_000

@@ -24,8 +24,18 @@ SAYS_WHAT_IS_DONE = (
 that only looks like one of them is kept too."""
 
 
-def rules(effect_days: int, batch_days: int) -> tuple[Retention, ...]:
-    """Return the rules for the framework's tables."""
+def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Retention, ...]:
+    """Return the rules for what the framework itself writes, to stand among a project's own.
+
+    `oneoff-effects` deletes effects of the outbox that were delivered, `oneoff-batches` the
+    checkpoints of batches that have ended. What is undelivered or unfinished stays, and what says
+    that something is done: a batch with `--once`, a transform, an imported file, a batch whose run
+    was killed before it could say that it is finished.
+
+    Args:
+        effect_days: Days for which delivered effects are kept.
+        batch_days: Days for which batches that have ended are kept.
+    """
     return (
         Retention(
             name="oneoff-effects",

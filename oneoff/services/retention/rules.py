@@ -54,23 +54,6 @@ class Retention:
             raise ValueError(message)
 
 
-def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Retention, ...]:
-    """Return the rules for what the framework itself writes, to stand among a project's own.
-
-    `oneoff-effects` deletes effects of the outbox that were delivered, `oneoff-batches` the
-    checkpoints of batches that have ended. What is undelivered or unfinished stays, and what says
-    that something is done: a batch with `--once`, a transform, an imported file, a batch whose run
-    was killed before it could say that it is finished.
-
-    Args:
-        effect_days: Days for which delivered effects are kept.
-        batch_days: Days for which batches that have ended are kept.
-    """
-    from oneoff.services.retention.framework_rules import rules
-
-    return rules(effect_days, batch_days)
-
-
 LONGEST_NAME = 40
 """It is a part of the batch's id."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

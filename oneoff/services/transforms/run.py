@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.core.result import Result
-    from oneoff.services.batch.resource import Batches
+    from oneoff.services.batch.command import Batches
 
 COMMAND = "data transform"
 

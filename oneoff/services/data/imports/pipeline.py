@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from oneoff.database.transaction import WorkTransaction
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
-    from oneoff.services.batch.resource import Batches
+    from oneoff.services.batch.resource import BatchRunner
     from oneoff.services.data.imports.readers.base import Reader
     from oneoff.services.data.imports.readers.csv_reader import Cells, Chunk
     from oneoff.services.data.imports.request import Request
@@ -123,7 +123,7 @@ def _all_bad(name: str, rejects: str, count: int) -> DataError:
 
 
 async def import_in_batches(
-    batches: Batches, database: Database, project: Project, request: Request, terminal: Terminal
+    batches: BatchRunner, database: Database, project: Project, request: Request, terminal: Terminal
 ) -> Result:
     """Import a file in transactions of some of its rows, from where that was stopped.
 

@@ -10,7 +10,7 @@ from oneoff import BatchCommand, BatchRange, Result
 from tests.commands.tally_project import Tally
 
 if TYPE_CHECKING:
-    from oneoff.services.batch.resource import Batches
+    from oneoff.services.batch.command import Batches
 
 
 class Halves(BatchCommand):

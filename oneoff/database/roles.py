@@ -1,0 +1,33 @@
+"""What a connection is for, and what it may do in a dry run or a reading command."""
+
+from __future__ import annotations
+
+WORK = "work"
+"""The role of a run's own work; see `Database.connect`."""
+OWN_ROLES = frozenset({"audit", "lock", "schema"})
+"""The roles of the framework's own records, which it writes in every mode."""
+EXEMPT = "oneoff_exempt"
+"""In a connection's `info`: not to be made read-only by `oneoff.database.guards.other_engines`."""
+
+
+class Opening:
+    """What the connection that is being opened is for; seen by the drivers' hooks.
+
+    Attributes:
+        role: Shown as the second part of `application_name`.
+        guarded: Whether its transaction can be armed (`oneoff.database.guards`); None for what is
+            no run's work, whatever a lock that names the role is called.
+        prepares: Whether PostgreSQL shall keep its statements prepared.
+    """
+
+    __slots__ = ("guarded", "prepares", "role")
+
+    def __init__(self, role: str, *, guarded: bool | None = None, prepares: bool = False) -> None:
+        self.role = role
+        self.guarded = guarded
+        self.prepares = prepares
+
+    @property
+    def exempt(self) -> bool:
+        """Whether it may write in a dry run: it is guarded, or none of the command's business."""
+        return self.role in OWN_ROLES if self.guarded is None else self.guarded
