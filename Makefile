@@ -1,7 +1,7 @@
 # What a developer does here. Bare `make` lists the targets; `make check` is what CI runs.
 #
 # PYTHON is the interpreter that VENV is made from, TESTS narrows a test run:
-#   make test TESTS="tests/framework -k gate"
+#   make test TESTS="tests/unit -k gate"
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -30,10 +30,10 @@ from oneoff.services.batch.state.checkpoints import (  # noqa: E402
     State,
 )
 from oneoff.testing import Manage  # noqa: E402
-from tests.commands.tally_commands.tally.add import Add  # noqa: E402
-from tests.commands.tally_commands.tally.raise_all import RaiseAll  # noqa: E402
-from tests.commands.tally_project import NAME, execute, make_tally, times_done  # noqa: E402
-from tests.servers import running_postgres  # noqa: E402
+from tests.support.servers import running_postgres  # noqa: E402
+from tests.support.tally_commands.tally.add import Add  # noqa: E402
+from tests.support.tally_commands.tally.raise_all import RaiseAll  # noqa: E402
+from tests.support.tally_project import NAME, execute, make_tally, times_done  # noqa: E402
 
 GOAL = 1.10
 BATCH = 1_000

@@ -19,21 +19,21 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.acceptance import import_faults  # noqa: E402 - the project is found by the line above
-from tests.acceptance.batch_faults import (  # noqa: E402
+from tests.support import import_faults  # noqa: E402 - the project is found by the line above
+from tests.support.batch_faults import (  # noqa: E402
     Ordeal,
     commit_moments,
     wait_for_rows,
 )
-from tests.acceptance.fleet_faults import Fleet  # noqa: E402
-from tests.commands.tally_project import execute, make_tally  # noqa: E402
-from tests.servers import (  # noqa: E402
+from tests.support.fleet_faults import Fleet  # noqa: E402
+from tests.support.servers import (  # noqa: E402
     Postgres,
     Redis,
     proxying,
     running_postgres,
     running_redis,
 )
+from tests.support.tally_project import execute, make_tally  # noqa: E402
 
 COLUMNS = "{:<38} {:>7} {:>9} {:>6} {:>6} {:>11} {:>8}"
 ANEW = "UPDATE tally SET n = 0; DELETE FROM oneoff_batches; DELETE FROM oneoff_runs;"

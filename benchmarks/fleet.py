@@ -18,10 +18,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.acceptance.database import query  # noqa: E402 - the project is found by the line above
-from tests.acceptance.fleet_faults import Fleet  # noqa: E402
-from tests.commands.tally_project import execute, make_tally, times_done  # noqa: E402
-from tests.servers import running_postgres, running_redis  # noqa: E402
+from tests.support.database import query  # noqa: E402 - the project is found by the line above
+from tests.support.fleet_faults import Fleet  # noqa: E402
+from tests.support.servers import running_postgres, running_redis  # noqa: E402
+from tests.support.tally_project import execute, make_tally, times_done  # noqa: E402
 
 GOAL = 1.6
 ENOUGH_RUNS = 5

@@ -5,7 +5,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-missing=$("$1" -m tests.servers)
+missing=$("$1" -m tests.support.servers)
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

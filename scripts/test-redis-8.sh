@@ -16,4 +16,5 @@ trap 'rm -rf "$folder"' EXIT
     --target "$folder" -r tests/requirements-redis-8.txt
 export PYTHONPATH="$folder"
 "$python" -c 'import redis; assert redis.__version__.startswith("8."), redis.__version__'
-"$python" -m pytest -q -n auto tests/commands/test_cache_*.py tests/commands/test_redis_*.py
+"$python" -m pytest -q -n auto tests/servers/redis \
+    tests/commands/test_cache_*.py tests/commands/test_redis_*.py

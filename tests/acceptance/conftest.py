@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Postgres
+from tests.support.servers import Postgres
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 60

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.acceptance.batch_faults import PATIENCE, SLOW, Ordeal, commit_moments, wait_for_rows
 from tests.acceptance.conftest import Run
-from tests.acceptance.database import query
-from tests.commands.tally_project import execute, make_tally
-from tests.servers import Postgres, Proxy
+from tests.support.batch_faults import PATIENCE, SLOW, Ordeal, commit_moments, wait_for_rows
+from tests.support.database import query
+from tests.support.servers import Postgres, Proxy
+from tests.support.tally_project import execute, make_tally
 
 ROWS = 4_000
 RIGHT = (0, 0, 0)

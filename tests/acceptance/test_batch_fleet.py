@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.batch_faults import PATIENCE, wait_for_rows
 from tests.acceptance.conftest import Run
-from tests.acceptance.database import query
-from tests.acceptance.fleet_faults import Fleet
-from tests.commands.tally_project import make_tally
+from tests.support.batch_faults import PATIENCE, wait_for_rows
+from tests.support.database import query
+from tests.support.fleet_faults import Fleet
+from tests.support.tally_project import make_tally
 
 ROWS = 4_000
 RIGHT = (0, 0, 0)

@@ -15,11 +15,11 @@ import redis
 from oneoff import Confirm
 from oneoff.runtime.application import load_application
 from tests.acceptance.conftest import ROOT, Run
-from tests.acceptance.database import query
-from tests.acceptance.terminal import Person
+from tests.support.database import query
+from tests.support.terminal import Person
 
 APP = load_application("app.project:project", str(ROOT))
-ACCOUNTS = ROOT / "tests/commands/accounts.csv"
+ACCOUNTS = ROOT / "tests/support/accounts.csv"
 LINES = {
     "apikey revoke": "apikey revoke 1",
     "apikey rotate": "apikey rotate 1",

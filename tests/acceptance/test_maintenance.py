@@ -16,10 +16,10 @@ import pytest
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.services.maintenance import STALE_LIMIT
 from tests.acceptance.conftest import ROOT, Run
-from tests.acceptance.web import running_web
-from tests.servers import Postgres, Redis
-from tests.servers.process import HOST, free_port
-from tests.servers.proxy import Proxy, proxying
+from tests.support.servers import Postgres, Redis
+from tests.support.servers.process import HOST, free_port
+from tests.support.servers.proxy import Proxy, proxying
+from tests.support.web import running_web
 
 WORKERS = 4
 PATIENCE = 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.conftest import Run
-from tests.acceptance.database import query
 from tests.acceptance.test_signals import PROJECT, migrated
+from tests.support.database import query
 
 __all__ = ["migrated"]
 

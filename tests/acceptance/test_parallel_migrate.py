@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import ROOT, Run, Start
-from tests.acceptance.database import query
+from tests.support.database import query
 
 PROCESSES = 20
 ENV = """\

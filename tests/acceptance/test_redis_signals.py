@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 
 from tests.acceptance.conftest import Run, Start
-from tests.commands.redis_project import ask
+from tests.support.redis_project import ask
 
 KEYS = 200_000
 

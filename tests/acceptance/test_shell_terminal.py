@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import ROOT, AtHead
-from tests.acceptance.database import query
-from tests.acceptance.terminal import Person
+from tests.support.database import query
+from tests.support.terminal import Person
 
 CTRL_C, CTRL_D = "\x03", "\x04"
 PROMPT = ">>> "

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import AtHead, Run, Start
-from tests.acceptance.database import query
+from tests.support.database import query
 
 PROJECT = Path(__file__).parent / "project"
 SOON = 5.0

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import ROOT, Run
-from tests.servers.process import HOST, free_port
-from tests.servers.programs import find_program
+from tests.support.servers.process import HOST, free_port
+from tests.support.servers.programs import find_program
 
 LIMIT = 20.0
 """Seconds in which everything has to end."""

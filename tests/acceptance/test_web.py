@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.conftest import AtHead, Run
-from tests.acceptance.web import Web, running_web
-from tests.servers import Postgres
+from tests.support.servers import Postgres
+from tests.support.web import Web, running_web
 
 if TYPE_CHECKING:
     import httpx

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from tests.acceptance.conftest import ROOT, Run
-from tests.acceptance.database import query
-from tests.servers import Proxy, Redis
+from tests.support.database import query
+from tests.support.servers import Proxy, Redis
 
 PATIENCE = 30
 """Seconds a worker is given for what it should do at once."""

@@ -9,12 +9,12 @@ import pytest
 
 from app import apikey_format
 from app.scopes import Scope
-from tests.acceptance.database import query
-from tests.commands.keys import ACCOUNT, DAY, listed, make_key, stored, use
+from tests.support.database import query
+from tests.support.keys import ACCOUNT, DAY, listed, make_key, stored, use
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser, Sessions
+    from tests.support.fixture_types import MakeUser, Sessions
 
 
 async def test_a_key_is_shown_once_and_opens_the_door(manage: Manage, sessions: Sessions) -> None:

@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from app import apikeys
-from tests.commands.keys import ACCOUNT, DAY, listed, make_key, now, use
+from tests.support.keys import ACCOUNT, DAY, listed, make_key, now, use
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser, Sessions
+    from tests.support.fixture_types import MakeUser, Sessions
 
 MOMENT = re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00")
 PREFIX = re.compile(r"shop_\w{8}")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.database import query
-from tests.commands.keys import ACCOUNT, make_key, refusal, stored
+from tests.support.database import query
+from tests.support.keys import ACCOUNT, make_key, refusal, stored
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import Sessions
+    from tests.support.fixture_types import Sessions
 
 
 @pytest.mark.parametrize("by", ["number", "prefix"])

@@ -11,7 +11,7 @@ import pytest
 
 from app import apikeys, service_accounts
 from oneoff import CommandError
-from tests.commands.keys import ACCOUNT, DAY, make_key, now, refusal, stored, use
+from tests.support.keys import ACCOUNT, DAY, make_key, now, refusal, stored, use
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser, Sessions
+    from tests.support.fixture_types import MakeUser, Sessions
 
 HOUR = timedelta(hours=1)
 

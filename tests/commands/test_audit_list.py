@@ -12,7 +12,7 @@ from oneoff.database.tables import runs
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import Sessions
+    from tests.support.fixture_types import Sessions
 
 AGES = {"new": timedelta(minutes=1), "day": timedelta(hours=23), "old": timedelta(days=30)}
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from oneoff.testing import Finished, Manage
-from tests.acceptance.database import query
-from tests.commands.tally_project import ROWS, execute, times_done, until
+from tests.support.database import query
+from tests.support.tally_project import ROWS, execute, times_done, until
 
 CAREFUL = "tally careful --confirm"
 """Waits between batches while the first row is old."""

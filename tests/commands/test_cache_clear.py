@@ -16,7 +16,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from oneoff.services.cache.patterns import escaped, is_everything
 from oneoff.testing import Manage
-from tests.commands.redis_project import (
+from tests.support.redis_project import (
     ask,
     environ_on,
     fill,
@@ -24,7 +24,7 @@ from tests.commands.redis_project import (
     keys_in,
     keys_in_cluster,
 )
-from tests.servers import RedisCluster
+from tests.support.servers import RedisCluster
 
 TRICKY = (b"a*b:1", b"a*b:2", b"axb:1", b"a[1]:1", b"a1:1", b"a?:1", b"ab:1", b"a\\:1", b"a^:1")
 
@@ -357,7 +357,7 @@ async def test_a_key_that_is_moving_is_followed(
 
 def on_worker(manage: Manage, name: str) -> Manage:
     """Run the commands of a project whose worker has a queue of its own."""
-    return Manage(f"tests.commands.arq_shop:{name}", manage.root, manage.environ)
+    return Manage(f"tests.support.arq_shop:{name}", manage.root, manage.environ)
 
 
 async def test_the_worker_s_own_queue_stays(manage: Manage, redis_url: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from oneoff.services.cache import inspection
 from oneoff.testing import Finished, Manage
-from tests.commands.redis_project import ask, environ_on, fill, fill_cluster
-from tests.servers import RedisCluster
+from tests.support.redis_project import ask, environ_on, fill, fill_cluster
+from tests.support.servers import RedisCluster
 
 API_KEY = "sk_live_51abcdef"
 

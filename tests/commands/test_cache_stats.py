@@ -8,8 +8,8 @@ import pytest
 
 from oneoff.services.cache.stats import facts
 from oneoff.testing import Manage
-from tests.commands.redis_project import ask, environ_on, fill, fill_cluster
-from tests.servers import RedisCluster
+from tests.support.redis_project import ask, environ_on, fill, fill_cluster
+from tests.support.servers import RedisCluster
 
 
 @pytest.fixture

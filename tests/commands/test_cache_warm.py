@@ -13,8 +13,8 @@ from sqlalchemy import text
 from app import warmers
 from oneoff import Warmer
 from oneoff.testing import Manage
-from tests.commands.conftest import MakeUser
-from tests.commands.redis_project import ask, environ_on, keys_in
+from tests.support.fixture_types import MakeUser
+from tests.support.redis_project import ask, environ_on, keys_in
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

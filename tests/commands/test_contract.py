@@ -16,7 +16,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.runtime.application import load_application
 from oneoff.testing import Finished, Manage
-from tests.acceptance.database import query
+from tests.support.database import query
 
 ROOT = Path(__file__).parents[2]
 APP = load_application("app.project:project", str(ROOT))
@@ -32,7 +32,7 @@ USERS = (
     "user create ada ada@example.com --role admin --password-stdin",
     "user create grace grace@example.com --password-stdin",
 )
-ACCOUNTS = ROOT / "tests/commands/accounts.csv"
+ACCOUNTS = ROOT / "tests/support/accounts.csv"
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
 CLEANED = ("data cleanup --only events --confirm",)

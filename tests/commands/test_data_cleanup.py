@@ -13,8 +13,8 @@ import pytest
 from oneoff.services.batch.rows.selection import SetBased, Step
 from oneoff.services.retention import cleanup
 from oneoff.testing import Manage
-from tests.acceptance.database import query
-from tests.commands.tally_project import execute
+from tests.support.database import query
+from tests.support.tally_project import execute
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -228,7 +228,7 @@ async def test_a_project_without_rules_says_how_to_declare_them(
 ) -> None:
     """78."""
     root = Path(__file__).parents[2]
-    tally = Manage("tests.commands.tally_project:without_shards", str(root), manage_environ)
+    tally = Manage("tests.support.tally_project:without_shards", str(root), manage_environ)
 
     refused = await tally("data cleanup --confirm")
 

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from oneoff.runtime.progress import Progress
 from oneoff.testing import Manage
-from tests.acceptance.database import query
-from tests.commands.conftest import MakeUser, Sessions
-from tests.commands.exports import make_many, rows_of
+from tests.support.database import query
+from tests.support.exports import make_many, rows_of
+from tests.support.fixture_types import MakeUser, Sessions
 
 
 @pytest.fixture

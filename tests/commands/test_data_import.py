@@ -11,9 +11,9 @@ import zstandard
 from sqlalchemy import text
 
 from oneoff.testing import Manage
-from tests.acceptance.database import query
-from tests.commands.conftest import MakeUser, Sessions
-from tests.commands.imports import HEADER, account, bytes_of, load, names, write_csv
+from tests.support.database import query
+from tests.support.fixture_types import MakeUser, Sessions
+from tests.support.imports import HEADER, account, bytes_of, load, names, write_csv
 
 AS_JSON = '{"id":%d,"name":"%s","description":"","active":true,"created_at":"2026-01-31T09:30:00Z"}'
 

@@ -6,9 +6,9 @@ import pytest
 
 from oneoff import Flag, Transform
 from oneoff.testing import Manage
-from tests.acceptance.database import query
-from tests.commands.conftest import MakeUser
-from tests.commands.tally_project import execute
+from tests.support.database import query
+from tests.support.fixture_types import MakeUser
+from tests.support.tally_project import execute
 
 OPEN = "UPDATE oneoff_runs SET status = 'started', finished_at = NULL, host = 'far' {}"
 LANGUAGES = ("de-DE,de;q=0.9,en;q=0.8", "nl", "fr;q=0.2, es;q=0.7")

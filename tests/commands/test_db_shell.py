@@ -12,7 +12,7 @@ from oneoff.services.shell.database_client import Client
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser
+    from tests.support.fixture_types import MakeUser
 
 POSTGRES = parse_database_url(
     "postgres://ada:p%40ss-word@db.example:5433/shop?sslmode=require&options=-c%20a%3Db",

@@ -12,7 +12,7 @@ from redis.exceptions import WatchError
 
 from oneoff.services.jobs import cancel
 from oneoff.services.jobs.queue import begin
-from tests.commands.arq_shop import Queue
+from tests.support.arq_shop import Queue
 
 
 @pytest.fixture

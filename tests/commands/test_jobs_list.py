@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from oneoff.services.jobs import listing
-from tests.commands.arq_shop import Queue, WorkerSettings
+from tests.support.arq_shop import Queue, WorkerSettings
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ async def test_a_job_is_shown_whole(busy: Queue) -> None:
     assert ("completed", 2, 1, "shop:queue") == tuple(
         done[name] for name in ("status", "result", "tries", "queue")
     )
-    assert ("tests.commands.arq_shop.OutOfStock('nails', 3)", None) == (
+    assert ("tests.support.arq_shop.OutOfStock('nails', 3)", None) == (
         broken["error"],
         broken["result"],
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.arq_shop import Queue
-from tests.servers.process import HOST, free_port
+from tests.support.arq_shop import Queue
+from tests.support.servers.process import HOST, free_port
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_a_job_that_failed_here_leaves_nothing_to_look_at(queue: Queue) ->
         ("fail", "failed"),
         ("unpicklable", "failed"),
         ("look_around", "completed"),
-        ("tests.commands.arq_shop.add left=1", "completed"),
+        ("tests.support.arq_shop.add left=1", "completed"),
     ],
 )
 async def test_inline_gives_what_a_worker_gives(queue: Queue, line: str, status: str) -> None:

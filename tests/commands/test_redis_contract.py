@@ -8,10 +8,10 @@ from time import monotonic
 import pytest
 
 from oneoff.testing import Manage
-from tests.commands.redis_project import environ_on
 from tests.commands.test_contract import NAMES, Stage, command_of, redis_dump
-from tests.servers import Proxy
-from tests.servers.process import HOST, free_port
+from tests.support.redis_project import environ_on
+from tests.support.servers import Proxy
+from tests.support.servers.process import HOST, free_port
 
 TIMEOUT = 0.2
 ASKING = [name for name in NAMES if {"cache", "jobs"} & set(command_of(name).resources())]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.commands.keys import ACCOUNT, make_key, refusal
+from tests.support.keys import ACCOUNT, make_key, refusal
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser, Sessions
+    from tests.support.fixture_types import MakeUser, Sessions
 
 
 async def test_a_closed_account_loses_its_keys_for_ever(

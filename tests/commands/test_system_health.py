@@ -12,8 +12,8 @@ import pytest
 from oneoff import Project
 from oneoff.config.settings import load_config
 from oneoff.services.health import Check, Health, check_services, wait_until_well, worst
-from tests.servers import Redis
-from tests.servers.postgres import PASSWORD
+from tests.support.servers import Redis
+from tests.support.servers.postgres import PASSWORD
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

@@ -18,8 +18,8 @@ from oneoff.database.engine import Database
 from oneoff.database.locks.sqlite import LockFile
 from oneoff.database.tables import runs
 from oneoff.testing import Manage
-from tests.commands.conftest import Sessions
-from tests.commands.test_locks import ROOT
+from tests.servers.database.locks.test_locks import ROOT
+from tests.support.fixture_types import Sessions
 
 HOLD = """
 import asyncio, sys

@@ -17,9 +17,9 @@ from oneoff.services.maintenance.bypass import is_pass
 from oneoff.services.maintenance.redis_copy import key_of
 from oneoff.services.maintenance.window import decode
 from oneoff.testing import Manage
-from tests.acceptance.database import query
-from tests.commands.conftest import Sessions
-from tests.servers.process import free_port
+from tests.support.database import query
+from tests.support.fixture_types import Sessions
+from tests.support.servers.process import free_port
 
 KEY = "k" * 32
 

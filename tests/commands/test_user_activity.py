@@ -9,7 +9,7 @@ from app.passwords import verify_password
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser, Sessions
+    from tests.support.fixture_types import MakeUser, Sessions
 
 
 async def test_deactivating_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:

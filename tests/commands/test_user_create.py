@@ -13,7 +13,7 @@ from app.passwords import verify_password
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser, Sessions
+    from tests.support.fixture_types import MakeUser, Sessions
 
 PASSWORD = "correct horse battery"  # noqa: S105 - the tests' own
 LINE = "user create Ada Ada@Example.com"

@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
-    from tests.commands.conftest import MakeUser
+    from tests.support.fixture_types import MakeUser
 
 
 async def roles(manage: Manage) -> dict[str, str]:

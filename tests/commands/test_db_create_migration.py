@@ -1,0 +1,147 @@
+"""`db create-migration`: the models and the database become equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.shop import CREATE_ITEM, Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Shop:
+    """Give a project without revisions, on an empty database."""
+    return Shop(tmp_path / "shop", database_url)
+
+
+def files(shop: Shop) -> list[Path]:
+    """Return the revision files, and whatever else was left among them."""
+    return sorted(path for path in shop.versions.iterdir() if path.name != "__pycache__")
+
+
+async def test_the_written_revision_makes_the_models_true(shop: Shop) -> None:
+    """Written, applied, and then nothing is left to write."""
+    written = await shop.manage(["db", "create-migration", "-m", "add items; 100% new"])
+    migrated = await shop.manage("db migrate")
+    checked = await shop.manage("db create-migration --check")
+
+    assert [0, 0, 0] == [one.exit_code for one in (written, migrated, checked)]
+    assert "nothing to do: the models and the database agree\n" == checked.stdout
+    assert {"item"} == await shop.tables()
+
+
+async def test_the_file_says_what_it_does(shop: Shop) -> None:
+    """Its docstring lists the operations."""
+    await shop.manage(["db", "create-migration", "-m", "add items"])
+
+    (path,) = files(shop)
+    lines = path.read_text().splitlines()
+    assert path.name.endswith("_add_items.py")
+    assert [
+        '"""add items.',
+        "",
+        "- add table item",
+        "- add index ix_item_name on item",
+    ] == lines[:4]
+
+
+async def test_a_change_of_a_table_can_be_applied_and_undone(shop: Shop) -> None:
+    """On SQLite too, which builds the table anew."""
+    shop.write("a1", None, 'op.create_table("item", sa.Column("id", sa.Integer, primary_key=True))')
+    await shop.manage("db migrate")
+
+    written = await shop.manage(["db", "create-migration", "-m", "add name"])
+    migrated = await shop.manage("db migrate")
+    undone = await shop.manage(f"db rollback --confirm={shop.database().url.name}@test")
+
+    assert ["add column item.name", "add index ix_item_name on item"] == [
+        row["operation"] for row in written.result.data
+    ]
+    assert [0, 0, 0] == [one.exit_code for one in (written, migrated, undone)], undone.stderr
+
+
+async def test_drift_is_found(shop: Shop) -> None:
+    """Exit 3, with the operations as data; nothing is written."""
+    found = await shop.manage("db create-migration --check --json")
+
+    assert (3, "schema-drift") == (found.exit_code, found.json["error"]["code"])
+    assert ["add table item", "add index ix_item_name on item"] == [
+        row["operation"] for row in found.json["data"]
+    ]
+    assert [] == files(shop)
+
+
+async def test_a_dry_run_lists_the_operations(shop: Shop) -> None:
+    """And writes nothing."""
+    shown = await shop.manage("db create-migration -m x --dry-run")
+
+    assert (
+        "DRY RUN: nothing was changed\n"
+        "operation\n"
+        "add table item\n"
+        "add index ix_item_name on item\n"
+        "would write a revision with 2 operations\n"
+    ) == shown.stdout
+    assert [] == files(shop)
+
+
+async def test_an_empty_revision_is_written_only_when_asked_for(shop: Shop) -> None:
+    """Without --empty there is nothing to do."""
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+
+    refused = await shop.manage("db create-migration -m backfill")
+    written = await shop.manage("db create-migration -m backfill --empty")
+    migrated = await shop.manage("db migrate")
+
+    assert "nothing to do: the models and the database agree\n" == refused.stdout
+    assert (0, 0) == (written.exit_code, migrated.exit_code)
+    assert 2 == len(files(shop))
+
+
+@pytest.mark.parametrize("check", [False, True])
+async def test_a_database_behind_the_revisions_is_not_compared(shop: Shop, *, check: bool) -> None:
+    """It would differ by what is pending."""
+    shop.write("a1", None, CREATE_ITEM)
+
+    refused = await shop.manage("db create-migration " + ("--check" if check else "-m x"))
+
+    assert (3 if check else 1) == refused.exit_code
+    assert "error[migrations-pending]: 1 of the revisions are not applied" in refused.stderr
+
+
+async def test_a_message_is_needed(shop: Shop) -> None:
+    """And the three special ways exclude each other."""
+    refused = await shop.manage("db create-migration --empty --merge")
+
+    assert 2 == refused.exit_code
+    assert (
+        "error[usage]: --empty, --merge and --check exclude each other\n"
+        "error[usage]: -m is missing: what the revision is for\n"
+    ) in refused.stderr
+
+
+async def test_nothing_is_left_when_writing_fails(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a revision would break every later command."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
+
+    failed = await shop.manage("db create-migration -m x")
+
+    assert 1 == failed.exit_code
+    assert [] == files(shop)
+
+
+async def test_the_framework_and_its_tables_are_no_drift(shop: Shop) -> None:
+    """They have a history of their own."""
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+
+    assert 0 == (await shop.manage("db create-migration --check")).exit_code

@@ -1,0 +1,89 @@
+"""`db seed`: sample data, once, and not in production."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.shop import CREATE_ITEM, Shop
+
+PRODUCTION = {"ENVIRONMENT": "production"}
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, database_url: str) -> Shop:
+    """Give a migrated project."""
+    shop = Shop(tmp_path / "shop", database_url)
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+    return shop
+
+
+async def names(shop: Shop) -> list[str]:
+    """Return the items there are."""
+    return [row[0] for row in await shop.query("SELECT name FROM item ORDER BY name")]
+
+
+async def test_all_seeds_are_loaded_once(shop: Shop) -> None:
+    """The second run finds all rows there."""
+    first = await shop.manage("db seed --confirm")
+    again = await shop.manage("db seed --confirm")
+
+    assert "seed        rows\nsamples        1\nreferences     1\nloaded 2 rows\n" == first.stdout
+    assert (0, "nothing to do: all rows are there\n") == (again.exit_code, again.stdout)
+    assert ["reference", "sample"] == await names(shop)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("", "it loads sample data into "), ("samples", "it loads the sample data of samples into ")],
+)
+async def test_the_confirmation_says_what_is_loaded(shop: Shop, name: str, says: str) -> None:
+    """And into which database."""
+    refused = await shop.manage(f"db seed {name}")
+
+    assert (77, True) == (refused.exit_code, says in refused.stderr)
+
+
+async def test_one_seed_is_loaded_by_name(shop: Shop) -> None:
+    """The others are left alone."""
+    await shop.manage("db seed samples --confirm")
+
+    assert ["sample"] == await names(shop)
+
+
+async def test_an_unknown_seed_is_answered_with_the_ones_there_are(shop: Shop) -> None:
+    """And the one probably meant."""
+    failed = await shop.manage("db seed sampels --confirm")
+
+    assert (
+        "error[unknown-seed]: there is no seed 'sampels'; did you mean samples?\n"
+        "  try:  python manage.py db seed samples\n"
+        "  try:  one of the project's seeds: samples, references\n"
+    ) in failed.stderr
+
+
+async def test_sample_data_is_refused_in_production(shop: Shop) -> None:
+    """Exit 77."""
+    refused = await shop.manage("db seed samples --confirm", environ=PRODUCTION)
+
+    assert 77 == refused.exit_code
+    assert "error[seed-refused]: samples must not be loaded in production" in refused.stderr
+    assert [] == await names(shop)
+
+
+async def test_only_seeds_that_say_so_are_loaded_in_production(shop: Shop) -> None:
+    """The others are named."""
+    loaded = await shop.manage("db seed --confirm --json", environ=PRODUCTION)
+
+    assert ["left out in production: samples"] == loaded.json["warnings"]
+    assert ["reference"] == await names(shop)
+
+
+async def test_a_dry_run_of_the_seeds_leaves_nothing(shop: Shop) -> None:
+    """It counts the rows all the same."""
+    shown = await shop.manage("db seed --dry-run --json")
+
+    assert (True, 2) == (shown.json["dry_run"], shown.json["rows"])
+    assert [] == await names(shop)

@@ -1,0 +1,158 @@
+"""Signing in with an API key, and the end of old ones."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import event, update
+from sqlalchemy.exc import IntegrityError
+
+from app import apikey_format, apikeys
+from app.authentication import USE_INTERVAL
+from app.models import ApiKey
+from tests.support.keys import ACCOUNT, DAY, make_key, now, refusal, stored, use
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from oneoff.testing import Manage
+    from tests.support.fixture_types import MakeUser, Sessions
+
+
+@pytest.fixture
+def statements(sessions: Sessions) -> Iterator[list[str]]:
+    """Return the SQL of the test's own sessions, as it is sent."""
+    engine = sessions.kw["bind"].sync_engine
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(engine, "before_cursor_execute", note)
+
+
+async def with_key(manage: Manage) -> str:
+    """Make a service account and its key."""
+    await manage(ACCOUNT)
+    return await make_key(manage)
+
+
+def altered(key: str) -> str:
+    """Return a key with the same prefix and a right checksum, that was never made."""
+    body = f"{key[:14]}{'A' * apikey_format.SECRET_LENGTH}"
+    return body + apikey_format.checksum(body)
+
+
+async def test_unknown_and_wrong_keys_cost_the_same(
+    manage: Manage, sessions: Sessions, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement, one hash and one comparison in constant time for either."""
+    key = await with_key(manage)
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counting(a: str, b: str) -> bool:
+        compared.append((len(a), len(b)))
+        return compare(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    statements.clear()
+
+    reasons = [
+        await refusal(sessions, apikey_format.generate().text.reveal()),
+        await refusal(sessions, altered(key)),
+    ]
+
+    asked = [text for text in statements if text.startswith("SELECT")]
+    assert ["unknown", "wrong"] == reasons
+    assert [(64, 64)] * 2 == compared
+    assert (2, 1) == (len(asked), len(set(asked)))
+
+
+async def test_a_key_ends_at_its_second(manage: Manage, sessions: Sessions) -> None:
+    """It works just before, and not at the moment itself."""
+    key = await with_key(manage)
+    (made,) = await stored(sessions)
+    end = made.expires_at
+
+    assert ["", "expired"] == [
+        await refusal(sessions, key, at) for at in (end - DAY / 86_400_000, end)
+    ]
+
+
+async def test_the_keys_of_an_inactive_user_open_nothing(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """Until the user is active again."""
+    await make_user("ada")
+    key = await make_key(manage, "--user ada")
+    reasons = []
+
+    for verb in ("deactivate", "activate"):
+        await manage(f"user {verb} ada --confirm")
+        reasons.append(await refusal(sessions, key))
+
+    assert ["owner-inactive", ""] == reasons
+
+
+async def test_the_use_of_a_key_is_written_once_a_minute(
+    manage: Manage, sessions: Sessions, statements: list[str]
+) -> None:
+    """Not at every request."""
+    key = await with_key(manage)
+    at = now()
+    written, noted = [], []
+
+    for moment in (at, at + USE_INTERVAL / 2, at + USE_INTERVAL):
+        statements.clear()
+        await use(sessions, key, moment)
+        written.append(sum(text.startswith("UPDATE") for text in statements))
+        noted.append((await stored(sessions))[0].last_used_at)
+
+    assert [1, 0, 1] == written
+    assert [at, at, at + USE_INTERVAL] == noted
+
+
+async def test_a_request_does_not_wait_for_a_rotation(manage: Manage, sessions: Sessions) -> None:
+    """On PostgreSQL, where the use of a key that is being changed is simply not written."""
+    if manage.environ["DATABASE_URL"].startswith("sqlite"):
+        pytest.skip("SQLite has one writer at a time")
+    key = await with_key(manage)
+
+    async with sessions.begin() as session:
+        await apikeys.rotate(session, "1", grace=DAY, longest=90 * DAY)
+        principal = await asyncio.wait_for(use(sessions, key), timeout=5)
+
+    assert "ci" == principal.name
+    assert (await stored(sessions))[0].last_used_at is None
+
+
+async def test_the_successor_of_a_deleted_key_stays(manage: Manage, sessions: Sessions) -> None:
+    """And so does the one before, without naming a key that is not there."""
+    await with_key(manage)
+    await manage("apikey rotate 1 --grace 0s --confirm")
+
+    async with sessions.begin() as session:
+        await session.execute(
+            update(ApiKey).where(ApiKey.id == 2).values(expires_at=now() - 91 * DAY)
+        )
+    cleaned = await manage("data cleanup --only api-keys --confirm")
+
+    assert (1, [(1, None)]) == (
+        cleaned.rows,
+        [(key.id, key.replaced_by_id) for key in await stored(sessions)],
+    )
+
+
+async def test_the_database_insists_on_one_owner(manage: Manage, sessions: Sessions) -> None:
+    """Code that goes around the service can't make a key of nobody's, or of two."""
+    await with_key(manage)
+
+    async with sessions() as session:
+        with pytest.raises(IntegrityError):
+            await session.execute(update(ApiKey).values(service_account_id=None))

@@ -1,0 +1,123 @@
+"""The pool of a web or worker process: a transaction for each request or job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from app.database import ProcessDatabase, open_database
+from app.models import User
+from oneoff import CommandError, TemporaryError, Unavailable
+from oneoff.config.settings import load_config
+
+if TYPE_CHECKING:
+    from tests.support.servers import Postgres
+
+COUNT = text("SELECT count(*) FROM users")
+
+
+def user(name: str) -> User:
+    """Return a user to add."""
+    return User(username=name, email=f"{name}@example.com", password_hash="!")  # noqa: S106
+
+
+@pytest.fixture
+async def database(manage_environ: dict[str, str]) -> AsyncIterator[ProcessDatabase]:
+    """Open a pool of two connections on a migrated database."""
+    async with open_database(load_config(Path(), manage_environ), "test", 2) as opened:
+        yield opened
+
+
+async def count(database: ProcessDatabase) -> int:
+    """Return how many users there are."""
+    async with database.session() as session:
+        found: int = (await session.execute(COUNT)).scalar_one()
+    return found
+
+
+async def test_a_session_commits_when_its_block_ends(database: ProcessDatabase) -> None:
+    """And rolls back when it raises, whatever it raises."""
+    async with database.session() as session:
+        session.add(user("ada"))
+        await session.flush()
+    with pytest.raises(ZeroDivisionError):
+        async with database.session() as session:
+            session.add(user("grace"))
+            await session.flush()
+            raise ZeroDivisionError
+
+    assert 1 == await count(database)
+
+
+async def test_writers_that_read_first_wait_for_each_other(database: ProcessDatabase) -> None:
+    """On SQLite too, where the later one would fail at once otherwise."""
+
+    async def add(name: str) -> None:
+        async with database.session() as session:
+            await session.execute(COUNT)
+            await asyncio.sleep(0)
+            session.add(user(name))
+            await session.flush()
+
+    await asyncio.gather(*[add(f"user-{number}") for number in range(6)])
+
+    assert 6 == await count(database)
+
+
+async def test_what_the_database_refuses_is_a_command_error(database: ProcessDatabase) -> None:
+    """As commands report it, without the values."""
+    with pytest.raises(CommandError) as raised:
+        async with database.session() as session:
+            for _ in range(2):
+                session.add(user("secret-name"))
+                await session.flush()
+
+    assert "constraint-violation" == raised.value.code
+    assert "secret-name" not in raised.value.message
+
+
+async def test_a_pool_that_is_all_in_use_says_so(
+    manage_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of opening more connections than it was given."""
+    monkeypatch.setattr("oneoff.database.engine.POOL_TIMEOUT", 0.2)
+    async with (
+        open_database(load_config(Path(), manage_environ), "test", 1) as database,
+        database.session(),
+    ):
+        with pytest.raises(TemporaryError, match="all 1 connections") as raised:
+            async with database.session():
+                pass
+
+    assert "pool-exhausted" == raised.value.code
+
+
+async def test_connections_are_used_again(postgres_server: Postgres, postgres_url: str) -> None:
+    """And replaced unnoticed after the server was restarted."""
+    pid = text("SELECT pg_backend_pid()")
+    config = load_config(Path(), {"DATABASE_URL": postgres_url})
+    async with open_database(config, "test", 2) as database:
+        pids = []
+        for _ in range(3):
+            async with database.session() as session:
+                pids.append((await session.execute(pid)).scalar_one())
+        await asyncio.to_thread(postgres_server.restart)
+        async with database.session() as session:
+            after = (await session.execute(pid)).scalar_one()
+
+    assert 1 == len(set(pids))
+    assert after not in pids
+
+
+async def test_a_database_that_is_down_is_unavailable() -> None:
+    """The message is the commands' own."""
+    config = load_config(Path(), {"DATABASE_URL": "postgres://ada:s3cret@127.0.0.1:1/shop"})
+    async with open_database(config, "test", 1) as database:
+        with pytest.raises(Unavailable, match=r"PostgreSQL at 127\.0\.0\.1:1 can't be reached"):
+            async with database.session():
+                pass

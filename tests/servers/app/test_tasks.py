@@ -1,0 +1,121 @@
+"""The reference project's tasks, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arq import Retry
+from sqlalchemy import select, update
+
+from app import tasks
+from app.database import open_database
+from app.mailer import FileMailer, Mail
+from app.models import ApiKey, RoleCount
+from app.project import project
+from app.settings import ROOT
+from oneoff import NotFound, Unavailable
+from oneoff.config.settings import load_config
+from oneoff.runtime.application import Application
+from oneoff.testing import Manage
+from tests.support.fixture_types import MakeUser, Sessions
+
+
+class Unwell:
+    """A mailer whose server is down."""
+
+    async def send(self, mail: Mail) -> None:
+        """Fail."""
+        raise Unavailable(f"no server for {mail.name}", code="mail-server-unreachable")
+
+
+@pytest.fixture
+async def ctx(manage_environ: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[Any, Any]]:
+    """Return what a worker's start-up makes."""
+    config = load_config(tmp_path, manage_environ)
+    async with open_database(config, "worker", 2) as database:
+        mailer = FileMailer(tmp_path / "outbox", "shop@example.com")
+        application = Application(project, str(ROOT), manage_environ)
+        yield {
+            "application": application,
+            "database": database,
+            "mailer": mailer,
+            "job_try": 2,
+        }
+
+
+async def test_a_user_is_greeted_once(
+    ctx: dict[Any, Any], make_user: MakeUser, tmp_path: Path
+) -> None:
+    """Two deliveries at once, and one later: one mail."""
+    await make_user("ada")
+
+    both = await asyncio.gather(*(tasks.send_welcome_mail(ctx, 1) for _ in range(2)))
+    later = await tasks.send_welcome_mail(ctx, 1)
+
+    assert [False, True] == sorted(each["sent"] for each in both)
+    assert {"user_id": 1, "sent": False} == later
+    assert ["welcome-1.eml"] == [path.name for path in (tmp_path / "outbox").iterdir()]
+
+
+async def test_a_mail_that_could_not_be_sent_is_tried_again(
+    ctx: dict[Any, Any], make_user: MakeUser
+) -> None:
+    """Later each time, and it does not count as sent."""
+    await make_user("ada")
+    well, ctx["mailer"] = ctx["mailer"], Unwell()
+
+    with pytest.raises(Retry) as caught:
+        await tasks.send_welcome_mail(ctx, 1)
+    ctx["mailer"] = well
+
+    assert 20_000 == caught.value.defer_score
+    assert {"user_id": 1, "sent": True} == await tasks.send_welcome_mail(ctx, 1)
+
+
+async def test_nobody_is_greeted_who_is_not_there(ctx: dict[Any, Any]) -> None:
+    """An error that no further try would mend."""
+    with pytest.raises(NotFound):
+        await tasks.send_welcome_mail(ctx, 7)
+
+
+async def test_a_report_is_replaced_not_repeated(
+    ctx: dict[Any, Any], make_user: MakeUser, sessions: Sessions
+) -> None:
+    """One row for each role and day, with the numbers of the last run."""
+    await make_user("ada", role="admin")
+    today = datetime.now(UTC).date()
+    await asyncio.gather(*(tasks.refresh_report(ctx) for _ in range(2)))
+    await make_user("grace")
+
+    again = await tasks.refresh_report(ctx, today)
+    before = await tasks.refresh_report(ctx, date(2001, 1, 1))
+
+    assert {"day": today.isoformat(), "user": 1, "moderator": 0, "admin": 1} == again
+    assert {"day": "2001-01-01", "user": 0, "moderator": 0, "admin": 0} == before
+    async with sessions() as session:
+        rows = (await session.scalars(select(RoleCount).where(RoleCount.day == today))).all()
+    assert {"user": 1, "moderator": 0, "admin": 1} == {row.role: row.users for row in rows}
+
+
+async def test_keys_that_expired_long_ago_are_deleted(
+    ctx: dict[Any, Any], manage: Manage, sessions: Sessions
+) -> None:
+    """Once; the run is recorded as what it is."""
+    await manage("service-account create ci")
+    for _ in range(2):
+        await manage("apikey create --service-account ci")
+    async with sessions.begin() as session:
+        long_ago = datetime.now(UTC) - timedelta(days=91)
+        await session.execute(update(ApiKey).where(ApiKey.id == 1).values(expires_at=long_ago))
+
+    deleted = [await tasks.expire_keys(ctx), await tasks.expire_keys(ctx)]
+
+    async with sessions() as session:
+        assert [2] == list(await session.scalars(select(ApiKey.id)))
+    recorded = await manage("audit list --command 'data cleanup' --json")
+    assert ([1, 0], 2) == (deleted, len(recorded.json["data"]))

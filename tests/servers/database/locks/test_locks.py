@@ -1,0 +1,378 @@
+"""Locks between processes: one holder, and none once it is dead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from oneoff.config.database_url import parse_database_url
+from oneoff.core.errors import ConfigurationError, LockBusy, LockLost
+from oneoff.database.engine import Database
+from oneoff.database.locks.acquire import (
+    acquire,
+    describe_holder,
+    hold_for_transaction,
+    is_free,
+    make_lock,
+)
+from oneoff.database.locks.base import Lock
+from oneoff.database.schema.upgrade import ensure_schema
+from oneoff.database.tables import runs
+
+ROOT = Path(__file__).parents[4]
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from oneoff.database.locks.acquire import make_lock
+from oneoff.database.engine import Database
+from oneoff.config.database_url import parse_database_url
+
+async def main():
+    url = parse_database_url(sys.argv[1], Path(), "shop")
+    lock = make_lock(Database(url, run_id="theirs"), "migrations")
+    assert await lock.try_acquire()
+    print("held", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def open_database(url: str, run_id: str) -> Database:
+    """Open a database as one run."""
+    return Database(parse_database_url(url, Path(), "shop"), run_id=run_id)
+
+
+@pytest.fixture
+async def ours(database_url: str) -> AsyncIterator[Database]:
+    """Open the database as one run."""
+    database = open_database(database_url, "ours")
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def theirs(database_url: str) -> AsyncIterator[Database]:
+    """Open the same database as another run."""
+    database = open_database(database_url, "theirs")
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def postgres(postgres_url: str) -> AsyncIterator[Database]:
+    """Open a PostgreSQL database."""
+    database = open_database(postgres_url, "ours")
+    yield database
+    await database.dispose()
+
+
+class Clock:
+    """Time that passes only in `sleep`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def lock_files(database: Database) -> list[Path]:
+    """Return the lock file beside a SQLite database, if there is one."""
+    return [path for path in [Path(f"{database.url.database}.locks")] if path.exists()]
+
+
+async def ask(database: Database, sql: str) -> Any:
+    """Return the one value of a query of another client."""
+    async with database.connect("look") as connection:
+        return (await connection.exec_driver_sql(sql)).scalar_one()
+
+
+async def test_only_one_holds_a_lock(ours: Database, theirs: Database) -> None:
+    """A second one is refused until the first gives the lock back."""
+    first, second = make_lock(ours, "migrations"), make_lock(theirs, "migrations")
+
+    taken = [await first.try_acquire(), await second.try_acquire()]
+    await first.release()
+    taken.append(await second.try_acquire())
+    await second.release()
+
+    assert [True, False, True] == taken
+
+
+async def test_two_keys_do_not_exclude_each_other(ours: Database, theirs: Database) -> None:
+    """Each key is a lock of its own."""
+    first, second = make_lock(ours, "migrations"), make_lock(theirs, "cleanup")
+
+    taken = [await first.try_acquire(), await second.try_acquire()]
+    await first.release()
+    await second.release()
+
+    assert [True, True] == taken
+
+
+async def test_a_waiter_gets_the_lock_when_it_is_free(ours: Database, theirs: Database) -> None:
+    """It polls, and says once that it waits."""
+    held = await acquire(make_lock(ours, "migrations"), wait=0)
+    told: list[str] = []
+
+    async def sleep(_seconds: float) -> None:
+        await held.release()
+
+    waiter = make_lock(theirs, "migrations")
+    got = await acquire(waiter, wait=60, on_wait=lambda: told.append("waiting"), sleep=sleep)
+    await got.check()
+    await got.release()
+
+    assert ["waiting"] == told
+
+
+async def test_a_waiter_gives_up_and_names_the_holder(ours: Database, theirs: Database) -> None:
+    """The run that holds the lock is described as the runs table knows it."""
+    await ensure_schema(ours)
+    await _record(ours)
+    held = await acquire(make_lock(ours, "migrations"), wait=0)
+    clock = Clock()
+
+    with pytest.raises(LockBusy) as caught:
+        await acquire(make_lock(theirs, "migrations"), wait=5, clock=clock, sleep=clock.sleep)
+    await held.release()
+
+    message = "the lock 'migrations' is held by run ours (db migrate, by ada on web-1)"
+    assert message == caught.value.message
+    assert 5 == sum(clock.pauses)
+
+
+async def _record(database: Database) -> None:
+    async with database.connect("audit") as connection:
+        row = {
+            "id": "ours",
+            "command": "db migrate",
+            "argv": "[]",
+            "access": "write",
+            "dry_run": False,
+            "status": "started",
+            "operator": "ada",
+            "operator_source": "setting",
+            "environment": "test",
+            "host": "web-1",
+            "pid": os.getpid(),
+            "started_at": datetime.now(UTC),
+        }
+        await connection.execute(insert(runs).values(row))
+        await connection.commit()
+
+
+async def test_nobody_holds_a_free_lock(ours: Database) -> None:
+    """Asking for the holder takes nothing, and leaves nothing behind."""
+    lock = make_lock(ours, "migrations")
+
+    described = await describe_holder(lock)
+    await lock.release()
+
+    assert "" == described
+    assert [] == lock_files(ours)
+
+
+async def test_checking_a_lock_that_is_not_held_fails(ours: Database) -> None:
+    """Nobody goes on by mistake."""
+    with pytest.raises(LockLost):
+        await make_lock(ours, "migrations").check()
+
+
+async def test_a_killed_process_gives_its_lock_back(database_url: str, ours: Database) -> None:
+    """A kill -9 leaves nothing to clean up."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        HOLD,
+        database_url,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    assert b"held\n" == await process.stdout.readline()
+    lock = make_lock(ours, "migrations")
+    before = await lock.try_acquire()
+
+    process.kill()
+    await process.wait()
+    held = await acquire(lock, wait=10)
+    await held.release()
+
+    assert before is False
+
+
+async def test_a_live_run_is_told_from_a_dead_one(ours: Database, theirs: Database) -> None:
+    """The lock of a run lasts exactly as long as the transaction that marks it alive."""
+    async with ours.connect("audit") as marker, theirs.connect("audit") as looker:
+        await hold_for_transaction(marker, ours, "run:1")
+        while_alive = await is_free(looker, theirs, "run:1")
+        await looker.rollback()
+        # On SQLite a transaction is begun by the statement that closes the run's row.
+        await marker.exec_driver_sql("SELECT 1")
+        await marker.commit()
+        afterwards = await is_free(looker, theirs, "run:1")
+
+    assert (False, True) == (while_alive, afterwards)
+
+
+async def test_a_held_lock_keeps_no_snapshot(postgres: Database) -> None:
+    """CREATE INDEX CONCURRENTLY would wait for a snapshot for ever."""
+    held = await acquire(make_lock(postgres, "migrations"), wait=0)
+    await held.check()
+
+    xmin = await ask(postgres, _XMIN.format("oneoff/lock/%"))
+    await held.release()
+
+    assert xmin is None
+
+
+async def test_without_the_next_statement_a_snapshot_would_stay(postgres: Database) -> None:
+    """The trap is real: this is what the lock's SET LOCAL is for."""
+    async with postgres.connect("naive") as connection:
+        await connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(1)")
+
+        assert await ask(postgres, _XMIN.format("oneoff/naive/%")) is not None
+
+
+_XMIN = "SELECT backend_xmin FROM pg_stat_activity WHERE application_name LIKE '{}'"
+
+
+async def test_a_stricter_default_isolation_keeps_no_snapshot_either(postgres: Database) -> None:
+    """REPEATABLE READ, as a role may have it, would keep the first one."""
+    async with postgres.autocommit("setup") as connection:
+        await connection.exec_driver_sql(
+            f'ALTER DATABASE "{postgres.url.database}" '
+            "SET default_transaction_isolation = 'repeatable read'"
+        )
+    held = await acquire(make_lock(postgres, "migrations"), wait=0)
+
+    xmin = await ask(postgres, _XMIN.format("oneoff/lock/%"))
+    await held.release()
+
+    assert xmin is None
+
+
+async def test_a_broken_connection_is_a_lost_lock(postgres: Database) -> None:
+    """The check notices before the next step of the work."""
+    held = await acquire(make_lock(postgres, "migrations"), wait=0)
+    await ask(postgres, _TERMINATE.format("oneoff/lock/%"))
+
+    with pytest.raises(LockLost):
+        await held.check()
+    await held.release()
+
+
+_TERMINATE = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE '{}'"
+)
+
+
+async def test_the_orphan_of_a_killed_holder_is_waited_for(
+    postgres: Database, postgres_url: str
+) -> None:
+    """Its statement runs on in the server although its lock is free."""
+    dead = open_database(postgres_url, "dead")
+    lock = make_lock(postgres, "migrations")
+    async with dead.connect("migrations") as connection:
+        statement = asyncio.create_task(_run_forever(connection))
+        await _until_active(postgres, "oneoff/migrations/dead")
+
+        while_it_works = await lock.try_acquire(), await lock.holder()
+        await ask(postgres, _CANCEL.format("oneoff/migrations/dead"))
+        await statement
+    afterwards = (await acquire(lock, wait=10)).key
+    await lock.release()
+    await dead.dispose()
+
+    assert ((False, "dead"), "migrations") == (while_it_works, afterwards)
+
+
+_CANCEL = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE application_name = '{}'"
+
+
+async def _run_forever(connection: Any) -> None:
+    from sqlalchemy.exc import DBAPIError
+
+    with pytest.raises(DBAPIError, match="canceling statement"):
+        await connection.exec_driver_sql("SELECT pg_sleep(600)")
+
+
+async def _until_active(database: Database, name: str) -> None:
+    active = (
+        "SELECT count(*) FROM pg_stat_activity "
+        f"WHERE application_name = '{name}' AND state = 'active' AND query LIKE '%pg_sleep%'"
+    )
+    async with asyncio.timeout(30):
+        while not await ask(database, active):
+            pass
+
+
+async def test_an_idle_connection_of_an_older_run_is_no_orphan(
+    postgres: Database, postgres_url: str
+) -> None:
+    """A pooler keeps server connections, and their names, after their client has gone."""
+    older = open_database(postgres_url, "older")
+    lock = make_lock(postgres, "migrations")
+    async with older.autocommit("migrations") as connection:
+        await connection.exec_driver_sql("SELECT 1")
+        taken = await lock.try_acquire()
+        await lock.release()
+    await older.dispose()
+
+    assert taken
+
+
+async def test_the_lock_is_right_behind_a_pooler(postgres: Database, pgbouncer_url: str) -> None:
+    """In transaction mode too there is one holder, and a release frees it."""
+    ours, theirs = open_database(pgbouncer_url, "a"), open_database(pgbouncer_url, "b")
+    first, second = make_lock(ours, "migrations"), make_lock(theirs, "migrations")
+    direct = make_lock(postgres, "migrations")
+
+    taken = [await lock.try_acquire() for lock in (first, second, direct)]
+    holder = await second.holder()
+    await first.check()
+    await first.release()
+    got = await acquire(second, wait=10)
+    await got.release()
+    await direct.release()
+    await ours.dispose()
+    await theirs.dispose()
+
+    assert [True, False, False] == taken
+    assert "a" == holder
+
+
+async def test_a_removed_lock_file_is_a_lost_lock(sqlite_url: str) -> None:
+    """Otherwise a new file would let a second holder in."""
+    database = open_database(sqlite_url, "ours")
+    held = await acquire(make_lock(database, "migrations"), wait=0)
+    os.unlink(f"{database.url.database}.locks")  # noqa: PTH108 - a single call, blocking or not
+
+    with pytest.raises(LockLost):
+        await held.check()
+    await held.release()
+
+
+async def test_a_folder_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+    """The message names the file."""
+    database = open_database(f"sqlite:///{tmp_path}/missing/test.sqlite3", "ours")
+    lock: Lock = make_lock(database, "migrations")
+
+    with pytest.raises(ConfigurationError, match=r"missing/test\.sqlite3\.locks"):
+        await lock.try_acquire()

@@ -1,0 +1,214 @@
+"""The framework's own tables, and what they say about the database they are in."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, select
+
+import oneoff.database.schema
+from oneoff.config.database_url import DatabaseURL, parse_database_url
+from oneoff.config.environment import Facts
+from oneoff.database.engine import Database
+from oneoff.database.schema.facts import HEAD, read_facts, store_environment
+from oneoff.database.schema.upgrade import ensure_schema
+from oneoff.database.tables import (
+    PREFIX,
+    VERSION_TABLE,
+    applied_revisions,
+    maintenance,
+    metadata,
+    shell_inputs,
+)
+from tests.support.servers import Postgres
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Open an empty database."""
+    database = open_database(database_url)
+    yield database
+    await database.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open a database."""
+    return Database(parse_database_url(url, Path(), "shop"), run_id="test")
+
+
+async def store(database: Database, environment: str) -> None:
+    """Store an environment, as `migrate` does."""
+    async with database.connect("schema", immediate=True) as connection:
+        facts = await read_facts(connection, database.url)
+        await store_environment(connection, facts, environment)
+        await connection.commit()
+
+
+async def facts_of(database: Database) -> Facts:
+    """Return what the database says about itself."""
+    async with database.connect("look") as connection:
+        return await read_facts(connection, database.url)
+
+
+async def test_the_revisions_make_the_tables_the_code_knows(database: Database) -> None:
+    """Nobody can change one and forget the other."""
+    await ensure_schema(database)
+
+    def differences(connection: Connection) -> list[object]:
+        options = {
+            "version_table": VERSION_TABLE,
+            "include_object": lambda _object, _name, kind, *_: kind != "index",  # see tables.py
+        }
+        context = MigrationContext.configure(connection, opts=options)
+        return list(compare_metadata(context, metadata))
+
+    async with database.connect("look") as connection:
+        assert [] == await connection.run_sync(differences)
+
+
+def test_head_is_the_newest_revision() -> None:
+    """The constant saves an import of Alembic at every start, so it must not be forgotten."""
+    folder = Path(oneoff.database.schema.__file__).parent
+
+    assert HEAD == ScriptDirectory(str(folder)).get_current_head()
+
+
+def test_all_tables_carry_the_prefix() -> None:
+    """By it they are left out of a project's drift, and out of `db reset`."""
+    assert all(name.startswith(PREFIX) for name in metadata.tables)
+
+
+async def test_any_number_of_processes_may_make_the_tables(
+    database_url: str, database: Database
+) -> None:
+    """One does, the others wait for it."""
+    others = [open_database(database_url) for _ in range(8)]
+
+    await asyncio.gather(*(ensure_schema(other) for other in others))
+
+    assert (await facts_of(database)).schema_ready
+    for other in others:
+        await other.dispose()
+
+
+async def test_current_tables_are_left_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alembic is not even imported."""
+    await ensure_schema(database)
+    monkeypatch.setitem(__import__("sys").modules, "alembic.operations", None)
+
+    await ensure_schema(database)  # importing a module that is None is an error
+
+    assert (await facts_of(database)).schema_ready
+
+
+async def test_tables_of_an_older_version_are_upgraded(database: Database) -> None:
+    """What is in them stays."""
+    await ensure_schema(database)
+    async with database.connect("schema") as connection:
+        for table in ("maintenance", "shell_inputs", "batches", "outbox"):
+            await connection.exec_driver_sql(f"DROP TABLE oneoff_{table}")
+        await connection.exec_driver_sql("ALTER TABLE oneoff_runs DROP COLUMN parent")
+        await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '0001'")
+        await connection.commit()
+    await store(database, "staging")
+    before = await facts_of(database)
+
+    await ensure_schema(database)
+
+    after = await facts_of(database)
+    assert (False, True) == (before.schema_ready, after.schema_ready)
+    assert "staging" == after.stored_environment
+    async with database.connect("look") as connection:
+        assert [] == list(await connection.execute(select(maintenance)))
+        assert [] == list(await connection.execute(select(shell_inputs)))
+
+
+async def test_tables_of_a_newer_version_are_accepted(database: Database) -> None:
+    """Old code goes on working during a rollout."""
+    await ensure_schema(database)
+    async with database.connect("schema") as connection:
+        await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '9999'")
+        await connection.commit()
+
+    await ensure_schema(database)
+
+    assert (await facts_of(database)).schema_ready
+
+
+async def test_an_empty_database_says_nothing_of_itself(database: Database) -> None:
+    """No table is needed to ask."""
+    facts = await facts_of(database)
+
+    assert (database.url.name, "", "", False) == (
+        facts.database,
+        facts.stored_environment,
+        facts.stored_identity,
+        facts.schema_ready,
+    )
+
+
+async def test_the_stored_environment_is_found_again(database: Database) -> None:
+    """With the identity of the database it was stored for."""
+    await ensure_schema(database)
+    await store(database, "staging")
+    await store(database, "production")
+
+    facts = await facts_of(database)
+
+    assert ("production", False) == (facts.stored_environment, facts.is_copy)
+    assert facts.identity == facts.stored_identity
+
+
+async def test_a_restored_postgresql_database_is_known_as_a_copy(
+    postgres_server: Postgres, postgres_url: str, postgres_database: str
+) -> None:
+    """The environment it names is another database's."""
+    original = open_database(postgres_url)
+    await ensure_schema(original)
+    await store(original, "production")
+    await original.dispose()
+    with postgres_server.database(postgres_database) as name:
+        copy = open_database(postgres_server.url(name))
+
+        facts = await facts_of(copy)
+        await copy.dispose()
+
+    assert ("production", True) == (facts.stored_environment, facts.is_copy)
+
+
+async def test_a_copied_sqlite_file_is_known_as_a_copy(sqlite_url: str, tmp_path: Path) -> None:
+    """By its place."""
+    original = open_database(sqlite_url)
+    await ensure_schema(original)
+    await store(original, "production")
+    await original.dispose()
+    shutil.copyfile(original.url.database, tmp_path / "copy.sqlite3")
+    copy = Database(DatabaseURL("sqlite", database=str(tmp_path / "copy.sqlite3")), run_id="test")
+
+    facts = await facts_of(copy)
+    await copy.dispose()
+
+    assert ("production", True) == (facts.stored_environment, facts.is_copy)
+
+
+async def test_times_come_back_aware_and_in_utc(database: Database) -> None:
+    """SQLite itself keeps no zone."""
+    await ensure_schema(database)
+    moment = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+
+    async with database.connect("schema") as connection:
+        row = {"revision": "a1", "applied_at": moment, "run_id": "1"}
+        await connection.execute(insert(applied_revisions).values(row))
+        stored = (await connection.execute(select(applied_revisions.c.applied_at))).scalar_one()
+
+    assert (moment, UTC) == (stored, stored.tzinfo)

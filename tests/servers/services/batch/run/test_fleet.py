@@ -1,0 +1,390 @@
+"""`--fleet`: workers do the shards, the database says which are open, the command waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from arq import Worker
+from arq.connections import ArqRedis
+
+from app.project import project as shop
+from oneoff import Project, Result
+from oneoff.integrations.arq import shard_function
+from oneoff.services.batch.run import fleet
+from oneoff.services.jobs.shards import NAME as FUNCTION
+from oneoff.testing import Finished, Manage
+from tests.support.database import query
+from tests.support.fixture_types import MakeUser
+from tests.support.servers import Postgres, Proxy
+from tests.support.tally_project import (
+    NAME,
+    PATIENCE,
+    ROOT,
+    execute,
+    make_tally,
+    project,
+    rows_of_runs,
+    times_done,
+    until,
+)
+
+ROWS = 1_000
+FLEET = "tally add --shards 4 --fleet --confirm"
+WHOLE = "SELECT id FROM oneoff_batches WHERE parent = ''"
+Work = Callable[[], Any]
+
+
+@pytest.fixture
+def environ(manage_environ: dict[str, str], redis_url: str) -> dict[str, str]:
+    """Return the variables of a migrated PostgreSQL with the tally in it, and an empty Redis."""
+    make_tally(manage_environ["DATABASE_URL"], ROWS)
+    return {**manage_environ, "REDIS_URL": redis_url}
+
+
+@pytest.fixture
+def manage_environ(postgres_server: Postgres, migrated_postgres: str) -> Any:
+    """Run `manage` on PostgreSQL alone."""
+    with postgres_server.database(migrated_postgres) as name:
+        yield {
+            "DATABASE_URL": postgres_server.url(name),
+            "ENVIRONMENT": "test",
+            "OPERATOR": "tester",
+            "LOG_LEVEL": "error",
+        }
+
+
+@pytest.fixture
+def url(environ: dict[str, str]) -> str:
+    """Return the database's URL."""
+    return environ["DATABASE_URL"]
+
+
+@pytest.fixture
+def tally(environ: dict[str, str]) -> Manage:
+    """Run command lines of the tally's project."""
+    return Manage(NAME, str(ROOT), environ)
+
+
+@asynccontextmanager
+async def queue(environ: dict[str, str]) -> AsyncIterator[ArqRedis]:
+    """Connect to the queue."""
+    async with ArqRedis.from_url(environ["REDIS_URL"]) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def worker(
+    environ: dict[str, str], *, of: Project = project, **more: str
+) -> AsyncIterator[Worker]:
+    """Let a worker of a project take part during the block."""
+    async with queue(environ) as pool:
+        made: Worker = Worker(
+            functions=[shard_function(of, str(ROOT), {**environ, **more})],
+            redis_pool=pool,
+            handle_signals=False,
+            poll_delay=0.02,
+            max_jobs=2,
+        )
+        task = asyncio.create_task(made.async_run())
+        yield made
+        # What still ends is let end, the loop too: a connection that is cancelled while it opens,
+        # or while it unwatches a key, is not closed.
+        made.allow_pick_jobs = False
+        made.burst, made.max_burst_jobs = True, 0
+        await asyncio.wait([task, *made.tasks.values()], timeout=5)
+        for each in (task, *made.tasks.values()):
+            each.cancel()
+        await asyncio.gather(task, *made.tasks.values(), return_exceptions=True)
+
+
+async def work_off(environ: dict[str, str]) -> None:
+    """Let a worker do what is in the queue."""
+    async with queue(environ) as pool:
+        made: Worker = Worker(
+            functions=[shard_function(project, str(ROOT), environ)],
+            redis_pool=pool,
+            handle_signals=False,
+            poll_delay=0.02,
+            burst=True,
+        )
+        await made.async_run()
+
+
+async def interrupted(running: Coroutine[Any, Any, Finished], moment: Awaitable[None]) -> Finished:
+    """Interrupt a run at a moment."""
+    task = asyncio.create_task(running)
+    await moment
+    task.cancel()
+    return await task
+
+
+async def until_queued(pool: ArqRedis, jobs: int) -> None:
+    """Wait until so many jobs are in the queue."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if await pool.zcard(pool.default_queue_name) >= jobs:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_workers_do_every_row_once(environ: dict[str, str], tally: Manage, url: str) -> None:
+    """The result counts all of them; each row is in the record of the run that did it."""
+    async with worker(environ):
+        done = await tally(f"{FLEET} --ticket T-1")
+
+    assert (0, ROWS, {1: ROWS}) == (done.exit_code, done.rows, times_done(url)), done.stderr
+    assert "changed 1,000 rows in 4 shards\n" == done.stdout
+    assert " is handed to the workers in 4 shards\n" in done.stderr
+    supervisor, *workers = query(
+        url,
+        "SELECT id, parent, argv, rows, status, operator, operator_source, ticket "
+        "FROM oneoff_runs WHERE command = 'tally add' ORDER BY started_at",
+    )
+    assert ("", 0, "succeeded") == (supervisor[1], supervisor[3], supervisor[4])
+    assert [
+        (supervisor[0], ["tally", "add", "--shard", f"{n}/4"], 250, "succeeded")
+        for n in range(1, 5)
+    ] == sorted((run[1], json.loads(run[2]), run[3], run[4]) for run in workers)
+    assert {("tester", "parent-run", "T-1")} == {run[5:] for run in workers}
+
+
+async def test_a_job_that_is_delivered_twice_does_nothing_twice(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """Neither while its shard is worked at, nor after it."""
+    async with worker(environ), queue(environ) as pool:
+        running = asyncio.create_task(tally("tally add --shards 2 --fleet --slow 0.1 --confirm"))
+        await until(url, "SELECT count(*) = 2 FROM oneoff_batches WHERE fence = 1 AND parent <> ''")
+        whole = query(url, WHOLE)[0][0]
+        for number in (1, 2, 1, 2):
+            await pool.enqueue_job(FUNCTION, f"{whole}.{number}/2")
+        done = await running
+        await pool.enqueue_job(FUNCTION, f"{whole}.1/2")
+        await work_off(environ)
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+    assert [0, 500, 500] == sorted(row or 0 for row in rows_of_runs(url))
+
+
+@pytest.mark.parametrize("shard", ["{}.1/4", "{}", "nothing", ""])
+async def test_a_job_does_only_what_the_database_says_is_open(
+    environ: dict[str, str], tally: Manage, url: str, shard: str
+) -> None:
+    """Whoever can write to Redis can't start what nobody has confirmed for workers."""
+    await tally("tally add --shards 4 --max-rows 100 --confirm")
+    whole = query(url, WHOLE)[0][0]
+
+    async with queue(environ) as pool:
+        await pool.enqueue_job(FUNCTION, shard.format(whole))
+    await work_off(environ)
+
+    assert {0: ROWS - 100, 1: 100} == times_done(url)
+    assert [100] == rows_of_runs(url)
+
+
+async def test_a_worker_elsewhere_is_refused_by_the_gate(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """The target that was confirmed is not the one it would work on."""
+    async with worker(environ, ENVIRONMENT="production"):
+        refused = await tally(FLEET)
+
+    assert 77 == refused.exit_code, refused.stderr
+    assert "error[shard-failed]: shard 1/4 failed: " in refused.stderr
+    assert {0: ROWS} == times_done(url)
+
+
+async def test_a_shard_that_fails_is_the_supervisors_error(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """The others are done; the queue is empty, and the same command goes on."""
+    async with worker(environ):
+        failed = await tally("tally check --shards 4 --fleet --confirm")
+    open_ = query(url, "SELECT status, confirmed FROM oneoff_batches WHERE parent = ''")
+
+    assert 65 == failed.exit_code, failed.stderr
+    assert "error[shard-failed]: shard 1/4 failed: row 7 has no address\n" in failed.stderr
+    assert "3 of 4 shards are finished" in failed.stderr
+    assert ({0: 250, 1: 750}, [("stopped", "")]) == (times_done(url), open_)
+
+
+async def test_a_command_that_does_nothing_in_a_worker_has_failed(
+    environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than being handed out again and again."""
+
+    async def leave(*_: object) -> Result:
+        return Result.unchanged("not here")
+
+    monkeypatch.setattr("oneoff.services.batch.run.start._do_assigned", leave)
+    async with worker(environ):
+        failed = await tally("tally add --shards 2 --fleet --confirm")
+
+    assert 1 == failed.exit_code
+    assert "tally add ended in a worker without taking the shard up, and 1 more" in failed.stderr
+    assert {0: ROWS} == times_done(url)
+
+
+async def test_a_supervisor_that_is_started_again_watches_the_same_shards(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """Interrupted, it says that the workers go on; none of the rows is done twice."""
+    line = "tally add --shards 2 --fleet --slow 0.3 --confirm"
+    async with worker(environ):
+        begun = until(url, "SELECT max(rows_done) > 0 FROM oneoff_batches")
+        first = await interrupted(tally(line), begun)
+        second = await tally(line)
+
+    assert 130 == first.exit_code
+    whole = query(url, WHOLE)[0][0]
+    assert f"the workers go on with {whole} without this run;" in first.stderr
+    assert (0, {1: ROWS}) == (second.exit_code, times_done(url)), second.stderr
+    assert ROWS == sum(row or 0 for row in rows_of_runs(url))
+
+
+async def test_a_fleet_that_ended_without_its_supervisor_is_not_begun_again(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """The one that is started again says that there is nothing to do; the next one begins anew."""
+    line = "tally add --shards 2 --fleet --confirm"
+    async with queue(environ) as pool:
+        first = await interrupted(tally(line), until_queued(pool, 2))
+    async with worker(environ):
+        await until(url, "SELECT count(*) = 2 FROM oneoff_batches WHERE status = 'finished'")
+        told = await tally(line)
+        once = times_done(url)
+        anew = await tally(line)
+
+    assert (130, 0, "nothing to do\n") == (first.exit_code, told.exit_code, told.stdout)
+    assert ({1: ROWS}, ROWS) == (once, anew.rows)
+
+
+async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
+    environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that other jobs of the project get their turn."""
+    monkeypatch.setattr("oneoff.services.batch.run.start.TURN", 0.001)
+    execute(url, "DELETE FROM tally WHERE id > 400")
+    async with worker(environ):
+        done = await tally("tally add --shards 2 --fleet --confirm")
+
+    assert (0, 400, {1: 400}) == (done.exit_code, done.rows, times_done(url)), done.stderr
+    assert len(rows_of_runs(url)) > 3
+    states = {row[0] for row in query(url, "SELECT status FROM oneoff_runs")}
+    assert states <= {"succeeded", "unchanged"}
+
+
+async def test_what_redis_has_lost_is_queued_again(
+    environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that are gone, that expired, and that a worker took which died before it claimed."""
+    monkeypatch.setattr(fleet, "AGAIN", 0.1)
+    monkeypatch.setattr(fleet, "LOST", 0.2)
+    running = asyncio.create_task(tally(FLEET))
+    async with queue(environ) as pool:
+        await until_queued(pool, 4)
+        await pool.flushall()
+        await until_queued(pool, 4)
+        taken, expired, *_ = await pool.zrange(pool.default_queue_name, 0, 1)
+        await pool.set(b"arq:in-progress:" + taken, b"1")
+        await pool.zrem(pool.default_queue_name, expired)
+        await pool.rename(b"arq:job:" + expired, b"arq:result:" + expired)
+    async with worker(environ):
+        done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
+async def test_workers_go_on_while_the_supervisor_has_no_redis(
+    environ: dict[str, str], url: str, redis_url: str, redis_proxy: Proxy
+) -> None:
+    """It hands out the rest when Redis is back."""
+    through = Manage(NAME, str(ROOT), {**environ, "REDIS_URL": redis_proxy.url(redis_url)})
+    running = asyncio.create_task(through(FLEET))
+    async with queue(environ) as pool:
+        await until_queued(pool, 4)
+        await pool.flushall()
+    redis_proxy.refuse()
+    async with worker(environ):
+        await asyncio.sleep(2 * fleet.POLL)
+        redis_proxy.heal()
+        done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
+async def test_a_fleet_that_no_worker_takes_up_says_so(
+    environ: dict[str, str], tally: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and it goes on waiting."""
+    looks = 0
+
+    class Watched(fleet.Fleet):
+        def _say_if_idle(self, *, busy: bool) -> None:
+            nonlocal looks
+            super()._say_if_idle(busy=busy)
+            looks += 1
+
+    monkeypatch.setattr(fleet, "Fleet", Watched)
+    monkeypatch.setattr(fleet, "IDLE", 0.0)
+
+    running = asyncio.create_task(tally(FLEET))
+    async with asyncio.timeout(PATIENCE):
+        while looks < 3:  # noqa: ASYNC110 - of a run that knows nothing of being watched
+            await asyncio.sleep(0.02)
+    monkeypatch.setattr(fleet, "IDLE", 1_000.0)  # a worker that is slow is no second such time
+    async with worker(environ):
+        done = await running
+
+    assert 0 == done.exit_code, done.stderr
+    assert 1 == done.stderr.count("no worker has had a shard in hand for 0 s"), done.stderr
+
+
+async def test_a_cancelled_fleet_ends_everywhere(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """At the workers, in the queue, and at the supervisor, with 1."""
+    execute(url, "UPDATE tally SET age = 500 WHERE id = 1")
+    async with worker(environ):
+        running = asyncio.create_task(tally("tally careful --shards 4 --fleet --confirm"))
+        await until(url, "SELECT count(*) > 1 FROM oneoff_batches WHERE status = 'running'")
+        cancelled = await tally(f"batch cancel {query(url, WHOLE)[0][0]} --confirm")
+        done = await running
+
+    assert (0, 1, {0: ROWS}) == (cancelled.exit_code, done.exit_code, times_done(url))
+    assert "error[batch-cancelled]" in done.stderr
+    assert [("cancelled", 5)] == query(
+        url, "SELECT status, count(*) FROM oneoff_batches GROUP BY status"
+    )
+
+
+async def test_parts_of_a_command_are_handed_out_one_after_the_other(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """Each with its own limits; a worker does only the part its shard is of."""
+    async with worker(environ):
+        done = await tally("tally halves --shards 2 --fleet --confirm")
+
+    assert (0, ROWS, {1: ROWS}) == (done.exit_code, done.rows, times_done(url)), done.stderr
+
+
+async def test_a_batch_that_is_run_by_name_is_done_by_workers_too(
+    environ: dict[str, str], manage: Manage, make_user: MakeUser, url: str
+) -> None:
+    """Here a transform of the reference project, of which the line alone says which it is."""
+    for name in ("ada", "bob", "cleo"):
+        await make_user(name)
+    execute(url, "UPDATE users SET accept_language = 'de'")
+
+    async with worker(environ, of=shop):
+        done = await Manage("app.project:project", str(ROOT), environ)(
+            "data transform fill-locale --shards 2 --fleet --confirm"
+        )
+
+    assert (0, 3) == (done.exit_code, done.rows), done.stderr
+    assert [("de",)] == query(url, "SELECT DISTINCT locale FROM users")

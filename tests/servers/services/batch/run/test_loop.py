@@ -1,0 +1,271 @@
+"""A batch, run for real and as a preview, resumed, bounded, and refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from stat import filemode
+from typing import Any
+
+import asyncpg
+import pytest
+
+from oneoff.testing import Manage
+from tests.support.database import query
+from tests.support.tally_project import ROWS, execute, rows_of_runs, times_done, until
+
+
+async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
+    """And the run's record says how many."""
+    done = await tally("tally add --confirm")
+
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    assert "changed 1,000 rows\n" == done.stdout
+    assert ({1: ROWS}, [ROWS]) == (times_done(url), rows_of_runs(url))
+
+
+@pytest.mark.parametrize("command", ["tally add", "tally raise-all", "tally purge 55"])
+async def test_a_dry_run_predicts_the_rows_and_changes_nothing(
+    tally: Manage, url: str, command: str
+) -> None:
+    """Not even a checkpoint is written."""
+    preview = await tally(f"{command} --dry-run --json")
+    before = times_done(url), query(url, "SELECT count(*) FROM oneoff_batches")
+    real = await tally(f"{command} --confirm --json")
+
+    assert ({0: ROWS}, [(0,)]) == before
+    assert (0, 0) == (preview.exit_code, real.exit_code)
+    assert preview.rows == real.rows
+    assert preview.json["tables"] == real.json["tables"]
+
+
+async def test_a_preview_says_what_was_processed_and_what_was_counted(tally: Manage) -> None:
+    """One sample of the first batch's size."""
+    preview = await tally("tally add --dry-run")
+
+    assert (
+        "DRY RUN: nothing was changed\n"
+        "would go through 1,000 rows: 100 were processed, of which 100 changed, and "
+        "rolled back; 900 were counted\n"
+    ) == preview.stdout
+
+
+async def test_a_bound_stops_with_the_work_saved_and_the_next_run_goes_on(
+    tally: Manage, url: str
+) -> None:
+    """Exit 75; exactly so many rows; a preview counts the rest."""
+    first = await tally("tally add --max-rows 250 --confirm")
+    so_far = times_done(url)
+    preview = await tally("tally add --dry-run")
+    second = await tally("tally add --confirm")
+
+    assert (75, {0: 750, 1: 250}) == (first.exit_code, so_far)
+    assert "error[batch-bound]: stopped after 250 rows: --max-rows 250\n" in first.stderr
+    assert "saved: 250 rows changed by this run, up to 250;" in first.stderr
+    assert 750 == preview.rows
+    assert (0, 750, {1: ROWS}) == (second.exit_code, second.rows, times_done(url))
+    assert "after 250: 250 rows done\n" in second.stderr
+    assert "changed 750 rows, 1,000 with the runs before\n" == second.stdout
+    assert [250, 750] == rows_of_runs(url)
+
+
+async def test_time_is_a_bound_too(tally: Manage, url: str) -> None:
+    """It is looked at between batches."""
+    stopped = await tally("tally add --max-time 300ms --slow 0.1 --confirm")
+
+    done = times_done(url)[1]
+    assert 75 == stopped.exit_code
+    assert f"error[batch-bound]: stopped after {done} rows: --max-time 0.3s\n" in stopped.stderr
+
+
+async def test_a_deadline_saves_what_is_done(tally: Manage, url: str) -> None:
+    """The batch in work is rolled back, and the record counts the others."""
+    stopped = await tally("tally add --slow 0.2 --timeout 1s --confirm")
+
+    done = times_done(url)[1]
+    assert 75 == stopped.exit_code
+    assert "error[deadline-reached]" in stopped.stderr
+    assert [done] == rows_of_runs(url)
+    assert f"saved: {done} rows" in stopped.stderr
+
+
+async def test_other_arguments_are_another_batch(tally: Manage, url: str) -> None:
+    """Bounds are no arguments of that kind."""
+    await tally("tally add --max-rows 100 --confirm")
+    other = await tally("tally add --name other --max-rows 100 --confirm")
+    again = await tally("tally add --max-rows 100 --confirm")
+
+    assert "resuming" not in other.stderr
+    assert "resuming" in again.stderr
+    assert {0: 800, 1: 100, 2: 100} == times_done(url)
+
+
+async def test_a_new_run_gives_the_unfinished_one_up(tally: Manage, url: str) -> None:
+    """It begins with the first row again."""
+    await tally("tally add --max-rows 100 --confirm")
+    await tally("tally add --new-run --max-rows 200 --confirm")
+    states = query(url, "SELECT status FROM oneoff_batches ORDER BY started_at")
+
+    assert {0: 800, 1: 100, 2: 100} == times_done(url)
+    assert [("cancelled",), ("stopped",)] == states
+
+
+async def test_a_finished_batch_is_not_resumed(tally: Manage, url: str) -> None:
+    """The same command then works on what there is now."""
+    await tally("tally add --confirm")
+    await tally("tally add --confirm")
+
+    assert {2: ROWS} == times_done(url)
+
+
+async def test_a_batch_that_was_finished_by_a_killed_run_is_not_done_again(
+    tally: Manage, url: str
+) -> None:
+    """Its run died after the last commit; once that was said, the command begins anew."""
+    await tally("tally add --confirm")
+    execute(url, "UPDATE oneoff_runs SET status = 'abandoned' WHERE command = 'tally add'")
+
+    preview = await tally("tally add --dry-run")
+    told = await tally("tally add --confirm")
+    after = times_done(url)
+    again = await tally("tally add --confirm")
+
+    assert (0, 0) == (preview.rows, told.rows)
+    assert (0, "nothing to do\n") == (told.exit_code, told.stdout)
+    assert " is finished: its run was killed before it said so\n" in told.stderr
+    assert ({1: ROWS}, ROWS) == (after, again.rows)
+
+
+async def test_a_batch_whose_run_has_not_ended_yet_is_not_begun_again(
+    tally: Manage, url: str
+) -> None:
+    """It has other parts to do, or died a moment ago where nobody has noticed it."""
+    await tally("tally add --confirm")
+    execute(url, "UPDATE oneoff_runs SET status = 'started', finished_at = NULL, host = 'far'")
+
+    refused = await tally("tally add --confirm")
+
+    assert 75 == refused.exit_code
+    assert "error[batch-running]" in refused.stderr
+    assert {1: ROWS} == times_done(url)
+
+
+async def test_ranges_take_all_ties_of_their_last_value(tally: Manage, url: str) -> None:
+    """Batches of seven, where ten rows share an age."""
+    done = await tally("tally purge 55 --confirm")
+    left = query(url, "SELECT count(*), min(age) FROM tally")
+
+    assert (549, [(451, 55)]) == (done.rows, left)
+
+
+async def test_nothing_to_do_is_said(tally: Manage) -> None:
+    """Exit 0, unchanged."""
+    done = await tally("tally purge 0 --confirm")
+
+    assert (0, "nothing to do\n") == (done.exit_code, done.stdout)
+
+
+async def test_an_error_keeps_the_batches_before_it(tally: Manage, url: str) -> None:
+    """The batch it comes from is rolled back."""
+    failed = await tally("tally check --confirm")
+
+    assert (65, {0: ROWS}) == (failed.exit_code, times_done(url))
+    assert "error[bad-data]: row 7 has no address\n" in failed.stderr
+
+
+async def test_bad_rows_are_left_out_and_written_down(
+    tally: Manage, url: str, tmp_path: Path
+) -> None:
+    """One by a command's error, one by a constraint; the file holds their keys."""
+    file = tmp_path / "rejects.jsonl"
+    done = await tally(f"tally check --max-errors 2 --rejects {file} --confirm")
+    rejected = [json.loads(line) for line in file.read_text().splitlines()]
+
+    assert (0, ROWS - 2) == (done.exit_code, done.rows), done.stderr
+    assert {0: 2, 1: ROWS - 2} == times_done(url)
+    assert [(7, "bad-data"), (13, "constraint-violation")] == [
+        (line["key"], line["code"]) for line in rejected
+    ]
+    assert [("tally.twenty", '{"id": 20}')] == query(url, "SELECT kind, payload FROM oneoff_outbox")
+
+
+async def test_rejects_of_another_batch_are_kept(tally: Manage, url: str, tmp_path: Path) -> None:
+    """A batch that begins refuses the file, one that goes on adds to its own."""
+    file = tmp_path / "rejects.jsonl"
+    line = f"tally check --max-errors 9 --rejects {file} --confirm"
+    first = await tally(f"{line} --max-rows 700")
+    mode = filemode(file.stat().st_mode)
+    anew = await tally(f"{line} --new-run")
+    done = await tally(line)
+    written = file.read_text(encoding="utf-8")
+
+    assert (75, 1, 0) == (first.exit_code, anew.exit_code, done.exit_code), done.stderr
+    assert f"error[file-exists]: {file} is there already" in anew.stderr
+    assert 2 == len(written.splitlines())
+    assert "-rw-------" == mode
+
+
+async def test_too_many_bad_rows_stop_the_run(tally: Manage, url: str, tmp_path: Path) -> None:
+    """65; the batch of the last one is rolled back."""
+    file = tmp_path / "rejects.jsonl"
+    failed = await tally(f"tally check --max-errors 1 --rejects {file} --confirm")
+
+    assert (65, {0: 991, 1: 9}) == (failed.exit_code, times_done(url))
+    assert "error[too-many-errors]: 2 rows failed, and --max-errors allows 1\n" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("tally add --max-errors 1", "--max-errors and --rejects go together"),
+        ("tally add --max-rows=-1", "--max-rows -1 is less than 0"),
+    ],
+)
+async def test_bounds_that_make_no_sense_are_refused(
+    tally: Manage, line: str, problem: str
+) -> None:
+    """Exit 2, before anything is asked."""
+    refused = await tally(f"{line} --confirm")
+
+    assert 2 == refused.exit_code
+    assert problem in refused.stderr
+
+
+async def test_a_conflict_is_tried_again_with_fewer_rows(tally: Manage, url: str) -> None:
+    """Here a row that another client holds locked, longer than the server lets us wait."""
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite waits for the other writer by itself")
+    name = url.rpartition("/")[2]
+    execute(url, f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
+    blocker = await asyncpg.connect(url)
+    async with blocker.transaction():
+        await blocker.execute("UPDATE tally SET age = age WHERE id = 50")
+        running = asyncio.create_task(tally("tally add --confirm"))
+        await lock_timeouts(blocker, name)
+    await blocker.close()
+    done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
+async def test_a_table_may_change_its_types_between_two_batches(tally: Manage, url: str) -> None:
+    """What the server keeps prepared for the run is made anew."""
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite prepares anew by itself")
+    running = asyncio.create_task(tally("tally add --slow 0.05 --confirm"))
+    await until(url, "SELECT count(*) > 200 FROM tally WHERE n > 0")
+    await asyncio.to_thread(execute, url, "ALTER TABLE tally ALTER n TYPE bigint")
+    done = await running
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
+async def lock_timeouts(connection: Any, database: str) -> None:
+    """Wait until a batch was rolled back."""
+    sql = "SELECT xact_rollback FROM pg_stat_database WHERE datname = $1"
+    before = await connection.fetchval(sql, database)
+    async with asyncio.timeout(20):
+        while before == await connection.fetchval(sql, database):
+            await connection.execute("SELECT pg_stat_clear_snapshot()")
+            await asyncio.sleep(0.02)

@@ -1,0 +1,287 @@
+"""What holds the next batch: the ready-made probes, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from oneoff import Throttle
+from oneoff.config.database_url import parse_database_url
+from oneoff.database.engine import Database
+from oneoff.services.batch.probes import (
+    ActiveConnections,
+    Autovacuum,
+    BatchTime,
+    Blind,
+    LockWaiters,
+    ReplicaLag,
+)
+from oneoff.testing import Manage
+from tests.support.database import query
+from tests.support.servers import Postgres, running_standby
+from tests.support.tally_project import NAME, ROOT, execute, make_tally, times_done, until
+
+ROWS = 100
+
+
+@pytest.fixture
+def url(migrated_postgres: str, postgres_server: Postgres) -> Iterator[str]:
+    """Return the URL of a migrated database with the tally in it."""
+    with postgres_server.database(migrated_postgres) as name:
+        make_tally(postgres_server.url(name), ROWS)
+        yield postgres_server.url(name)
+
+
+@pytest.fixture
+def tally(url: str) -> Manage:
+    """Run command lines of the tally's project."""
+    return Manage(NAME, str(ROOT), {"DATABASE_URL": url, "ENVIRONMENT": "test"})
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """Connect as a run does."""
+    database = Database(parse_database_url(url, Path(), "shop"), run_id="test")
+    yield database
+    await database.dispose()
+
+
+async def note_begins(connection: asyncpg.Connection, beginning: str) -> None:
+    """Wait until the batch says what it waits for."""
+    sql = "SELECT count(*) FROM oneoff_batches WHERE note LIKE $1 || '%'"
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(sql, beginning):  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(0.02)
+
+
+async def somebody_waits(connection: asyncpg.Connection) -> None:
+    """Wait until a session has waited for a lock long enough to count."""
+    sql = "SELECT count(*) FROM pg_locks WHERE waitstart < clock_timestamp() - interval '0.1s'"
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(sql):  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.02)
+
+
+async def test_a_cleanup_waits_while_somebody_waits_for_a_lock(
+    url: str, manage_project: tuple[str, str]
+) -> None:
+    """It says so, and goes on when nobody does any more."""
+    manage = Manage(*manage_project, {"DATABASE_URL": url, "ENVIRONMENT": "test"})
+    execute(url, "INSERT INTO events (at, kind) VALUES (now() - interval '1 year', 'x')")
+    holder, waiter = await asyncpg.connect(url), await asyncpg.connect(url)
+    await holder.execute("BEGIN; LOCK TABLE role_counts")
+    waiting = asyncio.create_task(
+        waiter.execute("BEGIN; SELECT FROM events; LOCK TABLE role_counts; COMMIT")
+    )
+    await somebody_waits(holder)
+    cleaning = asyncio.create_task(manage("data cleanup --only events --confirm"))
+    await note_begins(holder, "throttled: lock_waiters 1 > 0")
+    held_up = query(url, "SELECT count(*) FROM events")
+    await holder.execute("COMMIT")
+    await waiting
+    done = await cleaning
+    await holder.close()
+    await waiter.close()
+
+    assert ([(1,)], 0, 1) == (held_up, done.exit_code, done.rows), done.stderr
+    assert 1 == done.stderr.count("throttled: lock_waiters 1 > 0\n")
+
+
+async def test_somebody_who_waits_elsewhere_holds_nothing(url: str, database: Database) -> None:
+    """Only who has to do with the table."""
+    holder, waiter = await asyncpg.connect(url), await asyncpg.connect(url)
+    await holder.execute("BEGIN; LOCK TABLE role_counts")
+    waiting = asyncio.create_task(waiter.execute("BEGIN; LOCK TABLE role_counts; COMMIT"))
+    await somebody_waits(holder)
+    async with database.connect() as connection:
+        anywhere = await LockWaiters().reason(connection)
+        there = await LockWaiters("role_counts").reason(connection)
+        elsewhere = await LockWaiters("tally").reason(connection)
+    await holder.execute("COMMIT")
+    await waiting
+    await holder.close()
+    await waiter.close()
+
+    assert ("lock_waiters 1 > 0", "lock_waiters 1 > 0", None) == (anywhere, there, elsewhere)
+
+
+async def test_a_cleanup_waits_for_a_standby_server_that_replays_nothing(
+    url: str, postgres_server: Postgres, manage_project: tuple[str, str]
+) -> None:
+    """Shown where it runs and in `batch show`: it goes on when the server has caught up."""
+    manage = Manage(*manage_project, {"DATABASE_URL": url, "ENVIRONMENT": "test"})
+    with running_standby(postgres_server) as standby:
+        standby.pause()
+        execute(url, "INSERT INTO events (at, kind) VALUES (now() - interval '1 year', 'x')")
+        await until(url, "SELECT max(replay_lag) > interval '2s' FROM pg_stat_replication")
+        cleaning = asyncio.create_task(manage("data cleanup --only events --confirm"))
+        # The lag grows, and is said once all the same.
+        await until(url, "SELECT max(note) ~ '^throttled: replica_lag [3-9]' FROM oneoff_batches")
+        shown = await manage("batch show 2")
+        held_up = query(url, "SELECT count(*) FROM events")
+        standby.resume()
+        done = await cleaning
+
+    assert "note           throttled: replica_lag " in shown.stdout
+    assert ([(1,)], 0, 1) == (held_up, done.exit_code, done.rows), done.stderr
+    assert 1 == done.stderr.count("throttled: replica_lag "), done.stderr
+
+
+async def test_a_batch_waits_until_autovacuum_is_done_with_its_table(
+    tally: Manage, url: str, postgres_server: Postgres
+) -> None:
+    """Forced here by settings: it is the server's own that is at work."""
+    at_work = "SELECT count(*) > 0 FROM pg_stat_progress_vacuum WHERE relid = 'tally'::regclass"
+    many, said = 20_000, "throttled: autovacuum works on tally"
+    soon, slow = "autovacuum_vacuum_threshold = 0", "autovacuum_vacuum_cost_delay = 100"
+    often = "autovacuum_vacuum_scale_factor = 0"
+    postgres_server.psql("ALTER SYSTEM SET autovacuum_naptime = 1; SELECT pg_reload_conf()")
+    execute(url, f"ALTER TABLE tally SET ({soon}, {often}, {slow}, autovacuum_vacuum_cost_limit=1)")
+    execute(url, f"INSERT INTO tally SELECT x, 0, 0 FROM generate_series({ROWS + 1}, {many}) AS x")
+    execute(url, "UPDATE tally SET age = 0")  # as many dead rows, and pages to pause at
+    await until(url, at_work)
+    running = asyncio.create_task(tally("tally lagging --confirm"))
+    await until(url, f"SELECT max(note) = '{said}' FROM oneoff_batches")
+    held_up = times_done(url)
+    postgres_server.psql("ALTER SYSTEM RESET autovacuum_naptime; SELECT pg_reload_conf()")
+    execute(url, "ALTER TABLE tally SET (autovacuum_enabled = false)")  # the server ends its own
+    done = await running
+
+    assert ({0: many}, 0, {1: many}) == (held_up, done.exit_code, times_done(url)), done.stderr
+    assert 1 == done.stderr.count(f"{said}\n"), done.stderr
+
+
+async def test_a_batch_waits_for_a_standby_server(tally: Manage, url: str) -> None:
+    """Shown where it runs and in `batch show`; it goes on when the server has caught up."""
+    execute(url, "UPDATE tally SET age = 42 WHERE id = 1")
+    looking = await asyncpg.connect(url)
+    running = asyncio.create_task(tally("tally lagging --confirm"))
+    await note_begins(looking, "throttled: replica_lag 42.0s > 2s")
+    shown = await tally("batch show 2")
+    await looking.execute("UPDATE tally SET age = 0 WHERE id = 1")
+    done = await running
+    await looking.close()
+
+    assert "throttled: replica_lag 42.0s > 2s" in shown.stdout
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+    assert 1 == done.stderr.count("throttled: replica_lag 42.0s > 2s\n")
+
+
+async def test_a_probe_that_fails_is_warned_of_and_left_out(tally: Manage, url: str) -> None:
+    """The batch goes on."""
+    done = await tally("tally lagging --column no_such_column --confirm")
+
+    assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+    assert 1 == done.stderr.count("warning: the probe replica_lag holds nothing in this run: ")
+    assert "no_such_column" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        ReplicaLag(),
+        LockWaiters("tally"),
+        ActiveConnections(10),
+        Autovacuum("tally"),
+        Autovacuum("no_such_table"),
+        BatchTime(0.5),
+    ],
+    ids=lambda probe: type(probe).__name__,
+)
+async def test_a_server_at_rest_holds_nothing(probe: Throttle, database: Database) -> None:
+    """Each question is one that the server understands."""
+    async with database.connect() as connection:
+        assert await probe.reason(connection) is None
+
+
+async def test_other_sessions_at_work_are_counted(url: str, database: Database) -> None:
+    """Not the one that asks."""
+    busy = await asyncpg.connect(url)
+    sleeping = asyncio.create_task(busy.execute("SELECT pg_sleep(60)"))
+    async with database.connect() as connection, asyncio.timeout(20):
+        while not (said := await ActiveConnections(0).reason(connection)):
+            await asyncio.sleep(0.02)
+            await connection.rollback()
+    sleeping.cancel()
+    busy.terminate()
+
+    assert "active_connections 1 > 0" == said
+
+
+async def test_a_role_that_may_not_look_is_told_so(url: str) -> None:
+    """What it can't see is not taken for nothing."""
+    execute(url, "DROP ROLE IF EXISTS blind; CREATE ROLE blind LOGIN PASSWORD 'x'")
+    other = await asyncpg.connect(url)
+    address, _, name = url.rpartition("@")[2].partition("/")
+    seeing = Database(
+        parse_database_url(f"postgres://blind:x@{address}/{name}", Path(), "shop"), run_id="test"
+    )
+    async with seeing.connect() as connection:
+        with pytest.raises(Blind, match="pg_read_all_stats"):
+            await ActiveConnections(10).reason(connection)
+        waiters = await LockWaiters("tally").reason(connection)
+    await seeing.dispose()
+    await other.close()
+
+    assert waiters is None
+
+
+class Answer:
+    """Stands for a connection to a server that answers so."""
+
+    dialect = SimpleNamespace(name="postgresql")
+
+    def __init__(self, *row: Any) -> None:
+        self._row = row
+
+    async def execute(self, _statement: object) -> Answer:
+        """Take the question."""
+        return self
+
+    def one(self) -> tuple[Any, ...]:
+        """Give the answer."""
+        return self._row
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ((None, None, 0), None),
+        ((1.9, 0, 0), None),
+        ((4.21, 0, 0), "replica_lag 4.2s > 2s"),
+        ((None, 300 * 2**20, 0), "replica_lag 300MiB > 256MiB"),
+    ],
+)
+async def test_a_standby_is_behind_in_time_or_in_bytes(row: tuple[Any, ...], said: Any) -> None:
+    """One that stands still is behind in bytes alone."""
+    connection: Any = Answer(*row)
+
+    assert said == await ReplicaLag().reason(connection)
+
+
+async def test_standby_servers_that_only_others_see_are_no_all_clear() -> None:
+    """The server gives their rows, and NULL for what is in them."""
+    connection: Any = Answer(None, None, 1)
+
+    with pytest.raises(Blind, match="pg_monitor"):
+        await ReplicaLag().reason(connection)
+
+
+async def test_slow_batches_hold_for_a_while_and_are_then_looked_at_anew() -> None:
+    """Else the first slow ones would hold the run for ever."""
+    probe, connection = BatchTime(0.5, rest=0.05), Answer()
+    anyone: Any = connection
+    for _ in range(20):
+        probe.took(0.9)
+
+    held = [await probe.reason(anyone), await probe.reason(anyone)]
+    await asyncio.sleep(0.06)
+
+    assert ["batch_p95 0.9s > 0.5s"] * 2 == held
+    assert await probe.reason(anyone) is None

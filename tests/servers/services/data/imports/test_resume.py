@@ -1,0 +1,191 @@
+"""`data import --resume`: what is saved stays, and the same command does the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from oneoff.testing import Finished, Manage
+from tests.support.database import query
+from tests.support.exports import started
+from tests.support.fixture_types import Sessions
+from tests.support.imports import write_csv
+
+ROWS = 6_000
+BAD = 4_500
+
+
+@pytest.fixture(autouse=True)
+async def tally(sessions: Sessions) -> None:
+    """Make a table that takes every row, twice as well."""
+    async with sessions() as session:
+        await session.execute(text("CREATE TABLE tally (n int NOT NULL, what varchar(30))"))
+        await session.commit()
+
+
+def make_file(path: Path, *, bad: bool = False) -> Path:
+    """Write a file in which one row may be bad, and some take two lines."""
+    if path.suffix == ".csv":
+        lines = [f'{n},"row\n{n}"' if n % 7 == 0 else f"{n},row" for n in range(ROWS)]
+        wrong = f"{BAD},{'x' * 31}"
+        lines[BAD] = wrong if bad else lines[BAD]
+        return write_csv(path, *lines, header="n,what")
+    objects = [f'{{"n":{n},"what":"row"}}' + ("\n" if n % 7 == 0 else "") for n in range(ROWS)]
+    objects[BAD] = f'{{"n":{BAD},"what":"{"x" * 31}"}}' if bad else objects[BAD]
+    path.write_text("\n".join(objects), encoding="utf-8")
+    return path
+
+
+async def go_on(manage: Manage, path: Path, *words: str) -> Finished:
+    """Run the command."""
+    line = ["data", "import", "tally", str(path), "--resume", "--batch-size", "1000"]
+    return await manage([*line, *(words or ("--confirm",))])
+
+
+def counted(manage: Manage) -> tuple[int, int]:
+    """Return how many rows there are, and how many different ones."""
+    ((rows, different),) = query(
+        manage.environ["DATABASE_URL"], "SELECT count(*), count(DISTINCT n) FROM tally"
+    )
+    return rows, different
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+async def test_batches_before_a_bad_row_stay(manage: Manage, tmp_path: Path, suffix: str) -> None:
+    """The row is named; the same command begins with its batch."""
+    path = make_file(tmp_path / f"rows.{suffix}", bad=True)
+
+    first = await go_on(manage, path)
+    after_first = counted(manage)
+    again = await go_on(manage, path)
+
+    lines = path.read_text(encoding="utf-8").split("\n")
+    line = next(number for number, text in enumerate(lines, 1) if "xxx" in text)
+    assert (65, 65) == (first.exit_code, again.exit_code)
+    assert f"line {line:,}, column what: 'xxx" in first.stderr
+    assert "its batch was rolled back" in first.stderr
+    assert "4,000 rows done" in again.stderr
+    assert (4_000, 4_000) == after_first == counted(manage)
+
+
+async def test_a_file_that_changed_does_not_go_on(manage: Manage, tmp_path: Path) -> None:
+    """65: nobody knows which of its rows done. --new-run begins again."""
+    path = make_file(tmp_path / "rows.csv", bad=True)
+    await go_on(manage, path)
+    make_file(path)
+
+    refused = await go_on(manage, path)
+    done = await go_on(manage, path, "--new-run", "--confirm")
+
+    assert (65, False) == (refused.exit_code, "resuming" in refused.stderr)
+    assert "error[file-changed]" in refused.stderr
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    assert (ROWS + 4_000, ROWS) == counted(manage)
+
+
+async def test_a_file_that_is_done_is_not_imported_again(manage: Manage, tmp_path: Path) -> None:
+    """A process that was killed when its record was closed could not tell anybody."""
+    path = make_file(tmp_path / "rows.csv")
+    await go_on(manage, path)
+
+    preview = await go_on(manage, path, "--dry-run")
+    again = await go_on(manage, path)
+    after = counted(manage)
+    anew = await go_on(manage, path, "--new-run", "--confirm")
+
+    assert (0, 0, 0) == (preview.rows, again.exit_code, again.rows), again.stderr
+    assert f"{path} is done already, by " in again.stderr
+    assert ((ROWS, ROWS), ROWS) == (after, anew.rows)
+
+
+async def test_another_file_of_that_name_is_imported(manage: Manage, tmp_path: Path) -> None:
+    """As a file is that comes every night."""
+    path = make_file(tmp_path / "rows.csv")
+    await go_on(manage, path)
+    write_csv(path, "7001,new", header="n,what")
+
+    preview = await go_on(manage, path, "--dry-run")
+    done = await go_on(manage, path)
+
+    assert (1, 1) == (preview.rows, done.rows), done.stderr
+    assert (ROWS + 1, ROWS + 1) == counted(manage)
+
+
+async def test_a_dry_run_counts_what_is_left(manage: Manage, tmp_path: Path) -> None:
+    """In one transaction, which is rolled back."""
+    path = make_file(tmp_path / "rows.csv")
+
+    preview = await go_on(manage, path, "--dry-run")
+    left = counted(manage)
+    done = await go_on(manage, path)
+
+    assert (0, ROWS, (0, 0)) == (preview.exit_code, preview.rows, left), preview.stderr
+    assert preview.outcome
+    assert (ROWS, 0, 0) == preview.outcome.tables["tally"]
+    assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
+    assert f"imported {ROWS:,} rows into tally" in done.stdout
+
+
+async def test_killed_anywhere_no_row_is_lost_or_there_twice(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """`make faults` does it hundreds of times."""
+    path = make_file(tmp_path / "rows.csv")
+    words = ("tally", str(path), "--resume", "--batch-size", "50", "--confirm")
+    codes = [await kill_while_it_works(manage, words) for _ in range(3)]
+
+    done = await manage(["data", "import", *words])
+
+    assert [-9] * 3 == codes
+    assert 0 == done.exit_code, done.stderr
+    assert (ROWS, ROWS) == counted(manage)
+
+
+async def kill_while_it_works(manage: Manage, words: Sequence[str]) -> int:
+    """Start a process, kill it when it has saved more, and return its exit code."""
+    before, _ = counted(manage)
+    process = await started(manage, *words, verb="import")
+    while process.returncode is None and counted(manage)[0] <= before:  # noqa: ASYNC110 - it is in another process
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(random.uniform(0, 0.1))
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["-", "--format", "csv", "--resume"], "--resume needs a file"),
+        (["a.json", "--resume"], "--resume goes line by line, which json doesn't"),
+        (["a.csv", "--resume", "--rejects", "b"], "--rejects needs all rows in one transaction"),
+        (["a.csv", "--batch-size", "5"], "--batch-size has no meaning without --resume"),
+        (["a.csv", "--new-run"], "--new-run has no meaning without --resume"),
+    ],
+)
+async def test_what_does_not_go_together_is_refused(
+    manage: Manage, words: list[str], problem: str
+) -> None:
+    """2, before anything is asked or read."""
+    done = await manage(["data", "import", "tally", *words])
+
+    assert 2 == done.exit_code
+    assert problem in done.stderr
+
+
+async def test_a_key_that_is_none_is_refused(manage: Manage, tmp_path: Path) -> None:
+    """2, before the first batch."""
+    path = make_file(tmp_path / "rows.csv")
+
+    refused = await go_on(manage, path, "--on-conflict", "skip", "--key", "n", "--confirm")
+
+    assert 2 == refused.exit_code
+    assert "--on-conflict skip: nothing makes n unique in tally" in refused.stderr

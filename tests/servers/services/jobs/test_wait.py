@@ -1,0 +1,178 @@
+"""`jobs run --wait`: what the job returned, or why there is nothing to return."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from oneoff.config.database_url import parse_database_url
+from oneoff.services.jobs.queue import Jobs
+from oneoff.services.maintenance.redis_copy import key_of
+from oneoff.services.maintenance.window import Window, encode
+from tests.support.arq_shop import Queue
+from tests.support.servers import Proxy
+
+
+@pytest.fixture
+def queue(redis_url: str, tmp_path: Path) -> Queue:
+    """Return the small project on an empty Redis."""
+    return Queue(redis_url, tmp_path)
+
+
+async def open_window(queue: Queue) -> None:
+    """Say in Redis that maintenance is on, as `system maintenance on` does."""
+    address = queue.manage.environ["DATABASE_URL"]
+    key = key_of("shop", parse_database_url(address, Path(), "shop"))
+    await queue.change("SET", key, encode(Window("w", datetime.now(UTC))))
+
+
+async def test_waiting_for_a_job_that_was_there_claims_no_work(queue: Queue) -> None:
+    """The dry run says the same; what the other call returned is named as that call's."""
+    await queue.manage("jobs run sum left=2 --job-id one")
+    await queue.work()
+    line = "jobs run sum left=7 --job-id one --wait"
+
+    again = await queue.manage(f"{line} --json")
+    planned = await queue.manage(f"{line} --dry-run --json")
+
+    for run in (again, planned):
+        assert (0, False, 0) == (run.exit_code, run.json["changed"], run.rows)
+        assert (
+            "job one is there already: nothing was queued; sum(left=2) returned 3"
+            == (run.json["message"])
+        )
+
+
+async def test_waiting_for_a_job_that_was_there_waits_for_its_end(queue: Queue) -> None:
+    """So that whoever gives the same line after a deadline does not take it for done."""
+    await queue.manage("jobs run sum left=2 --job-id one")
+    late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
+    waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --job-id one --wait --json"))
+    await queue.work()
+    done = await waiting
+
+    assert (75, 0) == (late.exit_code, done.exit_code)
+    assert ("one", 3, False) == (
+        *(done.json["data"][name] for name in ("id", "result")),
+        done.json["changed"],
+    )
+
+
+async def test_waiting_for_a_job_that_was_there_and_failed_fails(queue: Queue) -> None:
+    """As the plan does."""
+    await queue.manage("jobs run fail --job-id one")
+    await queue.work()
+    line = "jobs run fail --job-id one --wait"
+
+    real, planned = await queue.manage(line), await queue.manage(f"{line} --dry-run")
+
+    assert (1, 1) == (real.exit_code, planned.exit_code)
+    assert "error[job-failed]" in real.stderr
+    assert "error[job-failed]" in planned.stderr
+
+
+async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) -> None:
+    """The same line alone would queue a second one."""
+    late = await queue.manage("jobs run sum left=2 --wait --timeout 300ms")
+
+    found = re.search(r"job (\w+) has not ended", late.stderr)
+    assert found, late.stderr
+    assert f"  try:  to wait on, add --job-id={found[1]}: " in late.stderr
+
+
+async def test_a_job_whose_queueing_broke_off_is_named(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and nobody was told so; its id makes a retry harmless."""
+    put = Jobs.put
+
+    async def broken_off(self: Jobs, job_id: str, raw: bytes, due: int, now: int) -> bool:
+        await put(self, job_id, raw, due, now)
+        raise RedisTimeout
+
+    monkeypatch.setattr(Jobs, "put", broken_off)
+    lost = await queue.manage("jobs run sum left=2")
+    monkeypatch.undo()
+    found = re.search(r"add --job-id=(\w+):", lost.stderr)
+    assert found, lost.stderr
+    again = await queue.manage(f"jobs run sum left=2 --job-id={found[1]}")
+
+    assert 69 == lost.exit_code
+    assert f"job {found[1]} is there already: nothing was queued\n" == again.stdout
+
+
+async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
+    queue: Queue, redis_proxy: Proxy
+) -> None:
+    """Nor does it help whoever retries on 69 to have two of them."""
+    environ = {"REDIS_URL": redis_proxy.url(queue.url)}
+    waiting = asyncio.create_task(
+        queue.manage("jobs run sum left=2 --job-id one --wait", environ=environ)
+    )
+    await queue.filled()
+
+    redis_proxy.refuse()
+    lost = await waiting
+
+    assert 69 == lost.exit_code
+    assert re.search("try:  to (wait on|have it once), add --job-id=one: ", lost.stderr)
+
+
+async def test_waiting_gives_the_result_as_data(queue: Queue) -> None:
+    """Of a job that a worker ran."""
+    waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait --json"))
+    await queue.filled()
+    await queue.work()
+    done = await waiting
+
+    assert (0, 3, 1) == (done.exit_code, done.json["data"]["result"], done.json["data"]["tries"])
+
+
+async def test_waiting_for_a_job_that_fails_fails(queue: Queue) -> None:
+    """With its class and what it was made with."""
+    waiting = asyncio.create_task(queue.manage("jobs run fail what=screws --wait --json"))
+    await queue.filled()
+    await queue.work()
+    failed = await waiting
+
+    assert (1, "job-failed") == (failed.exit_code, failed.json["error"]["code"])
+    assert "tests.support.arq_shop.OutOfStock('screws', 3)" == failed.json["data"]["error"]
+
+
+async def test_a_deadline_while_waiting_is_temporary(queue: Queue) -> None:
+    """75, and the job stays."""
+    late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
+
+    assert 75 == late.exit_code
+    assert "error[job-still-running]: job one has not ended within --timeout\n" in late.stderr
+    assert b"arq:job:one" in await queue.contents()
+
+
+async def test_during_maintenance_waiting_says_why_nothing_happens(queue: Queue) -> None:
+    """No worker is missing: they pause."""
+    await open_window(queue)
+
+    late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
+    stats = await queue.manage("jobs stats")
+
+    assert 75 == late.exit_code
+    assert "maintenance is on, and workers take no job until it ends\n" in late.stderr
+    assert "  try:  python manage.py system maintenance status\n" in late.stderr
+    assert stats.stdout.endswith("; maintenance is on: workers take no job\n")
+
+
+async def test_a_job_that_vanishes_while_waiting_is_an_error(queue: Queue) -> None:
+    """Nobody waits for ever."""
+    waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait"))
+    await queue.filled()
+    await queue.change("FLUSHALL")
+
+    lost = await waiting
+
+    assert 1 == lost.exit_code
+    assert "error[job-lost]" in lost.stderr

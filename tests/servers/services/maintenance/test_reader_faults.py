@@ -1,0 +1,85 @@
+"""Copies of the maintenance state that others wrote, and faults of the reader's own."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+import redis
+import structlog
+
+from oneoff.database.engine import Database
+from oneoff.services.maintenance import reader
+from oneoff.services.maintenance.window import Window, decode
+from tests.servers.services.maintenance.test_reader import Fleet, fleet, key
+
+__all__ = ["fleet"]
+
+
+def copy_with(**facts: object) -> bytes:
+    """Return a copy that says of a window what a reader can't use."""
+    ours = {"id": "x", "started_at": "2026-01-01T00:00:00Z", "expires_at": None, "message": ""}
+    return json.dumps({"window": ours | facts}).encode()
+
+
+POISON = [
+    b"",
+    b"{",
+    b"\xff",
+    b"[]",
+    b"[" * 100_000,
+    b'{"window": 1}',
+    b'{"window": {"id": "x"}}',
+    copy_with(expires_at="2099-01-01T00:00:00"),
+    copy_with(started_at="2026-01-01"),
+    copy_with(expires_at="9999-12-31T23:59:59-12:00"),
+    copy_with(expires_at=4_000_000_000),
+    copy_with(id=["x"]),
+    copy_with(message={"text": "x"}),
+    copy_with(message="\ud800"),
+]
+
+
+@pytest.mark.parametrize("text", POISON, ids=lambda text: repr(text[:120]))
+def test_a_copy_that_is_not_ours_is_refused(text: bytes) -> None:
+    """Above all times that can't be compared with the clock."""
+    with pytest.raises(ValueError, match="not a copy of a maintenance window"):
+        decode(text)
+
+
+async def test_a_poisoned_copy_stops_nobody(fleet: Fleet) -> None:
+    """The database says what holds."""
+    window = await fleet.on()
+    with redis.Redis.from_url(fleet.redis_url) as client:
+        client.set(key(fleet), copy_with(expires_at="2099-01-01T00:00:00"), px=86_400_000)
+
+    assert window == await fleet.process().window()
+
+
+async def test_a_key_of_another_kind_does_no_harm(fleet: Fleet) -> None:
+    """Then the database is asked."""
+    window = await fleet.on()
+    with redis.Redis.from_url(fleet.redis_url) as client:
+        client.rpush(key(fleet), "x")
+
+    assert window == await fleet.process().window()
+
+
+async def test_a_fault_in_the_reader_does_not_stop_the_application(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: here a window that can't be compared with the clock."""
+    process = fleet.process()
+
+    async def wrong(_: Database) -> Window:
+        naive = datetime(2099, 1, 1)  # noqa: DTZ001 - that is what is wrong with it
+        return Window("x", naive, naive)
+
+    monkeypatch.setattr(reader, "read_window", wrong)
+    with structlog.testing.capture_logs() as lines:
+        assert [None, None] == [await process.window(), await process.window()]
+
+    assert ["maintenance.reading_failed"] == [
+        line["event"] for line in lines if line["log_level"] == "warning"
+    ]

@@ -1,0 +1,231 @@
+"""Looking before migrating, and histories that don't fit together."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from oneoff.services.migrations.head_from_files import plain_head
+from oneoff.services.migrations.history import History
+from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Shop:
+    """Give a project with two revisions, on an empty database."""
+    shop = Shop(tmp_path / "shop", database_url)
+    shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
+    shop.write("a2", "a1", INSERT_ONE)
+    return shop
+
+
+@pytest.fixture
+def history(tmp_path: Path, sqlite_url: str) -> Shop:
+    """Give a project without revisions, where the database does not matter."""
+    return Shop(tmp_path / "shop", sqlite_url)
+
+
+async def test_a_check_finds_pending_revisions(shop: Shop) -> None:
+    """Exit 3, with the list as data."""
+    found = await shop.manage("db migrate --check --json")
+
+    assert (3, "migrations-pending") == (found.exit_code, found.json["error"]["code"])
+    assert ["a1", "a2"] == [row["revision"] for row in found.json["data"]]
+    assert set() == await shop.tables()
+
+
+async def test_a_check_passes_at_head(shop: Shop) -> None:
+    """Exit 0."""
+    await shop.manage("db migrate")
+
+    assert 0 == (await shop.manage("db migrate --check")).exit_code
+
+
+async def test_the_plan_lists_what_is_pending(shop: Shop) -> None:
+    """And changes nothing."""
+    planned = await shop.manage("db migrate --plan")
+
+    assert (
+        "revision  message\na1        Revision a1\na2        Revision a2\n2 revisions pending\n"
+    ) == planned.stdout
+    assert set() == await shop.tables()
+
+
+async def test_a_dry_run_shows_the_sql(shop: Shop) -> None:
+    """From the revision the database is at, without touching it."""
+    await shop.manage("db migrate --revision a1")
+
+    shown = await shop.manage("db migrate --dry-run --json")
+
+    assert 0 == shown.exit_code
+    assert INSERT_ONE.split('"')[1] in shown.json["data"]
+    assert "CREATE TABLE" not in shown.json["data"]
+    assert "-- Running upgrade a1 -> a2" in shown.json["data"]
+    assert ["a1"] == await shop.versions_applied()
+
+
+async def test_a_dry_run_names_what_it_cannot_show(shop: Shop) -> None:
+    """A revision that reads the database doesn't hide the others."""
+    shop.write("a3", "a2", 'op.get_bind().execute(sa.text("SELECT 1")).scalar_one()')
+    shop.write("a4", "a3", INSERT_ONE)
+
+    shown = await shop.manage("db migrate --dry-run --json")
+
+    assert 0 == shown.exit_code
+    assert ["a3"] == [warning.partition(":")[0] for warning in shown.json["warnings"]]
+    assert 2 == shown.json["data"].count(INSERT_ONE.split('"')[1])
+
+
+async def test_a_percent_sign_is_shown_as_it_is(shop: Shop) -> None:
+    """Some dialects would double it."""
+    shop.write("a3", "a2", "op.execute(\"UPDATE item SET name = '100%'\")")
+
+    shown = await shop.manage("db migrate --dry-run --json")
+
+    assert "'100%'" in shown.json["data"]
+
+
+async def test_an_unknown_revision_is_answered_with_a_similar_one(history: Shop) -> None:
+    """The operator mistyped it."""
+    history.write("3f2a1c9d", None)
+
+    failed = await history.manage("db migrate --revision 3f2b1c9d")
+
+    assert 1 == failed.exit_code
+    assert (
+        "error[unknown-revision]: there is no revision '3f2b1c9d' in migrations/versions\n"
+        "  try:  did you mean 3f2a1c9d?\n"
+    ) in failed.stderr
+
+
+async def test_several_heads_are_refused_with_the_way_to_merge_them(history: Shop) -> None:
+    """Only a person knows in which order they go."""
+    history.write("a1", None)
+    history.write("b1", "a1")
+    history.write("b2", "a1")
+
+    failed = await history.manage("db migrate")
+    merged = await history.manage(["db", "create-migration", "--merge", "-m", "join"])
+    done = await history.manage("db migrate")
+
+    assert "error[multiple-heads]: the migrations have 2 heads: b1 and b2" in failed.stderr
+    assert 'python manage.py db create-migration --merge -m "merge heads"' in failed.stderr
+    assert (0, 0) == (merged.exit_code, done.exit_code)
+
+
+async def test_a_database_that_newer_code_migrated_is_left_alone(shop: Shop) -> None:
+    """The error says that a revision's file is missing."""
+    await shop.manage("db migrate")
+    (shop.versions / "a2.py").unlink()
+
+    failed = await shop.manage("db migrate")
+
+    assert 1 == failed.exit_code
+    assert (
+        "error[unknown-database-revision]: the database is at revision a2, "
+        "which is not in migrations/versions"
+    ) in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("def upgrade(:", "migrations/versions/bad.py:1 can't be loaded: SyntaxError"),
+        ("import nowhere", "migrations/versions/bad.py:1 can't be loaded: ModuleNotFoundError"),
+        ("revision, down_revision = 'a9', 'a8'", "the revisions don't fit together"),
+        ("revision, down_revision = 'a9', None", "migrations/versions/bad.py has no function"),
+    ],
+)
+async def test_a_broken_revision_file_is_named(history: Shop, source: str, says: str) -> None:
+    """With the line, where there is one."""
+    (history.versions / "bad.py").write_text(source)
+
+    failed = await history.manage("db migrate")
+
+    assert 1 == failed.exit_code
+    assert f"error[broken-revision]: {says}" in failed.stderr
+
+
+async def test_two_files_with_one_identifier_are_refused(history: Shop) -> None:
+    """One of them would silently never run."""
+    history.write("a1", None)
+    shutil.copyfile(history.versions / "a1.py", history.versions / "copy.py")
+
+    failed = await history.manage("db migrate")
+
+    assert "the revisions don't fit together: Revision a1 is present more than once" in (
+        failed.stderr
+    )
+
+
+async def test_without_env_py_the_error_says_what_to_write(history: Shop) -> None:
+    """Exit 78."""
+    (history.root / "migrations/env.py").unlink()
+
+    failed = await history.manage("db migrate")
+
+    assert 78 == failed.exit_code
+    assert "error[no-migrations]: migrations/env.py is not there" in failed.stderr
+
+
+async def test_status_shows_what_is_applied_and_what_is_not(shop: Shop) -> None:
+    """With heads, drift, and who holds the lock."""
+    await shop.manage("db migrate --revision a1")
+
+    status = await shop.manage("db status --json")
+
+    rows = [(row["revision"], row["state"], bool(row["applied_at"])) for row in status.json["data"]]
+    assert [("a1", "applied", True), ("a2", "pending", False)] == rows
+    assert (
+        "at a1; heads: a2; 1 pending; drift not checked while revisions are pending; lock free"
+    ) == status.json["message"]
+
+
+async def test_status_warns_of_drift(shop: Shop) -> None:
+    """Someone changed the database by hand."""
+    await shop.manage("db migrate")
+    await shop.query("CREATE TABLE by_hand (id INTEGER PRIMARY KEY)")
+
+    status = await shop.manage("db status --json")
+
+    assert ["drift: remove table by_hand"] == status.json["warnings"]
+
+
+PLAIN = """\
+revision: str = "a2"
+down_revision: str | None = 'a1'  # the first
+branch_labels = None
+depends_on = None
+"""
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        PLAIN,
+        'revision = "m"\ndown_revision = ("a1",)',
+        'revision = "a2"\ndown_revision = "a1"\ndepends_on = "a1"',
+        'revision = "a2"\ndown_revision = None',
+        'revision = "a" + "2"\ndown_revision = "a1"',
+        'revision = "a2"\ndown_revision = "a1"\nTEXT = """\nrevision = "a3"\n"""',
+    ],
+)
+def test_the_head_read_from_text_is_never_another_than_alembics(history: Shop, second: str) -> None:
+    """What is not plain is left to Alembic."""
+    functions = "\ndef upgrade(): ...\ndef downgrade(): ...\n"
+    (history.versions / "a1.py").write_text(f'revision = "a1"\ndown_revision = None{functions}')
+    (history.versions / "a2.py").write_text(second + functions)
+
+    read = plain_head(history.versions.parent)
+
+    assert read in ("", *History(history.versions.parent, history.root).heads)
+    assert (second != PLAIN) or read == "a2"
+
+
+def test_the_head_of_a_history_with_a_gap_is_left_to_alembic(history: Shop) -> None:
+    """Which says what is missing."""
+    history.write("a2", "a1")
+
+    assert "" == plain_head(history.versions.parent)

@@ -1,0 +1,312 @@
+"""`db migrate`: revision by revision, all or nothing each, and clear words when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from oneoff.services.migrations import upgrade
+from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, INSERT_OUTSIDE, Shop
+
+FAIL = 'op.execute("SELECT nothing FROM nowhere")'
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Shop:
+    """Give a project without revisions, on an empty database."""
+    return Shop(tmp_path / "shop", database_url)
+
+
+@pytest.fixture
+def postgres_shop(tmp_path: Path, postgres_url: str) -> Shop:
+    """Give a project on PostgreSQL."""
+    return Shop(tmp_path / "shop", postgres_url)
+
+
+@pytest.fixture
+def sqlite_shop(tmp_path: Path, sqlite_url: str) -> Shop:
+    """Give a project on SQLite."""
+    return Shop(tmp_path / "shop", sqlite_url)
+
+
+async def test_an_empty_database_is_brought_to_head(shop: Shop) -> None:
+    """Every revision is applied, in order, and said."""
+    shop.write("a1", None, CREATE_ITEM)
+    shop.write("a2", "a1", INSERT_ONE)
+
+    done = await shop.manage("db migrate")
+
+    assert (0, "") == (done.exit_code, done.stderr)
+    assert (
+        "revision  message\n"
+        "a1        Revision a1\n"
+        "a2        Revision a2\n"
+        "applied 2 revisions; the database is at a2\n"
+    ) == done.stdout
+    assert [("one",)] == await shop.query("SELECT name FROM item")
+
+
+async def test_migrating_twice_does_nothing_the_second_time(shop: Shop) -> None:
+    """The second run says where the database is."""
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+
+    again = await shop.manage("db migrate")
+
+    assert (0, "nothing to do: the database is at a1 (head)\n") == (again.exit_code, again.stdout)
+
+
+async def test_a_project_without_revisions_has_nothing_to_do(shop: Shop) -> None:
+    """An empty folder is a right start."""
+    done = await shop.manage("db migrate")
+
+    message = "nothing to do: the database is at no revision; stored its environment: test\n"
+    assert (0, message) == (done.exit_code, done.stdout)
+
+
+async def test_a_failing_revision_is_rolled_back_and_those_before_it_stay(shop: Shop) -> None:
+    """The error names revision, file, line, and what is in the database now."""
+    shop.write("a1", None, CREATE_ITEM)
+    shop.write("a2", "a1", f"{INSERT_ONE}\n{FAIL}")
+    shop.write("a3", "a2", INSERT_ONE)
+
+    failed = await shop.manage("db migrate")
+
+    assert 1 == failed.exit_code
+    assert (
+        "error[migration-failed]: revision a2 (Revision a2) failed at migrations/versions/a2.py:10:"
+    ) in failed.stderr
+    assert (
+        "  why:  it was rolled back; applied before it: a1; not applied: a3\n"
+        "  try:  correct migrations/versions/a2.py\n"
+        "  try:  python manage.py migrate\n"
+    ) in failed.stderr
+    assert ["a1"] == await shop.versions_applied()
+    assert [] == await shop.query("SELECT name FROM item")
+
+
+async def test_the_sqlstate_of_a_failure_is_told(postgres_shop: Shop) -> None:
+    """It is what a person looks up."""
+    postgres_shop.write("a1", None, FAIL)
+
+    failed = await postgres_shop.manage("db migrate")
+
+    assert 'relation "nowhere" does not exist (SQLSTATE 42P01)' in failed.stderr
+
+
+async def test_values_of_rows_are_not_shown(postgres_shop: Shop) -> None:
+    """What PostgreSQL puts into the details of an error stays out of the message."""
+    postgres_shop.write(
+        "a1", None, f"{CREATE_ITEM}op.create_unique_constraint('u','item',['name'])"
+    )
+    postgres_shop.write("a2", "a1", f"{INSERT_ONE}\n{INSERT_ONE}".replace("one", "s3cret"))
+
+    failed = await postgres_shop.manage("db migrate")
+
+    assert "(SQLSTATE 23505)" in failed.stderr
+    assert "s3cret" not in failed.stderr
+
+
+async def test_a_revision_that_committed_part_of_its_work_is_not_called_rolled_back(
+    shop: Shop,
+) -> None:
+    """What an autocommit block did stays, and the operator must know."""
+    shop.write("a1", None, CREATE_ITEM)
+    shop.write("a2", "a1", f"{INSERT_OUTSIDE}{FAIL}")
+
+    failed = await shop.manage("db migrate")
+
+    assert (
+        "why:  part of it may have been committed outside its transaction, and stays;"
+        in failed.stderr
+    )
+    assert "try:  undo by hand what it did, or make it skip what is there" in failed.stderr
+    assert [("one",)] == await shop.query("SELECT name FROM item")
+
+
+async def test_when_and_by_which_run_is_stored(shop: Shop) -> None:
+    """Each applied revision has its row, written in its own transaction."""
+    shop.write("a1", None, CREATE_ITEM)
+    shop.write("a2", "a1", FAIL)
+
+    failed = await shop.manage("db migrate")
+
+    assert failed.outcome is not None
+    assert [("a1", failed.outcome.run_id)] == await shop.query(
+        "SELECT revision, run_id FROM oneoff_applied_revisions"
+    )
+
+
+async def test_an_index_can_be_built_concurrently(postgres_shop: Shop) -> None:
+    """The lock's own connection must not hold the snapshot it would wait for."""
+    postgres_shop.write("a1", None, CREATE_ITEM)
+    postgres_shop.write(
+        "a2",
+        "a1",
+        "with op.get_context().autocommit_block():\n"
+        '    op.create_index("later", "item", ["id"], postgresql_concurrently=True)',
+    )
+
+    async with asyncio.timeout(30):
+        done = await postgres_shop.manage("db migrate")
+
+    assert 0 == done.exit_code, done.stderr
+    assert [(True,)] == await postgres_shop.query(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'later'::regclass"
+    )
+
+
+async def test_a_revision_waits_for_locks_again_until_it_gets_them(
+    postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its tries others get through."""
+    await _lock_out(postgres_shop, monkeypatch, pauses=(0.0,) * 1000, tries=2)
+
+    assert ["a2"] == await postgres_shop.versions_applied()
+
+
+async def test_a_revision_that_never_gets_its_locks_may_be_tried_later(
+    postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 75: nothing of it is left, and a retry is right."""
+    code, stderr = await _lock_out(postgres_shop, monkeypatch, pauses=(0.0, 0.0), tries=1000)
+
+    assert 75 == code
+    assert "error[lock-timeout]: revision a2 did not get its locks in 3 tries" in stderr
+    assert ["a1"] == await postgres_shop.versions_applied()
+
+
+async def _lock_out(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, *, pauses: tuple[float, ...], tries: int
+) -> tuple[int, str]:
+    """Migrate while another client uses the table, until `tries` tries have failed."""
+    monkeypatch.setattr(upgrade, "PAUSES", pauses)
+    monkeypatch.setattr(upgrade, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)")
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+    shop.write("a2", "a1", 'op.add_column("item", sa.Column("note", sa.Text))')
+    database, failures = shop.database(), 0
+    async with database.connect("other") as connection:
+        await connection.exec_driver_sql("SELECT * FROM item")
+
+        async def free(_connection: object) -> None:
+            nonlocal failures
+            failures += 1
+            if failures == tries:
+                await connection.rollback()
+            await roll_back(_connection)  # type: ignore[arg-type]
+
+        roll_back = upgrade._roll_back
+        monkeypatch.setattr(upgrade, "_roll_back", free)
+        finished = await shop.manage("db migrate")
+    await database.dispose()
+    return finished.exit_code, finished.stderr
+
+
+async def test_a_lost_lock_stops_before_the_next_revision(postgres_shop: Shop) -> None:
+    """What is done stays done; exit 75."""
+    postgres_shop.write(
+        "a1",
+        None,
+        f'{CREATE_ITEM}op.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity '
+        "WHERE application_name LIKE 'oneoff/lock/%'\")",
+    )
+    postgres_shop.write("a2", "a1", INSERT_ONE)
+
+    stopped = await postgres_shop.manage("db migrate")
+
+    assert 75 == stopped.exit_code
+    assert "error[lock-lost]: the lock 'migrations' was lost" in stopped.stderr
+    assert ["a1"] == await postgres_shop.versions_applied()
+
+
+async def test_a_lost_database_connection_is_told_as_such(postgres_shop: Shop) -> None:
+    """Exit 69: a retry may succeed."""
+    postgres_shop.write("a1", None, CREATE_ITEM)
+    postgres_shop.write("a2", "a1", 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")')
+
+    failed = await postgres_shop.manage("db migrate")
+
+    assert 69 == failed.exit_code
+    assert "error[connection-lost]: revision a2 (Revision a2) failed at" in failed.stderr
+    assert ["a1"] == await postgres_shop.versions_applied()
+
+
+async def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(sqlite_shop: Shop) -> None:
+    """SQLite would delete them with the old table, were foreign keys on."""
+    sqlite_shop.write(
+        "a1",
+        None,
+        f"{CREATE_ITEM}op.execute('CREATE TABLE part (id INTEGER PRIMARY KEY, "
+        "item_id INTEGER REFERENCES item(id) ON DELETE CASCADE)')\n"
+        f"{INSERT_ONE}\nop.execute('INSERT INTO part (item_id) VALUES (1)')",
+    )
+    sqlite_shop.write(
+        "a2",
+        "a1",
+        'with op.batch_alter_table("item", recreate="always") as batch:\n'
+        '    batch.add_column(sa.Column("note", sa.Text))',
+    )
+
+    done = await sqlite_shop.manage("db migrate")
+
+    assert 0 == done.exit_code, done.stderr
+    assert [(1, 1)] == await sqlite_shop.query("SELECT id, item_id FROM part")
+
+
+async def test_a_revision_that_leaves_rows_pointing_nowhere_is_refused(sqlite_shop: Shop) -> None:
+    """Foreign keys are checked before the revision's commit instead."""
+    sqlite_shop.write(
+        "a1",
+        None,
+        f"{CREATE_ITEM}op.execute('CREATE TABLE part (item_id INTEGER REFERENCES item(id))')\n"
+        "op.execute('INSERT INTO part (item_id) VALUES (7)')",
+    )
+
+    failed = await sqlite_shop.manage("db migrate")
+
+    assert "1 row would refer to rows that don't exist: part (to item)" in failed.stderr
+    assert set() == await sqlite_shop.tables()
+
+
+async def test_the_environment_is_stored(shop: Shop) -> None:
+    """Later runs take the stricter of this and their setting."""
+    await shop.manage("db migrate", environ={"ENVIRONMENT": "staging"})
+
+    assert [("staging",)] == await shop.query("SELECT environment FROM oneoff_environment")
+
+
+@pytest.mark.parametrize("to", ["a2", "+2"])
+async def test_a_migration_may_stop_on_the_way(shop: Shop, to: str) -> None:
+    """A revision, or a number of steps."""
+    shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
+    shop.write("a2", "a1", INSERT_ONE)
+    shop.write("a3", "a2", INSERT_ONE)
+
+    await shop.manage(["db", "migrate", "--revision", to])
+
+    assert ["a2"] == await shop.versions_applied()
+
+
+async def test_a_revision_below_the_databases_is_nothing_to_do(shop: Shop) -> None:
+    """Migrating never goes back."""
+    shop.write("a1", None, CREATE_ITEM)
+    shop.write("a2", "a1", INSERT_ONE)
+    await shop.manage("db migrate")
+
+    done = await shop.manage("db migrate --revision a1")
+
+    assert (0, "nothing to do: the database is at a2\n") == (done.exit_code, done.stdout)
+
+
+async def test_two_migrations_in_one_process_take_turns(shop: Shop) -> None:
+    """Alembic's context is global to the process; the lock keeps them apart."""
+    shop.write("a1", None, CREATE_ITEM)
+    shop.write("a2", "a1", INSERT_OUTSIDE)
+
+    both = await asyncio.gather(shop.manage("db migrate"), shop.manage("db migrate"))
+
+    assert [0, 0] == [one.exit_code for one in both], [one.stderr for one in both]
+    assert [("one",)] == await shop.query("SELECT name FROM item")

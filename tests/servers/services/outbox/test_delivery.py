@@ -1,0 +1,303 @@
+"""`outbox deliver`, `outbox list`, and what the worker does of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app import tasks
+from app.database import ProcessDatabase
+from app.mailer import FileMailer
+from oneoff.config.database_url import parse_database_url
+from oneoff.database.engine import Database
+from oneoff.services.outbox.delivery import Delivered, deliver
+from oneoff.services.outbox.effects import Effect
+from oneoff.testing import Manage
+from tests.support.database import query
+from tests.support.fixture_types import MakeUser
+from tests.support.tally_effects import HANDLERS, seen
+from tests.support.tally_project import NAME, ROOT, execute, make_tally, times_done
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+OLD = "2026-01-01 00:00:00+00:00"
+STATES = "SELECT id, attempts, delivered_at IS NOT NULL FROM oneoff_outbox ORDER BY id"
+
+
+@pytest.fixture
+def url(manage_environ: dict[str, str]) -> str:
+    """Return the URL of a migrated database with ten rows of the tally."""
+    make_tally(manage_environ["DATABASE_URL"], 10)
+    seen.clear()
+    return manage_environ["DATABASE_URL"]
+
+
+@pytest.fixture
+def tally(url: str, manage_environ: dict[str, str]) -> Manage:
+    """Run command lines of the tally's project."""
+    return Manage(NAME, str(ROOT), manage_environ)
+
+
+def put(url: str, *payloads: dict[str, Any], kind: str = "tally.count") -> None:
+    """Leave effects in the outbox, long ago: all of them are due, however often they failed."""
+    for payload in payloads:
+        text = json.dumps(payload)
+        execute(
+            url,
+            "INSERT INTO oneoff_outbox (batch_id, kind, payload, created_at) "
+            f"VALUES ('', '{kind}', '{text}', '{OLD}')",
+        )
+
+
+def states(url: str) -> list[tuple[int, int, bool]]:
+    """Return number, attempts, and whether it was delivered, of each effect."""
+    return [(number, attempts, bool(done)) for number, attempts, done in query(url, STATES)]
+
+
+async def test_what_waits_is_delivered_once(tally: Manage, url: str) -> None:
+    """The second run finds nothing to do."""
+    put(url, {"row": 1}, {"row": 2})
+
+    first = await tally("outbox deliver")
+    again = await tally("outbox deliver")
+
+    assert (0, 2) == (first.exit_code, first.rows), first.stderr
+    assert "\ndelivered 2 effects\n" in first.stdout
+    assert (0, "nothing to deliver\n") == (again.exit_code, again.stdout)
+    assert ([1, 2], {0: 8, 1: 2}) == (seen, times_done(url))
+    assert [(1, 1, True), (2, 1, True)] == states(url)
+
+
+async def test_where_nothing_waits_the_list_says_so(tally: Manage) -> None:
+    """No output at all would look like a failure."""
+    listed = await tally("outbox list")
+    given_up = await tally("outbox list --state given-up")
+
+    assert "no effect is undelivered\n" == listed.stdout
+    assert "no effect is given-up\n" == given_up.stdout
+
+
+async def test_a_dry_run_counts_by_kind_and_delivers_nothing(tally: Manage, url: str) -> None:
+    """A kind without a handler is shown, and is not counted."""
+    put(url, {"row": 1}, {"row": 2})
+    put(url, {}, kind="nobody.does")
+
+    preview = await tally("outbox deliver --dry-run --json")
+
+    assert (0, 2, {0: 10}) == (preview.exit_code, preview.rows, times_done(url))
+    assert [
+        {"kind": "nobody.does", "waiting": 1, "has_handler": False},
+        {"kind": "tally.count", "waiting": 2, "has_handler": True},
+    ] == preview.json["data"]
+
+
+async def test_a_failure_keeps_its_reason_and_stops_nobody_else(tally: Manage, url: str) -> None:
+    """75; what the handler had written is rolled back, and no secret stands in the error."""
+    put(url, {"row": 1, "fails": "always"}, {"row": 2})
+
+    failed = await tally("outbox deliver")
+    listed = await tally("outbox list --json")
+
+    assert (75, {0: 9, 1: 1}) == (failed.exit_code, times_done(url))
+    assert "error[effects-left]: 1 effect delivered, 1 failed\n" in failed.stderr
+    (one,) = listed.json["data"]
+    assert (1, "waiting", 1) == (one["id"], one["state"], one["attempts"])
+    assert "row has no address" in one["error"]
+    assert "hunter2" not in one["error"] + listed.stdout
+
+
+async def test_the_next_run_tries_it_again(tally: Manage, url: str) -> None:
+    """At least once: here the first attempt had failed."""
+    put(url, {"row": 1, "fails": "once"})
+
+    first = await tally("outbox deliver")
+    second = await tally("outbox deliver")
+
+    assert (75, 0, {0: 9, 1: 1}) == (first.exit_code, second.exit_code, times_done(url))
+    assert [(1, 2, True)] == states(url)
+
+
+async def test_an_effect_that_just_failed_is_left_alone_for_a_while(
+    tally: Manage, url: str
+) -> None:
+    """A minute after it was put down at the earliest."""
+    put(url, {"row": 1, "fails": "once"})
+    now = datetime.now(UTC).isoformat(sep=" ")
+    execute(url, f"UPDATE oneoff_outbox SET created_at = '{now}'")
+
+    await tally("outbox deliver")
+    soon = await tally("outbox deliver")
+
+    assert (0, "nothing to deliver\n") == (soon.exit_code, soon.stdout)
+    assert [(1, 1, False)] == states(url)
+
+
+async def test_an_effect_that_always_fails_is_given_up_and_kept(tally: Manage, url: str) -> None:
+    """After five attempts: exit 1 then, and nobody tries it any more unless told to."""
+    put(url, {"row": 1, "fails": "always"})
+
+    codes = [(await tally("outbox deliver")).exit_code for _ in range(6)]
+    listed = await tally("outbox list --state given-up --json")
+    told = await tally("outbox deliver --given-up")
+
+    assert [75, 75, 75, 75, 1, 0] == codes
+    assert [(1, "given-up")] == [(one["id"], one["state"]) for one in listed.json["data"]]
+    assert (1, [(1, 6, False)]) == (told.exit_code, states(url))
+    assert "error[effect-given-up]: 1 effect given up, 0 delivered, 0 to be tried" in told.stderr
+
+
+async def test_a_service_that_is_down_costs_no_attempt(tally: Manage, url: str) -> None:
+    """And no other effect of the kind is tried in this run; those of other kinds are."""
+    put(url, {"row": 1, "fails": "down"}, {"row": 2})
+    put(url, {"row": 3}, kind="tally.other")
+
+    away = await tally("outbox deliver")
+
+    assert (75, [3]) == (away.exit_code, seen)
+    assert [(1, 0, False), (2, 0, False), (3, 1, True)] == states(url)
+
+
+async def test_an_effect_that_kills_its_process_is_an_attempt_too(
+    url: str, manage_environ: dict[str, str]
+) -> None:
+    """Else it would kill every delivery for ever; what it wrote is not there."""
+    put(url, {"row": 1, "fails": "dies"}, {"row": 2})
+    line = [sys.executable, "-m", "tests.support.tally_project", "outbox", "deliver"]
+
+    killed = await asyncio.to_thread(
+        subprocess.run, line, cwd=ROOT, env=manage_environ, capture_output=True, check=False
+    )
+
+    assert (-9, {0: 10}) == (killed.returncode, times_done(url))
+    assert [(1, 1, False), (2, 0, False)] == states(url)
+
+
+async def test_a_delivery_that_is_stopped_costs_no_attempt(
+    url: str, manage_environ: dict[str, str]
+) -> None:
+    """Five deployments in the middle of a mail are no reason to give it up."""
+    put(url, {"row": 1, "fails": "hangs"})
+    line = [sys.executable, "-m", "tests.support.tally_project", "outbox", "deliver"]
+
+    stopped = await asyncio.to_thread(
+        subprocess.run, line, cwd=ROOT, env=manage_environ, capture_output=True, check=False
+    )
+
+    assert (143, {0: 10}) == (stopped.returncode, times_done(url))
+    assert [(1, 0, False)] == states(url)
+
+
+async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
+    """Each effect is done once; the one at work is passed over."""
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite has one writer at a time")
+    put(url, *({"row": row} for row in range(1, 11)))
+    done: list[int] = []
+
+    async def slowly(effect: Effect) -> None:
+        done.append(effect.id)
+        await asyncio.sleep(0.01)
+
+    async def work() -> None:
+        database = Database(parse_database_url(url, Path(), "shop"), run_id="test")
+        process = ProcessDatabase(database)
+        await deliver(process.session, {"tally.count": slowly})
+        await process.dispose()
+
+    await asyncio.gather(*(work() for _ in range(3)))
+
+    assert list(range(1, 11)) == sorted(done)
+    assert all(delivered for _, _, delivered in states(url))
+
+
+async def test_an_effect_that_another_delivery_has_counted_is_passed_over(url: str) -> None:
+    """Though its handler has not begun yet; else each delivery would use up an attempt."""
+    put(url, {"row": 1}, {"row": 2})
+    process = ProcessDatabase(Database(parse_database_url(url, Path(), "shop"), run_id="test"))
+    others: list[Delivered] = []
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[AsyncSession]:
+        async with process.session() as session:
+            yield session
+        if not others:  # the attempt at the first effect is counted, and it is not locked yet
+            others.append(await deliver(process.session, HANDLERS))
+
+    mine = await deliver(transaction, HANDLERS)
+    await process.dispose()
+
+    assert [2, 1] == seen
+    assert [{"tally.count": 1}] * 2 == [mine.done, others[0].done]
+    assert [(1, 1, True), (2, 1, True)] == states(url)
+
+
+async def test_what_a_dead_process_has_claimed_is_free_again_after_a_minute(
+    tally: Manage, url: str
+) -> None:
+    """Nobody else can tell that it is dead."""
+    put(url, {"row": 1}, {"row": 2})
+    now = datetime.now(UTC)
+    for number, until in ((1, now + timedelta(minutes=1)), (2, now - timedelta(seconds=1))):
+        moment = until.isoformat(sep=" ")
+        execute(url, f"UPDATE oneoff_outbox SET claimed_until = '{moment}' WHERE id = {number}")
+
+    preview = await tally("outbox deliver --dry-run")
+    delivered = await tally("outbox deliver --given-up")
+
+    assert (1, 1, [2]) == (preview.rows, delivered.rows, seen)
+    assert [(1, 0, False), (2, 1, True)] == states(url)
+
+
+async def test_a_bound_leaves_the_rest(tally: Manage, url: str) -> None:
+    """75 while there is more, 0 when there is not."""
+    put(url, {"row": 1}, {"row": 2})
+
+    first = await tally("outbox deliver --max-rows 1")
+    second = await tally("outbox deliver --max-rows 1")
+
+    assert (75, 0) == (first.exit_code, second.exit_code)
+    assert "error[effects-left]: 1 effect delivered, there are more\n" in first.stderr
+
+
+async def test_a_kind_without_a_handler_waits_and_is_warned_of(tally: Manage, url: str) -> None:
+    """It is no failure of the effect."""
+    put(url, {}, kind="nobody.does")
+
+    done = await tally("outbox deliver")
+
+    assert (0, [(1, 0, False)]) == (done.exit_code, states(url))
+    assert "warning: 1 effect of the kind 'nobody.does' waiting: it has no handler\n" in done.stderr
+
+
+async def test_a_promoted_user_gets_a_mail_by_the_command_and_by_the_worker(
+    manage: Manage, make_user: MakeUser, manage_environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Not before the promotion is committed, and a preview of one sends nothing."""
+    await make_user("ada")
+    environ = {"MAIL_URL": f"file:{tmp_path}/mails"}
+    await manage("user promote ada moderator --dry-run", environ=environ)
+    nothing = await manage("outbox deliver", environ=environ)
+    await manage("user promote ada moderator --confirm")
+    by_command = await manage("outbox deliver", environ=environ)
+    await manage("user promote ada user --confirm")
+    url = parse_database_url(manage_environ["DATABASE_URL"], Path(), "shop")
+    process = ProcessDatabase(Database(url, run_id="test"))
+    mailer = FileMailer(tmp_path / "mails", "shop@example.com")
+    by_worker = await tasks.deliver_outbox({"database": process, "mailer": mailer})
+    await process.dispose()
+
+    assert (0, 1) == (nothing.rows, by_command.rows), by_command.stderr
+    assert {"mail.promoted": 1} == by_worker
+    mails = sorted((tmp_path / "mails").iterdir())
+    said = ["your role is moderator from now on", "your role is user from now on"]
+    assert said == [mail.read_text().splitlines()[-1].rstrip(".") for mail in mails]

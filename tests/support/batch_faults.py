@@ -1,0 +1,158 @@
+"""Runs of `tally add` as real processes that are killed, cut off and restarted under."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+
+from tests.support.database import query
+from tests.support.tally_project import ROOT
+
+PATIENCE = 120
+"""Seconds after which a process counts as hanging."""
+SUCCEEDED = "SELECT 1 FROM oneoff_runs WHERE command = '{}' AND status = 'succeeded'"
+RECORDED = "SELECT sum(rows) FROM oneoff_runs WHERE command = '{}'"
+SLOW = ("tally", "add", "--slow", "0.05", "--confirm")
+"""A batch that takes long enough to be killed in."""
+
+
+@dataclass
+class Ordeal:
+    """One batch, and how often it was stopped by force.
+
+    Attributes:
+        url: The database's.
+        environ: More variables for the processes.
+        words: Their command line.
+        kills: Processes that were killed before they ended.
+        codes: Exit codes of those that ended by themselves.
+    """
+
+    url: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = SLOW
+    kills: int = 0
+    codes: list[int] = field(default_factory=list)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+        """Start a process on the batch."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.tally_project", *(words or self.words)],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DATABASE_URL": self.url,
+                "ENVIRONMENT": "test",
+                **self.environ,
+                **environ,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kill what is still there after a test that failed: a later test would be blamed."""
+        for process in self._started:
+            with process:  # waits, and closes its pipe
+                if process.poll() is None:
+                    process.kill()
+
+    def kill_after(self, seconds: float) -> bool:
+        """Start a process and kill it; say whether it lived long enough for that."""
+        process = self.start()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        process.communicate()
+        return self._killed(process)
+
+    def freeze(self, process: subprocess.Popen[str]) -> None:
+        """Stop a process where it does not hold SQLite's lock, which would keep everyone out."""
+        process.send_signal(signal.SIGSTOP)
+        while not is_free(self.url):
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)  # it goes on, to another moment
+            process.send_signal(signal.SIGSTOP)
+
+    def die_at_commit(self, commits: int, seconds: float) -> bool:
+        """Start a process that kills itself around a commit; say whether it came to that."""
+        process = self.start(TALLY_DIE=f"{commits}:{seconds}")
+        process.communicate(timeout=PATIENCE)
+        return self._killed(process)
+
+    def finish(self) -> str:
+        """Let a process do the rest, and return what it said."""
+        if self.codes:
+            return "it was done before it could be killed"
+        process = self.start()
+        said = process.communicate(timeout=PATIENCE)[1]
+        self.codes.append(process.returncode)
+        return said
+
+    def settle(self) -> None:
+        """Let another run close the records of those that were killed, as each run does."""
+        process = self.start("audit", "list")
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+
+    def _killed(self, process: subprocess.Popen[str]) -> bool:
+        if process.returncode >= 0:
+            self.codes.append(process.returncode)
+            return False
+        self.kills += 1
+        if query(self.url, SUCCEEDED.format(" ".join(self.words[:2]))):
+            self.codes.append(0)  # on its way out: the same line would rightly begin anew
+        return True
+
+    def verdict(self, rows: int) -> tuple[int, int, int]:
+        """Return the rows lost, the rows done twice, and how far the record is off the truth."""
+        done = dict(query(self.url, "SELECT n, count(*) FROM tally GROUP BY n"))
+        recorded = query(self.url, RECORDED.format(" ".join(self.words[:2])))[0][0]
+        truth = sum(times * count for times, count in done.items())
+        twice = sum(count for times, count in done.items() if times > 1)
+        return rows - sum(done.values()) + done.get(0, 0), twice, truth - int(recorded or 0)
+
+
+def commit_moments(number: int, batches: int) -> list[tuple[int, float]]:
+    """Return moments around commits: before, in, and just after.
+
+    Args:
+        number: How many.
+        batches: How many commits to choose from.
+    """
+    delays = (0.0, 0.0002, 0.0005, 0.001, 0.002)
+    return [(random.randrange(2, batches), delays[at % len(delays)]) for at in range(number)]
+
+
+def is_free(url: str) -> bool:
+    """Return whether somebody may write; on PostgreSQL only rows are locked."""
+    if not url.startswith("sqlite"):
+        return True
+    path = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, timeout=0.05, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+def wait_for_rows(url: str, rows: int) -> None:
+    """Wait until so many rows are done."""
+    deadline = time.monotonic() + PATIENCE
+    while query(url, "SELECT count(*) FROM tally WHERE n > 0")[0][0] < rows:
+        assert time.monotonic() < deadline, f"no {rows} rows were done in time"
+        time.sleep(0.02)

@@ -1,0 +1,165 @@
+"""A proxy between a client and a server, which can be slow, break, or fall silent.
+
+It has a thread and an event loop of its own, so that tests with and without one can use it, and
+so can other processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from tests.support.servers.process import HOST, free_port
+
+CHUNK = 65_536
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends RST instead of FIN
+
+Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+
+
+class Proxy:
+    """Passes bytes between its own port and a server's, until it is told to do worse.
+
+    Whatever was told holds for open connections and new ones, until `heal`.
+
+    Args:
+        target: Port of the server on this machine.
+
+    Attributes:
+        port: Where clients connect to.
+        connections: How many were opened so far.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target, self.port = target, free_port()
+        self.connections = 0
+        self._seconds, self._down = 0.0, False
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._pairs: set[Pair] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
+
+    def url(self, url: str) -> str:
+        """Return the URL of the server with the proxy's address in it."""
+        parts = urlsplit(url)
+        return url.replace(f"{parts.hostname}:{parts.port}", f"{HOST}:{self.port}", 1)
+
+    def delay(self, seconds: float) -> None:
+        """Hold back every answer of the server from now on."""
+        self._seconds = seconds
+
+    def half_open(self) -> None:
+        """Pass nothing any more, and close nothing: as when a cable is pulled."""
+        self._loop.call_soon_threadsafe(self._passing.clear)
+
+    def cut(self) -> None:
+        """Reset the connections that are open; new ones pass."""
+        self._call(self._reset)
+
+    def refuse(self) -> None:
+        """Reset the connections that are open, and each new one."""
+        self._down = True
+        self.cut()
+
+    def heal(self) -> None:
+        """Pass everything at once again, on new connections and on those that were silent."""
+        self._seconds, self._down = 0.0, False
+        self._loop.call_soon_threadsafe(self._passing.set)
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+        self._call(self._listen)
+
+    def stop(self) -> None:
+        """Reset what is open, and listen no more."""
+        self._call(self._close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _call(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def do() -> None:
+            await work()
+
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, HOST, self.port)
+
+    async def _close(self) -> None:
+        self._server.close()
+        await self._reset()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _reset(self) -> None:
+        for pair in list(self._pairs):
+            for writer in pair:
+                _abort(writer)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self._down:
+            _abort(writer)
+            return
+        try:
+            from_server, to_server = await asyncio.open_connection(HOST, self.target)
+        except OSError:  # there is no server any more
+            _abort(writer)
+            return
+        pair = writer, to_server
+        self._pairs.add(pair)
+        # `stop` cancels what still waits; asyncio would report that as an error.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(
+                self._pass(reader, to_server),
+                self._pass(from_server, writer, answers=True),
+            )
+        self._pairs.discard(pair)
+        for end in pair:
+            end.close()
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(CHUNK):
+                if answers and self._seconds:
+                    await asyncio.sleep(self._seconds)
+                await self._passing.wait()
+                writer.write(chunk)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket | None = writer.get_extra_info("socket")
+    with suppress(OSError):
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()
+
+
+@contextmanager
+def proxying(port: int) -> Iterator[Proxy]:
+    """Put a proxy before a server for as long as the block lasts."""
+    proxy = Proxy(port)
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()

@@ -1,0 +1,80 @@
+"""A standby server of the test run's own, which follows one of its PostgreSQL servers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.servers.postgres import PASSWORD, SETTINGS, USER, Postgres, answers, query
+from tests.support.servers.process import (
+    HOST,
+    ServerError,
+    ServerProcess,
+    clean_environ,
+    free_port,
+    running,
+    server_folder,
+    unprivileged_account,
+)
+
+
+class Standby:
+    """A running hot standby: whatever the primary writes is streamed to it and replayed.
+
+    Args:
+        primary: The server it follows.
+        folder: Folder of its own that holds all its files.
+    """
+
+    def __init__(self, primary: Postgres, folder: Path) -> None:
+        self.port = free_port()
+        self._psql = primary.bin / "psql"
+        self._copy(primary, folder)
+        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        # Its lag is asked of the primary, to which it would report every ten seconds.
+        settings.append("--wal_receiver_status_interval=1s")
+        self.process = ServerProcess(
+            [primary.bin / "postgres", "-D", folder / "data", "-p", str(self.port), *settings],
+            folder,
+            signal.SIGQUIT,
+            lambda: answers(self._psql, self.port),
+        )
+
+    def pause(self) -> None:
+        """Receive from now on, and replay nothing."""
+        query(self._psql, self.port, "SELECT pg_wal_replay_pause()", "postgres")
+
+    def resume(self) -> None:
+        """Replay what was received, and go on."""
+        query(self._psql, self.port, "SELECT pg_wal_replay_resume()", "postgres")
+
+    def _copy(self, primary: Postgres, folder: Path) -> None:
+        account = unprivileged_account()
+        target = {"PGHOST": HOST, "PGPORT": str(primary.port), "PGUSER": USER}
+        done = subprocess.run(
+            [primary.bin / "pg_basebackup", "-D", folder / "data", "-R", "-c", "fast", "--no-sync"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            cwd=folder,
+            env=clean_environ(PGPASSWORD=PASSWORD, **target),
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+        )
+        if done.returncode:
+            raise ServerError(f"pg_basebackup failed:\n{done.stdout}")
+
+
+@contextmanager
+def running_standby(primary: Postgres) -> Iterator[Standby]:
+    """Start a standby, and stop it at the end of the block."""
+    with server_folder("standby") as folder:
+        standby = Standby(primary, folder)
+        with running(standby.process):
+            yield standby

@@ -1,0 +1,70 @@
+"""`tally add`: do every row once, and die on the way if told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Select, event, select
+from sqlalchemy.engine import Engine
+
+from oneoff import BatchCommand, Option
+from tests.support.tally_project import Tally
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Add(BatchCommand):
+    """Do every row once."""
+
+    examples = ("tally add --confirm",)
+    batch_size = int(os.environ.get("TALLY_BATCH", "100"))
+    largest_batch = 2 * batch_size
+    batch_seconds = 0.2
+    batch_timeout = float(os.environ.get("TALLY_TIMEOUT", "60"))
+    reconnect_seconds = float(os.environ.get("TALLY_RECONNECT", "60"))
+
+    slow: float = Option(default=0.0, help="Seconds a batch takes longer.")
+    name: str = Option(default="", help="Makes it another batch.")
+
+    def select(self) -> Select[Tally]:
+        """Return all rows, also those that are done: only the checkpoint knows them."""
+        return select(Tally)
+
+    async def process(self, session: AsyncSession, batch: Sequence[Tally]) -> int:
+        """Count each row once."""
+        for row in batch:
+            row.n += 1
+        await asyncio.sleep(self.slow)
+        return len(batch)
+
+
+def _die_at_commit(commits: int, seconds: float) -> None:
+    """Kill this process around a commit.
+
+    Args:
+        commits: How many commits go well before.
+        seconds: How long after the next one is asked for.
+    """
+    seen = 0
+
+    def die(_connection: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen <= commits:
+            return
+        if not seconds:
+            os.kill(os.getpid(), signal.SIGKILL)
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    event.listen(Engine, "commit", die)
+
+
+if "TALLY_DIE" in os.environ:
+    _commits, _, _seconds = os.environ["TALLY_DIE"].partition(":")
+    _die_at_commit(int(_commits), float(_seconds))

@@ -1,0 +1,91 @@
+"""What platforms read: Procfile, app.json and compose.yaml say the same, and what exists.
+
+No container engine runs here: that these files start what they say is not proven, only that every
+name in them is right.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped] # its stubs are no dependency
+
+from app.settings import Settings
+from oneoff.cli.dispatch import dispatch
+from oneoff.config.database_url import parse_database_url
+from oneoff.config.redis_url import parse_redis_url
+from oneoff.config.settings import SETTINGS
+from oneoff.core.outcome import Call
+from oneoff.runtime.application import load_application
+from tests.support.web import procfile
+
+ROOT = Path(__file__).parents[3]
+KNOWN = {setting.name for setting in SETTINGS} | {name.upper() for name in Settings.model_fields}
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+APP: dict[str, Any] = json.loads((ROOT / "app.json").read_text())
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def parses(words: list[str]) -> bool:
+    """Return whether these words are a command line of the project."""
+    app = load_application("app.project:project", str(ROOT), {})
+    return isinstance(dispatch(app, words, "admin"), Call)
+
+
+def test_every_process_has_a_line() -> None:
+    """And the release migrates before any of them starts."""
+    assert ["web", "worker", "release"] == list(procfile())
+    assert "python manage.py migrate" == procfile()["release"]
+
+
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_containers_run_what_the_procfile_says(name: str) -> None:
+    """But for the port, which in a container is always the same."""
+    line = procfile()[name].replace("${PORT:-8000}", "8000")
+
+    assert line.split() == OURS[name]["command"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_waits_for_services_that_can_say_when(name: str) -> None:
+    """A condition on health needs a health check; one on completion, an end."""
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[needed]
+        else:
+            assert ("service_completed_successfully", "migrate") == (how["condition"], needed)
+    if name in {"web", "worker"}:
+        assert {"migrate", "redis"} == set(SERVICES[name]["depends_on"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_containers_get_known_settings(name: str) -> None:
+    """That can be read, and lead to the services of the file."""
+    environ = OURS[name]["environment"]
+    database = parse_database_url(environ["DATABASE_URL"], ROOT, "shop")
+    redis = parse_redis_url(environ["REDIS_URL"])
+
+    assert set(environ) <= KNOWN
+    assert {database.host, redis.host} <= set(SERVICES)
+
+
+def test_the_commands_of_containers_exist() -> None:
+    """The migration's, and the worker's health check."""
+    lines = [OURS["migrate"]["command"], OURS["worker"]["healthcheck"]["test"][1:]]
+
+    assert ["admin", "admin"] == [line[0] for line in lines]
+    assert all(parses(line[1:]) for line in lines)
+
+
+def test_the_platform_starts_what_the_procfile_names() -> None:
+    """With settings that exist; its checks ask pages and commands that do."""
+    assert {"web", "worker"} == set(APP["formation"])
+    assert set(APP["env"]) <= KNOWN
+    for check in APP["healthchecks"]["web"]:
+        assert check["path"] in {"/health/ready", "/health/live"}
+    (check,) = APP["healthchecks"]["worker"]
+    assert parses(check["command"][1:])
