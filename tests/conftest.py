@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
 from oneoff.testing import Manage
+from tests.support.command_package import Package, importable
 from tests.support.fixture_types import MakeUser, Sessions
 from tests.support.redis_project import environ_on
 from tests.support.rehearsal import METADATA
@@ -202,3 +203,11 @@ def url(manage_environ: dict[str, str]) -> str:
 def tally(url: str, manage_environ: dict[str, str]) -> Manage:
     """Run command lines of the tally's project."""
     return Manage(NAME, str(ROOT), manage_environ)
+
+
+@pytest.fixture
+def command_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    """Make an empty package of commands, `ninth`: `.write(report=command())`, `.registry()`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with importable(tmp_path) as package:
+        yield package

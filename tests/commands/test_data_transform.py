@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from oneoff import Flag, Transform
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser
@@ -124,14 +123,3 @@ async def test_an_unknown_transform_gets_a_suggestion(manage: Manage) -> None:
         "  try:  python manage.py data transform fill-locale\n"
         "  try:  one of the project's transforms: fill-locale\n"
     ) in refused.stderr
-
-
-def test_a_transform_has_no_inputs_of_its_own() -> None:
-    """It would be a flag that nobody can give."""
-    with pytest.raises(TypeError, match="no inputs of its own, so not loud"):
-
-        class Loud(Transform):
-            """Shout."""
-
-            name = "loud"
-            loud: bool = Flag(help="Shout.")

@@ -1,4 +1,4 @@
-"""`outbox deliver`, `outbox list`, and what the worker does of them."""
+"""`outbox deliver`, and what the worker does of the outbox."""
 
 from __future__ import annotations
 
@@ -76,15 +76,6 @@ async def test_what_waits_is_delivered_once(tally: Manage, url: str) -> None:
     assert (0, "nothing to deliver\n") == (again.exit_code, again.stdout)
     assert ([1, 2], {0: 8, 1: 2}) == (seen, times_done(url))
     assert [(1, 1, True), (2, 1, True)] == states(url)
-
-
-async def test_where_nothing_waits_the_list_says_so(tally: Manage) -> None:
-    """No output at all would look like a failure."""
-    listed = await tally("outbox list")
-    given_up = await tally("outbox list --state given-up")
-
-    assert "no effect is undelivered\n" == listed.stdout
-    assert "no effect is given-up\n" == given_up.stdout
 
 
 async def test_a_dry_run_counts_by_kind_and_delivers_nothing(tally: Manage, url: str) -> None:
