@@ -20,8 +20,15 @@ from app import apikey_format, scopes, service_accounts, users
 from app.authentication import BadKey, Principal, authenticate
 from app.models import ApiKey, ServiceAccount, User
 from app.scopes import Scope
-from oneoff import CommandError, DataError, NotFound, Refused, SecretStr, UsageError
-from oneoff.core.conversion import duration_text
+from oneoff import (
+    CommandError,
+    DataError,
+    NotFound,
+    Refused,
+    SecretStr,
+    UsageError,
+    duration_text,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -14,8 +14,7 @@ from urllib.parse import SplitResult, unquote
 
 from app.mail_url import PORTS, mail_server
 from app.settings import ROOT
-from oneoff import ConfigurationError, TemporaryError, Unavailable
-from oneoff.core.policy import Mode
+from oneoff import ConfigurationError, Mode, TemporaryError, Unavailable
 
 if TYPE_CHECKING:
     from app.settings import Settings

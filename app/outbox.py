@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.mailer import Mailer
-    from oneoff.services.outbox.effects import Effect
+    from oneoff import Effect
 
 PROMOTED = "mail.promoted"
 """Tell a user of the new role: `user_id`, `role`."""

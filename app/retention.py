@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from app.models import ApiKey, Event, Session
-from oneoff import Retention
-from oneoff.services.retention.framework_rules import framework_rules
+from oneoff import Retention, framework_rules
 
 RULES = (
     Retention(

@@ -16,14 +16,13 @@ from app.mailer import Mail
 from app.models import SentMail, User
 from app.outbox import HANDLERS
 from app.upsert import insert
-from oneoff import NotFound, TemporaryError, Unavailable, call_command
-from oneoff.services.outbox.delivery import deliver
+from oneoff import NotFound, TemporaryError, Unavailable, call_command, deliver_effects
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from app.database import ProcessDatabase
     from app.mailer import Mailer
+    from oneoff.integrations.arq import PooledDatabase
 
 Context = dict[Any, Any]
 
@@ -46,7 +45,7 @@ async def send_welcome_mail(ctx: Context, user_id: int) -> dict[str, Any]:
     Raises:
         NotFound: There is no such user.
     """
-    database: ProcessDatabase = ctx["database"]
+    database: PooledDatabase = ctx["database"]
     mailer: Mailer = ctx["mailer"]
     try:
         async with database.session() as session:
@@ -65,7 +64,7 @@ async def send_welcome_mail(ctx: Context, user_id: int) -> dict[str, Any]:
 
 async def refresh_report(ctx: Context, day: date | None = None) -> dict[str, Any]:
     """Count the users of each role, of today (UTC) or of the day given."""
-    database: ProcessDatabase = ctx["database"]
+    database: PooledDatabase = ctx["database"]
     day = day or datetime.now(UTC).date()
     async with database.session() as session:
         counts = await reports.refresh(session, day)
@@ -86,8 +85,8 @@ async def expire_keys(ctx: Context) -> int:
 
 async def deliver_outbox(ctx: Context) -> dict[str, int]:
     """Deliver what transactions have left in the outbox; return what was delivered, by kind."""
-    database: ProcessDatabase = ctx["database"]
-    delivered = await deliver(
+    database: PooledDatabase = ctx["database"]
+    delivered = await deliver_effects(
         database.session, HANDLERS, given={"mailer": ctx["mailer"]}, max_seconds=DELIVERY
     )
     if delivered.failed or delivered.given_up:

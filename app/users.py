@@ -20,8 +20,7 @@ from app.models import User
 from app.outbox import PROMOTED
 from app.roles import Role
 from app.similar import did_you_mean
-from oneoff import CommandError, DataError, NotFound, Refused
-from oneoff.services.outbox.effects import put
+from oneoff import CommandError, DataError, NotFound, Refused, put_effect
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -148,7 +147,7 @@ async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Ro
     before, user.role = user.role, role
     if before is not role:
         await events.note(session, "user.promoted", user, f"{before} to {role}")
-        await put(session, PROMOTED, {"user_id": user.id, "role": role.value})
+        await put_effect(session, PROMOTED, {"user_id": user.id, "role": role.value})
     await session.flush()
     return user, before
 

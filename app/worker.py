@@ -8,21 +8,20 @@ from typing import Any
 
 from arq import cron, func
 
-from app.database import open_database
 from app.mailer import make_mailer
 from app.project import project
 from app.settings import ROOT, Settings
 from app.tasks import deliver_outbox, expire_keys, refresh_report, send_welcome_mail
-from oneoff.config.settings import load_config
-from oneoff.integrations.arq import shard_function
-from oneoff.integrations.arq.worker import (
+from oneoff import Application, load_config
+from oneoff.integrations.arq import (
+    MaintenanceReader,
     WorkerConnection,
     bind_job,
+    open_pooled_database,
     outlive_outages,
     pause_during_maintenance,
+    shard_function,
 )
-from oneoff.runtime.application import Application
-from oneoff.services.maintenance.reader import MaintenanceReader
 
 _AT_ONCE = 5
 _DAY = 86_400.0
@@ -34,7 +33,9 @@ async def start(ctx: dict[Any, Any]) -> None:
     config, settings = load_config(ROOT), Settings()
     ctx["application"] = Application(project, str(ROOT))
     ctx["database"] = await stack.enter_async_context(
-        open_database(config, "worker", settings.database_pool_size)
+        open_pooled_database(
+            config, project, service="worker", pool_size=settings.database_pool_size
+        )
     )
     ctx["mailer"] = make_mailer(settings.mail_url.get_secret_value(), settings.mail_from, ROOT)
     outlive_outages(ctx)

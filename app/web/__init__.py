@@ -14,25 +14,33 @@ import structlog
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from app.database import open_database
 from app.project import project
 from app.settings import ROOT
 from app.web import health, identity, signing_in
-from oneoff import CommandError, ConfigurationError, TemporaryError, Unavailable
-from oneoff.config.environment import DEVELOPMENT, configured
-from oneoff.config.project_settings import load_settings
-from oneoff.config.settings import Config, load_config
-from oneoff.integrations.asgi.maintenance import MaintenanceMiddleware
-from oneoff.integrations.asgi.request_id import RequestIdMiddleware
-from oneoff.integrations.asgi.startup import RefusedStart
+from oneoff import (
+    CommandError,
+    Config,
+    ConfigurationError,
+    TemporaryError,
+    Unavailable,
+    check_settings,
+    load_config,
+    load_settings,
+)
+from oneoff.integrations.asgi import (
+    MaintenanceMiddleware,
+    MaintenanceReader,
+    RefusedStart,
+    RequestIdMiddleware,
+    open_health_checks,
+    open_pooled_database,
+)
 from oneoff.integrations.process_logs import configure_logging
-from oneoff.services.maintenance.reader import MaintenanceReader
-from oneoff.services.settings import check_settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from oneoff.integrations.asgi.request_id import App
+    from oneoff.integrations.asgi import App
 
 RETRY_AFTER = "5"
 """Seconds after which a caller may try again what a service could not answer."""
@@ -56,22 +64,21 @@ def create_app(config: Config) -> App:
 
 
 def _api(config: Config) -> FastAPI:
-    environment = configured(config.environment, database_url_set=bool(config.database_url))
     pool_size = load_settings(project, config).database_pool_size
 
     @asynccontextmanager
     async def lifespan(_api: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with (
-            open_database(config, "web", pool_size) as database,
-            health.open_probe(config, project) as probe,
+            open_pooled_database(config, project, service="web", pool_size=pool_size) as database,
+            open_health_checks(config, project) as checks,
         ):
-            yield {"database": database, "probe": probe}
+            yield {"database": database, "health": checks}
 
     api = FastAPI(
         title=project.name,
         lifespan=lifespan,
         # The pages that describe the interface are for those who write it.
-        openapi_url="/openapi.json" if environment == DEVELOPMENT else None,
+        openapi_url="/openapi.json" if config.configured_environment == "development" else None,
     )
     api.include_router(health.router)
     api.include_router(identity.router)

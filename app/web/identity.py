@@ -13,7 +13,7 @@ from app.authentication import BadKey, Principal, authenticate
 from app.scopes import Scope
 
 if TYPE_CHECKING:
-    from app.database import ProcessDatabase
+    from oneoff.integrations.asgi import PooledDatabase
 
 CHALLENGE = 'Bearer realm="shop"'
 
@@ -27,7 +27,7 @@ async def authenticated(request: Request) -> Principal:
     Raises:
         HTTPException: 401, the same for every reason: the log has it.
     """
-    database: ProcessDatabase = request.state.database
+    database: PooledDatabase = request.state.database
     try:
         async with database.session() as session:
             principal = await authenticate(session, _key(request))

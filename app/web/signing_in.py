@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 from app import sessions
 
 if TYPE_CHECKING:
-    from app.database import ProcessDatabase
+    from oneoff.integrations.asgi import PooledDatabase
 
 router = APIRouter()
 _log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ async def sign_in(
     accept_language: Annotated[str, Header()] = "",
 ) -> dict[str, Any]:
     """Open a session, and return the token that stands for it from now on."""
-    database: ProcessDatabase = request.state.database
+    database: PooledDatabase = request.state.database
     try:
         async with database.session() as session:
             opened, token = await sessions.sign_in(
@@ -49,7 +49,7 @@ async def sign_in(
 @router.get("/session")
 async def who(request: Request, authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
     """Return whose session it is, and in which language to speak to them."""
-    database: ProcessDatabase = request.state.database
+    database: PooledDatabase = request.state.database
     async with database.session() as session:
         user = await sessions.find(session, authorization.removeprefix("Bearer ").strip())
     if user is None:

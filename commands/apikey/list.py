@@ -33,7 +33,7 @@ class List(BaseCommand):
         from datetime import UTC, datetime
 
         from app import apikeys
-        from oneoff.utils.text import counted
+        from oneoff import counted
 
         if self.limit < 1:
             raise UsageError(

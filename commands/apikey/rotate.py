@@ -65,6 +65,6 @@ class Rotate(BaseCommand):
         )
 
     def consequence(self) -> str:
-        from oneoff.core.conversion import duration_text
+        from oneoff import duration_text
 
         return f"ends the API key {self.id} in {{target}} after {duration_text(self.grace)}"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oneoff.config.environment import configured
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRET_KEY_LENGTH = 32
 """Characters a SECRET_KEY must have at least: what `openssl rand -hex 16` prints."""
@@ -87,6 +89,15 @@ class Config(NamedTuple):
     log_level: str
     problems: tuple[str, ...] = ()
     """What is wrong, each beginning with its variable; such a setting has its default."""
+
+    @property
+    def configured_environment(self) -> str:
+        """The environment as configured: "development", "staging", "production", ...
+
+        Without ENVIRONMENT it is development on the embedded SQLite file, and production as soon
+        as DATABASE_URL is set. A run takes the stricter of this and what the database stores.
+        """
+        return configured(self.environment, database_url_set=bool(self.database_url))
 
 
 def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:

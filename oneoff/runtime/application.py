@@ -66,9 +66,7 @@ class Application:
     @property
     def environment(self) -> str:
         """The environment as configured; a run takes the stricter of this and the database's."""
-        from oneoff.config.environment import configured
-
-        return configured(self.config.environment, database_url_set=bool(self.config.database_url))
+        return self.config.configured_environment
 
     def database_url(self, *, for_migrations: bool = False) -> DatabaseURL:
         """Return the checked DATABASE_URL, or MIGRATION_DATABASE_URL where that is set.

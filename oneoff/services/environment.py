@@ -36,7 +36,7 @@ class Change(NamedTuple):
 async def describe(connection: AsyncConnection, url: DatabaseURL, config: Config) -> dict[str, Any]:
     """Return what is stored, what is configured, which counts, and why."""
     facts = await read_facts(connection, url)
-    configured = _configured(config)
+    configured = config.configured_environment
     return {
         "database": facts.database,
         "stored": facts.stored_environment or None,
@@ -74,11 +74,7 @@ async def store(
     changed = before != name or facts.is_copy
     if changed and not dry_run:
         await store_environment(connection, facts, name)
-    return Change(before, changed, list(_warnings(name, _configured(config))))
-
-
-def _configured(config: Config) -> str:
-    return environment.configured(config.environment, database_url_set=bool(config.database_url))
+    return Change(before, changed, list(_warnings(name, config.configured_environment)))
 
 
 def _why(configured: str, facts: Facts) -> str:

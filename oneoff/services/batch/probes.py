@@ -1,7 +1,7 @@
 """What may hold the next batch of a run: ready-made probes for `BatchCommand.probes`.
 
 All of them ask PostgreSQL; on SQLite, where nobody else could be harmed, they say nothing. A probe
-that can't see what it asks for raises `Blind`: the run warns once, and goes on without it.
+that can't see what it asks for raises `ProbeDenied`: the run warns once, and goes on without it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ WHERE held.relation = to_regclass(:table) AND held.granted
 """
 
 
-class Blind(Exception):
-    """A probe can't see what it asks for; the text says what to grant."""
+class ProbeDenied(Exception):
+    """A probe has no permission to read what it needs; the text says what to grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class ReplicaLag:
             return None
         seconds, behind, hidden = row if not self.query else (row[0], None, 0)
         if hidden:
-            raise Blind("there are standby servers, but only pg_monitor sees how far they are")
+            raise ProbeDenied(
+                "there are standby servers, but only pg_monitor sees how far they are"
+            )
         if seconds is not None and seconds > self.seconds:
             return f"{self.name} {seconds:.1f}s > {self.seconds:g}s"
         if behind is not None and behind > self.mebibytes * _MIB:
@@ -117,7 +119,7 @@ class ActiveConnections:
         """Return "active_connections 48 > 40"."""
         row = await _ask(connection, _CONNECTIONS)
         if row is not None and row[1]:
-            raise Blind("only pg_read_all_stats sees what the sessions of other roles do")
+            raise ProbeDenied("only pg_read_all_stats sees what the sessions of other roles do")
         return _more(self.name, row, self.limit)
 
 

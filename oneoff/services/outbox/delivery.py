@@ -74,7 +74,7 @@ class Delivered:
         ]
 
 
-async def deliver(
+async def deliver_effects(
     transaction: Transaction,
     handlers: Mapping[str, Handler],
     *,

@@ -32,7 +32,7 @@ class Effect:
     Attributes:
         id: Its number: the same whenever it is delivered again, so what receives it can tell.
         kind: What to do: "mail.welcome".
-        payload: What `put` was given.
+        payload: What `put_effect` was given.
         attempt: 1 for the first.
     """
 
@@ -42,7 +42,7 @@ class Effect:
     attempt: int
 
 
-async def put(session: AsyncSession, kind: str, payload: Mapping[str, Any]) -> None:
+async def put_effect(session: AsyncSession, kind: str, payload: Mapping[str, Any]) -> None:
     """Put an effect down: it is there exactly if the transaction's rows are.
 
     It is delivered later, and at least once: a crash between the delivery and its record delivers

@@ -11,7 +11,7 @@ from oneoff.core.policy import Mode
 from oneoff.core.result import Result
 from oneoff.database.transaction import begin_work
 from oneoff.services.batch.transactions import Transactions, session_in
-from oneoff.services.outbox.delivery import Delivered, deliver, plan
+from oneoff.services.outbox.delivery import Delivered, deliver_effects, plan
 from oneoff.services.outbox.effects import Handler
 from oneoff.utils.text import counted
 
@@ -43,7 +43,7 @@ async def deliver_all(
             yield session
 
     try:
-        return await deliver(transaction, handlers, given=given, **bounds)
+        return await deliver_effects(transaction, handlers, given=given, **bounds)
     finally:
         await transactions.close()
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from app.database import ProcessDatabase, open_database
 from app.models import User
+from app.project import project
 from oneoff import CommandError, TemporaryError, Unavailable
 from oneoff.config.settings import load_config
+from oneoff.integrations.pooled_database import PooledDatabase, open_pooled_database
 
 if TYPE_CHECKING:
     from tests.support.servers import Postgres
@@ -27,20 +28,22 @@ def user(name: str) -> User:
 
 
 @pytest.fixture
-async def database(manage_environ: dict[str, str]) -> AsyncIterator[ProcessDatabase]:
+async def database(manage_environ: dict[str, str]) -> AsyncIterator[PooledDatabase]:
     """Open a pool of two connections on a migrated database."""
-    async with open_database(load_config(Path(), manage_environ), "test", 2) as opened:
+    async with open_pooled_database(
+        load_config(Path(), manage_environ), project, service="test", pool_size=2
+    ) as opened:
         yield opened
 
 
-async def count(database: ProcessDatabase) -> int:
+async def count(database: PooledDatabase) -> int:
     """Return how many users there are."""
     async with database.session() as session:
         found: int = (await session.execute(COUNT)).scalar_one()
     return found
 
 
-async def test_a_session_commits_when_its_block_ends(database: ProcessDatabase) -> None:
+async def test_a_session_commits_when_its_block_ends(database: PooledDatabase) -> None:
     """And rolls back when it raises, whatever it raises."""
     async with database.session() as session:
         session.add(user("ada"))
@@ -54,7 +57,7 @@ async def test_a_session_commits_when_its_block_ends(database: ProcessDatabase) 
     assert 1 == await count(database)
 
 
-async def test_writers_that_read_first_wait_for_each_other(database: ProcessDatabase) -> None:
+async def test_writers_that_read_first_wait_for_each_other(database: PooledDatabase) -> None:
     """On SQLite too, where the later one would fail at once otherwise."""
 
     async def add(name: str) -> None:
@@ -69,7 +72,7 @@ async def test_writers_that_read_first_wait_for_each_other(database: ProcessData
     assert 6 == await count(database)
 
 
-async def test_what_the_database_refuses_is_a_command_error(database: ProcessDatabase) -> None:
+async def test_what_the_database_refuses_is_a_command_error(database: PooledDatabase) -> None:
     """As commands report it, without the values."""
     with pytest.raises(CommandError) as raised:
         async with database.session() as session:
@@ -87,7 +90,9 @@ async def test_a_pool_that_is_all_in_use_says_so(
     """Instead of opening more connections than it was given."""
     monkeypatch.setattr("oneoff.database.engine.POOL_TIMEOUT", 0.2)
     async with (
-        open_database(load_config(Path(), manage_environ), "test", 1) as database,
+        open_pooled_database(
+            load_config(Path(), manage_environ), project, service="test", pool_size=1
+        ) as database,
         database.session(),
     ):
         with pytest.raises(TemporaryError, match="all 1 connections") as raised:
@@ -101,7 +106,7 @@ async def test_connections_are_used_again(postgres_server: Postgres, postgres_ur
     """And replaced unnoticed after the server was restarted."""
     pid = text("SELECT pg_backend_pid()")
     config = load_config(Path(), {"DATABASE_URL": postgres_url})
-    async with open_database(config, "test", 2) as database:
+    async with open_pooled_database(config, project, service="test", pool_size=2) as database:
         pids = []
         for _ in range(3):
             async with database.session() as session:
@@ -117,7 +122,7 @@ async def test_connections_are_used_again(postgres_server: Postgres, postgres_ur
 async def test_a_database_that_is_down_is_unavailable() -> None:
     """The message is the commands' own."""
     config = load_config(Path(), {"DATABASE_URL": "postgres://ada:s3cret@127.0.0.1:1/shop"})
-    async with open_database(config, "test", 1) as database:
+    async with open_pooled_database(config, project, service="test", pool_size=1) as database:
         with pytest.raises(Unavailable, match=r"PostgreSQL at 127\.0\.0\.1:1 can't be reached"):
             async with database.session():
                 pass

@@ -13,13 +13,13 @@ from arq import Retry
 from sqlalchemy import select, update
 
 from app import tasks
-from app.database import open_database
 from app.mailer import FileMailer, Mail
 from app.models import ApiKey, RoleCount
 from app.project import project
 from app.settings import ROOT
 from oneoff import NotFound, Unavailable
 from oneoff.config.settings import load_config
+from oneoff.integrations.arq import open_pooled_database
 from oneoff.runtime.application import Application
 from oneoff.testing import Manage
 from tests.support.fixture_types import MakeUser, Sessions
@@ -37,7 +37,7 @@ class Unwell:
 async def ctx(manage_environ: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[Any, Any]]:
     """Return what a worker's start-up makes."""
     config = load_config(tmp_path, manage_environ)
-    async with open_database(config, "worker", 2) as database:
+    async with open_pooled_database(config, project, service="worker", pool_size=2) as database:
         mailer = FileMailer(tmp_path / "outbox", "shop@example.com")
         application = Application(project, str(ROOT), manage_environ)
         yield {

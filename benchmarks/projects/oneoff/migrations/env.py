@@ -1,6 +1,6 @@
 """Run the migrations on the connection that oneoff opened."""
 
-from oneoff.services.migrations.env import run_env
+from oneoff import run_env
 
 from app.models import Base
 

@@ -1,6 +1,6 @@
 """Alembic asks this file for the project's tables."""
 
 from app.models import Base
-from oneoff.services.migrations.env import run_env
+from oneoff import run_env
 
 run_env(Base.metadata)

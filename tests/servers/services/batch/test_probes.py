@@ -18,8 +18,8 @@ from oneoff.services.batch.probes import (
     ActiveConnections,
     Autovacuum,
     BatchTime,
-    Blind,
     LockWaiters,
+    ProbeDenied,
     ReplicaLag,
 )
 from oneoff.testing import Manage
@@ -223,7 +223,7 @@ async def test_a_role_that_may_not_look_is_told_so(url: str) -> None:
         parse_database_url(f"postgres://blind:x@{address}/{name}", Path(), "shop"), run_id="test"
     )
     async with seeing.connect() as connection:
-        with pytest.raises(Blind, match="pg_read_all_stats"):
+        with pytest.raises(ProbeDenied, match="pg_read_all_stats"):
             await ActiveConnections(10).reason(connection)
         waiters = await LockWaiters("tally").reason(connection)
     await seeing.dispose()
@@ -269,7 +269,7 @@ async def test_standby_servers_that_only_others_see_are_no_all_clear() -> None:
     """The server gives their rows, and NULL for what is in them."""
     connection: Any = Answer(None, None, 1)
 
-    with pytest.raises(Blind, match="pg_monitor"):
+    with pytest.raises(ProbeDenied, match="pg_monitor"):
         await ReplicaLag().reason(connection)
 
 

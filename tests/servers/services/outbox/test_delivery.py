@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app import tasks
-from app.database import ProcessDatabase
 from app.mailer import FileMailer
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
-from oneoff.services.outbox.delivery import Delivered, deliver
+from oneoff.integrations.pooled_database import PooledDatabase
+from oneoff.services.outbox.delivery import Delivered, deliver_effects
 from oneoff.services.outbox.effects import Effect
 from oneoff.testing import Manage
 from tests.support.database import query
@@ -201,8 +201,8 @@ async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
 
     async def work() -> None:
         database = Database(parse_database_url(url, Path(), "shop"), run_id="test")
-        process = ProcessDatabase(database)
-        await deliver(process.session, {"tally.count": slowly})
+        process = PooledDatabase(database)
+        await deliver_effects(process.session, {"tally.count": slowly})
         await process.dispose()
 
     await asyncio.gather(*(work() for _ in range(3)))
@@ -214,7 +214,7 @@ async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
 async def test_an_effect_that_another_delivery_has_counted_is_passed_over(url: str) -> None:
     """Though its handler has not begun yet; else each delivery would use up an attempt."""
     put(url, {"row": 1}, {"row": 2})
-    process = ProcessDatabase(Database(parse_database_url(url, Path(), "shop"), run_id="test"))
+    process = PooledDatabase(Database(parse_database_url(url, Path(), "shop"), run_id="test"))
     others: list[Delivered] = []
 
     @asynccontextmanager
@@ -222,9 +222,9 @@ async def test_an_effect_that_another_delivery_has_counted_is_passed_over(url: s
         async with process.session() as session:
             yield session
         if not others:  # the attempt at the first effect is counted, and it is not locked yet
-            others.append(await deliver(process.session, HANDLERS))
+            others.append(await deliver_effects(process.session, HANDLERS))
 
-    mine = await deliver(transaction, HANDLERS)
+    mine = await deliver_effects(transaction, HANDLERS)
     await process.dispose()
 
     assert [2, 1] == seen
@@ -282,7 +282,7 @@ async def test_a_promoted_user_gets_a_mail_by_the_command_and_by_the_worker(
     by_command = await manage("outbox deliver", environ=environ)
     await manage("user promote ada user --confirm")
     url = parse_database_url(manage_environ["DATABASE_URL"], Path(), "shop")
-    process = ProcessDatabase(Database(url, run_id="test"))
+    process = PooledDatabase(Database(url, run_id="test"))
     mailer = FileMailer(tmp_path / "mails", "shop@example.com")
     by_worker = await tasks.deliver_outbox({"database": process, "mailer": mailer})
     await process.dispose()

@@ -34,5 +34,5 @@ class Check(BatchCommand):
             if row.id == 13:
                 await session.execute(text("INSERT INTO tally VALUES (1, 0, 0)"))
             if row.id == 20:
-                await effects.put(session, "tally.twenty", {"id": row.id})
+                await effects.put_effect(session, "tally.twenty", {"id": row.id})
         return len(batch)

@@ -1,4 +1,4 @@
-"""The probe of the web process: any number of callers, one question a second."""
+"""The health checks of the web process: any number of callers, one question a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.web.health import Probe, is_ready
+from oneoff.integrations.asgi import HealthChecks, is_ready
 from oneoff.services.health import Check, Health
 
 UP = [Check("database", Health.UP), Check("migrations", Health.UP)]
@@ -30,7 +30,7 @@ class Services:
     def __init__(self, *answers: list[Check]) -> None:
         self._answers = list(answers)
         self.asked, self.now = 0, 0.0
-        self.probe = Probe(self._answer, clock=lambda: self.now)
+        self.checks = HealthChecks(self._answer, clock=lambda: self.now)
 
     async def _answer(self) -> list[Check]:
         self.asked += 1
@@ -42,7 +42,7 @@ async def test_many_probes_at_once_ask_once() -> None:
     """Those who come while one asks wait for its answer."""
     services = Services(UP)
 
-    answers = await asyncio.gather(*[services.probe.checks() for _ in range(50)])
+    answers = await asyncio.gather(*[services.checks.current() for _ in range(50)])
 
     assert (1, [UP] * 50) == (services.asked, answers)
 
@@ -51,11 +51,11 @@ async def test_an_answer_is_kept_for_a_second() -> None:
     """And asked for again after it."""
     services = Services(UP, DOWN)
 
-    before = await services.probe.checks()
+    before = await services.checks.current()
     services.now = 0.9
-    same = await services.probe.checks()
+    same = await services.checks.current()
     services.now = 1.0
-    after = await services.probe.checks()
+    after = await services.checks.current()
 
     assert [UP, UP, DOWN] == [before, same, after]
 
@@ -64,9 +64,9 @@ async def test_a_started_process_stays_started() -> None:
     """And asks no more for it."""
     services = Services(DOWN, UP)
 
-    before = await services.probe.has_started()
+    before = await services.checks.has_started()
     services.now = 1.0
-    started = [await services.probe.has_started() for _ in range(3)]
+    started = [await services.checks.has_started() for _ in range(3)]
 
     assert (False, [True] * 3, 2) == (before, started, services.asked)
 
@@ -76,7 +76,7 @@ async def test_a_change_is_logged_once() -> None:
     services = Services(UP, DOWN, DOWN, UP)
     with capture_logs() as lines:
         for _ in range(4):
-            await services.probe.checks()
+            await services.checks.current()
             services.now += 1
 
     assert [

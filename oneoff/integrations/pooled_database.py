@@ -1,6 +1,6 @@
-"""The database of a process that runs on: a pool, and a transaction for each request or job.
+"""The database of a long-running process: a pool, and a transaction for each request or job.
 
-Commands don't use it: the executor opens, commits and rolls back for them.
+Commands do not use it: the executor opens, commits and rolls back for them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from oneoff import TemporaryError
 from oneoff.config.database_url import parse_database_url
 from oneoff.config.settings import Config
+from oneoff.core.errors import TemporaryError
+from oneoff.core.project import Project
 from oneoff.database.engine import POOL_TIMEOUT, Database
 from oneoff.database.errors import translate_error
 
 
-class ProcessDatabase:
-    """The one pool of a process.
+class PooledDatabase:
+    """The database of a web or worker process; lives as long as the process.
 
     Args:
-        database: Made with a `pool_size`.
+        database: Created with a `pool_size`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -69,18 +70,19 @@ class ProcessDatabase:
 
 
 @asynccontextmanager
-async def open_database(
-    config: Config, service: str, pool_size: int
-) -> AsyncIterator[ProcessDatabase]:
-    """Make the pool of this process; it connects when a session is first opened.
+async def open_pooled_database(
+    config: Config, project: Project, *, service: str, pool_size: int
+) -> AsyncIterator[PooledDatabase]:
+    """Create the pool of this process; it connects when a session is first opened.
 
     Args:
         config: Says where the database is.
+        project: Its name is that of the embedded SQLite file, where DATABASE_URL is not set.
         service: "web" or "worker"; shown in `pg_stat_activity.application_name`.
-        pool_size: Connections held at most; `Settings.database_pool_size`.
+        pool_size: The most connections at a time.
     """
-    url = parse_database_url(config.database_url, config.root, "shop")
-    database = ProcessDatabase(Database(url, run_id=service, pool_size=pool_size))
+    url = parse_database_url(config.database_url, config.root, project.name)
+    database = PooledDatabase(Database(url, run_id=service, pool_size=pool_size))
     try:
         yield database
     finally:

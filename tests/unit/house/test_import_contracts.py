@@ -1,0 +1,114 @@
+"""Each contract about imports, broken once: one that never fails proves nothing.
+
+`make contracts` checks that all are kept. Here a copy of the code is broken in one place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+FLOORS = "the floors of oneoff: each imports only floors below it"
+SERVICES = "the floors of oneoff.services"
+CIRCLES = "no circles: of two packages, or two modules of one, only one imports the other"
+PROJECT = "commands -> app -> oneoff, never back"
+STANDARD_LIBRARY = "core and utils need the standard library alone"
+DOOR = "applications and their commands come in by the public door"
+INSIDE = "inside oneoff, only commands and cli use the public door"
+FRAMEWORK = "only app.web imports a web framework"
+WEB = "nothing imports app.web"
+ARQ = "ARQ stays behind jobs, its integration, and the project's worker"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what the contracts look at; all tests of a worker share its cache."""
+    folder = tmp_path_factory.mktemp("contracts")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ("oneoff", "app", "commands"):
+        only_code = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(ROOT / name, folder / name, ignore=only_code)
+    return folder
+
+
+@pytest.fixture
+def broken(copy: Path) -> Callable[[Mapping[str, str]], list[str]]:
+    """Return the names of the contracts that these additional files break."""
+
+    def broken(files: Mapping[str, str]) -> list[str]:
+        for name, text in files.items():
+            (copy / name).parent.mkdir(exist_ok=True)
+            (copy / name).write_text(text)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", LINT], cwd=copy, capture_output=True, text=True, check=False
+            )
+        finally:
+            for name in files:
+                (copy / name).unlink()
+                if not any((copy / name).parent.iterdir()):
+                    (copy / name).parent.rmdir()
+        lines = " ".join(done.stdout.split()).partition("---- the floors")[2]
+        summary = f"the floors{lines}".partition(" Contracts: ")[0]
+        kept = summary.replace(" KEPT ", " KEPT\n").replace(" BROKEN ", " BROKEN\n").splitlines()
+        return [line.removesuffix(" BROKEN") for line in kept if line.endswith(" BROKEN")]
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("contract", "files"),
+    [
+        (FLOORS, {"oneoff/extras/__init__.py": ""}),
+        (FLOORS, {"oneoff/example.py": ""}),
+        (FLOORS, {"oneoff/config/example.py": "from oneoff.runtime import gate"}),
+        (
+            FLOORS,
+            {"oneoff/core/example.py": "if TYPE_CHECKING:\n    from oneoff.config import settings"},
+        ),
+        (FLOORS, {"oneoff/core/example.py": "def f():\n    from oneoff.runtime import gate"}),
+        (SERVICES, {"oneoff/services/example.py": ""}),
+        (SERVICES, {"oneoff/services/help/example.py": "from oneoff.services import data"}),
+        (
+            CIRCLES,
+            {
+                "oneoff/utils/one.py": "from oneoff.utils import two",
+                "oneoff/utils/two.py": "from oneoff.utils import one",
+            },
+        ),
+        (
+            CIRCLES,
+            {
+                "oneoff/runtime/logs/example.py": "from oneoff.runtime.audit import record",
+                "oneoff/runtime/audit/example.py": "from oneoff.runtime.logs import loggers",
+            },
+        ),
+        (PROJECT, {"app/example.py": "from commands import hello"}),
+        (STANDARD_LIBRARY, {"oneoff/core/example.py": "import sqlalchemy"}),
+        (
+            STANDARD_LIBRARY,
+            {"oneoff/utils/example.py": "if TYPE_CHECKING:\n    import structlog"},
+        ),
+        (DOOR, {"app/example.py": "from oneoff.core.errors import NotFound"}),
+        (DOOR, {"commands/example.py": "from oneoff.database.engine import Database"}),
+        (DOOR, {"app/example.py": "from oneoff.integrations.asgi.health import HealthChecks"}),
+        (DOOR, {"app/example.py": "from oneoff.cli.dispatch import dispatch"}),
+        (INSIDE, {"oneoff/runtime/example.py": "from oneoff import Result"}),
+        (FRAMEWORK, {"app/example.py": "from fastapi import Request"}),
+        (FRAMEWORK, {"commands/example.py": "import starlette"}),
+        (WEB, {"app/example.py": "from app.web import health"}),
+        (ARQ, {"oneoff/runtime/example.py": "import arq"}),
+    ],
+)
+def test_a_contract_finds_what_breaks_it(
+    broken: Callable[[Mapping[str, str]], list[str]], contract: str, files: Mapping[str, str]
+) -> None:
+    """A folder without a floor, an import upwards, a circle, a way past the door, and so on."""
+    assert contract in broken(files)
