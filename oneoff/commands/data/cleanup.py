@@ -44,15 +44,15 @@ class Cleanup(BaseCommand):
     new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
 
     async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
-        from oneoff.services.batch.command import wrong_duty
-        from oneoff.services.retention.cleanup import Wanted, choose_rules, clean
+        from oneoff.services.batch.command import duty_problems
+        from oneoff.services.retention.cleanup import CleanupRequest, choose_rules, clean
         from oneoff.utils.text import counted
 
         wrong = [f"--max-rows {self.max_rows} is less than 0"] if self.max_rows < 0 else []
-        if wrong := wrong + wrong_duty(self.duty):
+        if wrong := wrong + duty_problems(self.duty):
             raise UsageError(wrong)
         rules = choose_rules(project, self.only, self.days)
-        wanted = Wanted(
+        wanted = CleanupRequest(
             rules=rules,
             days=self.days,
             max_rows=self.max_rows,

@@ -16,7 +16,7 @@ from arq.worker import Function, func
 from oneoff.config.redis_url import RedisURL, redis_url
 from oneoff.integrations.process_logs import configure_logging
 from oneoff.redis.errors import translate_redis_error
-from oneoff.services.jobs import shards
+from oneoff.services.jobs import shard_queue
 from oneoff.services.jobs.connection import OUTAGES, redis_settings
 
 if TYPE_CHECKING:
@@ -191,14 +191,16 @@ def shard_function(
         fence = await work_on(Application(project, root, environ), shard)
         if fence is None:
             return "nothing is left to do for now"
-        await ctx["redis"].enqueue_job(shards.NAME, shard, _job_id=shards.job_id_of(shard, fence))
+        await ctx["redis"].enqueue_job(
+            shard_queue.NAME, shard, _job_id=shard_queue.job_id_of(shard, fence)
+        )
         return "goes on in another job"
 
     # No result is kept: the same job may have to be queued again.
     return func(
         oneoff_shard,
-        name=shards.NAME,
-        timeout=shards.TIMEOUT,
+        name=shard_queue.NAME,
+        timeout=shard_queue.TIMEOUT,
         keep_result=0,
-        max_tries=shards.MANY_TRIES,
+        max_tries=shard_queue.MAX_TRIES,
     )

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards shard fleet".split())
 """The inputs that say how far and how fast one run goes, and who works at it; those that are left
 say which batch it is."""
-ALWAYS = 100
+FULL_DUTY = 100
 """Percent of the time at work: no rests."""
-LEAST_DUTY = 0.1
+MIN_DUTY = 0.1
 """Percent below which a rest would be longer than anybody has meant."""
-MOST_SHARDS = 10_000
+MAX_SHARDS = 10_000
 SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
 """`--shard`, as written."""
 INDEX = "JOB_COMPLETION_INDEX"
@@ -105,7 +105,7 @@ class BatchCommand(BaseCommand):
     tenth of `batch_size`."""
     batch_seconds: ClassVar[float] = 0.75
     """Seconds a batch aims at."""
-    batch_duty: ClassVar[float] = ALWAYS
+    batch_duty: ClassVar[float] = FULL_DUTY
     """Percent of the time at work. Between two batches the run rests, and leaves the database to
     others, for as long as that takes: 19 times as long as a batch took for 5."""
     batch_timeout: ClassVar[float] = 60.0
@@ -162,7 +162,7 @@ class BatchCommand(BaseCommand):
             for name in ("max_rows", "max_errors", "shards")
             if (number := getattr(self, name)) < 0
         ]
-        wrong += wrong_duty(self.duty) + _wrong_shards(self)
+        wrong += duty_problems(self.duty) + _wrong_shards(self)
         if bool(self.max_errors) != bool(self.rejects):
             wrong.append("--max-errors and --rejects go together: the rows left out are kept there")
         if self.max_errors and self.range_column:
@@ -212,11 +212,11 @@ class BatchCommand(BaseCommand):
         return await batches.run(self)
 
 
-def wrong_duty(percent: float | None, name: str = "--duty") -> list[str]:
+def duty_problems(percent: float | None, name: str = "--duty") -> list[str]:
     """Return what is wrong with a percentage of the time, where it is given."""
-    if percent is None or LEAST_DUTY <= percent <= ALWAYS:
+    if percent is None or MIN_DUTY <= percent <= FULL_DUTY:
         return []
-    return [f"{name} {percent:g} is not a percentage from {LEAST_DUTY} to {ALWAYS}"]
+    return [f"{name} {percent:g} is not a percentage from {MIN_DUTY} to {FULL_DUTY}"]
 
 
 def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
@@ -226,7 +226,7 @@ def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
         (selects and changes, "declares both select and change; one of them says what to do"),
         (selects and cls.process is base.process, "declares select, so it needs process too"),
         (changes and not cls.range_column, "declares change, so it needs range_column too"),
-        *((True, wrong) for wrong in wrong_duty(cls.batch_duty, "batch_duty")),
+        *((True, wrong) for wrong in duty_problems(cls.batch_duty, "batch_duty")),
     )
 
 
@@ -234,7 +234,7 @@ def _wrong_shards(command: BatchCommand) -> list[str]:
     bounded = any(getattr(command, name) for name in ("max_rows", "max_time", "max_errors", "duty"))
     parted = SHARD.fullmatch(command.shard)
     problems = (
-        (command.shards > MOST_SHARDS, f"--shards {command.shards} is more than {MOST_SHARDS}"),
+        (command.shards > MAX_SHARDS, f"--shards {command.shards} is more than {MAX_SHARDS}"),
         (command.shard and not parted, f"--shard {command.shard!r} is not like 3/8 or auto/8"),
         (parted and not _fits(*parted.groups()), f"--shard {command.shard} is not one of its N"),
         (command.shard and command.shards, "--shard says of how many; leave --shards out"),
@@ -247,7 +247,7 @@ def _wrong_shards(command: BatchCommand) -> list[str]:
 
 
 def _fits(number: str, of: str) -> bool:
-    return int(of) <= MOST_SHARDS and (number == "auto" or 1 <= int(number) <= int(of))
+    return int(of) <= MAX_SHARDS and (number == "auto" or 1 <= int(number) <= int(of))
 
 
 def _from_index(environ: Mapping[str, str], of: str) -> int:

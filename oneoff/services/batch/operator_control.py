@@ -14,8 +14,8 @@ from oneoff.core.result import Result
 from oneoff.database.tables import batches
 from oneoff.services.batch.rows.cursor import readable
 from oneoff.services.batch.state.checkpoints import ENDED, State
-from oneoff.services.batch.state.shards import close_whole, rows_of_shards, with_run
-from oneoff.services.batch.state.summary import is_at_work, next_step, of_shards, summary
+from oneoff.services.batch.state.shards import close_parent, shard_rows, with_run
+from oneoff.services.batch.state.summary import count_shards, is_at_work, next_step, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ async def list_batches(session: AsyncSession, *, unfinished: bool, limit: int) -
     if unfinished:
         newest = newest.where(batches.c.finished_at.is_(None))
     rows = (await session.execute(newest)).mappings().all()
-    counts = await of_shards(session, [row["id"] for row in rows if row["shards"]])
+    counts = await count_shards(session, [row["id"] for row in rows if row["shards"]])
     return [summary(row, counts.get(row["id"])) for row in rows]
 
 
@@ -44,14 +44,14 @@ async def latest(session: AsyncSession, commands: Sequence[str]) -> dict[str, An
     row = (await session.execute(newest)).mappings().one_or_none()
     if row is None:
         return None
-    counts = await of_shards(session, [row["id"]]) if row["shards"] else {}
+    counts = await count_shards(session, [row["id"]]) if row["shards"] else {}
     return summary(row, counts.get(row["id"]))
 
 
 async def show(session: AsyncSession, name: str) -> dict[str, Any]:
     """Return all that is known of one batch."""
     row = await _find(session, name)
-    counts = await of_shards(session, [row["id"]] if row["shards"] else [])
+    counts = await count_shards(session, [row["id"]] if row["shards"] else [])
     shards = await _shards(session, row)
     said = summary(row, counts.get(row["id"]))
     return said | {
@@ -159,7 +159,7 @@ async def _give_up_shard(session: AsyncSession, row: Mapping[Any, Any]) -> None:
 
 
 async def _close(session: AsyncSession, whole: Mapping[Any, Any]) -> None:
-    await close_whole(await session.connection(), whole["id"], whole["run_id"])
+    await close_parent(await session.connection(), whole["id"], whole["run_id"])
 
 
 async def _give_up(session: AsyncSession, row: Mapping[Any, Any]) -> None:
@@ -185,7 +185,7 @@ async def _runs(session: AsyncSession, row: Mapping[Any, Any]) -> bool:
 async def _shards(session: AsyncSession, row: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
     if not row["shards"]:
         return []
-    return [*await rows_of_shards(await session.connection(), row["id"])]
+    return [*await shard_rows(await session.connection(), row["id"])]
 
 
 def _bound(text: str | None) -> str | None:

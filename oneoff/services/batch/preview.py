@@ -11,7 +11,7 @@ from oneoff.services.batch.rows import ranges
 from oneoff.services.batch.rows.cursor import decode, readable
 from oneoff.services.batch.rows.selection import Selection, make_selection
 from oneoff.services.batch.state.claims import check_shards, find_current
-from oneoff.services.batch.state.shards import find_joinable, rows_of_shards
+from oneoff.services.batch.state.shards import find_joinable_parent, shard_rows
 from oneoff.services.batch.transactions import current_batch
 from oneoff.utils.text import counted
 
@@ -98,7 +98,7 @@ class Preview:
         if self._command.new_run:
             return None
         if number:
-            return await find_joinable(self._work.connection, self._identity, number)
+            return await find_joinable_parent(self._work.connection, self._identity, number)
         return await find_current(self._work.connection, self._identity)
 
     async def _pieces(self, row: RowMapping | None, number: int, shards: int) -> Sequence[Piece]:
@@ -110,7 +110,7 @@ class Preview:
             whole = [self._piece(*each) for each in zip(limits, parts, strict=True)]
             return whole[number - 1 : number] if number else whole
         part = f"{number}/{shards}" if number else ""
-        found = await rows_of_shards(self._work.connection, row["id"], part=part)
+        found = await shard_rows(self._work.connection, row["id"], part=part)
         return [
             self._piece(ranges.restored(each["low"], each["high"]), each["part"], _after(each))
             for each in found

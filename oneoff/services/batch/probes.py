@@ -158,7 +158,7 @@ class BatchTime:
         self._until = 0.0
         self._said = ""
 
-    def took(self, seconds: float) -> None:
+    def record(self, seconds: float) -> None:
         """Learn how long a batch took."""
         self._times = [*self._times[-99:], seconds]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oneoff.services.batch.command import Batches
 
 BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500
-MOST_DAYS = 365_000
+MAX_DAYS = 365_000
 """A thousand years: the calendar has no moment that is many more days ago."""
 SECONDS = 0.01
 """Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
@@ -30,7 +30,7 @@ half a second, five thousand of them take three milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CleanupRequest:
     """What one run of `data cleanup` was told.
 
     Attributes:
@@ -66,7 +66,7 @@ def choose_rules(project: Project, names: Sequence[str], days: int | None) -> li
     return wanted
 
 
-async def clean(batches: Batches, wanted: Wanted) -> list[dict[str, Any]]:
+async def clean(batches: Batches, wanted: CleanupRequest) -> list[dict[str, Any]]:
     """Run the rules one after the other; return for each what it deleted, or would delete.
 
     Raises:
@@ -112,7 +112,7 @@ def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:
     return at if base.timezone or base is not kind else at.replace(tzinfo=None)
 
 
-def _left(wanted: Wanted, done: int, seconds: float) -> dict[str, Any]:
+def _left(wanted: CleanupRequest, done: int, seconds: float) -> dict[str, Any]:
     """Return what the rules before have left of the bounds, or stop."""
     time = wanted.max_time
     if (wanted.max_rows and done >= wanted.max_rows) or (time and seconds >= time.total_seconds()):
@@ -151,7 +151,7 @@ def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
     return RuleBatch(**bounds)
 
 
-def _bound(wanted: Wanted, done: int) -> BatchBound:
+def _bound(wanted: CleanupRequest, done: int) -> BatchBound:
     reached = wanted.max_rows and done >= wanted.max_rows
     time = wanted.max_time.total_seconds() if wanted.max_time else 0.0
     return BatchBound(f"--max-rows {wanted.max_rows}" if reached else f"--max-time {time:g}s", done)
@@ -179,8 +179,8 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
         return
     if days < 1:
         raise UsageError(f"--days {days} is not 1 or more")
-    if days > MOST_DAYS:
-        raise UsageError(f"--days {days} is more than {MOST_DAYS:,}: a thousand years")
+    if days > MAX_DAYS:
+        raise UsageError(f"--days {days} is more than {MAX_DAYS:,}: a thousand years")
     if kept := [rule for rule in rules if days < rule.minimum_days]:
         # Without their names the number would be that of every other rule too.
         only = " ".join(f"--only {rule.name}" for rule in kept)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, exists, func, not_, or_
 
 from oneoff.database.tables import batches, outbox, runs
-from oneoff.services.batch.state.checkpoints import UNTOLD
+from oneoff.services.batch.state.checkpoints import UNREPORTED
 from oneoff.services.retention.rules import Retention
 from oneoff.services.transforms.run import COMMAND as TRANSFORM
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.sql.expression import FromClause
 
-SAYS_WHAT_IS_DONE = (
+RECORDS_COMPLETION = (
     batches.c.arguments.contains('"once": ', autoescape=True),
     batches.c.command.startswith(f"{TRANSFORM} ", autoescape=True),
     func.coalesce(batches.c.cursor, "").contains(", sha256 ", autoescape=True),
@@ -48,12 +48,12 @@ def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Ret
             help="Checkpoints of batches that have ended; those that say what is done stay.",
             age=batches.c.finished_at,
             days=batch_days,
-            where=may_be_forgotten(),
+            where=deletable_batches(),
         ),
     )
 
 
-def may_be_forgotten() -> ColumnElement[bool]:
+def deletable_batches() -> ColumnElement[bool]:
     """Return the condition for a batch, of those that have ended, which no later run asks for.
 
     The shards of a whole are there as long as it is: they go by the next cleanup.
@@ -69,7 +69,7 @@ def may_be_forgotten() -> ColumnElement[bool]:
     )
     told = or_(outdated, and_(not_(_untold(batches)), not_(untold_shard)))
     return and_(
-        not_(or_(*SAYS_WHAT_IS_DONE)),
+        not_(or_(*RECORDS_COMPLETION)),
         or_(
             and_(batches.c.parent != "", not_(has_whole)),
             and_(batches.c.parent == "", told),
@@ -79,4 +79,4 @@ def may_be_forgotten() -> ColumnElement[bool]:
 
 def _untold(table: FromClause) -> ColumnElement[bool]:
     """Return whether the run that ended it was killed before it said so, or has not ended."""
-    return exists().where(runs.c.id == table.c.run_id, runs.c.status.in_(sorted(UNTOLD)))
+    return exists().where(runs.c.id == table.c.run_id, runs.c.status.in_(sorted(UNREPORTED)))

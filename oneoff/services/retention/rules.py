@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oneoff.services.batch.command import ALWAYS, wrong_duty
+from oneoff.services.batch.command import FULL_DUTY, duty_problems
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement
@@ -33,17 +33,17 @@ class Retention:
     days: int
     minimum_days: int = 1
     where: ColumnElement[bool] | None = None
-    duty: float = ALWAYS
+    duty: float = FULL_DUTY
 
     def __post_init__(self) -> None:
         """Refuse a rule that an operator could not name, or that keeps less than it says."""
-        if not self.name or len(self.name) > LONGEST_NAME or set(self.name) - _LETTERS:
+        if not self.name or len(self.name) > MAX_NAME or set(self.name) - _LETTERS:
             message = (
-                f"the retention rule {self.name!r} needs a name of 1 to {LONGEST_NAME} letters "
+                f"the retention rule {self.name!r} needs a name of 1 to {MAX_NAME} letters "
                 "a-z, digits and '-'"
             )
             raise ValueError(message)
-        if wrong := wrong_duty(self.duty, "duty"):
+        if wrong := duty_problems(self.duty, "duty"):
             message = f"the retention rule {self.name!r}: {wrong[0]}"
             raise ValueError(message)
         if not 1 <= self.minimum_days <= self.days:
@@ -54,6 +54,6 @@ class Retention:
             raise ValueError(message)
 
 
-LONGEST_NAME = 40
+MAX_NAME = 40
 """It is a part of the batch's id."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

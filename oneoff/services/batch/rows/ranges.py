@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 BLOCKS_PER_SHARD = 30
 """Blocks sampled for each range. Where neighbours in the table are neighbours by key, a block tells
 no more than one row would: 30 of them put a range's size within about a fifth of its fair share."""
-LEAST_BLOCKS = 1_000
+MIN_BLOCKS = 1_000
 """Tables up to so many blocks (8 MB) are read whole."""
-LEAST_KEYS = 20
+MIN_KEYS = 20
 """Keys a range needs in the sample; where fewer of the sampled rows are wanted by the command, the
 table is cut evenly instead."""
 NOTHING = "null"
@@ -74,7 +74,7 @@ async def _quantiles(
 ) -> Sequence[Any]:
     """Return the last key of each range; fewer where there are fewer keys."""
     blocks = await _blocks(connection, selection)
-    wanted = max(LEAST_BLOCKS, BLOCKS_PER_SHARD * shards)
+    wanted = max(MIN_BLOCKS, BLOCKS_PER_SHARD * shards)
     keys = selection.keys(None)
     if blocks <= wanted:
         return (await connection.scalars(_last_of_each(keys, shards))).all()
@@ -118,9 +118,9 @@ def _among(keys: Select[Any], selection: Selection, sample: Any) -> Select[Any]:
 async def _is_enough(
     connection: AsyncConnection, keys: Select[Any], selection: Selection, sample: Any, shards: int
 ) -> bool:
-    sampled = _among(keys, selection, sample).limit(LEAST_KEYS * shards).subquery()
+    sampled = _among(keys, selection, sample).limit(MIN_KEYS * shards).subquery()
     count = await connection.scalar(select(func.count()).select_from(sampled))
-    return (count or 0) >= LEAST_KEYS * shards
+    return (count or 0) >= MIN_KEYS * shards
 
 
 def _row(table: Any) -> ColumnElement[Any]:

@@ -32,7 +32,7 @@ class BatchBound(TemporaryError):
         self.done = done
 
 
-class TurnOver(Exception):
+class TurnEnded(Exception):
     """A worker's turn at a shard has ended; the next one goes on."""
 
 
@@ -74,7 +74,7 @@ class Bounds:
 
         Raises:
             BatchBound: It has.
-            TurnOver: It has had its turn.
+            TurnEnded: It has had its turn.
         """
         self.count(mine)
         limit, took = self._command.max_time, monotonic() - self._started
@@ -83,7 +83,7 @@ class Bounds:
         if limit is not None and took >= limit.total_seconds():
             raise BatchBound(f"--max-time {limit.total_seconds():g}s", self.done)
         if self._turn is not None and took >= self._turn and (self.done or held):
-            raise TurnOver
+            raise TurnEnded
 
     def at_most(self, size: int) -> int:
         """Return the size of a batch that does not go beyond `--max-rows`."""

@@ -30,7 +30,7 @@ class Fault(Enum):
     """Trying again would not help."""
 
 
-def gave_up(what: str, rows: int) -> TemporaryError:
+def failed_too_often(what: str, rows: int) -> TemporaryError:
     """Return the error for a batch that failed too often.
 
     Args:
@@ -45,7 +45,7 @@ def gave_up(what: str, rows: int) -> TemporaryError:
     )
 
 
-def stayed_away(seconds: float, rows: int) -> Unavailable:
+def database_lost(seconds: float, rows: int) -> Unavailable:
     """Return the error for a database that did not come back in time."""
     return Unavailable(
         f"the database was lost, and did not come back within {seconds:g} s",

@@ -21,12 +21,12 @@ from oneoff.core.result import Result
 from oneoff.database.tables import batches
 from oneoff.runtime.audit.record import reconcile
 from oneoff.services.batch.run.current_shard import TURN
-from oneoff.services.batch.run.faults import Fault, fault_of, stayed_away
+from oneoff.services.batch.run.faults import Fault, database_lost, fault_of
 from oneoff.services.batch.run.loop import Shared
 from oneoff.services.batch.run.sharded import given_up, result_of
 from oneoff.services.batch.state import checkpoints, shards
 from oneoff.services.batch.state.checkpoints import Checkpoint, State, taken_over
-from oneoff.services.batch.state.claims import claim_patiently
+from oneoff.services.batch.state.claims import claim_with_retry
 from oneoff.services.batch.state.identity import identify
 from oneoff.services.batch.state.shards import Shard
 from oneoff.services.batch.transactions import Transactions
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from oneoff.services.batch.command import BatchCommand
     from oneoff.services.batch.rows.selection import Selection
     from oneoff.services.batch.state.identity import Identity
-    from oneoff.services.jobs.shards import Handout
+    from oneoff.services.jobs.shard_queue import ShardQueue
 
 POLL = 0.5
 """Seconds between two looks at the shards."""
@@ -51,7 +51,7 @@ LOST = 15.0
 """Seconds after which a job that a worker has taken, without claiming its shard, is queued anew."""
 IDLE = 15.0
 """Seconds without a shard at work after which the operator is asked whether a worker runs."""
-MOST_TRIES = 5
+MAX_TRIES = 5
 """Times in a row that a shard may stop for a passing reason without getting any further."""
 SLACK = 10.0
 """Seconds that are left of a job for what is not a batch."""
@@ -85,7 +85,7 @@ def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
     Raises:
         UsageError: All that stands against it.
     """
-    from oneoff.services.jobs.shards import TIMEOUT
+    from oneoff.services.jobs.shard_queue import TIMEOUT
 
     secrets = [field for field in command.fields().values() if field.kind is Kind.SECRET]
     longest = TIMEOUT - TURN - SLACK
@@ -129,7 +129,7 @@ class Fleet:
         identity: Identity,
         shared: Shared,
         *,
-        handout: Handout,
+        handout: ShardQueue,
         environment: str,
     ) -> None:
         self._command, self._selection, self._identity = command, selection, identity
@@ -146,7 +146,7 @@ class Fleet:
     async def run(self) -> Result:
         """Claim the whole, hand its shards out, and wait for their end."""
         try:
-            self._whole = await claim_patiently(self._transactions, self._claim_in)
+            self._whole = await claim_with_retry(self._transactions, self._claim_in)
             found = await self._look()
             before = sum(shard.rows_changed for shard in found)
             self._begin_showing(found)
@@ -189,7 +189,7 @@ class Fleet:
                 raise
 
     async def _hand_out_one(self, shard: Shard) -> None:
-        from oneoff.services.jobs.shards import Given
+        from oneoff.services.jobs.shard_queue import Given
 
         handed, now = self._handed.setdefault(shard.id, Handed()), monotonic()
         if handed.fence != shard.fence:
@@ -214,11 +214,11 @@ class Fleet:
     def _has_failed(self, shard: Shard) -> bool:
         if shard.ended or shard.at_work or shard.exit_code is None:
             return False
-        return shard.exit_code not in _PASSING or self._handed[shard.id].failures > MOST_TRIES
+        return shard.exit_code not in _PASSING or self._handed[shard.id].failures > MAX_TRIES
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
         name = await connection.scalar(select(func.current_database()))
-        whole = await shards.claim_whole(
+        whole = await shards.claim_parent(
             connection,
             self._database,
             self._identity,
@@ -242,7 +242,7 @@ class Fleet:
                 if fault_of(exc) is Fault.FATAL:
                     raise
                 if monotonic() > deadline:
-                    raise stayed_away(self._command.reconnect_seconds, 0) from exc
+                    raise database_lost(self._command.reconnect_seconds, 0) from exc
             lost = True
             await self._transactions.drop()
             await asyncio.sleep(POLL)
@@ -296,7 +296,7 @@ class Fleet:
         """Close the whole, or say which of its shards failed."""
         failed = [shard for shard in found if not shard.ended]
         async with self._transactions.begin() as connection:
-            ended = await shards.close_whole(
+            ended = await shards.close_parent(
                 connection, self._whole.id, self._database.run_id, supervised=True
             )
             if failed:

@@ -15,15 +15,15 @@ from oneoff.core.result import Result
 from oneoff.services.batch.rows.cursor import decode, readable
 from oneoff.services.batch.rows.estimate import estimate
 from oneoff.services.batch.rows.selection import RowWise, Selection, Step
-from oneoff.services.batch.run.bounds import Bounds, TurnOver
-from oneoff.services.batch.run.faults import Fault, fault_of, gave_up, stayed_away
-from oneoff.services.batch.run.rejects import Rejects, left_out, row_error
+from oneoff.services.batch.run.bounds import Bounds, TurnEnded
+from oneoff.services.batch.run.faults import Fault, database_lost, failed_too_often, fault_of
+from oneoff.services.batch.run.rejects import Rejects, rejects_warning, row_error
 from oneoff.services.batch.run.sizing import Sizing
 from oneoff.services.batch.run.throttling import Hold
 from oneoff.services.batch.state import checkpoints, claims
 from oneoff.services.batch.state.checkpoints import ENDED, BatchTakenOver, Checkpoint, State
 from oneoff.services.batch.state.liveness import Liveness
-from oneoff.services.batch.state.reverts import give_opposite_up
+from oneoff.services.batch.state.reverts import cancel_reverted
 from oneoff.services.batch.transactions import Transactions, current_batch, session_in
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.text import counted
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     Failed = list[tuple[Any, CommandError]]
 
-MOST_FAILURES = 8
+MAX_FAILURES = 8
 """Batches in a row that may fail by conflicts or lost connections before the run gives up."""
-LONGEST_PAUSE = 2.0
+MAX_RECONNECT_PAUSE = 2.0
 """Seconds between two attempts to connect, at most."""
 STOP_TIMEOUT = 10.0
 """Seconds to write down that a run stopped; it is no harm if that fails."""
@@ -139,7 +139,7 @@ class BatchRun:
                     await self._batch()
                 except Exception as exc:  # noqa: BLE001 - raised again unless it can be mended
                     await self._mend(exc)
-        except TurnOver:
+        except TurnEnded:
             await uninterrupted(self._write_stopped("its turn has ended"))
         except BaseException as exc:
             await uninterrupted(self._stop(exc))
@@ -160,8 +160,8 @@ class BatchRun:
         self._bounds.count(saved)
         self._batches += 1
         seconds = monotonic() - started
-        self._sizing.took(seconds, step.done)
-        self._hold.took(seconds)
+        self._sizing.record(seconds, step.done)
+        self._hold.record(seconds)
         self._progress.advance(step.done)
         if self._database.url.dialect == "sqlite":
             await asyncio.sleep(max(SHORTEST_GAP, seconds * GAP))
@@ -184,12 +184,12 @@ class BatchRun:
         return leaves_out and row_error(exc) is not None
 
     async def _claim(self) -> Checkpoint:
-        mine = await claims.claim_patiently(self._transactions, self._claim_in)
+        mine = await claims.claim_with_retry(self._transactions, self._claim_in)
         self._say_claimed(mine)
         return mine
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
-        await give_opposite_up(connection, self._database, self._identity)
+        await cancel_reverted(connection, self._database, self._identity)
         mine = await claims.claim(
             connection, self._database, self._identity, new_run=self._command.new_run
         )
@@ -217,8 +217,8 @@ class BatchRun:
         self._failures += 1
         if fault is Fault.FATAL:
             raise exc
-        if self._failures > MOST_FAILURES:
-            raise gave_up(type(exc).__name__, self._mine.run_rows) from exc
+        if self._failures > MAX_FAILURES:
+            raise failed_too_often(type(exc).__name__, self._mine.run_rows) from exc
         if fault is Fault.CONFLICT or isinstance(exc, TimeoutError):
             self._sizing.halve()
         if fault is Fault.CONFLICT:
@@ -231,7 +231,7 @@ class BatchRun:
         deadline, pause = monotonic() + self._command.reconnect_seconds, 0.05
         while not await self._reached_again(last=monotonic() + pause > deadline):
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_RECONNECT_PAUSE)
 
     async def _reached_again(self, *, last: bool) -> bool:
         await self._transactions.drop()
@@ -244,7 +244,7 @@ class BatchRun:
                 raise
             if last:
                 seconds = self._command.reconnect_seconds
-                raise stayed_away(seconds, self._mine.run_rows) from exc
+                raise database_lost(seconds, self._mine.run_rows) from exc
             return False
         return True
 
@@ -286,7 +286,7 @@ class BatchRun:
             "rows_changed": mine.rows_changed,
             "errors": mine.errors,
         }
-        warnings = [left_out(mine.errors)] if mine.errors else []
+        warnings = [rejects_warning(mine.errors)] if mine.errors else []
         if not mine.run_rows:
             return Result.unchanged("nothing to do", data=data, warnings=warnings)
         before = mine.rows_changed - mine.run_rows

@@ -80,7 +80,7 @@ class Rejects:
             self._file.close()
 
 
-def left_out(count: int) -> str:
+def rejects_warning(count: int) -> str:
     """Return the warning that rows were left out."""
     return f"left out {counted(count, 'row')}: see --rejects"
 

@@ -13,15 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.core.errors import CommandError
 from oneoff.core.result import Result
-from oneoff.services.batch.command import ALWAYS
+from oneoff.services.batch.command import FULL_DUTY
 from oneoff.services.batch.rows.selection import Selection, make_selection
 from oneoff.services.batch.run.bounds import BatchBound
 from oneoff.services.batch.run.loop import STOP_TIMEOUT, BatchRun, Shared, note_of
-from oneoff.services.batch.run.rejects import left_out
+from oneoff.services.batch.run.rejects import rejects_warning
 from oneoff.services.batch.run.throttling import BatchCancelled
 from oneoff.services.batch.state import checkpoints, shards
 from oneoff.services.batch.state.checkpoints import ENDED, BatchTakenOver, Checkpoint, State
-from oneoff.services.batch.state.claims import claim_patiently
+from oneoff.services.batch.state.claims import claim_with_retry
 from oneoff.services.batch.state.shards import Shard
 from oneoff.services.batch.transactions import Transactions
 from oneoff.utils.concurrency import together, uninterrupted
@@ -93,7 +93,7 @@ async def _close(shard: Shard, database: Database) -> None:
     # Where it fails the whole stays open, and the next run that finds nothing to do closes it.
     with suppress(SQLAlchemyError, OSError, CommandError):
         async with asyncio.timeout(STOP_TIMEOUT), transactions.begin() as connection:
-            await shards.close_whole(connection, whole, database.run_id)
+            await shards.close_parent(connection, whole, database.run_id)
     await transactions.close()
 
 
@@ -119,7 +119,7 @@ class ShardedRun:
     async def run(self) -> Result:
         """Claim the whole, and work at its shards to their end, or as far as this run may go."""
         try:
-            self._whole = await claim_patiently(self._transactions, self._claim_in)
+            self._whole = await claim_with_retry(self._transactions, self._claim_in)
             found = await self._read()
             self._say_claimed(found)
             try:
@@ -137,7 +137,7 @@ class ShardedRun:
         if self._bound is not None:
             raise self._bound
         async with self._transactions.begin() as connection:
-            ended = await shards.close_whole(connection, self._whole.id, self._database.run_id)
+            ended = await shards.close_parent(connection, self._whole.id, self._database.run_id)
         if ended is State.CANCELLED:
             raise given_up(self._whole.id)
 
@@ -145,7 +145,7 @@ class ShardedRun:
         # Rows can be counted up to a bound only one batch after the other, and where one rests
         # the others must not work.
         counts = self._command.max_rows or self._command.max_errors
-        rests = self._command.percent_at_work < ALWAYS
+        rests = self._command.percent_at_work < FULL_DUTY
         return 1 if counts or rests or self._database.url.dialect == "sqlite" else AT_ONCE
 
     async def _take_from(self, queue: deque[Shard]) -> None:
@@ -162,7 +162,7 @@ class ShardedRun:
                 continue  # the others go on; the state of the whole tells
 
     async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
-        whole = await shards.claim_whole(
+        whole = await shards.claim_parent(
             connection, self._database, self._identity, self._selection
         )
         self._shared.rejects.check_place(whole.id, self._database.run_id)
@@ -196,7 +196,7 @@ class ShardedRun:
         note = note_of(exc)
         async with self._transactions.begin() as connection:
             rows = await shards.rows_by_run(connection, self._whole.id, self._database.run_id)
-            if not await shards.close_whole(connection, self._whole.id, self._database.run_id):
+            if not await shards.close_parent(connection, self._whole.id, self._database.run_id):
                 stopped = replace(self._whole, state=State.STOPPED)
                 await checkpoints.write(connection, stopped, note=note)
         self._shared.progress.close()
@@ -238,7 +238,7 @@ def result_of(whole_id: str, found: list[Shard], rows: int) -> Result:
         "errors": errors,
         "shards": len(found),
     }
-    warnings = [left_out(errors)] if errors else []
+    warnings = [rejects_warning(errors)] if errors else []
     if not rows:
         return Result.unchanged("nothing to do", data=data, warnings=warnings)
     also = f", {changed:,} with the runs before" if changed > rows else ""

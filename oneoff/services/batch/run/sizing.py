@@ -5,7 +5,7 @@ from __future__ import annotations
 GROWTH = 1.2
 """What a batch grows by that would still be within its aim then: not more, for one that was quick
 by luck must not lead to one that hangs."""
-LEAST_PART = 10
+MIN_DIVISOR = 10
 """The part of the first size below which slowness alone makes no batch, unless it is said: what
 takes long then is not the number of its rows."""
 SLACK = 1 / 3
@@ -28,9 +28,9 @@ class Sizing:
     def __init__(self, size: int, *, aim: float, largest: int, smallest: int = 0) -> None:
         self.size = max(1, min(size, largest))
         self._aim, self._largest = aim, largest
-        self._smallest = smallest or max(1, self.size // LEAST_PART)
+        self._smallest = smallest or max(1, self.size // MIN_DIVISOR)
 
-    def took(self, seconds: float, rows: int) -> None:
+    def record(self, seconds: float, rows: int) -> None:
         """Learn from a batch that was done; a short one at the end teaches nothing."""
         if rows < self.size:
             return

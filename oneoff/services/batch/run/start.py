@@ -10,9 +10,9 @@ from oneoff.services.batch.run.current_shard import TURN, assigned, check_same
 from oneoff.services.batch.run.loop import BatchRun, Shared
 from oneoff.services.batch.run.rejects import Rejects
 from oneoff.services.batch.run.sharded import ShardedRun, run_shard
-from oneoff.services.batch.state.claims import claim_patiently
+from oneoff.services.batch.state.claims import claim_with_retry
 from oneoff.services.batch.state.liveness import Liveness
-from oneoff.services.batch.state.shards import join_whole, read_with_whole
+from oneoff.services.batch.state.shards import join_parent, read_with_parent
 from oneoff.services.batch.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ async def start(
             return await _do_assigned(command, identity, shared, shard_id)
         if command.fleet:
             from oneoff.services.batch.run.fleet import Fleet
-            from oneoff.services.jobs.shards import Handout
+            from oneoff.services.jobs.shard_queue import ShardQueue
 
-            handout = Handout(await open_jobs())
+            handout = ShardQueue(await open_jobs())
             return await Fleet(
                 command, selection, identity, shared, handout=handout, environment=run.environment
             ).run()
@@ -98,11 +98,13 @@ async def _join(
     """Find the shard; where many begin the batch at once, one does it and the others wait."""
 
     async def join(connection: AsyncConnection) -> Shard:
-        return await join_whole(connection, database, identity, selection, number=number, shards=of)
+        return await join_parent(
+            connection, database, identity, selection, number=number, shards=of
+        )
 
     transactions = Transactions(database)
     try:
-        return await claim_patiently(transactions, join)
+        return await claim_with_retry(transactions, join)
     finally:
         await transactions.close()
 
@@ -114,7 +116,7 @@ async def _do_assigned(
     transactions = Transactions(shared.database)
     try:
         async with transactions.begin() as connection:
-            whole, shard = await read_with_whole(connection, shard_id)
+            whole, shard = await read_with_parent(connection, shard_id)
     finally:
         await transactions.close()
     if (whole["command"], whole["part"]) != (identity.command, identity.part):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from oneoff.core.errors import CommandError
 from oneoff.database.errors import translate_error
-from oneoff.services.batch.command import ALWAYS
+from oneoff.services.batch.command import FULL_DUTY
 from oneoff.services.batch.probes import BatchTime
 from oneoff.services.batch.run.faults import Fault, fault_of
 from oneoff.services.batch.state import checkpoints
@@ -37,7 +37,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self.percent: float = ALWAYS
+        self.percent: float = FULL_DUTY
         self._until = 0.0
 
     @property
@@ -45,7 +45,7 @@ class Pace:
         """Seconds left of the rest; not more than 0 when it is over."""
         return self._until - monotonic()
 
-    def took(self, seconds: float, percent: float) -> None:
+    def record(self, seconds: float, percent: float) -> None:
         """Begin the rest after a batch that was done.
 
         Args:
@@ -53,7 +53,7 @@ class Pace:
             percent: Of the time that its command may be at work.
         """
         self.percent = percent
-        self._until = monotonic() + seconds * (ALWAYS / percent - 1)
+        self._until = monotonic() + seconds * (FULL_DUTY / percent - 1)
 
 
 class BatchCancelled(CommandError):
@@ -74,12 +74,12 @@ class Hold:
         self._pace, self._percent = pace, command.percent_at_work
         self._timeout = command.batch_timeout
 
-    def took(self, seconds: float) -> None:
+    def record(self, seconds: float) -> None:
         """Learn how long a batch took that was done."""
-        self._pace.took(seconds, self._percent)
+        self._pace.record(seconds, self._percent)
         for probe in self._probes:
             if isinstance(probe, BatchTime):
-                probe.took(seconds)
+                probe.record(seconds)
 
     async def while_asked(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
         """Wait until nothing holds the batch, and return its checkpoint as it is then.

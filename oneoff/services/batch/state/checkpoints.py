@@ -52,7 +52,7 @@ IDLE = frozenset({State.WAITING, State.STOPPED})
 """In these nobody works at it, whatever became of the run that had it. A run that has finished one
 may still have to say so."""
 
-UNTOLD = frozenset({Status.STARTED.value, Status.ABANDONED.value})
+UNREPORTED = frozenset({Status.STARTED.value, Status.ABANDONED.value})
 """A run with this status has told nobody what it has finished."""
 
 
@@ -231,7 +231,7 @@ def _of(batch_id: str) -> Update:
     return update(batches).where(batches.c.id == batch_id)
 
 
-async def give_up(connection: AsyncConnection, batch_id: str, note: str) -> None:
+async def cancel_unfinished(connection: AsyncConnection, batch_id: str, note: str) -> None:
     """Cancel a batch with its shards, as far as they are unfinished."""
     mine = or_(batches.c.id == batch_id, batches.c.parent == batch_id)
     ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC), "note": note}

@@ -18,7 +18,13 @@ from oneoff.core.errors import TemporaryError, UsageError
 from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
 from oneoff.runtime.audit.record import process_started, reconcile
-from oneoff.services.batch.state.checkpoints import IDLE, UNTOLD, Checkpoint, State, give_up
+from oneoff.services.batch.state.checkpoints import (
+    IDLE,
+    UNREPORTED,
+    Checkpoint,
+    State,
+    cancel_unfinished,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -56,7 +62,7 @@ class BatchRunning(TemporaryError):
         self.run_id = run_id
 
 
-async def claim_patiently(
+async def claim_with_retry(
     transactions: Transactions,
     attempt: Callable[[AsyncConnection], Awaitable[T]],
 ) -> T:
@@ -117,7 +123,7 @@ async def claim(
         await refuse_while_shards_run(connection, row, database.run_id)
     if new_run:
         if row["finished_at"] is None:
-            await give_up(connection, row["id"], f"begun again by run {database.run_id}")
+            await cancel_unfinished(connection, row["id"], f"begun again by run {database.run_id}")
         return await begin(connection, identity, database.run_id, shards=shards)
     check_shards(row, shards)
     return await take(connection, row, database.run_id)
@@ -145,7 +151,7 @@ async def find_current(
     last = (await connection.execute(newest)).mappings().one_or_none()
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
-    return last if last["run_status"] in UNTOLD or identity.once else None
+    return last if last["run_status"] in UNREPORTED or identity.once else None
 
 
 async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oneoff.services.batch.state.identity import Identity
 
 
-async def give_opposite_up(
+async def cancel_reverted(
     connection: AsyncConnection, database: Database, identity: Identity
 ) -> None:
     """Give an unfinished batch up that does the opposite.
@@ -50,7 +50,7 @@ async def give_opposite_up(
         if row["shards"]:
             await claims.refuse_while_shards_run(connection, row, database.run_id)
         note = f"run {database.run_id} did the opposite"
-        await checkpoints.give_up(connection, row["id"], note)
+        await checkpoints.cancel_unfinished(connection, row["id"], note)
 
 
 async def _keep_others_out(

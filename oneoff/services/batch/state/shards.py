@@ -20,9 +20,9 @@ from oneoff.services.batch.command import BatchRange
 from oneoff.services.batch.rows import ranges
 from oneoff.services.batch.rows.estimate import estimate
 from oneoff.services.batch.state import checkpoints, claims
-from oneoff.services.batch.state.checkpoints import ENDED, IDLE, UNTOLD, Checkpoint, State
+from oneoff.services.batch.state.checkpoints import ENDED, IDLE, UNREPORTED, Checkpoint, State
 from oneoff.services.batch.state.identity import Identity
-from oneoff.services.batch.state.reverts import give_opposite_up
+from oneoff.services.batch.state.reverts import cancel_reverted
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Select
@@ -68,7 +68,7 @@ class Shard:
         return self.state in ENDED
 
 
-async def claim_whole(
+async def claim_parent(
     connection: AsyncConnection,
     database: Database,
     identity: Identity,
@@ -89,7 +89,7 @@ async def claim_whole(
         BatchRunning: Another run works at it.
         UsageError: `batch-shards`: it was cut into another number.
     """
-    await give_opposite_up(connection, database, identity)
+    await cancel_reverted(connection, database, identity)
     mine = await claims.claim(
         connection,
         database,
@@ -105,7 +105,7 @@ async def claim_whole(
     return mine
 
 
-async def join_whole(
+async def join_parent(
     connection: AsyncConnection,
     database: Database,
     identity: Identity,
@@ -122,9 +122,9 @@ async def join_whole(
         BatchRunning: Another run has finished that shard, and has not ended yet.
         UsageError: `batch-shards`: it was cut into another number.
     """
-    await give_opposite_up(connection, database, identity)
+    await cancel_reverted(connection, database, identity)
     await reconcile(connection, database)
-    row = await find_joinable(connection, identity, number)
+    row = await find_joinable_parent(connection, identity, number)
     if row is not None:
         claims.check_shards(row, shards)
         whole = row["id"]
@@ -158,10 +158,10 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
 
 async def read_shards(connection: AsyncConnection, whole_id: str, *, part: str = "") -> list[Shard]:
     """Return the shards of a whole in order, or the one with that part."""
-    return [_of_row(row) for row in await rows_of_shards(connection, whole_id, part=part)]
+    return [_of_row(row) for row in await shard_rows(connection, whole_id, part=part)]
 
 
-async def rows_of_shards(
+async def shard_rows(
     connection: AsyncConnection, whole_id: str, *, part: str = ""
 ) -> list[RowMapping]:
     """Return the same as rows, each with the status of its run."""
@@ -172,7 +172,7 @@ async def rows_of_shards(
     return sorted(found, key=lambda row: int(row["part"].partition("/")[0]))
 
 
-async def read_with_whole(connection: AsyncConnection, shard_id: str) -> tuple[RowMapping, Shard]:
+async def read_with_parent(connection: AsyncConnection, shard_id: str) -> tuple[RowMapping, Shard]:
     """Return the whole of a shard, and the shard."""
     query = with_run().where(batches.c.id == shard_id)
     row = (await connection.execute(query)).mappings().one()
@@ -180,7 +180,7 @@ async def read_with_whole(connection: AsyncConnection, shard_id: str) -> tuple[R
     return (await connection.execute(whole)).mappings().one(), _of_row(row)
 
 
-async def close_whole(
+async def close_parent(
     connection: AsyncConnection, whole_id: str, run_id: str, *, supervised: bool = False
 ) -> State | None:
     """Close the whole if all of its shards have ended; return what it ended as, or None.
@@ -254,7 +254,7 @@ async def _cut(
     await connection.execute(insert(batches), rows)
 
 
-async def find_joinable(
+async def find_joinable_parent(
     connection: AsyncConnection, identity: Identity, number: int
 ) -> RowMapping | None:
     """Return the unfinished whole, or a finished one whose shard nobody was told of.
@@ -274,13 +274,13 @@ async def find_joinable(
     part = f"{number}/{last['shards']}"
     query = with_run().where(batches.c.parent == last["id"], batches.c.part == part)
     shard = (await connection.execute(query)).mappings().one()
-    return last if identity.once or shard["run_status"] in UNTOLD else None
+    return last if identity.once or shard["run_status"] in UNREPORTED else None
 
 
 async def _refuse_while_its_shard_runs(
     connection: AsyncConnection, whole_id: str, part: str, database: Database
 ) -> None:
-    for row in await rows_of_shards(connection, whole_id, part=part):
+    for row in await shard_rows(connection, whole_id, part=part):
         await claims.refuse_while_running(connection, row, database.run_id)
 
 

@@ -44,7 +44,7 @@ class Counts:
         self.sums = {name: value + int(row[name]) for name, value in self.sums.items()}
 
 
-async def of_shards(session: AsyncSession, wholes: Sequence[str]) -> Mapping[str, Counts]:
+async def count_shards(session: AsyncSession, wholes: Sequence[str]) -> Mapping[str, Counts]:
     """Return the counts of several batches by id, of those that have shards."""
     by = (batches.c.parent, batches.c.status, runs.c.status)
     query = (

@@ -278,7 +278,7 @@ async def test_slow_batches_hold_for_a_while_and_are_then_looked_at_anew() -> No
     probe, connection = BatchTime(0.5, rest=0.05), Answer()
     anyone: Any = connection
     for _ in range(20):
-        probe.took(0.9)
+        probe.record(0.9)
 
     held = [await probe.reason(anyone), await probe.reason(anyone)]
     await asyncio.sleep(0.06)

@@ -170,7 +170,7 @@ def test_batches_grow_by_little_and_shrink_at_once() -> None:
 
     sizes = []
     for seconds in (0.1, 0.1, 0.1, 0.1, 0.75, 3.0, 0.9):
-        sizing.took(seconds, sizing.size)
+        sizing.record(seconds, sizing.size)
         sizes.append(sizing.size)
 
     assert [1_200, 1_440, 1_728, 2_000, 2_000, 1_000, 1_000] == sizes
@@ -180,9 +180,9 @@ def test_a_batch_grows_only_where_it_would_still_be_within_its_aim() -> None:
     """One that was made smaller by a slow moment finds back; one that is nearly late stays."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
-    sizing.took(0.7, 1_000)
+    sizing.record(0.7, 1_000)
     nearly_late = sizing.size
-    sizing.took(0.6, 1_000)
+    sizing.record(0.6, 1_000)
 
     assert (1_000, 1_200) == (nearly_late, sizing.size)
 
@@ -192,10 +192,10 @@ def test_slowness_alone_does_not_shrink_batches_to_nothing() -> None:
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
     for _ in range(20):
-        sizing.took(5.0, sizing.size)
+        sizing.record(5.0, sizing.size)
     smallest = sizing.size
     sizing.halve()
-    sizing.took(5.0, sizing.size)
+    sizing.record(5.0, sizing.size)
 
     assert (100, 50) == (smallest, sizing.size)
 
@@ -204,7 +204,7 @@ def test_a_short_last_batch_teaches_nothing() -> None:
     """It was quick because it had no rows."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
-    sizing.took(0.001, 3)
+    sizing.record(0.001, 3)
     sizing.halve()
 
     assert 500 == sizing.size
@@ -215,7 +215,7 @@ def test_a_batch_of_one_row_still_grows_and_never_vanishes() -> None:
     sizing = Sizing(1, aim=0.75, largest=2_000)
 
     sizing.halve()
-    sizing.took(0.001, 1)
+    sizing.record(0.001, 1)
 
     assert 2 == sizing.size
 

@@ -161,7 +161,7 @@ async def test_a_large_table_is_sampled(
     on_postgres: Database, monkeypatch: pytest.MonkeyPatch, command: type[BatchCommand]
 ) -> None:
     """The ranges are near each other in size, and the same each time."""
-    monkeypatch.setattr(ranges, "LEAST_BLOCKS", 40)
+    monkeypatch.setattr(ranges, "MIN_BLOCKS", 40)
     async with on_postgres.connect() as connection:
         await fill(connection, 20_000)
         found, counts = await cut(connection, command(), 4)
@@ -177,9 +177,9 @@ async def test_a_sample_with_too_few_of_the_wanted_rows_cuts_the_table_evenly(
     on_postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All the wanted rows are in the last range, and none is lost."""
-    monkeypatch.setattr(ranges, "LEAST_BLOCKS", 40)
+    monkeypatch.setattr(ranges, "MIN_BLOCKS", 40)
     monkeypatch.setattr(ranges, "BLOCKS_PER_SHARD", 10)
-    monkeypatch.setattr(ranges, "LEAST_KEYS", 10_000)
+    monkeypatch.setattr(ranges, "MIN_KEYS", 10_000)
     async with on_postgres.connect() as connection:
         await fill(connection, 20_000)
         found, counts = await cut(connection, Late(), 4)

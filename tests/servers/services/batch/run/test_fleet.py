@@ -16,7 +16,7 @@ from app.project import project as shop
 from oneoff import Project, Result
 from oneoff.integrations.arq import shard_function
 from oneoff.services.batch.run import fleet
-from oneoff.services.jobs.shards import NAME as FUNCTION
+from oneoff.services.jobs.shard_queue import NAME as FUNCTION
 from oneoff.testing import Finished, Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser

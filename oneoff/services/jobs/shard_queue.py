@@ -16,7 +16,7 @@ NAME = "oneoff_shard"
 TIMEOUT = 290.0
 """Seconds of one try. ARQ waits for the longest of a worker's functions before it gives a job that
 was lost to another worker, so this stays below its default of 300."""
-MANY_TRIES = 1_000_000
+MAX_TRIES = 1_000_000
 """A shard is taken up as often as workers are replaced under it."""
 
 
@@ -36,7 +36,7 @@ def job_id_of(shard_id: str, fence: int, attempt: int = 0) -> str:
     return f"{NAME}:{shard_id}:{fence}" + (f":{attempt}" if attempt else "")
 
 
-class Handout:
+class ShardQueue:
     """Queues shards.
 
     Args:
