@@ -16,7 +16,7 @@ from oneoff.services.batch.run.loop import BatchRun, Shared
 from oneoff.services.batch.run.rejects import Rejects
 from oneoff.services.batch.run.throttling import Pace
 from oneoff.services.batch.state import checkpoints, claims
-from oneoff.services.batch.state.liveness import Liveness
+from oneoff.services.batch.run.shared import Liveness
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from oneoff.services.batch.run.sizing import Sizing
 from oneoff.services.batch.run.throttling import Hold
 from oneoff.services.batch.state import checkpoints, claims
 from oneoff.services.batch.state.checkpoints import ENDED, BatchTakenOver, Checkpoint, State
-from oneoff.services.batch.state.liveness import Liveness
+from oneoff.services.batch.run.shared import Liveness
 from oneoff.services.batch.state.reverts import cancel_reverted
 from oneoff.services.batch.transactions import Transactions, current_batch, session_in
 from oneoff.utils.concurrency import uninterrupted

@@ -11,7 +11,7 @@ from oneoff.services.batch.run.loop import BatchRun, Shared
 from oneoff.services.batch.run.rejects import Rejects
 from oneoff.services.batch.run.sharded import ShardedRun, run_shard
 from oneoff.services.batch.state.claims import claim_with_retry
-from oneoff.services.batch.state.liveness import Liveness
+from oneoff.services.batch.run.shared import Liveness
 from oneoff.services.batch.state.shards import join_parent, read_with_parent
 from oneoff.services.batch.transactions import Transactions
 
