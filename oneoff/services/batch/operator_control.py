@@ -1,10 +1,13 @@
-"""What operators ask of batches from another terminal: to be shown, to wait, to go on, to end."""
+"""Show, pause, resume and cancel batches from another terminal.
+
+A request is written into the row of the batch. The run that works on it reads the request with each
+checkpoint that it saves.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, update
@@ -13,86 +16,82 @@ from oneoff.core.errors import CommandError, NotFound, UsageError
 from oneoff.core.result import Result
 from oneoff.database.tables import batches
 from oneoff.services.batch.rows.cursor import readable
-from oneoff.services.batch.state.checkpoints import ENDED, State
-from oneoff.services.batch.state.shards import close_parent, shard_rows, with_run
-from oneoff.services.batch.state.summary import count_shards, is_at_work, next_step, summary
+from oneoff.services.batch.rows.ranges import NO_ROWS
+from oneoff.services.batch.state.checkpoints import ENDED, State, cancel_unfinished
+from oneoff.services.batch.state.queries import is_active, shard_rows, with_run
+from oneoff.services.batch.state.shards import close_parent
+from oneoff.services.batch.state.summary import count_shards, next_step, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_TOLD = 5
-"""How many candidates an error names."""
+_MAX_CANDIDATES = 5  # that an error names
 
 
 async def list_batches(session: AsyncSession, *, unfinished: bool, limit: int) -> list[Any]:
-    """Return the newest batches, the last begun first; shards are counted in theirs."""
-    newest = with_run().where(batches.c.parent == "").limit(limit)
+    """Return the newest batches, the last begun first; shards are counted in their parent."""
+    where = [batches.c.finished_at.is_(None)] if unfinished else []
+    return await _newest(session, *where, limit=limit)
+
+
+async def latest(session: AsyncSession, commands: Sequence[str]) -> dict[str, Any] | None:
+    """Return the batch that one of these command lines began last; None if there is none."""
+    found = await _newest(session, batches.c.command.in_(commands), limit=1)
+    return found[0] if found else None
+
+
+async def _newest(
+    session: AsyncSession, *where: ColumnElement[bool], limit: int
+) -> list[dict[str, Any]]:
+    newest = with_run().where(batches.c.parent == "", *where).limit(limit)
     newest = newest.order_by(batches.c.started_at.desc(), batches.c.id.desc())
-    if unfinished:
-        newest = newest.where(batches.c.finished_at.is_(None))
     rows = (await session.execute(newest)).mappings().all()
     counts = await count_shards(session, [row["id"] for row in rows if row["shards"]])
     return [summary(row, counts.get(row["id"])) for row in rows]
 
 
-async def latest(session: AsyncSession, commands: Sequence[str]) -> dict[str, Any] | None:
-    """Return the batch that was begun last by one of these lines; None if there was none."""
-    newest = with_run().where(batches.c.command.in_(commands), batches.c.parent == "").limit(1)
-    newest = newest.order_by(batches.c.started_at.desc(), batches.c.id.desc())
-    row = (await session.execute(newest)).mappings().one_or_none()
-    if row is None:
-        return None
-    counts = await count_shards(session, [row["id"]]) if row["shards"] else {}
-    return summary(row, counts.get(row["id"]))
-
-
 async def show(session: AsyncSession, name: str) -> dict[str, Any]:
-    """Return all that is known of one batch."""
+    """Return all that is known of one batch, with its shards."""
     row = await _find(session, name)
     counts = await count_shards(session, [row["id"]] if row["shards"] else [])
-    shards = await _shards(session, row)
-    said = summary(row, counts.get(row["id"]))
-    return said | {
+    about = summary(row, counts.get(row["id"]))
+    total, done = row["total"], about["rows_done"]
+    return about | {
         "by": f"{row['run_operator']} on {row['run_host']}" if row["run_operator"] else "",
-        "next": _next(row, said),
+        "next": _next(row, about),
         "arguments": json.loads(row["arguments"]),
         "part": row["part"],
         "requested": row["requested"],
         "last_key": None if row["shards"] else readable(row["cursor"]),
         "run_rows": row["run_rows"],
-        "rows_expected": _expected(row["total"], said["rows_done"]),
+        # An estimate that was exceeded says nothing.
+        "rows_expected": total if total is not None and total >= done else None,
         "heartbeat": row["heartbeat_at"],
         "finished": row["finished_at"],
-        "ranges": [_of_shard(shard) for shard in shards],
+        "ranges": [_show_shard(shard) for shard in await _shards(session, row)],
     }
 
 
-def _next(row: Mapping[Any, Any], said: Mapping[str, Any]) -> str:
-    return next_step(said, json.loads(row["run_argv"] or "[]"))
+def _next(row: Mapping[Any, Any], about: Mapping[str, Any]) -> str:
+    return next_step(about, json.loads(row["run_argv"] or "[]"))
 
 
-def _of_shard(row: Mapping[Any, Any]) -> dict[str, Any]:
-    said = summary(row)
-    counts = {name: said[name] for name in ("state", "rows_done", "rows_changed", "errors")}
-    limits = {name: _bound(row[name]) for name in ("low", "high")}
-    return {
-        "shard": said["batch"],
-        **counts,
-        **limits,
-        "run_id": said["run_id"],
-        "note": said["note"],
+def _show_shard(row: Mapping[Any, Any]) -> dict[str, Any]:
+    about = summary(row)
+    counts = {name: about[name] for name in ("state", "rows_done", "rows_changed", "errors")}
+    limits = {
+        name: None if row[name] in {None, NO_ROWS} else readable(row[name])
+        for name in ("low", "high")
     }
-
-
-def _expected(total: int | None, done: int) -> int | None:
-    """Return about how many rows there are; a guess that was overtaken says nothing."""
-    return total if total is not None and total >= done else None
+    rest = {"run_id": about["run_id"], "note": about["note"]}
+    return {"shard": about["batch"], **counts, **limits, **rest}
 
 
 async def pause(session: AsyncSession, name: str) -> Result:
-    """Ask a batch that is being worked at to wait after the batch it is in."""
+    """Request that the run of a batch waits after the rows that it has in work."""
     row = await _find(session, name)
     if not await _runs(session, row):
         return _nothing(row, "it does not run")
@@ -106,22 +105,22 @@ async def resume(session: AsyncSession, name: str) -> Result:
     """Let a paused batch go on.
 
     Raises:
-        CommandError: Nobody works at it, so nobody would hear of it.
+        CommandError: `batch-not-running`: no run works on it, so none would read the request.
     """
     row = await _find(session, name)
     if State(row["status"]) is State.FINISHED:
         return _nothing(row, f"it is finished; `{row['command']}` begins a new one")
     if State(row["status"]) in ENDED:
-        raise _nobody(row, f"it is {row['status']}; `{row['command']}` begins a new one")
+        raise _not_running(row, f"it is {row['status']}; `{row['command']}` begins a new one")
     if not await _runs(session, row):
-        raise _nobody(row, _next(row, summary(row)))
+        raise _not_running(row, _next(row, summary(row)))
     if row["requested"] != "pause":
         return _nothing(row, "it is not paused")
     await _request(session, row, "")
     return Result.changed(f"{row['id']} goes on", rows=1)
 
 
-def _nobody(row: Mapping[Any, Any], next_: str) -> CommandError:
+def _not_running(row: Mapping[Any, Any], next_: str) -> CommandError:
     return CommandError(
         f"{row['id']} does not go on: nobody works at it",
         why="what stopped is resumed by its own command",
@@ -131,55 +130,45 @@ def _nobody(row: Mapping[Any, Any], next_: str) -> CommandError:
 
 
 async def cancel(session: AsyncSession, name: str) -> Result:
-    """Give a batch up: what is done stays, and the next run begins anew."""
+    """Cancel a batch: the rows that are done stay, and the next run begins a new batch.
+
+    A run that works on it ends by itself when it reads the request; whatever no run works on is
+    cancelled here.
+    """
     row = await _find(session, name)
     if State(row["status"]) in ENDED:
         return _nothing(row, f"it is {row['status']}")
     if row["requested"] == "cancel":
         return _nothing(row, "it was asked to cancel already")
-    # The whole first: whoever takes a shard from now on finds there what is asked.
+    # The parent first: a run that claims a shard from now on reads there what is requested.
     await _request(session, row, "cancel")
-    shards = await _shards(session, row)
-    for each in shards:
-        if State(each["status"]) not in ENDED and not is_at_work(each):
-            await _give_up(session, each)
+    for shard in await _shards(session, row):
+        if State(shard["status"]) not in ENDED and not is_active(shard):
+            await _cancel_inactive(session, shard)
     if await _runs(session, row):
         return Result.changed(f"{row['id']} ends as soon as its batch in work is done", rows=1)
-    if row["shards"] or row["parent"]:
-        await (_close(session, row) if row["shards"] else _give_up_shard(session, row))
-    else:
-        await _give_up(session, row)
+    if not row["shards"]:
+        await _cancel_inactive(session, row)
+    if parent := row["id"] if row["shards"] else row["parent"]:
+        await close_parent(await session.connection(), parent)
     return Result.changed(f"{row['id']} is given up; what it did stays", rows=1)
 
 
-async def _give_up_shard(session: AsyncSession, row: Mapping[Any, Any]) -> None:
-    await _give_up(session, row)
-    parent = with_run().where(batches.c.id == row["parent"])
-    await _close(session, (await session.execute(parent)).mappings().one())
-
-
-async def _close(session: AsyncSession, whole: Mapping[Any, Any]) -> None:
-    await close_parent(await session.connection(), whole["id"], whole["run_id"])
-
-
-async def _give_up(session: AsyncSession, row: Mapping[Any, Any]) -> None:
-    ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC)}
-    # Only where nobody has taken it meanwhile; who has finds the request.
-    same = (batches.c.id == row["id"], batches.c.fence == row["fence"])
-    unfinished = update(batches).where(*same, batches.c.finished_at.is_(None))
-    await session.execute(unfinished.values(**ended, note="cancelled by an operator"))
+async def _cancel_inactive(session: AsyncSession, row: Mapping[Any, Any]) -> None:
+    note = "cancelled by an operator"
+    await cancel_unfinished(await session.connection(), row["id"], note, fence=row["fence"])
 
 
 async def _request(session: AsyncSession, row: Mapping[Any, Any], what: str) -> None:
-    """Ask it of a batch, then of its shards; what has ended is left alone."""
+    """Write a request into a batch, then into its shards, except those that have ended."""
     for which in (batches.c.id == row["id"], batches.c.parent == row["id"]):
         unfinished = update(batches).where(which, batches.c.finished_at.is_(None))
         await session.execute(unfinished.values(requested=what))
 
 
 async def _runs(session: AsyncSession, row: Mapping[Any, Any]) -> bool:
-    """Return whether a living run works at it, or at a shard of it."""
-    return is_at_work(row) or any(is_at_work(shard) for shard in await _shards(session, row))
+    """Return whether a living run works on the batch, or on one of its shards."""
+    return is_active(row) or any(is_active(shard) for shard in await _shards(session, row))
 
 
 async def _shards(session: AsyncSession, row: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
@@ -188,23 +177,20 @@ async def _shards(session: AsyncSession, row: Mapping[Any, Any]) -> list[Mapping
     return [*await shard_rows(await session.connection(), row["id"])]
 
 
-def _bound(text: str | None) -> str | None:
-    return None if text is None or text == "null" else readable(text)
-
-
 async def _find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
-    """Return the batch with this id, or that this run works at; the beginning of an id is enough.
+    """Return the batch with this id, or that the run with this id works on.
 
-    A whole stands for itself where its shards begin the same.
+    The beginning of an id is enough. Ids of shards begin with that of their parent, so a name that
+    fits a parent and its shards stands for the parent.
 
     Raises:
         NotFound: There is none.
         UsageError: There are several.
     """
     begins = or_(*(c.startswith(name, autoescape=True) for c in (batches.c.id, batches.c.run_id)))
-    # Wholes first: shards of one come after it, and would fill the list.
+    # Parents, which have no parent, come first: shards would fill the list.
     by_rank = (func.length(batches.c.parent), batches.c.id)
-    found = await session.execute(with_run().where(begins).order_by(*by_rank).limit(_TOLD))
+    found = await session.execute(with_run().where(begins).order_by(*by_rank).limit(_MAX_CANDIDATES))
     rows: list[Mapping[Any, Any]] = list(found.mappings())
     ids = {row["id"] for row in rows}
     exact = [row for row in rows if row["id"] == name]

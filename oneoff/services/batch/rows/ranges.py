@@ -1,14 +1,18 @@
-"""Cut the keys of a batch into ranges with about the same number of rows.
+"""Estimate how many rows a batch has, and cut its keys into ranges of about the same size.
 
-Not by arithmetic between the smallest and the largest key: keys have gaps, and texts have none. The
-bounds are quantiles of the keys themselves; of a sample of them, where the table is large.
+Ranges are not computed between the smallest and the largest key: keys have gaps, and texts can't be
+divided. Their limits are quantiles of the keys themselves; of a sample of them if the table is
+large.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import column, func, literal_column, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ClauseElement, Executable
 
 from oneoff.services.batch.command import BatchRange
 from oneoff.services.batch.rows.cursor import decode, encode
@@ -18,34 +22,68 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnClause, ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.sql.compiler import SQLCompiler
 
     from oneoff.services.batch.rows.selection import Selection
 
 BLOCKS_PER_SHARD = 30
-"""Blocks sampled for each range. Where neighbours in the table are neighbours by key, a block tells
-no more than one row would: 30 of them put a range's size within about a fifth of its fair share."""
+"""Blocks sampled for each range. Rows that are neighbours in the table often are neighbours by key,
+and then a block tells no more than one row would: 30 of them put the size of a range within about a
+fifth of its fair share."""
 MIN_BLOCKS = 1_000
-"""Tables up to so many blocks (8 MB) are read whole."""
+"""Tables of up to this many blocks (8 MB) are read completely."""
 MIN_KEYS = 20
-"""Keys a range needs in the sample; where fewer of the sampled rows are wanted by the command, the
-table is cut evenly instead."""
-NOTHING = "null"
-"""Both limits of a range that has no rows, as they are stored."""
+"""Keys that each range needs in the sample. If the command selects fewer of the sampled rows, the
+ranges are cut evenly over all rows of the table instead."""
+NO_ROWS = "null"
+"""Both limits, as they are stored, of a range without rows."""
 
-_SIZE = """
+# The number of blocks of a table. A partitioned table has none itself, so its partitions are added
+# up; views and foreign tables have no row here, and can't be sampled.
+_BLOCKS = """
 SELECT coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(c.oid)),
                 pg_relation_size(c.oid))::bigint / current_setting('block_size')::bigint
 FROM pg_class AS c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'm')
 """
 
 
+class _Explain(Executable, ClauseElement):
+    """The plan of a statement, as PostgreSQL makes it."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(_Explain)
+def _compile(element: _Explain, compiler: SQLCompiler, **options: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
+
+
+async def estimate(connection: AsyncConnection, keys: Select[Any]) -> int:
+    """Return about how many rows a select has: the estimate of PostgreSQL's planner.
+
+    A count of ten million rows would take seconds before the first batch. SQLite has no such
+    estimate, so there the rows are counted.
+    """
+    if connection.dialect.name != "postgresql":
+        return await connection.scalar(select(func.count()).select_from(keys.subquery())) or 0
+    # SQLAlchemy converts the plan as if it were the first selected column, so that has no type.
+    rows: Select[Any] = select(literal_column("1")).select_from(keys.subquery())
+    plan = await connection.scalar(_Explain(rows))
+    facts: Any = json.loads(plan) if isinstance(plan, str) else plan
+    return int(facts[0]["Plan"]["Plan Rows"])
+
+
 async def cut(
     connection: AsyncConnection, selection: Selection, shards: int
 ) -> list[BatchRange | None]:
-    """Return as many ranges, in order; None for each that there are no rows left for.
+    """Return as many ranges as shards, in order; None for each one without rows.
 
-    They begin and end where the selection does, so that rows beyond what was sampled are in one of
-    them too. Equal keys are never parted.
+    The first range begins where the selection does and the last one ends with it, so that rows
+    beyond the sampled keys, and rows that come later, fall into one of them too. Rows with equal
+    keys stay in one range: equal quantiles are one limit, and ranges at the end are left empty.
     """
     bounds = list(dict.fromkeys((await _quantiles(connection, selection, shards))[:-1]))
     limits = selection.limits or BatchRange()
@@ -55,16 +93,16 @@ async def cut(
 
 
 def stored(limits: BatchRange | None) -> dict[str, str | None]:
-    """Return the columns that keep a range."""
+    """Return a range as the columns that store it."""
     if limits is None:
-        return {"low": NOTHING, "high": NOTHING}
+        return {"low": NO_ROWS, "high": NO_ROWS}
     values = limits._asdict().items()
     return {name: None if value is None else encode(value) for name, value in values}
 
 
 def restored(low: str | None, high: str | None) -> BatchRange | None:
-    """Return the range that columns keep."""
-    if low == NOTHING:
+    """Return the range that the columns store."""
+    if low == NO_ROWS:
         return None
     return BatchRange(*(None if text is None else decode(text) for text in (low, high)))
 
@@ -72,17 +110,28 @@ def restored(low: str | None, high: str | None) -> BatchRange | None:
 async def _quantiles(
     connection: AsyncConnection, selection: Selection, shards: int
 ) -> Sequence[Any]:
-    """Return the last key of each range; fewer where there are fewer keys."""
+    """Return the last key of each range; fewer if there are fewer keys.
+
+    In three steps, each for what the one before can't do. A small table is read completely. Of a
+    large one, the selected rows among a sample of its blocks are taken. If too few of the sampled
+    rows are selected, their quantiles would be chance: then the sampled rows themselves are taken,
+    without the command's conditions, which cuts the table evenly and the selection only roughly.
+    """
     blocks = await _blocks(connection, selection)
     wanted = max(MIN_BLOCKS, BLOCKS_PER_SHARD * shards)
     keys = selection.keys(None)
     if blocks <= wanted:
         return (await connection.scalars(_last_of_each(keys, shards))).all()
+    # SYSTEM reads whole blocks, so the cost follows the sample and not the table. The seed makes
+    # both statements below see the same blocks.
     sample = selection.table.tablesample(
         func.system(100 * wanted / blocks), name="oneoff_sampled", seed=literal_column("1")
     )
-    found = (await connection.scalars(_last_of_each(_among(keys, selection, sample), shards))).all()
-    if len(found) == shards and await _is_enough(connection, keys, selection, sample, shards):
+    among = keys.where(_ctid(selection.table).in_(select(_ctid(sample))))
+    found = (await connection.scalars(_last_of_each(among, shards))).all()
+    enough = MIN_KEYS * shards
+    sampled = select(func.count()).select_from(among.limit(enough).subquery())
+    if len(found) == shards and (await connection.scalar(sampled) or 0) >= enough:
         return found
     key = sample.c[str(selection.column.key)]
     evenly = select(key).where(key.is_not(None))
@@ -90,16 +139,21 @@ async def _quantiles(
 
 
 async def _blocks(connection: AsyncConnection, selection: Selection) -> int:
-    """Return the size of the table; 0 for what can't be sampled."""
+    """Return the size of the table in blocks; 0 for one that can't be sampled."""
     if connection.dialect.name != "postgresql":
         return 0
     name = connection.dialect.identifier_preparer.format_table(selection.table)
-    found = await connection.exec_driver_sql(_SIZE, (name,))
+    found = await connection.exec_driver_sql(_BLOCKS, (name,))
     return found.scalar_one_or_none() or 0
 
 
 def _last_of_each(keys: Select[Any], shards: int) -> Select[Any]:
-    """Select the last key of each of so many equal parts, in order."""
+    """Select the last key of each of so many equal parts, in order.
+
+    Row number n of t rows ends part floor(n * shards / t). It is the last of a part exactly where
+    this number is higher than for the row before it. Integer division keeps that exact, and works
+    the same on SQLite; `percentile_disc` is PostgreSQL's alone, and needs one number for each part.
+    """
     inner = keys.subquery()
     key = inner.c[0]
     place = func.row_number().over(order_by=key)
@@ -110,21 +164,12 @@ def _last_of_each(keys: Select[Any], shards: int) -> Select[Any]:
     return select(each.c.key).where(ends).order_by(each.c.place)
 
 
-def _among(keys: Select[Any], selection: Selection, sample: Any) -> Select[Any]:
-    """Leave only those of the keys whose rows are in the sample."""
-    return keys.where(_row(selection.table).in_(select(_row(sample))))
+def _ctid(table: Any) -> ColumnElement[Any]:
+    """Return the physical place of a row.
 
-
-async def _is_enough(
-    connection: AsyncConnection, keys: Select[Any], selection: Selection, sample: Any, shards: int
-) -> bool:
-    sampled = _among(keys, selection, sample).limit(MIN_KEYS * shards).subquery()
-    count = await connection.scalar(select(func.count()).select_from(sampled))
-    return (count or 0) >= MIN_KEYS * shards
-
-
-def _row(table: Any) -> ColumnElement[Any]:
-    """Return the place of a row in its table: a semi-join by it reads the sampled blocks alone."""
+    A semi-join on it lets PostgreSQL fetch the sampled rows by their place, instead of reading the
+    whole table to see which of its rows are in the sample.
+    """
     place: ColumnClause[Any] = column("ctid")
     place.table = table
     return place

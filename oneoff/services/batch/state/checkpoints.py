@@ -1,9 +1,9 @@
-"""The checkpoint of a batch: who works at it, and how far it has come.
+"""Save the checkpoint of a batch: which run works on it, and how far it has come.
 
-A run claims the checkpoint, which makes its fence one higher, and then saves each batch in the
-transaction that does the rows, only where the fence is still its own. Whatever happens to a run or
-to its connection, the rows and the checkpoint are both there or both not, and of two runs that
-believe a batch is theirs only the later one can save anything.
+A run claims the checkpoint, which adds one to its fence. It then saves each batch of rows in the
+transaction that processes them, with an UPDATE that matches only its own fence. So whatever happens
+to a run or its connection, the rows and the checkpoint are committed together or not at all; and of
+two runs that both believe they have the batch, only the later one can commit anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, String, bindparam, func, or_, select, true, update
+from sqlalchemy import Integer, String, and_, bindparam, func, or_, select, true, update
 
 from oneoff.core.errors import TemporaryError
 from oneoff.core.outcome import Status
@@ -22,38 +22,37 @@ from oneoff.services.batch.rows.cursor import encode
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping, Update
+    from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.batch.rows.selection import Step
 
 
 class State(Enum):
-    """The states of a batch. A run that claims one makes it `running`, whatever it was."""
+    """The states of a batch. A run that claims it makes it `running`, whatever it was."""
 
     WAITING = "waiting"
-    """A shard that nobody has begun; the run that takes it makes it `running`."""
+    """A shard that no run has claimed yet."""
     RUNNING = "running"
-    """A run works at it; or one was killed, and the next one with the same arguments goes on."""
+    """A run works on it; or it was killed, and the next run with the same arguments resumes."""
     PAUSED = "paused"
     """A run has it, and waits for `batch resume`."""
     STOPPED = "stopped"
-    """A bound, a signal or an error ended the run; the next one goes on."""
+    """A bound, a signal or an error ended the run; the next one resumes."""
     FINISHED = "finished"
     """All rows are done."""
     CANCELLED = "cancelled"
-    """An operator gave it up, or started it again with `--new-run`."""
+    """An operator cancelled it, or began it again with `--new-run`."""
 
 
 ENDED = frozenset({State.FINISHED, State.CANCELLED})
-"""Nothing leads out of these; the next run with the same arguments begins a new batch."""
+"""Final states: the next run with the same arguments begins a new batch."""
 
 IDLE = frozenset({State.WAITING, State.STOPPED})
-"""In these nobody works at it, whatever became of the run that had it. A run that has finished one
-may still have to say so."""
+"""In these no run works on it, whatever became of the run that had it."""
 
 UNREPORTED = frozenset({Status.STARTED.value, Status.ABANDONED.value})
-"""A run with this status has told nobody what it has finished."""
+"""A run with one of these statuses has not reported what it finished: it still runs, or was killed."""
 
 
 class BatchTakenOver(TemporaryError):
@@ -63,14 +62,17 @@ class BatchTakenOver(TemporaryError):
 
 
 _ID, _FENCE = bindparam("of_id", type_=String), bindparam("of_fence", type_=Integer)
-# Built once: it is a part of every batch, however small.
+# Built once: compiling it would cost as much as a small batch. The condition on the fence is what
+# keeps a run out that lost its batch: it updates no row and returns none. RETURNING also brings what
+# an operator requests, so that asking for it takes no round trip of its own.
 _WRITE = (
     update(batches)
     .where(batches.c.id == _ID, batches.c.fence == _FENCE)
     .returning(batches.c.requested)
 )
-# A SET LOCAL of its own would be one more round trip. A crash of the server may then undo the
-# transaction as a whole; the next commit that waits, on any connection, makes it last.
+# Turns off, for this transaction, the wait for the disk at its commit; in the same statement, since
+# a SET LOCAL would be one more round trip. A crash of the server may then undo the transaction, rows
+# and checkpoint together. The next commit that does wait, on any connection, makes it durable.
 _OFF = func.set_config("synchronous_commit", "off", true())
 _WRITE_WITHOUT_WAITING = _WRITE.returning(_OFF)
 
@@ -86,8 +88,8 @@ class Checkpoint:
         rows_done: Rows gone through, by all runs.
         rows_changed: Rows changed, by all runs.
         run_rows: Rows changed by this run.
-        errors: Rows left out, by all runs.
-        requested: What an operator asks of the run: "pause", "cancel", or nothing.
+        errors: Rows rejected, by all runs.
+        requested: What an operator requests of the run: "pause", "cancel", or nothing.
         state: See `State`.
         started_at: When its first run began it.
         began: Rows that were done when this run claimed it.
@@ -130,8 +132,9 @@ class Checkpoint:
 async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) -> Checkpoint:
     """Read the checkpoint again after the connection broke, and raise the fence.
 
-    It waits for a commit that is still under way on the broken connection, and shuts out whatever
-    else may come from there.
+    Nobody knows whether the last commit on the broken connection was made. The lock waits for a
+    transaction that the server still has open there, so the row read then is final; and the higher
+    fence keeps out anything that the old connection might still send.
 
     Raises:
         BatchTakenOver: Another run has claimed it meanwhile.
@@ -141,14 +144,15 @@ async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) ->
     if row is None or row["run_id"] != run_id or State(row["status"]) in ENDED - {State.FINISHED}:
         raise taken_over(mine)
     fence = row["fence"] + 1
-    await connection.execute(_of(mine.id).values(fence=fence, heartbeat_at=datetime.now(UTC)))
+    raised = update(batches).where(batches.c.id == mine.id)
+    await connection.execute(raised.values(fence=fence, heartbeat_at=datetime.now(UTC)))
     return replace(Checkpoint.of_row(row, mine.began), fence=fence)
 
 
 async def save(
     connection: AsyncConnection, mine: Checkpoint, step: Step, *, durable: bool = True
 ) -> Checkpoint:
-    """Write down that a batch is done, in the transaction that does it.
+    """Save that a batch of rows is done, in the transaction that did them.
 
     Args:
         connection: In that transaction.
@@ -179,10 +183,10 @@ async def write(
     exit_code: int | None = None,
     durable: bool = True,
 ) -> Checkpoint:
-    """Write a checkpoint where the fence is its own, and read what operators ask for.
+    """Write a checkpoint under its own fence, and read what operators request.
 
     Args:
-        connection: In the transaction that does the rows.
+        connection: In the transaction that processes the rows.
         new: What is to be saved.
         note: What it waits for, or why it stopped.
         exit_code: Of the error that stopped it.
@@ -214,8 +218,9 @@ async def write(
 
 
 async def write_total(connection: AsyncConnection, mine: Checkpoint, left: int) -> None:
-    """Write down about how many rows there are in all."""
-    await connection.execute(_of(mine.id).values(total=mine.rows_done + left))
+    """Write the estimate of how many rows there are in all."""
+    total = mine.rows_done + left
+    await connection.execute(update(batches).where(batches.c.id == mine.id).values(total=total))
 
 
 def taken_over(mine: Checkpoint) -> BatchTakenOver:
@@ -227,13 +232,22 @@ def taken_over(mine: Checkpoint) -> BatchTakenOver:
     )
 
 
-def _of(batch_id: str) -> Update:
-    return update(batches).where(batches.c.id == batch_id)
+async def cancel_unfinished(
+    connection: AsyncConnection, batch_id: str, note: str, *, fence: int | None = None
+) -> None:
+    """Cancel a batch and its shards, except those that have ended.
 
-
-async def cancel_unfinished(connection: AsyncConnection, batch_id: str, note: str) -> None:
-    """Cancel a batch with its shards, as far as they are unfinished."""
-    mine = or_(batches.c.id == batch_id, batches.c.parent == batch_id)
+    Args:
+        connection: In a transaction, which the caller commits.
+        batch_id: Its id.
+        note: Why, for `batch show`.
+        fence: Cancel the batch alone, and only if no run has claimed it since it had this fence. A
+            run that has claimed it finds out by itself what was requested.
+    """
+    if fence is None:
+        which = or_(batches.c.id == batch_id, batches.c.parent == batch_id)
+    else:
+        which = and_(batches.c.id == batch_id, batches.c.fence == fence)
     ended = {"status": State.CANCELLED.value, "finished_at": datetime.now(UTC), "note": note}
-    unfinished = update(batches).where(mine, batches.c.finished_at.is_(None))
+    unfinished = update(batches).where(which, batches.c.finished_at.is_(None))
     await connection.execute(unfinished.values(ended))

@@ -1,6 +1,9 @@
-"""Claim a batch: find the one to go on with or begin one, unless a living run works at it.
+"""Claim a batch: find the one to resume or begin one, and refuse while a living run works on it.
 
-A claim raises the fence of the checkpoint, so that whoever had the batch before saves nothing more.
+The claim protocol in short. A claim locks the row of the batch, makes sure that no living run has
+it, writes its own run id into the row, and adds one to the fence. From then on `checkpoints.write`
+of the run before matches no row, so whatever that run still has in work is rolled back: a run that
+was taken for dead, and is not, can't save anything over the newer one.
 """
 
 from __future__ import annotations
@@ -16,15 +19,11 @@ from sqlalchemy.exc import IntegrityError
 
 from oneoff.core.errors import TemporaryError, UsageError
 from oneoff.core.outcome import Status
+from oneoff.database.locks.acquire import is_free
 from oneoff.database.tables import batches, runs
 from oneoff.runtime.audit.record import process_started, reconcile
-from oneoff.services.batch.state.checkpoints import (
-    IDLE,
-    UNREPORTED,
-    Checkpoint,
-    State,
-    cancel_unfinished,
-)
+from oneoff.services.batch.state.checkpoints import IDLE, Checkpoint, State, cancel_unfinished
+from oneoff.services.batch.state.queries import find_current, shard_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLAIMS = 10
-_CLAIM_PAUSE = 0.2
+_CLAIM_PAUSE = 0.2  # seconds; with ten attempts, two seconds for the server to notice a killed run
 
 
 class BatchRunning(TemporaryError):
@@ -66,21 +65,25 @@ async def claim_with_retry(
     transactions: Transactions,
     attempt: Callable[[AsyncConnection], Awaitable[T]],
 ) -> T:
-    """Claim a batch; a run that was just killed is given a moment to let go of its lock.
+    """Claim a batch, and try again if the conflict will pass by itself.
+
+    Two conflicts do. Another run begins the same batch at the same moment: the unique index over
+    the keys of unfinished batches lets only one insert it, and the next attempt finds its row. Or
+    the run that has the batch was killed a moment ago, and the server still holds its lock.
 
     Args:
         transactions: Where the claim is committed.
-        attempt: Claims it in the transaction that it is given.
+        attempt: Claims the batch in the transaction that it is given.
 
     Raises:
-        BatchRunning: Another run works at it, and is alive.
+        BatchRunning: Another run works on it, and is alive.
     """
     for _ in range(_CLAIMS - 1):
         try:
             async with transactions.begin() as connection:
                 return await attempt(connection)
         except IntegrityError:
-            pass  # another run has begun the same batch in this very moment
+            pass
         except BatchRunning as exc:
             async with transactions.begin() as connection:
                 if not await _is_gone(connection, exc.run_id):
@@ -99,20 +102,21 @@ async def claim(
     shards: int = 0,
     beside_workers: bool = False,
 ) -> Checkpoint:
-    """Make the batch this run's own: the unfinished one with this identity, or a new one.
+    """Claim the unfinished batch with this identity, or begin a new one.
 
     Args:
         connection: In a transaction, which the caller commits.
         database: Its run id is the one that claims.
         identity: Which batch.
-        new_run: Give an unfinished one up, and begin again.
+        new_run: Cancel an unfinished one, and begin again.
         shards: Into how many it is cut; 0 for not at all.
-        beside_workers: Others may work at its shards.
+        beside_workers: Whether other runs may work on its shards.
 
     Raises:
-        BatchRunning: Another run works at it.
+        BatchRunning: Another run works on it.
         UsageError: `batch-shards`: it was cut into another number.
     """
+    await cancel_reverted(connection, database, identity)
     await reconcile(connection, database)
     row = await find_current(connection, identity, lock=True)
     if row is None:
@@ -120,42 +124,61 @@ async def claim(
     if not (identity.once and row["finished_at"]):
         await refuse_while_running(connection, row, database.run_id)
     if row["shards"] and (new_run or not beside_workers):
-        await refuse_while_shards_run(connection, row, database.run_id)
+        await _refuse_while_shards_run(connection, row, database.run_id)
     if new_run:
         if row["finished_at"] is None:
-            await cancel_unfinished(connection, row["id"], f"begun again by run {database.run_id}")
+            note = f"begun again by run {database.run_id}"
+            await cancel_unfinished(connection, row["id"], note)
         return await begin(connection, identity, database.run_id, shards=shards)
     check_shards(row, shards)
     return await take(connection, row, database.run_id)
 
 
-async def find_current(
-    connection: AsyncConnection, identity: Identity, *, lock: bool = False
-) -> RowMapping | None:
-    """Return the row of the batch that a run with this identity goes on with.
+async def cancel_reverted(
+    connection: AsyncConnection, database: Database, identity: Identity
+) -> None:
+    """Cancel the unfinished batch that this one reverts, if it reverts one.
 
-    It is the unfinished one, or one that is finished though nobody was told: its run was killed
-    after the last commit, or has not ended yet. To begin again there would do every row twice. One
-    that has a name of its own (`--once`) is not begun again at all.
+    If that batch resumed later where it stopped, it would pass over the rows that were reverted in
+    the meantime, and report that all rows are done.
+
+    Args:
+        connection: In the transaction that claims the batch.
+        database: Its run id is the one that claims.
+        identity: Of the batch that is claimed.
+
+    Raises:
+        BatchRunning: Another run works on the batch to revert.
+        TemporaryError: `batch-running`: another run claims one of the two at this moment.
     """
-    mine = batches.c.key == identity.key
-    unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
-    found = await connection.execute(unfinished.with_for_update() if lock else unfinished)
-    row = found.mappings().one_or_none()
-    if row is not None:
-        return row
-    newest = select(batches, runs.c.status.label("run_status")).outerjoin(
-        runs, runs.c.id == batches.c.run_id
+    if not identity.reverts:
+        return
+    # Until the transaction ends: without the lock, two runs that begin one of the pair each would
+    # not see each other's uncommitted rows. On SQLite there is one writing transaction anyway.
+    first, second = sorted((identity.command, identity.reverts))
+    if not await is_free(connection, database, f"batch:{first}|{second}"):
+        raise TemporaryError(
+            f"another run begins {first} or {second} in this moment",
+            why="only one of the two can be going on",
+            try_="python manage.py batch list",
+            code="batch-running",
+        )
+    await reconcile(connection, database)
+    unfinished = select(batches).where(
+        batches.c.command == identity.reverts,
+        batches.c.parent == "",
+        batches.c.finished_at.is_(None),
     )
-    newest = newest.where(mine).order_by(batches.c.finished_at.desc()).limit(1)
-    last = (await connection.execute(newest)).mappings().one_or_none()
-    if last is None or State(last["status"]) is not State.FINISHED:
-        return None
-    return last if last["run_status"] in UNREPORTED or identity.once else None
+    for row in (await connection.execute(unfinished.with_for_update())).mappings().all():
+        await refuse_while_running(connection, row, database.run_id)
+        if row["shards"]:
+            await _refuse_while_shards_run(connection, row, database.run_id)
+        note = f"run {database.run_id} did the opposite"
+        await cancel_unfinished(connection, row["id"], note)
 
 
 async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
-    """Refuse a batch at which a living run works; `reconcile` has closed the dead ones.
+    """Refuse a batch that a living run works on; `reconcile` has closed the dead ones before.
 
     Raises:
         BatchRunning: One does.
@@ -174,18 +197,16 @@ async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run
     )
 
 
-async def refuse_while_shards_run(
-    connection: AsyncConnection, whole: RowMapping, run_id: str
+async def _refuse_while_shards_run(
+    connection: AsyncConnection, parent: RowMapping, run_id: str
 ) -> None:
-    """Refuse a whole while living runs work at its shards."""
-    of_whole = select(batches).where(batches.c.parent == whole["id"])
-    found = await connection.execute(of_whole.where(batches.c.finished_at.is_(None)))
-    for row in found.mappings().all():
-        await refuse_while_running(connection, row, run_id)
+    for row in await shard_rows(connection, parent["id"]):
+        if row["finished_at"] is None:
+            await refuse_while_running(connection, row, run_id)
 
 
 def check_shards(row: RowMapping, shards: int) -> None:
-    """Refuse to go on with a batch that was cut otherwise.
+    """Refuse to resume a batch that was cut into another number of shards.
 
     Raises:
         UsageError: `batch-shards`.
@@ -203,7 +224,12 @@ def check_shards(row: RowMapping, shards: int) -> None:
 async def begin(
     connection: AsyncConnection, identity: Identity, run_id: str, *, shards: int = 0
 ) -> Checkpoint:
-    """Begin a batch. A second run that does the same at this moment gets an IntegrityError."""
+    """Begin a batch.
+
+    Raises:
+        IntegrityError: Another run began the same batch at this moment: the index
+            `oneoff_batches_key` holds each key once among unfinished batches.
+    """
     now = datetime.now(UTC)
     values = {
         "id": f"{run_id}.{identity.part}" if identity.part else run_id,
@@ -225,15 +251,16 @@ async def begin(
 async def take(
     connection: AsyncConnection, found: RowMapping, run_id: str, *, requested: str = ""
 ) -> Checkpoint:
-    """Make a batch this run's own, and raise its fence.
+    """Write this run into the row of a batch, and raise its fence.
 
     Args:
         connection: In a transaction, in which the row is locked.
         found: The row.
-        run_id: Whose it is from now on.
-        requested: What operators ask of the batch whose shard it is.
+        run_id: The run that claims it.
+        requested: What operators ask of the parent batch, if it is a shard.
     """
-    # What the run before saved is put into its own record, which is still open if it was killed.
+    # A run that was killed is closed by `reconcile`, with the sum of `run_rows` over its batches.
+    # This batch leaves it now and counts from 0 again, so its rows go into that record first.
     await connection.execute(
         update(runs)
         .where(runs.c.id == found["run_id"], runs.c.finished_at.is_(None))
@@ -258,9 +285,10 @@ async def take(
 
 
 async def _is_gone(connection: AsyncConnection, run_id: str) -> bool:
-    """Return whether the process of a run is dead, and its lock still held.
+    """Return whether the process of a run on this machine is dead, though its lock is held.
 
-    It was killed a moment ago on this machine, and the server has not seen it yet.
+    The server notices a killed client a moment later. The start time of the process tells it from
+    another one that got the same process id since.
     """
     about = select(runs.c.host, runs.c.pid, runs.c.process_started).where(runs.c.id == run_id)
     row = (await connection.execute(about)).one_or_none()

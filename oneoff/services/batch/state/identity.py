@@ -1,4 +1,4 @@
-"""Which batch a command line stands for: the same command and arguments go on with the same one."""
+"""Identify the batch of a command line: the same command and arguments resume the same batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Identity(NamedTuple):
         part: One of several batches of a run: "3/8" of its keys, or a name; empty for the whole.
         parent: Id of the batch that it is a shard of; empty for a batch of its own.
         once: Whether it has the name of an occasion, under which it is done only once.
-        opposite: The command of the batches that take this one back, or that it takes back.
+        reverts: The command of the batch that this one reverts, or that reverts it; empty if none.
     """
 
     command: str
@@ -30,27 +30,37 @@ class Identity(NamedTuple):
     part: str = ""
     parent: str = ""
     once: bool = False
-    opposite: str = ""
+    reverts: str = ""
 
     @property
     def key(self) -> str:
-        """A hash of it: unique among the batches that are not finished."""
-        said = self[:4] if self.parent else self[:3]
-        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+        """A hash of it, unique among the batches that are not finished.
+
+        `once` and `reverts` are no part of it: they say how the batch is claimed.
+        """
+        identifying = self[:4] if self.parent else self[:3]
+        return hashlib.blake2b(json.dumps(identifying).encode(), digest_size=16).hexdigest()
 
 
-def identify(command: BatchCommand, name: str, part: str = "", opposite: str = "") -> Identity:
-    """Return the identity of the batch that a command with its inputs stands for."""
+def identify(command: BatchCommand, name: str, part: str = "", reverts: str = "") -> Identity:
+    """Return the identity of the batch that a command with its inputs stands for.
+
+    Args:
+        command: With its inputs; secrets, and the bounds of a single run, are left out.
+        name: Name of the command, or the words that resume the batch.
+        part: Names one of several batches of a run.
+        reverts: The name of the batch that this one reverts, or that reverts it.
+    """
     fields = command.fields().values()
-    said = {
+    inputs = {
         field.name: _plain(getattr(command, field.name))
         for field in fields
         if field.kind is not Kind.SECRET and field.name not in BOUNDS
     }
     if not command.once:
-        del said["once"]  # the same batch as before there was such an input
-    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
-    return Identity(name, text, part, once=bool(command.once), opposite=opposite)
+        del inputs["once"]  # batches that began before there was this input keep their identity
+    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
+    return Identity(name, text, part, once=bool(command.once), reverts=reverts)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is said of a batch in one line; of a whole, what its shards add up to."""
+"""Summarize a batch in one line; if it has shards, add up theirs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
 from oneoff.services.batch.state.checkpoints import ENDED, IDLE, State
+from oneoff.services.batch.state.queries import is_active
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,7 +24,7 @@ class Counts:
     Attributes:
         shards: How many there are.
         ended: How many of them have ended.
-        states: Those of the shards that are being worked at.
+        states: The states of the shards that a run works on.
         sums: Rows done and changed, and errors.
     """
 
@@ -39,13 +39,18 @@ class Counts:
         """Add the shards in one state."""
         self.shards += row["number"]
         self.ended += row["number"] if State(row["status"]) in ENDED else 0
-        if is_at_work(row):
+        if is_active(row):
             self.states.add(State(row["status"]))
         self.sums = {name: value + int(row[name]) for name, value in self.sums.items()}
 
 
-async def count_shards(session: AsyncSession, wholes: Sequence[str]) -> Mapping[str, Counts]:
-    """Return the counts of several batches by id, of those that have shards."""
+async def count_shards(session: AsyncSession, parents: Sequence[str]) -> Mapping[str, Counts]:
+    """Return the counts of several batches by id, of those that have shards.
+
+    Grouped by the status of the run too: whether a shard in state `running` is worked on, or was
+    left so by a run that was killed, only its run says. A batch may have ten thousand shards, so
+    the database adds them up.
+    """
     by = (batches.c.parent, batches.c.status, runs.c.status)
     query = (
         select(
@@ -56,7 +61,7 @@ async def count_shards(session: AsyncSession, wholes: Sequence[str]) -> Mapping[
             *(func.sum(batches.c[name]).label(name) for name in Counts().sums),
         )
         .outerjoin(runs, runs.c.id == batches.c.run_id)
-        .where(batches.c.parent.in_(wholes), batches.c.parent != "")
+        .where(batches.c.parent.in_(parents), batches.c.parent != "")
         .group_by(*by)
     )
     counts: dict[str, Counts] = {}
@@ -65,16 +70,11 @@ async def count_shards(session: AsyncSession, wholes: Sequence[str]) -> Mapping[
     return counts
 
 
-def is_at_work(row: Mapping[Any, Any]) -> bool:
-    """Return whether a living run works at it: the record has closed the dead ones by now."""
-    return State(row["status"]) not in IDLE | ENDED and row["run_status"] == Status.STARTED.value
-
-
 def summary(row: Mapping[Any, Any], counts: Counts | None = None) -> dict[str, Any]:
-    """Return what a listing says of a batch.
+    """Return a batch as a row of a listing.
 
     Args:
-        row: With the status of its run.
+        row: From `with_run`.
         counts: What its shards add up to, if it has some.
     """
     rows = {name: row[name] for name in ("rows_done", "rows_changed", "errors")}
@@ -90,21 +90,21 @@ def summary(row: Mapping[Any, Any], counts: Counts | None = None) -> dict[str, A
     }
 
 
-def next_step(said: Mapping[str, Any], line: Sequence[str]) -> str:
+def next_step(batch: Mapping[str, Any], line: Sequence[str]) -> str:
     """Return the command line an operator may want next; empty where nothing is left to do.
 
     Args:
-        said: The summary of a batch.
-        line: The words of the run that works at it, or did so last.
+        batch: Its summary.
+        line: The argv of the run that works on it, or worked on it last.
     """
-    # What began anew once would do so again.
-    same = shlex.join(word for word in line if word != "--new-run") or said["command"]
+    # Without --new-run: with it the line would not resume the batch but begin another.
+    same = shlex.join(word for word in line if word != "--new-run") or batch["command"]
     what = {
-        State.RUNNING: f"batch pause {said['batch']}",
-        State.PAUSED: f"batch resume {said['batch']}",
+        State.RUNNING: f"batch pause {batch['batch']}",
+        State.PAUSED: f"batch resume {batch['batch']}",
         State.STOPPED: same,
         State.WAITING: same,
-    }.get(State(said["state"]))
+    }.get(State(batch["state"]))
     return f"python manage.py {what}" if what else ""
 
 
@@ -112,6 +112,6 @@ def _state(row: Mapping[Any, Any], counts: Counts | None) -> str:
     state = State(row["status"])
     if state not in ENDED and counts and counts.states:
         state = State.PAUSED if counts.states == {State.PAUSED} else State.RUNNING
-    elif state not in IDLE | ENDED and not is_at_work(row):
+    elif state not in IDLE | ENDED and not is_active(row):
         state = State.STOPPED
     return str(state.value)

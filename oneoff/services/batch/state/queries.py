@@ -1,0 +1,156 @@
+"""Read batches, each with the run that works on it or worked on it last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from oneoff.core.outcome import Status
+from oneoff.database.tables import batches, runs
+from oneoff.services.batch.rows.ranges import restored
+from oneoff.services.batch.state.checkpoints import ENDED, IDLE, UNREPORTED, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import RowMapping, Select
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.services.batch.command import BatchRange
+    from oneoff.services.batch.state.identity import Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One shard as its row has it.
+
+    Attributes:
+        id: The id of the parent batch, and the part.
+        part: "3/8".
+        limits: Its range; None if no rows fall into it.
+        state: See `State`.
+        active: Whether a run that is not known to be dead works on it.
+        fence: How often it was claimed.
+        rows_done: Rows gone through, by all runs.
+        rows_changed: Rows changed, by all runs.
+        errors: Rows rejected.
+        note: Why it stopped.
+        exit_code: Of the error that stopped it.
+    """
+
+    id: str
+    part: str
+    limits: BatchRange | None
+    state: State
+    active: bool
+    fence: int
+    rows_done: int
+    rows_changed: int
+    errors: int
+    note: str
+    exit_code: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is finished or cancelled."""
+        return self.state in ENDED
+
+    @property
+    def parent(self) -> str:
+        """Id of the parent batch."""
+        return self.id.removesuffix(f".{self.part}")
+
+
+def with_run() -> Select[Any]:
+    """Select batches with the status, operator, host and argv of their run, as `run_status` etc."""
+    of_run = [runs.c[name].label(f"run_{name}") for name in ("status", "operator", "host", "argv")]
+    return select(batches, *of_run).outerjoin(runs, runs.c.id == batches.c.run_id)
+
+
+def is_active(row: Mapping[Any, Any]) -> bool:
+    """Return whether a living run works on the batch.
+
+    Args:
+        row: From `with_run`. Call `reconcile` before it is read: until then a run that was killed
+            still has the status `started`.
+    """
+    return State(row["status"]) not in IDLE | ENDED and row["run_status"] == Status.STARTED.value
+
+
+async def find_current(
+    connection: AsyncConnection, identity: Identity, *, number: int = 0, lock: bool = False
+) -> RowMapping | None:
+    """Return the row of the batch that a run with this identity resumes, or None to begin one.
+
+    This is the unfinished batch. If there is none, it is the newest one, provided that it finished
+    and was not reported: its run was killed after the last commit, or is still ending. To begin
+    again there would process every row twice. A batch with a name of its own (`--once`) is never
+    begun again.
+
+    Args:
+        connection: Reads.
+        identity: Of the batch.
+        number: The one shard that the run is for; 0 for all. It is then the run of this shard that
+            must not have reported, since each shard of the batch may have a run of its own.
+        lock: Whether to lock an unfinished batch until the transaction ends.
+    """
+    mine = batches.c.key == identity.key
+    # Without the run: PostgreSQL refuses FOR UPDATE on the nullable side of an outer join.
+    unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
+    found = await connection.execute(unfinished.with_for_update() if lock else unfinished)
+    row = found.mappings().one_or_none()
+    if row is not None:
+        return row
+    newest = with_run().where(mine).order_by(batches.c.finished_at.desc()).limit(1)
+    last = (await connection.execute(newest)).mappings().one_or_none()
+    if last is None or State(last["status"]) is not State.FINISHED:
+        return None
+    if number and not last["shards"]:
+        return None
+    if identity.once:
+        return last
+    status = last["run_status"]
+    if number:
+        rows = await shard_rows(connection, last["id"], part=f"{number}/{last['shards']}")
+        status = rows[0]["run_status"] if rows else None
+    return last if status in UNREPORTED else None
+
+
+async def read_shards(
+    connection: AsyncConnection, parent_id: str, *, part: str = ""
+) -> list[Shard]:
+    """Return the shards of a batch in order, or only the one with that part."""
+    return [_shard_of(row) for row in await shard_rows(connection, parent_id, part=part)]
+
+
+async def shard_rows(
+    connection: AsyncConnection, parent_id: str, *, part: str = ""
+) -> list[RowMapping]:
+    """Return the same as rows of `with_run`."""
+    query = with_run().where(batches.c.parent == parent_id)
+    if part:
+        query = query.where(batches.c.part == part)
+    found = (await connection.execute(query)).mappings().all()
+    # By number: as a text "10/12" comes before "2/12".
+    return sorted(found, key=lambda row: int(row["part"].partition("/")[0]))
+
+
+async def read_with_parent(connection: AsyncConnection, shard_id: str) -> tuple[RowMapping, Shard]:
+    """Return the row of the batch that a shard belongs to, and the shard."""
+    query = with_run().where(batches.c.id == shard_id)
+    row = (await connection.execute(query)).mappings().one()
+    parent = select(batches).where(batches.c.id == row["parent"])
+    return (await connection.execute(parent)).mappings().one(), _shard_of(row)
+
+
+def _shard_of(row: RowMapping) -> Shard:
+    names = "id part fence rows_done rows_changed errors note exit_code".split()
+    facts: dict[str, Any] = {name: row[name] for name in names}
+    return Shard(
+        **facts,
+        limits=restored(row["low"], row["high"]),
+        state=State(row["status"]),
+        active=is_active(row),
+    )
