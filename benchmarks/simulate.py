@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from oneoff.services.batch.rows.ranges import BLOCKS_PER_SHARD  # noqa: E402
-from oneoff.services.batch.run.current_shard import TURN  # noqa: E402 - the project is found by the line above
-from oneoff.services.batch.run.fleet import AGAIN, POLL  # noqa: E402
+from oneoff.services.batch.run.bounds import TURN  # noqa: E402 - the project is found by the line above
+from oneoff.services.batch.run.fleet import POLL, RECHECK  # noqa: E402
 
 LINE = "{:<46} {:>18}  {}"
 PAGE = 8192
@@ -103,7 +103,7 @@ def _checkpoints(given: argparse.Namespace, rate: float) -> None:
 def _redis(given: argparse.Namespace) -> None:
     jobs = given.workers / TURN
     polls = given.workers * 2 / WORKER_POLL
-    waiting = max(given.shards - given.workers, 0) * 3 / AGAIN
+    waiting = max(given.shards - given.workers, 0) * 3 / RECHECK
     total = jobs * REDIS_COMMANDS + polls + waiting
     share = total / given.redis_rate
     print(LINE.format("Redis commands/s", f"{total:,.0f}", f"{share:.1%} of {given.redis_rate:,}"))

@@ -34,6 +34,7 @@ class Run:
         ticket: `--ticket`, or empty.
         started_at: UTC.
         parent: Id of the run that it works for: the one that handed a shard to a worker.
+        shard: Id of the only shard that it works on, in a worker; empty for every other run.
     """
 
     id: str
@@ -45,3 +46,4 @@ class Run:
     ticket: str
     started_at: datetime
     parent: str = ""
+    shard: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from oneoff.core.command import RESERVED, BaseCommand
@@ -59,7 +60,10 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         name.split(),
         f"python manage.py {name}",
     )
-    outcome = await Execution(app, call, terminal, redactor, logs).run()
+    run = app.new_run(call.name, options)
+    if outer:  # in a worker, a batch that is called works on nothing but the worker's shard either
+        run = replace(run, shard=outer.run_info.shard)
+    outcome = await Execution(app, call, terminal, redactor, logs, run=run).run()
     if isinstance(outcome.cause, asyncio.CancelledError):
         raise outcome.cause
     if outcome.error:

@@ -184,11 +184,11 @@ def shard_function(
     """
 
     async def oneoff_shard(ctx: dict[Any, Any], shard: str) -> str:
-        """Do a turn at a shard."""
-        from oneoff.integrations.arq.shard_job import work_on
+        """Work on a shard for one turn."""
+        from oneoff.integrations.arq.shard_job import do_shard_job
         from oneoff.runtime.application import Application
 
-        fence = await work_on(Application(project, root, environ), shard)
+        fence = await do_shard_job(Application(project, root, environ), shard)
         if fence is None:
             return "nothing is left to do for now"
         await ctx["redis"].enqueue_job(
@@ -196,7 +196,7 @@ def shard_function(
         )
         return "goes on in another job"
 
-    # No result is kept: the same job may have to be queued again.
+    # No result is kept: while ARQ keeps one, it accepts no other job with the same id.
     return func(
         oneoff_shard,
         name=shard_queue.NAME,

@@ -1,4 +1,5 @@
-"""The engine behind `BatchCommand`: what is selected, done, saved, resumed, held and stopped.
+"""Run a `BatchCommand`: select rows, process them batch by batch, save each, resume, hold and stop.
 
-`runner` is the loop; the other modules are one concern of it each.
+`run.loop` is the loop. `state` is what the database keeps of a batch, `rows` what a batch consists
+of, and `operator_control` what other terminals can ask of it.
 """

@@ -1,6 +1,6 @@
-"""BatchCommand: work over many rows, in transactions that are short and never lost.
+"""Declare work over many rows: `BatchCommand`, and the types that it uses.
 
-Light, as `oneoff.core.command` is: SQLAlchemy is loaded by what the methods return.
+Nothing heavy is imported: a command is loaded for `--help` too.
 """
 
 from __future__ import annotations
@@ -22,31 +22,27 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards shard fleet".split())
-"""The inputs that say how far and how fast one run goes, and who works at it; those that are left
-say which batch it is."""
-FULL_DUTY = 100
-"""Percent of the time at work: no rests."""
-MIN_DUTY = 0.1
-"""Percent below which a rest would be longer than anybody has meant."""
+"""The inputs that bound one run, or say where it runs. All others identify the batch, so that the
+same values resume it."""
+FULL_DUTY = 100  # percent of the time at work: no rests
+MIN_DUTY = 0.1  # percent; below it a rest is longer than anybody means
 MAX_SHARDS = 10_000
-SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")
-"""`--shard`, as written."""
-INDEX = "JOB_COMPLETION_INDEX"
-"""What Kubernetes tells the pods of an Indexed Job, from 0."""
+SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")  # `--shard`
+INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job, from 0
 
 
 class BatchRange(NamedTuple):
-    """A part of the keys: those above `low`, up to and with `high`; None for no limit."""
+    """A range of keys: above `low`, up to and including `high`; None for no limit."""
 
     low: Any = None
     high: Any = None
 
 
 class Throttle(Protocol):
-    """Says when the next batch has to wait."""
+    """A probe that says when the next batch has to wait."""
 
     async def reason(self, connection: AsyncConnection) -> str | None:
-        """Return why: "replica_lag 4.2s > 2s"; None when it need not wait.
+        """Return the reason to wait, as "replica_lag 4.2s > 2s"; None if there is none.
 
         Args:
             connection: In a transaction of its own, which is rolled back afterwards.
@@ -63,29 +59,29 @@ class Batches(Protocol):
         limits: BatchRange = ...,
         part: str = "",
         name: str = "",
-        opposite: str = "",
+        reverts: str = "",
     ) -> Result:
         """Do all batches of a command, from where an unfinished run of it stopped.
 
         Args:
             command: What to do.
             limits: Only rows with keys in this range.
-            part: Names this one of several batches of the run; each has its own checkpoint.
-            name: The words that resume it, where the command's name alone does not say them.
-            opposite: Such words of what takes it back, or of what it takes back: of the two only
-                one can be going on, and the one that is begun ends the other.
+            part: Names one of several batches of the run; each has its own checkpoint.
+            name: The words that resume it, if the name of the command alone does not.
+            reverts: The `name` of the batch that this one reverts, or that reverts this one. Of
+                the two only one can be unfinished: to begin one cancels the other.
 
         Raises:
-            BatchRunning: Another run works at the same batch.
-            BatchTakenOver: Another run took it from this one.
-            BatchBound: The run went as far as it may; its work is saved.
-            BatchCancelled: An operator gave the batch up.
+            BatchRunning: Another run works on the same batch.
+            BatchTakenOver: Another run has claimed it from this one.
+            BatchBound: The run reached a bound; its work is saved.
+            BatchCancelled: An operator cancelled the batch.
         """
         ...
 
 
 class BatchCommand(BaseCommand):
-    """Do work over many rows, one transaction a batch, with the checkpoint in it.
+    """Work over many rows: one transaction for each batch, with the checkpoint in it.
 
     Declare either `select` and `process`, for work in Python, or `change` and `range_column`, for
     one statement that the database does alone. An unfinished batch of the same command and
@@ -155,8 +151,8 @@ class BatchCommand(BaseCommand):
         """Set the inputs, and refuse bounds that make no sense."""
         super().__init__(**values)
         self.began = datetime.now(UTC)
-        """When the batch began: what an age is counted from, so that a run which resumes it goes
-        by the same moment. The engine sets it before it asks `change` or `select`."""
+        """When the batch began. Count ages from it: a run that resumes the batch has the same one.
+        The engine sets it before it calls `change` or `select`."""
         wrong = [
             f"--{name.replace('_', '-')} {number} is less than 0"
             for name in ("max_rows", "max_errors", "shards")
@@ -190,17 +186,17 @@ class BatchCommand(BaseCommand):
         return self.duty or self.batch_duty
 
     def probes(self) -> Sequence[Throttle]:
-        """Return what may hold the next batch."""
+        """Return the probes to ask before each batch."""
         return ()
 
     def shards_to_do(self, environ: Mapping[str, str]) -> tuple[int, int]:
-        """Return which shard is to be done, 0 for all, and of how many: 0 for an uncut batch.
+        """Return the number of the shard to do, 0 for all, and how many there are, 0 for none.
 
         Args:
-            environ: Where Kubernetes says the number, from 0, that `--shard auto/N` leaves out.
+            environ: For `--shard auto/N`: Kubernetes sets the index there.
 
         Raises:
-            UsageError: It says none that fits.
+            UsageError: There is no index, or it is not below N.
         """
         if not self.shard:
             return 0, self.shards
@@ -213,7 +209,7 @@ class BatchCommand(BaseCommand):
 
 
 def duty_problems(percent: float | None, name: str = "--duty") -> list[str]:
-    """Return what is wrong with a percentage of the time, where it is given."""
+    """Return what is wrong with a percentage of the time; empty if it is None or right."""
     if percent is None or MIN_DUTY <= percent <= FULL_DUTY:
         return []
     return [f"{name} {percent:g} is not a percentage from {MIN_DUTY} to {FULL_DUTY}"]

@@ -190,7 +190,9 @@ async def _find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
     begins = or_(*(c.startswith(name, autoescape=True) for c in (batches.c.id, batches.c.run_id)))
     # Parents, which have no parent, come first: shards would fill the list.
     by_rank = (func.length(batches.c.parent), batches.c.id)
-    found = await session.execute(with_run().where(begins).order_by(*by_rank).limit(_MAX_CANDIDATES))
+    found = await session.execute(
+        with_run().where(begins).order_by(*by_rank).limit(_MAX_CANDIDATES)
+    )
     rows: list[Mapping[Any, Any]] = list(found.mappings())
     ids = {row["id"] for row in rows}
     exact = [row for row in rows if row["id"] == name]

@@ -1,4 +1,4 @@
-"""The dry run of a batch: a first sample is done and rolled back, the rest is counted."""
+"""Preview a batch in a dry run: process a first sample, roll it back, and count the other rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from oneoff.core.result import Result
 from oneoff.services.batch.rows import ranges
 from oneoff.services.batch.rows.cursor import decode, readable
 from oneoff.services.batch.rows.selection import Selection, make_selection
-from oneoff.services.batch.state.claims import check_shards, find_current
-from oneoff.services.batch.state.shards import find_joinable_parent, shard_rows
+from oneoff.services.batch.state.claims import check_shards
+from oneoff.services.batch.state.queries import find_current, shard_rows
 from oneoff.services.batch.transactions import current_batch
 from oneoff.utils.text import counted
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.services.batch.command import BatchCommand, BatchRange
+    from oneoff.services.batch.command import BatchRange
     from oneoff.services.batch.state.identity import Identity
 
 
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
     Attributes:
         selection: Its rows.
         after: The last key that is done.
-        part: "3/8"; empty for a whole batch.
+        part: "3/8"; empty for a batch without shards.
     """
 
     selection: Selection
@@ -41,33 +41,34 @@ class Preview:
     """What the real run would do now, from where it would begin.
 
     Args:
-        command: With its bounds.
-        selection: Its rows.
+        selection: The command with its rows.
         identity: To find the unfinished batch that a real run would resume.
         work: The transaction of the dry run, which the executor rolls back.
-        mode: In `READ_ONLY` nothing is done, and all is counted.
+        mode: `READ_ONLY` processes no sample, and counts all rows.
     """
 
     def __init__(
         self,
-        command: BatchCommand,
         selection: Selection,
         identity: Identity,
         work: WorkTransaction,
         mode: Mode,
     ) -> None:
-        self._command, self._selection, self._identity = command, selection, identity
+        self._command = selection.command
+        self._selection, self._identity = selection, identity
         self._work, self._mode = work, mode
 
     async def run(self, *, number: int, shards: int) -> Result:
-        """Return it.
+        """Return the preview.
 
         Args:
             number: The one shard to do; 0 for all.
             shards: Into how many the real run would cut it; 0 for not at all.
         """
         self._work.partial = True
-        row = await self._found(number)
+        row = None
+        if not self._command.new_run:
+            row = await find_current(self._work.connection, self._identity, number=number)
         if row is not None:
             check_shards(row, shards)
             self._selection.begin(row["started_at"])
@@ -94,21 +95,14 @@ class Preview:
             data=data,
         )
 
-    async def _found(self, number: int) -> RowMapping | None:
-        if self._command.new_run:
-            return None
-        if number:
-            return await find_joinable_parent(self._work.connection, self._identity, number)
-        return await find_current(self._work.connection, self._identity)
-
     async def _pieces(self, row: RowMapping | None, number: int, shards: int) -> Sequence[Piece]:
         if not shards:
             return [] if row and row["finished_at"] else [Piece(self._selection, _after(row))]
         if row is None:
             limits = await ranges.cut(self._work.connection, self._selection, shards)
             parts = [f"{place}/{shards}" for place in range(1, shards + 1)]
-            whole = [self._piece(*each) for each in zip(limits, parts, strict=True)]
-            return whole[number - 1 : number] if number else whole
+            pieces = [self._piece(*each) for each in zip(limits, parts, strict=True)]
+            return pieces[number - 1 : number] if number else pieces
         part = f"{number}/{shards}" if number else ""
         found = await shard_rows(self._work.connection, row["id"], part=part)
         return [

@@ -159,7 +159,7 @@ class BatchTime:
         self._said = ""
 
     def record(self, seconds: float) -> None:
-        """Learn how long a batch took."""
+        """Take note of how long a batch took."""
         self._times = [*self._times[-99:], seconds]
 
     async def reason(self, connection: AsyncConnection) -> str | None:

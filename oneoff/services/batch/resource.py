@@ -1,4 +1,4 @@
-"""The engine of `BatchCommand`, as the resource `batches`."""
+"""Provide the resource `batches`, which runs the batches of a command."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from oneoff.database.engine import Database
 from oneoff.runtime.progress import Progress
 from oneoff.runtime.terminal import Terminal
 from oneoff.services.batch.command import BatchCommand, BatchRange
-from oneoff.services.batch.run.throttling import Pace
+from oneoff.services.batch.run.throttling import DutyCycle
 
 if TYPE_CHECKING:
     from oneoff.database.transaction import WorkTransaction
     from oneoff.services.batch.run.files import FileSelection
+    from oneoff.services.batch.run.shared import Shared
 
     Open = Callable[[str], Awaitable[Any]]
 
@@ -28,16 +29,18 @@ EVERYTHING = BatchRange()
 class BatchRunner:
     """Runs the batches of one run: for real on connections of its own, or as a preview.
 
+    It implements `Batches`; `run_file` is for `data import` alone.
+
     Args:
-        database: Where.
-        mode: Whether it is real.
-        run: Whose rows they are.
+        database: Where the rows are.
+        mode: Whether the run is real.
+        run: The run.
         config: Of the process.
-        work: The dry run's transaction. A real run has none: it would stay idle all the time, and
-            on SQLite hold the write lock.
-        progress: Shows how far it is.
-        terminal: Says what happens besides.
-        open: Opens what only some batches need.
+        work: The transaction of a dry run. A real run has none: it would stay idle all the time,
+            and on SQLite hold the write lock.
+        progress: Shows how many rows are done.
+        terminal: For messages to the operator.
+        open: Opens a resource that only some batches need.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class BatchRunner:
         self._open = open
         self._database, self._mode, self._run, self._config = database, mode, run, config
         self._work, self._progress, self._terminal = work, progress, terminal
-        self._pace = Pace()
+        self._duty_cycle = DutyCycle()
 
     async def run(
         self,
@@ -64,7 +67,7 @@ class BatchRunner:
         limits: BatchRange = EVERYTHING,
         part: str = "",
         name: str = "",
-        opposite: str = "",
+        reverts: str = "",
     ) -> Result:
         """Do all batches of a command: see `Batches`."""
         from oneoff.services.batch.rows.selection import make_selection
@@ -76,48 +79,56 @@ class BatchRunner:
             check_fleet(command, self._database.url.dialect, self._run.command)
         number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
-        identity = identify(command, name or self._run.command, part, opposite)
+        identity = identify(command, name or self._run.command, part, reverts)
         if self._work is not None:
             from oneoff.services.batch.preview import Preview
 
-            preview = Preview(command, selection, identity, self._work, self._mode)
+            preview = Preview(selection, identity, self._work, self._mode)
             return await preview.run(number=number, shards=shards)
         from oneoff.services.batch.run.start import start
 
-        return await start(
-            command,
-            selection,
-            identity,
-            number=number,
-            shards=shards,
-            run=self._run,
-            database=self._database,
-            terminal=self._terminal,
-            progress=self._progress,
-            pace=self._pace,
-            open_jobs=lambda: self._open("jobs"),
-        )
+        async with self._shared(command, worker=bool(self._run.shard)) as shared:
+            return await start(
+                selection,
+                identity,
+                shared,
+                number=number,
+                shards=shards,
+                open_jobs=lambda: self._open("jobs"),
+            )
 
     async def run_file(self, selection: FileSelection, arguments: str) -> Result:
         """Do all rows of a file in batches, from where an unfinished run of it stopped.
 
         Args:
             selection: The rows.
-            arguments: JSON of what makes it the same work: the file and what is done with it.
+            arguments: JSON of what makes it the same import: the file and what is done with it.
         """
-        from oneoff.services.batch.run.files import preview_file, run_file
+        from oneoff.services.batch.run.files import FileRun, preview_file
         from oneoff.services.batch.state.identity import Identity
 
-        # Whoever was killed when all was done could not say so, and would import every row again.
+        # As with `--once`: a run that was killed after the last row could not report it, and the
+        # same command would import every row again.
         identity = Identity(self._run.command, arguments, once=True)
         if self._work is not None:
             return await preview_file(selection, identity, self._work)
-        return await run_file(
-            selection,
-            identity,
+        async with self._shared(selection.command) as shared:
+            return await FileRun(selection, identity, shared).run()
+
+    def _shared(self, command: BatchCommand, *, worker: bool = False) -> Shared:
+        from oneoff.services.batch.run.bounds import Bounds
+        from oneoff.services.batch.run.rejects import Rejects
+        from oneoff.services.batch.run.shared import Liveness, Shared
+
+        return Shared(
+            run=self._run,
             database=self._database,
             terminal=self._terminal,
             progress=self._progress,
+            duty_cycle=self._duty_cycle,
+            bounds=Bounds(command, worker=worker),
+            rejects=Rejects(command.rejects),
+            liveness=Liveness(self._database),
         )
 
 
@@ -132,7 +143,7 @@ async def open_batches(
     progress: Progress,
     terminal: Terminal,
 ) -> AsyncIterator[BatchRunner]:
-    """Give what runs batches; for real it connects when one runs."""
+    """Open the resource; a real run connects when a batch begins."""
     work = None if mode is Mode.COMMIT else await open("work")
     yield BatchRunner(
         database=database,

@@ -1,4 +1,7 @@
-"""The connection of a run's batches, and their transactions: the only place that commits them."""
+"""Open the connection of a run's batches, and begin, commit and roll back its transactions.
+
+Batches are committed nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,24 +24,36 @@ if TYPE_CHECKING:
 
 ROLE = "batch"
 PATIENCE = 5.0
-"""Seconds a connection is given to roll back or close; one that is silent never would."""
+"""Seconds for a connection to roll back or close; one that has gone silent never would."""
 
 COMMIT_TIMEOUT = 15.0
-"""Seconds for the answer to a commit, which nothing else may interrupt: below the grace of a
-signal. Without an answer the checkpoint tells whether it was made."""
+"""Seconds for the answer to a commit, which nothing else may interrupt; shorter than the grace
+period of a signal. If no answer comes, the checkpoint tells whether the commit was made."""
 
 current_batch: ContextVar[str] = ContextVar("oneoff_current_batch", default="")
-"""Id of the batch at work in this task: what an effect in the outbox belongs to."""
+"""Id of the batch that this task works on: effects in the outbox are marked with it."""
 
 
 class Transactions:
-    """One connection, made when it is first needed, and anew after `drop`."""
+    """Transactions on one connection, which is opened when it is first needed.
+
+    Use it with `async with`: the end of the block closes the connection.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._stack = AsyncExitStack()
         self._connection: AsyncConnection | None = None
         self._prepares = database.url.dialect == "postgresql"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._connection = None
+        with suppress(SQLAlchemyError, OSError):
+            async with asyncio.timeout(PATIENCE):
+                await self._stack.aclose()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -54,13 +69,13 @@ class Transactions:
             await self._roll_back(connection)
             raise
         try:
-            await undivided(_commit(connection), _keep)
+            await undivided(_commit(connection), _keep_committed)
         except Exception:
             await self._roll_back(connection)
             raise
 
     async def drop(self) -> None:
-        """Let go of the connection, whatever state it is in."""
+        """Throw the connection away, whatever its state; the next transaction opens another."""
         connection, self._connection = self._connection, None
         with suppress(SQLAlchemyError, OSError, ValueError):
             async with asyncio.timeout(PATIENCE):
@@ -68,31 +83,19 @@ class Transactions:
                     await connection.invalidate()
                 await self._stack.aclose()
 
-    async def close(self) -> None:
-        """Close the connection at the end of a run."""
-        self._connection = None
-        with suppress(SQLAlchemyError, OSError):
-            async with asyncio.timeout(PATIENCE):
-                await self._stack.aclose()
-
     async def _connect(self) -> AsyncConnection:
-        if self._connection is None:
-            self._connection = await self._open()
+        while self._connection is None:
+            # Every batch has the same statements. To parse and plan them each time would be a fifth
+            # of a batch that deletes a few thousand rows, so the server keeps them prepared. A
+            # pooler gives each transaction another server connection, which does not have them.
+            opened = self._database.connect(ROLE, immediate=True, prepares=self._prepares)
+            connection = await self._stack.enter_async_context(opened)
+            if self._prepares and await leads_through_pooler(connection):
+                self._prepares = False
+                await self._stack.aclose()
+            else:
+                self._connection = connection
         return self._connection
-
-    async def _open(self) -> AsyncConnection:
-        """Connect; the server keeps statements prepared, unless there is a pooler.
-
-        Each batch has the same: to parse and describe them anew would be a fifth of one that
-        deletes a few thousand rows.
-        """
-        opened = self._database.connect(ROLE, immediate=True, prepares=self._prepares)
-        connection = await self._stack.enter_async_context(opened)
-        if self._prepares and await leads_through_pooler(connection):
-            self._prepares = False
-            await self._stack.aclose()
-            return await self._open()
-        return connection
 
     async def _roll_back(self, connection: AsyncConnection) -> None:
         # The first error tells more than a second one about a connection that is broken.
@@ -105,7 +108,7 @@ class Transactions:
 
 @asynccontextmanager
 async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
-    """Give a session in a savepoint of the connection's transaction, which its commit ends too."""
+    """Open a session in a savepoint of the connection's transaction; release it at the end."""
     async with AsyncSession(
         connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
     ) as session:
@@ -118,5 +121,5 @@ async def _commit(connection: AsyncConnection) -> None:
         await connection.commit()
 
 
-async def _keep(_committed: None) -> None:
-    """Leave a commit as it is, though the run ends after it."""
+async def _keep_committed(_: None) -> None:
+    """Do nothing: a commit can't be undone, though the run ends after it."""

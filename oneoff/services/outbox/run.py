@@ -35,17 +35,14 @@ async def deliver_all(
     database: Database, handlers: Mapping[str, Handler], given: Mapping[str, Any], **bounds: Any
 ) -> Delivered:
     """Deliver on a connection of the run's own."""
-    transactions = Transactions(database)
+    async with Transactions(database) as transactions:
 
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[AsyncSession]:
-        async with transactions.begin() as connection, session_in(connection) as session:
-            yield session
+        @asynccontextmanager
+        async def transaction() -> AsyncIterator[AsyncSession]:
+            async with transactions.begin() as connection, session_in(connection) as session:
+                yield session
 
-    try:
         return await deliver_effects(transaction, handlers, given=given, **bounds)
-    finally:
-        await transactions.close()
 
 
 def result_of(delivered: Delivered) -> Result:

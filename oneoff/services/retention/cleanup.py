@@ -1,4 +1,4 @@
-"""Delete what a project does not keep for ever, one batch of ranges for each of its rules."""
+"""Delete rows by the retention rules of a project, one batch for each rule."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500
 MAX_DAYS = 365_000
-"""A thousand years: the calendar has no moment that is many more days ago."""
+"""A thousand years; many more days ago is before the first year that a datetime has."""
 SECONDS = 0.01
 """Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
-half a second, five thousand of them take three milliseconds."""
+half a second, one of five thousand takes three milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupRequest:
-    """What one run of `data cleanup` was told.
+    """The inputs of `data cleanup`.
 
     Attributes:
-        rules: To go by, in this order.
+        rules: The rules, in this order.
         days: Instead of each rule's own; None for those.
         max_rows: Rows of all rules together; 0 for all there are.
         max_time: Of all rules together.
         duty: Instead of each rule's own percentage of the time at work; None for those.
-        new_run: Give unfinished batches up, with the moment they count from.
+        new_run: Cancel unfinished batches, and count ages from now.
     """
 
     rules: Sequence[Retention]
@@ -51,7 +51,7 @@ class CleanupRequest:
 
 
 def choose_rules(project: Project, names: Sequence[str], days: int | None) -> list[Retention]:
-    """Return the rules to go by: those of these names, or all of them.
+    """Return the rules with these names, or all if there are none.
 
     Raises:
         ConfigurationError: The project has no rules, or two of one name.
@@ -66,7 +66,7 @@ def choose_rules(project: Project, names: Sequence[str], days: int | None) -> li
     return wanted
 
 
-async def clean(batches: Batches, wanted: CleanupRequest) -> list[dict[str, Any]]:
+async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any]]:
     """Run the rules one after the other; return for each what it deleted, or would delete.
 
     Raises:
@@ -75,15 +75,15 @@ async def clean(batches: Batches, wanted: CleanupRequest) -> list[dict[str, Any]
     """
     started, done = monotonic(), 0
     report = []
-    for rule in wanted.rules:
-        days = rule.days if wanted.days is None else wanted.days
-        left = _left(wanted, done, monotonic() - started)
-        duty = wanted.duty or rule.duty
-        command = _batch(rule, days, duty=duty, new_run=wanted.new_run, **left)
+    for rule in request.rules:
+        days = rule.days if request.days is None else request.days
+        bounds = _remaining(request, done, monotonic() - started)
+        duty = request.duty or rule.duty
+        command = _batch(rule, days, duty=duty, new_run=request.new_run, **bounds)
         try:
             result = await batches.run(command, part=rule.name)
         except BatchBound as exc:
-            raise _bound(wanted, done + exc.done) from exc
+            raise _bound_reached(request, done + exc.done) from exc
         done += result.rows
         facts = {"rule": rule.name, "table": _table(rule).name, "days": days}
         before = cutoff(rule, command.began, days)
@@ -92,10 +92,10 @@ async def clean(batches: Batches, wanted: CleanupRequest) -> list[dict[str, Any]
 
 
 def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:
-    """Return the moment before which rows are old, as the rule's column knows moments.
+    """Return the moment before which rows are old, as a value for the rule's column.
 
     Raises:
-        ConfigurationError: The column is no date or time.
+        ConfigurationError: The column has no date or time.
     """
     at = began.astimezone(UTC) - timedelta(days=days)
     kind = _column(rule).type
@@ -112,22 +112,28 @@ def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:
     return at if base.timezone or base is not kind else at.replace(tzinfo=None)
 
 
-def _left(wanted: CleanupRequest, done: int, seconds: float) -> dict[str, Any]:
-    """Return what the rules before have left of the bounds, or stop."""
-    time = wanted.max_time
-    if (wanted.max_rows and done >= wanted.max_rows) or (time and seconds >= time.total_seconds()):
-        raise _bound(wanted, done)
+def _remaining(request: CleanupRequest, done: int, seconds: float) -> dict[str, Any]:
+    """Return what the rules before have left of the bounds.
+
+    Raises:
+        BatchBound: They have left nothing.
+    """
+    time = request.max_time
+    if (request.max_rows and done >= request.max_rows) or (
+        time and seconds >= time.total_seconds()
+    ):
+        raise _bound_reached(request, done)
     return {
-        "max_rows": wanted.max_rows and wanted.max_rows - done,
+        "max_rows": request.max_rows and request.max_rows - done,
         "max_time": time and time - timedelta(seconds=seconds),
     }
 
 
 def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
-    """Return what deletes the rows of a rule.
+    """Return the batch that deletes the rows of a rule.
 
-    The days are none of its inputs: with others it is the same batch, for it goes on from the
-    oldest rows, and two at once would take the same rows from each other.
+    The days are not an input of it, so that another number resumes the same batch: it begins with
+    the oldest rows either way, and two batches at once would wait for each other's row locks.
     """
 
     class RuleBatch(BatchCommand):
@@ -151,10 +157,12 @@ def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
     return RuleBatch(**bounds)
 
 
-def _bound(wanted: CleanupRequest, done: int) -> BatchBound:
-    reached = wanted.max_rows and done >= wanted.max_rows
-    time = wanted.max_time.total_seconds() if wanted.max_time else 0.0
-    return BatchBound(f"--max-rows {wanted.max_rows}" if reached else f"--max-time {time:g}s", done)
+def _bound_reached(request: CleanupRequest, done: int) -> BatchBound:
+    reached = request.max_rows and done >= request.max_rows
+    time = request.max_time.total_seconds() if request.max_time else 0.0
+    return BatchBound(
+        f"--max-rows {request.max_rows}" if reached else f"--max-time {time:g}s", done
+    )
 
 
 def _column(rule: Retention) -> Column[Any]:

@@ -1,4 +1,4 @@
-"""Which of the framework's own rows nobody needs any more, once they are old."""
+"""The retention rules for the framework's own rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RECORDS_COMPLETION = (
     batches.c.command.startswith(f"{TRANSFORM} ", autoescape=True),
     func.coalesce(batches.c.cursor, "").contains(", sha256 ", autoescape=True),
 )
-"""An occasion (`--once`), a transform, a file: by its row it is known that these are done. A row
-that only looks like one of them is kept too."""
+"""The row of a batch with `--once`, of a transform, or of an imported file is what says that it is
+done, so it is kept for ever. A row that only looks like one of them is kept too."""
 
 
 def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Retention, ...]:
@@ -54,29 +54,33 @@ def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Ret
 
 
 def deletable_batches() -> ColumnElement[bool]:
-    """Return the condition for a batch, of those that have ended, which no later run asks for.
+    """Return the condition for ended batches that no later run reads: see `find_current`.
 
-    The shards of a whole are there as long as it is: they go by the next cleanup.
+    A run with the same arguments reads only the newest batch of its key, and only to see whether
+    the run that finished it, or one of its shards, has not reported that. So an older batch may be
+    deleted, and so may one that was reported. A newest batch that was not reported must stay: if it
+    were deleted, the next run would process every row again.
+
+    Shards stay as long as their parent; the next cleanup deletes them.
     """
-    whole, shard, later = (batches.alias(name) for name in ("whole", "shard", "later"))
-    has_whole = exists().where(whole.c.id == batches.c.parent)
-    untold_shard = exists().where(shard.c.parent == batches.c.id, _untold(shard))
-    # Only the newest tells the next run what is done; an older one would if it were left alone.
+    parent, shard, later = (batches.alias(name) for name in ("parent_batch", "shard", "later"))
+    has_parent = exists().where(parent.c.id == batches.c.parent)
+    unreported_shard = exists().where(shard.c.parent == batches.c.id, _unreported(shard))
     outdated = exists().where(
         later.c.key == batches.c.key,
         later.c.parent == "",
         later.c.started_at > batches.c.started_at,
     )
-    told = or_(outdated, and_(not_(_untold(batches)), not_(untold_shard)))
+    reported = and_(not_(_unreported(batches)), not_(unreported_shard))
     return and_(
         not_(or_(*RECORDS_COMPLETION)),
         or_(
-            and_(batches.c.parent != "", not_(has_whole)),
-            and_(batches.c.parent == "", told),
+            and_(batches.c.parent != "", not_(has_parent)),
+            and_(batches.c.parent == "", or_(outdated, reported)),
         ),
     )
 
 
-def _untold(table: FromClause) -> ColumnElement[bool]:
-    """Return whether the run that ended it was killed before it said so, or has not ended."""
+def _unreported(table: FromClause) -> ColumnElement[bool]:
+    """Return the condition that the run which ended a batch still runs, or was killed."""
     return exists().where(runs.c.id == table.c.run_id, runs.c.status.in_(sorted(UNREPORTED)))

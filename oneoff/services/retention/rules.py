@@ -1,4 +1,4 @@
-"""What a project does not keep for ever, for `data cleanup`."""
+"""Declare which rows of a project `data cleanup` deletes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """One rule: the rows of one table that are older than so many days are deleted.
+    """One rule: rows of one table that are older than so many days are deleted.
 
     Attributes:
         name: What the operator types: `data cleanup --only events`.
@@ -36,7 +36,7 @@ class Retention:
     duty: float = FULL_DUTY
 
     def __post_init__(self) -> None:
-        """Refuse a rule that an operator could not name, or that keeps less than it says."""
+        """Refuse a name that an operator can't type, and days that contradict each other."""
         if not self.name or len(self.name) > MAX_NAME or set(self.name) - _LETTERS:
             message = (
                 f"the retention rule {self.name!r} needs a name of 1 to {MAX_NAME} letters "
@@ -55,5 +55,5 @@ class Retention:
 
 
 MAX_NAME = 40
-"""It is a part of the batch's id."""
+"""The name is part of the id of the rule's batches, a column of 80 characters."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

@@ -1,4 +1,4 @@
-"""Choose a project's transforms, and say what became of them."""
+"""Choose, run and list a project's transforms."""
 
 from __future__ import annotations
 
@@ -39,41 +39,44 @@ def choose_transform(project: Project, name: str, *, revert: bool) -> type[Trans
         UsageError: None has this name, or it can't be reverted.
     """
     found = all_transforms(project)
-    wanted = next((one for one in found if one.name == name), None)
-    if wanted is None:
+    chosen = next((one for one in found if one.name == name), None)
+    if chosen is None:
         raise project_parts.TRANSFORMS.unknown(name, found, code="unknown-transform")
-    if revert and wanted.revert is None:
+    if revert and chosen.revert is None:
         raise UsageError(
             f"the transform {name!r} can't be reverted: it declares no revert",
-            try_=f"declare revert = ... in {wanted.__module__}.{wanted.__qualname__}, or restore "
+            try_=f"declare revert = ... in {chosen.__module__}.{chosen.__qualname__}, or restore "
             "the backup",
             code="not-revertible",
         )
-    return wanted
+    return chosen
 
 
 async def transform(
-    batches: Batches, wanted: type[Transform], given: BatchCommand, *, revert: bool
+    batches: Batches, chosen: type[Transform], command: BatchCommand, *, revert: bool
 ) -> Result:
-    """Run a transform, or what reverts it, within the bounds that a command was given.
+    """Run a transform, or the batch that reverts it, within the bounds of a command.
 
-    Its batch is known by the line that resumes it: "data transform fill-locale --revert".
+    The batch is named by the line that resumes it: "data transform fill-locale --revert".
     """
-    work = wanted.revert if revert and wanted.revert else wanted
-    bounds = {name: getattr(given, name) for name in BatchCommand.fields()}
-    name, opposite = (line_of(wanted, revert=way) for way in (revert, not revert))
-    result = await batches.run(work(**bounds), name=name, opposite=opposite)
-    about = {"transform": wanted.name, "task_id": wanted.task_id}
+    work = chosen.revert if revert and chosen.revert else chosen
+    bounds = {name: getattr(command, name) for name in BatchCommand.fields()}
+    result = await batches.run(
+        work(**bounds),
+        name=line_of(chosen, revert=revert),
+        reverts=line_of(chosen, revert=not revert),
+    )
+    about = {"transform": chosen.name, "task_id": chosen.task_id}
     return replace(result, data=about | result.data)
 
 
-def line_of(wanted: type[Transform], *, revert: bool = False) -> str:
+def line_of(chosen: type[Transform], *, revert: bool = False) -> str:
     """Return the words that run a transform."""
-    return f"{COMMAND} {wanted.name}" + (" --revert" if revert else "")
+    return f"{COMMAND} {chosen.name}" + (" --revert" if revert else "")
 
 
 async def report(session: AsyncSession, project: Project) -> list[dict[str, Any]]:
-    """Return all transforms with what their newest batch is at."""
+    """Return all transforms, each with the state of its newest batch."""
     rows = []
     for one in all_transforms(project):
         lines = [line_of(one), line_of(one, revert=True)]

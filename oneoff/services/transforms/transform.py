@@ -1,4 +1,4 @@
-"""What a project changes in all its rows once, by name: `data transform`."""
+"""Declare a change of all rows that is run once, by its name: `data transform`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Transform(BatchCommand):
     task_id: ClassVar[str] = ""
     """Number in the catalogue of admin tasks: "ADM-002"."""
     revert: ClassVar[type[BatchCommand] | None] = None
-    """The batch that takes it back: `data transform fill-locale --revert`."""
+    """The batch that reverts it: `data transform fill-locale --revert`."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Refuse inputs, which `data transform` could not set."""

@@ -1,4 +1,4 @@
-"""How far one run may go: `--max-rows`, `--max-time`, `--max-errors`."""
+"""Stop a run at its bounds: `--max-rows`, `--max-time`, `--max-errors`, a worker's turn."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from oneoff.utils.text import counted
 if TYPE_CHECKING:
     from oneoff.services.batch.command import BatchCommand
     from oneoff.services.batch.state.checkpoints import Checkpoint
+
+TURN = 180.0
+"""Seconds a worker works on a shard before other jobs of the project get their turn."""
 
 
 class BatchBound(TemporaryError):
@@ -33,25 +36,23 @@ class BatchBound(TemporaryError):
 
 
 class TurnEnded(Exception):
-    """A worker's turn at a shard has ended; the next one goes on."""
+    """A worker has had its `TURN` with a shard; another job resumes it."""
 
 
 class Bounds:
-    """The bounds of one run, from now on, over all the shards it works at.
+    """The bounds of one run, counted from now on, over all the shards it works on.
 
     Args:
         command: With the bounds.
-        turn: Seconds after which the run lets go of its shard.
-        errors: Rows left out in shards that are finished.
+        worker: Whether a worker runs it, which stops after its `TURN`.
     """
 
-    def __init__(
-        self, command: BatchCommand, *, turn: float | None = None, errors: int = 0
-    ) -> None:
-        self._command, self._turn = command, turn
+    def __init__(self, command: BatchCommand, *, worker: bool = False) -> None:
+        self._command = command
+        self._turn = TURN if worker else None
         self._started = monotonic()
         self._done: dict[str, int] = {}
-        self._errors: dict[str, int] = {"": errors}
+        self._errors: dict[str, int] = {}
 
     @property
     def done(self) -> int:
@@ -59,44 +60,45 @@ class Bounds:
         return sum(self._done.values())
 
     def count(self, mine: Checkpoint) -> None:
-        """Learn how far the run has come with one batch."""
+        """Take note of how far the run has come with one batch or shard."""
         self._done[mine.id] = mine.done_by_run
         self._errors[mine.id] = mine.errors
 
     def check(self, mine: Checkpoint, *, held: bool = False) -> None:
-        """Stop the run if it has gone as far as it may.
+        """Stop the run if it has reached a bound.
 
-        A turn has at least one batch, or it might come to nothing again and again.
+        A turn lasts at least one batch. Otherwise a shard whose claim alone takes that long would
+        be handed on for ever without progress.
 
         Args:
             mine: How far it has come with this batch.
-            held: It waits, and does none.
+            held: Whether it is held between two batches, so that no further one may come first.
 
         Raises:
-            BatchBound: It has.
+            BatchBound: It has reached a bound.
             TurnEnded: It has had its turn.
         """
         self.count(mine)
-        limit, took = self._command.max_time, monotonic() - self._started
+        limit, elapsed = self._command.max_time, monotonic() - self._started
         if self._command.max_rows and self.done >= self._command.max_rows:
             raise BatchBound(f"--max-rows {self._command.max_rows}", self.done)
-        if limit is not None and took >= limit.total_seconds():
+        if limit is not None and elapsed >= limit.total_seconds():
             raise BatchBound(f"--max-time {limit.total_seconds():g}s", self.done)
-        if self._turn is not None and took >= self._turn and (self.done or held):
+        if self._turn is not None and elapsed >= self._turn and (self.done or held):
             raise TurnEnded
 
     def at_most(self, size: int) -> int:
-        """Return the size of a batch that does not go beyond `--max-rows`."""
+        """Return the size of a batch, lowered to what `--max-rows` leaves."""
         return min(size, self._command.max_rows - self.done) if self._command.max_rows else size
 
     def check_errors(self, more: int) -> None:
-        """Stop the run if more rows failed than it may leave out.
+        """Stop the run if more rows failed than `--max-errors` allows.
 
         Args:
-            more: Those of the batch in work.
+            more: Rows that failed in the batch in work, which is not saved yet.
 
         Raises:
-            DataError: The batch with the last of them is rolled back.
+            DataError: `too-many-errors`; the caller rolls the batch back.
         """
         errors = sum(self._errors.values()) + more
         if errors > self._command.max_errors:

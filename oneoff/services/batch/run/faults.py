@@ -1,4 +1,4 @@
-"""What an error means for a batch: whether it can be tried again, and what must be done first."""
+"""Classify the errors of a batch: whether it can be tried again, and what must be done first."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from oneoff.database.errors import (
 from oneoff.utils.text import counted
 
 _CONFLICTS = frozenset({"40001", "40P01", "55P03", "55006", "57014"})
-"""Serialization, deadlock, lock timeout, object in use, statement timeout or cancelled."""
+"""SQLSTATEs: serialization failure, deadlock, lock not available, object in use, query canceled."""
 
 
 class Fault(Enum):
-    """How bad it is."""
+    """What an error means for the run."""
 
     CONFLICT = "conflict"
-    """The transaction was rolled back; a smaller one may pass."""
+    """The transaction was rolled back; a smaller one may succeed."""
     LOST = "lost"
-    """The connection is gone or silent; whether the last commit was made is in the checkpoint."""
+    """The connection is gone or silent; the checkpoint tells whether the last commit was made."""
     FATAL = "fatal"
     """Trying again would not help."""
 
@@ -62,7 +62,7 @@ _AGAIN = "run the same command again: it goes on from there"
 
 
 def fault_of(exc: BaseException) -> Fault:
-    """Say what an error of a batch means."""
+    """Return what an error of a batch means."""
     if isinstance(exc, CommandError):
         return Fault.LOST if isinstance(exc, Unavailable) else Fault.FATAL
     if sqlstate_of(exc) in _CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED) or is_outdated(exc):

@@ -1,4 +1,4 @@
-"""Batches of the rows of a file: the key is a place in the file."""
+"""Run batches over the rows of a file: the key of a batch is a place in the file."""
 
 from __future__ import annotations
 
@@ -11,22 +11,16 @@ from oneoff.core.result import Result
 from oneoff.services.batch.command import BatchCommand
 from oneoff.services.batch.rows.cursor import decode
 from oneoff.services.batch.rows.selection import Selection, Step
-from oneoff.services.batch.run.bounds import Bounds
-from oneoff.services.batch.run.loop import BatchRun, Shared
-from oneoff.services.batch.run.rejects import Rejects
-from oneoff.services.batch.run.throttling import Pace
+from oneoff.services.batch.run.loop import BatchRun
 from oneoff.services.batch.state import checkpoints, claims
-from oneoff.services.batch.run.shared import Liveness
+from oneoff.services.batch.state.queries import find_current
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.runtime.progress import Progress
-    from oneoff.runtime.terminal import Terminal
     from oneoff.services.batch.state.checkpoints import Checkpoint
     from oneoff.services.batch.state.identity import Identity
 
@@ -60,7 +54,7 @@ class Place(NamedTuple):
 
 
 class FileBatch(BatchCommand):
-    """Stand for the rows of a file where the engine asks for a command."""
+    """Stands for the import of a file where the engine asks for a command."""
 
 
 class FileSelection(Selection):
@@ -83,17 +77,17 @@ class FileSelection(Selection):
         """Return about how many rows are left."""
 
     def _declare(self) -> None:
-        """Ask the command nothing: the file says what is to be done."""
+        """Do nothing: the command declares no rows, the file has them."""
 
     def keys(self, after: Any) -> Select[Any]:
-        """Refuse: a file has no keys in the database."""
+        """Not called: a file has no keys in the database."""
         raise NotImplementedError
 
     def place(self, after: str | None) -> Place | None:
-        """Return where to go on.
+        """Return the place to resume at.
 
         Raises:
-            DataError: The file is not the one that was begun with.
+            DataError: `file-changed`: it is not the file that the batch began with.
         """
         found = None if after is None else Place.read(after)
         if found is not None and found.digest != self.digest:
@@ -114,13 +108,13 @@ class FileRun(BatchRun):
 
     _selection: FileSelection
 
-    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
-        """Go on with the file; one that is imported to its end is not begun again by itself."""
+    async def _claim(self, connection: AsyncConnection) -> Checkpoint:
+        """Resume the file; one that is imported to its end is not begun again by itself."""
         anew = await _find(connection, self._selection, self._identity) is None
         mine = await claims.claim(
             connection, self._database, self._identity, new_run=self._command.new_run or anew
         )
-        self._place(mine.cursor)  # a file that has changed is refused, and nothing is claimed
+        self._place(mine.cursor)  # refuses a file that has changed; the claim is rolled back
         return mine
 
     def _say_finished(self, mine: Checkpoint) -> None:
@@ -129,7 +123,7 @@ class FileRun(BatchRun):
         )
 
     async def _estimate(self) -> None:
-        """Say how many rows are left."""
+        """Show how many rows are left."""
         cursor = self._mine.cursor
         left = self._selection.rows_left(self._place(cursor))
         async with self._transactions.begin() as connection:
@@ -140,42 +134,10 @@ class FileRun(BatchRun):
         return self._selection.place(None if cursor is None else decode(cursor))
 
 
-async def run_file(
-    selection: FileSelection,
-    identity: Identity,
-    *,
-    database: Database,
-    terminal: Terminal,
-    progress: Progress,
-) -> Result:
-    """Run the batches of a file for real.
-
-    Args:
-        selection: Its rows.
-        identity: Which batch that is.
-        database: Where.
-        terminal: What is said goes there.
-        progress: Shows how far it is.
-    """
-    shared = Shared(
-        database=database,
-        bounds=Bounds(selection.command),
-        rejects=Rejects(None),
-        liveness=Liveness(database),
-        terminal=terminal,
-        progress=progress,
-        pace=Pace(),
-    )
-    try:
-        return await FileRun(selection.command, selection, identity, shared).run()
-    finally:
-        await shared.liveness.release()
-
-
 async def preview_file(
     selection: FileSelection, identity: Identity, work: WorkTransaction
 ) -> Result:
-    """Do all that a real run would do now, in the transaction of a dry run.
+    """Do what a real run would do now, in the transaction of a dry run.
 
     Args:
         selection: Its rows.
@@ -200,8 +162,8 @@ async def preview_file(
 async def _find(
     connection: AsyncConnection, selection: FileSelection, identity: Identity
 ) -> RowMapping | None:
-    """Return the batch to go on with: the unfinished one, or the one that has done this file."""
-    row = await claims.find_current(connection, identity)
+    """Return the batch to resume: an unfinished one, or the one that finished this very file."""
+    row = await find_current(connection, identity)
     if row is None or (row["finished_at"] is not None and not selection.is_of(row["cursor"])):
         return None
     return row

@@ -1,30 +1,34 @@
-"""Rows that were left out because they failed: JSON lines with the key and the error."""
+"""Process a batch row by row, and write the rows that fail to a file: `--rejects`."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from oneoff.core.errors import CommandError, DataError, ExitCode
+from oneoff.core.errors import CommandError, DataError
 from oneoff.database.errors import translate_error
 from oneoff.services.batch.rows.cursor import encode
+from oneoff.services.batch.rows.selection import RowWise, Step
+from oneoff.services.batch.transactions import session_in
 from oneoff.utils.files import private
 from oneoff.utils.text import counted
 
-_ROW_EXITS = frozenset({ExitCode.FAILED, ExitCode.DATA})
-_ROW_ERRORS = frozenset({"constraint-violation"})
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    Failed = list[tuple[Any, CommandError]]
 
 
 class Rejects:
-    """A file that is opened when the first row fails, for its owner alone.
+    """The file for rows that fail: JSON lines with the key and the error, readable by its owner.
 
-    A line is on the disk before the batch it belongs to is committed: after a crash a row may
-    stand there twice, but none is missing.
+    It is opened when the first row fails. A line is on the disk before its batch is committed:
+    after a crash a row may stand there twice, but none is missing.
 
     Args:
-        path: The file; None where no row may fail.
+        path: The file; None if no row may fail.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -32,14 +36,14 @@ class Rejects:
         self._file: IO[str] | None = None
 
     def check_place(self, batch: str, run_id: str) -> None:
-        """Refuse a file that is there, unless an earlier run has begun the batch: it is its own.
+        """Refuse a file that exists, unless this run resumes a batch, whose file it then is.
 
         Args:
             batch: Its id, which begins with that of the run that began it.
             run_id: Of this run.
 
         Raises:
-            CommandError: There is one.
+            CommandError: `file-exists`.
         """
         if self._path is not None and batch.startswith(run_id) and os.path.lexists(self._path):
             raise CommandError(
@@ -49,11 +53,11 @@ class Rejects:
                 code="file-exists",
             )
 
-    def write(self, failed: list[tuple[Any, CommandError]]) -> None:
-        """Put rows that failed into the file.
+    def write(self, failed: Failed) -> None:
+        """Append rows that failed to the file, and wait until they are on the disk.
 
         Raises:
-            DataError: It can't be written.
+            DataError: `rejects-file`: it can't be written.
         """
         if self._path is None or not failed:
             return
@@ -81,15 +85,39 @@ class Rejects:
 
 
 def rejects_warning(count: int) -> str:
-    """Return the warning that rows were left out."""
+    """Return the warning that rows were rejected."""
     return f"left out {counted(count, 'row')}: see --rejects"
 
 
 def row_error(exc: Exception) -> CommandError | None:
-    """Return what is wrong with a row, or None where the row is not what is wrong."""
-    error = translate_error(exc)
+    """Return the error as one of a row, or None if it is not the row that is wrong."""
     if isinstance(exc, CommandError):
-        return (
-            exc if isinstance(exc, DataError) or exc.exit_code == CommandError.exit_code else None
-        )
-    return error if error is not None and error.code in _ROW_ERRORS else None
+        of_row = isinstance(exc, DataError) or exc.exit_code == CommandError.exit_code
+        return exc if of_row else None
+    error = translate_error(exc)
+    return error if error is not None and error.code == "constraint-violation" else None
+
+
+async def process_row_by_row(
+    connection: AsyncConnection, selection: RowWise, after: Any, size: int
+) -> tuple[Step, Failed]:
+    """Process the batch that follows a key with one savepoint a row; return the rows that failed.
+
+    It is tried after the batch as a whole has failed. The savepoint undoes only the row that fails,
+    so the others are committed with the checkpoint.
+    """
+    async with session_in(connection) as session:
+        keys, _ = await selection.page(session, after, size)
+    changed, failed = 0, []
+    for key in keys:
+        try:
+            async with session_in(connection) as session:
+                changed += await selection.one(session, key)
+        except Exception as exc:
+            error = row_error(exc)
+            if error is None:
+                raise
+            failed.append((key, error))
+    last = len(keys) < size
+    key = keys[-1] if keys else None
+    return Step(key, len(keys), changed, last, errors=len(failed)), failed

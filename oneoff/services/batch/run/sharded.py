@@ -1,4 +1,4 @@
-"""One run and the shards of a batch: all of them side by side, or one alone."""
+"""Run the shards of a batch in one process: all of them side by side, or one alone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from oneoff.core.result import Result
 from oneoff.services.batch.command import FULL_DUTY
 from oneoff.services.batch.rows.selection import Selection, make_selection
 from oneoff.services.batch.run.bounds import BatchBound
-from oneoff.services.batch.run.loop import STOP_TIMEOUT, BatchRun, Shared, note_of
+from oneoff.services.batch.run.loop import STOP_TIMEOUT, BatchRun, note_of
 from oneoff.services.batch.run.rejects import rejects_warning
 from oneoff.services.batch.run.throttling import BatchCancelled
 from oneoff.services.batch.state import checkpoints, shards
 from oneoff.services.batch.state.checkpoints import ENDED, BatchTakenOver, Checkpoint, State
 from oneoff.services.batch.state.claims import claim_with_retry
-from oneoff.services.batch.state.shards import Shard
+from oneoff.services.batch.state.queries import Shard, read_shards
 from oneoff.services.batch.transactions import Transactions
 from oneoff.utils.concurrency import together, uninterrupted
 from oneoff.utils.text import counted
@@ -32,21 +32,23 @@ if TYPE_CHECKING:
 
     from oneoff.database.engine import Database
     from oneoff.services.batch.command import BatchCommand
+    from oneoff.services.batch.run.shared import Shared
     from oneoff.services.batch.state.identity import Identity
 
 AT_ONCE = 4
-"""Shards that one process works at, each with a connection: more would wait for this process."""
+"""Shards that one process works on at once, each with a connection: with more of them this process
+would be what they wait for."""
 
 
 class ShardRun(BatchRun):
-    """One run of one shard that is written down already.
+    """One run of one shard.
 
     Args:
         command: What to do.
         shard: With which of its rows.
-        identity: Of the whole.
-        shared: What the run's batches have in common.
-        alone: The run has no other shard, so that it speaks of this one.
+        identity: Of the parent batch.
+        shared: What the batches of the run share.
+        alone: Whether it is the run's only shard, and is reported to the operator.
     """
 
     def __init__(
@@ -58,10 +60,10 @@ class ShardRun(BatchRun):
         *,
         alone: bool,
     ) -> None:
-        super().__init__(command, make_selection(command, shard.limits), identity, shared)
+        super().__init__(make_selection(command, shard.limits), identity, shared)
         self._shard_id, self._alone = shard.id, alone
 
-    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
+    async def _claim(self, connection: AsyncConnection) -> Checkpoint:
         return await shards.claim_shard(connection, self._database, self._shard_id)
 
     def _say_claimed(self, mine: Checkpoint) -> None:
@@ -80,46 +82,45 @@ class ShardRun(BatchRun):
 async def run_shard(
     command: BatchCommand, shard: Shard, identity: Identity, shared: Shared, *, alone: bool = True
 ) -> Result:
-    """Work at one shard alone, and close the whole if it was the last to end."""
+    """Work on one shard, and close the parent batch if it was the last to end."""
     try:
         return await ShardRun(command, shard, identity, shared, alone=alone).run()
     finally:
-        await uninterrupted(_close(shard, shared.database))
+        await uninterrupted(_close_parent(shard, shared.database))
 
 
-async def _close(shard: Shard, database: Database) -> None:
-    whole = shard.id.removesuffix(f".{shard.part}")
-    transactions = Transactions(database)
-    # Where it fails the whole stays open, and the next run that finds nothing to do closes it.
+async def _close_parent(shard: Shard, database: Database) -> None:
+    # If this fails the parent stays open, and the next run, which finds nothing to do, closes it.
     with suppress(SQLAlchemyError, OSError, CommandError):
-        async with asyncio.timeout(STOP_TIMEOUT), transactions.begin() as connection:
-            await shards.close_parent(connection, whole, database.run_id)
-    await transactions.close()
+        async with (
+            Transactions(database) as transactions,
+            asyncio.timeout(STOP_TIMEOUT),
+            transactions.begin() as connection,
+        ):
+            await shards.close_parent(connection, shard.parent, database.run_id)
 
 
 class ShardedRun:
     """One run of a batch that is cut into shards, for real.
 
     Args:
-        command: What to do.
-        selection: With which rows.
+        selection: The command with its rows.
         identity: Which batch that is.
-        shared: What the shards have in common.
+        shared: What the shards of the run share.
     """
 
-    def __init__(
-        self, command: BatchCommand, selection: Selection, identity: Identity, shared: Shared
-    ) -> None:
-        self._command, self._selection, self._identity = command, selection, identity
+    def __init__(self, selection: Selection, identity: Identity, shared: Shared) -> None:
+        self._command = selection.command
+        self._selection, self._identity = selection, identity
         self._shared, self._database = shared, shared.database
         self._transactions = Transactions(shared.database)
         self._bound: BatchBound | None = None
-        self._whole: Checkpoint
+        self._parent: Checkpoint
 
     async def run(self) -> Result:
-        """Claim the whole, and work at its shards to their end, or as far as this run may go."""
-        try:
-            self._whole = await claim_with_retry(self._transactions, self._claim_in)
+        """Claim the parent batch, and work on its shards to their end, or as far as it may go."""
+        async with self._transactions:
+            self._parent = await claim_with_retry(self._transactions, self._claim)
             found = await self._read()
             self._say_claimed(found)
             try:
@@ -127,9 +128,17 @@ class ShardedRun:
             except BaseException as exc:
                 await uninterrupted(self._stop(exc))
                 raise
-            return await self._result()
-        finally:
-            await self._transactions.close()
+            found = await self._read()
+            async with self._transactions.begin() as connection:
+                rows = await shards.rows_by_run(connection, self._parent.id, self._database.run_id)
+            return result_of(self._parent.id, found, rows)
+
+    async def _claim(self, connection: AsyncConnection) -> Checkpoint:
+        parent = await shards.claim_parent(
+            connection, self._database, self._identity, self._selection
+        )
+        self._shared.rejects.check_place(parent.id, self._database.run_id)
+        return parent
 
     async def _work(self, unfinished: list[Shard]) -> None:
         queue = deque(unfinished)
@@ -137,67 +146,64 @@ class ShardedRun:
         if self._bound is not None:
             raise self._bound
         async with self._transactions.begin() as connection:
-            ended = await shards.close_parent(connection, self._whole.id, self._database.run_id)
+            ended = await shards.close_parent(connection, self._parent.id, self._database.run_id)
         if ended is State.CANCELLED:
-            raise given_up(self._whole.id)
+            raise shards_cancelled(self._parent.id)
 
     def _at_once(self) -> int:
-        # Rows can be counted up to a bound only one batch after the other, and where one rests
-        # the others must not work.
+        # One at a time if a bound counts rows, as batches side by side would exceed it; if the run
+        # rests, as no other shard may work then; and on SQLite, which has one writer at a time.
         counts = self._command.max_rows or self._command.max_errors
         rests = self._command.percent_at_work < FULL_DUTY
         return 1 if counts or rests or self._database.url.dialect == "sqlite" else AT_ONCE
 
     async def _take_from(self, queue: deque[Shard]) -> None:
-        """Work at one shard after the other; a bound lets those at work come to it themselves."""
+        """Work on one shard after the other, until one reaches a bound.
+
+        The shards beside it are not cancelled: each stops at the same bound by itself, with its
+        batch saved.
+        """
         while queue and self._bound is None:
             shard = queue.popleft()
-            # What an author keeps in `self` is then one shard's.
+            # A copy: what the author's code keeps in `self` must not be shared between shards.
             command = copy.copy(self._command)
             try:
                 await ShardRun(command, shard, self._identity, self._shared, alone=False).run()
             except BatchBound as exc:
                 self._bound = exc
             except BatchCancelled:
-                continue  # the others go on; the state of the whole tells
-
-    async def _claim_in(self, connection: AsyncConnection) -> Checkpoint:
-        whole = await shards.claim_parent(
-            connection, self._database, self._identity, self._selection
-        )
-        self._shared.rejects.check_place(whole.id, self._database.run_id)
-        return whole
+                continue  # the others go on; the state of the parent tells
 
     async def _read(self) -> list[Shard]:
         async with self._transactions.begin() as connection:
-            return await shards.read_shards(connection, self._whole.id)
+            return await read_shards(connection, self._parent.id)
 
     def _say_claimed(self, found: list[Shard]) -> None:
         done = sum(shard.rows_done for shard in found)
         ended = sum(shard.ended for shard in found)
         if done or ended:
             self._shared.terminal.err(
-                f"resuming {self._whole.id}: {ended} of {len(found)} shards are finished, "
+                f"resuming {self._parent.id}: {ended} of {len(found)} shards are finished, "
                 f"{counted(done, 'row')} done\n"
             )
-        self._shared.progress.start(max((self._whole.total or 0) - done, 0))
+        self._shared.progress.start(max((self._parent.total or 0) - done, 0))
 
     async def _stop(self, exc: BaseException) -> None:
-        """Write down that the run ended before the whole did, and tell the operator."""
+        """Write that the run ended before the batch did, and tell the operator."""
         if isinstance(exc, BatchTakenOver):
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._write_stopped(exc)
         except (SQLAlchemyError, OSError, CommandError):
-            return  # it stays "running", of a run that has ended: the next one goes on all the same
+            return  # it stays "running" of a run that has ended, and the next run resumes it
 
     async def _write_stopped(self, exc: BaseException) -> None:
         note = note_of(exc)
         async with self._transactions.begin() as connection:
-            rows = await shards.rows_by_run(connection, self._whole.id, self._database.run_id)
-            if not await shards.close_parent(connection, self._whole.id, self._database.run_id):
-                stopped = replace(self._whole, state=State.STOPPED)
+            rows = await shards.rows_by_run(connection, self._parent.id, self._database.run_id)
+            if not await shards.close_parent(connection, self._parent.id, self._database.run_id):
+                stopped = replace(self._parent, state=State.STOPPED)
                 await checkpoints.write(connection, stopped, note=note)
         self._shared.progress.close()
         self._shared.terminal.err(
@@ -205,34 +211,28 @@ class ShardedRun:
             "the same command goes on from there\n"
         )
 
-    async def _result(self) -> Result:
-        found = await self._read()
-        async with self._transactions.begin() as connection:
-            rows = await shards.rows_by_run(connection, self._whole.id, self._database.run_id)
-        return result_of(self._whole.id, found, rows)
 
-
-def given_up(whole_id: str) -> BatchCancelled:
-    """Return the error for a batch of which shards were given up."""
+def shards_cancelled(parent_id: str) -> BatchCancelled:
+    """Return the error for a batch of which shards were cancelled."""
     return BatchCancelled(
-        f"an operator has given the batch {whole_id} up, or shards of it",
+        f"an operator has given the batch {parent_id} up, or shards of it",
         why="what is done stays; the next run begins a new batch",
-        try_=f"python manage.py batch show {whole_id}",
+        try_=f"python manage.py batch show {parent_id}",
     )
 
 
-def result_of(whole_id: str, found: list[Shard], rows: int) -> Result:
-    """Return the result of a run at shards.
+def result_of(parent_id: str, found: list[Shard], rows: int) -> Result:
+    """Return the result of a run over shards.
 
     Args:
-        whole_id: Id of the whole.
+        parent_id: Id of the parent batch.
         found: Its shards at the end.
         rows: How many rows were changed meanwhile.
     """
     changed = sum(shard.rows_changed for shard in found)
     errors = sum(shard.errors for shard in found)
     data: dict[str, Any] = {
-        "batch": whole_id,
+        "batch": parent_id,
         "rows_done": sum(shard.rows_done for shard in found),
         "rows_changed": changed,
         "errors": errors,

@@ -1,24 +1,64 @@
-"""The lock by which others see that a run is alive, held again after the server forgot it."""
+"""What the batches of one run share: the bounds of the run, its output, and its liveness lock."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.database.locks.acquire import hold_for_transaction
 
 if TYPE_CHECKING:
+    from oneoff.core.run import Run
     from oneoff.database.engine import Database
+    from oneoff.runtime.progress import Progress
+    from oneoff.runtime.terminal import Terminal
+    from oneoff.services.batch.run.bounds import Bounds
+    from oneoff.services.batch.run.rejects import Rejects
+    from oneoff.services.batch.run.throttling import DutyCycle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all batches of one run share. Use it with `async with`, which closes what it opened.
+
+    Attributes:
+        run: The run.
+        database: Where its rows are.
+        terminal: For messages to the operator.
+        progress: Shows how many rows are done.
+        duty_cycle: The rests between batches.
+        bounds: How far the run may go.
+        rejects: The file for rows that are rejected.
+        liveness: The lock by which other runs see that this one is alive.
+    """
+
+    run: Run
+    database: Database
+    terminal: Terminal
+    progress: Progress
+    duty_cycle: DutyCycle
+    bounds: Bounds
+    rejects: Rejects
+    liveness: Liveness
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.rejects.close()
+        await self.liveness.release()
 
 
 class Liveness:
-    """Stands in for the connection of the run's record, which broke with that of its batches.
+    """Hold the liveness lock of the run again after its connection broke.
 
-    Without it a run on another machine would find this one's lock free, call it dead, and take its
-    batch over. SQLite's locks are in a file and don't break.
+    The connection that writes the run's record holds the lock from the start. If the server
+    restarts, it breaks together with the connection of the batches. Without the lock another run
+    would take this one for dead and claim its batch. SQLite's locks are in a file and don't break.
     """
 
     def __init__(self, database: Database) -> None:
@@ -27,7 +67,7 @@ class Liveness:
         self._renewing = asyncio.Lock()  # the shards of a run lose their connections together
 
     async def renew(self) -> None:
-        """Hold the lock on a new connection; where the old one still holds it, that is enough."""
+        """Take the lock on a new connection, unless the old one still holds it."""
         if self._database.url.dialect == "sqlite":
             return
         async with self._renewing:
@@ -36,7 +76,7 @@ class Liveness:
             await hold_for_transaction(connection, self._database, f"run:{self._database.run_id}")
 
     async def release(self) -> None:
-        """Let go of it at the end of the run."""
+        """Close the connection, and so release the lock."""
         # A connection that is broken has released the lock already.
         with suppress(SQLAlchemyError, OSError):
             await self._stack.aclose()

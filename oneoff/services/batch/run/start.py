@@ -1,125 +1,85 @@
-"""Start a batch as its command line says: as a whole, in shards, or one shard of it."""
+"""Start a batch as its command line says: completely, in shards, by workers, or one shard of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.core.result import Result
-from oneoff.services.batch.run.bounds import Bounds
-from oneoff.services.batch.run.current_shard import TURN, assigned, check_same
-from oneoff.services.batch.run.loop import BatchRun, Shared
-from oneoff.services.batch.run.rejects import Rejects
+from oneoff.services.batch.run.loop import BatchRun
 from oneoff.services.batch.run.sharded import ShardedRun, run_shard
 from oneoff.services.batch.state.claims import claim_with_retry
-from oneoff.services.batch.run.shared import Liveness
-from oneoff.services.batch.state.shards import join_parent, read_with_parent
+from oneoff.services.batch.state.queries import read_with_parent
+from oneoff.services.batch.state.shards import join_parent
 from oneoff.services.batch.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
-    from oneoff.core.run import Run
-    from oneoff.database.engine import Database
-    from oneoff.runtime.progress import Progress
-    from oneoff.runtime.terminal import Terminal
     from oneoff.services.batch.command import BatchCommand
     from oneoff.services.batch.rows.selection import Selection
-    from oneoff.services.batch.run.throttling import Pace
+    from oneoff.services.batch.run.shared import Shared
     from oneoff.services.batch.state.identity import Identity
-    from oneoff.services.batch.state.shards import Shard
     from oneoff.services.jobs.queue import Jobs
 
 
 async def start(
-    command: BatchCommand,
     selection: Selection,
     identity: Identity,
+    shared: Shared,
     *,
     number: int,
     shards: int,
-    run: Run,
-    database: Database,
-    terminal: Terminal,
-    progress: Progress,
-    pace: Pace,
     open_jobs: Callable[[], Awaitable[Jobs]],
 ) -> Result:
-    """Run the batch, for real: in this process, or by the project's workers.
+    """Run the batch for real: in this process, or by the project's workers.
 
     Args:
-        command: What to do.
-        selection: With which rows.
+        selection: The command with its rows.
         identity: Which batch that is.
+        shared: What the batches of the run share. If it has been started for one shard, nothing
+            else is done.
         number: The one shard to do; 0 for all.
         shards: Into how many the batch is cut; 0 for not at all.
-        run: Which run that is.
-        database: Where.
-        terminal: What is said goes there.
-        progress: Shows how far it is.
-        pace: How much of the time the run is at work.
         open_jobs: Connects to the queue of the workers.
     """
-    shard_id = assigned.get()
-    shared = Shared(
-        database=database,
-        bounds=Bounds(command, turn=TURN if shard_id else None),
-        rejects=Rejects(command.rejects),
-        liveness=Liveness(database),
-        terminal=terminal,
-        progress=progress,
-        pace=pace,
-    )
-    try:
-        if shard_id:
-            return await _do_assigned(command, identity, shared, shard_id)
-        if command.fleet:
-            from oneoff.services.batch.run.fleet import Fleet
-            from oneoff.services.jobs.shard_queue import ShardQueue
+    command, database = selection.command, shared.database
+    if shared.run.shard:
+        return await _run_assigned_shard(command, identity, shared)
+    if command.fleet:
+        from oneoff.services.batch.run.fleet import Fleet
+        from oneoff.services.jobs.shard_queue import ShardQueue
 
-            handout = ShardQueue(await open_jobs())
-            return await Fleet(
-                command, selection, identity, shared, handout=handout, environment=run.environment
-            ).run()
-        if number:
-            shard = await _join(selection, identity, database, number, shards)
-            return await run_shard(command, shard, identity, shared)
-        kind = ShardedRun if shards else BatchRun
-        return await kind(command, selection, identity, shared).run()
-    finally:
-        shared.rejects.close()
-        await shared.liveness.release()
+        return await Fleet(selection, identity, shared, ShardQueue(await open_jobs())).run()
+    if number:
+        # Many processes may begin the batch at once; one cuts it, and the others try again.
+        async with Transactions(database) as transactions:
+            shard = await claim_with_retry(
+                transactions,
+                lambda connection: join_parent(
+                    connection, database, identity, selection, number=number, shards=shards
+                ),
+            )
+        return await run_shard(command, shard, identity, shared)
+    kind = ShardedRun if shards else BatchRun
+    return await kind(selection, identity, shared).run()
 
 
-async def _join(
-    selection: Selection, identity: Identity, database: Database, number: int, of: int
-) -> Shard:
-    """Find the shard; where many begin the batch at once, one does it and the others wait."""
+async def _run_assigned_shard(command: BatchCommand, identity: Identity, shared: Shared) -> Result:
+    """Do the shard that a worker started the run for, if it belongs to this batch of the command.
 
-    async def join(connection: AsyncConnection) -> Shard:
-        return await join_parent(
-            connection, database, identity, selection, number=number, shards=of
-        )
-
-    transactions = Transactions(database)
-    try:
-        return await claim_with_retry(transactions, join)
-    finally:
-        await transactions.close()
-
-
-async def _do_assigned(
-    command: BatchCommand, identity: Identity, shared: Shared, shard_id: str
-) -> Result:
-    """Do the shard that a worker was given, where it is one of this part of the command."""
-    transactions = Transactions(shared.database)
-    try:
-        async with transactions.begin() as connection:
-            whole, shard = await read_with_parent(connection, shard_id)
-    finally:
-        await transactions.close()
-    if (whole["command"], whole["part"]) != (identity.command, identity.part):
+    Raises:
+        ConfigurationError: `batch-arguments`: the inputs are not those that the batch began with.
+    """
+    async with Transactions(shared.database) as transactions, transactions.begin() as connection:
+        parent, shard = await read_with_parent(connection, shared.run.shard)
+    if (parent["command"], parent["part"]) != (identity.command, identity.part):
         return Result.unchanged("this run is for a shard of another part")
-    check_same(identity, whole)
+    if identity.key != parent["key"]:
+        raise ConfigurationError(
+            f"{identity.command} has other inputs here than in the batch {parent['id']}",
+            why="the worker's code is not the code that began the batch",
+            try_="deploy the same release everywhere, or begin again with --new-run",
+            code="batch-arguments",
+        )
     return await run_shard(command, shard, identity, shared, alone=False)

@@ -1,4 +1,7 @@
-"""What holds the next batch: a rest, an operator who paused the run, or a probe that says stop."""
+"""Limit the load of a run: the size of its batches, the rests between them, and what makes it wait.
+
+A run waits for an operator who paused it, and for a probe of its command that says stop.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,69 @@ from oneoff.services.batch.state.checkpoints import Checkpoint, State
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
-    from oneoff.runtime.terminal import Terminal
     from oneoff.services.batch.command import BatchCommand, Throttle
-    from oneoff.services.batch.run.bounds import Bounds
+    from oneoff.services.batch.run.shared import Shared
     from oneoff.services.batch.transactions import Transactions
 
-POLL = 0.5
-"""Seconds between two looks whether a run may go on."""
+POLL = 0.5  # seconds between two looks whether a run may go on
 PROBE_EVERY = 0.5
-"""Seconds for which a probe's answer counts while it says go: batches may be much shorter."""
+"""Seconds for which the answer of a probe holds while it says go: batches may be much shorter."""
+GROWTH = 1.2
+"""Factor by which a batch grows that would have stayed within its aim with so many rows. Not more:
+a batch that was quick by luck must not lead to one that locks rows for long."""
+MIN_DIVISOR = 10
+"""The first size divided by this is the default of the smallest size that slowness leads to: what
+takes long below it is not the number of rows."""
+SLACK = 1 / 3
+"""The part of the aim by which a batch may be late before the next one is made smaller."""
 
 
-class Pace:
+class BatchCancelled(CommandError):
+    """An operator cancelled the batch while this run worked on it."""
+
+    code = "batch-cancelled"
+
+
+class Sizing:
+    """Adapts the size of batches to the time they take.
+
+    Args:
+        size: Rows of the first batch.
+        aim: Seconds a batch should take.
+        largest: Rows it never exceeds.
+        smallest: Rows below which slowness makes no batch; 0 for a tenth of the first.
+
+    Attributes:
+        size: Rows of the next batch.
+    """
+
+    def __init__(self, size: int, *, aim: float, largest: int, smallest: int = 0) -> None:
+        self.size = max(1, min(size, largest))
+        self._aim, self._largest = aim, largest
+        self._smallest = smallest or max(1, self.size // MIN_DIVISOR)
+
+    def record(self, seconds: float, rows: int) -> None:
+        """Adapt to a batch that is done; a short one at the end says nothing about its size."""
+        if rows < self.size:
+            return
+        factor = self._aim / max(seconds, 0.001)
+        if factor >= GROWTH:
+            # At least one row more: 1.2 times one or two is still one or two.
+            self.size = min(max(round(self.size * GROWTH), self.size + 1), self._largest)
+        elif seconds > self._aim * (1 + SLACK):
+            floor = min(self._smallest, self.size)  # conflicts may have led below it
+            self.size = max(floor, round(self.size * max(0.5, factor)))
+
+    def halve(self) -> None:
+        """Halve the size after a timeout or a conflict."""
+        self.size = max(1, self.size // 2)
+
+
+class DutyCycle:
     """The rests of one run, over all its shards and parts: the next batch may be another one's.
 
     Attributes:
-        percent: Of the time at work, as the batch that was done last has it.
+        percent: Of the time at work, for the command of the last batch.
     """
 
     def __init__(self) -> None:
@@ -41,12 +91,12 @@ class Pace:
         self._until = 0.0
 
     @property
-    def left(self) -> float:
-        """Seconds left of the rest; not more than 0 when it is over."""
+    def rest_left(self) -> float:
+        """Seconds until the rest is over; 0 or less once it is."""
         return self._until - monotonic()
 
-    def record(self, seconds: float, percent: float) -> None:
-        """Begin the rest after a batch that was done.
+    def begin_rest(self, seconds: float, percent: float) -> None:
+        """Begin the rest after a batch.
 
         Args:
             seconds: How long the batch took.
@@ -56,70 +106,71 @@ class Pace:
         self._until = monotonic() + seconds * (FULL_DUTY / percent - 1)
 
 
-class BatchCancelled(CommandError):
-    """An operator gave the batch up while this run worked at it."""
+class Throttling:
+    """Decides between two batches of a command when the next one may begin."""
 
-    code = "batch-cancelled"
-
-
-class Hold:
-    """Asks between batches whether the next one may begin."""
-
-    def __init__(
-        self, command: BatchCommand, transactions: Transactions, terminal: Terminal, pace: Pace
-    ) -> None:
+    def __init__(self, command: BatchCommand, transactions: Transactions, shared: Shared) -> None:
         self._probes = list(command.probes())
-        self._transactions, self._terminal = transactions, terminal
         self._probed = 0.0
-        self._pace, self._percent = pace, command.percent_at_work
-        self._timeout = command.batch_timeout
+        self._transactions, self._terminal = transactions, shared.terminal
+        self._bounds, self._duty_cycle = shared.bounds, shared.duty_cycle
+        self._percent, self._timeout = command.percent_at_work, command.batch_timeout
 
     def record(self, seconds: float) -> None:
-        """Learn how long a batch took that was done."""
-        self._pace.record(seconds, self._percent)
+        """Take note of how long a batch took, and begin the rest after it."""
+        self._duty_cycle.begin_rest(seconds, self._percent)
         for probe in self._probes:
             if isinstance(probe, BatchTime):
                 probe.record(seconds)
 
-    async def while_asked(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
-        """Wait until nothing holds the batch, and return its checkpoint as it is then.
+    async def wait(self, mine: Checkpoint) -> Checkpoint:
+        """Wait until the next batch may begin, and return the checkpoint as it is then.
+
+        While it waits it writes the reason into the row of the batch twice a second. That shows the
+        reason to other terminals, and reads there what an operator requests.
 
         Raises:
-            BatchCancelled: An operator gave it up.
+            BatchCancelled: An operator cancelled it.
             BatchBound: The run may not take longer.
-            BatchTakenOver: Another run has it.
+            BatchTakenOver: Another run has claimed the batch.
         """
-        mine = await self._rest(mine, bounds)
-        said = ""
+        mine = await self._rest(mine)
+        shown = ""
         while reason := await self._reason(mine):
             if mine.requested == "cancel":
                 await self._write(replace(mine, state=State.CANCELLED), "cancelled by an operator")
-                raise _cancelled(mine)
-            if _without_numbers(reason) != _without_numbers(said):
+                raise BatchCancelled(
+                    f"an operator has given the batch {mine.id} up",
+                    why=f"what this run changed stays ({counted(mine.run_rows, 'row')}); "
+                    "the next run begins a new batch",
+                    try_=f"python manage.py batch show {mine.id}",
+                )
+            if _without_numbers(reason) != _without_numbers(shown):
                 self._terminal.err(f"{reason}\n")
-            said = reason
+            shown = reason
             state = State.PAUSED if mine.requested else State.RUNNING
             mine = await self._write(replace(mine, state=state), reason)
-            bounds.check(mine, held=True)
+            self._bounds.check(mine, held=True)
             await asyncio.sleep(POLL)
         return mine
 
-    async def _rest(self, mine: Checkpoint, bounds: Bounds) -> Checkpoint:
+    async def _rest(self, mine: Checkpoint) -> Checkpoint:
         """Leave the database to others for a while, in proportion to the last batch."""
-        while not mine.requested and (left := self._pace.left) > 0:
+        while not mine.requested and (left := self._duty_cycle.rest_left) > 0:
             await asyncio.sleep(min(left, POLL))
             if left > POLL:
-                note = f"resting: {self._pace.percent:g} % of the time at work"
+                note = f"resting: {self._duty_cycle.percent:g} % of the time at work"
                 mine = await self._write(mine, note)
-                bounds.check(mine, held=True)
+                self._bounds.check(mine, held=True)
         return mine
 
     async def _reason(self, mine: Checkpoint) -> str:
+        """Return why the next batch has to wait; empty if it may begin."""
         if mine.requested == "cancel":
             return "cancelled"
         if mine.requested:
-            whole = mine.parent or mine.id
-            return f"paused: python manage.py batch resume {whole} lets it go on"
+            batch = mine.parent or mine.id
+            return f"paused: python manage.py batch resume {batch} lets it go on"
         if not self._probes or monotonic() - self._probed < PROBE_EVERY:
             return ""
         for probe in self._probes:
@@ -135,16 +186,15 @@ class Hold:
                 await connection.rollback()
         except Exception as exc:
             if fault_of(exc) is not Fault.FATAL:
-                raise  # the connection is what failed: the run mends it, and asks again
-            self._go_on_without(probe, exc)
+                raise  # the connection failed, not the probe: the run reconnects and asks again
+            # A probe that can't be asked must not end the run, and must not look as if it said go.
+            error = translate_error(exc)
+            message = error.message if error else str(exc) or type(exc).__name__
+            name = getattr(probe, "name", type(probe).__name__)
+            self._terminal.warn_once(f"the probe {name} holds nothing in this run: {message}")
+            self._probes = [one for one in self._probes if one is not probe]
             return None
         return reason
-
-    def _go_on_without(self, probe: Throttle, exc: Exception) -> None:
-        """Warn once: what can't be asked must neither end the run nor look like a go."""
-        name = getattr(probe, "name", type(probe).__name__)
-        self._terminal.warn_once(f"the probe {name} holds nothing in this run: {_said(exc)}")
-        self._probes = [one for one in self._probes if one is not probe]
 
     async def _write(self, new: Checkpoint, note: str) -> Checkpoint:
         async with asyncio.timeout(self._timeout), self._transactions.begin() as connection:
@@ -152,19 +202,5 @@ class Hold:
 
 
 def _without_numbers(reason: str) -> str:
-    """Return what stays the same while a lag grows: a line twice a second would drown the log."""
+    """Return what stays the same while a lag grows: a line twice a second would flood the log."""
     return re.sub(r"[0-9.]+", "", reason)
-
-
-def _said(exc: Exception) -> str:
-    error = translate_error(exc)
-    return error.message if error else str(exc) or type(exc).__name__
-
-
-def _cancelled(mine: Checkpoint) -> BatchCancelled:
-    return BatchCancelled(
-        f"an operator has given the batch {mine.id} up",
-        why=f"what this run changed stays ({counted(mine.run_rows, 'row')}); "
-        "the next run begins a new batch",
-        try_=f"python manage.py batch show {mine.id}",
-    )

@@ -52,7 +52,7 @@ IDLE = frozenset({State.WAITING, State.STOPPED})
 """In these no run works on it, whatever became of the run that had it."""
 
 UNREPORTED = frozenset({Status.STARTED.value, Status.ABANDONED.value})
-"""A run with one of these statuses has not reported what it finished: it still runs, or was killed."""
+"""A run with such a status has not reported what it finished: it still runs, or was killed."""
 
 
 class BatchTakenOver(TemporaryError):
@@ -62,17 +62,17 @@ class BatchTakenOver(TemporaryError):
 
 
 _ID, _FENCE = bindparam("of_id", type_=String), bindparam("of_fence", type_=Integer)
-# Built once: compiling it would cost as much as a small batch. The condition on the fence is what
-# keeps a run out that lost its batch: it updates no row and returns none. RETURNING also brings what
-# an operator requests, so that asking for it takes no round trip of its own.
+# Built once: every batch has it, however small. The condition on the fence is what keeps out a run
+# that lost its batch: it updates no row, and gets none back. RETURNING also brings what an operator
+# requests, so that asking for it takes no round trip of its own.
 _WRITE = (
     update(batches)
     .where(batches.c.id == _ID, batches.c.fence == _FENCE)
     .returning(batches.c.requested)
 )
 # Turns off, for this transaction, the wait for the disk at its commit; in the same statement, since
-# a SET LOCAL would be one more round trip. A crash of the server may then undo the transaction, rows
-# and checkpoint together. The next commit that does wait, on any connection, makes it durable.
+# a SET LOCAL would be one more round trip. A crash of the server may then undo the transaction, the
+# rows together with the checkpoint. The next commit that waits, whoever makes it, makes it durable.
 _OFF = func.set_config("synchronous_commit", "off", true())
 _WRITE_WITHOUT_WAITING = _WRITE.returning(_OFF)
 

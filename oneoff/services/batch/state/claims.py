@@ -227,8 +227,8 @@ async def begin(
     """Begin a batch.
 
     Raises:
-        IntegrityError: Another run began the same batch at this moment: the index
-            `oneoff_batches_key` holds each key once among unfinished batches.
+        IntegrityError: Another run began the same batch at this moment: a unique index allows each
+            key once among unfinished batches.
     """
     now = datetime.now(UTC)
     values = {

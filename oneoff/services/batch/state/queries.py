@@ -28,6 +28,7 @@ class Shard:
 
     Attributes:
         id: The id of the parent batch, and the part.
+        parent: Id of the parent batch.
         part: "3/8".
         limits: Its range; None if no rows fall into it.
         state: See `State`.
@@ -41,6 +42,7 @@ class Shard:
     """
 
     id: str
+    parent: str
     part: str
     limits: BatchRange | None
     state: State
@@ -56,11 +58,6 @@ class Shard:
     def ended(self) -> bool:
         """Whether it is finished or cancelled."""
         return self.state in ENDED
-
-    @property
-    def parent(self) -> str:
-        """Id of the parent batch."""
-        return self.id.removesuffix(f".{self.part}")
 
 
 def with_run() -> Select[Any]:
@@ -104,7 +101,7 @@ async def find_current(
     if row is not None:
         return row
     newest = with_run().where(mine).order_by(batches.c.finished_at.desc()).limit(1)
-    last = (await connection.execute(newest)).mappings().one_or_none()
+    last: RowMapping | None = (await connection.execute(newest)).mappings().one_or_none()
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
     if number and not last["shards"]:
@@ -146,7 +143,7 @@ async def read_with_parent(connection: AsyncConnection, shard_id: str) -> tuple[
 
 
 def _shard_of(row: RowMapping) -> Shard:
-    names = "id part fence rows_done rows_changed errors note exit_code".split()
+    names = "id parent part fence rows_done rows_changed errors note exit_code".split()
     facts: dict[str, Any] = {name: row[name] for name in names}
     return Shard(
         **facts,

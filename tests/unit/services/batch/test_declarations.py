@@ -24,7 +24,7 @@ from oneoff.services.batch.rows.cursor import decode, encode
 from oneoff.services.batch.rows.ranges import restored, stored
 from oneoff.services.batch.rows.selection import make_selection
 from oneoff.services.batch.run.faults import Fault, fault_of
-from oneoff.services.batch.run.sizing import Sizing
+from oneoff.services.batch.run.throttling import Sizing
 from oneoff.services.batch.state.identity import identify
 
 METADATA = MetaData()

@@ -221,7 +221,7 @@ async def test_a_command_that_does_nothing_in_a_worker_has_failed(
     async def leave(*_: object) -> Result:
         return Result.unchanged("not here")
 
-    monkeypatch.setattr("oneoff.services.batch.run.start._do_assigned", leave)
+    monkeypatch.setattr("oneoff.services.batch.run.start._run_assigned_shard", leave)
     async with worker(environ):
         failed = await tally("tally add --shards 2 --fleet --confirm")
 
@@ -268,7 +268,7 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that other jobs of the project get their turn."""
-    monkeypatch.setattr("oneoff.services.batch.run.start.TURN", 0.001)
+    monkeypatch.setattr("oneoff.services.batch.run.bounds.TURN", 0.001)
     execute(url, "DELETE FROM tally WHERE id > 400")
     async with worker(environ):
         done = await tally("tally add --shards 2 --fleet --confirm")
@@ -283,7 +283,7 @@ async def test_what_redis_has_lost_is_queued_again(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Jobs that are gone, that expired, and that a worker took which died before it claimed."""
-    monkeypatch.setattr(fleet, "AGAIN", 0.1)
+    monkeypatch.setattr(fleet, "RECHECK", 0.1)
     monkeypatch.setattr(fleet, "LOST", 0.2)
     running = asyncio.create_task(tally(FLEET))
     async with queue(environ) as pool:
