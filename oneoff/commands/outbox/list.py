@@ -28,13 +28,13 @@ class List(BaseCommand):
     limit: int = Option(default=50, short="l", help="Show at most this many.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.services.outbox.delivery import listing
+        from oneoff.services.outbox.delivery import list_effects
 
         if self.limit < 1:
             raise UsageError(
                 f"--limit {self.limit} is not 1 or more",
                 try_="python manage.py outbox list --limit 50",
             )
-        rows = await listing(session, state=self.state, limit=self.limit)
+        rows = await list_effects(session, state=self.state, limit=self.limit)
         none = f"no effect is {self.state or 'undelivered'}"
         return Result.report(rows, "" if rows else none)

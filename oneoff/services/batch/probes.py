@@ -1,7 +1,7 @@
-"""What may hold the next batch of a run: ready-made probes for `BatchCommand.probes`.
+"""Ready-made probes for `BatchCommand.probes`: reasons to wait with the next batch.
 
-All of them ask PostgreSQL; on SQLite, where nobody else could be harmed, they say nothing. A probe
-that can't see what it asks for raises `ProbeDenied`: the run warns once, and goes on without it.
+All but `BatchTime` ask PostgreSQL; on SQLite they never hold a run. A probe that may not see what
+it asks for raises `ProbeDenied`: the run warns once, and goes on without it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 WAITED = 0.1
-"""Seconds after which a session that waits for a lock counts: shorter ones are everyday life."""
+"""Seconds after which a session that waits for a lock counts; shorter waits are normal."""
 _MIB = 2**20
 
+# To a role without pg_monitor the rows are shown with NULLs, which would look like no lag: they are
+# counted, to tell the two apart. A standby that stands still reports no new times, so the bytes
+# that it lacks are asked for as well.
 _LAG = """
 SELECT extract(epoch FROM max(replay_lag))::float8,
        max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn))::float8,
        count(*) FILTER (WHERE state IS NULL)
 FROM pg_stat_replication
 """
+# Advisory locks are left out: who waits for one does not wait for rows. `waitstart` exists since
+# PostgreSQL 14; read through JSON, the statement works without it, and every waiting session
+# counts. A session that waits for a row waits for the transaction that has it, which names no
+# table. So for one table those sessions count that have a lock on it themselves, or wait for one.
 _WAITERS = """
 SELECT count(DISTINCT waiting.pid)
 FROM pg_locks AS waiting
@@ -35,11 +42,15 @@ WHERE NOT waiting.granted AND waiting.locktype <> 'advisory'
     SELECT FROM pg_locks AS held
     WHERE held.pid = waiting.pid AND held.relation = to_regclass(:table)))
 """
+# To a role without pg_read_all_stats the state of others' sessions is NULL, and their query this
+# text.
 _CONNECTIONS = """
 SELECT count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()),
        count(*) FILTER (WHERE state IS NULL AND query = '<insufficient privilege>')
 FROM pg_stat_activity WHERE datname IS NOT NULL
 """
+# Autovacuum is recognized by its lock on the table, and as its worker, unlike the session of a
+# manual VACUUM, has no user. An automatic ANALYZE has the same lock, and counts too.
 _VACUUM = """
 SELECT count(*)
 FROM pg_locks AS held JOIN pg_stat_activity AS who ON who.pid = held.pid
@@ -49,12 +60,12 @@ WHERE held.relation = to_regclass(:table) AND held.granted
 
 
 class ProbeDenied(Exception):
-    """A probe has no permission to read what it needs; the text says what to grant."""
+    """A probe may not see what it asks for; the message says what to grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLag:
-    """Hold while a standby server is behind.
+    """Hold while a standby server lags.
 
     Attributes:
         seconds: How far it may be behind in time.
@@ -141,13 +152,13 @@ class Autovacuum:
 
 
 class BatchTime:
-    """Hold for a while when the run's own batches get slow: 95 of 100 should stay below a limit.
+    """Hold for a while when the run's own batches get slow: their 95th percentile is above a limit.
 
-    The batches are those since it last held, the last hundred at most.
+    It is taken over the last hundred batches at most, and only over those since it last held.
 
     Args:
-        seconds: What 95 of 100 batches must not exceed.
-        rest: Seconds to hold for, after which the batches are looked at anew.
+        seconds: The limit.
+        rest: Seconds to hold for.
     """
 
     name = "batch_p95"
@@ -179,8 +190,7 @@ class BatchTime:
         return self._said
 
 
-ENOUGH = 20
-"""Batches below which a 95th percentile says nothing."""
+ENOUGH = 20  # batches; of fewer a 95th percentile says nothing
 
 
 async def _ask(connection: AsyncConnection, query: str, **values: Any) -> Sequence[Any] | None:

@@ -1,9 +1,9 @@
-"""Deliver the effects of the outbox. Read `Delivery._one` from top to bottom.
+"""Deliver the effects of the outbox. Read `Delivery._deliver_one` from top to bottom.
 
-An attempt is counted and committed before it begins, so an effect that kills its process is given
-up too in the end. The same commit claims the effect for a while, so that whoever else delivers
-passes it over and counts nothing; a process that died leaves it claimed for that long. The row is
-locked while the handler works, for clocks differ.
+An attempt is counted and committed before it begins. So an effect that kills its process is given
+up in the end as well. The same commit claims the effect until a time in the future, so that other
+deliveries pass over it; after a crash it is free again at that time. While the handler works the
+row is locked too, since the clocks of two machines may differ by more than the claim lasts.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
-OWN = frozenset({"effect", "session"})
-"""What a handler gets from the delivery itself."""
-_LONGEST_ERROR = 500
+OF_DELIVERY = frozenset({"effect", "session"})
+"""Names that a handler gets from the delivery, not from the project."""
+_MAX_ERROR = 500
 _CLAIM = timedelta(seconds=2 * TIMEOUT)
-"""How long an effect is claimed: longer than its handler may take."""
+"""For how long an effect is claimed: longer than its handler may take."""
 
 
 @dataclass(slots=True)
 class Delivered:
-    """What a delivery came to.
+    """What a delivery has done.
 
     Attributes:
         done: Effects that were delivered, by kind.
-        failed: Effects that failed and are tried again by the next delivery, by kind.
+        failed: Effects that failed, and are tried again by a later delivery, by kind.
         given_up: Effects that failed for the last time, by kind.
-        bounded: It stopped because it might not go on, with effects left perhaps.
-        unhandled: Effects that wait for a kind that has no handler, by kind.
+        bounded: Whether it stopped at a bound, with effects left.
+        unhandled: Effects that wait without a handler for their kind, by kind.
     """
 
     done: Counter[str] = field(default_factory=Counter)
@@ -83,24 +83,25 @@ async def deliver_effects(
     max_seconds: float = 0.0,
     given_up: bool = False,
 ) -> Delivered:
-    """Deliver what waits, each effect in a transaction of its own; what `outbox deliver` does.
+    """Deliver the effects that are due, each in a transaction of its own, as `outbox deliver` does.
 
-    Several may run at once, on any number of machines: an effect at work is passed over.
+    Several deliveries may run at once, on any number of machines: an effect that one of them has
+    claimed is passed over by the others.
 
     Args:
         transaction: Opens one.
-        handlers: Kind to what does it.
+        handlers: The handler of each kind.
         given: What handlers may ask for by name, besides `effect` and `session`.
         max_rows: Stop after so many effects; 0 for all.
         max_seconds: Begin no other effect after so long; 0 for no limit.
-        given_up: Try those again too that were given up.
+        given_up: Whether to try effects again that were given up.
     """
     delivery = Delivery(transaction, handlers, given or {}, given_up=given_up)
     return await delivery.run(max_rows=max_rows, max_seconds=max_seconds)
 
 
 class Delivery:
-    """One pass over what waits; each effect is tried once in it."""
+    """One pass over the effects that are due; each is tried once."""
 
     def __init__(
         self,
@@ -111,37 +112,37 @@ class Delivery:
         given_up: bool,
     ) -> None:
         self._transaction, self._handlers, self._given = transaction, handlers, given
-        self._waiting = waiting(given_up=given_up)
+        self._condition = deliverable(given_up=given_up)
         self._last = 0
         self._down: set[str] = set()
         self._redactor = Redactor()
         self.result = Delivered()
 
     async def run(self, *, max_rows: int, max_seconds: float) -> Delivered:
-        """Deliver until nothing is left that was not tried, or a bound is reached."""
+        """Deliver until every effect was tried, or a bound is reached."""
         started, tried = monotonic(), 0
-        while effect := await self._next():
-            await self._one(effect)
+        while effect := await self._claim_next():
+            await self._deliver_one(effect)
             tried += 1
             late = max_seconds and monotonic() - started >= max_seconds
             if late or (max_rows and tried >= max_rows):
-                self.result.bounded = await self._is_left()
+                self.result.bounded = await self._has_more()
                 break
         async with self._transaction() as session:
             self.result.unhandled = await _unhandled(session, self._handlers)
         return self.result
 
-    async def _one(self, effect: Effect) -> None:
+    async def _deliver_one(self, effect: Effect) -> None:
         try:
             async with self._transaction() as session:
-                if not await _hold(session, effect):
-                    return  # another delivery has it
+                if not await _lock(session, effect):
+                    return  # its claim ran out, and another delivery has it
                 async with asyncio.timeout(TIMEOUT):
                     await self._handle(effect, session)
                 done = {"delivered_at": datetime.now(UTC), "error": "", "claimed_until": None}
-                await session.execute(_of(effect).values(done))
+                await session.execute(_update_of(effect).values(done))
         except asyncio.CancelledError:
-            # Whoever stops the run says nothing of the effect, which is not given up for it.
+            # The run was stopped, which is no failure of the effect: the attempt does not count.
             with suppress(SQLAlchemyError, OSError):
                 await uninterrupted(self._write(effect, attempts=outbox.c.attempts - 1))
             raise
@@ -152,10 +153,14 @@ class Delivery:
         else:
             self.result.done[effect.kind] += 1
 
-    async def _next(self) -> Effect | None:
-        """Count the attempt at the effect that follows, and return it."""
+    async def _claim_next(self) -> Effect | None:
+        """Claim the next effect and count the attempt; return None if there is none.
+
+        SKIP LOCKED passes over a row that another delivery is claiming at this moment, or whose
+        handler works, instead of waiting for it.
+        """
         kinds = self._handlers.keys() - self._down
-        free = select(outbox).where(self._waiting, *self._ahead(kinds)).order_by(outbox.c.id)
+        free = select(outbox).where(self._condition, *self._remaining(kinds)).order_by(outbox.c.id)
         async with self._transaction() as session:
             found = await session.execute(free.limit(1).with_for_update(skip_locked=True))
             row = found.mappings().one_or_none()
@@ -166,10 +171,10 @@ class Delivery:
                 id=row["id"], kind=row["kind"], payload=json.loads(row["payload"]), attempt=attempt
             )
             claimed = {"attempts": attempt, "claimed_until": datetime.now(UTC) + _CLAIM}
-            await session.execute(_of(effect).values(claimed))
+            await session.execute(_update_of(effect).values(claimed))
         return effect
 
-    def _ahead(self, kinds: set[str]) -> list[ColumnElement[bool]]:
+    def _remaining(self, kinds: set[str]) -> list[ColumnElement[bool]]:
         return [outbox.c.id > self._last, outbox.c.kind.in_(sorted(kinds))]
 
     async def _handle(self, effect: Effect, session: AsyncSession) -> None:
@@ -179,25 +184,25 @@ class Delivery:
         await session.flush()
 
     async def _failed(self, effect: Effect, exc: Exception) -> None:
-        """Write down why; what a service that is down leaves undone is no attempt."""
+        """Write the error. If the service was down, the attempt does not count."""
         attempt, values = effect.attempt, {}
         if isinstance(exc, Unavailable):
             self._down.add(effect.kind)
             attempt -= 1
             values = {"attempts": outbox.c.attempts - 1}
-        await self._write(effect, error=self._redactor.text(_said(exc))[:_LONGEST_ERROR], **values)
+        await self._write(effect, error=self._redactor.text(_describe(exc))[:_MAX_ERROR], **values)
         count = self.result.given_up if attempt >= len(PAUSES) else self.result.failed
         count[effect.kind] += 1
 
     async def _write(self, effect: Effect, **values: Any) -> None:
-        """Write what became of it, and let go of it; another delivery may have it meanwhile."""
-        mine = _of(effect).where(*_still_mine(effect))
+        """Write the outcome and end the claim, unless another delivery has the effect by now."""
+        mine = _update_of(effect).where(*_same_claim(effect))
         async with self._transaction() as session:
             await session.execute(mine.values(**values, claimed_until=None))
 
-    async def _is_left(self) -> bool:
+    async def _has_more(self) -> bool:
         kinds = self._handlers.keys() - self._down
-        left = select(outbox.c.id).where(self._waiting, *self._ahead(kinds)).limit(1)
+        left = select(outbox.c.id).where(self._condition, *self._remaining(kinds)).limit(1)
         async with self._transaction() as session:
             return await session.scalar(left) is not None
 
@@ -220,14 +225,16 @@ def load_handlers(project: Project) -> Mapping[str, Handler]:
 
 
 def resources_of(handlers: Mapping[str, Handler]) -> list[str]:
-    """Return the names of what handlers ask the project for."""
-    return sorted({name for one in handlers.values() for name in parameters(one)} - OWN)
+    """Return the names of the resources that handlers ask the project for."""
+    return sorted({name for one in handlers.values() for name in parameters(one)} - OF_DELIVERY)
 
 
-def waiting(*, given_up: bool = False) -> ColumnElement[bool]:
-    """Return the condition for what is to be delivered now; with what was given up: for all.
+def deliverable(*, given_up: bool = False) -> ColumnElement[bool]:
+    """Return the condition for effects that are to be delivered now.
 
-    What another delivery has in hand is not.
+    They are not claimed, and the pause before their next attempt is over; `PAUSES` has one for each
+    number of attempts, counted from when the effect was put. After the last attempt no pause
+    matches. With `given_up` neither pauses nor attempts matter.
     """
     now = datetime.now(UTC)
     free = outbox.c.claimed_until.is_(None) | (outbox.c.claimed_until <= now)
@@ -244,14 +251,14 @@ def waiting(*, given_up: bool = False) -> ColumnElement[bool]:
 async def plan(
     session: AsyncSession, handlers: Mapping[str, Handler], *, given_up: bool
 ) -> list[dict[str, Any]]:
-    """Count what a delivery would try, by kind."""
-    counting = select(outbox.c.kind, func.count()).where(waiting(given_up=given_up))
+    """Count the effects that a delivery would try, by kind."""
+    counting = select(outbox.c.kind, func.count()).where(deliverable(given_up=given_up))
     found = await session.execute(counting.group_by(outbox.c.kind).order_by(outbox.c.kind))
     return [{"kind": kind, "waiting": n, "has_handler": kind in handlers} for kind, n in found]
 
 
-async def listing(session: AsyncSession, *, state: str, limit: int) -> list[dict[str, Any]]:
-    """Return effects, those that were put down first; a payload may be personal, and is left out.
+async def list_effects(session: AsyncSession, *, state: str, limit: int) -> list[dict[str, Any]]:
+    """Return effects, the oldest first, without their payload, which may be personal.
 
     Args:
         session: Reads.
@@ -275,22 +282,25 @@ async def _unhandled(session: AsyncSession, handlers: Mapping[str, Handler]) -> 
     return {one["kind"]: one["waiting"] for one in planned if not one["has_handler"]}
 
 
-async def _hold(session: AsyncSession, effect: Effect) -> bool:
-    """Lock the row until the end of the transaction; on SQLite that is the whole database."""
-    mine = select(outbox.c.id).where(outbox.c.id == effect.id, *_still_mine(effect))
+async def _lock(session: AsyncSession, effect: Effect) -> bool:
+    """Lock the row until the transaction ends; return False if the claim is lost.
+
+    SQLite has no row locks, but its transaction keeps out every other writer.
+    """
+    mine = select(outbox.c.id).where(outbox.c.id == effect.id, *_same_claim(effect))
     return await session.scalar(mine.with_for_update(skip_locked=True)) is not None
 
 
-def _still_mine(effect: Effect) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for an effect that nobody has done, or claimed since."""
+def _same_claim(effect: Effect) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that no other delivery has it: each claim counts an attempt."""
     return (outbox.c.delivered_at.is_(None), outbox.c.attempts == effect.attempt)
 
 
-def _of(effect: Effect) -> Any:
+def _update_of(effect: Effect) -> Any:
     return update(outbox).where(outbox.c.id == effect.id)
 
 
-def _said(exc: Exception) -> str:
+def _describe(exc: Exception) -> str:
     if isinstance(exc, CommandError):
         return f"{exc.code}: {exc.message}"
     return f"took longer than {TIMEOUT:g} s" if isinstance(exc, TimeoutError) else repr(exc)

@@ -1,4 +1,4 @@
-"""Effects outside the database: put down in the transaction that asks for them, delivered later."""
+"""Put effects outside the database into the outbox, in the transaction that they belong to."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 PAUSES = (0, 60, 300, 1_800, 7_200)
-"""Seconds after which an effect is tried for the first, second, ... time, since it was put down.
-After the last it is given up, and waits for somebody to look at it."""
+"""Seconds, since the effect was put, after which it is tried for the first, second, ... time. After
+the last attempt it is given up, and waits for an operator."""
 TIMEOUT = 30.0
-"""Seconds a handler has for one effect."""
+"""Seconds that a handler may take for one effect."""
 
 Handler = Callable[..., Awaitable[None]]
 """Does one effect: `async def promoted(effect, session, mailer)`. It asks by parameter name for
-`effect`, for `session`, and for what the project provides. What it writes in the session is
-committed exactly if the effect counts as delivered. `Unavailable` says that a service is down, for
-which the effect can do nothing: it is no attempt, and no other of its kind is tried now."""
+`effect`, for `session`, and for resources of the project. What it writes in the session is
+committed if, and only if, the effect counts as delivered. `Unavailable` says that a service is
+down, which is no failure of the effect: the attempt does not count, and no other effect of its kind
+is tried in this delivery."""
 Transaction = Callable[[], AbstractAsyncContextManager["AsyncSession"]]
-"""Opens a session in a transaction, which is committed at the end of the block."""
+"""Opens a session in a transaction, which the end of the block commits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One effect that is to be done.
+    """One effect that is to be delivered.
 
     Attributes:
-        id: Its number: the same whenever it is delivered again, so what receives it can tell.
+        id: Its number; the same when it is delivered again, so that the receiver can recognize it.
         kind: What to do: "mail.welcome".
         payload: What `put_effect` was given.
         attempt: 1 for the first.
@@ -43,15 +44,15 @@ class Effect:
 
 
 async def put_effect(session: AsyncSession, kind: str, payload: Mapping[str, Any]) -> None:
-    """Put an effect down: it is there exactly if the transaction's rows are.
+    """Put an effect into the outbox; it is committed or rolled back with the transaction's rows.
 
     It is delivered later, and at least once: a crash between the delivery and its record delivers
-    it again, so what receives it must bear that.
+    it again, so the receiver must accept it twice.
 
     Args:
         session: The one that `process` or `handle` got, or a request's.
-        kind: What to do, for whoever delivers: "mail.welcome".
-        payload: What it needs, as JSON knows it; secrets don't belong here.
+        kind: Which handler delivers it: "mail.welcome".
+        payload: What the handler needs, as JSON; no secrets, since it is stored as it is.
     """
     import json
     from datetime import UTC, datetime

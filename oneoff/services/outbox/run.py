@@ -1,4 +1,4 @@
-"""What `outbox deliver` does with the database of its run, and how it ends."""
+"""Run `outbox deliver`: preview, delivery on the database of the run, and result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def preview(database: Database, handlers: Mapping[str, Handler], *, given_up: bool) -> Result:
-    """Count what would be tried."""
+    """Return the result of a dry run: how many effects would be tried."""
     async with begin_work(database, Mode.READ_ONLY) as work:
         planned = await plan(work.session, handlers, given_up=given_up)
     rows = sum(one["waiting"] for one in planned if one["has_handler"])
@@ -34,7 +34,7 @@ async def preview(database: Database, handlers: Mapping[str, Handler], *, given_
 async def deliver_all(
     database: Database, handlers: Mapping[str, Handler], given: Mapping[str, Any], **bounds: Any
 ) -> Delivered:
-    """Deliver on a connection of the run's own."""
+    """Deliver on one connection, as the transactions follow each other."""
     async with Transactions(database) as transactions:
 
         @asynccontextmanager
@@ -46,11 +46,11 @@ async def deliver_all(
 
 
 def result_of(delivered: Delivered) -> Result:
-    """Return how the run ends.
+    """Return the result of the run.
 
     Raises:
-        CommandError: An effect was given up.
-        TemporaryError: Effects failed, or were left by a bound.
+        CommandError: `effect-given-up`.
+        TemporaryError: `effects-left`: effects failed, or a bound was reached first.
     """
     done, failed = delivered.done.total(), delivered.failed.total()
     if lost := delivered.given_up.total():

@@ -1,4 +1,4 @@
-"""A key as JSON, and back: what a checkpoint says of how far it has come."""
+"""Write the key of a row as JSON into a checkpoint, and read it again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def encode(key: Any) -> str:
-    """Return the key as JSON; exact for every type a key may have.
+    """Return the key as JSON, without loss for any type that a key may have.
 
     Raises:
-        ConfigurationError: The type can't be a key's.
+        ConfigurationError: `batch-key`: no key can have this type.
     """
     if isinstance(key, str | int | float) and not isinstance(key, bool):
         return json.dumps(key, ensure_ascii=False)
@@ -33,7 +33,7 @@ def encode(key: Any) -> str:
 
 
 def decode(text: str) -> Any:
-    """Return the key that `encode` wrote down."""
+    """Return the key that `encode` wrote."""
     value = json.loads(text)
     if not isinstance(value, dict):
         return value
@@ -42,7 +42,7 @@ def decode(text: str) -> Any:
 
 
 def readable(text: str | None) -> str:
-    """Return what stands in a checkpoint for a person to read."""
+    """Return the cursor of a checkpoint for a person to read."""
     return "the beginning" if text is None else str(decode(text))
 
 

@@ -1,4 +1,4 @@
-"""The columns that batches go by, checked against what the table says of them."""
+"""Choose the column that orders the rows of a batch, and check it against the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def key_column(table: Table, name: str, command: str) -> Column[Any]:
-    """Return the column that pages of a table go by.
+    """Return the column that pages of rows are ordered by.
 
     Args:
         table: Whose rows are selected.
@@ -24,7 +24,7 @@ def key_column(table: Table, name: str, command: str) -> Column[Any]:
         command: Name of the command's class, for messages.
 
     Raises:
-        ConfigurationError: It can't tell every row from every other.
+        ConfigurationError: `batch-key`: it is not unique, or may be NULL.
     """
     if not name:
         if len(table.primary_key.columns) != 1:
@@ -39,10 +39,10 @@ def key_column(table: Table, name: str, command: str) -> Column[Any]:
 
 
 def range_column(table: FromClause, name: str, command: str) -> Column[Any]:
-    """Return the column whose ranges are batches of a table.
+    """Return the column whose ranges are batches.
 
     Raises:
-        ConfigurationError: Each batch would have to search the whole table.
+        ConfigurationError: `batch-key`: no index begins with it.
     """
     if not isinstance(table, Table):
         raise _bad_key(table, command, "it is not a table")

@@ -1,7 +1,7 @@
-"""What a batch command works on: rows that Python changes, or a statement cut into ranges.
+"""Select the rows of a batch command: pages of rows for Python, or ranges for one statement.
 
-Neither finds its place with OFFSET, which reads again what it skips, nor by `IN (SELECT ... LIMIT
-n)`, whose last batch searches the whole rest.
+Both continue after the last key. OFFSET from the beginning would read again all that is done, and
+`IN (SELECT ... LIMIT n)` would search the rest of the table for the last batch.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _SIZE = bindparam("oneoff_size", type_=Integer)
 
 
 class Step(NamedTuple):
-    """One batch that was done, and is not yet saved.
+    """One batch that is done, and not saved yet.
 
     Attributes:
         key: The last key that is done with; None where that has not changed.
         done: Rows it went through.
         changed: Rows it changed.
-        last: Nothing came after it.
-        errors: Rows that were left out because they failed.
+        last: Whether no rows are left.
+        errors: Rows that were rejected because they failed.
     """
 
     key: Any
@@ -64,16 +64,16 @@ class Step(NamedTuple):
 
 
 class Selection(ABC):
-    """The work of one command, within a range of its keys.
+    """The rows of one command, within a range of their keys.
 
     Args:
-        command: What is done.
-        limits: The range; None for one that has no rows.
+        command: What is done with them.
+        limits: The range; None for no rows.
 
     Attributes:
-        column: What orders the rows.
-        table: Where the column is.
-        durable: Whether each batch waits until it is on the disk; the last one always does.
+        column: The key: it orders the rows.
+        table: The table of the column.
+        durable: Whether each commit waits until it is on the disk; the last one always does.
     """
 
     column: ColumnElement[Any]
@@ -86,17 +86,17 @@ class Selection(ABC):
         self._declare()
 
     def begin(self, at: datetime) -> None:
-        """Ask the command again what to do, for a batch that began then."""
+        """Ask the command again for its rows, for a batch that began at this moment."""
         self.command.began = at
         self._declare()
 
     @abstractmethod
     def _declare(self) -> None:
-        """Read from the command what to do, and check that it can be done in batches."""
+        """Ask the command for its rows, and check that they can be processed in batches."""
 
     @abstractmethod
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
-        """Do the batch that follows a key, of about `size` rows, in an open transaction."""
+        """Process the batch of about `size` rows that follows a key, in an open transaction."""
 
     @abstractmethod
     def keys(self, after: Any) -> Select[Any]:
@@ -143,7 +143,7 @@ class RowWise(Selection):
         return self._split((await session.execute(page)).all())
 
     async def one(self, session: AsyncSession, key: Any) -> int:
-        """Work on the row of this key alone, if the select still finds it."""
+        """Process the row with this key alone, if the select still finds it."""
         found = await session.execute(self._keyed().where(self.column == key))
         _, batch = self._split(found.all())
         return await self._process(session, batch) if batch else 0
@@ -159,8 +159,8 @@ class RowWise(Selection):
         return self._select.add_columns(self.column.label("oneoff_key")).order_by(None)
 
     def _split(self, rows: Sequence[Any]) -> tuple[list[Any], Sequence[Any]]:
-        whole = [row[0] for row in rows] if self._single else [row[:-1] for row in rows]
-        return [row[-1] for row in rows], whole
+        batch = [row[0] for row in rows] if self._single else [row[:-1] for row in rows]
+        return [row[-1] for row in rows], batch
 
     async def _process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
         changed: object = await self.command.process(session, batch)
@@ -177,9 +177,9 @@ class RowWise(Selection):
 class SetBased(Selection):
     """`change` and `range_column`: one statement for each range of an indexed column.
 
-    Nothing outside the database can depend on such a batch, and what a crash of the server undoes
-    is undone with its checkpoint, so only the last one waits for the disk, as one big statement
-    would.
+    Only the last commit waits for the disk, as that of one big statement would. What a crash of the
+    server undoes is undone together with its checkpoint, and nothing outside the database depends
+    on such a batch.
     """
 
     durable = False
@@ -192,12 +192,12 @@ class SetBased(Selection):
         name = type(command).__name__
         self.column = range_column(self._change.table, command.range_column, name)
         self.table = self.column.table
-        # Built once, for SQLAlchemy takes as long for it as the server for a small batch.
+        # Built once: SQLAlchemy takes as long to build them as the server to run a small batch.
         self._first_end = self._ends(self.keys(None))
         self._next_end = self._ends(self.keys(_AFTER))
         self._first_range = self._change.where(*self.between(None, _UPTO))
         self._next_range = self._change.where(*self.between(_AFTER, _UPTO))
-        self._whole = self._change.where(*self.between(None))
+        self._all = self._change.where(*self.between(None))
         self._rest = self._change.where(*self.between(_AFTER))
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
@@ -206,13 +206,14 @@ class SetBased(Selection):
         ends = self._first_end if after is None else self._next_end
         end = (await connection.execute(ends, place | {_SIZE.key: size})).one_or_none()
         if end is None:
-            rest = self._whole if after is None else self._rest
+            rest = self._all if after is None else self._rest
             done = await connection.execute(rest, place)
             return Step(None, done.rowcount, done.rowcount, last=True)
         upto, ties = end
         if ties >= size:
-            # More rows than a batch has share the value: those before them are a batch, and they
-            # themselves are as many as it takes.
+            # More rows than a batch may have share this value. First the rows below it are a batch.
+            # If there are none, a DELETE takes some of the rows with the value; an UPDATE has to
+            # take all of them, since it could not tell afterwards which ones are done.
             before = self.keys(after).where(self.column < upto).subquery()
             below = await connection.scalar(select(func.max(before.c[0])))
             if below is None and isinstance(self._change, Delete) and self.table.primary_key:
@@ -224,9 +225,10 @@ class SetBased(Selection):
         return Step(upto, done.rowcount, done.rowcount, last=False)
 
     def _ends(self, keys: Select[Any]) -> Select[Any, int]:
-        """Select the last value of a full page, and how many share it, of whom a page is counted.
+        """Select the last value of a full page, and how many rows share it, counting up to a page.
 
-        To skip to the end of a page costs half as much as to look at its rows.
+        No row is returned if the page is not full: then the rest is the last batch. OFFSET here
+        skips one page of an index, which costs half as much as to return its rows.
         """
         end = keys.order_by(self.column).offset(_SIZE - 1).limit(1).subquery()
         same = keys.where(self.column == end.c[0]).limit(_SIZE)
@@ -234,9 +236,11 @@ class SetBased(Selection):
         return select(end.c[0], ties.scalar_subquery())
 
     def _check_changed(self, connection: AsyncConnection, rows: int, value: Any) -> None:
-        """Refuse rows that lie above a value which they are read as.
+        """Refuse a range of SQLite in which no row was changed although its last value was read.
 
-        Elsewhere than in SQLite another client may have taken the rows.
+        SQLite compares dates as texts. A value that was written in another form is converted when
+        it is read, and then does not compare equal to itself. Other databases have real dates, and
+        there other clients may have deleted the rows in between.
         """
         if rows or connection.dialect.name != "sqlite":
             return
@@ -249,7 +253,7 @@ class SetBased(Selection):
         )
 
     async def _delete_some(self, connection: AsyncConnection, value: Any, size: int) -> Step:
-        """Delete a batch of the rows that share a value; the next one finds those that are left."""
+        """Delete some of the rows that share a value; the next batch finds the others."""
         key = tuple_(*self.table.primary_key)
         some = select(*self.table.primary_key).where(self.column == value).limit(size)
         if self._change.whereclause is not None:
@@ -267,11 +271,11 @@ class SetBased(Selection):
 
 
 def make_selection(command: BatchCommand, limits: BatchRange | None) -> Selection:
-    """Return the work that a command declares.
+    """Return the selection that a command declares.
 
     Args:
-        command: What is done.
-        limits: Within which keys; None for none.
+        command: With `select` or `change`.
+        limits: The range of its keys; None for no rows.
 
     Raises:
         ConfigurationError: It can't be done in batches as it is declared.
