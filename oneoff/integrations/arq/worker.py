@@ -1,4 +1,4 @@
-"""What an ARQ worker uses: its connection, log context, pauses, and the function for shards."""
+"""Hooks for an ARQ worker: its connection, log context, pauses, and the function for shards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
 
 OUTAGE = 30.0
-"""Seconds a worker waits for a Redis that is away, before it ends and its platform restarts it."""
+"""Seconds a worker waits for a Redis that is down, before it ends and its platform restarts it."""
 OUTAGE_PAUSE = 0.25
 """Seconds between two attempts."""
 
@@ -34,7 +34,7 @@ _log = structlog.get_logger("oneoff.worker")
 
 
 class WindowReader(Protocol):
-    """What knows whether a maintenance window is open: `oneoff.services.maintenance.reader`."""
+    """Knows whether a maintenance window is open: see `oneoff.services.maintenance.reader`."""
 
     async def window(self) -> object | None:
         """Return the open window, or None; must not raise."""
@@ -42,11 +42,12 @@ class WindowReader(Protocol):
 
 
 class WorkerConnection:
-    """The `redis_settings` of a worker whose process starts with right settings, or not at all.
+    """The `redis_settings` of a worker, which end its process if the settings are wrong.
 
-    Commands import the worker too, to know its functions; nothing is read or checked for them.
-    ARQ looks at these settings first of all, when it connects. Then the logs of the process are
-    configured, its settings are checked, and what ends it is one line instead of a traceback.
+    Commands import the worker too, to know its functions; for them nothing is read or checked. ARQ
+    reads an attribute here when it connects, before anything else. Then the logs of the process are
+    configured, its settings are checked, and an error of Redis ends it with one line instead of a
+    traceback.
 
     Args:
         config: The process's settings.
@@ -57,7 +58,7 @@ class WorkerConnection:
         self._config, self._project = config, project
 
     def __getattr__(self, name: str) -> Any:
-        """Return what ARQ looks for.
+        """Return an attribute of the checked settings.
 
         Raises:
             ConfigurationError: Everything that is wrong with the settings, together.
@@ -78,7 +79,7 @@ class WorkerConnection:
 
 
 def _naming_redis(report: Callable[..., Any], url: RedisURL) -> Callable[..., Any]:
-    """Report what Redis raised as the error that a command would end with."""
+    """Report an error of Redis as the error that a command would end with."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         named = translate_redis_error(error, url)
@@ -90,16 +91,16 @@ def _naming_redis(report: Callable[..., Any], url: RedisURL) -> Callable[..., An
 async def bind_job(ctx: Mapping[Any, Any]) -> None:
     """Put the job's id and try on every line it logs: for `on_job_start`.
 
-    Each job runs in a task, and so in a context, of its own: nothing has to be taken back.
+    Each job runs in a task of its own, and so in a context of its own: nothing has to be unbound.
     """
     structlog.contextvars.bind_contextvars(job_id=ctx["job_id"], job_try=ctx["job_try"])
 
 
 def outlive_outages(ctx: Mapping[Any, Any]) -> None:
-    """Let this worker wait for a Redis that is away for a moment: for `on_startup`.
+    """Let this worker wait while Redis is down for a moment: for `on_startup`.
 
-    Without it the first look into the queue during a restart of Redis ends the process, and the
-    jobs it runs with it: the driver does not try again to make a connection.
+    Without it a restart of Redis ends the process with the jobs that it runs, since the driver does
+    not try a second time to connect.
     """
     pool = ctx["redis"].connection_pool
     connect, outage = pool.get_connection, _Outage(pool.connection_kwargs)
@@ -120,9 +121,9 @@ def outlive_outages(ctx: Mapping[Any, Any]) -> None:
 
 
 class _Outage:
-    """For how long Redis has been away, for all that this process wants of it.
+    """For how long Redis has been down, for all connections of this process together.
 
-    One deadline for each outage: when it is over, closing the worker does not wait once more.
+    There is one deadline for each outage, so that closing the worker after it does not wait again.
 
     Args:
         address: Host and port of the server.
@@ -133,14 +134,14 @@ class _Outage:
         self._since: float | None = None
 
     def is_over(self, error: Exception) -> bool:
-        """Note a failure; return whether this outage is not waited for any longer."""
+        """Take note of a failure; return whether the outage has lasted too long."""
         if self._since is None:
             self._since = monotonic()
             _log.warning("redis.lost", server=self._server, error=type(error).__name__)
         return monotonic() - self._since > OUTAGE
 
     def end(self) -> None:
-        """Note that Redis answers."""
+        """Take note that Redis answers."""
         if self._since is not None:
             seconds = round(monotonic() - self._since, 1)
             _log.info("redis.regained", server=self._server, seconds=seconds)
@@ -150,26 +151,26 @@ class _Outage:
 def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> None:
     """Let this worker take no job while a maintenance window is open: for `on_startup`.
 
-    Jobs that run go on to their end. Those that wait stay as they are: a worker that has not
-    looked into the queue has not tried anything.
+    Jobs that run are finished. Those that wait stay as they are, and no try of them is counted:
+    the worker does not read the queue.
 
     Args:
-        ctx: The worker's context; its connection is what the worker looks into the queue with.
-        reader: Asked each time before that, twice a second.
+        ctx: The worker's context; the worker reads the queue with its connection.
+        reader: Asked before each of these reads, twice a second.
     """
     pool = ctx["redis"]
-    look, queue, paused = pool.zrangebyscore, pool.default_queue_name, False
+    read, queue, paused = pool.zrangebyscore, pool.default_queue_name, False
 
-    async def look_unless_paused(name: Any, *args: Any, **kwargs: Any) -> Any:
+    async def read_unless_paused(name: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal paused
         if name != queue:
-            return await look(name, *args, **kwargs)
+            return await read(name, *args, **kwargs)
         before, paused = paused, await reader.window() is not None
         if paused is not before:
             _log.info("worker.paused" if paused else "worker.resumed", queue=queue)
-        return [] if paused else await look(name, *args, **kwargs)
+        return [] if paused else await read(name, *args, **kwargs)
 
-    pool.zrangebyscore = look_unless_paused
+    pool.zrangebyscore = read_unless_paused
 
 
 def shard_function(

@@ -14,7 +14,7 @@ from oneoff.database.engine import Database
 from oneoff.runtime.progress import Progress
 from oneoff.runtime.terminal import Terminal
 from oneoff.services.batch.command import BatchCommand, BatchRange
-from oneoff.services.batch.run.throttling import DutyCycle
+from oneoff.services.batch.run.bounds import Bounds, DutyCycle
 
 if TYPE_CHECKING:
     from oneoff.database.transaction import WorkTransaction
@@ -116,7 +116,6 @@ class BatchRunner:
             return await FileRun(selection, identity, shared).run()
 
     def _shared(self, command: BatchCommand, *, worker: bool = False) -> Shared:
-        from oneoff.services.batch.run.bounds import Bounds
         from oneoff.services.batch.run.rejects import Rejects
         from oneoff.services.batch.run.shared import Liveness, Shared
 

@@ -1,4 +1,4 @@
-"""Stop a run at its bounds: `--max-rows`, `--max-time`, `--max-errors`, a worker's turn."""
+"""Bound a run: `--max-rows`, `--max-time`, `--max-errors`, the turn of a worker, and `--duty`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import DataError, TemporaryError
+from oneoff.services.batch.command import FULL_DUTY
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
@@ -109,3 +110,30 @@ class Bounds:
                 try_="mend what they have in common, and run the same command again",
                 code="too-many-errors",
             )
+
+
+class DutyCycle:
+    """The rests of one run, over all its shards and parts: the next batch may be another one's.
+
+    Attributes:
+        percent: Of the time at work, for the command of the last batch.
+    """
+
+    def __init__(self) -> None:
+        self.percent: float = FULL_DUTY
+        self._until = 0.0
+
+    @property
+    def rest_left(self) -> float:
+        """Seconds until the rest is over; 0 or less once it is."""
+        return self._until - monotonic()
+
+    def begin_rest(self, seconds: float, percent: float) -> None:
+        """Begin the rest after a batch.
+
+        Args:
+            seconds: How long the batch took.
+            percent: Of the time that its command may be at work.
+        """
+        self.percent = percent
+        self._until = monotonic() + seconds * (FULL_DUTY / percent - 1)

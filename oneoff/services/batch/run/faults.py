@@ -40,7 +40,7 @@ def failed_too_often(what: str, rows: int) -> TemporaryError:
     return TemporaryError(
         f"a batch failed too often, the last time because {what}",
         why=_saved(rows),
-        try_=_AGAIN,
+        try_=_RESUME,
         code="database-busy",
     )
 
@@ -50,7 +50,7 @@ def database_lost(seconds: float, rows: int) -> Unavailable:
     return Unavailable(
         f"the database was lost, and did not come back within {seconds:g} s",
         why=_saved(rows),
-        try_=_AGAIN,
+        try_=_RESUME,
     )
 
 
@@ -58,7 +58,7 @@ def _saved(rows: int) -> str:
     return f"what this run changed is saved ({counted(rows, 'row')}), the batch in work is not"
 
 
-_AGAIN = "run the same command again: it goes on from there"
+_RESUME = "run the same command again: it goes on from there"
 
 
 def fault_of(exc: BaseException) -> Fault:

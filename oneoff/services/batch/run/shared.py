@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
-    from oneoff.services.batch.run.bounds import Bounds
+    from oneoff.services.batch.run.bounds import Bounds, DutyCycle
     from oneoff.services.batch.run.rejects import Rejects
-    from oneoff.services.batch.run.throttling import DutyCycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

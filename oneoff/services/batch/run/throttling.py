@@ -1,6 +1,7 @@
-"""Limit the load of a run: the size of its batches, the rests between them, and what makes it wait.
+"""Limit the load of a run: adapt the size of its batches, and wait between two of them.
 
-A run waits for an operator who paused it, and for a probe of its command that says stop.
+A run rests in proportion to `--duty`. It waits while an operator has paused it, and while a probe
+of its command gives a reason to.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from oneoff.core.errors import CommandError
 from oneoff.database.errors import translate_error
-from oneoff.services.batch.command import FULL_DUTY
 from oneoff.services.batch.probes import BatchTime
 from oneoff.services.batch.run.faults import Fault, fault_of
 from oneoff.services.batch.state import checkpoints
@@ -77,33 +77,6 @@ class Sizing:
     def halve(self) -> None:
         """Halve the size after a timeout or a conflict."""
         self.size = max(1, self.size // 2)
-
-
-class DutyCycle:
-    """The rests of one run, over all its shards and parts: the next batch may be another one's.
-
-    Attributes:
-        percent: Of the time at work, for the command of the last batch.
-    """
-
-    def __init__(self) -> None:
-        self.percent: float = FULL_DUTY
-        self._until = 0.0
-
-    @property
-    def rest_left(self) -> float:
-        """Seconds until the rest is over; 0 or less once it is."""
-        return self._until - monotonic()
-
-    def begin_rest(self, seconds: float, percent: float) -> None:
-        """Begin the rest after a batch.
-
-        Args:
-            seconds: How long the batch took.
-            percent: Of the time that its command may be at work.
-        """
-        self.percent = percent
-        self._until = monotonic() + seconds * (FULL_DUTY / percent - 1)
 
 
 class Throttling:

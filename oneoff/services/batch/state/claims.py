@@ -40,13 +40,13 @@ _CLAIM_PAUSE = 0.2  # seconds; with ten attempts, two seconds for the server to 
 
 
 class BatchRunning(TemporaryError):
-    """Another run works at the same batch now.
+    """Another run works on the same batch now.
 
     Args:
-        command: Whose batch it is.
+        command: The command of the batch.
         run_id: The other run.
         whose: Its operator, and where: "ada on shop-1".
-        paused: It waits until it is told to go on.
+        paused: Whether it waits for `batch resume`.
     """
 
     code = "batch-running"

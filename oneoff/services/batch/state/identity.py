@@ -19,7 +19,7 @@ class Identity(NamedTuple):
     Attributes:
         command: Name as typed by operators: "apikey purge".
         arguments: JSON; without secrets, and without the bounds of a single run.
-        part: One of several batches of a run: "3/8" of its keys, or a name; empty for the whole.
+        part: Names one of several batches of a run, or a shard: "3/8"; empty for the only one.
         parent: Id of the batch that it is a shard of; empty for a batch of its own.
         once: Whether it has the name of an occasion, under which it is done only once.
         reverts: The command of the batch that this one reverts, or that reverts it; empty if none.
