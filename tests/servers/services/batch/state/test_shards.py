@@ -215,6 +215,19 @@ async def test_a_shard_whose_run_has_not_ended_yet_is_not_begun_again(
 
 
 @ON_POSTGRESQL
+async def test_a_shard_beyond_those_of_the_finished_batch_begins_a_new_one(
+    tally: Manage, url: str
+) -> None:
+    """The last batch had two shards, the next one has four."""
+    await tally("tally add --shards 2 --confirm")
+
+    done = await tally("tally add --shard 3/4 --confirm")
+
+    assert (0, ROWS // 4) == (done.exit_code, done.rows), done.stderr
+    assert {1: ROWS - ROWS // 4, 2: ROWS // 4} == times_done(url)
+
+
+@ON_POSTGRESQL
 async def test_what_has_a_name_is_done_once(tally: Manage, url: str) -> None:
     """However often it is started: with shards, alone, or as a whole."""
     named = "tally add --once job-17 --confirm"
