@@ -94,9 +94,9 @@ async def pause(session: AsyncSession, name: str) -> Result:
     """Request that the run of a batch waits after the rows that it has in work."""
     row = await _find(session, name)
     if not await _runs(session, row):
-        return _nothing(row, "it does not run")
+        return _unchanged(row, "it does not run")
     if row["requested"]:
-        return _nothing(row, f"it was asked to {row['requested']} already")
+        return _unchanged(row, f"it was asked to {row['requested']} already")
     await _request(session, row, "pause")
     return Result.changed(f"{row['id']} waits as soon as its batch in work is done", rows=1)
 
@@ -109,13 +109,13 @@ async def resume(session: AsyncSession, name: str) -> Result:
     """
     row = await _find(session, name)
     if State(row["status"]) is State.FINISHED:
-        return _nothing(row, f"it is finished; `{row['command']}` begins a new one")
+        return _unchanged(row, f"it is finished; `{row['command']}` begins a new one")
     if State(row["status"]) in ENDED:
         raise _not_running(row, f"it is {row['status']}; `{row['command']}` begins a new one")
     if not await _runs(session, row):
         raise _not_running(row, _next(row, summary(row)))
     if row["requested"] != "pause":
-        return _nothing(row, "it is not paused")
+        return _unchanged(row, "it is not paused")
     await _request(session, row, "")
     return Result.changed(f"{row['id']} goes on", rows=1)
 
@@ -137,9 +137,9 @@ async def cancel(session: AsyncSession, name: str) -> Result:
     """
     row = await _find(session, name)
     if State(row["status"]) in ENDED:
-        return _nothing(row, f"it is {row['status']}")
+        return _unchanged(row, f"it is {row['status']}")
     if row["requested"] == "cancel":
-        return _nothing(row, "it was asked to cancel already")
+        return _unchanged(row, "it was asked to cancel already")
     # The parent first: a run that claims a shard from now on reads there what is requested.
     await _request(session, row, "cancel")
     for shard in await _shards(session, row):
@@ -196,18 +196,18 @@ async def _find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
     rows: list[Mapping[Any, Any]] = list(found.mappings())
     ids = {row["id"] for row in rows}
     exact = [row for row in rows if row["id"] == name]
-    tops = exact or [row for row in rows if row["parent"] not in ids]
-    if len(tops) == 1:
-        return tops[0]
-    if tops:
+    matches = exact or [row for row in rows if row["parent"] not in ids]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise UsageError(
-            f"several batches begin with {name!r}: {', '.join(row['id'] for row in tops)}",
-            try_=f"python manage.py batch show {tops[-1]['id']}",
+            f"several batches begin with {name!r}: {', '.join(row['id'] for row in matches)}",
+            try_=f"python manage.py batch show {matches[-1]['id']}",
         )
     raise NotFound(
         f"there is no batch {name!r}", try_="python manage.py batch list", code="unknown-batch"
     )
 
 
-def _nothing(row: Mapping[Any, Any], why: str) -> Result:
+def _unchanged(row: Mapping[Any, Any], why: str) -> Result:
     return Result.unchanged(f"{row['id']}: {why}", data=summary(row))
