@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oneoff.core.command import RESERVED, BaseCommand
 from oneoff.core.errors import DryRunViolation
@@ -19,6 +19,9 @@ from oneoff.runtime.executor import Execution, running
 from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
+
+if TYPE_CHECKING:
+    from oneoff.core.run import Run
 
 
 async def call_command(name: str, app: Application | None = None, /, **values: Any) -> Result:
@@ -60,10 +63,7 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         name.split(),
         f"python manage.py {name}",
     )
-    run = app.new_run(call.name, options)
-    if outer:  # in a worker, a batch that is called works on nothing but the worker's shard either
-        run = replace(run, shard=outer.run_info.shard)
-    outcome = await Execution(app, call, terminal, redactor, logs, run=run).run()
+    outcome = await Execution(app, call, terminal, redactor, logs, run=_new_run(app, call)).run()
     if isinstance(outcome.cause, asyncio.CancelledError):
         raise outcome.cause
     if outcome.error:
@@ -72,6 +72,12 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         message = f"{name} ended without a result or an error"
         raise RuntimeError(message)
     return outcome.result
+
+
+def _new_run(app: Application, call: Call) -> Run:
+    """Return the run; in a worker it works on nothing but the shard of the run that calls it."""
+    run, outer = app.new_run(call.name, call.options), running.get()
+    return replace(run, shard=outer.run_info.shard) if outer else run
 
 
 def _preview(command: type[BaseCommand], options: GlobalOptions, name: str) -> None:
