@@ -279,6 +279,16 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
     assert states <= {"succeeded", "unchanged"}
 
 
+async def test_a_worker_leaves_the_batches_of_called_commands_to_the_supervisor(
+    environ: dict[str, str], tally: Manage, url: str
+) -> None:
+    """A worker's run works on its shard alone, also where `handle` calls another batch command."""
+    async with worker(environ):
+        done = await tally("tally chained --shards 2 --fleet --confirm")
+
+    assert (0, {2: ROWS}) == (done.exit_code, times_done(url)), done.stderr
+
+
 async def test_what_redis_has_lost_is_queued_again(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
