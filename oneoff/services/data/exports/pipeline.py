@@ -6,9 +6,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.core.errors import Refused, UsageError
-from oneoff.services.data.exports.framing import framing_of
-from oneoff.services.data.exports.selection import Selection
-from oneoff.services.data.exports.where import read_conditions
+from oneoff.services.data.exports.text_formats import framing_of
+from oneoff.services.data.exports.query import Selection
+from oneoff.services.data.exports.conditions import read_conditions
 from oneoff.services.data.files import STDOUT, format_of, open_output, suffix_of
 from oneoff.services.data.tables import find_table
 

@@ -16,8 +16,8 @@ from oneoff.services.data.columns import (
     settings_statement,
     writable,
 )
-from oneoff.services.data.exports.framing import DELIMITER, QUOTE, ROWS_A_STATEMENT, insert_head
-from oneoff.services.data.exports.where import wrong_value
+from oneoff.services.data.exports.text_formats import DELIMITER, QUOTE, ROWS_A_STATEMENT, insert_head
+from oneoff.services.data.exports.conditions import wrong_value
 from oneoff.services.data.tables import quote
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.selection import Selection
-    from oneoff.services.data.exports.where import Condition
+    from oneoff.services.data.exports.query import Selection
+    from oneoff.services.data.exports.conditions import Condition
     from oneoff.services.data.files import Format
 
 _AS_IT_IS = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oneoff.services.data.columns import FORMULA_SIGNS, FREE_TEXT, MASK, Kind, float_text, writable
-from oneoff.services.data.csv_lines import EMPTY, cell, csv_lines
-from oneoff.services.data.exports.framing import ROWS_A_STATEMENT, insert_head
-from oneoff.services.data.exports.where import sqlite_value
+from oneoff.services.data.csv_writer import EMPTY, cell, csv_lines
+from oneoff.services.data.exports.text_formats import ROWS_A_STATEMENT, insert_head
+from oneoff.services.data.exports.conditions import sqlite_value
 from oneoff.services.data.tables import quote
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.selection import Selection
-    from oneoff.services.data.exports.where import Condition
+    from oneoff.services.data.exports.query import Selection
+    from oneoff.services.data.exports.conditions import Condition
     from oneoff.services.data.files import Format
 
 Cases = list[tuple[str, str]]

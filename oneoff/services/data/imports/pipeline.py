@@ -244,7 +244,7 @@ async def _import(
         done = await import_directly(work, plan, reader, rejects, advance)
         if done is not None:
             return done
-    from oneoff.services.data.imports.postgresql.staging import import_staged
+    from oneoff.services.data.imports.postgresql.staged_import import import_staged
 
     return await import_staged(connection, plan, reader, rejects, advance)
 

@@ -101,7 +101,7 @@ class FileRows(FileSelection):
                 from oneoff.services.data.imports.sqlite.insert import import_sqlite
 
                 return await import_sqlite(connection, self._plan, reader, rejects, _say_nothing)
-            from oneoff.services.data.imports.postgresql.staging import import_staged
+            from oneoff.services.data.imports.postgresql.staged_import import import_staged
 
             return await import_staged(connection, self._plan, reader, rejects, _say_nothing)
 

@@ -17,9 +17,9 @@ from oneoff.services.data.columns import (
     kind_of_postgresql,
     kind_of_sqlite,
 )
-from oneoff.services.data.csv_lines import EMPTY, csv_lines
-from oneoff.services.data.exports.framing import JsonArray, SqlStatements
-from oneoff.services.data.exports.selection import Selection
+from oneoff.services.data.csv_writer import EMPTY, csv_lines
+from oneoff.services.data.exports.text_formats import JsonArray, SqlStatements
+from oneoff.services.data.exports.query import Selection
 from oneoff.services.data.files import format_of, suffix_of
 from oneoff.services.data.tables import Table
 

@@ -14,7 +14,7 @@ from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.imports.plan import STAGING
 from oneoff.services.data.imports.postgresql.copy_csv import driver_of
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
-from oneoff.services.data.imports.postgresql.staging import StagedImport, once
+from oneoff.services.data.imports.postgresql.staged_import import StagedImport, once
 from oneoff.services.data.imports.readers.base import CsvReader
 from oneoff.services.data.imports.readers.csv_reader import lines_of
 from oneoff.services.data.imports.request import Imported

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.services.data.columns import INFINITE_DAY, INFINITE_MOMENT, float_text
-from oneoff.services.data.csv_lines import EMPTY, csv_lines
+from oneoff.services.data.csv_writer import EMPTY, csv_lines
 from oneoff.services.data.imports.errors import bad_file
 from oneoff.services.data.imports.readers.base import Parsed, Staged
 from oneoff.services.data.imports.readers.csv_reader import Cells, Chunk, cells_of

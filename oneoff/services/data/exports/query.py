@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.where import Condition
+    from oneoff.services.data.exports.conditions import Condition
     from oneoff.services.data.tables import Table
 
 

@@ -9,7 +9,7 @@ from oneoff.services.data.columns import writable
 from oneoff.services.data.tables import quote
 
 if TYPE_CHECKING:
-    from oneoff.services.data.exports.selection import Selection
+    from oneoff.services.data.exports.query import Selection
     from oneoff.services.data.files import Format
 
 ROWS_A_STATEMENT = 500
