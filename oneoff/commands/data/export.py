@@ -58,12 +58,17 @@ class Export(BaseCommand):
         terminal: Terminal,
         progress: Progress,
     ) -> Result:
-        from oneoff.services.data.exports.pipeline import Request, export, facts, reason_missing
+        from oneoff.services.data.exports.pipeline import (
+            ExportRequest,
+            export,
+            missing_reason,
+            summary_data,
+        )
         from oneoff.utils.text import counted
 
-        request = Request(
+        request = ExportRequest(
             table=self.table,
-            kind=self.format,
+            chosen_format=self.format,
             output=self.output,
             limit=self.limit,
             where=self.where,
@@ -73,11 +78,11 @@ class Export(BaseCommand):
             overwrite=self.overwrite,
         )
         if self.include_pii and not run.reason:
-            raise reason_missing(request)
+            raise missing_reason(request)
         done = await export(session, project, request, terminal, progress)
         message = f"exported {counted(done.rows, 'row')} of {self.table}"
         if not done.complete:
             message = f"stopped exporting {self.table}: nobody read on"
         elif self.output != "-":
             message += f" to {self.output}"
-        return Result.report(facts(request, done), message, warnings=done.warnings)
+        return Result.report(summary_data(request, done), message, warnings=done.warnings)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.batch.resource import BatchRunner, Open
-    from oneoff.services.data.imports.request import Request
+    from oneoff.services.data.imports.request import ImportRequest
 
 Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
 OnConflict = Literal["error", "skip", "update"]
@@ -79,10 +79,10 @@ class Import(BaseCommand):
         progress: Progress,
     ) -> Result:
         from oneoff.services.data.imports.pipeline import (
-            facts,
             import_in_batches,
             import_rows,
-            told,
+            summary_data,
+            summary_texts,
         )
 
         request = self._request()
@@ -90,19 +90,19 @@ class Import(BaseCommand):
             return await import_in_batches(batches, database, project, request, terminal)
         begin = partial(open, "work")
         done = await import_rows(begin, project, request, terminal, progress)
-        message, warnings = told(request, done)
-        data = facts(request, done)
+        message, warnings = summary_texts(request, done)
+        data = summary_data(request, done)
         if not done.changed:
             return Result.unchanged(message, data=data, warnings=warnings)
         return Result.changed(message, rows=done.changed, data=data, warnings=warnings)
 
-    def _request(self) -> Request:
-        from oneoff.services.data.imports.request import Request
+    def _request(self) -> ImportRequest:
+        from oneoff.services.data.imports.request import ImportRequest
 
-        return Request(
+        return ImportRequest(
             table=self.table,
             path=self.file,
-            kind=self.format,
+            chosen_format=self.format,
             on_conflict=self.on_conflict,
             key=_names(self.key),
             columns=_names(self.columns),

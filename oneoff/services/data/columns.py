@@ -1,7 +1,7 @@
-"""Columns of a table as files of data know them: for export and for import.
+"""Columns of a table and the kinds of their values, for exports and imports.
 
-Between a database and a file every value has one canonical text, that of PostgreSQL with
-`SESSION_SETTINGS`; docs/howto/export-and-import-data.md says what each format does with it.
+Between a database and a file every value has one canonical text: the one PostgreSQL writes with
+`driver.SESSION_SETTINGS`. docs/howto/export-and-import-data.md says what each format does with it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy.types import TypeEngine
 
-SESSION_SETTINGS = {
-    "timezone": "UTC",
-    "datestyle": "ISO, YMD",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-    "standard_conforming_strings": "on",
-}
-"""What a PostgreSQL transaction must say so that files are the same everywhere."""
-
 MASK = "***"
-"""What stands for personal data in a text column; in any other it is null."""
+"""Replaces personal data in a text column; in other columns NULL does."""
 
 FORMULA_SIGNS = "=+-@\t\r"
 """A spreadsheet takes a cell that begins with one of these for a formula."""
 
-
 INFINITE_MOMENT = 2**63 - 1
-"""What stands for infinity among microseconds in a Parquet file; with a minus for -infinity."""
+"""Infinity as a number of microseconds in a Parquet file; negative for -infinity."""
 INFINITE_DAY = 2**31 - 1
-"""The same among days."""
+"""Infinity as a number of days."""
 
 
 class Kind(Enum):
@@ -60,7 +49,7 @@ class Kind(Enum):
     ENUM = "enum"
     ARRAY = "array"
     OTHER = "other"
-    """inet, ranges, types of extensions: their text is taken as it is."""
+    """inet, ranges, types of extensions: their text is passed on as it is."""
 
 
 FREE_TEXT = frozenset({Kind.TEXT, Kind.ENUM, Kind.JSON, Kind.ARRAY, Kind.INTERVAL, Kind.OTHER})
@@ -74,12 +63,12 @@ class Column(NamedTuple):
         name: As it is in the database, not quoted.
         kind: What its values are.
         type: As the database writes it: "numeric(10,2)", "text[]", "shop.mood".
-        nullable: Whether it may be empty.
-        has_default: Whether a row may leave it out although it is not nullable.
+        nullable: Whether it may be NULL.
+        has_default: Whether an INSERT may omit it although it is not nullable.
         generated: Whether the database computes it from others; it can't be written.
         identity: "always", "default", or empty.
         pii: Whether the project marks it as personal data: `Column(info={"pii": True})`.
-        plain: On PostgreSQL its type without length and domain: a cast to it cuts nothing off.
+        base_type: On PostgreSQL its type without length and domain: a cast to it cuts nothing off.
     """
 
     name: str
@@ -90,22 +79,22 @@ class Column(NamedTuple):
     generated: bool = False
     identity: str = ""
     pii: bool = False
-    plain: str = ""
+    base_type: str = ""
 
     @property
     def mask(self) -> str | None:
-        """What stands for its values where they are not shown: stable, and the same for all."""
+        """What replaces its values where personal data is masked; None for NULL."""
         return MASK if self.kind is Kind.TEXT else None
 
     @property
     def scale(self) -> int | None:
-        """Digits after the point, where the type says how many."""
+        """Digits after the decimal point; None if the type doesn't say how many."""
         found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
         return int(found[2] or 0) if found else None
 
     @property
     def precision(self) -> int | None:
-        """All digits of a number, where the type says how many."""
+        """Digits of a number; None if the type doesn't say how many."""
         found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
         return int(found[1]) if found else None
 
@@ -132,7 +121,7 @@ _BY_POSTGRESQL_NAME = {
 }
 _BY_CATEGORY = {"S": Kind.TEXT, "A": Kind.ARRAY, "E": Kind.ENUM}
 
-# The first that is found in the name counts, as in SQLite's own rules of affinity.
+# The first word that the name of a type contains decides, as in SQLite's own rules of affinity.
 _BY_SQLITE_WORD = (
     ("BOOL", Kind.BOOLEAN),
     ("INTERVAL", Kind.INTERVAL),
@@ -155,7 +144,7 @@ _BY_SQLITE_WORD = (
     ("UUID", Kind.UUID),
 )
 
-# By the names of SQLAlchemy's classes, the most special first; each type has one of them as a base.
+# Names of SQLAlchemy's classes, subclasses first; every type has one of them as a base.
 _BY_DECLARED_NAME = (
     ("Enum", Kind.ENUM),
     ("Boolean", Kind.BOOLEAN),
@@ -186,13 +175,13 @@ def kind_of_sqlite(declared: str) -> Kind:
 
 
 def kind_of_model(declared: TypeEngine[Any]) -> Kind | None:
-    """Return the kind of a type of SQLAlchemy, None for one that says nothing.
+    """Return the kind of a type of SQLAlchemy, or None for an unknown one.
 
-    SQLite itself doesn't know of booleans, instants or UUIDs.
+    On SQLite it says more than the database, which has no booleans, instants or UUIDs.
     """
     kind = _kind_by_base(declared)
     while kind is None and (inner := getattr(declared, "impl_instance", None)) is not None:
-        declared = inner  # what a TypeDecorator decorates
+        declared = inner  # the type that a TypeDecorator wraps
         kind = _kind_by_base(declared)
     if kind is Kind.ENUM and not getattr(declared, "native_enum", True):
         return Kind.TEXT
@@ -207,9 +196,9 @@ def _kind_by_base(declared: TypeEngine[Any]) -> Kind | None:
 
 
 def float_text(value: float) -> str:
-    """Return the shortest text that gives this number again, as PostgreSQL writes it.
+    """Return the shortest text that is read as this number again, as PostgreSQL writes it.
 
-    Python goes over to an exponent from 1e16 on, PostgreSQL from 1e15.
+    Python writes an exponent from 1e16 on, PostgreSQL from 1e15.
     """
     if not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
@@ -225,11 +214,6 @@ def float_text(value: float) -> str:
 _PLAIN_DIGITS = 15
 
 
-def settings_statement() -> str:
-    """Return the SET LOCAL statements of `SESSION_SETTINGS`, as one text for the driver."""
-    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
-
-
 def writable(columns: Sequence[Column]) -> list[Column]:
-    """Return those that an INSERT may name."""
+    """Return the columns that an INSERT may name."""
     return [column for column in columns if not column.generated]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.utils.concurrency import in_daemon_thread, uninterrupted
-from oneoff.utils.files import private
+from oneoff.utils.files import open_private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -201,7 +201,7 @@ def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
     folder, name = os.path.split(place)
     partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
     with _translated(path):
-        descriptor = private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with suppress(FileNotFoundError):
             os.fchmod(descriptor, stat.S_IMODE(os.stat(place).st_mode))
         return partial, place, descriptor

@@ -1,8 +1,8 @@
-"""Find a table that an operator names, and ask the database what its columns are.
+"""Find a table by the name an operator gives, and read its columns from the database.
 
-The project's metadata says which tables and columns there are and what is personal data; the
-database says what they are made of. A table the project doesn't know is taken as it is found.
-Names reach SQL only from here, and only those that the database knows, quoted.
+The project's metadata says which tables and columns exist and what is personal data. The database
+says of which types they are. Of a table that the project doesn't declare, all columns are used.
+Only names that the database knows reach SQL, quoted by this module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from oneoff.services.data.columns import Column, kind_of_model, kind_of_postgres
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import MetaData, RowMapping
     from sqlalchemy import Table as Model
@@ -31,7 +31,7 @@ PII = "pii"
 
 _POSTGRESQL_COLUMNS = text("""
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
-       format_type(t.oid, -1) AS plain,
+       format_type(t.oid, -1) AS base_type,
        t.typcategory::text AS category, NOT a.attnotnull AS nullable, a.atthasdef AS has_default,
        a.attgenerated <> '' AS generated, a.attidentity::text AS identity,
        array_position(i.indkey::int2[], a.attnum) + 1 AS key, c.relkind IN ('v', 'm') AS is_view
@@ -68,12 +68,12 @@ class Table(NamedTuple):
 
     Attributes:
         name: As operators write it: "users", "shop.users".
-        quoted: The same as SQL takes it.
+        quoted: The same, quoted for SQL.
         columns: In the order of the database; of a declared table only the declared ones.
         key: Names of the primary key's columns, in its order; empty for none.
         declared: Whether the project's metadata knows it, and so its personal data.
         dialect: "postgresql" or "sqlite".
-        is_view: Whether it only shows rows of others.
+        is_view: Whether it is a view.
     """
 
     name: str
@@ -85,16 +85,16 @@ class Table(NamedTuple):
     is_view: bool = False
 
     @property
-    def place(self) -> tuple[str | None, str]:
-        """Schema, or None, and name as they are, not quoted."""
+    def schema_and_name(self) -> tuple[str | None, str]:
+        """Schema or None, and name; not quoted."""
         parts = [part.replace('""', '"') for part in _QUOTED_NAME.findall(self.quoted)]
         return (parts[0] if len(parts) > 1 else None, parts[-1])
 
-    def chosen(self, names: Sequence[str]) -> tuple[Column, ...]:
-        """Return the columns of these names, in their order; all for none.
+    def columns_named(self, names: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns of these names, in their order; all columns if there are none.
 
         Raises:
-            UsageError: Some of them don't exist, or are named twice.
+            UsageError: Some don't exist, or are named twice.
         """
         if not names:
             return self.columns
@@ -117,7 +117,7 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
     metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
     declared = metadata.tables.get(name) if metadata is not None else None
     dialect = connection.dialect.name
-    spellings = [_quoted(declared)] if declared is not None else _read(name)
+    spellings = [_quoted(declared)] if declared is not None else _possible_tables(name)
     for spelling in spellings:
         rows = await _columns(connection, dialect, spelling)
         if rows:
@@ -131,7 +131,7 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
     return Table(
         name=name,
         quoted=spelling,
-        columns=tuple(_known(columns, declared)),
+        columns=tuple(_declared_columns(columns, declared)),
         key=tuple(column for _, column in key),
         declared=declared is not None,
         dialect=dialect,
@@ -140,12 +140,17 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
 
 
 def quote(name: str) -> str:
-    """Return the name of a column as both databases take it, whatever is in it."""
+    """Return an identifier as both databases take it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'
 
 
+def quote_text(text: str) -> str:
+    """Return a text as a literal of SQL; on PostgreSQL with `standard_conforming_strings`."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def unknown_column(table: Table, name: str) -> str:
-    """Return what is wrong with a column's name, and what was meant."""
+    """Return what is wrong with a column's name, and what may be meant."""
     names = [column.name for column in table.columns]
     near = similar(name, names, limit=1)
     hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
@@ -155,9 +160,9 @@ def unknown_column(table: Table, name: str) -> str:
 async def _columns(connection: AsyncConnection, dialect: str, quoted: str) -> Sequence[RowMapping]:
     if dialect == "postgresql":
         return (await connection.execute(_POSTGRESQL_COLUMNS, {"table": quoted})).mappings().all()
-    # The pragma takes the name itself, as a value.
-    plain = quoted[1:-1].replace('""', '"')
-    return (await connection.execute(_SQLITE_COLUMNS, {"table": plain})).mappings().all()
+    # The pragma takes the name as a value, without quotes.
+    name = quoted[1:-1].replace('""', '"')
+    return (await connection.execute(_SQLITE_COLUMNS, {"table": name})).mappings().all()
 
 
 def _column(row: RowMapping, declared: Model | None) -> Column:
@@ -177,22 +182,21 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         has_default=bool(facts["has_default"]),
         generated=bool(facts["generated"]),
         identity=_IDENTITIES.get(facts.get("identity") or "", ""),
-        plain=facts.get("plain", ""),
+        base_type=facts.get("base_type", ""),
         pii=model is not None and bool(model.info.get(PII)),
     )
 
 
-def _known(columns: Iterable[Column], declared: Model | None) -> list[Column]:
-    """Leave out what the project doesn't declare: nobody has said whether it is personal."""
-    found = list(columns)
+def _declared_columns(columns: Sequence[Column], declared: Model | None) -> Sequence[Column]:
+    """Leave out columns that the project doesn't declare: they may hold personal data."""
     if declared is None:
-        return found
-    names = {column.name for column in found}
+        return columns
+    names = {column.name for column in columns}
     for missing in declared.columns:
         if missing.name not in names:
             raise _not_migrated(f"{declared.name}.{missing.name}", "column")
-    wanted = {column.name for column in declared.columns}
-    return [column for column in found if column.name in wanted]
+    declared_names = {column.name for column in declared.columns}
+    return [column for column in columns if column.name in declared_names]
 
 
 def _quoted(declared: Model) -> str:
@@ -200,8 +204,8 @@ def _quoted(declared: Model) -> str:
     return f"{quote(declared.schema)}.{name}" if declared.schema else name
 
 
-def _read(name: str) -> list[str]:
-    """Return what a name that is not declared may stand for: a table, or one of a schema."""
+def _possible_tables(name: str) -> list[str]:
+    """Return what a name with a dot may mean, quoted: a table of this name, or one of a schema."""
     schema, dot, table = name.partition(".")
     return [quote(name), *([f"{quote(schema)}.{quote(table)}"] if dot else [])]
 
@@ -219,15 +223,16 @@ async def _unknown_table(
     connection: AsyncConnection, dialect: str, name: str, metadata: MetaData | None
 ) -> NotFound:
     query = _POSTGRESQL_NAMES if dialect == "postgresql" else _SQLITE_NAMES
-    there: Collection[str] = (await connection.scalars(query)).all()
-    names = sorted({*there, *(metadata.tables if metadata is not None else ())})
+    found: Collection[str] = (await connection.scalars(query)).all()
+    names = sorted({*found, *(metadata.tables if metadata is not None else ())})
     own = [known for known in names if not known.startswith("oneoff_")]
+    shown = ", ".join(own[:_MOST_SHOWN]) or "none"
     near = similar(name, names, limit=1)
     return NotFound(
         f"there is no table {name!r}" + (f": did you mean {near[0]}?" if near else ""),
-        why=f"tables: {', '.join(own[:_SHOWN]) or 'none'}{' ...' if len(own) > _SHOWN else ''}",
+        why=f"tables: {shown}{' ...' if len(own) > _MOST_SHOWN else ''}",
         code="unknown-table",
     )
 
 
-_SHOWN = 20
+_MOST_SHOWN = 20

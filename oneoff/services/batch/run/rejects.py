@@ -12,7 +12,7 @@ from oneoff.database.errors import translate_error
 from oneoff.services.batch.rows.cursor import encode
 from oneoff.services.batch.rows.selection import RowWise, Step
 from oneoff.services.batch.transactions import session_in
-from oneoff.utils.files import private
+from oneoff.utils.files import open_private
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Rejects:
             return
         try:
             self._file = self._file or open(  # noqa: SIM115 - `close` does
-                self._path, "a", encoding="utf-8", opener=private
+                self._path, "a", encoding="utf-8", opener=open_private
             )
             for key, error in failed:
                 what = {"key": json.loads(encode(key)), "code": error.code, "error": error.message}

@@ -1,7 +1,7 @@
-"""The little language of `--where`: one column, one comparison, one value.
+"""Parse the conditions of `--where`: one column, one comparison, one value.
 
-Nothing of it becomes SQL text: the column is one of the table's, the value is a parameter that the
-database itself turns into the column's type.
+No text of an operator becomes SQL: the column is one of the table's, and the value is a parameter
+or a quoted literal that the database itself converts to the column's type.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from oneoff.services.data.tables import Table
 
 _CONDITION = re.compile(
-    r"(?P<column>[^=!<>~]+?)\s*(?P<how>!=|<=|>=|=|<|>|~)\s*(?P<value>.*)", re.DOTALL
+    r"(?P<column>[^=!<>~]+?)\s*(?P<operator>!=|<=|>=|=|<|>|~)\s*(?P<value>.*)", re.DOTALL
 )
 _NULL = "null"
-_SHAPES = "COLUMN=VALUE, with =, !=, <, <=, >, >= or ~ (contains)"
+_SYNTAX = "COLUMN=VALUE, with =, !=, <, <=, >, >= or ~ (contains)"
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MOMENT = re.compile(
@@ -38,25 +38,25 @@ class Condition(NamedTuple):
     Attributes:
         text: As typed.
         column: Of the table.
-        how: One of = != < <= > >= ~
-        value: What it is compared with; None for null.
+        operator: One of = != < <= > >= and ~, which is "contains".
+        value: To compare with; None for null.
     """
 
     text: str
     column: Column
-    how: str
+    operator: str
     value: str | None
 
 
-def read_conditions(table: Table, texts: Sequence[str]) -> list[Condition]:
-    """Return the conditions, all of which must hold.
+def parse_conditions(table: Table, texts: Sequence[str]) -> list[Condition]:
+    """Return the conditions, all of which a row must meet.
 
     Raises:
-        UsageError: All that is wrong with them.
+        UsageError: Names all that are wrong.
     """
     conditions, problems = [], []
     for text in texts:
-        found = _read(table, text)
+        found = _parse(table, text)
         if isinstance(found, str):
             problems.append(found)
         else:
@@ -66,8 +66,8 @@ def read_conditions(table: Table, texts: Sequence[str]) -> list[Condition]:
     return conditions
 
 
-def wrong_value(condition: Condition) -> UsageError:
-    """Return the error for a value that is none of the column's type."""
+def bad_value(condition: Condition) -> UsageError:
+    """Return the error for a value that is not of the column's type."""
     return UsageError(
         f"--where {condition.text!r}: {condition.value!r} is no {condition.column.type}",
         code="bad-condition",
@@ -75,53 +75,54 @@ def wrong_value(condition: Condition) -> UsageError:
 
 
 def sqlite_value(condition: Condition) -> str | float | None:
-    """Return the value as SQLite keeps those of the column.
+    """Return the value in the form in which SQLite stores those of the column.
 
     Raises:
-        UsageError: It is none of the column's type; SQLite would compare it all the same.
+        UsageError: It is not of the column's type; SQLite would compare it without an error.
     """
     text, kind = condition.value, condition.column.kind
-    if text is None or condition.how == "~":
+    if text is None or condition.operator == "~":
         return text
     if kind is Kind.BOOLEAN:
         if text.lower() not in _TRUE + _FALSE:
-            raise wrong_value(condition)
+            raise bad_value(condition)
         return int(text.lower() in _TRUE)
     if kind in (Kind.INTEGER, Kind.FLOAT, Kind.NUMERIC):
         if not (_WHOLE_NUMBER if kind is Kind.INTEGER else _NUMBER).fullmatch(text):
-            raise wrong_value(condition)
+            raise bad_value(condition)
         return int(text) if _WHOLE_NUMBER.fullmatch(text) else float(text)
     if kind in (Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT):
-        return _moment(condition, text)
+        return _utc_text(condition, text)
     return text.replace("-", "") if kind is Kind.UUID else text
 
 
-def _read(table: Table, text: str) -> Condition | str:
+def _parse(table: Table, text: str) -> Condition | str:
+    """Return a condition, or what is wrong with its text."""
     found = _CONDITION.fullmatch(text)
     if not found:
-        return f"--where {text!r} is not a condition: {_SHAPES}"
-    name, how, value = found["column"].strip(), found["how"], found["value"]
+        return f"--where {text!r} is not a condition: {_SYNTAX}"
+    name, operator, value = found["column"].strip(), found["operator"], found["value"]
     column = next((column for column in table.columns if column.name == name), None)
     if column is None:
         return f"--where {text!r}: {unknown_column(table, name)}"
     if value.lower() == _NULL:
-        if how not in ("=", "!="):
+        if operator not in ("=", "!="):
             return f"--where {text!r}: nothing is greater, smaller or like null; use = or !="
-        return Condition(text, column, how, None)
-    return Condition(text, column, how, value)
+        return Condition(text, column, operator, None)
+    return Condition(text, column, operator, value)
 
 
-def _moment(condition: Condition, text: str) -> str:
-    """Return a time in UTC without zeros at its end: they are compared as texts."""
+def _utc_text(condition: Condition, text: str) -> str:
+    """Return a date or time in UTC without zeros at its end: SQLite compares them as text."""
     from datetime import UTC, datetime
 
     found = _MOMENT.fullmatch(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise wrong_value(condition) from None
+        raise bad_value(condition) from None
     if not found:
-        raise wrong_value(condition)
+        raise bad_value(condition)
     if moment.tzinfo:
         moment = moment.astimezone(UTC)
     if condition.column.kind is Kind.DATE:

@@ -1,4 +1,4 @@
-"""Export rows of a table: what is the same for every database and format."""
+"""Export rows of a table: the steps that all databases and formats share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.core.errors import Refused, UsageError
-from oneoff.services.data.exports.text_formats import framing_of
-from oneoff.services.data.exports.query import Selection
-from oneoff.services.data.exports.conditions import read_conditions
+from oneoff.services.data.exports.conditions import parse_conditions
+from oneoff.services.data.exports.query import Query
+from oneoff.services.data.exports.text_formats import text_format
 from oneoff.services.data.files import STDOUT, format_of, open_output, suffix_of
 from oneoff.services.data.tables import find_table
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format, Output
     from oneoff.services.data.tables import Table
 
-    Take = Callable[[bytes], Awaitable[None]]
+    WriteRows = Callable[[bytes], Awaitable[None]]
 
 
-class Request(NamedTuple):
-    """What an operator asks for; the words are those of `data export`.
+class ExportRequest(NamedTuple):
+    """The arguments and options of `data export`, by their names.
 
     Attributes:
         table: Name of the table.
-        kind: The format; None takes that of the file's name, or csv.
+        chosen_format: None for the format that the file's name says, or csv.
         output: A path, or "-" for standard output.
         limit: Rows at most; None for all.
         where: Conditions, as typed.
@@ -42,7 +42,7 @@ class Request(NamedTuple):
     """
 
     table: str
-    kind: Format | None = None
+    chosen_format: Format | None = None
     output: str = STDOUT
     limit: int | None = None
     where: Sequence[str] = ()
@@ -53,19 +53,19 @@ class Request(NamedTuple):
 
     @property
     def format(self) -> Format:
-        """The format it is written in."""
-        return self.kind or format_of(self.output) or "csv"
+        """The format the file is written in."""
+        return self.chosen_format or format_of(self.output) or "csv"
 
 
-class Exported(NamedTuple):
-    """What came of it.
+class ExportSummary(NamedTuple):
+    """The numbers of an export that has ended.
 
     Attributes:
         rows: Rows written.
         size: Bytes written, compressed.
-        seconds: How long it took, without start and end of the process.
-        complete: False when the reader of standard output had enough before the end.
-        warnings: What the operator should know.
+        seconds: Duration, without start and end of the process.
+        complete: False if the reader of standard output closed it before the end.
+        warnings: For the operator.
     """
 
     rows: int
@@ -78,33 +78,33 @@ class Exported(NamedTuple):
 async def export(
     session: AsyncSession,
     project: Project,
-    request: Request,
+    request: ExportRequest,
     terminal: Terminal,
     progress: Progress,
-) -> Exported:
+) -> ExportSummary:
     """Write rows of a table to a file or to standard output.
 
-    Memory doesn't grow with the table. A file has its name only when it is complete.
+    Memory doesn't grow with the table. A file gets its name only when it is complete.
 
     Raises:
         NotFound: There is no such table.
         UsageError: A column or a condition is wrong.
-        CommandError: The file is there already, or can't be written.
+        CommandError: The file exists already, or can't be written.
     """
     _check(request)
     table = await find_table(await session.connection(), project, request.table)
-    selection = _select(table, request)
+    query = _select(table, request)
     started = monotonic()
     rows = 0
-    # It opens first: what can't be written is not read.
+    # The output opens first: if that fails, nothing is read in vain.
     async with open_output(request.output, terminal, overwrite=request.overwrite) as output:
-        rows = await _write(session, selection, request.format, output, progress)
-    warnings = _warnings(selection, request)
-    return Exported(rows, output.size, monotonic() - started, output.complete, warnings)
+        rows = await _write(session, query, request.format, output, progress)
+    warnings = _warnings(query, request)
+    return ExportSummary(rows, output.size, monotonic() - started, output.complete, warnings)
 
 
-def reason_missing(request: Request) -> Refused:
-    """Return the error for personal data that is asked for without saying why."""
+def missing_reason(request: ExportRequest) -> Refused:
+    """Return the error for --include-pii without --reason."""
     return Refused(
         f"--include-pii needs a reason to write personal data of {request.table}",
         why="the reason is kept in the record of the run",
@@ -114,84 +114,85 @@ def reason_missing(request: Request) -> Refused:
 
 
 async def _write(
-    session: AsyncSession, selection: Selection, kind: Format, output: Output, progress: Progress
+    session: AsyncSession, query: Query, file_format: Format, output: Output, progress: Progress
 ) -> int:
-    if kind == "parquet":
+    if file_format == "parquet":
         from oneoff.services.data.exports.parquet import ParquetRows
 
-        parquet = ParquetRows(selection.columns, output)
-        count = await _send(session, selection, kind, parquet.take, progress)
+        parquet = ParquetRows(query.columns, output)
+        count = await _send_rows(session, query, file_format, parquet.take, progress)
         await parquet.finish()
         return count
-    framing = framing_of(kind, selection)
+    text = text_format(file_format, query)
 
-    async def write(rows: bytes) -> None:
-        await output.write(framing.feed(rows))
+    async def write(lines: bytes) -> None:
+        await output.write(text.rows(lines))
 
-    await output.write(framing.begin())
-    count = await _send(session, selection, kind, write, progress)
-    await output.write(framing.end())
+    await output.write(text.header())
+    count = await _send_rows(session, query, file_format, write, progress)
+    await output.write(text.footer())
     return count
 
 
-async def _send(
-    session: AsyncSession, selection: Selection, kind: Format, write: Take, progress: Progress
+async def _send_rows(
+    session: AsyncSession, query: Query, file_format: Format, write: WriteRows, progress: Progress
 ) -> int:
-    if selection.table.dialect == "postgresql":
+    if query.table.dialect == "postgresql":
         from oneoff.services.data.exports.postgresql import export_postgresql as export_rows
     else:
         from oneoff.services.data.exports.sqlite import export_sqlite as export_rows
 
-    async def take(rows: bytes) -> None:
-        await write(rows)
-        progress.advance(rows.count(b"\n"))
+    async def take(lines: bytes) -> None:
+        await write(lines)
+        progress.advance(lines.count(b"\n"))
 
-    return await export_rows(session, selection, kind, take, progress.start)
+    connection = await session.connection()
+    return await export_rows(connection, query, file_format, take, progress.start)
 
 
-def _check(request: Request) -> None:
+def _check(request: ExportRequest) -> None:
     problems = []
     if request.limit is not None and request.limit < 1:
         problems.append(f"--limit {request.limit} is not 1 or more")
     if request.excel_safe and request.format != "csv":
         problems.append(f"--excel-safe is for csv, not for {request.format}")
     suffix = suffix_of(request.output)
-    if suffix and not request.kind and not format_of(request.output):
+    if suffix and not request.chosen_format and not format_of(request.output):
         problems.append(f"{request.output} is no name that says a format: give --format")
     if problems:
         raise UsageError(problems)
 
 
-def _select(table: Table, request: Request) -> Selection:
-    return Selection(
+def _select(table: Table, request: ExportRequest) -> Query:
+    return Query(
         table=table,
-        columns=table.chosen(request.columns),
-        conditions=read_conditions(table, request.where),
+        columns=table.columns_named(request.columns),
+        conditions=parse_conditions(table, request.where),
         limit=request.limit,
-        masks=not request.include_pii,
+        mask_pii=not request.include_pii,
         excel_safe=request.excel_safe,
     )
 
 
-def _warnings(selection: Selection, request: Request) -> list[str]:
+def _warnings(query: Query, request: ExportRequest) -> list[str]:
     warnings = []
-    if selection.hidden:
+    if query.masked:
         warnings.append(
-            f"masked as personal data: {', '.join(selection.hidden)}; "
+            f"masked as personal data: {', '.join(query.masked)}; "
             "--include-pii with a --reason writes them"
         )
-    if not selection.table.declared and not request.include_pii:
+    if not query.table.declared and not request.include_pii:
         warnings.append(
-            f"the project's models don't know {selection.table.name}: "
+            f"the project's models don't know {query.table.name}: "
             "nothing in it was masked as personal data"
         )
-    if selection.excel_safe:
+    if query.excel_safe:
         warnings.append("a file made with --excel-safe is not for importing again")
     return warnings
 
 
-def facts(request: Request, exported: Exported) -> dict[str, Any]:
-    """Return what a script may want to know."""
+def summary_data(request: ExportRequest, exported: ExportSummary) -> dict[str, Any]:
+    """Return the summary as JSON for a script."""
     return {
         "table": request.table,
         "format": request.format,

@@ -1,4 +1,4 @@
-"""Rows out of PostgreSQL: the server writes them, COPY carries them."""
+"""Export rows from PostgreSQL: the server formats them, COPY sends them."""
 
 from __future__ import annotations
 
@@ -13,81 +13,82 @@ from oneoff.services.data.columns import (
     INFINITE_MOMENT,
     MASK,
     Kind,
-    settings_statement,
     writable,
 )
-from oneoff.services.data.exports.text_formats import DELIMITER, QUOTE, ROWS_A_STATEMENT, insert_head
-from oneoff.services.data.exports.conditions import wrong_value
-from oneoff.services.data.tables import quote
+from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.exports.conditions import bad_value
+from oneoff.services.data.exports.text_formats import (
+    DELIMITER,
+    QUOTE,
+    ROWS_A_STATEMENT,
+    insert_head,
+)
+from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.query import Selection
     from oneoff.services.data.exports.conditions import Condition
+    from oneoff.services.data.exports.query import Query
     from oneoff.services.data.files import Format
 
-_AS_IT_IS = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}
-_MANY = 64 * 1024
-_PAUSE = 0.001
+_READY_TEXT = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}
+_LARGE_PART = 64 * 1024  # bytes
+_PAUSE = 0.001  # seconds
 _NO_SUCH_OPERATOR = "42883"
 _BAD_VALUE = "22"
 
 
 async def export_postgresql(
-    session: AsyncSession,
-    selection: Selection,
-    kind: Format,
+    connection: AsyncConnection,
+    query: Query,
+    file_format: Format,
     take: Callable[[bytes], Awaitable[None]],
     expect: Callable[[int], None],
 ) -> int:
-    """Send the rows, each ended by a line feed, and return how many there were.
-
-    They are those of one snapshot. Everything goes over the connection of the session, so what
-    holds for that holds here: it only reads, and a signal stops the server too.
+    """Send the rows of one snapshot, each followed by a line feed, and return how many there were.
 
     Args:
-        session: Of the run.
-        selection: What to take.
-        kind: A row is a line of csv, or one JSON object, or a row of an INSERT statement with what
-            stands before it, quoted as `framing` says.
-        take: Gets whole lines, with the csv's header before them.
-        expect: Gets, before them, about how many there will be; 0 when nobody knows.
+        connection: Of the run: its transaction is read-only, and a signal cancels its statements.
+        query: What to export.
+        file_format: A row is a line of csv, a JSON object, or a row of an INSERT statement with
+            what precedes it, quoted by COPY as `text_formats.QUOTE` says.
+        take: Called with whole lines; the first one is the header of csv.
+        expect: Called first, with the estimated number of rows.
     """
-    raw = await (await session.connection()).get_raw_connection()
-    driver: Any = raw.driver_connection
-    await driver.execute(settings_statement())
-    tests = [await _test(driver, condition) for condition in selection.conditions]
-    expect(await _estimate(driver, selection.select(["1"], tests)))
-    options: dict[str, Any] = _AS_IT_IS
-    if kind == "csv":
-        query = selection.select([_cell(selection, column) for column in selection.columns], tests)
+    driver = await postgresql_driver(connection)
+    conditions = [await _condition(driver, condition) for condition in query.conditions]
+    expect(await _estimate(driver, query.select(["1"], conditions)))
+    options: dict[str, Any] = _READY_TEXT
+    if file_format == "csv":
+        cells = [_csv_cell(query, column) for column in query.columns]
+        statement = query.select(cells, conditions)
         options = {"format": "csv", "header": True}
-    elif kind == "sql":
-        query = _statements(selection, tests)
+    elif file_format == "sql":
+        statement = _select_inserts(query, conditions)
     else:
-        member = _arrow_member if kind == "parquet" else _member
-        items = [member(selection, column) for column in selection.columns]
-        # With the star it is the row, also where a column is called `t`.
-        query = f"SELECT row_to_json(t.*) FROM ({selection.select(items, tests)}) t"  # noqa: S608
-    status: str = await driver.copy_from_query(query, output=_gathered(take), **options)
+        member = _parquet_member if file_format == "parquet" else _json_member
+        rows = query.select([member(query, column) for column in query.columns], conditions)
+        # `t.*` is the row; `t` alone would be a column of that name, if there is one.
+        statement = f"SELECT row_to_json(t.*) FROM ({rows}) t"  # noqa: S608
+    status: str = await driver.copy_from_query(statement, output=_gathered(take), **options)
     return int(status.rpartition(" ")[2])
 
 
 def _gathered(take: Callable[[bytes], Awaitable[None]]) -> Callable[[bytes], Awaitable[None]]:
-    """Take rows in fewer and larger parts.
+    """Return a callback that makes asyncpg pass rows in fewer and larger parts.
 
-    The server sends 8 KiB at a time, and to wake up for each is most of what a fast export would
-    cost here. Who pauses for a moment finds a dozen of them in the socket, and the server goes on
-    meanwhile: half the time of this process, and three quarters of the whole.
+    The server sends 8 KiB at a time, and to wake up for each is most of the work of this process. A
+    short pause lets a dozen of them collect in the socket, while the server goes on. This process
+    then takes half the time, and the export three quarters.
     """
 
     async def gather(rows: bytes) -> None:
         await take(rows)
-        if len(rows) < _MANY:
+        if len(rows) < _LARGE_PART:
             await asyncio.sleep(_PAUSE)
 
     return gather
@@ -98,47 +99,47 @@ async def _estimate(driver: Any, query: str) -> int:
     import json
 
     plan = await driver.fetchval(f"EXPLAIN (FORMAT JSON) {query}")
-    # A text for asyncpg alone; SQLAlchemy sets a codec.
-    facts: Any = json.loads(plan) if isinstance(plan, str) else plan
-    return int(facts[0]["Plan"]["Plan Rows"])
+    # asyncpg returns JSON as text; SQLAlchemy may have set a codec that decodes it.
+    decoded: Any = json.loads(plan) if isinstance(plan, str) else plan
+    return int(decoded[0]["Plan"]["Plan Rows"])
 
 
-async def _test(driver: Any, condition: Condition) -> str:
-    """Return a condition as SQL.
+async def _condition(driver: Any, condition: Condition) -> str:
+    """Return the SQL of a condition.
 
     Raises:
-        UsageError: The value is none of the column's type, or those can't be compared.
+        UsageError: The value is not of the column's type, or values of it can't be compared.
     """
-    name, how = quote(condition.column.name), condition.how
+    name, operator = quote(condition.column.name), condition.operator
     if condition.value is None:
-        return f"{name} IS {'NOT ' if how == '!=' else ''}NULL"
+        return f"{name} IS {'NOT ' if operator == '!=' else ''}NULL"
     literal = await driver.fetchval("SELECT quote_literal($1::text)", condition.value)
-    if how == "~":
+    if operator == "~":
         return f"strpos({name}::text, {literal}) > 0"
-    how = "IS DISTINCT FROM" if how == "!=" else how
+    operator = "IS DISTINCT FROM" if operator == "!=" else operator
     try:
-        # A bare literal takes the column's type, without its length.
-        await driver.fetchval(f"SELECT NULL::{condition.column.type} {how} {literal}")
+        # A bare literal gets the type of the other side, without its length: nothing is cut.
+        await driver.fetchval(f"SELECT NULL::{condition.column.type} {operator} {literal}")
     except Exception as exc:
         if sqlstate_of(exc).startswith((_BAD_VALUE, _NO_SUCH_OPERATOR)):
-            raise wrong_value(condition) from exc
+            raise bad_value(condition) from exc
         raise
-    return f"{name} {how} {literal}"
+    return f"{name} {operator} {literal}"
 
 
-def _masked(column: Column) -> str:
+def _mask(column: Column) -> str:
     name = quote(column.name)
     if column.mask is None:
         return f"NULL::{column.type} AS {name}"
     return f"CASE WHEN {name} IS NOT NULL THEN '{MASK}' END AS {name}"
 
 
-def _cell(selection: Selection, column: Column) -> str:
-    """Return a column as csv shows it; COPY writes it in its own text form."""
+def _csv_cell(query: Query, column: Column) -> str:
+    """Return the SQL of a cell of csv; COPY writes the value in its text form."""
     name = quote(column.name)
-    if selection.hides(column):
-        return _masked(column)
-    if selection.excel_safe and column.kind in FREE_TEXT:
+    if query.masks(column):
+        return _mask(column)
+    if query.excel_safe and column.kind in FREE_TEXT:
         signs = ", ".join(f"E'\\x{ord(sign):02x}'" for sign in FORMULA_SIGNS)
         text = f"{name}::text"
         return (
@@ -147,23 +148,23 @@ def _cell(selection: Selection, column: Column) -> str:
     return name
 
 
-def _member(selection: Selection, column: Column) -> str:
-    """Return a column as a member of a JSON object."""
+def _json_member(query: Query, column: Column) -> str:
+    """Return the SQL of a member of a JSON object."""
     name = quote(column.name)
-    if selection.hides(column):
-        return _masked(column)
+    if query.masks(column):
+        return _mask(column)
     if column.type in ("json", "json[]"):
-        # Kept as it was typed, line ends included; those would break the line in two.
+        # The type json keeps the text as it was typed. Line ends in it would split the row's line.
         flat = f"translate({name}::text, E'\\n\\r', '  ')"
         return f"{flat}::{column.type} AS {name}"
     return name
 
 
-def _arrow_member(selection: Selection, column: Column) -> str:
-    """Return a column as `oneoff.services.data.exports.arrow` takes it."""
+def _parquet_member(query: Query, column: Column) -> str:
+    """Return the SQL of a member of the JSON that `exports.parquet` parses."""
     name, kind = quote(column.name), column.kind
-    if selection.hides(column):
-        return _masked(column)
+    if query.masks(column):
+        return _mask(column)
     if kind in (Kind.BOOLEAN, Kind.INTEGER):
         return name
     if kind is Kind.TIME:
@@ -178,29 +179,31 @@ def _arrow_member(selection: Selection, column: Column) -> str:
 
 
 def _finite(name: str, number: str, infinite: int) -> str:
+    """Return the SQL of a number, with one that stands for infinity."""
     return (
         f"CASE {name} WHEN 'infinity' THEN {infinite} WHEN '-infinity' THEN -{infinite} "
         f"ELSE {number} END AS {name}"
     )
 
 
-def _statements(selection: Selection, tests: list[str]) -> str:
-    columns = writable(selection.columns)
-    rows = selection.select([_plain(selection, column) for column in columns], tests)
-    head = f";\n{insert_head(selection)}(".replace("'", "''")
-    values = " || ',' || ".join(map(_literal, columns))
+def _select_inserts(query: Query, conditions: list[str]) -> str:
+    """Return a SELECT whose rows are those of INSERT statements, each with what precedes it.
+
+    The first of every `ROWS_A_STATEMENT` rows ends a statement and begins the next.
+    """
+    columns = writable(query.columns)
+    values = [_mask(column) if query.masks(column) else quote(column.name) for column in columns]
+    head = quote_text(f";\n{insert_head(query)}(")
+    literals = " || ',' || ".join(map(_sql_literal, columns))
     return (
         f"SELECT CASE (row_number() OVER () - 1) % {ROWS_A_STATEMENT} "  # noqa: S608
-        f"WHEN 0 THEN '{head}' ELSE ',(' END || {values} || ')' FROM ({rows}) t"
+        f"WHEN 0 THEN {head} ELSE ',(' END || {literals} || ')' "
+        f"FROM ({query.select(values, conditions)}) t"
     )
 
 
-def _plain(selection: Selection, column: Column) -> str:
-    return _masked(column) if selection.hides(column) else quote(column.name)
-
-
-def _literal(column: Column) -> str:
-    """Return what writes a value as an SQL literal."""
+def _sql_literal(column: Column) -> str:
+    """Return the SQL that writes a value as an SQL literal."""
     text = f"{quote(column.name)}::text"
     if column.kind in (Kind.INTEGER, Kind.BOOLEAN):
         return f"coalesce({text}, 'NULL')"

@@ -1,4 +1,4 @@
-"""Which rows and columns an export takes, and in what form."""
+"""Which rows and columns an export reads, and its SELECT statement."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ if TYPE_CHECKING:
     from oneoff.services.data.tables import Table
 
 
-class Selection(NamedTuple):
-    """What to export.
+class Query(NamedTuple):
+    """The rows and columns to export.
 
     Attributes:
-        table: From where.
+        table: The table.
         columns: In the order they are written.
         conditions: All of which a row must meet.
         limit: Rows at most; None for all.
-        masks: Whether personal data is masked.
-        excel_safe: Whether cells that a spreadsheet takes for formulas are neutralised (csv).
+        mask_pii: Whether personal data is masked.
+        excel_safe: Whether cells of csv that a spreadsheet takes for formulas are neutralised.
     """
 
     table: Table
     columns: Sequence[Column]
     conditions: Sequence[Condition] = ()
     limit: int | None = None
-    masks: bool = True
+    mask_pii: bool = True
     excel_safe: bool = False
 
-    def hides(self, column: Column) -> bool:
+    def masks(self, column: Column) -> bool:
         """Return whether a column's values are masked."""
-        return self.masks and column.pii
+        return self.mask_pii and column.pii
 
     @property
-    def hidden(self) -> list[str]:
+    def masked(self) -> list[str]:
         """Names of the columns that are masked."""
-        return [column.name for column in self.columns if self.hides(column)]
+        return [column.name for column in self.columns if self.masks(column)]
 
-    def select(self, items: Sequence[str], tests: Sequence[str]) -> str:
-        """Return the SELECT of these items, in the order of the primary key.
+    def select(self, expressions: Sequence[str], conditions: Sequence[str]) -> str:
+        """Return the SELECT of these expressions, in the order of the primary key.
 
         Args:
-            items: What is selected, as SQL.
-            tests: The conditions, as SQL.
+            expressions: SQL of the values of a row.
+            conditions: SQL of the conditions.
         """
-        parts = [f"SELECT {', '.join(items)} FROM {self.table.quoted}"]  # noqa: S608 - quoted
-        if tests:
-            parts.append("WHERE " + " AND ".join(tests))
+        parts = [f"SELECT {', '.join(expressions)} FROM {self.table.quoted}"]  # noqa: S608 - quoted
+        if conditions:
+            parts.append("WHERE " + " AND ".join(conditions))
         if self.table.key:
-            # Of the table: a name alone would be that of an item, which may be a text or a mask.
+            # With the table: the bare name is that of an expression, which may be a text or a mask.
             key = [f"{self.table.quoted}.{quote(name)}" for name in self.table.key]
             parts.append("ORDER BY " + ", ".join(key))
         if self.limit is not None:

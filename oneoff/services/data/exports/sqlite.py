@@ -1,8 +1,8 @@
-"""Rows out of SQLite: each is made one text by SQLite itself, in the form PostgreSQL gives it.
+"""Export rows from SQLite: SQLite itself formats them, as PostgreSQL would.
 
-Python's driver is the bound here: one text a row is read in a third of the time of its values. A
-column of SQLite may hold values of any type, so each expression first asks for the one that is
-expected, and falls back to one that is right for all.
+Python's driver is the bottleneck: to read one text for each row takes a third of the time of its
+values. A column of SQLite may hold values of any type, so each expression first tests for the
+expected one, and falls back to one that is right for all.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oneoff.services.data.columns import FORMULA_SIGNS, FREE_TEXT, MASK, Kind, float_text, writable
-from oneoff.services.data.csv_writer import EMPTY, cell, csv_lines
-from oneoff.services.data.exports.text_formats import ROWS_A_STATEMENT, insert_head
+from oneoff.services.data.csv_writer import EMPTY, csv_lines
+from oneoff.services.data.driver import driver_connection
 from oneoff.services.data.exports.conditions import sqlite_value
-from oneoff.services.data.tables import quote
+from oneoff.services.data.exports.text_formats import ROWS_A_STATEMENT, insert_head
+from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.query import Selection
     from oneoff.services.data.exports.conditions import Condition
+    from oneoff.services.data.exports.query import Query
     from oneoff.services.data.files import Format
 
 Cases = list[tuple[str, str]]
-"""Conditions, and the text of a value that meets the first of them; both are SQL."""
+"""SQL of conditions, each with the SQL of a value's text if it is the first that is met."""
 
 ROWS_A_READ = 20 * ROWS_A_STATEMENT
 _FLOAT = "oneoff_float"
@@ -34,56 +35,54 @@ _MOMENTS = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
 
 
 async def export_sqlite(
-    session: AsyncSession,
-    selection: Selection,
-    kind: Format,
+    connection: AsyncConnection,
+    query: Query,
+    file_format: Format,
     take: Callable[[bytes], Awaitable[None]],
     expect: Callable[[int], None],
 ) -> int:
-    """Send the rows, each ended by a line feed, and return how many there were.
+    """Send the rows, each followed by a line feed, and return how many there were.
 
     Args:
-        session: Of the run.
-        selection: What to take.
-        kind: A row is a line of csv, or one JSON object, or a row of an INSERT statement with what
-            stands before it.
-        take: Gets whole lines, with the csv's header before them.
-        expect: Gets, before them, about how many there will be; 0 when nobody knows.
+        connection: Of the run.
+        query: What to export.
+        file_format: A row is a line of csv, a JSON object, or a row of an INSERT statement with
+            what precedes it.
+        take: Called with whole lines; the first one is the header of csv.
+        expect: Called after the header, with the number of rows; 0 if that is unknown.
     """
-    tests, values = _tests(selection.conditions)
-    items, joined = _rows(selection, kind)
-    if kind == "csv":
-        names = [column.name.encode() for column in selection.columns]
-        await take(b",".join(map(cell, names)) + b"\n")
-    raw = await (await session.connection()).get_raw_connection()
-    driver: Any = raw.driver_connection
+    conditions, values = _conditions(query.conditions)
+    expressions, join_rows = _row_expressions(query, file_format)
+    if file_format == "csv":
+        await take(csv_lines([[column.name.encode() for column in query.columns]]))
+    driver = await driver_connection(connection)
     await driver.create_function(_FLOAT, 1, _float_text, deterministic=True)
-    expect(await _count(driver, selection))
+    expect(await _expected_rows(driver, query))
+    # Texts come as bytes: to decode them here and encode them for the file would take longer.
     text_factory, driver.text_factory = driver.text_factory, bytes
     count = 0
     try:
-        async with driver.execute(selection.select(items, tests), values) as cursor:
+        async with driver.execute(query.select(expressions, conditions), values) as cursor:
             while rows := await cursor.fetchmany(ROWS_A_READ):
-                await take(joined(rows))
+                await take(join_rows(rows))
                 count += len(rows)
     finally:
         driver.text_factory = text_factory
     return count
 
 
-async def _count(driver: Any, selection: Selection) -> int:
-    """Return how many rows there are, or 0 where to count them would be the work itself."""
-    may_be_a_view = not selection.table.key
-    if selection.conditions or may_be_a_view:
+async def _expected_rows(driver: Any, query: Query) -> int:
+    """Return how many rows there are, or 0 if counting would take as long as the export."""
+    if query.conditions or not query.table.key:  # without a key it may be a view
         return 0
-    async with driver.execute(f"SELECT count(*) FROM {selection.table.quoted}") as cursor:  # noqa: S608 - quoted
+    async with driver.execute(f"SELECT count(*) FROM {query.table.quoted}") as cursor:  # noqa: S608 - quoted
         (rows,) = await cursor.fetchone()
-    return int(rows if selection.limit is None else min(rows, selection.limit))
+    return int(rows if query.limit is None else min(rows, query.limit))
 
 
 def canonical(column: Column) -> str:
-    """Return the SQL of a value's canonical text, which is NULL for NULL."""
-    return _case(_fast(column), _any(quote(column.name)))
+    """Return the SQL of the canonical text of a value; NULL for NULL."""
+    return _case(_fast_text(column), _text_of_any(quote(column.name)))
 
 
 def _case(fast: Cases, slow: str) -> str:
@@ -91,24 +90,24 @@ def _case(fast: Cases, slow: str) -> str:
     return f"CASE {whens} ELSE {slow} END" if whens else slow
 
 
-def _rows(
-    selection: Selection, kind: Format
+def _row_expressions(
+    query: Query, file_format: Format
 ) -> tuple[list[str], Callable[[Sequence[Sequence[bytes]]], bytes]]:
-    """Return the SQL of what is read of a row, and what makes lines of some rows."""
-    if kind == "csv":
-        return [_cell(selection, column) for column in selection.columns], csv_lines
-    if kind == "sql":
-        columns = writable(selection.columns)
+    """Return the SQL of what is read of each row, and the function that makes lines of rows."""
+    if file_format == "csv":
+        return [_csv_cell(query, column) for column in query.columns], csv_lines
+    if file_format == "sql":
+        columns = writable(query.columns)
         values = " || ',' || ".join(
-            f"quote({_masked(column)})" if selection.hides(column) else _literal(column)
+            f"quote({_mask(column)})" if query.masks(column) else _sql_literal(column)
             for column in columns
         )
-        head = f";\n{insert_head(selection)}(".encode()
-        return [f"{values} || ')'"], lambda rows: _statements(head, _texts(rows))
-    member = _arrow_member if kind == "parquet" else _member
+        head = f";\n{insert_head(query)}(".encode()
+        return [f"{values} || ')'"], lambda rows: _insert_statements(head, _texts(rows))
+    member = _parquet_member if file_format == "parquet" else _json_member
     members = " || ',' || ".join(
-        f"{_sql_text(_json_name(column.name) + ':')} || {member(selection, column)}"
-        for column in selection.columns
+        f"{quote_text(_json_name(column.name) + ':')} || {member(query, column)}"
+        for column in query.columns
     )
     return [f"'{{' || {members} || '}}'"], lambda rows: b"\n".join(_texts(rows)) + b"\n"
 
@@ -117,44 +116,45 @@ def _texts(rows: Sequence[Sequence[bytes]]) -> list[bytes]:
     return [row[0] for row in rows]
 
 
-def _statements(head: bytes, texts: Sequence[bytes]) -> bytes:
+def _insert_statements(head: bytes, texts: Sequence[bytes]) -> bytes:
     parts = []
     for at in range(0, len(texts), ROWS_A_STATEMENT):
         parts += [head, b"\n,(".join(texts[at : at + ROWS_A_STATEMENT]), b"\n"]
     return b"".join(parts)
 
 
-def _tests(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
+def _conditions(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
+    """Return the SQL of the conditions, and its parameters."""
     tests, values = [], []
     for condition in conditions:
         name, value = quote(condition.column.name), sqlite_value(condition)
         if value is None:
-            tests.append(f"{name} IS {'NOT ' if condition.how == '!=' else ''}NULL")
+            tests.append(f"{name} IS {'NOT ' if condition.operator == '!=' else ''}NULL")
             continue
         values.append(value)
-        if condition.how == "~":
+        if condition.operator == "~":
             tests.append(f"instr({name}, ?) > 0")
             continue
-        side = _short_moment(name) if condition.column.kind in _MOMENTS else name
-        tests.append(f"{side} {'IS NOT' if condition.how == '!=' else condition.how} ?")
+        side = _without_zeros(name) if condition.column.kind in _MOMENTS else name
+        tests.append(f"{side} {'IS NOT' if condition.operator == '!=' else condition.operator} ?")
     return tests, values
 
 
 # --- texts of values -------------------------------------------------------------------------
 
 
-def _any(name: str) -> str:
-    """Return the text of a value of any storage class."""
+def _text_of_any(name: str) -> str:
+    """Return the SQL of the text of a value of any storage class."""
     return (
         f"CASE typeof({name}) WHEN 'real' THEN {_FLOAT}({name}) "
         f"WHEN 'blob' THEN '\\x' || lower(hex({name})) ELSE CAST({name} AS TEXT) END"
     )
 
 
-def _fast(column: Column) -> Cases:
-    """Return when a value is one that the column is meant for, and its text then.
+def _fast_text(column: Column) -> Cases:
+    """Return the cases of the values that the column is meant for, and their texts.
 
-    The empty text is none of them.
+    The empty text is not among them.
     """
     name, kind = quote(column.name), column.kind
     if kind is Kind.INTEGER:
@@ -172,13 +172,13 @@ def _fast(column: Column) -> Cases:
         )
         return [(f"length({name}) = 32 AND {name} NOT GLOB '*[^0-9a-f]*'", dashed)]
     zone = " || '+00'" if kind is Kind.INSTANT else ""
-    return [(condition, text + zone) for condition, text in _moment(name, kind)]
+    return [(condition, text + zone) for condition, text in _moment_cases(name, kind)]
 
 
-def _moment(name: str, kind: Kind) -> Cases:
-    """Return when a value looks like a time of this kind, and its text without a zone.
+def _moment_cases(name: str, kind: Kind) -> Cases:
+    """Return the cases of values that look like a time of this kind, and their texts without zone.
 
-    A pattern without a star is looked at once; a closer look would cost a third of the export.
+    Patterns of question marks alone are fast; a stricter check would take a third of the export.
     """
     shape = _SHAPES.get(kind)
     if shape is None:
@@ -187,7 +187,7 @@ def _moment(name: str, kind: Kind) -> Cases:
     whole = (f"{name} GLOB '{shape}'", name)
     if kind is Kind.DATE:
         return [whole]
-    # Most fractions have no zeros to take away, which costs as much as all the rest of a time.
+    # Most fractions don't end in zeros, and to remove them costs as much as the rest of a time.
     exact = (f"{name} GLOB '{shape}.?????[1-9]'", name)
     return [exact, (f"{name} GLOB '{shape}.??????'", short), whole]
 
@@ -201,94 +201,100 @@ _SHAPES = {
 _UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
 
 
-def _short_moment(name: str) -> str:
-    """Return a time without zeros at the end of its fraction, as PostgreSQL writes it."""
+def _without_zeros(name: str) -> str:
+    """Return the SQL of a time without zeros at its end, as PostgreSQL writes it."""
     return f"CASE WHEN instr({name}, '.') THEN rtrim(rtrim({name}, '0'), '.') ELSE {name} END"
 
 
-def _cell(selection: Selection, column: Column) -> str:
-    """Return the SQL of a cell's text as `csv_lines` takes it."""
+def _csv_cell(query: Query, column: Column) -> str:
+    """Return the SQL of a cell as `csv_lines` takes it: '' for NULL, `EMPTY` for the empty text."""
     name = quote(column.name)
-    if selection.hides(column):
-        return f"coalesce({_masked(column)}, '')"
-    fast = _fast(column) or [(_is_text(name), name)]
-    if selection.excel_safe and column.kind in FREE_TEXT:
+    if query.masks(column):
+        return f"coalesce({_mask(column)}, '')"
+    fast = _fast_text(column) or [(_is_text(name), name)]
+    if query.excel_safe and column.kind in FREE_TEXT:
         signs = ", ".join(f"char({ord(sign)})" for sign in FORMULA_SIGNS)
         formula = f"substr({name}, 1, 1) IN ({signs})"
         ((is_text, text),) = fast
         fast = [(f"{is_text} AND {formula}", f"'''' || {name}"), (is_text, text)]
-    rest = f"coalesce({_not_empty(_any(name))}, '')"
+    rest = f"coalesce({_marked_if_empty(_text_of_any(name))}, '')"
     return _case(fast, rest)
 
 
 def _is_text(name: str) -> str:
-    """Return whether a value is a text and not the empty one: those lie between '' and blobs.
+    """Return the SQL of whether a value is a text that is not empty.
 
-    A call of typeof() would cost twice as much. The collation of a column may be unknown here.
+    In SQLite's order such texts are between '' and all blobs. To call typeof() would take twice as
+    long. With the column's own collation the order could be another, or the collation be unknown.
     """
     return f"{name} COLLATE BINARY > '' AND {name} COLLATE BINARY < x''"
 
 
-def _not_empty(text: str) -> str:
+def _marked_if_empty(text: str) -> str:
     return f"CASE {text} WHEN '' THEN CAST(x'{EMPTY.hex()}' AS TEXT) ELSE {text} END"
 
 
-def _member(selection: Selection, column: Column) -> str:
+def _json_member(query: Query, column: Column) -> str:
     name = quote(column.name)
-    if selection.hides(column):
-        return f"json_quote({_masked(column)})"
-    return _case(_json_fast(column), f"json_quote({_any(name)})")
+    if query.masks(column):
+        return f"json_quote({_mask(column)})"
+    return _case(_fast_json(column), f"json_quote({_text_of_any(name)})")
 
 
-def _arrow_member(selection: Selection, column: Column) -> str:
-    """Return a column as `oneoff.services.data.exports.arrow` takes it."""
+def _parquet_member(query: Query, column: Column) -> str:
+    """Return the SQL of a member of the JSON that `exports.parquet` parses."""
     name, kind = quote(column.name), column.kind
-    if selection.hides(column):
-        return _member(selection, column)
+    if query.masks(column):
+        return _json_member(query, column)
     if kind in (Kind.BOOLEAN, Kind.INTEGER):
-        return _case(_json_fast(column), f"json_quote({name})")
+        return _case(_fast_json(column), f"json_quote({name})")
     if kind in _MOMENTS:
         day = f"'1970-01-01 ' || {name}" if kind is Kind.TIME else name
-        seconds = f"CAST(strftime('%s', substr({day}, 1, 19)) AS INTEGER)"  # would round
+        seconds = (
+            f"CAST(strftime('%s', substr({day}, 1, 19)) AS INTEGER)"  # strftime() rounds a fraction
+        )
         number = (
-            f"{seconds} / 86400" if kind is Kind.DATE else f"{seconds} * 1000000 + {_micro(name)}"
+            f"{seconds} / 86400"
+            if kind is Kind.DATE
+            else f"{seconds} * 1000000 + {_microseconds(name)}"
         )
         return f"coalesce({number}, json_quote({name}))"
     return f"json_quote({canonical(column)})"
 
 
-def _micro(name: str) -> str:
-    """Return the microseconds of a time's fraction."""
+def _microseconds(name: str) -> str:
+    """Return the SQL of the microseconds of a time's fraction."""
     fraction = f"substr(substr({name}, instr({name}, '.') + 1) || '00000', 1, 6)"
     return f"iif(instr({name}, '.'), CAST({fraction} AS INTEGER), 0)"
 
 
-def _json_fast(column: Column) -> Cases:
+def _fast_json(column: Column) -> Cases:
     name, kind = quote(column.name), column.kind
     if kind is Kind.BOOLEAN:
         return [(f"{name} = 1", "'true'"), (f"{name} = 0", "'false'")]
     if kind is Kind.FLOAT:
         return [(f"typeof({name}) = 'real' AND abs({name}) < 9e999", f"{_FLOAT}({name})")]
     if kind is Kind.JSON:
-        # A number alone is kept as one, of which json() writes fifteen digits.
+        # A JSON value that is just a number is stored as one; json() would write 15 digits of it.
         number = f"typeof({name}) = 'real' AND abs({name}) < 9e999"
         return [(number, f"{_FLOAT}({name})"), (f"json_valid({name})", f"json({name})")]
     if kind in (Kind.TIMESTAMP, Kind.INSTANT):
         zone = "+00:00" if kind is Kind.INSTANT else ""
         return [
             (condition, f"'\"' || replace({text}, ' ', 'T') || '{zone}\"'")
-            for condition, text in _moment(name, kind)
+            for condition, text in _moment_cases(name, kind)
         ]
-    fast = _fast(column)
+    fast = _fast_text(column)
     if kind in (*_MOMENTS, Kind.UUID):
         return [(condition, f"'\"' || {text} || '\"'") for condition, text in fast]
     return fast
 
 
-def _literal(column: Column) -> str:
-    """Return the SQL literal of a value; quote() keeps every bit, but has no literal for infinity.
+def _sql_literal(column: Column) -> str:
+    """Return the SQL that writes a value as an SQL literal.
 
-    One that is too large for a number is read as infinity.
+    quote() keeps every bit, but has no literal for infinity: 9e999, which is too large, is read as
+    that.
     """
     name = quote(column.name)
     if column.kind is Kind.TEXT:
@@ -297,7 +303,7 @@ def _literal(column: Column) -> str:
     return f"CASE WHEN {infinite} THEN iif({name} > 0, '9e999', '-9e999') ELSE quote({name}) END"
 
 
-def _masked(column: Column) -> str:
+def _mask(column: Column) -> str:
     if column.mask is None:
         return "NULL"
     return f"CASE WHEN {quote(column.name)} IS NOT NULL THEN '{MASK}' END"
@@ -305,10 +311,6 @@ def _masked(column: Column) -> str:
 
 def _float_text(value: object) -> object:
     return float_text(value) if isinstance(value, float) else value
-
-
-def _sql_text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _json_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands around the rows of a file: the brackets of JSON, the statements of SQL."""
+"""The text formats of an export: what precedes, separates and follows the rows of a file."""
 
 from __future__ import annotations
 
@@ -9,104 +9,110 @@ from oneoff.services.data.columns import writable
 from oneoff.services.data.tables import quote
 
 if TYPE_CHECKING:
-    from oneoff.services.data.exports.query import Selection
+    from oneoff.services.data.exports.query import Query
     from oneoff.services.data.files import Format
 
 ROWS_A_STATEMENT = 500
 """Rows of one INSERT: a hundred times fewer statements, each still of a readable length."""
 
 QUOTE, DELIMITER = "\x01", "\x02"
-"""What COPY's csv form is told to quote and separate with, where a row is one ready text: without
-quotes or separators it is left as it is, backslashes included (COPY's text form doubles those)."""
+"""Quote and delimiter of COPY where the query returns one text for each row: SQL or JSON.
+
+COPY's text format would double its backslashes. Its csv format leaves a text as it is, unless it
+holds the quote, the delimiter or a line end: with these two signs, SQL alone may do so, and
+`SqlStatements` removes the quotes again. JSON escapes both signs, and `row_to_json` writes no line
+ends.
+"""
 
 _QUOTED = re.compile(rb"\x01(\x01?)")
 
 
-class Framing:
-    """Turns a stream of rows, one a line, into a file. This one adds nothing: csv and jsonl."""
+class TextFormat:
+    """Turns a stream of rows, one on each line, into a file; csv and jsonl add nothing."""
 
-    def begin(self) -> bytes:
-        """Return what stands before the first row."""
+    def header(self) -> bytes:
+        """Return what precedes the first row."""
         return b""
 
-    def feed(self, rows: bytes) -> bytes:
-        """Return the rows as they stand in the file; whole lines, at least one."""
-        return rows
+    def rows(self, lines: bytes) -> bytes:
+        """Return the rows of these lines as they are in the file; whole lines, at least one."""
+        return lines
 
-    def end(self) -> bytes:
-        """Return what stands behind the last row."""
+    def footer(self) -> bytes:
+        """Return what follows the last row."""
         return b""
 
 
-class JsonArray(Framing):
-    """One array, an object a line."""
+class JsonArray(TextFormat):
+    """One array, an object on each line."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._has_rows = False
 
-    def begin(self) -> bytes:
+    def header(self) -> bytes:
         """Open the array."""
         return b"["
 
-    def feed(self, rows: bytes) -> bytes:
-        """Put commas between the objects; inside one there is no line end."""
-        comma, self._begun = b",\n" if self._begun else b"\n", True
-        return comma + rows.removesuffix(b"\n").replace(b"\n", b",\n")
+    def rows(self, lines: bytes) -> bytes:
+        """Put commas between the objects; within one there is no line end."""
+        separator, self._has_rows = b",\n" if self._has_rows else b"\n", True
+        return separator + lines.removesuffix(b"\n").replace(b"\n", b",\n")
 
-    def end(self) -> bytes:
+    def footer(self) -> bytes:
         """Close the array."""
-        return b"\n]\n" if self._begun else b"]\n"
+        return b"\n]\n" if self._has_rows else b"]\n"
 
 
-class SqlStatements(Framing):
+class SqlStatements(TextFormat):
     """INSERT statements in one transaction.
 
-    Each row comes with what stands before it: a comma, or the end of the last statement and the
-    beginning of the next.
+    Each row comes with what precedes it: a comma, or the end of the last statement and the start
+    of the next.
     """
 
-    def __init__(self, selection: Selection) -> None:
-        self._dialect, self._name = selection.table.dialect, selection.table.name
-        self._begun = False
+    def __init__(self, query: Query) -> None:
+        self._dialect, self._name = query.table.dialect, query.table.name
+        self._has_rows = False
 
-    def begin(self) -> bytes:
-        """Begin a transaction: a file that breaks off loads nothing."""
+    def header(self) -> bytes:
+        """Begin a transaction: a file that is cut loads nothing."""
         name = " ".join(self._name.split())
         encoding = "SET client_encoding = 'UTF8';\n" if self._dialect == "postgresql" else ""
         return f"-- {name}, exported by oneoff\n{encoding}BEGIN;\n".encode()
 
-    def feed(self, rows: bytes) -> bytes:
-        """Take away the quotes of COPY, and the end of the statement before the first."""
-        rows = self._unquoted(rows)
-        if not self._begun:
-            self._begun = True
-            rows = rows.removeprefix(b";\n")
-        return rows
+    def rows(self, lines: bytes) -> bytes:
+        """Remove the quotes of COPY, and the end of a statement before the first one."""
+        lines = self._unquoted(lines)
+        if not self._has_rows:
+            self._has_rows = True
+            lines = lines.removeprefix(b";\n")
+        return lines
 
-    def end(self) -> bytes:
+    def footer(self) -> bytes:
         """End the last statement and the transaction."""
-        return b";\nCOMMIT;\n" if self._begun else b"COMMIT;\n"
+        return b";\nCOMMIT;\n" if self._has_rows else b"COMMIT;\n"
 
-    def _unquoted(self, rows: bytes) -> bytes:
-        if self._dialect != "postgresql" or b"\x01" not in rows:
-            return rows
-        if b"\x01\x01" not in rows:
-            return rows.replace(b"\x01", b"")
-        # A row begins and ends with other signs, so quotes in it come as pairs of their own.
-        return _QUOTED.sub(rb"\1", rows)
+    def _unquoted(self, lines: bytes) -> bytes:
+        if self._dialect != "postgresql" or b"\x01" not in lines:
+            return lines
+        if b"\x01\x01" not in lines:
+            return lines.replace(b"\x01", b"")
+        # COPY doubles a quote within a row. A row itself begins and ends with another sign, so a
+        # quote around it never stands next to one within it, and each pair is one quote.
+        return _QUOTED.sub(rb"\1", lines)
 
 
-def framing_of(kind: Format, selection: Selection) -> Framing:
-    """Return the framing of a format."""
-    if kind == "json":
+def text_format(name: Format, query: Query) -> TextFormat:
+    """Return the text format of this name."""
+    if name == "json":
         return JsonArray()
-    return SqlStatements(selection) if kind == "sql" else Framing()
+    return SqlStatements(query) if name == "sql" else TextFormat()
 
 
-def insert_head(selection: Selection) -> str:
-    """Return the beginning of an INSERT of the selection's columns, up to its first row."""
-    columns = writable(selection.columns)
+def insert_head(query: Query) -> str:
+    """Return the start of an INSERT of the query's columns, up to its first row."""
+    columns = writable(query.columns)
     names = ", ".join(quote(column.name) for column in columns)
     always = any(column.identity == "always" for column in columns)
     overriding = " OVERRIDING SYSTEM VALUE" if always else ""
-    return f"INSERT INTO {selection.table.quoted} ({names}){overriding} VALUES\n"
+    return f"INSERT INTO {query.table.quoted} ({names}){overriding} VALUES\n"

@@ -1,6 +1,6 @@
-"""What can be wrong with a file of rows, in an operator's words.
+"""The errors of a file of rows, in an operator's words.
 
-No value of a column that is marked as personal data is shown; the server's own messages quote
+No value of a column that is marked as personal data is shown. The server's own messages quote
 values, so they are not used.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.core.errors import DataError
+from oneoff.database.errors import first_line
 
 if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
@@ -41,12 +42,12 @@ class Problem(NamedTuple):
     """What is wrong with one row.
 
     Attributes:
-        line: Where it begins in the file; 0 when nobody knows.
-        what: What is wrong, after the value: "is no integer".
+        line: The line of the file it begins in; 0 if that is unknown.
+        what: What is wrong, as said after the value: "is no integer".
         column: Names of columns, joined by commas; empty for the row as a whole.
-        value: What stands there; None where it is empty or must not be shown.
+        value: The value; None if it is NULL, unknown, or must not be shown.
         state: SQLSTATE, or a word of ours.
-        constraint: Its name, where one is not met.
+        constraint: Name of the constraint that is violated.
     """
 
     line: int
@@ -66,7 +67,7 @@ class Problem(NamedTuple):
         return f"{', '.join(where)}: {value}{self.what}{which}".removeprefix(": ")
 
     def facts(self) -> dict[str, object]:
-        """Return it for a script."""
+        """Return it as JSON for a script."""
         return {
             "line": self.line or None,
             "column": self.column or None,
@@ -84,7 +85,15 @@ def problem_of(
     line: int = 0,
     constraint: str = "",
 ) -> Problem:
-    """Return what a database found wrong, without what must not be shown."""
+    """Return what a database refused, without values that must not be shown.
+
+    Args:
+        sqlstate: Of the error.
+        columns: That it is about; none for the row as a whole.
+        values: Of these columns.
+        line: Where the row begins; 0 if that is unknown.
+        constraint: Name of the constraint that is violated.
+    """
     kind = columns[0].type if columns else "value of its column"
     what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=kind)
     hidden = any(column.pii for column in columns)
@@ -102,18 +111,18 @@ def problem_of(
 TRIGGER = "P0001"
 """SQLSTATE of what a trigger raises."""
 OF_ROWS = ("22", "23", TRIGGER)
-"""Classes of SQLSTATE that are about what is in the rows."""
+"""Classes of SQLSTATE that are about the content of rows."""
 
 
 def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:
-    """Return what a trigger says; it may quote the row, so not where personal data are written."""
+    """Return what a trigger says, but not if personal data is written: it may quote the row."""
     hidden = any(column.pii for column in columns)
-    said = "" if hidden else f": {short(str(exc).partition(chr(10))[0])}"
-    return Problem(0, f"a trigger refuses a row{said}", state=TRIGGER)
+    message = "" if hidden else f": {short(first_line(exc))}"
+    return Problem(0, f"a trigger refuses a row{message}", state=TRIGGER)
 
 
 def short(value: str) -> str:
-    """Cut a value that would fill the screen, and show what is no sign."""
+    """Cut a value that would fill the screen, and escape what can't be printed."""
     value = value.encode(errors="backslashreplace").decode()
     return value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "..."
 
@@ -140,7 +149,7 @@ def bad_rows(name: str, problems: Sequence[Problem], *, count: int = 0) -> DataE
     Args:
         name: Of the file.
         problems: The first of them, at least one.
-        count: How many there are; 0 when the rest was not looked at.
+        count: How many there are; 0 if the rest of the file was not read.
     """
     shown = problems[:MOST_SHOWN]
     others = [problem.text for problem in shown[1:]]

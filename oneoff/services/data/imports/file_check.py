@@ -1,6 +1,6 @@
-"""Look at a whole file before the first write: encoding, open quotes, a cut end, another format.
+"""Check a whole text file before the first write: encoding, open quotes, a cut end, other formats.
 
-A pass over a million rows takes a tenth of a second: less than finding out while they are written.
+A pass over a million rows takes a tenth of a second, less than an error while they are written.
 Lines are counted only for an error.
 """
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format
     from oneoff.services.data.imports.source import Source
 
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _END_OF_DATA = re.compile(rb"\n\\\.\r?\n")
 _PARQUET = b"PAR1"
 _COMPRESSED = (".gz", ".zst")
 
 
-class Looked(NamedTuple):
-    """What a look at a whole file has told.
+class FileFacts(NamedTuple):
+    """What the check found out about a good file.
 
     Attributes:
         size: Bytes, decompressed.
@@ -36,28 +36,33 @@ class Looked(NamedTuple):
     mixed: bool
 
 
-def look_at(source: Source, kind: Format) -> Looked:
+def check_file(source: Source, kind: Format) -> FileFacts:
     """Read the file once.
 
     Raises:
         DataError: It can't be imported, whatever its rows are.
     """
-    if source.started == _PARQUET and kind != "parquet":
+    if source.signature == _PARQUET and kind != "parquet":
         raise bad_file(source.name, "is a Parquet file", try_="--format parquet")
-    if source.started[:2] in _WIDE:
+    if source.signature[:2] in _UTF_16_MARKS:
         raise _encoding(source, "UTF-16", 1)
-    look = _Look(source, kind)
+    scanner = _FileScanner(source, kind)
     for block in source.read_blocks():
-        look.block(block)
-    return look.end()
+        scanner.scan(block)
+    return scanner.finish()
 
 
-class _Look:
-    """One pass."""
+class _FileScanner:
+    """One pass over a file.
+
+    State between two blocks: `_last` is the end of the block before, because line ends, a
+    character of several bytes and the end-of-data mark may lie across two blocks; `_quotes` counts
+    all quotes so far, and an odd number means that a cell is open.
+    """
 
     def __init__(self, source: Source, kind: Format) -> None:
         self._source, self._csv = source, kind == "csv"
-        # No lines are JSON lines too; what is compressed has bytes all the same.
+        # An empty file is valid JSON lines; one that is compressed still has bytes on the disk.
         self._may_be_empty = kind == "jsonl" and (
             bool(source.size) or not source.path.endswith(_COMPRESSED)
         )
@@ -67,13 +72,13 @@ class _Look:
         self._lf = False
         self._last = b"\n"
 
-    def block(self, block: bytes) -> None:
+    def scan(self, block: bytes) -> None:
         if not block.isascii() or self._decoder.getstate()[0]:
             self._decode(block)
         if b"\0" in block:
             raise bad_file(self._source.name, "is no text: it holds zero bytes")
         if self._csv:
-            self._csv_block(block)
+            self._scan_csv(block)
         self._size += len(block)
         self._last = block[-4:]
 
@@ -81,20 +86,24 @@ class _Look:
         try:
             self._decoder.decode(block, final=final)
         except UnicodeDecodeError as exc:
-            before = len(exc.object) - len(block)  # of a sign that begins in the block before
+            before = len(exc.object) - len(block)  # of a character that begins there
             raise _encoding(
                 self._source, "", self._line_at(self._size - before + exc.start)
             ) from None
 
-    def _csv_block(self, block: bytes) -> None:
+    def _scan_csv(self, block: bytes) -> None:
         if b"\\" in block or b"\\" in self._last:
             self._refuse_end_of_data(self._last + block, len(self._last))
         self._quotes += block.count(b'"')
         if not (self._crlf and self._lf):
-            self._see_ends(block)
+            self._scan_line_ends(block)
 
     def _refuse_end_of_data(self, joined: bytes, before: int) -> None:
-        """Refuse a line of a backslash and a point alone: there the data ends for the server."""
+        """Refuse a line of only a backslash and a period, unless it is within quotes.
+
+        Up to PostgreSQL 17 COPY takes it for the end of the data, and ignores all rows below it
+        without an error.
+        """
         for found in _END_OF_DATA.finditer(joined):
             quotes = self._quotes + joined.count(b'"', before, found.start() + 1)
             if quotes % 2 == 0:
@@ -105,8 +114,7 @@ class _Look:
                     try_='write it as "\\."',
                 )
 
-    def _see_ends(self, block: bytes) -> None:
-        """See how lines end."""
+    def _scan_line_ends(self, block: bytes) -> None:
         if b"\r" not in block and not self._last.endswith(b"\r"):
             self._lf = self._lf or b"\n" in block
             return
@@ -115,18 +123,23 @@ class _Look:
         self._crlf += crlf
         self._lf = self._lf or block.count(b"\n") > crlf
 
-    def end(self) -> Looked:
-        """Return what was seen."""
+    def finish(self) -> FileFacts:
+        """Return what was found.
+
+        Raises:
+            DataError: A character or a quote is cut, or the file is empty.
+        """
         self._decode(b"", final=True)
         if self._quotes % 2:
             raise bad_file(self._source.name, "breaks off: a quote is opened and never closed")
         if not self._size and not self._may_be_empty:
             raise bad_file(self._source.name, "is empty")
-        # Where lines end as on Windows, the server counts the returns within quotes.
-        return Looked(self._size, bool(self._crlf) and (self._lf or self._cr > self._crlf))
+        # In a file with Windows line ends COPY refuses a line feed alone as a line end, and counts
+        # carriage returns within quotes as lines: a bad row would be looked up in the wrong line.
+        return FileFacts(self._size, bool(self._crlf) and (self._lf or self._cr > self._crlf))
 
     def _line_at(self, offset: int) -> int:
-        """Return the line that a byte is in; the first is 1."""
+        """Return the line that a byte is in; the first line is 1."""
         line = 1
         for block in self._source.read_blocks():
             line += block.count(b"\n", 0, max(offset, 0))

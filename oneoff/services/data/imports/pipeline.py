@@ -1,4 +1,4 @@
-"""Import rows of a file: what is the same for every database and format."""
+"""Import rows of a file: the steps that all databases and formats share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.imports.file_check import look_at
+from oneoff.services.data.imports.file_check import check_file
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
-from oneoff.services.data.imports.readers.base import CsvReader
-from oneoff.services.data.imports.readers.csv_reader import read_header
-from oneoff.services.data.imports.rejects import ERRORS, Rejects, check_place
-from oneoff.services.data.imports.request import Imported
+from oneoff.services.data.imports.readers.csv_reader import CsvReader, read_header
+from oneoff.services.data.imports.rejects import ERRORS, Rejects, refuse_existing_files
+from oneoff.services.data.imports.request import ImportSummary
 from oneoff.services.data.imports.source import open_source
 from oneoff.services.data.tables import find_table
 from oneoff.utils.concurrency import in_daemon_thread
@@ -32,32 +31,31 @@ if TYPE_CHECKING:
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.batch.resource import BatchRunner
-    from oneoff.services.data.imports.readers.base import Reader
-    from oneoff.services.data.imports.readers.csv_reader import Cells, Chunk
-    from oneoff.services.data.imports.request import Request
+    from oneoff.services.data.imports.readers.base import Chunk, Reader, Row
+    from oneoff.services.data.imports.request import ImportRequest
     from oneoff.services.data.imports.source import Source
     from oneoff.services.data.tables import Table
 
-_NO_SUCH_KEY = "42P10"
-OWN_TABLES = "oneoff_"
-SAMPLE = 1_000
-"""Rows that are looked at to see whether personal data is masked."""
+_NO_UNIQUE_KEY = "42P10"
+_FRAMEWORK_TABLES = "oneoff_"
+_SAMPLE_ROWS = 1_000
+"""Rows that are checked for masked personal data."""
 
 
 async def import_rows(
     begin: Callable[[], Awaitable[WorkTransaction]],
     project: Project,
-    request: Request,
+    request: ImportRequest,
     terminal: Terminal,
     progress: Progress,
-) -> Imported:
+) -> ImportSummary:
     """Import a file in one transaction: all of its rows, or none.
 
     Args:
-        begin: Begins the transaction. It is called when the file has been looked at: a slow pipe
-            must not keep SQLite's write lock from others.
+        begin: Begins the transaction. It is called after the file was checked: while a slow pipe
+            is read, SQLite's write lock must stay free for others.
         project: Its models say what is personal data.
-        request: What is asked for.
+        request: The options.
         terminal: Of the run.
         progress: Of the run.
 
@@ -66,13 +64,13 @@ async def import_rows(
         UsageError: An option is wrong.
         DataError: The file or a row can't be imported.
     """
-    check_place(request.rejects)
+    refuse_existing_files(request.rejects)
     async with open_source(request.path, terminal) as source:
-        reader, size = await in_daemon_thread(lambda: _look(source, request))
+        reader, size = await in_daemon_thread(lambda: _open_reader(source, request))
         work = await begin()
-        if not reader.names:  # no JSON says nothing of columns
-            _refuse_others(await find_table(work.connection, project, request.table))
-            return Imported(0, 0)
+        if not reader.names:  # JSON without rows names no columns
+            await _find_target(work.connection, project, request)
+            return ImportSummary(0, 0)
         plan = await _plan(work.connection, project, request, reader)
         await _check_key(work.connection, plan)
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
@@ -80,12 +78,12 @@ async def import_rows(
             done = await _import(work, plan, reader, rejects, progress)
         done = done._replace(rejected=rejects.count)
         if done.rejected and done.total == done.rejected:
-            raise _all_bad(source.name, request.rejects, done.total)
+            raise _all_rejected(source.name, request.rejects, done.total)
         return done
 
 
-def facts(request: Request, done: Imported) -> dict[str, Any]:
-    """Return what a script may want to know."""
+def summary_data(request: ImportRequest, done: ImportSummary) -> dict[str, Any]:
+    """Return the summary as JSON for a script."""
     return {
         "table": request.table,
         "format": request.format,
@@ -97,8 +95,8 @@ def facts(request: Request, done: Imported) -> dict[str, Any]:
     }
 
 
-def told(request: Request, done: Imported) -> tuple[str, list[str]]:
-    """Return what an operator wants to know: the message, and warnings."""
+def summary_texts(request: ImportRequest, done: ImportSummary) -> tuple[str, list[str]]:
+    """Return the message and the warnings for an operator."""
     message = f"imported {counted(done.changed, 'row')} into {request.table}"
     if not done.changed:
         message = f"nothing to do in {request.table}"
@@ -113,7 +111,7 @@ def told(request: Request, done: Imported) -> tuple[str, list[str]]:
     return message, warnings
 
 
-def _all_bad(name: str, rejects: str, count: int) -> DataError:
+def _all_rejected(name: str, rejects: str, count: int) -> DataError:
     return DataError(
         f"{name}: none of the {counted(count, 'row')} can be imported",
         why=f"what is wrong with each is in {rejects}{ERRORS}",
@@ -123,9 +121,13 @@ def _all_bad(name: str, rejects: str, count: int) -> DataError:
 
 
 async def import_in_batches(
-    batches: BatchRunner, database: Database, project: Project, request: Request, terminal: Terminal
+    batches: BatchRunner,
+    database: Database,
+    project: Project,
+    request: ImportRequest,
+    terminal: Terminal,
 ) -> Result:
-    """Import a file in transactions of some of its rows, from where that was stopped.
+    """Import a file in batches, each in its own transaction, from where an earlier run stopped.
 
     Raises:
         NotFound: There is no such table.
@@ -135,10 +137,10 @@ async def import_in_batches(
     from oneoff.services.data.imports.resume import FileRows, arguments_of, file_batch
 
     async with open_source(request.path, terminal) as source:
-        reader, _ = await in_daemon_thread(lambda: _look(source, request))
+        reader, _ = await in_daemon_thread(lambda: _open_reader(source, request))
         async with database.connect() as connection:
             if not reader.names:
-                _refuse_others(await find_table(connection, project, request.table))
+                await _find_target(connection, project, request)
                 return Result.unchanged(f"nothing to do in {request.table}")
             plan = await _plan(connection, project, request, reader)
             await _check_key(connection, plan)
@@ -151,11 +153,10 @@ async def import_in_batches(
 
 
 async def _plan(
-    connection: AsyncConnection, project: Project, request: Request, reader: Reader
+    connection: AsyncConnection, project: Project, request: ImportRequest, reader: Reader
 ) -> Plan:
     name = reader.source.name
-    table = await find_table(connection, project, request.table)
-    _refuse_others(table)
+    table = await _find_target(connection, project, request)
     plan = make_plan(
         table,
         reader.names,
@@ -168,33 +169,38 @@ async def _plan(
     return plan
 
 
-def _refuse_others(table: Table) -> None:
-    """Refuse what is no table of the project's.
+async def _find_target(
+    connection: AsyncConnection, project: Project, request: ImportRequest
+) -> Table:
+    """Return the table that is written.
 
     Raises:
-        UsageError: It is a view, or a table of the framework's.
+        NotFound: There is no such table.
+        UsageError: It is a view, or a table of the framework.
     """
+    table = await find_table(connection, project, request.table)
     if table.is_view:
         raise UsageError(
             f"{table.name} is a view: it holds no rows of its own",
             try_="import into the table that it shows",
         )
-    if table.place[1].startswith(OWN_TABLES):
+    if table.schema_and_name[1].startswith(_FRAMEWORK_TABLES):
         raise UsageError(
             f"{table.name} is a table of oneoff's own, which its commands alone write",
             try_="move the rows of another database with pg_dump, or by a copy of the SQLite file",
         )
+    return table
 
 
-def _look(source: Source, request: Request) -> tuple[Reader, int]:
-    """Return what reads the file, and how many steps that takes."""
+def _open_reader(source: Source, request: ImportRequest) -> tuple[Reader, int]:
+    """Check the file; return its reader, and its size: rows of Parquet, bytes of other formats."""
     kind = request.format
     if kind == "parquet":
         from oneoff.services.data.imports.readers.parquet_reader import ParquetReader
 
         parquet = ParquetReader(source)
         return parquet, parquet.rows
-    size, mixed = look_at(source, kind)
+    size, mixed = check_file(source, kind)
     if kind == "csv":
         return CsvReader(source, read_header(source, mixed=mixed)), size
     from oneoff.services.data.imports.readers.json_reader import JsonArrayReader, JsonReader
@@ -203,18 +209,19 @@ def _look(source: Source, request: Request) -> tuple[Reader, int]:
 
 
 async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
-    """Ask how rows would be inserted, to hear whether the key is one; it writes nothing.
+    """Refuse a key that no unique index or constraint covers.
 
     Raises:
-        UsageError: Nothing makes it unique.
+        UsageError: There is none.
     """
     if not plan.key:
         return
+    # EXPLAIN plans the INSERT without writing, and fails as the INSERT itself would.
     nothing = f"SELECT {plan.quoted} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
     try:
         await connection.exec_driver_sql(f"EXPLAIN {plan.insert(nothing)}")
     except DBAPIError as exc:
-        if sqlstate_of(exc) != _NO_SUCH_KEY and "ON CONFLICT clause" not in str(exc.orig):
+        if sqlstate_of(exc) != _NO_UNIQUE_KEY and "ON CONFLICT clause" not in str(exc.orig):
             raise
         key = ", ".join(plan.key)
         raise UsageError(
@@ -224,24 +231,24 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
 
 async def _import(
     work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
-) -> Imported:
+) -> ImportSummary:
     connection = work.connection
 
     def advance(chunk: Chunk) -> None:
-        progress.advance(chunk.size, rows=len(chunk.raws))
+        progress.advance(chunk.size, rows=len(chunk.raw_rows))
 
     if plan.table.dialect == "sqlite":
         from oneoff.services.data.imports.sqlite.insert import import_sqlite
 
         return await import_sqlite(connection, plan, reader, rejects, advance)
-    if isinstance(reader, CsvReader) and not rejects.wanted:
+    if isinstance(reader, CsvReader) and not rejects.enabled:
         from oneoff.services.data.imports.postgresql.copy_csv import import_csv
 
-        return await import_csv(connection, plan, reader.source, reader.header, progress)
-    if rejects.wanted:
-        from oneoff.services.data.imports.postgresql.copy_with_rejects import import_directly
+        return await import_csv(connection, plan, reader, progress)
+    if rejects.enabled:
+        from oneoff.services.data.imports.postgresql.copy_with_rejects import import_with_rejects
 
-        done = await import_directly(work, plan, reader, rejects, advance)
+        done = await import_with_rejects(work, plan, reader, rejects, advance)
         if done is not None:
             return done
     from oneoff.services.data.imports.postgresql.staged_import import import_staged
@@ -249,12 +256,12 @@ async def _import(
     return await import_staged(connection, plan, reader, rejects, advance)
 
 
-def _sample(reader: Reader, plan: Plan) -> list[Cells]:
-    rows: list[Cells] = []
+def _sample(reader: Reader, plan: Plan) -> list[Row]:
+    rows: list[Row] = []
     for chunk in reader.chunks():
-        first = chunk._replace(raws=chunk.raws[: SAMPLE - len(rows)])
+        first = chunk._replace(raw_rows=chunk.raw_rows[: _SAMPLE_ROWS - len(rows)])
         parsed = reader.parse(first, plan)
-        rows += [parsed.row(at) for at in range(len(parsed.at))]
-        if len(rows) >= SAMPLE:
+        rows += [parsed.row(position) for position in range(len(parsed.indexes))]
+        if len(rows) >= _SAMPLE_ROWS:
             break
     return rows

@@ -1,8 +1,8 @@
-"""Which columns of a file go into which of a table, and what becomes of rows that are there."""
+"""Match the columns of a file with those of a table, and write the INSERT of an import."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.core.errors import DataError, UsageError
@@ -16,22 +16,21 @@ if TYPE_CHECKING:
     from oneoff.services.data.tables import Table
 
 STAGING = "oneoff_import"
-"""The temporary table that rows are put into first."""
-
+"""Name of the temporary table that rows are staged in, and of the savepoints of an import."""
 
 _NAMED = "--columns NAME,NAME imports only those columns"
 _NAMED_TOO = "name in --columns what the table needs, if the file has it"
 
 
 class Plan(NamedTuple):
-    """What an import does.
+    """What an import writes.
 
     Attributes:
-        table: Where rows go.
+        table: The target.
         names: Of the file's columns, in its order.
-        columns: Of the table, for each of those; None where it is left out.
-        key: Columns by which a row that is there is found.
-        on_conflict: What becomes of it.
+        columns: The table's column for each of those; None for one that is not imported.
+        key: Columns that identify an existing row; empty unless it is skipped or updated.
+        on_conflict: What happens to an existing row.
     """
 
     table: Table
@@ -42,16 +41,24 @@ class Plan(NamedTuple):
 
     @property
     def written(self) -> list[Column]:
-        """The columns that are written, in the order of the file."""
+        """The table's columns that are written, in the order of the file."""
         return [column for column in self.columns if column is not None]
 
     @property
     def quoted(self) -> str:
-        """The same for a statement."""
+        """Their names as a statement lists them."""
         return ", ".join(quote(column.name) for column in self.written)
 
+    def positions(self, names: Iterable[str]) -> list[int]:
+        """Return where these columns are in a row; names that the file lacks are ignored."""
+        return [self.names.index(name) for name in names if name in self.names]
+
+    def written_at(self, positions: Iterable[int]) -> list[Column]:
+        """Return the columns of the table that are written from these positions of a row."""
+        return [column for at in positions if (column := self.columns[at]) is not None]
+
     def insert(self, rows: str) -> str:
-        """Return the INSERT of rows, and what it does where one is there already.
+        """Return the INSERT of rows, with its ON CONFLICT clause.
 
         Args:
             rows: A SELECT of the written columns, or VALUES.
@@ -74,19 +81,21 @@ class Plan(NamedTuple):
         if self.on_conflict == "skip" or not changed:
             return f" ON CONFLICT ({key}) DO NOTHING"
         sets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in changed)
+        # Without the WHERE, each row that is there already would be written once more, and counted.
         differ = " OR ".join(self._differs(column) for column in changed)
         return f" ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE {differ}"
 
     def _differs(self, column: Column) -> str:
+        """Return the SQL of whether an existing row and the new one differ in a column."""
         name = quote(column.name)
         sides = (f"{self.table.quoted}.{name}", f"excluded.{name}")
         if self.table.dialect == "sqlite":
             differs = " IS NOT ".join(sides)
             if column.kind not in _MOMENTS:
                 return differs
-            # CURRENT_TIMESTAMP has no fraction; what an import gives always has all of it.
+            # CURRENT_TIMESTAMP writes no fraction; an import always writes all six digits.
             return f"({differs} AND {sides[0]} || '.000000' IS NOT {sides[1]})"
-        if column.kind in _WITHOUT_EQUALITY:
+        if column.kind in _WITHOUT_EQUALITY:  # json, point, xml ... have no operator for it
             sides = (f"{sides[0]}::text", f"{sides[1]}::text")
         return " IS DISTINCT FROM ".join(sides)
 
@@ -107,16 +116,16 @@ def make_plan(
     """Match the columns of a file with those of the table.
 
     Args:
-        table: Where rows go.
-        names: Of the columns in the file, as they stand there.
+        table: The target.
+        names: Of the columns in the file.
         source: Name of the file.
-        columns: Those that are wanted; none for all.
-        key: Columns that find a row; none for the primary key.
-        on_conflict: What becomes of a row that is there.
+        columns: The file's columns to import; none for all.
+        key: Columns that identify a row; none for the primary key.
+        on_conflict: What happens to an existing row.
 
     Raises:
-        UsageError: `columns` or `key` name what is not there.
-        DataError: The file's columns don't fit the table.
+        UsageError: `columns` or `key` name columns that don't exist.
+        DataError: The file's columns don't match the table's.
     """
     _check_options(table, names, source, columns=columns, key=key, on_conflict=on_conflict)
     problems = list(_problems(table, names, columns))
@@ -133,11 +142,11 @@ def make_plan(
         )
     by_name = {column.name: column for column in table.columns}
     wanted = set(columns or names)
-    chosen = tuple(
+    matched = tuple(
         by_name[name] if name in wanted and not by_name[name].generated else None for name in names
     )
-    found = tuple(key or table.key) if on_conflict != "error" else ()
-    return Plan(table, tuple(names), chosen, found, on_conflict)
+    identifying = tuple(key or table.key) if on_conflict != "error" else ()
+    return Plan(table, tuple(names), matched, identifying, on_conflict)
 
 
 def _check_options(
@@ -149,8 +158,8 @@ def _check_options(
     key: Sequence[str],
     on_conflict: str,
 ) -> None:
-    table.chosen(columns)
-    table.chosen(key)
+    table.columns_named(columns)
+    table.columns_named(key)
     problems = [f"--columns: {source} has no column {n!r}" for n in columns if n not in names]
     problems += [f"--columns {n}: the database computes it" for n in _generated(table, columns)]
     wanted = columns or names
@@ -200,7 +209,7 @@ def _is_needed(table: Table, column: Column) -> bool:
 
 
 def refuse_masks(plan: Plan, name: str, rows: Sequence[Sequence[str | None]]) -> None:
-    """Refuse a file whose personal data are masks: it would overwrite what they stand for.
+    """Refuse a file whose personal data is masked: it would overwrite the data itself.
 
     Args:
         plan: What is imported.
@@ -208,7 +217,7 @@ def refuse_masks(plan: Plan, name: str, rows: Sequence[Sequence[str | None]]) ->
         rows: The first of its rows.
 
     Raises:
-        DataError: All values of a column are the mask, or, in an update, all are empty.
+        DataError: All values of a column are the mask or, in an update, are empty.
     """
     masked = [
         column.name
@@ -225,7 +234,7 @@ def refuse_masks(plan: Plan, name: str, rows: Sequence[Sequence[str | None]]) ->
 
 
 def _is_masked(plan: Plan, column: Column, values: Sequence[str | None]) -> bool:
-    said = {value for value in values if value is not None}
+    distinct = {value for value in values if value is not None}
     if column.kind is Kind.TEXT:
-        return said == {MASK}
-    return not said and bool(values) and plan.on_conflict == "update"
+        return distinct == {MASK}
+    return not distinct and bool(values) and plan.on_conflict == "update"

@@ -1,7 +1,7 @@
-"""Bad rows that an import leaves out: a file to be mended and imported, and what is wrong in it.
+"""Write the rejects of an import: the bad rows, to be corrected and imported, and their errors.
 
-`bad.csv` holds the rows as they were, below the same header; `bad.csv.errors.jsonl` a JSON object
-for each: its line there and in the first file, column, value and error.
+`bad.csv` holds the rows as they were, below the same header. `bad.csv.errors.jsonl` holds a JSON
+object for each: its line in `bad.csv` and in the imported file, column, value and error.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ ERRORS = ".errors.jsonl"
 
 
 class Rejects:
-    """The bad rows of one import; both files have their names only when the block has ended well.
+    """The rejects of one import; both files get their names only if the block ends without error.
 
     Args:
-        path: The file; empty where bad rows are not left out.
-        reader: Of the file they come from.
+        path: The file; empty if a bad row is an error.
+        reader: Of the file that is imported.
         terminal: Of the run.
 
     Attributes:
-        wanted: Whether bad rows are left out.
-        count: How many were.
+        enabled: Whether bad rows are rejected; else one ends the import.
+        count: Bad rows so far.
     """
 
     def __init__(self, path: str, reader: Reader, terminal: Terminal) -> None:
@@ -41,9 +41,9 @@ class Rejects:
         self._stack = AsyncExitStack()
         self._files: tuple[Output, Output] | None = None
         self._line = 1
-        self.wanted = bool(path)
+        self._first_problems: list[Problem] = []
+        self.enabled = bool(path)
         self.count = 0
-        self.first: list[Problem] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,53 +55,53 @@ class Rejects:
         traceback: TracebackType | None,
     ) -> None:
         if self._files is not None and exc is None:
-            await self._files[0].write(self._reader.end())
+            await self._files[0].write(self._reader.rejects_footer())
         await self._stack.__aexit__(kind, exc, traceback)
 
     async def add(self, raw: bytes, problem: Problem) -> None:
-        """Take a bad row; where bad rows are not left out, keep the first to be shown.
+        """Write a bad row and its problem; if bad rows are errors, keep the first ones to show.
 
         Raises:
             CommandError: The files can't be written.
         """
         self.count += 1
-        if not self.wanted:
-            if len(self.first) < MOST_SHOWN:
-                self.first.append(problem)
+        if not self.enabled:
+            if len(self._first_problems) < MOST_SHOWN:
+                self._first_problems.append(problem)
             return
-        rows, told = self._files = self._files or await self._open()
-        await rows.write(self._reader.between(self.count - 1) + raw)
+        rows, errors = self._files = self._files or await self._open()
+        await rows.write((self._reader.rejects_separator() if self.count > 1 else b"") + raw)
         facts = {**problem.facts(), "line": self._line, "original_line": problem.line}
-        await told.write(json.dumps(facts, ensure_ascii=False).encode() + b"\n")
+        await errors.write(json.dumps(facts, ensure_ascii=False).encode() + b"\n")
         self._line += raw.count(b"\n") + 1
 
     def raise_first(self) -> None:
-        """Raise what is wrong with the first rows, if they are not left out.
+        """Raise what is wrong with the first rows, if bad rows are errors.
 
         Raises:
             DataError: There are such rows.
         """
-        if self.first:
-            raise bad_rows(self._reader.source.name, self.first, count=self.count)
+        if self._first_problems:
+            raise bad_rows(self._reader.source.name, self._first_problems, count=self.count)
 
     async def _open(self) -> tuple[Output, Output]:
-        rows, told = [
+        rows, errors = [
             await self._stack.enter_async_context(
                 open_output(path, self._terminal, overwrite=False)
             )
             for path in (self._path, self._path + ERRORS)
         ]
-        begin = self._reader.begin()
-        await rows.write(begin)
-        self._line += begin.count(b"\n")
-        return rows, told
+        header = self._reader.rejects_header()
+        await rows.write(header)
+        self._line += header.count(b"\n")
+        return rows, errors
 
 
-def check_place(path: str) -> None:
-    """Refuse a file of rejects that is there, before anything is read.
+def refuse_existing_files(path: str) -> None:
+    """Refuse the path of an existing file for rejects, before anything is read.
 
     Raises:
-        CommandError: It is, or the file beside it.
+        CommandError: The file exists, or the one for its errors.
     """
     for name in (path, path + ERRORS):
         if path and os.path.lexists(name):

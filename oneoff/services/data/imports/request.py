@@ -1,4 +1,4 @@
-"""What an operator asks of `data import`, and what came of it. Loads nothing of a database."""
+"""The options of `data import`, and its summary. Loads nothing of a database."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ RESUMABLE = ("csv", "jsonl")
 """Formats in which a row ends with its line."""
 
 
-class Request(NamedTuple):
-    """What an operator asks for; the words are those of `data import`.
+class ImportRequest(NamedTuple):
+    """The arguments and options of `data import`, by their names.
 
     Attributes:
         table: Name of the table.
         path: Of the file; "-" for standard input.
-        kind: The format; None takes that of the file's name.
-        on_conflict: What becomes of a row that is there already.
-        key: Columns that find it; none for the primary key.
-        columns: The file's columns that are imported; none for all.
+        chosen_format: None for the format that the file's name says.
+        on_conflict: What happens to an existing row.
+        key: Columns that identify it; none for the primary key.
+        columns: The file's columns to import; none for all.
         rejects: File for bad rows; empty to import nothing if there are any.
-        resume: Whether it is imported in batches, and goes on where one was stopped.
-        batch_size: Rows of a batch; 0 for the usual number.
-        new_run: Whether it begins again, though it could go on.
+        resume: Whether to import in batches, from where an earlier run was stopped.
+        batch_size: Rows of a batch; 0 for the default.
+        new_run: Whether to start again, even if a run could be resumed.
     """
 
     table: str
     path: str
-    kind: Format | None = None
+    chosen_format: Format | None = None
     on_conflict: OnConflict = "error"
     key: Sequence[str] = ()
     columns: Sequence[str] = ()
@@ -46,12 +46,12 @@ class Request(NamedTuple):
 
     @property
     def format(self) -> Format:
-        """The format it is read in.
+        """The format the file is read in.
 
         Raises:
-            UsageError: Nothing says which.
+            UsageError: Neither the options nor the file's name say which.
         """
-        kind = self.kind or format_of(self.path)
+        kind = self.chosen_format or format_of(self.path)
         if kind == "sql":
             raise UsageError(
                 f"{self.path}: SQL can't be imported, for it is a program that may do anything; "
@@ -65,10 +65,10 @@ class Request(NamedTuple):
         return kind
 
     def check(self) -> None:
-        """Refuse options that don't go together.
+        """Refuse options that can't be combined.
 
         Raises:
-            UsageError: All that is wrong with them.
+            UsageError: Names all of them.
         """
         kind, problems = self.format, []
         if self.resume and self.path == STDIN:
@@ -88,14 +88,14 @@ class Request(NamedTuple):
             raise UsageError(problems)
 
 
-class Imported(NamedTuple):
-    """What came of an import.
+class ImportSummary(NamedTuple):
+    """The numbers of an import that has ended.
 
     Attributes:
         total: Rows in the file.
         changed: Rows that were inserted or updated.
-        rejected: Rows that were left out because they were bad.
-        warnings: What the operator should know.
+        rejected: Bad rows that were written to the rejects.
+        warnings: For the operator.
     """
 
     total: int
@@ -105,5 +105,5 @@ class Imported(NamedTuple):
 
     @property
     def unchanged(self) -> int:
-        """Rows that were there already, and stayed as they were."""
+        """Rows that existed already and were not changed."""
         return self.total - self.changed - self.rejected

@@ -1,7 +1,7 @@
-"""A file of rows, read from its beginning as often as need be, decompressed on the way.
+"""A file of rows that can be read several times from its beginning, and is decompressed.
 
-Standard input and pipes are put into a temporary file without a name first: they are then checked
-before the first write like any other file, and a bad row can be looked up.
+Standard input and pipes are copied to an unnamed temporary file first. So they are checked before
+the first write, like any other file, and a bad row can be looked up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.services.data.imports.errors import bad_file
@@ -23,6 +23,8 @@ from oneoff.utils.concurrency import in_daemon_thread
 if TYPE_CHECKING:
     from oneoff.runtime.terminal import Terminal
 
+T = TypeVar("T")
+
 BLOCK = 1 << 20
 """Bytes that are read, and sent, at a time."""
 
@@ -31,23 +33,24 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Source:
-    """One file; `blocks` begins anew each time.
+    """One file; each stream of it starts at the beginning.
 
     Args:
         path: As the operator named it; "-" for standard input.
-        file: Open, with a position that nobody else moves.
+        file: Open, with a position that nobody else changes.
 
     Attributes:
         path: As the operator named it.
         name: The same for messages.
         size: Bytes on the disk.
+        signature: The first four bytes, which tell the kind of a file.
     """
 
     def __init__(self, path: str, file: BinaryIO) -> None:
         self.path, self._file = path, file
         self.name = "standard input" if path == STDIN else path
         self.size = os.fstat(file.fileno()).st_size
-        self.started = os.pread(file.fileno(), 4, 0)
+        self.signature = os.pread(file.fileno(), 4, 0)
 
     @property
     def seekable(self) -> BinaryIO:
@@ -57,7 +60,7 @@ class Source:
 
     def stream(self) -> io.BufferedReader[Any]:
         """Return the decompressed bytes, from the beginning, without a byte order mark."""
-        raw: io.RawIOBase = _Region(self._file.fileno())
+        raw: io.RawIOBase = _IndependentFile(self._file.fileno())
         make = self._decompressor()
         if make is not None:
             raw = _Decompressed(raw, make, self.name)
@@ -67,10 +70,10 @@ class Source:
         return stream
 
     def _decompressor(self) -> Callable[[], Any] | None:
-        """Return what makes a decompressor; the first bytes tell, whatever the name says."""
-        if self.started.startswith(_GZIP):
-            return lambda: zlib.decompressobj(31)
-        if self.started != _ZSTD:
+        """Return what makes a decompressor; the signature decides, whatever the name says."""
+        if self.signature.startswith(_GZIP):
+            return lambda: zlib.decompressobj(31)  # 31: with the header of a gzip file
+        if self.signature != _ZSTD:
             return None
         try:
             import zstandard
@@ -82,19 +85,12 @@ class Source:
             ) from None
         return lambda: zstandard.ZstdDecompressor().decompressobj()
 
-    async def blocks(self, skip: int = 0) -> AsyncIterator[bytes]:
-        """Give the decompressed bytes block by block, read in a thread.
+    def read_blocks(self, skip: int = 0) -> Iterator[bytes]:
+        """Yield the decompressed bytes block by block; for a thread, as reading may wait.
 
         Args:
             skip: Bytes at the beginning to leave out.
         """
-        stream = self.stream()
-        await in_daemon_thread(lambda: skip_bytes(stream, skip))
-        while block := await in_daemon_thread(lambda: stream.read(BLOCK)):
-            yield block
-
-    def read_blocks(self, skip: int = 0) -> Iterator[bytes]:
-        """Give the same bytes, read here: for a thread."""
         stream = self.stream()
         skip_bytes(stream, skip)
         while block := stream.read(BLOCK):
@@ -103,10 +99,10 @@ class Source:
 
 @asynccontextmanager
 async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
-    """Give the file that an import reads.
+    """Open the file that an import reads.
 
     Raises:
-        DataError: It is not there, or can't be read.
+        DataError: It does not exist, or can't be read.
     """
     with ExitStack() as stack:
         try:
@@ -124,7 +120,7 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
 def _open(path: str, terminal: Terminal, stack: ExitStack) -> BinaryIO:
     if path == STDIN:
         return _spooled(terminal.in_bytes, stack)
-    # Without a buffer: closing one waits for whoever reads into it, on a silent pipe for ever.
+    # Without a buffer: closing one waits for the thread that reads, on a silent pipe forever.
     raw = stack.enter_context(open(path, "rb", buffering=0))  # noqa: SIM115 - the stack closes it
     if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
         return io.BufferedReader(raw)
@@ -139,39 +135,48 @@ def _spooled(read: Callable[[], bytes], stack: ExitStack) -> BinaryIO:
     return file
 
 
+async def in_thread(items: Iterator[T]) -> AsyncIterator[T]:
+    """Yield the items of a blocking iterator, each produced in a thread."""
+    while (item := await in_daemon_thread(lambda: next(items, None))) is not None:
+        yield item
+
+
 def skip_bytes(stream: io.BufferedReader[Any], count: int) -> None:
-    """Read some bytes, and forget them."""
+    """Read some bytes without keeping them."""
     while count > 0 and (block := stream.read(min(count, BLOCK))):
         count -= len(block)
 
 
-class _Region(io.RawIOBase):
-    """A file read at a position of its own."""
+class _IndependentFile(io.RawIOBase):
+    """A file that is read at a position of its own: several streams of it don't disturb another."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._at = descriptor, 0
+        self._descriptor, self._offset = descriptor, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._descriptor, [buffer], self._at)
-        self._at += count
+        count = os.preadv(self._descriptor, [buffer], self._offset)
+        self._offset += count
         return count
 
 
 class _Decompressed(io.RawIOBase):
-    """What is in a compressed file, which may be several joined together."""
+    """The content of a compressed file, which may be several compressed files joined together.
+
+    Each of them needs a new decompressor, which begins with what the last one left unused.
+    """
 
     def __init__(self, raw: io.RawIOBase, make: Callable[[], Any], name: str) -> None:
         self._raw, self._make, self._name = raw, make, name
-        self._object, self._left = make(), b""
+        self._object, self._pending = make(), b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._left:
+        while not self._pending:
             data = self._object.unused_data if self._object.eof else b""
             data = data or self._raw.read(BLOCK >> 2)
             if not data:
@@ -180,9 +185,9 @@ class _Decompressed(io.RawIOBase):
                 return 0
             if self._object.eof:
                 self._object = self._make()
-            self._left = self._decompress(data)
-        count = min(len(buffer), len(self._left))
-        buffer[:count], self._left = self._left[:count], self._left[count:]
+            self._pending = self._decompress(data)
+        count = min(len(buffer), len(self._pending))
+        buffer[:count], self._pending = self._pending[:count], self._pending[count:]
         return count
 
     def _decompress(self, data: bytes) -> bytes:

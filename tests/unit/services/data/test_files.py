@@ -18,8 +18,8 @@ from oneoff.services.data.columns import (
     kind_of_sqlite,
 )
 from oneoff.services.data.csv_writer import EMPTY, csv_lines
+from oneoff.services.data.exports.query import Query
 from oneoff.services.data.exports.text_formats import JsonArray, SqlStatements
-from oneoff.services.data.exports.query import Selection
 from oneoff.services.data.files import format_of, suffix_of
 from oneoff.services.data.tables import Table
 
@@ -44,7 +44,7 @@ def in_chunks(lines: list[bytes], sizes: list[int]) -> list[bytes]:
 
 
 def as_copy_quotes(row: str) -> bytes:
-    """Return a row as COPY's csv form writes it with the quotes of `framing`."""
+    """Return a row as COPY's csv form writes it with the quotes of `text_formats`."""
     if "\x01" in row or "\n" in row:
         row = "\x01" + row.replace("\x01", "\x01\x01") + "\x01"
     return row.encode() + b"\n"
@@ -56,13 +56,13 @@ def as_copy_quotes(row: str) -> bytes:
 )
 def test_an_array_is_one_whatever_pieces_it_comes_in(numbers: list[int], sizes: list[int]) -> None:
     """No comma is missing or too many."""
-    framing = JsonArray()
+    array = JsonArray()
     lines = [json.dumps({"n": number}).encode() + b"\n" for number in numbers]
 
-    file = framing.begin()
+    file = array.header()
     for chunk in in_chunks(lines, sizes):
-        file += framing.feed(chunk)
-    file += framing.end()
+        file += array.rows(chunk)
+    file += array.footer()
 
     assert [{"n": number} for number in numbers] == json.loads(file)
     assert max(len(numbers), 1) + (2 if numbers else 0) == file.count(b"\n")
@@ -71,11 +71,11 @@ def test_an_array_is_one_whatever_pieces_it_comes_in(numbers: list[int], sizes: 
 @given(rows=ROWS, sizes=st.lists(st.integers(min_value=1, max_value=5), max_size=5))
 def test_rows_of_statements_lose_their_quotes_only(rows: list[str], sizes: list[int]) -> None:
     """Whatever signs they hold, those of the quoting included."""
-    framing = SqlStatements(Selection(TABLE, TABLE.columns))
+    statements = SqlStatements(Query(TABLE, TABLE.columns))
     rows = [f",({row})" for row in rows]
     lines = [as_copy_quotes(row) for row in [";\nINSERT (", *rows]]
 
-    fed = b"".join(framing.feed(chunk) for chunk in in_chunks(lines, sizes))
+    fed = b"".join(statements.rows(chunk) for chunk in in_chunks(lines, sizes))
 
     assert "".join(f"{row}\n" for row in ["INSERT (", *rows]).encode() == fed
 

@@ -1,7 +1,8 @@
-"""The function that moves a chunk of rows from texts to types, or to the target, in the server.
+"""The server-side function that casts a chunk of texts and inserts the rows.
 
-As one statement, which nearly always succeeds. If it fails, row by row: each in a subtransaction,
-whose error is noted, and for an error that doesn't say of which column it is, column by column.
+It first inserts all rows by one statement, which nearly always succeeds. If that fails, it inserts
+row by row, each in a subtransaction, and stores the error of a bad one. If the error names no
+column, the row's values are cast one by one, until one fails in the same way.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.tables import quote
+from oneoff.services.data.imports.postgresql.staging_table import ERRORS, NUMBER, RAW
+from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,20 +19,22 @@ if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
     from oneoff.services.data.imports.plan import Plan
 
-NUMBER = "oneoff row"
-"""Column of the staging table for the number of a row."""
-ERRORS = f"{STAGING}_errors"
-RAW = f"{STAGING}_rows"
-"""The tables of bad rows, and of the texts of one chunk."""
-
+# Errors that are about one row. Others, such as a full disk, a deadlock or a cancelled statement,
+# end the import.
 _CAUGHT = (
     "data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table "
     "OR undefined_function OR feature_not_supported OR insufficient_privilege"
 )
+# A block with EXCEPTION is a subtransaction: what it inserted is undone before the handler runs. So
+# after a failed chunk the target holds none of its rows, and the loop can insert the good ones.
+# `use_column`: a column of the project may have the name of one of the variables. The columns of a
+# unique key or reference are only in DETAIL, `(a, b)=(1, 2)` in every language. Of other
+# constraints (class 23) the name is enough.
 _FUNCTION = f"""
 CREATE OR REPLACE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS %(tag)s
 #variable_conflict use_column
-DECLARE r record; state text; probed text; names text[]; about text; named text; told text;
+DECLARE r record; state text; probe_state text; names text[];
+    error_column text; error_constraint text; error_detail text;
 BEGIN
     BEGIN
         %(chunk)s;
@@ -41,20 +45,22 @@ BEGIN
         BEGIN
             %(row)s;
         EXCEPTION WHEN {_CAUGHT} THEN
-            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, named = COLUMN_NAME,
-                about = CONSTRAINT_NAME, told = PG_EXCEPTION_DETAIL;
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, error_column = COLUMN_NAME,
+                error_constraint = CONSTRAINT_NAME, error_detail = PG_EXCEPTION_DETAIL;
             names := '{{}}';
-            IF named <> '' THEN names := ARRAY[named];
-            ELSIF state IN ('23505', '23503') AND told ~ '\\)=\\(' THEN
+            IF error_column <> '' THEN names := ARRAY[error_column];
+            ELSIF state IN ('23505', '23503') AND error_detail ~ '\\)=\\(' THEN
                 names := string_to_array(
-                    replace(substring(told FROM '\\((.*?)\\)=\\('), '"', ''), ', ');
+                    replace(substring(error_detail FROM '\\((.*?)\\)=\\('), '"', ''), ', ');
             ELSIF left(state, 2) <> '23' THEN %(probes)s
             END IF;
-            INSERT INTO {ERRORS} VALUES (r.number, state, names, about);
+            INSERT INTO {ERRORS} VALUES (r.number, state, names, error_constraint);
         END;
     END LOOP;
 END %(tag)s
 """  # noqa: S608 - constants
+# One value alone. It must not stay, so a success is undone by an error too: assert_failure, which
+# no cast raises and _CAUGHT does not contain.
 _PROBE = f"""
 IF cardinality(names) = 0 THEN
     BEGIN
@@ -63,40 +69,41 @@ IF cardinality(names) = 0 THEN
     EXCEPTION
         WHEN assert_failure THEN NULL;
         WHEN {_CAUGHT} THEN
-            GET STACKED DIAGNOSTICS probed = RETURNED_SQLSTATE;
-            IF probed = state THEN names := ARRAY[%(text)s]; END IF;
+            GET STACKED DIAGNOSTICS probe_state = RETURNED_SQLSTATE;
+            IF probe_state = state THEN names := ARRAY[%(text)s]; END IF;
     END;
 END IF;
 """
 
 
-def make_function(plan: Plan, values: Mapping[str, str], *, json: bool, direct: bool) -> str:
-    """Return the statement that makes it.
+def create_function(plan: Plan, values: Mapping[str, str], *, json: bool, into_target: bool) -> str:
+    """Return the statement that creates the function.
 
     Args:
         plan: What is imported.
         values: SQL of each column's value in a row `r` of texts.
-        json: Whether such a row is JSON, of which `j` holds the members.
-        direct: Whether rows go into the target; else into the staging table, with their numbers.
+        json: Whether such a row is JSON; `j` then holds its members.
+        into_target: Whether to insert into the target; else into the staging table, with numbers.
     """
     insert = f"INSERT INTO {STAGING} ({plan.quoted}, {quote(NUMBER)}) "
-    if direct:
+    if into_target:
         insert = plan.insert("")
-    select = f"SELECT {', '.join([*values.values(), *([] if direct else ['r.number'])])}"
+    select = f"SELECT {', '.join([*values.values(), *([] if into_target else ['r.number'])])}"
     members = _members(plan.written, json=json)
     probes = [
         _PROBE
         % {
             "name": quote(column.name),
-            "text": _text(column.name),
+            "text": quote_text(column.name),
             "select": f"SELECT {values[column.name]}" + _from(_members([column], json=json)),
         }
         for column in plan.written
     ]
     chunk = f"{insert}{select} FROM {RAW} r" + (f", {members}" if members else "")
     row, probed = insert + select + _from(members), "".join(probes)
+    # The name of a column may be anything, the end of the function's own quotes included.
     tag = "$check$"
-    while tag in row + probed:  # the name of a column may be anything
+    while tag in row + probed:
         tag = tag[:-1] + "k$"
     return _FUNCTION % {"tag": tag, "chunk": chunk, "row": row, "probes": probed}
 
@@ -108,7 +115,3 @@ def _members(columns: list[Column], *, json: bool) -> str:
 
 def _from(members: str) -> str:
     return f" FROM {members}" if members else ""
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -1,18 +1,17 @@
-"""What a staged import asks of other rows: is one there already, is one there to refer to."""
+"""Find staged rows that the target would refuse because of other rows: unique keys, references."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.tables import quote
+from oneoff.services.data.imports.postgresql.staging_table import ERRORS, NUMBER
+from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
-_NUMBER = '"oneoff row"'
-_ERRORS = f"{STAGING}_errors"
-_OWN_INDEXES = """
+_STAGING_INDEXES = """
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
        (i.indisunique OR i.indisexclusion) AS keeps, i.indexprs IS NOT NULL AS computed,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
@@ -20,6 +19,7 @@ SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
 FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
 WHERE i.indrelid = 'pg_temp.oneoff_import'::regclass
 """
+# Neither partial nor computed indexes are asked for: what they refuse, the INSERT finds.
 _UNIQUE = """
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
        ARRAY(SELECT a.attname::text
@@ -46,7 +46,7 @@ _PARTITIONS = """
 SELECT pg_get_partition_constraintdef(relid)
 FROM pg_partition_tree($1::text::regclass) WHERE isleaf AND relid <> $1::text::regclass
 """
-_PARTED_BY = """
+_PARTITION_KEYS = """
 SELECT ARRAY(SELECT a.attname::text FROM unnest(p.partattrs) WITH ORDINALITY k(n, o)
              JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.n
              ORDER BY k.o) AS columns,
@@ -56,7 +56,7 @@ ORDER BY t.level
 """
 
 
-class Checks:
+class ConstraintChecks:
     """Finds rows of the staging table that the target would refuse."""
 
     def __init__(self, driver: Any, plan: Plan) -> None:
@@ -65,10 +65,10 @@ class Checks:
         self._key = list(plan.key)
 
     async def prepare(self) -> None:
-        """Keep those indexes of the staging table by which rows of the file exclude each other."""
-        for index in await self._driver.fetch(_OWN_INDEXES):
+        """Keep the indexes of the staging table that find duplicates within the file."""
+        for index in await self._driver.fetch(_STAGING_INDEXES):
             names = set(index["columns"])
-            # To be skipped, a row may well stand in the file twice.
+            # With --on-conflict skip the file may hold a row twice: the second is skipped too.
             skipped = self._plan.on_conflict == "skip" and names == set(self._key)
             if index["keeps"] and (names <= self._written or index["computed"]) and not skipped:
                 continue
@@ -77,53 +77,57 @@ class Checks:
             await self._driver.execute(drop or f"DROP INDEX {index['name']}")
 
     async def run(self) -> None:
-        """Move what is refused to the table of errors."""
+        """Move the rows that would be refused to the table of errors."""
+        # Without statistics the planner would take the table for tiny, and join it row by row.
         await self._driver.execute(f"ANALYZE {STAGING}")
-        place = self._plan.table.quoted
-        await self._partitions(place)
-        for index in await self._driver.fetch(_UNIQUE, place):
+        target = self._plan.table.quoted
+        await self._check_partitions(target)
+        for index in await self._driver.fetch(_UNIQUE, target):
             if set(index["columns"]) <= self._written:
-                await self._conflicts(index)
+                await self._check_unique(index)
         references = [
             reference
-            for reference in await self._driver.fetch(_REFERENCES, place)
+            for reference in await self._driver.fetch(_REFERENCES, target)
             if set(reference["columns"]) <= self._written
         ]
         for reference in references:
-            await self._dangling(reference)
+            await self._check_reference(reference)
         own = [reference for reference in references if reference["own"]]
-        # A row that is left out may be the one that others of the file refer to.
-        while sum([await self._dangling(reference) for reference in own]):
+        # Other rows of the file may refer to one that was just moved: repeat until none is found.
+        while sum([await self._check_reference(reference) for reference in own]):
             pass
 
-    async def _partitions(self, place: str) -> None:
-        """Find rows that no partition takes; not where it depends on what the file doesn't give."""
-        levels = await self._driver.fetch(_PARTED_BY, place)
+    async def _check_partitions(self, target: str) -> None:
+        """Find rows that belong to no partition, unless that depends on columns not in the file."""
+        levels = await self._driver.fetch(_PARTITION_KEYS, target)
         known = not any(level["computed"] for level in levels)
         names = list(dict.fromkeys(name for level in levels for name in level["columns"]))
-        asked = names if known else [column.name for column in self._plan.table.columns]
-        if not levels or not set(asked) <= self._written:
+        needed = names if known else [column.name for column in self._plan.table.columns]
+        if not levels or not set(needed) <= self._written:
             return
-        rules = [rule for (rule,) in await self._driver.fetch(_PARTITIONS, place) if rule]
-        fits = " OR ".join(f"({rule})" for rule in rules) or "false"
-        query = f"FROM {STAGING} t WHERE ({fits}) IS NOT TRUE"
+        rules = [rule for (rule,) in await self._driver.fetch(_PARTITIONS, target) if rule]
+        accepted = " OR ".join(f"({rule})" for rule in rules) or "false"
+        query = f"FROM {STAGING} t WHERE ({accepted}) IS NOT TRUE"
         await self._move(query, "23514", names if known else [], "no partition takes it")
 
-    async def _conflicts(self, index: Any) -> None:
+    async def _check_unique(self, index: Any) -> None:
+        """Find rows whose value of a unique index is in the target already."""
         if self._key and set(index["columns"]) == set(self._key):
-            return  # these are skipped or updated
+            return  # such rows are skipped or updated
         target = self._plan.table.quoted
         query = f"FROM {STAGING} t JOIN {target} g ON {_equal('t', 'g', index['columns'])}"
         if self._plan.on_conflict == "update":
-            # The row itself is no obstacle to its own update.
+            # The row that is updated may keep its own value.
             query += f" WHERE NOT ({_equal('t', 'g', self._key)})"
         elif self._plan.on_conflict == "skip":
+            # A row that is skipped is not inserted, and so conflicts with none.
             same = _equal("t", "k", self._key)
             query += f" WHERE NOT EXISTS (SELECT FROM {target} k WHERE {same})"
         name = index["constraint_name"] or index["name"]
         await self._move(query, "23505", index["columns"], name)
 
-    async def _dangling(self, reference: Any) -> int:
+    async def _check_reference(self, reference: Any) -> int:
+        """Find rows that refer to a row neither in the target nor, to itself, in the file."""
         columns, referred = reference["columns"], reference["referred"]
         given = " AND ".join(f"t.{quote(name)} IS NOT NULL" for name in columns)
         query = f"FROM {STAGING} t WHERE {given}"
@@ -133,11 +137,14 @@ class Checks:
         return await self._move(query, "23503", columns, reference["constraint_name"])
 
     async def _move(self, query: str, state: str, columns: list[str], constraint: str) -> int:
+        """Move the rows `t` of a FROM clause to the table of errors; return how many there were."""
+        number = f"t.{quote(NUMBER)}"
+        # One statement, so all parts see the same rows; DISTINCT, because a join may repeat a row.
         status: str = await self._driver.execute(
-            f"WITH bad AS (SELECT DISTINCT t.{_NUMBER} AS number {query}), "  # noqa: S608
-            f"noted AS (INSERT INTO {_ERRORS} SELECT number, {_text(state)}, "
-            f"ARRAY[{', '.join(map(_text, columns))}], {_text(constraint)} FROM bad) "
-            f"DELETE FROM {STAGING} t USING bad WHERE t.{_NUMBER} = bad.number"
+            f"WITH bad AS (SELECT DISTINCT {number} AS number {query}), "  # noqa: S608
+            f"noted AS (INSERT INTO {ERRORS} SELECT number, {quote_text(state)}, "
+            f"ARRAY[{', '.join(map(quote_text, columns))}], {quote_text(constraint)} FROM bad) "
+            f"DELETE FROM {STAGING} t USING bad WHERE {number} = bad.number"
         )
         return int(status.rpartition(" ")[2])
 
@@ -145,7 +152,3 @@ class Checks:
 def _equal(left: str, right: str, names: list[str], others: list[str] | None = None) -> str:
     pairs = zip(names, others or names, strict=True)
     return " AND ".join(f"{left}.{quote(a)} = {right}.{quote(b)}" for a, b in pairs)
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -1,8 +1,8 @@
-"""A csv file into PostgreSQL: the server reads its bytes by COPY, and Python none of its rows.
+"""Import csv into PostgreSQL by COPY: the server parses the rows, Python only passes on the bytes.
 
-Where nothing can be there already, and every column has its place, COPY writes into the table
-itself: by way of a staging table each row would be written twice (measured: 1.6 times as long). A
-row the server refuses is then looked up in the file.
+COPY writes into the target itself where no row can exist already and each column of the file is
+imported: through a staging table each row would be written twice (measured: 1.6 times as long). A
+row that the server refuses is then looked up in the file.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.columns import settings_statement
+from oneoff.database.errors import first_line, sqlstate_of
+from oneoff.services.data.driver import postgresql_driver
 from oneoff.services.data.imports.errors import (
     OF_ROWS,
     TRIGGER,
@@ -22,16 +22,19 @@ from oneoff.services.data.imports.errors import (
 )
 from oneoff.services.data.imports.plan import STAGING
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
-from oneoff.services.data.imports.readers.csv_reader import (
-    cells_of,
-    chunks,
-    count_problem,
-    find_record,
-    find_values,
-    lines_of,
+from oneoff.services.data.imports.postgresql.staging_table import (
+    create_staging_table,
+    drop_not_null,
 )
-from oneoff.services.data.imports.readers.line_index import Trail
-from oneoff.services.data.imports.request import Imported
+from oneoff.services.data.imports.readers.csv_reader import CsvReader, count_problem
+from oneoff.services.data.imports.readers.csv_records import (
+    LineIndex,
+    cells_of,
+    find_row,
+    find_row_with,
+)
+from oneoff.services.data.imports.request import ImportSummary
+from oneoff.services.data.imports.source import in_thread
 from oneoff.services.data.tables import quote
 from oneoff.utils.concurrency import in_daemon_thread
 
@@ -43,156 +46,175 @@ if TYPE_CHECKING:
     from oneoff.core.errors import CommandError
     from oneoff.runtime.progress import Progress
     from oneoff.services.data.imports.plan import Plan
-    from oneoff.services.data.imports.readers.csv_reader import Header, Record
-    from oneoff.services.data.imports.source import Source
+    from oneoff.services.data.imports.readers.base import RawRow
 
-_TWICE = "21000"
+_CARDINALITY_VIOLATION = "21000"
 """ON CONFLICT DO UPDATE met a row that the same statement has written."""
 _BAD_COPY = "22P04"
-_SECURED = "SELECT row_security_active($1::text::regclass)"
+_ROW_SECURITY = "SELECT row_security_active($1::text::regclass)"
 """Whether policies decide which rows the role may write: COPY refuses such a table."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
+"""Columns and values in the DETAIL of a constraint's error, which is so in every language."""
 _LINE = re.compile(r"\D*(\d+)")
 
 
-async def driver_of(connection: AsyncConnection) -> Any:
-    """Return asyncpg's own connection, with the settings by which files are read."""
-    # SQLAlchemy sends BEGIN with its first statement: without one COPY would commit by itself.
-    await connection.exec_driver_sql("SELECT 1")
-    raw = await connection.get_raw_connection()
-    driver: Any = raw.driver_connection
-    await driver.execute(settings_statement())
-    return driver
-
-
 class CsvImport:
-    """One import of a csv file, in the transaction of a connection.
+    """Imports rows of a csv file in the transaction of a connection.
 
-    Attributes:
-        first: Line of the first row that it is given.
-        end: How lines end in what it is given.
-        trail: Where rows begin in the bytes that it was given, if somebody marks it.
+    Args:
+        driver: asyncpg's connection.
+        plan: What is imported.
+        reader: Of the file.
+        first_line: Line of the first row that is imported.
+        line_end: How lines end in the bytes that are imported.
+        index: Where rows begin, to find one faster; whoever gives the bytes fills it.
     """
 
-    def __init__(self, driver: Any, plan: Plan, source: Source, header: Header) -> None:
+    def __init__(
+        self,
+        driver: Any,
+        plan: Plan,
+        reader: CsvReader,
+        *,
+        first_line: int,
+        line_end: bytes = b"\n",
+        index: LineIndex | None = None,
+    ) -> None:
         self._driver, self._plan = driver, plan
-        self._source, self._header = source, header
-        self.first = header.lines + 1
-        self.end = b"\n"
-        self.trail: Trail | None = None
-        self._direct = plan.on_conflict == "error" and None not in plan.columns
-        self._schema, self._table = plan.table.place if self._direct else (None, STAGING)
+        self._source, self._header = reader.source, reader.header
+        self._first_line, self._line_end, self._index = first_line, line_end, index
+        self._into_target = plan.on_conflict == "error" and None not in plan.columns
+        self._schema, self._table = (
+            plan.table.schema_and_name if self._into_target else (None, STAGING)
+        )
 
-    async def run(self, blocks: AsyncIterable[bytes]) -> Imported:
+    async def run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
         """Import the rows that these bytes hold.
 
         Raises:
-            DataError: A row can't be; which, and why.
+            DataError: A row can't be imported; it says which, and why.
         """
         try:
             return await self._run(blocks)
         except Exception as exc:
             if sqlstate_of(exc).startswith(OF_ROWS):
-                raise await self._explained(exc) from exc
+                raise await self._data_error(exc) from exc
             raise
 
-    async def _run(self, blocks: AsyncIterable[bytes]) -> Imported:
-        if self._direct and await self._driver.fetchval(_SECURED, self._plan.table.quoted):
-            self._direct, self._schema, self._table = False, None, STAGING
-        if self._direct:
+    async def _run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
+        if self._into_target and await self._driver.fetchval(
+            _ROW_SECURITY, self._plan.table.quoted
+        ):
+            self._into_target, self._schema, self._table = False, None, STAGING
+        if self._into_target:
             total = changed = await self._copy(blocks, [c.name for c in self._plan.written])
         else:
-            names = await self._stage()
+            names = await self._create_staging_table()
             total = await self._copy(blocks, names)
             changed = await self._insert()
-            # A dry run of several batches is one transaction.
+            # ON COMMIT DROP would be too late: a dry run of several batches is one transaction.
             await self._driver.execute(f"DROP TABLE {STAGING}")
-        # What is deferred to the commit would come up there without a line.
+        # Deferred constraints would otherwise fail at the commit, when no row can be looked up.
         await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         warnings = await move_sequences(self._driver, self._plan)
-        return Imported(total, changed, warnings=warnings)
+        return ImportSummary(total, changed, warnings=warnings)
 
     async def _copy(self, blocks: AsyncIterable[bytes], names: Sequence[str]) -> int:
         status: str = await self._driver.copy_to_table(
             self._table,
             schema_name=self._schema,
             columns=names,
-            source=_below_a_line(self.end, blocks),
+            source=_below_empty_header(self._line_end, blocks),
             format="csv",
             header=True,
         )
         return int(status.rpartition(" ")[2])
 
-    async def _stage(self) -> list[str]:
-        """Make the staging table, and return its column for each of the file's."""
-        await self._driver.execute(staging(self._plan))
+    async def _create_staging_table(self) -> list[str]:
+        """Return the column of the staging table for each of the file's columns.
+
+        COPY can't skip a column of the file, so one that is not imported gets a column of its own.
+        """
+        await self._driver.execute(create_staging_table(self._plan))
         await drop_not_null(self._driver, self._plan)
-        left_out = [at for at, column in enumerate(self._plan.columns) if column is None]
-        if left_out:
-            adds = ", ".join(f"ADD COLUMN {quote(_left_out(at))} text" for at in left_out)
-            await self._driver.execute(f"ALTER TABLE {STAGING} {adds}")
-        return [
-            _left_out(at) if column is None else column.name
+        names = [
+            f"oneoff left out {at}" if column is None else column.name
             for at, column in enumerate(self._plan.columns)
         ]
+        adds = [
+            f"ADD COLUMN {quote(name)} text"
+            for name, column in zip(names, self._plan.columns, strict=True)
+            if column is None
+        ]
+        if adds:
+            await self._driver.execute(f"ALTER TABLE {STAGING} {', '.join(adds)}")
+        return names
 
     async def _insert(self) -> int:
         statement = self._plan.insert(f"SELECT {self._plan.quoted} FROM {STAGING}")  # noqa: S608 - quoted
+        # After an error PostgreSQL takes no statement until a rollback: without the savepoint the
+        # staging table could not be asked which rows have the same key.
         await self._driver.execute(f"SAVEPOINT {STAGING}")
         try:
             status: str = await self._driver.execute(statement)
         except Exception as exc:
-            if sqlstate_of(exc) != _TWICE:
+            if sqlstate_of(exc) != _CARDINALITY_VIOLATION:
                 raise
             await self._driver.execute(f"ROLLBACK TO SAVEPOINT {STAGING}")
-            raise await self._twice() from exc
+            raise await self._duplicate_keys() from exc
         return int(status.rpartition(" ")[2])
 
-    async def _twice(self) -> CommandError:
-        """Return the error for rows with one key."""
+    async def _duplicate_keys(self) -> CommandError:
+        """Return the error for rows of the file that have the same key."""
         key = ", ".join(map(quote, self._plan.key))
         texts = ", ".join(f"{quote(name)}::text" for name in self._plan.key)
         rows = await self._driver.fetch(
             f"SELECT {texts} FROM {STAGING} GROUP BY {key} HAVING count(*) > 1 LIMIT 10"  # noqa: S608
         )
-        problems = [await self._about("twice", list(self._plan.key), list(row)) for row in rows]
+        problems = [
+            await self._problem_by_values("twice", list(self._plan.key), list(row)) for row in rows
+        ]
         return bad_rows(self._source.name, problems)
 
-    async def _explained(self, exc: Exception) -> CommandError:
-        if sqlstate_of(exc) == TRIGGER:
-            return bad_rows(self._source.name, [refused_by_trigger(exc, self._plan.written)])
-        state, constraint = sqlstate_of(exc), getattr(exc, "constraint_name", None) or ""
-        line, rest = self._place(getattr(exc, "context", None) or "")
-        record = await in_daemon_thread(lambda: self._find(line)) if line else None
-        if record is not None and state == _BAD_COPY:
-            found = len(cells_of(record.raw))
-            if found != len(self._plan.names):
-                problem = count_problem(record, found, len(self._plan.names))
-            else:
-                # Behind its first line the server gives hints, which are for COPY.
-                problem = Problem(record.line, str(exc).partition("\n")[0], state=state)
-            return bad_rows(self._source.name, [problem])
-        names, values = self._columns(exc, rest)
-        if record is None:
-            return bad_rows(
-                self._source.name, [await self._about(state, names, values, constraint)]
-            )
-        return bad_rows(self._source.name, [self._problem(state, names, record, constraint)])
+    async def _data_error(self, exc: Exception) -> CommandError:
+        """Return the error for a row that the server refused, with its line if that is known."""
+        return bad_rows(self._source.name, [await self._problem_of(exc)])
 
-    def _place(self, context: str) -> tuple[int, str]:
-        """Return the line that COPY names, and what it says besides, in whatever language."""
+    async def _problem_of(self, exc: Exception) -> Problem:
+        if sqlstate_of(exc) == TRIGGER:
+            return refused_by_trigger(exc, self._plan.written)
+        state, constraint = sqlstate_of(exc), getattr(exc, "constraint_name", None) or ""
+        line, rest = self._copy_location(getattr(exc, "context", None) or "")
+        row = await in_daemon_thread(lambda: self._find(line)) if line else None
+        if row is not None and state == _BAD_COPY:
+            found = len(cells_of(row.raw))
+            if found != len(self._plan.names):
+                return count_problem(row, found, len(self._plan.names))
+            # The lines below the first are hints for users of COPY.
+            return Problem(row.line, first_line(exc), state=state)
+        names, values = self._columns(exc, rest)
+        if row is None:
+            return await self._problem_by_values(state, names, values, constraint)
+        return self._problem_in(row, state, names, constraint)
+
+    def _copy_location(self, context: str) -> tuple[int, str]:
+        """Return the line of the file that COPY's context names, and the text behind it.
+
+        "COPY users, line 3, column age: ..." is translated by the server, but for "COPY users, ",
+        and the first number is the line in every language. COPY counts its header as line 1.
+        """
         start = f"COPY {self._table}, "
         found = _LINE.match(context, len(start)) if context.startswith(start) else None
         if found is None:
             return 0, ""
-        return int(found[1]) + self.first - 2, context[found.end() :]
+        return int(found[1]) + self._first_line - 2, context[found.end() :]
 
-    def _find(self, line: int) -> Record | None:
-        begin = self.trail.before(line) if self.trail else None
-        return find_record(self._source, self._header, line, begin)
+    def _find(self, line: int) -> RawRow | None:
+        start = self._index.find(line) if self._index else self._header.first_row
+        return find_row(self._source, start, line)
 
     def _columns(self, exc: Exception, rest: str) -> tuple[list[str], list[str]]:
-        """Return the columns that an error is about, and their values if it says so."""
+        """Return the columns that an error is about, and their values if it says them."""
         named = getattr(exc, "column_name", None)
         if named:
             return [named], []
@@ -204,93 +226,68 @@ class CsvImport:
                 return names, values
         return [name for name in self._plan.names if f" {name}:" in rest.partition('"')[0]][:1], []
 
-    def _problem(self, state: str, names: list[str], record: Record, constraint: str) -> Problem:
-        cells = cells_of(record.raw)
-        at = [self._plan.names.index(name) for name in names if name in self._plan.names]
-        values = [cells[i] for i in at if i < len(cells)]
-        columns = [column for i in at if (column := self._plan.columns[i]) is not None]
-        return problem_of(state, columns, values, line=record.line, constraint=constraint)
+    def _problem_in(self, row: RawRow, state: str, names: list[str], constraint: str) -> Problem:
+        cells = cells_of(row.raw)
+        positions = self._plan.positions(names)
+        values = [cells[at] for at in positions if at < len(cells)]
+        columns = self._plan.written_at(positions)
+        return problem_of(state, columns, values, line=row.line, constraint=constraint)
 
-    async def _about(
+    async def _problem_by_values(
         self, state: str, names: list[str], values: list[str], constraint: str = ""
     ) -> Problem:
         """Return what is wrong with a row of which only some values are known."""
-        at = [self._plan.names.index(name) for name in names if name in self._plan.names]
-        record = None
-        if values and len(at) == len(values):
-            record = await in_daemon_thread(
-                lambda: find_values(self._source, self._header, at, values)
+        positions = self._plan.positions(names)
+        row = None
+        if values and len(positions) == len(values):
+            start = self._header.first_row
+            row = await in_daemon_thread(
+                lambda: find_row_with(self._source, start, positions, values)
             )
-        if record is not None:
-            return self._problem(state, names, record, constraint)
-        columns = [column for i in at if (column := self._plan.columns[i]) is not None]
-        return problem_of(state, columns, values, constraint=constraint)
+        if row is not None:
+            return self._problem_in(row, state, names, constraint)
+        return problem_of(state, self._plan.written_at(positions), values, constraint=constraint)
 
 
 async def import_csv(
-    connection: AsyncConnection, plan: Plan, source: Source, header: Header, progress: Progress
-) -> Imported:
+    connection: AsyncConnection, plan: Plan, reader: CsvReader, progress: Progress
+) -> ImportSummary:
     """Import a whole csv file in the connection's transaction."""
-    importing = CsvImport(await driver_of(connection), plan, source, header)
-    trail = Trail(header.begin)
-    if header.mixed:  # COPY takes one kind of line's end
-        return await importing.run(_shown(_rows_of(source, header), trail, progress))
-    importing.trail, importing.end = trail, header.end
-    return await importing.run(_shown(source.blocks(header.size), trail, progress))
+    driver, header = await postgresql_driver(connection), reader.header
+    index = LineIndex(header.first_row)
+    first_line = header.first_row.line
+    if header.mixed:
+        # COPY takes one kind of line end: rows are split here, and sent with line feeds. The index
+        # counts the bytes that are sent, which are others than the file's.
+        importing = CsvImport(driver, plan, reader, first_line=first_line)
+        blocks: AsyncIterable[bytes] = (
+            chunk.as_lines() async for chunk in in_thread(reader.chunks())
+        )
+    else:
+        importing = CsvImport(
+            driver, plan, reader, first_line=first_line, line_end=header.line_end, index=index
+        )
+        blocks = in_thread(reader.source.read_blocks(header.first_row.offset))
+    return await importing.run(_with_progress(blocks, index, progress))
 
 
-async def _below_a_line(end: bytes, blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Give bytes below an empty line in place of names, which COPY leaves out.
+async def _below_empty_header(
+    line_end: bytes, blocks: AsyncIterable[bytes]
+) -> AsyncIterator[bytes]:
+    """Yield the blocks below an empty line, which COPY skips as the header.
 
-    From the first line the server learns how lines end. Until then it does not count those within
-    quotes, so the first row must not be that line.
+    The server learns from the first line how lines end, and only then counts those within quotes.
+    If the first row held one, all lines that it names in errors would be wrong.
     """
-    yield end
+    yield line_end
     async for block in blocks:
         yield block
 
 
-async def _rows_of(source: Source, header: Header) -> AsyncIterator[bytes]:
-    """Give the rows with line feeds behind them."""
-    parts = chunks(source, header)
-    while (chunk := await in_daemon_thread(lambda: next(parts, None))) is not None:
-        yield lines_of(chunk)
-
-
-async def _shown(
-    blocks: AsyncIterator[bytes], trail: Trail, progress: Progress
+async def _with_progress(
+    blocks: AsyncIterable[bytes], index: LineIndex, progress: Progress
 ) -> AsyncIterator[bytes]:
     async for block in blocks:
-        lines = trail.passed(block)
+        lines = index.add(block)
         yield block
         progress.advance(len(block), rows=lines)
-
-
-def staging(plan: Plan, extra: str = "") -> str:
-    """Return the statement that makes a staging table of the target's shape.
-
-    NOT NULL and CHECK are in it, so that COPY meets them with the line at hand.
-    """
-    return (
-        f"CREATE TEMP TABLE {STAGING} (LIKE {plan.table.quoted} INCLUDING CONSTRAINTS{extra}) "
-        "ON COMMIT DROP"
-    )
-
-
-async def drop_not_null(driver: Any, plan: Plan) -> None:
-    """Let what the file doesn't give be empty in the staging table.
-
-    A primary key with such a column must have been dropped.
-    """
-    written = {column.name for column in plan.written}
-    free = [
-        f"ALTER COLUMN {quote(column.name)} DROP NOT NULL"
-        for column in plan.table.columns
-        if column.name not in written and not column.nullable
-    ]
-    if free:
-        await driver.execute(f"ALTER TABLE {STAGING} {', '.join(free)}")
-
-
-def _left_out(at: int) -> str:
-    return f"oneoff left out {at}"

@@ -1,4 +1,4 @@
-"""Move sequences behind what was imported: the next INSERT would meet a key that is there."""
+"""Move sequences past the imported values: else the next INSERT would get an existing key."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ FROM (SELECT pg_get_serial_sequence($1, $2) AS name) s
 JOIN pg_sequence p ON p.seqrelid = s.name::regclass
 WHERE p.seqincrement > 0
 """
+# Only forward, and only within its bounds: an application may have drawn numbers meanwhile, and
+# setval() refuses others.
 _MOVE = """
 SELECT setval('{sequence}', m.most)
 FROM (SELECT max({column}) AS most FROM {table}) m
@@ -28,10 +30,10 @@ WHERE m.most BETWEEN p.seqmin AND p.seqmax
 async def move_sequences(driver: Any, plan: Plan) -> list[str]:
     """Move the sequences of serial and identity columns that the file gave values for.
 
-    Sequences are outside of every transaction: a run that is rolled back leaves a gap.
+    Sequences don't take part in transactions: a run that is rolled back leaves a gap.
 
     Returns:
-        Warnings.
+        Warnings, of sequences that the role may not change.
     """
     warnings = []
     for column in plan.written:

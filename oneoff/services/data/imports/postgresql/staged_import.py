@@ -1,10 +1,10 @@
-"""Rows into PostgreSQL by way of staging tables, where the bad ones are found and left out.
+"""Import rows into PostgreSQL through staging tables, where the bad ones are found.
 
-For what COPY can't read into the table itself (JSON, Parquet), and for `--rejects`. A chunk of rows
-is put as text into one temporary table and from there, by one statement, into a second one with the
-target's types, constraints and unique indexes. Only a chunk in which that fails is gone through row
-by row, by the server itself. What needs other rows of the database is then asked by whole sets. So
-bad rows cost what they are, and the target is written once, by one INSERT.
+For formats that COPY can't read (JSON, Parquet), and for `--rejects`. COPY puts a chunk of rows as
+text into one temporary table. One statement casts them and inserts them into a second one, which
+has the target's types, constraints and unique indexes. Only if that fails does the server go
+through the chunk row by row. Constraints that depend on other rows of the database are checked for
+all rows at once. So good rows are fast however many are bad, and one INSERT writes the target.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from oneoff.database.errors import sqlstate_of
+from oneoff.services.data.driver import postgresql_driver
 from oneoff.services.data.imports.errors import (
     OF_ROWS,
     TRIGGER,
@@ -22,34 +23,40 @@ from oneoff.services.data.imports.errors import (
     refused_by_trigger,
 )
 from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.imports.postgresql.check_function import (
+from oneoff.services.data.imports.postgresql.check_function import create_function
+from oneoff.services.data.imports.postgresql.constraint_checks import ConstraintChecks
+from oneoff.services.data.imports.postgresql.sequences import move_sequences
+from oneoff.services.data.imports.postgresql.staging_table import (
     ERRORS,
     NUMBER,
     RAW,
-    make_function,
+    create_staging_table,
+    drop_not_null,
 )
-from oneoff.services.data.imports.postgresql.constraint_checks import Checks
-from oneoff.services.data.imports.postgresql.copy_csv import driver_of, drop_not_null, staging
-from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.readers.base import SEPARATOR
-from oneoff.services.data.imports.request import Imported
+from oneoff.services.data.imports.request import ImportSummary
+from oneoff.services.data.imports.source import in_thread
 from oneoff.services.data.tables import quote
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.services.data.columns import Column
     from oneoff.services.data.imports.plan import Plan
-    from oneoff.services.data.imports.readers.base import Advance, Reader
-    from oneoff.services.data.imports.readers.csv_reader import Chunk
+    from oneoff.services.data.imports.readers.base import Advance, Chunk, Reader
     from oneoff.services.data.imports.rejects import Rejects
 
-_ERRORS_READ = 1_000
+_ERRORS_A_READ = 1_000
 _ERRORS_TABLE = (
     f"CREATE TEMP TABLE {ERRORS} (number bigint, state text, columns text[], constraint_name text) "
     "ON COMMIT DROP"
 )
+
+
+_SQLSTATE_LENGTH = 5
+"""Longer states are words of ours, for rows that Python found bad."""
+_UNTRANSLATABLE = "22P05"
+_TEXT_ERRORS = ("22P02", _UNTRANSLATABLE)
 
 
 class StagedImport:
@@ -57,67 +64,70 @@ class StagedImport:
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
-        self._checks = Checks(driver, plan)
+        self._checks = ConstraintChecks(driver, plan)
         self._total = 0
 
-    async def run(self, advance: Advance) -> Imported:
+    async def run(self, advance: Advance) -> ImportSummary:
         """Import all rows of the reader.
 
         Args:
-            advance: Is told of each chunk that is done.
+            advance: Called with each chunk that is done.
 
         Raises:
-            DataError: A row can't be, and bad rows are not left out.
+            DataError: A row can't be imported, and bad rows are errors.
         """
-        await self._prepare(direct=False)
+        await self._create_tables(into_target=False)
         await self._stage_all(advance)
         await self._checks.run()
-        await self._take_bad()
+        await self._reject_bad_rows()
         self._rejects.raise_first()
         changed = await self._insert()
-        await self._clean_up()
+        await self._drop_tables()
         warnings = await move_sequences(self._driver, self._plan)
-        return Imported(self._total, changed, warnings=warnings)
+        return ImportSummary(self._total, changed, warnings=warnings)
 
-    async def _prepare(self, *, direct: bool) -> None:
-        columns = "row json" if self._reader.json else ", ".join(self._raw_columns())
-        await self._driver.execute(staging(self._plan, extra=" INCLUDING INDEXES"))
-        await self._checks.prepare()
+    async def _create_tables(self, *, into_target: bool) -> None:
+        cells = ", ".join(f"c{at} text" for at in range(len(self._plan.names)))
+        columns = "row json" if self._reader.json else cells
+        await self._driver.execute(create_staging_table(self._plan, " INCLUDING INDEXES"))
+        await self._checks.prepare()  # drops the primary key where `drop_not_null` needs it
         await drop_not_null(self._driver, self._plan)
         for statement in (
             f"ALTER TABLE {STAGING} ADD COLUMN {quote(NUMBER)} bigint",
             f"CREATE TEMP TABLE {RAW} (number bigint, {columns}) ON COMMIT DROP",
             _ERRORS_TABLE,
-            make_function(self._plan, self._values(), json=self._reader.json, direct=direct),
+            create_function(
+                self._plan, self._values(), json=self._reader.json, into_target=into_target
+            ),
         ):
             await self._driver.execute(statement)
 
-    async def _clean_up(self) -> None:
-        """Drop the tables: a dry run of several batches is one transaction."""
+    async def _drop_tables(self) -> None:
+        # ON COMMIT DROP would be too late: a dry run of several batches is one transaction.
         await self._driver.execute(f"DROP TABLE {STAGING}, {RAW}, {ERRORS}")
 
     async def _stage_all(self, advance: Advance) -> None:
-        chunks = self._reader.chunks()
-        while (chunk := await in_daemon_thread(lambda: next(chunks, None))) is not None:
+        async for chunk in in_thread(self._reader.chunks()):
             await self._stage(chunk, self._total)
-            self._total += len(chunk.raws)
+            self._total += len(chunk.raw_rows)
             advance(chunk)
 
-    def _raw_columns(self) -> list[str]:
-        return [f"c{at} text" for at in range(len(self._plan.names))]
-
     def _values(self) -> dict[str, str]:
-        """Return the SQL of each column's value in a row `r` of the first table."""
+        """Return the SQL of each column's value in a row `r` of the table of texts.
+
+        Casts are to the type without its length: `::varchar(3)` would cut a longer text silently,
+        but an assignment to the column refuses it.
+        """
         if self._reader.json:
             return {column.name: f"j.{quote(column.name)}" for column in self._plan.written}
         return {
-            column.name: f"r.c{at}::{column.plain}"
+            column.name: f"r.c{at}::{column.base_type}"
             for at, column in enumerate(self._plan.columns)
             if column is not None
         }
 
     async def _stage(self, chunk: Chunk, first: int) -> None:
-        """Take a chunk whose first row has this number in the file."""
+        """Stage a chunk whose first row has this number in the file."""
         data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk, first))
         if bad:
             rows: list[tuple[int, str, list[str], str]] = [
@@ -126,10 +136,12 @@ class StagedImport:
             await self._driver.executemany(f"INSERT INTO {ERRORS} VALUES ($1, $2, $3, $4)", rows)  # noqa: S608
         if not data:
             return
-        separate: dict[str, Any] = {"delimiter": ","}
+        # COPY's text format would take the backslashes of JSON for its own. In its csv format, with
+        # a quote and a delimiter that JSON can't hold unescaped, a row is read as it is.
+        framing: dict[str, Any] = {"delimiter": ","}
         if self._reader.json:
-            separate = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
-        await self._driver.copy_to_table(RAW, source=once(data), format="csv", **separate)
+            framing = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
+        await self._driver.copy_to_table(RAW, source=one_block(data), format="csv", **framing)
         await self._driver.execute(f"SELECT pg_temp.{STAGING}_check()")
         await self._driver.execute(f"TRUNCATE {RAW}")
 
@@ -142,79 +154,76 @@ class StagedImport:
             state = sqlstate_of(exc)
             if not state.startswith(OF_ROWS):
                 raise
-            # Triggers, and constraints that only the whole table can check.
-            constraint = getattr(exc, "constraint_name", None) or ""
-            problem = problem_of(state, [], [], constraint=constraint)
+            # Of triggers, and of constraints that only the target can check, no line is known.
             if state == TRIGGER:
                 problem = refused_by_trigger(exc, self._plan.written)
+            else:
+                constraint = getattr(exc, "constraint_name", None) or ""
+                problem = problem_of(state, [], [], constraint=constraint)
             raise bad_rows(self._reader.source.name, [problem]) from exc
         return int(status.rpartition(" ")[2])
 
-    async def _take_bad(self) -> None:
-        """Go through the file once more, and hand on the rows that are bad."""
+    async def _reject_bad_rows(self) -> None:
+        """Read the file again, and pass the bad rows to the rejects in the order of the file."""
         if not await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {ERRORS})"):  # noqa: S608
             return
-        errors = self._errors()
         chunks, first = self._reader.chunks(), 0
-        error = await anext(errors, None)
-        while error is not None:
-            chunk = await in_daemon_thread(lambda: next(chunks, None))
-            if chunk is None:
-                return
-            while error is not None and (at := error["number"] - first) < len(chunk.raws):
-                await self._rejects.add(chunk.raws[at], self._problem(chunk, at, error))
-                error = await anext(errors, None)
-            first += len(chunk.raws)
+        chunk: Chunk | None = None
+        async for error in self._errors():
+            while chunk is None or error["number"] >= first + len(chunk.raw_rows):
+                first += len(chunk.raw_rows) if chunk else 0
+                chunk = await in_daemon_thread(lambda: next(chunks, None))
+                if chunk is None:
+                    return
+            at = error["number"] - first
+            await self._rejects.add(chunk.raw_rows[at], self._problem(chunk, at, error))
 
     async def _errors(self) -> AsyncIterator[Any]:
-        """Give the first error of each row, in the order of the file."""
+        """Yield the first error of each row, in the order of the file."""
         rows = self._driver.cursor(
             f"SELECT DISTINCT ON (number) * FROM {ERRORS} ORDER BY number",  # noqa: S608
-            prefetch=_ERRORS_READ,
+            prefetch=_ERRORS_A_READ,
         )
         async for row in rows:
             yield row
 
     def _problem(self, chunk: Chunk, at: int, error: Any) -> Problem:
-        line = chunk.record(at).line
-        if len(error["state"]) != _SQLSTATE:
+        line = chunk.raw_row(at).line
+        if len(error["state"]) != _SQLSTATE_LENGTH:
             return Problem(line, error["constraint_name"], state=error["state"])
-        state, names = self._blamed(chunk.raws[at], error)
-        columns: list[Column] = [c for name in names for c in self._plan.written if c.name == name]
-        one = chunk._replace(line=line, raws=[chunk.raws[at]], lines=[line])
-        parsed = self._reader.parse(one, self._plan)
-        cells = parsed.row(0) if parsed.at else []
-        values = [cells[self._plan.names.index(name)] for name in names] if cells else []
-        name = error["constraint_name"] or ""
-        named = "" if name.startswith(STAGING) else name  # the copy of an index has its own name
-        return problem_of(state, columns, values, line=line, constraint=named)
+        state, names = self._state_and_names(chunk.raw_rows[at], error)
+        positions = self._plan.positions(names)
+        one_row = chunk._replace(line=line, raw_rows=[chunk.raw_rows[at]], lines=[line])
+        parsed = self._reader.parse(one_row, self._plan)
+        cells = parsed.row(0) if parsed.indexes else []
+        values = [cells[position] for position in positions] if cells else []
+        constraint = error["constraint_name"] or ""
+        if constraint.startswith(STAGING):  # the copy of an index, under a name of its own
+            constraint = ""
+        columns = self._plan.written_at(positions)
+        return problem_of(state, columns, values, line=line, constraint=constraint)
 
-    def _blamed(self, raw: bytes, error: Any) -> tuple[str, list[str]]:
-        """Return what is wrong with a row, and the columns that it is wrong with."""
+    def _state_and_names(self, raw: bytes, error: Any) -> tuple[str, list[str]]:
+        """Return the SQLSTATE of a bad row, and the columns that it is about."""
         state = error["state"]
-        if self._reader.json and state in _TEXTS:
+        if self._reader.json and state in _TEXT_ERRORS:
             from oneoff.services.data.imports.readers.json_reader import unstorable_member
 
-            # The server reads all members for one, and so fails with the first it is asked for.
+            # To read one member the server parses all, so it fails at the first that it probes.
             name = unstorable_member(raw, self._plan.names)
             if name is not None:
                 return _UNTRANSLATABLE, [name]
-        return state, [name for name in error["columns"] if name in self._plan.names]
+        return state, error["columns"]
 
 
-_SQLSTATE = 5
-_UNTRANSLATABLE = "22P05"
-_TEXTS = ("22P02", _UNTRANSLATABLE)
-
-
-async def once(data: bytes) -> AsyncIterator[bytes]:
-    """Give bytes as COPY takes them."""
+async def one_block(data: bytes) -> AsyncIterator[bytes]:
+    """Yield bytes at once: asyncpg's COPY takes an iterator."""
     yield data
 
 
 async def import_staged(
     connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
-) -> Imported:
+) -> ImportSummary:
     """Import a whole file in the connection's transaction."""
-    driver = await driver_of(connection)
+    driver = await postgresql_driver(connection)
     return await StagedImport(driver, plan, reader, rejects).run(advance)

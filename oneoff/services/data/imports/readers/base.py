@@ -1,166 +1,147 @@
-"""What every format has in common for an import: rows in chunks, each with its line."""
+"""What the readers of all formats share: rows in chunks, each with the line it begins in."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-from oneoff.services.data.imports.readers.csv_reader import (
-    Cells,
-    Chunk,
-    cells_of,
-    chunks,
-    columns_of,
-    count_problem,
-    has_lone_return,
-    return_problem,
-)
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.errors import Problem
     from oneoff.services.data.imports.plan import Plan
-    from oneoff.services.data.imports.readers.csv_reader import Header
     from oneoff.services.data.imports.source import Source
 
 SEPARATOR = b"\x02"
-"""What stands between the number of a row and its JSON, on their way to the server."""
+"""Separates the number of a row from its JSON when both are staged by COPY; no JSON holds it."""
 
+Row = list[str | None]
+"""The cells of one row; None for NULL."""
+
+
+class RawRow(NamedTuple):
+    """One row of a file.
+
+    Attributes:
+        line: The line it begins in; the first line of a file is 1.
+        raw: Its bytes, without the line end.
+    """
+
+    line: int
+    raw: bytes
+
+
+class Chunk(NamedTuple):
+    """Consecutive rows of a file.
+
+    Attributes:
+        line: The line that the first row begins in.
+        raw_rows: Their bytes, without line ends.
+        lines: The line that each begins in; None if each row is one line.
+        size: Bytes that were read for them.
+    """
+
+    line: int
+    raw_rows: Sequence[bytes]
+    lines: Sequence[int] | None
+    size: int
+
+    def raw_row(self, index: int) -> RawRow:
+        """Return one of the rows."""
+        line = self.line + index if self.lines is None else self.lines[index]
+        return RawRow(line, self.raw_rows[index])
+
+    def as_lines(self) -> bytes:
+        """Return the rows, each followed by a line feed."""
+        return b"\n".join([*self.raw_rows, b""])
+
+
+BadRow = tuple[int, "Problem"]
+"""The index of a row in its chunk, and what is wrong with it."""
 
 Advance = Callable[[Chunk], None]
-"""Is told of each chunk that is done."""
+"""Called with each chunk that is done."""
 
 
 class Parsed(NamedTuple):
-    """The rows of a chunk.
+    """The cells of a chunk.
 
     Attributes:
-        at: The place of each in the chunk.
-        columns: For each of the reader's names the cells of those rows: a text, or None.
-        bad: Rows that can't be read, by their place.
+        indexes: The index in the chunk of each row that could be parsed.
+        columns: For each of the reader's names, the cells of those rows.
+        bad: Rows that can't be parsed.
     """
 
-    at: Sequence[int]
+    indexes: Sequence[int]
     columns: Sequence[Sequence[str | None]]
-    bad: Sequence[tuple[int, Problem]]
+    bad: Sequence[BadRow]
 
-    def row(self, at: int) -> Cells:
-        """Return the cells of one of the rows."""
-        return [column[at] for column in self.columns]
+    def row(self, position: int) -> Row:
+        """Return the cells of one row, by its position among those that were parsed."""
+        return [column[position] for column in self.columns]
+
+    def keep(self, positions: Sequence[int]) -> Parsed:
+        """Return the rows at these positions alone."""
+        columns = [[column[position] for position in positions] for column in self.columns]
+        return Parsed([self.indexes[position] for position in positions], columns, self.bad)
 
     @classmethod
-    def of_rows(
-        cls, at: Sequence[int], rows: Sequence[Cells], bad: Sequence[tuple[int, Problem]]
-    ) -> Parsed:
-        """Turn rows to columns."""
-        return cls(at, list(zip(*rows, strict=True)), bad)
+    def of_rows(cls, indexes: Sequence[int], rows: Sequence[Row], bad: Sequence[BadRow]) -> Parsed:
+        """Turn rows into columns."""
+        return cls(indexes, list(zip(*rows, strict=True)), bad)
 
 
 class Staged(NamedTuple):
-    """A chunk on its way into the staging table of PostgreSQL.
+    """A chunk as COPY takes it into the staging table of PostgreSQL.
 
     Attributes:
-        data: Lines of the number of a row, and what stands there.
-        bad: Rows that can't be read, by their place.
+        data: One line for each row: its number, and its bytes.
+        bad: Rows that can't be read.
     """
 
     data: bytes
-    bad: Sequence[tuple[int, Problem]]
+    bad: Sequence[BadRow]
 
 
-class Reader(Protocol):
+class Reader(ABC):
     """Reads one file. Its methods block: call them from a thread.
 
     Attributes:
         source: The file.
         names: Of the columns.
-        json: Whether the server reads a row as JSON; else as csv.
+        json: Whether a raw row is JSON; else it is csv.
     """
 
     source: Source
     names: tuple[str, ...]
-    json: bool
+    json = False
 
+    @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
-        """Give the rows, from the beginning of the file."""
-        ...
+        """Yield the rows from the beginning of the file; each call starts again."""
 
+    @abstractmethod
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
-        """Return the cells of a chunk, as csv would have them."""
-        ...
+        """Return the cells of a chunk, as csv would hold them."""
 
+    @abstractmethod
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Return a chunk as the server takes it.
+        """Return a chunk as the server reads it.
 
         Args:
             chunk: The rows.
-            first: Number of the first of them in the file.
+            first: Number of the first of them in the file; the first row of a file is 0.
         """
-        ...
 
-    def begin(self) -> bytes:
-        """Return what stands before the rows of a file of rejects."""
-        ...
+    # A file of rejects is in the format of the file itself: one can be corrected and imported.
 
-    def between(self, at: int) -> bytes:
-        """Return what stands before the row of this number, which is 0 for the first."""
-        ...
+    def rejects_header(self) -> bytes:
+        """Return what precedes the first row of a file of rejects."""
+        return b""
 
-    def end(self) -> bytes:
-        """Return what stands behind the last."""
-        ...
+    def rejects_separator(self) -> bytes:
+        """Return what separates two of its rows."""
+        return b"\n"
 
-
-class CsvReader:
-    """Reads csv."""
-
-    json = False
-
-    def __init__(self, source: Source, header: Header) -> None:
-        self.source, self.header, self.names = source, header, header.names
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Give the rows below the line of names."""
-        return chunks(self.source, self.header)
-
-    def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
-        """Split the rows at their commas."""
-        wanted = len(self.names)
-        columns = columns_of(chunk, wanted)
-        if columns is not None:
-            return Parsed(range(len(chunk.raws)), columns, ())
-        rows = [cells_of(raw) for raw in chunk.raws]
-        bad = [
-            (at, count_problem(chunk.record(at), len(row), wanted))
-            for at, row in enumerate(rows)
-            if len(row) != wanted
-        ]
-        left_out = {at for at, _ in bad}
-        good = [at for at in range(len(rows)) if at not in left_out]
-        return Parsed.of_rows(good, [rows[at] for at in good], bad)
-
-    def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Put its number before each row, which stays as it is."""
-        wanted = len(self.names)
-        bad: list[tuple[int, Problem]] = []
-        lines: list[bytes] = []
-        for at, raw in enumerate(chunk.raws):
-            found = raw.count(b",") + 1 if b'"' not in raw else len(cells_of(raw))
-            if found == wanted and b"\r" in raw and has_lone_return(raw):
-                bad.append((at, return_problem(chunk.record(at))))
-            elif found == wanted:
-                lines.append(b"%d,%b\n" % (first + at, raw))
-            else:
-                bad.append((at, count_problem(chunk.record(at), found, wanted)))
-        return Staged(b"".join(lines), bad)
-
-    def begin(self) -> bytes:
-        """Return the line of names as it is in the file."""
-        return self.header.raw
-
-    def between(self, at: int) -> bytes:
-        """End the line before."""
-        return b"\n" if at else b""
-
-    def end(self) -> bytes:
-        """End the last line."""
+    def rejects_footer(self) -> bytes:
+        """Return what follows the last."""
         return b"\n"

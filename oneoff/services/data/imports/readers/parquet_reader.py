@@ -1,16 +1,16 @@
-"""Rows of a Parquet file, as the texts that csv would have."""
+"""Read a Parquet file: its rows become lines of csv."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.services.data.columns import INFINITE_DAY, INFINITE_MOMENT, float_text
 from oneoff.services.data.csv_writer import EMPTY, csv_lines
 from oneoff.services.data.imports.errors import bad_file
-from oneoff.services.data.imports.readers.base import Parsed, Staged
-from oneoff.services.data.imports.readers.csv_reader import Cells, Chunk, cells_of
+from oneoff.services.data.imports.readers.base import Chunk, Parsed, Reader, Row, Staged
+from oneoff.services.data.imports.readers.csv_records import cells_of
 
 try:
     import pyarrow as pa
@@ -30,13 +30,11 @@ ROWS = 8_192
 """Rows that are read at a time."""
 
 
-class ParquetReader:
+class ParquetReader(Reader):
     """Reads a Parquet file; the number of a row is its line.
 
-    What is left out of an import is written as csv: nobody mends Parquet by hand.
+    Rejects are written as csv: nobody corrects Parquet by hand.
     """
-
-    json = False
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -53,54 +51,46 @@ class ParquetReader:
         return count
 
     def chunks(self) -> Iterator[Chunk]:
-        """Give the rows as lines of csv."""
+        """Yield the rows as lines of csv."""
         line = 1
         try:
             for batch in self._file.iter_batches(ROWS):
-                columns = [_texts(array) for array in batch.columns]
+                columns = [_cells(array) for array in batch.columns]
                 rows = list(zip(*columns, strict=True))
-                raws = [csv_lines([row])[:-1] for row in rows]
-                yield Chunk(line, raws, list(range(line, line + len(raws))), len(raws))
-                line += len(raws)
+                raw_rows = [csv_lines([row])[:-1] for row in rows]
+                yield Chunk(line, raw_rows, list(range(line, line + len(raw_rows))), len(raw_rows))
+                line += len(raw_rows)
         except (pa.ArrowInvalid, OSError) as exc:
             raise bad_file(self.source.name, f"can't be read: {exc}") from exc
 
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
         """Return the cells."""
-        rows: list[Cells] = [cells_of(raw) for raw in chunk.raws]
+        rows: list[Row] = [cells_of(raw) for raw in chunk.raw_rows]
         return Parsed.of_rows(range(len(rows)), rows, ())
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Put its number before each row."""
-        lines = [b"%d,%b\n" % (first + at, raw) for at, raw in enumerate(chunk.raws)]
+        """Put its number in front of each row as one more cell."""
+        lines = [b"%d,%b\n" % (first + at, raw) for at, raw in enumerate(chunk.raw_rows)]
         return Staged(b"".join(lines), ())
 
-    def begin(self) -> bytes:
-        """Return a line of names: what is left out is written as csv."""
+    def rejects_header(self) -> bytes:
+        """Return a line of names."""
         return csv_lines([[name.encode() for name in self.names]])
 
-    def between(self, at: int) -> bytes:
-        """End the line before."""
-        return b"\n" if at else b""
 
-    def end(self) -> bytes:
-        """End the last line."""
-        return b"\n"
-
-
-def _texts(array: Any) -> list[bytes]:
-    """Return the values of a column as cells: nothing is NULL."""
+def _cells(array: Any) -> list[bytes]:
+    """Return the values of a column as cells of csv; no bytes are NULL."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         array = array.dictionary_decode()
         kind = array.type
-    text = _text_of(kind)
-    array = _plain(array, kind)
+    text = _formatter(kind)
+    array = _moments_as_numbers(array, kind)
     return [b"" if value is None else text(value).encode() or EMPTY for value in array.to_pylist()]
 
 
-def _plain(array: Any, kind: Any) -> Any:
-    """Return moments as numbers: Python's own have no infinity, and end at the year 9999."""
+def _moments_as_numbers(array: Any, kind: Any) -> Any:
+    """Return timestamps and dates as numbers: Python's types lack infinity, and end in 9999."""
     if pa.types.is_timestamp(kind):
         return compute.cast(array, pa.timestamp("us", kind.tz)).cast(pa.int64())
     if pa.types.is_date32(kind):
@@ -108,7 +98,8 @@ def _plain(array: Any, kind: Any) -> Any:
     return array
 
 
-def _text_of(kind: Any) -> Any:
+def _formatter(kind: Any) -> Callable[[Any], str]:
+    """Return the function that writes a value of this type as text, as PostgreSQL does."""
     if pa.types.is_boolean(kind):
         return lambda value: "t" if value else "f"
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -117,24 +108,25 @@ def _text_of(kind: Any) -> Any:
         return float_text
     if pa.types.is_timestamp(kind):
         zone = "+00" if kind.tz else ""
-        return lambda value: _moment(value, zone)
+        return lambda value: _timestamp_text(value, zone)
     if pa.types.is_date32(kind):
-        return _day
-    return _nested if pa.types.is_nested(kind) else str
+        return _date_text
+    return _json_text if pa.types.is_nested(kind) else str
 
 
-def _moment(value: int, zone: str) -> str:
+def _timestamp_text(value: int, zone: str) -> str:
+    """Return a number of microseconds since 1970 as a timestamp."""
     if abs(value) == INFINITE_MOMENT:
         return "infinity" if value > 0 else "-infinity"
     days, micro = divmod(value, 86_400_000_000)
     seconds, fraction = divmod(micro, 1_000_000)
     clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    date, _, era = _day(days).partition(" ")
+    date, _, era = _date_text(days).partition(" ")
     return f"{date} {clock}{f'.{fraction:06}' if fraction else ''}{zone}{f' {era}' if era else ''}"
 
 
-def _day(value: int) -> str:
-    """Return a day of the calendar, by its number since 1970; before the year 1 it is BC."""
+def _date_text(value: int) -> str:
+    """Return a number of days since 1970 as a date; before the year 1 it is BC."""
     if abs(value) == INFINITE_DAY:
         return "infinity" if value > 0 else "-infinity"
     # https://howardhinnant.github.io/date_algorithms.html#civil_from_days
@@ -148,7 +140,7 @@ def _day(value: int) -> str:
     return f"{year:04}-{month:02}-{day:02}" if year > 0 else f"{1 - year:04}-{month:02}-{day:02} BC"
 
 
-def _nested(value: Any) -> str:
+def _json_text(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False, default=str)

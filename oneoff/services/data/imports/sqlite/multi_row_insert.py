@@ -1,4 +1,4 @@
-"""Many rows in one statement of SQLite: the driver takes half as long for them as one by one."""
+"""Insert several rows by one statement of SQLite: it takes half as long as a statement for each."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
     from oneoff.services.data.imports.plan import Plan
 
-_PARAMETERS = 999
-"""Of one statement: every SQLite takes so many, and with more it is no faster."""
+_MOST_PARAMETERS = 999
+"""Of one statement: every SQLite takes so many, and more are not faster."""
 
 _NULL = bytearray()
-"""Stands for NULL among other values: to bind None takes the driver three times as long."""
+"""Replaces None in a column that has values too: None takes three times as long to bind."""
 _VALUE, _VALUE_OR_NULL, _ALWAYS_NULL = "?", "nullif(?, x'')", "NULL"
 
-# Before a statement that may have to be undone, SQLite keeps a copy of each page that it changes:
-# in a table with an index that doubles the time. OR FAIL undoes nothing, but references and checks
-# may do so all the same. A trigger may leave rows out, and in STRICT tables nobody could tell how
-# many were inserted before the one that is refused.
-_SUITS = """
+# Whether a table can be written in this way.
+# - A statement that may have to be undone copies each page before it changes it: in a table with an
+#   index that doubles the time. INSERT OR FAIL keeps the rows before a refused one, so nothing is
+#   to undo, but checks and references may undo the statement all the same.
+# - A trigger may leave rows out, and in STRICT tables a wrong type is refused without a count: then
+#   changes() would not say how many rows were inserted before the refused one.
+_SUITABLE = """
 SELECT sql NOT LIKE '%STRICT%'
    AND NOT EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type = 'trigger'
                    AND t.tbl_name = m.name COLLATE NOCASE)
@@ -34,44 +36,52 @@ FROM main.sqlite_master m WHERE m.type = 'table' AND m.name = ? COLLATE NOCASE
 """
 
 
-class ManyRows:
-    """Inserts rows into one table, where a conflict is an error that ends the import."""
+class MultiRowInsert:
+    """Inserts rows into one table, for imports that a refused row ends."""
 
     def __init__(self, driver: Any, plan: Plan) -> None:
         self._driver, self._written = driver, plan.written
-        self._rows = max(_PARAMETERS // len(plan.written), 1)
-        # What a conflict clause of the table leaves out or replaces, FAIL leaves to the caller.
+        self._rows = max(_MOST_PARAMETERS // len(plan.written), 1)
+        # FAIL overrides an ON CONFLICT clause of the table: what that would ignore or replace is
+        # refused here, and left to the caller.
         self._insert = f"INSERT OR FAIL INTO {plan.table.quoted} ({plan.quoted}) VALUES "  # noqa: S608
 
     @classmethod
     async def of(cls, driver: Any, plan: Plan) -> Self | None:
-        """Return what inserts into the plan's table; None where rows must go one by one."""
-        if plan.on_conflict != "error" or not all(map(_fits_a_key, plan.written)):
+        """Return what inserts into the plan's table; None if each row needs its own statement."""
+        if plan.on_conflict != "error" or not all(map(_is_safe_as_rowid, plan.written)):
             return None
-        found = await driver.execute_fetchall(_SUITS, (plan.table.place[1],))
+        found = await driver.execute_fetchall(_SUITABLE, (plan.table.schema_and_name[1],))
         return cls(driver, plan) if found and found[0][0] else None
 
     async def insert(self, columns: Sequence[Sequence[Any]]) -> int:
-        """Insert rows from the first on, and return how many.
+        """Insert rows in their order, and return how many.
 
-        The others, fewer than a statement holds or from a row on that was refused, are left to the
-        caller.
+        The caller inserts the others: the last ones, which are fewer than a statement takes, or all
+        from a refused row on.
 
         Args:
             columns: The values, by column.
         """
         rows = self._rows
         whole = len(columns[0]) // rows * rows
-        marks = [_mark(column, of) for column, of in zip(columns, self._written, strict=True)]
-        row = f"({', '.join(marks)})"
-        bound = [_bound(column, mark) for column, mark in zip(columns, marks, strict=True)]
+        expressions = [
+            _expression(values, column)
+            for values, column in zip(columns, self._written, strict=True)
+        ]
+        row = f"({', '.join(expressions)})"
+        bound = [
+            _bound(values, expression)
+            for values, expression in zip(columns, expressions, strict=True)
+        ]
         starts = iter(range(0, whole, rows))
         try:
             cursor = await self._driver.executemany(
                 self._insert + ", ".join([row] * rows),
-                _parameters([column for column in bound if column], starts, rows),
+                _parameters([values for values in bound if values], starts, rows),
             )
         except sqlite3.IntegrityError:
+            # The statements before were complete; changes() counts the rows of the failed one.
             before = whole - (length_hint(starts) + 1) * rows
             ((inserted,),) = await self._driver.execute_fetchall("SELECT changes()")
             return before + int(inserted)
@@ -79,20 +89,21 @@ class ManyRows:
         return whole
 
 
-def _mark(values: Sequence[Any], column: Column) -> str:
-    """Return how the values of a column stand in the statement."""
-    if all(values) or None not in values:  # the former is quick, and most often enough
+def _expression(values: Sequence[Any], column: Column) -> str:
+    """Return the SQL of a value of a column."""
+    if all(values) or None not in values:  # the former is faster, and usually enough
         return _VALUE
     if not any(value is not None for value in values):
         return _ALWAYS_NULL
-    # An empty blob is a value there.
+    # In a column of blobs the empty blob, `_NULL`, is a value.
     return _VALUE if column.kind is Kind.BINARY else _VALUE_OR_NULL
 
 
-def _bound(values: Sequence[Any], mark: str) -> Sequence[Any]:
-    if mark == _ALWAYS_NULL:
+def _bound(values: Sequence[Any], expression: str) -> Sequence[Any]:
+    """Return the parameters of a column; none if it is always NULL."""
+    if expression == _ALWAYS_NULL:
         return ()
-    if mark == _VALUE:
+    if expression == _VALUE:
         return values
     return [_NULL if value is None else value for value in values]
 
@@ -100,7 +111,7 @@ def _bound(values: Sequence[Any], mark: str) -> Sequence[Any]:
 def _parameters(
     columns: Sequence[Sequence[Any]], starts: Iterable[int], rows: int
 ) -> Iterator[list[Any]]:
-    """Give the parameters of one statement after the other, in the driver's thread."""
+    """Yield the parameters of each statement; called in the driver's thread."""
     width = len(columns)
     for start in starts:
         values: list[Any] = [None] * (rows * width)
@@ -109,9 +120,9 @@ def _parameters(
         yield values
 
 
-def _fits_a_key(column: Column) -> bool:
-    """Return whether its values are numbers where the column may be the number of the row.
+def _is_safe_as_rowid(column: Column) -> bool:
+    """Return whether a column of type INTEGER, which may be the rowid, gets integers only.
 
-    SQLite refuses another there in such a way too.
+    SQLite refuses another value in the rowid without a count, as in STRICT tables.
     """
     return column.type.upper() != "INTEGER" or column.kind is Kind.INTEGER

@@ -1,7 +1,8 @@
-"""Rows of a SQLite table that refer to others of it: a file may name the later one first.
+"""Check references of a SQLite table to itself at the end of an import.
 
-SQLite checks each row when it is written, unless it is told to wait for the commit; that comes
-after the import has ended, so it is looked at here.
+A row of the file may refer to a later one, but SQLite checks references when a row is written.
+With `PRAGMA defer_foreign_keys` it waits for the commit, and then only says that some reference
+fails, not which row of the file it is. So the import checks them itself before it ends.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
 _REFERENCES = """
 SELECT id, "from", lower("table") = lower(?1) FROM pragma_foreign_key_list(?1) ORDER BY id, seq
 """
-_DANGLING = "SELECT rowid, fkid FROM pragma_foreign_key_check(?)"
+_VIOLATIONS = "SELECT rowid, fkid FROM pragma_foreign_key_check(?)"
 
 
-class OwnReferences:
-    """The references of a table that has some to itself: all of them wait then."""
+class SelfReferences:
+    """All references of a table that has one to itself, deferred.
+
+    Args:
+        driver: aiosqlite's connection.
+        plan: What is imported.
+        columns: The columns of each reference, by its number.
+        before: Violations before the import: row and number of the reference.
+    """
 
     def __init__(
         self, driver: Any, plan: Plan, columns: dict[int, list[str]], before: set[tuple[int, int]]
@@ -32,8 +40,8 @@ class OwnReferences:
 
     @classmethod
     async def of(cls, driver: Any, plan: Plan) -> Self | None:
-        """Let references wait, where the table has any to itself; None where it has none."""
-        table = plan.table.place[1]
+        """Defer the references of the plan's table; None if it has none to itself."""
+        table = plan.table.schema_and_name[1]
         columns: dict[int, list[str]] = {}
         has_own = False
         for number, name, own in await driver.execute_fetchall(_REFERENCES, (table,)):
@@ -41,18 +49,19 @@ class OwnReferences:
             has_own = has_own or bool(own)
         if not has_own:
             return None
-        before = {tuple(row) for row in await driver.execute_fetchall(_DANGLING, (table,))}
+        # With foreign keys off the table may have got violations, which are not the import's.
+        before = {tuple(row) for row in await driver.execute_fetchall(_VIOLATIONS, (table,))}
         await driver.execute("PRAGMA defer_foreign_keys=ON")
         return cls(driver, plan, columns, before)
 
     async def check(self, reader: Reader) -> None:
-        """Refuse rows that refer to none.
+        """Refuse rows that refer to a missing row.
 
         Raises:
-            DataError: There are some.
+            DataError: There is one.
         """
         table = self._plan.table
-        found = await self._driver.execute_fetchall(_DANGLING, (table.place[1],))
+        found = await self._driver.execute_fetchall(_VIOLATIONS, (table.schema_and_name[1],))
         for row, number in found:
             if (row, number) not in self._before:
                 names = self._columns.get(number, [])
@@ -63,17 +72,17 @@ class OwnReferences:
 
     def _problem(self, reader: Reader, names: list[str], given: list[Any]) -> Problem:
         texts = [str(value) for value in given]
-        columns = [c for name in names for c in self._plan.written if c.name == name]
-        line = self._line(reader, names, texts) if names else 0
-        return problem_of("23503", columns, texts, line=line)
+        positions = self._plan.positions(names)
+        # A default may be what refers to a missing row: then no line of the file has the value.
+        line = self._line(reader, positions, texts) if len(positions) == len(names) > 0 else 0
+        return problem_of("23503", self._plan.written_at(positions), texts, line=line)
 
-    def _line(self, reader: Reader, names: list[str], texts: list[str]) -> int:
-        """Return the line of the first row with these values."""
-        at = [reader.names.index(name) for name in names]
+    def _line(self, reader: Reader, positions: list[int], texts: list[str]) -> int:
+        """Return the line of the first row with these values; 0 for none."""
         for chunk in reader.chunks():
             parsed = reader.parse(chunk, self._plan)
-            rows = zip(*(parsed.columns[i] for i in at), strict=True)
-            for place, row in zip(parsed.at, rows, strict=True):
+            rows = zip(*(parsed.columns[position] for position in positions), strict=True)
+            for at, row in zip(parsed.indexes, rows, strict=True):
                 if list(row) == texts:
-                    return chunk.record(place).line
+                    return chunk.raw_row(at).line
         return 0

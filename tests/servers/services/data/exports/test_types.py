@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from oneoff.services.data.columns import settings_statement
+from oneoff.services.data.driver import settings_statement
 from oneoff.testing import Manage
 from tests.support import kinds
 from tests.support.imports import bytes_of, execute

@@ -58,13 +58,13 @@ async def test_both_ways_leave_out_the_same_rows(
 ) -> None:
     """A trigger makes it go by way of a staging table."""
     ways: list[bool] = []
-    run = copy_with_rejects.DirectImport.run
+    run = copy_with_rejects.CopyWithRejects.run
 
-    async def seen(self: copy_with_rejects.DirectImport, advance: Any) -> Any:
+    async def seen(self: copy_with_rejects.CopyWithRejects, advance: Any) -> Any:
         ways.append(True)
         return await run(self, advance)
 
-    monkeypatch.setattr(copy_with_rejects.DirectImport, "run", seen)
+    monkeypatch.setattr(copy_with_rejects.CopyWithRejects, "run", seen)
     straight, found = await load(manage, mixed, "--rejects", f"{mixed}.1", "--json"), names(manage)
     await _execute(sessions, "DELETE FROM service_accounts", *WITH_TRIGGER)
     staged = await load(manage, mixed, "--rejects", f"{mixed}.2", "--json")

@@ -1,0 +1,195 @@
+"""Split csv into rows and cells by the rules of PostgreSQL's COPY, and find a row by its line.
+
+No text between two commas is NULL, "" is the empty text. A row ends with a line feed, or a carriage
+return and a line feed, outside of quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from oneoff.services.data.imports.readers.base import Chunk, RawRow, Row
+
+if TYPE_CHECKING:
+    from oneoff.services.data.imports.source import Source
+
+_FIELD = re.compile(r'((?:[^",]|"(?:[^"]|"")*")*)(,|$)')
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+
+Skip = Callable[[bytes, int], bool]
+"""Whether to leave out some whole rows; called with them and the line of the first."""
+
+
+class RowStart(NamedTuple):
+    """Where a row begins: its line (the first is 1), and the bytes before it."""
+
+    line: int
+    offset: int
+
+
+class LineIndex:
+    """Where rows begin in a file that is streamed, so that a row can be found by its line.
+
+    It keeps one row for each block. To read all of a file again that precedes a bad row at its end
+    would cost a tenth of the import.
+
+    Args:
+        start: Where the first row begins.
+    """
+
+    def __init__(self, start: RowStart) -> None:
+        self._starts = [start]
+        self._line, self._offset = start
+        self._quotes = 0
+
+    def add(self, block: bytes) -> int:
+        """Remember the last row that begins in a block, and return how many lines end in it."""
+        lines, end = block.count(b"\n"), block.rfind(b"\n") + 1
+        quotes = block.count(b'"', 0, end)
+        # After an odd number of quotes the line feed is inside of a cell, and no row begins there.
+        if lines and (self._quotes + quotes) % 2 == 0:
+            self._starts.append(RowStart(self._line + lines, self._offset + end))
+        self._quotes += quotes + block.count(b'"', end)
+        self._line += lines
+        self._offset += len(block)
+        return lines
+
+    def find(self, line: int) -> RowStart:
+        """Return the last row that is known to begin at or before a line."""
+        at = bisect_right(self._starts, line, key=lambda start: start.line)
+        return self._starts[max(at - 1, 0)]
+
+
+def chunks(source: Source, start: RowStart, skip: Skip | None = None) -> Iterator[Chunk]:
+    """Yield the rows of a file, one chunk for each block that is read.
+
+    Args:
+        source: The file.
+        start: Where to begin.
+        skip: Which blocks of whole rows to leave out.
+    """
+    line, offset = start
+    # Three kinds of text remain: whole lines that hold whole rows, whole lines of a row whose
+    # closing quote is in a later block (`unfinished`), and the last line of a block, which goes on
+    # in the next (`rest`). The latter two are put before the next block, and `line` is where they
+    # begin.
+    rest = b""
+    for block in source.read_blocks(offset):
+        whole, end, rest = (rest + block).rpartition(b"\n")
+        if not end:
+            continue
+        # With an odd number of quotes the last row is unfinished, and can't be skipped yet.
+        if skip is not None and not whole.count(b'"') % 2 and skip(whole, line):
+            line += whole.count(b"\n") + 1
+            continue
+        raw_rows, lines, unfinished = _split(whole, line)
+        if raw_rows:
+            rows = _without_returns(raw_rows) if b"\r" in whole else raw_rows
+            yield Chunk(line, rows, lines, len(block))
+        line += whole.count(b"\n") + 1 - len(unfinished)
+        rest = b"\n".join([*unfinished, rest])
+    if rest:
+        yield Chunk(line, _without_returns([rest]), None, 0)
+
+
+def _split(whole: bytes, line: int) -> tuple[list[bytes], list[int] | None, Sequence[bytes]]:
+    """Split whole lines into rows.
+
+    Returns:
+        The rows; the line that each begins in, None if each is one line; and the lines of a row
+        whose closing quote is yet to come.
+    """
+    parts = whole.split(b"\n")
+    if b'"' not in whole:
+        return parts, None, ()
+    raw_rows: list[bytes] = []
+    lines: list[int] = []
+    # A doubled quote counts twice, so whether a quote is open depends on an odd count alone.
+    start, is_open = 0, False
+    for at, part in enumerate(parts):
+        if b'"' in part:
+            is_open ^= bool(part.count(b'"') % 2)
+        if not is_open:
+            raw_rows.append(part if at == start else b"\n".join(parts[start : at + 1]))
+            lines.append(line + start)
+            start = at + 1
+    return raw_rows, lines, parts[start:]
+
+
+def _without_returns(raw_rows: Sequence[bytes]) -> list[bytes]:
+    return [raw.removesuffix(b"\r") for raw in raw_rows]
+
+
+def columns_of(chunk: Chunk, width: int) -> list[list[str | None]] | None:
+    """Return the cells of a chunk by column, split all at once.
+
+    Returns:
+        None if that is impossible: some row holds a quote, or has not `width` cells.
+    """
+    if chunk.lines is not None:
+        return None
+    rows, step = len(chunk.raw_rows), width + 1
+    # Between two rows a cell of its own is put, a line feed, which no cell without quotes can hold.
+    # So if these are where they must be, every row has as many cells as it should.
+    cells = b",\n,".join(chunk.raw_rows).decode().split(",")
+    if len(cells) != rows * step - 1 or cells[width::step] != ["\n"] * (rows - 1):
+        return None
+    return [_with_nulls(cells[at::step]) for at in range(width)]
+
+
+def _with_nulls(cells: list[str]) -> list[str | None]:
+    if not any(cells):
+        return [None] * len(cells)
+    return cells if all(cells) else [cell or None for cell in cells]  # type: ignore[return-value]
+
+
+def cells_of(raw: bytes) -> Row:
+    """Return the cells of a row; None for NULL."""
+    text = raw.decode(errors="replace")
+    if '"' not in text:
+        return [cell or None for cell in text.split(",")]
+    cells: Row = []
+    for found in _FIELD.finditer(text):
+        field = found[1]
+        cells.append(_unquoted(field) if '"' in field else field or None)
+        if not found[2]:
+            break
+    return cells
+
+
+def _unquoted(field: str) -> str:
+    return _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), field)
+
+
+def find_row(source: Source, start: RowStart, line: int) -> RawRow | None:
+    """Return the row that a line belongs to; `start` must not be behind that row."""
+
+    def ends_before(whole: bytes, first: int) -> bool:
+        return first + whole.count(b"\n") < line
+
+    found = None
+    for chunk in chunks(source, start, ends_before):
+        for at in range(len(chunk.raw_rows)):
+            row = chunk.raw_row(at)
+            if row.line > line:
+                return found
+            found = row
+    return found
+
+
+def find_row_with(
+    source: Source, start: RowStart, positions: Sequence[int], values: Sequence[str]
+) -> RawRow | None:
+    """Return the last row that has these values in the columns at these positions."""
+    # Up to its first quote a value stands in the file as it is; within a cell quotes are doubled.
+    sought, wanted, found = values[0].partition('"')[0].encode(), list(values), None
+    for chunk in chunks(source, start, lambda whole, _: sought not in whole):
+        for at, raw in enumerate(chunk.raw_rows):
+            if sought in raw:
+                cells = cells_of(raw)
+                if [cells[i] for i in positions if i < len(cells)] == wanted:
+                    found = chunk.raw_row(at)
+    return found
