@@ -1,4 +1,4 @@
-"""Files for their owner alone."""
+"""Open files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file, as the `opener` of `open` does; a new one is readable by its owner alone."""
+    """Open a file, as `opener` of `open()`; a new one can be read by its owner alone."""
     return os.open(path, flags, 0o600)

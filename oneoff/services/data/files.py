@@ -1,7 +1,7 @@
-"""Where exported bytes go: a file that is there only when it is complete, or standard output.
+"""Write an export to a file that appears only when it is complete, or to standard output.
 
-Bytes are collected to blocks, and a thread compresses and writes one while the next is filled: a
-slow disk or pipe holds up neither the event loop nor, for long, the database.
+Bytes are collected in blocks. A thread compresses and writes one block while the next is filled, so
+a slow disk or pipe blocks neither the event loop nor, for long, the database.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ ZSTD_LEVEL = 3
 STDOUT = "-"
 
 
-class ReaderGone(Exception):
-    """Who read standard output has enough (`| head`); not an error."""
+class ReaderClosed(Exception):
+    """The reader of standard output closed it (`| head`); not an error."""
 
 
 class Sink(Protocol):
     """What an export writes to."""
 
     async def write(self, data: bytes) -> None:
-        """Take bytes; they may be kept until more have come.
+        """Take bytes; they may be kept until more come.
 
         Raises:
-            ReaderGone: Nobody reads any more.
+            ReaderClosed: The reader has closed the output.
         """
 
 
@@ -60,13 +60,13 @@ class Output:
 
     Attributes:
         size: Bytes written so far, compressed.
-        complete: False when the reader had enough before the end.
+        complete: False if the reader closed the output before the end.
     """
 
     def __init__(
-        self, path: str, put: Callable[[bytes], None], compressor: _Compressor | None
+        self, path: str, write_out: Callable[[bytes], None], compressor: _Compressor | None
     ) -> None:
-        self._path, self._put, self._compressor = path, put, compressor
+        self._path, self._write_out, self._compressor = path, write_out, compressor
         self._parts: list[bytes] = []
         self._waiting = 0
         self._writing: asyncio.Future[None] | None = None
@@ -74,15 +74,15 @@ class Output:
         self.complete = True
 
     async def write(self, data: bytes) -> None:
-        """Take bytes; wait only when a whole block is still being written."""
+        """Take bytes; wait only if a block is full while another is still being written."""
         self._parts.append(data)
         self._waiting += len(data)
         if self._waiting >= BLOCK:
-            await self._send()
+            await self._start_block()
 
     async def finish(self) -> None:
-        """Write all that is left."""
-        await self._send()
+        """Write the last block, and what the compressor still holds."""
+        await self._start_block()
         await self.settle()
         if self._compressor is not None:
             end = self._compressor.flush()
@@ -93,51 +93,51 @@ class Output:
         if self._writing is None:
             return
         try:
-            # Who is cancelled here has to wait for the thread once more, before the file is closed.
+            # The thread goes on if this is cancelled; the caller waits again, then closes the file.
             await asyncio.shield(self._writing)
         finally:
             if self._writing.done():
                 self._writing = None
 
-    async def _send(self) -> None:
+    async def _start_block(self) -> None:
         await self.settle()
         parts, self._parts, self._waiting = self._parts, [], 0
-        self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._work(parts)))
+        self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._write_parts(parts)))
 
-    def _work(self, parts: Sequence[bytes]) -> None:
-        # One by one: to join them would copy everything once more.
+    def _write_parts(self, parts: Sequence[bytes]) -> None:
+        # One by one: joining them would copy all bytes once more.
         for part in parts:
             self._write(self._compressor.compress(part) if self._compressor else part)
 
     def _write(self, data: bytes) -> None:
-        with _translated(self._path):
-            self._put(data)
+        with _file_errors(self._path):
+            self._write_out(data)
         self.size += len(data)
 
 
 def format_of(path: str) -> Format | None:
-    """Return the format that a file's name says, whatever it is compressed with."""
+    """Return the format that the end of a file's name says, before a suffix of compression."""
     suffix = suffix_of(path)
     return next((known for known in FORMATS if known == suffix), None)
 
 
 def suffix_of(path: str) -> str:
-    """Return the end of a file's name without its point and that of a compression, or nothing."""
+    """Return the suffix of a file's name without its dot and before that of a compression."""
     name = os.path.basename(path).removesuffix(".gz").removesuffix(".zst")
     return name.rpartition(".")[2].lower() if "." in name.lstrip(".") else ""
 
 
 @asynccontextmanager
 async def open_output(path: str, terminal: Terminal, *, overwrite: bool) -> AsyncIterator[Output]:
-    """Give what an export writes to; the file has its name only when the block has ended well.
+    """Open what an export writes to; a file gets its name only if the block ends without error.
 
     Args:
         path: "-" for standard output; `.gz` and `.zst` compress.
-        terminal: Whose standard output it is.
+        terminal: Of the run, for standard output.
         overwrite: Whether a file of this name may be replaced.
 
     Raises:
-        CommandError: The file is there already, or can't be written.
+        CommandError: The file exists already, or can't be written.
         ConfigurationError: The suffix needs a package that is not installed.
     """
     compressor = _compressor(path)
@@ -146,20 +146,20 @@ async def open_output(path: str, terminal: Terminal, *, overwrite: bool) -> Asyn
         try:
             yield output
             await output.finish()
-        except ReaderGone:
+        except ReaderClosed:
             output.complete = False
     elif _is_special(path):
-        async with _device(path, compressor) as output:
+        async with _open_device(path, compressor) as output:
             yield output
     else:
-        async with _atomic_file(path, compressor, overwrite=overwrite) as output:
+        async with _open_atomic_file(path, compressor, overwrite=overwrite) as output:
             yield output
 
 
 @asynccontextmanager
-async def _device(path: str, compressor: _Compressor | None) -> AsyncIterator[Output]:
-    """Write to what is no file: a device, a pipe with a name."""
-    with _translated(path):
+async def _open_device(path: str, compressor: _Compressor | None) -> AsyncIterator[Output]:
+    """Open a device or a named pipe, which can't be replaced by a complete file."""
+    with _file_errors(path):
         descriptor = await in_daemon_thread(lambda: os.open(path, os.O_WRONLY))
     try:
         output = Output(path, lambda data: _write_all(descriptor, data), compressor)
@@ -170,19 +170,20 @@ async def _device(path: str, compressor: _Compressor | None) -> AsyncIterator[Ou
 
 
 @asynccontextmanager
-async def _atomic_file(
+async def _open_atomic_file(
     path: str, compressor: _Compressor | None, *, overwrite: bool
 ) -> AsyncIterator[Output]:
     partial, place, descriptor = _open_partial(path, overwrite=overwrite)
-    output = Output(path, lambda data: _write_early(descriptor, data), compressor)
+    output = Output(path, lambda data: _write_through(descriptor, data), compressor)
     try:
         yield output
         await output.finish()
-        with _translated(path):
+        with _file_errors(path):
             await in_daemon_thread(lambda: os.fsync(descriptor))
-            _name(partial, place, overwrite=overwrite)
+            _rename(partial, place, overwrite=overwrite)
     finally:
-        # A block may still be on its way to a descriptor, whose number the next file would get.
+        # A thread may still write a block. The next file that is opened gets the number of a closed
+        # descriptor, and the block would go there.
         with suppress(CommandError):
             await uninterrupted(output.settle())
         os.close(descriptor)
@@ -191,31 +192,31 @@ async def _atomic_file(
 
 
 def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
-    """Make a file beside the target; return its path, the target's, and an open descriptor.
+    """Create a file beside the target; return its path, the target's, and an open descriptor.
 
-    It is its owner's alone; in place of another it has the mode of that.
+    Only its owner can read it, unless it replaces a file: then it gets the mode of that.
     """
     if not overwrite and os.path.lexists(path):
-        raise _exists(path)
+        raise _file_exists(path)
     place = os.path.realpath(path)
     folder, name = os.path.split(place)
     partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
-    with _translated(path):
+    with _file_errors(path):
         descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with suppress(FileNotFoundError):
             os.fchmod(descriptor, stat.S_IMODE(os.stat(place).st_mode))
         return partial, place, descriptor
 
 
-def _name(partial: str, path: str, *, overwrite: bool) -> None:
-    """Give the complete file its name, and make the name last."""
+def _rename(partial: str, path: str, *, overwrite: bool) -> None:
+    """Give the complete file its name, and flush the folder: the name survives a power failure."""
     if overwrite:
         os.replace(partial, path)
     else:
         try:
-            os.link(partial, path)  # fails where a rename would replace what came meanwhile
+            os.link(partial, path)  # a rename would replace a file that was created meanwhile
         except FileExistsError:
-            raise _exists(path) from None
+            raise _file_exists(path) from None
         except OSError:  # a file system without links
             os.replace(partial, path)
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
@@ -227,7 +228,7 @@ def _name(partial: str, path: str, *, overwrite: bool) -> None:
 
 def _compressor(path: str) -> _Compressor | None:
     if path.endswith(".gz"):
-        # 31: with the header of a gzip file, which has neither name nor time in it.
+        # 31: with a gzip header, which holds neither name nor time: same rows, same file.
         return zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
     if not path.endswith(".zst"):
         return None
@@ -244,7 +245,7 @@ def _compressor(path: str) -> _Compressor | None:
 
 def _to_terminal(terminal: Terminal, data: bytes) -> None:
     if not terminal.out_bytes(data):
-        raise ReaderGone
+        raise ReaderClosed
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -253,8 +254,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _write_early(descriptor: int, data: bytes) -> None:
-    """Write, and let the disk begin: or all of it would wait for the `fsync` at the end."""
+def _write_through(descriptor: int, data: bytes) -> None:
+    """Write, and let the disk begin at once: else all of it would wait for the fsync at the end."""
     _write_all(descriptor, data)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -268,8 +269,8 @@ def _is_special(path: str) -> bool:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Turn what the file system refuses into an error that names the file."""
+def _file_errors(path: str) -> Iterator[None]:
+    """Turn an error of the file system into one that names the file."""
     try:
         yield
     except OSError as exc:
@@ -281,7 +282,7 @@ def _translated(path: str) -> Iterator[None]:
         ) from exc
 
 
-def _exists(path: str) -> CommandError:
+def _file_exists(path: str) -> CommandError:
     return CommandError(
         f"{path} is there already",
         why="an export doesn't replace a file unasked",

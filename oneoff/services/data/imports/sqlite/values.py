@@ -1,6 +1,7 @@
-"""Texts of a file as the values that SQLite keeps, in the form SQLAlchemy's types give them.
+"""Convert the texts of a file to values as SQLAlchemy's types store them in SQLite.
 
-SQLite itself would take "abc" for an integer and "soon" for a date: each value is checked here.
+SQLite itself would store "abc" in a column of integers and "soon" in one of dates: so each value is
+checked here.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 _DAY_LENGTH = len("2026-01-31")
 _LENGTH = re.compile(r"CHAR\w*\s*\(\s*(\d+)\s*\)", re.IGNORECASE)
-_MOST = 2**63 - 1
+_MAX_INT64 = 2**63 - 1
 
 Convert = Callable[[str], Any]
 
 
 class BadValue(ValueError):
-    """A text is no value of its column.
+    """A text is not a value of its column.
 
     Attributes:
-        at: Its place among those that were converted.
-        state: The SQLSTATE that PostgreSQL would have for it.
+        at: Its index among the values.
+        state: The SQLSTATE that PostgreSQL would raise for it.
     """
 
     def __init__(self, at: int, state: str) -> None:
@@ -44,41 +45,42 @@ class BadValue(ValueError):
         self.at, self.state = at, state
 
 
-class _TooLarge(ValueError):
-    """Beyond what the column keeps."""
+class _OutOfRange(ValueError):
+    """A value is too long or too large for the column; its argument is the SQLSTATE."""
 
 
 def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
-    """Return the values of one column of several rows.
+    """Convert the values of one column in several rows.
 
     Raises:
-        BadValue: The first that is none of the column's.
+        BadValue: For the first text that is not a value of the column.
     """
     make = _converter(column)
     if make is None:
         return values
     try:
-        return _quickly(column, values) or [
+        return _converted_at_once(column, values) or [
             None if value is None else make(value) for value in values
         ]
     except ValueError:
         for at, value in enumerate(values):
-            _check_one(make, at, value)
+            _raise_bad_value(make, at, value)
         raise
 
 
-def _quickly(column: Column, values: Sequence[str | None]) -> Sequence[Any] | None:
-    """Return the values all at once; None where they must be looked at one by one."""
-    # Empty texts are rare: to ask for what is false takes a third of the time.
+def _converted_at_once(column: Column, values: Sequence[str | None]) -> Sequence[Any] | None:
+    """Return the values converted all at once; None if they must be converted one by one."""
+    # all() takes a third of the time of a search for None. Empty texts, which are false too, are
+    # rare.
     given: Sequence[str] = (
         values if all(values) else [value for value in values if value is not None]  # type: ignore[assignment]
     )
     if not given:
         return values
-    length = _length(column)
+    length = _max_length(column)
     if length is not None:
         return values if max(map(len, given)) <= length else None
-    quick = _QUICK.get(column.kind)
+    quick = _WHOLE_COLUMN.get(column.kind)
     found = quick(given) if quick else None
     if found is None or len(given) == len(values):
         return found
@@ -86,11 +88,11 @@ def _quickly(column: Column, values: Sequence[str | None]) -> Sequence[Any] | No
     return [None if value is None else next(rest) for value in values]
 
 
-def _check_one(make: Convert, at: int, value: str | None) -> None:
+def _raise_bad_value(make: Convert, at: int, value: str | None) -> None:
     try:
         if value is not None:
             make(value)
-    except _TooLarge as exc:
+    except _OutOfRange as exc:
         raise BadValue(at, str(exc)) from None
     except ValueError:
         raise BadValue(at, "22P02") from None
@@ -98,92 +100,96 @@ def _check_one(make: Convert, at: int, value: str | None) -> None:
 
 def _converter(column: Column) -> Convert | None:
     if column.kind is Kind.UUID:
-        return _plain_uuid if "32" in column.type else _dashed_uuid
-    length = _length(column)
-    return _CONVERTERS.get(column.kind) if length is None else _within(length)
+        return _hex_uuid if "32" in column.type else _dashed_uuid
+    length = _max_length(column)
+    return _CONVERTERS.get(column.kind) if length is None else _text_within(length)
 
 
-def _length(column: Column) -> int | None:
+def _max_length(column: Column) -> int | None:
     found = _LENGTH.search(column.type) if column.kind in (Kind.TEXT, Kind.ENUM) else None
     return int(found[1]) if found else None
 
 
-def _within(length: int) -> Convert:
+def _text_within(length: int) -> Convert:
     def check(text: str) -> str:
-        return text if len(text) <= length else _refuse("22001")
+        return text if len(text) <= length else _out_of_range("22001")
 
     return check
 
 
-def _refuse(state: str) -> NoReturn:
-    raise _TooLarge(state)
+def _out_of_range(state: str) -> NoReturn:
+    raise _OutOfRange(state)
 
 
 def _integers(texts: Sequence[str]) -> list[int] | None:
-    """Return plain numbers within 64 bits; None for others."""
+    """Return numbers of digits alone within 64 bits; None if there are others."""
     joined = "".join(texts)
     if not (joined.isascii() and joined.isdecimal()):
         return None
     numbers = list(map(int, texts))
-    return numbers if max(numbers) <= _MOST else None
+    return numbers if max(numbers) <= _MAX_INT64 else None
 
 
 def _booleans(texts: Sequence[str]) -> list[int] | None:
-    """Return the usual words for true and false; None for others."""
+    """Return the usual words for true and false as numbers; None if there are others."""
     found = list(map(_BOOLEANS.get, texts))
     return None if None in found else found  # type: ignore[return-value]
 
 
-def _moments(texts: Sequence[str]) -> Sequence[str] | None:
-    """Return times of a day as SQLAlchemy writes them; None for those in other forms."""
-    if set(map(len, texts)) != {_MOMENT}:
-        texts = [text if len(text) == _MOMENT else _filled(text) for text in texts]
-    return texts if _are_moments(texts) else None
+def _timestamp_texts(texts: Sequence[str]) -> Sequence[str] | None:
+    """Return timestamps as SQLAlchemy writes them; None if some have another form."""
+    if set(map(len, texts)) != {_TIMESTAMP_LENGTH}:
+        texts = [
+            text if len(text) == _TIMESTAMP_LENGTH else _with_microseconds(text) for text in texts
+        ]
+    return texts if _are_timestamps(texts) else None
 
 
-def _instants(texts: Sequence[str]) -> Sequence[str] | None:
-    """Return instants in UTC in the form of PostgreSQL, or in SQLAlchemy's; None for others."""
+def _instant_texts(texts: Sequence[str]) -> Sequence[str] | None:
+    """Return UTC timestamps in PostgreSQL's form as SQLAlchemy writes them; None if others."""
     has_zone = "+" in texts[0]
-    return _moments([text.removesuffix("+00") for text in texts] if has_zone else texts)
+    return _timestamp_texts([text.removesuffix("+00") for text in texts] if has_zone else texts)
 
 
-def _filled(moment: str) -> str:
-    """Write microseconds to their last digit."""
+def _with_microseconds(moment: str) -> str:
+    """Return a timestamp with all six digits of its microseconds."""
     if "." not in moment:
         return f"{moment}.000000"
-    return moment if moment.endswith(".") else f"{moment:0<{_MOMENT}}"
+    return moment if moment.endswith(".") else f"{moment:0<{_TIMESTAMP_LENGTH}}"
 
 
-def _are_moments(texts: Sequence[str]) -> bool:
-    """Return whether all are times in one form: its signs stand where they must, and nowhere else.
+def _are_timestamps(texts: Sequence[str]) -> bool:
+    """Return whether all are timestamps in SQLAlchemy's form.
+
+    The texts are joined, so that one slice holds the sign at one position of all of them.
 
     Raises:
-        ValueError: One has the form, and is no time.
+        ValueError: One has the form, but is no date or time.
     """
     count = len(texts)
-    if set(map(len, texts)) != {_MOMENT}:
+    if set(map(len, texts)) != {_TIMESTAMP_LENGTH}:
         return False
     joined = "".join(texts)
-    in_place = all(joined[at::_MOMENT] == sign * count for at, sign in _SIGNS)
-    # A zone would have one more. To newer Pythons 24:00 is the next day.
-    alone = joined.count("-") == 2 * count and "+" not in joined and "Z" not in joined
-    if not (in_place and alone) or " 24:" in joined:
+    in_place = all(joined[at::_TIMESTAMP_LENGTH] == sign * count for at, sign in _SIGNS)
+    # A zone would be one sign more. Newer Pythons take 24:00 for the next day.
+    no_others = joined.count("-") == 2 * count and "+" not in joined and "Z" not in joined
+    if not (in_place and no_others) or " 24:" in joined:
         return False
     deque(map(datetime.fromisoformat, texts), maxlen=0)
     return True
 
 
-_SAFE = 19
-"""Digits of which any number is within 64 bits, and one."""
-_MOMENT = len("2026-01-31 09:30:00.123456")
+_SAFE_DIGITS = 19
+"""Of the largest integer in 64 bits. A text that is longer, with a sign, is not even parsed."""
+_TIMESTAMP_LENGTH = len("2026-01-31 09:30:00.123456")
 _SIGNS = ((4, "-"), (7, "-"), (10, " "), (13, ":"), (16, ":"), (19, "."))
-_QUICK: dict[Kind, Callable[[Sequence[str]], Sequence[Any] | None]] = {
+_WHOLE_COLUMN: dict[Kind, Callable[[Sequence[str]], Sequence[Any] | None]] = {
     Kind.BOOLEAN: _booleans,
     Kind.INTEGER: _integers,
-    Kind.TIMESTAMP: _moments,
-    Kind.INSTANT: _instants,
+    Kind.TIMESTAMP: _timestamp_texts,
+    Kind.INSTANT: _instant_texts,
 }
-"""Whole columns at once: a third of the time of value by value."""
+"""Converters of a whole column: they take a third of the time of one value after the other."""
 
 
 def _boolean(text: str) -> int:
@@ -199,18 +205,18 @@ def _integer(text: str) -> int:
     plain = text.strip()
     if not _INTEGER.fullmatch(plain):
         raise ValueError(text)
-    number = int(plain) if len(plain) <= _SAFE + 1 else _MOST + 1
-    return number if -_MOST - 1 <= number <= _MOST else _refuse("22003")
+    number = int(plain) if len(plain) <= _SAFE_DIGITS + 1 else _MAX_INT64 + 1
+    return number if -_MAX_INT64 - 1 <= number <= _MAX_INT64 else _out_of_range("22003")
 
 
 def _float(text: str) -> float:
     plain = text.strip()
     if plain in _INFINITE:
         return _INFINITE[plain]
-    if not _NUMBER.fullmatch(plain):  # NaN too, of which SQLite would make NULL
+    if not _NUMBER.fullmatch(plain):  # NaN too, which SQLite would store as NULL
         raise ValueError(text)
     number = float(plain)
-    return number if math.isfinite(number) else _refuse("22003")
+    return number if math.isfinite(number) else _out_of_range("22003")
 
 
 def _numeric(text: str) -> str | float:
@@ -219,7 +225,7 @@ def _numeric(text: str) -> str | float:
         return _INFINITE[plain]
     if not _NUMBER.fullmatch(plain):
         raise ValueError(text)
-    return plain  # SQLite makes the number of it that loses nothing
+    return plain  # SQLite converts it to the number that loses nothing
 
 
 def _binary(text: str) -> bytes:
@@ -264,7 +270,7 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _plain_uuid(text: str) -> str:
+def _hex_uuid(text: str) -> str:
     return UUID(text).hex
 
 
