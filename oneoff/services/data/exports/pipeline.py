@@ -6,8 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.core.errors import Refused, UsageError
-from oneoff.services.data.exports.conditions import parse_conditions
-from oneoff.services.data.exports.query import Query
+from oneoff.services.data.exports.query import Query, parse_conditions
 from oneoff.services.data.exports.text_formats import text_format
 from oneoff.services.data.files import STDOUT, format_of, open_output, suffix_of
 from oneoff.services.data.tables import find_table
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.data.files import Format, Output
-    from oneoff.services.data.tables import Table
 
     WriteRows = Callable[[bytes], Awaitable[None]]
 
@@ -93,7 +91,14 @@ async def export(
     """
     _check(request)
     table = await find_table(await session.connection(), project, request.table)
-    query = _select(table, request)
+    query = Query(
+        table=table,
+        columns=table.columns_named(request.columns),
+        conditions=parse_conditions(table, request.where),
+        limit=request.limit,
+        mask_pii=not request.include_pii,
+        excel_safe=request.excel_safe,
+    )
     started = monotonic()
     rows = 0
     # The output opens first: if that fails, nothing is read in vain.
@@ -161,17 +166,6 @@ def _check(request: ExportRequest) -> None:
         problems.append(f"{request.output} is no name that says a format: give --format")
     if problems:
         raise UsageError(problems)
-
-
-def _select(table: Table, request: ExportRequest) -> Query:
-    return Query(
-        table=table,
-        columns=table.columns_named(request.columns),
-        conditions=parse_conditions(table, request.where),
-        limit=request.limit,
-        mask_pii=not request.include_pii,
-        excel_safe=request.excel_safe,
-    )
 
 
 def _warnings(query: Query, request: ExportRequest) -> list[str]:

@@ -16,7 +16,7 @@ from oneoff.services.data.columns import (
     writable,
 )
 from oneoff.services.data.driver import postgresql_driver
-from oneoff.services.data.exports.conditions import bad_value
+from oneoff.services.data.exports.query import bad_value
 from oneoff.services.data.exports.text_formats import (
     DELIMITER,
     QUOTE,
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.conditions import Condition
-    from oneoff.services.data.exports.query import Query
+    from oneoff.services.data.exports.query import Condition, Query
     from oneoff.services.data.files import Format
 
 _READY_TEXT = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.services.data.columns import FORMULA_SIGNS, FREE_TEXT, MASK, Kind, float_text, writable
 from oneoff.services.data.csv_writer import EMPTY, csv_lines
 from oneoff.services.data.driver import driver_connection
-from oneoff.services.data.exports.conditions import sqlite_value
+from oneoff.services.data.exports.query import sqlite_value
 from oneoff.services.data.exports.text_formats import ROWS_A_STATEMENT, insert_head
 from oneoff.services.data.tables import quote, quote_text
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.exports.conditions import Condition
-    from oneoff.services.data.exports.query import Query
+    from oneoff.services.data.exports.query import Condition, Query
     from oneoff.services.data.files import Format
 
 Cases = list[tuple[str, str]]
@@ -104,10 +103,13 @@ def _row_expressions(
         )
         head = f";\n{insert_head(query)}(".encode()
         return [f"{values} || ')'"], lambda rows: _insert_statements(head, _texts(rows))
+    import json
+
     member = _parquet_member if file_format == "parquet" else _json_member
+    names = [json.dumps(column.name, ensure_ascii=False) for column in query.columns]
     members = " || ',' || ".join(
-        f"{quote_text(_json_name(column.name) + ':')} || {member(query, column)}"
-        for column in query.columns
+        f"{quote_text(name + ':')} || {member(query, column)}"
+        for name, column in zip(names, query.columns, strict=True)
     )
     return [f"'{{' || {members} || '}}'"], lambda rows: b"\n".join(_texts(rows)) + b"\n"
 
@@ -311,9 +313,3 @@ def _mask(column: Column) -> str:
 
 def _float_text(value: object) -> object:
     return float_text(value) if isinstance(value, float) else value
-
-
-def _json_name(name: str) -> str:
-    import json
-
-    return json.dumps(name, ensure_ascii=False)

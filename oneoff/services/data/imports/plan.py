@@ -12,7 +12,7 @@ from oneoff.services.data.tables import quote, unknown_column
 
 if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
-    from oneoff.services.data.imports.request import OnConflict
+    from oneoff.services.data.imports.request import ImportRequest, OnConflict
     from oneoff.services.data.tables import Table
 
 STAGING = "oneoff_import"
@@ -104,30 +104,21 @@ _MOMENTS = (Kind.TIMESTAMP, Kind.INSTANT)
 _WITHOUT_EQUALITY = (Kind.JSON, Kind.OTHER)
 
 
-def make_plan(
-    table: Table,
-    names: Sequence[str],
-    *,
-    source: str,
-    columns: Sequence[str],
-    key: Sequence[str],
-    on_conflict: OnConflict,
-) -> Plan:
+def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRequest) -> Plan:
     """Match the columns of a file with those of the table.
 
     Args:
         table: The target.
         names: Of the columns in the file.
         source: Name of the file.
-        columns: The file's columns to import; none for all.
-        key: Columns that identify a row; none for the primary key.
-        on_conflict: What happens to an existing row.
+        request: The options.
 
     Raises:
-        UsageError: `columns` or `key` name columns that don't exist.
+        UsageError: The options name columns that don't exist, or can't be combined.
         DataError: The file's columns don't match the table's.
     """
-    _check_options(table, names, source, columns=columns, key=key, on_conflict=on_conflict)
+    _check_options(table, names, source, request)
+    columns = request.columns
     problems = list(_problems(table, names, columns))
     if problems:
         raise DataError(
@@ -145,19 +136,12 @@ def make_plan(
     matched = tuple(
         by_name[name] if name in wanted and not by_name[name].generated else None for name in names
     )
-    identifying = tuple(key or table.key) if on_conflict != "error" else ()
-    return Plan(table, tuple(names), matched, identifying, on_conflict)
+    key = tuple(request.key or table.key) if request.on_conflict != "error" else ()
+    return Plan(table, tuple(names), matched, key, request.on_conflict)
 
 
-def _check_options(
-    table: Table,
-    names: Sequence[str],
-    source: str,
-    *,
-    columns: Sequence[str],
-    key: Sequence[str],
-    on_conflict: str,
-) -> None:
+def _check_options(table: Table, names: Sequence[str], source: str, request: ImportRequest) -> None:
+    columns, key, on_conflict = request.columns, request.key, request.on_conflict
     table.columns_named(columns)
     table.columns_named(key)
     problems = [f"--columns: {source} has no column {n!r}" for n in columns if n not in names]

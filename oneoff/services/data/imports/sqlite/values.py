@@ -100,7 +100,8 @@ def _raise_bad_value(make: Convert, at: int, value: str | None) -> None:
 
 def _converter(column: Column) -> Convert | None:
     if column.kind is Kind.UUID:
-        return _hex_uuid if "32" in column.type else _dashed_uuid
+        as_hex = "32" in column.type  # CHAR(32), as SQLAlchemy declares it
+        return (lambda text: UUID(text).hex) if as_hex else (lambda text: str(UUID(text)))
     length = _max_length(column)
     return _CONVERTERS.get(column.kind) if length is None else _text_within(length)
 
@@ -268,14 +269,6 @@ def _json(text: str) -> str:
 
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(text)
-
-
-def _hex_uuid(text: str) -> str:
-    return UUID(text).hex
-
-
-def _dashed_uuid(text: str) -> str:
-    return str(UUID(text))
 
 
 _CONVERTERS: dict[Kind, Convert] = {
