@@ -94,18 +94,15 @@ def problem_of(
         line: Where the row begins; 0 if that is unknown.
         constraint: Name of the constraint that is violated.
     """
-    kind = columns[0].type if columns else "value of its column"
-    what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=kind)
-    hidden = any(column.pii for column in columns)
+    type_name = columns[0].type if columns else "value of its column"
+    what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=type_name)
     known = [value for value in values if value is not None]
-    shown = None if hidden or len(known) != len(columns) or not columns else short(", ".join(known))
-    if shown is None and not hidden and not columns:
-        what = f"the row {what}"
-    elif shown is None:
-        what = f"the value {what}"
-    return Problem(
-        line, what, ", ".join(column.name for column in columns), shown, sqlstate, constraint
-    )
+    hidden = any(column.pii for column in columns) or len(known) != len(columns)
+    shown = None if hidden or not columns else short(", ".join(known))
+    if shown is None:
+        what = f"the value {what}" if columns else f"the row {what}"
+    names = ", ".join(column.name for column in columns)
+    return Problem(line, what, names, shown, sqlstate, constraint)
 
 
 TRIGGER = "P0001"

@@ -67,7 +67,7 @@ class CsvImport:
         reader: Of the file.
         first_line: Line of the first row that is imported.
         line_end: How lines end in the bytes that are imported.
-        index: Where rows begin, to find one faster; whoever gives the bytes fills it.
+        index: Where rows begin, to find one faster; the caller fills it as it yields bytes.
     """
 
     def __init__(
@@ -83,10 +83,8 @@ class CsvImport:
         self._driver, self._plan = driver, plan
         self._source, self._header = reader.source, reader.header
         self._first_line, self._line_end, self._index = first_line, line_end, index
-        self._into_target = plan.on_conflict == "error" and None not in plan.columns
-        self._schema, self._table = (
-            plan.table.schema_and_name if self._into_target else (None, STAGING)
-        )
+        self._schema: str | None = None
+        self._table = STAGING
 
     async def run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
         """Import the rows that these bytes hold.
@@ -102,11 +100,8 @@ class CsvImport:
             raise
 
     async def _run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
-        if self._into_target and await self._driver.fetchval(
-            _ROW_SECURITY, self._plan.table.quoted
-        ):
-            self._into_target, self._schema, self._table = False, None, STAGING
-        if self._into_target:
+        if await self._can_copy_into_target():
+            self._schema, self._table = self._plan.table.schema_and_name
             total = changed = await self._copy(blocks, [c.name for c in self._plan.written])
         else:
             names = await self._create_staging_table()
@@ -118,6 +113,11 @@ class CsvImport:
         await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         warnings = await move_sequences(self._driver, self._plan)
         return ImportSummary(total, changed, warnings=warnings)
+
+    async def _can_copy_into_target(self) -> bool:
+        if self._plan.on_conflict != "error" or None in self._plan.columns:
+            return False
+        return not await self._driver.fetchval(_ROW_SECURITY, self._plan.table.quoted)
 
     async def _copy(self, blocks: AsyncIterable[bytes], names: Sequence[str]) -> int:
         status: str = await self._driver.copy_to_table(

@@ -138,10 +138,10 @@ class StagedImport:
             return
         # COPY's text format would take the backslashes of JSON for its own. In its csv format, with
         # a quote and a delimiter that JSON can't hold unescaped, a row is read as it is.
-        framing: dict[str, Any] = {"delimiter": ","}
+        signs: dict[str, Any] = {"delimiter": ","}
         if self._reader.json:
-            framing = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
-        await self._driver.copy_to_table(RAW, source=one_block(data), format="csv", **framing)
+            signs = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
+        await self._driver.copy_to_table(RAW, source=one_block(data), format="csv", **signs)
         await self._driver.execute(f"SELECT pg_temp.{STAGING}_check()")
         await self._driver.execute(f"TRUNCATE {RAW}")
 

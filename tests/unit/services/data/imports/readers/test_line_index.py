@@ -1,4 +1,4 @@
-"""Marks in a file that passes by: one at or before each line, and only where a row begins."""
+"""The index of a streamed file finds a row at or before each line, and only where one begins."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ BEGINS = {RowStart(1, 0), RowStart(2, 4), RowStart(5, 13), RowStart(6, 17), RowS
 
 
 @pytest.mark.parametrize("size", range(1, len(TEXT) + 1))
-def test_a_mark_is_where_a_row_begins(size: int) -> None:
-    """However the bytes are cut to blocks; the end of the file counts as one."""
+def test_the_index_finds_where_a_row_begins(size: int) -> None:
+    """However the bytes are cut into blocks; the end of the file counts as a row."""
     index = LineIndex(RowStart(1, 0))
     for at in range(0, len(TEXT), size):
         index.add(TEXT[at : at + size])
 
-    marks = {line: index.find(line) for line in range(1, 9)}
+    starts = {line: index.find(line) for line in range(1, 9)}
 
-    assert set(marks.values()) <= BEGINS | {RowStart(9, len(TEXT))}
-    assert all(mark.line <= line for line, mark in marks.items())
+    assert set(starts.values()) <= BEGINS | {RowStart(9, len(TEXT))}
+    assert all(start.line <= line for line, start in starts.items())
 
 
-def test_each_block_leaves_a_mark() -> None:
-    """So that little is read again."""
+def test_the_index_keeps_one_row_of_each_block() -> None:
+    """So that little of the file is read again."""
     index = LineIndex(RowStart(2, 10))
 
     lines = [index.add(b"1,a\n2,"), index.add(b"b\n3,c\n4")]
