@@ -18,10 +18,10 @@ ROWS_A_STATEMENT = 500
 QUOTE, DELIMITER = "\x01", "\x02"
 """Quote and delimiter of COPY where the query returns one text for each row: SQL or JSON.
 
-COPY's text format would double its backslashes. Its csv format leaves a text as it is, unless it
-holds the quote, the delimiter or a line end: with these two signs, SQL alone may do so, and
-`SqlStatements` removes the quotes again. JSON escapes both signs, and `row_to_json` writes no line
-ends.
+COPY's text format would double the backslashes of a text. Its csv format leaves a text as it is,
+unless that holds the quote, the delimiter or a line end. A row of JSON holds none of them: both
+signs are escaped in it, and `row_to_json` writes no line ends. A row of SQL may hold them, and COPY
+then quotes it; `SqlStatements` removes these quotes.
 """
 
 _QUOTED = re.compile(rb"\x01(\x01?)")

@@ -127,7 +127,7 @@ class ConstraintChecks:
         await self._move(query, "23505", index["columns"], name)
 
     async def _check_reference(self, reference: Any) -> int:
-        """Find rows that refer to a row neither in the target nor, to itself, in the file."""
+        """Find rows whose referred row is missing; one of the same table may be in the file too."""
         columns, referred = reference["columns"], reference["referred"]
         given = " AND ".join(f"t.{quote(name)} IS NOT NULL" for name in columns)
         query = f"FROM {STAGING} t WHERE {given}"

@@ -4,7 +4,7 @@ For formats that COPY can't read (JSON, Parquet), and for `--rejects`. COPY puts
 text into one temporary table. One statement casts them and inserts them into a second one, which
 has the target's types, constraints and unique indexes. Only if that fails does the server go
 through the chunk row by row. Constraints that depend on other rows of the database are checked for
-all rows at once. So good rows are fast however many are bad, and one INSERT writes the target.
+all rows at once. So a bad row slows down its own chunk alone, and one INSERT writes the target.
 """
 
 from __future__ import annotations

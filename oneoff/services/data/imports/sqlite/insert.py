@@ -88,8 +88,8 @@ class SqliteImport:
             self_references = await SelfReferences.of(self._driver, self._plan)
             self._multi_row = await MultiRowInsert.of(self._driver, self._plan)
         if self._plan.on_conflict == "update":
-            # Else a key that the file holds twice would be updated twice, without an error. The
-            # table remembers the keys that were written.
+            # The table holds the keys of the rows so far. Without it, a key that the file holds
+            # twice would be updated twice, without an error.
             key = ", ".join(map(quote, self._plan.key))
             await self._driver.execute(
                 f"CREATE TEMP TABLE {STAGING} ({key}, PRIMARY KEY ({key})) WITHOUT ROWID"
