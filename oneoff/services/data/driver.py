@@ -20,6 +20,11 @@ SESSION_SETTINGS = {
 A server, database or role may have others; with these, files are the same everywhere.
 """
 
+# One statement, and so one round trip; `true` limits each setting to the transaction.
+_APPLY_SETTINGS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items()
+)
+
 
 async def driver_connection(connection: AsyncConnection) -> Any:
     """Return the connection of the driver: asyncpg's or aiosqlite's."""
@@ -28,14 +33,7 @@ async def driver_connection(connection: AsyncConnection) -> Any:
 
 async def postgresql_driver(connection: AsyncConnection) -> Any:
     """Return asyncpg's connection, in a transaction with `SESSION_SETTINGS`."""
-    # SQLAlchemy sends BEGIN with its first statement: without one, COPY would commit by itself and
-    # SET LOCAL would have no effect.
-    await connection.exec_driver_sql("SELECT 1")
-    driver = await driver_connection(connection)
-    await driver.execute(settings_statement())
-    return driver
-
-
-def settings_statement() -> str:
-    """Return the SET LOCAL statements of `SESSION_SETTINGS` in one text."""
-    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+    # SQLAlchemy sends BEGIN with its first statement, so the settings go through SQLAlchemy: sent
+    # by the driver alone, they would have no effect, and COPY would commit by itself.
+    await connection.exec_driver_sql(_APPLY_SETTINGS)
+    return await driver_connection(connection)

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from oneoff.services.data.driver import settings_statement
+from oneoff.services.data.driver import SESSION_SETTINGS
 from oneoff.testing import Manage
 from tests.support import kinds
 from tests.support.imports import bytes_of, execute
@@ -126,9 +126,9 @@ async def test_duckdb_reads_what_postgresql_wrote(loading: Loading, tmp_path: Pa
     written = await loading.export("kinds", lines)
     names = [*loading.columns.split(","), "doubled"]
     texts = ", ".join(TEXTS.get(name, f"{name}::text") for name in names)
+    settings = "; ".join(f"SET {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
     answer = loading.psql(
-        f"{settings_statement().replace('SET LOCAL', 'SET')}; "
-        f"SELECT json_agg(json_build_array({texts}) ORDER BY id) FROM kinds"
+        f"{settings}; SELECT json_agg(json_build_array({texts}) ORDER BY id) FROM kinds"
     )
     members = ", ".join(f"'{name}': 'JSON'" for name in names)
 
