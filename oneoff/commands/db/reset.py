@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
-    from oneoff.services.migrations.drop_all import Thing
+    from oneoff.services.migrations.drop_all import DatabaseObject
     from oneoff.services.migrations.resource import Migrations
     from oneoff.services.migrations.seed import Seed
 
@@ -41,32 +41,32 @@ class Reset(BaseCommand):
         seeds = self._seeds(project, run)  # refused before anything is dropped
         revisions = counted(len(migrations.history.upward("head", ())), "revision")
         if run.dry_run:
-            things = await migrations.contents()
+            objects = await migrations.database_objects()
             return Result.changed(
-                f"would drop {counted(len(things), 'thing')} and apply {revisions}",
-                data=_table(things),
+                f"would drop {counted(len(objects), 'thing')} and apply {revisions}",
+                data=_table(objects),
             )
-        things = await migrations.wipe()
+        objects = await migrations.drop_all()
         await migrations.upgrade()
         await migrations.store_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(
-            f"dropped {counted(len(things), 'thing')}, applied {revisions}"
+            f"dropped {counted(len(objects), 'thing')}, applied {revisions}"
             + (f", loaded {counted(rows, 'row')}" if seeds else ""),
             rows=rows,
-            data=_table(things),
+            data=_table(objects),
         )
 
     def _seeds(self, project: Project, run: Run) -> list[Seed]:
         if not self.seed:
             return []
-        from oneoff.services.migrations.seeding import choose_seeds
+        from oneoff.services.migrations.seed import choose_seeds
 
         return choose_seeds(project, run.environment)[0]
 
 
 async def _load(migrations: Migrations, seeds: Sequence[Seed]) -> int:
-    from oneoff.services.migrations.seeding import load_seeds
+    from oneoff.services.migrations.seed import load_seeds
 
     async with migrations.work() as work:
         loaded = await load_seeds(work.session, seeds)
@@ -74,11 +74,11 @@ async def _load(migrations: Migrations, seeds: Sequence[Seed]) -> int:
     return sum(seed["rows"] for seed in loaded)
 
 
-def _table(things: Sequence[Thing]) -> list[dict[str, str]]:
+def _table(objects: Sequence[DatabaseObject]) -> list[dict[str, str]]:
     return [
         {
-            "kind": thing.kind.lower(),
-            "name": ".".join(filter(None, (thing.schema, thing.name))) + thing.arguments,
+            "kind": found.kind.lower(),
+            "name": ".".join(filter(None, (found.schema, found.name))) + found.arguments,
         }
-        for thing in things
+        for found in objects
     ]

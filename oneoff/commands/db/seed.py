@@ -31,7 +31,7 @@ class Seed(BaseCommand):
         return f"loads {what} into {{target}}"
 
     async def handle(self, session: AsyncSession, project: Project, run: Run) -> Result:
-        from oneoff.services.migrations.seeding import choose_seeds, load_seeds
+        from oneoff.services.migrations.seed import choose_seeds, load_seeds
         from oneoff.utils.text import counted
 
         seeds, left_out = choose_seeds(project, run.environment, self.name)

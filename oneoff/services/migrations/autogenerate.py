@@ -1,4 +1,4 @@
-"""Compare the database with the models, and write the revision that makes them equal."""
+"""Compare the database with the models, and write a revision with the difference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alembic.autogenerate.render import render_op
 from alembic.util import rev_id
 
 from oneoff.core.errors import CommandError
-from oneoff.services.migrations.alembic_env import run_online
+from oneoff.services.migrations.alembic_context import run_online
 from oneoff.services.migrations.history import History
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def downgrade() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What would make the database equal to the models.
+    """The operations that make the database equal to the models.
 
     Attributes:
-        operations: One line each: "add column users.locale".
+        operations: One line for each operation: "add column users.locale".
         upgrade: Python source of the operations.
-        downgrade: And of their inverse.
-        imports: Lines the source needs.
+        downgrade: Python source of their inverse.
+        imports: Import lines that the source needs.
     """
 
     operations: Sequence[str] = ()
@@ -72,12 +72,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A revision that is not written yet.
+    """A revision whose file is not written yet.
 
     Attributes:
         revision: Its identifier.
-        path: The file to be.
-        source: What it will hold.
+        path: Where the file will be written.
+        source: The text of the file, not formatted yet.
         operations: As in `Difference`.
     """
 
@@ -88,26 +88,27 @@ class Draft:
 
 
 def compare(connection: Connection, history: History) -> Difference:
-    """Compare the models in env.py with the database; changes nothing."""
+    """Compare the models in env.py with the database. It changes nothing."""
     found: list[Difference] = []
 
-    def look(_heads: Any, context: MigrationContext) -> tuple[()]:
+    # Returning no steps makes Alembic stop here, with the context that env.py has configured.
+    def compare_models(_heads: Any, context: MigrationContext) -> tuple[()]:
         found.append(_difference(context))
         return ()
 
-    # Without dont_mutate Alembic would make its version table.
-    run_online(connection, history, look, dont_mutate=True)
+    # Without dont_mutate Alembic would create its version table.
+    run_online(connection, history, compare_models, dont_mutate=True)
     return found[0]
 
 
 def draft(history: History, message: str, difference: Difference, down: Sequence[str]) -> Draft:
-    """Return the revision to be written.
+    """Return a new revision, for `write`.
 
     Args:
-        history: Where it goes.
-        message: What it is for.
-        difference: What it does; an empty one gives empty functions.
-        down: The revisions it continues: none, one, or several for a merge.
+        history: The revisions that it will belong to.
+        message: What the revision is for; the first line of its docstring.
+        difference: What it does. An empty one gives empty functions.
+        down: The revisions it follows: none, one, or several for a merge.
     """
     revision = rev_id()
     now = datetime.now(UTC)
@@ -131,10 +132,10 @@ def draft(history: History, message: str, difference: Difference, down: Sequence
 
 
 async def write(new: Draft) -> None:
-    """Format the source and put the file in its place, whole.
+    """Format the source and write the file, which appears only when it is complete.
 
     Raises:
-        CommandError: The source is not valid Python; nothing was written.
+        CommandError: The source is not valid Python. Nothing was written.
     """
     try:
         compile(new.source, new.path.name, "exec", dont_inherit=True)
@@ -156,7 +157,7 @@ async def write(new: Draft) -> None:
 
 
 async def _format(source: str, path: Path) -> str:
-    """Format as the project does, if it has ruff or black installed."""
+    """Format with ruff or black, whichever the project has installed; else change nothing."""
     if find_spec("ruff"):
         command = ["ruff", "format", "--stdin-filename", str(path), "-"]
     elif find_spec("black"):
@@ -179,7 +180,7 @@ def _difference(context: MigrationContext) -> Difference:
     script = produce_migrations(context, context.opts["target_metadata"])
     if script.upgrade_ops is None or script.downgrade_ops is None or script.upgrade_ops.is_empty():
         return Difference()
-    # SQLite changes a table by building it anew, which Alembic does in batches.
+    # SQLite has no ALTER TABLE for most changes; Alembic's batch mode copies the table instead.
     batch = context.opts["render_as_batch"] or context.dialect.name == "sqlite"
     rendering = AutogenContext(context, opts={**context.opts, "render_as_batch": batch})
     rendering.imports = set()
@@ -192,18 +193,19 @@ def _difference(context: MigrationContext) -> Difference:
 
 
 def _render(context: AutogenContext, container: OpContainer) -> str:
-    """Return the source of operations, indented where they stand in a batch."""
+    """Return the source of operations; those inside a `with batch_alter_table` are indented."""
     lines: list[str] = []
     margin = ""
     for line in (line for operation in container.ops for line in render_op(context, operation)):
         lines.append(indent(line, margin))
-        # Alembic ends a `with op.batch_alter_table(...):` with an empty line.
+        # render_op returns the lines of a batch unindented, between a line that ends with ":" and
+        # an empty line.
         margin = "    " if line.endswith(":") else margin if line else ""
     return "\n".join(lines)
 
 
 def _imports(difference: Difference) -> str:
-    """Return the import lines, with those of the project's own types, which Alembic leaves out."""
+    """Return the import lines, including the project's own types, which Alembic leaves out."""
     code = difference.upgrade + difference.downgrade
     modules = {name.rstrip(".") for name in _TYPE.findall(code)}
     own = sorted(f"import {name}" for name in modules if name in sys.modules)
@@ -212,7 +214,7 @@ def _imports(difference: Difference) -> str:
 
 
 def _describe(diffs: Any) -> Iterable[str]:
-    # A tuple is one difference; changes of one column come together in a list.
+    # Alembic returns a tuple for one difference, and a list for the changes of one column.
     if isinstance(diffs, tuple):
         yield _describe_one(*diffs)
     else:

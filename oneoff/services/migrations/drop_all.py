@@ -1,6 +1,6 @@
-"""Find and drop everything of the project in a database; the framework's own tables stay.
+"""Find and drop every object of the project in a database. The framework's own tables stay.
 
-The framework's tables hold the record of every run, this one included.
+The framework's tables hold the record of every run, including the run that drops the objects.
 """
 
 from __future__ import annotations
@@ -15,11 +15,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Objects of extensions belong to the extension, and sequences of a column go with its table.
+# Four steps:
+# 1. `spaces` are the schemas to empty: the default one ($1 adds those that the models name).
+# 2. `dependent` are objects that must not be dropped on their own. deptype 'e' is a member of an
+#    extension, which belongs to the extension. 'i' and 'a' with refobjsubid > 0 (a column number)
+#    are the sequences of serial and identity columns, which go with their table.
+# 3. The UNION lists relations, routines and types by the keyword that DROP needs. Array types
+#    (typtype 'b') go with their element type, and the row type of a table (typtype 'c') with its
+#    table, so only composite types made by CREATE TYPE (relkind 'c') are taken.
+# 4. The order is the one in which to drop. Each DROP says CASCADE, so it may take later objects
+#    along; IF EXISTS skips those.
+# $2 is the prefix of the framework's own tables.
 _POSTGRESQL = """
 WITH spaces AS (
     SELECT oid, nspname FROM pg_namespace WHERE nspname = current_schema() OR nspname = ANY ($1)
-), free AS (
+), dependent AS (
     SELECT classid, objid FROM pg_depend WHERE deptype IN ('e', 'i', 'a')
       AND refclassid IN ('pg_extension'::regclass, 'pg_class'::regclass)
       AND (deptype = 'e' OR refobjsubid > 0)
@@ -38,9 +48,9 @@ SELECT kind, nspname, name, arguments FROM (
            'pg_type'::regclass, oid
     FROM pg_type WHERE typtype IN ('e', 'd', 'r')
        OR typtype = 'c' AND typrelid IN (SELECT oid FROM pg_class WHERE relkind = 'c')
-) AS things (kind, space, name, arguments, catalog, oid)
+) AS objects (kind, space, name, arguments, catalog, oid)
 JOIN spaces ON spaces.oid = space
-WHERE NOT EXISTS (SELECT FROM free WHERE classid = catalog AND objid = things.oid)
+WHERE NOT EXISTS (SELECT FROM dependent WHERE classid = catalog AND objid = objects.oid)
   AND NOT starts_with(name, $2)
 ORDER BY array_position(ARRAY['VIEW', 'MATERIALIZED VIEW', 'TABLE', 'FOREIGN TABLE', 'SEQUENCE',
                               'ROUTINE', 'DOMAIN', 'TYPE'], kind), nspname, name, arguments
@@ -53,14 +63,14 @@ ORDER BY type DESC, name
 """
 
 
-class Thing(NamedTuple):
-    """Something of the project in the database.
+class DatabaseObject(NamedTuple):
+    """One table, view, sequence, routine or type of the project in the database.
 
     Attributes:
-        kind: "TABLE", "VIEW", ...
+        kind: The keyword of the DROP statement: "TABLE", "MATERIALIZED VIEW", ...
         schema: Empty on SQLite.
-        name: As stored.
-        arguments: Of a routine: "(integer, text)".
+        name: The name as stored, without quotes.
+        arguments: The argument types of a routine: "(integer, text)"; else empty.
     """
 
     kind: str
@@ -69,33 +79,34 @@ class Thing(NamedTuple):
     arguments: str = ""
 
     def drop(self, dialect: Dialect) -> str:
-        """Return the statement that drops it, and what depends on it."""
+        """Return the statement that drops the object and, on PostgreSQL, all that depends on it."""
         quote = dialect.identifier_preparer.quote
         name = f"{quote(self.schema)}.{quote(self.name)}" if self.schema else quote(self.name)
         cascade = " CASCADE" if self.schema else ""
         return f"DROP {self.kind} IF EXISTS {name}{self.arguments}{cascade}"
 
 
-async def find(connection: AsyncConnection, schemas: Sequence[str]) -> list[Thing]:
-    """Return everything of the project, in the order in which it can be dropped.
+async def find_objects(connection: AsyncConnection, schemas: Sequence[str]) -> list[DatabaseObject]:
+    """Return every object of the project, in the order in which they can be dropped.
 
     Args:
         connection: Only read from.
-        schemas: Those the models use beside the default one.
+        schemas: The schemas that the models use besides the default one.
     """
     if connection.dialect.name == "postgresql":
         found = await connection.exec_driver_sql(_POSTGRESQL, (list(schemas), PREFIX))
     else:
         found = await connection.exec_driver_sql(_SQLITE, (len(PREFIX), PREFIX))
-    return [Thing._make(row) for row in found.all()]
+    return [DatabaseObject._make(row) for row in found.all()]
 
 
-async def drop(connection: AsyncConnection, things: Sequence[Thing]) -> None:
-    """Drop them in the connection's transaction; the caller commits it."""
+async def drop_objects(connection: AsyncConnection, objects: Sequence[DatabaseObject]) -> None:
+    """Drop the objects in the connection's transaction. The caller commits it."""
     from sqlalchemy import delete
 
     from oneoff.database.tables import applied_revisions
 
-    for thing in things:
-        await connection.exec_driver_sql(thing.drop(connection.dialect))
+    for found in objects:
+        await connection.exec_driver_sql(found.drop(connection.dialect))
+    # The table of applied revisions is the framework's and stays; its rows are no longer true.
     await connection.execute(delete(applied_revisions))

@@ -1,6 +1,6 @@
-"""What a project's `migrations/env.py` calls.
+"""Provide `run_env`, which a project's `migrations/env.py` calls.
 
-It needs nothing more than these three lines:
+The whole file is these three lines:
 
     from oneoff.services.migrations.env import run_env
     from app.models import Base
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 SETTINGS = "oneoff"
-"""Where the running command leaves connection and options for `run_env`: config.attributes[...]."""
+"""Key of `config.attributes` where the command puts connection and options for `run_env`."""
 
 _NameFilter = Callable[[str | None, Any, Any], bool]
 
@@ -32,19 +32,19 @@ def run_env(
     include_name: _NameFilter | None = None,
     **options: Any,
 ) -> None:
-    """Run the migrations on the connection, and with the transactions, of the running command.
+    """Run the migrations on the connection and in the transactions of the running command.
 
-    It starts no event loop, configures no logging and never sees a URL.
+    Unlike the env.py that Alembic generates, it needs no URL, event loop or logging of its own.
 
     Args:
-        metadata: What the models say the database should look like.
-        include_name: As in Alembic; the framework's own tables are left out in any case.
-        **options: More options of Alembic's `context.configure`, such as `include_object`,
+        metadata: The metadata of the models, which the database is compared with.
+        include_name: As in Alembic. The framework's own tables are never included.
+        **options: Other options of Alembic's `context.configure`, such as `include_object`,
             `render_item`, `compare_server_default` or `render_as_batch`.
 
     Raises:
-        alembic.util.CommandError: The `alembic` command was used: it knows neither the lock nor
-            the run record.
+        alembic.util.CommandError: The `alembic` command was used, which takes no lock and
+            records no run.
     """
     settings = context.config.attributes.get(SETTINGS)
     if settings is None:
@@ -56,10 +56,11 @@ def run_env(
     context.configure(
         target_metadata=metadata,
         include_name=_without_framework(include_name),
-        # One transaction a revision: CREATE INDEX CONCURRENTLY needs to step out of it, and what
-        # went well stays when a later revision fails.
+        # One transaction for each revision: CREATE INDEX CONCURRENTLY must be able to leave it,
+        # and revisions that succeeded stay when a later one fails.
         transaction_per_migration=True,
-        # SQLite's DDL is transactional too, with the real BEGIN our engine sends.
+        # Alembic assumes that SQLite can't roll back DDL. It can, because our engine sends a real
+        # BEGIN, which Python's sqlite3 does not do before DDL.
         transactional_ddl=True,
         **settings,
         **options,

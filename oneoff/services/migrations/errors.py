@@ -1,4 +1,4 @@
-"""Say which revision failed, where, why, and what is in the database now."""
+"""Explain a failed revision: which one, where, why, and what is in the database now."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def sqlstate(exc: BaseException) -> str:
-    """Return the database's code of an error, or an empty text."""
+    """Return the SQLSTATE of an error, or an empty text."""
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     return str(getattr(cause, "sqlstate", None) or "")
 
 
 def first_line(exc: BaseException) -> str:
-    """Return what an error says, without details: those may hold values of rows."""
+    """Return the first line of an error's message. Later lines may hold values of rows."""
     if isinstance(exc, CommandError):
         return exc.message
     if isinstance(exc, DBAPIError) and exc.orig is not None:
@@ -34,7 +34,7 @@ def first_line(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {exc}".partition("\n")[0]
 
 
-def explain_step(
+def step_error(
     exc: Exception,
     history: History,
     step: RevisionStep | None,
@@ -43,15 +43,15 @@ def explain_step(
     left: Sequence[RevisionStep],
     partly: bool,
 ) -> CommandError:
-    """Return the error an operator reads.
+    """Return the error that explains a failed step to the operator.
 
     Args:
-        exc: What was raised.
-        history: To describe revisions.
-        step: What was running; None when it failed before the first step (in env.py).
+        exc: The exception of the step.
+        history: Describes revisions.
+        step: The step that failed; None if env.py failed before the first step.
         done: The steps that are committed.
-        left: The steps that come after the failed one.
-        partly: Whether the step had committed part of its work itself.
+        left: The steps after the failed one.
+        partly: Whether the step had already committed a part of its work.
     """
     if isinstance(exc, ConfigurationError):
         return exc
@@ -109,7 +109,7 @@ def _advice(step: RevisionStep, file: str, *, partly: bool, lost: bool) -> list[
 
 
 def _line_in(exc: BaseException, path: Path) -> int:
-    """Return the line of a file that the error came through last; 0 when it did not."""
+    """Return the last line of the file in the error's traceback; 0 if the file is not in it."""
     wanted = path.resolve()
     lines = [
         frame.lineno or 0

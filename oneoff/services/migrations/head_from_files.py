@@ -1,7 +1,7 @@
-"""Find the newest revision by reading the files, without importing Alembic.
+"""Find the head revision by reading the files as text, without importing Alembic.
 
-That is half of what it costs to find that there is nothing to do. Anything unusual is left to
-Alembic itself.
+Importing Alembic takes half of the time in which `migrate` finds that there is nothing to do. Files
+that are not written in the usual way are left to Alembic.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PLAIN_VALUE = re.compile(r"""None|["'][\w.-]+["']|\((?:["'][\w.-]+["'],?\s*)+\)
 
 
 def plain_head(scripts: Path) -> str:
-    """Return the one head of a script directory, or an empty text if Alembic must say.
+    """Return the only head of a script directory, or an empty text if Alembic must find it.
 
     Args:
         scripts: The folder that holds `env.py` and `versions/`.
@@ -35,7 +35,7 @@ def plain_head(scripts: Path) -> str:
 
 
 def _values(source: str) -> dict[str, list[str]]:
-    """Return the identifiers a revision file assigns; nothing when it is not plain."""
+    """Return the identifiers that a revision file assigns; empty if it is written unusually."""
     values: dict[str, list[str]] = {}
     for name, text in _ASSIGNMENT.findall(source):
         if name in values or not _PLAIN_VALUE.fullmatch(text.strip()):

@@ -1,4 +1,4 @@
-"""The project's revisions, as Alembic's script directory knows them."""
+"""Read the project's revision files with Alembic, and plan the steps between two revisions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _RELATIVE = re.compile(r"[+-]\d+")
 
 
 class Revision(NamedTuple):
-    """One revision, for messages and data.
+    """The facts of one revision, for messages and data.
 
     Attributes:
-        id: As Alembic stores it.
-        message: First line of its docstring.
-        file: Path relative to the project's root.
+        id: The identifier that Alembic stores.
+        message: First line of the file's docstring, without a full stop.
+        file: Path of the file, relative to the project's root.
     """
 
     id: str
@@ -41,6 +41,9 @@ class History:
     Args:
         scripts: The folder that holds `env.py` and `versions/`.
         root: The project's root folder, for short paths in messages.
+
+    Raises:
+        CommandError: A file can't be loaded, or the revisions don't fit together.
     """
 
     def __init__(self, scripts: Path, root: Path) -> None:
@@ -60,12 +63,12 @@ class History:
         except (AlembicError, RevisionError, KeyError, UserWarning) as exc:
             raise _broken(f"the revisions don't fit together: {exc}") from exc
         except Exception as exc:
-            file, line = _place(exc)
+            file, line = _error_location(exc)
             where = f"{self.shorten(Path(file))}:{line}"
             raise _broken(f"{where} can't be loaded: {type(exc).__name__}: {exc}") from exc
 
     def only_head(self) -> str:
-        """Return the one head, or an empty text when there is no revision yet.
+        """Return the only head, or an empty text if there is no revision yet.
 
         Raises:
             CommandError: The history has several heads.
@@ -89,12 +92,12 @@ class History:
         Raises:
             CommandError: `to` or a current revision is unknown, or there are several heads.
         """
-        target = self._target(to)
+        target = self._resolve(to)
         if not target:
             return []
         scripts = self._between(target, current, up=True)
         make = MigrationStep.upgrade_from_script
-        return [self._step(make, script) for script in reversed(scripts)]
+        return [self._make_step(make, script) for script in reversed(scripts)]
 
     def downward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
         """Return the steps back from the database's revisions to `to`: "-1", "base", a revision.
@@ -102,26 +105,26 @@ class History:
         Raises:
             CommandError: `to` or a current revision is unknown, or `to` is not below them.
         """
-        scripts = self._between(self._target(to), current, up=False)
+        scripts = self._between(self._resolve(to), current, up=False)
         make = MigrationStep.downgrade_from_script
-        return [self._step(make, script) for script in scripts]
+        return [self._make_step(make, script) for script in scripts]
 
     def describe(self, revision: str) -> Revision:
-        """Return the facts of a revision that is known."""
+        """Return the facts of a known revision."""
         script: Script | None = self.scripts.get_revision(revision)
         doc = script.doc.rstrip(".") if script else ""
         return Revision(revision, doc, self.shorten(Path(script.path)) if script else "")
 
     def all(self) -> list[Revision]:
-        """Return every revision, the oldest first."""
+        """Return all revisions, the oldest first."""
         scripts = list(self.scripts.walk_revisions())
         return [self.describe(script.revision) for script in reversed(scripts)]
 
     def check_known(self, current: Iterable[str]) -> None:
-        """Make sure that the database's revisions are among the files.
+        """Check that the files of the database's revisions are here.
 
         Raises:
-            CommandError: One is not: newer code migrated this database.
+            CommandError: One is missing: other code has migrated this database.
         """
         known = {script.revision for script in self.scripts.walk_revisions()}
         for revision in sorted(set(current) - known):
@@ -133,7 +136,7 @@ class History:
             )
 
     def shorten(self, path: Path) -> str:
-        """Return a path as seen from the project's root."""
+        """Return a path relative to the project's root, or the absolute path if it is outside."""
         resolved = path.resolve()
         root = self.root.resolve()
         return str(resolved.relative_to(root) if resolved.is_relative_to(root) else resolved)
@@ -142,7 +145,7 @@ class History:
     def _versions(self) -> str:
         return self.shorten(Path(self.scripts.versions))
 
-    def _step(
+    def _make_step(
         self, make: Callable[[RevisionMap, Script], RevisionStep], script: Script
     ) -> RevisionStep:
         try:
@@ -151,7 +154,7 @@ class History:
             file = self.shorten(Path(script.path))
             raise _broken(f"{file} has no function {exc.name}()") from exc
 
-    def _target(self, text: str) -> str:
+    def _resolve(self, text: str) -> str:
         if text == "head":
             return self.only_head()
         if text in ("heads", "base") or _RELATIVE.fullmatch(text):
@@ -194,8 +197,8 @@ def _broken(message: str) -> CommandError:
     return CommandError(message, try_="correct the file and run it again", code="broken-revision")
 
 
-def _place(exc: Exception) -> tuple[str, int]:
-    """Return file and line of a syntax error, or where another error was raised."""
+def _error_location(exc: Exception) -> tuple[str, int]:
+    """Return the file and line of a syntax error, or of the place where the error was raised."""
     if isinstance(exc, SyntaxError):
         return exc.filename or "", exc.lineno or 0
     frame = traceback.extract_tb(exc.__traceback__)[-1]

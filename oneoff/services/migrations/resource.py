@@ -1,9 +1,9 @@
-"""The resource `migrations`: the project's Alembic history, and the database it applies to.
+"""The resource `migrations`: the project's Alembic history and the database it applies to.
 
-This module and `stepping` commit, which otherwise only the executor does: each revision has a
-transaction of its own, which CREATE INDEX CONCURRENTLY must be able to step out of.
+This module and `upgrade` commit, which otherwise only the executor does: each revision has its own
+transaction, and CREATE INDEX CONCURRENTLY must be able to leave it.
 
-Alembic is imported by the methods that need it: finding that nothing is to be done does not.
+Methods import Alembic when they need it. Finding that there is nothing to do needs no Alembic.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
     from oneoff.services.migrations.autogenerate import Difference, Draft
-    from oneoff.services.migrations.drop_all import Thing
+    from oneoff.services.migrations.drop_all import DatabaseObject
     from oneoff.services.migrations.history import History, Revision
 
 LOCK = "migrations"
@@ -44,13 +44,13 @@ _EXISTS = {
 
 
 class Script(NamedTuple):
-    """SQL to be shown.
+    """The SQL of several revisions, for a dry run.
 
     Attributes:
         sql: All statements, in order.
-        revisions: What they do.
-        problems: Why some of it can't be shown.
-        drops: The statements that drop something.
+        revisions: The revisions that the statements apply or undo, in order.
+        problems: One line for each revision whose SQL can't be shown completely.
+        drops: For each revision, its statements that drop something.
     """
 
     sql: str
@@ -60,14 +60,14 @@ class Script(NamedTuple):
 
 
 class Migrations:
-    """What the commands of `db` do with revisions.
+    """Read, apply, undo and write revisions for the `db` commands.
 
     Args:
         scripts: The folder that holds `env.py` and `versions/`.
         root: The project's root folder.
-        database: Reached without a pooler.
-        lock: Held by the run; None in a preview.
-        schemas: The schemas of the models, beside the default one.
+        database: The database, reached without a connection pooler.
+        lock: The lock that the run holds; None in a dry run.
+        schemas: Returns the schemas of the models besides the default one.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class Migrations:
         return History(self._scripts, self._root)
 
     async def current(self) -> tuple[str, ...]:
-        """Return the revisions the database is at: none, one, or one for each branch."""
-        async with self._look() as connection:
+        """Return the current revisions of the database: none, one, or one for each branch."""
+        async with self._reading() as connection:
             return await _read_versions(connection)
 
     async def at_head(self) -> str:
-        """Return the revision the database is at if that is the head, else an empty text."""
+        """Return the database's revision if it is the head, else an empty text."""
         current = await self.current()
         head = plain_head(self._scripts) or self.history.only_head()
         return head if current == (head,) else ""
@@ -114,12 +114,12 @@ class Migrations:
         return [self.history.describe(step.revision.revision) for step in steps]
 
     async def applied_at(self) -> dict[str, datetime]:
-        """Return when revisions were applied, as far as it was this framework that did it."""
+        """Return when each revision was applied; only those that oneoff applied are known."""
         from sqlalchemy import select
 
         from oneoff.database.tables import applied_revisions
 
-        async with self._look() as connection:
+        async with self._reading() as connection:
             if not await _has_table(connection, applied_revisions.name):
                 return {}
             rows = await connection.execute(select(applied_revisions))
@@ -132,10 +132,10 @@ class Migrations:
 
         Args:
             to: "head", "heads", a revision or the beginning of one, or "+2".
-            on_step: Called after each.
+            on_step: Called after each revision.
 
         Raises:
-            CommandError: A revision failed; it was rolled back, and those before it stay.
+            CommandError: A revision failed and was rolled back. The revisions before it stay.
         """
         target = self._absolute(to, await self.current())
         return await self._run(lambda here: self.history.upward(target, here), on_step)
@@ -147,14 +147,16 @@ class Migrations:
 
         Args:
             to: "-1", "base", a revision or the beginning of one.
-            on_step: Called after each.
+            on_step: Called after each revision.
 
         Raises:
-            CommandError: A revision failed; it was rolled back, and those before it stay undone.
+            CommandError: A revision failed and was rolled back. Those before it stay undone.
         """
         plan = self.history.downward(to, await self.current())
         undone = {step.revision.revision for step in plan}
 
+        # "-1" counts from the current revision, which changes with each step, so the target is
+        # resolved once and each step picks from what is left of the plan.
         def choose(here: tuple[str, ...]) -> list[RevisionStep]:
             steps = self.history.downward("base", here) if here else []
             return [step for step in steps if step.revision.revision in undone]
@@ -174,10 +176,10 @@ class Migrations:
     async def difference(self) -> Difference:
         """Return what would make the database equal to the models; reads only."""
         from oneoff.database.transaction import begin_work
-        from oneoff.services.migrations.alembic_env import own_turn
+        from oneoff.services.migrations.alembic_context import exclusive_alembic
         from oneoff.services.migrations.autogenerate import compare
 
-        async with own_turn(), begin_work(self._database, Mode.READ_ONLY) as work:
+        async with exclusive_alembic(), begin_work(self._database, Mode.READ_ONLY) as work:
             return await work.connection.run_sync(compare, self.history)
 
     def draft(self, message: str, down: Sequence[str], difference: Difference | None) -> Draft:
@@ -193,32 +195,32 @@ class Migrations:
         await write(new)
         return self.history.shorten(new.path)
 
-    async def contents(self) -> list[Thing]:
-        """Return everything of the project in the database, in the order `wipe` drops it."""
-        from oneoff.services.migrations import drop_all as wipe
+    async def database_objects(self) -> list[DatabaseObject]:
+        """Return every object of the project in the database, in the order `drop_all` drops it."""
+        from oneoff.services.migrations.drop_all import find_objects
 
-        async with self._look() as connection:
-            return await wipe.find(connection, self._schemas())
+        async with self._reading() as connection:
+            return await find_objects(connection, self._schemas())
 
-    async def wipe(self) -> list[Thing]:
-        """Drop everything of the project in one transaction; return what was dropped."""
-        from oneoff.services.migrations import drop_all as wipe
-        from oneoff.services.migrations import upgrade as stepping
+    async def drop_all(self) -> list[DatabaseObject]:
+        """Drop every object of the project in one transaction; return what was dropped."""
+        from oneoff.services.migrations.drop_all import drop_objects, find_objects
+        from oneoff.services.migrations.upgrade import prepare
 
         if self._lock is not None:
             await self._lock.check()
         async with self._database.connect(LOCK, immediate=True) as connection:
-            await stepping.prepare(connection)
-            things = await wipe.find(connection, self._schemas())
-            await wipe.drop(connection, things)
+            await prepare(connection)
+            objects = await find_objects(connection, self._schemas())
+            await drop_objects(connection, objects)
             await connection.commit()
-        return things
+        return objects
 
     async def store_environment(self, environment: str) -> bool:
-        """Store in the database which environment it belongs to; return whether that is new."""
+        """Store in the database which environment it belongs to; return whether that changed."""
         from oneoff.database.schema.facts import read_facts, store_environment
 
-        async with self._look() as connection:
+        async with self._reading() as connection:
             facts = await read_facts(connection, self._database.url)
         if facts.stored_environment == environment and not facts.is_copy:
             return False
@@ -228,19 +230,19 @@ class Migrations:
         return True
 
     async def close(self) -> None:
-        """Close the connection that was used for looking."""
+        """Close the connection that was used for reading."""
         await self._stack.aclose()
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[WorkTransaction]:
-        """Begin a transaction for sample data after a reset; commit it with `work.commit()`."""
+        """Begin a transaction for the sample data of a reset. The caller commits `work`."""
         from oneoff.database.transaction import begin_work
 
         async with begin_work(self._database, Mode.COMMIT, role=LOCK) as work:
             yield work
 
     async def lock_holder(self) -> str:
-        """Return who holds the migration lock now; empty when nobody does."""
+        """Return who holds the migration lock now; empty if nobody does."""
         from oneoff.database.locks.acquire import describe_holder, make_lock
 
         lock = make_lock(self._database, LOCK)
@@ -250,8 +252,8 @@ class Migrations:
             await lock.release()
 
     @asynccontextmanager
-    async def _look(self) -> AsyncIterator[AsyncConnection]:
-        """Give one connection for all looking; between looks it holds no transaction."""
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give the one connection that all reads share. It holds no transaction between reads."""
         if self._connection is None:
             self._connection = await self._stack.enter_async_context(self._database.connect())
         try:
@@ -260,7 +262,10 @@ class Migrations:
             await self._connection.rollback()
 
     def _absolute(self, to: str, current: tuple[str, ...]) -> str:
-        """Turn "+2" into the revision it means now: each step would count from its own start."""
+        """Replace "+2" by the revision it means now.
+
+        Each step chooses again from the revision it starts at, and would count "+2" from there.
+        """
         if not to.startswith("+"):
             return to
         steps = self.history.upward(to, current)
@@ -271,18 +276,18 @@ class Migrations:
         choose: Callable[[tuple[str, ...]], list[RevisionStep]],
         on_step: Callable[[Revision], object],
     ) -> list[Revision]:
-        from oneoff.services.migrations.upgrade import Stepper
+        from oneoff.services.migrations.upgrade import RevisionRunner
 
         history = self.history
         current = await self.current()
-        async with Stepper.open(self._database, history, self._lock) as stepper:
-            await stepper.run(
+        async with RevisionRunner.open(self._database, history, self._lock) as runner:
+            await runner.run(
                 choose, current, lambda step: on_step(history.describe(step.revision.revision))
             )
-            return [history.describe(step.revision.revision) for step in stepper.done]
+            return [history.describe(step.revision.revision) for step in runner.done]
 
     def _script(self, steps: list[RevisionStep], current: tuple[str, ...]) -> Script:
-        from oneoff.services.migrations.alembic_env import render_offline
+        from oneoff.services.migrations.alembic_context import render_offline
 
         shown = render_offline(self.history, self._database.url.dialect, current, steps)
         revisions = [self.history.describe(one.step.revision.revision) for one in shown]
@@ -310,11 +315,10 @@ async def _has_table(connection: AsyncConnection, table: str) -> bool:
 async def open_migrations(
     config: Config, project: Project, database: Database, lock: HeldLock | None
 ) -> AsyncIterator[Migrations]:
-    """Give the resource `migrations`.
+    """Open the resource `migrations`.
 
     Raises:
-        ConfigurationError: The project does not say where its migrations are, or they are not
-            there.
+        ConfigurationError: `Project(migrations=...)` is not set, or its folder has no env.py.
     """
     if not project.migrations:
         raise ConfigurationError(

@@ -1,10 +1,15 @@
-"""Sample data a project can load with `db seed`."""
+"""Declare, choose and load the sample data of a project: what `db seed` does."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from oneoff.config.environment import is_protected
+from oneoff.core.errors import Refused
+from oneoff.core.project import Project
+from oneoff.services import project_parts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,14 +20,56 @@ class Seed:
     """One named set of sample data.
 
     Attributes:
-        name: What the operator types: `db seed users`.
-        help: One sentence for the listing.
-        run: Writes the rows that are missing and returns how many it wrote. Running it twice must
-            leave the same data as once.
-        production: Whether it may run in production (reference data may, invented people may not).
+        name: The name that the operator types: `db seed users`.
+        help: One sentence about the data.
+        run: Writes the missing rows and returns how many it wrote. Running it twice must leave the
+            same data as running it once.
+        production: Whether it may be loaded in protected environments. Reference data may be;
+            invented people may not.
     """
 
     name: str
     help: str
     run: Callable[[AsyncSession], Awaitable[int]]
     production: bool = False
+
+
+def choose_seeds(project: Project, where: str, name: str = "") -> tuple[list[Seed], list[str]]:
+    """Return the seeds to load, and the names of those that this environment leaves out.
+
+    Args:
+        project: The project that declares the seeds.
+        where: The environment of the run.
+        name: The name of one seed; empty for all seeds.
+
+    Raises:
+        ConfigurationError: The project has no seeds, or two with the same name.
+        UsageError: No seed has this name.
+        Refused: No chosen seed may be loaded in this protected environment.
+    """
+    seeds: list[Seed] = project_parts.SEEDS.of(project, code="no-seeds")
+    wanted = [seed for seed in seeds if name in ("", seed.name)]
+    if not wanted:
+        raise project_parts.SEEDS.unknown(name, seeds, code="unknown-seed")
+    if not is_protected(where, project.protect):
+        return wanted, []
+    allowed = [seed for seed in wanted if seed.production]
+    left_out = [seed.name for seed in wanted if not seed.production]
+    if not allowed:
+        raise Refused(
+            f"{', '.join(left_out)} must not be loaded in {where}",
+            why="sample data would mix with real data; the seed does not say production=True",
+            try_="a seed whose rows belong there says so: Seed(..., production=True)",
+            code="seed-refused",
+        )
+    return allowed, left_out
+
+
+async def load_seeds(session: AsyncSession, seeds: Sequence[Seed]) -> list[dict[str, Any]]:
+    """Load seeds in order in the caller's transaction; return the rows that each one wrote."""
+    loaded: list[dict[str, Any]] = []
+    for seed in seeds:
+        rows = await seed.run(session)
+        await session.flush()
+        loaded.append({"seed": seed.name, "rows": rows})
+    return loaded

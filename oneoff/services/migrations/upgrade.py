@@ -1,8 +1,8 @@
 """Run revisions on the database one by one, each in its own transaction.
 
-The transaction of a revision also stores when it was applied, and by which run. It waits for locks
-only a few seconds: a migration that queues behind a long transaction makes everybody else queue
-behind itself.
+The transaction of a revision also stores when it was applied and by which run. It waits only a few
+seconds for a lock: while a migration waits behind a long transaction, everybody else waits behind
+the migration.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.database.engine import leads_through_pooler
 from oneoff.database.tables import applied_revisions
-from oneoff.services.migrations.alembic_env import own_turn, run_online
-from oneoff.services.migrations.errors import explain_step, first_line, sqlstate
+from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
+from oneoff.services.migrations.errors import first_line, sqlstate, step_error
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import counted
 
@@ -34,15 +34,17 @@ if TYPE_CHECKING:
     from oneoff.database.locks.base import HeldLock
 
 Choose = Callable[[tuple[str, ...]], list[RevisionStep]]
-"""Given the database's revisions, the steps still to be run."""
+"""Takes the database's revisions and returns the steps that are left to run."""
 
 LOCK_TIMEOUT = "5s"
-"""How long one statement of a revision may wait for a lock."""
+"""How long a statement of a revision may wait for a lock, as PostgreSQL writes it."""
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between the tries of a revision that did not get its locks."""
+"""Seconds between the attempts of a revision that did not get its locks."""
 _NO_LOCK = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 
-# A backend whose client is killed finds out between statements only, unless it looks.
+# A backend notices that its client was killed only between statements, so a long ALTER TABLE would
+# go on, and hold its locks, for nobody. client_connection_check_interval (PostgreSQL 14, Linux)
+# makes it look during a statement. Both settings are local to the transaction (`true`).
 _LIMITS = f"""
 SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
        CASE WHEN version() LIKE '%linux%'
@@ -51,12 +53,17 @@ SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
 """
 
 
-class Stepper:
-    """A connection on which revisions are run.
+class RevisionRunner:
+    """Runs revisions on one connection.
 
     Attributes:
         done: The steps that are committed, in order.
     """
+
+    # One attempt of a step, as Alembic and SQLAlchemy call back:
+    #   begin (_on_begin) -> the revision's statements -> version row (_on_apply) -> commit
+    # (_on_commit). A commit before _on_apply means that the revision left its transaction, as
+    # `autocommit_block` does: then a rollback can't undo all of it, and it is not tried again.
 
     def __init__(
         self, connection: AsyncConnection, history: History, lock: HeldLock | None, run_id: str
@@ -76,15 +83,15 @@ class Stepper:
     @asynccontextmanager
     async def open(
         cls, database: Database, history: History, lock: HeldLock | None
-    ) -> AsyncIterator[Stepper]:
-        """Connect, under the name by which the lock knows the backends of its holders."""
+    ) -> AsyncIterator[RevisionRunner]:
+        """Connect, with the application name by which the lock finds its holder's backends."""
         role = lock.key if lock else "work"
-        async with own_turn(), database.connect(role, immediate=True) as connection:
-            stepper = cls(connection, history, lock, database.run_id)
-            stepper._pooled = await prepare(connection)
-            event.listen(connection.sync_connection, "commit", stepper._on_commit)
-            event.listen(connection.sync_connection, "begin", stepper._on_begin)
-            yield stepper
+        async with exclusive_alembic(), database.connect(role, immediate=True) as connection:
+            runner = cls(connection, history, lock, database.run_id)
+            runner._pooled = await prepare(connection)
+            event.listen(connection.sync_connection, "commit", runner._on_commit)
+            event.listen(connection.sync_connection, "begin", runner._on_begin)
+            yield runner
 
     async def run(
         self,
@@ -94,19 +101,19 @@ class Stepper:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Run steps until none is left to choose; the lock is checked before each.
+        """Run steps until `choose` returns none. The lock is checked before each step.
 
         Raises:
-            LockLost: The lock is gone; what is done stays done.
-            TemporaryError: A revision did not get its locks, again and again.
+            LockLost: The lock was lost; the steps that are committed stay.
+            TemporaryError: A revision did not get its locks in any attempt.
             CommandError: A revision failed and was rolled back; those before it stay.
         """
         self._planned = choose(current)
         self._refuse_pooler()
-        while await self._one(choose, sleep):
+        while await self._run_next(choose, sleep):
             on_step(self.done[-1])
 
-    async def _one(self, choose: Choose, sleep: Callable[[float], Awaitable[None]]) -> bool:
+    async def _run_next(self, choose: Choose, sleep: Callable[[float], Awaitable[None]]) -> bool:
         """Run the next step; return whether there was one."""
         pauses = iter(PAUSES)
         while True:
@@ -120,7 +127,7 @@ class Stepper:
             await sleep(pause)
 
     def _pause_or_raise(self, exc: Exception, pauses: Iterator[float]) -> float:
-        """Return how long to wait before the step is tried again, if that may help."""
+        """Return the seconds until the next attempt, or raise the error if none can help."""
         if sqlstate(exc) not in _NO_LOCK or self._committed_early:
             raise self._failure(exc) from exc
         pause = next(pauses, None)
@@ -142,7 +149,10 @@ class Stepper:
         return bool(found)
 
     def _on_apply(self, *, ctx: MigrationContext, step: Any, **_: Any) -> None:
-        """Store when the revision was applied, in the transaction that applied it."""
+        """Store when the revision was applied, in the transaction that applied it.
+
+        Alembic calls it after it has written its own version row.
+        """
         connection = ctx.connection
         assert connection is not None  # noqa: S101 - only offline runs have none
         if connection.dialect.name == "sqlite":
@@ -165,6 +175,7 @@ class Stepper:
             raise self._needs_direct_url(self._step)
 
     def _refuse_pooler(self) -> None:
+        # A revision that would fail half-way is refused before the first one runs.
         for step in self._planned if self._pooled else ():
             if "autocommit_block" in Path(step.revision.path).read_text(encoding="utf-8"):
                 raise self._needs_direct_url(step)
@@ -180,7 +191,7 @@ class Stepper:
         )
 
     def _failure(self, exc: Exception) -> CommandError:
-        return explain_step(
+        return step_error(
             exc,
             self._history,
             self._step,
@@ -203,11 +214,12 @@ class Stepper:
 
 
 async def prepare(connection: AsyncConnection) -> bool:
-    """Make a connection fit for changing the schema; return whether it leads through a pooler."""
+    """Prepare a connection for changing the schema; return whether it leads through a pooler."""
     if connection.dialect.name == "sqlite":
         driver: Any = (await connection.get_raw_connection()).driver_connection
-        # Dropping the old one of a table that is built anew would delete the rows that refer to
-        # it. Inside a transaction the pragma does nothing.
+        # Alembic changes a SQLite table by copying it and dropping the old one. With foreign keys
+        # on, that drop would delete the rows that refer to the table. The pragma has no effect in
+        # a transaction, so it goes to the driver. `_check_foreign_keys` checks before the commit.
         await driver.execute("PRAGMA foreign_keys=OFF")
         return False
     event.listen(connection.sync_connection, "begin", _limit_waiting)
@@ -215,8 +227,8 @@ async def prepare(connection: AsyncConnection) -> bool:
 
 
 def _limit_waiting(connection: Connection) -> None:
-    # Where each statement commits itself these settings would outlive it, and CREATE INDEX
-    # CONCURRENTLY must be let to wait: stopped half-way it leaves an invalid index.
+    # In autocommit mode there is no transaction to which the settings would be local. And CREATE
+    # INDEX CONCURRENTLY must be allowed to wait: if it is stopped, it leaves an invalid index.
     if not _commits_itself(connection):
         connection.exec_driver_sql(_LIMITS)
 
@@ -234,6 +246,6 @@ def _check_foreign_keys(connection: Connection) -> None:
 
 
 async def _roll_back(connection: AsyncConnection) -> None:
-    # A connection that is broken has nothing to roll back.
+    # If the connection is lost, the server has rolled back already.
     with suppress(SQLAlchemyError, OSError):
         await connection.rollback()

@@ -1,4 +1,10 @@
-"""Run the project's env.py in process: on a connection of ours, or without one to show the SQL."""
+"""Run the project's env.py inside Alembic: on a given connection, or offline to show the SQL.
+
+Alembic has no function for "run these steps on this connection". It builds an `EnvironmentContext`,
+installs it as the process-wide `alembic.context`, and executes env.py, which calls back through
+`run_env`. The steps to run come from the callback `fn`; connection and options go to `run_env` in
+`config.attributes`.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +29,13 @@ if TYPE_CHECKING:
 _Steps = Callable[[Any, MigrationContext], Iterable[RevisionStep]]
 
 _DROP = re.compile(r"^(?:DROP|ALTER TABLE .+ DROP) .+;$", re.MULTILINE)
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def own_turn() -> AsyncIterator[None]:
-    """Wait until no other task is in Alembic, whose context is global to the process."""
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+async def exclusive_alembic() -> AsyncIterator[None]:
+    """Wait until no other task uses Alembic: its context is global to the process."""
+    async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         yield
 
 
@@ -37,10 +43,10 @@ def run_online(connection: Connection, history: History, steps: _Steps, **settin
     """Run env.py on a connection.
 
     Args:
-        connection: Not in a transaction, if steps are to be committed.
-        history: Where env.py and the revisions are.
-        steps: Gives the steps to run, from the database's revisions and Alembic's context.
-        **settings: More options for `context.configure`.
+        connection: A connection that is not in a transaction, if steps are to be committed.
+        history: The revisions, and the folder with env.py.
+        steps: Called with the database's revisions and Alembic's context; returns the steps to run.
+        **settings: Other options for `context.configure`.
     """
     _run(history, {"connection": connection, **settings}, fn=steps)
 
@@ -50,8 +56,8 @@ class StepSQL(NamedTuple):
 
     Attributes:
         step: The step.
-        sql: As Alembic writes it, with BEGIN and COMMIT.
-        problem: Why it can't be shown whole; empty when it can.
+        sql: The statements as Alembic writes them, with BEGIN and COMMIT.
+        problem: Why they can't be shown completely; empty if they can.
     """
 
     step: RevisionStep
@@ -60,35 +66,37 @@ class StepSQL(NamedTuple):
 
     @property
     def drops(self) -> list[str]:
-        """The statements that drop something of the project."""
+        """The statements that drop an object of the project."""
         return [text.rstrip(";") for text in _DROP.findall(self.sql)]
 
 
 def render_offline(
     history: History, dialect: str, current: tuple[str, ...], steps: Iterable[RevisionStep]
 ) -> list[StepSQL]:
-    """Return the SQL of steps, without a database.
+    """Return the SQL of steps without connecting to a database.
 
     Args:
-        history: Where env.py and the revisions are.
+        history: The revisions, and the folder with env.py.
         dialect: "postgresql" or "sqlite".
         current: The database's revisions.
-        steps: In the order they would run.
+        steps: The steps, in the order in which they would run.
     """
     buffer = StringIO()
     shown: list[StepSQL] = []
 
+    # Alembic runs each step before it asks the generator for the next, so what was added to the
+    # buffer between two steps belongs to the first of them.
     def one_by_one(_heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
         for step in steps:
             problems: list[str] = []
-            _forgive(step, context, problems)
+            _catch_errors(step, context, problems)
             begin = buffer.tell()
             yield step
             shown.append(StepSQL(step, buffer.getvalue()[begin:], "".join(problems)))
 
     settings = {
         "dialect_name": dialect,
-        "dialect_opts": {"paramstyle": "named"},  # others double every % in the text
+        "dialect_opts": {"paramstyle": "named"},  # other styles double every % in the text
         "literal_binds": True,
         "output_buffer": buffer,
     }
@@ -96,20 +104,23 @@ def render_offline(
     return shown
 
 
-def _forgive(step: RevisionStep, context: MigrationContext, problems: list[str]) -> None:
-    """Let a revision that asks the database a question say so, and the others be shown."""
+def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[str]) -> None:
+    """Write an error of the revision into the SQL, so that the other revisions are still shown.
+
+    A revision that reads rows fails here, because there is no database to ask.
+    """
     migrate = step.migration_fn
 
-    @wraps(migrate)  # Alembic shows its name
-    def forgiving(**arguments: Any) -> None:
+    @wraps(migrate)  # Alembic prints the function's name
+    def migrate_or_report(**arguments: Any) -> None:
         try:
             migrate(**arguments)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, only this one can't be shown
+        except Exception as exc:  # noqa: BLE001 - any error; only this revision can't be shown
             problem = str(exc).partition("\n")[0] or type(exc).__name__
             problems.append(problem)
             context.impl.static_output(f"-- not shown further, it needs the database: {problem}")
 
-    step.migration_fn = forgiving
+    step.migration_fn = migrate_or_report
 
 
 def _run(history: History, settings: dict[str, Any], **options: Any) -> None:
