@@ -10,6 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from app.models import User
+from oneoff.core.errors import CommandError
+from oneoff.core.project import load_object
+from oneoff.services.shell.evaluation import user_traceback
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -78,6 +81,18 @@ async def test_two_scripts_are_a_usage_error(manage: Manage) -> None:
 async def test_an_empty_script_does_nothing(manage: Manage) -> None:
     """As with any interpreter, /dev/null is a script."""
     assert 0 == (await manage("shell")).exit_code
+
+
+def test_a_traceback_hides_the_framework_where_it_is_part_of_the_project() -> None:
+    """As in this repository, whose root holds both."""
+    root = Path(__file__).resolve().parents[2]
+
+    with pytest.raises(CommandError) as caught:
+        load_object("no_such_module:name")
+    shown = user_traceback(caught.value, root)
+
+    assert Path(__file__).name in shown
+    assert "core/project.py" not in shown
 
 
 async def test_an_error_exits_1_with_the_users_own_frames(manage: Manage, tmp_path: Path) -> None:

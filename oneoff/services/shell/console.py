@@ -1,4 +1,4 @@
-"""The Python shell of a run, as the resource `console`."""
+"""Provide the resource `console`: run a script, or open a prompt, on the run's database."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from oneoff.core.errors import UsageError
 from oneoff.core.policy import Mode
 from oneoff.services.shell.evaluation import evaluate
 from oneoff.services.shell.input_record import InputRecord
-from oneoff.services.shell.lazy_cache import LateCache
-from oneoff.services.shell.namespace import ready_names
+from oneoff.services.shell.namespace import LazyCache, ready_names
 from oneoff.services.shell.scripts import run_script
-from oneoff.services.shell.session import Conversation, prompt_session
+from oneoff.services.shell.session import ShellSession, open_database_session
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Console(NamedTuple):
-    """Runs what a person or a script says, on this run's database."""
+    """Runs a script or an interactive prompt on the run's database."""
 
     config: Config
     project: Project
@@ -39,19 +38,19 @@ class Console(NamedTuple):
     terminal: Terminal
     log: FilteringBoundLogger
     mode: Mode
-    kept: InputRecord
-    cache: LateCache
+    inputs: InputRecord
+    cache: LazyCache
 
     @property
     def interactive(self) -> bool:
-        """Whether a person sits at the prompt."""
+        """Whether a person is at the terminal."""
         return self.terminal.interactive
 
     async def read_script(self) -> str:
-        """Return the script on standard input.
+        """Return the script from standard input.
 
         Raises:
-            UsageError: It is a terminal at which nobody can be asked: reading would never end.
+            UsageError: Standard input is a terminal, but the run must not ask for anything.
         """
         if _is_terminal(sys.stdin):
             raise UsageError(
@@ -62,7 +61,7 @@ class Console(NamedTuple):
 
     async def run(self, source: str, filename: str, session: AsyncSession) -> None:
         """Run a script in the run's transaction; see `run_script`."""
-        await self.kept.add(source)
+        await self.inputs.add(source)
         self.log.info("shell.input_given", file=filename, source=source)
         names = self._names(session)
         await self.cache.open_if_named(source, names, at_prompt=False)
@@ -79,40 +78,40 @@ class Console(NamedTuple):
     async def interact(
         self, work: WorkTransaction, database: Database, *, plain: bool = False
     ) -> list[str]:
-        """Let a person type until they leave; return what to warn them of."""
-        async with prompt_session(work, database, self.mode) as session:
-            conversation = Conversation(
+        """Run a prompt until the person leaves it; return warnings for the end of the run."""
+        async with open_database_session(work, database, self.mode) as session:
+            shell_session = ShellSession(
                 self._names(session),
                 self.mode,
                 self.log,
-                kept=self.kept,
+                inputs=self.inputs,
                 cache=self.cache,
                 redactor=Redactor(self.config.environ),
                 root=self.config.root,
             )
-            banner = conversation.banner(f"{database.url.name}@{self.run_info.environment}")
-            await self._prompt(conversation, banner, plain=plain)
-            left_open = conversation.left_open()
+            banner = shell_session.banner(f"{database.url.name}@{self.run_info.environment}")
+            await self._prompt(shell_session, banner, plain=plain)
+            left_open = shell_session.left_open()
         return ["what was not committed was rolled back"] if left_open else []
 
     def _names(self, session: AsyncSession) -> dict[str, Any]:
         cache = self.cache.placeholder()
         return ready_names(self.project, self.config, self.run_info, session, cache)
 
-    async def _prompt(self, conversation: Conversation, banner: str, *, plain: bool) -> None:
+    async def _prompt(self, shell_session: ShellSession, banner: str, *, plain: bool) -> None:
         at_terminal = _is_terminal(sys.stdin)
         if not plain and at_terminal and find_spec("IPython"):
             from oneoff.services.shell.prompt_libraries import ipython
 
-            await ipython(conversation, banner)
+            await ipython(shell_session, banner)
         elif not plain and at_terminal and find_spec("ptpython"):
             from oneoff.services.shell.prompt_libraries import ptpython
 
-            await ptpython(conversation, self.terminal, banner)
+            await ptpython(shell_session, self.terminal, banner)
         else:
-            await self._plain(conversation, banner, at_terminal=at_terminal)
+            await self._plain(shell_session, banner, at_terminal=at_terminal)
 
-    async def _plain(self, conversation: Conversation, banner: str, *, at_terminal: bool) -> None:
+    async def _plain(self, shell_session: ShellSession, banner: str, *, at_terminal: bool) -> None:
         from oneoff.services.shell.interrupts import Interrupts
         from oneoff.services.shell.line_reader import LineReader, history_file, line_editing
         from oneoff.services.shell.plain_prompt import PlainPrompt, Read
@@ -124,9 +123,9 @@ class Console(NamedTuple):
                 read = LineReader(self.terminal, interrupts).read
                 history = history_file(self.project.name, self.config.environ)
                 redactor = Redactor(self.config.environ)
-                stack.enter_context(line_editing(conversation.names, history, redactor))
+                stack.enter_context(line_editing(shell_session.names, history, redactor))
             self.terminal.err(banner)
-            await PlainPrompt(conversation, self.terminal, read, interrupts).interact()
+            await PlainPrompt(shell_session, self.terminal, read, interrupts).interact()
 
 
 @asynccontextmanager
@@ -140,12 +139,12 @@ async def open_console(
     mode: Mode,
     database: Database,
 ) -> AsyncIterator[Console]:
-    """Give the resource `console`."""
-    kept = InputRecord(database, run.id, Redactor(config.environ))
+    """Open the resource `console`. Closing it writes inputs that still wait, and closes Redis."""
+    inputs = InputRecord(database, run.id, Redactor(config.environ))
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(kept.flush)
-        cache = LateCache(config, mode, run, stack)
-        yield Console(config, project, run, terminal, log, mode, kept, cache)
+        stack.push_async_callback(inputs.flush)
+        cache = LazyCache(config, mode, run, stack)
+        yield Console(config, project, run, terminal, log, mode, inputs, cache)
 
 
 def _is_terminal(stream: object) -> bool:

@@ -1,4 +1,4 @@
-"""What was typed into a shell, kept beside the run's row in the database."""
+"""Record the inputs of a shell in the database, next to the run's row."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class InputRecord:
-    """Writes each input of one run before it is run, on a connection of its own.
+    """Writes each input of one run before it is executed, on a separate connection.
 
-    On SQLite, where one writer keeps all others out and the shell may be it, the inputs wait for
-    `flush`: a process that is killed leaves them in the log stream alone.
+    SQLite allows one writer at a time, and the shell's own transaction may be that writer. So there
+    the inputs wait for `flush`; if the process is killed, they are in the log stream only.
 
     Args:
-        database: Where.
-        run_id: The run they belong to; where it has no row itself, nothing is kept.
-        redactor: Masks secrets in them.
+        database: The database with the run's row.
+        run_id: The run that the inputs belong to. If it has no row, they are not recorded.
+        redactor: Masks secrets in the inputs.
     """
 
     def __init__(self, database: Database, run_id: str, redactor: Redactor) -> None:
@@ -31,10 +31,10 @@ class InputRecord:
         self._recorded: bool | None = None
 
     async def add(self, source: str) -> int:
-        """Keep an input, and return its number.
+        """Record an input and return its number, from 1.
 
         Raises:
-            CommandError: The database can't be reached; then the input must not be run either.
+            CommandError: The database can't be reached. The caller must not run the input.
         """
         self._count += 1
         self._waiting.append(
@@ -50,7 +50,7 @@ class InputRecord:
         return self._count
 
     async def flush(self) -> None:
-        """Write what waits."""
+        """Write the inputs that are not written yet."""
         rows, self._waiting = self._waiting, []
         if not rows:
             return
@@ -65,7 +65,7 @@ class InputRecord:
                 await connection.execute(insert(shell_inputs), rows)
 
     async def _is_recorded(self, connection: AsyncConnection) -> bool:
-        """Return whether the run has a row; on a standby server it has not, and goes on."""
+        """Return whether the run has a row. On a standby server it has none and runs anyway."""
         from sqlalchemy import select
 
         from oneoff.database.schema.facts import read_facts

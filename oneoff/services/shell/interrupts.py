@@ -1,4 +1,17 @@
-"""Signals while a person sits at a prompt: Ctrl-C cancels the input or statement, not the run."""
+"""Handle signals at a prompt: Ctrl-C cancels the line or the statement, not the run.
+
+A SIGINT can arrive in three situations, and each needs another answer:
+
+- The main thread is blocked in `input()`. The handler raises KeyboardInterrupt, which leaves it.
+- A statement's own frame is on the stack (`while True: pass`). The handler raises KeyboardInterrupt
+  in the statement.
+- The event loop is running and the statement waits (`await asyncio.sleep(60)`). An exception raised
+  here would come out of the event loop and end it, so the handler cancels the statement's task.
+
+SIGTERM and SIGHUP end the run. Their handlers, which `oneoff.runtime.signals` installed, cancel the
+run's task; but a main thread that is blocked in `input()` never gets to that. So the handler raises
+`PromptStopped` to leave `input()`, and `Interrupts.stop` then calls the earlier handler.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +22,11 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Self
 
-_GLANCE_SECONDS = 0.2
+_CHECK_SECONDS = 0.2  # see Interrupts.at_prompt
 
 
-class Stopped(BaseException):
-    """A signal that ends the run arrived while the prompt waited for a line."""
+class PromptStopped(BaseException):
+    """A signal that ends the run has arrived while the prompt was reading a line."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -21,14 +34,13 @@ class Stopped(BaseException):
 
 
 class Interrupts:
-    """Takes over SIGINT, and lets the signals that end a run also end a blocked prompt.
+    """Handles SIGINT, SIGTERM and SIGHUP while a prompt is open.
 
     Use it as a context manager, in the task that reads and runs statements.
 
     Args:
-        statements: Code objects whose frame means that a statement is being run: an interrupt is
-            raised in it. While it only waits, its task is cancelled instead, because an exception
-            raised in the middle of the event loop would end the loop.
+        statements: Code objects that run statements. If one of them has a frame on the stack, a
+            statement is running, and SIGINT raises KeyboardInterrupt in it.
     """
 
     def __init__(self, *statements: CodeType) -> None:
@@ -40,7 +52,7 @@ class Interrupts:
         self._cancel: Callable[[], object] = lambda: None
 
     def __enter__(self) -> Self:
-        self.aim()
+        self.target_current_task()
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[signum] = signal.signal(signum, self._on_signal)
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda *_: None)
@@ -48,17 +60,19 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         if self._stopped:
-            del self._before[signal.SIGALRM]  # it now bounds the grace period
+            # The run's own handler now uses SIGALRM to end the grace period.
+            del self._before[signal.SIGALRM]
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
     @contextmanager
     def at_prompt(self) -> Iterator[None]:
-        """Mark the time in which the main thread is blocked by reading a line."""
+        """Mark the time in which reading a line blocks the main thread."""
         self._at_prompt = True
-        # A signal that arrives just before readline begins to wait would be noticed only at the
-        # end of the line.
-        signal.setitimer(signal.ITIMER_REAL, _GLANCE_SECONDS, _GLANCE_SECONDS)
+        # Python runs a signal handler only between bytecodes. A signal that arrives just before
+        # readline begins to wait would be handled at the end of the line. The timer's SIGALRM
+        # interrupts readline regularly, and then Python runs the waiting handler.
+        signal.setitimer(signal.ITIMER_REAL, _CHECK_SECONDS, _CHECK_SECONDS)
         try:
             yield
         finally:
@@ -66,21 +80,25 @@ class Interrupts:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def stop(self, signum: int) -> None:
-        """End the run as it would have ended without a prompt."""
+        """Pass a signal to the handler that was installed before, which ends the run."""
         self._stopped = True
         handler = self._before[signal.Signals(signum)]
         if callable(handler):
             handler(signum, None)
 
-    def aim(self) -> None:
-        """Let Ctrl-C cancel the task that calls this."""
+    def target_current_task(self) -> None:
+        """Make the calling task the one that Ctrl-C cancels."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         if task is not None:
             cancel = task.cancel
             self._cancel = lambda: loop.call_soon_threadsafe(cancel)
 
-    def took(self) -> bool:
-        """Return whether the cancellation just caught was Ctrl-C's, and not the run's end."""
+    def take_interrupt(self) -> bool:
+        """Return whether the CancelledError just caught came from Ctrl-C; if so, undo it.
+
+        If it returns False, the run itself is cancelled, and the caller must raise the error again.
+        `uncancel` returns how many cancellations are left: one that is left is the run's.
+        """
         task = asyncio.current_task()
         if not self._cancelled or task is None:
             return False
@@ -90,7 +108,8 @@ class Interrupts:
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if signum != signal.SIGINT:
             if self._at_prompt:
-                raise Stopped(signum)  # its handler starts a timer; ours must be off by then
+                # The run's handler starts a timer. Leaving `at_prompt` first stops ours.
+                raise PromptStopped(signum)
             self.stop(signum)
         elif self._at_prompt or self._runs_statement(frame):
             raise KeyboardInterrupt

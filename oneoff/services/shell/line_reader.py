@@ -1,4 +1,4 @@
-"""Read lines from a person, with editing, history and completion."""
+"""Read lines from the terminal, with editing, history and completion."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oneoff.services.shell.interrupts import Interrupts, Stopped
+from oneoff.services.shell.interrupts import Interrupts, PromptStopped
 
 if TYPE_CHECKING:
     from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
-_KEPT = 1_000
+_HISTORY_LENGTH = 1_000  # lines
 
 
 class LineReader:
-    """Reads from the process's terminal.
+    """Reads lines from the process's terminal.
 
-    It blocks the event loop, on purpose: in another thread Ctrl-C could not cancel the line,
-    because only the main thread handles signals. Background tasks go on while statements run.
+    Reading blocks the event loop on purpose: only the main thread handles signals, so in another
+    thread Ctrl-C could not cancel the line. Background tasks continue while a statement runs.
     """
 
     def __init__(self, terminal: Terminal, interrupts: Interrupts) -> None:
@@ -32,26 +32,26 @@ class LineReader:
         self._console = InteractiveConsole()
 
     async def read(self, prompt: str) -> str | None:
-        """Return a line; None at end of input.
+        """Return a line, or None at the end of input.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # let a cancellation or a background task run before blocking
         try:
             with self._interrupts.at_prompt():
                 return self._input(prompt)
         except EOFError:
             self._terminal.err("\n")
-        except Stopped as exc:
+        except PromptStopped as exc:
             self._terminal.err("\n")
             self._interrupts.stop(exc.signum)
-            await asyncio.sleep(1)  # which cancels this task
+            await asyncio.sleep(1)  # the handler that `stop` called cancels this task meanwhile
         return None
 
     def _input(self, prompt: str) -> str:
         if not sys.stdout.isatty():
-            # Python would put the prompt into the data.
+            # Python would write the prompt to standard output, between the data.
             self._terminal.err(prompt)
             prompt = ""
         return self._console.raw_input(prompt)
@@ -59,11 +59,11 @@ class LineReader:
 
 @contextmanager
 def line_editing(names: dict[str, Any], history: Path, redactor: Redactor) -> Iterator[None]:
-    """Complete names with Tab, and keep what was typed, secrets masked, for the next session."""
+    """Complete names with Tab, and save the typed lines, with secrets masked, for next time."""
     try:
         import readline
         from rlcompleter import Completer
-    except ImportError:  # not on every build of Python
+    except ImportError:  # some builds of Python have no readline
         yield
         return
     completer = readline.get_completer()
@@ -80,7 +80,7 @@ def line_editing(names: dict[str, Any], history: Path, redactor: Redactor) -> It
             readline.get_history_item(at + 1) for at in range(readline.get_current_history_length())
         ]
         readline.clear_history()
-        for line in lines[-_KEPT:]:
+        for line in lines[-_HISTORY_LENGTH:]:
             readline.add_history(redactor.text(line))
         with suppress(OSError):
             history.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,6 +89,6 @@ def line_editing(names: dict[str, Any], history: Path, redactor: Redactor) -> It
 
 
 def history_file(project: str, environ: Mapping[str, str]) -> Path:
-    """Return where the lines typed in a project's shell are kept: among the user's own files."""
+    """Return the history file of a project's shell, in the user's state folder (XDG)."""
     state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '')}/.local/state"
     return Path(state) / "oneoff" / f"{project}.history"

@@ -1,22 +1,31 @@
-"""The names that are ready in a shell."""
+"""Build the names that are ready in a shell; the Redis client `cache` opens when it is named.
+
+A shell that does not use Redis neither imports its driver nor connects.
+"""
 
 from __future__ import annotations
 
 import builtins
+import re
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config.project_settings import load_settings
+from oneoff.config.redis_url import redis_url
+from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.project import load_object
-from oneoff.services.shell.lazy_cache import CACHE
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.config.settings import Config
+    from oneoff.core.policy import Mode
     from oneoff.core.project import Project
     from oneoff.core.run import Run
 
+CACHE = "cache"
+_NAMES_CACHE = re.compile(rf"(?<![\w.]){CACHE}\b")
 _SQLALCHEMY = ("select", "insert", "update", "delete", "func", "text")
 
 
@@ -25,7 +34,7 @@ def ready_names(
 ) -> dict[str, Any]:
     """Return the namespace of a shell, the most useful names first.
 
-    The project's own names win: it may well have a model called `text`.
+    The project's names replace those of SQLAlchemy: it may have a model called `text`.
     """
     import sqlalchemy
 
@@ -49,3 +58,75 @@ def _models(project: Project) -> dict[str, Any]:
         for name, value in vars(module).items()
         if isinstance(value, type) and hasattr(value, "__mapper__")
     }
+
+
+class CachePlaceholder:
+    """Stands for the client while there is none. Using it raises the reason.
+
+    Args:
+        why: The error to raise.
+        may_open: Whether an input that contains the name opens the client; false if Redis is not
+            set.
+    """
+
+    def __init__(self, why: CommandError, *, may_open: bool = True) -> None:
+        self._why, self.may_open = why, may_open
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise the reason why there is no client."""
+        # Prompts look for methods such as `_repr_html_` and expect AttributeError.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise self._why
+
+    def __repr__(self) -> str:
+        """Return what the prompt prints for the name alone."""
+        return f"<no cache: {self._why.message}>"
+
+
+class LazyCache:
+    """Opens the Redis client of one shell.
+
+    Args:
+        config: Has REDIS_URL.
+        mode: The mode of the run; only a run that commits may write.
+        run: Its id becomes the name of the client in Redis.
+        stack: Closes the client.
+    """
+
+    def __init__(self, config: Config, mode: Mode, run: Run, stack: AsyncExitStack) -> None:
+        self._config, self._mode, self._run, self._stack = config, mode, run, stack
+
+    def placeholder(self) -> CachePlaceholder:
+        """Return the value of the name `cache` until the client is opened."""
+        try:
+            redis_url(self._config)
+        except ConfigurationError as exc:
+            return CachePlaceholder(exc, may_open=False)
+        return CachePlaceholder(CommandError("Redis is connected to when an input names `cache`"))
+
+    async def open_if_named(self, source: str, names: dict[str, Any], *, at_prompt: bool) -> None:
+        """Open the client if the input contains the name `cache` and it is not reassigned.
+
+        If Redis is not set or can't be reached, the error is raised when the name is used, because
+        the input may use the word for something else.
+
+        Args:
+            source: The input.
+            names: The namespace that the input will run in.
+            at_prompt: Whether a person sees a refused write. If so, it does not fail the run.
+        """
+        if not isinstance(names.get(CACHE), CachePlaceholder) or not _NAMES_CACHE.search(source):
+            return
+        try:
+            names[CACHE] = await self._open(at_prompt=at_prompt)
+        except CommandError as exc:
+            names[CACHE] = CachePlaceholder(exc)
+
+    async def _open(self, *, at_prompt: bool) -> Any:
+        url = redis_url(self._config)  # before the driver is imported
+        from oneoff.redis.client import connect
+
+        name = f"oneoff/{self._run.id}"
+        client = connect(url, self._mode, name=name, fails_run=not at_prompt)
+        return await self._stack.enter_async_context(client)

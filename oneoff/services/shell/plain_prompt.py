@@ -1,4 +1,4 @@
-"""The prompt that needs nothing but the standard library."""
+"""A prompt that needs only the standard library: read, run and print in one task."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ from oneoff.services.shell.evaluation import Statements, evaluate
 if TYPE_CHECKING:
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.shell.interrupts import Interrupts
-    from oneoff.services.shell.session import Conversation
+    from oneoff.services.shell.session import ShellSession
 
 Read = Callable[[str], Awaitable[str | None]]
-"""Shows a prompt and returns a line; None at end of input."""
+"""Shows a prompt and returns a line, or None at the end of input."""
 
 PROMPT, MORE = ">>> ", "... "
 
 
 class PlainPrompt:
-    """Reads statements, runs them, and shows what they give.
+    """Reads statements, runs them, and prints their values.
 
     Args:
-        conversation: What is done around each input.
-        terminal: Where values and errors go.
-        read: Where lines come from.
-        interrupts: Tells Ctrl-C from the end of the run.
+        shell_session: Records each input, and ends its transaction.
+        terminal: Prints values and errors.
+        read: Returns the lines.
+        interrupts: Tells a cancellation by Ctrl-C from the end of the run.
     """
 
     def __init__(
-        self, conversation: Conversation, terminal: Terminal, read: Read, interrupts: Interrupts
+        self, shell_session: ShellSession, terminal: Terminal, read: Read, interrupts: Interrupts
     ) -> None:
-        self._conversation, self._terminal = conversation, terminal
+        self._shell_session, self._terminal = shell_session, terminal
         self._read, self._interrupts = read, interrupts
 
     async def interact(self) -> None:
-        """Go on until the person leaves: with Ctrl-D, or exit()."""
+        """Run the prompt until the person leaves it with Ctrl-D or exit()."""
         with self._showing_values(), unawaited.collecting():
             async for source, code in self._statements():
                 try:
                     await self._run(source, code)
                 except SystemExit:
                     break
-            self._conversation.names.clear()
+            # Free the coroutines that names still hold inside this `collecting`, whose list nobody
+            # reads: outside of it, an unawaited coroutine fails the run.
+            self._shell_session.names.clear()
 
     async def _statements(self) -> AsyncIterator[tuple[str, CodeType]]:
         statements = Statements()
@@ -60,8 +62,9 @@ class PlainPrompt:
                 self._show_interrupt()
                 lines.clear()
                 continue
-            except asyncio.CancelledError:  # Ctrl-C just after a statement had ended
-                if not self._interrupts.took():
+            except asyncio.CancelledError:
+                # Ctrl-C just after a statement has ended; otherwise the run itself is cancelled.
+                if not self._interrupts.take_interrupt():
                     raise
                 continue
             if line is None:
@@ -76,26 +79,26 @@ class PlainPrompt:
         try:
             return statements.compile("\n".join(lines))
         except (SyntaxError, ValueError, OverflowError) as exc:
-            self._terminal.err(self._conversation.explain(exc))
+            self._terminal.err(self._shell_session.explain(exc))
             lines.clear()
             return None
 
     async def _run(self, source: str, code: CodeType) -> None:
         with unawaited.collecting() as dropped:
             try:
-                await self._conversation.record(source)
+                await self._shell_session.record(source)
                 try:
-                    await evaluate(code, self._conversation.names)
+                    await evaluate(code, self._shell_session.names)
                 finally:
-                    await self._conversation.settle()
+                    await self._shell_session.settle()
             except KeyboardInterrupt:
                 self._show_interrupt()
             except asyncio.CancelledError:
-                if not self._interrupts.took():
+                if not self._interrupts.take_interrupt():
                     raise
                 self._show_interrupt()
-            except Exception as exc:  # noqa: BLE001 - shown to the person, who goes on
-                self._terminal.err(self._conversation.explain(exc))
+            except Exception as exc:  # noqa: BLE001 - printed; the prompt continues
+                self._terminal.err(self._shell_session.explain(exc))
         for name in dropped:
             self._terminal.err(f"{name} was not awaited: write `await` before the call\n")
 
@@ -104,7 +107,7 @@ class PlainPrompt:
 
     @contextmanager
     def _showing_values(self) -> Iterator[None]:
-        """Show the value of each expression, as Python's own prompt does."""
+        """Print the value of each expression, as Python's own prompt does."""
         before, sys.displayhook = sys.displayhook, self._show
         try:
             yield
@@ -118,5 +121,5 @@ class PlainPrompt:
             value.close()
             self._terminal.err(f"{value.__qualname__} is a coroutine: write `await` before it\n")
             return
-        self._conversation.names["_"] = value
+        self._shell_session.names["_"] = value
         self._terminal.out(f"{value!r}\n")

@@ -1,7 +1,8 @@
-"""The prompts of IPython and ptpython, where one is installed.
+"""Use the prompt of IPython or ptpython, if one is installed.
 
-They can't run inside a loop that is running already, so each gets a thread of its own. What is
-typed in it runs in the run's loop all the same, in the context of the run's task.
+Both start an event loop for their prompt, which is not possible inside a running loop. So the
+prompt runs in a second thread. The code that is typed still runs in the run's loop: the thread
+sends it there with `run_coroutine_threadsafe` and waits for the result.
 """
 
 from __future__ import annotations
@@ -19,68 +20,70 @@ from oneoff.services.shell.interrupts import Interrupts
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
-    from oneoff.services.shell.session import Conversation
+    from oneoff.services.shell.session import ShellSession
 
 Call = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Runs a coroutine in the run's loop, from the prompt's thread, and waits for it."""
+"""Runs a coroutine in the run's loop from the prompt's thread, and returns its result."""
 
 
-async def ipython(conversation: Conversation, banner: str) -> None:
-    """Go on until the person leaves."""
+async def ipython(shell_session: ShellSession, banner: str) -> None:
+    """Run IPython's prompt until the person leaves it."""
     interactive = import_module("IPython.terminal.interactiveshell").TerminalInteractiveShell
     load_config = import_module("IPython.terminal.ipapp").load_default_config
 
     def prompt(call: Call) -> None:
-        # IPython's own key bindings look for the one instance.
+        # `instance` rather than the class: IPython's key bindings look up the one instance.
         shell = interactive.instance(
-            config=load_config(), user_ns=conversation.names, banner1=banner, confirm_exit=False
+            config=load_config(), user_ns=shell_session.names, banner1=banner, confirm_exit=False
         )
         shell.loop_runner = call
-        # Every cell runs in the run's loop, not only those with an `await` in them.
+        # Run every cell in the run's loop, also those without `await`.
         shell.should_run_async = lambda *_args, **_options: True
-        shell.events.register("pre_run_cell", lambda info: call(conversation.record(info.raw_cell)))
+        shell.events.register(
+            "pre_run_cell", lambda info: call(shell_session.record(info.raw_cell))
+        )
         shell.mainloop()
 
-    await _host(prompt, conversation, Interrupts(interactive.run_code.__code__))
+    await _host(prompt, shell_session, Interrupts(interactive.run_code.__code__))
 
 
-async def ptpython(conversation: Conversation, terminal: Terminal, banner: str) -> None:
-    """Go on until the person leaves."""
+async def ptpython(shell_session: ShellSession, terminal: Terminal, banner: str) -> None:
+    """Run ptpython's prompt until the person leaves it."""
     repl_module = import_module("ptpython.repl")
 
     def prompt(call: Call) -> None:
         def configure(repl: Any) -> None:
             def evaluate(source: str) -> Any:
-                call(conversation.record(source))
+                call(shell_session.record(source))
                 return call(repl.eval_async(source))
 
             repl.eval = evaluate
             repl.confirm_exit = False
 
-        repl_module.embed(conversation.names, conversation.names, configure=configure)
+        repl_module.embed(shell_session.names, shell_session.names, configure=configure)
 
     terminal.err(banner)
-    await _host(prompt, conversation, Interrupts(repl_module.PythonRepl.eval_async.__code__))
+    await _host(prompt, shell_session, Interrupts(repl_module.PythonRepl.eval_async.__code__))
 
 
 async def _host(
-    prompt: Callable[[Call], None], conversation: Conversation, interrupts: Interrupts
+    prompt: Callable[[Call], None], shell_session: ShellSession, interrupts: Interrupts
 ) -> None:
     loop = asyncio.get_running_loop()
 
     async def run(work: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
-        interrupts.aim()
+        interrupts.target_current_task()
         try:
             return await work, None
         except (SystemExit, KeyboardInterrupt) as exc:
-            return None, exc  # raised here they would end the loop
+            return None, exc  # raised in a task, they would end the loop
         finally:
-            await conversation.settle()
+            await shell_session.settle()
 
     def call(work: Coroutine[Any, Any, Any]) -> Any:
         try:
             value, leaving = asyncio.run_coroutine_threadsafe(run(work), loop).result()
-        except CancelledError:
+        except CancelledError:  # Ctrl-C has cancelled the task that `run` is in
             raise KeyboardInterrupt from None
         if leaving is not None:
             raise leaving
@@ -92,7 +95,7 @@ async def _host(
 
 @contextmanager
 def _terminal_restored() -> Iterator[None]:
-    """Undo the raw mode of a thread that a signal made us leave behind."""
+    """Undo raw mode: if a signal ends the run, the prompt's thread can't do it itself."""
     import termios
 
     fd = sys.stdin.fileno()
@@ -100,5 +103,5 @@ def _terminal_restored() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(termios.error):  # exit() closes standard input
+        with suppress(termios.error):  # exit() has closed standard input
             termios.tcsetattr(fd, termios.TCSADRAIN, before)

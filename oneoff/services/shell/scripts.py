@@ -1,12 +1,11 @@
-"""Run a script: all of its work is kept, or nothing."""
+"""Run a script in the run's transaction: all of its work is committed, or nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, ReadOnlyViolation
-from oneoff.services.shell.evaluation import compile_script, evaluate
-from oneoff.services.shell.tracebacks import user_traceback
+from oneoff.services.shell.evaluation import compile_script, evaluate, user_traceback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,30 +23,30 @@ async def run_script(
     terminal: Terminal,
     redactor: Redactor,
 ) -> None:
-    """Run a script in this task.
+    """Run a script in the current task.
 
     Args:
-        source: Its text.
-        filename: "<string>", "<stdin>" or its path.
-        names: Its namespace.
+        source: The text of the script.
+        filename: "<string>", "<stdin>" or the script's path.
+        names: The namespace of the script.
         root: The project's root folder.
-        terminal: Standard error gets the traceback, of the user's own code alone.
-        redactor: Masks secrets in it.
+        terminal: Its standard error gets the traceback of the user's code.
+        redactor: Masks secrets in the traceback.
 
     Raises:
-        CommandError: What the script raised, or that it failed.
+        CommandError: The script raised an exception, or left with an exit code other than 0.
     """
     try:
         await evaluate(compile_script(source, filename), names)
     except SystemExit as exc:
         if exc.code:
-            raise _left(exc) from exc
+            raise _exit_error(exc) from exc
     except Exception as exc:
         terminal.err(redactor.text(user_traceback(exc, root, filename)))
         raise _failure(exc, filename) from exc
 
 
-def _left(exc: SystemExit) -> CommandError:
+def _exit_error(exc: SystemExit) -> CommandError:
     text = exc.code if isinstance(exc.code, str) else f"the script left with exit code {exc.code}"
     return CommandError(text, why="its work was rolled back", code="script-failed")
 

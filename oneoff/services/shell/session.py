@@ -1,4 +1,4 @@
-"""What every prompt does around an input, whichever library reads the lines."""
+"""Do what every prompt needs around an input, whichever library reads the lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.services.shell.lazy_cache import NoCache
-from oneoff.services.shell.tracebacks import user_traceback
+from oneoff.services.shell.evaluation import user_traceback
+from oneoff.services.shell.namespace import CachePlaceholder
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
     from oneoff.services.shell.input_record import InputRecord
-    from oneoff.services.shell.lazy_cache import LateCache
+    from oneoff.services.shell.namespace import LazyCache
     from oneoff.utils.redaction import Redactor
 
 _TRANSACTION = {
@@ -32,12 +32,12 @@ _TRANSACTION = {
 }
 
 
-class Conversation:
-    """One interactive session.
+class ShellSession:
+    """One interactive session: records inputs, ends their transactions, explains errors.
 
     Attributes:
-        names: The namespace.
-        session: The session in it.
+        names: The namespace that inputs run in.
+        session: The SQLAlchemy session in the namespace.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Conversation:
         mode: Mode,
         log: FilteringBoundLogger,
         *,
-        kept: InputRecord,
-        cache: LateCache,
+        inputs: InputRecord,
+        cache: LazyCache,
         redactor: Redactor,
         root: Path,
     ) -> None:
         self.names = names
         self.session: AsyncSession = names["session"]
-        self._mode, self._log, self._kept, self._cache = mode, log, kept, cache
+        self._mode, self._log, self._inputs, self._cache = mode, log, inputs, cache
         self._redactor, self._root = redactor, root
 
     def banner(self, where: str) -> str:
-        """Return what a person should know before the first input.
+        """Return the text that is shown before the first input.
 
         Args:
             where: `<database>@<environment>`.
@@ -71,31 +71,31 @@ class Conversation:
         )
 
     async def record(self, source: str) -> None:
-        """Leave a trace of an input, in the log stream and in the database, before it is run.
+        """Record an input in the database and the log stream, before it runs.
 
         Raises:
-            CommandError: The database can't be reached; then the input must not be run either.
+            CommandError: The database can't be reached. The caller must not run the input.
         """
         if source.strip():
-            number = await self._kept.add(source)
+            number = await self._inputs.add(source)
             self._log.info("shell.input_given", input=number, source=source)
             await self._cache.open_if_named(source, self.names, at_prompt=True)
 
     async def settle(self) -> None:
-        """End the transaction of an input that only read.
+        """End the transaction of an input if the shell is read-only.
 
-        An idle transaction would keep its locks, and a migration out, for as long as the person
-        thinks.
+        While the person thinks, an idle transaction would keep its locks, and a migration would
+        have to wait for them.
 
         Raises:
-            ReadOnlyViolation: The input left changes in the session; they are dropped.
+            ReadOnlyViolation: The session had changes; they are rolled back.
         """
         if self._mode is not Mode.READ_ONLY or not self.session.in_transaction():
             return
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            # Unlike a rollback it leaves the objects as they were loaded.
+            # Unlike a rollback, a commit does not expire the loaded objects.
             await self.session.commit()
         except SQLAlchemyError as exc:
             await self.session.rollback()
@@ -104,7 +104,7 @@ class Conversation:
                 raise violation from exc
 
     def explain(self, exc: BaseException) -> str:
-        """Return what to show for an exception: the traceback, and what to do now."""
+        """Return the traceback of an exception, with advice on what to do next."""
         text = user_traceback(exc, self._root)
         if isinstance(_translated(exc), ReadOnlyViolation):
             text += "this shell only reads: leave it, and start shell --write\n"
@@ -113,24 +113,24 @@ class Conversation:
         return self._redactor.text(text)
 
     def left_open(self) -> bool:
-        """Return whether there is a transaction that nobody committed."""
+        """Return whether a transaction with `--write` was not committed."""
         return self._mode is Mode.COMMIT and self.session.in_transaction()
 
 
 def _is_ready(name: str, value: object) -> bool:
-    closed = isinstance(value, NoCache) and not value.may_open
+    closed = isinstance(value, CachePlaceholder) and not value.may_open
     return not name.startswith("__") and not closed
 
 
 @asynccontextmanager
-async def prompt_session(
+async def open_database_session(
     work: WorkTransaction, database: Database, mode: Mode
 ) -> AsyncIterator[AsyncSession]:
-    """Give the session for a prompt.
+    """Open the SQLAlchemy session of a prompt.
 
-    In a dry run it is that of the run. Else it has connections of its own, so that a commit is one
-    and nothing is open while a person thinks; the run's empty transaction is ended first. Where
-    only reading is allowed these connections are read-only too.
+    In a dry run it is the run's session. Otherwise the run's empty transaction is ended, and the
+    session takes connections from the engine: `session.commit()` really commits, and no transaction
+    is open while the person thinks. In a read-only run these connections are read-only too.
     """
     if mode is Mode.ROLLBACK:
         yield work.session
@@ -145,7 +145,7 @@ async def prompt_session(
 
 @contextmanager
 def _protection(mode: Mode) -> Iterator[None]:
-    """Refuse writes as the run does, but don't fail the run for what a person was shown."""
+    """Refuse writes as the run does; the person sees the error, so it does not fail the run."""
     if mode is Mode.COMMIT:
         yield
         return
