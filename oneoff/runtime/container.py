@@ -25,7 +25,7 @@ BUILTIN: Mapping[str, str] = {
     "progress": "oneoff.runtime.progress:open_progress",
     "log": "oneoff.runtime.logs.loggers:open_log",
     "console": "oneoff.services.shell.console:open_console",
-    "announcement": "oneoff.services.maintenance.announcement:open_announcement",
+    "announcement": "oneoff.services.maintenance.switch:open_announcement",
 }
 """Name to "module:function" of the providers in the framework."""
 

@@ -13,9 +13,8 @@ from sqlalchemy import text, update
 
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.tables import maintenance
-from oneoff.services.maintenance.bypass import is_pass
 from oneoff.services.maintenance.redis_copy import key_of
-from oneoff.services.maintenance.window import decode
+from oneoff.services.maintenance.window import decode, is_pass
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.fixture_types import Sessions

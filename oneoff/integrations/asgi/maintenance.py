@@ -1,58 +1,55 @@
-"""Answer 503 while a maintenance window is open."""
+"""Answer requests with 503 while a maintenance window is open."""
 
 from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from oneoff.integrations.asgi.protocol import App, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from oneoff.services.maintenance.window import Window
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 RETRY_AFTER = 60
-"""Seconds after which a client may ask again, where the window has no end of its own."""
+"""Seconds after which a client may try again, if the window has no end."""
 BYPASS_HEADER = "X-Maintenance-Bypass"
 DEFAULT_MESSAGE = "down for maintenance, please try again later"
-_TRY_AGAIN_LATER = 1013  # the close code of RFC 6455's registry for it
-_LAST_WORDS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+_TRY_AGAIN_LATER = 1013  # the close code "Try Again Later" in IANA's registry for RFC 6455
+_SHUTDOWN_ENDED = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 
 
 class Reader(Protocol):
-    """What the middleware asks: an `oneoff.services.maintenance.reader.MaintenanceReader`."""
+    """What the middleware needs of `oneoff.services.maintenance.reader.MaintenanceReader`."""
 
     async def window(self) -> Window | None:
-        """Return the window that is open."""
+        """Return the open window, or None."""
 
     @abstractmethod
     def accepts(self, given: bytes, window: Window) -> bool:
-        """Return whether a client holds the pass through this window."""
+        """Return whether a header's value is the pass through a window."""
 
     async def aclose(self) -> None:
-        """Close what it keeps open."""
+        """Close the connections."""
 
 
 class MaintenanceMiddleware:
-    """Keep requests out while a window is open, except probes and whoever holds the pass.
+    """Refuse requests while a window is open, except to exempt paths and with the pass.
 
-    A request that is under way when the window opens ends as usual, and a websocket that is open
-    stays so. Put it outside of authentication and sessions, which may need the database, and
-    inside of what gives requests their ids.
+    Requests that have begun when the window opens are answered, and open websockets stay open. Put
+    this middleware outside of authentication and sessions, which may need the database, and inside
+    of `RequestIdMiddleware`.
 
     Args:
         app: The application.
-        reader: Knows whether a window is open; it is closed when the application shuts down.
-        exempt: Paths that go on being served, with all below them: "/health" is also
-            "/health/live", and not "/healthy" or "/health/../me".
-        retry_after: Seconds for `Retry-After` where the window has no end of its own.
-        header: Name of the header that holds the pass.
+        reader: Tells whether a window is open. It is closed when the application shuts down.
+        exempt: Paths that are served as usual, with all paths below them: "/health" includes
+            "/health/live", but not "/healthy" or "/health/../me".
+        retry_after: Seconds for `Retry-After` if the window has no end.
+        header: Name of the header that contains the pass.
     """
 
     def __init__(
@@ -73,9 +70,9 @@ class MaintenanceMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the server."""
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await self._run_lifespan(scope, receive, send)
             return
-        window = await self._shut_by(scope)
+        window = await self._refusing_window(scope)
         if window is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -83,18 +80,18 @@ class MaintenanceMiddleware:
         else:
             await self._refuse(window, scope, send, "http.response")
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Close the reader before the server hears that all is done: it ends the loop then."""
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close the reader at shutdown, before the answer: the server ends the loop after it."""
 
-        async def send_last(message: Message) -> None:
-            if message["type"] in _LAST_WORDS:
+        async def send_message(message: Message) -> None:
+            if message["type"] in _SHUTDOWN_ENDED:
                 await self._reader.aclose()
             await send(message)
 
-        await self._app(scope, receive, send_last)
+        await self._app(scope, receive, send_message)
 
-    async def _shut_by(self, scope: Scope) -> Window | None:
-        """Return the window that keeps this connection out."""
+    async def _refusing_window(self, scope: Scope) -> Window | None:
+        """Return the open window if it refuses this connection, else None."""
         if scope["type"] not in {"http", "websocket"} or self._is_exempt(scope):
             return None
         window = await self._reader.window()
@@ -106,7 +103,8 @@ class MaintenanceMiddleware:
 
     def _is_exempt(self, scope: Scope) -> bool:
         path: str = scope["path"]
-        # Servers put the prefix under which the application is mounted before the path, or don't.
+        # `root_path` is the prefix under which the application is mounted. Some servers include it
+        # in `path`, others don't.
         root = scope.get("root_path", "").rstrip("/")
         if root and path.startswith(f"{root}/"):
             path = path[len(root) :]
@@ -116,6 +114,7 @@ class MaintenanceMiddleware:
         )
 
     async def _refuse_websocket(self, window: Window, scope: Scope, send: Send) -> None:
+        # With the extension the client gets status 503 and the message; without it, only a 403.
         if "websocket.http.response" in (scope.get("extensions") or {}):
             await self._refuse(window, scope, send, "websocket.http.response")
         else:
@@ -137,16 +136,17 @@ class MaintenanceMiddleware:
 
 
 def _may_leave(rest: str) -> bool:
-    """Return whether what follows an exempt path could lead out of it in somebody's reading.
+    """Return whether a proxy or framework could read the rest of a path as leading out of it.
 
-    Servers decode a path once; a "%" that is left was encoded twice, for whoever decodes again.
+    Servers decode a path once. A "%" that is left was encoded twice, and another program may decode
+    it again. A backslash may be read as a slash, and `..;x` as `..` (path parameters).
     """
     segments = rest.replace("\\", "/").split("/")
     return "%" in rest or any(segment.partition(";")[0] == ".." for segment in segments)
 
 
 def _body(window: Window, scope: Scope) -> tuple[bytes, bytes]:
-    """Return content type and body: the message, as the client likes to read it."""
+    """Return content type and body: plain text for browsers, else a problem document (RFC 9457)."""
     message = window.message or DEFAULT_MESSAGE
     if _prefers_text(b",".join(_values(scope, b"accept")).decode("latin-1")):
         return b"text/plain; charset=utf-8", f"{message}\n".encode()
@@ -164,8 +164,8 @@ def _values(scope: Scope, name: bytes) -> Iterator[bytes]:
 
 
 def _prefers_text(accept: str) -> bool:
-    """Return whether an Accept header likes text better than JSON, as a browser's does."""
-    text = json_ = anything = 0.0
+    """Return whether an Accept header prefers text to JSON, as that of a browser does."""
+    text = json_ = any_type = 0.0
     for entry in accept.lower().split(","):
         kind, *parameters = (part.strip() for part in entry.split(";"))
         quality = _quality(parameters)
@@ -174,8 +174,8 @@ def _prefers_text(accept: str) -> bool:
         elif kind.endswith("json"):
             json_ = max(json_, quality)
         elif kind in {"*/*", "application/*"}:
-            anything = max(anything, quality)
-    return text > (json_ or anything)
+            any_type = max(any_type, quality)
+    return text > (json_ or any_type)
 
 
 def _quality(parameters: Sequence[str]) -> float:

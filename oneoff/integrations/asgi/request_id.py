@@ -1,42 +1,38 @@
-"""An id for every request, on every line logged for it, and one event when it has ended."""
+"""Give every request an id, bind it to the log, and log one event when the request ends."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 from urllib.parse import quote
 
 import structlog
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from oneoff.integrations.asgi.protocol import App, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
 LONGEST_PATH = 1024
-"""Characters of a path that are logged; a server takes some ten thousand."""
-_SANE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+"""Characters of a path that are logged; servers accept paths of several thousand."""
+_VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestIdMiddleware:
-    """Give each request and websocket an id; put it outside of every other middleware.
+    """Give each request and websocket an id. Put it outside of every other middleware.
 
-    The id that a caller or proxy sent is kept if it is a short token: anything else could forge
-    log lines. It is bound as `request_id` in `structlog.contextvars`, stands in `scope["state"]`
-    under the same name, and goes back in the response.
+    An id that a client or proxy sends is used if it is a short token; other text could forge log
+    lines. The id is bound as `request_id` in `structlog.contextvars`, stored in `scope["state"]`
+    under the same name, and sent back in the response.
 
-    A request ends with `request.finished`, a websocket with `websocket.closed`. The query is not
-    logged: it may hold secrets.
+    The end of a request is logged as `request.finished`, that of a websocket as `websocket.closed`.
+    The query string is not logged, because it may contain secrets.
 
     Args:
         app: The application.
-        quiet: Paths whose good answers are logged at debug only, with all below them: probes.
-        header: Name of the header, in requests and responses.
+        quiet: Paths, with all paths below them, whose successful requests are logged at debug
+            level: those of health checks.
+        header: Name of the header in requests and responses.
     """
 
     def __init__(self, app: App, *, quiet: Sequence[str] = (), header: str = HEADER) -> None:
@@ -52,23 +48,24 @@ class RequestIdMiddleware:
             return
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(receive, send, (self._name, request_id.encode("ascii")))
-        # What an earlier request on the same connection has bound must not stay.
+        response = _Response(receive, send, (self._name, request_id.encode("ascii")))
+        # Servers may handle several requests of a connection in one context. Remove what an earlier
+        # one has bound.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = perf_counter()
         try:
-            await self._app(scope, answer.receive, answer.send)
+            await self._app(scope, response.receive, response.send)
         except Exception:
-            # Stays bound: the server logs the traceback in this task, and should name the request.
-            self._report(scope, answer.code or 500, started)
+            # The id stays bound: the server logs the traceback in this task, with the id.
+            self._report(scope, response.code or 500, started)
             raise
-        self._report(scope, answer.code, started)
+        self._report(scope, response.code, started)
         structlog.contextvars.clear_contextvars()
 
     def _request_id(self, scope: Scope) -> str:
         sent = next((value for name, value in scope["headers"] if name.lower() == self._name), b"")
-        return sent.decode("ascii") if _SANE.fullmatch(sent) else os.urandom(16).hex()
+        return sent.decode("ascii") if _VALID_ID.fullmatch(sent) else os.urandom(16).hex()
 
     def _report(self, scope: Scope, code: int | None, started: float) -> None:
         path = _path(scope)
@@ -76,9 +73,9 @@ class RequestIdMiddleware:
         if scope["type"] == "websocket":
             self._log.info("websocket.closed", path=path, code=code, duration_ms=duration)
             return
-        # None: the caller was gone before there was an answer.
-        good = code is not None and code < 400  # noqa: PLR2004 - from there on HTTP says error
-        write = self._log.debug if good and self._is_quiet(path) else self._log.info
+        # None means that the client closed the connection before there was a response.
+        successful = code is not None and code < 400  # noqa: PLR2004 - the first error status
+        write = self._log.debug if successful and self._is_quiet(path) else self._log.info
         method = scope["method"]
         write("request.finished", method=method, path=path, status=code, duration_ms=duration)
 
@@ -86,11 +83,11 @@ class RequestIdMiddleware:
         return any(path == quiet or path.startswith(f"{quiet}/") for quiet in self._quiet)
 
 
-class _Answer:
-    """Looks at what goes to the caller and comes from it, and adds the header.
+class _Response:
+    """Wraps `receive` and `send`: adds the header, and notes how the connection ends.
 
     Attributes:
-        code: Status of the response, or code that closed the websocket; None before that.
+        code: Status of the response, or close code of the websocket; None before that.
     """
 
     def __init__(self, receive: Receive, send: Send, header: tuple[bytes, bytes]) -> None:
@@ -105,6 +102,7 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
+        # The three messages that can carry headers.
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             others = [pair for pair in message.get("headers", ()) if not self._is_ours(pair)]
             message = {**message, "headers": [*others, self._header]}
@@ -119,7 +117,7 @@ class _Answer:
 
 
 def _path(scope: Scope) -> str:
-    # As sent, percent-encoded: decoded, it could hold line breaks that look like another line.
+    # Percent-encoded, as sent: a decoded path could contain line breaks and forge a log line.
     raw = scope.get("raw_path")
     text = raw.decode("ascii", "backslashreplace") if raw else quote(scope["path"])
     return str(text)[:LONGEST_PATH]

@@ -1,28 +1,28 @@
-"""Refuse to start with wrong settings: one clean message, and no traceback with values in it."""
+"""Refuse to start with wrong settings: show one message instead of a traceback with values."""
 
 from __future__ import annotations
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.integrations.asgi.request_id import Receive, Scope, Send
+from oneoff.integrations.asgi.protocol import Receive, Scope, Send
 
 
 class RefusedStart:
-    """Stand in for an application whose settings are wrong: the server says so, and exits.
+    """Replaces an application whose settings are wrong: the server prints the error and exits.
 
-    An error raised while the application is imported would be shown with its traceback.
+    If the error were raised while the application is imported, the server would print a traceback.
 
     Args:
-        error: What is wrong.
+        error: The error to print.
     """
 
     def __init__(self, error: ConfigurationError) -> None:
         self._message = "; ".join([error.message, *(f"try: {line}" for line in error.try_)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Fail the start of the server; one that does not ask gets the same at each request.
+        """Answer the server's `lifespan.startup` with a failure.
 
         Raises:
-            RuntimeError: The server has started the application without asking.
+            RuntimeError: The server does not use lifespan, so each request fails.
         """
         if scope["type"] != "lifespan":
             raise RuntimeError(self._message)

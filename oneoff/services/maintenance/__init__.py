@@ -1,9 +1,10 @@
-"""Maintenance windows: while one is open, every web process answers 503 and workers pause.
+"""Manage maintenance windows: while one is open, web processes answer 503 and workers pause.
 
-The truth is a row in the database. A copy in Redis spares it the questions of many processes, and
-is never older than a second when it is believed, so that a copy nobody could correct does no harm.
-No process, once asked, goes by what is older than `STALE_LIMIT` while either of the two answers.
+A row in the database says whether a window is open. A copy in Redis saves the database most of the
+queries. A process uses the copy only while it is at most one second old, so a copy that could not
+be corrected has no effect for longer than that. While the database or Redis answers, no process
+uses a state older than `STALE_LIMIT`.
 """
 
 STALE_LIMIT = 2.0
-"""Seconds after which every process that is asked has noticed what an operator did."""
+"""Seconds after which every process that gets requests knows what an operator has changed."""

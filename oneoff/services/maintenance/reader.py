@@ -1,9 +1,18 @@
-"""Whether a maintenance window is open, for a process that asks at every request.
+"""Tell a long-running process, at every request, whether a maintenance window is open.
 
-Read `_refresh` first: Redis where it has a fresh copy, else the database. Everything else makes
-sure that no request waits for it: what was read is kept for a moment, a busy process reads the
-next state before the moment is over, one reading serves all requests that wait, and none waits
-longer than `PATIENCE`.
+Read `_refresh` first: it takes the state from Redis if the copy there is fresh, else from the
+database. The rest makes sure that requests hardly ever wait for it:
+
+- A state that was read counts as fresh for `FRESH_WITH_REDIS` or `FRESH_WITHOUT_REDIS` seconds.
+- After a random part of that time (`REFRESH_AT`), the next request starts a reading in the
+  background and still uses the old state. So a busy process always has a fresh state.
+- If the state is no longer fresh, requests wait for the one reading that is under way, each at most
+  `REQUEST_WAIT` seconds. Then they use the last known state.
+- If both sources fail, the last known state holds, and they are asked again after `RETRY_AFTER`.
+
+The age of a state adds up: a copy may be `MAX_COPY_AGE` old when it is read, and is then used for
+`FRESH_WITH_REDIS` seconds; with the time of the reading that stays below `STALE_LIMIT`. A state
+from the database has age 0, so without Redis it may be used longer.
 """
 
 from __future__ import annotations
@@ -19,55 +28,55 @@ from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError
 from oneoff.database.engine import Database
-from oneoff.services.maintenance.bypass import is_pass
 from oneoff.services.maintenance.redis_copy import RedisCopy, key_of
 from oneoff.services.maintenance.store import read_window
-from oneoff.services.maintenance.window import Window
+from oneoff.services.maintenance.window import Window, is_pass
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.services.maintenance.redis_copy import Copy
 
-COPY_LIMIT = 1.0
-"""Seconds for which a copy in Redis is believed: so the fleet asks the database once a second."""
-KEPT = 0.5
-"""Seconds a process keeps what it read, where Redis answers: it may have read a copy."""
-KEPT_ALONE = 1.5
-"""The same where there is no Redis to ask: then it comes straight from the database."""
-EARLY = (0.5, 0.9)
-"""Parts of that time after which a busy process reads the next state, so that no request waits."""
-PATIENCE = 0.5
-"""Seconds a request waits at most."""
-REDIS_LIMIT = 0.25
-"""Seconds Redis has for an answer; then the database is asked."""
-DATABASE_LIMIT = 2.0
-"""Seconds the database has for an answer; no request waits that long."""
-PAUSE = 0.5
-"""Seconds until the sources are asked again after both failed."""
-REDIS_PAUSE = 5.0
-"""Seconds for which a Redis that failed is left alone; the database is right without it."""
+MAX_COPY_AGE = 1.0
+"""Seconds for which a copy is used: so all processes together query the database once a second."""
+FRESH_WITH_REDIS = 0.5
+"""Seconds for which a state is fresh if Redis answers, because it may come from an old copy."""
+FRESH_WITHOUT_REDIS = 1.5
+"""Seconds for which a state is fresh without Redis: then it comes directly from the database."""
+REFRESH_AT = (0.5, 0.9)
+"""The next state is read after a random part of that time, between these two."""
+REQUEST_WAIT = 0.5
+"""Seconds that a request waits at most."""
+REDIS_TIMEOUT = 0.25
+"""Seconds that Redis has for an answer; then the database is asked."""
+DATABASE_TIMEOUT = 2.0
+"""Seconds that the database has for an answer; no request waits that long."""
+RETRY_AFTER = 0.5
+"""Seconds until Redis and the database are asked again after both failed."""
+REDIS_RETRY_AFTER = 5.0
+"""Seconds for which Redis is not asked after it failed; the database is enough."""
 
 _log = structlog.get_logger(__name__)
 _NEVER = float("-inf")
 
 
-class _Known(NamedTuple):
-    """The last state that was read, and when it was true."""
+class _State(NamedTuple):
+    """A state, and the monotonic time at which it was true."""
 
     window: Window | None
     at: float
 
 
 class MaintenanceReader:
-    """Knows whether a maintenance window is open; one for each process.
+    """Reads whether a maintenance window is open; one instance for each process.
 
-    It opens its connections when it is first asked: one to Redis that stays open, and one to the
-    database for each reading, closed after it. Where neither answers, the last known state holds;
-    a process that has never known one is not in maintenance.
+    It connects when it is first asked: one connection to Redis that stays open, and a new one to
+    the database for each reading. If neither answers, the last known state holds. A process that
+    has never read a state is not in maintenance.
 
     Args:
-        config: DATABASE_URL, REDIS_URL (none: the database alone is asked) and SECRET_KEY.
+        config: Has DATABASE_URL, SECRET_KEY and REDIS_URL; without REDIS_URL only the database is
+            asked.
         project: Its name is part of the copy's key.
 
     Raises:
@@ -80,38 +89,40 @@ class MaintenanceReader:
         self._secret_key = config.secret_key
         self._copy: RedisCopy | None = None
         if config.redis_url:
-            self._copy = RedisCopy(redis_url(config), key_of(project.name, url), limit=REDIS_LIMIT)
-        self._known = _Known(None, _NEVER)
-        self._fresh_until = self._early_at = _NEVER
+            self._copy = RedisCopy(
+                redis_url(config), key_of(project.name, url), limit=REDIS_TIMEOUT
+            )
+        self._state = _State(None, _NEVER)
+        self._fresh_until = self._refresh_at = _NEVER
         self._failed_at = self._copy_failed_at = _NEVER
         self._failing = self._copy_failing = False
         self._reading: asyncio.Task[None] | None = None
         self._reading_since = _NEVER
 
     async def window(self) -> Window | None:
-        """Return the window that is open, or None. Never raises, and never waits long."""
+        """Return the open window, or None. It never raises, and waits at most `REQUEST_WAIT`."""
         try:
-            return await self._look()
-        except Exception as exc:  # noqa: BLE001 - a fault in here must not stop the application
+            return await self._current()
+        except Exception as exc:  # noqa: BLE001 - an error here must not fail the request
             self._fail(exc, None, monotonic())
             return None
 
-    async def _look(self) -> Window | None:
-        """Return the window that is open as far as is known; start or await a reading if due."""
+    async def _current(self) -> Window | None:
+        """Return the window of the last known state; start a reading or wait for one if due."""
         now = monotonic()
-        if now >= self._early_at and now >= self._failed_at + PAUSE:
+        if now >= self._refresh_at and now >= self._failed_at + RETRY_AFTER:
             self._read()
         if now >= self._fresh_until:
             await self._wait(now)
-        window = self._known.window
+        window = self._state.window
         return window if window is not None and window.is_open() else None
 
     def accepts(self, given: bytes, window: Window) -> bool:
-        """Return whether a client holds the pass through this window."""
+        """Return whether a header's value is the pass through a window."""
         return is_pass(self._secret_key, window.id, given)
 
     async def aclose(self) -> None:
-        """Stop reading and close the connection; being asked again opens it anew."""
+        """Stop reading and close the connections; the next question opens them again."""
         reading, self._reading = self._reading, None
         if reading is not None and _is_under_way(reading):
             reading.cancel()
@@ -121,79 +132,90 @@ class MaintenanceReader:
         await self._database.dispose()
 
     def _read(self) -> None:
-        """Start reading, unless it is under way."""
+        """Start a reading, unless one is under way."""
         if self._reading is None or not _is_under_way(self._reading):
             self._reading_since = monotonic()
             self._reading = asyncio.create_task(self._refresh())
 
     async def _wait(self, now: float) -> None:
-        """Wait for the reading under way, unless the one before failed a moment ago."""
-        left = self._reading_since + PATIENCE - now
-        failed_lately = now < self._failed_at + PAUSE + PATIENCE
+        """Wait for the reading under way, but not if the previous one failed a moment ago.
+
+        While both sources are down, requests must not all wait for a reading that fails again.
+        """
+        left = self._reading_since + REQUEST_WAIT - now
+        failed_lately = now < self._failed_at + RETRY_AFTER + REQUEST_WAIT
         if self._reading is None or not _is_under_way(self._reading) or failed_lately or left <= 0:
             return
-        # Unlike wait_for, it leaves the reading alone when the time is over.
+        # Unlike asyncio.wait_for, this does not cancel the reading at the timeout.
         await asyncio.wait({self._reading}, timeout=left)
 
     async def _refresh(self) -> None:
-        """Learn the state from a fresh copy, or from the database; then renew the copy."""
+        """Read the state from a fresh copy, else from the database, and then write the copy.
+
+        Ages count from `began`, before the question was sent, so they are never too small.
+        """
         began = monotonic()
         copy = await self._read_copy(began)
-        if copy is not None and self._believes(copy, began):
-            self._learn(_Known(copy.window, began - copy.age), began + KEPT)
+        if copy is not None and self._is_usable(copy, began):
+            self._learn(_State(copy.window, began - copy.age), began + FRESH_WITH_REDIS)
             return
         try:
-            async with asyncio.timeout(DATABASE_LIMIT):
+            async with asyncio.timeout(DATABASE_TIMEOUT):
                 window = await read_window(self._database)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the last known state holds
+        except Exception as exc:  # noqa: BLE001 - after any error the last known state holds
             self._fail(exc, copy, began)
             return
-        shared = self._shares(began)
-        self._learn(_Known(window, began), began + (KEPT if shared else KEPT_ALONE))
+        shared = self._uses_copy(began)
+        self._learn(
+            _State(window, began), began + (FRESH_WITH_REDIS if shared else FRESH_WITHOUT_REDIS)
+        )
         if shared:
             await self._write_copy(window, began)
 
-    def _believes(self, copy: Copy, began: float) -> bool:
-        """Return whether a copy is fresh, and does not contradict what was read since."""
-        newer = began - copy.age >= self._known.at
-        return copy.age <= COPY_LIMIT and (newer or copy.window == self._known.window)
+    def _is_usable(self, copy: Copy, began: float) -> bool:
+        """Return whether a copy is fresh, and not older than a known state that differs from it.
+
+        Another process may have written an older state: then this process must not go back to it.
+        """
+        newer = began - copy.age >= self._state.at
+        return copy.age <= MAX_COPY_AGE and (newer or copy.window == self._state.window)
 
     async def _read_copy(self, began: float) -> Copy | None:
-        if self._copy is None or not self._shares(began):
+        if self._copy is None or not self._uses_copy(began):
             return None
         try:
             copy = await self._copy.read()
-        except Exception as exc:  # noqa: BLE001 - the database knows it, too
-            self._leave_copy_alone(exc)
+        except Exception as exc:  # noqa: BLE001 - after any error the database is asked
+            self._pause_copy(exc)
             return None
         self._copy_failing = False
         return copy
 
     async def _write_copy(self, window: Window | None, began: float) -> None:
         age = monotonic() - began
-        if self._copy is None or age >= COPY_LIMIT:
+        if self._copy is None or age >= MAX_COPY_AGE:
             return
         try:
             await self._copy.write(window, age=age)
-        except Exception as exc:  # noqa: BLE001 - then the next process asks the database itself
-            self._leave_copy_alone(exc)
+        except Exception as exc:  # noqa: BLE001 - the next process asks the database itself
+            self._pause_copy(exc)
 
-    def _shares(self, now: float) -> bool:
-        """Return whether there is a Redis that did not fail lately."""
-        return self._copy is not None and now >= self._copy_failed_at + REDIS_PAUSE
+    def _uses_copy(self, now: float) -> bool:
+        """Return whether Redis is set and did not fail in the last `REDIS_RETRY_AFTER` s."""
+        return self._copy is not None and now >= self._copy_failed_at + REDIS_RETRY_AFTER
 
-    def _leave_copy_alone(self, exc: Exception) -> None:
+    def _pause_copy(self, exc: Exception) -> None:
         self._copy_failed_at = monotonic()
         if not self._copy_failing:
             self._copy_failing = True
             _log.warning("maintenance.copy_failed", error=_about(exc))
 
-    def _learn(self, known: _Known, fresh_until: float) -> None:
-        before, self._known = self._known.window, known
+    def _learn(self, known: _State, fresh_until: float) -> None:
+        before, self._state = self._state.window, known
         now = monotonic()
         self._fresh_until = fresh_until
-        # Not all at once: processes that were started together would go on asking together.
-        self._early_at = now + (fresh_until - now) * uniform(*EARLY)  # noqa: S311 - no secret
+        # A random time: processes that were started together would otherwise always read together.
+        self._refresh_at = now + (fresh_until - now) * uniform(*REFRESH_AT)  # noqa: S311 - no secret
         self._failed_at = _NEVER
         if self._failing:
             self._failing = False
@@ -203,19 +225,19 @@ class MaintenanceReader:
 
     def _fail(self, exc: Exception, copy: Copy | None, began: float) -> None:
         self._failed_at = monotonic()
-        # A copy too old to be believed is better than what this process knows of earlier times.
-        if copy is not None and began - copy.age > self._known.at:
-            self._known = _Known(copy.window, began - copy.age)
+        # A copy that is too old to be used is still newer than this process's own last state.
+        if copy is not None and began - copy.age > self._state.at:
+            self._state = _State(copy.window, began - copy.age)
         if not self._failing:
             self._failing = True
             _log.warning("maintenance.reading_failed", error=_about(exc))
 
 
 def _is_under_way(task: asyncio.Task[None]) -> bool:
-    """Return whether a task will end some day; one of a loop that was closed will not."""
+    """Return whether a task is running. A task of a loop that was closed never ends."""
     return not task.done() and task.get_loop() is asyncio.get_running_loop()
 
 
 def _about(exc: Exception) -> str:
-    """Return what may be logged of an error: a driver's own message may quote a URL."""
+    """Return the text to log for an error, without a driver's message: it may contain a URL."""
     return exc.message if isinstance(exc, CommandError) else type(exc).__name__

@@ -1,9 +1,9 @@
-"""The copy of the maintenance state in Redis, which spares the database most of the questions.
+"""Read and write the copy of the maintenance state in Redis, which saves database queries.
 
-The key lives for a day and is written anew about once a second by whichever process asked the
-database. How old it is follows from what is left of its life, on the server's own clock: no two
-machines need the same time. A copy that is too old to be believed still tells a process that was
-just started what held before the database went away.
+The key lives for a day. Every process that has read the database writes it again, about once a
+second. The age of the copy is the key's lifetime minus its remaining time to live, both by the
+clock of the Redis server, so the clocks of the other machines need not agree. A copy that is too
+old to be used still tells a new process which state held before the database became unavailable.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
-LIFE = 86_400.0
-"""Seconds the key lives."""
-COMMAND_LIMIT = 1.0
-"""Seconds Redis has for a command's question; what it can't be told, the database tells."""
+KEY_LIFETIME = 86_400.0
+"""Seconds that the key lives."""
+COMMAND_TIMEOUT = 1.0
+"""Seconds that Redis has for one reading or writing of a command."""
 
 
 class Copy(NamedTuple):
-    """What the copy says.
+    """The content of the copy.
 
     Attributes:
-        window: None if no window was open.
-        age: Seconds since the database said so; infinite if it can't be told.
+        window: The open window; None if no window was open.
+        age: Seconds since it was read from the database; infinite if that is unknown.
     """
 
     window: Window | None
@@ -47,12 +47,12 @@ class Copy(NamedTuple):
 
 
 class RedisCopy:
-    """Reads and writes the copy over a connection that stays open until something goes wrong.
+    """Reads and writes the copy over one connection, which is closed after an error.
 
     Args:
-        url: Of Redis.
-        key: See `key_of`.
-        limit: Seconds one reading or writing may take, connecting included.
+        url: The URL of Redis.
+        key: The key of the copy, from `key_of`.
+        limit: Seconds that one reading or writing may take, including the connection.
     """
 
     def __init__(self, url: RedisURL, key: str, *, limit: float) -> None:
@@ -69,30 +69,31 @@ class RedisCopy:
             CommandError: Redis can't be reached, did not answer in time, or refuses.
         """
         async with self._client() as client:
-            # In this order: a copy that is written in between is taken for older than it is.
+            # PTTL before GET: if the copy is replaced in between, it seems older than it is. The
+            # other order would make an old copy seem new.
             left = await client.pttl(self._key)
             text = await client.get(self._key)
         if text is None:
             return None
-        age = LIFE - left / 1000
+        age = KEY_LIFETIME - left / 1000
         try:
-            return Copy(decode(text), age if 0 <= age <= LIFE else float("inf"))
+            return Copy(decode(text), age if 0 <= age <= KEY_LIFETIME else float("inf"))
         except ValueError:
             return None
 
     async def write(self, window: Window | None, *, age: float = 0.0) -> None:
-        """Replace the copy; raises what `read` raises.
+        """Replace the copy. Raises the errors of `read`.
 
         Args:
-            window: What the database says.
+            window: The state in the database.
             age: Seconds since the database was asked.
         """
         async with self._client() as client:
-            left = max(round((LIFE - age) * 1000), 1)
+            left = max(round((KEY_LIFETIME - age) * 1000), 1)
             await client.set(self._key, encode(window), px=left)
 
     async def aclose(self) -> None:
-        """Close the connection; the next reading opens another."""
+        """Close the connection. The next reading opens a new one."""
         stack, self._stack, self._redis = self._stack, None, None
         if stack is not None:
             await stack.aclose()
@@ -103,7 +104,8 @@ class RedisCopy:
             async with asyncio.timeout(self._limit):
                 yield self._redis or await self._connect()
         except BaseException as exc:
-            # Also after a cancellation: an answer nobody read would be taken for the next one's.
+            # Also after a cancellation: the answer that nobody has read would be taken for the
+            # answer to the next command.
             await self.aclose()
             if error := self._error(exc):
                 raise error from exc
@@ -129,13 +131,13 @@ class RedisCopy:
 
 @asynccontextmanager
 async def open_copy(config: Config, project: Project) -> AsyncIterator[RedisCopy]:
-    """Give the copy to a command; REDIS_URL is set.
+    """Open the copy for a command. REDIS_URL must be set.
 
     Raises:
         ConfigurationError: DATABASE_URL or REDIS_URL can't be used.
     """
     database = parse_database_url(config.database_url, config.root, project.name)
-    copy = RedisCopy(redis_url(config), key_of(project.name, database), limit=COMMAND_LIMIT)
+    copy = RedisCopy(redis_url(config), key_of(project.name, database), limit=COMMAND_TIMEOUT)
     try:
         yield copy
     finally:
@@ -143,13 +145,13 @@ async def open_copy(config: Config, project: Project) -> AsyncIterator[RedisCopy
 
 
 async def announced_window(client: Redis, config: Config, project: Project) -> Window | None:
-    """Return the window that the copy says is open, for an operator who wonders; None if none.
+    """Return the window that is open according to the copy; None if there is none.
 
-    The copy may be old, or missing: what counts is the database, which is not asked here.
+    The copy may be old or missing. The database, which decides, is not asked.
 
     Args:
-        client: The caller's own connection, which need not be allowed to write.
-        config: Says which database the copy is of.
+        client: The caller's connection; it may be read-only.
+        config: Has the URL of the database that the copy belongs to.
         project: Its name is part of the copy's key.
     """
     try:
@@ -164,8 +166,8 @@ async def announced_window(client: Redis, config: Config, project: Project) -> W
 def key_of(project_name: str, database: DatabaseURL) -> str:
     """Return the key of the copy.
 
-    It holds a digest of the database's address, because staging and production may share a Redis,
-    and must not share their maintenance.
+    It contains a digest of the database's address: staging and production may share a Redis, and
+    must not share their maintenance.
     """
     address = f"{database.host}:{database.port}/{database.database}"
     digest = hashlib.blake2b(address.encode(), digest_size=6).hexdigest()

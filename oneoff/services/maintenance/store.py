@@ -1,4 +1,4 @@
-"""The rows of maintenance windows: the truth about whether one is open."""
+"""Read and write the rows of maintenance windows, which say whether one is open."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Record(NamedTuple):
-    """A window, and what only operators are told of it.
+    """A window, and the facts about it that only operators see.
 
     Attributes:
         window: What every process sees.
-        reason: Why, as said with `--reason`.
-        operator: Who began it.
-        run_id: Of the run that began it.
+        reason: The text of `--reason`.
+        operator: The name of the operator who opened it.
+        run_id: The id of the run that opened it.
     """
 
     window: Window
@@ -37,7 +37,7 @@ class Record(NamedTuple):
     run_id: str
 
     def facts(self) -> dict[str, Any]:
-        """Return it as the commands show it."""
+        """Return the data that the commands show."""
         return {
             "since": self.window.started_at,
             "expires": self.window.expires_at,
@@ -50,20 +50,20 @@ class Record(NamedTuple):
 
 
 NOT_MIGRATED = "not-migrated"
-"""Code of the error of a database that has no table of windows yet."""
+"""Error code of a database that has no table of windows yet."""
 
 NO_FACTS: dict[str, Any] = dict.fromkeys(
     ("since", "expires", "message", "reason", "operator", "run_id", "window_id")
 )
-"""What `Record.facts` would be without a window."""
+"""The same keys as `Record.facts`, for when no window is open."""
 
 
 async def find_open(connection: Connection, now: datetime) -> Record | None:
-    """Return the window that is open, if one is.
+    """Return the record of the open window, or None.
 
     Args:
-        connection: To ask.
-        now: A window that ended by itself before is not open, though its row is.
+        connection: The connection or session to query.
+        now: The current time. A window that expired before is closed, even if its row has no end.
     """
     open_ones = (
         select(maintenance)
@@ -80,10 +80,11 @@ async def find_open(connection: Connection, now: datetime) -> Record | None:
 
 
 async def begin(connection: Connection, record: Record) -> None:
-    """Store a new window; the caller has made sure that none is open."""
-    ended_by_themselves = maintenance.c.ended_at.is_(None)
+    """Store a new window. The caller has checked that none is open."""
+    # A row without an end is a window that expired: it ended at its expiry.
+    expired = maintenance.c.ended_at.is_(None)
     await connection.execute(
-        update(maintenance).where(ended_by_themselves).values(ended_at=maintenance.c.expires_at)
+        update(maintenance).where(expired).values(ended_at=maintenance.c.expires_at)
     )
     await connection.execute(
         insert(maintenance).values(
@@ -96,7 +97,7 @@ async def begin(connection: Connection, record: Record) -> None:
 
 
 async def change(connection: Connection, window: Window) -> None:
-    """Store another end or message of the window that is open."""
+    """Store another end or message of the open window."""
     await connection.execute(
         update(maintenance)
         .where(maintenance.c.id == window.id)
@@ -105,22 +106,23 @@ async def change(connection: Connection, window: Window) -> None:
 
 
 async def end(connection: Connection, now: datetime) -> None:
-    """Store that no window is open any more."""
+    """Store that no window is open anymore."""
     still_open = maintenance.c.ended_at.is_(None)
     await connection.execute(update(maintenance).where(still_open).values(ended_at=now))
 
 
 async def read_record(database: Database) -> Record | None:
-    """Return the window that is open now, asked over a connection of its own.
+    """Return the record of the window that is open now, read over a new connection.
 
-    A new connection costs 6 ms on PostgreSQL. Keeping one would find out only now what broke
-    long ago, and occupy a connection for each process that hardly ever asks.
+    A new connection takes 6 ms on PostgreSQL. A permanent one would occupy a connection for each
+    process, and if it broke earlier, the reading would notice that only now.
 
     Raises:
         CommandError: The database can't be reached, or has no such table yet (`not-migrated`).
-        SQLAlchemyError: It did not answer as it should.
+        SQLAlchemyError: The database answered with another error.
     """
-    # Not the name of the lock: whoever wants that one waits for connections named after it.
+    # The role must differ from the name of the lock "maintenance": a run that takes over a lock
+    # waits for connections that have the lock's name.
     async with database.connect("maintenance-reader") as connection:
         try:
             return await find_open(connection, datetime.now(UTC))
@@ -129,9 +131,9 @@ async def read_record(database: Database) -> Record | None:
 
 
 async def read_window(database: Database) -> Window | None:
-    """Return the window that is open now; a database that has not been migrated has none.
+    """Return the window that is open now; None also if the database is not migrated yet.
 
-    Raises what `read_record` raises otherwise.
+    Raises the other errors of `read_record`.
     """
     if not database.url.exists():
         return None

@@ -1,42 +1,54 @@
-"""Open, change and end maintenance windows: what `system maintenance on` and `off` do."""
+"""Open, change and end maintenance windows, and tell Redis after the commit.
+
+`system maintenance on` and `off` call `switch_on` and `switch_off`, and put the result into the
+resource `announcement`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from oneoff.config.settings import Config
 from oneoff.core.conversion import duration_text
-from oneoff.core.errors import UsageError
+from oneoff.core.errors import CommandError, UsageError
+from oneoff.core.policy import Mode
+from oneoff.core.project import Project
 from oneoff.services.maintenance import store
+from oneoff.services.maintenance.redis_copy import RedisCopy, open_copy
 from oneoff.services.maintenance.store import Record
 from oneoff.services.maintenance.window import Window
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import FilteringBoundLogger as Logger
 
     from oneoff.core.run import Run
 
 LONGEST = timedelta(days=365)
-"""A window that ends by itself does so within a year; a longer one is a slip of the keyboard."""
+"""The longest time that --expires accepts; more is taken for a typing error."""
 
 
 async def switch_on(
     session: AsyncSession, run: Run, *, expires: timedelta | None, message: str | None
 ) -> tuple[Record | None, Record]:
-    """Open a window, or give the one that is open another end or message.
+    """Open a window, or change the end or message of the open one.
 
     Args:
         session: The caller commits it. In a dry run nothing is written.
-        run: Whose window it is; its start is the window's.
-        expires: How long from now; None leaves it as it is, or without an end.
-        message: What visitors are told; None leaves it as it is, or says the usual.
+        run: The run that opens the window. Its start is the start of the window.
+        expires: Time from the run's start to the end; None keeps the end, or sets none.
+        message: The text for visitors; None keeps the message, or sets the default one.
 
     Returns:
-        What was open before, and what is now: the same if there was nothing to do.
+        The window that was open before, and the one that is open now. They are equal if there was
+        nothing to do.
 
     Raises:
-        UsageError: The time makes no sense.
+        UsageError: `expires` is not positive, or longer than `LONGEST`.
     """
     end = _end(run.started_at, expires)
     before = await store.find_open(session, run.started_at)
@@ -56,7 +68,7 @@ async def switch_on(
 
 
 async def switch_off(session: AsyncSession, run: Run) -> Record | None:
-    """End the window that is open, and return it; in a dry run nothing is written."""
+    """End the open window and return it. In a dry run nothing is written."""
     open_one = await store.find_open(session, run.started_at)
     if open_one is not None and not run.dry_run:
         await store.end(session, run.started_at)
@@ -73,3 +85,57 @@ def _end(now: datetime, expires: timedelta | None) -> datetime | None:
             try_="python manage.py system maintenance on --expires 2h",
         )
     return now + expires
+
+
+class Announcement:
+    """The change that is written to the copy in Redis after the commit.
+
+    Attributes:
+        problem: Why the copy can't be written; empty if it can, or if Redis is not used.
+        made: Whether there is a change to write.
+        window: The window that is open after the commit; None if none is.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.made = False
+        self.window: Window | None = None
+
+    def make(self, window: Window | None) -> None:
+        """Store what to write after the commit: the open window, or None."""
+        self.made, self.window = True, window
+
+
+@asynccontextmanager
+async def open_announcement(
+    config: Config, project: Project, mode: Mode, log: Logger
+) -> AsyncIterator[Announcement]:
+    """Open the resource `announcement`. Closing it writes the announced window to Redis.
+
+    The executor commits before it closes resources. A failed run leaves this context manager with
+    its exception, which skips the writing. So Redis never gets a state that was not committed.
+    """
+    announcement = Announcement()
+    if mode is not Mode.COMMIT or not config.redis_url:
+        yield announcement
+        return
+    async with open_copy(config, project) as copy:
+        announcement.problem = await _problem(copy)
+        yield announcement
+        if announcement.made and not announcement.problem:
+            await _send(copy, announcement.window, log)
+
+
+async def _problem(copy: RedisCopy) -> str:
+    try:
+        await copy.read()
+    except CommandError as exc:
+        return exc.message
+    return ""
+
+
+async def _send(copy: RedisCopy, window: Window | None, log: Logger) -> None:
+    try:
+        await copy.write(window)
+    except CommandError as exc:  # it is committed; the copy expires after MAX_COPY_AGE
+        log.warning("maintenance.copy_failed", error=exc.message)

@@ -1,21 +1,30 @@
-"""A maintenance window, as every process sees it."""
+"""Describe a maintenance window, its pass, and its form in the copy in Redis.
+
+The pass is a header that lets an operator through. It consists of the window's id and a signature
+with SECRET_KEY. So nothing is stored, every process can check it alone, and it ends with its
+window.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, NamedTuple
 
+_PURPOSE = b"oneoff maintenance pass "  # the key may also sign other things
+
 
 class Window(NamedTuple):
-    """One time of maintenance.
+    """One maintenance window.
 
     Attributes:
-        id: Another one for each window; no secret.
+        id: Unique for each window; not a secret.
         started_at: UTC.
-        expires_at: When it ends by itself, UTC; None if it has to be ended.
-        message: What visitors are told; may be empty.
+        expires_at: When the window ends by itself, UTC; None if an operator has to end it.
+        message: The text for visitors; may be empty.
     """
 
     id: str
@@ -24,11 +33,11 @@ class Window(NamedTuple):
     message: str = ""
 
     def is_open(self, now: datetime | None = None) -> bool:
-        """Return whether it has not ended by itself yet, on this machine's clock."""
+        """Return whether the window has not expired yet, by this machine's clock."""
         return self.expires_at is None or (now or datetime.now(UTC)) < self.expires_at
 
     def seconds_left(self, now: datetime | None = None) -> int | None:
-        """Return in how many seconds it ends by itself, at least 1; None if it does not."""
+        """Return the seconds until the window expires, at least 1; None if it never expires."""
         if self.expires_at is None:
             return None
         left = self.expires_at - (now or datetime.now(UTC))
@@ -36,16 +45,16 @@ class Window(NamedTuple):
 
 
 def encode(window: Window | None) -> bytes:
-    """Return what stands in the copy; "no window" is a copy too, and not the same as none."""
+    """Return the copy for Redis. "No window is open" is a copy too, unlike a missing key."""
     text = json.dumps({"window": None if window is None else _plain(window)})
     return text.encode()
 
 
 def decode(copy: bytes) -> Window | None:
-    """Read a copy.
+    """Return the window that a copy from Redis describes.
 
     Raises:
-        ValueError: It is not one of ours.
+        ValueError: The bytes are not a copy that `encode` wrote.
     """
     try:
         found: dict[str, Any] | None = json.loads(copy)["window"]
@@ -66,14 +75,14 @@ def decode(copy: bytes) -> Window | None:
 def _text(found: object) -> str:
     if not isinstance(found, str):
         raise TypeError
-    found.encode()  # half a character, as JSON may hold it, could not be sent to anybody
+    found.encode()  # JSON can contain a lone surrogate, which can't be sent in a response
     return found
 
 
 def _time(found: str) -> datetime:
     time = datetime.fromisoformat(found)
     if time.tzinfo is None:
-        raise ValueError  # it could not be compared with the clock
+        raise ValueError  # a time without a zone can't be compared with the clock
     return time.astimezone(UTC)
 
 
@@ -83,3 +92,22 @@ def _plain(window: Window) -> dict[str, Any]:
         "started_at": window.started_at.isoformat(),
         "expires_at": None if expires is None else expires.isoformat(),
     }
+
+
+def make_pass(secret_key: str, window_id: str) -> str:
+    """Return the pass through one window: `<window id>.<64 hex digits>`."""
+    message = _PURPOSE + window_id.encode()
+    return f"{window_id}.{hmac.new(secret_key.encode(), message, hashlib.sha256).hexdigest()}"
+
+
+def is_pass(secret_key: str, window_id: str, given: bytes) -> bool:
+    """Return whether a value is the pass through a window, compared in constant time.
+
+    Args:
+        secret_key: SECRET_KEY; if it is empty, no value is a pass.
+        window_id: The id of the window that is open now.
+        given: The value that the client sent.
+    """
+    if not secret_key:
+        return False
+    return hmac.compare_digest(make_pass(secret_key, window_id).encode(), given)

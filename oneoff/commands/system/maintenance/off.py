@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.core.run import Run
-    from oneoff.services.maintenance.announcement import Announcement
+    from oneoff.services.maintenance.switch import Announcement
 
 
 class Off(BaseCommand):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
-    from oneoff.services.maintenance.announcement import Announcement
     from oneoff.services.maintenance.store import Record
+    from oneoff.services.maintenance.switch import Announcement
 
 
 class On(BaseCommand):
@@ -57,7 +57,7 @@ class On(BaseCommand):
         would, is_on = ("would stay", "stays") if before else ("would be", "is")
         said = f"maintenance {would if run.dry_run else is_on} on{_until(after)}"
         return Result.changed(
-            said + _told(before, after),
+            said + _message_change(before, after),
             rows=1,
             data=after.facts(),
             warnings=warnings,
@@ -66,19 +66,19 @@ class On(BaseCommand):
 
 
 def _pass(config: Config, record: Record) -> dict[str, str]:
-    from oneoff.services.maintenance.bypass import make_pass
+    from oneoff.services.maintenance.window import make_pass
 
     if not config.secret_key:
         return {}
     return {"pass": make_pass(config.secret_key, record.window.id)}
 
 
-def _told(before: Record | None, after: Record) -> str:
-    """Return what visitors are told from now on, where that has changed."""
+def _message_change(before: Record | None, after: Record) -> str:
+    """Return the part of the message that names the new text for visitors, if it changed."""
     if before is None or before.window.message == after.window.message:
         return ""
-    told = repr(after.window.message) if after.window.message else "the usual"
-    return f"; visitors are told {told}"
+    text = repr(after.window.message) if after.window.message else "the usual"
+    return f"; visitors are told {text}"
 
 
 def _until(record: Record) -> str:

@@ -24,6 +24,6 @@ class Status(BaseCommand):
     examples = ("system maintenance status", "system maintenance status --json")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff.services.maintenance.report import report
+        from oneoff.services.maintenance.status import maintenance_status
 
-        return Result.report(await report(config, project, run.id))
+        return Result.report(await maintenance_status(config, project, run.id))

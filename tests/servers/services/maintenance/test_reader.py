@@ -21,7 +21,7 @@ from oneoff.database.engine import Database
 from oneoff.database.schema.upgrade import ensure_schema
 from oneoff.services.maintenance import STALE_LIMIT, reader, store
 from oneoff.services.maintenance.reader import MaintenanceReader
-from oneoff.services.maintenance.redis_copy import LIFE, key_of
+from oneoff.services.maintenance.redis_copy import KEY_LIFETIME, key_of
 from oneoff.services.maintenance.store import Record
 from oneoff.services.maintenance.window import Window, encode
 from tests.support.servers import Postgres, Redis
@@ -161,7 +161,7 @@ async def test_what_was_read_is_kept_for_a_moment(fleet: Fleet, clock: Clock) ->
     process = fleet.process(with_redis=False)
 
     await asyncio.gather(*(process.window() for _ in range(100)))
-    clock.now += reader.KEPT_ALONE / 2 - MOMENT
+    clock.now += reader.FRESH_WITHOUT_REDIS / 2 - MOMENT
     await process.window()
 
     assert 1 == fleet.database_proxy.connections
@@ -172,12 +172,12 @@ async def test_a_busy_process_reads_before_it_has_to(fleet: Fleet, clock: Clock)
     process = fleet.process(with_redis=False)
     await process.window()
     fleet.database_proxy.half_open()
-    clock.now += reader.KEPT_ALONE - MOMENT
+    clock.now += reader.FRESH_WITHOUT_REDIS - MOMENT
     started = monotonic()
 
     assert None is await process.window()
 
-    assert monotonic() - started < reader.PATIENCE / 2
+    assert monotonic() - started < reader.REQUEST_WAIT / 2
 
 
 async def test_an_old_state_is_not_served(fleet: Fleet, clock: Clock) -> None:
@@ -196,9 +196,9 @@ async def test_an_old_state_is_not_served(fleet: Fleet, clock: Clock) -> None:
 async def test_a_copy_that_is_too_old_is_not_believed(fleet: Fleet) -> None:
     """However it came to be there."""
     window = await fleet.on()
-    age = reader.COPY_LIMIT + MOMENT
+    age = reader.MAX_COPY_AGE + MOMENT
     with redis.Redis.from_url(fleet.redis_url) as client:
-        client.set(key(fleet), encode(None), px=round((LIFE - age) * 1000))
+        client.set(key(fleet), encode(None), px=round((KEY_LIFETIME - age) * 1000))
 
     assert window == await fleet.process().window()
 
@@ -208,7 +208,7 @@ async def test_a_copy_that_is_not_ours_is_replaced(fleet: Fleet, text: bytes) ->
     """The database knows."""
     window = await fleet.on()
     with redis.Redis.from_url(fleet.redis_url) as client:
-        client.set(key(fleet), text, px=round(LIFE * 1000))
+        client.set(key(fleet), text, px=round(KEY_LIFETIME * 1000))
         process = fleet.process()
 
         assert window == await process.window()
@@ -222,9 +222,9 @@ async def test_a_process_does_not_go_back_to_an_older_state(fleet: Fleet, clock:
     assert window == await process.window()
     with redis.Redis.from_url(fleet.redis_url) as client:
         await until(lambda: client.get(key(fleet)) == encode(window))
-        clock.now += reader.KEPT
-        age = reader.KEPT + MOMENT
-        client.set(key(fleet), encode(None), px=round((LIFE - age) * 1000))
+        clock.now += reader.FRESH_WITH_REDIS
+        age = reader.FRESH_WITH_REDIS + MOMENT
+        client.set(key(fleet), encode(None), px=round((KEY_LIFETIME - age) * 1000))
 
     assert window == await process.window()
 
@@ -276,7 +276,7 @@ async def test_a_new_process_believes_an_old_copy_while_the_database_is_away(
     assert window == await fleet.process().window()
     with redis.Redis.from_url(fleet.redis_url) as client:
         await until(lambda: client.exists(key(fleet)))
-        client.pexpire(key(fleet), round((LIFE - 3600) * 1000))
+        client.pexpire(key(fleet), round((KEY_LIFETIME - 3600) * 1000))
     fleet.database_proxy.refuse()
 
     assert window == await fleet.process().window()
@@ -300,8 +300,8 @@ async def test_no_request_waits_long_for_a_silent_server(fleet: Fleet, silent: s
         waits.append(monotonic() - started)
         await asyncio.sleep(0.01)
 
-    assert max(waits) < 2 * reader.PATIENCE
-    assert sum(wait > reader.PATIENCE / 4 for wait in waits) <= 3
+    assert max(waits) < 2 * reader.REQUEST_WAIT
+    assert sum(wait > reader.REQUEST_WAIT / 4 for wait in waits) <= 3
     fleet.redis_proxy.heal()
     fleet.database_proxy.heal()
 
@@ -317,7 +317,7 @@ async def test_a_silent_server_that_answers_again_is_heard(fleet: Fleet) -> None
 
     fleet.database_proxy.heal()
 
-    assert await seen(process, None) < STALE_LIMIT + reader.DATABASE_LIMIT
+    assert await seen(process, None) < STALE_LIMIT + reader.DATABASE_TIMEOUT
 
 
 async def seen_for(process: MaintenanceReader, window: Window, *, seconds: float) -> None:

@@ -15,8 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from oneoff.integrations.asgi.maintenance import DEFAULT_MESSAGE, MaintenanceMiddleware
-from oneoff.services.maintenance.bypass import is_pass, make_pass
-from oneoff.services.maintenance.window import Window
+from oneoff.services.maintenance.window import Window, is_pass, make_pass
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -12,7 +12,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from oneoff.integrations.asgi.request_id import Message, Receive, RequestIdMiddleware, Scope, Send
+from oneoff.integrations.asgi.protocol import Message, Receive, Scope, Send
+from oneoff.integrations.asgi.request_id import RequestIdMiddleware
 
 GENERATED = re.compile(r"[0-9a-f]{32}")
 

@@ -9,9 +9,8 @@ import pytest
 
 from oneoff.config.settings import load_config
 from oneoff.core.project import Project
-from oneoff.services.maintenance.bypass import make_pass
 from oneoff.services.maintenance.reader import MaintenanceReader
-from oneoff.services.maintenance.window import Window
+from oneoff.services.maintenance.window import Window, make_pass
 
 KEY = "k" * 32
 WINDOW = Window("two", datetime.now(UTC))

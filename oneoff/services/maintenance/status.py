@@ -1,4 +1,4 @@
-"""What each source says about maintenance, for the operator who looks."""
+"""Report what the database and the copy in Redis say about maintenance."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NO_COPY = "no copy"
 NO_REDIS = "REDIS_URL is not set"
 
 
-async def report(config: Config, project: Project, run_id: str) -> dict[str, Any]:
-    """Return the state, and what the database and the copy in Redis say of it.
+async def maintenance_status(config: Config, project: Project, run_id: str) -> dict[str, Any]:
+    """Return the state of maintenance, and what the database and the copy in Redis say.
 
     Raises:
-        CommandError: The database can't say; its data hold what Redis says.
+        CommandError: The database did not answer. The error's data contain what Redis says.
     """
     in_redis = await _ask_redis(config, project)
     try:
