@@ -1,4 +1,8 @@
-"""Which environment a run is in: the stricter of what is set and what the database says."""
+"""Decide which environment a run is in: the stricter of ENVIRONMENT and what the database says.
+
+Pure functions. `oneoff.database.schema.facts` reads and stores the facts of the database;
+`oneoff.services.environment` and the command `system environment` show and change them.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ _STRICTEST = 2
 
 
 class Facts(NamedTuple):
-    """What the connected database says about itself.
+    """The facts that the connected database knows about itself.
 
     Attributes:
-        database: Its name, as the operator types it in `<database>@<environment>`.
-        identity: Tells this database from a copy of it.
-        stored_environment: What the last `migrate` stored; empty when nothing did.
-        stored_identity: The identity at that time.
-        schema_ready: Whether the framework's tables are there and current.
+        database: The name of the database, as in `<database>@<environment>`.
+        identity: `<cluster>/<database>`; it differs between a database and a copy of it.
+        stored_environment: The environment that the last `migrate` stored; empty if none did.
+        stored_identity: The identity at the time when the environment was stored.
+        schema_ready: Whether the framework's tables exist and are current.
     """
 
     database: str
@@ -30,12 +34,12 @@ class Facts(NamedTuple):
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a restored dump: the environment it names is another database's."""
+        """Whether this is a restored dump, whose stored environment is that of another database."""
         return bool(self.stored_environment) and not _same(self.stored_identity, self.identity)
 
 
 def _same(stored: str, here: str) -> bool:
-    """Compare `<cluster>/<database>`; the cluster counts where both know it."""
+    """Compare two identities. The cluster is compared only if both contain it."""
     stored_cluster, _, stored_database = stored.partition("/")
     cluster, _, database = here.partition("/")
     if stored_cluster and cluster:
@@ -44,28 +48,28 @@ def _same(stored: str, here: str) -> bool:
 
 
 def strictness(environment: str) -> int:
-    """Return how careful to be; a name nobody knows counts as production."""
+    """Return how strict an environment is. An unknown name is as strict as production."""
     return _RELAXED.get(environment, _STRICTEST)
 
 
 def configured(environment: str, *, database_url_set: bool) -> str:
-    """Return the environment as configured.
+    """Return the configured environment.
 
-    With nothing set at all the embedded SQLite file is a developer's; a DATABASE_URL without
-    ENVIRONMENT might be anybody's, so it counts as production.
+    If neither is set, the embedded SQLite file is a developer's. A DATABASE_URL without ENVIRONMENT
+    may lead to any database, so it counts as production.
     """
     return environment or (PRODUCTION if database_url_set else DEVELOPMENT)
 
 
 def effective(setting: str, facts: Facts | None) -> str:
-    """Return the stricter of the setting and what the database stores about itself."""
+    """Return the stricter of the setting and the stored environment, which a copy does not have."""
     if facts is None or not facts.stored_environment or facts.is_copy:
         return setting
     return max(setting, facts.stored_environment, key=strictness)
 
 
 def why(setting: str, effective_one: str) -> str:
-    """Say why a run is not in the environment that is configured; empty where it is."""
+    """Return why a run is not in the configured environment; empty if it is."""
     if setting == effective_one:
         return ""
     return f"the database says that it is {effective_one}'s, and ENVIRONMENT says {setting}"
@@ -76,7 +80,7 @@ def is_protected(environment: str, protect: Collection[str]) -> bool:
 
     Args:
         environment: The effective one.
-        protect: The names the project protects; a name nobody knows counts as production.
+        protect: The environments that the project protects. An unknown one counts as production.
     """
     unknown = environment not in _RELAXED and environment != PRODUCTION
     return environment in protect or (unknown and PRODUCTION in protect)

@@ -1,4 +1,8 @@
-"""Which environment a database belongs to: what it says, what is set, and which of them counts."""
+"""Show and store the environment that a database says it belongs to.
+
+`system environment` calls this. The rules (which environment counts, and which is protected) are in
+`oneoff.config.environment`.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class Change(NamedTuple):
-    """What storing a name made different.
+    """The effect of storing an environment.
 
     Attributes:
-        before: What was stored; empty if nothing was.
-        changed: Whether anything is different now.
-        warnings: What the operator may not expect.
+        before: The name that was stored; empty if there was none.
+        changed: Whether the database changed (in a dry run: would change).
+        warnings: Effects that the operator may not expect.
     """
 
     before: str
@@ -34,7 +38,7 @@ class Change(NamedTuple):
 
 
 async def describe(connection: AsyncConnection, url: DatabaseURL, config: Config) -> dict[str, Any]:
-    """Return what is stored, what is configured, which counts, and why."""
+    """Return the stored, the configured and the effective environment, and why that one counts."""
     facts = await read_facts(connection, url)
     configured = config.configured_environment
     return {
@@ -52,17 +56,17 @@ async def describe(connection: AsyncConnection, url: DatabaseURL, config: Config
 async def store(
     connection: AsyncConnection, url: DatabaseURL, config: Config, name: str, *, dry_run: bool
 ) -> Change:
-    """Store a name, with the identity of this database; the caller commits.
+    """Store an environment together with the identity of this database. The caller commits.
 
     Args:
-        connection: In a dry run nothing is written.
-        url: Where it leads.
-        config: What is set counts too, where it is stricter.
-        name: Any; one that nobody knows counts as production.
-        dry_run: Only say what would change.
+        connection: A connection to the database. In a dry run nothing is written.
+        url: The URL of the database.
+        config: Its ENVIRONMENT is needed for the warnings.
+        name: Any name; an unknown one counts as production.
+        dry_run: Return what would change, without changing it.
 
     Raises:
-        UsageError: It can't be a name.
+        UsageError: The text can't be a name.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(

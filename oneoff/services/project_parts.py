@@ -1,4 +1,8 @@
-"""Things that a project names several of, by a text in `Project`: seeds, warmers, and the like."""
+"""Load the seeds, warmers, retention rules and transforms that a project declares.
+
+Each kind is a sequence that `Project` names by an import string. Every item has a `name`, by which
+an operator chooses it.
+"""
 
 from __future__ import annotations
 
@@ -10,43 +14,43 @@ from oneoff.core.project import Project, load_object
 from oneoff.utils.suggestions import similar
 
 
-class Parts(NamedTuple):
-    """One kind of them.
+class ProjectPart(NamedTuple):
+    """One kind of items that a project declares; its texts are used in error messages.
 
     Attributes:
-        attribute: Of `Project`: "retention".
-        noun: One of them: "retention rule".
-        example: What the attribute may be: "app.retention:RULES".
-        made_of: What stands there: "oneoff.Retention".
-        line: The command line that a name makes complete: "data cleanup --only".
+        attribute: The attribute of `Project` with the import string: "retention".
+        noun: The word for one item: "retention rule".
+        example: An example of the import string: "app.retention:RULES".
+        item_type: The type of the items: "oneoff.Retention".
+        command_line: The command line that takes an item's name: "data cleanup --only".
     """
 
     attribute: str
     noun: str
     example: str
-    made_of: str
-    line: str
+    item_type: str
+    command_line: str
 
-    def of(self, project: Project, *, code: str) -> list[Any]:
-        """Return all of a project's, in its order.
+    def load(self, project: Project, *, code: str) -> list[Any]:
+        """Import and return all items of a project, in the order of the sequence.
 
         Args:
-            project: Whose.
-            code: Of the error.
+            project: The project that declares them.
+            code: The error code.
 
         Raises:
-            ConfigurationError: There are none, or two of one name.
+            ConfigurationError: The project declares none, or two items have the same name.
         """
         where: str = getattr(project, self.attribute)
         if not where:
             raise ConfigurationError(
                 f"the project {project.name!r} has no {self.noun}s",
                 try_=f'name them: Project(..., {self.attribute}="{self.example}"), a sequence of '
-                f"{self.made_of}",
+                f"{self.item_type}",
                 code=code,
             )
-        found = list(load_object(where))
-        names = [part.name for part in found]
+        items = list(load_object(where))
+        names = [item.name for item in items]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigurationError(
                 f"two {self.noun}s are called {', '.join(twice)}",
@@ -54,29 +58,29 @@ class Parts(NamedTuple):
                 try_=f"rename one of them in {where.partition(':')[0]}",
                 code=code,
             )
-        return found
+        return items
 
-    def unknown(self, name: str, found: Iterable[Any], *, code: str) -> UsageError:
-        """Return the error for a name that none of them has."""
-        names = [part.name for part in found]
+    def unknown_name(self, name: str, items: Iterable[Any], *, code: str) -> UsageError:
+        """Return the error for a name that no item has."""
+        names = [item.name for item in items]
         near = similar(name, names)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         return UsageError(
             f"there is no {self.noun} {name!r}{meant}",
             try_=(
-                *(f"python manage.py {self.line} {word}" for word in near[:1]),
+                *(f"python manage.py {self.command_line} {word}" for word in near[:1]),
                 f"one of the project's {self.noun}s: {', '.join(names) or 'there are none'}",
             ),
             code=code,
         )
 
 
-SEEDS = Parts("seeds", "seed", "app.seeds:SEEDS", "oneoff.Seed", "db seed")
-WARMERS = Parts("warmers", "warmer", "app.warmers:WARMERS", "oneoff.Warmer", "cache warm")
-RETENTION = Parts(
+SEEDS = ProjectPart("seeds", "seed", "app.seeds:SEEDS", "oneoff.Seed", "db seed")
+WARMERS = ProjectPart("warmers", "warmer", "app.warmers:WARMERS", "oneoff.Warmer", "cache warm")
+RETENTION = ProjectPart(
     "retention", "retention rule", "app.retention:RULES", "oneoff.Retention", "data cleanup --only"
 )
-TRANSFORMS = Parts(
+TRANSFORMS = ProjectPart(
     "transforms",
     "transform",
     "app.transforms:TRANSFORMS",

@@ -26,10 +26,10 @@ def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
         ConfigurationError: The project has no warmers, or two of one name.
         UsageError: None of them has this name.
     """
-    warmers: list[Warmer] = project_parts.WARMERS.of(project, code="no-warmers")
+    warmers: list[Warmer] = project_parts.WARMERS.load(project, code="no-warmers")
     wanted = [warmer for warmer in warmers if name in ("", warmer.name)]
     if not wanted:
-        raise project_parts.WARMERS.unknown(name, warmers, code="unknown-warmer")
+        raise project_parts.WARMERS.unknown_name(name, warmers, code="unknown-warmer")
     return wanted
 
 

@@ -47,10 +47,10 @@ def choose_seeds(project: Project, where: str, name: str = "") -> tuple[list[See
         UsageError: No seed has this name.
         Refused: No chosen seed may be loaded in this protected environment.
     """
-    seeds: list[Seed] = project_parts.SEEDS.of(project, code="no-seeds")
+    seeds: list[Seed] = project_parts.SEEDS.load(project, code="no-seeds")
     wanted = [seed for seed in seeds if name in ("", seed.name)]
     if not wanted:
-        raise project_parts.SEEDS.unknown(name, seeds, code="unknown-seed")
+        raise project_parts.SEEDS.unknown_name(name, seeds, code="unknown-seed")
     if not is_protected(where, project.protect):
         return wanted, []
     allowed = [seed for seed in wanted if seed.production]

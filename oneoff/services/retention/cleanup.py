@@ -57,10 +57,10 @@ def choose_rules(project: Project, names: Sequence[str], days: int | None) -> li
         ConfigurationError: The project has no rules, or two of one name.
         UsageError: There is no rule of a name, or one of them keeps its rows longer.
     """
-    rules: list[Retention] = project_parts.RETENTION.of(project, code="no-retention")
+    rules: list[Retention] = project_parts.RETENTION.load(project, code="no-retention")
     known = {rule.name for rule in rules}
     if unknown := [name for name in names if name not in known]:
-        raise project_parts.RETENTION.unknown(unknown[0], rules, code="unknown-retention")
+        raise project_parts.RETENTION.unknown_name(unknown[0], rules, code="unknown-retention")
     wanted = [rule for rule in rules if not names or rule.name in names]
     _check_days(wanted, days)
     return wanted

@@ -27,7 +27,7 @@ def all_transforms(project: Project) -> list[type[Transform]]:
     Raises:
         ConfigurationError: It has none, or two of one name.
     """
-    found: list[type[Transform]] = project_parts.TRANSFORMS.of(project, code="no-transforms")
+    found: list[type[Transform]] = project_parts.TRANSFORMS.load(project, code="no-transforms")
     return found
 
 
@@ -41,7 +41,7 @@ def choose_transform(project: Project, name: str, *, revert: bool) -> type[Trans
     found = all_transforms(project)
     chosen = next((one for one in found if one.name == name), None)
     if chosen is None:
-        raise project_parts.TRANSFORMS.unknown(name, found, code="unknown-transform")
+        raise project_parts.TRANSFORMS.unknown_name(name, found, code="unknown-transform")
     if revert and chosen.revert is None:
         raise UsageError(
             f"the transform {name!r} can't be reverted: it declares no revert",
