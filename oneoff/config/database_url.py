@@ -1,4 +1,4 @@
-"""Database URLs as platforms hand them out, read once and given to every driver in its own form."""
+"""Parse database URLs as platforms provide them, and convert them for each driver and client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POSTGRESQL = ("postgres", "postgresql")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TRUE = ("true", "1", "yes", "on")
 
-# libpq's connection parameters that may follow "?", and the variable psql and pg_dump read.
+# libpq's connection parameters that may follow "?", with the variables that psql and pg_dump read.
 _LIBPQ = {
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
@@ -33,23 +33,23 @@ _LIBPQ = {
     "channel_binding": "PGCHANNELBINDING",
     "gssencmode": "PGGSSENCMODE",
 }
-# Known to libpq alone; asyncpg would send them to the server as settings, which refuses them.
+# Only libpq knows these. asyncpg would send them to the server as settings, which refuses them.
 _NOT_ASYNCPG = ("connect_timeout", "channel_binding", "gssencmode")
-# Names this process gives its connections itself, and hints for other clients.
+# oneoff sets the application name itself; `pgbouncer` is a hint for other clients.
 _IGNORED = ("application_name", "fallback_application_name", "pgbouncer")
 
 
 class DatabaseURL(NamedTuple):
-    """One database, in parts.
+    """The parts of one database URL.
 
     Attributes:
         dialect: "postgresql" or "sqlite".
         host: Name, address or socket directory; empty for the driver's default.
-        port: None for the driver's default.
-        user: Empty for the driver's default.
-        password: In clear text; `safe` and `repr` never show it.
+        port: The port; None for the driver's default.
+        user: The user; empty for the driver's default.
+        password: The password in clear text. `safe` and `repr` never show it.
         database: Name of the database, or absolute path of the SQLite file.
-        query: libpq's parameters by libpq's names; for SQLite only `timeout`, in seconds.
+        query: Parameters by the names that libpq uses; for SQLite only `timeout`, in seconds.
     """
 
     dialect: str
@@ -61,31 +61,31 @@ class DatabaseURL(NamedTuple):
     query: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
-        """Show the URL without its password, so that no traceback or log can leak it."""
+        """Return the URL without its password, so that tracebacks and logs can't leak it."""
         return f"DatabaseURL({self.safe()!r})"
 
     @property
     def name(self) -> str:
-        """The database's name as operators type it: for SQLite the file's stem."""
+        """The database's name in a target; for SQLite the file's name without its suffix."""
         return Path(self.database).stem if self.dialect == "sqlite" else self.database
 
     def exists(self) -> bool:
-        """Return whether there is something to connect to: for SQLite, whether the file is there.
+        """Return whether the SQLite file exists; always true for PostgreSQL.
 
-        SQLite makes the file when it connects, so a command that only looks asks this first.
+        Connecting creates the file, so a command that only reads asks this first.
         """
         return self.dialect != "sqlite" or Path(self.database).exists()
 
     def empty(self) -> DatabaseURL:
-        """Return a SQLite database in memory: what a missing file looks like to who only looks."""
+        """Return an empty SQLite database in memory, for reading when the file does not exist."""
         return self._replace(database=":memory:")
 
     def safe(self) -> str:
-        """Return the URL for people, with *** for the password."""
+        """Return the URL for messages, with *** instead of the password."""
         if self.dialect == "sqlite":
             return f"sqlite:///{self.database}"
         login = quote(self.user, safe="") + (":***" if self.password else "")
-        # A socket directory has slashes, an IPv6 address has colons.
+        # A socket directory has slashes and is quoted; an IPv6 address has colons.
         host = quote(self.host, safe="") if "/" in self.host else self.host
         where = f"[{host}]" if ":" in host else host
         port = f":{self.port}" if self.port else ""
@@ -120,9 +120,9 @@ class DatabaseURL(NamedTuple):
         return {name: value for name, value in parts.items() if value} | self._asyncpg_query()
 
     def libpq_environ(self) -> dict[str, str]:
-        """Return the variables that make psql, pg_dump and pg_restore connect here.
+        """Return the environment variables with which psql, pg_dump and pg_restore connect.
 
-        The password travels here and never on a command line, which every process can read.
+        The password is among them. It must not be on a command line, which every process can read.
         """
         environ = {
             "PGHOST": self.host,
@@ -135,7 +135,7 @@ class DatabaseURL(NamedTuple):
         return {name: value for name, value in environ.items() if value}
 
     def _asyncpg_query(self) -> dict[str, str]:
-        """Hand libpq's parameters to asyncpg where it knows them all: in its `dsn`."""
+        """Return libpq's parameters as asyncpg's `dsn`, the only argument that takes all of them."""
         query = {name: text for name, text in self.query.items() if name not in _NOT_ASYNCPG}
         return {"dsn": f"postgresql://?{urlencode(query)}"} if query else {}
 
@@ -143,16 +143,16 @@ class DatabaseURL(NamedTuple):
 def parse_database_url(
     text: str, root: Path, default_name: str, *, setting: str = "DATABASE_URL"
 ) -> DatabaseURL:
-    """Read a database URL.
+    """Parse a database URL.
 
     Args:
         text: The URL; empty for the embedded SQLite file `<root>/<default_name>.sqlite3`.
-        root: The project's root folder, which relative SQLite paths start from.
+        root: The project's root folder, the base of relative SQLite paths.
         default_name: The project's name.
-        setting: The variable it came from, for messages.
+        setting: The variable that contains the URL, for messages.
 
     Raises:
-        ConfigurationError: The URL can't be used. The message never holds the password.
+        ConfigurationError: The URL can't be used. The message never contains the password.
     """
     if not text.strip():
         return DatabaseURL("sqlite", database=str(root.resolve() / f"{default_name}.sqlite3"))
@@ -166,7 +166,7 @@ def parse_database_url(
     except _Unreadable as exc:
         problem = str(exc)
     except ValueError:
-        # urlsplit's own messages hold pieces of the URL, and a piece may be the password's.
+        # Messages of urlsplit contain pieces of the URL, which may be a part of the password.
         problem = "its host and port can't be read"
     raise ConfigurationError(
         f"{setting} can't be used: {problem}",
@@ -179,7 +179,7 @@ def parse_database_url(
 
 
 class _Unreadable(Exception):
-    """What is wrong with a URL, in words that hold nothing of its password."""
+    """A problem of a URL; its message contains nothing of the password."""
 
 
 def _unknown_scheme(scheme: str) -> str:
@@ -189,7 +189,7 @@ def _unknown_scheme(scheme: str) -> str:
 
 
 def _sqlite(parts: SplitResult, root: Path) -> DatabaseURL:
-    # sqlite:///relative, sqlite:////absolute: one slash belongs to the URL.
+    # sqlite:///relative, sqlite:////absolute: the first slash of the path belongs to the URL.
     path = unquote(parts.path)[1:]
     if parts.netloc:
         raise _Unreadable("a SQLite file is written with three slashes: sqlite:///file.sqlite3")
@@ -207,7 +207,7 @@ def _postgresql(parts: SplitResult) -> DatabaseURL:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = query.pop("host", "") or _host(parts.netloc)
     if {"@", "/"} & {*parts.path.strip("/")}:
-        # A "/" or "?" in the password that is not percent-encoded: the rest of it stands here.
+        # A "/" or "?" in the password is not percent-encoded, so its rest was read as the path.
         raise _Unreadable("what follows the host is not the name of a database")
     if "," in host:
         raise _Unreadable("it names several hosts; give the address of the primary")
@@ -223,7 +223,7 @@ def _postgresql(parts: SplitResult) -> DatabaseURL:
 
 
 def _host(netloc: str) -> str:
-    # SplitResult.hostname is lower case, which would break a socket directory's name.
+    # SplitResult.hostname is in lower case, which is wrong for the path of a socket directory.
     host = netloc.rpartition("@")[2]
     if "," in host:
         return host
@@ -232,10 +232,13 @@ def _host(netloc: str) -> str:
 
 
 def _libpq(query: dict[str, str]) -> dict[str, str]:
-    """Keep libpq's parameters, under libpq's names."""
+    """Return libpq's parameters under the names that libpq uses.
+
+    Raises `_Unreadable` for unknown ones.
+    """
     ssl = query.pop("ssl", "")
     if ssl:
-        # SQLAlchemy's asyncpg URLs say ssl=require, others ssl=true.
+        # URLs for SQLAlchemy with asyncpg say ssl=require, others say ssl=true.
         query.setdefault("sslmode", "require" if ssl.lower() in _TRUE else ssl)
     if query.get("sslmode", "prefer") not in _SSL_MODES:
         raise _Unreadable(f"sslmode is none of {', '.join(_SSL_MODES)}")
@@ -252,5 +255,5 @@ def _check_seconds(query: Mapping[str, str], name: str) -> None:
 
 
 def _listed(names: set[str]) -> str:
-    # What is no name at all may be the rest of a password with an unescaped "?".
+    # A text that is not a name may be the rest of a password with an unescaped "?".
     return ", ".join(repr(name) if name.isidentifier() else "(no name)" for name in sorted(names))

@@ -1,4 +1,4 @@
-"""Who runs the command, and which code: read from what the platform says, never pretended."""
+"""Find out who runs the command, and which version of the code, from what the platform says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from oneoff.core.run import Operator
 
 _VARIABLES = (
-    # Most telling first. A CI job also has an OS user, but the person is who pushed.
+    # The most specific first. A CI job also has an OS user, but the operator is who pushed.
     ("OPERATOR", "setting"),
     ("GITHUB_ACTOR", "github-actions"),
     ("GITLAB_USER_LOGIN", "gitlab-ci"),
@@ -20,7 +20,7 @@ _CODE_VERSIONS = ("CODE_VERSION", "SOURCE_VERSION", "HEROKU_SLUG_COMMIT", "GIT_R
 
 
 def identify(environ: Mapping[str, str]) -> Operator:
-    """Return the operator and how that is known."""
+    """Return the operator, and where the name comes from."""
     for variable, source in _VARIABLES:
         if environ.get(variable):
             return Operator(name=environ[variable], source=source)
@@ -30,7 +30,7 @@ def identify(environ: Mapping[str, str]) -> Operator:
 
 
 def code_version(environ: Mapping[str, str], root: Path) -> str:
-    """Return the commit of the code that runs, or an empty text if nothing says it."""
+    """Return the commit of the running code, or an empty text if it is unknown."""
     for variable in _CODE_VERSIONS:
         if environ.get(variable):
             return environ[variable]
@@ -42,12 +42,12 @@ def _os_user() -> str:
 
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's numeric user has no name
+    except KeyError:  # a user of a container may have a number only
         return f"uid {os.getuid()}"
 
 
 def _git_commit(folder: Path) -> str:
-    """Read HEAD from the files: starting git would cost more than the rest of a small command."""
+    """Read HEAD from the files: starting git would take longer than a small command."""
     try:
         head = (folder / "HEAD").read_text().strip()
         if not head.startswith("ref: "):

@@ -1,4 +1,4 @@
-"""The project's own settings, as the resource `settings`."""
+"""Read the project's own settings, and provide them as the resource `settings`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from oneoff.utils.redaction import is_secret_name
 
 @asynccontextmanager
 async def open_settings(project: Project, config: Config) -> AsyncIterator[Any]:
-    """Read and check the project's pydantic-settings class.
+    """Open the resource `settings`: an instance of the project's pydantic-settings class.
 
     Raises:
-        ConfigurationError: Every setting that is missing or wrong, together; values are not shown.
+        ConfigurationError: Settings are missing or wrong. All are named, without their values.
     """
     yield load_settings(project, config)
 
 
 def load_settings(project: Project, config: Config) -> Any:
-    """Return an instance of `Project(settings=...)`."""
+    """Return an instance of `Project(settings=...)`. Raises the error of `open_settings`."""
     from pydantic import ValidationError
 
     if not project.settings:
@@ -45,19 +45,19 @@ def load_settings(project: Project, config: Config) -> Any:
 
 
 def read(project: Project, config: Config) -> Any:
-    """Return an instance of the settings class, or raise what pydantic raises."""
+    """Return an instance of the settings class. Raises pydantic's own errors."""
     settings_class = load_object(project.settings)
     log = logging.getLogger("dotenv.main")
-    before, log.disabled = log.disabled, True  # `Config.problems` has the lines it can't read
+    before, log.disabled = log.disabled, True  # `Config.problems` reports the unreadable lines
     try:
-        # Private API of pydantic-settings for its most public feature: which file to read.
+        # `_env_file` looks private, but is the documented argument for the file to read.
         return settings_class(_env_file=config.root / ".env")
     finally:
         log.disabled = before
 
 
 def problems(error: Any) -> list[tuple[str, str]]:
-    """Return each problem of a ValidationError: the variable, and what is wrong, without value."""
+    """Return each problem of a ValidationError as variable and text, without the value."""
     return [
         (
             "_".join(str(part) for part in one["loc"]).upper() or "settings",
@@ -70,11 +70,11 @@ def problems(error: Any) -> list[tuple[str, str]]:
 def sentence(name: str, problem: str) -> str:
     """Return one problem as a line.
 
-    What follows "SECRET_KEY:" would be masked as if it were the key.
+    A secret's name gets no colon: the text after "SECRET_KEY:" would be masked as the key.
     """
     return f"{name} {problem}" if is_secret_name(name) else f"{name}: {problem}"
 
 
 def _lowered(text: str) -> str:
-    # "MAIL_FROM is ..." keeps its name.
+    # A message that begins with a name keeps it: "MAIL_FROM is ...".
     return text if text[:2].isupper() else text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""The URL of Redis as platforms hand it out, read once and given to every client in parts."""
+"""Parse the Redis URL as platforms provide it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 PORT = 6379
 _SCHEMES = {"redis": False, "rediss": True, "valkey": False, "valkeys": True}
-"""Scheme to whether the connection is encrypted."""
+"""Whether the connection is encrypted, by scheme."""
 
 
 class RedisURL(NamedTuple):
-    """One Redis database, in parts.
+    """The parts of one Redis URL.
 
     Attributes:
-        host: Name or address; of any node of a cluster.
-        port: Of the server.
-        db: Number of the database; a cluster has only 0.
-        user: Empty for the server's default user.
-        password: In clear text; `safe` and `repr` never show it.
+        host: Name or address of the server, or of any node of a cluster.
+        port: The port of the server.
+        db: The number of the database; a cluster has only 0.
+        user: The user; empty for the server's default user.
+        password: The password in clear text. `safe` and `repr` never show it.
         tls: Whether the connection is encrypted.
-        verify: Whether the server's certificate must be one that is trusted.
-        timeout: Seconds for one answer of the server, connecting included.
+        verify: Whether the server's certificate must be trusted.
+        timeout: Seconds for one answer of the server, including the connection.
     """
 
     host: str
@@ -40,7 +40,7 @@ class RedisURL(NamedTuple):
     timeout: float = 5.0
 
     def __repr__(self) -> str:
-        """Show the URL without its password, so that no traceback or log can leak it."""
+        """Return the URL without its password, so that tracebacks and logs can't leak it."""
         return f"RedisURL({self.safe()!r})"
 
     @property
@@ -50,14 +50,15 @@ class RedisURL(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The database as operators type it: `host/0`, with the port where it is not 6379."""
+        """The database's name in a target: `host/0`, with the port if it is not 6379."""
         port = "" if self.port == PORT else f":{self.port}"
         return f"{self.host}{port}/{self.db}"
 
     def safe(self) -> str:
-        """Return the URL for people, with *** for the password.
+        """Return the URL for messages, with *** instead of the password.
 
-        A user without one is masked too: `redis://secret@host` lacks the colon before a password.
+        A user without a password is masked too: in `redis://secret@host` somebody probably forgot
+        the colon before the password.
         """
         scheme = "rediss" if self.tls else "redis"
         login = f"{quote(self.user, safe='')}:{MASK}" if self.password else self.user and MASK
@@ -72,7 +73,7 @@ def redis_url(config: Config) -> RedisURL:
     """Return the checked REDIS_URL.
 
     Raises:
-        ConfigurationError: It is not set, or can't be a Redis URL; never shows the password.
+        ConfigurationError: It is not set or can't be used. The message never contains the password.
     """
     if not config.redis_url:
         raise ConfigurationError(
@@ -89,17 +90,17 @@ def redis_url(config: Config) -> RedisURL:
 
 
 def parse_redis_url(text: str) -> RedisURL:
-    """Read a Redis URL.
+    """Parse a Redis URL.
 
     Raises:
-        ConfigurationError: It can't be used. The message never holds the password.
+        ConfigurationError: It can't be used. The message never contains the password.
     """
     try:
         return _parse(text.strip())
     except _Unreadable as exc:
         problem = str(exc)
     except ValueError:
-        # urlsplit's own messages hold pieces of the URL, and a piece may be the password's.
+        # Messages of urlsplit contain pieces of the URL, which may be a part of the password.
         problem = "its host and port can't be read"
     raise ConfigurationError(
         f"REDIS_URL can't be used: {problem}",
@@ -112,7 +113,7 @@ def parse_redis_url(text: str) -> RedisURL:
 
 
 class _Unreadable(Exception):
-    """What is wrong with a URL, in words that hold nothing of its password."""
+    """A problem of a URL; its message contains nothing of the password."""
 
 
 def _parse(text: str) -> RedisURL:
@@ -131,7 +132,7 @@ def _parse(text: str) -> RedisURL:
     if not parts.hostname:
         raise _Unreadable("it names no host")
     if not db.isdecimal():
-        # A "/" or "?" in the password that is not percent-encoded: the rest of it stands here.
+        # A "/" or "?" in the password is not percent-encoded, so its rest was read as the path.
         raise _Unreadable("what follows the host is not the number of a database")
     return RedisURL(
         host=unquote(parts.hostname),

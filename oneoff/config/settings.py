@@ -1,7 +1,7 @@
-"""The few settings the framework itself reads, from the environment or `.env`.
+"""Read the settings of the framework itself from the environment and `.env`.
 
-Kept free of pydantic: reading five variables must not cost 150 ms at every start. A project's own
-settings are its pydantic-settings class, which reads the same sources in the same order.
+It does not use pydantic, whose import takes 150 ms at every start. A project's own settings are in
+its pydantic-settings class, which reads the same sources in the same order.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from oneoff.config.environment import configured
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRET_KEY_LENGTH = 32
-"""Characters a SECRET_KEY must have at least: what `openssl rand -hex 16` prints."""
+"""The minimum number of characters of SECRET_KEY; `openssl rand -hex 16` prints as many."""
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
 
 class Setting(NamedTuple):
-    """One variable: its name, what it means when unset, and what it is for."""
+    """One variable that the framework reads: its name, its default, and its meaning."""
 
     name: str
     default: str
@@ -66,12 +66,13 @@ SETTINGS = (
 
 
 class Config(NamedTuple):
-    """The settings of one process, checked.
+    """The checked settings of one process.
 
     Attributes:
-        root: The project's root folder: where `manage.py` stands.
-        environ: Process environment over `.env`: what a command sees, and child processes get.
-        sources: Where each variable of `environ` that matters came from: "environment" or ".env".
+        root: The project's root folder, which contains `manage.py`.
+        environ: The variables of `.env`, overridden by those of the process. Child processes get
+            these too.
+        sources: Where each variable of `environ` comes from: "environment" or ".env".
     """
 
     root: Path
@@ -88,7 +89,7 @@ class Config(NamedTuple):
     operator: str
     log_level: str
     problems: tuple[str, ...] = ()
-    """What is wrong, each beginning with its variable; such a setting has its default."""
+    """The problems, each beginning with its variable. A setting with a problem has its default."""
 
     @property
     def configured_environment(self) -> str:
@@ -101,11 +102,11 @@ class Config(NamedTuple):
 
 
 def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the settings; whoever needs right ones looks at `problems`.
+    """Read the settings. Problems are not raised, but collected in `Config.problems`.
 
     Args:
-        root: Where `.env` is looked for.
-        environ: Instead of the process environment, for tests.
+        root: The folder with `.env`.
+        environ: Variables to use instead of the process environment, for tests.
     """
     environ = os.environ if environ is None else environ
     from_file, broken = _read_dotenv(root / ".env")
@@ -160,17 +161,17 @@ def _is_seconds(text: str) -> bool:
 
 
 def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the variables of the file, and what is wrong with it, by line."""
+    """Return the variables of the file, and its problems by line."""
     if not path.is_file():
         return {}, {}
-    # Imported only where there is a file: python-dotenv costs 10 ms.
+    # Imported only if there is a file: python-dotenv takes 10 ms.
     from io import StringIO
 
     from dotenv import dotenv_values
     from dotenv.parser import parse_stream
 
     bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8"))))
-    # A line that can't be read may hold a password: its number says enough.
+    # An unreadable line may contain a password, so only its number is reported.
     broken = {
         f".env:{number}": f".env line {number} can't be read: "
         "is a quote not closed, or an = missing?"
@@ -182,7 +183,7 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _line(original: Any) -> int:
-    """Return the line on which a part of the file begins; blank ones before it are part of it."""
+    """Return the line number of a binding; python-dotenv counts blank lines before it as part."""
     text: str = original.string
     blank = text[: len(text) - len(text.lstrip())]
     return int(original.line) + blank.count("\n")

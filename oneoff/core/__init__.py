@@ -1,1 +1,1 @@
-"""The vocabulary of commands and runs. It needs the standard library alone."""
+"""Define the vocabulary of commands and runs. Imports only the standard library and utils."""

@@ -1,12 +1,12 @@
-"""How a command declares its inputs: typed class attributes.
+"""Declare the inputs of a command as typed class attributes.
 
     user: str = Argument(help="Username or email.")
     limit: int = Option(default=50, help="Show at most this many.")
     active_only: bool = Flag(help="Leave out deactivated users.")
     password: SecretStr = Secret(env="USER_PASSWORD", help="The new password.")
 
-The annotation drives parsing (see `oneoff.core.conversion`); the attribute name gives the spelling:
-`active_only` is `--active-only`. A secret is never taken from the command line.
+The annotation says how a value is parsed (see `oneoff.core.conversion`), and the attribute's name
+gives the spelling: `active_only` is `--active-only`. Secrets are never taken from the command line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 MISSING: Any = object()
-"""Stands for "no default": the input is required."""
+"""Means "no default": the input is required."""
 
 
 class Kind(Enum):
@@ -31,7 +31,7 @@ class Kind(Enum):
 class Field:
     """One declared input.
 
-    `name` and `annotation` are filled in when the class that declares the field is first used.
+    `name` and `annotation` are set when the fields of the declaring class are first used.
     """
 
     __slots__ = (
@@ -72,12 +72,12 @@ class Field:
 
     @property
     def required(self) -> bool:
-        """Whether the run can't start without a value."""
+        """Whether a value must be given."""
         return self.default is MISSING
 
     @property
     def spelling(self) -> str:
-        """How the operator writes it: `USER` for an argument, `--limit` for an option."""
+        """The name on the command line: `USER` for an argument, `--limit` for an option."""
         if self.kind is Kind.ARGUMENT:
             return self.name.upper()
         return "--" + self.name.replace("_", "-")
@@ -93,8 +93,9 @@ def Argument(  # noqa: N802 - reads as a declaration, like a class
 
     Args:
         help: One sentence for `--help`.
-        default: Makes the argument optional. An annotation `list[T]` takes all that remain.
-        choices: The texts allowed, when the type doesn't say so itself (Enum and Literal do).
+        default: Makes the argument optional. With the annotation `list[T]` the argument takes all
+            the remaining words.
+        choices: The allowed texts, if the type does not define them (Enum and Literal do).
     """
     return Field(Kind.ARGUMENT, help=help, default=default, choices=choices)
 
@@ -110,9 +111,10 @@ def Option(  # noqa: N802
 
     Args:
         help: One sentence for `--help`.
-        default: Without one the option is required. An annotation `list[T]` may be repeated.
+        default: Without a default the option is required. With the annotation `list[T]` the option
+            may be repeated.
         short: One letter: `short="l"` allows `-l 50`.
-        choices: The texts allowed, when the type doesn't say so itself.
+        choices: The allowed texts, if the type does not define them.
     """
     return Field(Kind.OPTION, help=help, default=default, short=short, choices=choices)
 
@@ -122,8 +124,7 @@ def Flag(*, help: str, default: bool = False, short: str = "") -> Any:  # noqa: 
 
     Args:
         help: One sentence for `--help`.
-        default: False. It is here for type checkers, which learn from it that code may leave the
-            flag out.
+        default: Always False. It tells type checkers that the flag is optional in code.
         short: One letter: `short="a"` allows `-a`.
     """
     return Field(Kind.FLAG, help=help, default=default, short=short)
@@ -137,18 +138,19 @@ def Secret(  # noqa: N802
     confirm: bool = False,
     generate: bool = False,
 ) -> Any:
-    """Declare a secret; annotate it with `SecretStr`.
+    """Declare a secret. Annotate it with `SecretStr`.
 
-    It is read, in this order, from standard input when `--NAME-stdin` is given, made up when
-    `--generate-NAME` is given, taken from the environment variable `env`, or asked for on the
-    terminal without echo. It is removed from everything that is printed, logged or recorded.
+    The value comes from the first of these: standard input with `--NAME-stdin`, a generated value
+    with `--generate-NAME`, the environment variable `env`, a prompt without echo on the terminal.
+    It is masked in everything that is printed, logged or recorded.
 
     Args:
         help: One sentence for `--help`.
-        env: The environment variable that may hold it.
-        default: `None` makes the secret optional: it is then never asked for.
-        confirm: Ask twice on a terminal and compare.
-        generate: Allow `--generate-NAME`; the command shows the value by `Result.show_once`.
+        env: The environment variable that may contain the secret.
+        default: `None` makes the secret optional; then no prompt asks for it.
+        confirm: Whether the prompt asks twice and compares.
+        generate: Whether to allow `--generate-NAME`. The command shows the value with
+            `Result.show_once`.
     """
     return Field(
         Kind.SECRET, help=help, env=env, default=default, confirm=confirm, generate=generate
@@ -156,10 +158,10 @@ def Secret(  # noqa: N802
 
 
 class SecretStr:
-    """A text that does not show itself: not in repr, str, logs, tracebacks or records.
+    """A string that is not shown by repr, str, logs, tracebacks or records.
 
     Attributes:
-        generated: Whether `--generate-NAME` made it up, so that the operator has not seen it yet.
+        generated: Whether `--generate-NAME` generated it, so the operator has not seen it yet.
     """
 
     __slots__ = ("_value", "generated")
@@ -169,7 +171,7 @@ class SecretStr:
         self.generated = generated
 
     def reveal(self) -> str:
-        """Return the text itself; keep it out of messages."""
+        """Return the secret itself. Keep it out of messages."""
         return self._value
 
     def __repr__(self) -> str:
@@ -183,8 +185,8 @@ class SecretStr:
 
 
 class SecretSource(Enum):
-    """Where the operator said a secret comes from; resolved just before the run starts."""
+    """Where to take a secret from, according to the command line; read before the run starts."""
 
-    UNSAID = "unsaid"
+    NOT_GIVEN = "not given"
     STDIN = "stdin"
     GENERATE = "generate"

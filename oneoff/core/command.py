@@ -1,4 +1,4 @@
-"""BaseCommand: what a command declares."""
+"""Define `BaseCommand`: what a command declares, and how its inputs are converted."""
 
 from __future__ import annotations
 
@@ -24,54 +24,54 @@ RESERVED = frozenset(
     "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "
     "confirm lock_wait break_glass version".split()
 )
-"""Names of the options that every command has already."""
+"""Names of the options that every command has, which no input may use."""
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Argument, Option, Flag, Secret))
 class BaseCommand:
-    """Declare policy first, inputs second, and do the work in `handle` last.
+    """Declares the policy and the inputs of a command, and does its work in `handle`.
 
-    The docstring of a command is its help; its first line is its summary. `handle` may be a
-    coroutine or a plain function (which runs in a thread), asks for resources by parameter name,
-    and returns a `Result` or raises a `CommandError`. The life of a run:
+    The docstring of a command is its help, and its first line is the summary. `handle` may be a
+    coroutine or a plain function, which runs in a thread. It gets resources by parameter name, and
+    returns a `Result` or raises a `CommandError`. The steps of a run:
 
     1. signal handlers  2. find and parse  3. gate: may it run here, is it confirmed
-    4. intent: the run's row is written  5. lock  6. open what `handle` asks for
-    7. handle  8. commit or roll back  9. close the run's row  10. render, exit
+    4. intent: the record is written  5. lock  6. open the resources of `handle`
+    7. handle  8. commit or roll back  9. close the record  10. render, exit
 
-    A command never parses, prompts, prints, commits, looks at --dry-run (except to return the
-    plan of a `DryRun.PLAN`), or exits.
+    A command never parses, prompts, prints, commits, exits, or checks --dry-run (except to return
+    the plan of a `DryRun.PLAN`).
     """
 
     access: ClassVar[Access] = Access.READ
-    """Reading is the safe default: its session refuses writes."""
+    """Whether the command writes. The default is safe: the session of a reader refuses writes."""
     confirm: ClassVar[Confirm] = Confirm.NEVER
     dry_run: ClassVar[DryRun] = DryRun.UNSUPPORTED
-    """A command that writes must say which one it supports."""
+    """What `--dry-run` does. A command that writes must declare it."""
     lock: ClassVar[str] = ""
-    """Name of the lock that no two runs hold at once; empty for none."""
+    """Name of the lock that the run holds, so that no other run can hold it; empty for none."""
     confirm_only_protected: ClassVar[bool] = False
-    """Whether what `confirm_level` adds counts in protected environments only (production)."""
+    """Whether a higher level from `confirm_level` applies only in protected environments."""
     aims_at: ClassVar[str] = "database"
-    """What the confirmation names: "database" is `<database>@<environment>`, "redis" is
-    `<host>/<number>@<environment>`, of the server in REDIS_URL."""
+    """The kind of target that is confirmed: "database" is `<database>@<environment>`, "redis" is
+    `<host>/<number>@<environment>` of the server in REDIS_URL."""
     environments: ClassVar[frozenset[str]] = frozenset()
-    """Where the command may run; empty for everywhere."""
+    """The environments in which the command may run; empty for all."""
     allow_in_production: ClassVar[bool] = False
     """Whether a `Confirm.TYPE_NAME` command may run in production without `--break-glass`."""
     creates_schema: ClassVar[bool] = False
-    """Whether a run first creates the framework's own tables: what `db migrate` does."""
+    """Whether a run first creates the framework's own tables, as `db migrate` does."""
     accepts_problems: ClassVar[bool] = False
-    """Whether it runs though settings are wrong: what `config check` and `config show` do."""
+    """Whether it runs even if settings are wrong, as `config check` and `config show` do."""
     examples: ClassVar[tuple[str, ...]] = ()
     """Command lines for `--help`, without `python manage.py`; a test parses each."""
     overrides: ClassVar[bool] = False
-    """Whether this class replaces the command of the same name in an earlier package."""
+    """Whether this class replaces the command with the same name in an earlier package."""
 
     _fields: ClassVar[dict[str, Field] | None] = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Refuse a class whose policy does not fit together."""
+        """Raise TypeError for a class whose policy contradicts itself."""
         super().__init_subclass__(**kwargs)
         cls._fields = None
         problems = list(_policy_problems(cls)) if "handle" in cls.__dict__ else []
@@ -80,10 +80,10 @@ class BaseCommand:
             raise TypeError(message)
 
     def __init__(self, **values: Any) -> None:
-        """Set the inputs; texts are parsed as on the command line.
+        """Set the inputs. Strings are parsed as on the command line.
 
         Raises:
-            UsageError: Everything that is wrong with the values, together.
+            UsageError: Values are wrong; it contains all problems.
         """
         fields = type(self).fields()
         unknown = sorted(values.keys() - fields.keys())
@@ -99,7 +99,7 @@ class BaseCommand:
 
     @classmethod
     def fields(cls) -> Mapping[str, Field]:
-        """Return the declared inputs by name, in the order of declaration, bases first."""
+        """Return the declared inputs by name, in the order of declaration, base classes first."""
         if cls._fields is None:
             cls._fields = _collect_fields(cls)
         return cls._fields
@@ -111,38 +111,39 @@ class BaseCommand:
 
     @classmethod
     def resources(cls) -> tuple[str, ...]:
-        """Return the names `handle` asks for, in order."""
+        """Return the names of the parameters of `handle`, in order."""
         code = cls.handle.__code__
         return tuple(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
 
-    if TYPE_CHECKING:  # at run time a class without it has none, and is no command
+    # Only for type checkers: a class without its own `handle` is not a command.
+    if TYPE_CHECKING:
 
         def handle(self, *args: Any, **kwargs: Any) -> Any:
-            """Do the work. The parameter names are the whole truth about what it touches."""
+            """Do the work. The parameter names are the resources that the command uses."""
 
     def confirm_level(self) -> Confirm:
-        """Return how these arguments must be confirmed; never less than `confirm`."""
+        """Return how a run with these inputs must be confirmed; never less than `confirm`."""
         return self.confirm
 
     def needs_terminal(self) -> bool:
-        """Return whether these arguments need a person at a terminal, whom no flag replaces."""
+        """Return whether these inputs need a person at a terminal; no flag can replace them."""
         return False
 
     def only_looks(self) -> bool:
-        """Return whether these arguments only look (`--check`, `--plan`): all is then read-only."""
+        """Return whether these inputs make the run read-only (`--check`, `--plan`)."""
         return False
 
     def fills_stdout(self) -> bool:
-        """Return whether these arguments leave standard output to the command's own data.
+        """Return whether these inputs make the command write its data to standard output itself.
 
-        What the run has to say then goes to standard error, and `--json` is a usage error.
+        The messages of the run then go to standard error, and `--json` is a usage error.
         """
         return False
 
     def also_needs(self) -> tuple[str, ...]:
-        """Return resources that these arguments put to use though `handle` does not ask for them.
+        """Return resources that these inputs use although `handle` does not name them.
 
-        They are not opened; but the run is checked and recorded as that of a command that asks.
+        They are not opened, but the run is checked and recorded as if `handle` named them.
         """
         return ()
 
@@ -151,10 +152,9 @@ class BaseCommand:
         return 0.0
 
     def consequence(self) -> str:
-        """Say what a real run does, for the confirmation: "drops every table in {target}".
+        """Return what a real run does, for the confirmation: "drops every table in {target}".
 
-        It is read behind the command's name or "it"; `{target}` stands for
-        `<database>@<environment>`.
+        The text follows the command's name or "it". `{target}` is replaced by the target.
         """
         summary = self.summary().rstrip(".")
         return f"would {summary[:1].lower()}{summary[1:]} in {{target}}"
@@ -189,7 +189,7 @@ def _collect_fields(cls: type[BaseCommand]) -> dict[str, Field]:
 
 
 def _bind(field: Field, owner: type, name: str) -> None:
-    """Give a field its name and its real type, which may be written as a text."""
+    """Set a field's name and type; `from __future__ import annotations` makes the type a string."""
     where = f"{owner.__module__}.{owner.__qualname__}.{name}"
     if name in RESERVED or hasattr(BaseCommand, name):
         message = f"{where}: every command has {name!r} already; choose another name"
@@ -200,7 +200,7 @@ def _bind(field: Field, owner: type, name: str) -> None:
         raise TypeError(message)
     if isinstance(annotation, str):
         try:
-            # The class's own module text, evaluated as typing.get_type_hints would.
+            # The text comes from the class's own module. typing.get_type_hints does the same.
             annotation = eval(annotation, vars(sys.modules[owner.__module__]))  # noqa: S307
         except NameError as exc:
             message = f"{where}: {exc}; import it at run time, not under TYPE_CHECKING"
@@ -212,7 +212,7 @@ def _bind(field: Field, owner: type, name: str) -> None:
 
 def _convert(field: Field, value: Any, *, given: bool) -> Any:
     if field.kind is Kind.SECRET:
-        return _convert_secret(value) if given else SecretSource.UNSAID
+        return _convert_secret(value) if given else SecretSource.NOT_GIVEN
     if not given:
         if field.required:
             message = f"{field.spelling} is missing: {field.help.rstrip('.')}"
@@ -244,7 +244,7 @@ def _convert_one(field: Field, shape: Shape, value: Any) -> Any:
             return shape.parse(value)
         except ValueError:
             raise ValueError(wrong + shape.hint(value)) from None
-    # bool is an int to Python, but not to an operator who reads "--limit True".
+    # In Python True is an int, but `limit=True` is surely a mistake.
     if not isinstance(value, shape.accepts) or (
         isinstance(value, bool) and bool not in shape.accepts
     ):

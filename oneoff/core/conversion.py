@@ -1,7 +1,7 @@
-"""Turn the texts of a command line into the values a command declared.
+"""Convert the texts of a command line into the values that a command declared.
 
-The type of a field is the whole rule: str, int, float, bool, Enum, Path, date, datetime, timedelta
-("90d"), UUID, Decimal, Literal, list[T] and T | None.
+The type of a field decides how its text is parsed: str, int, float, bool, Enum, Path, date,
+datetime, timedelta ("90d"), UUID, Decimal, Literal, list[T] and T | None.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _UNITS = {
 _UNITS_SHOWN = ("d", "h", "m", "s", "ms")
 _BARE_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
-_LARGEST = 2**63 - 1  # what databases take
+_LARGEST = 2**63 - 1  # the largest bigint of databases
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
 
 class Shape(NamedTuple):
-    """What a field's type means for parsing.
+    """How values of one type are parsed and described.
 
     Attributes:
-        parse: One text to one value; raises ValueError.
-        expects: How an error message names a right value: "a whole number".
-        accepts: The classes a value given from code may have.
-        metavar: How help names the value: `NUMBER`.
-        choices: The texts allowed, or empty.
-        many: `list[T]`.
-        hint: What else an error message says of a wrong text; begins with its own punctuation.
+        parse: Converts one text to one value; raises ValueError.
+        expects: The words for a valid value in error messages: "a whole number".
+        accepts: The classes that a value given from code may have.
+        metavar: The word for the value in help: `NUMBER`.
+        choices: The allowed texts; empty if any text may be parsed.
+        many: Whether the type is `list[T]`.
+        hint: Returns an addition to the error message for a wrong text, with its punctuation.
     """
 
     parse: Callable[[str], Any]
@@ -55,11 +55,11 @@ class Shape(NamedTuple):
 
 
 def parse_duration(text: str) -> Any:
-    """Read "90d", "1h30m" or "250ms" as a timedelta; units are w d h m s ms."""
+    """Parse "90d", "1h30m" or "250ms" as a timedelta. Units are w d h m s ms."""
     from datetime import timedelta
 
     if text == "0":
-        return timedelta()  # nothing needs no unit
+        return timedelta()  # zero is the same in every unit
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(text)
@@ -70,7 +70,7 @@ def parse_duration(text: str) -> Any:
 
 
 def duration_text(value: timedelta) -> str:
-    """Return a duration as it can be typed: "1h30m"; weeks are written in days."""
+    """Return a duration in the form that `parse_duration` takes: "1h30m". Weeks become days."""
     from datetime import timedelta
 
     left, parts = value, []
@@ -81,7 +81,7 @@ def duration_text(value: timedelta) -> str:
 
 
 def unit_hint(text: str) -> str:
-    """Return what a text lacks that would be a duration with a unit; else nothing."""
+    """Return a hint for a number without a unit; empty for other texts."""
     if not _BARE_NUMBER.fullmatch(text):
         return ""
     return f": it has no unit; write {text}s for seconds, {text}m for minutes"
@@ -104,7 +104,7 @@ def _parse_datetime(text: str) -> Any:
     from datetime import UTC, datetime
 
     moment = datetime.fromisoformat(text)
-    # A bare time means the same instant on every machine that runs the command.
+    # Without a zone the time is UTC, so it means the same instant on every machine.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -200,10 +200,10 @@ def _pure_path(kind: type) -> tuple[type, ...]:
 
 
 def shape_of(annotation: Any) -> Shape:
-    """Return how to parse values of this type.
+    """Return how to parse values of a type.
 
     Raises:
-        TypeError: The type can't be given on a command line.
+        TypeError: Values of this type can't be given on a command line.
     """
     origin = get_origin(annotation)
     if origin in (Union, UnionType):

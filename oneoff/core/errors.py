@@ -1,8 +1,8 @@
-"""Errors a command may raise, and the exit code each one leaves with.
+"""Define the errors that a command may raise, and their exit codes.
 
-Every error says what happened (`message`), why it matters or how it came (`why`), and what to do
-next (`try_`, real command lines where possible). `code` is a kebab-case name that scripts can rely
-on; each is documented in docs/reference/errors.md.
+Every error says what happened (`message`), why (`why`), and what to do next (`try_`, if possible
+real command lines). `code` is a stable kebab-case name for scripts. Each code is documented in
+docs/reference/errors.md.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class CommandError(Exception):
         message: What happened, with the user's own values; lower case, no full stop.
         why: The reason, or the consequence that was avoided.
         try_: What to do next: one line, or several in the order worth trying.
-        code: Kebab-case name of this error; the class's own when left out.
-        data: Facts for standard output and the JSON envelope (a list of rows, or a mapping).
+        code: Kebab-case name of this error; by default the one of its class.
+        data: Data for standard output and the JSON envelope: a list of rows, or a mapping.
     """
 
     code = "command-failed"
@@ -63,17 +63,18 @@ class CommandError(Exception):
 
 
 class NotFound(CommandError):
-    """The thing named by the operator does not exist."""
+    """The object that the operator named does not exist."""
 
     code = "not-found"
 
 
 class UsageError(CommandError):
-    """The command line is wrong; all problems found are reported together.
+    """The command line is wrong. All problems are reported together.
 
     Args:
-        problems: One line for each thing that is wrong.
-        try_: Command lines that would be right, or where to read on.
+        problems: One line for each problem.
+        try_: Correct command lines, or where to read more.
+        code: As in `CommandError`.
     """
 
     code = "usage"
@@ -87,14 +88,14 @@ class UsageError(CommandError):
 
 
 class CheckFailed(CommandError):
-    """A check ran to its end and found something: pending migrations, drift, a broken command."""
+    """A check has found a problem: pending migrations, drift, a broken command."""
 
     code = "check-failed"
     exit_code = ExitCode.FINDINGS
 
 
 class DataError(CommandError):
-    """The input data is wrong; nothing of it was written."""
+    """The input data is wrong, and none of it was written."""
 
     code = "bad-data"
     exit_code = ExitCode.DATA
@@ -108,7 +109,7 @@ class Unavailable(CommandError):
 
 
 class TemporaryError(CommandError):
-    """The run could not go on now; a retry is right. Nothing unfinished was left behind."""
+    """The run can't continue now, but a retry may succeed. Nothing is left half done."""
 
     code = "temporary"
     exit_code = ExitCode.TEMPORARY
@@ -133,27 +134,27 @@ class DeadlineReached(TemporaryError):
 
 
 class Refused(CommandError):
-    """Policy forbids the run here and now."""
+    """Policy forbids the run in this environment, or it was not confirmed."""
 
     code = "refused"
     exit_code = ExitCode.REFUSED
 
 
 class ConfigurationError(CommandError):
-    """A setting is missing or wrong, or the project does not fit together."""
+    """A setting is missing or wrong, or the project's declarations contradict each other."""
 
     code = "configuration"
     exit_code = ExitCode.CONFIGURATION
 
 
 class ReadOnlyViolation(CommandError):
-    """Something tried to write where only reading is allowed: `Access.READ`, or a plan."""
+    """Something tried to write in a read-only run."""
 
     code = "read-only"
 
 
 class DryRunViolation(CommandError):
-    """A dry run did something that could not be undone, so it was stopped."""
+    """A dry run tried something that can't be rolled back, so it was stopped."""
 
     code = "dry-run-violation"
 

@@ -1,6 +1,6 @@
-"""The options every command has, and those that its policy gives it: one table.
+"""Define the global options, which every command has or gets from its policy, in one table.
 
-Parsing, help, completion and the reference read this table, so that they can't disagree.
+Parsing, help, completion and the reference all read this table.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     Missing = Callable[[type[BaseCommand]], str]
 
 LOCK_WAIT = 60.0
-"""Seconds a run waits for a lock that another one holds, unless told otherwise."""
+"""Seconds that a run waits for a lock that another run holds, by default."""
 
 
 class GlobalOptions:
-    """What the operator said to the framework, not to the command.
+    """The values of the global options of one command line.
 
     Attributes:
         timeout: Seconds until the run is cancelled and rolled back; None for no limit.
-        confirm: None when not given, True for the plain flag, else the target that was named.
-        lock_wait: Seconds.
-        verbose: How often `--verbose` was given.
+        confirm: None if not given, True for the plain flag, else the target.
+        lock_wait: Seconds to wait for the lock.
+        verbose: The number of times `--verbose` was given.
     """
 
     __slots__ = (
@@ -69,17 +69,17 @@ class GlobalOptions:
 
 
 class GlobalOption:
-    """One row of the table.
+    """One global option.
 
     Attributes:
-        name: Attribute of `GlobalOptions`, which gives the spelling.
-        help: One sentence.
+        name: The attribute of `GlobalOptions`; the spelling is made from it.
+        help: One sentence for help.
         short: One letter, or empty.
-        metavar: Name of its value; empty for a flag.
-        equals_only: The value is optional and only `--name=VALUE` gives one, because a following
-            word could as well be an argument of the command.
-        missing: Why a command hasn't got the option ("asks for no confirmation"), or empty; None
-            for the options that every command has.
+        metavar: The name of the value in help; empty for a flag.
+        equals_only: Whether the value is optional and must be written `--name=VALUE`, because the
+            next word may be an argument of the command.
+        missing: Returns why a command does not have the option ("asks for no confirmation"), or an
+            empty text if it has it. None for the options that every command has.
     """
 
     __slots__ = ("equals_only", "help", "metavar", "missing", "name", "short")
@@ -103,7 +103,7 @@ class GlobalOption:
 
     @property
     def spelling(self) -> str:
-        """How the operator writes it."""
+        """The long form of the option: `--lock-wait`."""
         return "--" + self.name.replace("_", "-")
 
     @property
@@ -112,7 +112,7 @@ class GlobalOption:
         return not self.metavar
 
     def why_missing(self, command: type[BaseCommand]) -> str:
-        """Return why the command hasn't got this option; nothing if it has."""
+        """Return why the command does not have this option; empty if it has it."""
         return self.missing(command) if self.missing else ""
 
 
@@ -137,7 +137,7 @@ def _no_break_glass(command: type[BaseCommand]) -> str:
 
 
 def may_raise_confirmation(command: type[BaseCommand]) -> bool:
-    """Return whether some arguments of the command need a higher confirmation than others."""
+    """Return whether the command overrides `confirm_level`."""
     from oneoff.core.command import BaseCommand
 
     return command.confirm_level is not BaseCommand.confirm_level
@@ -181,12 +181,12 @@ COUNTED = "verbose"
 
 
 def options_of(command: type[BaseCommand]) -> Iterator[GlobalOption]:
-    """Yield the global options that a command has."""
+    """Yield the global options of a command."""
     return (option for option in OPTIONS if not option.why_missing(command))
 
 
 def leading_flags() -> dict[str, GlobalOption]:
-    """Return the options that may stand before the command's name, by spelling."""
+    """Return the flags that may come before the command's name, by spelling."""
     flags = [option for option in (*OPTIONS, VERSION) if option.is_flag and not option.missing]
     return {option.spelling: option for option in flags} | {
         f"-{option.short}": option for option in flags if option.short
@@ -194,13 +194,13 @@ def leading_flags() -> dict[str, GlobalOption]:
 
 
 def split_leading(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the options before the command's name, and the words from the name on."""
+    """Split a command line into the flags before the command's name and the words from there on."""
     known = leading_flags()
     count = next((at for at, word in enumerate(words) if word not in known), len(words))
     return words[:count], words[count:]
 
 
 def without_flags(words: Sequence[str]) -> list[str]:
-    """Return the words without the options that might as well stand before a command's name."""
+    """Return the words without the flags that may come before the command's name."""
     known = leading_flags()
     return [word for word in words if word not in known]

@@ -1,4 +1,4 @@
-"""What goes into the executor, and what comes out: a call, and how its run ended."""
+"""Define the input and the output of the executor: a `Call`, and the `Outcome` of its run."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 class Status(Enum):
-    """The states of a run. Every arrow starts at `started`, except that to `refused`."""
+    """The states of a run. All begin as `started` and end in another state, except `refused`."""
 
     STARTED = "started"
-    """The intent is written; the work may be going on. A run that was killed stays here until the
-    next one finds its lock free and closes it as `abandoned`."""
+    """The intent is recorded, and the work may be under way. If the process is killed, the state
+    stays until the next run finds the lock of this one free and sets it to `abandoned`."""
     SUCCEEDED = "succeeded"
     """The work was done (in a dry run: and rolled back)."""
     UNCHANGED = "unchanged"
     """There was nothing to do."""
     REFUSED = "refused"
-    """Policy said no, or nobody confirmed; no work was started."""
+    """Policy forbids the run, or it was not confirmed. No work was started."""
     FAILED = "failed"
-    """An error stopped it, and the work was rolled back; or a check found something."""
+    """An error stopped the run and its work was rolled back, or a check found a problem."""
     INTERRUPTED = "interrupted"
-    """A signal stopped it, and the work was rolled back."""
+    """A signal stopped the run, and its work was rolled back."""
     ABANDONED = "abandoned"
-    """The process died without closing its row; the database rolled its work back."""
+    """The process died without closing its record. The database rolled its work back."""
 
 
 class Call(NamedTuple):
-    """One command to run.
+    """One parsed command line, for the executor to run.
 
     Attributes:
-        name: As typed: "user promote".
-        command: With its inputs; secrets may still be unread.
+        name: The name of the command as typed: "user promote".
+        command: The command with its inputs. Its secrets may not be read yet.
         options: The global options.
-        argv: What may be recorded of the command line: without secrets.
+        argv: The words of the command line without secrets, for the record.
         line: The whole command line for messages: "python manage.py user promote ada admin".
     """
 
@@ -54,7 +54,7 @@ class Call(NamedTuple):
 
 
 class RowCounts(NamedTuple):
-    """Rows of one table that a run inserted, updated and deleted."""
+    """The numbers of rows that a run inserted, updated and deleted in one table."""
 
     inserted: int = 0
     updated: int = 0
@@ -63,17 +63,17 @@ class RowCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One run, ended.
+    """How one run ended.
 
     Attributes:
-        command: Name as typed: "user promote".
-        run_id: Empty when the run never began (a usage error).
-        dry_run: Whether the work was a preview.
-        result: What the command returned; None when it failed.
-        error: What stopped it; None when it succeeded.
-        tables: Rows changed, by table, as the database counted them.
-        cause: The exception behind `error`, for `--traceback`.
-        duration_ms: From the gate to the end of the work.
+        command: The name of the command as typed: "user promote".
+        run_id: The id of the run; empty if it never began, as after a usage error.
+        dry_run: Whether it was a dry run.
+        result: The result that the command returned; None if it failed.
+        error: The error that stopped the run; None if it succeeded.
+        tables: The changed rows by table, as counted by the database.
+        cause: The exception that `error` was made from, for `--traceback`.
+        duration_ms: Milliseconds from the gate to the end of the work.
     """
 
     command: str
@@ -87,7 +87,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The code the process leaves with."""
+        """The exit code of the process."""
         return self.error.exit_code if self.error else ExitCode.OK
 
     @property
@@ -103,12 +103,12 @@ class Outcome:
 
     @property
     def rows(self) -> int:
-        """Rows the command says it changed."""
+        """The number of changed rows that the command reports."""
         return self.result.rows if self.result else 0
 
     @property
     def message(self) -> str:
-        """The one line that sums it up."""
+        """The line that summarizes the run."""
         if self.error:
             return self.error.message
         return self.result.message if self.result else ""

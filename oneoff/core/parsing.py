@@ -1,7 +1,7 @@
-"""Turn the words after a command's name into its inputs and the global options.
+"""Parse the words after a command's name into its inputs and the global options.
 
-All problems of a line are reported together. A secret never comes from the command line, and a
-line that holds one all the same is not repeated in the error.
+All problems of a line are reported together. Secrets are never taken from the command line; if a
+line contains one anyway, the error does not repeat it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
     from oneoff.core.command import BaseCommand
 
-MASK = "***"
+MASK = "***"  # as in oneoff.utils.redaction, which costs too much to import at every start
 DURATIONS = frozenset({"timeout", "lock_wait"})
 
 
 class Parsed:
-    """A command line that is right.
+    """A command line without errors.
 
     Attributes:
-        values: The inputs as given: texts, True for a flag, a SecretSource for a secret.
+        values: The inputs as given: strings, True for a flag, a SecretSource for a secret.
         options: The global options.
-        command: The command, built from the values; None when only help was asked for.
+        command: The command, created from the values; None if help was requested.
     """
 
     __slots__ = ("command", "options", "values")
@@ -52,17 +52,17 @@ class Parsed:
 
 
 def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> Parsed:
-    """Read the words after a command's name.
+    """Parse the words after a command's name.
 
-    With `--help` nothing else is looked at.
+    With `--help` the rest of the line is not checked.
 
     Args:
-        command: The class.
-        words: In the order typed; global options may stand anywhere among them.
-        name: The command's, for messages; made from its module when left out.
+        command: The command class.
+        words: The words as typed. Global options may be anywhere among them.
+        name: The command's name for messages; by default it is made from its module.
 
     Raises:
-        UsageError: Everything that is wrong, together.
+        UsageError: The line is wrong; it contains all problems.
     """
     line = _Line(command, name or _name_of(command))
     for token in tokens(words, line.shapes(words)):
@@ -74,7 +74,7 @@ def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> P
 
 
 def scrub_argv(command: type[BaseCommand], words: Sequence[str]) -> list[str]:
-    """Return the words as they may be recorded: values of secret-looking names masked."""
+    """Return the words for the record, with the values of secret-looking names masked."""
     line = _Line(command, "")
     scrubbed = list(words)
     arguments = line.argument_names()
@@ -87,7 +87,7 @@ def scrub_argv(command: type[BaseCommand], words: Sequence[str]) -> list[str]:
 
 
 class _Line:
-    """What has been read of one command line so far."""
+    """Collects what has been read of one command line: values, options and problems."""
 
     def __init__(self, command: type[BaseCommand], name: str) -> None:
         self.command = command
@@ -104,17 +104,17 @@ class _Line:
         self._refusal: UsageError | None = None
 
     def shapes(self, words: Sequence[str]) -> dict[str, Takes]:
-        """Return what each option takes; a misspelt one takes what it seems to be meant for.
+        """Return how each option gets its value; for a misspelt option, guess it.
 
-        Without that, the value of a misspelt option would be reported as a second problem.
+        Otherwise the value of a misspelt option would be reported as a second problem.
         """
         shapes = {spelling: spec.takes for spelling, spec in self.table.items()}
         for spelling in {word.partition("=")[0] for word in words} - shapes.keys():
             if spelling.startswith("--") and spelling != "--":
-                shapes[spelling] = self._meant(spelling)
+                shapes[spelling] = self._guess_takes(spelling)
         return shapes
 
-    def _meant(self, spelling: str) -> Takes:
+    def _guess_takes(self, spelling: str) -> Takes:
         if _looks_secret(spelling):
             return Takes.VALUE
         absent = next((option for option in OPTIONS if option.spelling == spelling), None)
@@ -124,7 +124,7 @@ class _Line:
         return self.table[near].takes if near else Takes.NOTHING
 
     def take(self, token: Token) -> None:
-        """Take in one option or word."""
+        """Add one option or word."""
         if not token.spelling:
             self._words.append(token)
             return
@@ -203,7 +203,7 @@ class _Line:
         )
 
     def argument_names(self) -> Iterator[str]:
-        """Yield the name of the argument that each further word belongs to."""
+        """Yield, for each word in order, the name of the argument it belongs to."""
         for field in self._arguments():
             yield field.name
             while shape_of(field.annotation).many:
@@ -214,8 +214,8 @@ class _Line:
         return [field for field in fields if field.kind is Kind.ARGUMENT]
 
     def assign_words(self) -> None:
-        """Give each word to the next argument; `list[T]` takes all that remain."""
-        words = [token.value or "" for token in self._words_that_count()]
+        """Assign each word to the next argument; `list[T]` takes all the remaining words."""
+        words = [token.value or "" for token in self._words_to_assign()]
         for field in self._arguments():
             if not words:
                 break
@@ -225,13 +225,16 @@ class _Line:
                 self.values[field.name], *words = words
         for word in words:
             spelling = word.partition("=")[0]
-            if spelling in self.table:  # behind `--`; the words behind it may be its value
+            if spelling in self.table:  # after `--`; the words after it may be its value
                 self._problems.append(f"{spelling} is an option: write it without -- before it")
                 break
             self._problems.append(f"{word!r} is one word too many{self._hint_for(word)}")
 
-    def _words_that_count(self) -> list[Token]:
-        """Leave out words too many that seem to be values of unknown options: one problem each."""
+    def _words_to_assign(self) -> list[Token]:
+        """Return the words without surplus ones that seem to be the values of unknown options.
+
+        The unknown option is reported already.
+        """
         arguments = self._arguments()
         if any(shape_of(field.annotation).many for field in arguments):
             return self._words
@@ -245,11 +248,11 @@ class _Line:
         return ""
 
     def build(self) -> BaseCommand:
-        """Build the command.
+        """Create the command.
 
         Raises:
-            UsageError: What is wrong with the line and with the values, together. Of a line with
-                a secret on it, only that: any of its other words may be a part of the secret.
+            UsageError: The line or the values are wrong; it contains all problems. If a secret is
+                on the line, only that is reported: other words may be parts of the secret.
         """
         command, problems = self._construct()
         problems = self._secrets or [*self._problems, *problems]
@@ -263,7 +266,7 @@ class _Line:
         try:
             return self.command(**self.values), []
         except UsageError as exc:
-            # A code of its own comes with advice of its own.
+            # An error with its own code has its own advice.
             self._refusal = exc if exc.code != UsageError.code else None
             reported = tuple(
                 f"{field.spelling} is missing"

@@ -1,4 +1,4 @@
-"""The vocabulary in which a command declares what it may do, and the mode a run gets from it."""
+"""Define the policy that a command declares, and the mode that a run gets from it."""
 
 from __future__ import annotations
 
@@ -6,44 +6,45 @@ from enum import Enum, IntEnum
 
 
 class Access(Enum):
-    """What a command does to the world."""
+    """Whether a command reads or writes."""
 
     READ = "read"
-    """Reads only. Its session is READ ONLY in the database itself: a write is an error."""
+    """Reads only. The database makes its transaction READ ONLY, so a write is an error."""
     WRITE = "write"
-    """Changes something. It must say how it can be previewed: `dry_run`."""
+    """Changes something. Such a command must declare `dry_run`."""
 
 
 class Confirm(IntEnum):
-    """How an operator confirms a run. Ordered: a command may raise its level, never lower it."""
+    """How an operator confirms a run. `confirm_level` may raise the level, but never lower it."""
 
     NEVER = 0
-    """Runs as typed."""
+    """Runs without confirmation."""
     PROMPT = 1
-    """Asks y/N on a terminal, or takes the plain flag `--confirm`."""
+    """Asks y/N on a terminal, or accepts the plain flag `--confirm`."""
     TYPE_NAME = 2
-    """The operator types `<database>@<environment>`, read from the connected database, or gives
-    it as `--confirm=<that>`, so that a wrong DATABASE_URL can't match."""
+    """The operator types the target, `<database>@<environment>`, or gives it as
+    `--confirm=<target>`. Both parts come from the connected database, so a confirmation for
+    another database does not match."""
 
 
 class DryRun(Enum):
-    """What `--dry-run` does. It is enforced by the database, not remembered by the author."""
+    """What `--dry-run` does. The database enforces it, not the author of the command."""
 
     ROLLBACK = "rollback"
-    """The command runs for real in a transaction that can't be committed; rows are counted."""
+    """The command does its work in a transaction that can't be committed. Rows are counted."""
     PLAN = "plan"
-    """For effects a rollback can't undo. Everything is read-only, and the command, which sees
-    `run.dry_run`, returns what it would do."""
+    """For work that a rollback can't undo. Everything is read-only, and the command checks
+    `run.dry_run` and returns what it would do."""
     UNSUPPORTED = "unsupported"
-    """There is no `--dry-run` flag; giving it is a usage error."""
+    """The command has no `--dry-run` flag; using it is a usage error."""
 
 
 class Mode(Enum):
-    """How a run may change things. The executor decides it; every resource obeys it."""
+    """How a run may change things. The executor sets it, and every resource follows it."""
 
     COMMIT = "commit"
     """A real run: the executor commits at the end."""
     ROLLBACK = "rollback"
-    """A dry run that does the work in a transaction nobody can commit."""
+    """A dry run that does the work in a transaction that can't be committed."""
     READ_ONLY = "read-only"
-    """A reading command, or a planned dry run: a write is an error."""
+    """A reading command, or a dry run that returns a plan: a write is an error."""

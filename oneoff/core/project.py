@@ -1,4 +1,4 @@
-"""What a project tells the framework about itself."""
+"""Define `Project`, in which an application declares what its commands use."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ if TYPE_CHECKING:
 
 
 class Project:
-    """Name the parts of an application that its commands use.
+    """Declares the parts of an application that its commands use.
 
-    Everything is named by an import string ("app.models:Base.metadata"), so that building the
-    project imports nothing: a command pays only for what it asks for.
+    Parts are named by import strings ("app.models:Base.metadata"), so creating the project imports
+    nothing. A command imports only the parts that it uses.
 
     Args:
-        name: Short name of the application; used in messages and as the default database's name.
-        commands: Packages that hold the project's own commands, searched in this order after
-            the built-in ones and those of installed plug-ins.
-        settings: The pydantic-settings class behind the resource `settings`.
+        name: Short name of the application, for messages and the default database.
+        commands: Packages with the project's own commands. They are searched in this order, after
+            the built-in commands and those of installed plug-ins.
+        settings: The pydantic-settings class of the resource `settings`.
         metadata: The SQLAlchemy MetaData that migrations are compared with.
         migrations: Folder of the Alembic script directory, relative to the project's root.
         seeds: A sequence of `Seed`, for `db seed`.
-        worker: The ARQ WorkerSettings class whose functions `jobs run` may queue.
+        worker: The ARQ WorkerSettings class with the functions that `jobs run` may queue.
         warmers: A sequence of `Warmer`, for `cache warm`.
         retention: A sequence of `Retention`, for `data cleanup`.
         transforms: A sequence of subclasses of `Transform`, for `data transform`.
-        outbox: A mapping of kinds of effects to their handlers, for `outbox deliver`.
-        resources: What else `handle` may ask for by name: a name to the import string of an async
-            context manager function, which itself may ask for other resources by name. It is
-            opened once a run and closed in reverse order.
-        shell: Names that are ready in `manage.py shell`: a name to an import string.
-        protect: Environments in which TYPE_NAME commands are refused without `--break-glass`.
+        outbox: A mapping from the kinds of effects to their handlers, for `outbox deliver`.
+        resources: More resources for `handle`: a mapping from names to import strings of functions
+            that return an async context manager. Such a function may itself name other resources
+            as parameters. A resource is opened once in a run; they are closed in reverse order.
+        shell: More names in `manage.py shell`: a mapping from names to import strings.
+        protect: Protected environments: TYPE_NAME commands are refused there without
+            `--break-glass`.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Project:
 
 
 def load_object(name: str) -> Any:
-    """Import "package.module:attribute.path" and return what it names.
+    """Import "package.module:attribute.path" and return the object.
 
     Raises:
         ConfigurationError: The module or the attribute does not exist.
@@ -84,7 +85,7 @@ def load_object(name: str) -> Any:
         for attribute in filter(None, path.split(".")):
             target = getattr(target, attribute)
     except ModuleNotFoundError as exc:
-        # A module missing inside the named one is the project's bug and keeps its own message.
+        # If the named module exists and imports a missing one, that error stays as it is.
         if exc.name is None or not (module_name + ".").startswith(exc.name + "."):
             raise
         raise ConfigurationError(

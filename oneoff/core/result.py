@@ -1,4 +1,4 @@
-"""What a command returns: facts, which the executor renders and records."""
+"""Define `Result`, which a command returns; the executor records it and the output renders it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The outcome of a run that reached its end.
+    """What a command that did not fail returns.
 
-    Build one with `changed`, `unchanged` or `report`.
+    Create it with `changed`, `unchanged` or `report`.
 
     Attributes:
         message: One line for the operator, without a full stop.
-        did_change: Whether anything outside the process is different now.
-        rows: Rows the command changed; what a dry run predicts.
-        data: Facts for a table or JSON: a list of mappings with the same keys, or one mapping.
-        warnings: Lines the operator should read although the run succeeded.
-        show_once: Secrets that are shown now and never again (a new API key); they go to standard
-            output only, never to the log or the run record. A dry run doesn't show them: they
-            would open nothing.
-        answer: One line that --quiet prints in place of facts and message: the id of what was
-            made, for a script. Redacted as everything is.
+        did_change: Whether the run changed anything outside the process.
+        rows: The number of rows that the command changed, or would change in a dry run.
+        data: Data for a table or JSON: a list of mappings with the same keys, or one mapping.
+        warnings: Lines that the operator should read although the run succeeded.
+        show_once: Secrets that are shown only now, such as a new API key. They are written to
+            standard output, never to the log or the record. A dry run does not show them, because
+            they would not be valid.
+        answer: One line that `--quiet` prints instead of data and message, for a script: the id of
+            a new object. It is redacted like all output.
     """
 
     message: str = ""
@@ -45,7 +45,7 @@ class Result:
         show_once: Mapping[str, str] | None = None,
         answer: str = "",
     ) -> Self:
-        """Say that something was changed, and how many rows."""
+        """Return the result of a run that changed something."""
         return cls(
             message=message,
             did_change=True,
@@ -60,10 +60,10 @@ class Result:
     def unchanged(
         cls, message: str, *, data: Any = None, warnings: Sequence[str] = (), answer: str = ""
     ) -> Self:
-        """Say that there was nothing to do: running twice gives the same as once."""
+        """Return the result of a run that had nothing to do."""
         return cls(message=message, data=data, warnings=tuple(warnings), answer=answer)
 
     @classmethod
     def report(cls, data: Any, message: str = "", *, warnings: Sequence[str] = ()) -> Self:
-        """Return what a reading command found."""
+        """Return the result of a command that only reads."""
         return cls(message=message, data=data, warnings=tuple(warnings))

@@ -1,4 +1,4 @@
-"""What a command may know about the run it is part of."""
+"""Define `Run`, the facts about the current run that a command may ask for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Who runs the command, and how that is known: never pretended.
+    """The person or system that runs the command.
 
     Attributes:
-        name: "ada", "ci", "deploy".
-        source: What said so: setting, kubernetes, heroku, github-actions, ssh, os-user; parent-run
-            where it is the run's that it works for.
+        name: The name: "ada", "ci", "deploy".
+        source: Where the name comes from: setting, github-actions, gitlab-ci, heroku, sudo,
+            kubernetes or os-user. It is parent-run for a worker, whose operator is the one of the
+            run that handed the work over.
     """
 
     name: str
@@ -22,19 +23,20 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run; `handle` gets it by asking for `run`.
+    """The facts about one run. `handle` gets them by naming a parameter `run`.
 
     Attributes:
-        id: Sortable and unique: UTC time of start and ten random hex digits.
-        command: Name as typed by operators: "user promote".
-        dry_run: Only a `DryRun.PLAN` command looks at it, to return its plan.
-        operator: Who started it.
-        environment: The stricter of the setting and what the database says.
-        reason: `--reason`, or empty.
-        ticket: `--ticket`, or empty.
-        started_at: UTC.
-        parent: Id of the run that it works for: the one that handed a shard to a worker.
-        shard: Id of the only shard that it works on, in a worker; empty for every other run.
+        id: Unique and sortable by time: the UTC time of the start and ten random hex digits.
+        command: The name of the command: "user promote".
+        dry_run: Whether this is a dry run. Only a `DryRun.PLAN` command needs it, to return its
+            plan.
+        operator: The person or system that started the run.
+        environment: The stricter of ENVIRONMENT and the environment stored in the database.
+        reason: The text of `--reason`, or empty.
+        ticket: The text of `--ticket`, or empty.
+        started_at: When the run started, UTC.
+        parent: The id of the run that handed a shard to this worker's run; empty for other runs.
+        shard: The id of the only shard that this run works on, in a worker; empty for other runs.
     """
 
     id: str

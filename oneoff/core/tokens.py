@@ -1,7 +1,7 @@
-"""Cut a command line into options with their values, and words.
+"""Split a command line into tokens: options with their values, and words.
 
-The table of a command's options decides what takes a value. There are no abbreviations, and nothing
-is swallowed: a value that looks like an option must be attached, as in `--name=-x`.
+The table of a command's options says which of them takes a value. There are no abbreviations. A
+value that looks like an option must be attached, as in `--name=-x`.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class Takes(Enum):
     NOTHING = "nothing"
     VALUE = "value"
     ATTACHED = "attached"
-    """The value is optional and only `--name=VALUE` gives one."""
+    """The value is optional, and must be written as `--name=VALUE`."""
 
 
 class Spec:
     """One spelling of an option.
 
     Attributes:
-        spelling: As messages show it: `--limit`, also for `-l`.
-        name: The input of the command, or the attribute of `GlobalOptions`.
-        takes: How it gets its value.
-        constant: The value when none is given.
-        repeats: Whether it may be given more than once.
-        is_global: Whether it belongs to the framework.
-        is_secret: Whether this is the forbidden spelling that would put a secret into the line.
+        spelling: The long form for messages: `--limit`, also for `-l`.
+        name: The name of the command's input, or the attribute of `GlobalOptions`.
+        takes: How the option gets its value.
+        constant: The value if none is given.
+        repeats: Whether the option may be given more than once.
+        is_global: Whether it is a global option.
+        is_secret: Whether it is the forbidden spelling that would put a secret on the line.
     """
 
     __slots__ = ("constant", "is_global", "is_secret", "name", "repeats", "spelling", "takes")
@@ -71,9 +71,9 @@ class Token:
     """One option or word of the line.
 
     Attributes:
-        spelling: As typed, without the value; empty for a word.
-        value: The word, or the option's value; None when the option has none.
-        at: Index of the word on the line that holds the value, or the option.
+        spelling: The option as typed, without its value; empty for a word.
+        value: The word, or the option's value; None if the option has none.
+        at: Index of the word on the line that contains the value, or else the option.
     """
 
     __slots__ = ("at", "spelling", "value")
@@ -85,7 +85,7 @@ class Token:
 
 
 def table_of(command: type[BaseCommand]) -> dict[str, Spec]:
-    """Return every option of a command by spelling, short ones included."""
+    """Return all options of a command by spelling, including the short forms."""
     table: dict[str, Spec] = {}
     for option in options_of(command):
         takes = Takes.ATTACHED if option.equals_only else Takes.VALUE
@@ -112,7 +112,7 @@ def stdin_spelling(field: Field) -> str:
 
 
 def generate_spelling(field: Field) -> str:
-    """Return the flag that makes a secret up."""
+    """Return the flag that generates a secret."""
     return f"--generate-{field.spelling[2:]}"
 
 
@@ -132,11 +132,11 @@ def _specs_of(field: Field) -> Iterator[Spec]:
 
 
 def tokens(words: Sequence[str], table: Mapping[str, Takes]) -> Iterator[Token]:
-    """Yield the options and words of a line, in their order.
+    """Yield the options and words of a line, in order.
 
     Args:
-        words: What follows the command's name.
-        table: What each option takes, by spelling; an unknown one takes nothing.
+        words: The words after the command's name.
+        table: How each option gets its value, by spelling. An unknown option takes none.
     """
     queue = iter(enumerate(words))
     for at, word in queue:
@@ -155,7 +155,7 @@ def _options(
     table: Mapping[str, Takes],
     queue: Iterator[tuple[int, str]],
 ) -> Iterator[Token]:
-    """Yield the option that a word holds, or the several of a bundle like `-vq`."""
+    """Yield the option in a word, or the options of a bundle like `-vq`."""
     for spelling, attached in _split(word, table):
         following = words[at + 1] if at + 1 < len(words) else "--"
         if attached is None and table.get(spelling) is Takes.VALUE and not _is_option(following):

@@ -1,1 +1,1 @@
-"""The ground floor: small helpers that need the standard library alone."""
+"""Small helpers that every other package may use. Imports only the standard library."""

@@ -1,4 +1,13 @@
-"""Run asyncio work that must not be interrupted, must stop, or must not outlive its caller."""
+"""Run asyncio work that must not be interrupted, must stop, or must not outlive its caller.
+
+| Function | If the caller is cancelled |
+| --- | --- |
+| `uninterrupted` | the work continues, and the cancellation is dropped |
+| `undivided` | the work continues, is undone, and then the cancellation is raised |
+| `stoppable` | the work is cancelled until it has ended |
+| `in_daemon_thread` | the thread is left behind |
+| `together` | all of the work is cancelled |
+"""
 
 from __future__ import annotations
 
@@ -11,28 +20,28 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 INSIST = 1.0
-"""Seconds after which work that was cancelled, and goes on, is cancelled again."""
+"""Seconds after which work that continues although it was cancelled is cancelled again."""
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
-    """Wait for the work to end, also when this task is cancelled meanwhile.
+    """Wait until the work has ended, even if this task is cancelled meanwhile.
 
-    The cancellation is dropped: once a commit has begun, only its own answer says whether the
-    work is done, and "interrupted, rolled back" might be a lie. The grace period of
-    `oneoff.runtime.signals` still bounds the wait.
+    The cancellation is dropped. Once a commit has begun, only its own answer tells whether it was
+    done, and "interrupted, rolled back" may be wrong. The grace period of `oneoff.runtime.signals`
+    limits the wait.
     """
-    task, _ = await _ended(work)
+    task, _ = await _wait_until_done(work)
     return task.result()
 
 
 async def undivided(work: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[object]]) -> T:
-    """Wait for short work to end, and raise a cancellation that came meanwhile only then.
+    """Wait until short work has ended, and only then raise a cancellation that came meanwhile.
 
     Args:
-        work: What a driver can't be interrupted in without losing its way.
-        undo: Takes the result back where the cancellation is raised instead of returning it.
+        work: Work during which a driver must not be interrupted, such as opening a connection.
+        undo: Undoes the work; called with its result before the cancellation is raised.
     """
-    task, cancelled = await _ended(work)
+    task, cancelled = await _wait_until_done(work)
     if cancelled is None:
         return task.result()
     if task.exception() is None:
@@ -41,16 +50,16 @@ async def undivided(work: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[
 
 
 async def stoppable(work: Coroutine[Any, Any, T]) -> T:
-    """Wait for the work in a task of its own, and make sure that a cancellation stops it.
+    """Wait for the work in a separate task, and make sure that a cancellation stops it.
 
-    One can be lost: until Python 3.12 `asyncio.wait_for`, which drivers use, drops it where the
-    answer comes at the same moment. So it is repeated until the work has ended; and work that
-    ended as if nothing had been said was stopped all the same.
+    A cancellation can be lost: before Python 3.12 `asyncio.wait_for`, which drivers use, drops it
+    if the answer arrives at the same moment. So it is repeated until the work has ended. If the
+    work then returns a result, the cancellation is still raised.
 
     Raises:
-        CancelledError: This task was cancelled meanwhile, and the work did not fail by itself.
+        CancelledError: This task was cancelled meanwhile, and the work did not fail itself.
     """
-    task = asyncio.create_task(_kept(work))
+    task = asyncio.create_task(_return_errors(work))
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
@@ -66,13 +75,13 @@ async def stoppable(work: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-async def _kept(work: Coroutine[Any, Any, T]) -> T | BaseException:
-    """Return what the work raises: SystemExit, raised in a task, would end the loop."""
+async def _return_errors(work: Coroutine[Any, Any, T]) -> T | BaseException:
+    """Return an exception instead of raising it: SystemExit in a task would end the loop."""
     try:
         return await work
     except asyncio.CancelledError:
         raise
-    except BaseException as exc:  # noqa: BLE001 - raised by who waits for it
+    except BaseException as exc:  # noqa: BLE001 - the waiting task raises it
         return exc
 
 
@@ -80,7 +89,7 @@ async def _wait(task: asyncio.Task[Any]) -> None:
     await asyncio.wait([task], timeout=INSIST)
 
 
-async def _ended(
+async def _wait_until_done(
     work: Coroutine[Any, Any, T],
 ) -> tuple[asyncio.Task[T], asyncio.CancelledError | None]:
     task, cancelled = asyncio.ensure_future(work), None
@@ -93,9 +102,9 @@ async def _ended(
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread that a cancelled run may leave behind.
+    """Run blocking work in a daemon thread, which a cancelled run leaves behind.
 
-    asyncio.to_thread would keep the process alive until a read that never ends has ended.
+    The thread of asyncio.to_thread would keep the process alive until a blocked read has ended.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -108,7 +117,7 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
     def target() -> None:
         try:
             value = context.run(work)
-        except BaseException as exc:  # noqa: BLE001 - handed to the awaiting task
+        except BaseException as exc:  # noqa: BLE001 - the awaiting task raises it
             error = exc
             settle(lambda: future.set_exception(error))
         else:
@@ -119,10 +128,10 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once and return their results in order.
+    """Run coroutines at the same time and return their results in order.
 
-    The first error stops the rest and is raised, as itself: a group of errors would say less to
-    an operator.
+    The first error cancels the rest and is raised itself, not in an ExceptionGroup, which would be
+    less clear to an operator.
     """
     tasks = [asyncio.create_task(one) for one in work]
     try:

@@ -1,4 +1,4 @@
-"""What holds for the code of a run: in its tasks, or in every thread of a process of its own."""
+"""Provide `Scope`: a value that holds in the tasks of a run, or in all threads of its process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Scope(Generic[T]):
-    """Knows the innermost value that was set around the code which asks.
+    """Holds a value for the code inside a `with` block. The innermost block wins.
 
     Args:
-        name: Of the context variable, for debuggers.
+        name: The name of the context variable, for debuggers.
     """
 
     def __init__(self, name: str) -> None:
@@ -22,17 +22,17 @@ class Scope(Generic[T]):
         self._of_process: list[T] = []
 
     def current(self) -> T | None:
-        """Return what holds here; None outside of every `holding`."""
+        """Return the current value; None outside of every `holding` block."""
         return self._of_context.get() or (self._of_process[-1] if self._of_process else None)
 
     @contextmanager
     def holding(self, value: T, *, process_wide: bool) -> Iterator[T]:
-        """Let a value hold for the code run inside, and for the tasks it starts.
+        """Set the value for the code inside the block, and for the tasks that it starts.
 
         Args:
-            value: What `current` returns meanwhile.
-            process_wide: Whether it also holds in threads that don't have the run's context. Right
-                in a process that does nothing else than this run.
+            value: The value that `current` returns meanwhile.
+            process_wide: Whether it also holds in threads without the run's context. Only for a
+                process that does nothing but this run.
         """
         before = self._of_context.get()
         self._of_context.set(value)

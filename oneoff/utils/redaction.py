@@ -1,7 +1,8 @@
-"""Keep secrets out of everything that is printed, logged or recorded.
+"""Mask secrets in everything that is printed, logged or recorded.
 
-Two nets: values known to be secret (a password just read, the variables of the environment that
-are named like secrets, the password inside a URL), and texts that look like one.
+There are two ways to find them: by value, if the value is known to be secret (a password that was
+read, an environment variable with a name like a secret's, the password in a URL), and by pattern,
+for texts that look like a secret.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 SHORTEST = 5
-"""Shorter values are not hidden by value: masking every "a" hides nothing and garbles all."""
+"""Shorter values are not masked by value: masking every "a" would make the text unreadable."""
 SHORTEST_WORD = 8
-"""The same for what could be an English word: with the password "wrong", "your password is ***"
-would tell what it is."""
+"""The same for a value of small letters only, which may be an English word: with the password
+"wrong", the message "your password is ***" would reveal it."""
 
-# Every pattern starts at a literal and never looks further than the next place where it could
-# start: texts may be megabytes, and their time has to grow with their length only.
+# Every pattern starts with a literal, and never searches beyond the next place where it could
+# start: texts may have megabytes, and the time must stay proportional to their length.
 _NAME = (
     r"(?:(?:(?<!com)(?<!by)pass(?:word|wd|phrase)?|(?-i:(?<=_)PWD|[pP]wd)|secret|token|"
     r"api[-_]?key|private[-_]?key|access[-_]?key|credential|authorization|signature|"
     r"(?<!ba)salt|dsn|"
-    # Short words end others: `spin`, `opinion`. In camelCase they begin with a capital.
+    # Short words are the ends of other words: `spin`, `opinion`. In camelCase they start with a
+    # capital letter.
     r"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:jwt|csrf|cookie|(?:otp|pin)(?:[-_]?code)?|"
     r"(?:php|j)?sess(?:ion(?!s))?(?:[-_]?id)?)|"
     # A variable; `primary_key` is a column.
@@ -33,12 +35,12 @@ _NAME = (
     # PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
     r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
 )
-# What is followed by a letter doesn't end here: it's where the next text in quotes begins.
+# A quote that is followed by a letter does not end the text: the next quoted text begins there.
 _QUOTED = r"[bru]{0,2}+(?:\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+')(?!\w)"
-# Where the end was cut off, all of the line is taken.
+# A quoted text whose end was cut off: the rest of the line is taken.
 _CUT = r"[bru]{0,2}+[\"'][^\n]*+"
 _ESCAPED = r"[bru]{0,2}+(?:\\\"[^\"\n]*+\"|\\'[^'\n]*+'|\\[\"'][^\n]*+)"
-# "SECRET_KEY: has fewer than 32 characters" is about a secret, and holds none.
+# "SECRET_KEY: has fewer than 32 characters" is about a secret, but contains none.
 _SENTENCE = (
     r" (?:has|is|are|was|must|should|needs|can't|cannot|not|"
     r"field(?= required)|(?:string|input|value)(?= should)|value(?= error)) "
@@ -46,7 +48,7 @@ _SENTENCE = (
 _SECRET_NAME = re.compile(rf"{_NAME}$", re.IGNORECASE)
 _URL = re.compile(
     r"(?P<head>://[^\s:/@]*+:)(?!\d{1,5}/)"
-    # A raw "/" or "@" may be part of it; a quote too, unless it ends the URL.
+    # A raw "/" or "@" may be part of the password; a quote too, unless it ends the URL.
     r"(?P<password>(?:[^\s:\"'<>]|:(?!//))*(?=@)|[^\s/]*(?=@))"
 )
 _USER = re.compile(r"://(?P<user>[^\s:/@]+)@")
@@ -90,14 +92,15 @@ _NO_SECRETS = frozenset({"", MASK, "none", "null", "true", "false"})
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a variable, setting or option of this name holds a secret."""
+    """Return whether a variable, setting or option with this name contains a secret."""
     return bool(_SECRET_NAME.search(name))
 
 
 def hides(name: object, value: object) -> bool:
-    """Return whether a value of any type has to be masked where it stands under this name.
+    """Return whether the value of this name has to be masked.
 
-    Nothing, yes and no are no secrets; neither is the number under a plural: MAX_TOKENS=100.
+    Empty values and booleans are not secrets. A number under a plural is not one either:
+    MAX_TOKENS=100.
     """
     if value is None or isinstance(value, bool) or value in ("", b"", [], (), {}):
         return False
@@ -109,9 +112,9 @@ def hides(name: object, value: object) -> bool:
 
 
 def clean(text: str) -> str:
-    """Return the text as any terminal and any database takes it.
+    """Return the text in a form that every terminal and database accepts.
 
-    Bytes that were no UTF-8, and NUL, which PostgreSQL refuses, are spelled out.
+    Bytes that are not UTF-8, and NUL, which PostgreSQL refuses, are written as escapes.
     """
     if not text.isascii():
         text = text.encode(errors="backslashreplace").decode()
@@ -119,7 +122,7 @@ def clean(text: str) -> str:
 
 
 class Redactor:
-    """Masks secrets in texts and data. One a process; it learns values as the run goes on."""
+    """Masks secrets in texts and data. Values that become known during the run can be added."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._values: set[str] = set()
@@ -128,7 +131,7 @@ class Redactor:
             self._learn_variable(name, value)
 
     def add(self, value: str) -> None:
-        """Mask this value from now on, in its plain and its URL-encoded spellings."""
+        """Mask this value from now on, also in its URL-encoded forms."""
         is_word = value.isalpha() and value.islower()
         if len(value) < (SHORTEST_WORD if is_word else SHORTEST):
             return
@@ -137,7 +140,7 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def text(self, text: str) -> str:
-        """Return the text with every secret masked, and nothing in it that can't be written."""
+        """Return the text with every secret masked, cleaned as by `clean`."""
         if self._pattern:
             text = self._pattern.sub(MASK, text)
         text = _URL.sub(_mask_password, text)
@@ -155,7 +158,7 @@ class Redactor:
     def data(self, value: Any) -> Any:
         """Return a copy of mappings and lists with every secret in them masked.
 
-        Any other object stays itself, unless its text would show a secret.
+        Another object is returned as it is, unless its text contains a secret.
         """
         if isinstance(value, str):
             return self.text(value)
@@ -173,7 +176,7 @@ class Redactor:
         return value if masked == shown else masked
 
     def word(self, word: str) -> str:
-        """Mask one word of a command line: of `password=a b c` all that follows the sign."""
+        """Mask one word of a command line: in `password=a b c` everything after the sign."""
         if (found := _WORD_ASSIGNMENT.match(word)) and hides(found["head"][:-1], found["value"]):
             word = found["head"] + MASK
         return self.text(word)
@@ -204,13 +207,13 @@ class Redactor:
                 self.add(one)
 
     def _learn_password(self, url: str, password: str) -> None:
-        """Learn a URL's password, unless it is also its user, host or database name.
+        """Mask a URL's password by value, unless it is also its user, host or database name.
 
-        `postgres:postgres@localhost/postgres` is no secret, and masking it by value would hide
-        the very name an operator has to type.
+        `postgres:postgres@localhost/postgres` has no secret. Masking it by value would hide the
+        database's name, which an operator has to type.
         """
         others = re.split(r"[:/@?&=]", url.replace(f":{password}@", "@", 1))
-        # An "@" in a path, or the next host of a list, looks as if it belonged to the password.
+        # The pattern may match too much: up to an "@" in a path, or in the next host of a list.
         first, *more = re.split(r"@[^\s,@]*,[^\s,:@]*:", password)
         for known in {password, first, *more, re.split(r"@[^@]*/", first)[0]}:
             if known not in others:
@@ -219,7 +222,7 @@ class Redactor:
 
 
 def _mask_password(match: re.Match[str]) -> str:
-    # What documents and our own advice write where a password goes is none.
+    # "password" and "pass" are the placeholders of documentation, and of our own advice.
     is_placeholder = match["password"].lower() in {"password", "pass"}
     return match[0] if is_placeholder else match["head"] + MASK
 
@@ -236,7 +239,7 @@ def _mask_option(match: re.Match[str]) -> str:
     if not is_secret_name(match["name"]):
         return match[0]
     value = match["listed"] or match["value"]
-    # "--password is missing" is a sentence.
+    # "--password is missing" is a sentence, not an option with a value.
     if match["value"] and _WORD.fullmatch(value):
         return match[0]
     return match[0].removesuffix(value) + _masked(value)
@@ -249,13 +252,13 @@ def _mask_named(match: re.Match[str]) -> str:
 
 
 def _masked(value: str) -> str:
-    """Return the mask inside the quotes of the value, so that JSON stays JSON."""
+    """Return the mask with the quotes of the value, so that JSON stays valid."""
     opening = _OPENING.match(value)
     return f"{opening[1]}{MASK}{opening[1]}" if opening else MASK
 
 
 def _listed(value: str) -> list[str]:
-    """Return the secrets of a variable that holds several: as JSON, or with commas between."""
+    """Return the secrets in a variable that contains several, as JSON or separated by commas."""
     try:
         found = json.loads(value)
     except ValueError:

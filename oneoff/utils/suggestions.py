@@ -1,4 +1,4 @@
-"""Guess what the operator meant by a word that is wrong."""
+"""Suggest the words that an operator may have meant by a wrong one."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SIMILAR = 0.7
-"""From here on difflib's ratio means a slip: "promot" is "promote", "list" is not "lint"."""
+"""The ratio of difflib from which a word counts as misspelt: "promot" for "promote" does."""
 
 
 def similar(word: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
-    """Return the known words most like this one, the best first."""
-    from difflib import get_close_matches  # only errors pay for it
+    """Return the known words that are most similar to a word, the best first."""
+    from difflib import get_close_matches  # imported only for an error message
 
     return get_close_matches(word, sorted(known), n=limit, cutoff=SIMILAR)
 
 
 def similar_option(spelling: str, known: Iterable[str]) -> str:
-    """Return the option most like this one, or nothing."""
-    # The dashes are always the same and would make any two options alike.
+    """Return the option that is most similar to a spelling, or an empty text."""
+    # Without the dashes, which all options share: they would make any two options similar.
     found = similar(spelling.lstrip("-"), {option.lstrip("-") for option in known}, limit=1)
     return next((option for option in known if option.lstrip("-") in found), "")
 
 
 def similar_names(words: Sequence[str], names: Iterable[str], *, limit: int = 3) -> list[str]:
-    """Return the command names that these words may stand for, the best first.
+    """Return the command names that the words may mean, the best first.
 
-    The words may hold arguments after the name, miss its first word, turn it around, or be in
-    capital letters.
+    After the name there may be arguments. The first word may be missing, the words of the name may
+    be in the wrong order, or in capital letters.
     """
     names, words = sorted(names), [word.lower() for word in words]
-    said = set(words[:3])
-    contained = [name for name in names if said >= set(name.split())]
+    first_words = set(words[:3])
+    contained = [name for name in names if first_words >= set(name.split())]
     spelled = [
         name for count in (3, 2, 1) for name in similar(" ".join(words[:count]), names, limit=limit)
     ]

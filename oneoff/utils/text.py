@@ -1,4 +1,4 @@
-"""Write counts and values as people read them."""
+"""Format counts and values as text for people and for JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return "1 key", "0 keys", "1,500 keys"; `plural` is for nouns that need more than an s."""
+    """Return "1 key", "0 keys" or "1,500 keys". `plural` is for nouns whose plural is not -s."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def cell(value: Any) -> str:
-    """Return one value as a person reads it; on one line, whatever it holds."""
+    """Return one value as text for people, always on one line."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -23,19 +23,19 @@ def cell(value: Any) -> str:
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=for_json)
     text = str(plain(value)) if not isinstance(value, str) else value
-    # Control characters could draw over the table, or command the terminal.
+    # Control characters could overwrite the table or control the terminal.
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def for_json(value: Any) -> Any:
-    """Return what JSON has no type for as text; times with the T that ISO 8601 wants."""
+    """Return a value that JSON has no type for as text; times with a T, as in ISO 8601."""
     return plain(value, between="T")
 
 
 def plain(value: Any, *, between: str = " ") -> Any:
-    """Return what JSON has no type for as text: times in ISO format, enums by value."""
+    """Return a value that JSON has no type for as text: times in ISO format, enums by value."""
     if hasattr(value, "isoformat"):
         if not (hasattr(value, "hour") and hasattr(value, "year")):
             return value.isoformat()

@@ -125,7 +125,7 @@ def test_a_secret_not_given_is_still_to_be_read() -> None:
 
     command = Login(**NOTHING)
 
-    assert [SecretSource.UNSAID] * 2 == [command.password, command.token]
+    assert [SecretSource.NOT_GIVEN] * 2 == [command.password, command.token]
     assert SecretStr("hunter2") == Login(password=SecretStr("hunter2"), token=None).password
 
 

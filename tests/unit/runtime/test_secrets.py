@@ -33,7 +33,7 @@ class Maybe(BaseCommand):
         return Result.unchanged("in")
 
 
-def login(source: SecretSource = SecretSource.UNSAID) -> Login:
+def login(source: SecretSource = SecretSource.NOT_GIVEN) -> Login:
     """Build the command as the parser does: it knows where the secret is, not the secret."""
     values: dict[str, Any] = {"password": source}
     return Login(**values)
