@@ -135,7 +135,7 @@ class DatabaseURL(NamedTuple):
         return {name: value for name, value in environ.items() if value}
 
     def _asyncpg_query(self) -> dict[str, str]:
-        """Return libpq's parameters as asyncpg's `dsn`, the only argument that takes all of them."""
+        """Return libpq's parameters in asyncpg's `dsn`, the one argument that takes them all."""
         query = {name: text for name, text in self.query.items() if name not in _NOT_ASYNCPG}
         return {"dsn": f"postgresql://?{urlencode(query)}"} if query else {}
 

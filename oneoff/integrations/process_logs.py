@@ -1,7 +1,8 @@
-"""The logs of a process that runs on: web, worker. The same lines as those of commands.
+"""Configure the logs of a long-running process (web, worker) in the format of commands.
 
-Servers configure `logging` for themselves, before or after the application is imported; here
-whatever they, the application and its libraries log becomes one structured line on standard error.
+Servers configure `logging` themselves, before or after they import the application. This module
+takes over: whatever the server, the application and libraries log becomes one structured line on
+standard error.
 """
 
 from __future__ import annotations
@@ -34,22 +35,22 @@ WORKER_LOGGING: dict[str, Any] = {
     },
     "loggers": {"arq": {"handlers": ["process"]}},
 }
-"""For the option `--custom-log-dict` of `arq`: it configures the worker's first lines too."""
+"""For the option `--custom-log-dict` of `arq`, which also configures the worker's first lines."""
 
 _undo = ExitStack()
 _services: list[str] = []
-"""The one this process logs as; empty before it is configured."""
+"""The service that this process logs as; empty until it is configured."""
 
 
 def configure_logging(service: str, config: Config | None = None) -> None:
-    """Log as this service from now on; the second call changes nothing.
+    """Configure the logs of this process. A second call has no effect.
 
-    JSON off a terminal, readable on one, from LOG_LEVEL on, with UTC timestamps and everything
-    that is bound in `structlog.contextvars`: request id, job id.
+    Lines are readable on a terminal and JSON otherwise. They start at LOG_LEVEL, and have a UTC
+    timestamp and everything that is bound in `structlog.contextvars`: request id, job id.
 
     Args:
-        service: Name of the process, on every line: "web", "worker".
-        config: The process's settings; read from the current folder when left out.
+        service: The name of the process on every line: "web", "worker".
+        config: The settings of the process; by default read from the current folder.
     """
     if not _services:
         config = config or load_config(Path.cwd())
@@ -59,7 +60,7 @@ def configure_logging(service: str, config: Config | None = None) -> None:
 
 @contextmanager
 def logging_to(logs: Logs) -> Iterator[None]:
-    """Log so while the block runs, and find everything as it was after it: for tests."""
+    """Configure the logs inside the block and restore everything after it, for tests."""
     _install(logs)
     try:
         yield
@@ -68,7 +69,7 @@ def logging_to(logs: Logs) -> Iterator[None]:
 
 
 def configuring_handler(service: str) -> logging.Handler:
-    """Configure this process's logs where a server takes a dictionary for `logging.config`."""
+    """Configure the logs from a dictionary for `logging.config`, which names this function."""
     configure_logging(service)
     return logging.NullHandler()
 
@@ -84,19 +85,19 @@ def _install(logs: Logs) -> None:
     sys.excepthook = _report_crash
     factory = logging.getLogRecordFactory()
     _undo.callback(logging.setLogRecordFactory, factory)
-    logging.setLogRecordFactory(_taking_over(factory))
+    logging.setLogRecordFactory(_record_factory(factory))
     _silence_access_log()
-    # Health checks load Alembic, which at `info` tells of its plugins and of each look.
+    # Health checks load Alembic, which logs its plugins and every comparison at level info.
     alembic = logging.getLogger("alembic")
     _undo.callback(alembic.setLevel, alembic.level)
     alembic.setLevel(max(alembic.level, logging.WARNING))
 
 
-def _taking_over(factory: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Return a factory that leads a logger to us before its record reaches any handler.
+def _record_factory(factory: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    """Return a log record factory that takes over a logger before its record reaches a handler.
 
-    A server may configure its loggers at any time, arq after the application is imported; this is
-    the one place that all records pass before they are printed.
+    A server may configure its loggers at any time; arq does it after importing the application. The
+    record factory is the only place that every record passes before a handler prints it.
     """
 
     def make(name: str, *args: Any, **values: Any) -> logging.LogRecord:
@@ -107,7 +108,7 @@ def _taking_over(factory: Callable[..., logging.LogRecord]) -> Callable[..., log
 
 
 def _without_arguments(record: logging.LogRecord) -> logging.LogRecord:
-    """Take a job's arguments out of ARQ's line: cut short, no mask could recognise a secret."""
+    """Remove a job's arguments from ARQ's line: ARQ cuts them, so secrets can't be recognised."""
     if record.name == "arq.worker" and "→ %s(%s)" in str(record.msg):
         given = record.args
         if isinstance(given, tuple):
@@ -116,7 +117,7 @@ def _without_arguments(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def _take_over(logger: logging.Logger) -> None:
-    """Remove the printing handlers from a logger up to the root, and let it lead there."""
+    """Remove the printing handlers of a logger and its parents; make it propagate to the root."""
     current: logging.Logger | None = logger
     while current is not None and current.parent is not None:
         quiet = without_printing(current.handlers)
@@ -127,9 +128,9 @@ def _take_over(logger: logging.Logger) -> None:
 
 
 def _silence_access_log() -> None:
-    """Stop uvicorn's lines for requests: they hold the query, and no request id.
+    """Stop uvicorn's access log, which contains the query string and no request id.
 
-    `oneoff.integrations.asgi.request_id` writes one event for each request instead.
+    `oneoff.integrations.asgi.request_id` logs one event for each request instead.
     """
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
@@ -140,7 +141,7 @@ def _report_crash(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     log = structlog.get_logger()
-    if isinstance(error, CommandError):  # it says what is wrong; where it was found helps nobody
+    if isinstance(error, CommandError):  # the message is enough; a traceback would not help
         tries = {"try": list(error.try_)} if error.try_ else {}
         log.critical("process.ended", error=error.code, message=error.message, **tries)
     elif not issubclass(kind, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Write a new command and its test: both pass as they are, and are there to be changed."""
+"""Write the files of a new command and its test, which pass and are meant to be changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 IMPORTED = frozenset({"Argument", "BaseCommand", "Result"})
-"""Names in the template that a class may not hide."""
+"""Names imported by the template, which the new class must not have."""
 
 COMMAND = Template('''\
 """`$name`."""
@@ -72,13 +72,13 @@ def words_of(name: Sequence[str]) -> list[str]:
     """Return the words of a new command's name, typed as `report daily` or `report/daily`.
 
     Raises:
-        UsageError: It can't be a name, with one that can.
+        UsageError: It can't be a name. The error suggests a valid one.
     """
     words = [word for text in name for word in re.split(r"[/\s]+", text) if word]
-    right = [_corrected(word) for word in words]
-    if words and words == right and all(map(_WORD.fullmatch, words)):
+    valid = [_corrected(word) for word in words]
+    if words and words == valid and all(map(_WORD.fullmatch, words)):
         return words
-    usable = " ".join(word for word in right if _WORD.fullmatch(word))
+    usable = " ".join(word for word in valid if _WORD.fullmatch(word))
     raise UsageError(
         f"{' '.join(name)!r} can't be a command's name: words of small letters, digits and single "
         "dashes, each starting with a letter",
@@ -88,7 +88,7 @@ def words_of(name: Sequence[str]) -> list[str]:
 
 
 def _corrected(word: str) -> str:
-    """Return the nearest right spelling: `DailyReport.py` becomes `daily-report`."""
+    """Return the most similar valid word: `DailyReport.py` becomes `daily-report`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", word.removesuffix(".py"))
     return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
 
@@ -100,7 +100,7 @@ def plan(root: Path, package: str, words: Sequence[str], registry: Registry) -> 
         root: The project's root folder.
         package: The project's package of commands.
         words: The command's name.
-        registry: The commands there are already.
+        registry: The existing commands.
 
     Raises:
         CommandError: The name is taken, or a file exists.
@@ -122,7 +122,7 @@ def plan(root: Path, package: str, words: Sequence[str], registry: Registry) -> 
 
 
 def _packages(folder: Path, parts: Sequence[str], words: Sequence[str]) -> list[NewFile]:
-    """Return the `__init__.py` files that are missing."""
+    """Return the missing `__init__.py` files."""
     files = [NewFile(folder / "__init__.py", '"""The commands of this project."""\n')]
     for count in range(1, len(parts)):
         path = folder.joinpath(*parts[:count], "__init__.py")
@@ -154,7 +154,7 @@ def _class_name(word: str) -> str:
 
 
 def write(files: Sequence[NewFile]) -> None:
-    """Write new files, never over an existing one."""
+    """Write new files. Raises FileExistsError rather than overwrite one."""
     for file in files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         with file.path.open("x", encoding="utf-8") as stream:

@@ -1,7 +1,7 @@
-"""Every setting of the process: its value as it may be shown, where it came from, what is wrong.
+"""List the settings of the process with masked values and their sources, and find problems.
 
-Two sources are put together: the variables the framework reads itself, and the fields of the
-project's pydantic-settings class. A variable that both read is one setting.
+There are two kinds of settings: the variables that the framework reads, and the fields of the
+project's pydantic-settings class. A variable that both read is listed once.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class SettingValue(NamedTuple):
 
     Attributes:
         name: The variable.
-        value: As it may be shown to anybody.
+        value: The value with secrets masked.
         source: "environment", ".env" or "default".
-        secret: The value in clear text where `value` hides some of it, else empty.
+        secret: The value in clear text if `value` masks a part of it, else empty.
     """
 
     name: str
@@ -50,12 +50,12 @@ class SettingValue(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with one setting; never holds the value.
+    """A problem of one setting. It never contains the value.
 
     Attributes:
         setting: The variable.
-        problem: In words.
-        temporary: The setting may be right: what it leads to does not answer now.
+        problem: The problem in words.
+        temporary: Whether the setting may be right, but its server does not answer now.
     """
 
     setting: str
@@ -63,19 +63,16 @@ class Problem(NamedTuple):
     temporary: bool = False
 
     def row(self) -> dict[str, str]:
-        """Return what is shown."""
+        """Return the problem as a row of data."""
         return {"setting": self.setting, "problem": self.problem}
 
     def line(self) -> str:
-        """Return it in one line."""
+        """Return the problem as one line."""
         return sentence(self.setting, self.problem)
 
 
 def setting_values(config: Config, project: Project) -> list[SettingValue]:
-    """Return all settings, those that are wrong as they are set.
-
-    No service is asked, so this works when all of them are down.
-    """
+    """Return all settings, also wrong ones. It connects to no server."""
     values = {value.name: value for value in _framework_values(config, project)}
     settings, _ = read_settings(config, project)
     for name, field in _fields(project).items():
@@ -89,7 +86,7 @@ def setting_values(config: Config, project: Project) -> list[SettingValue]:
 
 
 def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]:
-    """Return an instance of the project's settings class, or None and all that is wrong."""
+    """Return an instance of the project's settings class, or None and all problems."""
     if not project.settings:
         return None, []
     from pydantic import ValidationError
@@ -99,18 +96,18 @@ def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]
         return read(project, config), []
     except ValidationError as exc:
         return None, [Problem(*error) for error in settings_errors(exc)]
-    except SettingsError as exc:  # a list or a nested model that is no JSON
+    except SettingsError as exc:  # a list or a nested model that is not JSON
         return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
 
 
 def framework_problems(config: Config) -> list[Problem]:
-    """Return what is wrong with the variables the framework reads itself."""
+    """Return the problems of the variables that the framework reads."""
     parts = [text.partition(" ") for text in config.problems]
     return [Problem(setting, problem) for setting, _, problem in parts]
 
 
 def url_problems(config: Config, project: Project) -> Iterator[Problem]:
-    """Yield what is wrong with the form of the URLs of services."""
+    """Yield the URLs of servers that can't be parsed."""
     for name in URLS:
         try:
             _parsed_url(config, project, name)
@@ -124,22 +121,22 @@ def url_problems(config: Config, project: Project) -> Iterator[Problem]:
 
 
 def settings_problems(config: Config, project: Project) -> list[Problem]:
-    """Return everything that is wrong with the settings themselves; no service is asked."""
+    """Return all problems of the settings themselves. It connects to no server."""
     _, problems = read_settings(config, project)
     found = [*problems, *framework_problems(config), *url_problems(config, project)]
-    # A variable that the framework and the project both read is wrong once; each line of .env for
-    # itself.
-    once = {
+    # Report a variable that both the framework and the project read only once, but each line of
+    # .env separately.
+    by_key = {
         problem if problem.setting == DOTENV else problem.setting: problem
         for problem in reversed(found)
     }
-    return list(once.values())[::-1]
+    return list(by_key.values())[::-1]
 
 
 def likely_typos(config: Config, project: Project) -> list[str]:
-    """Return a line for each name in `.env` that nobody reads and that looks like one that is read.
+    """Return a line for each name in `.env` that nothing reads but that is similar to a known one.
 
-    The environment is full of other programs' names; they are not looked at.
+    The process environment is not checked, because it contains the variables of other programs.
     """
     known = {setting.name for setting in SETTINGS}
     known |= {_variable(project, name, field, config) for name, field in _fields(project).items()}
@@ -147,17 +144,17 @@ def likely_typos(config: Config, project: Project) -> list[str]:
     for name, source in config.sources.items():
         if source != DOTENV or name.upper() in {one.upper() for one in known}:
             continue
-        # TEST_DATABASE_URL and PASSWORD_MIN_LENGTH_OLD are names of their own.
+        # TEST_DATABASE_URL contains a known name, so it was written on purpose.
         near = [one for one in similar(name.upper(), known, limit=1) if one not in name.upper()]
         lines += [f".env sets {name}, which nothing reads; did you mean {one}?" for one in near]
     return lines
 
 
 def check_settings(config: Config, project: Project) -> None:
-    """Make sure that a process may start with these settings.
+    """Check that a process can start with these settings.
 
     Raises:
-        ConfigurationError: Everything that is wrong with them, in one message without values.
+        ConfigurationError: Settings are wrong. The message contains all problems, but no values.
     """
     problems = settings_problems(config, project)
     if problems:
@@ -170,11 +167,13 @@ def check_settings(config: Config, project: Project) -> None:
 
 
 async def connection_problems(config: Config, project: Project, run_id: str) -> list[Problem]:
-    """Connect to each service that is set, all at the same time; return why that failed."""
-    wrong = {problem.setting for problem in url_problems(config, project)}
+    """Connect to all configured servers at the same time, and return the failures."""
+    unusable = {problem.setting for problem in url_problems(config, project)}
     asked = [name for name in URLS if name == URLS[0] or config.environ.get(name)]
-    checks = [_try_database(config, project, name, run_id) for name in asked if name not in wrong]
-    if config.redis_url and REDIS not in wrong:
+    checks = [
+        _try_database(config, project, name, run_id) for name in asked if name not in unusable
+    ]
+    if config.redis_url and REDIS not in unusable:
         checks.append(_try_redis(config, run_id))
     return [problem for problem in await asyncio.gather(*checks) if problem]
 
@@ -184,7 +183,7 @@ async def _try_database(config: Config, project: Project, name: str, run_id: str
 
     url = _parsed_url(config, project, name)
     if not url.exists():
-        return None  # connecting would make the file, and `migrate` does that
+        return None  # connecting would create the file, which is the task of `migrate`
     database = Database(url, run_id=run_id)
     try:
         async with database.connect("check") as connection:
@@ -228,7 +227,7 @@ def _framework_values(config: Config, project: Project) -> Iterator[SettingValue
 def _shown_url(config: Config, project: Project, name: str, text: str, source: str) -> SettingValue:
     try:
         url = _parsed_url(config, project, name)
-    except ConfigurationError:  # nobody can tell where in it the password stands
+    except ConfigurationError:  # it is unknown which part of it is the password
         return SettingValue(name, MASK, source, text)
     return SettingValue(name, url.safe(), source, text if url.password else "")
 
@@ -247,13 +246,13 @@ def _parsed_url(config: Config, project: Project, name: str) -> Any:
 
 
 def _shown(name: str, value: Any, source: str, config: Config) -> SettingValue:
-    """Hide what is secret by its type, by its name, or by what it looks like."""
+    """Return the value, masked if its type, its name or its text says that it is secret."""
     if value is None or value == "":
         return SettingValue(name, "", source)
     reveal = getattr(value, "get_secret_value", None)
     if reveal is not None:
         clear = _text(reveal())
-        # pydantic's own secrets are stars; a type of the project's may show a part of it.
+        # pydantic's secrets show as stars; a secret type of the project may show a part of it.
         shown = str(value) if str(value).strip("*") else MASK if clear else ""
         return SettingValue(name, shown, source, clear if shown != clear else "")
     clear = _text(value)
@@ -264,7 +263,7 @@ def _shown(name: str, value: Any, source: str, config: Config) -> SettingValue:
 
 
 def _unchecked(field: Any, variable: str, config: Config) -> Any:
-    """Return what is set, though the settings as a whole can't be read; else the default."""
+    """Return the text that is set, else the default, if the settings class can't be read."""
     from pydantic import SecretStr
 
     found = next((name for name in config.sources if name.upper() == variable.upper()), "")
@@ -289,7 +288,7 @@ def _fields(project: Project) -> dict[str, Any]:
 
 
 def _variable(project: Project, name: str, field: Any, config: Config) -> str:
-    """Return the variable a field is read from: the one that is set, else the first it may be."""
+    """Return the variable that a field is read from: the one that is set, else the first alias."""
     model_config = load_object(project.settings).model_config
     aliases = _aliases(field.validation_alias)
     names = aliases or [f"{model_config.get('env_prefix', '')}{name}"]
@@ -302,7 +301,7 @@ def _variable(project: Project, name: str, field: Any, config: Config) -> str:
 def _aliases(alias: Any) -> list[str]:
     if alias is None or isinstance(alias, str):
         return [alias] if alias else []
-    # AliasChoices has several, of which each may be a path into JSON; AliasPath is one path.
+    # AliasChoices has several aliases, which may be paths into JSON. AliasPath is one path.
     choices = getattr(alias, "choices", [alias])
     return [one if isinstance(one, str) else str(one.path[0]) for one in choices]
 

@@ -1,4 +1,4 @@
-"""Run command lines inside a test: the real executor, with streams in memory."""
+"""Run command lines in a test with the real executor and with streams in memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from oneoff.utils.redaction import Redactor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """One command line that has run.
+    """The result of one command line.
 
     Attributes:
-        exit_code: What the process would leave with.
-        stdout: All of it.
-        stderr: All of it.
-        outcome: The executor's own account; None when help or a version answered.
+        exit_code: The exit code that the process would have.
+        stdout: The whole standard output.
+        stderr: The whole standard error.
+        outcome: The outcome of the run; None if the line printed help or the version.
     """
 
     exit_code: int
@@ -42,29 +42,29 @@ class Finished:
 
     @property
     def result(self) -> Result:
-        """What the command returned."""
-        assert self.outcome is not None, self.stdout  # noqa: S101 - this is a test's helper
+        """The result that the command returned. Fails the test if the run failed."""
+        assert self.outcome is not None, self.stdout  # noqa: S101 - used in tests
         assert self.outcome.result is not None, self.stderr  # noqa: S101
         return self.outcome.result
 
     @property
     def rows(self) -> int:
-        """Rows the command says it changed; 0 when it failed."""
+        """The number of changed rows that the command reports; 0 if it failed."""
         return self.outcome.rows if self.outcome else 0
 
     @property
     def json(self) -> Any:
-        """Standard output, read as JSON."""
+        """Standard output, parsed as JSON."""
         return json.loads(self.stdout)
 
 
 class MemoryTerminal(Terminal):
-    """A terminal in memory; not one a person sits at, unless answers are given.
+    """A terminal in memory. It is interactive if answers are given.
 
     Args:
-        stdin: What standard input holds.
-        answers: What a person types at each prompt, in order; then comes end of input. None
-            means that nobody can be asked, as in a script or a CI job.
+        stdin: The content of standard input.
+        answers: The answers to the prompts, in order; after them comes end of input. None means
+            that nobody can be asked, as in a script or a CI job.
     """
 
     def __init__(self, stdin: str = "", answers: Sequence[str] | None = None) -> None:
@@ -72,26 +72,26 @@ class MemoryTerminal(Terminal):
         super().__init__(None, self.stdout, self.stderr, {})
         self._input = stdin
         self._unread = stdin.encode(errors="surrogateescape")
-        # Bytes may come in pieces that end in the middle of a letter.
+        # The written bytes may be split in the middle of a character.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._answers = list(answers or ())
         self.interactive = answers is not None
 
     async def ask(self, question: str) -> str | None:
-        """Show the question and give the next answer."""
+        """Write the question to standard error and return the next answer."""
         self.err(question + "\n")
         return self._answers.pop(0) if self._answers else None
 
     async def ask_secret(self, question: str) -> str | None:
-        """Give the next answer, as `ask` does."""
+        """Return the next answer, as `ask` does."""
         return await self.ask(question)
 
     async def read_all(self) -> str:
-        """Give what standard input holds."""
+        """Return standard input as text."""
         return self._input
 
     def in_bytes(self) -> bytes:
-        """Give all of it, and then nothing."""
+        """Return standard input as bytes; empty the second time."""
         given, self._unread = self._unread, b""
         return given
 
@@ -100,12 +100,12 @@ class MemoryTerminal(Terminal):
 
 
 class Manage:
-    """Runs command lines of one project; the fixture `manage` is one of these.
+    """Runs command lines of one project. The fixture `manage` is an instance.
 
     Args:
         project: Import string of the project object.
         root: The project's root folder.
-        environ: Variables that are set while a command line runs.
+        environ: Environment variables that are set while a command line runs.
     """
 
     def __init__(self, project: str, root: str, environ: Mapping[str, str]) -> None:
@@ -122,10 +122,10 @@ class Manage:
         """Run one command line.
 
         Args:
-            line: What stands after `python manage.py`, as one text or as words.
-            stdin: What standard input holds.
-            answers: What a person at a terminal types; None for no terminal.
-            environ: Variables on top of the fixture's own.
+            line: The words after `python manage.py`, as one text or as a sequence.
+            stdin: The content of standard input.
+            answers: The answers of a person at a terminal; None for no terminal.
+            environ: Environment variables in addition to those of the fixture.
         """
         words = shlex.split(line) if isinstance(line, str) else list(line)
         terminal = MemoryTerminal(stdin, answers)
@@ -144,15 +144,15 @@ class Manage:
             options = found.options
             logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
             outcome = await Execution(app, found, terminal, redactor, logs).run()
-        except Exception as exc:  # noqa: BLE001 - as oneoff.cli does
+        except Exception as exc:  # noqa: BLE001 - reported as oneoff.cli does
             outcome = Outcome(command="", error=explain(exc), cause=exc)
         return _finished(reply(outcome, options, terminal, redactor), terminal, outcome)
 
 
 class _Variables:
-    """Sets variables of the process while command lines run, several at once included.
+    """Sets environment variables while command lines run, also several at the same time.
 
-    Each call restoring what it found would leave the variables of one that overlapped it.
+    If each call restored what it found, a variable of an overlapping call would stay set.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class _Variables:
 
     @contextmanager
     def set(self, variables: Mapping[str, str]) -> Iterator[None]:
-        """Set the variables; the last of the overlapping users restores all."""
+        """Set the variables inside the block. The last of overlapping blocks restores them all."""
         if not self._users:
             self._before = dict(os.environ)
         self._users += 1

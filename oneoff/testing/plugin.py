@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures for tests of a project's commands."""
+"""Provide pytest fixtures for tests of a project's commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def manage_project(pytestconfig: pytest.Config) -> tuple[str, str]:
-    """Return the project's import string and root folder; override it for another layout."""
+    """Return the project's import string and root folder. Override it for another layout."""
     from oneoff.runtime.application import find_project
 
     return find_project(str(pytestconfig.rootpath), {})
@@ -25,7 +25,7 @@ def manage_project(pytestconfig: pytest.Config) -> tuple[str, str]:
 def migrated_sqlite(
     manage_project: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Return a SQLite file that `migrate` has brought to head once; tests get copies of it."""
+    """Return a SQLite file that is migrated to the head. Each test gets a copy of it."""
     from oneoff.testing.manage import Manage
 
     path = tmp_path_factory.mktemp("oneoff") / "migrated.sqlite3"
@@ -38,9 +38,9 @@ def migrated_sqlite(
 
 @pytest.fixture
 def manage_environ(migrated_sqlite: Path, tmp_path: Path) -> dict[str, str]:
-    """Return the variables commands run with: a migrated SQLite database of this test's own.
+    """Return the environment variables of commands, with a migrated SQLite database for this test.
 
-    Override it to run on another database: return its DATABASE_URL.
+    Override it to use another database: return its DATABASE_URL.
     """
     path = tmp_path / "test.sqlite3"
     shutil.copyfile(migrated_sqlite, path)
@@ -49,7 +49,7 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def manage(manage_project: tuple[str, str], manage_environ: dict[str, str]) -> Manage:
-    """Return what runs the command lines of a test; see `oneoff.testing.Manage`."""
+    """Return the function that runs command lines; see `oneoff.testing.Manage`."""
     from oneoff.testing.manage import Manage
 
     return Manage(*manage_project, manage_environ)

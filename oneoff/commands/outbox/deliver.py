@@ -40,17 +40,17 @@ class Deliver(BaseCommand):
         log: Logger,
         run: Run,
     ) -> Result:
-        from oneoff.services.outbox import run as outbox_run
         from oneoff.services.outbox.delivery import load_handlers, resources_of
+        from oneoff.services.outbox.run import deliver_all, preview, result_of
 
         if self.max_rows < 0:
             raise UsageError(f"--max-rows {self.max_rows} is less than 0")
         handlers = load_handlers(project)
         if run.dry_run:
-            return await outbox_run.preview(database, handlers, given_up=self.given_up)
+            return await preview(database, handlers, given_up=self.given_up)
         given = {name: await open(name) for name in resources_of(handlers)}
         seconds = self.max_time.total_seconds() if self.max_time else 0.0
         bounds = {"max_rows": self.max_rows, "max_seconds": seconds, "given_up": self.given_up}
-        delivered = await outbox_run.deliver_all(database, handlers, given, **bounds)
+        delivered = await deliver_all(database, handlers, given, **bounds)
         log.info("outbox.delivered", effects=dict(delivered.done))
-        return outbox_run.result_of(delivered)
+        return result_of(delivered)

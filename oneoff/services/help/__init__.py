@@ -1,1 +1,1 @@
-"""What the command line shows: help, the reference, and completions. Pure texts."""
+"""Write the help pages, the command reference and the completions, as text."""

@@ -1,7 +1,7 @@
-"""Complete command lines: what may stand where the cursor is, and the scripts for three shells.
+"""Complete command lines: find the candidates for a word, and write the scripts for three shells.
 
-A script calls `manage.py completion candidates -- WORDS` back at each press of the tab key. Names
-are read from folders; only options and choices import anything, and then one command.
+At each press of the tab key, a script calls `manage.py completion candidates -- WORDS`. Names come
+from the folders. Only options and choices import anything, and then just one command.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ HELP = "help"
 
 
 def candidates(registry: Registry, words: Sequence[str]) -> list[str]:
-    """Return what the last word may become, sorted.
+    """Return the words that the last word may be completed to, sorted.
 
     Args:
         registry: The commands.
-        words: What stands after `manage.py`, up to the cursor; the last one may be empty.
+        words: The words after `manage.py` up to the cursor; the last one may be empty.
     """
-    # bash cuts `--role=ad` into three words; with the cursor behind the sign, nothing follows it.
+    # bash splits `--role=ad` into three words; after `--role=` the third is missing.
     *before, current = [*words, ""] if words[-1:] in ([], ["="]) else words
     found = _possible(registry, list(before), current)
     return sorted({word for word in found if word.startswith(current)})
@@ -56,7 +56,7 @@ def _after_name(registry: Registry, before: list[str], current: str) -> Iterable
         entry, rest = registry.find(before)
         command = registry.load(entry)
     except CommandError:
-        return []  # no command to complete for; running it says what is wrong
+        return []  # unknown or broken; running the line reports the error
     return _inputs(command, rest, current)
 
 
@@ -79,7 +79,7 @@ def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iter
 
 
 def _argument_at(command: type[BaseCommand], position: int) -> str:
-    """Return the name of the argument that takes the word at a position, or nothing."""
+    """Return the name of the argument that takes the word at a position; empty if none does."""
     from oneoff.core.arguments import Kind
     from oneoff.core.conversion import shape_of
 
@@ -99,7 +99,7 @@ def _choices(command: type[BaseCommand], name: str) -> Sequence[str]:
 
 
 def script(shell: str, program: str = "manage.py") -> str:
-    """Return the script that makes a shell complete `program`, and `python program`.
+    """Return the script with which a shell completes `program` and `python program`.
 
     Args:
         shell: One of `SHELLS`.

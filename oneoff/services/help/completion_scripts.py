@@ -1,4 +1,4 @@
-"""The completion scripts. `@PROGRAM@` stands for the program's file name."""
+"""Hold the completion scripts. `@PROGRAM@` is replaced by the program's file name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say in words what a command declares; for its help page and the command reference."""
+"""Describe in words what a command declares, for its help page and the command reference."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from oneoff.core.command import BaseCommand
     from oneoff.core.options import GlobalOption
 
-INSIDE = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
-"""Resources that are facts about the run, not something outside the process."""
-LONGEST_METAVAR = 40
-"""Longer choices are listed behind the text, which would else have no room beside them."""
+INTERNAL = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
+"""Resources that are facts about the run and touch nothing outside the process."""
+MAX_METAVAR = 40
+"""Characters; longer choices are listed after the help text, which would have no room left."""
 
 
 def docstring(command: type[BaseCommand]) -> str:
@@ -32,7 +32,7 @@ def docstring(command: type[BaseCommand]) -> str:
 
 
 def usage(name: str, command: type[BaseCommand]) -> str:
-    """Return the command line in short: `user promote USER ROLE [OPTIONS]`."""
+    """Return the usage line: `user promote USER ROLE [OPTIONS]`."""
     fields = command.fields().values()
     required = [field for field in fields if field.kind is Kind.OPTION and field.required]
     arguments = [field for field in fields if field.kind is Kind.ARGUMENT]
@@ -47,13 +47,13 @@ def _usage_of(field: Field) -> str:
 
 
 def metavar(field: Field) -> str:
-    """Return how help names the value of an option: its choices, if they are short."""
+    """Return the word for an option's value: its choices, if they are short enough."""
     text = "|".join(field.choices) or shape_of(field.annotation).metavar
-    return text if len(text) <= LONGEST_METAVAR else field.name.upper()
+    return text if len(text) <= MAX_METAVAR else field.name.upper()
 
 
 def inputs(command: type[BaseCommand]) -> dict[str, list[tuple[str, str]]]:
-    """Return the command's own arguments and options, each with what it means, by section."""
+    """Return the command's own arguments and options with their meanings, by section."""
     fields = command.fields().values()
     sections = {
         "Arguments": [_argument(field) for field in fields if field.kind is Kind.ARGUMENT],
@@ -114,12 +114,12 @@ def _shown(value: Any) -> str:
 
 
 def _with_notes(text: str, notes: Any) -> str:
-    said = "; ".join(filter(None, notes))
-    return f"{text} [{said}]" if said else text
+    joined = "; ".join(filter(None, notes))
+    return f"{text} [{joined}]" if joined else text
 
 
 def policy(command: type[BaseCommand]) -> list[str]:
-    """Return, in sentences, what the command may do and what stands before it."""
+    """Return lines about what the command may do, and what it requires."""
     lines = [
         _access(command),
         _confirmation(command),
@@ -165,13 +165,13 @@ def _environments(command: type[BaseCommand]) -> str:
 
 
 def _resources(command: type[BaseCommand]) -> str:
-    names = (name for name in command.resources() if name not in INSIDE)
+    names = (name for name in command.resources() if name not in INTERNAL)
     touched = dict.fromkeys("database" if name == "work" else name for name in names)
     return f"touches: {', '.join(touched)}" if touched else "touches nothing outside the process"
 
 
 def global_options(command: type[BaseCommand]) -> list[str]:
-    """Return the global options the command has, as help writes them: `-v, --verbose`."""
+    """Return the command's global options in the form that help shows: `-v, --verbose`."""
     return [_global_option(option, command) for option in options_of(command)]
 
 

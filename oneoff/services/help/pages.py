@@ -1,6 +1,6 @@
-"""Write the help pages: pure functions from declarations to text, the same for the same input.
+"""Write the help pages with pure functions.
 
-The overview and the pages of groups need no command to be imported.
+The overview and the pages of groups import no command.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 PROGRAM = "python manage.py"
 BROKEN = "BROKEN"
 INDENT = "  "
-UNKNOWN_WIDTH = 100
-LEAST_TEXT = 24
-"""Columns a text keeps, however narrow the terminal and however long the names."""
+UNKNOWN_WIDTH = 100  # columns, if the width of the terminal is unknown
+MIN_TEXT_WIDTH = 24
+"""Columns that a text always gets, even if the terminal is narrow or names are long."""
 
 
 def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) -> str:
-    """Return what `help WORDS` prints.
+    """Return the page that `help WORDS` prints.
 
     Args:
         registry: The commands.
-        words: Nothing, a group, or a command.
-        width: Columns of the terminal; 0 never cuts, and wraps lists of options alone.
+        words: The words of a group or a command; empty for the overview.
+        width: Columns of the terminal. With 0 nothing is cut, and only lists of options are
+            wrapped.
 
     Raises:
         UsageError: No group or command has this name.
@@ -43,7 +44,7 @@ def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) 
 
 
 def overview(listing: Listing, *, width: int = 0) -> str:
-    """Return every command with its summary, by group."""
+    """Return all commands with their summaries, by group."""
     names = max((len(entry.name) for entry in listing.entries), default=0)
     lines = [f"Usage: {PROGRAM} COMMAND [ARGUMENTS] [OPTIONS]"]
     current = None
@@ -71,15 +72,15 @@ def group_page(listing: Listing, group: str, *, width: int = 0) -> str:
 def _line(entry: Entry, names: int, width: int) -> str:
     head = f"{INDENT}{entry.name.ljust(names)}{INDENT}"
     if entry.broken:
-        return f"{head}{BROKEN} {entry.broken}"  # never cut: the end of it is the message
+        return f"{head}{BROKEN} {entry.broken}"  # not cut, because the message is at its end
     text = f"{entry.summary} (= {entry.alias_of})" if entry.alias_of else entry.summary
     if width and len(head) + len(text) > width:
-        text = text[: max(width - len(head), LEAST_TEXT) - 3].rstrip() + "..."
+        text = text[: max(width - len(head), MIN_TEXT_WIDTH) - 3].rstrip() + "..."
     return (head + text).rstrip()
 
 
 def command_page(name: str, command: type[BaseCommand], *, width: int = 0) -> str:
-    """Return all about one command: usage, inputs, what it may do, options, examples."""
+    """Return the page of one command: usage, inputs, what it may do, options, examples."""
     from oneoff.services.help import describe
 
     usage, inputs = describe.usage(name, command), describe.inputs(command)
@@ -98,7 +99,7 @@ def command_page(name: str, command: type[BaseCommand], *, width: int = 0) -> st
 
 
 def _paragraphs(text: str, width: int) -> Iterable[str]:
-    """Yield the paragraphs of a docstring; indented ones (code, lists) stay as they are."""
+    """Yield the paragraphs of a docstring, wrapped, except code and lists."""
     for paragraph in text.split("\n\n"):
         is_plain = not any(line.startswith((" ", "-", "*")) for line in paragraph.split("\n"))
         yield wrapped(paragraph.split(), width, "") if is_plain and width else paragraph
@@ -112,8 +113,8 @@ def _rows(rows: Sequence[tuple[str, str]], names: int, width: int) -> Iterable[s
 
 
 def wrapped(words: Iterable[str], width: int, indent: str) -> str:
-    """Return the words in lines of at most `width` columns, each behind the indent."""
-    room = max(width - len(indent), LEAST_TEXT) if width else 0
+    """Return the words in indented lines of at most `width` columns."""
+    room = max(width - len(indent), MIN_TEXT_WIDTH) if width else 0
     lines = [""]
     for word in words:
         longer = f"{lines[-1]} {word}".lstrip()

@@ -1,4 +1,4 @@
-"""Write the command reference: one Markdown page on every command, generated from the classes."""
+"""Write the command reference: one Markdown page about all commands, generated from the classes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ page. Each command also has the options of [every command](#options-of-every-com
 
 
 def markdown(registry: Registry) -> str:
-    """Return the page; the same for the same commands, on every machine.
+    """Return the page. It depends only on the commands, not on the machine.
 
     Raises:
-        ConfigurationError: A command is broken, so the page would leave it out.
+        ConfigurationError: A command is broken, and would be missing on the page.
     """
     listing = registry.listing()
     loaded = [(entry, registry.load(_found(registry, entry))) for entry in listing.entries]
