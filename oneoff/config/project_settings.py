@@ -34,17 +34,17 @@ def load_settings(project: Project, config: Config) -> Any:
             code="settings-not-configured",
         )
     try:
-        return read(project, config)
+        return instantiate_settings(project, config)
     except ValidationError as exc:
         raise ConfigurationError(
-            "; ".join(sentence(*problem) for problem in problems(exc)),
+            "; ".join(problem_line(*problem) for problem in validation_problems(exc)),
             why=f"{project.settings} reads them from the environment and .env",
             try_="python manage.py config check",
             code="bad-settings",
         ) from None
 
 
-def read(project: Project, config: Config) -> Any:
+def instantiate_settings(project: Project, config: Config) -> Any:
     """Return an instance of the settings class. Raises pydantic's own errors."""
     settings_class = load_object(project.settings)
     log = logging.getLogger("dotenv.main")
@@ -56,7 +56,7 @@ def read(project: Project, config: Config) -> Any:
         log.disabled = before
 
 
-def problems(error: Any) -> list[tuple[str, str]]:
+def validation_problems(error: Any) -> list[tuple[str, str]]:
     """Return each problem of a ValidationError as variable and text, without the value."""
     return [
         (
@@ -67,7 +67,7 @@ def problems(error: Any) -> list[tuple[str, str]]:
     ]
 
 
-def sentence(name: str, problem: str) -> str:
+def problem_line(name: str, problem: str) -> str:
     """Return one problem as a line.
 
     A secret's name gets no colon: the text after "SECRET_KEY:" would be masked as the key.

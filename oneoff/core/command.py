@@ -212,7 +212,9 @@ def _bind(field: Field, owner: type, name: str) -> None:
 
 def _convert(field: Field, value: Any, *, given: bool) -> Any:
     if field.kind is Kind.SECRET:
-        return _convert_secret(value) if given else SecretSource.NOT_GIVEN
+        if not given:
+            return SecretSource.NOT_GIVEN
+        return SecretStr(value) if isinstance(value, str) else value
     if not given:
         if field.required:
             message = f"{field.spelling} is missing: {field.help.rstrip('.')}"
@@ -228,10 +230,6 @@ def _convert(field: Field, value: Any, *, given: bool) -> Any:
         return _convert_one(field, shape, value)
     values = [value] if isinstance(value, str) else list(value)
     return [_convert_one(field, shape, item) for item in values]
-
-
-def _convert_secret(value: Any) -> SecretStr | SecretSource | None:
-    return SecretStr(value) if isinstance(value, str) else value
 
 
 def _convert_one(field: Field, shape: Shape, value: Any) -> Any:

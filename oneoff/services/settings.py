@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.config import environment
 from oneoff.config.database_url import parse_database_url
-from oneoff.config.project_settings import problems as settings_errors
-from oneoff.config.project_settings import read, sentence
+from oneoff.config.project_settings import (
+    instantiate_settings,
+    problem_line,
+    validation_problems,
+)
 from oneoff.config.redis_url import redis_url
 from oneoff.config.settings import SETTINGS
 from oneoff.core.errors import CommandError, ConfigurationError
@@ -68,7 +71,7 @@ class Problem(NamedTuple):
 
     def line(self) -> str:
         """Return the problem as one line."""
-        return sentence(self.setting, self.problem)
+        return problem_line(self.setting, self.problem)
 
 
 def setting_values(config: Config, project: Project) -> list[SettingValue]:
@@ -93,9 +96,9 @@ def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]
     from pydantic_settings import SettingsError
 
     try:
-        return read(project, config), []
+        return instantiate_settings(project, config), []
     except ValidationError as exc:
-        return None, [Problem(*error) for error in settings_errors(exc)]
+        return None, [Problem(*error) for error in validation_problems(exc)]
     except SettingsError as exc:  # a list or a nested model that is not JSON
         return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
 

@@ -63,11 +63,11 @@ class Cleanup(BaseCommand):
         report = await clean(batches, wanted)
         rows = sum(rule["rows"] for rule in report)
         if not rows:
-            said = "nothing to do: no row is older than its rule"
-            return Result.unchanged(said, data=report)
+            message = "nothing to do: no row is older than its rule"
+            return Result.unchanged(message, data=report)
         log.info("data.cleaned", **{rule["rule"]: rule["rows"] for rule in report})
-        said = f"deleted {counted(rows, 'row')} by {counted(len(rules), 'rule')}"
-        return Result.changed(said, rows=rows, data=report)
+        message = f"deleted {counted(rows, 'row')} by {counted(len(rules), 'rule')}"
+        return Result.changed(message, rows=rows, data=report)
 
     def consequence(self) -> str:
         what = ", ".join(self.only) or "every retention rule"

@@ -40,5 +40,5 @@ class Seed(BaseCommand):
         warnings = [f"left out in {run.environment}: {', '.join(left_out)}"] if left_out else []
         if not rows:
             return Result.unchanged("nothing to do: all rows are there", warnings=warnings)
-        said = f"loaded {counted(rows, 'row')}"
-        return Result.changed(said, rows=rows, data=loaded, warnings=warnings)
+        message = f"loaded {counted(rows, 'row')}"
+        return Result.changed(message, rows=rows, data=loaded, warnings=warnings)

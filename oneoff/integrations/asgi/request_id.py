@@ -104,16 +104,14 @@ class _Response:
         kind = message["type"]
         # The three messages that can carry headers.
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
-            others = [pair for pair in message.get("headers", ()) if not self._is_ours(pair)]
+            name = self._header[0]
+            others = [pair for pair in message.get("headers", ()) if pair[0].lower() != name]
             message = {**message, "headers": [*others, self._header]}
         if kind == "websocket.close":
             self.code = message.get("code", 1000)
         elif kind.endswith("http.response.start"):
             self.code = message["status"]
         await self._send(message)
-
-    def _is_ours(self, pair: Sequence[bytes]) -> bool:
-        return pair[0].lower() == self._header[0]
 
 
 def _path(scope: Scope) -> str:

@@ -37,16 +37,12 @@ def _possible(registry: Registry, before: list[str], current: str) -> Iterable[s
         return registry.children(before[1:])
     names = registry.children(before)
     if current.startswith("-") and (names or not before):
-        return _leading()
+        from oneoff.core.options import leading_flags
+
+        return leading_flags()
     if names or not before:
         return [*names, *([] if before else [HELP])]
     return _after_name(registry, before, current)
-
-
-def _leading() -> Iterable[str]:
-    from oneoff.core.options import leading_flags
-
-    return leading_flags()
 
 
 def _after_name(registry: Registry, before: list[str], current: str) -> Iterable[str]:

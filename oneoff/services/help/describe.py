@@ -121,7 +121,7 @@ def _with_notes(text: str, notes: Any) -> str:
 def policy(command: type[BaseCommand]) -> list[str]:
     """Return lines about what the command may do, and what it requires."""
     lines = [
-        _access(command),
+        "writes" if command.access is Access.WRITE else "only reads; a write is an error",
         _confirmation(command),
         _dry_run(command),
         _environments(command),
@@ -129,10 +129,6 @@ def policy(command: type[BaseCommand]) -> list[str]:
         _resources(command),
     ]
     return [line for line in lines if line]
-
-
-def _access(command: type[BaseCommand]) -> str:
-    return "writes" if command.access is Access.WRITE else "only reads; a write is an error"
 
 
 def _confirmation(command: type[BaseCommand]) -> str:

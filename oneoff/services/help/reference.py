@@ -28,7 +28,9 @@ def markdown(registry: Registry) -> str:
         ConfigurationError: A command is broken, and would be missing on the page.
     """
     listing = registry.listing()
-    loaded = [(entry, registry.load(_found(registry, entry))) for entry in listing.entries]
+    loaded = [
+        (entry, registry.load(registry.find(entry.name.split())[0])) for entry in listing.entries
+    ]
     parts = [PREAMBLE, "".join(_contents(loaded))]
     group = ""
     for entry, command in loaded:
@@ -40,10 +42,6 @@ def markdown(registry: Registry) -> str:
         parts.append("\n".join(_section(entry, command)))
     parts.append(_shared_options())
     return "\n".join(parts)
-
-
-def _found(registry: Registry, entry: Entry) -> Entry:
-    return registry.find(entry.name.split())[0]
 
 
 def _contents(loaded: Iterable[tuple[Entry, type[BaseCommand]]]) -> Iterator[str]:

@@ -38,8 +38,8 @@ LOCK = "migrations"
 """The lock of every command that changes the schema."""
 
 _EXISTS = {
-    "postgresql": "SELECT to_regclass('{table}') IS NOT NULL",
-    "sqlite": "SELECT count(*) > 0 FROM sqlite_master WHERE name = '{table}'",
+    "postgresql": "SELECT to_regclass($1) IS NOT NULL",
+    "sqlite": "SELECT count(*) > 0 FROM sqlite_master WHERE name = ?",
 }
 
 
@@ -307,7 +307,7 @@ async def _read_versions(connection: AsyncConnection) -> tuple[str, ...]:
 
 
 async def _has_table(connection: AsyncConnection, table: str) -> bool:
-    answer = await connection.exec_driver_sql(_EXISTS[connection.dialect.name].format(table=table))
+    answer = await connection.exec_driver_sql(_EXISTS[connection.dialect.name], (table,))
     return bool(answer.scalar_one())
 
 

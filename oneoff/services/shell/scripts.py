@@ -40,15 +40,15 @@ async def run_script(
         await evaluate(compile_script(source, filename), names)
     except SystemExit as exc:
         if exc.code:
-            raise _exit_error(exc) from exc
+            text = exc.code if isinstance(exc.code, str) else None
+            raise CommandError(
+                text or f"the script left with exit code {exc.code}",
+                why="its work was rolled back",
+                code="script-failed",
+            ) from exc
     except Exception as exc:
         terminal.err(redactor.text(user_traceback(exc, root, filename)))
         raise _failure(exc, filename) from exc
-
-
-def _exit_error(exc: SystemExit) -> CommandError:
-    text = exc.code if isinstance(exc.code, str) else f"the script left with exit code {exc.code}"
-    return CommandError(text, why="its work was rolled back", code="script-failed")
 
 
 def _failure(exc: Exception, filename: str) -> CommandError:

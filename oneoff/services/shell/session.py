@@ -62,7 +62,12 @@ class ShellSession:
         Args:
             where: `<database>@<environment>`.
         """
-        ready = ", ".join(name for name, value in self.names.items() if _is_ready(name, value))
+        ready = ", ".join(
+            name
+            for name, value in self.names.items()
+            if not name.startswith("__")
+            and not (isinstance(value, CachePlaceholder) and not value.may_open)
+        )
         return (
             f"Python {sys.version.split()[0]} on {where}\n"
             f"{_TRANSACTION[self._mode]}\n"
@@ -105,21 +110,18 @@ class ShellSession:
 
     def explain(self, exc: BaseException) -> str:
         """Return the traceback of an exception, with advice on what to do next."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         text = user_traceback(exc, self._root)
         if isinstance(_translated(exc), ReadOnlyViolation):
             text += "this shell only reads: leave it, and start shell --write\n"
-        elif self._mode is Mode.COMMIT and _is_database_error(exc):
+        elif self._mode is Mode.COMMIT and isinstance(exc, SQLAlchemyError):
             text += "the transaction may have failed: `await session.rollback()` begins anew\n"
         return self._redactor.text(text)
 
     def left_open(self) -> bool:
         """Return whether a transaction with `--write` was not committed."""
         return self._mode is Mode.COMMIT and self.session.in_transaction()
-
-
-def _is_ready(name: str, value: object) -> bool:
-    closed = isinstance(value, CachePlaceholder) and not value.may_open
-    return not name.startswith("__") and not closed
 
 
 @asynccontextmanager
@@ -160,9 +162,3 @@ def _translated(exc: BaseException) -> BaseException | None:
     from oneoff.database.errors import translate_error
 
     return translate_error(exc)
-
-
-def _is_database_error(exc: BaseException) -> bool:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return isinstance(exc, SQLAlchemyError)

@@ -55,9 +55,9 @@ class On(BaseCommand):
         if not before and not config.secret_key:
             warnings.append("no pass was made: SECRET_KEY is not set")
         would, is_on = ("would stay", "stays") if before else ("would be", "is")
-        said = f"maintenance {would if run.dry_run else is_on} on{_until(after)}"
+        message = f"maintenance {would if run.dry_run else is_on} on{_until(after)}"
         return Result.changed(
-            said + _message_change(before, after),
+            message + _message_change(before, after),
             rows=1,
             data=after.facts(),
             warnings=warnings,
