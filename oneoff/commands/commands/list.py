@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff import Access, BaseCommand, Flag, Result
-from oneoff.core.errors import CommandError
+from oneoff import Access, BaseCommand, CommandError, Flag, Result
 
 if TYPE_CHECKING:
     from oneoff.runtime.registry.entry import Entry

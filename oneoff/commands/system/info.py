@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff import Access, BaseCommand, Result
-from oneoff.core.errors import ConfigurationError
+from oneoff import Access, BaseCommand, ConfigurationError, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
