@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.core.errors import UsageError
 from oneoff.core.policy import Mode
-from oneoff.services.shell.evaluation import evaluate
+from oneoff.services.shell.evaluation import evaluate, run_script
 from oneoff.services.shell.input_record import InputRecord
 from oneoff.services.shell.namespace import LazyCache, ready_names
-from oneoff.services.shell.scripts import run_script
 from oneoff.services.shell.session import ShellSession, open_database_session
 from oneoff.utils.redaction import Redactor
 

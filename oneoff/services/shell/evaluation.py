@@ -1,4 +1,4 @@
-"""Compile and run source code with `await` at the top level, and format its tracebacks."""
+"""Compile and run statements and scripts with top-level `await`, and format tracebacks."""
 
 from __future__ import annotations
 
@@ -9,23 +9,17 @@ from inspect import iscoroutine
 from pathlib import Path
 from traceback import StackSummary, TracebackException
 from types import CodeType, FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from oneoff.core.errors import CommandError, ReadOnlyViolation
+
+if TYPE_CHECKING:
+    from oneoff.runtime.terminal import Terminal
+    from oneoff.utils.redaction import Redactor
 
 _FRAMEWORK = Path(__file__).resolve().parents[2]
 _INSTALLED = ("site-packages", "dist-packages")
 _ENTERED = ("<string>", "<stdin>", "<input ")
-
-
-def compile_script(source: str, filename: str) -> CodeType:
-    """Return the code of a whole script.
-
-    Raises:
-        SyntaxError: The source is not valid Python.
-    """
-    _remember_source(source, filename)
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    code: CodeType = compile(source, filename, "exec", flags=flags, dont_inherit=True)
-    return code
 
 
 class Statements:
@@ -65,6 +59,62 @@ async def evaluate(code: CodeType, names: dict[str, Any]) -> None:
 def _remember_source(source: str, filename: str) -> None:
     """Store the source where tracebacks look up lines; it was never a file."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+
+
+async def run_script(
+    source: str,
+    filename: str,
+    names: dict[str, Any],
+    *,
+    root: Path,
+    terminal: Terminal,
+    redactor: Redactor,
+) -> None:
+    """Run a script in the current task. The caller's transaction contains all of its work.
+
+    Args:
+        source: The text of the script.
+        filename: "<string>", "<stdin>" or the script's path.
+        names: The namespace of the script.
+        root: The project's root folder.
+        terminal: Its standard error gets the traceback of the user's code.
+        redactor: Masks secrets in the traceback.
+
+    Raises:
+        CommandError: The script raised an exception, or left with an exit code other than 0.
+    """
+    _remember_source(source, filename)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    try:
+        await evaluate(compile(source, filename, "exec", flags=flags, dont_inherit=True), names)
+    except SystemExit as exc:
+        if exc.code:
+            text = exc.code if isinstance(exc.code, str) else None
+            raise CommandError(
+                text or f"the script left with exit code {exc.code}",
+                why="its work was rolled back",
+                code="script-failed",
+            ) from exc
+    except Exception as exc:
+        terminal.err(redactor.text(user_traceback(exc, root, filename)))
+        raise _failure(exc, filename) from exc
+
+
+def _failure(exc: Exception, filename: str) -> CommandError:
+    from oneoff.database.errors import translate_error
+
+    known = exc if isinstance(exc, CommandError) else translate_error(exc)
+    if isinstance(known, ReadOnlyViolation):
+        return ReadOnlyViolation(
+            known.message,
+            why="a shell without --write only reads",
+            try_="the same command with --write",
+        )
+    return known or CommandError(
+        f"{filename} failed: {type(exc).__name__}: {exc}",
+        why="its work was rolled back",
+        code="script-failed",
+    )
 
 
 def user_traceback(exc: BaseException, root: Path, script: str = "") -> str:
