@@ -2,7 +2,7 @@
 
 The whole file is these three lines:
 
-    from oneoff.services.migrations.env import run_env
+    from oneoff import run_env
     from app.models import Base
     run_env(Base.metadata)
 """

@@ -1,4 +1,4 @@
-"""The database's own client, psql or sqlite3, as a child process on this terminal."""
+"""Run psql or sqlite3 as a child process on this terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError
 
-_BUSY_MS = 10_000
+_BUSY_MS = 10_000  # milliseconds that sqlite3 waits for a lock
 _READ_ONLY = "-c default_transaction_read_only=on"
 _INSTALL = {
     "psql": "apt-get install postgresql-client, or brew install libpq",
@@ -21,12 +21,12 @@ _INSTALL = {
 
 
 class Client(NamedTuple):
-    """How to start the client.
+    """How to start psql or sqlite3.
 
     Attributes:
-        url: The database.
-        read_only: Whether transactions begin read-only.
-        sql: One text of statements instead of standard input.
+        url: The URL of the database.
+        read_only: Whether transactions are read-only by default.
+        sql: The statements to run; empty to read them from standard input.
         interactive: Whether a person types the statements.
     """
 
@@ -41,11 +41,11 @@ class Client(NamedTuple):
         return "psql" if self.url.dialect == "postgresql" else "sqlite3"
 
     def arguments(self) -> list[str]:
-        """Return its arguments, which every process of the machine can read: no password."""
+        """Return the arguments. All processes can read them, so they hold no password."""
         return self._psql() if self.program == "psql" else self._sqlite3()
 
     def environ(self) -> dict[str, str]:
-        """Return the variables it gets on top of this process's own."""
+        """Return the environment variables to add to those of this process."""
         if self.program != "psql":
             return {}
         environ = self.url.libpq_environ()
@@ -56,7 +56,7 @@ class Client(NamedTuple):
     def _psql(self) -> list[str]:
         arguments = ["--command", self.sql] if self.sql else []
         if not self.interactive:
-            # A script means the same for everybody, and stops where it fails.
+            # A script must not depend on the user's psqlrc, and must stop at the first error.
             arguments = ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--no-password", *arguments]
         return arguments
 
@@ -70,15 +70,15 @@ class Client(NamedTuple):
 
 
 async def run_client(client: Client, environ: Mapping[str, str]) -> None:
-    """Run the client until it ends; the terminal is its own meanwhile.
+    """Run the client until it ends. Meanwhile it owns the terminal.
 
     Args:
-        client: What to start.
-        environ: The variables of this process; where PATH leads to the client.
+        client: The client to start.
+        environ: The variables of this process; the client is searched in PATH.
 
     Raises:
-        ConfigurationError: It is not installed, or the server can't be made read-only.
-        CommandError: It ended with an exit code other than 0.
+        ConfigurationError: The client is not installed, or its sessions can't be made read-only.
+        CommandError: The client ended with an exit code other than 0.
     """
     program = shutil.which(client.program, path=environ.get("PATH"))
     if program is None:
@@ -106,7 +106,7 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
 
 
 async def _check_read_only(client: Client, program: str, environ: Mapping[str, str]) -> None:
-    """Ask the server: a pooler may drop the option that makes transactions read-only."""
+    """Check that the server got the read-only option, which a pooler may drop."""
     child = await asyncio.create_subprocess_exec(
         program,
         "--no-psqlrc",
@@ -136,8 +136,8 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
 
 @contextmanager
 def _interrupts_left_to_child() -> Iterator[None]:
-    """Let Ctrl-C, which reaches both processes, cancel a statement in the client only."""
-    # A function rather than SIG_IGN, which the child would inherit.
+    """Ignore Ctrl-C here. It reaches both processes, and cancels the client's statement."""
+    # A function and not SIG_IGN, which the child would inherit.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield
