@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from oneoff.core.outcome import RowCounts
     from oneoff.database.engine import Database
     from oneoff.database.guards.base import Guard
-    from oneoff.database.guards.other_engines import Protection
     from oneoff.database.locks.base import HeldLock
 
 
@@ -41,7 +40,6 @@ class WorkTransaction:
         connection: AsyncConnection,
         counter: RowCounter | None,
         guard: Guard | None,
-        protection: Protection | None,
     ) -> None:
         self.connection = connection
         self.session = AsyncSession(
@@ -49,7 +47,6 @@ class WorkTransaction:
         )
         self._counter = counter
         self._guard = guard
-        self._protection = protection
         self._changes: dict[str, RowCounts] = {}
         self._taken_back: dict[str, int] = {}
         self.partial = False
@@ -74,9 +71,7 @@ class WorkTransaction:
 
     def violation(self) -> CommandError | None:
         """Return what was refused so far, though the command may have swallowed the error."""
-        own = self._guard.violation() if self._guard else None
-        elsewhere = self._protection.refused if self._protection else None
-        return own or elsewhere
+        return self._guard.violation() if self._guard else None
 
     def unwritten(self) -> ReadOnlyViolation | None:
         """Return why a reading run failed whose session holds changes nobody will write."""
@@ -108,7 +103,7 @@ class WorkTransaction:
 
         Raises:
             DryRunViolation: The command tried to end the transaction, whatever it did with the
-                error. What it tried through other engines is raised when the context is left.
+                error.
         """
         if self._guard is None or self._counter is None:
             message = "only a dry run can be finished as one"
@@ -159,41 +154,32 @@ async def begin_work(
 ) -> AsyncIterator[WorkTransaction]:
     """Open a connection and begin the transaction of a run; leaving it rolls back.
 
-    In a dry run or a reading command every other SQLAlchemy engine that the code in this context
-    uses is read-only meanwhile.
+    It protects this transaction alone. What the code inside does through other engines is
+    protected by `oneoff.runtime.read_only`, which the executor enters.
 
     Args:
         database: Where.
         mode: Whether it may be committed, is rolled back, or must not write at all.
         role: Second part of `application_name`: the name of the lock the run holds.
+
+    Raises:
+        ReadOnlyViolation: Something tried to end a read-only transaction, whatever the code inside
+            did with the error.
+        DryRunViolation: The same in a dry run.
     """
     guarded = mode is not Mode.COMMIT
     writes = mode is not Mode.READ_ONLY
     async with database.connect(role, immediate=writes, guarded=guarded) as connection:
         counter = make_counter(connection) if writes else None
-        with _protected(connection, mode) as (guard, protection):
-            work = WorkTransaction(connection, counter, guard, protection)
-            await work.begin()
-            async with _ending(work):
-                yield work
-
-
-@contextmanager
-def _protected(
-    connection: AsyncConnection, mode: Mode
-) -> Iterator[tuple[Guard | None, Protection | None]]:
-    if mode is Mode.COMMIT:
-        yield None, None
-        return
-    # A real run doesn't pay for these imports.
-    from oneoff.database.guards.other_engines import read_only_engines
-
-    with read_only_engines(mode) as protection:
-        yield _make_guard(connection, mode), protection
+        guard = _make_guard(connection, mode) if guarded else None
+        work = WorkTransaction(connection, counter, guard)
+        await work.begin()
+        async with _ending(work):
+            yield work
 
 
 def _make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
-    """Return the guard for this kind of database."""
+    """Return the guard for this kind of database; a real run doesn't pay for these imports."""
     if connection.dialect.name == "postgresql":
         from oneoff.database.guards.postgresql import PostgresGuard
 

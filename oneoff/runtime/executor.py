@@ -190,19 +190,20 @@ class Execution:
             asked = self.call.command.resources()
             opened = {name: await container.get(name) for name in asked}
             self.app.settle_imports()
-            with capturing(self.logs, self.run_info), self._only_looking():
-                result = await self._handle(opened)
-            await self._finish(container)
+            with self._protection():
+                with capturing(self.logs, self.run_info):
+                    result = await self._handle(opened)
+                await self._finish(container)
         return result
 
-    def _only_looking(self) -> AbstractContextManager[None]:
-        """Let what the application opens by itself only read too, unless the run is for real."""
+    def _protection(self) -> AbstractContextManager[None]:
+        """Let other connections of the application only read, unless the run is for real."""
         if self.mode is Mode.COMMIT:
             return nullcontext()
-        from oneoff.runtime.read_only import only_looking
+        from oneoff.runtime.read_only import read_only_connections
 
         engines = self.database is not None
-        return only_looking(self.mode, engines=engines, process_wide=self.process_wide)
+        return read_only_connections(self.mode, engines=engines, process_wide=self.process_wide)
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
         """Step 5: wait for the command's lock; a preview and a plain look need none."""

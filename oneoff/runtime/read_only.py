@@ -1,35 +1,71 @@
-"""Whatever the application opens by itself only reads while a run only looks, or is rolled back."""
+"""Refuse writes through the application's own engines and Redis clients.
+
+A guard protects the transaction of the run itself (`oneoff.database.guards`). It can't undo what
+a service writes through an engine or a client of its own, so in a dry run and in a read-only run
+those may only read.
+
+Violations are reported in this order: of the run's own transaction (`begin_work`, which is left
+last), of Redis clients, of engines. Each of them replaces an error that the command raised itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from oneoff.core.policy import Mode
 from oneoff.redis.other_clients import read_only_clients
 
+if TYPE_CHECKING:
+    from oneoff.core.errors import CommandError
+    from oneoff.database.guards.other_engines import Protection
+    from oneoff.redis.other_clients import ClientProtection
+
 
 @contextmanager
-def only_looking(mode: Mode, *, engines: bool, process_wide: bool = False) -> Iterator[None]:
-    """Keep engines and Redis clients of the application from writing.
+def read_only_connections(
+    mode: Mode, *, engines: bool = True, clients: bool = True, process_wide: bool = False
+) -> Iterator[None]:
+    """Let the application's engines and Redis clients only read while the block runs.
+
+    Enter it inside `begin_work`, so that a violation of the run's own transaction is the one that
+    is reported.
 
     Args:
-        mode: `READ_ONLY` or `ROLLBACK`.
-        engines: Whether engines are watched too; that imports SQLAlchemy.
-        process_wide: Whether threads without the run's context are protected too.
+        mode: Which error a write is: `READ_ONLY` or `ROLLBACK`.
+        engines: Whether engines are included; that imports SQLAlchemy.
+        clients: Whether Redis clients are included.
+        process_wide: Whether threads without the run's context are included.
 
     Raises:
         ReadOnlyViolation: Something tried to write, whatever the command did with the error.
         DryRunViolation: The same in a dry run that is rolled back.
     """
+    protections: list[ClientProtection | Protection] = []
     with ExitStack() as stack:
-        clients = stack.enter_context(read_only_clients(mode, process_wide=process_wide))
-        others = None
+        if clients:
+            entered = read_only_clients(mode, process_wide=process_wide)
+            protections.append(stack.enter_context(entered))
         if engines:
             from oneoff.database.guards.other_engines import read_only_engines
 
-            others = stack.enter_context(read_only_engines(mode, process_wide=process_wide))
-        yield
-    refused = clients.refused or (others and others.refused)
-    if refused:
-        raise refused
+            protections.append(
+                stack.enter_context(read_only_engines(mode, process_wide=process_wide))
+            )
+        try:
+            yield
+        except Exception as exc:
+            violation = _first_violation(protections)
+            if violation is None or violation is exc:
+                raise
+            raise violation from exc
+    violation = _first_violation(protections)
+    if violation is not None:
+        raise violation
+
+
+def _first_violation(
+    protections: list[ClientProtection | Protection],
+) -> CommandError | None:
+    return next((one.refused for one in protections if one.refused), None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, insert, select, text
@@ -11,6 +12,7 @@ from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
 from oneoff.database.engine import Database
 from oneoff.database.transaction import WorkTransaction, begin_work
+from oneoff.runtime.read_only import read_only_connections
 
 WRITE = "INSERT INTO notes (text) VALUES ('left behind')"
 METADATA = MetaData()
@@ -31,11 +33,19 @@ async def saved(database: Database) -> list[str]:
         return list((await connection.execute(select(NOTES.c.text).order_by(NOTES.c.id))).scalars())
 
 
+@asynccontextmanager
+async def protected_work(database: Database, mode: Mode) -> AsyncIterator[WorkTransaction]:
+    """Begin the transaction of a run and protect the other connections, as the executor does."""
+    async with begin_work(database, mode) as work:
+        with read_only_connections(mode):
+            yield work
+
+
 async def rehearse(
     database: Database, command: Hostile, *, swallow: bool = False
 ) -> dict[str, RowCounts]:
     """Run a command as the executor does for --dry-run."""
-    async with begin_work(database, Mode.ROLLBACK) as work:
+    async with protected_work(database, Mode.ROLLBACK) as work:
         await work.session.execute(insert(NOTES).values(text="from the session"))
         try:
             await command(work, database)

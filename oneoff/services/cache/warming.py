@@ -46,12 +46,14 @@ async def run_warmers(
     Each has a session of its own that can't write: the cache is what it fills.
     """
     from oneoff.database.transaction import begin_work
+    from oneoff.runtime.read_only import read_only_connections
 
     places = asyncio.Semaphore(concurrency)
 
     async def run(warmer: Warmer) -> dict[str, Any]:
         async with places, begin_work(database, Mode.READ_ONLY) as work:
-            written = await warmer.run(work.session, cache)
+            with read_only_connections(Mode.READ_ONLY, clients=False):
+                written = await warmer.run(work.session, cache)
         progress.advance()
         return {"warmer": warmer.name, "keys": written}
 

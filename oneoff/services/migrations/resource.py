@@ -176,11 +176,13 @@ class Migrations:
     async def difference(self) -> Difference:
         """Return what would make the database equal to the models; reads only."""
         from oneoff.database.transaction import begin_work
+        from oneoff.runtime.read_only import read_only_connections
         from oneoff.services.migrations.alembic_context import exclusive_alembic
         from oneoff.services.migrations.autogenerate import compare
 
         async with exclusive_alembic(), begin_work(self._database, Mode.READ_ONLY) as work:
-            return await work.connection.run_sync(compare, self.history)
+            with read_only_connections(Mode.READ_ONLY, clients=False):
+                return await work.connection.run_sync(compare, self.history)
 
     def draft(self, message: str, down: Sequence[str], difference: Difference | None) -> Draft:
         """Return a revision that continues `down`; `write` makes it a file."""

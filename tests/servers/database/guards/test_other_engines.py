@@ -19,7 +19,16 @@ from oneoff.database.engine import Database
 from oneoff.database.errors import translate_error
 from oneoff.database.guards.other_engines import read_only_engines
 from oneoff.database.transaction import WorkTransaction, begin_work
-from tests.support.rehearsal import METADATA, NOTES, WRITE, Hostile, names, rehearse, saved
+from tests.support.rehearsal import (
+    METADATA,
+    NOTES,
+    WRITE,
+    Hostile,
+    names,
+    protected_work,
+    rehearse,
+    saved,
+)
 
 
 async def engine_writes(_: WorkTransaction, database: Database) -> None:
@@ -206,7 +215,7 @@ async def test_tasks_outside_the_run_write_meanwhile(database: Database) -> None
     task = asyncio.create_task(request())
     # SQLite has one writer at a time, so there the run must not have written yet.
     if database.url.dialect == "sqlite":
-        async with begin_work(database, Mode.READ_ONLY) as work:
+        async with protected_work(database, Mode.READ_ONLY) as work:
             await waits(work, database)
     else:
         await rehearse(database, waits)
@@ -321,7 +330,7 @@ async def test_the_file_of_another_engine_can_not_be_made_writable(sqlite_url: s
     engine = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
 
     with pytest.raises(CommandError, match="another connection"):
-        async with begin_work(database, Mode.READ_ONLY), engine.connect() as connection:
+        async with protected_work(database, Mode.READ_ONLY), engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             await driver.executescript(f"PRAGMA query_only=OFF; {WRITE}")
     await engine.dispose()

@@ -15,7 +15,8 @@ from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.database.engine import Database
 from oneoff.database.errors import translate_error
-from oneoff.database.transaction import WorkTransaction, begin_work
+from oneoff.database.transaction import WorkTransaction
+from tests.support.rehearsal import protected_work
 
 METADATA = MetaData()
 NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("text", Text))
@@ -44,7 +45,7 @@ async def rows(database: Database) -> int:
 
 async def look(database: Database, command: Writes, *, swallow: bool = False) -> None:
     """Run a command as the executor does when it only reads."""
-    async with begin_work(database, Mode.READ_ONLY) as work:
+    async with protected_work(database, Mode.READ_ONLY) as work:
         await work.session.execute(select(NOTES))
         try:
             await command(work, database)
@@ -137,7 +138,7 @@ async def test_a_swallowed_write_is_an_error_all_the_same(
 async def test_reading_works(database: Database) -> None:
     """Through the session, the driver and another engine."""
     engine = create_async_engine(database.url.sqlalchemy())
-    async with begin_work(database, Mode.READ_ONLY) as work:
+    async with protected_work(database, Mode.READ_ONLY) as work:
         in_session = (await work.session.execute(select(NOTES.c.text))).scalar_one()
         await work.session.commit()
         after_commit = (await work.session.execute(select(NOTES.c.text))).scalar_one()
@@ -151,7 +152,7 @@ async def test_reading_works(database: Database) -> None:
 async def test_the_framework_writes_its_own_records_meanwhile(database: Database) -> None:
     """The run's record is not the command's work."""
     async with (
-        begin_work(database, Mode.READ_ONLY),
+        protected_work(database, Mode.READ_ONLY),
         database.connect("audit") as connection,
     ):
         await connection.execute(text(WRITE))
@@ -200,7 +201,7 @@ class TestPostgreSQL:
     async def test_a_copy_before_any_statement_is_an_error(self, database: Database) -> None:
         """The driver's BEGIN is sent before the command runs."""
         with pytest.raises(Exception, match="read-only"):
-            async with begin_work(database, Mode.READ_ONLY) as work:
+            async with protected_work(database, Mode.READ_ONLY) as work:
                 raw = await work.connection.get_raw_connection()
                 driver: Any = raw.driver_connection
                 await driver.copy_records_to_table("notes", records=[(7, "copied")])
