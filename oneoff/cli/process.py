@@ -75,15 +75,12 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
 
     from oneoff.runtime.executor import Execution
     from oneoff.runtime.logs.capture import capturing
-    from oneoff.runtime.logs.loggers import Logs, level_of
-
-    logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
 
     # What a command's author prints must not stand beside the one JSON object.
     aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
 
-    execution = Execution(app, call, terminal, redactor, logs, process_wide=True)
-    with aside, capturing(logs):
+    execution = Execution(app, call, terminal, redactor, process_wide=True)
+    with aside, capturing(execution.logs):
         return _to_its_end(execution)
 
 
@@ -105,7 +102,7 @@ def _to_its_end(execution: Execution) -> Outcome:
                 except (SystemExit, KeyboardInterrupt) as exc:
                     if task.done():
                         raise
-                    execution.leave(exc)
+                    execution.fail_with(exc)
                     task.cancel()
 
 

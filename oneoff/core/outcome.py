@@ -35,6 +35,15 @@ class Status(Enum):
     """The process died without closing its record. The database rolled its work back."""
 
 
+class Ending(Enum):
+    """What became of the transaction of a run's work."""
+
+    ROLLED_BACK = "rolled back"
+    COMMITTED = "committed"
+    UNKNOWN = "unknown"
+    """COMMIT was sent, and the answer did not arrive."""
+
+
 class Call(NamedTuple):
     """One parsed command line, for the executor to run.
 

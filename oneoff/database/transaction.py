@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.core.errors import CommandError, ReadOnlyViolation
+from oneoff.core.outcome import Ending
 from oneoff.core.policy import Mode
 from oneoff.database.roles import WORK
 from oneoff.database.row_counts import RowCounter, make_counter
@@ -32,6 +33,7 @@ class WorkTransaction:
     Attributes:
         connection: Holds the transaction.
         session: What commands get; its objects don't expire.
+        ending: How the transaction ends, as far as it is known: rolled back, until COMMIT is sent.
         partial: A preview did a part of the work, so the rows by table say nothing of the run.
     """
 
@@ -50,6 +52,7 @@ class WorkTransaction:
         self._changes: dict[str, RowCounts] = {}
         self._taken_back: dict[str, int] = {}
         self.partial = False
+        self.ending = Ending.ROLLED_BACK
 
     @property
     def uncounted(self) -> str:
@@ -140,12 +143,15 @@ class WorkTransaction:
     async def _commit(self) -> None:
         from oneoff.database.errors import commit_in_doubt, is_connection_loss
 
+        self.ending = Ending.UNKNOWN
         try:
             await self.connection.commit()
         except (SQLAlchemyError, OSError) as exc:
             if is_connection_loss(exc):
                 raise commit_in_doubt() from exc
+            self.ending = Ending.ROLLED_BACK
             raise
+        self.ending = Ending.COMMITTED
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,6 @@ from oneoff.core.policy import Access, DryRun
 from oneoff.core.result import Result
 from oneoff.runtime.application import Application, find_project, load_application
 from oneoff.runtime.executor import Execution, running
-from oneoff.runtime.logs.loggers import Logs, level_of
-from oneoff.runtime.terminal import Terminal
-from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
@@ -53,9 +49,6 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     if outer and outer.call.options.dry_run:
         _preview(command_class, options, name)
     command = command_class(**values)
-    terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
-    redactor = Redactor(app.config.environ)
-    logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
     call = Call(
         app.registry.name_of(command_class),
         command,
@@ -63,7 +56,7 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         name.split(),
         f"python manage.py {name}",
     )
-    outcome = await Execution(app, call, terminal, redactor, logs, run=_new_run(app, call)).run()
+    outcome = await Execution.from_code(app, call, run=_new_run(app, call)).run()
     if isinstance(outcome.cause, asyncio.CancelledError):
         raise outcome.cause
     if outcome.error:

@@ -1,12 +1,15 @@
-"""The life of one run, steps 3 to 9: the only place that prompts, locks, opens, commits, audits.
+"""Execute one run: steps 3 to 9 of its life, each a method of `Execution`, in order.
 
-Read `Execution.run` from top to bottom; every step is one method, in order. Finding and parsing
-(1 and 2) and rendering (10) are in `oneoff.cli`, for a run may also be started from code.
+This is the only place that asks, locks, opens, commits and closes the record. Finding and parsing
+(steps 1 and 2) and rendering (step 10) are in `oneoff.cli`, because a run may also be started from
+code.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from contextvars import ContextVar
 from dataclasses import replace
@@ -14,17 +17,17 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config import environment
-from oneoff.config.operator_identity import code_version
 from oneoff.config.redis_url import redis_url
-from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavailable
-from oneoff.core.outcome import Call, Outcome, RowCounts
-from oneoff.core.policy import Access, Confirm, DryRun, Mode
+from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.outcome import Call, Ending, Outcome, RowCounts
+from oneoff.core.policy import DryRun, Mode
 from oneoff.core.result import Result
 from oneoff.runtime import error_translation, gate, secrets, signals, unawaited
 from oneoff.runtime.application import Application
-from oneoff.runtime.container import DATABASE, MIGRATED, Container
+from oneoff.runtime.audit.recorder import Recorder
+from oneoff.runtime.container import Container
 from oneoff.runtime.logs.capture import capturing
-from oneoff.runtime.logs.loggers import Logs
+from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
 from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
 from oneoff.utils.redaction import Redactor
@@ -33,16 +36,24 @@ if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
     from oneoff.config.redis_url import RedisURL
     from oneoff.core.run import Run
-    from oneoff.database.engine import Database
-    from oneoff.runtime.audit.record import Audit
 
 
 running: ContextVar[Execution | None] = ContextVar("oneoff_running", default=None)
-"""The run whose `handle` is at work in this task: what a nested `call_command` asks."""
+"""The run whose `handle` is at work in this task: a nested `call_command` looks it up."""
 
 
 class Execution:
-    """One run of one command."""
+    """One run of one command.
+
+    Args:
+        app: The project.
+        call: The command and its options.
+        terminal: Where the operator is asked, and where logs go.
+        redactor: Masks secrets.
+        process_wide: Whether the process does nothing but this run: then other connections are
+            read-only in every thread, not only in the run's tasks.
+        run: The facts of a run that was announced elsewhere; by default of one that starts now.
+    """
 
     def __init__(
         self,
@@ -50,106 +61,58 @@ class Execution:
         call: Call,
         terminal: Terminal,
         redactor: Redactor,
-        logs: Logs,
         *,
         process_wide: bool = False,
         run: Run | None = None,
     ) -> None:
-        # Whether the process is this run's alone: then what holds for it holds for every thread.
-        self.process_wide = process_wide
         self.app, self.call = app, call
-        self.terminal, self.redactor, self.logs = terminal, redactor, logs
+        self.terminal, self.redactor = terminal, redactor
+        self.process_wide = process_wide
+        self.logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
         self.mode = gate.mode_of(call.command, call.options)
-        self.asked = frozenset((*call.command.resources(), *call.command.also_needs()))
         self.run_info = run or app.new_run(call.name, call.options)
-        self.facts: environment.Facts | None = None
-        self.database: Database | None = None
-        self.audit: Audit | None = None
-        self.tables: dict[str, RowCounts] = {}
         self.warnings: list[str] = []
-        self._left: BaseException | None = None
-        self._opened: Container | None = None
+        self.recorder = Recorder(app, call, self.mode, redactor, self.warnings)
+        self.tables: dict[str, RowCounts] = {}
+        self._container: Container | None = None
+        self._raised_in_task: BaseException | None = None
 
-    def leave(self, exc: BaseException) -> None:
-        """Fail the run, which the caller cancels, for what a task of the command raised."""
-        self._left = exc
+    @classmethod
+    def from_code(cls, app: Application, call: Call, *, run: Run | None = None) -> Execution:
+        """Return a run that can ask nobody: one of `call_command`, or of a worker."""
+        terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
+        return cls(app, call, terminal, Redactor(app.config.environ), run=run)
 
-    @property
-    def writes(self) -> bool:
-        """Whether this is a writing command, previewed or real."""
-        return self.call.command.access is Access.WRITE
-
-    @property
-    def must_record(self) -> bool:
-        """Whether the run belongs in the runs table although it asks for no database."""
-        command = self.call.command
-        return self.writes or max(command.confirm, command.confirm_level()) is not Confirm.NEVER
-
-    @property
-    def needs_database(self) -> bool:
-        """Whether the command itself asks for the database, directly or for its session."""
-        return bool(self.asked & DATABASE)
+    def fail_with(self, exc: BaseException) -> None:
+        """Let the run, which the caller cancels, fail with what a task of the command raised."""
+        self._raised_in_task = exc
 
     async def run(self) -> Outcome:
         """Run the command and return how it ended; nothing is raised."""
         started = monotonic()
         result = cause = None
-        closing = AsyncExitStack()
         try:
             async with asyncio.timeout(self.call.options.timeout):
-                await self._connect(closing)
+                await self.recorder.open(self.run_info)
                 await self._gate()
-                await self._record_intent()
+                await self.recorder.begin(self.run_info)  # step 4: the intent
                 result = await self._work()
         except BaseException as exc:  # noqa: BLE001 - every end of a run is closed and reported
-            cause = self._left or exc
+            cause = self._raised_in_task or exc
         outcome = self._outcome(result, cause, started)
-        outcome = await uninterrupted(self._close(outcome, closing))
+        outcome = await uninterrupted(self.recorder.close(self.run_info, outcome))  # step 9
         self.logs.report(self.run_info, outcome)
         return outcome
-
-    async def _connect(self, closing: AsyncExitStack) -> None:
-        """Connect for the run's record, and read what the database says of itself."""
-        if not (self.must_record or self.needs_database):
-            return
-        from oneoff.database.engine import Database
-        from oneoff.database.schema.facts import check_same_database
-        from oneoff.runtime.audit.record import Audit
-
-        url = self._url()
-        if url is None:
-            self._go_on_unrecorded("the database does not exist yet")
-            return
-        self.database = Database(url, run_id=self.run_info.id)
-        closing.push_async_callback(self.database.dispose)
-        try:
-            await self.database.wait_until_up(self.call.command.database_wait())
-            self.audit = await closing.enter_async_context(Audit.open(self.database, self.redactor))
-            self.facts = await self.audit.read_facts()
-            await check_same_database(self.facts, url, self.app.database_url())
-        except Unavailable as exc:
-            if self.needs_database:
-                raise
-            self._go_on_unrecorded(exc.message)
-
-    def _url(self) -> DatabaseURL | None:
-        """Return what to connect to; connecting must not make a SQLite file just to look at it."""
-        url = self.app.database_url(for_migrations="migrations" in self.asked)
-        makes_it = self._may_create_schema() or not self.asked & MIGRATED
-        if url.exists() or (self.needs_database and self.mode is Mode.COMMIT and makes_it):
-            return url
-        if self.asked & MIGRATED:
-            raise self._not_migrated()
-        return url.empty() if self.needs_database else None
 
     async def _gate(self) -> None:
         """Step 3: let the run pass, ask a person, or refuse."""
         command, options = self.call.command, self.call.options
-        name = environment.effective(self.app.environment, self.facts)
+        facts = self.recorder.facts
+        name = environment.effective(self.app.environment, facts)
         self.run_info = replace(self.run_info, environment=name)
-        if self.facts and self.facts.is_copy:
+        if facts and facts.is_copy:
             self.warnings.append(
-                f"this database is a copy of one in {self.facts.stored_environment}; "
+                f"this database is a copy of one in {facts.stored_environment}; "
                 "`python manage.py migrate` stores what it is now"
             )
         situation = self._situation()
@@ -166,29 +129,14 @@ class Execution:
             interactive=situation.interactive,
         )
 
-    async def _record_intent(self) -> None:
-        """Step 4: commit the run's row before any work is done."""
-        if self.audit is None or self.facts is None or self.database is None:
-            return
-        if not self.facts.schema_ready and self._may_create_schema():
-            from oneoff.database.schema.upgrade import ensure_schema
-
-            await ensure_schema(self.database)
-            self.facts = await self.audit.read_facts()
-        if self.facts.schema_ready:
-            await self._begin_record_or_go_on()
-        elif self.writes and self.asked & MIGRATED and self.mode is not Mode.READ_ONLY:
-            raise self._not_migrated()
-        elif self.must_record:
-            self._go_on_unrecorded("the database has not been migrated")
-
     async def _work(self) -> Result:
         """Do steps 5 to 8: lock, open, handle, commit or roll back."""
         async with AsyncExitStack() as stack:
-            self._opened = container = Container(stack, self.app.project.resources, self._given())
+            container = Container(stack, self.app.project.resources, self._given())
+            self._container = container
             container.give("lock", await self._lock(stack))
-            asked = self.call.command.resources()
-            opened = {name: await container.get(name) for name in asked}
+            names = self.call.command.resources()
+            opened = {name: await container.get(name) for name in names}
             self.app.settle_imports()
             with self._protection():
                 with capturing(self.logs, self.run_info):
@@ -202,21 +150,22 @@ class Execution:
             return nullcontext()
         from oneoff.runtime.read_only import read_only_connections
 
-        engines = self.database is not None
+        engines = self.recorder.database is not None
         return read_only_connections(self.mode, engines=engines, process_wide=self.process_wide)
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
-        """Step 5: wait for the command's lock; a preview and a plain look need none."""
-        name = self.call.command.lock
-        if not name or self.mode is not Mode.COMMIT or self.database is None:
+        """Step 5: wait for the command's lock; only a real run needs it."""
+        name, database = self.call.command.lock, self.recorder.database
+        if not name or self.mode is not Mode.COMMIT or database is None:
             return None
         from oneoff.database.locks.acquire import acquire, make_lock
 
-        lock = make_lock(self.database, name)
+        def say_waiting() -> None:
+            self.terminal.err(f"waiting for another run that holds the lock {name!r}\n")
+
+        lock = make_lock(database, name)
         stack.push_async_callback(lock.release)
-        return await acquire(
-            lock, wait=self.call.options.lock_wait, on_wait=lambda: self._say_waiting(name)
-        )
+        return await acquire(lock, wait=self.call.options.lock_wait, on_wait=say_waiting)
 
     async def _handle(self, opened: dict[str, Any]) -> Result:
         """Step 7: the author's code."""
@@ -264,20 +213,6 @@ class Execution:
             if work.uncounted:
                 self.warnings.append(f"rows could not be counted: {work.uncounted}")
 
-    async def _close(self, outcome: Outcome, closing: AsyncExitStack) -> Outcome:
-        """Step 9: whatever happened, the run's row says so."""
-        async with closing:
-            if self.audit is None or not self.audit.can_record:
-                return outcome
-            try:
-                if not self.audit.begun and isinstance(outcome.error, Refused):
-                    await self._begin_record()
-                if self.audit.begun:
-                    await self.audit.end(outcome)
-            except CommandError as exc:
-                return replace(outcome, error=outcome.error or _unclosed(outcome, exc))
-        return outcome
-
     def _outcome(
         self, result: Result | None, cause: BaseException | None, started: float
     ) -> Outcome:
@@ -295,54 +230,22 @@ class Execution:
         )
 
     def _error(self, cause: BaseException) -> CommandError:
-        # Whoever asks for batches may open one transaction instead: `data import`.
-        in_one = self._opened is not None and self._opened.opened("work") is not None
-        in_batches = "batches" in self.asked and not in_one
-        stays = self.call.command.dry_run is DryRun.PLAN or in_batches
-        undone = self.mode is not Mode.COMMIT or not stays
-        return error_translation.explain(cause, self.run_info.id, self.call.line, undone=undone)
-
-    async def _begin_record_or_go_on(self) -> None:
-        """Refuse to write to the database unrecorded; the rest goes on, on a standby server too."""
-        try:
-            await self._begin_record()
-        except CommandError as exc:
-            if self.writes and self.needs_database:
-                raise
-            self._go_on_unrecorded(exc.message)
-
-    async def _begin_record(self) -> None:
-        if self.audit is not None:
-            version = code_version(self.app.config.environ, self.app.config.root)
-            await self.audit.begin(self.run_info, self.call, code_version=version)
-
-    def _not_migrated(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self.call.name} needs a database that has been migrated",
-            why=f"in {self.app.database_url().safe()} the tables that record runs are missing, or "
-            "older than this code",
-            try_="python manage.py migrate",
-            code="not-migrated",
+        return error_translation.explain(
+            cause, self.run_info.id, self.call.line, undone=self._is_undone()
         )
 
-    def _may_create_schema(self) -> bool:
-        return self.call.command.creates_schema and self.mode is Mode.COMMIT
-
-    def _go_on_unrecorded(self, reason: str) -> None:
-        """Warn, and leave the record to the log stream; or refuse, where that is not enough."""
-        if self.call.options.dry_run or self.call.command.only_looks():
-            return
-        if self.app.config.audit_required:
-            raise Refused(
-                f"{self.call.name} can't be recorded: {reason}",
-                why="AUDIT_REQUIRED is on",
-                try_="python manage.py migrate",
-                code="audit-required",
-            )
-        self.warnings.append(f"this run is recorded in the log only: {reason}")
-
-    def _say_waiting(self, name: str) -> None:
-        self.terminal.err(f"waiting for another run that holds the lock {name!r}\n")
+    def _is_undone(self) -> bool:
+        """Return whether what the run did before it failed was rolled back."""
+        if self.mode is not Mode.COMMIT:
+            return True
+        if self.call.command.dry_run is DryRun.PLAN:
+            return False  # what it did to Redis, files or the queue stays
+        work = self._container.opened("work") if self._container else None
+        if work is not None:
+            return work.ending is Ending.ROLLED_BACK
+        # Without `work`, what was saved of a batch stays. A command that asks for batches may open
+        # `work` all the same: `data import` does.
+        return "batches" not in self.recorder.asks_for
 
     def _situation(self) -> gate.Situation:
         name = self.run_info.environment
@@ -350,18 +253,18 @@ class Execution:
             name=self.call.name,
             line=self.call.line,
             environment=name,
-            target=f"{self._place()}@{name}",
+            target=f"{self._target()}@{name}",
             protected=environment.is_protected(name, self.app.project.protect),
             interactive=self.terminal.interactive and not self.call.options.no_input,
             environment_from=environment.why(self.app.environment, name),
         )
 
-    def _place(self) -> str:
-        """Return what the confirmation names: where the command would do its work."""
+    def _target(self) -> str:
+        """Return the database, of SQL or of Redis, that the confirmation names."""
         if self.call.command.aims_at == "redis":
             return redis_url(self.app.config).name
-        if self.facts:
-            return self.facts.database
+        if self.recorder.facts:
+            return self.recorder.facts.database
         try:
             return self.app.database_url().name
         except ConfigurationError:
@@ -372,7 +275,8 @@ class Execution:
         if self.call.command.aims_at == "redis":
             url = redis_url(self.app.config)
         else:
-            url = self.database.url if self.database else self.app.database_url()
+            database = self.recorder.database
+            url = database.url if database else self.app.database_url()
         return gate.banner(self.call.command, situation, url.safe())
 
     def _given(self) -> dict[str, Any]:
@@ -385,13 +289,5 @@ class Execution:
             "terminal": self.terminal,
             "logs": self.logs,
         }
-        return given | ({"database": self.database} if self.database else {})
-
-
-def _unclosed(outcome: Outcome, exc: CommandError) -> CommandError:
-    return CommandError(
-        f"{outcome.command} did its work, but its record could not be closed: {exc.message}",
-        why="the run stays open in the audit list and will be marked abandoned",
-        try_=f"python manage.py audit show {outcome.run_id}",
-        code="record-not-closed",
-    )
+        database = self.recorder.database
+        return given | ({"database": database} if database else {})

@@ -19,7 +19,6 @@ from oneoff.core.result import Result
 from oneoff.runtime.application import load_application
 from oneoff.runtime.error_translation import explain
 from oneoff.runtime.executor import Execution
-from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
 from oneoff.utils.redaction import Redactor
 
@@ -142,8 +141,7 @@ class Manage:
                 terminal.out(found.text)
                 return _finished(0, terminal, None)
             options = found.options
-            logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
-            outcome = await Execution(app, found, terminal, redactor, logs).run()
+            outcome = await Execution(app, found, terminal, redactor).run()
         except Exception as exc:  # noqa: BLE001 - reported as oneoff.cli does
             outcome = Outcome(command="", error=explain(exc), cause=exc)
         return _finished(reply(outcome, options, terminal, redactor), terminal, outcome)

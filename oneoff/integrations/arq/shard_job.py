@@ -8,8 +8,6 @@ nothing that an operator has not started; a job with any other argument does not
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,13 +23,10 @@ from oneoff.database.tables import batches, runs
 from oneoff.runtime.audit.record import reconcile
 from oneoff.runtime.error_translation import explain
 from oneoff.runtime.executor import Execution
-from oneoff.runtime.logs.loggers import Logs, level_of
-from oneoff.runtime.terminal import Terminal
 from oneoff.services.batch.command import BatchCommand
 from oneoff.services.batch.state.checkpoints import ENDED, State
 from oneoff.services.batch.state.queries import is_active, with_run
 from oneoff.services.batch.transactions import Transactions
-from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,18 +106,15 @@ async def _run(app: Application, assignment: Assignment) -> CommandError | None:
 async def _execute(app: Application, assignment: Assignment) -> Outcome:
     name, command = _command(app, assignment.parent)
     options = _options(assignment)
-    terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
-    redactor = Redactor(app.config.environ)
     argv = [*assignment.parent["command"].split(), "--shard", assignment.shard["part"]]
     call = Call(name, command, options, argv, f"python manage.py {' '.join(argv)}")
-    logs = Logs(terminal, redactor, level_of(app.config, options, terminal))
     run = replace(
         app.new_run(name, options),
         operator=Operator(name=assignment.supervisor["operator"], source="parent-run"),
         parent=assignment.supervisor["id"],
         shard=assignment.shard["id"],
     )
-    return await Execution(app, call, terminal, redactor, logs, run=run).run()
+    return await Execution.from_code(app, call, run=run).run()
 
 
 def _command(app: Application, parent: Mapping[Any, Any]) -> tuple[str, BatchCommand]:
