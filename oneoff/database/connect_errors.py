@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.database import sqlstates
 from oneoff.database.errors import (
+    BAD_LOGIN,
     BUSY,
-    GONE,
     LOCKED,
-    WRONG_LOGIN,
+    UNAVAILABLE,
     busy_error,
-    first_line,
+    driver_message,
     is_from_database,
     sqlite_code,
     sqlstate_of,
 )
 
-# pgbouncer has one code for everything, and speaks English only.
-_POOLER = "08P01"
+# pgbouncer has one code for everything, PROTOCOL_VIOLATION, and speaks English only.
 _POOLER_REFUSES = ("no such", "does not exist", "authentication failed", "unsupported startup")
 
 
@@ -27,11 +27,13 @@ def translate_connect_error(exc: Exception, url: DatabaseURL) -> CommandError | 
         return exc
     if url.dialect == "sqlite":
         return _unopened_file(exc, url)
-    sqlstate, text = sqlstate_of(exc), first_line(exc)
-    refused = sqlstate == _POOLER and any(words in text for words in _POOLER_REFUSES)
-    if sqlstate in WRONG_LOGIN or refused:
+    sqlstate, text = sqlstate_of(exc), driver_message(exc)
+    refused = sqlstate == sqlstates.PROTOCOL_VIOLATION and any(
+        words in text for words in _POOLER_REFUSES
+    )
+    if sqlstate in BAD_LOGIN or refused:
         return _wrong_login(sqlstate, text, url)
-    if sqlstate.startswith(GONE) or isinstance(exc, OSError | TimeoutError):
+    if sqlstate.startswith(UNAVAILABLE) or isinstance(exc, OSError | TimeoutError):
         return _unreachable(exc, text, url)
     if sqlstate or is_from_database(exc):
         return ConfigurationError(
@@ -42,8 +44,8 @@ def translate_connect_error(exc: Exception, url: DatabaseURL) -> CommandError | 
 
 def _wrong_login(sqlstate: str, text: str, url: DatabaseURL) -> ConfigurationError:
     what = {
-        "28P01": f"the password for user {url.user!r} is wrong",
-        "3D000": f"there is no database {url.database!r}",
+        sqlstates.INVALID_PASSWORD: f"the password for user {url.user!r} is wrong",
+        sqlstates.INVALID_CATALOG_NAME: f"there is no database {url.database!r}",
     }.get(sqlstate, text)
     return ConfigurationError(
         f"{_server(url)} refused the connection: {what}",
@@ -76,7 +78,7 @@ def _unopened_file(exc: Exception, url: DatabaseURL) -> CommandError | None:
     if code in (BUSY, LOCKED):
         return busy_error("the file stayed locked by another process")
     return ConfigurationError(
-        f"the SQLite file {url.database} can't be opened: {first_line(exc)}",
+        f"the SQLite file {url.database} can't be opened: {driver_message(exc)}",
         try_="look whether its folder is there and may be written to",
         code="bad-file",
     )

@@ -140,6 +140,17 @@ class Database:
         return await undivided(started.start(), lambda connection: connection.close())
 
     @asynccontextmanager
+    async def transaction(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for one transaction that writes.
+
+        It is committed at the end of the block and rolled back when the block raises. Its BEGIN is
+        sent with the first statement.
+        """
+        async with self.connect(role, immediate=True) as connection:
+            yield connection
+            await connection.commit()
+
+    @asynccontextmanager
     async def autocommit(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which each statement commits itself.
 
@@ -287,8 +298,8 @@ async def leads_through_pooler(connection: AsyncConnection) -> bool:
         # Past SQLAlchemy, which might keep the statement prepared.
         server = await driver.fetchval("SELECT pg_backend_pid()")
     except Exception as exc:
-        from oneoff.database.errors import lost
+        from oneoff.database.errors import connection_lost
 
-        raise lost() from exc  # nothing else can be wrong with such a question
+        raise connection_lost() from exc  # nothing else can be wrong with such a question
     # A pooler tells each client a process id of its own making.
     return bool(server != driver.get_server_pid())

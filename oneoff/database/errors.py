@@ -17,28 +17,43 @@ from oneoff.core.errors import (
     TemporaryError,
     Unavailable,
 )
+from oneoff.database import sqlstates
+from oneoff.utils.text import first_line
 
-READ_ONLY_TRANSACTION = "25006"
-CONSTRAINTS = {
-    "23502": "a value is missing",
-    "23503": "a row refers to one that is not there, or is still referred to",
-    "23505": "such a row is there already",
-    "23514": "a value is not allowed",
-    "23P01": "a row conflicts with one that is there",
+CONSTRAINT_MESSAGES = {
+    sqlstates.NOT_NULL_VIOLATION: "a value is missing",
+    sqlstates.FOREIGN_KEY_VIOLATION: "a row refers to one that is not there, or is still referred "
+    "to",
+    sqlstates.UNIQUE_VIOLATION: "such a row is there already",
+    sqlstates.CHECK_VIOLATION: "a value is not allowed",
+    sqlstates.EXCLUSION_VIOLATION: "a row conflicts with one that is there",
 }
 """What a constraint complains about, by SQLSTATE."""
 
-_BUSY_WORDS = {
-    "40001": "it conflicted with another transaction",
-    "40P01": "it was in a deadlock with another transaction",
-    "55P03": "a row or table stayed locked by another transaction",
-    "55006": "something it needs is in use",
-    "57014": "a statement took longer than the server allows, or was cancelled",
+_BUSY_MESSAGES = {
+    sqlstates.SERIALIZATION_FAILURE: "it conflicted with another transaction",
+    sqlstates.DEADLOCK_DETECTED: "it was in a deadlock with another transaction",
+    sqlstates.LOCK_NOT_AVAILABLE: "a row or table stayed locked by another transaction",
+    sqlstates.OBJECT_IN_USE: "something it needs is in use",
+    sqlstates.QUERY_CANCELED: "a statement took longer than the server allows, or was cancelled",
 }
-_NOT_MIGRATED = ("42P01", "3F000", "42703")
-# SQLSTATEs, and beginnings of them, that a connection attempt may meet too.
-WRONG_LOGIN = ("28P01", "28000", "3D000")
-GONE = ("08", "53", "57P", "58")
+CONFLICTS = frozenset(_BUSY_MESSAGES)
+"""SQLSTATEs after which the same work may succeed when it is tried again."""
+_NOT_MIGRATED = (
+    sqlstates.UNDEFINED_TABLE,
+    sqlstates.INVALID_SCHEMA_NAME,
+    sqlstates.UNDEFINED_COLUMN,
+)
+# Those below are met by an attempt to connect too.
+BAD_LOGIN = (
+    sqlstates.INVALID_PASSWORD,
+    sqlstates.INVALID_AUTHORIZATION_SPECIFICATION,
+    sqlstates.INVALID_CATALOG_NAME,
+)
+CONNECTION_LOST = (sqlstates.CONNECTION_EXCEPTION, sqlstates.SERVER_SHUTDOWN)
+"""Beginnings of the SQLSTATEs with which the connection is gone."""
+UNAVAILABLE = (*CONNECTION_LOST, sqlstates.INSUFFICIENT_RESOURCES, sqlstates.SYSTEM_ERROR)
+"""Beginnings of the SQLSTATEs of a server that does not work now."""
 
 # SQLite's primary result codes: https://www.sqlite.org/rescode.html
 BUSY, LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN = 5, 6, 8, 10, 11, 13, 14
@@ -58,13 +73,13 @@ def translate_error(exc: BaseException) -> CommandError | None:
     if code is not None:
         return _from_sqlite(exc, code)
     if is_connection_loss(exc):
-        return lost()
+        return connection_lost()
     return _client_side(exc)
 
 
 def is_read_only_error(exc: BaseException) -> bool:
     """Return whether the database refused a write because only reading is allowed."""
-    return sqlstate_of(exc) == READ_ONLY_TRANSACTION or sqlite_code(exc) == _READONLY
+    return sqlstate_of(exc) == sqlstates.READ_ONLY_SQL_TRANSACTION or sqlite_code(exc) == _READONLY
 
 
 def is_outdated(exc: BaseException) -> bool:
@@ -79,7 +94,7 @@ def is_connection_loss(exc: BaseException) -> bool:
     """Return whether the connection broke: the statement may or may not have been done."""
     if getattr(exc, "connection_invalidated", False):
         return True
-    if sqlstate_of(exc).startswith(("08", "57P")):
+    if sqlstate_of(exc).startswith(CONNECTION_LOST):
         return True
     names = {type(link).__name__ for link in _links(exc)}
     return any(isinstance(link, ConnectionError) for link in _links(exc)) or bool(
@@ -168,10 +183,9 @@ def sqlite_code(exc: BaseException) -> int | None:
     return None
 
 
-def first_line(exc: BaseException) -> str:
+def driver_message(exc: BaseException) -> str:
     """Return the driver's own words without DETAIL, which quotes rows."""
-    link = list(_links(exc))[-1]
-    return str(link).partition("\n")[0] or type(link).__name__
+    return first_line(list(_links(exc))[-1])
 
 
 def _fact(exc: BaseException, name: str) -> str:
@@ -179,24 +193,26 @@ def _fact(exc: BaseException, name: str) -> str:
 
 
 def _from_postgresql(exc: BaseException, sqlstate: str) -> CommandError:
-    if sqlstate == READ_ONLY_TRANSACTION:
+    if sqlstate == sqlstates.READ_ONLY_SQL_TRANSACTION:
         return read_only_error()
-    if sqlstate.startswith("23"):
+    if sqlstate.startswith(sqlstates.INTEGRITY_CONSTRAINT_VIOLATION):
         name, table = _fact(exc, "constraint_name"), _fact(exc, "table_name")
         column = _fact(exc, "column_name")
         where = f"{table}.{column}" if column else f"{table}, {name}" if name else table
-        return constraint_error(CONSTRAINTS.get(sqlstate, "a constraint is not met"), where)
-    if sqlstate in _BUSY_WORDS:
-        return busy_error(_BUSY_WORDS[sqlstate])
-    if sqlstate.startswith(GONE):
-        return lost()
-    if sqlstate in WRONG_LOGIN:
-        return ConfigurationError(first_line(exc), try_="correct DATABASE_URL", code="bad-login")
-    if sqlstate in _NOT_MIGRATED:
-        return _not_migrated(first_line(exc))
-    if sqlstate == "42501":
+        return constraint_error(CONSTRAINT_MESSAGES.get(sqlstate, "a constraint is not met"), where)
+    if sqlstate in _BUSY_MESSAGES:
+        return busy_error(_BUSY_MESSAGES[sqlstate])
+    if sqlstate.startswith(UNAVAILABLE):
+        return connection_lost()
+    if sqlstate in BAD_LOGIN:
         return ConfigurationError(
-            f"the database's role may not do this: {first_line(exc)}",
+            driver_message(exc), try_="correct DATABASE_URL", code="bad-login"
+        )
+    if sqlstate in _NOT_MIGRATED:
+        return _not_migrated(driver_message(exc))
+    if sqlstate == sqlstates.INSUFFICIENT_PRIVILEGE:
+        return ConfigurationError(
+            f"the database's role may not do this: {driver_message(exc)}",
             try_="GRANT what is missing, or use a DATABASE_URL with another user",
             code="permission-denied",
         )
@@ -204,7 +220,7 @@ def _from_postgresql(exc: BaseException, sqlstate: str) -> CommandError:
 
 
 def _from_sqlite(exc: BaseException, code: int) -> CommandError:
-    text = first_line(exc)
+    text = driver_message(exc)
     if code == _READONLY:
         return read_only_error()
     if code == _CONSTRAINT:
@@ -236,7 +252,7 @@ def busy_error(what: str) -> TemporaryError:
     )
 
 
-def lost() -> Unavailable:
+def connection_lost() -> Unavailable:
     """Return the error for a connection that broke."""
     return Unavailable(
         "the connection to the database was lost",
@@ -256,7 +272,11 @@ def _not_migrated(text: str) -> ConfigurationError:
 
 def _bug(exc: BaseException, where: str) -> CommandError:
     # Class 22, a value that doesn't fit: the message quotes it.
-    words = type(list(_links(exc))[-1]).__name__ if where.startswith("22") else first_line(exc)
+    words = (
+        type(list(_links(exc))[-1]).__name__
+        if where.startswith(sqlstates.DATA_EXCEPTION)
+        else driver_message(exc)
+    )
     return CommandError(
         f"the database refused a statement: {words} ({where})",
         why="this is a bug, in the command or in what it calls; the work was rolled back",

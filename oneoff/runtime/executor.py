@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config import environment
 from oneoff.config.redis_url import redis_url
-from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.errors import CommandError
 from oneoff.core.outcome import Call, Ending, Outcome, RowCounts
 from oneoff.core.policy import DryRun, Mode
 from oneoff.core.result import Result
@@ -115,7 +115,9 @@ class Execution:
                 f"this database is a copy of one in {facts.stored_environment}; "
                 "`python manage.py migrate` stores what it is now"
             )
-        situation = self._situation()
+        situation = gate.situation_of(
+            self.app, self.call, facts, environment=name, interactive=self.terminal.interactive
+        )
         ask = gate.decide(command, options, situation)
         if ask is not gate.Ask.NOTHING:
             self.terminal.err(self.redactor.text(self._banner(situation)))
@@ -246,29 +248,6 @@ class Execution:
         # Without `work`, what was saved of a batch stays. A command that asks for batches may open
         # `work` all the same: `data import` does.
         return "batches" not in self.recorder.asks_for
-
-    def _situation(self) -> gate.Situation:
-        name = self.run_info.environment
-        return gate.Situation(
-            name=self.call.name,
-            line=self.call.line,
-            environment=name,
-            target=f"{self._target()}@{name}",
-            protected=environment.is_protected(name, self.app.project.protect),
-            interactive=self.terminal.interactive and not self.call.options.no_input,
-            environment_from=environment.why(self.app.environment, name),
-        )
-
-    def _target(self) -> str:
-        """Return the database, of SQL or of Redis, that the confirmation names."""
-        if self.call.command.aims_at == "redis":
-            return redis_url(self.app.config).name
-        if self.recorder.facts:
-            return self.recorder.facts.database
-        try:
-            return self.app.database_url().name
-        except ConfigurationError:
-            return "database"  # a command that needs none can still say what is wrong with the URL
 
     def _banner(self, situation: gate.Situation) -> str:
         url: RedisURL | DatabaseURL

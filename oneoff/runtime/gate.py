@@ -1,16 +1,23 @@
-"""May this run start here and now? Pure functions over policy, flags, environment, terminal."""
+"""Decide whether a run may start: pure functions over policy, flags, environment and terminal."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.config import environment as environments
+from oneoff.config.redis_url import redis_url
 from oneoff.core.command import BaseCommand
-from oneoff.core.errors import Refused
+from oneoff.core.errors import ConfigurationError, Refused
 from oneoff.core.options import GlobalOptions
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
+
+if TYPE_CHECKING:
+    from oneoff.config.environment import Facts
+    from oneoff.core.outcome import Call
+    from oneoff.runtime.application import Application
 
 
 class Ask(Enum):
@@ -42,6 +49,41 @@ class Situation(NamedTuple):
     protected: bool
     interactive: bool
     environment_from: str = ""
+
+
+def situation_of(
+    app: Application, call: Call, facts: Facts | None, *, environment: str, interactive: bool
+) -> Situation:
+    """Return where a command is about to run.
+
+    Args:
+        app: The project.
+        call: The command.
+        facts: What the database says of itself, if the run has connected to one.
+        environment: The effective one.
+        interactive: Whether a person is at the terminal.
+    """
+    return Situation(
+        name=call.name,
+        line=call.line,
+        environment=environment,
+        target=f"{_database_name(app, call, facts)}@{environment}",
+        protected=environments.is_protected(environment, app.project.protect),
+        interactive=interactive and not call.options.no_input,
+        environment_from=environments.why(app.environment, environment),
+    )
+
+
+def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
+    """Return the name of the database, of SQL or of Redis, that the command works on."""
+    if call.command.aims_at == "redis":
+        return redis_url(app.config).name
+    if facts:
+        return facts.database
+    try:
+        return app.database_url().name
+    except ConfigurationError:
+        return "database"  # a command that needs none can still say what is wrong with the URL
 
 
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:

@@ -12,6 +12,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def first_line(exc: BaseException) -> str:
+    """Return the first line of an exception's text, or the name of its class if it has none."""
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__
+
+
 def cell(value: Any) -> str:
     """Return one value as text for people, always on one line."""
     if value is None:

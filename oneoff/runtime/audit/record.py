@@ -129,9 +129,8 @@ class Audit:
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
         try:
-            async with self._database.connect("audit") as connection:
+            async with self._database.transaction("audit") as connection:
                 await connection.execute(statement)
-                await connection.commit()
         except Exception as exc:
             raise _unwritten(exc) from exc
 
