@@ -40,16 +40,17 @@ POOL_RECYCLE = 1800
 """Seconds after which a connection of a pool is replaced: firewalls forget idle ones."""
 
 _MAX_NAME = 63  # bytes PostgreSQL keeps of an application_name
-# Behind pgbouncer in transaction mode the server changes with every transaction: nothing may be
-# cached in it. A statement without a name is parsed and run in one message, so it is right even
-# without a transaction; a named one would also stay behind in the server.
-_PREPARES_NOT = {
+# Behind pgbouncer in transaction mode each transaction may reach another server process, so nothing
+# may be cached in it. A statement without a name is parsed and run in one message and works even
+# outside a transaction. A named one would stay in the server process, for other clients to meet.
+_WITHOUT_PREPARED = {
     "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": lambda: "",
 }
-# With a name, the server itself says when a table has got other types since; where a pooler was
-# not recognised, one that nobody else has fails instead of being another client's statement.
-_PREPARES = {
+# With a name, the server itself reports that the types of a table have changed. The name is random:
+# behind a pooler that was not recognised, the statement is then unknown, which is an error, instead
+# of being another client's statement, which would be a wrong result.
+_WITH_PREPARED = {
     "prepared_statement_cache_size": 100,
     "prepared_statement_name_func": lambda: f"oneoff_{os.urandom(8).hex()}",
 }
@@ -112,11 +113,11 @@ class Database:
         Args:
             role: What it is for. In a dry run or a reading command all are read-only but
                 `OWN_ROLES`, those of the framework's locks and records.
-            immediate: On SQLite, take the write lock at BEGIN, waiting for it: a transaction that
-                reads first and writes later fails at once when another writer came between.
-            guarded: For `begin_work` alone: whether its transaction shall be held fast.
+            immediate: On SQLite, wait for the write lock at BEGIN. Without it, a transaction that
+                reads first and writes later fails at once if another one has written in between.
+            guarded: For `begin_work` only: whether a guard keeps the transaction open.
             prepares: On PostgreSQL, keep statements prepared in the server, for work that repeats
-                them. Never where a pooler stands between: the next transaction has another server.
+                them. Never through a pooler: the next transaction may reach another server process.
 
         Raises:
             Unavailable: The server can't be reached, or takes no connections now.
@@ -136,7 +137,7 @@ class Database:
     async def _open(self, started: AsyncConnection) -> AsyncConnection:
         if self.url.dialect == "postgresql":
             return await started.start()
-        # aiosqlite that is cancelled while it opens a file may wait for its own thread for ever.
+        # If aiosqlite is cancelled while it opens a file, it may wait for its own thread for ever.
         return await undivided(started.start(), lambda connection: connection.close())
 
     @asynccontextmanager
@@ -183,8 +184,8 @@ class Database:
             await self.engine.dispose()
 
     @contextmanager
-    def _opening(self, what: Opening) -> Iterator[None]:
-        token = _opening.set(what)
+    def _opening(self, opening: Opening) -> Iterator[None]:
+        token = _opening.set(opening)
         try:
             yield
         except Exception as exc:
@@ -227,43 +228,44 @@ class Database:
     def _try_file(
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
     ) -> None:
-        # A file that can't be opened is found here, where there is no thread yet: the one of
-        # aiosqlite would die of its own error a moment later, on a loop that may be closed.
+        # Try to open the file before aiosqlite starts its thread: when opening fails in the thread,
+        # it reports the error to the event loop, which may be closed by then.
         import sqlite3
 
         sqlite3.connect(self.url.database).close()
-        what = _opening.get()
-        if what is not None and what.guarded:
-            # The guard sees a statement when it is compiled, so none may come from a cache.
+        opening = _opening.get()
+        if opening is not None and opening.guarded:
+            # SQLite asks the guard's authorizer when it compiles a statement. One that comes from
+            # the driver's cache would not be checked.
             arguments["cached_statements"] = 0
 
     def _set_connection_arguments(
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
     ) -> None:
-        what = _opening.get() or Opening(WORK)
-        arguments["server_settings"] = {"application_name": self._application_name(what.role)}
-        arguments |= _PREPARES if what.prepares else _PREPARES_NOT
+        opening = _opening.get() or Opening(WORK)
+        arguments["server_settings"] = {"application_name": self._application_name(opening.role)}
+        arguments |= _WITH_PREPARED if opening.prepares else _WITHOUT_PREPARED
         arguments.pop("connection_class", None)
-        if what.guarded:
+        if opening.guarded:
             from oneoff.database.guards.postgresql import GuardedConnection
 
             arguments["connection_class"] = GuardedConnection
 
     def _application_name(self, role: str) -> str:
-        # The run id, which operators search for, survives the server's cut.
+        # The server cuts long names. Shorten the role, because operators search for the run id.
         room = _MAX_NAME - len("oneoff//") - len(self.run_id)
         short = role.encode("ascii", "replace")[:room].decode()
         return f"oneoff/{short}/{self.run_id}"
 
 
 def _mark(_connection: object, record: ConnectionPoolEntry) -> None:
-    what = _opening.get()
-    record.info[EXEMPT] = what is not None and what.exempt
+    opening = _opening.get()
+    record.info[EXEMPT] = opening is not None and opening.exempt
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes too late, not before SELECT, DDL or SAVEPOINT; and ours would
-    # fail after it.
+    # Switch off the driver's own BEGIN. It sends none before SELECT, DDL or SAVEPOINT, and after it
+    # the one of `_begin_sqlite` would fail.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")
@@ -295,11 +297,11 @@ async def leads_through_pooler(connection: AsyncConnection) -> bool:
     """
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
-        # Past SQLAlchemy, which might keep the statement prepared.
+        # On the driver, because SQLAlchemy might keep the statement prepared.
         server = await driver.fetchval("SELECT pg_backend_pid()")
     except Exception as exc:
         from oneoff.database.errors import connection_lost
 
         raise connection_lost() from exc  # nothing else can be wrong with such a question
-    # A pooler tells each client a process id of its own making.
+    # A pooler invents the process id that it tells its clients.
     return bool(server != driver.get_server_pid())

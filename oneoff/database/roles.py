@@ -1,4 +1,4 @@
-"""What a connection is for, and what it may do in a dry run or a reading command."""
+"""Say what a connection is for, and what it may do in a dry run or a read-only run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXEMPT = "oneoff_exempt"
 
 
 class Opening:
-    """What the connection that is being opened is for; seen by the drivers' hooks.
+    """The purpose of a connection that is being opened; the drivers' hooks read it.
 
     Attributes:
         role: Shown as the second part of `application_name`.
@@ -29,5 +29,5 @@ class Opening:
 
     @property
     def exempt(self) -> bool:
-        """Whether it may write in a dry run: it is guarded, or none of the command's business."""
+        """Whether other engines' protection ignores it: it is guarded, or the framework's own."""
         return self.role in OWN_ROLES if self.guarded is None else self.guarded

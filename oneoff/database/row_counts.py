@@ -1,7 +1,7 @@
-"""Rows inserted, updated and deleted in one transaction, by table, as the database counts them.
+"""Count the rows that one transaction inserted, updated and deleted, by table.
 
-The session's own numbers would miss cascades, triggers and COPY, and some drivers report none.
-Left out are the tables of the framework (oneoff_*) and of Alembic.
+The database counts them. The session's own numbers would miss cascades, triggers and COPY, and some
+drivers report none. The tables of the framework (oneoff_*) and of Alembic are left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def make_counter(connection: AsyncConnection) -> RowCounter:
 
 
 class PostgresCounter(RowCounter):
-    """Takes the server's statistics of the open transaction.
+    """Reads the server's statistics of the open transaction (pg_stat_get_xact_*).
 
     Exact for ORM, Core, executemany, COPY, CTEs, triggers and cascades. Not exact: rows of a
     savepoint that was rolled back count, TRUNCATE and foreign tables don't. Rows of partitions
@@ -54,12 +54,19 @@ class PostgresCounter(RowCounter):
     """
 
     async def start(self) -> None:
-        """Remember what a pooler's server connection still holds of its last transaction."""
+        """Remember the counts that are there already.
+
+        The server process reports counts to the shared statistics at most once a second, and until
+        then those of its earlier transactions are included. Behind a pooler the process may have
+        worked for another client just before; without the difference, that client's rows would be
+        counted as this run's.
+        """
         driver: Any = (await self.connection.get_raw_connection()).driver_connection
         server = (await self.connection.exec_driver_sql(_SERVER)).one()
         if not server.counts:
             self.reason = "rows can't be counted: track_counts is off on the server"
-        # A pooler makes up the process id it tells its clients; a server process of our own is new.
+        # A pooler invents the process id that it tells its clients. If the ids are equal, there is
+        # no pooler, the server process is new, and the counts before are zero.
         self._before = {} if server.pid == driver.get_server_pid() else await self._read()
 
     async def changes(self) -> dict[str, RowCounts]:
@@ -82,8 +89,8 @@ def _difference(now: RowCounts, before: RowCounts | None) -> RowCounts:
 
 
 _SERVER = "SELECT pg_backend_pid() AS pid, current_setting('track_counts') = 'on' AS counts"
-# Read once a run, with nothing cached in the server: joins would double its time. Below 16384 are
-# the server's own tables.
+# Read once or twice a run, with nothing cached in the server: joins would double its time. Ids
+# below 16384 belong to the server's own tables.
 _STATISTICS = """
 SELECT coalesce(pg_partition_root(oid), oid)::regclass::text,
        pg_stat_get_xact_tuples_inserted(oid),
@@ -106,7 +113,7 @@ class SQLiteCounter(RowCounter):
     """
 
     async def start(self) -> None:
-        """Put the triggers on every table; outside the transaction, where a script may run."""
+        """Create the triggers, then begin: `executescript` would commit an open transaction."""
         driver: Any = (await self.connection.get_raw_connection()).driver_connection
         tables = [name for (name,) in await driver.execute_fetchall(_TABLES)]
         await driver.executescript(_counting_script(tables))

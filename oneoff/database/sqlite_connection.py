@@ -1,4 +1,4 @@
-"""The driver's connection to SQLite, as `database.py` has it made."""
+"""The class of the driver's connections to SQLite."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from weakref import WeakSet
 
 
 class SQLiteConnection(sqlite3.Connection):
-    """Lets go of the file when it is closed, whatever is under way.
+    """Releases the locks on the file when it is closed, also in the middle of a statement.
 
-    SQLite itself keeps its locks for as long as a statement is not finished, and a task that was
-    cancelled in the middle of one refers to it until its error is forgotten: the run's own record
-    could not be closed meanwhile.
+    SQLite keeps its locks until every statement is finished. A task that was cancelled in the
+    middle of one refers to its cursor for as long as the exception exists. Until then, the run's
+    own record could not be written.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -26,7 +26,7 @@ class SQLiteConnection(sqlite3.Connection):
         return cursor
 
     def execute(self, sql: str, parameters: Any = ()) -> Any:
-        """Execute a statement on a new cursor; sqlite3's own short cut would not ask `cursor`."""
+        """Execute a statement on a new cursor; sqlite3's own method would not call `cursor`."""
         return self.cursor().execute(sql, parameters)
 
     def close(self) -> None:
@@ -34,6 +34,6 @@ class SQLiteConnection(sqlite3.Connection):
         for cursor in list(self._cursors):
             cursor.close()
         if self.in_transaction:
-            self.set_authorizer(None)  # that of a dry run refuses a ROLLBACK which is not its own
+            self.set_authorizer(None)  # the guard of a dry run would refuse this ROLLBACK
             self.rollback()
         super().close()

@@ -1,4 +1,4 @@
-"""The transaction a command works in: the resources `work` and `session`."""
+"""Begin and end the transaction of a run: the resources `work` and `session`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WorkTransaction:
         connection: Holds the transaction.
         session: What commands get; its objects don't expire.
         ending: How the transaction ends, as far as it is known: rolled back, until COMMIT is sent.
-        partial: A preview did a part of the work, so the rows by table say nothing of the run.
+        partial: Whether a preview did only a part of the work; then `changes` returns no rows.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class WorkTransaction:
         self._counter = counter
         self._guard = guard
         self._changes: dict[str, RowCounts] = {}
-        self._taken_back: dict[str, int] = {}
+        self._rolled_back: dict[str, int] = {}
         self.partial = False
         self.ending = Ending.ROLLED_BACK
 
@@ -63,21 +63,21 @@ class WorkTransaction:
         """Return the rows changed, by table, as counted when the work ended."""
         return {} if self.partial else dict(self._changes)
 
-    def discount(self, table: str, inserted: int) -> None:
-        """Leave out rows that a savepoint took back: PostgreSQL counts them all the same.
+    def exclude_rolled_back(self, table: str, inserted: int) -> None:
+        """Leave out rows that a savepoint rolled back, because PostgreSQL counts them too.
 
         Args:
             table: As `changes` calls it.
             inserted: How many.
         """
-        self._taken_back[table] = self._taken_back.get(table, 0) + inserted
+        self._rolled_back[table] = self._rolled_back.get(table, 0) + inserted
 
     def violation(self) -> CommandError | None:
-        """Return what was refused so far, though the command may have swallowed the error."""
+        """Return the error for what the guard refused, also if the command swallowed it."""
         return self._guard.violation() if self._guard else None
 
-    def unwritten(self) -> ReadOnlyViolation | None:
-        """Return why a reading run failed whose session holds changes nobody will write."""
+    def unsaved_changes(self) -> ReadOnlyViolation | None:
+        """Return the error for a read-only run whose session holds changes that are not written."""
         changed = [*self.session.new, *self.session.dirty, *self.session.deleted]
         if not changed:
             return None
@@ -135,7 +135,7 @@ class WorkTransaction:
         await self.session.commit()
         if self._counter is not None:
             self._changes = await self._counter.changes()
-        for table, inserted in self._taken_back.items():
+        for table, inserted in self._rolled_back.items():
             counts = self._changes.pop(table, None)
             if counts and any(left := counts._replace(inserted=counts.inserted - inserted)):
                 self._changes[table] = left
@@ -197,11 +197,11 @@ def _make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
 
 @asynccontextmanager
 async def _ending(work: WorkTransaction) -> AsyncIterator[None]:
-    """Roll back what is left, and report what was refused, though the command swallowed it."""
+    """Roll back at the end of the block, and raise what was refused, also if it was swallowed."""
     try:
         yield
     except BaseException as exc:
-        # The first error tells more than a second one about a connection that is broken.
+        # A second error, of a connection that is broken, would hide the first one.
         with suppress(SQLAlchemyError, OSError, CommandError):
             await work.rollback()
         violation = work.violation()

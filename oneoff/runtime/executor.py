@@ -206,8 +206,8 @@ class Execution:
             await lock.check()
         if work is None:
             return
-        if self.mode is Mode.READ_ONLY and (unwritten := work.unwritten()):
-            raise unwritten
+        if self.mode is Mode.READ_ONLY and (unsaved := work.unsaved_changes()):
+            raise unsaved
         if self.mode is Mode.COMMIT:
             self.tables = await uninterrupted(work.commit())
         elif self.mode is Mode.ROLLBACK:

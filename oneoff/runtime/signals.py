@@ -1,8 +1,15 @@
-"""TERM, INT and HUP, from before the project is imported until the process leaves.
+"""Handle TERM, INT and HUP, from before the project is imported until the process ends.
 
-One handler serves every phase, so there is no moment in which a signal gets its default action
-(which for PID 1 of a container would be: none). While no event loop runs the first signal raises
-`SignalReceived`; while one runs it cancels the run, which also cancels the query on the server.
+One handler is installed for the whole life of the process, so a signal never gets its default
+action (for PID 1 of a container that would be to ignore it). What the first signal does depends on
+the phase, which is `_state.cancel`:
+
+1. None, before the event loop runs: it raises `SignalReceived` in the main thread.
+2. A function, while `cancelling` is entered: it cancels the run, and with it the query on the
+   server. An alarm ends the process if that takes longer than `GRACE_SECONDS`.
+3. `_nothing`, after the run: it is only remembered, so that it can't interrupt the report.
+
+Further SIGTERMs change nothing. A second SIGINT ends the process at once.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ class SignalReceived(BaseException):
 
 
 class _State:
-    """What this process has been told so far. A process has one set of signal handlers."""
+    """The signals received so far. A process has only one set of signal handlers."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -72,7 +79,7 @@ class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)
         _state.cancel = self._cancel
 
     def __exit__(self, *_: object) -> None:
-        # From here on the run has ended: a late signal must not tear its report apart.
+        # The run has ended: a signal that comes now must not interrupt its report.
         _state.cancel = _nothing
 
 
@@ -95,5 +102,5 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
 
 
 def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
-    """Leave although something still blocks: the server rolls back what is open."""
+    """End the process although something still blocks; the server rolls back what is open."""
     os._exit(exit_code_of(_state.first or signal.SIGTERM))

@@ -25,7 +25,7 @@ class Locks(BaseCommand):
     examples = ("system locks", "system locks --json")
 
     async def handle(self, work: WorkTransaction, database: Database, registry: Registry) -> Result:
-        from oneoff.database.locks.listing import list_holdings
+        from oneoff.database.locks.holders import list_lock_holders
 
         def lock_of(command: str) -> str:
             # What runs may be newer or older than this code, and have commands it doesn't know.
@@ -33,5 +33,5 @@ class Locks(BaseCommand):
                 return registry.load(registry.find(command.split())[0]).lock
             return ""
 
-        held = await list_holdings(work.connection, database, lock_of)
+        held = await list_lock_holders(work.connection, database, lock_of)
         return Result.report(held, "" if held else "no run holds a lock")

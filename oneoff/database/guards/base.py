@@ -1,6 +1,6 @@
-"""What keeps the transaction of a dry run, or of a reading command, from being ended by its author.
+"""Keep the command from ending the transaction of a dry run or of a read-only run.
 
-Loaded only for those runs; a real run pays nothing for it. The executor alone takes the guard off.
+Imported only for those runs, so a real run pays nothing for it. Only the executor releases a guard.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Guard(ABC):
-    """Holds one transaction fast, from `arm` until the connection is closed.
+    """Keeps one transaction open, from `arm` until `release`.
 
     Args:
         connection: With the transaction; nothing else was sent on it yet.
@@ -29,11 +29,11 @@ class Guard(ABC):
 
     @abstractmethod
     async def arm(self) -> None:
-        """Begin the transaction and hold it."""
+        """Begin the transaction and refuse from now on what would end it."""
 
     @abstractmethod
     async def release(self) -> None:
-        """Let the executor roll it back; whatever comes after that is refused."""
+        """Let the executor roll back; every statement after that is refused."""
 
     @abstractmethod
     def violation(self) -> CommandError | None:
@@ -41,7 +41,7 @@ class Guard(ABC):
 
     @abstractmethod
     async def check(self) -> None:
-        """Make sure that the transaction is still the one that was armed.
+        """Check that the transaction is still the one that was armed.
 
         Raises:
             DryRunViolation: It was ended; what was written since may have stayed.
@@ -49,7 +49,7 @@ class Guard(ABC):
 
     @abstractmethod
     async def check_constraints(self) -> None:
-        """Raise what a real commit would: constraints that are checked only then."""
+        """Check the deferred constraints, and raise what a commit would raise."""
 
 
 def refusal(mode: Mode, statement: str) -> CommandError:
@@ -68,7 +68,7 @@ def refusal(mode: Mode, statement: str) -> CommandError:
 
 
 def ended(mode: Mode) -> CommandError:
-    """Return the error for a transaction that was ended in a way nobody could refuse."""
+    """Return the error for a transaction that was ended in a way that could not be refused."""
     if mode is Mode.READ_ONLY:
         return ReadOnlyViolation(
             "the transaction of a read-only run was ended", try_=_LEAVE_IT, code="read-only"

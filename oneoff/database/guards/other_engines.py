@@ -1,14 +1,14 @@
-"""Other SQLAlchemy engines in the process, read-only while a dry run or a reading command goes on.
+"""Make the application's SQLAlchemy engines read-only during a dry run or a read-only run.
 
-The transaction of the run can be rolled back; what a service writes through an engine of its own
-can't. So the database refuses it: with SET TRANSACTION READ ONLY at each BEGIN, or PRAGMA
-query_only; and what would switch that off is refused. Nothing outlives a transaction on PostgreSQL,
-for behind a pooler the session may be another client's tomorrow.
+The transaction of the run can be rolled back, but not what a service writes through an engine of
+its own. So the database refuses such writes: with SET TRANSACTION READ ONLY at each BEGIN, or with
+PRAGMA query_only. Statements that would switch this off are refused too. On PostgreSQL nothing is
+set for longer than a transaction, because behind a pooler another client gets the session next.
 
 A context variable limits it to the tasks of the run: a web application that calls a command goes
-on writing for its users. In a process that has nothing else to do it holds for all threads. Out of
-sight are drivers used without SQLAlchemy (the raw connection of an engine on asyncpg or SQLite is
-in sight), and other processes.
+on writing for its users. In a process that does nothing but the run, it applies to all threads.
+Not covered are drivers that are used without SQLAlchemy, and other processes. Covered is the raw
+driver connection of an engine on asyncpg or SQLite.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.pool import Pool
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.database.errors import is_read_only_error, read_only_error
-from oneoff.database.guards.sql_statements import A_QUERY, READ_ONLY, statement_that_ends
+from oneoff.database.guards.sql_statements import ANY_QUERY, READ_ONLY, ending_statement
 from oneoff.database.roles import EXEMPT
 from oneoff.utils.context_scope import Scope
 
@@ -38,7 +38,7 @@ _AUTOCOMMIT = "oneoff_autocommit"
 
 
 class Protection:
-    """One stretch of a run in which other engines are read-only.
+    """The part of a run during which other engines are read-only.
 
     Attributes:
         refused: The first write that was refused, though the command may have swallowed the error.
@@ -49,7 +49,11 @@ class Protection:
         self.refused: CommandError | None = None
 
     def note(self, connection: Connection | None) -> None:
-        """Remember a refused write; on the run's own connection only where it may not write."""
+        """Remember a refused write; on the run's own connection only in a read-only run.
+
+        In a dry run that is rolled back the run's own connection may write. A read-only error there
+        comes from the server, a standby for example.
+        """
         own = connection is not None and connection.info.get(EXEMPT)
         if own and self.mode is Mode.ROLLBACK:
             return
@@ -59,8 +63,8 @@ class Protection:
             self.refuse(_safe_url(connection))
 
     def refuse(self, url: str = "") -> CommandError:
-        """Remember an attempt to write or to be allowed to, and return the error for it."""
-        error = _wrote_elsewhere(self.mode, url)
+        """Remember an attempt to write, or to switch the protection off; return its error."""
+        error = _other_connection_wrote(self.mode, url)
         self.refused = self.refused or error
         return error
 
@@ -98,28 +102,28 @@ def _listen() -> None:
 
 
 def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Catch what never sends BEGIN through SQLAlchemy: the raw driver connection."""
+    """Protect the raw driver connection, on which SQLAlchemy sends no BEGIN."""
     protection = _scope.current()
     if protection is None or record.info.get(EXEMPT):
         return
     if _is_sqlite(connection):
-        _hold_sqlite(connection, record.info, protection)
+        _make_sqlite_read_only(connection, record.info, protection)
     elif _is_asyncpg(connection):
-        _hold_asyncpg(connection, protection)
+        _make_asyncpg_read_only(connection, protection)
         if not getattr(connection, "autocommit", False):
-            _make_read_only(connection)
+            _begin_read_only(connection)
 
 
 def _on_connect(connection: Connection) -> None:
     if _protection_of(connection) and _leave_autocommit(connection):
         driver: Any = connection.connection.dbapi_connection
-        _make_read_only(driver)
+        _begin_read_only(driver)
 
 
 def _on_checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-    """Give the pool back a connection as it was."""
+    """Restore a connection that goes back to its pool."""
     if connection is not None:
-        _let_go(connection, record.info)
+        _make_writable(connection, record.info)
     restore = record.info.pop(_AUTOCOMMIT, None)
     if restore is not None and connection is not None:
         restore.set_isolation_level(connection, "AUTOCOMMIT")
@@ -129,7 +133,8 @@ def _on_execution_options(connection: Connection, options: dict[str, Any]) -> No
     if "isolation_level" not in options or not _protection_of(connection):
         return
     if options["isolation_level"] == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
-        # Without a transaction nothing could be read-only; SELECT doesn't know the difference.
+        # Read-only is a property of the transaction, and AUTOCOMMIT has none. For SELECT it makes
+        # no difference.
         del options["isolation_level"]
     else:
         # The level can't be changed in the transaction that was begun at checkout.
@@ -140,27 +145,27 @@ def _on_begin(connection: Connection) -> None:
     protection = _protection_of(connection)
     driver: Any = connection.connection.dbapi_connection
     if protection is None:
-        _let_go(driver, connection.info)
+        _make_writable(driver, connection.info)
     elif _is_sqlite(driver):
-        _hold_sqlite(driver, connection.info, protection)
+        _make_sqlite_read_only(driver, connection.info, protection)
     elif connection.dialect.name == "postgresql":
         _leave_autocommit(connection)
         if _is_asyncpg(driver):
-            _hold_asyncpg(driver, protection)
+            _make_asyncpg_read_only(driver, protection)
         connection.exec_driver_sql(READ_ONLY)
-        connection.exec_driver_sql(A_QUERY)
+        connection.exec_driver_sql(ANY_QUERY)
 
 
 def _on_statement(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-    """Refuse what would leave the read-only transaction, with any driver."""
+    """Refuse what would end the read-only transaction, with any driver."""
     protection = _protection_of(connection)
     if protection is None or connection.dialect.name != "postgresql":
         return
-    if statement_that_ends(statement):
+    if ending_statement(statement):
         raise protection.refuse(_safe_url(connection))
 
 
-def _hold_sqlite(connection: Any, info: dict[str, Any], protection: Protection) -> None:
+def _make_sqlite_read_only(connection: Any, info: dict[str, Any], protection: Protection) -> None:
     if info.get(_QUERY_ONLY):
         return
     import sqlite3
@@ -178,20 +183,20 @@ def _hold_sqlite(connection: Any, info: dict[str, Any], protection: Protection) 
     info[_QUERY_ONLY] = True
 
 
-def _hold_asyncpg(connection: Any, protection: Protection) -> None:
-    from oneoff.database.guards.read_only_asyncpg import hold
+def _make_asyncpg_read_only(connection: Any, protection: Protection) -> None:
+    from oneoff.database.guards.read_only_asyncpg import make_read_only
 
-    hold(connection.driver_connection, lambda _: protection.refuse())
+    make_read_only(connection.driver_connection, lambda _: protection.refuse())
 
 
-def _let_go(connection: Any, info: dict[str, Any]) -> None:
+def _make_writable(connection: Any, info: dict[str, Any]) -> None:
     if info.pop(_QUERY_ONLY, False):
         _set_authorizer(connection, None)
         _execute(connection, "PRAGMA query_only=OFF")
     elif _is_asyncpg(connection):
-        from oneoff.database.guards.read_only_asyncpg import let_go
+        from oneoff.database.guards.read_only_asyncpg import make_writable
 
-        let_go(connection.driver_connection)
+        make_writable(connection.driver_connection)
 
 
 def _set_authorizer(connection: Any, authorize: Any) -> None:
@@ -201,13 +206,13 @@ def _set_authorizer(connection: Any, authorize: Any) -> None:
         connection.set_authorizer(authorize)
 
 
-def _make_read_only(connection: DBAPIConnection) -> None:
+def _begin_read_only(connection: DBAPIConnection) -> None:
     _execute(connection, READ_ONLY)
-    _execute(connection, A_QUERY)
+    _execute(connection, ANY_QUERY)
 
 
 def _leave_autocommit(connection: Connection) -> bool:
-    """Put what would commit itself into a transaction; return whether it was so."""
+    """Switch AUTOCOMMIT off; return whether it was on."""
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name != "postgresql" or not getattr(driver, "autocommit", False):
         return False
@@ -222,7 +227,7 @@ def _on_error(context: ExceptionContext) -> None:
         protection.note(context.connection)
 
 
-def _wrote_elsewhere(mode: Mode, url: str) -> CommandError:
+def _other_connection_wrote(mode: Mode, url: str) -> CommandError:
     kind = DryRunViolation if mode is Mode.ROLLBACK else ReadOnlyViolation
     return kind(
         f"something wrote through another connection, to {url or 'a database'}",

@@ -1,7 +1,7 @@
-"""An asyncpg connection of the application's own, read-only while a run is protected.
+"""Make an asyncpg connection of the application read-only while a run is protected.
 
-Whoever begins a transaction on it, SQLAlchemy or the code that took the driver's connection, the
-transaction reads only; and nothing passes without one.
+A transaction on it is read-only, whether SQLAlchemy began it or code that uses the driver's
+connection directly. Statements outside a transaction are refused.
 """
 
 from __future__ import annotations
@@ -14,23 +14,27 @@ import asyncpg
 
 from oneoff.database.guards.postgresql import guard_methods
 from oneoff.database.guards.sql_statements import (
-    A_QUERY,
+    ANY_QUERY,
     READ_ONLY,
+    ending_statement,
     is_only_control,
-    statement_that_ends,
 )
 
 Refuse = Callable[[str], Exception]
 
 
 class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
-    """What an `asyncpg.Connection` is made by `hold`; without slots of its own, so that it can."""
+    """The class that `make_read_only` gives to an `asyncpg.Connection`.
+
+    It declares no slots of its own, because Python changes the class of an object only between
+    classes of the same layout.
+    """
 
     __slots__ = ()
 
     def check(self, sql: str) -> None:
-        """Refuse what would leave the transaction, and what comes when there is none."""
-        if statement_that_ends(sql) or not self.is_in_transaction():
+        """Refuse a statement that would end the transaction, or that comes outside of one."""
+        if ending_statement(sql) or not self.is_in_transaction():
             raise _refuse[self](sql)
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
@@ -40,7 +44,7 @@ class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
             return await super().execute(query, *args, **kwargs)
         status = await super().execute(query, *args, **kwargs)
         if self.is_in_transaction():
-            await super().execute(f"{READ_ONLY}; {A_QUERY}")
+            await super().execute(f"{READ_ONLY}; {ANY_QUERY}")
         return status
 
 
@@ -48,13 +52,13 @@ guard_methods(ReadOnlyConnection, but={"execute"})
 _refuse: WeakKeyDictionary[asyncpg.Connection, Refuse] = WeakKeyDictionary()
 
 
-# asyncpg redefines isinstance for its connections; hence `type`.
-def hold(driver: object, refuse: Refuse) -> None:
-    """Make the connection read-only, also one that was in a pool before.
+# `type`, because asyncpg redefines isinstance for its connections.
+def make_read_only(driver: object, refuse: Refuse) -> None:
+    """Make a connection read-only, also one that was opened before the run.
 
     Args:
-        driver: A connection of a class of the application's own is left as it is.
-        refuse: Gets a statement, and returns the error for it.
+        driver: The connection; one of a class of the application's own is not changed.
+        refuse: Gets a statement and returns the error for it.
     """
     if type(driver) is asyncpg.Connection:
         driver.__class__ = ReadOnlyConnection
@@ -62,8 +66,8 @@ def hold(driver: object, refuse: Refuse) -> None:
         _refuse[driver] = refuse
 
 
-def let_go(driver: Any) -> None:
-    """Make the connection what it was."""
+def make_writable(driver: Any) -> None:
+    """Undo `make_read_only`."""
     if type(driver) is ReadOnlyConnection:
         del _refuse[driver]
         object.__setattr__(driver, "__class__", asyncpg.Connection)

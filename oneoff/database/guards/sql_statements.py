@@ -1,7 +1,7 @@
-"""Find the statements of a PostgreSQL text that would end its transaction.
+"""Find the statements in an SQL text for PostgreSQL that would end its transaction.
 
-Read as the server's scanner reads it: a quote, a comment or a dollar that only looks like one could
-hide a COMMIT.
+The text is read as the server's scanner reads it: a COMMIT could be hidden by something that only
+looks like a quote, a comment or a dollar quote.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from functools import cache
 
 CURSOR = "oneoff_dry_run"
-"""The cursor that holds a dry run's transaction."""
+"""The cursor that keeps the transaction of a dry run from being committed."""
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
-A_QUERY = "SELECT 1"
-"""After a first query the server refuses SET TRANSACTION READ WRITE."""
+ANY_QUERY = "SELECT 1"
+"""Once a query has run, the server refuses SET TRANSACTION READ WRITE."""
 
-# Most texts have none of these words and are scanned no further.
+# Most texts contain none of these words and need no scan.
 _SUSPECT = re.compile(
     r"\b(?:commit|rollback|abort|end|prepare\s+transaction|close)\b", re.IGNORECASE
 )
@@ -34,7 +34,7 @@ _ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
 _PLAIN = "'(?:[^']|'')*'"
 
 
-def statement_that_ends(sql: str) -> str:
+def ending_statement(sql: str) -> str:
     """Return the statement in `sql` that would end the transaction, or nothing.
 
     The driver's simple protocol takes several statements in one text.
@@ -42,7 +42,7 @@ def statement_that_ends(sql: str) -> str:
     return _first(sql, _ENDS)
 
 
-def statement_that_lets_go(sql: str) -> str:
+def cursor_closing_statement(sql: str) -> str:
     """Return the statement in `sql` that would close the cursor of the guard, or nothing."""
     return _first(sql, _CLOSES)
 
@@ -55,7 +55,7 @@ def is_only_control(sql: str) -> bool:
 def _first(sql: str, pattern: str) -> str:
     if not _SUSPECT.search(sql):
         return ""
-    # With standard_conforming_strings off, a backslash escapes in every text.
+    # With standard_conforming_strings off, a backslash escapes a quote in every string literal.
     readings = (_PLAIN, _ESCAPED) if "\\'" in sql else (_PLAIN,)
     return next(filter(None, (_first_as_read(sql, pattern, text) for text in readings)), "")
 
@@ -73,7 +73,7 @@ def _first_as_read(sql: str, pattern: str, text: str) -> str:
 
 
 def _without_texts(sql: str, text: str) -> str:
-    """Put blanks for what is quoted or a comment; quoted names stay."""
+    """Replace string literals and comments by blanks; keep quoted names."""
     kept, at = [], 0
     while found := _opaque(text).search(sql, at):
         kept += [sql[at : found.start()], _shown(found)]
@@ -86,7 +86,7 @@ def _shown(found: re.Match[str]) -> str:
 
 
 def _comment_end(sql: str, start: int) -> int:
-    """Comments nest."""
+    """Return where a comment ends; PostgreSQL's comments nest."""
     depth = 0
     for mark in re.compile(r"/\*|\*/").finditer(sql, start):
         depth += 1 if mark[0] == "/*" else -1

@@ -1,7 +1,7 @@
-"""The guard on SQLite: its authorizer, which sees every statement before it is compiled.
+"""Guard a transaction on SQLite with an authorizer, which SQLite asks when it compiles a statement.
 
-COMMIT, ROLLBACK and BEGIN are refused in SQL, by the driver's `commit()`, and where `executescript`
-sends its own COMMIT; savepoints pass.
+COMMIT, ROLLBACK and BEGIN are refused, in SQL, from the driver's `commit()`, and where
+`executescript` sends its own COMMIT. Savepoints pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DANGLING = "SELECT * FROM pragma_foreign_key_check"
 
 
 class SQLiteGuard(Guard):
-    """Holds a transaction of an aiosqlite connection."""
+    """Guards a transaction of an aiosqlite connection."""
 
     def __init__(self, connection: AsyncConnection, mode: Mode) -> None:
         super().__init__(connection, mode)
@@ -41,7 +41,7 @@ class SQLiteGuard(Guard):
         self._ending = False
 
     async def arm(self) -> None:
-        """Begin, and have every later statement authorized."""
+        """Begin the transaction, and have every later statement authorized."""
         if self.mode is Mode.READ_ONLY:
             await self.connection.exec_driver_sql("PRAGMA query_only=ON")
         await self.connection.exec_driver_sql("SELECT 1")
@@ -49,7 +49,7 @@ class SQLiteGuard(Guard):
         await self._driver.set_authorizer(self._authorize)
 
     async def release(self) -> None:
-        """Authorize ROLLBACK too; a task that was left behind can write nothing after it."""
+        """Authorize ROLLBACK too; a task that is still running can write nothing after it."""
         if self._driver is not None and not self._ending and self._was_ended():
             self._refused = self._refused or ended(self.mode)
         self._ending = True
@@ -65,17 +65,17 @@ class SQLiteGuard(Guard):
         return self._refused
 
     async def check(self) -> None:
-        """Ask the driver: INSERT OR ROLLBACK ends a transaction without saying so."""
+        """Ask the driver, because INSERT OR ROLLBACK ends a transaction unauthorized."""
         if self._refused is not None:
             raise self._refused
         if not self._driver.in_transaction:
             raise ended(self.mode)
 
     async def check_constraints(self) -> None:
-        """Compare the dangling references with those of the database as it was.
+        """Compare the dangling references with those that were there before the run.
 
-        SQLite can check deferred foreign keys only by committing. What was dangling before (rows
-        written with foreign keys off) stops no commit either.
+        SQLite checks deferred foreign keys only when it commits. References that were dangling
+        before (of rows written with foreign keys off) would not stop the commit either.
         """
         if not (await self.connection.exec_driver_sql(_HAS_DEFERRED)).scalar_one():
             return
@@ -89,11 +89,11 @@ class SQLiteGuard(Guard):
             raise constraint_error("FOREIGN KEY constraint", tables)
 
     async def _dangling(self) -> set[tuple[Any, ...]]:
-        # On the driver, for SQLAlchemy would begin a transaction, after the rollback too.
+        # On the driver, because SQLAlchemy would begin a new transaction after the rollback.
         return {tuple(row) for row in await self._driver.execute_fetchall(_DANGLING)}
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_: object) -> int:
-        """Run in the driver's thread, once for each thing a statement wants to do."""
+        """Answer SQLite in the driver's thread, once for each action of a statement."""
         error = self._refusal(action, first, second)
         if error is None:
             return sqlite3.SQLITE_OK
@@ -108,7 +108,7 @@ class SQLiteGuard(Guard):
             return refusal(self.mode, f"PRAGMA query_only={second}")
         if action in _READS or self._driver.in_transaction:
             return None
-        # INSERT OR ROLLBACK has ended it: this would stay.
+        # INSERT OR ROLLBACK has ended the transaction: what is written now would be saved.
         return too_late(self.mode) if self._ending else ended(self.mode)
 
 

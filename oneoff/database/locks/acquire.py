@@ -1,8 +1,9 @@
 """Locks between processes: no two runs hold the same key of the same database at once.
 
-PostgreSQL has them in the server (`postgresql.py`), SQLite in a file beside the database
-(`sqlite.py`). Both are given back by the server or the kernel when the process dies, and neither is
-ever waited for inside an open statement: a waiter polls.
+On PostgreSQL they are in the server (`postgresql.py`), on SQLite in a file beside the database
+(`sqlite.py`). The server or the kernel releases them when the process dies. A process that waits
+polls and has no statement open meanwhile: CREATE INDEX CONCURRENTLY waits for every open statement,
+and would wait for that one for ever.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ async def acquire(
     pause = _FIRST_PAUSE
     try:
         while not await lock.try_acquire():
-            left = deadline - clock()
-            if left <= 0:
+            remaining = deadline - clock()
+            if remaining <= 0:
                 raise await _busy(lock, wait)
             if on_wait is not None:
                 on_wait()
                 on_wait = None
-            await sleep(min(pause, left))
+            await sleep(min(pause, remaining))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     except BaseException:
         await lock.release()
@@ -90,7 +91,7 @@ async def describe_holder(lock: Lock) -> str:
         async with lock.database.connect("lock") as connection:
             about = select(runs.c.command, runs.c.operator, runs.c.host).where(runs.c.id == run_id)
             row = (await connection.execute(about)).one_or_none()
-    except DBAPIError:  # the run that holds it may be the one that makes the table
+    except DBAPIError:  # the holder may be the run that is creating the table now
         row = None
     return f"run {run_id}" + (f" ({row.command}, by {row.operator} on {row.host})" if row else "")
 
@@ -98,7 +99,7 @@ async def describe_holder(lock: Lock) -> str:
 async def hold_for_transaction(connection: AsyncConnection, database: Database, key: str) -> None:
     """Hold a free lock until the connection's next commit or rollback, or the process's end.
 
-    Nobody else may want the key: this marks a thing as alive, it does not compete.
+    Nobody else competes for the key: others only ask with `is_free` whether its holder is alive.
     """
     await make_lock(database, key).hold_in(connection)
 

@@ -1,7 +1,8 @@
-"""The lock of PostgreSQL: an advisory lock of an idle transaction on a connection of its own.
+"""Lock with an advisory lock of an idle transaction, on a connection of its own.
 
-A session-level lock would be stranded, or held twice, behind pgbouncer in transaction mode; a
-transaction-level one stays with its server connection and ends with it.
+Behind pgbouncer in transaction mode a session-level lock stays with whichever server connection
+took it: it would be left there, or found by a second client that gets the same connection. A
+transaction keeps its server connection until it ends, and its locks end with it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 CHECK_TIMEOUT = 10.0
 """Seconds after which a lock connection that does not answer counts as lost."""
 
-# A role's default may be REPEATABLE READ, which would keep the first snapshot to the end.
+# With REPEATABLE READ, which may be the role's default, the transaction would keep its first
+# snapshot until it ends, and VACUUM and CREATE INDEX CONCURRENTLY would wait for it.
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 _TRY = "SELECT pg_try_advisory_xact_lock($1)"
-# A client that was killed leaves its backend at work to the end of the statement, with the lock
-# already free. The backends of runs that hold a lock are named "oneoff/<lock>/<run id>".
+# When a client is killed, its lock connection ends at once and frees the lock, but the backend of
+# its work goes on to the end of its statement. Taking the lock then would let two runs work at the
+# same time. The connection of work that a lock protects is named "oneoff/<lock>/<run id>"
+# (application_name), so the lock counts as busy while one of another run is not idle.
 _TRY_WITHOUT_ORPHANS = """
 SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
     SELECT FROM pg_stat_activity
@@ -34,8 +38,9 @@ SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
       AND starts_with(application_name, $2) AND application_name <> $3
 ) END
 """
-# The portal of the last SELECT stays open and keeps a snapshot, for which CREATE INDEX
-# CONCURRENTLY would wait for ever. Any utility statement closes it; this one is needed anyway.
+# asyncpg leaves the portal of the last SELECT open, and an open portal keeps a snapshot, for which
+# CREATE INDEX CONCURRENTLY would wait for ever. Running a utility statement closes the portal and
+# takes no snapshot. This one is needed anyway: it keeps the server from ending the idle transaction.
 _KEEP = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _KEEP_LONG = "SET LOCAL transaction_timeout = 0"
 _TRANSACTION_TIMEOUT_SINCE = (17,)
@@ -62,7 +67,7 @@ class PostgresLock(Lock):
         self._holds = False
 
     async def try_acquire(self) -> bool:
-        """Take the lock if it is free and no backend of an earlier holder is at work."""
+        """Take the lock if it is free and no backend of an earlier holder is still working."""
         connection = await self._connect()
         role = f"oneoff/{self.key}/"
         await connection.exec_driver_sql(_BEGIN)

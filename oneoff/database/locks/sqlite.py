@@ -1,7 +1,8 @@
-"""The lock of SQLite: one byte of the file `<database>.locks`, by fcntl.
+"""Lock one byte of the file `<database>.locks` with fcntl.
 
-POSIX locks belong to a process: they don't exclude inside it, and closing any descriptor of the
-file drops all of them. So a process has one descriptor a file, and its own set of held keys.
+POSIX locks belong to the process. Two locks of the same process don't exclude each other, and when
+the process closes any descriptor of the file, it loses all its locks on it. So a process opens each
+lock file only once, in `lock_file`, and remembers the keys that it holds.
 """
 
 from __future__ import annotations
@@ -35,28 +36,31 @@ class LockFile:
         self.held: set[str] = set()
         self._descriptor = -1
 
-    def take(self, key: str) -> bool:
+    def try_lock(self, key: str) -> bool:
         """Lock the key's byte if it is free."""
         if key in self.held:
             return False
         self._open()
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset_of(key))
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: POSIX allows both
             self._close_if_idle()
             return False
         self.held.add(key)
         return True
 
-    def give_back(self, key: str) -> None:
-        """Unlock the key's byte, if this process has it."""
+    def unlock(self, key: str) -> None:
+        """Unlock the key's byte, if this process holds it."""
         if key in self.held:
             self.held.remove(key)
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, offset_of(key))
             self._close_if_idle()
 
     def is_intact(self, key: str) -> bool:
-        """Return whether the key is held, and in the very file that other processes open."""
+        """Return whether the key is held, in the file that other processes would open now.
+
+        If somebody replaced the file, this process holds its lock on a file that nobody else sees.
+        """
         try:
             return key in self.held and os.path.samestat(
                 os.fstat(self._descriptor), self.path.stat()
@@ -68,7 +72,7 @@ class LockFile:
         """Return which process has the key's byte; 0 if none has."""
         if key in self.held:
             return os.getpid()
-        if not self.path.exists():  # asking leaves no file behind
+        if not self.path.exists():  # opening it would create it
             return 0
         return self._ask(offset_of(key), 1)[1]
 
@@ -82,7 +86,7 @@ class LockFile:
             if not pid:
                 continue
             found[at] = pid
-            # The kernel names any lock of the range, not the first one in it.
+            # F_GETLK names any lock of the range, not always the first: ask again on both sides.
             if at > start:
                 ranges.append((start, at - start))
             if length != at - start + 1:
@@ -134,7 +138,7 @@ class FileLock(Lock):
 
     async def try_acquire(self) -> bool:
         """Lock the key's byte unless this or another process has it."""
-        self._holds = self._file.take(self.key)
+        self._holds = self._file.try_lock(self.key)
         return self._holds
 
     async def check(self) -> None:
@@ -150,7 +154,7 @@ class FileLock(Lock):
         """Unlock the byte."""
         if self._holds:
             self._holds = False
-            self._file.give_back(self.key)
+            self._file.unlock(self.key)
 
     async def holder(self) -> str | None:
         """Return the newest open run of the process that has the byte locked."""
@@ -170,19 +174,19 @@ class FileLock(Lock):
         """Lock the byte until the connection's next commit or rollback."""
         from sqlalchemy import event
 
-        self._file.take(self.key)
+        self._file.try_lock(self.key)
 
-        def give_back(_connection: object) -> None:
-            self._file.give_back(self.key)
+        def unlock(_connection: object) -> None:
+            self._file.unlock(self.key)
 
-        event.listen(connection.sync_connection, "commit", give_back)
-        event.listen(connection.sync_connection, "rollback", give_back)
+        event.listen(connection.sync_connection, "commit", unlock)
+        event.listen(connection.sync_connection, "rollback", unlock)
 
     async def is_free_in(self, connection: AsyncConnection) -> bool:
         """Try to lock the byte, and unlock it again."""
-        if not self._file.take(self.key):
+        if not self._file.try_lock(self.key):
             return False
-        self._file.give_back(self.key)
+        self._file.unlock(self.key)
         return True
 
 

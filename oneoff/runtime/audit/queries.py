@@ -1,4 +1,4 @@
-"""Read the record of runs: what `audit list` and `audit show` ask the database."""
+"""Read the records of runs, for `audit list` and `audit show`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_TOLD = 5
+_MOST_CANDIDATES = 5
 """How many candidates an error names."""
 _MOST_INPUTS = 1000
 
@@ -63,7 +63,9 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
         UsageError: There are several.
     """
     begins = runs.c.id.startswith(run_id, autoescape=True)
-    found = await session.execute(select(runs).where(begins).order_by(runs.c.id).limit(_TOLD))
+    found = await session.execute(
+        select(runs).where(begins).order_by(runs.c.id).limit(_MOST_CANDIDATES)
+    )
     rows = found.mappings().all()
     exact = [row for row in rows if row["id"] == run_id]
     if len(exact or rows) == 1:

@@ -1,9 +1,9 @@
-"""The record of a run: a row that is committed before the work starts, and closed after it ends.
+"""Write the record of a run: a row that is committed before the work and closed after it.
 
-It is written on a connection of its own, so that neither a rollback nor a dry run of the work can
-take it back. While the run goes on, that connection holds a lock named after the run. The server
-gives it up when the process dies, which is how a later run tells a dead one from a slow one and
-closes its row as `abandoned`.
+It is written on a connection of its own, so that a rollback of the work can't remove it. During the
+run that connection holds a lock named after the run. The server releases the lock when the process
+dies. So a later run can tell a dead run from a slow one, and closes the dead one's row as
+`abandoned`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.utils.redaction import Redactor
 
-SETTLING = timedelta(seconds=30)
-"""A run on another machine is not judged younger than this: between the commit of its intent and
-its lock there is a moment without a lock."""
-LARGEST = 2**63 - 1
-"""The largest number the database takes; a record that says less than was claimed is closed."""
+LOCK_DELAY = timedelta(seconds=30)
+"""Age from which a free lock proves that a run on another machine is dead: a run commits its row a
+moment before it takes its lock."""
+LARGEST_BIGINT = 2**63 - 1
+"""The largest number that the column takes; a larger count of rows is cut to it."""
 
 
-class Audit:
+class RunRecord:
     """Writes the row of one run.
 
     Attributes:
@@ -61,7 +61,7 @@ class Audit:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[Audit]:
+    async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[RunRecord]:
         """Connect; the connection lives as long as the run."""
         async with database.connect("audit") as connection:
             yield cls(database, connection, redactor)
@@ -85,20 +85,20 @@ class Audit:
             CommandError: The row can't be written.
         """
         self._run_id = run.id
-        # A SQLite transaction that reads first and writes later fails as soon as another writer
-        # came between; one that says so at once waits for its turn.
+        # On SQLite, a transaction that reads first and writes later fails if another one has
+        # written in between. BEGIN IMMEDIATE waits for the write lock instead.
         await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
             await reconcile(self._connection, self._database)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
             await self._connection.execute(insert(runs).values(row))
-            # Before the commit: a signal may come while it is under way, and a row that was
-            # committed has to be closed. Closing one that was not changes nothing.
+            # Set before the commit: a signal may arrive during it, and a row that was committed has
+            # to be closed. Closing a row that was not committed changes nothing.
             self.begun = True
             await self._connection.commit()
             await hold_for_transaction(self._connection, self._database, f"run:{run.id}")
         except Exception as exc:
-            raise _unwritten(exc) from exc
+            raise _not_recorded(exc) from exc
 
     async def end(self, outcome: Outcome) -> None:
         """Close the row; on a new connection where the old one broke.
@@ -112,7 +112,7 @@ class Audit:
             .values(
                 status=outcome.status.value,
                 exit_code=int(outcome.exit_code),
-                rows=func.coalesce(_rows_saved(self._run_id), min(outcome.rows, LARGEST)),
+                rows=func.coalesce(_rows_saved(self._run_id), min(outcome.rows, LARGEST_BIGINT)),
                 message=self._redactor.text(outcome.message),
                 finished_at=datetime.now(UTC),
                 duration_ms=outcome.duration_ms,
@@ -122,17 +122,17 @@ class Audit:
             await self._connection.execute(statement)
             await self._connection.commit()
         except Exception:  # noqa: BLE001 - any failure here means: try once more, afresh
-            await self._end_afresh(statement)
+            await self._end_on_new_connection(statement)
 
-    async def _end_afresh(self, statement: Any) -> None:
-        # Its driver may fail in any way to let go of a connection that broke.
+    async def _end_on_new_connection(self, statement: Any) -> None:
+        # A driver may fail in any way when it closes a connection that broke.
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
         try:
             async with self._database.transaction("audit") as connection:
                 await connection.execute(statement)
         except Exception as exc:
-            raise _unwritten(exc) from exc
+            raise _not_recorded(exc) from exc
 
 
 async def reconcile(connection: AsyncConnection, database: Database) -> None:
@@ -140,7 +140,7 @@ async def reconcile(connection: AsyncConnection, database: Database) -> None:
     open_runs = select(runs).where(runs.c.status == Status.STARTED.value)
     found = await connection.execute(open_runs)
     for row in found.all():
-        if not _may_be_judged(row) or not await is_free(connection, database, f"run:{row.id}"):
+        if not _can_be_judged(row) or not await is_free(connection, database, f"run:{row.id}"):
             continue
         await connection.execute(
             update(runs)
@@ -154,20 +154,20 @@ async def reconcile(connection: AsyncConnection, database: Database) -> None:
 
 
 def _rows_saved(run_id: str) -> ColumnElement[Any]:
-    """Return the rows a run's batches saved: true however it ended. NULL if it had none.
+    """Return how many rows a run's batches saved, however it ended; NULL if it had no batches.
 
-    In the row itself are those of batches that were taken over from it.
+    The run's own row counts those of batches that other runs have taken over since.
     """
     query = select(func.sum(batches.c.run_rows)).where(batches.c.run_id == run_id)
     saved = cast(query.scalar_subquery(), BigInteger)  # PostgreSQL's sum of bigint is numeric
     return func.coalesce(saved + func.coalesce(runs.c.rows, 0), runs.c.rows)
 
 
-def _may_be_judged(row: Any) -> bool:
+def _can_be_judged(row: Any) -> bool:
     """Return whether a free lock proves this run dead, rather than just begun."""
     if row.host == socket.gethostname():
         return bool(process_started(row.pid) != row.process_started)
-    return bool(datetime.now(UTC) - row.started_at > SETTLING)
+    return bool(datetime.now(UTC) - row.started_at > LOCK_DELAY)
 
 
 def process_started(pid: int) -> str:
@@ -213,7 +213,7 @@ def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict
     }
 
 
-def _unwritten(exc: Exception) -> CommandError:
+def _not_recorded(exc: Exception) -> CommandError:
     known = translate_error(exc)
     return known or Unavailable(
         f"the run can't be recorded: {type(exc).__name__}",

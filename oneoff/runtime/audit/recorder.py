@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
     from oneoff.runtime.application import Application
-    from oneoff.runtime.audit.record import Audit
+    from oneoff.runtime.audit.record import RunRecord
     from oneoff.utils.redaction import Redactor
 
 
@@ -51,7 +51,7 @@ class Recorder:
         self._warnings = warnings
         self.asks_for = frozenset((*call.command.resources(), *call.command.also_needs()))
         self._writes = call.command.access is Access.WRITE
-        self._audit: Audit | None = None
+        self._record: RunRecord | None = None
         self._stack = AsyncExitStack()
         self.database: Database | None = None
         self.facts: Facts | None = None
@@ -79,7 +79,7 @@ class Recorder:
             return
         from oneoff.database.engine import Database
         from oneoff.database.schema.facts import check_same_database
-        from oneoff.runtime.audit.record import Audit
+        from oneoff.runtime.audit.record import RunRecord
 
         url = self._url()
         if url is None:
@@ -89,9 +89,9 @@ class Recorder:
         self._stack.push_async_callback(self.database.dispose)
         try:
             await self.database.wait_until_up(self._call.command.database_wait())
-            opened = Audit.open(self.database, self._redactor)
-            self._audit = await self._stack.enter_async_context(opened)
-            self.facts = await self._audit.read_facts()
+            opened = RunRecord.open(self.database, self._redactor)
+            self._record = await self._stack.enter_async_context(opened)
+            self.facts = await self._record.read_facts()
             await check_same_database(self.facts, url, self._app.database_url())
         except Unavailable as exc:
             if self.needs_database:
@@ -104,13 +104,13 @@ class Recorder:
         Raises:
             CommandError: The row can't be written, and the run must not go on without.
         """
-        if self._audit is None or self.facts is None or self.database is None:
+        if self._record is None or self.facts is None or self.database is None:
             return
         if not self.facts.schema_ready and self._may_create_schema():
             from oneoff.database.schema.upgrade import ensure_schema
 
             await ensure_schema(self.database)
-            self.facts = await self._audit.read_facts()
+            self.facts = await self._record.read_facts()
         if self.facts.schema_ready:
             await self._insert_or_use_the_log(run)
         elif self._writes and self.asks_for & MIGRATED and self._mode is not Mode.READ_ONLY:
@@ -125,13 +125,13 @@ class Recorder:
             The outcome, which is an error where the record could not be closed.
         """
         async with self._stack:
-            if self._audit is None or not self._audit.can_record:
+            if self._record is None or not self._record.can_record:
                 return outcome
             try:
-                if not self._audit.begun and isinstance(outcome.error, Refused):
+                if not self._record.begun and isinstance(outcome.error, Refused):
                     await self._insert(run)
-                if self._audit.begun:
-                    await self._audit.end(outcome)
+                if self._record.begun:
+                    await self._record.end(outcome)
             except CommandError as exc:
                 return replace(outcome, error=outcome.error or _not_closed(outcome, exc))
         return outcome
@@ -159,9 +159,9 @@ class Recorder:
             self._use_the_log_alone(exc.message)
 
     async def _insert(self, run: Run) -> None:
-        if self._audit is not None:
+        if self._record is not None:
             version = code_version(self._app.config.environ, self._app.config.root)
-            await self._audit.begin(run, self._call, code_version=version)
+            await self._record.begin(run, self._call, code_version=version)
 
     def _use_the_log_alone(self, reason: str) -> None:
         """Warn, and leave the record to the log stream; or refuse, where that is not enough."""

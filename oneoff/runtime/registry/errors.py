@@ -1,4 +1,4 @@
-"""What is said when a command can't be found or used; loaded only then."""
+"""Make the errors for commands that can't be found or loaded; imported only then."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def no_command(name: str, file: str, found: Sequence[str]) -> ConfigurationError
 def import_failed(name: str, file: str, error: BaseException) -> ConfigurationError:
     """Say where and why a command's module could not be imported."""
     return ConfigurationError(
-        f"{name!r} is broken: {place_of(error, file)}: {_said(error)}",
+        f"{name!r} is broken: {place_of(error, file)}: {_error_text(error)}",
         why="its module could not be imported; other commands are not affected",
         try_=f"{PROGRAM} {name} --traceback",
         code="command-broken",
@@ -131,6 +131,6 @@ def place_of(error: BaseException, file: str) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if len(frames) > 1 else file
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from oneoff.runtime.registry.source_facts import Facts, read_facts
+from oneoff.runtime.registry.source_facts import SourceFacts, read_source_facts
 
 FORMAT = "oneoff-index 1"
 FACTS = 4
@@ -35,19 +35,19 @@ class Index:
         self._known = self._load()
         self._current: dict[str, str] = {}
 
-    def facts(self, module: str, entry: os.DirEntry[str]) -> Facts:
+    def facts(self, module: str, entry: os.DirEntry[str]) -> SourceFacts:
         """Return what a module's source says; it is read only if it changed."""
         try:
             stat = entry.stat()
         except OSError:  # gone in this moment, or a link to nothing
-            return read_facts(entry.path, module)
+            return read_source_facts(entry.path, module)
         key = f"{module} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_size} {stat.st_ino}"
         known = self._known.get(key, "")
         texts = known.split("\t")
         if len(texts) == FACTS:
             self._current[key] = known
-            return Facts(*texts)
-        facts = read_facts(entry.path, module)
+            return SourceFacts(*texts)
+        facts = read_source_facts(entry.path, module)
         if time.time_ns() - stat.st_ctime_ns > SETTLED_NS:
             self._current[key] = "\t".join(facts.texts())
         return facts

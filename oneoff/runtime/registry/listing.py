@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.runtime.registry.index_cache import Index
-    from oneoff.runtime.registry.source_facts import Facts
+    from oneoff.runtime.registry.source_facts import SourceFacts
 
 ALIASES_DEEP = 5
 """An alias of an alias of ... : more than this is a circle."""
@@ -43,7 +43,7 @@ class _Scan:
     def __init__(self, root: str) -> None:
         self.commands: dict[str, Entry] = {}
         self._root = root
-        self._facts: dict[str, Facts] = {}
+        self._facts: dict[str, SourceFacts] = {}
         self._group_summaries: dict[str, str] = {}
 
     def read(self, package: str, folder: str, *, with_facts: bool) -> None:
@@ -77,7 +77,7 @@ class _Scan:
             self._add_facts(entry, facts)
         return entry
 
-    def _add_facts(self, entry: Entry, facts: Facts) -> None:
+    def _add_facts(self, entry: Entry, facts: SourceFacts) -> None:
         entry.summary = facts.summary
         if facts.target:
             self._follow_alias(entry)
@@ -90,7 +90,7 @@ class _Scan:
         """Take the summary from the module at the end of the chain of aliases."""
         module = entry.module
         for _ in range(ALIASES_DEEP):
-            facts = self._facts.get(module) or _facts_elsewhere(module, self._root)
+            facts = self._facts.get(module) or _facts_of_other_module(module, self._root)
             if facts is None or not facts.target:
                 entry.summary = facts.summary if facts else ""
                 break
@@ -106,15 +106,15 @@ def _index(folder: str) -> Index:
     return Index(folder)
 
 
-def _facts_elsewhere(module: str, root: str) -> Facts | None:
+def _facts_of_other_module(module: str, root: str) -> SourceFacts | None:
     """Read a module outside the packages of commands, which an alias takes its command from."""
-    from oneoff.runtime.registry.source_facts import read_facts
+    from oneoff.runtime.registry.source_facts import read_source_facts
 
     package, _, leaf = module.rpartition(".")
     for folder in locate(package, root) if package else ():
         path = os.path.join(folder, f"{leaf}.py")
         if os.path.isfile(path):
-            return read_facts(path, module)
+            return read_source_facts(path, module)
     return None
 
 

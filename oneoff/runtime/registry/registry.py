@@ -192,9 +192,9 @@ class Registry:
 
 
 def _says_overrides(entry: Entry) -> bool:
-    from oneoff.runtime.registry.source_facts import read_facts
+    from oneoff.runtime.registry.source_facts import read_source_facts
 
-    return bool(read_facts(entry.path, entry.module).overrides)
+    return bool(read_source_facts(entry.path, entry.module).overrides)
 
 
 def _import(entry: Entry) -> ModuleType:

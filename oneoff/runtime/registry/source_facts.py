@@ -7,7 +7,7 @@ import os
 _PYC_HEADER = 16
 
 
-class Facts:
+class SourceFacts:
     """What the text of one module says.
 
     Attributes:
@@ -33,7 +33,7 @@ class Facts:
         return [" ".join(text.split()) for text in texts]
 
 
-def read_facts(path: str, module: str) -> Facts:
+def read_source_facts(path: str, module: str) -> SourceFacts:
     """Read one source file.
 
     Args:
@@ -44,12 +44,12 @@ def read_facts(path: str, module: str) -> Facts:
         with open(path, "rb") as file:
             source = file.read()
     except OSError as exc:
-        return Facts(broken=f"1: {exc.strerror}")
+        return SourceFacts(broken=f"1: {exc.strerror}")
     text = source.decode("utf-8", "replace")
     if os.path.basename(path) == "__init__.py":
-        return Facts(_module_summary(text))
+        return SourceFacts(_module_summary(text))
     summary = _class_summary(text)
-    return Facts(
+    return SourceFacts(
         summary or "",
         _alias_target(text, module) if summary is None else "",
         _overrides(text),

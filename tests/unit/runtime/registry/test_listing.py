@@ -13,7 +13,7 @@ import pytest
 from oneoff.runtime.registry import index_cache
 from oneoff.runtime.registry.entry import Entry, Listing
 from oneoff.runtime.registry.registry import Registry
-from oneoff.runtime.registry.source_facts import read_facts
+from oneoff.runtime.registry.source_facts import read_source_facts
 
 COMMAND = '''
 from oneoff import BaseCommand, Result
@@ -84,7 +84,7 @@ def test_the_summary_is_the_first_line_of_the_commands_docstring(
     path = tmp_path / "a.py"
     path.write_text(source)
 
-    assert "Say it." == read_facts(str(path), "a").summary
+    assert "Say it." == read_source_facts(str(path), "a").summary
 
 
 def test_a_command_without_docstring_has_no_summary(write: Write) -> None:
@@ -200,7 +200,7 @@ def test_the_order_is_the_same_everywhere(write: Write) -> None:
 def test_the_second_listing_reads_no_source(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the first one read is in the index."""
     before = only(write(**{"third/report": COMMAND}))
-    monkeypatch.setattr(index_cache, "read_facts", None)
+    monkeypatch.setattr(index_cache, "read_source_facts", None)
 
     registry = Registry(("third", "fourth"), str(Path(before.path).parent.parent))
 

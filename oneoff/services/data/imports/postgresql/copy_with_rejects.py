@@ -64,7 +64,7 @@ class CopyWithRejects(StagedImport):
             await self._drop_tables()
             # The server's statistics count rows that were rolled back to a savepoint too.
             name = await self._driver.fetchval(_COUNTED_TABLE, self._plan.table.quoted)
-            self._work.discount(name, await self._inserted() - before - changed)
+            self._work.exclude_rolled_back(name, await self._inserted() - before - changed)
         warnings = await move_sequences(self._driver, self._plan)
         return ImportSummary(self._total, changed, warnings=warnings)
 

@@ -1,7 +1,7 @@
-"""Who holds which lock, for the operator who looks: asks, and takes nothing.
+"""List who holds which lock, without taking any.
 
-The server and the kernel know locks by numbers that are digests of their names. A name is found
-by trying the few that the runs concerned could have taken.
+The server and the kernel identify locks by numbers, which are digests of their names. To find a
+name, the numbers of all names that the runs in question could have taken are compared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
 
 ALWAYS = ("migrations", "schema")
-"""Names that a run may take without its command saying so."""
+"""Names that a run may take although its command declares none."""
 UNKNOWN = "unknown"
 
 NameOf = Callable[[str], str]
@@ -42,7 +42,7 @@ ORDER BY activity.xact_start, activity.pid
 """
 
 
-class Holding(NamedTuple):
+class LockHolder(NamedTuple):
     """One lock that is held.
 
     Attributes:
@@ -71,13 +71,12 @@ class _Connection(NamedTuple):
     number: int | None
 
 
-async def list_holdings(
+async def list_lock_holders(
     connection: AsyncConnection, database: Database, name_of: NameOf
 ) -> list[dict[str, Any]]:
     """Return the locks that are held, the oldest first, with what is recorded of their runs.
 
-    That a run is alive is a lock too, of which nobody but the record's keeper knows; it is left
-    out.
+    Each run also holds a lock that marks it as alive ("run:<id>"); those are left out.
 
     Args:
         connection: To ask, in the caller's transaction.
@@ -85,26 +84,26 @@ async def list_holdings(
         name_of: Says which lock a command takes.
     """
     find = _on_postgresql if database.url.dialect == "postgresql" else _on_sqlite
-    holdings, about = await find(connection, database, name_of)
-    return [_row(holding, about.get(holding.run_id)) for holding in holdings]
+    holders, about = await find(connection, database, name_of)
+    return [_row(holder, about.get(holder.run_id)) for holder in holders]
 
 
 async def _on_postgresql(
     connection: AsyncConnection, _database: Database, name_of: NameOf
-) -> tuple[list[Holding], dict[str, Any]]:
+) -> tuple[list[LockHolder], dict[str, Any]]:
     from oneoff.database.locks.postgresql import number_of
 
     found = await connection.exec_driver_sql(_CONNECTIONS)
     connections = [_Connection._make(row) for row in found]
-    about = await _about(connection, runs.c.id.in_({one.run_id for one in connections}))
+    about = await _runs_by_id(connection, runs.c.id.in_({one.run_id for one in connections}))
     names = {run_id: name_of(row.command) for run_id, row in about.items()}
     numbers = {number_of(name): name for name in _names(names.values())}
     alive = {number_of(f"run:{one.run_id}") for one in connections}
     held = [one for one in connections if one.number is not None and one.number not in alive]
-    holders = {one.run_id for one in held}
-    waiting = {one.run_id for one in connections if one.role == "lock"} - holders
-    holdings = [
-        Holding(
+    holding_runs = {one.run_id for one in held}
+    waiting = {one.run_id for one in connections if one.role == "lock"} - holding_runs
+    holders = [
+        LockHolder(
             lock := numbers.get(one.number or 0, UNKNOWN),
             one.run_id,
             one.since,
@@ -112,22 +111,22 @@ async def _on_postgresql(
         )
         for one in held
     ]
-    # Of a client that was killed the lock is free, but its statement goes on.
+    # The lock of a client that was killed is free, but its statement is still running.
     orphans = {
-        one.run_id: Holding(one.role, one.run_id, one.since, orphan=True)
+        one.run_id: LockHolder(one.role, one.run_id, one.since, orphan=True)
         for one in connections
-        if one.active and one.role in numbers.values() and one.run_id not in holders
+        if one.active and one.role in numbers.values() and one.run_id not in holding_runs
     }
-    return [*holdings, *orphans.values()], about
+    return [*holders, *orphans.values()], about
 
 
 async def _on_sqlite(
     connection: AsyncConnection, database: Database, name_of: NameOf
-) -> tuple[list[Holding], dict[str, Any]]:
+) -> tuple[list[LockHolder], dict[str, Any]]:
     from oneoff.database.locks.sqlite import lock_file, offset_of
 
     file = lock_file(database)
-    about = await _about(connection, runs.c.status == "started")
+    about = await _runs_by_id(connection, runs.c.status == "started")
     newest = {row.pid: row for row in about.values()}  # of several runs of one process
     names = {
         offset_of(name): name for name in _names(name_of(row.command) for row in about.values())
@@ -135,8 +134,8 @@ async def _on_sqlite(
     alive = {offset_of(f"run:{run_id}") for run_id in about}
     held = {offset_of(key): os.getpid() for key in file.held} | file.held_by_others()
     names |= {offset_of(key): key for key in file.held}
-    holdings = [
-        Holding(
+    holders = [
+        LockHolder(
             names.get(offset, UNKNOWN),
             newest[pid].id if pid in newest else "",
             newest[pid].started_at if pid in newest else None,
@@ -144,15 +143,15 @@ async def _on_sqlite(
         for offset, pid in held.items()
         if offset not in alive
     ]
-    return sorted(holdings, key=lambda one: (str(one.since), one.lock)), about
+    return sorted(holders, key=lambda one: (str(one.since), one.lock)), about
 
 
-async def _about(connection: AsyncConnection, condition: Any) -> dict[str, Any]:
+async def _runs_by_id(connection: AsyncConnection, condition: Any) -> dict[str, Any]:
     """Return what is recorded of runs, the oldest first, by id."""
     rows = select(runs).where(condition).order_by(runs.c.started_at, runs.c.id)
     try:
         found = await connection.execute(rows)
-    except DBAPIError:  # the run that holds the lock may be the one that makes the table
+    except DBAPIError:  # the holder may be the run that is creating the table now
         return {}
     return {row.id: row for row in found}
 
@@ -161,14 +160,14 @@ def _names(of_commands: Iterable[str]) -> set[str]:
     return {name for name in of_commands if name} | set(ALWAYS)
 
 
-def _row(holding: Holding, about: Any) -> dict[str, Any]:
+def _row(holder: LockHolder, about: Any) -> dict[str, Any]:
     return {
-        "lock": holding.lock,
-        "run_id": holding.run_id or None,
+        "lock": holder.lock,
+        "run_id": holder.run_id or None,
         "command": about.command if about else None,
         "operator": about.operator if about else None,
         "host": about.host if about else None,
-        "since": holding.since,
-        "orphan": holding.orphan,
-        "waiting": None if holding.waiting is None else list(holding.waiting),
+        "since": holder.since,
+        "orphan": holder.orphan,
+        "waiting": None if holder.waiting is None else list(holder.waiting),
     }
