@@ -40,7 +40,7 @@ SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
 """
 # asyncpg leaves the portal of the last SELECT open, and an open portal keeps a snapshot, for which
 # CREATE INDEX CONCURRENTLY would wait for ever. Running a utility statement closes the portal and
-# takes no snapshot. This one is needed anyway: it keeps the server from ending the idle transaction.
+# takes no snapshot. This one is needed anyway: it keeps the server from ending an idle transaction.
 _KEEP = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _KEEP_LONG = "SET LOCAL transaction_timeout = 0"
 _TRANSACTION_TIMEOUT_SINCE = (17,)

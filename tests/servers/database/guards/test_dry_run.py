@@ -211,15 +211,15 @@ class TestPostgreSQL:
     ) -> None:
         """Behind the driver's refusal stands one that no client can get around."""
 
-        async def unheld(work: WorkTransaction, _: Database) -> None:
+        async def unguarded(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
-            driver.held = None
+            driver.guarded_mode = None
             await driver.execute("COMMIT")
 
         with pytest.raises(Exception, match="oneoff: a dry run can only be rolled back"):
-            await rehearse(database, unheld)
+            await rehearse(database, unguarded)
         with pytest.raises(DryRunViolation, match="ended before its time"):
-            await rehearse(database, unheld, swallow=True)
+            await rehearse(database, unguarded, swallow=True)
 
         assert [] == await saved(database)
 
@@ -230,9 +230,9 @@ class TestPostgreSQL:
 
         async def goes_on(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
-            driver.held = None
+            driver.guarded_mode = None
             await driver.execute("ROLLBACK")
-            driver.held = Mode.ROLLBACK
+            driver.guarded_mode = Mode.ROLLBACK
             await driver.copy_records_to_table("notes", records=[(1, "left behind")])
 
         for swallow in (False, True):
@@ -248,7 +248,7 @@ class TestPostgreSQL:
 
         async def exchanges(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
-            driver.held = None
+            driver.guarded_mode = None
             await driver.execute("ROLLBACK; BEGIN; SAVEPOINT sa_savepoint_1")
 
         with pytest.raises(DryRunViolation, match="ended before its time"):
