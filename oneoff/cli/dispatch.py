@@ -1,4 +1,4 @@
-"""Step 2: from words to a command that is ready to run, or to a page that answers by itself."""
+"""Turn words into a command that is ready to run, or into a page of text. This is step 2."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Page:
 
 
 def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Call:
-    """Find out what the operator wants.
+    """Return the page or the call that the words ask for.
 
     Args:
         app: The project.
@@ -74,13 +74,13 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
     if parsed.command is None:
         return Page(_help(app, entry.name.split()))
     if parsed.options.json and parsed.command.fills_stdout():
-        raise _two_on_stdout(entry.name)
+        raise _two_outputs_error(entry.name)
     line = " ".join([program, entry.name, *map(shlex.quote, argv)])
     name = app.registry.name_of(command_class)
     return Call(name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
 
 
-def _two_on_stdout(name: str) -> UsageError:
+def _two_outputs_error(name: str) -> UsageError:
     from oneoff.core.errors import UsageError
 
     return UsageError(

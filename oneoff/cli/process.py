@@ -1,4 +1,4 @@
-"""The process: argv in, exit code out. Step 1, and the frame around all others.
+"""Run one process: argv in, exit code out. This is step 1, and it calls all other steps.
 
 Nothing heavy is imported before it is known what the operator wants: help, completion and usage
 errors never load asyncio, SQLAlchemy or the project's settings.
@@ -41,7 +41,8 @@ def console() -> int:
 
 def _process(load: Callable[[], Application], argv: Sequence[str] | None) -> int:
     signals.install()
-    # Modules make objects that stay; collecting in between costs a quarter of the start-up.
+    # The objects of modules stay for ever. Collecting garbage during the imports would only scan
+    # them again and again, which costs a quarter of the start-up.
     gc.disable()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -58,7 +59,7 @@ def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Ter
         found = dispatch(app, words, _program())
         if isinstance(found, Page):
             terminal.out(found.text)
-            return int(terminal.lost)
+            return int(terminal.output_lost)
         options = found.options
         redactor = _redactor(app)
         outcome = _execute(app, found, terminal, redactor)
@@ -85,10 +86,10 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
 
 
 def _to_its_end(execution: Execution) -> Outcome:
-    """Run the loop until the run has ended, though a task of the command leaves the process.
+    """Run the loop until the run has ended, also if a task of the command raises SystemExit.
 
-    SystemExit and KeyboardInterrupt, raised in a task, end the loop itself: it is taken up again,
-    so that the run fails, is rolled back and recorded like any other.
+    SystemExit and KeyboardInterrupt, raised in a task, end the loop itself. It is started again, so
+    that the run fails, is rolled back and recorded like any other.
     """
     import asyncio
 
@@ -124,13 +125,13 @@ def _redactor(app: Application | None) -> Redactor:
 
 
 def _root() -> str:
-    """Return the folder of the script that was started: `manage.py` stands in the root."""
+    """Return the folder of the script that was started: `manage.py` is in the root folder."""
     script = getattr(sys.modules["__main__"], "__file__", None)
     # os.path, because importing pathlib is a third of what `help` costs.
     return os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
 
 
 def _program() -> str:
-    """Return how the operator started us, for the command lines in messages."""
+    """Return how the operator started the process, for the command lines in messages."""
     name = os.path.basename(sys.argv[0])
     return name if name in {"oneoff", "admin"} else f"python {name}"

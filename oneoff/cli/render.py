@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 GAP = "  "
 SHORTEST = 8
-"""Columns that are left of a text that is cut."""
+"""Columns to which a text is cut at most."""
 SHORTEST_COMMAND = 26
-"""Those of a command, whose first word alone would not tell two of them apart."""
+"""The same for the name of a command: its first word alone is often the same for several."""
 
 
 def render_json(outcome: Outcome, redactor: Redactor) -> str:
@@ -65,8 +65,8 @@ def render_text(
         parts.append("DRY RUN: nothing was changed\n")
     data = error.data if error else result.data if result else None
     if data and (verbose or not outcome.message or not isinstance(data, Mapping)):
-        # Each value for itself, and before it is cut: quotes that are open in one row would hide,
-        # and show, the wrong half of the next.
+        # Redact each value by itself, before it is cut. In one joined text, an open quote in one
+        # row would make the redactor mask the wrong half of the next.
         parts.append(render_data(redactor.data(data), width=width))
     if result and result.message and not quiet:
         parts.append(redactor.text(result.message) + "\n")
@@ -81,7 +81,7 @@ def render_text(
 
 def render_error(error: CommandError, redactor: Redactor, *, color: bool = False) -> str:
     """Return an error as an operator reads it: what, why, and what to do next."""
-    label = f"error[{error.code}]:"  # ours, so never masked
+    label = f"error[{error.code}]:"  # not user input, so never masked
     if color:
         label = f"\x1b[1;31m{label}\x1b[0m"
     problems = error.problems if isinstance(error, UsageError) else (error.message,)

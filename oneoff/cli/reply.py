@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor) -> int:
     """Write data to standard output and the rest to standard error."""
     code = _show(outcome, options, terminal, redactor)
-    if not terminal.lost or code:
+    if not terminal.output_lost or code:
         return code
     error = CommandError(
         "the work was done, but standard output could not be written",
@@ -38,7 +38,7 @@ def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
         return int(outcome.exit_code)
     for warning in outcome.result.warnings if outcome.result else ():
         terminal.err(render_warning(warning, redactor, color=color))
-    say = terminal.err if terminal.filled else terminal.out
+    say = terminal.err if terminal.has_data else terminal.out
     say(
         render_text(
             outcome,

@@ -1,4 +1,4 @@
-"""One project, loaded: its commands, its settings, and where it stands."""
+"""Load a project: its commands, its settings and its root folder."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Application:
 
     @staticmethod
     def settle_imports() -> None:
-        """Take what was imported out of the garbage collector's sight.
+        """Exclude what was imported from garbage collection.
 
         `oneoff.cli` switches collection off while modules load: they make a hundred thousand
         objects that live to the end, and scanning them again and again is a quarter of start-up.

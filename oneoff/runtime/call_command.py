@@ -28,7 +28,7 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     Nobody is asked: a command that needs a confirmation gets `confirm=True` (or the target) here.
     It opens its own session; the caller's transaction is not part of the run.
 
-    Inside a dry run it is one too, and inside a reading command it can't write.
+    Called in a dry run, it is a dry run too. Called in a read-only run, it can't write.
 
     Args:
         name: As typed: "user promote".

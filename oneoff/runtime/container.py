@@ -1,7 +1,8 @@
-"""What `handle` may ask for by name, and how each thing is opened.
+"""Open what `handle` asks for by the names of its parameters.
 
-A provider is an async context manager function. Its parameters are names too, resolved the same
-way; it is opened when first asked for, once a run, and everything is closed in reverse order.
+A provider is an async context manager function. Its own parameters are names of resources too. A
+resource is opened when it is first asked for, at most once a run, and all are closed in reverse
+order.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ BUILTIN: Mapping[str, str] = {
 """Name to "module:function" of the providers in the framework."""
 
 GIVEN = frozenset("config project run registry mode lock terminal logs open".split())
-"""What the executor itself hands in; always there. `await open(name)` opens a resource later."""
+"""What the executor itself provides to every command. `await open(name)` opens a resource later."""
 
 DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
-"""Asking for one of these makes a command one that needs the database."""
+"""A command that asks for one of these needs the database."""
 
 MIGRATED = frozenset({"session", "work", "batches"})
-"""Asking for one of these, to write, makes it one that needs the framework's tables too."""
+"""A command that asks for one of these, to write, also needs the framework's tables."""
 
 
 def known_names(project_resources: Mapping[str, str]) -> frozenset[str]:
@@ -72,7 +73,7 @@ class Container:
         self._ready[name] = value
 
     def opened(self, name: str) -> Any:
-        """Return a resource if something asked for it, else None."""
+        """Return a resource that has been opened, else None."""
         return self._ready.get(name)
 
     async def get(self, name: str) -> Any:

@@ -60,8 +60,8 @@ def explain(
             try_="give it more time, or find out what it waits for: python manage.py audit list",
         )
     if signals.received():
-        # What breaks while a cancelled run is taken down (a driver that lost its connection half
-        # opened) is the signal's doing.
+        # An error that is raised while a cancelled run is stopped (by a driver whose connection was
+        # only half opened, for example) is a consequence of the signal.
         return _interrupted(exc, what_now)
     known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
     if known is not None:
@@ -86,7 +86,7 @@ def _interrupted(exc: BaseException, what_now: str) -> Interrupted:
 
 
 def _from_import(exc: BaseException) -> CommandError | None:
-    """Recognise a package of the stack that is not installed."""
+    """Return the error for a package of the stack that is not installed."""
     missing = (getattr(exc, "name", "") or "").partition(".")[0]
     if not isinstance(exc, ModuleNotFoundError) or missing not in _PACKAGES:
         return None

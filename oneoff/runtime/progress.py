@@ -1,4 +1,4 @@
-"""How far long work has come, as the resource `progress`."""
+"""Show how far long work has come: the resource `progress`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Progress:
             self._show(now - self._started)
 
     def close(self) -> None:
-        """Take the bar away, so that the result stands on a line of its own."""
+        """Erase the bar, so that the result is on a line of its own."""
         self._terminal.status("")
 
     def _show(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Fetch the secrets a command declared, from anywhere but the command line."""
+"""Read the secrets that a command declares, from anywhere but the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def resolve(
     *,
     interactive: bool,
 ) -> None:
-    """Put a `SecretStr` in the place of every secret that was only named so far.
+    """Replace the source of every secret by its value, a `SecretStr`.
 
     Raises:
         UsageError: A secret is missing and nobody can be asked, or what was given can't be right.

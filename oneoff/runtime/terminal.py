@@ -1,4 +1,4 @@
-"""The process's three streams: the only place that writes to them or asks a person.
+"""Read and write the process's three streams: the only place that does, or that asks a person.
 
 Data goes to standard output; prompts, warnings and errors go to standard error. Whether a person
 can be asked is decided once, here: never without a terminal, in CI, or with --no-input.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _ERASE = "\r\x1b[K"
-"""Goes to the beginning of the line and takes away what stands there."""
+"""Moves to the beginning of the line and erases the line."""
 
 
 class Terminal:
@@ -26,9 +26,9 @@ class Terminal:
         color: Standard error may be coloured.
         width: Columns to fit a table into; 0 when standard output is no terminal: don't cut.
         shows_logs_readably: Logs are for a person rather than for a machine.
-        shows_status: Standard error is a terminal that can take a line back.
-        lost: Standard output is closed, or took less than it was given (a full disk).
-        filled: Standard output holds a command's own data; the rest goes to standard error.
+        shows_status: Standard error is a terminal that can erase a line.
+        output_lost: Standard output is closed, or did not take all that was written (a full disk).
+        has_data: Standard output holds a command's own data; all else goes to standard error.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Terminal:
         self.width = _columns(stdout, environ)
         self._status_width = _columns(stderr, environ)
         self._status = ""
-        self.lost = False
-        self.filled = False
+        self.output_lost = False
+        self.has_data = False
         self._reader_gone = False
         self._warned: set[str] = set()
 
@@ -61,54 +61,57 @@ class Terminal:
 
     def out(self, text: str) -> None:
         """Write to standard output. A reader that has gone (`| head`) is no error."""
-        if self._reader_gone or self.lost or not text:
+        if self._reader_gone or self.output_lost or not text:
             return
         if self._stdout is None:
-            self.lost = True
+            self.output_lost = True
             return
         try:
             self._stdout.write(text)
             self._stdout.flush()
         except OSError as exc:
-            self._reader_gone = isinstance(exc, BrokenPipeError)
-            self.lost = not self._reader_gone
-            _silence(self._stdout)
+            self._stop_output(self._stdout, exc)
 
     def out_bytes(self, data: bytes) -> bool:
-        """Write a command's own data to standard output; return whether anyone still reads it.
+        """Write a command's own data to standard output; return whether it is still read.
 
-        It blocks while the reader is slow: call it from a thread. What the run has to say besides
-        goes to standard error from then on.
+        It blocks while the reader is slow: call it from a thread. From then on all other output of
+        the run goes to standard error.
         """
-        if not self.filled:
+        if not self.has_data:
             self.status("")
-            self.filled = True
+            self.has_data = True
         if self._reader_gone:
             return False
-        if self._stdout is None or self.lost:
-            self.lost = True
+        if self._stdout is None or self.output_lost:
+            self.output_lost = True
             return False
         try:
             self._write_bytes(self._stdout, data)
         except OSError as exc:
-            self._reader_gone = isinstance(exc, BrokenPipeError)
-            self.lost = not self._reader_gone
-            _silence(self._stdout)
-        return not (self._reader_gone or self.lost)
+            self._stop_output(self._stdout, exc)
+            return False
+        return True
+
+    def _stop_output(self, stdout: IO[str], exc: OSError) -> None:
+        self._reader_gone = isinstance(exc, BrokenPipeError)
+        self.output_lost = not self._reader_gone
+        _discard(stdout)
 
     def _write_bytes(self, stdout: IO[str], data: bytes) -> None:
         stdout.buffer.write(data)  # type: ignore[attr-defined]  # a process's stream is a TextIO
         stdout.flush()
 
     def status(self, text: str) -> None:
-        """Show one line that the next takes the place of, and so does all else on standard error.
+        """Show one line, which the next line on standard error replaces.
 
         Args:
-            text: Without a line end; cut to the width of the terminal. Nothing takes it away.
+            text: Without a line end; cut to the width of the terminal. An empty text erases the
+                line.
         """
-        if not self.shows_status or (self.filled and self.width):
+        if not self.shows_status or (self.has_data and self.width):
             return  # rows of data scroll by on the same screen
-        # A line that the terminal wraps could not be taken back.
+        # A line that the terminal wraps could not be erased.
         text = text[: max(self._status_width - 1, 0)]
         if text != self._status:
             self.err(text)
@@ -124,8 +127,9 @@ class Terminal:
             self._stderr.write(text)
             self._stderr.flush()
         except OSError:
-            # Nobody reads errors any more; the exit code still tells, if the flush at exit is let.
-            _silence(self._stderr)
+            # Nobody reads errors any more. The interpreter flushes the stream at exit, and an error
+            # there would change the exit code.
+            _discard(self._stderr)
 
     def warn_once(self, warning: str) -> None:
         """Warn on standard error now, before the run ends, and only the first time."""
@@ -171,14 +175,18 @@ class Terminal:
         return os.read(self._input_fd(), 1 << 20)
 
     def _input_fd(self) -> int:
-        """Return the raw descriptor: a thread blocked in a buffered reader can't be left behind."""
+        """Return the raw descriptor.
+
+        A thread that blocks in a buffered reader holds its lock, and the interpreter waits for that
+        lock at exit.
+        """
         if self._stdin is None:
             return os.open(os.devnull, os.O_RDONLY)
         return self._stdin.fileno()
 
 
-def _silence(stream: IO[str]) -> None:
-    """Lead a broken stream to nowhere: the interpreter flushes it at exit, and would complain."""
+def _discard(stream: IO[str]) -> None:
+    """Redirect a broken stream to /dev/null: the interpreter flushes it at exit, and would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

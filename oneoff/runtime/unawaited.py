@@ -1,4 +1,4 @@
-"""Notice coroutines that nobody awaited: work that silently did not happen must not exit 0."""
+"""Find coroutines that nobody awaited: a run whose work did not happen must not exit 0."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ _collected: ContextVar[list[str] | None] = ContextVar("oneoff_unawaited", defaul
 _MESSAGE = re.compile(r"coroutine '(.+)' was never awaited")
 
 
-_under_way: list[list[str]] = []
-"""What the runs under way have dropped. The first installs the hook, the last takes it away: a
-worker has several at once, which begin and end in any order."""
+_active: list[list[str]] = []
+"""The lists of the runs that are going on. The first run installs the hook and the last one removes
+it: in a worker several runs begin and end in any order."""
 _hook = ExitStack()
 
 
 @contextmanager
 def collecting() -> Iterator[list[str]]:
-    """Collect the names of coroutines that are dropped un-awaited while the block runs.
+    """Collect the names of coroutines that are freed without having been awaited in the block.
 
-    Python reports a dropped coroutine as a RuntimeWarning at the moment it is freed, which with
-    reference counting is when its last name goes out of scope: before `handle` has returned. Other
-    tasks of the process have another context, so their carelessness is not this run's.
+    Python reports such a coroutine with a RuntimeWarning when it is freed: with reference counting
+    that is when its last name goes out of scope, before `handle` has returned. Other tasks of the
+    process have another context, so their coroutines are not counted to this run.
     """
     names: list[str] = []
     token = _collected.set(names)
-    if not _under_way:
+    if not _active:
         _install()
-    _under_way.append(names)
+    _active.append(names)
     try:
         yield names
     finally:
-        # By identity: lists that hold the same are equal.
-        _under_way[:] = [other for other in _under_way if other is not names]
-        if not _under_way:
+        # Compare by identity: two empty lists are equal.
+        _active[:] = [other for other in _active if other is not names]
+        if not _active:
             _hook.close()
         _collected.reset(token)
 

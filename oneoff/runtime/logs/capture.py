@@ -1,7 +1,7 @@
-"""Lead what the application and its libraries log on their own through the redacting terminal.
+"""Redirect what the application and its libraries log by themselves to the redacting terminal.
 
-That is the root logger of `logging` (asyncio's complaints end there too), structlog's own
-loggers, warnings, and exceptions that threads and finalizers could not raise to anybody.
+These are the root logger of `logging` (which asyncio uses too), structlog's own loggers, warnings,
+and exceptions in threads and finalizers, which have no caller to raise them to.
 """
 
 from __future__ import annotations
@@ -95,12 +95,12 @@ def _adopt_structlog() -> None:
 
     if not _structlog_before:
         _structlog_before.append(structlog.get_config() if structlog.is_configured() else {})
-        _hooks.callback(_give_structlog_back)
+        _hooks.callback(_restore_structlog)
     logs, run = active[0] if active[0][0].service else active[-1]
     structlog.configure(**logs.structlog_settings(run), cache_logger_on_first_use=False)
 
 
-def _give_structlog_back() -> None:
+def _restore_structlog() -> None:
     import structlog
 
     structlog.reset_defaults()

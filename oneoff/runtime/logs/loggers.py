@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Entry = tuple["Logs", Run | None]
 
 active: list[Entry] = []
-"""The runs under way, nested ones last. The first installs the hooks, the last takes them away."""
+"""The runs that are going on, nested ones last. The first installs the hooks, the last removes
+them."""
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -195,7 +196,7 @@ class _TerminalLogger:
 
 
 def masked(text: str) -> str:
-    """Mask what any run under way knows to be secret: a nested one knows less than its caller."""
+    """Mask the secrets of all runs that are going on: a nested one doesn't know its caller's."""
     for logs, _ in active:
         text = logs.masked(text)
     return text

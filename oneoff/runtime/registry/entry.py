@@ -1,4 +1,4 @@
-"""What is known of a command without importing it."""
+"""Describe commands by what is known of them without importing them."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 One text file for each folder of commands, under $XDG_CACHE_HOME/oneoff or ~/.cache/oneoff, with one
 line a source file. A line counts only while the file's change times, size and inode are the same,
-so it can't be stale; and a file that was changed a moment ago isn't remembered at all, because a
-second change within the same tick of the file system's clock would look like none. A cache that
-can't be read or written is as good as an empty one.
+so it can't be stale. A file that was changed a moment ago isn't remembered at all, because a second
+change within the same tick of the file system's clock would not be seen. A cache that can't be read
+or written counts as empty.
 """
 
 from __future__ import annotations
