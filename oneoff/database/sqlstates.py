@@ -8,8 +8,10 @@ from __future__ import annotations
 
 # Classes, and beginnings of codes, to be compared with `startswith`.
 CONNECTION_EXCEPTION = "08"
+FEATURE_NOT_SUPPORTED = "0A"
 DATA_EXCEPTION = "22"
 INTEGRITY_CONSTRAINT_VIOLATION = "23"
+SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION = "42"
 INSUFFICIENT_RESOURCES = "53"
 SERVER_SHUTDOWN = "57P"  # admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped
 SYSTEM_ERROR = "58"

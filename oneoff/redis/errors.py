@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from redis import exceptions
 
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError, Unavailable
+from oneoff.utils.text import first_line
 
 if TYPE_CHECKING:
     from oneoff.config.redis_url import RedisURL
@@ -104,7 +105,7 @@ def _slow(url: RedisURL | None) -> Unavailable:
 
 
 def _unreachable(exc: BaseException, url: RedisURL | None) -> CommandError:
-    text = _first_line(exc)
+    text = first_line(exc)
     if any(isinstance(link, ssl.SSLError) for link in _links(exc)):
         return ConfigurationError(
             f"{_server(url)} can't be reached over TLS: {text}",
@@ -173,7 +174,3 @@ def _links(exc: BaseException | None) -> Iterator[BaseException]:
     while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0] or type(exc).__name__

@@ -22,6 +22,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 
 from oneoff.services.migrations.env import SETTINGS
 from oneoff.services.migrations.history import History
+from oneoff.utils.text import first_line
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -116,7 +117,7 @@ def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[
         try:
             migrate(**arguments)
         except Exception as exc:  # noqa: BLE001 - any error; only this revision can't be shown
-            problem = str(exc).partition("\n")[0] or type(exc).__name__
+            problem = first_line(exc)
             problems.append(problem)
             context.impl.static_output(f"-- not shown further, it needs the database: {problem}")
 

@@ -17,6 +17,7 @@ from alembic.util import CommandError as AlembicError
 
 from oneoff.core.errors import CommandError, NotFound
 from oneoff.utils.suggestions import similar
+from oneoff.utils.text import first_line
 
 _RELATIVE = re.compile(r"[+-]\d+")
 
@@ -187,7 +188,7 @@ class History:
         except (AlembicError, RevisionError) as exc:
             raise CommandError(
                 f"{target} can't be reached from {', '.join(here) or 'the empty database'}",
-                why=str(exc).partition("\n")[0],
+                why=first_line(exc),
                 try_="python manage.py db status",
                 code="unreachable-revision",
             ) from exc

@@ -211,11 +211,10 @@ class Migrations:
 
         if self._lock is not None:
             await self._lock.check()
-        async with self._database.connect(LOCK, immediate=True) as connection:
+        async with self._database.transaction(LOCK) as connection:
             await prepare(connection)
             objects = await find_objects(connection, self._schemas())
             await drop_objects(connection, objects)
-            await connection.commit()
         return objects
 
     async def store_environment(self, environment: str) -> bool:
@@ -226,9 +225,8 @@ class Migrations:
             facts = await read_facts(connection, self._database.url)
         if facts.stored_environment == environment and not facts.is_copy:
             return False
-        async with self._database.connect("schema", immediate=True) as connection:
+        async with self._database.transaction("schema") as connection:
             await store_environment(connection, facts, environment)
-            await connection.commit()
         return True
 
     async def close(self) -> None:

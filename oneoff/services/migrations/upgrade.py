@@ -19,6 +19,7 @@ from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
+from oneoff.database import sqlstates
 from oneoff.database.engine import leads_through_pooler
 from oneoff.database.tables import applied_revisions
 from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
@@ -40,7 +41,7 @@ LOCK_TIMEOUT = "5s"
 """How long a statement of a revision may wait for a lock, as PostgreSQL writes it."""
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts of a revision that did not get its locks."""
-_NO_LOCK = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+_NO_LOCK = (sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED)
 
 # A backend notices that its client was killed only between statements, so a long ALTER TABLE would
 # go on, and hold its locks, for nobody. client_connection_check_interval (PostgreSQL 14, Linux)

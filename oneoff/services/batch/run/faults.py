@@ -7,6 +7,7 @@ from enum import Enum
 from oneoff.core.errors import CommandError, TemporaryError, Unavailable
 from oneoff.database.errors import (
     BUSY,
+    CONFLICTS,
     LOCKED,
     is_connection_loss,
     is_outdated,
@@ -14,9 +15,6 @@ from oneoff.database.errors import (
     sqlstate_of,
 )
 from oneoff.utils.text import counted
-
-_CONFLICTS = frozenset({"40001", "40P01", "55P03", "55006", "57014"})
-"""SQLSTATEs: serialization failure, deadlock, lock not available, object in use, query canceled."""
 
 
 class Fault(Enum):
@@ -65,7 +63,7 @@ def fault_of(exc: BaseException) -> Fault:
     """Return what an error of a batch means."""
     if isinstance(exc, CommandError):
         return Fault.LOST if isinstance(exc, Unavailable) else Fault.FATAL
-    if sqlstate_of(exc) in _CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED) or is_outdated(exc):
+    if sqlstate_of(exc) in CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED) or is_outdated(exc):
         return Fault.CONFLICT
     if is_connection_loss(exc) or isinstance(exc, TimeoutError):
         return Fault.LOST

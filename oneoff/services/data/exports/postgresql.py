@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.columns import (
     FORMULA_SIGNS,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 _READY_TEXT = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}
 _LARGE_PART = 64 * 1024  # bytes
 _PAUSE = 0.001  # seconds
-_NO_SUCH_OPERATOR = "42883"
-_BAD_VALUE = "22"
 
 
 async def export_postgresql(
@@ -120,7 +119,7 @@ async def _condition(driver: Any, condition: Condition) -> str:
         # A bare literal gets the type of the other side, without its length: nothing is cut.
         await driver.fetchval(f"SELECT NULL::{condition.column.type} {operator} {literal}")
     except Exception as exc:
-        if sqlstate_of(exc).startswith((_BAD_VALUE, _NO_SUCH_OPERATOR)):
+        if sqlstate_of(exc).startswith((sqlstates.DATA_EXCEPTION, sqlstates.UNDEFINED_FUNCTION)):
             raise bad_value(condition) from exc
         raise
     return f"{name} {operator} {literal}"

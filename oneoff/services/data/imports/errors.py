@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.core.errors import DataError
-from oneoff.database.errors import first_line
+from oneoff.database import sqlstates
+from oneoff.database.errors import driver_message
 
 if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
@@ -20,21 +21,23 @@ MOST_SHOWN = 10
 _LONGEST_VALUE = 60
 
 _BY_SQLSTATE = {
-    "22P02": "is no {type}",
-    "22P03": "is no {type}",
-    "22007": "is no {type}",
-    "22008": "is no {type}, or out of its range",
-    "22003": "is out of the range of {type}",
-    "22001": "is too long for {type}",
-    "22021": "holds a sign that a text can't",
-    "22P05": "holds a sign that a text can't",
-    "23502": "is empty, and must not be",
-    "23503": "refers to a row that is not there",
-    "23505": "is there already",
-    "23514": "is not allowed",
+    sqlstates.INVALID_TEXT_REPRESENTATION: "is no {type}",
+    sqlstates.INVALID_BINARY_REPRESENTATION: "is no {type}",
+    sqlstates.INVALID_DATETIME_FORMAT: "is no {type}",
+    sqlstates.DATETIME_FIELD_OVERFLOW: "is no {type}, or out of its range",
+    sqlstates.NUMERIC_VALUE_OUT_OF_RANGE: "is out of the range of {type}",
+    sqlstates.STRING_DATA_RIGHT_TRUNCATION: "is too long for {type}",
+    sqlstates.CHARACTER_NOT_IN_REPERTOIRE: "holds a sign that a text can't",
+    sqlstates.UNTRANSLATABLE_CHARACTER: "holds a sign that a text can't",
+    sqlstates.NOT_NULL_VIOLATION: "is empty, and must not be",
+    sqlstates.FOREIGN_KEY_VIOLATION: "refers to a row that is not there",
+    sqlstates.UNIQUE_VIOLATION: "is there already",
+    sqlstates.CHECK_VIOLATION: "is not allowed",
     "twice": "stands in the file more than once",
-    "23P01": "conflicts with a row that is there",
-    "42501": "is refused by row-level security, or for want of a privilege",
+    sqlstates.EXCLUSION_VIOLATION: "conflicts with a row that is there",
+    sqlstates.INSUFFICIENT_PRIVILEGE: (
+        "is refused by row-level security, or for want of a privilege"
+    ),
 }
 
 
@@ -114,7 +117,7 @@ OF_ROWS = ("22", "23", TRIGGER)
 def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:
     """Return what a trigger says, but not if personal data is written: it may quote the row."""
     hidden = any(column.pii for column in columns)
-    message = "" if hidden else f": {short(first_line(exc))}"
+    message = "" if hidden else f": {short(driver_message(exc))}"
     return Problem(0, f"a trigger refuses a row{message}", state=TRIGGER)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
+from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.imports.file_check import check_file
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.source import Source
     from oneoff.services.data.tables import Table
 
-_NO_UNIQUE_KEY = "42P10"
 _FRAMEWORK_TABLES = "oneoff_"
 _SAMPLE_ROWS = 1_000
 """Rows that are checked for masked personal data."""
@@ -214,7 +214,8 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
     try:
         await connection.exec_driver_sql(f"EXPLAIN {plan.insert(nothing)}")
     except DBAPIError as exc:
-        if sqlstate_of(exc) != _NO_UNIQUE_KEY and "ON CONFLICT clause" not in str(exc.orig):
+        no_such_key = sqlstate_of(exc) == sqlstates.INVALID_COLUMN_REFERENCE
+        if not no_such_key and "ON CONFLICT clause" not in str(exc.orig):
             raise
         key = ", ".join(plan.key)
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oneoff.database import sqlstates
 from oneoff.services.data.imports.plan import STAGING
 from oneoff.services.data.imports.postgresql.staging_table import ERRORS, NUMBER
 from oneoff.services.data.tables import quote, quote_text
@@ -108,7 +109,9 @@ class ConstraintChecks:
         rules = [rule for (rule,) in await self._driver.fetch(_PARTITIONS, target) if rule]
         accepted = " OR ".join(f"({rule})" for rule in rules) or "false"
         query = f"FROM {STAGING} t WHERE ({accepted}) IS NOT TRUE"
-        await self._move(query, "23514", names if known else [], "no partition takes it")
+        await self._move(
+            query, sqlstates.CHECK_VIOLATION, names if known else [], "no partition takes it"
+        )
 
     async def _check_unique(self, index: Any) -> None:
         """Find rows whose value of a unique index is in the target already."""
@@ -124,7 +127,7 @@ class ConstraintChecks:
             same = _equal("t", "k", self._key)
             query += f" WHERE NOT EXISTS (SELECT FROM {target} k WHERE {same})"
         name = index["constraint_name"] or index["name"]
-        await self._move(query, "23505", index["columns"], name)
+        await self._move(query, sqlstates.UNIQUE_VIOLATION, index["columns"], name)
 
     async def _check_reference(self, reference: Any) -> int:
         """Find rows whose referred row is missing; one of the same table may be in the file too."""
@@ -134,7 +137,9 @@ class ConstraintChecks:
         for other in (reference["other"], *([STAGING] if reference["own"] else [])):
             same = _equal("t", "o", columns, referred)
             query += f" AND NOT EXISTS (SELECT FROM {other} o WHERE {same})"
-        return await self._move(query, "23503", columns, reference["constraint_name"])
+        return await self._move(
+            query, sqlstates.FOREIGN_KEY_VIOLATION, columns, reference["constraint_name"]
+        )
 
     async def _move(self, query: str, state: str, columns: list[str], constraint: str) -> int:
         """Move the rows `t` of a FROM clause to the table of errors; return how many there were."""

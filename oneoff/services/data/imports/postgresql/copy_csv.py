@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from oneoff.database.errors import first_line, sqlstate_of
+from oneoff.database import sqlstates
+from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.driver import postgresql_driver
 from oneoff.services.data.imports.errors import (
     OF_ROWS,
@@ -37,6 +38,7 @@ from oneoff.services.data.imports.request import ImportSummary
 from oneoff.services.data.imports.source import in_thread
 from oneoff.services.data.tables import quote
 from oneoff.utils.concurrency import in_daemon_thread
+from oneoff.utils.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Sequence
@@ -48,9 +50,9 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
     from oneoff.services.data.imports.readers.base import RawRow
 
-_CARDINALITY_VIOLATION = "21000"
+_CARDINALITY_VIOLATION = sqlstates.CARDINALITY_VIOLATION
 """ON CONFLICT DO UPDATE met a row that the same statement has written."""
-_BAD_COPY = "22P04"
+_BAD_COPY = sqlstates.BAD_COPY_FILE_FORMAT
 _ROW_SECURITY = "SELECT row_security_active($1::text::regclass)"
 """Whether policies decide which rows the role may write: COPY refuses such a table."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)

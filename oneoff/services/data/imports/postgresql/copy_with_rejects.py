@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.driver import postgresql_driver
 from oneoff.services.data.imports.plan import STAGING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _OF_ONE_ROW = ("22", "23", "42", "0A")
 """Classes of SQLSTATE after which the rows are inserted one by one, to find the bad ones."""
-_NO_PRIVILEGE = "42501"
+_NO_PRIVILEGE = sqlstates.INSUFFICIENT_PRIVILEGE
 """The role may not write the table: each row alone would be refused too."""
 _CHECKED_ROW_BY_ROW = """
 SELECT c.relkind = 'r' AND NOT c.relhasrules
@@ -87,7 +88,9 @@ class CopyWithRejects(StagedImport):
             )
         except Exception as exc:
             state = sqlstate_of(exc)
-            if state == _NO_PRIVILEGE or not state.startswith(_OF_ONE_ROW):
+            # Without the privilege to write the table, each row by itself would fail too.
+            denied = state == sqlstates.INSUFFICIENT_PRIVILEGE
+            if denied or not state.startswith(_OF_ONE_ROW):
                 raise
             await self._driver.execute(f"ROLLBACK TO SAVEPOINT {STAGING}")
             if not self._has_tables:

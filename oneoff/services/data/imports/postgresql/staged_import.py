@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.driver import postgresql_driver
 from oneoff.services.data.imports.errors import (
@@ -55,8 +56,8 @@ _ERRORS_TABLE = (
 
 _SQLSTATE_LENGTH = 5
 """Longer states are words of ours, for rows that Python found bad."""
-_UNTRANSLATABLE = "22P05"
-_TEXT_ERRORS = ("22P02", _UNTRANSLATABLE)
+_UNTRANSLATABLE = sqlstates.UNTRANSLATABLE_CHARACTER
+_TEXT_ERRORS = (sqlstates.INVALID_TEXT_REPRESENTATION, _UNTRANSLATABLE)
 
 
 class StagedImport:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from oneoff.database import sqlstates
 from oneoff.database.row_counts import counting_inserts
 from oneoff.services.data.driver import driver_connection
 from oneoff.services.data.imports.errors import Problem, bad_rows, problem_of
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.rejects import Rejects
 
 _STATES = {
-    "SQLITE_CONSTRAINT_UNIQUE": "23505",
-    "SQLITE_CONSTRAINT_PRIMARYKEY": "23505",
-    "SQLITE_CONSTRAINT_ROWID": "23505",
-    "SQLITE_CONSTRAINT_NOTNULL": "23502",
-    "SQLITE_CONSTRAINT_CHECK": "23514",
-    "SQLITE_CONSTRAINT_FOREIGNKEY": "23503",
+    "SQLITE_CONSTRAINT_UNIQUE": sqlstates.UNIQUE_VIOLATION,
+    "SQLITE_CONSTRAINT_PRIMARYKEY": sqlstates.UNIQUE_VIOLATION,
+    "SQLITE_CONSTRAINT_ROWID": sqlstates.UNIQUE_VIOLATION,
+    "SQLITE_CONSTRAINT_NOTNULL": sqlstates.NOT_NULL_VIOLATION,
+    "SQLITE_CONSTRAINT_CHECK": sqlstates.CHECK_VIOLATION,
+    "SQLITE_CONSTRAINT_FOREIGNKEY": sqlstates.FOREIGN_KEY_VIOLATION,
 }
 Refusal = tuple[int, str, str]
 """The position of a row among the converted ones, a SQLSTATE, and SQLite's message."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from oneoff.database import sqlstates
 from oneoff.services.data.imports.errors import Problem, bad_rows, problem_of
 from oneoff.services.data.tables import quote
 
@@ -75,7 +76,9 @@ class SelfReferences:
         positions = self._plan.positions(names)
         # A default may be what refers to a missing row: then no line of the file has the value.
         line = self._line(reader, positions, texts) if len(positions) == len(names) > 0 else 0
-        return problem_of("23503", self._plan.written_at(positions), texts, line=line)
+        return problem_of(
+            sqlstates.FOREIGN_KEY_VIOLATION, self._plan.written_at(positions), texts, line=line
+        )
 
     def _line(self, reader: Reader, positions: list[int], texts: list[str]) -> int:
         """Return the line of the first row with these values; 0 for none."""

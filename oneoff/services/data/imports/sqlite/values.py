@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
+from oneoff.database import sqlstates
 from oneoff.services.data.columns import Kind
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _raise_bad_value(make: Convert, at: int, value: str | None) -> None:
     except _OutOfRange as exc:
         raise BadValue(at, str(exc)) from None
     except ValueError:
-        raise BadValue(at, "22P02") from None
+        raise BadValue(at, sqlstates.INVALID_TEXT_REPRESENTATION) from None
 
 
 def _converter(column: Column) -> Convert | None:
@@ -113,7 +114,9 @@ def _max_length(column: Column) -> int | None:
 
 def _text_within(length: int) -> Convert:
     def check(text: str) -> str:
-        return text if len(text) <= length else _out_of_range("22001")
+        return (
+            text if len(text) <= length else _out_of_range(sqlstates.STRING_DATA_RIGHT_TRUNCATION)
+        )
 
     return check
 
@@ -207,7 +210,11 @@ def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(plain):
         raise ValueError(text)
     number = int(plain) if len(plain) <= _SAFE_DIGITS + 1 else _MAX_INT64 + 1
-    return number if -_MAX_INT64 - 1 <= number <= _MAX_INT64 else _out_of_range("22003")
+    return (
+        number
+        if -_MAX_INT64 - 1 <= number <= _MAX_INT64
+        else _out_of_range(sqlstates.NUMERIC_VALUE_OUT_OF_RANGE)
+    )
 
 
 def _float(text: str) -> float:
@@ -217,7 +224,7 @@ def _float(text: str) -> float:
     if not _NUMBER.fullmatch(plain):  # NaN too, which SQLite would store as NULL
         raise ValueError(text)
     number = float(plain)
-    return number if math.isfinite(number) else _out_of_range("22003")
+    return number if math.isfinite(number) else _out_of_range(sqlstates.NUMERIC_VALUE_OUT_OF_RANGE)
 
 
 def _numeric(text: str) -> str | float:
