@@ -173,29 +173,18 @@ class Execution:
         """Step 7: the author's code."""
         handle = self.call.command.handle
         token = running.set(self)
-        with unawaited.collecting() as dropped:
-            if asyncio.iscoroutinefunction(handle):
-                result = await stoppable(handle(**opened))
-            else:
-                result = await in_daemon_thread(lambda: handle(**opened))
-            if asyncio.iscoroutine(result):
-                result.close()
-                dropped.append(handle.__qualname__)
-        running.reset(token)
-        if dropped:
-            raise CommandError(
-                f"nobody awaited {', '.join(dropped)}",
-                why="a coroutine that is not awaited does nothing; the run was rolled back",
-                try_="write `await` before the call",
-                code="not-awaited",
-            )
-        if not isinstance(result, Result):
-            raise CommandError(
-                f"{handle.__qualname__} returned {type(result).__name__}, not a Result",
-                try_='return Result.changed("...", rows=1) or Result.unchanged("...")',
-                code="no-result",
-            )
-        return result
+        try:
+            with unawaited.collecting() as dropped:
+                if asyncio.iscoroutinefunction(handle):
+                    result = await stoppable(handle(**opened))
+                else:
+                    result = await in_daemon_thread(lambda: handle(**opened))
+                if asyncio.iscoroutine(result):
+                    result.close()
+                    dropped.append(handle.__qualname__)
+        finally:
+            running.reset(token)
+        return _checked(result, dropped, handle.__qualname__)
 
     async def _finish(self, container: Container) -> None:
         """Step 8: commit the work, or roll it back and keep what it would have changed."""
@@ -270,3 +259,27 @@ class Execution:
         }
         database = self.recorder.database
         return given | ({"database": database} if database else {})
+
+
+def _checked(result: object, dropped: list[str], handle: str) -> Result:
+    """Return what `handle` returned, or raise what is wrong with it.
+
+    Args:
+        result: What it returned.
+        dropped: Names of the coroutines that it did not await.
+        handle: Its name.
+    """
+    if dropped:
+        raise CommandError(
+            f"nobody awaited {', '.join(dropped)}",
+            why="a coroutine that is not awaited does nothing; the run was rolled back",
+            try_="write `await` before the call",
+            code="not-awaited",
+        )
+    if not isinstance(result, Result):
+        raise CommandError(
+            f"{handle} returned {type(result).__name__}, not a Result",
+            try_='return Result.changed("...", rows=1) or Result.unchanged("...")',
+            code="no-result",
+        )
+    return result

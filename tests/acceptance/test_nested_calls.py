@@ -31,3 +31,13 @@ def test_in_a_real_run_the_inner_command_is_real_and_recorded(run: Run, migrated
     assert [("inner",)] == query(migrated, "SELECT name FROM item")
     recorded = "SELECT command, status FROM oneoff_runs WHERE command LIKE 'nest%' ORDER BY command"
     assert [("nest inner", "succeeded"), ("nest outer", "succeeded")] == query(migrated, recorded)
+
+
+def test_a_preview_that_failed_does_not_make_the_next_call_a_preview(
+    run: Run, migrated: str
+) -> None:
+    """A failed inner run ends like any other."""
+    done = run(["nest", "preview-first"], cwd=PROJECT)
+
+    assert 0 == done.returncode, done.stderr
+    assert [("inner",)] == query(migrated, "SELECT name FROM item")
