@@ -111,8 +111,8 @@ class Database:
         """Open a connection; what is not committed is rolled back when it closes.
 
         Args:
-            role: What it is for. In a dry run or a reading command all are read-only but
-                `OWN_ROLES`, those of the framework's locks and records.
+            role: What it is for. In a dry run and in a read-only run only connections with one of
+                `OWN_ROLES`, those of the framework's locks and records, may write.
             immediate: On SQLite, wait for the write lock at BEGIN. Without it, a transaction that
                 reads first and writes later fails at once if another one has written in between.
             guarded: For `begin_work` only: whether a guard keeps the transaction open.

@@ -1,4 +1,4 @@
-"""The framework's tables, as SQLAlchemy Core knows them. `schema/versions/` creates them."""
+"""Define the framework's tables for SQLAlchemy Core; `schema/versions/` creates them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An instant, aware and in UTC on both databases; SQLite itself keeps no zone."""
+    """A point in time, aware and in UTC on both databases; SQLite itself stores no zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -32,7 +32,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back that SQLite dropped."""
+        """Add the zone, which SQLite does not store."""
         if value is None:
             return None
         aware: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -52,7 +52,7 @@ class Execution:
         redactor: Masks secrets.
         process_wide: Whether the process does nothing but this run: then other connections are
             read-only in every thread, not only in the run's tasks.
-        run: The facts of a run that was announced elsewhere; by default of one that starts now.
+        run: The facts of a run that are known already; by default those of one that starts now.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
 
     identity = facts.identity
     if identity.startswith("@"):
-        identity = f"{uuid4().hex}{identity}"  # a SQLite file has none of its own yet
+        identity = f"{uuid4().hex}{identity}"  # of a SQLite file: the path alone, so far
     await connection.execute(delete(environments))
     await connection.execute(
         insert(environments).values(
@@ -116,8 +116,8 @@ async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:
     version, environment, identity = await _select(
         connection, *(_STORED if stored else _NOTHING_STORED)
     )
-    # The random part was made when the environment was first stored; a copy elsewhere has another
-    # path behind it.
+    # The random part was made when the environment was first stored. A copy of the file has the
+    # same random part and another path.
     return Facts(
         url.name,
         f"{identity.partition('@')[0]}@{url.database}",

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 LOCK_WAIT = 60.0
-"""Seconds to wait for another process that makes the tables."""
+"""Seconds to wait for another process that creates the tables."""
 
 
 async def ensure_schema(database: Database) -> None:
     """Make the framework's tables, or upgrade them; does nothing where they are current.
 
-    Any number of processes may do it at once.
+    Any number of processes may call it at the same time.
 
     Raises:
-        LockBusy: Another process is still at it after a minute.
+        LockBusy: Another process has not finished it within a minute.
     """
     if await _is_current(database):
         return
