@@ -29,7 +29,7 @@ from redis_server import Server, running  # noqa: E402
 
 from oneoff.core.policy import Mode  # noqa: E402
 from oneoff.core.project import Project  # noqa: E402
-from oneoff.services.jobs.listing import ENDED, count_jobs, list_jobs  # noqa: E402
+from oneoff.services.jobs.lookup import ENDED, count_jobs, list_jobs  # noqa: E402
 from oneoff.services.jobs.purge import Purge, purge  # noqa: E402
 from oneoff.services.jobs.queue import Jobs  # noqa: E402
 from oneoff.services.jobs.records import JobStatus  # noqa: E402

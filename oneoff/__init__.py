@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from oneoff.services.batch.probes import LockWaiters as LockWaiters
     from oneoff.services.batch.probes import ProbeDenied as ProbeDenied
     from oneoff.services.batch.probes import ReplicaLag as ReplicaLag
-    from oneoff.services.cache.warmer import Warmer as Warmer
+    from oneoff.services.cache.warmers import Warmer as Warmer
     from oneoff.services.jobs.queue import Jobs as Jobs
     from oneoff.services.migrations.env import run_env as run_env
     from oneoff.services.migrations.seed import Seed as Seed
@@ -104,7 +104,7 @@ _NAMES_BY_MODULE = {
         "ProbeDenied",
         "ReplicaLag",
     ),
-    "services.cache.warmer": ("Warmer",),
+    "services.cache.warmers": ("Warmer",),
     "services.jobs.queue": ("Jobs",),
     "services.migrations.env": ("run_env",),
     "services.migrations.seed": ("Seed",),

@@ -33,7 +33,7 @@ import os
 from pathlib import Path
 
 from oneoff.integrations.arq import bind_job, outlive_outages, pause_during_maintenance
-from oneoff.services.jobs.connection import redis_settings
+from oneoff.services.jobs.redis_settings import redis_settings
 from oneoff.config.settings import load_config
 from oneoff.integrations.process_logs import configure_logging
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis as AsyncRedis
 
-from oneoff.services.cache.patterns import escaped, is_everything
+from oneoff.services.cache.scan import escaped, is_everything
 from oneoff.testing import Manage
 from tests.support.redis_project import (
     ask,
@@ -88,17 +88,17 @@ async def test_a_key_that_scan_shows_twice_counts_once(
     manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it does while the server shrinks its table; in the preview and in the real run."""
-    from oneoff.services.cache import keyspace
+    from oneoff.services.cache import clear
 
     fill(redis_url, [f"user:{number}" for number in range(50)])
-    once = keyspace.pages
+    once = clear.pages
 
     async def twice(node, pattern):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         for _ in range(2):
             async for page in once(node, pattern):
                 yield page
 
-    monkeypatch.setattr(keyspace, "pages", twice)
+    monkeypatch.setattr(clear, "pages", twice)
     preview = await manage("cache clear --pattern user:* --dry-run")
     real = await manage("cache clear --pattern user:* --confirm")
 

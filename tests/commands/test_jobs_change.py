@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from oneoff.services.jobs import cancel
+from oneoff.services.jobs import abort
 from oneoff.services.jobs.queue import begin
 from tests.support.arq_shop import Queue
 
@@ -140,7 +140,7 @@ async def test_a_running_job_is_marked_for_a_worker_that_can(
     aborting: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If none obeys in time, the run says so: 75."""
-    monkeypatch.setattr(cancel, "PATIENCE", 0.2)
+    monkeypatch.setattr(abort, "PATIENCE", 0.2)
     await aborting.manage("jobs run sum left=1 --job-id one")
     await aborting.change("SET", "arq:in-progress:one", "1")
 

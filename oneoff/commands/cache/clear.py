@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.runtime.progress import Progress
-    from oneoff.services.cache import keyspace
+    from oneoff.services.cache import clear
 
 KEPT = "arq:*, oneoff:*"
 
@@ -50,7 +50,7 @@ class Clear(BaseCommand):
             raise UsageError("--pattern and --prefix name the keys twice; give one of them")
 
     def confirm_level(self) -> Confirm:
-        from oneoff.services.cache.patterns import is_everything
+        from oneoff.services.cache.scan import is_everything
 
         everything = not self.prefix and is_everything(self.pattern)
         return Confirm.TYPE_NAME if everything or self.include_jobs else self.confirm
@@ -100,7 +100,7 @@ async def _clear(
     cache: Redis, selection: keyspace.Selection, progress: Progress, log: Logger
 ) -> keyspace.Tally:
     """Clear; if that is stopped, say how much is gone: what ends the run can't know."""
-    from oneoff.services.cache import keyspace
+    from oneoff.services.cache import clear
 
     try:
         return await keyspace.clear(cache, selection, progress)

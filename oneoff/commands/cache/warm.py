@@ -47,7 +47,7 @@ class Warm(BaseCommand):
         log: Logger,
         run: Run,
     ) -> Result:
-        from oneoff.services.cache.warming import choose_warmers, run_warmers
+        from oneoff.services.cache.warmers import choose_warmers, run_warmers
         from oneoff.utils.text import counted
 
         warmers = choose_warmers(project, self.name)

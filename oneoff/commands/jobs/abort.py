@@ -30,8 +30,8 @@ class Abort(BaseCommand):
         return f"keeps job {self.job} from running in {{target}}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.services.jobs.cancel import abort_job, check_abortable
-        from oneoff.services.jobs.listing import get_job
+        from oneoff.services.jobs.abort import abort_job, check_abortable
+        from oneoff.services.jobs.lookup import get_job
         from oneoff.services.jobs.records import JobStatus
 
         record = await get_job(jobs, self.job)

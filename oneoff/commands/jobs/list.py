@@ -28,7 +28,7 @@ class List(BaseCommand):
     limit: int = Option(default=50, short="l", help="Show at most this many.")
 
     async def handle(self, jobs: Jobs) -> Result:
-        from oneoff.services.jobs.listing import list_jobs
+        from oneoff.services.jobs.lookup import list_jobs
         from oneoff.services.jobs.records import JobStatus
         from oneoff.utils.text import counted
 

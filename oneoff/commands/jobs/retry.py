@@ -29,7 +29,7 @@ class Retry(BaseCommand):
         return f"queues job {self.job} again in {{target}}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.services.jobs.listing import get_job
+        from oneoff.services.jobs.lookup import get_job
         from oneoff.services.jobs.retry import check_retriable, retry_job
 
         record = await get_job(jobs, self.job)

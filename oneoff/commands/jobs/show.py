@@ -19,6 +19,6 @@ class Show(BaseCommand):
     job: str = Argument(help="Its id.")
 
     async def handle(self, jobs: Jobs) -> Result:
-        from oneoff.services.jobs.listing import get_job
+        from oneoff.services.jobs.lookup import get_job
 
         return Result.report((await get_job(jobs, self.job)).whole())

@@ -20,7 +20,7 @@ class Stats(BaseCommand):
 
     async def handle(self, jobs: Jobs, config: Config, project: Project) -> Result:
         from oneoff.services.jobs.heartbeat import heartbeat_of
-        from oneoff.services.jobs.listing import count_jobs
+        from oneoff.services.jobs.lookup import count_jobs
         from oneoff.services.jobs.queue import now_ms
         from oneoff.services.maintenance.redis_copy import announced_window
 

@@ -17,7 +17,7 @@ from oneoff.config.redis_url import RedisURL, redis_url
 from oneoff.integrations.process_logs import configure_logging
 from oneoff.redis.errors import translate_redis_error
 from oneoff.services.jobs import shard_queue
-from oneoff.services.jobs.connection import OUTAGES, redis_settings
+from oneoff.services.jobs.redis_settings import OUTAGES, redis_settings
 
 if TYPE_CHECKING:
     from arq.connections import RedisSettings

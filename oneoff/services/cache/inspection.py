@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import AskError, MovedError
 
 from oneoff.redis.client import each_primary
-from oneoff.services.cache.keyspace import PAGE, pages
-from oneoff.services.cache.patterns import is_one_key
-from oneoff.services.cache.preview import fetch, preview, shown_key
+from oneoff.services.cache.clear import PAGE, pages
+from oneoff.services.cache.scan import is_one_key
+from oneoff.services.cache.value_preview import fetch, preview, shown_key
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

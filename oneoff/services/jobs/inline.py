@@ -136,7 +136,7 @@ async def _context(worker: WorkerSpec, config: Config) -> AsyncIterator[dict[Any
     """
     from arq.connections import create_pool
 
-    from oneoff.services.jobs.connection import redis_settings
+    from oneoff.services.jobs.redis_settings import redis_settings
 
     pool = await create_pool(
         redis_settings(config),

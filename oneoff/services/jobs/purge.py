@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from oneoff.services.jobs import redis_keys
-from oneoff.services.jobs.cancel import cancel_waiting
-from oneoff.services.jobs.listing import PAGE, Waiting, read_page, result_pages
+from oneoff.services.jobs import arq_keys
+from oneoff.services.jobs.abort import cancel_waiting
+from oneoff.services.jobs.lookup import PAGE, Waiting, read_page, result_pages
 from oneoff.services.jobs.queue import Jobs, now_ms
 from oneoff.services.jobs.records import JobStatus, ending_of
 from oneoff.utils.concurrency import together
@@ -123,7 +123,7 @@ async def _page(jobs: Jobs, what: Purge, first: int) -> tuple[int, list[Waiting]
 
 async def _all_alive(jobs: Jobs, ids: Sequence[bytes]) -> bool:
     """Say whether none of them has expired: in most pages, and then nothing need be read."""
-    prefix = redis_keys.JOB.encode()
+    prefix = arq_keys.JOB.encode()
     names = [prefix + job_id for job_id in ids]
     alive: int = await jobs.client.exists(*names)
     return alive == len(names)
@@ -135,14 +135,14 @@ async def _abort_marks(jobs: Jobs, what: Purge, *, plan: bool) -> int:
     stale = [mark async for page in _stale_marks(jobs, what.before()) for mark in page]
     for at in range(0, len(stale), PAGE):
         page = stale[at : at + PAGE]
-        removed += len(page) if plan else await jobs.client.zrem(redis_keys.ABORT, *page)
+        removed += len(page) if plan else await jobs.client.zrem(arq_keys.ABORT, *page)
     return removed
 
 
 async def _stale_marks(jobs: Jobs, before: int | None) -> AsyncIterator[list[bytes]]:
     first = 0
     while marks := await jobs.client.zrange(
-        redis_keys.ABORT, first, first + PAGE - 1, withscores=True
+        arq_keys.ABORT, first, first + PAGE - 1, withscores=True
     ):
         async with jobs.client.pipeline(transaction=False) as pipe:
             for mark, _ in marks:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.core.errors import CommandError, DataError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.worker_settings import WorkerSpec
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ class Jobs:
         from redis.exceptions import WatchError
 
         async with self.client.pipeline(transaction=True) as pipe:
-            await pipe.watch(redis_keys.job(job_id))
-            if await pipe.exists(redis_keys.job(job_id), redis_keys.result(job_id)):
+            await pipe.watch(arq_keys.job(job_id))
+            if await pipe.exists(arq_keys.job(job_id), arq_keys.result(job_id)):
                 return False
             begin(pipe)
-            pipe.psetex(redis_keys.job(job_id), due - now + self.worker.expires_extra_ms, raw)
+            pipe.psetex(arq_keys.job(job_id), due - now + self.worker.expires_extra_ms, raw)
             pipe.zadd(self.worker.queue, {job_id: due})
             try:
                 await pipe.execute()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from oneoff.services.jobs.pickles import preview, reader
+from oneoff.services.jobs.pickles import display, reader
 from oneoff.services.jobs.pickles.reader import UnreadableError
 from oneoff.services.jobs.worker_settings import Deserializer
 
@@ -107,7 +107,7 @@ class JobRecord:
             return self.problem
         if self.aborted:
             return "aborted"
-        return preview.text(self.result, 200)
+        return display.text(self.result, 200)
 
     @property
     def seconds(self) -> float | None:
@@ -119,10 +119,10 @@ class JobRecord:
     def row(self) -> dict[str, Any]:
         """Return one line of a list."""
         return {
-            "id": preview.cut(self.id, _LONGEST_NAME),
+            "id": display.cut(self.id, _LONGEST_NAME),
             "status": self.status.value,
             "function": self.function,
-            "arguments": preview.call_text(self.args, self.kwargs),
+            "arguments": display.call_text(self.args, self.kwargs),
             "enqueued": self.enqueued,
             "due": self.due,
             "tries": self.tries,
@@ -135,14 +135,14 @@ class JobRecord:
         return {
             **self.row(),
             "arguments": {
-                "args": preview.plain(list(self.args)),
-                "kwargs": preview.plain(dict(self.kwargs)),
+                "args": display.plain(list(self.args)),
+                "kwargs": display.plain(dict(self.kwargs)),
             },
             "queue": self.queue,
             "started": self.started,
             "finished": self.finished,
-            "result": None if self.error else preview.plain(self.result),
-            "error": preview.text(self.result, 2_000) if self._raised else self.error or None,
+            "result": None if self.error else display.plain(self.result),
+            "error": display.text(self.result, 2_000) if self._raised else self.error or None,
         }
 
     @property
@@ -166,7 +166,7 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
         try:
             found = deserializer(raw)
         except Exception as exc:
-            said = preview.text(exc, _LONGEST_PROBLEM)
+            said = display.text(exc, _LONGEST_PROBLEM)
             raise UnreadableError(f"the worker's job_deserializer: {said}") from exc
     if not isinstance(found, dict) or not isinstance(found.get("f"), str):
         raise UnreadableError("no job of ARQ's")
@@ -208,7 +208,7 @@ def ended_record(
     return JobRecord(
         id=job_id,
         status=status,
-        queue=preview.cut(named, _LONGEST_NAME) if isinstance(named, str) else queue,
+        queue=display.cut(named, _LONGEST_NAME) if isinstance(named, str) else queue,
         tries=_whole_number(found.get("t")),
         started=moment(found.get("st")),
         finished=moment(found.get("ft")),
@@ -227,7 +227,7 @@ def function_of(raw: bytes, deserializer: Deserializer | None) -> str:
         begin = found.end()
         return raw[begin : begin + found[1][0]].decode(errors="replace")
     try:
-        return preview.cut(load(raw, deserializer)["f"], _LONGEST_NAME)
+        return display.cut(load(raw, deserializer)["f"], _LONGEST_NAME)
     except UnreadableError:
         return ""
 
@@ -263,7 +263,7 @@ def moment(milliseconds: Any) -> datetime | None:
 def _shared(found: Mapping[str, Any]) -> dict[str, Any]:
     args, kwargs = found.get("a"), found.get("k")
     return {
-        "function": preview.cut(found["f"], _LONGEST_NAME),
+        "function": display.cut(found["f"], _LONGEST_NAME),
         "args": tuple(args) if isinstance(args, tuple | list) else (args,),
         "kwargs": kwargs if isinstance(kwargs, Mapping) else {"?": kwargs},
         "enqueued": moment(found.get("et")),
@@ -281,4 +281,4 @@ def _whole_number(value: Any) -> int:
 
 
 def _problem(exc: UnreadableError) -> str:
-    return preview.cut(f"can't be read: {exc}", _LONGEST_PROBLEM)
+    return display.cut(f"can't be read: {exc}", _LONGEST_PROBLEM)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oneoff.core.errors import CommandError
-from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.pickles import rewrite
 from oneoff.services.jobs.pickles.reader import UnreadableError
 from oneoff.services.jobs.queue import Jobs, begin, now_ms, serialize
@@ -23,7 +23,7 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
 
     jobs.must_write(f"retry {record.id}")
     check_retriable(jobs, record)
-    result_key, job_key = redis_keys.result(record.id), redis_keys.job(record.id)
+    result_key, job_key = arq_keys.result(record.id), arq_keys.job(record.id)
     async with jobs.client.pipeline(transaction=True) as pipe:
         await pipe.watch(result_key, job_key)
         raw = await pipe.get(result_key)
@@ -32,8 +32,8 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
         now = now_ms()
         job = job_again(jobs, record, raw, now)
         begin(pipe)
-        pipe.delete(result_key, redis_keys.retry(record.id))
-        pipe.zrem(redis_keys.ABORT, record.id)
+        pipe.delete(result_key, arq_keys.retry(record.id))
+        pipe.zrem(arq_keys.ABORT, record.id)
         pipe.psetex(job_key, jobs.worker.expires_extra_ms, job)
         pipe.zadd(jobs.worker.queue, {record.id: now})
         try:

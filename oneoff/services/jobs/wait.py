@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from oneoff.core.errors import CommandError, TemporaryError, UsageError
 from oneoff.runtime import signals
 from oneoff.runtime.error_translation import UnexpectedError, explain
-from oneoff.services.jobs.listing import find_job
+from oneoff.services.jobs.lookup import find_job
 from oneoff.services.jobs.queue import Jobs
 from oneoff.services.jobs.records import JobRecord, JobStatus
 from oneoff.services.jobs.worker_settings import Task

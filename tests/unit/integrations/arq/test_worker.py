@@ -18,7 +18,7 @@ from oneoff import ConfigurationError, Project, UsageError
 from oneoff.config.settings import load_config
 from oneoff.integrations.arq import worker as worker_hooks
 from oneoff.integrations.arq.worker import outlive_outages
-from oneoff.services.jobs.connection import redis_settings
+from oneoff.services.jobs.redis_settings import redis_settings
 from oneoff.services.jobs.worker_settings import load_worker
 from tests.support.arq_shop import add, fail
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arq import constants
 
-from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs import arq_keys
 
 
 def test_the_names_are_those_of_arq() -> None:
@@ -16,9 +16,9 @@ def test_the_names_are_those_of_arq() -> None:
         constants.retry_key_prefix,
         constants.abort_jobs_ss,
     ) == (
-        redis_keys.JOB,
-        redis_keys.RESULT,
-        redis_keys.IN_PROGRESS,
-        redis_keys.RETRY,
-        redis_keys.ABORT,
+        arq_keys.JOB,
+        arq_keys.RESULT,
+        arq_keys.IN_PROGRESS,
+        arq_keys.RETRY,
+        arq_keys.ABORT,
     )

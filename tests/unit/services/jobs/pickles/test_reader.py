@@ -21,7 +21,7 @@ from arq.jobs import deserialize_job, deserialize_result, serialize_job, seriali
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oneoff.services.jobs.pickles import preview, reader, rewrite
+from oneoff.services.jobs.pickles import display, reader, rewrite
 from oneoff.services.jobs.pickles.reader import Opaque, UnreadableError
 from oneoff.services.jobs.records import JobStatus, ended_record, ending_of, function_of
 
@@ -119,7 +119,7 @@ def test_a_module_is_not_even_imported() -> None:
     """A name stays a name."""
     read = reader.read(b"cno.such.module\nname\n(S'x'\ntR.").value
 
-    assert "no.such.module.name('x')" == preview.text(read)
+    assert "no.such.module.name('x')" == display.text(read)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_module_is_not_even_imported() -> None:
 )
 def test_old_opcodes_are_inert_too(raw: bytes) -> None:
     """Those that no pickler of today writes."""
-    assert preview.text(reader.read(raw).value)
+    assert display.text(reader.read(raw).value)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_damage_is_an_error_or_a_value(noise: bytes, at: int) -> None:
     """Whatever the bytes are."""
     good = pickle.dumps({"a": [1, (2, 3)], "b": ValueError("x")})
     with suppress(UnreadableError):
-        assert preview.text(reader.read(good[:at] + noise + good[at:]).value)
+        assert display.text(reader.read(good[:at] + noise + good[at:]).value)
 
 
 def test_what_would_grow_without_end_is_cut_off() -> None:
@@ -173,13 +173,13 @@ def test_what_would_grow_without_end_is_cut_off() -> None:
     hashed = key.replace(b"\x80\x04", b"\x80\x04}", 1) + b"Ns."
 
     texts = [
-        preview.text(reader.read(raw).value)
+        display.text(reader.read(raw).value)
         for raw in (pickle.dumps(laughs), pickle.dumps(endless), deep, hashed)
     ]
-    copies = [preview.plain(reader.read(raw).value) for raw in (pickle.dumps(laughs), deep)]
+    copies = [display.plain(reader.read(raw).value) for raw in (pickle.dumps(laughs), deep)]
 
     assert process_time() - started < 5
-    assert all(len(text) <= preview.SHORT for text in texts)
+    assert all(len(text) <= display.SHORT for text in texts)
     assert 2 == len(copies)
 
 
@@ -207,12 +207,12 @@ def test_what_is_common_is_shown_as_it_was() -> None:
         frozenset({1}): "frozenset([1])",
     }
 
-    read = {value: preview.text(reader.read(pickle.dumps(value)).value) for value in shown}
+    read = {value: display.text(reader.read(pickle.dumps(value)).value) for value in shown}
 
     assert shown == read
-    assert "set([1])" in preview.text(reader.read(pickle.dumps({1})).value)
-    assert "OrderedDict(" in preview.text(reader.read(pickle.dumps(OrderedDict(a=1))).value)
-    assert "deque(" in preview.text(reader.read(pickle.dumps(deque([1]))).value)
+    assert "set([1])" in display.text(reader.read(pickle.dumps({1})).value)
+    assert "OrderedDict(" in display.text(reader.read(pickle.dumps(OrderedDict(a=1))).value)
+    assert "deque(" in display.text(reader.read(pickle.dumps(deque([1]))).value)
 
 
 @QUICKLY
@@ -305,13 +305,13 @@ def test_showing_takes_little_time_and_memory(hostile: Any) -> None:
     tracemalloc.start()
     started = process_time()
 
-    texts = [preview.text(value), preview.call_text((value,), {"x": value})]
-    preview.plain(value)
+    texts = [display.text(value), display.call_text((value,), {"x": value})]
+    display.plain(value)
 
     spent, (_, most) = process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (True, True) == (spent < 2, most < 30_000_000), (spent, most)
-    assert all(len(text) <= preview.SHORT for text in texts)
+    assert all(len(text) <= display.SHORT for text in texts)
 
 
 def test_an_id_made_of_no_whole_number_stays_what_it_was() -> None:
@@ -319,22 +319,22 @@ def test_an_id_made_of_no_whole_number_stays_what_it_was() -> None:
     hostile = Opaque("uuid.UUID", ())
     for odd in (1.5, True, "7", 10**5_000):
         hostile.state = {"int": odd}
-        assert preview.text(hostile).startswith("uuid.UUID(")
-        assert isinstance(preview.plain(hostile), str)
+        assert display.text(hostile).startswith("uuid.UUID(")
+        assert isinstance(display.plain(hostile), str)
 
 
 @pytest.mark.parametrize("long", ["k" * 1_000_000, b"k" * 1_000_000], ids=["text", "bytes"])
 def test_a_copy_is_bounded_however_often_a_value_is_named(long: str | bytes) -> None:
     """Keys and bytes count as texts do."""
-    keys = json.dumps(preview.plain([{long: 1}] * 1_000))
-    values = json.dumps(preview.plain([long] * 1_000))
+    keys = json.dumps(display.plain([{long: 1}] * 1_000))
+    values = json.dumps(display.plain([long] * 1_000))
 
     assert (True, True) == (len(keys) < 1_000_000, len(values) < 1_000_000)
 
 
 def test_a_copy_holds_what_json_and_a_terminal_can() -> None:
     """Half a character, which a pickle may hold, can't be written anywhere."""
-    assert {"\\ud800": "\\ud800"} == preview.plain({"\ud800": "\ud800"})
+    assert {"\\ud800": "\\ud800"} == display.plain({"\ud800": "\ud800"})
 
 
 def test_names_and_keys_cost_no_more_than_they_weigh() -> None:

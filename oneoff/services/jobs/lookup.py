@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, NamedTuple
 
 from oneoff.core.errors import NotFound
-from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.queue import Jobs, now_ms
 from oneoff.services.jobs.records import (
     JobRecord,
@@ -80,11 +80,11 @@ async def list_jobs(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> 
 async def find_job(jobs: Jobs, job_id: str) -> JobRecord | None:
     """Return one job, or None if Redis does not know it."""
     async with jobs.client.pipeline(transaction=False) as pipe:
-        pipe.get(redis_keys.result(job_id))
-        pipe.get(redis_keys.job(job_id))
+        pipe.get(arq_keys.result(job_id))
+        pipe.get(arq_keys.job(job_id))
         pipe.zscore(jobs.worker.queue, job_id)
-        pipe.exists(redis_keys.in_progress(job_id))
-        pipe.get(redis_keys.retry(job_id))
+        pipe.exists(arq_keys.in_progress(job_id))
+        pipe.get(arq_keys.retry(job_id))
         ended, raw, due, running, tries = await pipe.execute()
     if ended is not None:
         return ended_record(job_id, ended, jobs.worker.deserializer, jobs.worker.queue)
@@ -180,7 +180,7 @@ async def _scan(jobs: Jobs) -> AsyncIterator[tuple[list[bytes], bool]]:
     cursor, last = 0, False
     while not last:
         cursor, found = await jobs.client.scan(
-            cursor, match=f"{redis_keys.RESULT}*", count=SCAN_COUNT
+            cursor, match=f"{arq_keys.RESULT}*", count=SCAN_COUNT
         )
         last = int(cursor) == 0
         yield found, last
@@ -191,12 +191,12 @@ async def read_page(
 ) -> list[Waiting]:
     """Read what stands behind members of the queue and their scores."""
     ids = [job_id for job_id, _ in members]
-    marks = [_key(redis_keys.IN_PROGRESS, job_id) for job_id in ids]
+    marks = [_key(arq_keys.IN_PROGRESS, job_id) for job_id in ids]
     async with jobs.client.pipeline(transaction=False) as pipe:
         pipe.exists(*marks)
-        pipe.mget([_key(redis_keys.JOB, job_id) for job_id in ids])
+        pipe.mget([_key(arq_keys.JOB, job_id) for job_id in ids])
         if with_tries:
-            pipe.mget([_key(redis_keys.RETRY, job_id) for job_id in ids])
+            pipe.mget([_key(arq_keys.RETRY, job_id) for job_id in ids])
         any_taken, raws, *rest = await pipe.execute()
     taken = await jobs.mget(marks) if any_taken else [None] * len(ids)
     tries = rest[0] if rest else [None] * len(ids)
@@ -250,7 +250,7 @@ async def _ended(
         if looked_at >= ENOUGH_KEYS and len(newest) >= limit:
             break
     records = [
-        ended_record(redis_keys.id_of(key), raw, jobs.worker.deserializer, jobs.worker.queue)
+        ended_record(arq_keys.id_of(key), raw, jobs.worker.deserializer, jobs.worker.queue)
         for _, key, raw in sorted(newest, reverse=True)
     ]
     return records, last

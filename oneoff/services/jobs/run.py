@@ -16,9 +16,9 @@ from oneoff.core.errors import UsageError
 from oneoff.core.result import Result
 from oneoff.runtime import signals
 from oneoff.runtime.error_translation import explain
-from oneoff.services.jobs import redis_keys
-from oneoff.services.jobs.listing import find_job
-from oneoff.services.jobs.pickles import preview
+from oneoff.services.jobs import arq_keys
+from oneoff.services.jobs.lookup import find_job
+from oneoff.services.jobs.pickles import display
 from oneoff.services.jobs.queue import Jobs, Queued, now_ms, serialize
 from oneoff.services.jobs.records import JobRecord, moment
 from oneoff.services.jobs.signature import arguments_of
@@ -48,7 +48,7 @@ class Call(NamedTuple):
 
     def text(self) -> str:
         """Return it as it would be written in code."""
-        return f"{self.task.name}({preview.call_text((), self.kwargs, 200)})"
+        return f"{self.task.name}({display.call_text((), self.kwargs, 200)})"
 
 
 def prepare(
@@ -155,7 +155,7 @@ async def _enqueue(jobs: Jobs, call: Call) -> Queued:
 
 
 def _ended(call: Call, data: dict[str, Any]) -> Result:
-    said = f"{call.text()} returned {preview.text(data['result'], 200)}"
+    said = f"{call.text()} returned {display.text(data['result'], 200)}"
     return Result.changed(said, rows=1, data=data, answer=_answer(data))
 
 
@@ -168,8 +168,8 @@ def _not_again(record: JobRecord) -> Result:
     from oneoff.services.jobs.wait import outcome
 
     data = outcome(record, try_=f"python manage.py jobs show {record.id}").whole()
-    made = f"{record.function}({preview.call_text(record.args, record.kwargs, 200)})"
-    returned = preview.text(data["result"], 200)
+    made = f"{record.function}({display.call_text(record.args, record.kwargs, 200)})"
+    returned = display.text(data["result"], 200)
     said = f"job {record.id} is there already: nothing was queued; {made} returned {returned}"
     return Result.unchanged(said, data=data, answer=_answer(data))
 
@@ -184,4 +184,4 @@ def _there_already(job_id: str) -> Result:
 
 
 async def _exists(jobs: Jobs, job_id: str) -> bool:
-    return bool(await jobs.client.exists(redis_keys.job(job_id), redis_keys.result(job_id)))
+    return bool(await jobs.client.exists(arq_keys.job(job_id), arq_keys.result(job_id)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.core.policy import Mode
 from oneoff.core.project import Project
 from oneoff.services import project_parts
-from oneoff.services.cache.warmer import Warmer
+from oneoff.services.cache.warmers import Warmer
 from oneoff.utils.concurrency import together
 
 if TYPE_CHECKING:

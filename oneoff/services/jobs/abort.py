@@ -12,8 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import CommandError, TemporaryError
-from oneoff.services.jobs import redis_keys
-from oneoff.services.jobs.listing import find_job
+from oneoff.services.jobs import arq_keys
+from oneoff.services.jobs.lookup import find_job
 from oneoff.services.jobs.pickles import rewrite
 from oneoff.services.jobs.pickles.reader import UnreadableError
 from oneoff.services.jobs.queue import Jobs, begin, now_ms
@@ -40,7 +40,7 @@ async def abort_job(jobs: Jobs, record: JobRecord) -> str:
     if record.status is not JobStatus.RUNNING and await _cancel_one(jobs, record):
         return "it will not run"
     check_abortable(jobs, record)
-    await jobs.client.zadd(redis_keys.ABORT, {record.id: now_ms()})
+    await jobs.client.zadd(arq_keys.ABORT, {record.id: now_ms()})
     deadline = monotonic() + PATIENCE
     while monotonic() < deadline:
         now = await find_job(jobs, record.id)
@@ -89,7 +89,7 @@ async def cancel_waiting(jobs: Jobs, ids: Sequence[bytes], *, only_dead: bool = 
     jobs.must_write("remove jobs")
     for _ in range(ATTEMPTS):
         async with jobs.client.pipeline(transaction=True) as pipe:
-            await pipe.watch(*(_key(redis_keys.IN_PROGRESS, job_id) for job_id in ids))
+            await pipe.watch(*(_key(arq_keys.IN_PROGRESS, job_id) for job_id in ids))
             free = await _free(pipe, ids, only_dead=only_dead)
             if not free:
                 return 0
@@ -105,11 +105,11 @@ async def cancel_waiting(jobs: Jobs, ids: Sequence[bytes], *, only_dead: bool = 
 
 
 async def _free(pipe: Pipeline, ids: Sequence[bytes], *, only_dead: bool) -> list[bytes]:
-    taken = await pipe.mget([_key(redis_keys.IN_PROGRESS, job_id) for job_id in ids])
+    taken = await pipe.mget([_key(arq_keys.IN_PROGRESS, job_id) for job_id in ids])
     free = [job_id for job_id, mark in zip(ids, taken, strict=True) if mark is None]
     if not only_dead or not free:
         return free
-    raws = await pipe.mget([_key(redis_keys.JOB, job_id) for job_id in free])
+    raws = await pipe.mget([_key(arq_keys.JOB, job_id) for job_id in free])
     return [job_id for job_id, raw in zip(free, raws, strict=True) if raw is None]
 
 
@@ -120,17 +120,17 @@ async def _cancel_one(jobs: Jobs, record: JobRecord) -> bool:
     job_id = record.id.encode()
     for _ in range(ATTEMPTS):
         async with jobs.client.pipeline(transaction=True) as pipe:
-            await pipe.watch(_key(redis_keys.IN_PROGRESS, job_id), _key(redis_keys.JOB, job_id))
+            await pipe.watch(_key(arq_keys.IN_PROGRESS, job_id), _key(arq_keys.JOB, job_id))
             if not await _free(pipe, [job_id], only_dead=False):
                 return False
-            raw = await pipe.get(_key(redis_keys.JOB, job_id))
+            raw = await pipe.get(_key(arq_keys.JOB, job_id))
             begin(pipe)
             _take_out(pipe, jobs.worker.queue, job_id)
             result = _aborted_result(jobs, record, raw) if raw else None
             if result:
                 kept = jobs.worker.keep_result
                 pipe.set(
-                    redis_keys.result(record.id), result, px=round(kept * 1000) if kept else None
+                    arq_keys.result(record.id), result, px=round(kept * 1000) if kept else None
                 )
             try:
                 await pipe.execute()
@@ -142,15 +142,15 @@ async def _cancel_one(jobs: Jobs, record: JobRecord) -> bool:
 
 def _take_out(pipe: Pipeline, queue: str, job_id: bytes) -> None:
     # A worker that is just about to take the job watches this key: touching it makes it let go.
-    pipe.set(_key(redis_keys.IN_PROGRESS, job_id), b"1", px=1)
+    pipe.set(_key(arq_keys.IN_PROGRESS, job_id), b"1", px=1)
     pipe.delete(
         *(
             _key(prefix, job_id)
-            for prefix in (redis_keys.IN_PROGRESS, redis_keys.JOB, redis_keys.RETRY)
+            for prefix in (arq_keys.IN_PROGRESS, arq_keys.JOB, arq_keys.RETRY)
         ),
     )
     pipe.zrem(queue, job_id)
-    pipe.zrem(redis_keys.ABORT, job_id)
+    pipe.zrem(arq_keys.ABORT, job_id)
 
 
 def _aborted_result(jobs: Jobs, record: JobRecord, raw: bytes) -> bytes | None:
