@@ -88,10 +88,10 @@ async def test_a_key_that_scan_shows_twice_counts_once(
     manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it does while the server shrinks its table; in the preview and in the real run."""
-    from oneoff.services.cache import clear
+    from oneoff.services.cache import clear, scan
 
     fill(redis_url, [f"user:{number}" for number in range(50)])
-    once = clear.pages
+    once = scan.pages
 
     async def twice(node, pattern):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         for _ in range(2):

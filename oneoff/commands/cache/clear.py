@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.runtime.progress import Progress
-    from oneoff.services.cache import clear
 
 KEPT = "arq:*, oneoff:*"
 
@@ -70,40 +69,48 @@ class Clear(BaseCommand):
     async def handle(
         self, project: Project, cache: Redis, *, progress: Progress, log: Logger, run: Run
     ) -> Result:
-        from oneoff.services.cache import keyspace, patterns
+        from oneoff.services.cache.clear import KeySelection, count_keys, worker_keys
+        from oneoff.services.cache.scan import MOST_DISTINCT, escaped
         from oneoff.utils.text import counted
 
-        pattern = f"{patterns.escaped(self.prefix)}*" if self.prefix else self.pattern or "*"
-        named = [] if self.include_jobs else keyspace.keys_of_worker(project)
-        also_kept = frozenset(key.encode() for key in named)
-        selection = keyspace.Selection(pattern, self.include_jobs, also_kept)
+        pattern = f"{escaped(self.prefix)}*" if self.prefix else self.pattern or "*"
+        also_kept = [] if self.include_jobs else worker_keys(project)
+        names = frozenset(key.encode() for key in also_kept)
+        selection = KeySelection(pattern, self.include_jobs, names)
         progress.start(0, unit="keys")
         if run.dry_run:
-            found = await keyspace.count(cache, selection, progress)
+            found = await count_keys(cache, selection, progress)
         else:
             found = await _clear(cache, selection, progress, log)
         data = {"pattern": pattern, "keys": found.keys, "kept": found.kept}
-        of_jobs = counted(found.kept, "key")
-        theirs = ", ".join([KEPT, *named])
-        kept = [f"kept {of_jobs} of jobs and of oneoff ({theirs})"] if found.kept else []
+        warnings = []
+        if found.kept:
+            prefixes = ", ".join([KEPT, *also_kept])
+            of_jobs = counted(found.kept, "key")
+            warnings.append(f"kept {of_jobs} of jobs and of oneoff ({prefixes})")
+        if not found.exact:
+            warnings.append(
+                f"of more than {MOST_DISTINCT:,} keys one may be counted twice: the real number "
+                "may be lower"
+            )
         if not found.keys:
-            said = f"nothing to do: no key {self._condition()}"
-            return Result.unchanged(said, data=data, warnings=kept)
+            message = f"nothing to do: no key {self._condition()}"
+            return Result.unchanged(message, data=data, warnings=warnings)
         if not run.dry_run:
             log.info("cache.cleared", pattern=pattern, keys=found.keys, kept=found.kept)
         verb = "would remove" if run.dry_run else "removed"
-        said = f"{verb} {counted(found.keys, 'key')}"
-        return Result.changed(said, rows=found.keys, data=data, warnings=kept)
+        message = f"{verb} {counted(found.keys, 'key')}"
+        return Result.changed(message, rows=found.keys, data=data, warnings=warnings)
 
 
 async def _clear(
-    cache: Redis, selection: keyspace.Selection, progress: Progress, log: Logger
-) -> keyspace.Tally:
-    """Clear; if that is stopped, say how much is gone: what ends the run can't know."""
-    from oneoff.services.cache import clear
+    cache: Redis, selection: KeySelection, progress: Progress, log: Logger
+) -> KeyCounts:
+    """Clear; if that is interrupted, log how many keys are gone, which nobody else knows."""
+    from oneoff.services.cache.clear import clear_keys
 
     try:
-        return await keyspace.clear(cache, selection, progress)
+        return await clear_keys(cache, selection, progress)
     except BaseException:
         log.warning("cache.clearing_stopped", pattern=selection.pattern, keys=progress.done)
         raise

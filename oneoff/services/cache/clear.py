@@ -1,7 +1,7 @@
-"""Read and remove the keys of a Redis, page by page: never all of them at once.
+"""Count and remove the keys that `cache clear` is asked for, one page at a time.
 
-Nothing here uses KEYS, DEL or FLUSHDB, each of which would hold up every other client. On a
-cluster each primary is read by a client of its own.
+It uses none of KEYS, DEL and FLUSHDB: each of them blocks the server, and every other client, until
+all keys are done. UNLINK frees the memory in a thread of the server's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.redis.client import as_cluster, each_primary
-from oneoff.services.cache.distinct import DistinctCounter
+from oneoff.services.cache.scan import PAGE, KeyCounter, pages
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.runtime.progress import Progress
 
-PAGE = 500
-"""Keys a server looks at in one SCAN, and removes in one go: about 0.6 ms of its time for each.
-
-With 1,000 another client waits twice as long, and the whole takes no less time."""
 WINDOW = 40_000
-"""Keys of one node of a cluster that are sorted by slot at a time."""
+"""Keys of one node of a cluster that are grouped by slot at a time.
+
+One UNLINK may name keys of one slot only, and there are 16,384 slots: of 500 keys nearly each would
+need a command of its own."""
 LAST_ANSWER = 1.0
-"""Seconds that a removal which is stopped waits for what it has sent."""
+"""Seconds that a removal which is stopped waits for the answer to what it has sent."""
 FRAMEWORK = (b"arq:", b"oneoff:")
-"""How keys begin that are no cache: jobs and their results, and the marks of maintenance."""
+"""Prefixes of keys that are no cache: jobs and their results, and the copy of a maintenance window.
+"""
 
 _MOVING = (AskError, MovedError, TryAgainError)
 
 
-class Selection(NamedTuple):
-    """Which keys are meant.
+class KeySelection(NamedTuple):
+    """Which keys to remove.
 
     Attributes:
-        pattern: As SCAN understands it.
-        include_framework: Whether those that begin as `FRAMEWORK` says are meant too.
-        also_kept: Other keys that are the framework's, as from `keys_of_worker`.
+        pattern: In the syntax of SCAN.
+        include_framework: Whether to remove keys with a prefix of `FRAMEWORK` too.
+        also_kept: Other keys to keep, from `worker_keys`.
     """
 
     pattern: str
@@ -51,21 +51,23 @@ class Selection(NamedTuple):
     also_kept: frozenset[bytes] = frozenset()
 
     def split(self, keys: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Return the keys that are meant, and those of the framework, which stay."""
+        """Return the keys to remove, and those to keep."""
         if self.include_framework:
             return list(keys), []
         also = self.also_kept
-        meant = [key for key in keys if not key.startswith(FRAMEWORK) and key not in also]
-        if len(meant) == len(keys):
-            return meant, []
-        return meant, [key for key in keys if key.startswith(FRAMEWORK) or key in also]
+        selected = [key for key in keys if not key.startswith(FRAMEWORK) and key not in also]
+        if len(selected) == len(keys):  # nearly every page
+            return selected, []
+        return selected, [key for key in keys if key.startswith(FRAMEWORK) or key in also]
 
 
-def keys_of_worker(project: Project) -> list[str]:
-    """Return the keys that the project's worker has named itself: queue and sign of life.
+def worker_keys(project: Project) -> list[str]:
+    """Return the keys of the project's worker without a prefix of `FRAMEWORK`.
+
+    They are its queue and its heartbeat, if its settings name them otherwise than ARQ does.
 
     Raises:
-        ConfigurationError: The worker can't be imported: nobody knows then which they are.
+        ConfigurationError: The worker can't be imported, so the keys are not known.
     """
     if not project.worker:
         return []
@@ -87,70 +89,55 @@ def keys_of_worker(project: Project) -> list[str]:
     return [key for key in keys if not key.encode().startswith(FRAMEWORK)]
 
 
-class Tally(NamedTuple):
+class KeyCounts(NamedTuple):
     """What was counted.
 
     Attributes:
-        keys: Removed, or to be removed; each once.
+        keys: Removed, or to be removed.
         kept: Keys of the framework that match too, and stay.
+        exact: False if a key that SCAN returned twice may have been counted twice.
     """
 
     keys: int
     kept: int
+    exact: bool
 
 
-async def count(cache: Redis, selection: Selection, progress: Progress) -> Tally:
-    """Count the keys that `clear` would remove.
-
-    A server that resizes its table meanwhile may show a key twice, so each one is remembered, in
-    bounded memory.
-    """
-    with DistinctCounter() as meant, DistinctCounter() as kept:
-        async with each_primary(cache) as primaries:
-            for node in primaries:
-                async for page in pages(node, selection.pattern):
-                    keys, others = selection.split(page)
-                    meant.add(keys)
-                    kept.add(others)
-                    progress.advance(len(keys))
-        return Tally(meant.count(), kept.count())
+async def count_keys(cache: Redis, selection: KeySelection, progress: Progress) -> KeyCounts:
+    """Count the keys that `clear_keys` would remove, each once up to `MOST_DISTINCT`."""
+    selected, kept = KeyCounter(), KeyCounter()
+    async with each_primary(cache) as primaries:
+        for node in primaries:
+            async for page in pages(node, selection.pattern):
+                keys, others = selection.split(page)
+                selected.add(keys)
+                kept.add(others)
+                progress.advance(len(keys))
+    return KeyCounts(selected.total(), kept.total(), selected.exact and kept.exact)
 
 
-async def clear(cache: Redis, selection: Selection, progress: Progress) -> Tally:
-    """Remove the keys that are meant; those that others write meanwhile may stay.
+async def clear_keys(cache: Redis, selection: KeySelection, progress: Progress) -> KeyCounts:
+    """Remove the selected keys; those that others write meanwhile may stay.
 
-    The next page is read while the last one is removed, each on a connection of its own.
+    The next page is read while the last one is removed, on a connection of its own.
 
     Returns:
-        What the server says it removed: a key that it shows twice counts once.
+        The number that the server says it removed, so a key that SCAN returns twice counts once.
     """
-    with DistinctCounter() as kept:
-        async with each_primary(cache) as primaries:
-            removed = 0
-            for node in primaries:
-                removal = Removal(cache, node, progress)
-                await removal.run(doomed_of(removal, selection, kept))
-                removed += removal.removed
-        return Tally(removed, kept.count())
+    kept = KeyCounter()
+    async with each_primary(cache) as primaries:
+        removed = 0
+        for node in primaries:
+            removal = Removal(cache, node, progress)
+            await removal.run(_batches(removal, selection, kept))
+            removed += removal.removed
+    return KeyCounts(removed, kept.total(), kept.exact)
 
 
-async def pages(node: Redis, pattern: str) -> AsyncIterator[list[bytes]]:
-    """Yield the keys of one server that match, as it finds them; a page may be empty.
-
-    A key that is there from beginning to end comes at least once.
-    """
-    ask: Any = node.execute_command
-    match = pattern.encode(errors="surrogateescape")
-    cursor = None
-    while cursor != 0:
-        cursor, keys = await ask("SCAN", cursor or 0, "MATCH", match, "COUNT", PAGE)
-        yield keys
-
-
-async def doomed_of(
-    removal: Removal, selection: Selection, kept: DistinctCounter
+async def _batches(
+    removal: Removal, selection: KeySelection, kept: KeyCounter
 ) -> AsyncIterator[list[bytes]]:
-    """Yield the keys of one server that are meant, as many together as are removed together."""
+    """Yield the selected keys of one server in batches of `removal.size`."""
     batch: list[bytes] = []
     async for page in pages(removal.node, selection.pattern):
         keys, others = selection.split(page)
@@ -163,16 +150,16 @@ async def doomed_of(
 
 
 class Removal:
-    """Removes keys of one server.
+    """Remove keys of one server.
 
     Args:
         cache: The client of all servers.
-        node: That of this one.
-        progress: Is told of every key.
+        node: The client of this server.
+        progress: Advanced by the number of removed keys.
 
     Attributes:
-        removed: How many keys were, as the server counted.
-        size: How many keys it wants at a time.
+        removed: How many keys were removed, as the server counted them.
+        size: How many keys `remove` takes at a time.
     """
 
     def __init__(self, cache: Redis, node: Redis, progress: Progress) -> None:
@@ -182,38 +169,48 @@ class Removal:
 
     async def run(self, batches: AsyncIterator[list[bytes]]) -> None:
         """Remove each batch while the next one is read."""
-        under_way: asyncio.Task[None] | None = None
+        pending: asyncio.Task[None] | None = None
         try:
             async for batch in batches:
-                if under_way is not None:
-                    await asyncio.shield(under_way)
-                under_way = asyncio.create_task(self.remove(batch))
-            if under_way is not None:
-                await asyncio.shield(under_way)
+                if pending is not None:
+                    # A signal cancels this wait, not the removal itself: see below.
+                    await asyncio.shield(pending)
+                pending = asyncio.create_task(self.remove(batch))
+            if pending is not None:
+                await asyncio.shield(pending)
         finally:
-            if under_way is not None and not under_way.done():
-                # What was sent is done anyway: a moment for its answer, so that it is counted.
-                await asyncio.wait({under_way}, timeout=LAST_ANSWER)
-                under_way.cancel()
-                # What it fails with now is no news: the removal has been stopped.
-                await asyncio.gather(under_way, return_exceptions=True)
+            if pending is not None and not pending.done():
+                # The server executes what was sent in any case. Waiting for its answer lets the
+                # log say how many keys are gone.
+                await asyncio.wait({pending}, timeout=LAST_ANSWER)
+                pending.cancel()
+                # An error now would hide why the removal was stopped.
+                await asyncio.gather(pending, return_exceptions=True)
 
     async def remove(self, keys: Sequence[bytes]) -> None:
-        """Remove keys, in pipelines of one page."""
+        """Remove keys, with pipelines of one page of keys each.
+
+        A longer pipeline would make other clients wait until the server has worked through it.
+        """
         groups = by_slot(keys) if self._cluster else _cut(keys)
-        for some in _filled(groups):
+        for commands in _filled(groups):
             pipeline: Any = self.node.pipeline(transaction=False)
-            for group in some:
+            for group in commands:
                 pipeline.execute_command("UNLINK", *group)
             answers = await pipeline.execute(raise_on_error=False)
             removed = 0
-            for group, answer in zip(some, answers, strict=True):
-                removed += await self._settled(group, answer)
+            for group, answer in zip(commands, answers, strict=True):
+                removed += await self._removed_of(group, answer)
             self.removed += removed
             self._progress.advance(removed)
 
-    async def _settled(self, keys: Sequence[bytes], answer: Any) -> int:
-        """Return how many were removed; follow those that are moving to another node."""
+    async def _removed_of(self, keys: Sequence[bytes], answer: Any) -> int:
+        """Return how many keys of one UNLINK were removed.
+
+        While a slot moves to another node of the cluster, the node answers MOVED, ASK or TRYAGAIN
+        and has removed nothing. The client of the cluster follows such answers, for one key at a
+        time: of several, some may have moved already, and then no node has all of them.
+        """
         if isinstance(answer, _MOVING) and self._cluster is not None:
             ask: Any = self._cluster.execute_command
             return sum([int(await ask("UNLINK", key)) for key in keys])
@@ -223,7 +220,7 @@ class Removal:
 
 
 def by_slot(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield the keys in groups of one slot, which a cluster removes with one command."""
+    """Yield keys in groups of one slot; a cluster refuses a command with keys of two slots."""
     groups: dict[int, list[bytes]] = {}
     for key in keys:
         groups.setdefault(key_slot(key), []).append(key)
@@ -237,7 +234,7 @@ def _cut(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 def _filled(groups: Iterable[list[bytes]]) -> Iterator[list[list[bytes]]]:
-    """Yield groups together until they hold a page of keys."""
+    """Yield as many groups together as hold one page of keys."""
     filled: list[list[bytes]] = []
     size = 0
     for group in groups:

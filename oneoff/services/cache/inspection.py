@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import AskError, MovedError
 
 from oneoff.redis.client import each_primary
-from oneoff.services.cache.clear import PAGE, pages
-from oneoff.services.cache.scan import is_one_key
+from oneoff.services.cache.scan import PAGE, is_one_key, pages
 from oneoff.services.cache.value_preview import fetch, preview, shown_key
 
 if TYPE_CHECKING:

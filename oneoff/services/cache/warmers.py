@@ -1,22 +1,38 @@
-"""Choose and run a project's warmers."""
+"""Declare, choose and run what fills a project's cache, with `cache warm`."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from oneoff.core.policy import Mode
-from oneoff.core.project import Project
-from oneoff.services import project_parts
-from oneoff.services.cache.warmers import Warmer
-from oneoff.utils.concurrency import together
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.core.project import Project
     from oneoff.database.engine import Database
     from oneoff.runtime.progress import Progress
+
+# Projects import `Warmer` from here to declare theirs: what only running them needs is imported
+# inside the functions.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmer:
+    """One named part of the cache.
+
+    Attributes:
+        name: What the operator types: `cache warm user-counts`.
+        help: One sentence for the listing.
+        run: Reads the database, writes the cache, and returns how many keys it wrote. Its session
+            is its own and read-only; the client is shared with the other warmers. Running it
+            twice must leave the same keys as once.
+    """
+
+    name: str
+    help: str
+    run: Callable[[AsyncSession, Redis], Awaitable[int]]
 
 
 def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
@@ -26,6 +42,8 @@ def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
         ConfigurationError: The project has no warmers, or two of one name.
         UsageError: None of them has this name.
     """
+    from oneoff.services import project_parts
+
     warmers: list[Warmer] = project_parts.WARMERS.load(project, code="no-warmers")
     wanted = [warmer for warmer in warmers if name in ("", warmer.name)]
     if not wanted:
@@ -41,14 +59,18 @@ async def run_warmers(
     *,
     concurrency: int,
 ) -> list[dict[str, Any]]:
-    """Run them, some at a time, and return the keys each one wrote; the first error stops all.
+    """Run warmers, `concurrency` at a time; return the number of keys that each one wrote.
 
-    Each has a session of its own that can't write: the cache is what it fills.
+    Each has its own read-only session. The first error stops all of them.
     """
+    from asyncio import Semaphore
+
+    from oneoff.core.policy import Mode
     from oneoff.database.transaction import begin_work
     from oneoff.runtime.read_only import read_only_connections
+    from oneoff.utils.concurrency import together
 
-    places = asyncio.Semaphore(concurrency)
+    places = Semaphore(concurrency)
 
     async def run(warmer: Warmer) -> dict[str, Any]:
         async with places, begin_work(database, Mode.READ_ONLY) as work:

@@ -144,10 +144,7 @@ def _take_out(pipe: Pipeline, queue: str, job_id: bytes) -> None:
     # A worker that is just about to take the job watches this key: touching it makes it let go.
     pipe.set(_key(arq_keys.IN_PROGRESS, job_id), b"1", px=1)
     pipe.delete(
-        *(
-            _key(prefix, job_id)
-            for prefix in (arq_keys.IN_PROGRESS, arq_keys.JOB, arq_keys.RETRY)
-        ),
+        *(_key(prefix, job_id) for prefix in (arq_keys.IN_PROGRESS, arq_keys.JOB, arq_keys.RETRY)),
     )
     pipe.zrem(queue, job_id)
     pipe.zrem(arq_keys.ABORT, job_id)

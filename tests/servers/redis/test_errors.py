@@ -13,7 +13,7 @@ from time import monotonic
 
 import pytest
 
-from oneoff.services.cache.clear import PAGE
+from oneoff.services.cache.scan import PAGE
 from oneoff.testing import Manage
 from tests.support.redis_project import ask, environ_on, fill, keys_in
 from tests.support.servers import Proxy, Redis
