@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.runtime.progress import Progress
+    from oneoff.services.cache.clear import KeyCounts, KeySelection
 
 KEPT = "arq:*, oneoff:*"
 

@@ -45,10 +45,10 @@ class Run(BaseCommand):
         return ("session",) if self.inline else ()
 
     async def handle(self, jobs: Jobs, config: Config, project: Project, run: Facts) -> Result:
-        from oneoff.services.jobs import launch
+        from oneoff.services.jobs import run as service
 
         self._check()
-        job = launch.prepare(
+        call = service.prepare(
             jobs,
             self.task,
             [*self.args, *self.values],
@@ -58,12 +58,12 @@ class Run(BaseCommand):
             wait=self.wait,
         )
         if run.dry_run:
-            return await launch.plan(jobs, job, inline=self.inline, wait=self.wait)
+            return await service.plan(jobs, call, inline=self.inline, wait=self.wait)
         if self.inline:
-            return await launch.run_here(jobs, config, job)
+            return await service.run_here(jobs, config, call)
         if self.wait:
-            return await launch.queue_and_wait(jobs, config, project, job)
-        return await launch.queue(jobs, job)
+            return await service.queue_and_wait(jobs, config, project, call)
+        return await service.queue(jobs, call)
 
     def _check(self) -> None:
         together: dict[str, Any] = {"--wait": self.wait, "--defer": self.defer is not None}

@@ -161,7 +161,7 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
         UnreadableError: It can't be read, or is none of ARQ's.
     """
     if deserializer is None:
-        found = reader.read(raw).value
+        found = reader.read(raw)
     else:
         try:
             found = deserializer(raw)

@@ -1,9 +1,13 @@
-"""Read a pickle without running anything that stands in it.
+"""Read a pickle without running anything in it.
 
-ARQ keeps jobs and results as pickles, and a pickle is a program: whoever may write to Redis could
-let it call anything in the process that lists jobs. This reader is a machine of its own over the
-opcodes: classes and functions become an `Opaque` with their name, which is never imported, and
-calls are noted, not made. Neither is anything hashed or compared whose cost the pickle decides.
+ARQ stores jobs and results as pickles, and a pickle is a program: whoever may write to Redis could
+make the process that lists jobs call anything. This reader interprets the opcodes itself. Classes
+and functions become an `Opaque` with their name, which is never imported; calls are recorded, not
+made; an opcode that is not in the table is an error.
+
+Restricting `pickle.Unpickler` by `find_class` is not enough. No code runs then, but dicts and
+sets still hash their keys: a tuple of tuples in 200 bytes, or numbers chosen to collide, take
+forever. Its memo and its bytearrays have the size that the pickle asks for, gigabytes in 10 bytes.
 """
 
 from __future__ import annotations
@@ -16,23 +20,23 @@ from typing import Any
 MOST_BYTES = 4 * 1024 * 1024
 """A larger pickle is not read."""
 MOST_STEPS = 100_000
-"""Opcodes: about 50 ms."""
-_LONGEST_NAME = 500  # of a module, and of what is in it
-_LARGEST_KEY = 2**60  # above it, numbers can be chosen whose hashes are all the same
+"""Opcodes that are read at most: about 50 ms."""
+_LONGEST_NAME = 500  # of a module, and of a name in it
+_LARGEST_KEY = 2**60  # hashes of larger numbers are taken modulo 2**61 - 1, so they can collide
 
 
 class UnreadableError(ValueError):
-    """The pickle is broken, too large, or not one of ARQ's; says which."""
+    """The pickle is broken, too large, or not one of ARQ's; the message says which."""
 
 
 class Opaque:
-    """What stands for an object that was not made.
+    """An inert placeholder for an object that was not made.
 
     Attributes:
         name: Of the class or function: "app.errors.OutOfStock", without "builtins.".
         args: What it would have been called with; None for the class itself.
         items: What would have been added to it: the members of a set, for instance.
-        state: What would have been its attributes, if the pickle says so.
+        state: What would have become its attributes, if the pickle has any.
     """
 
     __slots__ = ("args", "items", "name", "state")
@@ -43,32 +47,16 @@ class Opaque:
         self.state: Any = None
 
 
-class Pickled:
-    """A pickle that has been read.
-
-    Attributes:
-        value: What it holds, in plain containers and `Opaque` objects.
-        starts: Where the keys and values of its outermost dict begin: key, value, key, value, ...
-        end: Where the opcode stands that puts them into the dict.
-        frames: Where the opcodes stand that announce frames.
-    """
-
-    def __init__(self, value: Any, starts: list[int], end: int, frames: list[int]) -> None:
-        self.value = value
-        self.starts, self.end, self.frames = starts, end, frames
-
-
-def read(data: bytes) -> Pickled:
-    """Read a pickle of any protocol.
+def read(data: bytes) -> Any:
+    """Return the value of a pickle of any protocol, made of plain containers and `Opaque`.
 
     Raises:
         UnreadableError: It is broken or too large.
     """
     if len(data) > MOST_BYTES:
         raise UnreadableError(f"{len(data)} bytes are more than the {MOST_BYTES} that are read")
-    machine = _Machine()
     try:
-        return machine.run(data)
+        return _run(data)
     except UnreadableError:
         raise
     except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, EOFError) as exc:
@@ -77,215 +65,176 @@ def read(data: bytes) -> Pickled:
         raise UnreadableError(f"not a pickle: {exc}") from None
 
 
+def _run(data: bytes) -> Any:
+    machine = _Machine()
+    for step, (opcode, arg, _) in enumerate(pickletools.genops(data)):
+        if step > MOST_STEPS:
+            raise UnreadableError(f"more than {MOST_STEPS} steps")
+        if opcode.name in _SCALARS:
+            machine.push(arg)
+        elif opcode.name not in _NO_EFFECT:
+            _STEPS[opcode.name](machine, arg)
+    return machine.pop()
+
+
 class _Machine:
-    """The stack of one pickle; see `pickletools` for what each opcode means."""
+    """The stack and the memo of one pickle; `pickletools` documents each opcode.
+
+    MARK starts a new stack, and the opcode that takes everything since the mark ends it.
+    """
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self.marks: list[int] = []
+        self.outer: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
-        self.arg: Any = None
-        self._starts: list[int] = []
-        self._low = 0
-        self._outermost: tuple[list[int], int] = ([], 0)
-        self._frames: list[int] = []
-
-    def run(self, data: bytes) -> Pickled:
-        for step, (opcode, arg, at) in enumerate(pickletools.genops(data)):
-            if step > MOST_STEPS:
-                raise UnreadableError(f"more than {MOST_STEPS} steps")
-            name, self.arg = opcode.name, arg
-            if name == "FRAME":
-                self._frames.append(at or 0)
-            elif name != "STOP":
-                self._do(name, at or 0)
-        starts, end = self._outermost
-        return Pickled(self.pop(), starts, end, self._frames)
-
-    def _do(self, name: str, at: int) -> None:
-        """Do one opcode, and note where what it leaves on the stack begins."""
-        if name in {"SETITEM", "SETITEMS"}:
-            self._outermost = (self._starts[1:], at)  # the last one fills the outermost dict
-        self._low = len(self.stack)
-        if name in _SCALARS:
-            self.stack.append(self.arg)
-        else:
-            _STEPS[name](self)
-        begin = self._starts[self._low] if self._low < len(self._starts) else at
-        del self._starts[self._low :]
-        self._starts += [begin] * (len(self.stack) - self._low)
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
     def pop(self) -> Any:
-        value = self.stack.pop()
-        self._low = min(self._low, len(self.stack))
-        return value
+        return self.stack.pop()
+
+    def mark(self) -> None:
+        self.outer.append(self.stack)
+        self.stack = []
 
     def pop_to_mark(self) -> list[Any]:
-        mark = self.marks.pop()
-        values = self.stack[mark:]
-        del self.stack[mark:]
-        self._low = min(self._low, mark)
+        values, self.stack = self.stack, self.outer.pop()
         return values
 
+    def discard(self) -> None:
+        """Remove the topmost value, or the mark if it is on top."""
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.pop_to_mark()
 
-def _mark(m: _Machine) -> None:
-    m.marks.append(len(m.stack))
+    def remember(self, number: int) -> None:
+        self.memo[number] = self.stack[-1]
+
+    def push_tuple(self, count: int) -> None:
+        values = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(values)))
+
+    def extend(self, values: list[Any]) -> None:
+        """Add to the list on top of the stack; an `Opaque` is a set, or a list of another class."""
+        target = self.stack[-1]
+        (target.items if isinstance(target, Opaque) else target).extend(values)
+
+    def set_items(self, values: list[Any]) -> None:
+        """Add keys and values to the dict on top, or to an `Opaque` that is another mapping."""
+        target = self.stack[-1]
+        pairs = [
+            (_safe_key(key), item) for key, item in zip(values[::2], values[1::2], strict=True)
+        ]
+        if isinstance(target, Opaque):
+            target.items.append(dict(pairs))
+        else:
+            target.update(pairs)
+
+    def push_dict(self, values: list[Any]) -> None:
+        self.push({})
+        self.set_items(values)
+
+    def call(self) -> None:
+        args, function = self.pop(), self.pop()
+        self.push_call(function, args if isinstance(args, tuple) else (args,))
+
+    def call_with_keywords(self) -> None:
+        keywords = self.pop()
+        self.call()
+        self.stack[-1].state = keywords
+
+    def call_from_mark(self) -> None:
+        function, *args = self.pop_to_mark()
+        self.push_call(function, tuple(args))
+
+    def push_call(self, function: Any, args: tuple[Any, ...]) -> None:
+        name = function.name if isinstance(function, Opaque) else f"<{type(function).__name__}>"
+        self.push(Opaque(name, args))
+
+    def set_state(self) -> None:
+        state = self.pop()
+        if isinstance(self.stack[-1], Opaque):
+            self.stack[-1].state = state
+
+    def push_name(self) -> None:
+        name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise UnreadableError("a name that is no text")
+        self.push(_named(module, name))
 
 
-def _append(m: _Machine) -> None:
-    _extend(m, [m.pop()])
+def _safe_key(key: Any) -> Any:
+    """Return the key, or an `Opaque` for one whose hash or comparison could take forever.
 
-
-def _extend(m: _Machine, values: list[Any]) -> None:
-    """Add to the list, or to the set, on top of the stack."""
-    target = m.stack[-1]
-    # An Opaque here is a set, or a list of a class of its own.
-    (target.items if isinstance(target, Opaque) else target).extend(values)
-
-
-def _set_items(m: _Machine, values: list[Any]) -> None:
-    target = m.stack[-1]
-    pairs = [(_key(key), value) for key, value in zip(values[::2], values[1::2], strict=True)]
-    if isinstance(target, Opaque):  # a mapping of a class of its own
-        target.items.append(dict(pairs))
-    else:
-        target.update(pairs)
-
-
-def _key(key: Any) -> Any:
-    """Return what may be a key here: the hash of a tuple may take for ever, and end the process."""
-    if isinstance(key, int) and abs(key) > _LARGEST_KEY:
-        return _odd(key)
-    return key if key is None or isinstance(key, str | bytes | int | float | Opaque) else _odd(key)
-
-
-def _odd(key: Any) -> Opaque:
+    The hash of a tuple is computed anew each time: nested 60 times, each level twice in the next
+    one, it takes 2 ** 60 steps.
+    """
+    if isinstance(key, int) and abs(key) <= _LARGEST_KEY:
+        return key
+    if key is None or isinstance(key, str | bytes | float | Opaque):
+        return key
     return Opaque(type(key).__name__, (key,))
 
 
-def _call(m: _Machine) -> None:
-    args, function = m.pop(), m.pop()
-    m.push(Opaque(_name(function), args if isinstance(args, tuple) else (args,)))
-
-
-def _call_with_keywords(m: _Machine) -> None:
-    keywords = m.pop()
-    _call(m)
-    m.stack[-1].state = keywords
-
-
-def _call_from_mark(m: _Machine) -> None:
-    function, *args = m.pop_to_mark()
-    m.push(Opaque(_name(function), tuple(args)))
-
-
-def _build(m: _Machine) -> None:
-    state = m.pop()
-    if isinstance(m.stack[-1], Opaque):
-        m.stack[-1].state = state
-
-
-def _name(function: Any) -> str:
-    return function.name if isinstance(function, Opaque) else f"<{type(function).__name__}>"
-
-
-def _qualified(module: Any, name: Any) -> Opaque:
-    # Each name is a new text: a long one, named often, would fill the memory.
+def _named(module: str, name: str) -> Opaque:
+    # Each use of a name makes a new text: a long name that is used often would fill the memory.
     module, name = module[:_LONGEST_NAME], name[:_LONGEST_NAME]
-    # What Python 3 calls builtins has two other names in the old protocols.
-    here = module in {"builtins", "__builtin__", "exceptions"}
-    return Opaque(str(name) if here else f"{module}.{name}")
+    # The old protocols have two other names for builtins.
+    is_builtin = module in {"builtins", "__builtin__", "exceptions"}
+    return Opaque(name if is_builtin else f"{module}.{name}")
 
 
-def _stack_global(m: _Machine) -> None:
-    name, module = m.pop(), m.pop()
-    if not isinstance(name, str) or not isinstance(module, str):
-        raise UnreadableError("a name that is no text")
-    m.push(_qualified(module, name))
+def _global(arg: str) -> Opaque:
+    module, name = arg.split(" ", 1)
+    return _named(module, name)
 
 
-def _memoize(m: _Machine) -> None:
-    m.memo[len(m.memo)] = m.stack[-1]
-
-
-def _drop(m: _Machine) -> None:
-    if m.marks and m.marks[-1] == len(m.stack):
-        m.marks.pop()
-    else:
-        m.pop()
-
-
-def _tuple_of(count: int) -> Callable[[_Machine], None]:
-    def step(m: _Machine) -> None:
-        values = [m.pop() for _ in range(count)]
-        m.push(tuple(reversed(values)))
-
-    return step
-
-
-def _with(function: Callable[[_Machine, list[Any]], None]) -> Callable[[_Machine], None]:
-    return lambda m: function(m, m.pop_to_mark())
-
-
-def _dict(m: _Machine) -> None:
-    values = m.pop_to_mark()
-    m.push({})
-    _set_items(m, values)
-
-
+_NO_EFFECT = frozenset(("PROTO", "FRAME", "STOP", "READONLY_BUFFER"))
 _SCALARS = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES "
     "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT "
     "BINFLOAT".split()
 )
-_STEPS: dict[str, Callable[[_Machine], Any]] = {
-    "PROTO": lambda _: None,
-    "NONE": lambda m: m.push(None),
-    "NEWTRUE": lambda m: m.stack.append(True),
-    "NEWFALSE": lambda m: m.stack.append(False),
-    "MARK": _mark,
-    "POP": _drop,
-    "POP_MARK": lambda m: m.pop_to_mark(),
-    "DUP": lambda m: m.push(m.stack[-1]),
-    "EMPTY_LIST": lambda m: m.push([]),
-    "EMPTY_TUPLE": lambda m: m.push(()),
-    "EMPTY_DICT": lambda m: m.push({}),
-    "EMPTY_SET": lambda m: m.push(Opaque("set", ())),
-    "LIST": lambda m: m.push(m.pop_to_mark()),
-    "TUPLE": lambda m: m.push(tuple(m.pop_to_mark())),
-    "TUPLE1": _tuple_of(1),
-    "TUPLE2": _tuple_of(2),
-    "TUPLE3": _tuple_of(3),
-    "DICT": _dict,
-    "FROZENSET": lambda m: m.push(Opaque("frozenset", (m.pop_to_mark(),))),
-    "APPEND": _append,
-    "APPENDS": _with(_extend),
-    "ADDITEMS": _with(_extend),
-    "SETITEM": lambda m: _set_items(m, [m.pop(), m.pop()][::-1]),
-    "SETITEMS": _with(_set_items),
-    "PUT": lambda m: m.memo.__setitem__(m.arg, m.stack[-1]),
-    "BINPUT": lambda m: m.memo.__setitem__(m.arg, m.stack[-1]),
-    "LONG_BINPUT": lambda m: m.memo.__setitem__(m.arg, m.stack[-1]),
-    "MEMOIZE": _memoize,
-    "GET": lambda m: m.push(m.memo[m.arg]),
-    "BINGET": lambda m: m.push(m.memo[m.arg]),
-    "LONG_BINGET": lambda m: m.push(m.memo[m.arg]),
-    "GLOBAL": lambda m: m.push(_qualified(*m.arg.split(" ", 1))),
-    "STACK_GLOBAL": _stack_global,
-    "EXT1": lambda m: m.push(Opaque(f"<extension {m.arg}>")),
-    "EXT2": lambda m: m.push(Opaque(f"<extension {m.arg}>")),
-    "EXT4": lambda m: m.push(Opaque(f"<extension {m.arg}>")),
-    "REDUCE": _call,
-    "NEWOBJ": _call,
-    "NEWOBJ_EX": _call_with_keywords,
-    "OBJ": _call_from_mark,
-    "INST": lambda m: m.push(Opaque(_qualified(*m.arg.split(" ", 1)).name, tuple(m.pop_to_mark()))),
-    "BUILD": _build,
-    "PERSID": lambda m: m.push(Opaque("<persistent id>", (m.arg,))),
-    "BINPERSID": lambda m: m.push(Opaque("<persistent id>", (m.pop(),))),
-    "NEXT_BUFFER": lambda m: m.push(Opaque("<buffer>")),
-    "READONLY_BUFFER": lambda _: None,
+_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),  # noqa: FBT003
+    "NEWFALSE": lambda m, _: m.push(False),  # noqa: FBT003
+    # The stack and the memo.
+    "MARK": lambda m, _: m.mark(),
+    "POP": lambda m, _: m.discard(),
+    "POP_MARK": lambda m, _: m.pop_to_mark(),
+    "DUP": lambda m, _: m.push(m.stack[-1]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda m, arg: m.remember(arg)),
+    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, arg: m.push(m.memo[arg])),
+    # Containers. Sets are not made: they would hash their members.
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_SET": lambda m, _: m.push(Opaque("set", ())),
+    "LIST": lambda m, _: m.push(m.pop_to_mark()),
+    "TUPLE": lambda m, _: m.push(tuple(m.pop_to_mark())),
+    "TUPLE1": lambda m, _: m.push_tuple(1),
+    "TUPLE2": lambda m, _: m.push_tuple(2),
+    "TUPLE3": lambda m, _: m.push_tuple(3),
+    "DICT": lambda m, _: m.push_dict(m.pop_to_mark()),
+    "FROZENSET": lambda m, _: m.push(Opaque("frozenset", (m.pop_to_mark(),))),
+    "APPEND": lambda m, _: m.extend([m.pop()]),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda m, _: m.extend(m.pop_to_mark())),
+    "SETITEM": lambda m, _: m.set_items([m.pop(), m.pop()][::-1]),
+    "SETITEMS": lambda m, _: m.set_items(m.pop_to_mark()),
+    # Names, calls and states: recorded only.
+    "GLOBAL": lambda m, arg: m.push(_global(arg)),
+    "STACK_GLOBAL": lambda m, _: m.push_name(),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda m, arg: m.push(Opaque(f"<extension {arg}>"))),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda m, _: m.call()),
+    "NEWOBJ_EX": lambda m, _: m.call_with_keywords(),
+    "OBJ": lambda m, _: m.call_from_mark(),
+    "INST": lambda m, arg: m.push_call(_global(arg), tuple(m.pop_to_mark())),
+    "BUILD": lambda m, _: m.set_state(),
+    "PERSID": lambda m, arg: m.push(Opaque("<persistent id>", (arg,))),
+    "BINPERSID": lambda m, _: m.push(Opaque("<persistent id>", (m.pop(),))),
+    "NEXT_BUFFER": lambda m, _: m.push(Opaque("<buffer>")),
 }
