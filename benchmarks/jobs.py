@@ -30,7 +30,7 @@ from redis_server import Server, running  # noqa: E402
 from oneoff.core.policy import Mode  # noqa: E402
 from oneoff.core.project import Project  # noqa: E402
 from oneoff.services.jobs.lookup import ENDED, count_jobs, list_jobs  # noqa: E402
-from oneoff.services.jobs.purge import Purge, purge  # noqa: E402
+from oneoff.services.jobs.purge import PurgeFilter, purge  # noqa: E402
 from oneoff.services.jobs.queue import Jobs  # noqa: E402
 from oneoff.services.jobs.records import JobStatus  # noqa: E402
 from oneoff.services.jobs.worker_settings import load_worker  # noqa: E402
@@ -174,7 +174,7 @@ async def purging(bench: Bench, runs: int) -> list[Line]:
             await bench.jobs.client.delete(key)
 
     async def ours() -> None:
-        removed = await purge(bench.jobs, Purge(), plan=False)
+        removed = await purge(bench.jobs, PurgeFilter(), plan=False)
         assert removed.results == bench.size
 
     peers, own, worst = [], [], []

@@ -250,9 +250,10 @@ async def check_redis(client: Redis, name: str) -> Check:
 async def check_worker(client: Redis, config: Config, project: Project) -> Check:
     """Look for the heartbeat that every worker leaves in Redis while it lives."""
     from oneoff.services.jobs.heartbeat import read_heartbeat
+    from oneoff.services.jobs.worker_settings import load_worker
     from oneoff.services.maintenance.redis_copy import announced_window
 
-    seen = await read_heartbeat(client, project)
+    seen = await read_heartbeat(client, load_worker(project))
     if seen is None:
         start = f"arq {project.worker.replace(':', '.')} {LOGGING}"
         return Check("worker", Health.DOWN, detail=f"none has reported; start one: {start}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from oneoff.services.jobs import lookup
+from oneoff.services.jobs import lookup, pages
 from tests.support.arq_shop import Queue, WorkerSettings
 
 
@@ -89,8 +89,8 @@ async def test_a_wrong_option_is_a_usage_error(queue: Queue, options: str) -> No
 
 async def test_pages_are_put_together(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every job once, whatever the size of a page."""
-    monkeypatch.setattr(lookup, "PAGE", 3)
-    monkeypatch.setattr(lookup, "SCAN_COUNT", 2)
+    monkeypatch.setattr(pages, "PAGE", 3)
+    monkeypatch.setattr(pages, "SCAN_COUNT", 2)
     for number in range(8):
         await queue.manage(f"jobs run sum left={number} --job-id job-{number}")
     assert 8 == await queue.work()
@@ -107,7 +107,7 @@ async def test_a_list_that_stops_early_says_so(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis keeps no order of results; reading 100,000 of them to show 50 would take a second."""
-    monkeypatch.setattr(lookup, "SCAN_COUNT", 1)
+    monkeypatch.setattr(pages, "SCAN_COUNT", 1)
     monkeypatch.setattr(lookup, "ENOUGH_KEYS", 1)
     for number in range(30):
         raw = pickle.dumps({"t": 1, "f": "sum", "a": (), "k": {}, "et": 1, "s": True, "r": number})

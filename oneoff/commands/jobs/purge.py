@@ -9,7 +9,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result, U
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.services.jobs.purge import Purged
+    from oneoff.services.jobs.purge import PurgeCounts
     from oneoff.services.jobs.queue import Jobs
 
 
@@ -59,18 +59,18 @@ class Purge(BaseCommand):
         return f"removes {what}{work} from {{target}}{old}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
-        from oneoff.services.jobs import purge
+        from oneoff.services.jobs.purge import PurgeFilter, purge
 
-        what = purge.Purge(self.failed_only, self.older_than, self.queued)
-        counts = await purge.purge(jobs, what, plan=run.dry_run)
+        what = PurgeFilter(self.failed_only, self.older_than, self.queued)
+        counts = await purge(jobs, what, plan=run.dry_run)
         total = sum(counts)
         if not total:
             return Result.unchanged("nothing to remove", data=counts._asdict())
         verb = "would remove" if run.dry_run else "removed"
-        return Result.changed(f"{verb} {_said(counts)}", rows=total, data=counts._asdict())
+        return Result.changed(f"{verb} {_counts_text(counts)}", rows=total, data=counts._asdict())
 
 
-def _said(counts: Purged) -> str:
+def _counts_text(counts: PurgeCounts) -> str:
     from oneoff.utils.text import counted
 
     parts = [counted(counts.results, "result")]

@@ -21,4 +21,4 @@ class Show(BaseCommand):
     async def handle(self, jobs: Jobs) -> Result:
         from oneoff.services.jobs.lookup import get_job
 
-        return Result.report((await get_job(jobs, self.job)).whole())
+        return Result.report((await get_job(jobs, self.job)).details())

@@ -19,13 +19,13 @@ class Stats(BaseCommand):
     examples = ("jobs stats", "jobs stats --json")
 
     async def handle(self, jobs: Jobs, config: Config, project: Project) -> Result:
-        from oneoff.services.jobs.heartbeat import heartbeat_of
+        from oneoff.services.jobs.heartbeat import read_heartbeat
         from oneoff.services.jobs.lookup import count_jobs
         from oneoff.services.jobs.queue import now_ms
         from oneoff.services.maintenance.redis_copy import announced_window
 
         stats = await count_jobs(jobs)
-        beat = await heartbeat_of(jobs.client, jobs.worker)
+        beat = await read_heartbeat(jobs.client, jobs.worker)
         parts = [f"queue {jobs.worker.queue}"]
         if stats.oldest_due_ms is not None:
             late = max(now_ms() - stats.oldest_due_ms, 0) / 1000

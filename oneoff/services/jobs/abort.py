@@ -1,7 +1,14 @@
-"""Take jobs out of the queue before a worker has them, and abort one that runs.
+"""Abort a job: remove it from the queue, or ask its worker to stop it.
 
-ARQ's own `Job.abort` moves a deferred job to the front of the queue, for a worker to throw it
-away: one that doesn't allow aborts would run it at once.
+ARQ's own `Job.abort` moves a deferred job to the front of the queue, so that a worker discards it.
+A worker without `allow_abort_jobs` would run it at once instead.
+
+A worker takes a job like this: WATCH `arq:in-progress:<id>`, make sure that the key does not exist
+and that the job is in the queue, then MULTI, set the key, EXEC. The functions here use the same key
+from the other side. They WATCH it, so their EXEC fails if a worker has taken the job meanwhile;
+and they write it in their transaction, so that the worker's EXEC fails if they were faster. Without
+the first, a job that runs would lose its entry in the queue; without the second, a worker would run
+a job that was reported as removed.
 """
 
 from __future__ import annotations
@@ -23,9 +30,9 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
 ATTEMPTS = 5
-"""How often to look again when a worker took a job in between."""
+"""Transactions to try; each fails if a worker takes a job meanwhile."""
 PATIENCE = 10.0
-"""Seconds a worker is given to abort a job."""
+"""Seconds to wait until a worker has stopped a job."""
 POLL_PAUSE = 0.1
 
 
@@ -37,7 +44,7 @@ async def abort_job(jobs: Jobs, record: JobRecord) -> str:
         TemporaryError: `job-still-running`: the worker has not stopped it in time.
     """
     jobs.must_write(f"abort {record.id}")
-    if record.status is not JobStatus.RUNNING and await _cancel_one(jobs, record):
+    if record.status is not JobStatus.RUNNING and await _abort_waiting(jobs, record):
         return "it will not run"
     check_abortable(jobs, record)
     await jobs.client.zadd(arq_keys.ABORT, {record.id: now_ms()})
@@ -76,62 +83,63 @@ def check_abortable(jobs: Jobs, record: JobRecord) -> None:
     )
 
 
-async def cancel_waiting(jobs: Jobs, ids: Sequence[bytes], *, only_dead: bool = False) -> int:
-    """Take several jobs out of the queue, but for those a worker has; return how many.
+async def remove_waiting(jobs: Jobs, ids: Sequence[bytes], *, only_expired: bool = False) -> int:
+    """Remove jobs from the queue, except those that a worker has; return how many.
 
     Args:
         jobs: The queue.
-        ids: As they are in Redis; a page of them.
-        only_dead: Spare a job that has not expired after all.
+        ids: At most one page of ids, as they are in Redis.
+        only_expired: Keep a job whose `arq:job:<id>` exists: it was queued again meanwhile.
     """
     from redis.exceptions import WatchError
 
     jobs.must_write("remove jobs")
     for _ in range(ATTEMPTS):
         async with jobs.client.pipeline(transaction=True) as pipe:
-            await pipe.watch(*(_key(arq_keys.IN_PROGRESS, job_id) for job_id in ids))
-            free = await _free(pipe, ids, only_dead=only_dead)
-            if not free:
+            await pipe.watch(*(arq_keys.in_progress(job_id) for job_id in ids))
+            waiting = await _waiting(pipe, ids, only_expired=only_expired)
+            if not waiting:
                 return 0
             begin(pipe)
-            for job_id in free:
-                _take_out(pipe, jobs.worker.queue, job_id)
+            for job_id in waiting:
+                _remove(pipe, jobs.worker.queue, job_id)
             try:
                 await pipe.execute()
-            except WatchError:  # a worker took one of them: look again which are left
+            except WatchError:  # a worker took one of them: ask again which ones wait
                 continue
-            return len(free)
+            return len(waiting)
     return 0
 
 
-async def _free(pipe: Pipeline, ids: Sequence[bytes], *, only_dead: bool) -> list[bytes]:
-    taken = await pipe.mget([_key(arq_keys.IN_PROGRESS, job_id) for job_id in ids])
-    free = [job_id for job_id, mark in zip(ids, taken, strict=True) if mark is None]
-    if not only_dead or not free:
-        return free
-    raws = await pipe.mget([_key(arq_keys.JOB, job_id) for job_id in free])
-    return [job_id for job_id, raw in zip(free, raws, strict=True) if raw is None]
+async def _waiting(pipe: Pipeline, ids: Sequence[bytes], *, only_expired: bool) -> list[bytes]:
+    """Return the ids of jobs that no worker has; called between WATCH and MULTI."""
+    marks = await pipe.mget([arq_keys.in_progress(job_id) for job_id in ids])
+    waiting = [job_id for job_id, mark in zip(ids, marks, strict=True) if mark is None]
+    if not only_expired or not waiting:
+        return waiting
+    raws = await pipe.mget([arq_keys.job(job_id) for job_id in waiting])
+    return [job_id for job_id, raw in zip(waiting, raws, strict=True) if raw is None]
 
 
-async def _cancel_one(jobs: Jobs, record: JobRecord) -> bool:
-    """Take a job out of the queue, leaving the result that ARQ would leave; False if it runs."""
+async def _abort_waiting(jobs: Jobs, record: JobRecord) -> bool:
+    """Remove a job from the queue and store the result that ARQ would; return False if it runs."""
     from redis.exceptions import WatchError
 
     job_id = record.id.encode()
     for _ in range(ATTEMPTS):
         async with jobs.client.pipeline(transaction=True) as pipe:
-            await pipe.watch(_key(arq_keys.IN_PROGRESS, job_id), _key(arq_keys.JOB, job_id))
-            if not await _free(pipe, [job_id], only_dead=False):
+            # The job too: the result is made from its bytes, so they must not change meanwhile.
+            await pipe.watch(arq_keys.in_progress(job_id), arq_keys.job(job_id))
+            if not await _waiting(pipe, [job_id], only_expired=False):
                 return False
-            raw = await pipe.get(_key(arq_keys.JOB, job_id))
+            raw = await pipe.get(arq_keys.job(job_id))
             begin(pipe)
-            _take_out(pipe, jobs.worker.queue, job_id)
+            _remove(pipe, jobs.worker.queue, job_id)
             result = _aborted_result(jobs, record, raw) if raw else None
             if result:
-                kept = jobs.worker.keep_result
-                pipe.set(
-                    arq_keys.result(record.id), result, px=round(kept * 1000) if kept else None
-                )
+                seconds = jobs.worker.keep_result
+                expires_ms = round(seconds * 1000) if seconds else None
+                pipe.set(arq_keys.result(job_id), result, px=expires_ms)
             try:
                 await pipe.execute()
             except WatchError:
@@ -140,18 +148,21 @@ async def _cancel_one(jobs: Jobs, record: JobRecord) -> bool:
     return False
 
 
-def _take_out(pipe: Pipeline, queue: str, job_id: bytes) -> None:
-    # A worker that is just about to take the job watches this key: touching it makes it let go.
-    pipe.set(_key(arq_keys.IN_PROGRESS, job_id), b"1", px=1)
-    pipe.delete(
-        *(_key(prefix, job_id) for prefix in (arq_keys.IN_PROGRESS, arq_keys.JOB, arq_keys.RETRY)),
-    )
+def _remove(pipe: Pipeline, queue: str, job_id: bytes) -> None:
+    """Add the commands that remove a job to a transaction."""
+    # WATCH notices a key that was written, not one that was absent and is deleted: so the mark is
+    # set before it is deleted, and a worker that is about to take the job lets it go.
+    pipe.set(arq_keys.in_progress(job_id), b"1", px=1)
+    pipe.delete(arq_keys.in_progress(job_id), arq_keys.job(job_id), arq_keys.retry(job_id))
     pipe.zrem(queue, job_id)
     pipe.zrem(arq_keys.ABORT, job_id)
 
 
 def _aborted_result(jobs: Jobs, record: JobRecord, raw: bytes) -> bytes | None:
-    """Return what ARQ keeps of an aborted job; None where nothing is kept, or can be made."""
+    """Return the result that ARQ stores for an aborted job.
+
+    None if the worker keeps no results, or the job's pickle can't be read.
+    """
     worker, now, error = jobs.worker, now_ms(), asyncio.CancelledError()
     if worker.keep_result == 0:
         return None
@@ -178,7 +189,3 @@ def _aborted_result(jobs: Jobs, record: JobRecord, raw: bytes) -> bytes | None:
         job_id=record.id,
         serializer=worker.serializer,
     )
-
-
-def _key(prefix: str, job_id: bytes) -> bytes:
-    return prefix.encode() + job_id

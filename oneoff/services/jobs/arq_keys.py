@@ -1,9 +1,20 @@
-"""The names under which ARQ keeps a job in Redis.
+"""The keys under which ARQ keeps jobs in Redis.
 
-A job is a member of its queue, a sorted set whose scores are due times in milliseconds, and a
-pickle under `arq:job:`. A worker that takes it sets `arq:in-progress:` and counts in `arq:retry:`;
-when it has ended, one pickle under `arq:result:` remains. They are spelled out here so that a
-listing need not import ARQ; a test compares them with its own.
+| key | holds |
+| --- | --- |
+| `<queue>` | sorted set: the ids of jobs that have not ended, by due time in milliseconds |
+| `arq:job:<id>` | pickle: function, arguments, time queued; expires some time after it is due |
+| `arq:in-progress:<id>` | a mark: a worker runs the job; it expires if the worker dies |
+| `arq:retry:<id>` | counter: how often the job has been started |
+| `arq:result:<id>` | pickle: the job and how it ended; expires after `keep_result` |
+| `arq:abort` | sorted set: the ids of jobs that somebody wants aborted, by time of the request |
+| `<queue>:health-check` | text: the heartbeat of the queue's workers |
+
+A job stays in the queue while it runs and between its tries. If a worker does not come in time,
+`arq:job:<id>` expires, and the entry in the queue remains with nothing behind it.
+
+The prefixes are spelled out here because importing ARQ takes 120 ms; a test compares them with
+ARQ's own.
 """
 
 from __future__ import annotations
@@ -13,29 +24,32 @@ RESULT = "arq:result:"
 IN_PROGRESS = "arq:in-progress:"
 RETRY = "arq:retry:"
 ABORT = "arq:abort"
-"""The sorted set of the jobs that somebody wants aborted."""
 
 
-def job(job_id: str) -> str:
+def job(job_id: str | bytes) -> bytes:
     """Return the key of the job itself."""
-    return JOB + job_id
+    return _key(JOB, job_id)
 
 
-def result(job_id: str) -> str:
-    """Return the key of what came out of it; of any queue."""
-    return RESULT + job_id
+def result(job_id: str | bytes) -> bytes:
+    """Return the key of the result; results of all queues share the prefix."""
+    return _key(RESULT, job_id)
 
 
-def in_progress(job_id: str) -> str:
-    """Return the key that says a worker has it."""
-    return IN_PROGRESS + job_id
+def in_progress(job_id: str | bytes) -> bytes:
+    """Return the key of the mark that a worker runs the job."""
+    return _key(IN_PROGRESS, job_id)
 
 
-def retry(job_id: str) -> str:
-    """Return the key that counts its tries."""
-    return RETRY + job_id
+def retry(job_id: str | bytes) -> bytes:
+    """Return the key of the counter of tries."""
+    return _key(RETRY, job_id)
 
 
-def id_of(key: bytes) -> str:
+def id_of_result(key: bytes) -> str:
     """Return the id in the key of a result."""
     return key.decode(errors="backslashreplace").removeprefix(RESULT)
+
+
+def _key(prefix: str, job_id: str | bytes) -> bytes:
+    return prefix.encode() + (job_id if isinstance(job_id, bytes) else job_id.encode())

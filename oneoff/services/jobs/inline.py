@@ -1,4 +1,4 @@
-"""Run a task here, as the worker would: without a worker, and without touching its queue."""
+"""Run a task in this process as the worker would, without a worker and without its queue."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
 
 
-class Ran(NamedTuple):
-    """What came out of it.
+class InlineResult(NamedTuple):
+    """How a task ended that ran in this process.
 
     Attributes:
-        record: As a worker would have kept it.
-        error: What it failed with: the object that a worker would only keep the name of. Where
-            the tries were used up, what led to the last one.
+        record: As a worker would have stored it.
+        error: The exception that it failed with, of which a worker stores a pickle only. If all
+            tries were used up, the one of the last try.
     """
 
     record: JobRecord
@@ -31,11 +31,11 @@ class Ran(NamedTuple):
 
 async def run_inline(
     worker: WorkerSpec, config: Config, task: Task, kwargs: Mapping[str, Any], job_id: str = ""
-) -> Ran:
-    """Run a task to its end, and return what a worker would have kept of it.
+) -> InlineResult:
+    """Run a task to its end, and return what a worker would have stored.
 
-    Its context, its hooks, its tries and its timeout are the worker's; arguments and result go
-    through the worker's serialiser, so that what can't travel through Redis fails here too.
+    Context, hooks, tries and timeout are those of the worker. Arguments and result pass through the
+    worker's serializer, so what can't be stored in Redis fails here too.
 
     Raises:
         DataError: `job-not-serializable`.
@@ -47,8 +47,8 @@ async def run_inline(
     raw = serialize(worker, task.name, (), dict(kwargs), now)
     _, args, kwargs, _, _ = deserialize_job_raw(raw, deserializer=worker.deserializer)
     job = _Job(worker, task, job_id or uuid.uuid4().hex, now)
-    async with _context(worker, config) as context:
-        # In a task of its own, as in a worker: what a hook binds to the context stays in there.
+    async with _worker_context(worker, config) as context:
+        # In an asyncio task of its own, as in a worker: context variables set by a hook stay there.
         await asyncio.ensure_future(job.run(context, tuple(args), kwargs))
     result = serialize_result(
         *(task.name, args, dict(kwargs), job.tries, now, job.success, job.result),
@@ -57,7 +57,7 @@ async def run_inline(
         serializer=worker.serializer,
     )
     record = ended_record(job.id, result or b"", worker.deserializer, worker.queue)
-    return Ran(record, job.error)
+    return InlineResult(record, job.error)
 
 
 class _Job:
@@ -74,7 +74,7 @@ class _Job:
     async def run(
         self, context: Mapping[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        """Try until it ends, or the tries are used up."""
+        """Run the task again until it ends or has used up its tries."""
         from arq.worker import JobExecutionFailed
 
         pause: float | None = 0.0
@@ -85,12 +85,12 @@ class _Job:
                 message = f"max {self.task.max_tries} retries exceeded"
                 self.result = JobExecutionFailed(message)
                 return
-            of_this_try = {**context, **self._facts()}
-            await _call(self.worker, "on_job_start", of_this_try)
+            try_context = {**context, **self._try_context()}
+            await _call_hook(self.worker, "on_job_start", try_context)
             self.started_ms = now_ms()
-            pause = await self._try(of_this_try, args, kwargs)
-            await _call(self.worker, "on_job_end", of_this_try)
-            await _call(self.worker, "after_job_end", of_this_try)
+            pause = await self._try(try_context, args, kwargs)
+            await _call_hook(self.worker, "on_job_end", try_context)
+            await _call_hook(self.worker, "after_job_end", try_context)
 
     async def _try(
         self, context: dict[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -109,7 +109,7 @@ class _Job:
         except asyncio.CancelledError as exc:
             me = asyncio.current_task()
             if me is not None and me.cancelling():
-                raise  # not the task's doing: this run is being stopped
+                raise  # this run is being stopped, not the task
             if self.worker.retry_jobs:
                 return 0.0
             self.result = self.error = exc
@@ -119,7 +119,7 @@ class _Job:
             self.success, self.error = True, None
         return None
 
-    def _facts(self) -> dict[str, Any]:
+    def _try_context(self) -> dict[str, Any]:
         return {
             "job_id": self.id,
             "job_try": self.tries,
@@ -129,10 +129,10 @@ class _Job:
 
 
 @asynccontextmanager
-async def _context(worker: WorkerSpec, config: Config) -> AsyncIterator[dict[Any, Any]]:
-    """Give the context that the worker makes when it starts, with a connection of its own.
+async def _worker_context(worker: WorkerSpec, config: Config) -> AsyncIterator[dict[Any, Any]]:
+    """Make the context that a worker makes when it starts, with its own connection to Redis.
 
-    `inline` in it tells hooks that no worker runs them.
+    Its key `inline` tells hooks that no worker runs them.
     """
     from arq.connections import create_pool
 
@@ -147,15 +147,15 @@ async def _context(worker: WorkerSpec, config: Config) -> AsyncIterator[dict[Any
     )
     context = {**worker.ctx, "redis": pool, "inline": True}
     try:
-        await _call(worker, "on_startup", context)
+        await _call_hook(worker, "on_startup", context)
         try:
             yield context
         finally:
-            await _call(worker, "on_shutdown", context)
+            await _call_hook(worker, "on_shutdown", context)
     finally:
         await pool.aclose()
 
 
-async def _call(worker: WorkerSpec, hook: str, context: dict[Any, Any]) -> None:
+async def _call_hook(worker: WorkerSpec, hook: str, context: dict[Any, Any]) -> None:
     if hook in worker.hooks:
         await worker.hooks[hook](context)

@@ -1,18 +1,15 @@
-"""List jobs in pages: constant memory, and no command that holds up the server.
-
-ARQ's own `queued_jobs()` asks for each job by itself and fails when one has expired;
-`all_job_results()` uses KEYS.
-"""
+"""Find, list and count jobs."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from oneoff.core.errors import NotFound
 from oneoff.services.jobs import arq_keys
+from oneoff.services.jobs.pages import SCAN_COUNT, QueueEntry, queue_pages, result_pages
 from oneoff.services.jobs.queue import Jobs, now_ms
 from oneoff.services.jobs.records import (
     JobRecord,
@@ -24,24 +21,20 @@ from oneoff.services.jobs.records import (
     queued_record,
 )
 
-PAGE = 1000
-"""Members of a queue, or values, that are asked for at once."""
-SCAN_COUNT = 1000
-"""Keys the server looks at in one step: about 1 ms."""
 ENOUGH_KEYS = 2000
-"""Keys that are looked at before a list of results may stop at the first it finds."""
+"""Keys of the server to look at before `list_jobs` may show results without knowing all."""
 
 IN_QUEUE = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.EXPIRED)
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.UNREADABLE)
 
 
-class Listing(NamedTuple):
+class JobList(NamedTuple):
     """Some jobs.
 
     Attributes:
         jobs: Those in the queue by due time, then those that have ended, the newest first.
-        in_queue: How many the queue holds.
-        all_seen: Whether no result was left out that could be newer than one shown.
+        in_queue: How many jobs the queue holds.
+        all_seen: Whether no result was left out that could be newer than one in `jobs`.
     """
 
     jobs: list[JobRecord]
@@ -49,32 +42,14 @@ class Listing(NamedTuple):
     all_seen: bool
 
 
-class Waiting(NamedTuple):
-    """One member of the queue.
-
-    Attributes:
-        id: As it is in Redis.
-        due_ms: When it may start.
-        raw: The job; None if it has expired.
-        running: Whether a worker has it.
-        tries: How often it has been started.
-    """
-
-    id: bytes
-    due_ms: float
-    raw: bytes | None
-    running: bool
-    tries: int
-
-
-async def list_jobs(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> Listing:
+async def list_jobs(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> JobList:
     """Return at most `limit` jobs in one of these states."""
     found = await _in_queue(jobs, statuses, limit)
     all_seen = True
     if len(found) < limit and set(statuses) & set(ENDED):
         ended, all_seen = await _ended(jobs, statuses, limit - len(found))
         found += ended
-    return Listing(found, await jobs.client.zcard(jobs.worker.queue), all_seen)
+    return JobList(found, await jobs.client.zcard(jobs.worker.queue), all_seen)
 
 
 async def find_job(jobs: Jobs, job_id: str) -> JobRecord | None:
@@ -90,8 +65,8 @@ async def find_job(jobs: Jobs, job_id: str) -> JobRecord | None:
         return ended_record(job_id, ended, jobs.worker.deserializer, jobs.worker.queue)
     if due is None:
         return None
-    waiting = Waiting(job_id.encode(), due, raw, bool(running), count_of(tries))
-    return _record(jobs, waiting, now_ms())
+    entry = QueueEntry(job_id.encode(), due, raw, bool(running), count_of(tries))
+    return _record(jobs, entry, now_ms())
 
 
 async def get_job(jobs: Jobs, job_id: str) -> JobRecord:
@@ -119,7 +94,7 @@ class Stats:
         self.oldest_due_ms: float | None = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a function, by name, and one for all."""
+        """Return one row for each function, by name, and one for all."""
         names = sorted({function for function, _ in self.counts})
         rows = [self._row(name or "(unreadable)", [name]) for name in names]
         return [*rows, self._row("(all)", names)]
@@ -134,80 +109,18 @@ class Stats:
 async def count_jobs(jobs: Jobs) -> Stats:
     """Count all jobs."""
     stats, now, read = Stats(), now_ms(), jobs.worker.deserializer
-    async for page in waiting_pages(jobs, with_tries=False):
-        for member in page:
-            status = _status(member, now)
-            function = "" if member.raw is None else function_of(member.raw, read)
+    async for page in queue_pages(jobs, with_tries=False):
+        for entry in page:
+            status = _status(entry, now)
+            function = "" if entry.raw is None else function_of(entry.raw, read)
             stats.counts[function, status] += 1
             if status is JobStatus.QUEUED and stats.oldest_due_ms is None:
-                stats.oldest_due_ms = member.due_ms
-    async for found in result_pages(jobs):
-        for raw in await jobs.mget(found):
+                stats.oldest_due_ms = entry.due_ms
+    async for keys, _ in result_pages(jobs):
+        for raw in await jobs.mget(keys):
             if raw is not None:
                 stats.counts[function_of(raw, read), ending_of(raw, read).status] += 1
     return stats
-
-
-async def waiting_pages(
-    jobs: Jobs, *, first: int = 0, with_tries: bool = True, size: int = PAGE
-) -> AsyncIterator[list[Waiting]]:
-    """Yield the queue by due time, in pages.
-
-    Pages are asked for by rank, which the server finds without counting through those before.
-    """
-    while True:
-        members = await jobs.client.zrange(
-            jobs.worker.queue, first, first + size - 1, withscores=True
-        )
-        if not members:
-            return
-        yield await read_page(jobs, members, with_tries=with_tries)
-        first += size
-
-
-async def result_pages(jobs: Jobs) -> AsyncIterator[list[bytes]]:
-    """Yield the keys of results, of every queue, in no order; at most `PAGE` at once.
-
-    The server may name a key twice.
-    """
-    async for found, _ in _scan(jobs):
-        for at in range(0, len(found), PAGE):
-            yield found[at : at + PAGE]
-
-
-async def _scan(jobs: Jobs) -> AsyncIterator[tuple[list[bytes], bool]]:
-    """Yield what each step of a SCAN finds, and whether it was the last."""
-    cursor, last = 0, False
-    while not last:
-        cursor, found = await jobs.client.scan(
-            cursor, match=f"{arq_keys.RESULT}*", count=SCAN_COUNT
-        )
-        last = int(cursor) == 0
-        yield found, last
-
-
-async def read_page(
-    jobs: Jobs, members: Sequence[tuple[bytes, float]], *, with_tries: bool
-) -> list[Waiting]:
-    """Read what stands behind members of the queue and their scores."""
-    ids = [job_id for job_id, _ in members]
-    marks = [_key(arq_keys.IN_PROGRESS, job_id) for job_id in ids]
-    async with jobs.client.pipeline(transaction=False) as pipe:
-        pipe.exists(*marks)
-        pipe.mget([_key(arq_keys.JOB, job_id) for job_id in ids])
-        if with_tries:
-            pipe.mget([_key(arq_keys.RETRY, job_id) for job_id in ids])
-        any_taken, raws, *rest = await pipe.execute()
-    taken = await jobs.mget(marks) if any_taken else [None] * len(ids)
-    tries = rest[0] if rest else [None] * len(ids)
-    return [
-        Waiting(job_id, due, raw, mark is not None, count_of(count))
-        for (job_id, due), raw, mark, count in zip(members, raws, taken, tries, strict=True)
-    ]
-
-
-def _key(prefix: str, job_id: bytes) -> bytes:
-    return prefix.encode() + job_id
 
 
 async def _in_queue(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> list[JobRecord]:
@@ -215,21 +128,17 @@ async def _in_queue(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> 
     if not wanted:
         return []
     found: list[JobRecord] = []
-    # Whoever wants deferred jobs alone need not read the others, which come first.
-    first = await _due(jobs, now) if wanted == {JobStatus.DEFERRED} else 0
-    size = min(limit, PAGE) if len(wanted) == len(IN_QUEUE) else PAGE
-    async for page in waiting_pages(jobs, first=first, size=size):
-        members = [member for member in page if _status(member, now) in wanted]
-        found += [_record(jobs, member, now) for member in members[: limit - len(found)]]
+    first = 0
+    if wanted == {JobStatus.DEFERRED}:  # they come last: skip those that are due
+        first = await jobs.client.zcount(jobs.worker.queue, "-inf", now)
+    size = limit if len(wanted) == len(IN_QUEUE) else None
+    async for page in queue_pages(jobs, first=first, size=size):
+        entries = [entry for entry in page if _status(entry, now) in wanted]
+        found += [_record(jobs, entry, now) for entry in entries[: limit - len(found)]]
         none_follow = JobStatus.DEFERRED not in wanted and page[-1].due_ms > now
         if len(found) >= limit or (none_follow and JobStatus.EXPIRED not in wanted):
             break
     return found
-
-
-async def _due(jobs: Jobs, now: int) -> int:
-    count: int = await jobs.client.zcount(jobs.worker.queue, "-inf", now)
-    return count
 
 
 async def _ended(
@@ -237,35 +146,37 @@ async def _ended(
 ) -> tuple[list[JobRecord], bool]:
     """Return the newest results, and whether all were looked at.
 
-    Redis keeps no order of them: to know the newest is to read all. So with many keys the list is
-    made of those that come first, and says so.
+    Redis keeps no order of results: to know the newest means to read all. Where there are many
+    keys, return the newest of those that come first.
     """
     newest: list[tuple[int, bytes, bytes]] = []
     kept: set[bytes] = set()
-    looked_at, last = 0, True
-    async for found, last in _scan(jobs):  # noqa: B007 - `last` is asked for below
+    looked_at, scan_ended = 0, True
+    async for keys, scan_ended in result_pages(jobs):  # noqa: B007 - used after the loop
         looked_at += SCAN_COUNT
-        for at in range(0, len(found), PAGE):
-            await _keep_newest(jobs, found[at : at + PAGE], statuses, limit, newest, kept)
+        await _keep_newest(jobs, keys, statuses, limit, newest, kept)
         if looked_at >= ENOUGH_KEYS and len(newest) >= limit:
             break
     records = [
-        ended_record(arq_keys.id_of(key), raw, jobs.worker.deserializer, jobs.worker.queue)
+        ended_record(arq_keys.id_of_result(key), raw, jobs.worker.deserializer, jobs.worker.queue)
         for _, key, raw in sorted(newest, reverse=True)
     ]
-    return records, last
+    return records, scan_ended
 
 
 async def _keep_newest(  # noqa: PLR0917
     jobs: Jobs,
-    found: Sequence[bytes],
+    keys: Sequence[bytes],
     statuses: Collection[JobStatus],
     limit: int,
     newest: list[tuple[int, bytes, bytes]],
     kept: set[bytes],
 ) -> None:
-    """Add results to a heap of the newest `limit`; `kept` are the keys in it."""
-    for key, raw in zip(found, await jobs.mget(found), strict=True):
+    """Add results to a heap of the newest `limit`.
+
+    `kept` are the keys in the heap: SCAN can return a key twice.
+    """
+    for key, raw in zip(keys, await jobs.mget(keys), strict=True):
         if raw is None or key in kept:
             continue
         ending = ending_of(raw, jobs.worker.deserializer)
@@ -278,21 +189,21 @@ async def _keep_newest(  # noqa: PLR0917
             kept.discard(heapq.heappushpop(newest, (ending.finished_ms, key, raw))[1])
 
 
-def _status(member: Waiting, now: int) -> JobStatus:
-    if member.running:
+def _status(entry: QueueEntry, now: int) -> JobStatus:
+    if entry.running:
         return JobStatus.RUNNING
-    if member.raw is None:
+    if entry.raw is None:
         return JobStatus.EXPIRED
-    return JobStatus.DEFERRED if member.due_ms > now else JobStatus.QUEUED
+    return JobStatus.DEFERRED if entry.due_ms > now else JobStatus.QUEUED
 
 
-def _record(jobs: Jobs, member: Waiting, now: int) -> JobRecord:
+def _record(jobs: Jobs, entry: QueueEntry, now: int) -> JobRecord:
     return queued_record(
-        member.id.decode(errors="backslashreplace"),
-        member.raw,
+        entry.id.decode(errors="backslashreplace"),
+        entry.raw,
         jobs.worker.deserializer,
-        status=_status(member, now),
+        status=_status(entry, now),
         queue=jobs.worker.queue,
-        due_ms=member.due_ms,
-        tries=member.tries,
+        due_ms=entry.due_ms,
+        tries=entry.tries,
     )

@@ -1,4 +1,4 @@
-"""The jobs of a project's worker, as commands get them by asking for `jobs`."""
+"""The queue of a project's worker, which commands get by asking for `jobs`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-class Queued(NamedTuple):
+class Enqueued(NamedTuple):
     """What `enqueue` returns.
 
     Attributes:
-        id: Of the job.
-        created: False where a job of this id was there already, waiting or ended: as ARQ does,
-            nothing is queued then.
+        id: The job's id.
+        created: False if there was a job of this id, waiting or ended: like ARQ, nothing is queued
+            then.
     """
 
     id: str
@@ -32,10 +32,10 @@ class Queued(NamedTuple):
 
 
 class Jobs:
-    """The queue of one worker, and what its jobs left.
+    """The queue of one worker, and the results of its jobs.
 
     Args:
-        client: Connected; refuses writes by itself unless the run commits.
+        client: Connected; it refuses writes by itself unless the run commits.
         worker: The worker of the project.
         mode: Only a run that commits may queue, abort or remove anything.
 
@@ -55,15 +55,15 @@ class Jobs:
         _job_id: str = "",
         _defer_by: timedelta | None = None,
         **kwargs: Any,
-    ) -> Queued:
+    ) -> Enqueued:
         """Queue a job.
 
         Args:
             task: Name of one of the worker's functions.
             args: For the function.
             kwargs: For the function.
-            _job_id: The job's; made up when left out. The same id is never queued twice.
-            _defer_by: How long no worker may take it.
+            _job_id: Generated if empty. A job with an id that exists is not queued.
+            _defer_by: How long no worker may take the job.
 
         Raises:
             ReadOnlyViolation: The run is a plan, or of a command that reads.
@@ -77,10 +77,15 @@ class Jobs:
         job_id, now = _job_id or uuid.uuid4().hex, now_ms()
         raw = serialize(self.worker, task, args, kwargs, now)
         due = now + (round(_defer_by.total_seconds() * 1000) if _defer_by else 0)
-        return Queued(job_id, await self.put(job_id, raw, due, now))
+        return Enqueued(job_id, await self.put(job_id, raw, due, now))
 
     async def put(self, job_id: str, raw: bytes, due: int, now: int) -> bool:
-        """Put a job into the queue, unless there is one of its id; say whether it was put."""
+        """Put a job into the queue and return True, or False if there is a job of its id.
+
+        The job and its entry in the queue are written in one transaction, as ARQ does. WATCH makes
+        it fail if somebody queues the same id after EXISTS: without it, the second one would
+        replace the arguments of the first.
+        """
         from redis.exceptions import WatchError
 
         async with self.client.pipeline(transaction=True) as pipe:
@@ -97,11 +102,11 @@ class Jobs:
         return True
 
     async def mget(self, names: Sequence[str | bytes]) -> Sequence[bytes | None]:
-        """Return several values; none for none, which Redis would call an error."""
+        """Return several values; Redis refuses an MGET without keys."""
         return await self.client.mget(names) if names else []
 
     def must_write(self, what: str) -> None:
-        """Refuse outside a run that commits, whatever the client would let through."""
+        """Raise unless the run commits, even if the client would allow the write."""
         if self.mode is Mode.COMMIT:
             return
         kind = DryRunViolation if self.mode is Mode.ROLLBACK else ReadOnlyViolation
@@ -116,17 +121,17 @@ class Jobs:
 
 
 def begin(pipe: Any) -> None:
-    """Begin what is done at once; the driver's own method has no types."""
+    """Send MULTI: what follows is executed at once. The driver's own method is not typed."""
     pipe.multi()
 
 
 def now_ms() -> int:
-    """Return the time as ARQ writes it."""
+    """Return the time in milliseconds, as ARQ stores it."""
     return round(time() * 1000)
 
 
 def check_call(worker: WorkerSpec, task: str, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
-    """Refuse what the function would refuse, before it is queued."""
+    """Raise if the function does not take these arguments."""
     coroutine = worker.task(task).coroutine
     try:
         inspect.signature(coroutine).bind(None, *args, **kwargs)
@@ -141,7 +146,7 @@ def check_call(worker: WorkerSpec, task: str, args: Iterable[Any], kwargs: dict[
 def serialize(
     worker: WorkerSpec, task: str, args: tuple[Any, ...], kwargs: dict[str, Any], now: int
 ) -> bytes:
-    """Return a job as the worker reads it.
+    """Return the bytes of a job, from which the worker reads it.
 
     Raises:
         DataError: `job-not-serializable`.

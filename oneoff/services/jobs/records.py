@@ -1,4 +1,4 @@
-"""One job, as Redis knows it: read from its pickle, whatever that holds."""
+"""One job as Redis has it, read from its pickle; any field may be missing or of a wrong type."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from oneoff.services.jobs.worker_settings import Deserializer
 
 
 class JobStatus(StrEnum):
-    """Where a job is; the order of a listing."""
+    """The state of a job, in the order of the columns of `jobs stats`."""
 
     RUNNING = "running"
     """A worker has it."""
     QUEUED = "queued"
     """It is due, and waits for a worker."""
     DEFERRED = "deferred"
-    """Its time has not come."""
+    """It is not due yet."""
     EXPIRED = "expired"
-    """It is in the queue, but what it was to do is gone: no worker came in time."""
+    """It is in the queue, but its pickle has expired: no worker came in time."""
     COMPLETED = "completed"
     FAILED = "failed"
     """It raised, ran out of tries, or was aborted."""
@@ -50,6 +50,8 @@ _LARGEST_NUMBER = 2**53 - 1  # what every reader of JSON can hold
 _NUMBER_BYTES = 6  # of a time in milliseconds, until the year 6429
 _COUNT = re.compile(rb"[0-9]{1,15}")
 _TRUE = b"\x88"
+# ARQ's dicts as CPython pickles them with protocol 4 or 5: `t` and `f` come first, `s` before the
+# result, `ft` after it. See `function_of`.
 _FUNCTION = re.compile(
     rb"\x80[\x04\x05](?:\x95.{8})?\}\x94\(\x8c\x01t\x94(?:N|K.)\x8c\x01f\x94\x8c(.)", re.DOTALL
 )
@@ -67,7 +69,7 @@ class JobRecord:
         id: ARQ's.
         status: Where it is.
         function: Empty where it can't be read; `problem` says why then.
-        args: Positional arguments, read but not made: see `pickles.Opaque`.
+        args: Positional arguments; objects in them are not made, see `pickles.reader.Opaque`.
         kwargs: Arguments by name.
         queue: Key of the queue it is or was in.
         enqueued: When it was queued.
@@ -95,14 +97,15 @@ class JobRecord:
 
     @property
     def aborted(self) -> bool:
-        """Whether it ended because somebody wanted that."""
+        """Whether somebody stopped it."""
         result = self.result
+        # A pickle is read as an Opaque; a serializer of the application's returns the exception.
         name = result.name if isinstance(result, reader.Opaque) else type(result).__qualname__
         return self.status is JobStatus.FAILED and name.endswith("CancelledError")
 
     @property
     def error(self) -> str:
-        """What went wrong; empty for a job that has not failed."""
+        """Why it failed, or why it can't be read; empty otherwise."""
         if self.problem or self.status is not JobStatus.FAILED:
             return self.problem
         if self.aborted:
@@ -117,7 +120,7 @@ class JobRecord:
         return round((self.finished - self.started).total_seconds(), 3)
 
     def row(self) -> dict[str, Any]:
-        """Return one line of a list."""
+        """Return the job as a row of `jobs list`."""
         return {
             "id": display.cut(self.id, _LONGEST_NAME),
             "status": self.status.value,
@@ -130,8 +133,8 @@ class JobRecord:
             "error": self.error or None,
         }
 
-    def whole(self) -> dict[str, Any]:
-        """Return all there is to say of it."""
+    def details(self) -> dict[str, Any]:
+        """Return everything that is known about the job, as `jobs show` prints it."""
         return {
             **self.row(),
             "arguments": {
@@ -189,7 +192,7 @@ def queued_record(
     if raw is None:
         return JobRecord(**facts)
     try:
-        return JobRecord(**facts, **_shared(load(raw, deserializer)))
+        return JobRecord(**facts, **_call_fields(load(raw, deserializer)))
     except UnreadableError as exc:
         return JobRecord(**facts, problem=_problem(exc))
 
@@ -213,15 +216,15 @@ def ended_record(
         started=moment(found.get("st")),
         finished=moment(found.get("ft")),
         result=found.get("r"),
-        **_shared(found),
+        **_call_fields(found),
     )
 
 
 def function_of(raw: bytes, deserializer: Deserializer | None) -> str:
     """Return the function of a job or a result; empty where it can't be read.
 
-    The place is that of ARQ's own dicts as Python's pickle writes them, where it is found 30 times
-    faster than by reading the pickle; what is written otherwise is read whole.
+    In the bytes that CPython writes for ARQ's dict, its place is known: looking there is 30 times
+    faster than reading the pickle. Other pickles are read.
     """
     if deserializer is None and (found := _FUNCTION.match(raw)):
         begin = found.end()
@@ -233,7 +236,10 @@ def function_of(raw: bytes, deserializer: Deserializer | None) -> str:
 
 
 def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
-    """Return how a job ended, found in the same way."""
+    """Return how a job ended; found as in `function_of`.
+
+    The time is searched from the end: an argument or a result could contain the same bytes.
+    """
     if deserializer is None and _FUNCTION.match(raw):
         success, at = _SUCCESS.search(raw), raw.rfind(_FINISHED)
         if success and at > 0:
@@ -251,7 +257,7 @@ def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
 
 
 def moment(milliseconds: Any) -> datetime | None:
-    """Return a time of ARQ's; None where it is none."""
+    """Return a time in milliseconds as a datetime; None for what is no time."""
     if not isinstance(milliseconds, int | float):
         return None
     try:
@@ -260,7 +266,7 @@ def moment(milliseconds: Any) -> datetime | None:
         return None
 
 
-def _shared(found: Mapping[str, Any]) -> dict[str, Any]:
+def _call_fields(found: Mapping[str, Any]) -> dict[str, Any]:
     args, kwargs = found.get("a"), found.get("k")
     return {
         "function": display.cut(found["f"], _LONGEST_NAME),
@@ -271,12 +277,12 @@ def _shared(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count_of(raw: bytes | None) -> int:
-    """Return the number that a counter in Redis holds; 0 where it is none, or out of reason."""
+    """Return the value of a counter in Redis; 0 for what is no number of up to 15 digits."""
     return int(raw) if raw and _COUNT.fullmatch(raw) else 0
 
 
 def _whole_number(value: Any) -> int:
-    """Return a count or a time; 0 for what is none, or could not be written out."""
+    """Return a count or a time; 0 for what is none, or does not fit JSON."""
     return value if type(value) is int and 0 <= value <= _LARGEST_NUMBER else 0
 
 

@@ -1,4 +1,4 @@
-"""REDIS_URL as the settings of ARQ's own connections."""
+"""Convert REDIS_URL to the settings of ARQ's own connections."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OUTAGES: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, OSError)
 
 
 class _SafeSettings(RedisSettings):
-    """ARQ's settings, whose own repr would show the password."""
+    """Settings that do not show the password in their repr, as those of ARQ do."""
 
     def __repr__(self) -> str:
         return f"RedisSettings({self.host}:{self.port}/{self.database})"
 
 
 def redis_settings(config: Config) -> RedisSettings:
-    """Return REDIS_URL as ARQ wants it; its own `from_dsn` does not decode what is %-encoded.
+    """Return REDIS_URL as ARQ's settings; its own `from_dsn` does not decode %-encoded parts.
 
     Raises:
         ConfigurationError: REDIS_URL is not set, or can't be used.
@@ -42,7 +42,7 @@ def redis_settings(config: Config) -> RedisSettings:
         ssl_cert_reqs="required" if url.verify else "none",
         ssl_check_hostname=url.tls and url.verify,
         conn_timeout=max(round(url.timeout), 1),
-        # A connection that broke under a command is made anew; see `outlive_outages`.
+        # A command on a broken connection is sent again on a new one; see `outlive_outages`.
         retry=Retry(ExponentialBackoff(cap=1, base=0.1), RETRIES),
         retry_on_error=list(OUTAGES),
     )

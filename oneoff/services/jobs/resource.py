@@ -1,4 +1,4 @@
-"""The project's ARQ jobs, as the resource `jobs`."""
+"""Open the resource `jobs`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_jobs(config: Config, project: Project, mode: Mode, run: Run) -> AsyncIterator[Jobs]:
-    """Give the resource `jobs`: the queue of the project's worker, connected.
+    """Open the resource `jobs`: the queue of the project's worker, connected.
 
     Raises:
         ConfigurationError: REDIS_URL is not set or names a cluster, or the project names no worker.

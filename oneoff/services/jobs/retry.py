@@ -1,4 +1,4 @@
-"""Queue a failed job once more, with the function and the arguments it had."""
+"""Queue a failed job again, with the function and the arguments it had."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
     """Put a failed job back into its queue as one that was never tried.
 
     Returns:
-        False if it is no more there, or in the queue again: somebody else was faster.
+        False if its result is gone or it is in the queue: somebody else was faster.
 
     Raises:
         CommandError: See `check_retriable`.
@@ -25,12 +25,14 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
     check_retriable(jobs, record)
     result_key, job_key = arq_keys.result(record.id), arq_keys.job(record.id)
     async with jobs.client.pipeline(transaction=True) as pipe:
+        # Both: two retries at once must not queue the job twice, nor may one of them remove the
+        # result of a job that somebody else has queued again and that has ended meanwhile.
         await pipe.watch(result_key, job_key)
         raw = await pipe.get(result_key)
         if raw is None or await pipe.exists(job_key):
             return False
         now = now_ms()
-        job = job_again(jobs, record, raw, now)
+        job = _job_from_result(jobs, record, raw, now)
         begin(pipe)
         pipe.delete(result_key, arq_keys.retry(record.id))
         pipe.zrem(arq_keys.ABORT, record.id)
@@ -66,8 +68,8 @@ def check_retriable(jobs: Jobs, record: JobRecord) -> None:
     jobs.worker.task(record.function)
 
 
-def job_again(jobs: Jobs, record: JobRecord, raw: bytes, now: int) -> bytes:
-    """Return the job that a result came from.
+def _job_from_result(jobs: Jobs, record: JobRecord, raw: bytes, now: int) -> bytes:
+    """Return the pickle of the job that a result came from.
 
     Raises:
         CommandError: `job-not-readable`.

@@ -1,4 +1,4 @@
-"""What `jobs run` does: check one call of a task, then queue it, or run it here."""
+"""Check one call of a task, then queue it or run it in this process, as `jobs run` does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oneoff.runtime.error_translation import explain
 from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.lookup import find_job
 from oneoff.services.jobs.pickles import display
-from oneoff.services.jobs.queue import Jobs, Queued, now_ms, serialize
+from oneoff.services.jobs.queue import Enqueued, Jobs, now_ms, serialize
 from oneoff.services.jobs.records import JobRecord, moment
 from oneoff.services.jobs.signature import arguments_of
 from oneoff.services.jobs.worker_settings import Task
@@ -38,7 +38,7 @@ class Call(NamedTuple):
         task: The function.
         kwargs: Its arguments.
         defer: How long no worker may take it.
-        job_id: Empty for one that is made up.
+        job_id: Empty to generate one.
     """
 
     task: Task
@@ -47,7 +47,7 @@ class Call(NamedTuple):
     job_id: str
 
     def text(self) -> str:
-        """Return it as it would be written in code."""
+        """Return the call as it would be written in code."""
         return f"{self.task.name}({display.call_text((), self.kwargs, 200)})"
 
 
@@ -61,7 +61,7 @@ def prepare(
     job_id: str,
     wait: bool,
 ) -> Call:
-    """Check everything about a call that can be known before it is made.
+    """Check a call before anything is queued.
 
     Raises:
         UsageError: There is no such task, it takes no such arguments, or keeps no result.
@@ -80,65 +80,72 @@ def prepare(
 
 
 async def plan(jobs: Jobs, call: Call, *, inline: bool, wait: bool) -> Result:
-    """Say what would be done.
+    """Return what would be done.
 
     Raises:
         CommandError: `job-failed`: the job that would be waited for has failed already.
     """
     if inline:
         return Result.changed(f"would run {call.text()} in this process", rows=1)
-    if call.job_id and await _exists(jobs, call.job_id):
-        record = await find_job(jobs, call.job_id) if wait else None
-        ended = record is not None and record.due is None
-        return _not_again(record) if record and ended else _there_already(call.job_id)
+    job_id = call.job_id
+    if job_id and await jobs.client.exists(arq_keys.job(job_id), arq_keys.result(job_id)):
+        record = await find_job(jobs, job_id) if wait else None
+        has_ended = record is not None and record.due is None
+        return _existing_result(record) if record and has_ended else _existing_job(job_id)
     due = moment(now_ms() + call.defer.total_seconds() * 1000) if call.defer else None
     when = f", due at {due.isoformat(' ', 'seconds')}" if due else ""
     return Result.changed(f"would queue {call.text()} in {jobs.worker.queue}{when}", rows=1)
 
 
 async def queue(jobs: Jobs, call: Call) -> Result:
-    """Queue it."""
+    """Queue the call as a job."""
     queued = await _enqueue(jobs, call)
     if not queued.created:
-        return _there_already(queued.id)
+        return _existing_job(queued.id)
     facts = {"id": queued.id, "function": call.task.name, "queue": jobs.worker.queue}
-    said = f"queued {call.text()} as job {queued.id}"
-    return Result.changed(said, rows=1, data=facts, answer=queued.id)
+    message = f"queued {call.text()} as job {queued.id}"
+    return Result.changed(message, rows=1, data=facts, answer=queued.id)
 
 
 async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Call) -> Result:
-    """Queue it, and return what came out; of one that was there already, what came out of that.
+    """Queue the call and return the result of the job, or of the one that has its id already.
 
     Raises:
         CommandError: `job-failed`, or `job-lost`.
         TemporaryError: `job-still-running`.
     """
-    from oneoff.services.jobs.wait import outcome, wait_for_end
+    from oneoff.services.jobs.wait import require_completed, wait_for_end
 
     queued = await _enqueue(jobs, call)
     record = await wait_for_end(jobs, config, project, queued.id)
     if not queued.created:
-        return _not_again(record)
-    return _ended(call, outcome(record, try_=f"python manage.py jobs show {queued.id}").whole())
+        return _existing_result(record)
+    return _completed(
+        call, require_completed(record, try_=f"python manage.py jobs show {queued.id}")
+    )
 
 
 async def run_here(jobs: Jobs, config: Config, call: Call) -> Result:
-    """Run it in this process.
+    """Run the call in this process.
 
     Raises:
         CommandError: `job-failed`, or what the task raised, if that has a code of its own.
     """
     from oneoff.services.jobs.inline import run_inline
-    from oneoff.services.jobs.wait import outcome
+    from oneoff.services.jobs.wait import require_completed
 
     record, error = await run_inline(jobs.worker, config, call.task, call.kwargs, call.job_id)
-    # It leaves nothing in Redis: there is no job that could be looked at.
-    again = "what is above is all there is of it; mend it, and give the same line again"
-    return _ended(call, outcome(record, try_=again, error=error).whole())
+    # It leaves nothing in Redis: `jobs show` would find no job.
+    try_ = "what is above is all there is of it; mend it, and give the same line again"
+    return _completed(call, require_completed(record, try_=try_, error=error))
 
 
-async def _enqueue(jobs: Jobs, call: Call) -> Queued:
-    """Queue it; what breaks off in the middle names the job, which may be there then."""
+async def _enqueue(jobs: Jobs, call: Call) -> Enqueued:
+    """Queue the call; if that is interrupted, raise an error with the id the job would have.
+
+    Without the id nobody could find out whether the job is in the queue, and the same command
+    again would queue another one.
+    """
     job_id = call.job_id or uuid4().hex
     try:
         return await jobs.enqueue(
@@ -146,7 +153,7 @@ async def _enqueue(jobs: Jobs, call: Call) -> Queued:
         )
     except (RedisError, asyncio.CancelledError) as exc:
         if isinstance(exc, asyncio.CancelledError) and not signals.received():
-            raise  # the deadline, which is the run's to tell
+            raise  # the deadline of the run, which reports it
         error = explain(exc)
         error.why = f"job {job_id} may be in the queue, or not: no answer came"
         once = f"to have it once, add --job-id={shlex.quote(job_id)}: without it another is queued"
@@ -154,34 +161,31 @@ async def _enqueue(jobs: Jobs, call: Call) -> Queued:
         raise error from exc
 
 
-def _ended(call: Call, data: dict[str, Any]) -> Result:
-    said = f"{call.text()} returned {display.text(data['result'], 200)}"
-    return Result.changed(said, rows=1, data=data, answer=_answer(data))
+def _completed(call: Call, record: JobRecord) -> Result:
+    data = record.details()
+    message = f"{call.text()} returned {display.text(data['result'], 200)}"
+    return Result.changed(message, rows=1, data=data, answer=_result_json(data))
 
 
-def _not_again(record: JobRecord) -> Result:
-    """Name the call that the job was made of: it need not be the one that was asked for.
+def _existing_result(record: JobRecord) -> Result:
+    """Return the result of a job that existed, with its own call: this one may differ.
 
     Raises:
         CommandError: `job-failed`.
     """
-    from oneoff.services.jobs.wait import outcome
+    from oneoff.services.jobs.wait import require_completed
 
-    data = outcome(record, try_=f"python manage.py jobs show {record.id}").whole()
-    made = f"{record.function}({display.call_text(record.args, record.kwargs, 200)})"
+    data = require_completed(record, try_=f"python manage.py jobs show {record.id}").details()
+    call = f"{record.function}({display.call_text(record.args, record.kwargs, 200)})"
     returned = display.text(data["result"], 200)
-    said = f"job {record.id} is there already: nothing was queued; {made} returned {returned}"
-    return Result.unchanged(said, data=data, answer=_answer(data))
+    message = f"job {record.id} is there already: nothing was queued; {call} returned {returned}"
+    return Result.unchanged(message, data=data, answer=_result_json(data))
 
 
-def _answer(data: dict[str, Any]) -> str:
+def _existing_job(job_id: str) -> Result:
+    message = f"job {job_id} is there already: nothing was queued"
+    return Result.unchanged(message, data={"id": job_id}, answer=job_id)
+
+
+def _result_json(data: dict[str, Any]) -> str:
     return json.dumps(data["result"], ensure_ascii=False, default=str)
-
-
-def _there_already(job_id: str) -> Result:
-    said = f"job {job_id} is there already: nothing was queued"
-    return Result.unchanged(said, data={"id": job_id}, answer=job_id)
-
-
-async def _exists(jobs: Jobs, job_id: str) -> bool:
-    return bool(await jobs.client.exists(arq_keys.job(job_id), arq_keys.result(job_id)))

@@ -1,4 +1,4 @@
-"""Check arguments against a task's signature, and convert texts by its annotations."""
+"""Check arguments against the signature of a task, and convert texts by its annotations."""
 
 from __future__ import annotations
 
@@ -30,19 +30,23 @@ def arguments_of(
     Raises:
         UsageError: Everything that is wrong with them, together.
     """
-    call = _Call(coroutine)
+    arguments = _Arguments(coroutine)
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if equals:
-            call.give(key, text, call.from_text)
+            arguments.give(key, text, arguments.from_text)
         else:
-            call.problems.append(f"{pair!r} is not name=value")
-    for key, value in _from_json(json_text, call.problems).items():
-        call.give(key, value, call.from_value)
-    call.look_for_missing()
-    if call.problems:
-        raise UsageError(call.problems, try_=f"{name}({call.shown()})", code="bad-task-arguments")
-    return call.values
+            arguments.problems.append(f"{pair!r} is not name=value")
+    for key, value in _from_json(json_text, arguments.problems).items():
+        arguments.give(key, value, arguments.from_value)
+    arguments.check_missing()
+    if arguments.problems:
+        raise UsageError(
+            arguments.problems,
+            try_=f"{name}({arguments.declarations()})",
+            code="bad-task-arguments",
+        )
+    return arguments.values
 
 
 def _from_json(text: str, problems: list[str]) -> Mapping[str, Any]:
@@ -57,8 +61,8 @@ def _from_json(text: str, problems: list[str]) -> Mapping[str, Any]:
     return values
 
 
-class _Call:
-    """The parameters of a task, and what has been given for them."""
+class _Arguments:
+    """The parameters of a task, and the values that were given for them."""
 
     def __init__(self, coroutine: Callable[..., Any]) -> None:
         _context, *parameters = inspect.signature(coroutine).parameters.values()
@@ -69,7 +73,7 @@ class _Call:
         self.problems: list[str] = []
 
     def give(self, name: str, value: Any, convert: Callable[[str, Any], Any]) -> None:
-        """Take one argument, or note what is wrong with it."""
+        """Convert and store one argument, or record what is wrong with it."""
         if name in self.values:
             self.problems.append(f"{name} is given twice")
         elif name not in self._parameters and not self._takes_any:
@@ -83,14 +87,14 @@ class _Call:
             except ValueError as exc:
                 self.problems.append(str(exc))
 
-    def look_for_missing(self) -> None:
-        """Note each parameter that has neither a value nor a default."""
+    def check_missing(self) -> None:
+        """Record each parameter without a value or a default."""
         for name, parameter in self._parameters.items():
             if name not in self.values and parameter.default is parameter.empty:
                 self.problems.append(f"the argument {name} is missing")
 
     def from_text(self, name: str, text: str) -> Any:
-        """Convert what stands behind `name=`."""
+        """Convert the text after `name=`."""
         hint = self._hints.get(name, Any)
         if hint in {Any, object}:
             return text
@@ -105,7 +109,7 @@ class _Call:
         return self.from_value(name, value)
 
     def from_value(self, name: str, value: Any) -> Any:
-        """Check a value that was JSON."""
+        """Check a value that was read from JSON."""
         hint = self._hints.get(name, Any)
         if hint in {Any, object} or (value is None and NoneType in get_args(hint)):
             return value
@@ -119,7 +123,7 @@ class _Call:
             raise ValueError(message)  # noqa: TRY004 - all problems are collected as one kind
         return [_checked(name, item, shape) for item in value]
 
-    def shown(self) -> str:
+    def declarations(self) -> str:
         """Return the parameters as they are declared."""
         return ", ".join(self._declaration(one) for one in self._parameters.values())
 
@@ -133,7 +137,7 @@ def _hints(coroutine: Callable[..., Any]) -> Mapping[str, Any]:
     try:
         return get_type_hints(coroutine)
     except (NameError, TypeError, AttributeError):
-        # A name under TYPE_CHECKING: those that are no texts can still be used.
+        # A name is imported under TYPE_CHECKING only: use the annotations that are not texts.
         hints = inspect.get_annotations(coroutine)
         return {name: hint for name, hint in hints.items() if not isinstance(hint, str)}
 
@@ -164,7 +168,7 @@ def _checked(name: str, value: Any, shape: Shape) -> Any:
 
 
 def _validated(name: str, value: Any, hint: Any) -> Any:
-    """Check what is more than one value, as pydantic does: dicts, models, dataclasses."""
+    """Check dicts, models, dataclasses and the like with pydantic."""
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 

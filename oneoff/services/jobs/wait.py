@@ -29,40 +29,40 @@ _log = structlog.get_logger(__name__)
 
 
 async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str) -> JobRecord:
-    """Look for the result of a job until it is there.
+    """Poll Redis until the job has ended, and return its record.
 
     Args:
-        jobs: Its queue.
-        config: Says, with the project, whose maintenance keeps the workers from taking jobs.
-        project: The one of the queue.
-        job_id: Which one.
+        jobs: The queue.
+        config: Used with `project` to look up whether maintenance stops the workers.
+        project: The project of the queue.
+        job_id: The job to wait for.
 
     Raises:
-        TemporaryError: `job-still-running`: the run's deadline came first. The job goes on.
-        CommandError: `job-lost`: somebody removed it. Or what else ended the waiting: a signal, or
-            Redis. It says then that the job is queued, and how to wait for that one.
+        TemporaryError: `job-still-running`: the deadline of the run came first. The job goes on.
+        CommandError: `job-lost`: somebody removed the job. A signal or an error of Redis is raised
+            with the id of the job, and how to wait for it again.
     """
     try:
         if await announced_window(jobs.client, config, project):
             _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
         return await _poll(jobs, job_id)
     except RedisError as exc:
-        raise _given_up(job_id, explain(exc)) from exc
+        raise _interrupted(job_id, explain(exc)) from exc
     except asyncio.CancelledError as exc:
         if signals.received():
-            raise _given_up(job_id, explain(exc)) from None
+            raise _interrupted(job_id, explain(exc)) from None
         paused = await announced_window(jobs.client, config, project) is not None
         raise _still_running(job_id, paused=paused) from None
 
 
-def _given_up(job_id: str, error: CommandError) -> CommandError:
-    """Say what the error can't know: the same line again would queue another job."""
+def _interrupted(job_id: str, error: CommandError) -> CommandError:
+    """Add the job's id to the error: the same command line again would queue another job."""
     error.why = f"job {job_id} stays in the queue, or goes on running"
-    error.try_ = (_wait_on(job_id), *error.try_)
+    error.try_ = (_how_to_wait(job_id), *error.try_)
     return error
 
 
-def _wait_on(job_id: str) -> str:
+def _how_to_wait(job_id: str) -> str:
     return f"to wait on, add --job-id={shlex.quote(job_id)}: without it another job is queued"
 
 
@@ -75,7 +75,7 @@ def _still_running(job_id: str, *, paused: bool) -> TemporaryError:
         f"job {job_id} has not ended within --timeout",
         why=f"it stays in the queue, or goes on running; {why}",
         try_=(
-            _wait_on(job_id),
+            _how_to_wait(job_id),
             f"python manage.py jobs show {job_id}",
             look,
         ),
@@ -100,17 +100,17 @@ async def _poll(jobs: Jobs, job_id: str) -> JobRecord:
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-def _known(error: BaseException | None) -> CommandError | None:
-    """Return the error of a command that an exception stands for; None for a task's own."""
-    # A task's deadline and its own cancellation are not this run's.
+def _command_error(error: BaseException | None) -> CommandError | None:
+    """Return the error with an exit code of its own that an exception means; None otherwise."""
+    # `explain` would report a timeout or cancellation of the task as one of this run.
     if error is None or isinstance(error, TimeoutError | asyncio.CancelledError):
         return None
-    known = explain(error)
-    return None if isinstance(known, UnexpectedError) else known
+    explained = explain(error)
+    return None if isinstance(explained, UnexpectedError) else explained
 
 
 def check_keeps_result(task: Task) -> None:
-    """Refuse to wait for what will not be kept.
+    """Refuse to wait for a result that will not be kept.
 
     Raises:
         UsageError: The worker keeps no result of this function.
@@ -126,29 +126,30 @@ def check_keeps_result(task: Task) -> None:
         )
 
 
-def outcome(
+def require_completed(
     record: JobRecord, *, try_: str | Sequence[str], error: BaseException | None = None
 ) -> JobRecord:
-    """Return the record of a job that has completed.
+    """Return the record if the job has completed; raise if it has failed.
 
     Args:
         record: Of a job that has ended.
-        try_: What to do about one that has failed.
-        error: What it failed with, where that is at hand.
+        try_: What to do about a failure.
+        error: The exception that it failed with, if it ran in this process.
 
     Raises:
-        CommandError: `job-failed`: it has not; the record is the error's data. Or the error
-            itself, if a command that ended with it would have an exit code of its own.
+        CommandError: `job-failed`, with the record as its data. If a command that raised `error`
+            would have an exit code of its own, then that error instead.
     """
     if record.status is JobStatus.COMPLETED:
         return record
-    if known := _known(error):
-        known.data = record.whole() if known.data is None else known.data
-        raise known from error
+    if command_error := _command_error(error):
+        if command_error.data is None:
+            command_error.data = record.details()
+        raise command_error from error
     raise CommandError(
         f"job {record.id} {record.status.value}: {record.error or 'it expired'}",
         why=f"{record.function or 'it'} ended so at try {record.tries}",
         try_=try_,
         code="job-failed",
-        data=record.whole(),
+        data=record.details(),
     )

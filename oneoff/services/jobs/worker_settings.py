@@ -1,4 +1,4 @@
-"""What the project's worker can do, and how it would: its WorkerSettings, read as ARQ does."""
+"""Read the project's WorkerSettings as ARQ does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One function that jobs may name.
+    """One function of the worker, which a job calls by its name.
 
     Attributes:
         name: As jobs name it: "send_welcome_mail", "cron:refresh_report".
@@ -51,9 +51,9 @@ class WorkerSpec:
         keep_result: As in `Task`, for jobs whose function is not known.
         allow_abort_jobs: Whether a running job can be aborted.
         retry_jobs: Whether `Retry` and cancellation lead to another try.
-        health_check_key: Where the worker leaves a sign of life.
-        health_check_interval: Seconds between two of them.
-        ctx: What every job's context begins with.
+        health_check_key: Key of the heartbeat.
+        health_check_interval: Seconds between two heartbeats.
+        ctx: The initial context of every job.
         hooks: `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end`, `after_job_end`, where
             the settings have them.
     """
@@ -120,7 +120,7 @@ def load_worker(project: Project) -> WorkerSpec:
 
 
 def _values(settings: Any) -> dict[str, Any]:
-    """Return what a Worker would be made with; of a class, ARQ reads its own attributes only."""
+    """Return the arguments of ARQ's Worker; of a class, ARQ ignores inherited attributes."""
     import inspect
 
     from arq.worker import Worker, get_kwargs
@@ -154,7 +154,7 @@ def _spec(source: str, values: Mapping[str, Any]) -> WorkerSpec:
 
 
 def _task(function: Any, values: Mapping[str, Any]) -> Task:
-    """Resolve what the function leaves to the worker, as ARQ does when it runs a job."""
+    """Use the worker's setting where the function has none, as ARQ does."""
     from arq.utils import to_seconds
 
     def either(own: Any, general: Any) -> Any:
