@@ -1,8 +1,7 @@
-"""Connect to Redis with the same manners on every version of the driver.
+"""Connect to Redis, with the same behaviour on every version of the driver.
 
-What a client does by itself (timeouts, retries, the protocol, how many connections) is said here,
-because the defaults of redis-py 5 and 8 differ. Whether it is one server or a cluster, the server
-says.
+Timeouts, retries, the protocol and the size of the pool are set explicitly, because the defaults of
+redis-py 5 and 8 differ. The server itself tells whether it is a single one or part of a cluster.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ POOL_WAIT = 60.0
 
 
 class OneAttemptCluster(RedisCluster):
-    """A cluster's client that follows moved keys, and tries nothing again that failed.
+    """A client of a cluster that follows moved keys, but does not send a failed command again.
 
-    On one server the same holds: an operator wants to know now, and a retried write might be done
-    twice.
+    The client of a single server behaves the same: an operator wants to know at once, and a write
+    that is sent again might be done twice.
     """
 
     ERRORS_ALLOW_RETRY: Any = ()
@@ -47,26 +46,26 @@ class OneAttemptCluster(RedisCluster):
 async def connect(
     url: RedisURL, mode: Mode, *, name: str, fails_run: bool = True
 ) -> AsyncIterator[Redis]:
-    """Open a client, and prove that the server answers.
+    """Open a client, and check that the server answers.
 
-    On a cluster it is a `RedisCluster`, which has the same methods. What Redis raises inside the
-    block leaves it as a `CommandError` that names the server.
+    On a cluster it is a `RedisCluster`, which has the same methods. Errors of Redis raised inside
+    the block are converted to a `CommandError` that names the server.
 
     Args:
-        url: Where.
+        url: The server.
         mode: Only a run that commits may write.
         name: Shown to other clients in `CLIENT LIST`.
-        fails_run: Whether a refused write is raised at the end, though the block went on after it.
+        fails_run: Whether to raise a refused write at the end, even if the block caught the error.
 
     Raises:
         ConfigurationError: The server refuses the login, or its certificate is not trusted.
         Unavailable: It can't be reached, or does not answer in time.
-        ReadOnlyViolation: The block tried to write where only reading is allowed, whatever it did
-            with the error.
+        ReadOnlyViolation: The block tried to write where only reading is allowed, even if it
+            caught the error.
         DryRunViolation: The same in a dry run that is rolled back.
     """
     guard = _guard(mode)
-    with _translated(url), _reporting(guard if fails_run else None):
+    with _translated(url), _raise_refused(guard if fails_run else None):
         client = await _open(url, guard, name)
         try:
             yield client
@@ -76,9 +75,10 @@ async def connect(
 
 @asynccontextmanager
 async def each_primary(client: Redis) -> AsyncIterator[list[Redis]]:
-    """Give a client for each server that holds keys: of a cluster, every primary.
+    """Open a client for each server that holds keys: of a cluster, every primary.
 
-    They obey the same guard as the client they are made from, and are closed with the block.
+    SCAN, INFO and the like answer for one node only, so a cluster has to be asked node by node. The
+    clients have the same guard as the one they are made from, and are closed with the block.
     """
     cluster = as_cluster(client)
     if cluster is None:
@@ -98,12 +98,12 @@ async def each_primary(client: Redis) -> AsyncIterator[list[Redis]]:
 
 
 def as_cluster(client: object) -> RedisCluster | None:
-    """Return the client if it is one of a cluster; else None."""
+    """Return the client if it is that of a cluster, None otherwise."""
     return client if isinstance(client, RedisCluster) else None
 
 
 def arguments(url: RedisURL) -> dict[str, Any]:
-    """Return the keyword arguments of a client, none of them left to a version's default."""
+    """Return the keyword arguments of a client; none is left to the default of a version."""
     given: dict[str, Any] = {
         "host": url.host,
         "port": url.port,
@@ -131,7 +131,7 @@ def arguments(url: RedisURL) -> dict[str, Any]:
 def _guard(mode: Mode) -> WriteGuard | None:
     if mode is Mode.COMMIT:
         return None
-    # A real run doesn't pay for it.
+    # A real run does not import it.
     from oneoff.redis.guard import WriteGuard
 
     return WriteGuard(mode)
@@ -140,7 +140,7 @@ def _guard(mode: Mode) -> WriteGuard | None:
 async def _open(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
     client = _one_server(url, guard, name)
     try:
-        async with _in_time(url):
+        async with _timeout(url):
             is_cluster = await _is_cluster(client)
             if guard is not None:
                 guard.learn(await _command_table(client))
@@ -151,9 +151,9 @@ async def _open(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
         raise
     await _close(client)
     cluster = _cluster(url, guard, name)
-    async with _in_time(url):
+    async with _timeout(url):
         await cluster.initialize()
-    # It has the commands of `Redis`, though redis-py gives the two no common type.
+    # It has the methods of `Redis`, but redis-py declares no common type.
     return cluster  # type: ignore[return-value]
 
 
@@ -164,7 +164,7 @@ def _one_server(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
     pool = BlockingConnectionPool(
         max_connections=POOL_SIZE,
         timeout=POOL_WAIT,  # type: ignore[arg-type] # any number will do
-        connection_class=guard.over(connection_class) if guard else connection_class,
+        connection_class=guard.guarded(connection_class) if guard else connection_class,
         client_name=name,
         **given,
     )
@@ -182,15 +182,15 @@ def _cluster(url: RedisURL, guard: WriteGuard | None, name: str) -> RedisCluster
     if guard is not None:
         # All nodes are made from these; the one that exists is only asked who the others are.
         given = cluster.nodes_manager.connection_kwargs
-        given["connection_class"] = guard.over(given["connection_class"])
+        given["connection_class"] = guard.guarded(given["connection_class"])
     return cluster
 
 
 async def _is_cluster(client: Redis) -> bool:
-    """Ask the server what it is, and whether it serves at all.
+    """Return whether the server is part of a cluster; raise if it does not serve.
 
-    An older server, or one whose user may not ask, counts as a single one: on a cluster the first
-    key of another node would say so.
+    A server that is older, or does not let this user ask, is taken for a single one: on a cluster
+    the first key of another node raises an error.
     """
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("PING")
@@ -217,13 +217,13 @@ async def _command_table(client: Redis) -> Any:
 
 
 async def _close(client: Redis | RedisCluster) -> None:
-    # What is said about the work counts, not that the farewell failed too.
+    # An error while closing would hide the error of the work.
     with suppress(exceptions.RedisError, OSError):
         await client.aclose()
 
 
 @asynccontextmanager
-async def _in_time(url: RedisURL) -> AsyncIterator[None]:
+async def _timeout(url: RedisURL) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(url.timeout):
             yield
@@ -243,8 +243,8 @@ def _translated(url: RedisURL) -> Iterator[None]:
 
 
 @contextmanager
-def _reporting(guard: WriteGuard | None) -> Iterator[None]:
-    """Raise what the guard refused, though the command swallowed the error."""
+def _raise_refused(guard: WriteGuard | None) -> Iterator[None]:
+    """Raise what the guard refused, even if the command caught the error."""
     try:
         yield
     except Exception as exc:

@@ -1,7 +1,7 @@
-"""What Redis or its driver raises, as errors an operator can act on.
+"""Translate errors of Redis and its driver to errors that an operator can act on.
 
-Branches on classes where the driver has one for the server's answer, and on the answer's first
-word, its code, where it has none. No message holds a key's value or the password.
+Errors are told apart by their class if the driver has one for the answer of the server, otherwise
+by the code, which is the first word of the answer. No message contains a value or the password.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _HUNG_UP = ("closed by server", "reset by peer", "Connection lost", "Broken pipe
 
 
 def translate_redis_error(exc: BaseException, url: RedisURL | None = None) -> CommandError | None:
-    """Return what to tell the operator about an exception, or None if Redis did not raise it."""
+    """Return the error to report for an exception, or None if Redis did not raise it."""
     if isinstance(exc, CommandError):
         return exc
     if not isinstance(exc, exceptions.RedisError | exceptions.RedisClusterException):
         return None
     if isinstance(exc, exceptions.RedisClusterException) and exc.__cause__ is not None:
-        # The driver's account of nodes it asked in vain; the last one's reason says more.
+        # The driver only says that no node answered; its cause says why the last one did not.
         return translate_redis_error(exc.__cause__, url) or _unreachable(exc, url)
     if isinstance(exc, exceptions.AuthenticationError):
         return _wrong_login(exc, url)
@@ -94,7 +94,7 @@ def _slow(url: RedisURL | None) -> Unavailable:
     seconds = f" within {url.timeout:g} s" if url else " in time"
     tries = ["python manage.py system health", "or give it more time: REDIS_TIMEOUT=30"]
     if url is not None and url.tls:
-        # A server that does not encrypt waits for the end of what it takes for a command.
+        # A server without TLS takes the handshake for the beginning of a command, and waits.
         tries.append("redis:// instead of rediss://, where the server does not encrypt")
     return Unavailable(
         f"{_server(url)} did not answer{seconds}",
@@ -106,7 +106,7 @@ def _slow(url: RedisURL | None) -> Unavailable:
 
 def _unreachable(exc: BaseException, url: RedisURL | None) -> CommandError:
     text = first_line(exc)
-    if any(isinstance(link, ssl.SSLError) for link in _links(exc)):
+    if any(isinstance(link, ssl.SSLError) for link in _causes(exc)):
         return ConfigurationError(
             f"{_server(url)} can't be reached over TLS: {text}",
             try_=(
@@ -143,13 +143,13 @@ def _from_answer(code: str, text: str, url: RedisURL | None) -> CommandError:
             try_="python manage.py cache stats",
             code="redis-out-of-memory",
         )
-    return _wrong_place(whole, url) or CommandError(
+    return _wrong_url(whole, url) or CommandError(
         f"{server} refused the command: {whole}", code="redis-error"
     )
 
 
-def _wrong_place(answer: str, url: RedisURL | None) -> ConfigurationError | None:
-    """Return what is wrong with REDIS_URL, if the answer says that something is."""
+def _wrong_url(answer: str, url: RedisURL | None) -> ConfigurationError | None:
+    """Return the error if the answer means that REDIS_URL is wrong."""
     if answer.startswith("READONLY"):
         return ConfigurationError(
             f"{_server(url)} is a replica, which takes no writes",
@@ -169,8 +169,8 @@ def _server(url: RedisURL | None) -> str:
     return url.server if url else "Redis"
 
 
-def _links(exc: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and all that it came from."""
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and its causes."""
     while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__

@@ -1,16 +1,18 @@
-"""What keeps a dry run, or a reading command, from writing to Redis.
+"""Refuse writes to Redis in a dry run or a reading command.
 
-Loaded only for those runs. It sits where bytes leave for the server, in the class of the
-connections: pipelines, transactions, subscriptions, nodes of a cluster, and clients made from the
-same pool all pass here, and what is refused is refused before anything of it was sent.
+The guard checks the bytes that a connection is about to send. Pipelines, transactions,
+subscriptions, the nodes of a cluster, and other clients of the same pool all send through their
+connections, so none of them gets around it, and of a refused pipeline nothing is sent.
 
-Which commands only read is asked of the server itself, so that modules and newer versions are
-right too. A command it does not call reading counts as writing, unless it is one of `HARMLESS`.
+The server itself is asked which commands only read, so modules and newer versions are covered. A
+command that the server does not flag as reading counts as a write, unless it is in `HARMLESS`.
+
+This module is imported only for the runs that need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import Connection
 
 HARMLESS = frozenset(
-    # The connection's own.
+    # About the connection itself.
     b"auth hello ping echo select quit reset client|getname client|id client|info client|list "
     b"client|no-touch client|setinfo client|setname asking readonly readwrite "
-    # A transaction is as harmless as what it holds.
+    # A transaction does what its commands do, and each of those is checked.
     b"multi exec discard watch unwatch "
     b"subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe "
-    # What the server says of itself; it flags none of these, and some as an administrator's.
+    # Questions about the server. It does not flag them as reading, some even as administrative.
     b"acl|cat acl|dryrun acl|getuser acl|list acl|users acl|whoami "
     b"cluster|countkeysinslot cluster|getkeysinslot cluster|info cluster|keyslot cluster|links "
     b"cluster|myid cluster|myshardid cluster|nodes cluster|shards cluster|slots "
@@ -40,17 +42,19 @@ HARMLESS = frozenset(
     b"xinfo|consumers xinfo|groups xinfo|stream".split()
 )
 CONTAINERS = frozenset(name.partition(b"|")[0] for name in HARMLESS if b"|" in name)
-"""Commands whose second word decides. Servers before version 7 don't list those words."""
+"""Commands whose second word decides: CONFIG GET reads, CONFIG SET writes.
+
+Servers before version 7 do not list the second words in their answer to COMMAND."""
 
 
 class WriteGuard:
-    """Refuses what could write, on every connection of one run.
+    """Refuse commands that could write, on every connection of one run.
 
     Args:
         mode: `READ_ONLY` or `ROLLBACK`.
 
     Attributes:
-        refused: The first attempt to write, though the command may have swallowed the error.
+        refused: The error of the first refused write; the command may have caught it.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -60,18 +64,18 @@ class WriteGuard:
         self._containers = CONTAINERS
 
     def learn(self, table: Iterable[Sequence[Any]]) -> None:
-        """Allow what the server calls reading.
+        """Allow the commands that the server flags as reading.
 
         Args:
-            table: Its answer to COMMAND, as it comes with RESP2: name, arity, flags, and since
-                version 7 the same of its subcommands as the tenth item.
+            table: The server's answer to COMMAND with RESP2: for each command name, arity, flags
+                and more, and since version 7 as tenth item the same for its subcommands.
         """
         allowed, containers = set(self._allowed), set(self._containers)
         for entry in table:
             subcommands = entry[9] if len(entry) > 9 else ()  # noqa: PLR2004 - see above
             if subcommands:
                 containers.add(bytes(entry[0]).lower())
-            # PFCOUNT is among them although it may keep what it computed beside the value.
+            # PFCOUNT is flagged as reading, although it may cache its result in the value.
             allowed |= {bytes(one[0]).lower() for one in (entry, *subcommands) if _reads(one[2])}
         self._allowed, self._containers = frozenset(allowed), frozenset(containers)
 
@@ -82,21 +86,18 @@ class WriteGuard:
             ReadOnlyViolation: In a reading command or a planned dry run.
             DryRunViolation: In a dry run that will be rolled back.
         """
-        for first, second in commands_in(packed):
-            name = first.lower()
-            if name in self._containers and second:
-                name += b"|" + second.lower()
+        for name in command_names(packed, self._containers):
             if name not in self._allowed:
                 error = _refusal(self.mode, name)
                 self.refused = self.refused or error
                 raise error
 
-    def over(self, connection_class: type[Connection]) -> type[Connection]:
-        """Return a class of connections that pass nothing without this guard's consent."""
+    def guarded(self, connection_class: type[Connection]) -> type[Connection]:
+        """Return a subclass whose connections check each command before they send it."""
         guard = self
 
         class GuardedConnection(connection_class):  # type: ignore[misc, valid-type]
-            oneoff_guarded = True  # for `other_clients`, which knows less of the server
+            oneoff_guarded = True  # `other_clients` leaves these connections to this guard
 
             async def send_packed_command(self, command: Any, *args: Any, **kwargs: Any) -> None:
                 packed = joined(command)
@@ -106,10 +107,22 @@ class WriteGuard:
         return GuardedConnection
 
 
-def commands_in(packed: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the first two words of each command; the second is empty where there is none.
+def command_names(packed: bytes, containers: Collection[bytes]) -> Iterator[bytes]:
+    """Yield the name of each packed command: `get`, or `config|get` for one of `containers`."""
+    for first, second in commands_in(packed):
+        name = first.lower()
+        if name in containers and second:
+            name += b"|" + second.lower()
+        yield name
 
-    What is not packed as arrays of texts, which a server may read too, is one unknown command.
+
+def commands_in(packed: bytes) -> Iterator[tuple[bytes, bytes]]:
+    r"""Yield the first two words of each command; the second is empty if there is none.
+
+    A client sends a command as a RESP array of bulk strings: `*2\r\n$3\r\nGET\r\n$1\r\nx\r\n`.
+    Lengths are followed, so a value that contains `\r\n*1` is not taken for a command. A server
+    also accepts commands as plain lines ("inline commands"), which redis-py never sends: they, and
+    everything else that can't be read, count as one unknown command, which is refused.
     """
     at = 0
     while at < len(packed):
@@ -122,6 +135,7 @@ def commands_in(packed: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _first_words(packed: bytes, at: int) -> tuple[int, tuple[bytes, bytes]]:
+    """Return the position after one command, and its first two words."""
     count, at = _number(packed, at, b"*")
     words = []
     for number in range(count):
@@ -136,6 +150,7 @@ def _first_words(packed: bytes, at: int) -> tuple[int, tuple[bytes, bytes]]:
 
 
 def _number(packed: bytes, at: int, kind: bytes) -> tuple[int, int]:
+    """Return the number in a header such as `*2` or `$3`, and the position after it."""
     end = packed.index(b"\r\n", at)
     if packed[at : at + 1] != kind:
         message = "not packed as redis-py does"
@@ -144,7 +159,11 @@ def _number(packed: bytes, at: int, kind: bytes) -> tuple[int, int]:
 
 
 def joined(command: str | bytes | Iterable[bytes]) -> bytes:
-    """Return what a connection is about to send, in one piece."""
+    """Return what a connection is about to send as one bytes object.
+
+    A chunk of a large command may end anywhere, so chunks can't be read one by one. An iterable can
+    be consumed once only: the caller has to send what this returns.
+    """
     if isinstance(command, str):
         return command.encode()
     return command if isinstance(command, bytes) else b"".join(command)

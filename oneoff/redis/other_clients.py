@@ -1,14 +1,14 @@
-"""Other Redis clients in the process, read-only while a dry run or a reading command goes on.
+"""Make other Redis clients of the process read-only during a dry run or a reading command.
 
-The resource `cache` obeys its run by itself. What a service sends through a client of its own
-(`redis.from_url`, `arq.create_pool`, a client made from the settings of `cache`) is looked at here:
-where bytes leave for the server, in the class that all connections of the driver share, blocking or
-not. Nothing of a refused pipeline is sent.
+The resource `cache` has a guard of its own. This module checks what a service sends through another
+client (`redis.from_url`, `arq.create_pool`, a client made from the settings of `cache`): it wraps
+the method that sends bytes in the class that all connections of the driver share, blocking or not.
+Nothing of a refused pipeline is sent.
 
-A context variable limits it to the tasks of the run, as in
-`oneoff.database.guards.other_engines`. The server is not asked what its commands do, for that would
-have to be done between two commands of somebody else: what `READS` does not name counts as writing.
-Out of sight are other drivers.
+A context variable limits the check to the tasks of the run, as in
+`oneoff.database.guards.other_engines`. The server is not asked which of its commands read: the
+question would come between two commands of somebody else's connection. So a command that is not in
+`READS` counts as a write. Other drivers than redis-py are not checked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
-from oneoff.redis.guard import CONTAINERS, HARMLESS, commands_in, joined
+from oneoff.redis.guard import CONTAINERS, HARMLESS, command_names, joined
 from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 OWN_NAME = "oneoff/maintenance"
-"""Client name of the framework's own connections that write whatever the run may do."""
+"""Client name of the framework's own connections, which may write in every run."""
 DRIVERS = ("redis.connection", "redis.asyncio.connection")
-"""Modules whose `AbstractConnection` sends what every client of the driver has to say."""
+"""Modules whose `AbstractConnection` sends the commands of every client of the driver."""
 READS = frozenset(
     b"bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime fcall_ro "
     b"geodist geohash geopos georadius_ro georadiusbymember_ro geosearch get getbit getrange "
@@ -54,23 +54,23 @@ READS = frozenset(
     b"tdigest.byrank tdigest.cdf tdigest.info tdigest.max tdigest.min tdigest.quantile "
     b"tdigest.rank".split()
 )
-"""Names of the commands that only read, in lower case, where the server itself is not asked.
+"""Names of the commands that only read, in lower case.
 
-A server flags them in its answer to COMMAND. These are those of Redis 7.0, those that came later,
-and those of the modules that Redis 8 includes. Names of two words are in
+They are the ones that servers flag as reading in their answer to COMMAND: those of Redis 7.0, those
+added later, and those of the modules that Redis 8 includes. Names of two words are in
 `oneoff.redis.guard.HARMLESS`.
 """
 OF_CONNECTIONS = frozenset(b"client|maint_notifications client|tracking client|caching".split())
-"""What drivers say about their own connection when they open it, besides what is harmless."""
+"""Commands that drivers send about their own connection when they open it."""
 
 _ALLOWED = HARMLESS | READS | OF_CONNECTIONS
 
 
 class ClientProtection:
-    """One stretch of a run in which other clients of Redis only read.
+    """The part of a run in which other clients of Redis may only read.
 
     Attributes:
-        refused: The first write that was refused, though the command may have swallowed the error.
+        refused: The error of the first refused write; the command may have caught it.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -84,12 +84,9 @@ class ClientProtection:
             ReadOnlyViolation: In a reading command or a planned dry run.
             DryRunViolation: In a dry run that will be rolled back.
         """
-        for first, second in commands_in(packed):
-            name = first.lower()
-            if name in CONTAINERS and second:
-                name += b"|" + second.lower()
+        for name in command_names(packed, CONTAINERS):
             if name not in _ALLOWED:
-                error = _wrote_elsewhere(self.mode, name, connection)
+                error = _refusal(self.mode, name, connection)
                 self.refused = self.refused or error
                 raise error
 
@@ -100,14 +97,14 @@ _watched: set[str] = set()
 
 @contextmanager
 def read_only_clients(mode: Mode, *, process_wide: bool = False) -> Iterator[ClientProtection]:
-    """Let every client of Redis only read for the code run inside, and for the tasks it starts.
+    """Make every client of Redis read-only for the code run inside, and for the tasks it starts.
 
     The driver need not be imported yet, and is not imported here.
 
     Args:
-        mode: Says which error a write is: `READ_ONLY` or `ROLLBACK`.
-        process_wide: Whether threads that don't have the run's context are protected too. Right in
-            a process that does nothing else than this run.
+        mode: `READ_ONLY` or `ROLLBACK`; decides which error a write raises.
+        process_wide: Whether to check threads without the context of the run too. Right only in a
+            process that does nothing but this run.
     """
     _watch_drivers()
     with _scope.holding(ClientProtection(mode), process_wide=process_wide) as protection:
@@ -115,7 +112,7 @@ def read_only_clients(mode: Mode, *, process_wide: bool = False) -> Iterator[Cli
 
 
 def _protection_of(connection: Any) -> ClientProtection | None:
-    """Return what holds for a connection; the run's own have a guard that asked the server."""
+    """Return the protection for a connection; None for the run's own, which have a guard."""
     protection = _scope.current()
     if protection is None or getattr(connection, "oneoff_guarded", False):
         return None
@@ -131,7 +128,7 @@ def _watch_drivers() -> None:
 
 
 class _DriverImports(MetaPathFinder):
-    """Finds what the others find, and has a driver watched that is imported during a run."""
+    """Wrap the connections of a driver that is imported during a run, when it has been loaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -158,13 +155,13 @@ def _watch_when_loaded(loader: Any) -> None:
 
 
 def _watch(module: ModuleType) -> None:
-    """Have the connections of a driver ask before they send; it stays so, and costs a look."""
+    """Make the connections of a driver check before they send; this is never undone."""
     connection_class: Any = getattr(module, "AbstractConnection", None)
     if module.__name__ in _watched or connection_class is None:
         return
     send = connection_class.send_packed_command
 
-    # Blocking or not: the coroutine of the one is handed on.
+    # For blocking and asyncio connections: the coroutine of the latter is returned to be awaited.
     def send_packed_command(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
         protection = _protection_of(self)
         if protection is not None:
@@ -177,7 +174,7 @@ def _watch(module: ModuleType) -> None:
     _watched.add(module.__name__)
 
 
-def _wrote_elsewhere(mode: Mode, name: bytes, connection: Any) -> CommandError:
+def _refusal(mode: Mode, name: bytes, connection: Any) -> CommandError:
     what = name.decode(errors="backslashreplace").replace("|", " ").upper()
     kind = DryRunViolation if mode is Mode.ROLLBACK else ReadOnlyViolation
     return kind(

@@ -1,4 +1,4 @@
-"""Redis, as the resource `cache`: a `redis.asyncio` client that knows the mode of its run."""
+"""Open the resource `cache`: a `redis.asyncio` client that obeys the mode of its run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_cache(config: Config, mode: Mode, run: Run) -> AsyncIterator[Redis]:
-    """Give the resource `cache`, connected.
+    """Open the resource `cache`, connected.
 
     Raises:
         ConfigurationError: REDIS_URL is not set or wrong, or the server refuses the login.

@@ -1,4 +1,4 @@
-"""Whether the services of the project are well; the same checks whoever asks."""
+"""Check whether the services of the project are healthy, for commands and for the web."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
 
 LOGGING = "--custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING"
-"""What makes ARQ's own lines those of our logs, from the first one on."""
+"""Option of `arq` that formats its own log lines like those of oneoff."""
 TIMEOUT = 10.0
 """Seconds for each check, connecting included."""
 _PAUSE = 0.5
 
 
 class Service(Enum):
-    """What can be asked."""
+    """A service that can be checked."""
 
     DATABASE = "database"
     MIGRATIONS = "migrations"
@@ -37,30 +37,30 @@ class Service(Enum):
 
 
 class Health(Enum):
-    """How a service is, the best first."""
+    """The health of a service, best first."""
 
     UP = "up"
     UNKNOWN = "unknown"
-    """It could not be asked, because what it lives in is not well."""
+    """It could not be checked, because the service that it depends on is not healthy."""
     BEHIND = "behind"
-    """It answers, but migrations are pending, or it has to be made by them."""
+    """It answers, but migrations are pending, or the database file does not exist yet."""
     DOWN = "down"
-    """It does not answer; it may come back by itself."""
+    """It does not answer, but may recover by itself."""
     WRONG = "wrong"
-    """A setting does not fit it, a password for instance: waiting won't cure that."""
+    """A setting is wrong, a password for instance: waiting does not help."""
 
 
-_LIVES_IN = {Service.MIGRATIONS: Service.DATABASE, Service.WORKER: Service.REDIS}
-"""Which service has to answer before another can be asked."""
+_DEPENDS_ON = {Service.MIGRATIONS: Service.DATABASE, Service.WORKER: Service.REDIS}
+"""The service that has to answer before another one can be checked."""
 
 
 class Check(NamedTuple):
-    """One service, as it is now.
+    """The health of one service.
 
     Attributes:
         service: "database", "migrations", "redis" or "worker".
-        health: How it is.
-        latency_ms: Of one question on an open connection; None where that is not measured.
+        health: The result.
+        latency_ms: Of one query on an open connection; None if it is not measured.
         detail: A line for the operator; it may name hosts.
     """
 
@@ -70,8 +70,8 @@ class Check(NamedTuple):
     detail: str = ""
 
 
-class _Question(NamedTuple):
-    """What `check_services` was asked."""
+class _Request(NamedTuple):
+    """The arguments of `check_services`."""
 
     config: Config
     project: Project
@@ -86,43 +86,46 @@ async def check_services(
     run_id: str,
     *,
     only: Collection[Service] = (),
-    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each question, not of this function
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each check, not of this function
     database: Database | None = None,
 ) -> list[Check]:
-    """Ask every service once, all at the same time; nothing is raised.
+    """Check every service once, all at the same time; failures are results, not exceptions.
 
-    Asked are the database, the project's migrations, and with REDIS_URL also Redis and, if the
-    project has a worker, whether one is at work. The answers come in this order.
+    The services are the database, the migrations of the project, and with REDIS_URL also Redis and
+    the worker, if the project has one. The results are in this order.
 
     Args:
-        config: Says where they are.
-        project: Says what it has.
-        run_id: Shown to the services.
-        only: Ask these alone, though they are not set; nothing means all that are.
-        timeout: Seconds for each.
-        database: An open one to use; a new one otherwise.
+        config: The addresses of the services.
+        project: Tells whether there are migrations and a worker.
+        run_id: Shown in the services' lists of connections.
+        only: Check these, configured or not; by default all that are configured.
+        timeout: Seconds for each check.
+        database: An open database to use; by default a new one.
     """
     wanted = frozenset(only) or _expected(config, project)
-    question = _Question(config, project, run_id, wanted, timeout)
+    request = _Request(config, project, run_id, wanted, timeout)
     groups = []
     if wanted & {Service.DATABASE, Service.MIGRATIONS}:
-        groups.append(_ask_database(question, database))
+        groups.append(_check_database_group(request, database))
     if wanted & {Service.REDIS, Service.WORKER}:
-        groups.append(_ask_redis(question))
+        groups.append(_check_redis_group(request))
     found = [check for checks in await asyncio.gather(*groups) for check in checks]
     answers = {Service(check.service): check for check in found}
     return [
-        answers.get(service) or _unasked(service, answers, wanted)
+        answers.get(service) or _not_checked(service, answers, wanted)
         for service in Service
         if service in wanted
     ]
 
 
-def _unasked(
+def _not_checked(
     service: Service, answers: Mapping[Service, Check], wanted: Collection[Service]
 ) -> Check:
-    """Return what stands for a service that could not be asked: the cause, if nothing else does."""
-    home = _LIVES_IN[service]
+    """Return the result for a service whose dependency is not healthy.
+
+    If the dependency is not among the services to check, its own result shows the cause.
+    """
+    home = _DEPENDS_ON[service]
     cause = answers[home]
     if home not in wanted:
         return cause._replace(service=service.value)
@@ -141,34 +144,34 @@ def _expected(config: Config, project: Project) -> frozenset[Service]:
     return frozenset(expected)
 
 
-async def _ask_database(question: _Question, given: Database | None) -> list[Check]:
+async def _check_database_group(request: _Request, given: Database | None) -> list[Check]:
     from oneoff.database.engine import Database
 
-    config, project, run_id, wanted, seconds = question
+    config, project, run_id, wanted, seconds = request
     try:
         url = parse_database_url(config.database_url, config.root, project.name)
     except ConfigurationError as exc:
-        return [_ill(Service.DATABASE, exc)]
+        return [_failed(Service.DATABASE, exc)]
     if not url.exists():
-        # Connecting would make the file.
+        # Connecting would create the file.
         detail = f"{url.database} is not there yet"
         return [Check(Service.DATABASE.value, Health.BEHIND, detail=detail)]
     database = given or Database(url, run_id=run_id)
     try:
-        checks = [await _bounded(Service.DATABASE, check_database(database), seconds)]
+        checks = [await _with_timeout(Service.DATABASE, check_database(database), seconds)]
         if checks[0].health is Health.UP and Service.MIGRATIONS in wanted:
             ask = check_migrations(config, project, database)
-            checks.append(await _bounded(Service.MIGRATIONS, ask, seconds))
+            checks.append(await _with_timeout(Service.MIGRATIONS, ask, seconds))
     finally:
         if given is None:
             await database.dispose()
     return checks
 
 
-async def _ask_redis(question: _Question) -> list[Check]:
+async def _check_redis_group(request: _Request) -> list[Check]:
     from oneoff.redis.client import connect
 
-    config, project, run_id, wanted, seconds = question
+    config, project, run_id, wanted, seconds = request
     checks: list[Check] = []
     try:
         async with (
@@ -178,35 +181,35 @@ async def _ask_redis(question: _Question) -> list[Check]:
             checks.append(await check_redis(client, redis_url(config).safe()))
             if Service.WORKER in wanted:
                 ask = check_worker(client, config, project)
-                checks.append(await _bounded(Service.WORKER, ask, seconds))
+                checks.append(await _with_timeout(Service.WORKER, ask, seconds))
     except TimeoutError:
-        checks.append(_silent(Service.REDIS, seconds))
+        checks.append(_no_answer(Service.REDIS, seconds))
     except CommandError as exc:
-        checks.append(_ill(Service.REDIS, exc))
+        checks.append(_failed(Service.REDIS, exc))
     return checks
 
 
-async def _bounded(service: Service, question: Awaitable[Check], seconds: float) -> Check:
+async def _with_timeout(service: Service, check: Awaitable[Check], seconds: float) -> Check:
     try:
         async with asyncio.timeout(seconds):
-            return await question
+            return await check
     except TimeoutError:
-        return _silent(service, seconds)
+        return _no_answer(service, seconds)
     except CommandError as exc:
-        return _ill(service, exc)
+        return _failed(service, exc)
 
 
-def _silent(service: Service, seconds: float) -> Check:
+def _no_answer(service: Service, seconds: float) -> Check:
     return Check(service.value, Health.DOWN, detail=f"no answer within {seconds:g} s")
 
 
-def _ill(service: Service, error: CommandError) -> Check:
+def _failed(service: Service, error: CommandError) -> Check:
     is_wrong = isinstance(error, ConfigurationError)
     return Check(service.value, Health.WRONG if is_wrong else Health.DOWN, detail=error.message)
 
 
 async def check_database(database: Database) -> Check:
-    """Open a connection, and time one question on it."""
+    """Open a connection, and time one query on it."""
     async with database.connect("health") as connection:
         await connection.exec_driver_sql("SELECT 1")  # which also sends BEGIN
         started = perf_counter()
@@ -216,9 +219,9 @@ async def check_database(database: Database) -> Check:
 
 
 async def check_migrations(config: Config, project: Project, database: Database) -> Check:
-    """Compare the database's revision with the newest of the files.
+    """Compare the revision of the database with the newest migration file.
 
-    A database that is ahead of this code is well: in a rolling release old processes go on
+    A database that is ahead of this code is healthy: during a rolling release old processes go on
     serving.
     """
     from oneoff.services.migrations.resource import open_migrations
@@ -248,7 +251,7 @@ async def check_redis(client: Redis, name: str) -> Check:
 
 
 async def check_worker(client: Redis, config: Config, project: Project) -> Check:
-    """Look for the heartbeat that every worker leaves in Redis while it lives."""
+    """Look for the heartbeat that a running worker writes to Redis."""
     from oneoff.services.jobs.heartbeat import read_heartbeat
     from oneoff.services.jobs.worker_settings import load_worker
     from oneoff.services.maintenance.redis_copy import announced_window
@@ -273,10 +276,10 @@ async def wait_until_well(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> list[Check]:
-    """Ask until everything is up, something is wrong for good, or the time is over.
+    """Check until everything is up, waiting can't help, or the time is over.
 
     Returns:
-        The last answers.
+        The last results.
     """
     deadline = clock() + seconds
     checks = await ask()
@@ -287,6 +290,6 @@ async def wait_until_well(
 
 
 def worst(checks: Sequence[Check]) -> Health:
-    """Return how the least healthy service is."""
+    """Return the health of the least healthy service."""
     order = list(Health)
     return max((check.health for check in checks), key=order.index, default=Health.UP)

@@ -1,4 +1,4 @@
-"""What a few keys of Redis are and hold, without fetching more than is shown."""
+"""Describe keys of Redis, without fetching more of their values than is shown."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
 
 ROUNDS = 400
-"""SCANs of one server at most: a pattern that matches nothing must not read a whole keyspace."""
+"""SCANs of one server at most: a pattern that matches nothing must not read all keys."""
 
-_ASKED = ("TYPE", "PTTL", "MEMORY USAGE", "OBJECT ENCODING")
+_COMMANDS = ("TYPE", "PTTL", "MEMORY USAGE", "OBJECT ENCODING")
 
 
-class Found(NamedTuple):
-    """The keys found.
+class Inspection(NamedTuple):
+    """The keys that were found.
 
     Attributes:
-        rows: Facts of each, in the order of their names.
-        more: Whether others match too, or may: the search was given up.
-        given_up_after: How many keys it had looked at then, about; 0 if it came to an end.
+        rows: Facts of each key, in the order of their names.
+        more: Whether other keys match, or may match because the search was given up.
+        given_up_after: About how many keys had been looked at then; 0 if the search was complete.
     """
 
     rows: list[dict[str, Any]]
@@ -36,11 +36,11 @@ class Found(NamedTuple):
     given_up_after: int
 
 
-async def inspect(cache: Redis, pattern: str, limit: int, redactor: Redactor) -> Found:
-    """Return facts about keys that match a pattern.
+async def inspect(cache: Redis, pattern: str, limit: int, redactor: Redactor) -> Inspection:
+    """Return facts about at most `limit` keys that match a pattern.
 
-    The size is what a key takes in the server's memory, in bytes; the time to live is in seconds,
-    None for a key that stays.
+    `bytes` is the memory that a key takes in the server; `ttl` is in seconds, None for a key
+    without an expiry.
     """
     rows: list[dict[str, Any]] = []
     given_up_after = 0
@@ -53,37 +53,37 @@ async def inspect(cache: Redis, pattern: str, limit: int, redactor: Redactor) ->
                 break
     more = len(rows) > limit or bool(given_up_after)
     rows = sorted(rows[:limit], key=lambda row: str(row["key"]))
-    return Found(rows, more, given_up_after)
+    return Inspection(rows, more, given_up_after)
 
 
-async def _find(node: Redis, pattern: str, enough: int) -> tuple[list[bytes], int]:
-    """Return keys of one server, and how many SCANs that took."""
+async def _find(node: Redis, pattern: str, limit: int) -> tuple[list[bytes], int]:
+    """Return at most `limit` keys of one server, and how many SCANs that took."""
     if is_one_key(pattern):
         return [pattern.encode(errors="surrogateescape")], 0
-    found: dict[bytes, None] = {}
+    found: dict[bytes, None] = {}  # SCAN can return a key twice
     rounds = 0
     async for page in pages(node, pattern):
         rounds += 1
         found.update(dict.fromkeys(page))
-        if len(found) >= enough or rounds >= ROUNDS:
+        if len(found) >= limit or rounds >= ROUNDS:
             break
-    return list(found)[:enough], rounds
+    return list(found)[:limit], rounds
 
 
 async def _facts(node: Redis, keys: Sequence[bytes], redactor: Redactor) -> list[dict[str, Any]]:
-    asking: Any = node.pipeline(transaction=False)
+    pipeline: Any = node.pipeline(transaction=False)
     for key in keys:
-        for question in _ASKED:
-            asking.execute_command(question, key)
-    answers = await asking.execute(raise_on_error=False)
-    count = len(_ASKED)
-    known = [
+        for command in _COMMANDS:
+            pipeline.execute_command(command, key)
+    answers = await pipeline.execute(raise_on_error=False)
+    count = len(_COMMANDS)
+    existing = [
         (key, *answers[at * count : (at + 1) * count])
         for at, key in enumerate(keys)
-        if _is_here(answers[at * count])
+        if _exists(answers[at * count])
     ]
-    sizes = {key: size if isinstance(size, int) else None for key, _, _, size, _ in known}
-    values = await fetch(node, [(key, _text(kind), sizes[key]) for key, kind, *_ in known])
+    sizes = {key: size if isinstance(size, int) else None for key, _, _, size, _ in existing}
+    values = await fetch(node, [(key, _text(kind), sizes[key]) for key, kind, *_ in existing])
     return [
         {
             "key": shown_key(key),
@@ -93,12 +93,12 @@ async def _facts(node: Redis, keys: Sequence[bytes], redactor: Redactor) -> list
             "encoding": _text(encoding) or None,
             "value": preview(key, value, redactor),
         }
-        for (key, kind, ttl, _, encoding), value in zip(known, values, strict=True)
+        for (key, kind, ttl, _, encoding), value in zip(existing, values, strict=True)
     ]
 
 
-def _is_here(kind: Any) -> bool:
-    """Return whether the server has the key; raise what stands against telling."""
+def _exists(kind: Any) -> bool:
+    """Return whether the key exists, given the answer to TYPE; raise if that is an error."""
     if isinstance(kind, MovedError | AskError):
         return False  # another node of the cluster has it
     if isinstance(kind, Exception):

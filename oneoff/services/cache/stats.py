@@ -1,4 +1,4 @@
-"""What a Redis says of itself, in the few numbers that say whether it is well."""
+"""Read the statistics of Redis that show whether it is healthy."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _ADDED = (
 async def read_stats(cache: Redis) -> list[Facts]:
     """Return the facts of each server that holds keys: one, or every primary of a cluster.
 
-    Memory is in bytes, the hit rate a share of 1 since the server started (None before the first
-    look-up), the uptime in seconds.
+    Memory is in bytes, uptime in seconds. The hit rate is between 0 and 1 and counts since the
+    server started; None before the first look-up.
     """
     async with each_primary(cache) as primaries:
         infos = await together([_info(node) for node in primaries])
@@ -37,7 +37,7 @@ async def read_stats(cache: Redis) -> list[Facts]:
 
 
 def facts(info: Mapping[str, Any]) -> Facts:
-    """Pick the facts out of the server's answer to INFO."""
+    """Select the facts from the server's answer to INFO."""
     databases = {name: db for name, db in info.items() if _is_database(name, db)}
     is_valkey = "valkey_version" in info
     return {
@@ -64,7 +64,7 @@ def facts(info: Mapping[str, Any]) -> Facts:
 
 
 def table(nodes: Sequence[Facts]) -> list[Facts]:
-    """Return a row of the most telling facts for each node, and one for all of them."""
+    """Return a row of selected facts for each node, and one for all of them."""
     sums: Facts = {name: sum(node[name] or 0 for node in nodes) for name in _ADDED}
     sums |= {"node": "all", "hit_rate": _hit_rate(sums["hits"], sums["misses"])}
     return [{name: row.get(name) for name in _COLUMNS} for row in (*nodes, sums)]

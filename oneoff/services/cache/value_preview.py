@@ -1,4 +1,4 @@
-"""The beginning of a value in Redis, as a person may see it: short, on one line, no secrets."""
+"""Preview a value in Redis: its beginning, on one line, with secrets masked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ WIDTH = 60
 ITEMS = 5
 """How many items of a list, set, hash or sorted set are shown; one more is fetched."""
 FETCHED = 1_024
-"""Bytes of a text that are fetched: a secret that begins in the preview is known by its rest."""
+"""Bytes of a text that are fetched: more than is shown, to recognise a secret that is cut off."""
 LARGEST = 1_000_000
-"""Bytes of a collection above which none of its items is fetched: one alone may be huge."""
-
+"""Bytes of a collection above which no item is fetched: a single one may be huge."""
 BEGINNING = 4
-"""Characters that are shown of what is random in the key of a secret: enough to find it by."""
+"""Characters that are shown of the random part in the key of a secret: enough to find the key."""
 
 _RANDOM = re.compile(r"(?<![\w\-])(?=[A-Za-z_\-]*+\d)[\w\-]{16,}+")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
@@ -38,25 +37,26 @@ _SCANS = ("SSCAN", "HSCAN")
 
 
 async def fetch(node: Redis, keys: Sequence[tuple[bytes, str, int | None]]) -> list[Any]:
-    """Return what the preview of each value is made of, with one question for all.
+    """Fetch what the previews are made of, with one pipeline for all keys.
 
     Args:
-        node: The server that has them.
+        node: The server that has the keys.
         keys: Each with its type and its size in bytes.
 
     Returns:
-        Bytes, a list or a mapping; None for a type that is unknown and a value too large or gone.
+        Bytes, a list or a mapping for each key; None if its type is unknown, or its value is too
+        large or no longer there.
     """
-    asking: Any = node.pipeline(transaction=False)
+    pipeline: Any = node.pipeline(transaction=False)
     asked = [_command(key, kind, size) for key, kind, size in keys]
     for command in filter(None, asked):
-        asking.execute_command(*command)
-    answers = iter(await asking.execute(raise_on_error=False))
+        pipeline.execute_command(*command)
+    answers = iter(await pipeline.execute(raise_on_error=False))
     return [_items(command[0], next(answers)) if command else None for command in asked]
 
 
 def preview(key: bytes, value: Any, redactor: Redactor) -> str | None:
-    """Return the text to show of a value; masked whole where the key is named like a secret."""
+    """Return the text to show of a value; the mask if the key is named like a secret."""
     if value is None:
         return None
     if _is_secret(_text(key)):
@@ -69,7 +69,7 @@ def preview(key: bytes, value: Any, redactor: Redactor) -> str | None:
 
 
 def shown_key(key: bytes) -> str:
-    """Return a key as it may be shown: of a session's id or a token only its beginning."""
+    """Return a key to show; of the id of a session or a token only its beginning."""
     text = key.decode(errors="backslashreplace")
     if not _is_secret(text):
         return text
@@ -104,7 +104,7 @@ def _items(command: str, answer: Any) -> Any:
 def _texts(value: Mapping[bytes, bytes] | Iterable[bytes]) -> list[str]:
     if not isinstance(value, Mapping):
         texts = [_text(item) for item in value]
-        # A list may be names and values in turn.
+        # A list may hold names and values in turn: an item after the name of a secret is masked.
         before = ["", *texts]
         return [
             MASK if is_secret_name(name) else text
@@ -116,7 +116,7 @@ def _texts(value: Mapping[bytes, bytes] | Iterable[bytes]) -> list[str]:
 
 def _text(value: bytes) -> str:
     if _PICKLE.match(value):
-        return "(pickle)"  # a job and its arguments, where no secret could be recognised
+        return "(pickle)"  # no secret could be recognised in it
     return _printable(value.decode(errors="backslashreplace"))
 
 

@@ -1,1 +1,1 @@
-"""Read, preview and rewrite the pickles that ARQ stores, without executing them."""
+"""Read, show and rewrite the pickles that ARQ stores, without executing them."""

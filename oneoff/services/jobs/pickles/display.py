@@ -1,7 +1,7 @@
-"""Show values that were read from a pickle: within a bound, whatever they hold.
+"""Show values that were read from a pickle, in bounded time and memory.
 
-A few hundred bytes of pickle can stand for a list of lists that would fill the memory when
-written out, or that contains itself.
+A few hundred bytes of pickle can describe lists of lists that would fill the memory if they were
+written out, or a list that contains itself. Secrets are masked by the names of arguments and keys.
 """
 
 from __future__ import annotations
@@ -18,52 +18,55 @@ from oneoff.utils.redaction import MASK, hides
 
 DEEPEST = 20
 SHORT = 60
-"""Characters of a preview in a list."""
+"""Characters that a list of jobs shows of the arguments."""
 LONG = 100_000
-"""Characters and items of what is shown whole."""
-_LONGEST_NUMBER = 400  # bits: a float's largest has 1024
+"""Characters and items that `jobs show` shows at most."""
+_LONGEST_NUMBER = 400  # bits; JSON readers use floats, and the largest float has 1,024
 _MOST_DIGITS = 400
-_LONGEST_NAME = 1000  # looked at, to say whether it names a secret
+_LONGEST_NAME = 1000  # characters that are checked for the name of a secret
 CUT = "…"
 
 
 def call_text(args: Iterable[Any], kwargs: Mapping[str, Any], room: int = SHORT) -> str:
-    """Return arguments as they are written in a call: `3, name='ada'`; secrets by name masked.
+    """Return arguments as they are written in a call: `3, name='ada'`.
 
-    Before it is cut: of half a text in quotes nobody can tell where it ends.
+    Secrets are masked by their names before the text is cut: without its closing quote a value
+    could not be recognised any more.
     """
-    pen = _Pen(room)
+    writer = _Writer(room)
     separator = ""
     for value in args:
-        pen.put(separator)
-        pen.value(value)
+        writer.put(separator)
+        writer.value(value)
         separator = ", "
     for name, value in kwargs.items():
-        pen.put(f"{separator}{_name(name)[:SHORT]}=")
-        pen.named(name, value)
+        writer.put(f"{separator}{_name(name)[:SHORT]}=")
+        writer.named(name, value)
         separator = ", "
-    return pen.text()
+    return writer.text()
 
 
 def text(value: Any, room: int = SHORT) -> str:
-    """Return what `repr` would, cut off behind that many characters."""
-    pen = _Pen(room)
-    pen.value(value)
-    return pen.text()
+    """Return what `repr` would, cut after `room` characters."""
+    writer = _Writer(room)
+    writer.value(value)
+    return writer.text()
 
 
 def cut(name: str, room: int) -> str:
-    """Return a name that is no longer than that, and can be written anywhere."""
+    """Return a name of at most `room` characters, with lone surrogates escaped."""
     shown = name[: room + 1].encode(errors="backslashreplace").decode()
     return shown if len(shown) <= room else shown[: room - 1] + CUT
 
 
 def plain(value: Any) -> Any:
-    """Return a copy that JSON can hold; what it can't is a text, and too much is cut off."""
-    return _Copy().of(value, 0)
+    """Return a copy that fits JSON; other values become texts, and what is too long is cut."""
+    return _Copier().of(value, 0)
 
 
-class _Pen:
+class _Writer:
+    """Write a value like `repr`, and stop when there is no room left."""
+
     def __init__(self, room: int) -> None:
         self._parts: list[str] = []
         self._room = room
@@ -77,7 +80,7 @@ class _Pen:
         self._room -= len(part)
 
     def value(self, value: Any, depth: int = 0) -> None:
-        value = _known(value)
+        value = _made(value)
         if self._room < 0:
             return
         if depth > DEEPEST:
@@ -94,7 +97,7 @@ class _Pen:
             self.put(value.isoformat() if isinstance(value, date) else _scalar(value, self._room))
 
     def named(self, name: Any, value: Any, depth: int = 0) -> None:
-        """Write a value, unless what it is named says that it is a secret."""
+        """Write a value, or the mask if its name is that of a secret."""
         if isinstance(name, str | bytes) and hides(name[:_LONGEST_NAME], value):
             self.put(repr(MASK))
         else:
@@ -122,17 +125,19 @@ class _Pen:
             return
         given = [*value.args[:LONG], *([value.items] if value.items else [])]
         self._listed("(", given, ")", depth, self.value)
-        # What an exception was made with says enough; an object made with nothing has only this.
+        # The arguments of an exception are enough; an object made without any has only a state.
         if not given and isinstance(value.state, Mapping):
             self.value(value.state, depth + 1)
 
 
-class _Copy:
+class _Copier:
+    """Copy a value to what JSON has, up to `LONG` items and characters."""
+
     def __init__(self) -> None:
         self._left = LONG
 
     def of(self, value: Any, depth: int) -> Any:
-        value = _known(value)
+        value = _made(value)
         self._left -= 1
         if self._left < 0 or depth > DEEPEST:
             return CUT
@@ -189,8 +194,8 @@ def _scalar(value: Any, room: int) -> str:
         return f"<{type(value).__name__} that can't be shown: {type(exc).__name__}>"
 
 
-def _known(value: Any) -> Any:
-    """Return what an Opaque stands for, where making it can do no harm: dates, numbers, ids."""
+def _made(value: Any) -> Any:
+    """Return the object that an Opaque describes if making it is harmless: dates, numbers, ids."""
     make = _MAKERS.get(value.name) if isinstance(value, Opaque) else None
     if make is None:
         return value
@@ -206,9 +211,9 @@ def _args(value: Opaque) -> tuple[Any, ...]:
 
 def _datetime(value: Opaque) -> Any:
     packed, *zone = _args(value)
-    year, month, day, hour, minute, second, fraction = _parts(packed, _MOMENT_BYTES)
+    year, month, day, hour, minute, second, fraction = _date_fields(packed, _MOMENT_BYTES)
     moment = datetime(year, month, day, hour, minute, second, fraction)  # noqa: DTZ001 - see below
-    # Its zone may be an object of the application's, which is not made.
+    # Its zone may be an object of a class of the application, which is not made.
     of_utc = bool(zone) and isinstance(zone[0], Opaque) and _is_utc(zone[0])
     return moment.isoformat() + ("+00:00" if of_utc else "")
 
@@ -219,8 +224,8 @@ def _is_utc(zone: Opaque) -> bool:
     return zone.name == "datetime.timezone" and no_offset
 
 
-def _parts(packed: Any, length: int) -> tuple[int, ...]:
-    """Read the bytes that `datetime` and `date` are pickled as; whatever else may stand there."""
+def _date_fields(packed: Any, length: int) -> tuple[int, ...]:
+    """Read the bytes that `datetime` and `date` are pickled as. Raises TypeError for others."""
     if not isinstance(packed, bytes) or len(packed) != length:
         raise TypeError
     year, month, day = packed[0] * 256 + packed[1], packed[2] & 0x7F, packed[3]
@@ -230,7 +235,7 @@ def _parts(packed: Any, length: int) -> tuple[int, ...]:
 
 
 def _date(value: Opaque) -> date:
-    year, month, day = _parts(_args(value)[0], _DATE_BYTES)
+    year, month, day = _date_fields(_args(value)[0], _DATE_BYTES)
     return date(year, month, day)
 
 
