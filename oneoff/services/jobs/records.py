@@ -164,7 +164,7 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
         UnreadableError: It can't be read, or is none of ARQ's.
     """
     if deserializer is None:
-        found = reader.read(raw)
+        found = reader.read(raw).value
     else:
         try:
             found = deserializer(raw)

@@ -1,9 +1,9 @@
 """Read a pickle without running anything in it.
 
 ARQ stores jobs and results as pickles, and a pickle is a program: whoever may write to Redis could
-make the process that lists jobs call anything. This reader interprets the opcodes itself. Classes
-and functions become an `Opaque` with their name, which is never imported; calls are recorded, not
-made; an opcode that is not in the table is an error.
+make the process that lists jobs call anything. This reader interprets the opcodes itself, of which
+`pickletools` says what each takes from the stack. Classes and functions become an `Opaque` with
+their name, which is never imported; calls are recorded, not made; an unknown opcode is an error.
 
 Restricting `pickle.Unpickler` by `find_class` is not enough. No code runs then, but dicts and
 sets still hash their keys: a tuple of tuples in 200 bytes, or numbers chosen to collide, take
@@ -15,12 +15,12 @@ from __future__ import annotations
 import pickletools
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST_BYTES = 4 * 1024 * 1024
 """A larger pickle is not read."""
 MOST_STEPS = 100_000
-"""Opcodes that are read at most: about 50 ms."""
+"""Opcodes that are read at most: about 0.2 s."""
 _LONGEST_NAME = 500  # of a module, and of a name in it
 _LARGEST_KEY = 2**60  # hashes of larger numbers are taken modulo 2**61 - 1, so they can collide
 
@@ -47,8 +47,24 @@ class Opaque:
         self.state: Any = None
 
 
-def read(data: bytes) -> Any:
-    """Return the value of a pickle of any protocol, made of plain containers and `Opaque`.
+class Pickled(NamedTuple):
+    """A pickle that was read.
+
+    Attributes:
+        value: What it holds, in plain containers and `Opaque` objects.
+        begins: Where the keys and values of the outermost dict begin: key, value, key, value, ...
+        end: Where the opcode is that puts them into the dict.
+        frames: Where the opcodes are that announce frames.
+    """
+
+    value: Any
+    begins: list[int]
+    end: int
+    frames: list[int]
+
+
+def read(data: bytes) -> Pickled:
+    """Read a pickle of any protocol.
 
     Raises:
         UnreadableError: It is broken or too large.
@@ -56,7 +72,7 @@ def read(data: bytes) -> Any:
     if len(data) > MOST_BYTES:
         raise UnreadableError(f"{len(data)} bytes are more than the {MOST_BYTES} that are read")
     try:
-        return _run(data)
+        return _Machine().run(data)
     except UnreadableError:
         raise
     except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, EOFError) as exc:
@@ -65,104 +81,83 @@ def read(data: bytes) -> Any:
         raise UnreadableError(f"not a pickle: {exc}") from None
 
 
-def _run(data: bytes) -> Any:
-    machine = _Machine()
-    for step, (opcode, arg, _) in enumerate(pickletools.genops(data)):
-        if step > MOST_STEPS:
-            raise UnreadableError(f"more than {MOST_STEPS} steps")
-        if opcode.name in _SCALARS:
-            machine.push(arg)
-        elif opcode.name not in _NO_EFFECT:
-            _STEPS[opcode.name](machine, arg)
-    return machine.pop()
-
-
 class _Machine:
-    """The stack and the memo of one pickle; `pickletools` documents each opcode.
-
-    MARK starts a new stack, and the opcode that takes everything since the mark ends it.
-    """
+    """The stack and the memo of one pickle."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self.outer: list[list[Any]] = []
+        self.begins: list[int] = []  # where each entry of the stack begins in the pickle
+        self.marks: list[int] = []  # which entries of the stack are marks
         self.memo: dict[int, Any] = {}
 
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
+    def run(self, data: bytes) -> Pickled:
+        dict_begins, dict_end, frames = list[int](), 0, list[int]()
+        for step, (opcode, arg, position) in enumerate(pickletools.genops(data)):
+            at = position or 0
+            if step > MOST_STEPS:
+                raise UnreadableError(f"more than {MOST_STEPS} steps")
+            if opcode.name == "FRAME":
+                frames.append(at)
+            if opcode.name in {"PROTO", "FRAME"}:
+                continue
+            first = self._first_taken(opcode)
+            if opcode.name == "SETITEMS":  # the last one fills the outermost dict
+                dict_begins, dict_end = self.begins[first + 2 :], at
+            values = self.stack[first:]
+            begin = self.begins[first] if values else at
+            self.stack[first:] = added = self._do(opcode.name, values, arg)
+            self.begins[first:] = [begin, at][: len(added)]  # DUP alone adds two
+        return Pickled(self.stack[-1], dict_begins, dict_end, frames)
 
-    def pop(self) -> Any:
-        return self.stack.pop()
+    def _first_taken(self, opcode: pickletools.OpcodeInfo) -> int:
+        """Return the position of the lowest entry of the stack that an opcode takes."""
+        taken = opcode.stack_before
+        first = len(self.stack) - len(taken)
+        if pickletools.markobject in taken:  # everything from the last mark on
+            first = self.marks.pop() - taken.index(pickletools.markobject)
+        elif opcode.name == "POP" and self.marks and self.marks[-1] == first:
+            self.marks.pop()
+        if first <= (self.marks[-1] if self.marks else -1):
+            raise UnreadableError("an opcode takes more than there is")
+        return first
 
-    def mark(self) -> None:
-        self.outer.append(self.stack)
-        self.stack = []
+    def _do(self, name: str, values: list[Any], arg: Any) -> list[Any]:
+        """Return what an opcode puts on the stack for the values that it takes."""
+        match name:
+            case "POP" | "POP_MARK":
+                return []
+            case "STOP":
+                return values
+            case "MARK":
+                self.marks.append(len(self.stack))
+                return [None]
+            case "DUP":
+                return values * 2
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self.memo[arg] = self.stack[-1]
+                return []
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = values[0]
+                return values
+            case "GET" | "BINGET" | "LONG_BINGET":
+                return [self.memo[arg]]
+        return [_VALUES[name](values, arg)]
 
-    def pop_to_mark(self) -> list[Any]:
-        values, self.stack = self.stack, self.outer.pop()
-        return values
 
-    def discard(self) -> None:
-        """Remove the topmost value, or the mark if it is on top."""
-        if self.stack:
-            self.stack.pop()
-        else:
-            self.pop_to_mark()
+def _extended(target: Any, values: list[Any]) -> Any:
+    """Add to a list; an `Opaque` is a set, or a list of another class."""
+    (target.items if isinstance(target, Opaque) else target).extend(values)
+    return target
 
-    def remember(self, number: int) -> None:
-        self.memo[number] = self.stack[-1]
 
-    def push_tuple(self, count: int) -> None:
-        values = [self.pop() for _ in range(count)]
-        self.push(tuple(reversed(values)))
-
-    def extend(self, values: list[Any]) -> None:
-        """Add to the list on top of the stack; an `Opaque` is a set, or a list of another class."""
-        target = self.stack[-1]
-        (target.items if isinstance(target, Opaque) else target).extend(values)
-
-    def set_items(self, values: list[Any]) -> None:
-        """Add keys and values to the dict on top, or to an `Opaque` that is another mapping."""
-        target = self.stack[-1]
-        pairs = [
-            (_safe_key(key), item) for key, item in zip(values[::2], values[1::2], strict=True)
-        ]
-        if isinstance(target, Opaque):
-            target.items.append(dict(pairs))
-        else:
-            target.update(pairs)
-
-    def push_dict(self, values: list[Any]) -> None:
-        self.push({})
-        self.set_items(values)
-
-    def call(self) -> None:
-        args, function = self.pop(), self.pop()
-        self.push_call(function, args if isinstance(args, tuple) else (args,))
-
-    def call_with_keywords(self) -> None:
-        keywords = self.pop()
-        self.call()
-        self.stack[-1].state = keywords
-
-    def call_from_mark(self) -> None:
-        function, *args = self.pop_to_mark()
-        self.push_call(function, tuple(args))
-
-    def push_call(self, function: Any, args: tuple[Any, ...]) -> None:
-        name = function.name if isinstance(function, Opaque) else f"<{type(function).__name__}>"
-        self.push(Opaque(name, args))
-
-    def set_state(self) -> None:
-        state = self.pop()
-        if isinstance(self.stack[-1], Opaque):
-            self.stack[-1].state = state
-
-    def push_name(self) -> None:
-        name, module = self.pop(), self.pop()
-        if not isinstance(name, str) or not isinstance(module, str):
-            raise UnreadableError("a name that is no text")
-        self.push(_named(module, name))
+def _updated(target: Any, values: list[Any]) -> Any:
+    """Add keys and values to a dict; an `Opaque` is a mapping of another class."""
+    pairs = dict(zip(map(_safe_key, values[::2]), values[1::2], strict=True))
+    if isinstance(target, Opaque):
+        target.items.append(pairs)
+    else:
+        target.update(pairs)
+    return target
 
 
 def _safe_key(key: Any) -> Any:
@@ -178,7 +173,9 @@ def _safe_key(key: Any) -> Any:
     return Opaque(type(key).__name__, (key,))
 
 
-def _named(module: str, name: str) -> Opaque:
+def _named(module: Any, name: Any) -> Opaque:
+    if not isinstance(name, str) or not isinstance(module, str):
+        raise UnreadableError("a name that is no text")
     # Each use of a name makes a new text: a long name that is used often would fill the memory.
     module, name = module[:_LONGEST_NAME], name[:_LONGEST_NAME]
     # The old protocols have two other names for builtins.
@@ -186,55 +183,54 @@ def _named(module: str, name: str) -> Opaque:
     return Opaque(name if is_builtin else f"{module}.{name}")
 
 
-def _global(arg: str) -> Opaque:
-    module, name = arg.split(" ", 1)
-    return _named(module, name)
+def _called(function: Any, args: Any, keywords: Any = None) -> Opaque:
+    name = function.name if isinstance(function, Opaque) else f"<{type(function).__name__}>"
+    made = Opaque(name, args if isinstance(args, tuple) else (args,))
+    made.state = keywords
+    return made
 
 
-_NO_EFFECT = frozenset(("PROTO", "FRAME", "STOP", "READONLY_BUFFER"))
-_SCALARS = frozenset(
+def _with_state(target: Any, state: Any) -> Any:
+    if isinstance(target, Opaque):
+        target.state = state
+    return target
+
+
+_SCALARS = (
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES "
     "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT "
     "BINFLOAT".split()
 )
-_STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
-    "NONE": lambda m, _: m.push(None),
-    "NEWTRUE": lambda m, _: m.push(True),  # noqa: FBT003
-    "NEWFALSE": lambda m, _: m.push(False),  # noqa: FBT003
-    # The stack and the memo.
-    "MARK": lambda m, _: m.mark(),
-    "POP": lambda m, _: m.discard(),
-    "POP_MARK": lambda m, _: m.pop_to_mark(),
-    "DUP": lambda m, _: m.push(m.stack[-1]),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda m, arg: m.remember(arg)),
-    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, arg: m.push(m.memo[arg])),
+_VALUES: dict[str, Callable[[list[Any], Any], Any]] = {
+    # `taken` are the entries from the stack, the mark among them; `arg` is in the pickle itself.
+    **dict.fromkeys(_SCALARS, lambda _, arg: arg),
+    "NONE": lambda *_: None,
+    "NEWTRUE": lambda *_: True,
+    "NEWFALSE": lambda *_: False,
     # Containers. Sets are not made: they would hash their members.
-    "EMPTY_LIST": lambda m, _: m.push([]),
-    "EMPTY_TUPLE": lambda m, _: m.push(()),
-    "EMPTY_DICT": lambda m, _: m.push({}),
-    "EMPTY_SET": lambda m, _: m.push(Opaque("set", ())),
-    "LIST": lambda m, _: m.push(m.pop_to_mark()),
-    "TUPLE": lambda m, _: m.push(tuple(m.pop_to_mark())),
-    "TUPLE1": lambda m, _: m.push_tuple(1),
-    "TUPLE2": lambda m, _: m.push_tuple(2),
-    "TUPLE3": lambda m, _: m.push_tuple(3),
-    "DICT": lambda m, _: m.push_dict(m.pop_to_mark()),
-    "FROZENSET": lambda m, _: m.push(Opaque("frozenset", (m.pop_to_mark(),))),
-    "APPEND": lambda m, _: m.extend([m.pop()]),
-    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda m, _: m.extend(m.pop_to_mark())),
-    "SETITEM": lambda m, _: m.set_items([m.pop(), m.pop()][::-1]),
-    "SETITEMS": lambda m, _: m.set_items(m.pop_to_mark()),
+    "EMPTY_LIST": lambda *_: [],
+    "EMPTY_TUPLE": lambda *_: (),
+    "EMPTY_DICT": lambda *_: {},
+    "EMPTY_SET": lambda *_: Opaque("set", ()),
+    "LIST": lambda taken, _: taken[1:],
+    "TUPLE": lambda taken, _: tuple(taken[1:]),
+    **dict.fromkeys(("TUPLE1", "TUPLE2", "TUPLE3"), lambda taken, _: tuple(taken)),
+    "DICT": lambda taken, _: _updated({}, taken[1:]),
+    "FROZENSET": lambda taken, _: Opaque("frozenset", (taken[1:],)),
+    "APPEND": lambda taken, _: _extended(taken[0], taken[1:]),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda taken, _: _extended(taken[0], taken[2:])),
+    "SETITEM": lambda taken, _: _updated(taken[0], taken[1:]),
+    "SETITEMS": lambda taken, _: _updated(taken[0], taken[2:]),
     # Names, calls and states: recorded only.
-    "GLOBAL": lambda m, arg: m.push(_global(arg)),
-    "STACK_GLOBAL": lambda m, _: m.push_name(),
-    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda m, arg: m.push(Opaque(f"<extension {arg}>"))),
-    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda m, _: m.call()),
-    "NEWOBJ_EX": lambda m, _: m.call_with_keywords(),
-    "OBJ": lambda m, _: m.call_from_mark(),
-    "INST": lambda m, arg: m.push_call(_global(arg), tuple(m.pop_to_mark())),
-    "BUILD": lambda m, _: m.set_state(),
-    "PERSID": lambda m, arg: m.push(Opaque("<persistent id>", (arg,))),
-    "BINPERSID": lambda m, _: m.push(Opaque("<persistent id>", (m.pop(),))),
-    "NEXT_BUFFER": lambda m, _: m.push(Opaque("<buffer>")),
+    "GLOBAL": lambda _, arg: _named(*arg.split(" ", 1)),
+    "STACK_GLOBAL": lambda taken, _: _named(*taken),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda _, arg: Opaque(f"<extension {arg}>")),
+    **dict.fromkeys(("REDUCE", "NEWOBJ", "NEWOBJ_EX"), lambda taken, _: _called(*taken)),
+    "OBJ": lambda taken, _: _called(taken[1], tuple(taken[2:])),
+    "INST": lambda taken, arg: _called(_named(*arg.split(" ", 1)), tuple(taken[1:])),
+    "BUILD": lambda taken, _: _with_state(*taken),
+    "PERSID": lambda _, arg: Opaque("<persistent id>", (arg,)),
+    "BINPERSID": lambda taken, _: Opaque("<persistent id>", (taken[0],)),
+    "NEXT_BUFFER": lambda *_: Opaque("<buffer>"),
+    "READONLY_BUFFER": lambda taken, _: taken[0],
 }
