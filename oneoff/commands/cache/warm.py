@@ -53,10 +53,10 @@ class Warm(BaseCommand):
         warmers = choose_warmers(project, self.name)
         if run.dry_run:
             plan = [{"warmer": warmer.name, "fills": warmer.help} for warmer in warmers]
-            said = f"would run {counted(len(plan), 'warmer')}"
-            return Result.changed(said, rows=len(plan), data=plan)
+            message = f"would run {counted(len(plan), 'warmer')}"
+            return Result.changed(message, rows=len(plan), data=plan)
         done = await run_warmers(warmers, database, cache, progress, concurrency=self.concurrency)
         keys = sum(one["keys"] for one in done)
         log.info("cache.warmed", warmers=[one["warmer"] for one in done], keys=keys)
-        said = f"ran {counted(len(done), 'warmer')}: {counted(keys, 'key')}"
-        return Result.changed(said, rows=len(done), data=done)
+        message = f"ran {counted(len(done), 'warmer')}: {counted(keys, 'key')}"
+        return Result.changed(message, rows=len(done), data=done)

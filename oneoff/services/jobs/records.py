@@ -169,8 +169,8 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
         try:
             found = deserializer(raw)
         except Exception as exc:
-            said = display.text(exc, _LONGEST_PROBLEM)
-            raise UnreadableError(f"the worker's job_deserializer: {said}") from exc
+            problem = display.text(exc, _LONGEST_PROBLEM)
+            raise UnreadableError(f"the worker's job_deserializer: {problem}") from exc
     if not isinstance(found, dict) or not isinstance(found.get("f"), str):
         raise UnreadableError("no job of ARQ's")
     return found
