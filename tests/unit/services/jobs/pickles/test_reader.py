@@ -111,8 +111,8 @@ def test_nothing_is_called(tmp_path: Path, protocol: int) -> None:
     assert not trace.exists()
     assert not Restored.ran
     assert all(isinstance(one, Opaque) for one in read)
-    assert f"test_reader.touch({str(trace)!r})" in preview.text(read[0], 500)
-    assert preview.text(read[1], 500).startswith("eval(")
+    assert f"test_reader.touch({str(trace)!r})" in display.text(read[0], 500)
+    assert display.text(read[1], 500).startswith("eval(")
 
 
 def test_a_module_is_not_even_imported() -> None:
