@@ -142,7 +142,19 @@ def test_old_opcodes_are_inert_too(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"x", b"\x80\x04", b"\x80\x04.", b"(", b"t.", b"\x80\x04h\x05.", b"]0a.", b"N" * 90],
+    [
+        b"",
+        b"x",
+        b"\x80\x04",
+        b"\x80\x04.",
+        b"(",
+        b"t.",
+        b"\x80\x04h\x05.",
+        b"]0a.",
+        b"N" * 90,
+        b"K\x01(\x85.",
+        b"K\x01(.",
+    ],
 )
 def test_what_is_no_pickle_is_an_error(raw: bytes) -> None:
     """And never another exception."""
@@ -191,6 +203,22 @@ def test_too_large_a_pickle_is_not_read() -> None:
         reader.read(b"N" * (reader.MOST_STEPS + 2) + b".")
     with pytest.raises(UnreadableError):
         reader.read(b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\x00\x00")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"\x80\x02Nr\xff\xff\xff\x7f.", b"\x80\x05\x96\x00\x00\x00\x40\x00\x00\x00\x00x."],
+    ids=["memo", "bytearray"],
+)
+def test_sizes_that_a_pickle_claims_are_not_allocated(raw: bytes) -> None:
+    """`pickle.Unpickler` would take gigabytes for either."""
+    tracemalloc.start()
+    with suppress(UnreadableError):
+        reader.read(raw)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 1_000_000
 
 
 def test_what_is_common_is_shown_as_it_was() -> None:
