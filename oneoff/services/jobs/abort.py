@@ -96,7 +96,7 @@ async def remove_waiting(jobs: Jobs, ids: Sequence[bytes], *, only_expired: bool
     jobs.must_write("remove jobs")
     for _ in range(ATTEMPTS):
         async with jobs.client.pipeline(transaction=True) as pipe:
-            await pipe.watch(*(arq_keys.in_progress(job_id) for job_id in ids))
+            await pipe.watch(*arq_keys.keys(arq_keys.IN_PROGRESS, ids))
             waiting = await _waiting(pipe, ids, only_expired=only_expired)
             if not waiting:
                 return 0
@@ -113,11 +113,11 @@ async def remove_waiting(jobs: Jobs, ids: Sequence[bytes], *, only_expired: bool
 
 async def _waiting(pipe: Pipeline, ids: Sequence[bytes], *, only_expired: bool) -> list[bytes]:
     """Return the ids of jobs that no worker has; called between WATCH and MULTI."""
-    marks = await pipe.mget([arq_keys.in_progress(job_id) for job_id in ids])
+    marks = await pipe.mget(arq_keys.keys(arq_keys.IN_PROGRESS, ids))
     waiting = [job_id for job_id, mark in zip(ids, marks, strict=True) if mark is None]
     if not only_expired or not waiting:
         return waiting
-    raws = await pipe.mget([arq_keys.job(job_id) for job_id in waiting])
+    raws = await pipe.mget(arq_keys.keys(arq_keys.JOB, waiting))
     return [job_id for job_id, raw in zip(waiting, raws, strict=True) if raw is None]
 
 

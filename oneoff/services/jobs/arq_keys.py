@@ -19,6 +19,8 @@ ARQ's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 JOB = "arq:job:"
 RESULT = "arq:result:"
 IN_PROGRESS = "arq:in-progress:"
@@ -49,6 +51,12 @@ def retry(job_id: str | bytes) -> bytes:
 def id_of_result(key: bytes) -> str:
     """Return the id in the key of a result."""
     return key.decode(errors="backslashreplace").removeprefix(RESULT)
+
+
+def keys(prefix: str, job_ids: Iterable[bytes]) -> list[bytes]:
+    """Return the keys of several jobs; for a page of 1,000 much faster than one by one."""
+    encoded = prefix.encode()
+    return [encoded + job_id for job_id in job_ids]
 
 
 def _key(prefix: str, job_id: str | bytes) -> bytes:

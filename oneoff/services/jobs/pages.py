@@ -61,13 +61,13 @@ async def read_entries(
 ) -> list[QueueEntry]:
     """Read the jobs, marks and counters of members of the queue, given with their scores."""
     ids = [job_id for job_id, _ in members]
-    marks = [arq_keys.in_progress(job_id) for job_id in ids]
+    marks = arq_keys.keys(arq_keys.IN_PROGRESS, ids)
     async with jobs.client.pipeline(transaction=False) as pipe:
         # Few jobs run at a time: in most pages one EXISTS saves an MGET of 1,000 keys.
         pipe.exists(*marks)
-        pipe.mget([arq_keys.job(job_id) for job_id in ids])
+        pipe.mget(arq_keys.keys(arq_keys.JOB, ids))
         if with_tries:
-            pipe.mget([arq_keys.retry(job_id) for job_id in ids])
+            pipe.mget(arq_keys.keys(arq_keys.RETRY, ids))
         any_running, raws, *counters = await pipe.execute()
     running = await jobs.mget(marks) if any_running else [None] * len(ids)
     tries = counters[0] if counters else [None] * len(ids)

@@ -117,7 +117,7 @@ async def _removable_entries(
     if not what.queued:
         # In most pages no job has expired: one EXISTS saves reading all of them.
         ids = await jobs.client.zrange(jobs.worker.queue, first, last)
-        if not ids or len(ids) == await jobs.client.exists(*map(arq_keys.job, ids)):
+        if not ids or len(ids) == await jobs.client.exists(*arq_keys.keys(arq_keys.JOB, ids)):
             return len(ids), []
     members = await jobs.client.zrange(jobs.worker.queue, first, last, withscores=True)
     if not members:  # the queue ends where the page before did
