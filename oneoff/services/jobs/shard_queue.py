@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.services.jobs import redis_keys
+from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.queue import Jobs, now_ms, serialize
 
 NAME = "oneoff_shard"
@@ -73,9 +73,9 @@ class ShardQueue:
         try:
             if await self._jobs.put(job_id, raw, now, now):
                 return JobState.QUEUED
-            if not await client.exists(redis_keys.job(job_id)):
+            if not await client.exists(arq_keys.job(job_id)):
                 return JobState.BLOCKED
-            taken = await client.exists(redis_keys.in_progress(job_id))
+            taken = await client.exists(arq_keys.in_progress(job_id))
         except RedisError as exc:
             raise translate_redis_error(exc) or exc from exc
         return JobState.TAKEN if taken else JobState.QUEUED
