@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from oneoff.config.database_url import parse_database_url
@@ -34,6 +35,8 @@ from tests.support.servers import (
     running_redis_cluster,
 )
 from tests.support.tally_project import NAME, ROOT, ROWS, make_tally
+
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")
@@ -138,9 +141,13 @@ def migrated_postgres(postgres_server: Postgres, manage_project: tuple[str, str]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def manage_environ(
-    request: pytest.FixtureRequest, manage_environ: dict[str, str]
+    request: pytest.FixtureRequest,
+    manage_environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[dict[str, str]]:
     """Run `manage` on both databases, migrated and empty."""
+    # The costs of a real hash are tried in tests/unit/app/test_passwords.py.
+    monkeypatch.setattr("app.passwords.HASHER", CHEAP_HASHER)
     if request.param == "sqlite":
         yield manage_environ
         return

@@ -13,7 +13,7 @@ from oneoff import Project
 from oneoff.config.settings import load_config
 from oneoff.services.health import Check, Health, check_services, wait_until_well, worst
 from tests.support.servers import Redis
-from tests.support.servers.postgres import PASSWORD
+from tests.support.servers.psql import PASSWORD
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage

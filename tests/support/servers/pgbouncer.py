@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers.postgres import Postgres, answers
+from tests.support.servers.postgres import Postgres
 from tests.support.servers.process import (
     HOST,
     ServerProcess,
@@ -18,6 +18,7 @@ from tests.support.servers.process import (
     url,
 )
 from tests.support.servers.programs import find_program
+from tests.support.servers.psql import answers
 
 CONFIGURATION = """\
 [databases]

@@ -22,10 +22,8 @@ from tests.support.servers.process import (
     url,
 )
 from tests.support.servers.programs import find_program
+from tests.support.servers.psql import PASSWORD, USER, OpenPsql, answers, query
 
-USER = "oneoff"
-# '@' and '%' break whoever forgets to decode a URL, or passes one through an ini file.
-PASSWORD = "p@ss%word"  # noqa: S105 - of a server that only this run can reach
 RESTARTS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 SETTINGS = {
     "listen_addresses": HOST,
@@ -62,6 +60,7 @@ class Postgres:
             signal.SIGQUIT,
             self._answers,
         )
+        self.admin = OpenPsql(self.bin / "psql", self.port)
 
     def url(self, database: str) -> str:
         """Return the URL of a database, as platforms hand it out."""
@@ -80,6 +79,7 @@ class Postgres:
 
         "immediate" is a crash: connections break, and recovery runs.
         """
+        self.admin.close()  # "smart" waits until nobody is connected
         self.process.restart(RESTARTS[mode])
 
     @contextmanager
@@ -89,16 +89,16 @@ class Postgres:
         Nobody may be connected to the template meanwhile.
         """
         name = f"test_{next(self._numbers)}"
-        self.psql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.admin.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             yield name
         finally:
-            self.psql(f'DROP DATABASE "{name}" WITH (FORCE)')
+            self.admin.run(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def replace(self, name: str, template: str) -> None:
         """Make a database a copy of a template; nobody may be connected to either."""
-        self.psql(f'DROP DATABASE "{name}"')
-        self.psql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.admin.run(f'DROP DATABASE "{name}"')
+        self.admin.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
     def _initialise(self, password_file: Path) -> None:
         password_file.write_text(self.password)
@@ -131,32 +131,7 @@ def running_postgres() -> Iterator[Postgres]:
     with server_folder("postgres") as folder:
         server = Postgres(folder)
         with running(server.process):
-            yield server
-
-
-def query(psql: Path, port: int, sql: str, database: str) -> str:
-    """Run statements through psql on one of our servers.
-
-    Raises:
-        ServerError: A statement failed, or there was no connection.
-    """
-    target = {"PGHOST": HOST, "PGPORT": str(port), "PGUSER": USER, "PGDATABASE": database}
-    done = subprocess.run(
-        [psql, "-XAtq", "-v", "ON_ERROR_STOP=1"],
-        input=sql,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=clean_environ(PGPASSWORD=PASSWORD, **target),
-    )
-    if done.returncode:
-        raise ServerError(done.stderr.strip())
-    return done.stdout.strip("\n")
-
-
-def answers(psql: Path, port: int) -> bool:
-    """Say whether a statement can be run yet."""
-    try:
-        return query(psql, port, "SELECT 1", "postgres") == "1"
-    except ServerError:
-        return False
+            try:
+                yield server
+            finally:
+                server.admin.close()

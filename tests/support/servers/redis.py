@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tests.support.servers.postgres import PASSWORD
 from tests.support.servers.process import (
     HOST,
     ServerProcess,
@@ -21,6 +20,7 @@ from tests.support.servers.process import (
     url,
 )
 from tests.support.servers.programs import find_program
+from tests.support.servers.psql import PASSWORD
 
 CONFIGURATION = """\
 bind {host}

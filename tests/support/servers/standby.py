@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers.postgres import PASSWORD, SETTINGS, USER, Postgres, answers, query
+from tests.support.servers.postgres import SETTINGS, Postgres
 from tests.support.servers.process import (
     HOST,
     ServerError,
@@ -19,6 +19,7 @@ from tests.support.servers.process import (
     server_folder,
     unprivileged_account,
 )
+from tests.support.servers.psql import PASSWORD, USER, answers, query
 
 
 class Standby:
