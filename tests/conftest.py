@@ -1,8 +1,7 @@
 """What tests of every folder share: servers, databases, and command lines on them.
 
 A server starts when the first test asks for it. `manage` and what builds on it run each test on
-SQLite and on PostgreSQL. For one of them:
-`@pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)`.
+SQLite and on PostgreSQL; what does not depend on the database is marked with `ON_SQLITE`.
 """
 
 from __future__ import annotations

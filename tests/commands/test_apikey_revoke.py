@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.database import query
 from tests.support.keys import ACCOUNT, make_key, refusal, stored
+from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -77,6 +78,7 @@ async def test_an_unknown_key_is_an_error_that_names_the_list(manage: Manage, wh
     ) in outcome.stderr
 
 
+@ON_SQLITE
 async def test_a_whole_key_is_refused_and_shown_nowhere(manage: Manage) -> None:
     """It stood on a command line; what is recorded and printed has the prefix alone."""
     await manage(ACCOUNT)
@@ -102,6 +104,7 @@ async def test_the_hash_of_a_key_is_not_in_the_output(manage: Manage, sessions: 
     assert [] == [done for done in shown if key.key_hash in done.stdout + done.stderr]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("line", ["revoke", "rotate"])
 @pytest.mark.parametrize("confirm", ["", " --confirm", " --dry-run"])
 async def test_a_whole_key_is_named_as_such_before_anything_is_asked(

@@ -10,6 +10,7 @@ import pytest
 from oneoff import ConfigurationError, Project
 from oneoff.config.settings import load_config
 from oneoff.services.settings import check_settings, likely_typos
+from tests.support.on_sqlite import ON_SQLITE
 
 SETTINGS = "app.settings:Settings"
 MESSAGE = "all settings are right, and the database answers\n"
@@ -30,6 +31,7 @@ async def test_right_settings_exit_0(manage: Manage) -> None:
     assert (0, MESSAGE) == (outcome.exit_code, outcome.stdout), outcome.stderr
 
 
+@ON_SQLITE
 async def test_a_file_that_is_not_there_yet_is_no_mistake(manage: Manage, tmp_path: Path) -> None:
     """And looking does not make it."""
     path = tmp_path / "new.sqlite3"
@@ -40,6 +42,7 @@ async def test_a_file_that_is_not_there_yet_is_no_mistake(manage: Manage, tmp_pa
     assert "the database is not there yet" in outcome.stdout
 
 
+@ON_SQLITE
 async def test_a_server_that_does_not_answer_exits_69(manage: Manage) -> None:
     """The settings may be right: a retry is worth it."""
     environ = {
@@ -55,6 +58,7 @@ async def test_a_server_that_does_not_answer_exits_69(manage: Manage) -> None:
     assert "ss-word" not in outcome.stdout + outcome.stderr
 
 
+@ON_SQLITE
 async def test_redis_is_tried_too(manage: Manage, redis_url: str) -> None:
     """Where it is set."""
     right = await manage("config check", environ={"REDIS_URL": redis_url})
@@ -65,6 +69,7 @@ async def test_redis_is_tried_too(manage: Manage, redis_url: str) -> None:
     assert "refused the connection: user or password are wrong" in wrong.stdout
 
 
+@ON_SQLITE
 async def test_all_that_is_wrong_is_reported_together(manage: Manage) -> None:
     """A setting of the project, the shape of one URL, and the connection of another."""
     environ = {
@@ -84,6 +89,7 @@ async def test_all_that_is_wrong_is_reported_together(manage: Manage) -> None:
         assert secret not in outcome.stdout + outcome.stderr
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", ["DATABASE_URL", "MIGRATION_DATABASE_URL"])
 async def test_a_malformed_url_is_named_and_not_shown(manage: Manage, name: str) -> None:
     """A piece of it may be the password."""
@@ -94,6 +100,7 @@ async def test_a_malformed_url_is_named_and_not_shown(manage: Manage, name: str)
     assert "ss-word" not in outcome.stdout + outcome.stderr
 
 
+@ON_SQLITE
 async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: Manage) -> None:
     """One table for all."""
     environ = {
@@ -111,6 +118,7 @@ async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: M
     assert sorted(environ) == sorted(row["setting"] for row in outcome.json["data"])
 
 
+@ON_SQLITE
 async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -> None:
     """They name what is wrong, and the command that tells more."""
     outcome = await manage("user list", environ={"LOG_LEVEL": "loud"})
@@ -120,6 +128,7 @@ async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -
     assert "  try:  python manage.py config check\n" in outcome.stderr
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("name", "value"),
     [("MAIL_URL", "ftp://planted-value"), ("MAIL_URL", "file:"), ("MAIL_FROM", "planted-value")],

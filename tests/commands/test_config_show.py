@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from oneoff import Project
 from oneoff.config.settings import load_config
 from oneoff.services.settings import setting_values
+from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -74,6 +75,7 @@ def test_the_source_is_where_the_value_was_found(
     assert "default" == values["SHOP_SMTP_PASSWORD"][1]
 
 
+@ON_SQLITE
 async def test_it_works_when_the_database_is_down(manage: Manage) -> None:
     """And never shows its password."""
     outcome = await manage("config show", environ=DOWN)
@@ -83,6 +85,7 @@ async def test_it_works_when_the_database_is_down(manage: Manage) -> None:
     assert "p%40ss-word" not in outcome.stdout + outcome.stderr
 
 
+@ON_SQLITE
 async def test_what_is_not_set_shows_what_holds(manage: Manage) -> None:
     """The embedded file, and the environment that follows from it."""
     outcome = await manage("config show", environ={"DATABASE_URL": "", "ENVIRONMENT": ""})
@@ -92,6 +95,7 @@ async def test_what_is_not_set_shows_what_holds(manage: Manage) -> None:
     assert rows["DATABASE_URL"][0].endswith("/shop.sqlite3")
 
 
+@ON_SQLITE
 async def test_a_setting_that_is_wrong_does_not_hide_the_others(manage: Manage) -> None:
     """It is shown as it is set, with a warning."""
     outcome = await manage("config show", environ={"PASSWORD_MIN_LENGTH": "3"})
@@ -101,6 +105,7 @@ async def test_a_setting_that_is_wrong_does_not_hide_the_others(manage: Manage) 
     assert "warning: PASSWORD_MIN_LENGTH: input should be greater than" in outcome.stderr
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("flags", ["", "--confirm", "--no-input"])
 async def test_secrets_are_refused_without_a_terminal(manage: Manage, flags: str) -> None:
     """A pipe, a file, a CI log would keep them; no flag changes that."""
@@ -110,6 +115,7 @@ async def test_secrets_are_refused_without_a_terminal(manage: Manage, flags: str
     assert "p%40ss-word" not in outcome.stdout + outcome.stderr
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("answer", "exit_code"), [("y", 0), ("n", 77)])
 async def test_secrets_are_shown_to_a_person_who_says_yes(
     manage: Manage, answer: str, exit_code: int
@@ -130,6 +136,7 @@ async def test_showing_secrets_is_recorded(manage: Manage) -> None:
     assert ["tester"] == [row["operator"] for row in listed.result.data]
 
 
+@ON_SQLITE
 async def test_redis_and_the_secret_key_are_masked(manage: Manage) -> None:
     """Redis' URL keeps what is no secret; a malformed one shows nothing."""
     key = "0123456789abcdef-0123456789abcdef"
@@ -145,6 +152,7 @@ async def test_redis_and_the_secret_key_are_masked(manage: Manage) -> None:
     assert "planted-pw" not in malformed.stdout + malformed.stderr
 
 
+@ON_SQLITE
 async def test_a_mail_url_hides_its_password_alone(manage: Manage) -> None:
     """As the database's does; a folder is no secret, and what has no form is all hidden."""
     urls = {
@@ -161,6 +169,7 @@ async def test_a_mail_url_hides_its_password_alone(manage: Manage) -> None:
         assert "planted-pw" not in outcome.stdout + outcome.stderr
 
 
+@ON_SQLITE
 async def test_all_that_is_wrong_is_a_warning_once(manage: Manage) -> None:
     """In words that the masking of secrets leaves alone; defaults stay shown beside it."""
     environ = {"LOG_LEVEL": "loud", "SECRET_KEY": "planted", "DATABASE_URL": "mysql://h/x"}

@@ -16,7 +16,8 @@ from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.runtime.application import load_application
 from oneoff.testing import Finished, Manage
-from tests.support.database import query
+from tests.support.database import dump, query
+from tests.support.on_sqlite import ON_SQLITE
 
 ROOT = Path(__file__).parents[2]
 APP = load_application("app.project:project", str(ROOT))
@@ -228,16 +229,9 @@ class Stage:
         Those are what a dry run does write; and a run leaves its checkpoint though it had nothing
         to do.
         """
-        url = self.manage.environ["DATABASE_URL"]
-        tables = (
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
-            if url.startswith("sqlite")
-            else "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
-        )
-        names = sorted(str(row[0]) for row in query(url, tables))
         rows = {
-            name: sorted(query(url, f'SELECT * FROM "{name}"'), key=repr)
-            for name in names
+            name: found
+            for name, found in dump(self.manage.environ["DATABASE_URL"]).items()
             if name not in {"oneoff_runs", "oneoff_shell_inputs", "oneoff_batches"}
         }
         return {**rows, "redis": redis_dump(self.redis_url)}
@@ -264,6 +258,7 @@ def test_every_command_has_a_sample() -> None:
     assert set() == set(CANONICAL.values()) - set(SAMPLES)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("name", NAMES)
 async def test_help_has_an_example(manage: Manage, name: str) -> None:
     """That can be copied as it stands."""
@@ -286,6 +281,7 @@ async def test_unconfirmed_it_is_refused_and_changes_nothing(stage: Stage) -> No
     assert before == stage.dump()
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("stage", named(asks=True), indirect=True)
 async def test_a_wrong_target_never_passes(stage: Stage) -> None:
     """Not on any command that asks."""

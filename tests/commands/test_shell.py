@@ -13,6 +13,7 @@ from app.models import User
 from oneoff.core.errors import CommandError
 from oneoff.core.project import load_object
 from oneoff.services.shell.evaluation import user_traceback
+from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -65,6 +66,7 @@ async def test_a_script_may_be_a_file(
     assert (0, f"{script}\n") == (outcome.exit_code, capsys.readouterr().out)
 
 
+@ON_SQLITE
 async def test_a_missing_file_is_bad_data(manage: Manage) -> None:
     """Named, with the reason."""
     outcome = await manage("shell nofile.py")
@@ -73,11 +75,13 @@ async def test_a_missing_file_is_bad_data(manage: Manage) -> None:
     assert "nofile.py can't be read: No such file or directory\n" in outcome.stderr
 
 
+@ON_SQLITE
 async def test_two_scripts_are_a_usage_error(manage: Manage) -> None:
     """Nobody knows which comes first."""
     assert 2 == (await manage("shell fix.py -c 1")).exit_code
 
 
+@ON_SQLITE
 async def test_an_empty_script_does_nothing(manage: Manage) -> None:
     """As with any interpreter, /dev/null is a script."""
     assert 0 == (await manage("shell")).exit_code
@@ -95,6 +99,7 @@ def test_a_traceback_hides_the_framework_where_it_is_part_of_the_project() -> No
     assert "core/project.py" not in shown
 
 
+@ON_SQLITE
 async def test_an_error_exits_1_with_the_users_own_frames(manage: Manage, tmp_path: Path) -> None:
     """Neither the framework nor an installed package is in the traceback."""
     script = tmp_path / "fix.py"
@@ -120,6 +125,7 @@ ZeroDivisionError: division by zero
     ), shown
 
 
+@ON_SQLITE
 async def test_the_frames_of_the_project_are_the_users_own(manage: Manage) -> None:
     """And an error of the project's own keeps its code and its advice."""
     outcome = await manage(["shell", "-c", "await users.get(session, 'zoe')"])
@@ -129,6 +135,7 @@ async def test_the_frames_of_the_project_are_the_users_own(manage: Manage) -> No
     assert "error[user-not-found]: there is no user 'zoe'\n" in outcome.stderr
 
 
+@ON_SQLITE
 async def test_a_syntax_error_shows_where(manage: Manage) -> None:
     """As Python would."""
     outcome = await manage(["shell", "-c", "x = ("])
@@ -137,6 +144,7 @@ async def test_a_syntax_error_shows_where(manage: Manage) -> None:
     assert "SyntaxError: '(' was never closed\n" in outcome.stderr
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("code", "exit_code"), [("exit(0)", 0), ("exit()", 0), ("exit(3)", 1)])
 async def test_a_script_may_leave_early(manage: Manage, code: str, exit_code: int) -> None:
     """Any code but 0 is a failure."""
@@ -145,6 +153,7 @@ async def test_a_script_may_leave_early(manage: Manage, code: str, exit_code: in
     assert exit_code == outcome.exit_code
 
 
+@ON_SQLITE
 async def test_a_coroutine_nobody_awaited_is_an_error(manage: Manage) -> None:
     """A script that did nothing must not exit 0."""
     outcome = await manage(["shell", "-c", "session.execute(text('SELECT 1'))"])
@@ -211,6 +220,7 @@ async def test_a_dry_run_counts_and_rolls_back(
     assert ["ada@example.com"] == await emails(sessions)
 
 
+@ON_SQLITE
 async def test_writing_asks_in_production(manage: Manage) -> None:
     """Without a person it is refused, with the line that passes."""
     outcome = await manage("shell --write -c 1", environ={"ENVIRONMENT": "production"})
@@ -219,6 +229,7 @@ async def test_writing_asks_in_production(manage: Manage) -> None:
     assert "python manage.py shell --write -c 1 --confirm\n" in outcome.stderr
 
 
+@ON_SQLITE
 async def test_writing_does_not_ask_elsewhere(manage: Manage) -> None:
     """A developer's own database is for trying things."""
     outcome = await manage("shell --write -c 1", environ={"ENVIRONMENT": "development"})
@@ -226,6 +237,7 @@ async def test_writing_does_not_ask_elsewhere(manage: Manage) -> None:
     assert 0 == outcome.exit_code, outcome.stderr
 
 
+@ON_SQLITE
 async def test_the_input_is_in_the_log_without_its_secrets(manage: Manage) -> None:
     """One event for a script, before it runs."""
     secret = {"STRIPE_API_KEY": "sk_live_0123456789"}
@@ -236,6 +248,7 @@ async def test_the_input_is_in_the_log_without_its_secrets(manage: Manage) -> No
     assert '"source": "x = \'***\'"' in line
 
 
+@ON_SQLITE
 async def test_secrets_in_a_traceback_are_masked(manage: Manage) -> None:
     """In the message as in the line of code."""
     secret = {"STRIPE_API_KEY": "sk_live_0123456789"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import oneoff
+from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 DOWN = "postgres://ada:p%40ss-word@127.0.0.1:1/shop"
 
 
+@ON_SQLITE
 async def test_it_works_without_a_database(manage: Manage) -> None:
     """Its address is shown, its password is not."""
     environ = {"DATABASE_URL": DOWN, "CODE_VERSION": "abc123"}
@@ -35,6 +37,7 @@ async def test_it_works_without_a_database(manage: Manage) -> None:
     assert {"python", "platform", "sqlalchemy", "alembic", "asyncpg", "aiosqlite"} <= data.keys()
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("url", "environment", "why"),
     [
@@ -52,6 +55,7 @@ async def test_it_says_why_this_is_the_environment(
     assert (environment, why) == (data["environment"], data["environment_from"])
 
 
+@ON_SQLITE
 async def test_a_malformed_url_is_told_and_not_shown(manage: Manage) -> None:
     """One runs this when nothing else works."""
     outcome = await manage(

@@ -4,26 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
+Found = TypeVar("Found")
 
-def query(url: str, sql: str) -> list[tuple[Any, ...]]:
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+    "postgres": "SELECT table_name FROM information_schema.tables "
+    "WHERE table_schema = 'public' ORDER BY table_name",
+}
+Rows = list[tuple[Any, ...]]
+
+
+def query(url: str, sql: str) -> Rows:
     """Return the rows of one statement on a `postgres://` or `sqlite:///` URL."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return connection.execute(sql).fetchall()
+    return _run(_query(url, sql))
+
+
+def dump(url: str) -> dict[str, Rows]:
+    """Return all rows of all tables, each table's in an order of their own."""
+    if url.startswith("sqlite"):
+        names = [str(name) for (name,) in query(url, TABLES["sqlite"])]
+        rows = {name: query(url, f'SELECT * FROM "{name}"') for name in names}
+    else:
+        rows = _run(_dump(url))
+    return {name: sorted(found, key=repr) for name, found in rows.items()}
+
+
+def _run(work: Coroutine[Any, Any, Found]) -> Found:
     # In a thread, because an async test has a running loop already.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, _query(url, sql)).result()
+        return pool.submit(asyncio.run, work).result()
 
 
-async def _query(url: str, sql: str) -> list[tuple[Any, ...]]:
+async def _query(url: str, sql: str) -> Rows:
     connection = await asyncpg.connect(url)
     try:
-        return [tuple(row) for row in await connection.fetch(sql)]
+        return await _fetch(connection, sql)
     finally:
         await connection.close()
+
+
+async def _dump(url: str) -> dict[str, Rows]:
+    connection = await asyncpg.connect(url)
+    try:
+        names = [str(name) for (name,) in await _fetch(connection, TABLES["postgres"])]
+        return {name: await _fetch(connection, f'SELECT * FROM "{name}"') for name in names}
+    finally:
+        await connection.close()
+
+
+async def _fetch(connection: Any, sql: str) -> Rows:
+    return [tuple(row) for row in await connection.fetch(sql)]

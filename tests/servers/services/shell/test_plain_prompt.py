@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from app.models import User
+from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -22,6 +23,7 @@ async def emails(sessions: Sessions) -> list[str]:
         return list(await session.scalars(select(User.email).order_by(User.id)))
 
 
+@ON_SQLITE
 async def test_values_are_shown_and_the_last_one_is_kept(manage: Manage) -> None:
     """None is not; `_` is the last value, as in Python's own prompt."""
     outcome = await manage("shell", answers=["1 + 1", "None", "_ * 2"])
@@ -40,6 +42,7 @@ async def test_await_works_at_the_prompt(manage: Manage, make_user: MakeUser) ->
     assert (0, "'ada'\n") == (outcome.exit_code, outcome.stdout)
 
 
+@ON_SQLITE
 async def test_a_statement_may_take_several_lines(manage: Manage) -> None:
     """An empty line ends it, as in Python's own prompt."""
     outcome = await manage("shell", answers=["def two():", "    return 2", "", "two()"])
@@ -62,6 +65,7 @@ async def test_an_error_does_not_end_the_session(manage: Manage) -> None:
     assert "SyntaxError: unmatched ')'\n" in outcome.stderr
 
 
+@ON_SQLITE
 async def test_a_forgotten_await_is_pointed_out(manage: Manage) -> None:
     """Shown or dropped, the coroutine is named, and the session is no failure."""
     outcome = await manage(
@@ -73,6 +77,7 @@ async def test_a_forgotten_await_is_pointed_out(manage: Manage) -> None:
     assert "AsyncSession.execute was not awaited: write `await` before the call\n" in outcome.stderr
 
 
+@ON_SQLITE
 async def test_exit_leaves(manage: Manage) -> None:
     """As Ctrl-D does."""
     outcome = await manage("shell", answers=["import sys; sys.exit()", "1 + 1"])
