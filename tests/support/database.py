@@ -21,7 +21,7 @@ TABLES = {
 Rows = list[tuple[Any, ...]]
 
 
-def query(url: str, sql: str) -> Rows:
+def query(url: str, sql: str) -> list[tuple[Any, ...]]:
     """Return the rows of one statement on a `postgres://` or `sqlite:///` URL."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
