@@ -134,16 +134,17 @@ class Execution:
     async def _work(self) -> Result:
         """Do steps 5 to 8: lock, open, handle, commit or roll back."""
         async with AsyncExitStack() as stack:
+            # First in, last out: a provider opens and closes its resource under protection too.
+            stack.enter_context(self._protection())
             container = Container(stack, self.app.project.resources, self._given())
             self._container = container
             container.give("lock", await self._lock(stack))
             names = self.call.command.resources()
             opened = {name: await container.get(name) for name in names}
             self.app.settle_imports()
-            with self._protection():
-                with capturing(self.logs, self.run_info):
-                    result = await self._handle(opened)
-                await self._finish(container)
+            with capturing(self.logs, self.run_info):
+                result = await self._handle(opened)
+            await self._finish(container)
         return result
 
     def _protection(self) -> AbstractContextManager[None]:

@@ -4,8 +4,8 @@ A guard protects the transaction of the run itself (`oneoff.database.guards`). I
 a service writes through an engine or a client of its own, so in a dry run and in a read-only run
 those may only read.
 
-Violations are reported in this order: of the run's own transaction (`begin_work`, which is left
-last), of Redis clients, of engines. Each of them replaces an error that the command raised itself.
+One violation is reported: that of the run's own transaction (`begin_work`), else the first of a
+Redis client, else the first of an engine. It replaces an error that the command raised itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from oneoff.core.errors import DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.redis.other_clients import read_only_clients
 
@@ -28,9 +29,6 @@ def read_only_connections(
     mode: Mode, *, engines: bool = True, clients: bool = True, process_wide: bool = False
 ) -> Iterator[None]:
     """Let the application's engines and Redis clients only read while the block runs.
-
-    Enter it inside `begin_work`, so that a violation of the run's own transaction is the one that
-    is reported.
 
     Args:
         mode: Which error a write is: `READ_ONLY` or `ROLLBACK`.
@@ -57,8 +55,8 @@ def read_only_connections(
             yield
         except Exception as exc:
             violation = _first_violation(protections)
-            if violation is None or violation is exc:
-                raise
+            if violation is None or isinstance(exc, DryRunViolation | ReadOnlyViolation):
+                raise  # the run's own transaction has reported a violation already
             raise violation from exc
     violation = _first_violation(protections)
     if violation is not None:
