@@ -1,7 +1,8 @@
 """Ways to write past the session."""
 
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,3 +23,13 @@ async def write_in_spite() -> None:
     with suppress(SQLAlchemyError):
         await write_through(engine)
     await engine.dispose()
+
+
+@asynccontextmanager
+async def open_scribble() -> AsyncIterator[None]:
+    """Provide a resource that writes when it is opened, or when it is closed."""
+    if os.environ["ASIDE_WHEN"] == "open":
+        await write_in_spite()
+    yield None
+    if os.environ["ASIDE_WHEN"] == "close":
+        await write_in_spite()

@@ -2,4 +2,9 @@
 
 from oneoff import Project
 
-project = Project("shop", metadata="app.models:Base.metadata", migrations="migrations")
+project = Project(
+    "shop",
+    metadata="app.models:Base.metadata",
+    migrations="migrations",
+    resources={"scribble": "app.aside:open_scribble"},
+)
