@@ -227,7 +227,7 @@ async def check_migrations(config: Config, project: Project, database: Database)
     from oneoff.services.migrations.resource import open_migrations
 
     async with open_migrations(config, project, database, None) as migrations:
-        head = await migrations.at_head()
+        head = await migrations.head_if_applied()
         if head:
             return Check("migrations", Health.UP, detail=f"at head {head}")
         try:

@@ -53,7 +53,7 @@ class Migrate(BaseCommand):
 
     async def handle(self, migrations: Migrations, run: Run, progress: Progress) -> Result:
         looks = self.only_looks() or run.dry_run
-        if self.revision == "head" and (head := await migrations.at_head()):
+        if self.revision == "head" and (head := await migrations.head_if_applied()):
             stored = not looks and await migrations.store_environment(run.environment)
             return _nothing_to_do(f"{head} (head)", run.environment if stored else "")
         pending = await migrations.pending(self.revision)
@@ -82,9 +82,9 @@ class Migrate(BaseCommand):
             )
         if self.plan:
             return Result.report(_table(pending), f"{_revisions(pending)} pending")
-        script = await migrations.upgrade_sql(self.revision)
+        sql = await migrations.upgrade_sql(self.revision)
         return Result.changed(
-            f"would apply {_revisions(pending)}", data=script.sql, warnings=script.problems
+            f"would apply {_revisions(pending)}", data=sql.text, warnings=sql.problems
         )
 
 

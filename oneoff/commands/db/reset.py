@@ -68,7 +68,7 @@ class Reset(BaseCommand):
 async def _load(migrations: Migrations, seeds: Sequence[Seed]) -> int:
     from oneoff.services.migrations.seed import load_seeds
 
-    async with migrations.work() as work:
+    async with migrations.begin_work() as work:
         loaded = await load_seeds(work.session, seeds)
         await work.commit()
     return sum(seed["rows"] for seed in loaded)

@@ -8,7 +8,7 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageEr
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.services.migrations.resource import Migrations, Script
+    from oneoff.services.migrations.resource import Migrations, MigrationSQL
 
 
 class Rollback(BaseCommand):
@@ -51,30 +51,28 @@ class Rollback(BaseCommand):
         before = await migrations.current()
         if not before:
             return Result.unchanged("nothing to do: no revision is applied")
-        script = await migrations.downgrade_sql(target)
-        if not script.revisions:
+        sql = await migrations.downgrade_sql(target)
+        if not sql.revisions:
             return Result.unchanged(f"nothing to do: the database is at {', '.join(before)}")
         if run.dry_run:
-            count = len(script.revisions)
+            count = len(sql.revisions)
             return Result.changed(
                 f"would roll back {count} revision{'' if count == 1 else 's'}, from "
                 f"{', '.join(before)}",
-                data=_table(script),
-                warnings=script.problems,
+                data=_table(sql),
+                warnings=sql.problems,
             )
         await migrations.downgrade(target)
         after = ", ".join(await migrations.current()) or "base"
-        return Result.changed(
-            f"rolled back from {', '.join(before)} to {after}", data=_table(script)
-        )
+        return Result.changed(f"rolled back from {', '.join(before)} to {after}", data=_table(sql))
 
 
-def _table(script: Script) -> list[dict[str, str]]:
+def _table(sql: MigrationSQL) -> list[dict[str, str]]:
     return [
         {
             "revision": revision.id,
             "message": revision.message,
             "drops": "; ".join(drops) or "nothing",
         }
-        for revision, drops in zip(script.revisions, script.drops, strict=True)
+        for revision, drops in zip(sql.revisions, sql.drops, strict=True)
     ]

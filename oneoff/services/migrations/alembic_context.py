@@ -2,8 +2,8 @@
 
 Alembic has no function for "run these steps on this connection". It builds an `EnvironmentContext`,
 installs it as the process-wide `alembic.context`, and executes env.py, which calls back through
-`run_env`. The steps to run come from the callback `fn`; connection and options go to `run_env` in
-`config.attributes`.
+`oneoff.run_env` (in `env`). The steps to run come from the callback `fn`, which Alembic calls in
+`context.run_migrations`. Connection and options go to `run_env` in `config.attributes`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 
-from oneoff.services.migrations.env import SETTINGS
+from oneoff.services.migrations.env import CONFIGURE_OPTIONS
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import first_line
 
@@ -40,16 +40,16 @@ async def exclusive_alembic() -> AsyncIterator[None]:
         yield
 
 
-def run_online(connection: Connection, history: History, steps: _Steps, **settings: Any) -> None:
+def run_online(connection: Connection, history: History, steps: _Steps, **options: Any) -> None:
     """Run env.py on a connection.
 
     Args:
         connection: A connection that is not in a transaction, if steps are to be committed.
         history: The revisions, and the folder with env.py.
         steps: Called with the database's revisions and Alembic's context; returns the steps to run.
-        **settings: Other options for `context.configure`.
+        **options: Other options for `context.configure`.
     """
-    _run(history, {"connection": connection, **settings}, fn=steps)
+    _run_env_py(history, {"connection": connection, **options}, fn=steps)
 
 
 class StepSQL(NamedTuple):
@@ -95,13 +95,13 @@ def render_offline(
             yield step
             shown.append(StepSQL(step, buffer.getvalue()[begin:], "".join(problems)))
 
-    settings = {
+    options = {
         "dialect_name": dialect,
         "dialect_opts": {"paramstyle": "named"},  # other styles double every % in the text
         "literal_binds": True,
         "output_buffer": buffer,
     }
-    _run(history, settings, fn=one_by_one, as_sql=True, starting_rev=current or None)
+    _run_env_py(history, options, fn=one_by_one, as_sql=True, starting_rev=current or None)
     return shown
 
 
@@ -124,7 +124,14 @@ def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[
     step.migration_fn = migrate_or_report
 
 
-def _run(history: History, settings: dict[str, Any], **options: Any) -> None:
-    history.config.attributes[SETTINGS] = settings
-    with EnvironmentContext(history.config, history.scripts, **options):
+def _run_env_py(history: History, options: dict[str, Any], **of_environment: Any) -> None:
+    """Execute the project's env.py.
+
+    Args:
+        history: The folder with env.py.
+        options: What `run_env` passes to `context.configure`.
+        **of_environment: Options of `EnvironmentContext`.
+    """
+    history.config.attributes[CONFIGURE_OPTIONS] = options
+    with EnvironmentContext(history.config, history.scripts, **of_environment):
         history.scripts.run_env()

@@ -20,8 +20,8 @@ from oneoff.database.tables import PREFIX
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
-SETTINGS = "oneoff"
-"""Key of `config.attributes` where the command puts connection and options for `run_env`."""
+CONFIGURE_OPTIONS = "oneoff"
+"""Key of `config.attributes`: the options that `alembic_context` adds to `context.configure`."""
 
 _NameFilter = Callable[[str | None, Any, Any], bool]
 
@@ -46,8 +46,8 @@ def run_env(
         alembic.util.CommandError: The `alembic` command was used, which takes no lock and
             records no run.
     """
-    settings = context.config.attributes.get(SETTINGS)
-    if settings is None:
+    ours = context.config.attributes.get(CONFIGURE_OPTIONS)
+    if ours is None:
         message = (
             "migrations run under a lock and leave a record, so the alembic command is not used "
             "for them; run: python manage.py migrate"
@@ -62,7 +62,7 @@ def run_env(
         # Alembic assumes that SQLite can't roll back DDL. It can, because our engine sends a real
         # BEGIN, which Python's sqlite3 does not do before DDL.
         transactional_ddl=True,
-        **settings,
+        **ours,
         **options,
     )
     with context.begin_transaction():

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from oneoff.services.migrations.history import History
 
 
-def sqlstate(exc: BaseException) -> str:
-    """Return the SQLSTATE of an error, or an empty text."""
+def own_sqlstate(exc: BaseException) -> str:
+    """Return the SQLSTATE of an error, or an empty text.
+
+    The errors that it was raised from are not looked at, as `sqlstate_of` does: a revision that
+    catches a lock timeout and raises an error of its own has decided that, and is not tried again.
+    """
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     return str(getattr(cause, "sqlstate", None) or "")
 
 
-def first_line(exc: BaseException) -> str:
+def message_of(exc: BaseException) -> str:
     """Return the first line of an error's message. Later lines may hold values of rows."""
     if isinstance(exc, CommandError):
         return exc.message
@@ -55,8 +59,8 @@ def step_error(
     """
     if isinstance(exc, ConfigurationError):
         return exc
-    state = sqlstate(exc)
-    what = first_line(exc) + (f" (SQLSTATE {state})" if state else "")
+    state = own_sqlstate(exc)
+    what = message_of(exc) + (f" (SQLSTATE {state})" if state else "")
     if step is None:
         return CommandError(f"env.py failed: {what}", code="migration-failed")
     revision = history.describe(step.revision.revision)

@@ -1,7 +1,8 @@
 """The resource `migrations`: the project's Alembic history and the database it applies to.
 
-This module and `upgrade` commit, which otherwise only the executor does: each revision has its own
-transaction, and CREATE INDEX CONCURRENTLY must be able to leave it.
+Most methods plan and read, here and in `history`. The work of `upgrade` and `downgrade` goes on in
+`revision_runner`. These modules commit, which otherwise the executor does: each revision has its
+own transaction, and CREATE INDEX CONCURRENTLY must be able to leave it.
 
 Methods import Alembic when they need it. Finding that there is nothing to do needs no Alembic.
 """
@@ -43,17 +44,17 @@ _EXISTS = {
 }
 
 
-class Script(NamedTuple):
+class MigrationSQL(NamedTuple):
     """The SQL of several revisions, for a dry run.
 
     Attributes:
-        sql: All statements, in order.
+        text: All statements, in order.
         revisions: The revisions that the statements apply or undo, in order.
         problems: One line for each revision whose SQL can't be shown completely.
         drops: For each revision, its statements that drop something.
     """
 
-    sql: str
+    text: str
     revisions: list[Revision]
     problems: list[str]
     drops: list[list[str]]
@@ -102,8 +103,8 @@ class Migrations:
         async with self._reading() as connection:
             return await _read_versions(connection)
 
-    async def at_head(self) -> str:
-        """Return the database's revision if it is the head, else an empty text."""
+    async def head_if_applied(self) -> str:
+        """Return the head if the database is at it, else an empty text."""
         current = await self.current()
         head = plain_head(self._scripts) or self.history.only_head()
         return head if current == (head,) else ""
@@ -163,15 +164,15 @@ class Migrations:
 
         return await self._run(choose, on_step)
 
-    async def upgrade_sql(self, to: str = "head") -> Script:
+    async def upgrade_sql(self, to: str = "head") -> MigrationSQL:
         """Return what `upgrade(to)` would run, without running it."""
         current = await self.current()
-        return self._script(self.history.upward(to, current), current)
+        return self._render(self.history.upward(to, current), current)
 
-    async def downgrade_sql(self, to: str) -> Script:
+    async def downgrade_sql(self, to: str) -> MigrationSQL:
         """Return what `downgrade(to)` would run, without running it."""
         current = await self.current()
-        return self._script(self.history.downward(to, current), current)
+        return self._render(self.history.downward(to, current), current)
 
     async def difference(self) -> Difference:
         """Return what would make the database equal to the models; reads only."""
@@ -207,12 +208,12 @@ class Migrations:
     async def drop_all(self) -> list[DatabaseObject]:
         """Drop every object of the project in one transaction; return what was dropped."""
         from oneoff.services.migrations.drop_all import drop_objects, find_objects
-        from oneoff.services.migrations.upgrade import prepare
+        from oneoff.services.migrations.revision_runner import prepare_connection
 
         if self._lock is not None:
             await self._lock.check()
         async with self._database.transaction(LOCK) as connection:
-            await prepare(connection)
+            await prepare_connection(connection)
             objects = await find_objects(connection, self._schemas())
             await drop_objects(connection, objects)
         return objects
@@ -234,8 +235,11 @@ class Migrations:
         await self._stack.aclose()
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[WorkTransaction]:
-        """Begin a transaction for the sample data of a reset. The caller commits `work`."""
+    async def begin_work(self) -> AsyncIterator[WorkTransaction]:
+        """Begin a transaction for the sample data of `db reset`. The caller commits it.
+
+        It is not the resource `work`, which would be open already while the tables are dropped.
+        """
         from oneoff.database.transaction import begin_work
 
         async with begin_work(self._database, Mode.COMMIT, role=LOCK) as work:
@@ -276,7 +280,7 @@ class Migrations:
         choose: Callable[[tuple[str, ...]], list[RevisionStep]],
         on_step: Callable[[Revision], object],
     ) -> list[Revision]:
-        from oneoff.services.migrations.upgrade import RevisionRunner
+        from oneoff.services.migrations.revision_runner import RevisionRunner
 
         history = self.history
         current = await self.current()
@@ -286,12 +290,12 @@ class Migrations:
             )
             return [history.describe(step.revision.revision) for step in runner.done]
 
-    def _script(self, steps: list[RevisionStep], current: tuple[str, ...]) -> Script:
+    def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:
         from oneoff.services.migrations.alembic_context import render_offline
 
         shown = render_offline(self.history, self._database.url.dialect, current, steps)
         revisions = [self.history.describe(one.step.revision.revision) for one in shown]
-        return Script(
+        return MigrationSQL(
             "".join(one.sql for one in shown),
             revisions,
             [f"{one.step.revision.revision}: {one.problem}" for one in shown if one.problem],

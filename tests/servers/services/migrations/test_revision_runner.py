@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oneoff.services.migrations import upgrade
+from oneoff.services.migrations import revision_runner
 from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, INSERT_OUTSIDE, Shop
 
 FAIL = 'op.execute("SELECT nothing FROM nowhere")'
@@ -182,8 +182,10 @@ async def _lock_out(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, *, pauses: tuple[float, ...], tries: int
 ) -> tuple[int, str]:
     """Migrate while another client uses the table, until `tries` tries have failed."""
-    monkeypatch.setattr(upgrade, "PAUSES", pauses)
-    monkeypatch.setattr(upgrade, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)")
+    monkeypatch.setattr(revision_runner, "PAUSES", pauses)
+    monkeypatch.setattr(
+        revision_runner, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)"
+    )
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
     shop.write("a2", "a1", 'op.add_column("item", sa.Column("note", sa.Text))')
@@ -198,8 +200,8 @@ async def _lock_out(
                 await connection.rollback()
             await roll_back(_connection)  # type: ignore[arg-type]
 
-        roll_back = upgrade._roll_back
-        monkeypatch.setattr(upgrade, "_roll_back", free)
+        roll_back = revision_runner._roll_back
+        monkeypatch.setattr(revision_runner, "_roll_back", free)
         finished = await shop.manage("db migrate")
     await database.dispose()
     return finished.exit_code, finished.stderr

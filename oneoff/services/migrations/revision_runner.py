@@ -1,4 +1,4 @@
-"""Run revisions on the database one by one, each in its own transaction.
+"""Run revisions on the database one by one, up or down, each in its own transaction.
 
 The transaction of a revision also stores when it was applied and by which run. It waits only a few
 seconds for a lock: while a migration waits behind a long transaction, everybody else waits behind
@@ -23,7 +23,7 @@ from oneoff.database import sqlstates
 from oneoff.database.engine import leads_through_pooler
 from oneoff.database.tables import applied_revisions
 from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
-from oneoff.services.migrations.errors import first_line, sqlstate, step_error
+from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import counted
 
@@ -89,7 +89,7 @@ class RevisionRunner:
         role = lock.key if lock else "work"
         async with exclusive_alembic(), database.connect(role, immediate=True) as connection:
             runner = cls(connection, history, lock, database.run_id)
-            runner._pooled = await prepare(connection)
+            runner._pooled = await prepare_connection(connection)
             event.listen(connection.sync_connection, "commit", runner._on_commit)
             event.listen(connection.sync_connection, "begin", runner._on_begin)
             yield runner
@@ -103,6 +103,12 @@ class RevisionRunner:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Run steps until `choose` returns none. The lock is checked before each step.
+
+        Args:
+            choose: Asked again before each step, with the revisions that the database has then.
+            current: The revisions that the database has now.
+            on_step: Called after each step.
+            sleep: How to pause before a step is tried again.
 
         Raises:
             LockLost: The lock was lost; the steps that are committed stay.
@@ -129,7 +135,7 @@ class RevisionRunner:
 
     def _pause_or_raise(self, exc: Exception, pauses: Iterator[float]) -> float:
         """Return the seconds until the next attempt, or raise the error if none can help."""
-        if sqlstate(exc) not in _NO_LOCK or self._committed_early:
+        if own_sqlstate(exc) not in _NO_LOCK or self._committed_early:
             raise self._failure(exc) from exc
         pause = next(pauses, None)
         if pause is None:
@@ -140,6 +146,8 @@ class RevisionRunner:
         self._step, self._stored, self._committed_early = None, False, False
         found: list[RevisionStep] = []
 
+        # Alembic calls this with the revisions that the database has now, and runs what it returns:
+        # one step, so that each is an attempt of its own.
         def next_step(heads: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
             found.extend(choose(heads)[:1])
             self._step = found[0] if found else None
@@ -205,7 +213,7 @@ class RevisionRunner:
         step = self._history.describe(self._step.revision.revision) if self._step else None
         return TemporaryError(
             f"revision {step.id if step else '?'} did not get its locks in {len(PAUSES) + 1} tries",
-            why=f"{first_line(exc)}; it was rolled back each time, and what was applied stays",
+            why=f"{message_of(exc)}; it was rolled back each time, and what was applied stays",
             try_=(
                 "end what uses its tables: select * from pg_stat_activity order by xact_start",
                 "python manage.py migrate",
@@ -214,7 +222,7 @@ class RevisionRunner:
         )
 
 
-async def prepare(connection: AsyncConnection) -> bool:
+async def prepare_connection(connection: AsyncConnection) -> bool:
     """Prepare a connection for changing the schema; return whether it leads through a pooler."""
     if connection.dialect.name == "sqlite":
         driver: Any = (await connection.get_raw_connection()).driver_connection
