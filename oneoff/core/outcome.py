@@ -48,11 +48,12 @@ class Call(NamedTuple):
     """One parsed command line, for the executor to run.
 
     Attributes:
-        name: The name of the command as typed: "user promote".
+        name: The full name of the command, also if an alias was typed: "db migrate".
         command: The command with its inputs. Its secrets may not be read yet.
         options: The global options.
         argv: The words of the command line without secrets, for the record.
-        line: The whole command line for messages: "python manage.py user promote ada admin".
+        line: The whole command line as typed, without secrets, for messages: "python manage.py
+            user promote ada admin".
     """
 
     name: str
@@ -75,14 +76,14 @@ class Outcome:
     """How one run ended.
 
     Attributes:
-        command: The name of the command as typed: "user promote".
+        command: The full name of the command: "user promote"; empty if none was found.
         run_id: The id of the run; empty if it never began, as after a usage error.
         dry_run: Whether it was a dry run.
         result: The result that the command returned; None if it failed.
         error: The error that stopped the run; None if it succeeded.
         tables: The changed rows by table, as counted by the database.
         cause: The exception that `error` was made from, for `--traceback`.
-        duration_ms: Milliseconds from the gate to the end of the work.
+        duration_ms: Milliseconds from connecting, before the gate, to the end of the work.
     """
 
     command: str

@@ -29,7 +29,8 @@ class Application:
         environ: Instead of the process environment, for tests.
 
     Attributes:
-        accepts_problems: Give the settings though some are wrong: to the command that says so.
+        accepts_problems: Whether `config` is given although some settings are wrong. Who loads a
+            command sets it from that command: `config check` runs with wrong settings.
     """
 
     def __init__(
@@ -64,8 +65,11 @@ class Application:
         return self._config
 
     @property
-    def environment(self) -> str:
-        """The environment as configured; a run takes the stricter of this and the database's."""
+    def configured_environment(self) -> str:
+        """The environment as the settings say it.
+
+        A run takes the stricter of this and the one that is stored in the database.
+        """
         return self.config.configured_environment
 
     def database_url(self, *, for_migrations: bool = False) -> DatabaseURL:
@@ -94,7 +98,7 @@ class Application:
             command=command,
             dry_run=options.dry_run,
             operator=identify(self.config.environ),
-            environment=self.environment,
+            environment=self.configured_environment,  # `Execution._gate` corrects it
             reason=options.reason,
             ticket=options.ticket,
             started_at=now,

@@ -1,5 +1,8 @@
 """Open what `handle` asks for by the names of its parameters.
 
+`handle(self, session)` gets what the function named at "session" in `BUILTIN` yields. The functions
+are named by import strings, so that a run imports only what it opens.
+
 A provider is an async context manager function. Its own parameters are names of resources too. A
 resource is opened when it is first asked for, at most once a run, and all are closed in reverse
 order.
@@ -28,15 +31,15 @@ BUILTIN: Mapping[str, str] = {
     "console": "oneoff.services.shell.console:open_console",
     "announcement": "oneoff.services.maintenance.switch:open_announcement",
 }
-"""Name to "module:function" of the providers in the framework."""
+"""The providers of the framework: the name of each resource, and "module:function"."""
 
 GIVEN = frozenset("config project run registry mode lock terminal logs open".split())
-"""What the executor itself provides to every command. `await open(name)` opens a resource later."""
+"""Names of what the executor gives to every command. `await open(name)` opens a resource later."""
 
-DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
+NEED_DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
 """A command that asks for one of these needs the database."""
 
-MIGRATED = frozenset({"session", "work", "batches"})
+NEED_TABLES = frozenset({"session", "work", "batches"})
 """A command that asks for one of these, to write, also needs the framework's tables."""
 
 

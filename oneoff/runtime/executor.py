@@ -1,8 +1,17 @@
-"""Execute one run: steps 3 to 9 of its life, each a method of `Execution`, in order.
+"""Execute one run: steps 3 to 9 of its life, which `Execution.run` goes through in order.
 
-This is the only place that asks, locks, opens, commits and closes the record. Finding and parsing
-(steps 1 and 2) and rendering (step 10) are in `oneoff.cli`, because a run may also be started from
-code.
+| Step | Method |
+| --- | --- |
+| 3 gate | `Recorder.connect`, then `_gate`, which decides with `oneoff.runtime.gate` |
+| 4 intent | `Recorder.record_intent` |
+| 5 lock | `_lock` |
+| 6 open | `_open`, by `Container.get` |
+| 7 handle | `_handle` |
+| 8 commit or roll back | `_commit_or_roll_back`, by `WorkTransaction` |
+| 9 close the row | `Recorder.close` |
+
+Finding and parsing (steps 1 and 2) and rendering (step 10) are in `oneoff.cli`, because a run may
+also be started from code: `call_command`, a worker.
 """
 
 from __future__ import annotations
@@ -88,19 +97,22 @@ class Execution:
         self._raised_in_task = exc
 
     async def run(self) -> Outcome:
-        """Run the command and return how it ended; nothing is raised."""
+        """Run the command and return how it ended; nothing is raised.
+
+        `--timeout` limits steps 3 to 8.
+        """
         started = monotonic()
         result = cause = None
         try:
             async with asyncio.timeout(self.call.options.timeout):
-                await self.recorder.open(self.run_info)
+                await self.recorder.connect(self.run_info)
                 await self._gate()
-                await self.recorder.begin(self.run_info)  # step 4: the intent
-                result = await self._work()
+                await self.recorder.record_intent(self.run_info)
+                result = await self._lock_to_commit()
         except BaseException as exc:  # noqa: BLE001 - every end of a run is closed and reported
             cause = self._raised_in_task or exc
         outcome = self._outcome(result, cause, started)
-        outcome = await uninterrupted(self.recorder.close(self.run_info, outcome))  # step 9
+        outcome = await uninterrupted(self.recorder.close(self.run_info, outcome))
         self.logs.report(self.run_info, outcome)
         return outcome
 
@@ -108,7 +120,7 @@ class Execution:
         """Step 3: let the run pass, ask a person, or refuse."""
         command, options = self.call.command, self.call.options
         facts = self.recorder.facts
-        name = environment.effective(self.app.environment, facts)
+        name = environment.effective(self.app.configured_environment, facts)
         self.run_info = replace(self.run_info, environment=name)
         if facts and facts.is_copy:
             self.warnings.append(
@@ -131,20 +143,21 @@ class Execution:
             interactive=situation.interactive,
         )
 
-    async def _work(self) -> Result:
-        """Do steps 5 to 8: lock, open, handle, commit or roll back."""
+    async def _lock_to_commit(self) -> Result:
+        """Do steps 5 to 8. What they open is closed at the end, in reverse order.
+
+        A transaction that was not committed is rolled back when it is closed.
+        """
         async with AsyncExitStack() as stack:
             # First in, last out: a provider opens and closes its resource under protection too.
             stack.enter_context(self._protection())
             container = Container(stack, self.app.project.resources, self._given())
             self._container = container
             container.give("lock", await self._lock(stack))
-            names = self.call.command.resources()
-            opened = {name: await container.get(name) for name in names}
-            self.app.settle_imports()
+            opened = await self._open(container)
             with capturing(self.logs, self.run_info):
                 result = await self._handle(opened)
-            await self._finish(container)
+            await self._commit_or_roll_back(container)
         return result
 
     def _protection(self) -> AbstractContextManager[None]:
@@ -170,6 +183,13 @@ class Execution:
         stack.push_async_callback(lock.release)
         return await acquire(lock, wait=self.call.options.lock_wait, on_wait=say_waiting)
 
+    async def _open(self, container: Container) -> dict[str, Any]:
+        """Step 6: open what `handle` asks for by the names of its parameters."""
+        names = self.call.command.resources()
+        opened = {name: await container.get(name) for name in names}
+        self.app.settle_imports()
+        return opened
+
     async def _handle(self, opened: dict[str, Any]) -> Result:
         """Step 7: the author's code."""
         handle = self.call.command.handle
@@ -187,7 +207,7 @@ class Execution:
             running.reset(token)
         return _checked(result, dropped, handle.__qualname__)
 
-    async def _finish(self, container: Container) -> None:
+    async def _commit_or_roll_back(self, container: Container) -> None:
         """Step 8: commit the work, or roll it back and keep what it would have changed."""
         work, lock = container.opened("work"), container.opened("lock")
         if signum := signals.received():
@@ -249,6 +269,10 @@ class Execution:
         return gate.banner(self.call.command, situation, url.safe())
 
     def _given(self) -> dict[str, Any]:
+        """Return the resources that are there before step 6.
+
+        The database is among them where the run connected to it for its record.
+        """
         given = {
             "config": self.app.config,
             "project": self.app.project,

@@ -1,4 +1,8 @@
-"""Decide whether a run may start: pure functions over policy, flags, environment and terminal."""
+"""Decide whether a run may start: pure functions over policy, flags, environment and terminal.
+
+`Execution._gate` calls them: `situation_of`, `decide`, and if a person has to be asked, `banner`,
+`question` and `check_answer`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ class Situation(NamedTuple):
     """Where a command is about to run.
 
     Attributes:
-        name: Command as typed: "db reset".
+        name: Full name of the command: "db reset".
         line: The whole command line as typed, secrets removed: "python manage.py db reset".
         environment: The effective one.
         target: `<database>@<environment>`, read from the connected database; for what works on
@@ -59,7 +63,7 @@ def situation_of(
     Args:
         app: The project.
         call: The command.
-        facts: What the database says of itself, if the run has connected to one.
+        facts: What the database says about itself, if the run has connected to one.
         environment: The effective one.
         interactive: Whether a person is at the terminal.
     """
@@ -70,7 +74,7 @@ def situation_of(
         target=f"{_database_name(app, call, facts)}@{environment}",
         protected=environments.is_protected(environment, app.project.protect),
         interactive=interactive and not call.options.no_input,
-        environment_from=environments.why(app.environment, environment),
+        environment_from=environments.why(app.configured_environment, environment),
     )
 
 

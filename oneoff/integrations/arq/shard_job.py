@@ -20,7 +20,7 @@ from oneoff.core.parsing import parse
 from oneoff.core.run import Operator
 from oneoff.database.engine import Database
 from oneoff.database.tables import batches, runs
-from oneoff.runtime.audit.record import reconcile
+from oneoff.runtime.audit.record import close_abandoned
 from oneoff.runtime.error_translation import explain
 from oneoff.runtime.executor import Execution
 from oneoff.services.batch.command import BatchCommand
@@ -74,7 +74,7 @@ async def _find(
     connection: AsyncConnection, database: Database, shard_id: str
 ) -> Assignment | None:
     """Return the shard if workers may do it and no run works on it."""
-    await reconcile(connection, database)
+    await close_abandoned(connection, database)
     shard = await _row(connection, shard_id)
     parent = shard and await _row(connection, shard["parent"])
     if not shard or not parent or not parent["confirmed"] or is_active(shard):

@@ -48,7 +48,7 @@ class RunRecord:
     """Writes the row of one run.
 
     Attributes:
-        begun: The intent is committed.
+        may_exist: Whether the row is committed or may be, so that it has to be closed.
     """
 
     def __init__(self, database: Database, connection: AsyncConnection, redactor: Redactor) -> None:
@@ -57,7 +57,7 @@ class RunRecord:
         self._connection = connection
         self._run_id = ""
         self._schema_ready = False
-        self.begun = False
+        self.may_exist = False
 
     @classmethod
     @asynccontextmanager
@@ -78,8 +78,8 @@ class RunRecord:
         self._schema_ready = facts.schema_ready
         return facts
 
-    async def begin(self, run: Run, call: Call, *, code_version: str) -> None:
-        """Commit the intent, and close the rows of runs that died.
+    async def insert_row(self, run: Run, call: Call, *, code_version: str) -> None:
+        """Commit the intent, close the rows of runs that died, and take the run's own lock.
 
         Raises:
             CommandError: The row can't be written.
@@ -89,18 +89,18 @@ class RunRecord:
         # written in between. BEGIN IMMEDIATE waits for the write lock instead.
         await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
-            await reconcile(self._connection, self._database)
+            await close_abandoned(self._connection, self._database)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
             await self._connection.execute(insert(runs).values(row))
             # Set before the commit: a signal may arrive during it, and a row that was committed has
             # to be closed. Closing a row that was not committed changes nothing.
-            self.begun = True
+            self.may_exist = True
             await self._connection.commit()
             await hold_for_transaction(self._connection, self._database, f"run:{run.id}")
         except Exception as exc:
             raise _not_recorded(exc) from exc
 
-    async def end(self, outcome: Outcome) -> None:
+    async def close_row(self, outcome: Outcome) -> None:
         """Close the row; on a new connection where the old one broke.
 
         Raises:
@@ -122,9 +122,9 @@ class RunRecord:
             await self._connection.execute(statement)
             await self._connection.commit()
         except Exception:  # noqa: BLE001 - any failure here means: try once more, afresh
-            await self._end_on_new_connection(statement)
+            await self._close_on_new_connection(statement)
 
-    async def _end_on_new_connection(self, statement: Any) -> None:
+    async def _close_on_new_connection(self, statement: Any) -> None:
         # A driver may fail in any way when it closes a connection that broke.
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
@@ -135,8 +135,8 @@ class RunRecord:
             raise _not_recorded(exc) from exc
 
 
-async def reconcile(connection: AsyncConnection, database: Database) -> None:
-    """Close the rows of runs whose process is gone; what their batches saved is counted."""
+async def close_abandoned(connection: AsyncConnection, database: Database) -> None:
+    """Close as `abandoned` the rows of runs whose process is gone; count what batches saved."""
     open_runs = select(runs).where(runs.c.status == Status.STARTED.value)
     found = await connection.execute(open_runs)
     for row in found.all():

@@ -2,7 +2,10 @@
 
 A run that writes, or that somebody confirms, belongs in the runs table. Where that can't be
 written, a command that writes to the database is refused; any other warns and is recorded in the
-log stream alone. `record` writes the row; it is imported only where a database is.
+log stream alone. The row itself is written by `record`, which is imported only where a database is.
+
+The executor calls `connect` (step 3 of a run), `record_intent` (step 4) and `close` (step 9). It
+also gives the database connected to here to the command.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 from oneoff.config.operator_identity import code_version
 from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavailable
 from oneoff.core.policy import Access, Confirm, Mode
-from oneoff.runtime.container import DATABASE, MIGRATED
+from oneoff.runtime.container import NEED_DATABASE, NEED_TABLES
 
 if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
@@ -40,7 +43,7 @@ class Recorder:
     Attributes:
         asks_for: Names of the resources that the command may open.
         database: Connected to, for the record and for the command; None where there is none.
-        facts: What the database says of itself; None until `open` has read it.
+        facts: What the database says of itself; None until `connect` has read it.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Recorder:
     @property
     def needs_database(self) -> bool:
         """Whether the command itself asks for the database, directly or for its session."""
-        return bool(self.asks_for & DATABASE)
+        return bool(self.asks_for & NEED_DATABASE)
 
     @property
     def must_record(self) -> bool:
@@ -67,8 +70,8 @@ class Recorder:
         command = self._call.command
         return self._writes or max(command.confirm, command.confirm_level()) is not Confirm.NEVER
 
-    async def open(self, run: Run) -> None:
-        """Connect, and read what the database says of itself.
+    async def connect(self, run: Run) -> None:
+        """Connect, and read what the database says about itself; nothing where none is needed.
 
         Raises:
             Unavailable: The database can't be reached, and the command needs it.
@@ -98,8 +101,8 @@ class Recorder:
                 raise
             self._use_the_log_alone(exc.message)
 
-    async def begin(self, run: Run) -> None:
-        """Commit the run's row before any work is done, in tables that `migrate` creates first.
+    async def record_intent(self, run: Run) -> None:
+        """Commit the run's row before any work is done; `migrate` creates its table first.
 
         Raises:
             CommandError: The row can't be written, and the run must not go on without.
@@ -113,7 +116,7 @@ class Recorder:
             self.facts = await self._record.read_facts()
         if self.facts.schema_ready:
             await self._insert_or_use_the_log(run)
-        elif self._writes and self.asks_for & MIGRATED and self._mode is not Mode.READ_ONLY:
+        elif self._writes and self.asks_for & NEED_TABLES and self._mode is not Mode.READ_ONLY:
             raise self._not_migrated()
         elif self.must_record:
             self._use_the_log_alone("the database has not been migrated")
@@ -128,10 +131,10 @@ class Recorder:
             if self._record is None or not self._record.can_record:
                 return outcome
             try:
-                if not self._record.begun and isinstance(outcome.error, Refused):
+                if not self._record.may_exist and isinstance(outcome.error, Refused):
                     await self._insert(run)
-                if self._record.begun:
-                    await self._record.end(outcome)
+                if self._record.may_exist:
+                    await self._record.close_row(outcome)
             except CommandError as exc:
                 return replace(outcome, error=outcome.error or _not_closed(outcome, exc))
         return outcome
@@ -139,10 +142,10 @@ class Recorder:
     def _url(self) -> DatabaseURL | None:
         """Return what to connect to; connecting must not make a SQLite file just to look at it."""
         url = self._app.database_url(for_migrations="migrations" in self.asks_for)
-        makes_it = self._may_create_schema() or not self.asks_for & MIGRATED
+        makes_it = self._may_create_schema() or not self.asks_for & NEED_TABLES
         if url.exists() or (self.needs_database and self._mode is Mode.COMMIT and makes_it):
             return url
-        if self.asks_for & MIGRATED:
+        if self.asks_for & NEED_TABLES:
             raise self._not_migrated()
         return url.empty() if self.needs_database else None
 
@@ -161,7 +164,7 @@ class Recorder:
     async def _insert(self, run: Run) -> None:
         if self._record is not None:
             version = code_version(self._app.config.environ, self._app.config.root)
-            await self._record.begin(run, self._call, code_version=version)
+            await self._record.insert_row(run, self._call, code_version=version)
 
     def _use_the_log_alone(self, reason: str) -> None:
         """Warn, and leave the record to the log stream; or refuse, where that is not enough."""

@@ -20,7 +20,7 @@ from oneoff.core.arguments import Kind
 from oneoff.core.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.core.result import Result
 from oneoff.database.tables import batches
-from oneoff.runtime.audit.record import reconcile
+from oneoff.runtime.audit.record import close_abandoned
 from oneoff.services.batch.run.bounds import TURN
 from oneoff.services.batch.run.faults import Fault, database_lost, fault_of
 from oneoff.services.batch.run.sharded import result_of, shards_cancelled
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from oneoff.services.jobs.shard_queue import ShardQueue
 
 POLL = 0.5  # seconds between two looks at the shards
-RECONCILE = 2.0  # seconds between two searches for runs that died
+ABANDONED_PAUSE = 2.0  # seconds between two searches for runs that died
 RECHECK = 5.0
 """Seconds after which the queue is asked again whether a shard that no run has claimed is in it."""
 LOST = 15.0
@@ -133,7 +133,7 @@ class Fleet:
         self._without_redis: float | None = None
         self._shown = 0
         self._busy: float | None = None
-        self._reconciled = 0.0
+        self._closed_abandoned_at = 0.0
         self._parent: Checkpoint
 
     async def run(self) -> Result:
@@ -247,10 +247,10 @@ class Fleet:
             await asyncio.sleep(POLL)
 
     async def _read_in(self, connection: AsyncConnection) -> list[Shard]:
-        # A worker that was killed leaves its shard active until its run is reconciled.
-        if monotonic() - self._reconciled > RECONCILE:
-            await reconcile(connection, self._database)
-            self._reconciled = monotonic()
+        # A worker that was killed leaves its shard active until its run is closed as abandoned.
+        if monotonic() - self._closed_abandoned_at > ABANDONED_PAUSE:
+            await close_abandoned(connection, self._database)
+            self._closed_abandoned_at = monotonic()
         mine = select(batches.c.fence).where(batches.c.id == self._parent.id)
         if await connection.scalar(mine) != self._parent.fence:
             raise taken_over(self._parent)

@@ -21,7 +21,7 @@ from oneoff.core.errors import TemporaryError, UsageError
 from oneoff.core.outcome import Status
 from oneoff.database.locks.acquire import is_free
 from oneoff.database.tables import batches, runs
-from oneoff.runtime.audit.record import process_started, reconcile
+from oneoff.runtime.audit.record import close_abandoned, process_started
 from oneoff.services.batch.state.checkpoints import IDLE, Checkpoint, State, cancel_unfinished
 from oneoff.services.batch.state.queries import find_current, shard_rows
 
@@ -117,7 +117,7 @@ async def claim(
         UsageError: `batch-shards`: it was cut into another number.
     """
     await cancel_reverted(connection, database, identity)
-    await reconcile(connection, database)
+    await close_abandoned(connection, database)
     row = await find_current(connection, identity, lock=True)
     if row is None:
         return await begin(connection, identity, database.run_id, shards=shards)
@@ -163,7 +163,7 @@ async def cancel_reverted(
             try_="python manage.py batch list",
             code="batch-running",
         )
-    await reconcile(connection, database)
+    await close_abandoned(connection, database)
     unfinished = select(batches).where(
         batches.c.command == identity.reverts,
         batches.c.parent == "",
@@ -178,7 +178,7 @@ async def cancel_reverted(
 
 
 async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
-    """Refuse a batch that a living run works on; `reconcile` has closed the dead ones before.
+    """Refuse a batch that a living run works on; `close_abandoned` has closed the dead ones before.
 
     Raises:
         BatchRunning: One does.
@@ -259,7 +259,7 @@ async def take(
         run_id: The run that claims it.
         requested: What operators ask of the parent batch, if it is a shard.
     """
-    # A run that was killed is closed by `reconcile`, with the sum of `run_rows` over its batches.
+    # `close_abandoned` closes a run that was killed, with the sum of `run_rows` over its batches.
     # This batch leaves it now and counts from 0 again, so its rows go into that record first.
     await connection.execute(
         update(runs)

@@ -70,8 +70,8 @@ def is_active(row: Mapping[Any, Any]) -> bool:
     """Return whether a living run works on the batch.
 
     Args:
-        row: From `with_run`. Call `reconcile` before it is read: until then a run that was killed
-            still has the status `started`.
+        row: From `with_run`. Call `close_abandoned` before it is read: until then a run that was
+            killed still has the status `started`.
     """
     return State(row["status"]) not in IDLE | ENDED and row["run_status"] == Status.STARTED.value
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select, update
 
 from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
-from oneoff.runtime.audit.record import reconcile
+from oneoff.runtime.audit.record import close_abandoned
 from oneoff.services.batch.rows import ranges
 from oneoff.services.batch.state import checkpoints, claims
 from oneoff.services.batch.state.checkpoints import ENDED, Checkpoint, State
@@ -86,7 +86,7 @@ async def join_parent(
         UsageError: `batch-shards`: it was cut into another number.
     """
     await claims.cancel_reverted(connection, database, identity)
-    await reconcile(connection, database)
+    await close_abandoned(connection, database)
     part = f"{number}/{shards}"
     row = await find_current(connection, identity, number=number)
     if row is None:
@@ -109,7 +109,7 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
     Raises:
         BatchRunning: Another run works on it.
     """
-    await reconcile(connection, database)
+    await close_abandoned(connection, database)
     found = await connection.execute(
         select(batches).where(batches.c.id == shard_id).with_for_update()
     )
