@@ -51,8 +51,8 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
     return _call(app, entry, [*leading, *rest], program)
 
 
-def presentation(words: Sequence[str]) -> GlobalOptions:
-    """Return how to show an error of a command line that could not be parsed."""
+def options_for_error(words: Sequence[str]) -> GlobalOptions:
+    """Return the options that say how to show an error, from a line that could not be parsed."""
     before = words[: words.index("--")] if "--" in words else words
     options = GlobalOptions()
     options.json = "--json" in before
@@ -62,6 +62,7 @@ def presentation(words: Sequence[str]) -> GlobalOptions:
 
 
 def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Page | Call:
+    """Import the command and parse the other words; `--help` among them gives a page."""
     import shlex
 
     from oneoff.core.outcome import Call

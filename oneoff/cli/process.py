@@ -1,5 +1,8 @@
 """Run one process: argv in, exit code out. This is step 1, and it calls all other steps.
 
+`_run_line` loads the project and goes on in `dispatch` (step 2), `Execution.run` (steps 3 to 9, in
+`oneoff.runtime.executor`) and `reply` (step 10).
+
 Nothing heavy is imported before it is known what the operator wants: help, completion and usage
 errors never load asyncio, SQLAlchemy or the project's settings.
 """
@@ -10,7 +13,7 @@ import gc
 import os
 import sys
 
-from oneoff.cli.dispatch import Page, dispatch, presentation
+from oneoff.cli.dispatch import Page, dispatch, options_for_error
 from oneoff.runtime import signals
 from oneoff.runtime.application import Application, find_project, load_application
 from oneoff.runtime.terminal import Terminal
@@ -31,41 +34,41 @@ def main(project: str, argv: Sequence[str] | None = None) -> int:
         project: Import string of the project object: "app.project:project".
         argv: Instead of the process's own arguments.
     """
-    return _process(lambda: load_application(project, _root()), argv)
+    return _run_process(lambda: load_application(project, _root()), argv)
 
 
 def console() -> int:
     """Run the `oneoff` and `admin` scripts: `manage.py` of the project in the current folder."""
-    return _process(lambda: load_application(*find_project(os.getcwd())), None)
+    return _run_process(lambda: load_application(*find_project(os.getcwd())), None)
 
 
-def _process(load: Callable[[], Application], argv: Sequence[str] | None) -> int:
+def _run_process(load: Callable[[], Application], argv: Sequence[str] | None) -> int:
     signals.install()
     # The objects of modules stay for ever. Collecting garbage during the imports would only scan
     # them again and again, which costs a quarter of the start-up.
     gc.disable()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _answer(load, words, Terminal.of_process())
+        return _run_line(load, words, Terminal.of_process())
     except signals.SignalReceived as exc:
         return signals.exit_code_of(exc.signum)
 
 
-def _answer(load: Callable[[], Application], words: Sequence[str], terminal: Terminal) -> int:
-    options = presentation(words)
+def _run_line(load: Callable[[], Application], words: Sequence[str], terminal: Terminal) -> int:
+    options = options_for_error(words)
     app = None
     try:
         app = load()
-        found = dispatch(app, words, _program())
-        if isinstance(found, Page):
-            terminal.out(found.text)
+        page_or_call = dispatch(app, words, _program())
+        if isinstance(page_or_call, Page):
+            terminal.out(page_or_call.text)
             return int(terminal.output_lost)
-        options = found.options
+        options = page_or_call.options
         redactor = _redactor(app)
-        outcome = _execute(app, found, terminal, redactor)
+        outcome = _execute(app, page_or_call, terminal, redactor)
     except Exception as exc:  # noqa: BLE001 - shown to the operator, and the exit code tells
         redactor = _redactor(app)
-        outcome = _failure(exc)
+        outcome = _failed_outcome(exc)
     from oneoff.cli.reply import reply
 
     return reply(outcome, options, terminal, redactor)
@@ -82,10 +85,10 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
 
     execution = Execution(app, call, terminal, redactor, process_wide=True)
     with aside, capturing(execution.logs):
-        return _to_its_end(execution)
+        return _run_loop(execution)
 
 
-def _to_its_end(execution: Execution) -> Outcome:
+def _run_loop(execution: Execution) -> Outcome:
     """Run the loop until the run has ended, also if a task of the command raises SystemExit.
 
     SystemExit and KeyboardInterrupt, raised in a task, end the loop itself. It is started again, so
@@ -107,7 +110,7 @@ def _to_its_end(execution: Execution) -> Outcome:
                     task.cancel()
 
 
-def _failure(exc: Exception) -> Outcome:
+def _failed_outcome(exc: Exception) -> Outcome:
     from oneoff.core.outcome import Outcome
     from oneoff.runtime.error_translation import explain
 

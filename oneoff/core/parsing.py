@@ -65,8 +65,8 @@ def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> P
         UsageError: The line is wrong; it contains all problems.
     """
     line = _Line(command, name or _name_of(command))
-    for token in tokens(words, line.shapes(words)):
-        line.take(token)
+    for token in tokens(words, line.takes(words)):
+        line.add(token)
     if line.options.help:
         return Parsed({}, line.options, None)
     line.assign_words()
@@ -78,7 +78,7 @@ def scrub_argv(command: type[BaseCommand], words: Sequence[str]) -> list[str]:
     line = _Line(command, "")
     scrubbed = list(words)
     arguments = line.argument_names()
-    for token in tokens(words, line.shapes(words)):
+    for token in tokens(words, line.takes(words)):
         if token.value is not None:
             spec = line.table.get(token.spelling)
             name = spec.name if spec else token.spelling or next(arguments, "")
@@ -103,16 +103,16 @@ class _Line:
         self._unusable: set[str] = set()
         self._refusal: UsageError | None = None
 
-    def shapes(self, words: Sequence[str]) -> dict[str, Takes]:
+    def takes(self, words: Sequence[str]) -> dict[str, Takes]:
         """Return how each option gets its value; for a misspelt option, guess it.
 
         Otherwise the value of a misspelt option would be reported as a second problem.
         """
-        shapes = {spelling: spec.takes for spelling, spec in self.table.items()}
-        for spelling in {word.partition("=")[0] for word in words} - shapes.keys():
+        takes = {spelling: spec.takes for spelling, spec in self.table.items()}
+        for spelling in {word.partition("=")[0] for word in words} - takes.keys():
             if spelling.startswith("--") and spelling != "--":
-                shapes[spelling] = self._guess_takes(spelling)
-        return shapes
+                takes[spelling] = self._guess_takes(spelling)
+        return takes
 
     def _guess_takes(self, spelling: str) -> Takes:
         if _looks_secret(spelling):
@@ -123,7 +123,7 @@ class _Line:
         near = similar_option(spelling, list(self.table))
         return self.table[near].takes if near else Takes.NOTHING
 
-    def take(self, token: Token) -> None:
+    def add(self, token: Token) -> None:
         """Add one option or word."""
         if not token.spelling:
             self._words.append(token)

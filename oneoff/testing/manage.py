@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from oneoff.cli.dispatch import Page, dispatch, presentation
+from oneoff.cli.dispatch import Page, dispatch, options_for_error
 from oneoff.cli.reply import reply
 from oneoff.core.outcome import Outcome
 from oneoff.core.result import Result
@@ -132,7 +132,7 @@ class Manage:
             return await self._run(words, terminal)
 
     async def _run(self, words: Sequence[str], terminal: MemoryTerminal) -> Finished:
-        options, outcome = presentation(words), None
+        options, outcome = options_for_error(words), None
         redactor = Redactor(os.environ)
         try:
             app = load_application(self.project, self.root, dict(os.environ))
