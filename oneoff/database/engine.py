@@ -57,6 +57,8 @@ _WITH_PREPARED = {
 
 
 _opening: ContextVar[Opening | None] = ContextVar("oneoff_opening", default=None)
+"""What the connection is for that this task opens now. SQLAlchemy can't pass it to the hooks of an
+engine, so they read it here."""
 
 
 class Database:
@@ -90,7 +92,7 @@ class Database:
             **self._pool_arguments(),
             connect_args=self._sqlite_arguments() if sqlite else self._asyncpg_arguments(),
         )
-        event.listen(engine.sync_engine, "connect", _mark)
+        event.listen(engine.sync_engine, "connect", _mark_exempt)
         if sqlite:
             event.listen(engine.sync_engine, "do_connect", self._try_file)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -124,7 +126,7 @@ class Database:
             ConfigurationError: User, password, database or file are wrong.
         """
         started = self.engine.connect()
-        with self._opening(Opening(role, guarded=guarded, prepares=prepares)):
+        with self._while_opening(Opening(role, guarded=guarded, prepares=prepares)):
             connection = await self._open(started)
         try:
             if immediate:
@@ -184,7 +186,8 @@ class Database:
             await self.engine.dispose()
 
     @contextmanager
-    def _opening(self, opening: Opening) -> Iterator[None]:
+    def _while_opening(self, opening: Opening) -> Iterator[None]:
+        """Let the hooks of SQLAlchemy's events know the purpose, and translate what fails."""
         token = _opening.set(opening)
         try:
             yield
@@ -258,7 +261,7 @@ class Database:
         return f"oneoff/{short}/{self.run_id}"
 
 
-def _mark(_connection: object, record: ConnectionPoolEntry) -> None:
+def _mark_exempt(_connection: object, record: ConnectionPoolEntry) -> None:
     opening = _opening.get()
     record.info[EXEMPT] = opening is not None and opening.exempt
 

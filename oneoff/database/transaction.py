@@ -1,4 +1,9 @@
-"""Begin and end the transaction of a run: the resources `work` and `session`."""
+"""Begin and end the transaction of a run: the resources `work` and `session`.
+
+A command asks for `session`, whose provider asks for `work`: `open_work` begins the transaction
+before the command gets the session. At the end the executor calls `WorkTransaction.commit` or
+`finish_dry_run`; if it calls neither, the transaction is rolled back.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +107,7 @@ class WorkTransaction:
         return self.changes()
 
     async def finish_dry_run(self) -> dict[str, RowCounts]:
-        """Raise what a commit would have refused, count, and roll back.
+        """Write what the session holds, count, raise what a commit would raise, and roll back.
 
         Raises:
             DryRunViolation: The command tried to end the transaction, whatever it did with the
@@ -180,7 +185,7 @@ async def begin_work(
         guard = _make_guard(connection, mode) if guarded else None
         work = WorkTransaction(connection, counter, guard)
         await work.begin()
-        async with _ending(work):
+        async with _rolling_back(work):
             yield work
 
 
@@ -196,7 +201,7 @@ def _make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
 
 
 @asynccontextmanager
-async def _ending(work: WorkTransaction) -> AsyncIterator[None]:
+async def _rolling_back(work: WorkTransaction) -> AsyncIterator[None]:
     """Roll back at the end of the block, and raise what was refused, also if it was swallowed."""
     try:
         yield

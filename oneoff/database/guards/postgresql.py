@@ -51,12 +51,12 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
 
     Attributes:
         guarded_mode: The mode of the run; None before the transaction is guarded.
-        ending: Whether the executor is rolling back. ROLLBACK passes then, and nothing after it.
+        released: Whether the executor is rolling back. ROLLBACK passes then, and nothing after it.
         refused: The error for the first attempt to end the transaction.
     """
 
     guarded_mode: Mode | None = None
-    ending: bool = False
+    released: bool = False
     refused: CommandError | None = None
 
     def check(self, sql: str) -> None:
@@ -69,10 +69,10 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
             raise error
 
     def _refusal(self, sql: str, mode: Mode) -> CommandError | None:
-        if self.ending and not self.is_in_transaction():
+        if self.released and not self.is_in_transaction():
             return self.refused or too_late(mode)
         how = ending_statement(sql)
-        if self.ending and how == "ROLLBACK" and is_only_control(sql):
+        if self.released and how == "ROLLBACK" and is_only_control(sql):
             return None
         if mode is Mode.ROLLBACK:
             how = how or cursor_closing_statement(sql)
@@ -124,11 +124,11 @@ class PostgresGuard(Guard):
     async def release(self) -> None:
         """Let ROLLBACK pass, and nothing after it: a task of the command may still be running."""
         driver = self._driver
-        if driver is None or driver.ending:
+        if driver is None or driver.released:
             return
         if driver.guarded_mode and not driver.is_in_transaction() and not driver.is_closed():
             driver.refused = driver.refused or ended(self.mode)
-        driver.ending = True
+        driver.released = True
 
     def violation(self) -> CommandError | None:
         """Return the first refusal."""

@@ -38,7 +38,7 @@ class SQLiteGuard(Guard):
         super().__init__(connection, mode)
         self._driver: Any = None
         self._refused: CommandError | None = None
-        self._ending = False
+        self._released = False
 
     async def arm(self) -> None:
         """Begin the transaction, and have every later statement authorized."""
@@ -50,9 +50,9 @@ class SQLiteGuard(Guard):
 
     async def release(self) -> None:
         """Authorize ROLLBACK too; a task that is still running can write nothing after it."""
-        if self._driver is not None and not self._ending and self._was_ended():
+        if self._driver is not None and not self._released and self._was_ended():
             self._refused = self._refused or ended(self.mode)
-        self._ending = True
+        self._released = True
 
     def _was_ended(self) -> bool:
         try:
@@ -102,14 +102,14 @@ class SQLiteGuard(Guard):
 
     def _refusal(self, action: int, first: str | None, second: str | None) -> CommandError | None:
         if action == sqlite3.SQLITE_TRANSACTION:
-            allowed = self._ending and first == "ROLLBACK"
+            allowed = self._released and first == "ROLLBACK"
             return None if allowed else refusal(self.mode, first or "")
         if switches_query_only(action, first, second):
             return refusal(self.mode, f"PRAGMA query_only={second}")
         if action in _READS or self._driver.in_transaction:
             return None
         # INSERT OR ROLLBACK has ended the transaction: what is written now would be saved.
-        return too_late(self.mode) if self._ending else ended(self.mode)
+        return too_late(self.mode) if self._released else ended(self.mode)
 
 
 def switches_query_only(action: int, first: str | None, second: str | None) -> bool:
