@@ -20,7 +20,7 @@ from oneoff.runtime.logs.loggers import active, masked
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.runtime.logs.loggers import Entry, Logs
+    from oneoff.runtime.logs.loggers import Capture, Logs
 
 _hooks = ExitStack()
 _structlog_before: list[dict[str, Any]] = []
@@ -33,26 +33,26 @@ def capturing(logs: Logs, run: Run | None = None) -> Iterator[None]:
 
     structlog is taken over if it has been imported by then.
     """
-    entry = enter(logs, run)
+    capture = enter(logs, run)
     try:
         yield
     finally:
-        leave(entry)
+        leave(capture)
 
 
-def enter(logs: Logs, run: Run | None) -> Entry:
+def enter(logs: Logs, run: Run | None) -> Capture:
     """Redirect until `leave` is called; a process that serves requests never does."""
     if not active:
         _install(_hooks)
-    entry = (logs, run)
-    active.append(entry)
+    capture = (logs, run)
+    active.append(capture)
     _adopt_structlog()
-    return entry
+    return capture
 
 
-def leave(entry: Entry) -> None:
+def leave(capture: Capture) -> None:
     """End what `enter` began."""
-    active.remove(entry)
+    active.remove(capture)
     if active:
         _adopt_structlog()
     else:

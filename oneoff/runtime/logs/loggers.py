@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
 
     Event = MutableMapping[str, Any]
-    Entry = tuple["Logs", Run | None]
+    Capture = tuple["Logs", Run | None]
 
-active: list[Entry] = []
+active: list[Capture] = []
 """The runs that are going on, nested ones last. The first installs the hooks, the last removes
 them."""
 
