@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from app.models import User
 
 
-async def note(
+async def add(
     session: AsyncSession, kind: str, user: User, detail: str = "", *, now: datetime | None = None
 ) -> None:
-    """Write down what happened to a user.
+    """Add what happened to a user.
 
     Args:
         session: The caller's transaction.

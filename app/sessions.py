@@ -69,7 +69,7 @@ async def sign_in(
         user=user, token_hash=_digest(token), created_at=now, expires_at=now + LIFETIME
     )
     session.add(opened)
-    await events.note(session, "session.opened", user, now=now)
+    await events.add(session, "session.opened", user, now=now)
     return opened, SecretStr(token)
 
 

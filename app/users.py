@@ -142,11 +142,11 @@ async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Ro
         Refused: It would demote the last active admin.
     """
     if role is not Role.ADMIN:
-        await _spare_last_admin(session, who)
+        await _refuse_last_admin(session, who)
     user = await get(session, who, lock=True)
     before, user.role = user.role, role
     if before is not role:
-        await events.note(session, "user.promoted", user, f"{before} to {role}")
+        await events.add(session, "user.promoted", user, f"{before} to {role}")
         await put_effect(session, PROMOTED, {"user_id": user.id, "role": role.value})
     await session.flush()
     return user, before
@@ -171,7 +171,7 @@ async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool]:
         NotFound: There is no such user.
         Refused: It would deactivate the last active admin.
     """
-    await _spare_last_admin(session, who)
+    await _refuse_last_admin(session, who)
     user = await get(session, who, lock=True)
     before, user.active = user.active, False
     await session.flush()
@@ -190,7 +190,7 @@ async def reset_password(session: AsyncSession, who: str, password_hash: str) ->
     return user
 
 
-async def _spare_last_admin(session: AsyncSession, who: str) -> None:
+async def _refuse_last_admin(session: AsyncSession, who: str) -> None:
     """Refuse a change that leaves nobody who can manage users.
 
     All active admins are held, in one order, until the transaction ends: otherwise two runs that
