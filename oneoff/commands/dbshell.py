@@ -1,4 +1,7 @@
-"""`dbshell`, as Django calls it."""
+"""`dbshell`, as Django calls `db shell`.
+
+The registry takes the class that `__all__` names, and runs are recorded as `db shell`.
+"""
 
 from oneoff.commands.db.shell import Shell
 

@@ -1,4 +1,7 @@
-"""`rollback` is `db rollback`."""
+"""`rollback` is `db rollback`.
+
+The registry takes the class that `__all__` names, and runs are recorded as `db rollback`.
+"""
 
 from oneoff.commands.db.rollback import Rollback
 

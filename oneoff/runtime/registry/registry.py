@@ -146,7 +146,10 @@ class Registry:
         return self._folders
 
     def _matches(self, parts: Sequence[str]) -> list[list[Entry]]:
-        """Return the commands on the path that the parts describe, by length of their names."""
+        """Return the commands whose names the parts begin with.
+
+        The first list has those whose name is one word, the second those of two words, and so on.
+        """
         matches: list[list[Entry]] = [[] for _ in parts]
         for package, folder in self._located():
             path, module = folder, package
@@ -160,6 +163,12 @@ class Registry:
         return matches
 
     def _only(self, found: list[Entry], parts: Sequence[str]) -> Entry:
+        """Return the one command of a name that several packages may define.
+
+        Raises:
+            ConfigurationError: The last of them does not say `overrides = True`, or a group of
+                commands has the same name.
+        """
         *earlier, entry = found
         if earlier:
             if not _says_overrides(entry):
@@ -212,7 +221,7 @@ def _import(entry: Entry) -> ModuleType:
 
 
 def _command_in(module: ModuleType, entry: Entry) -> type[BaseCommand]:
-    """Return the one command a module defines, or names in `__all__`."""
+    """Return the one command a module defines, or an alias names in `__all__`."""
     found = list(_commands(module))
     if len(found) != 1:
         from oneoff.runtime.registry.errors import no_command
