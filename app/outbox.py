@@ -1,10 +1,13 @@
-"""What is done outside the database once a transaction is committed: kind by kind."""
+"""What is done outside the database once a transaction is committed: kind by kind.
+
+A service stores an effect with `put_effect`, and `outbox deliver` or the worker calls its handler.
+Services import this module for the kinds alone, so only a handler imports the mailer.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.mailer import Mail
 from app.models import User
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ PROMOTED = "mail.promoted"
 
 async def promoted(effect: Effect, session: AsyncSession, mailer: Mailer) -> None:
     """Send the mail; a user who is gone by now needs none."""
+    from app.mailer import Mail
+
     user = await session.get(User, effect.payload["user_id"])
     if user is None:
         return

@@ -17,11 +17,23 @@ MODULES = sorted(
 
 def test_declaring_a_command_loads_no_library() -> None:
     """`--help` and usage errors of `user create` need its class, not SQLAlchemy."""
-    code = f"import sys, app.project, {', '.join(MODULES)}; print(*sys.modules)"
-
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = _loaded_by("app.project", *MODULES)
 
     assert "commands.user.create" in loaded
-    assert set() == HEAVY & set(loaded)
+    assert set() == HEAVY & loaded
+
+
+def test_the_service_of_users_loads_no_settings() -> None:
+    """`user list` asks for no `settings`, so it does not pay for pydantic, nor for the mailer."""
+    loaded = _loaded_by("app.users")
+
+    assert "sqlalchemy" in loaded
+    assert set() == {"pydantic", "smtplib"} & loaded
+
+
+def _loaded_by(*modules: str) -> set[str]:
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
