@@ -28,11 +28,11 @@ class Status(Enum):
     REFUSED = "refused"
     """Policy forbids the run, or it was not confirmed. No work was started."""
     FAILED = "failed"
-    """An error stopped the run and its work was rolled back, or a check found a problem."""
+    """A check found a problem, or an error stopped the run and what was open was rolled back."""
     INTERRUPTED = "interrupted"
-    """A signal stopped the run, and its work was rolled back."""
+    """A signal stopped the run, and what was open was rolled back."""
     ABANDONED = "abandoned"
-    """The process died without closing its record. The database rolled its work back."""
+    """The process died without closing its record. The database rolled back what was open."""
 
 
 class Ending(Enum):
