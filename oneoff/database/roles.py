@@ -15,8 +15,9 @@ class Opening:
 
     Attributes:
         role: Shown as the second part of `application_name`.
-        guarded: Whether its transaction can be armed (`oneoff.database.guards`); None for what is
-            no run's work, whatever a lock that names the role is called.
+        guarded: Whether a guard keeps its transaction (`oneoff.database.guards`): True for the work
+            of a dry run or of a read-only run, False for that of a real run. None for every other
+            connection; only then the role decides, because the role of work may be a lock's name.
         prepares: Whether PostgreSQL shall keep its statements prepared.
     """
 

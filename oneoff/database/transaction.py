@@ -166,7 +166,7 @@ async def begin_work(
     """Open a connection and begin the transaction of a run; leaving it rolls back.
 
     It protects this transaction alone. What the code inside does through other engines is
-    protected by `oneoff.runtime.read_only`, which the executor enters.
+    protected by `oneoff.runtime.other_connections`, which the executor enters.
 
     Args:
         database: Where.

@@ -105,7 +105,7 @@ class Application:
         )
 
     @staticmethod
-    def settle_imports() -> None:
+    def freeze_imports() -> None:
         """Exclude what was imported from garbage collection.
 
         `oneoff.cli` switches collection off while modules load: they make a hundred thousand

@@ -164,7 +164,7 @@ class Execution:
         """Let other connections of the application only read, unless the run is for real."""
         if self.mode is Mode.COMMIT:
             return nullcontext()
-        from oneoff.runtime.read_only import read_only_connections
+        from oneoff.runtime.other_connections import read_only_connections
 
         engines = self.recorder.database is not None
         return read_only_connections(self.mode, engines=engines, process_wide=self.process_wide)
@@ -187,7 +187,7 @@ class Execution:
         """Step 6: open what `handle` asks for by the names of its parameters."""
         names = self.call.command.resources()
         opened = {name: await container.get(name) for name in names}
-        self.app.settle_imports()
+        self.app.freeze_imports()
         return opened
 
     async def _handle(self, opened: dict[str, Any]) -> Result:

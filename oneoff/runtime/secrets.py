@@ -54,7 +54,7 @@ async def _fetch(
     interactive: bool,  # noqa: FBT001 - passed on from the keyword of resolve
 ) -> SecretStr | None:
     if source is SecretSource.GENERATE:
-        from secrets import token_urlsafe
+        from secrets import token_urlsafe  # the standard library's module, not this one
 
         return SecretStr(token_urlsafe(_GENERATED_BYTES), generated=True)
     if source is SecretSource.STDIN:

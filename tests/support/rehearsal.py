@@ -12,7 +12,7 @@ from oneoff.core.outcome import RowCounts
 from oneoff.core.policy import Mode
 from oneoff.database.engine import Database
 from oneoff.database.transaction import WorkTransaction, begin_work
-from oneoff.runtime.read_only import read_only_connections
+from oneoff.runtime.other_connections import read_only_connections
 
 WRITE = "INSERT INTO notes (text) VALUES ('left behind')"
 METADATA = MetaData()

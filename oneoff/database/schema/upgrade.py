@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
 
 
-LOCK_WAIT = 60.0
+SCHEMA_LOCK_WAIT = 60.0
 """Seconds to wait for another process that creates the tables."""
 
 
@@ -33,7 +33,7 @@ async def ensure_schema(database: Database) -> None:
     """
     if await _is_current(database):
         return
-    lock = await acquire(make_lock(database, "schema"), wait=LOCK_WAIT)
+    lock = await acquire(make_lock(database, "schema"), wait=SCHEMA_LOCK_WAIT)
     try:
         if not await _is_current(database):
             async with database.connect("schema", immediate=True) as connection:

@@ -67,7 +67,7 @@ async def run_warmers(
 
     from oneoff.core.policy import Mode
     from oneoff.database.transaction import begin_work
-    from oneoff.runtime.read_only import read_only_connections
+    from oneoff.runtime.other_connections import read_only_connections
     from oneoff.utils.concurrency import together
 
     places = Semaphore(concurrency)

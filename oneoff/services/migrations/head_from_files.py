@@ -14,15 +14,15 @@ _NAMES = re.compile(r"""["']([\w.-]+)["']""")
 _PLAIN_VALUE = re.compile(r"""None|["'][\w.-]+["']|\((?:["'][\w.-]+["'],?\s*)+\)""")
 
 
-def plain_head(scripts: Path) -> str:
+def plain_head(folder: Path) -> str:
     """Return the only head of a script directory, or an empty text if Alembic must find it.
 
     Args:
-        scripts: The folder that holds `env.py` and `versions/`.
+        folder: The folder that holds `env.py` and `versions/`.
     """
     known: set[str] = set()
     continued: set[str] = set()
-    for path in (scripts / "versions").glob("*.py"):
+    for path in (folder / "versions").glob("*.py"):
         if path.name == "__init__.py":
             continue
         values = _values(path.read_text(encoding="utf-8", errors="replace"))

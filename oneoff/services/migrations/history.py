@@ -40,18 +40,18 @@ class History:
     """Reads the revisions of one script directory.
 
     Args:
-        scripts: The folder that holds `env.py` and `versions/`.
+        folder: The folder that holds `env.py` and `versions/`.
         root: The project's root folder, for short paths in messages.
 
     Raises:
         CommandError: A file can't be loaded, or the revisions don't fit together.
     """
 
-    def __init__(self, scripts: Path, root: Path) -> None:
+    def __init__(self, folder: Path, root: Path) -> None:
         self.root = root
         self.config = Config()
         # A % begins an interpolation in Alembic's configuration.
-        self.config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+        self.config.set_main_option("script_location", str(folder).replace("%", "%%"))
         self.config.set_main_option("path_separator", "os")
         self.scripts = ScriptDirectory.from_config(self.config)
         self.heads = self._load()

@@ -64,7 +64,7 @@ class Migrations:
     """Read, apply, undo and write revisions for the `db` commands.
 
     Args:
-        scripts: The folder that holds `env.py` and `versions/`.
+        folder: The folder that holds `env.py` and `versions/`.
         root: The project's root folder.
         database: The database, reached without a connection pooler.
         lock: The lock that the run holds; None in a dry run.
@@ -73,13 +73,13 @@ class Migrations:
 
     def __init__(
         self,
-        scripts: Path,
+        folder: Path,
         root: Path,
         database: Database,
         lock: HeldLock | None,
         schemas: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        self._scripts = scripts
+        self._folder = folder
         self._root = root
         self._database = database
         self._lock = lock
@@ -96,7 +96,7 @@ class Migrations:
         """
         from oneoff.services.migrations.history import History
 
-        return History(self._scripts, self._root)
+        return History(self._folder, self._root)
 
     async def current(self) -> tuple[str, ...]:
         """Return the current revisions of the database: none, one, or one for each branch."""
@@ -106,7 +106,7 @@ class Migrations:
     async def head_if_applied(self) -> str:
         """Return the head if the database is at it, else an empty text."""
         current = await self.current()
-        head = plain_head(self._scripts) or self.history.only_head()
+        head = plain_head(self._folder) or self.history.only_head()
         return head if current == (head,) else ""
 
     async def pending(self, to: str = "head") -> list[Revision]:
@@ -177,7 +177,7 @@ class Migrations:
     async def difference(self) -> Difference:
         """Return what would make the database equal to the models; reads only."""
         from oneoff.database.transaction import begin_work
-        from oneoff.runtime.read_only import read_only_connections
+        from oneoff.runtime.other_connections import read_only_connections
         from oneoff.services.migrations.alembic_context import exclusive_alembic
         from oneoff.services.migrations.autogenerate import compare
 
@@ -330,8 +330,8 @@ async def open_migrations(
             try_='say where they are: Project(..., migrations="migrations")',
             code="no-migrations",
         )
-    scripts = config.root / project.migrations
-    if not (scripts / "env.py").is_file():
+    folder = config.root / project.migrations
+    if not (folder / "env.py").is_file():
         raise ConfigurationError(
             f"{project.migrations}/env.py is not there",
             why=f"the project says migrations={project.migrations!r}",
@@ -345,7 +345,7 @@ async def open_migrations(
         tables = load_object(project.metadata).tables.values()
         return sorted({table.schema for table in tables if table.schema})
 
-    migrations = Migrations(scripts, config.root, database, lock, schemas)
+    migrations = Migrations(folder, config.root, database, lock, schemas)
     try:
         yield migrations
     finally:

@@ -1,8 +1,8 @@
-"""Refuse writes through the application's own engines and Redis clients.
+"""Refuse writes through the application's own engines and Redis clients: the other connections.
 
-A guard protects the transaction of the run itself (`oneoff.database.guards`). It can't undo what
-a service writes through an engine or a client of its own, so in a dry run and in a read-only run
-those may only read.
+A guard protects the transaction of the run itself (`oneoff.database.guards`). It can't undo what a
+service writes through an engine or a client of its own. In a dry run and in a read-only run those
+may only read: `oneoff.database.guards.other_engines` and `oneoff.redis.other_clients` see to it.
 
 One violation is reported: that of the run's own transaction (`begin_work`), else the first of a
 Redis client, else the first of an engine. It replaces an error that the command raised itself.
