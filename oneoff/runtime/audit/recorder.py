@@ -2,7 +2,8 @@
 
 A run that writes, or that somebody confirms, belongs in the runs table. Where that can't be
 written, a command that writes to the database is refused; any other warns and is recorded in the
-log stream alone. The row itself is written by `record`, which is imported only where a database is.
+log stream alone. A dry run, and inputs that only look, don't warn. The row itself is written by
+`record`, which is imported only where a database is.
 
 The executor calls `connect` (step 3 of a run), `record_intent` (step 4) and `close` (step 9). It
 also gives the database connected to here to the command.
@@ -140,7 +141,15 @@ class Recorder:
         return outcome
 
     def _url(self) -> DatabaseURL | None:
-        """Return what to connect to; connecting must not make a SQLite file just to look at it."""
+        """Return what to connect to, or None: no file, and the command needs no database.
+
+        On PostgreSQL that is always the database itself. Connecting to a SQLite file that is not
+        there would create it. So only a run that is meant to create it gets its URL, and a run that
+        only looks gets an empty database in memory.
+
+        Raises:
+            ConfigurationError: There is no file, and the command needs the framework's tables.
+        """
         url = self._app.database_url(for_migrations="migrations" in self.asks_for)
         makes_it = self._may_create_schema() or not self.asks_for & NEED_TABLES
         if url.exists() or (self.needs_database and self._mode is Mode.COMMIT and makes_it):
@@ -167,7 +176,10 @@ class Recorder:
             await self._record.insert_row(run, self._call, code_version=version)
 
     def _use_the_log_alone(self, reason: str) -> None:
-        """Warn, and leave the record to the log stream; or refuse, where that is not enough."""
+        """Warn, and leave the record to the log stream; or refuse, where that is not enough.
+
+        A run that changes nothing goes on without a warning.
+        """
         if self._call.options.dry_run or self._call.command.only_looks():
             return
         if self._app.config.audit_required:
