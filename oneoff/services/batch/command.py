@@ -50,7 +50,10 @@ class Throttle(Protocol):
 
 
 class Batches(Protocol):
-    """Runs the batches of a command: the resource `batches`."""
+    """Runs the batches of a command: the resource `batches`.
+
+    The one class that does is `BatchRunner`, in `oneoff.services.batch.resource`.
+    """
 
     async def run(
         self,
@@ -173,7 +176,7 @@ class BatchCommand(BaseCommand):
         """Work on one batch in its transaction; return how many rows were changed.
 
         It may be called again for the same rows after their transaction was rolled back, so what
-        it does outside the database goes through `oneoff.services.outbox.effects`.
+        it does outside the database goes into the outbox: `oneoff.put_effect`.
         """
         raise NotImplementedError
 
@@ -191,6 +194,9 @@ class BatchCommand(BaseCommand):
 
     def shards_to_do(self, environ: Mapping[str, str]) -> tuple[int, int]:
         """Return the number of the shard to do, 0 for all, and how many there are, 0 for none.
+
+        Both come from `--shard 3/8` or `--shards 8`. A run that a worker starts for one shard has
+        neither: its shard is `run.shard`.
 
         Args:
             environ: For `--shard auto/N`: Kubernetes sets the index there.
