@@ -1,4 +1,11 @@
-"""`data import --resume`: one transaction for each batch of a file's rows, with its checkpoint."""
+"""`data import --resume`: one transaction for each batch of a file's rows, with its checkpoint.
+
+The way of a batch: `pipeline.import_in_batches` gives `FileRows` to `BatchRunner.run_file`. From
+there `FileRun`, in `oneoff.services.batch.run.files`, repeats the loop of every batch run, which
+comes back here: `FileRows.step` reads the next rows and imports them. The loop saves the place in
+the file where they end as the cursor, and commits. A dry run has `preview_file` instead of the
+loop, and no commit.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +31,9 @@ if TYPE_CHECKING:
 
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.data.imports.plan import Plan
-    from oneoff.services.data.imports.request import ImportRequest, ImportSummary
+    from oneoff.services.data.imports.request import ImportRequest
     from oneoff.services.data.imports.source import Source
+    from oneoff.services.data.imports.summary import ImportSummary
 
 DEFAULT_ROWS = 10_000
 _DIGITS = 16
