@@ -347,9 +347,7 @@ async def test_a_fleet_that_no_worker_takes_up_says_so(
     async with asyncio.timeout(PATIENCE):
         while looks < 3:  # noqa: ASYNC110 - of a run that knows nothing of being watched
             await asyncio.sleep(0.02)
-    monkeypatch.setattr(
-        fleet, "SAY_IDLE_AFTER", 1_000.0
-    )  # a worker that is slow is no second such time
+    monkeypatch.setattr(fleet, "SAY_IDLE_AFTER", 1_000.0)  # a slow worker must not count as idle
     async with worker(environ):
         done = await running
 
