@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,3 +42,8 @@ async def postgresql_driver(connection: AsyncConnection) -> Any:
         # would have no effect, and COPY would commit by itself.
         await connection.exec_driver_sql(_APPLY_SETTINGS)
     return driver
+
+
+async def copy_source(data: bytes) -> AsyncIterator[bytes]:
+    """Yield all of the bytes at once: as its source asyncpg's COPY takes an iterator."""
+    yield data

@@ -58,7 +58,7 @@ class FileBatch(BatchCommand):
 
 
 class FileSelection(Selection):
-    """The rows of a file.
+    """The rows of a file: `FileRows`, in `oneoff.services.data.imports.resume`, reads them.
 
     Attributes:
         name: Of the file, for messages.

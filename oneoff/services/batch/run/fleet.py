@@ -89,10 +89,10 @@ def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
     Raises:
         UsageError: All reasons together.
     """
-    from oneoff.services.jobs.shard_queue import TIMEOUT
+    from oneoff.services.jobs import shard_queue
 
     secrets = [field for field in command.fields().values() if field.kind is Kind.SECRET]
-    longest = TIMEOUT - TURN - JOB_OVERHEAD
+    longest = shard_queue.TIMEOUT - TURN - JOB_OVERHEAD
     slow = command.batch_timeout > longest
     reasons = (
         (dialect == "sqlite", "--fleet needs PostgreSQL: a SQLite file has one writer at a time"),

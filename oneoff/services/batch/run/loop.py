@@ -115,7 +115,7 @@ class BatchRun:
                 try:
                     self._bounds.check(self._checkpoint)
                     self._checkpoint = await self._throttling.wait(self._checkpoint)
-                    await self._batch()
+                    await self._do_batch()
                 except Exception as exc:  # noqa: BLE001 - raised again unless the run can recover
                     await self._recover(exc)
         except TurnEnded:
@@ -124,7 +124,7 @@ class BatchRun:
             await uninterrupted(self._stop(exc))
             raise
 
-    async def _batch(self) -> None:
+    async def _do_batch(self) -> None:
         """Do one batch, and save it in the same transaction."""
         size = self._bounds.at_most(self._sizing.size)
         started = monotonic()

@@ -57,7 +57,8 @@ class _FileScanner:
 
     State between two blocks: `_last` is the end of the block before, because line ends, a
     character of several bytes and the end-of-data mark may lie across two blocks; `_quotes` counts
-    all quotes so far, and an odd number means that a cell is open.
+    all quotes so far, and an odd number means that a cell is open; `_cr` counts all carriage
+    returns, `_crlf` those before a line feed; `_lf`: some line ends with a line feed alone.
     """
 
     def __init__(self, source: Source, file_format: Format) -> None:

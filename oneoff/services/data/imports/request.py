@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format
 
 OnConflict = Literal["error", "skip", "update"]
-STDIN = STDOUT
+STDIN = STDOUT  # an operator writes - for both
 RESUMABLE = ("csv", "jsonl")
 """Formats in which a row ends with its line."""
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.driver import copy_source, postgresql_driver
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
-from oneoff.services.data.imports.postgresql.staged_import import StagedImport, one_block
+from oneoff.services.data.imports.postgresql.staged_import import StagedImport
 from oneoff.services.data.imports.postgresql.staging_table import SAVEPOINT
 from oneoff.services.data.imports.readers.csv_reader import CsvReader
 from oneoff.services.data.imports.summary import ImportSummary
@@ -91,7 +91,7 @@ class CopyWithRejects(StagedImport):
                 self._table,
                 schema_name=self._schema,
                 columns=self._names,
-                source=one_block(data),
+                source=copy_source(data),
                 format="csv",
             )
         except Exception as exc:

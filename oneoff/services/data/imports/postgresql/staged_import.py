@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.driver import copy_source, postgresql_driver
 from oneoff.services.data.imports.errors import (
     ROW_ERRORS,
     TRIGGER,
@@ -152,7 +152,9 @@ class StagedImport:
         signs: dict[str, Any] = {"delimiter": ","}
         if self._reader.json:
             signs = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
-        await self._driver.copy_to_table(TEXTS_TABLE, source=one_block(data), format="csv", **signs)
+        await self._driver.copy_to_table(
+            TEXTS_TABLE, source=copy_source(data), format="csv", **signs
+        )
         await self._driver.execute(f"SELECT {CHUNK_FUNCTION}()")
         await self._driver.execute(f"TRUNCATE {TEXTS_TABLE}")
 
@@ -226,11 +228,6 @@ class StagedImport:
             if name is not None:
                 return _UNTRANSLATABLE, [name]
         return state, error["columns"]
-
-
-async def one_block(data: bytes) -> AsyncIterator[bytes]:
-    """Yield bytes at once: asyncpg's COPY takes an iterator."""
-    yield data
 
 
 async def import_staged(
