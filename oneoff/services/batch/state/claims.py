@@ -200,9 +200,8 @@ async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run
 async def _refuse_while_shards_run(
     connection: AsyncConnection, parent: RowMapping, run_id: str
 ) -> None:
-    for row in await shard_rows(connection, parent["id"]):
-        if row["finished_at"] is None:
-            await refuse_while_running(connection, row, run_id)
+    for row in await shard_rows(connection, parent["id"], unfinished=True):
+        await refuse_while_running(connection, row, run_id)
 
 
 def check_shards(row: RowMapping, shards: int) -> None:

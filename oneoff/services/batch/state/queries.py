@@ -123,12 +123,14 @@ async def read_shards(
 
 
 async def shard_rows(
-    connection: AsyncConnection, parent_id: str, *, part: str = ""
+    connection: AsyncConnection, parent_id: str, *, part: str = "", unfinished: bool = False
 ) -> list[RowMapping]:
-    """Return the same as rows of `with_run`."""
+    """Return the same as rows of `with_run`, or only those that have not finished."""
     query = with_run().where(batches.c.parent == parent_id)
     if part:
         query = query.where(batches.c.part == part)
+    if unfinished:
+        query = query.where(batches.c.finished_at.is_(None))
     found = (await connection.execute(query)).mappings().all()
     # By number: as a text "10/12" comes before "2/12".
     return sorted(found, key=lambda row: int(row["part"].partition("/")[0]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 10
 """Problems that an error lists."""
-TRIGGER = "P0001"
+TRIGGER = sqlstates.RAISE_EXCEPTION
 """SQLSTATE of what a trigger raises."""
 ROW_ERRORS = ("22", "23", TRIGGER)
 """Classes of SQLSTATE that are about the content of rows."""

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.readers.base import Advance, Chunk, Reader
     from oneoff.services.data.imports.rejects import Rejects
 
-_TRIED_ROW_BY_ROW = ("22", "23", "42", "0A")
+_TRIED_ROW_BY_ROW = (
+    sqlstates.DATA_EXCEPTION,
+    sqlstates.INTEGRITY_CONSTRAINT_VIOLATION,
+    sqlstates.SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
+    sqlstates.FEATURE_NOT_SUPPORTED,
+)
 """Classes of SQLSTATE after which the rows are inserted one by one, to find the bad ones."""
 # A plain table without rules, without triggers of the project, and without constraints that are
 # deferrable or refer to a row of the table itself.
