@@ -16,5 +16,7 @@ trap 'rm -rf "$folder"' EXIT
     --target "$folder" -r tests/requirements-redis-8.txt
 export PYTHONPATH="$folder"
 "$python" -c 'import redis; assert redis.__version__.startswith("8."), redis.__version__'
-"$python" -m pytest -q -n auto tests/servers/redis \
-    tests/commands/test_cache_*.py tests/commands/test_redis_*.py
+# Two ways to get another client don't exist there: ARQ takes redis 5 alone, and a pool of redis 8
+# has arguments that a client does not take.
+"$python" -m pytest -q -n auto -k "not by_enqueueing and not with_the_settings_of_the_cache" \
+    tests/servers/redis tests/commands/test_cache_*.py tests/commands/test_redis_*.py

@@ -254,7 +254,8 @@ class Execution:
             return False  # what it did to Redis, files or the queue stays
         work = self._container.opened("work") if self._container else None
         if work is not None:
-            return work.ending is Ending.ROLLED_BACK
+            # A project may provide a `work` of its own, which records no ending.
+            return getattr(work, "ending", Ending.ROLLED_BACK) is Ending.ROLLED_BACK
         # Without `work`, what was saved of a batch stays. A command that asks for batches may open
         # `work` all the same: `data import` does.
         return "batches" not in self.recorder.asks_for

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from oneoff.core.errors import DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
 from oneoff.redis.other_clients import read_only_clients
+from oneoff.runtime import signals
 
 if TYPE_CHECKING:
     from oneoff.core.errors import CommandError
@@ -55,8 +56,10 @@ def read_only_connections(
             yield
         except Exception as exc:
             violation = _first_violation(protections)
-            if violation is None or isinstance(exc, DryRunViolation | ReadOnlyViolation):
-                raise  # the run's own transaction has reported a violation already
+            reported = isinstance(exc, DryRunViolation | ReadOnlyViolation)
+            # After a signal, an error is a consequence of the signal, which decides the exit code.
+            if violation is None or reported or signals.received():
+                raise
             raise violation from exc
     violation = _first_violation(protections)
     if violation is not None:

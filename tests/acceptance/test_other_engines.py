@@ -24,6 +24,7 @@ def with_driver(url: str) -> str:
         (["aside", "read"], "read-only"),
         (["aside", "plan", "--dry-run"], "read-only"),
         (["aside", "rollback", "--dry-run"], "dry-run-violation"),
+        (["aside", "fail", "--dry-run"], "dry-run-violation"),
     ],
 )
 def test_another_engine_can_not_write_either(
@@ -38,12 +39,33 @@ def test_another_engine_can_not_write_either(
 
 
 @pytest.mark.parametrize("when", ["open", "close"])
-def test_a_provider_can_not_write_either(run: Run, migrated: str, when: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["aside", "provider", "--dry-run"], "dry-run-violation"),
+        (["aside", "look"], "read-only"),
+    ],
+)
+def test_a_provider_can_not_write_either(
+    run: Run, migrated: str, words: list[str], code: str, when: str
+) -> None:
     """What opens before the work and closes after it belongs to the dry run too."""
     env = {"ASIDE_URL": with_driver(migrated), "ASIDE_WHEN": when}
 
-    done = run(["aside", "provider", "--dry-run"], cwd=PROJECT, env=env)
+    done = run(words, cwd=PROJECT, env=env)
 
     assert 1 == done.returncode, done.stdout + done.stderr
-    assert "error[dry-run-violation]" in done.stderr
+    assert f"error[{code}]" in done.stderr
     assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
+
+
+def test_an_error_after_the_commit_says_that_the_work_stays(run: Run, migrated: str) -> None:
+    """The row is there, so "rolled back" would be a lie."""
+    env = {"ASIDE_URL": with_driver(migrated), "ASIDE_WHEN": "fail"}
+
+    done = run(["aside", "save"], cwd=PROJECT, env=env)
+
+    assert 1 == done.returncode, done.stdout + done.stderr
+    assert "what it did before that stays" in done.stderr
+    assert "rolled back" not in done.stderr
+    assert [(1,)] == query(migrated, "SELECT count(*) FROM item")

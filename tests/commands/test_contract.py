@@ -281,7 +281,6 @@ async def test_unconfirmed_it_is_refused_and_changes_nothing(stage: Stage) -> No
     assert before == stage.dump()
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("stage", named(asks=True), indirect=True)
 async def test_a_wrong_target_never_passes(stage: Stage) -> None:
     """Not on any command that asks."""

@@ -36,8 +36,8 @@ async def saved(database: Database) -> list[str]:
 @asynccontextmanager
 async def protected_work(database: Database, mode: Mode) -> AsyncIterator[WorkTransaction]:
     """Begin the transaction of a run and protect the other connections, as the executor does."""
-    async with begin_work(database, mode) as work:
-        with read_only_connections(mode):
+    with read_only_connections(mode):
+        async with begin_work(database, mode) as work:
             yield work
 
 

@@ -78,16 +78,14 @@ class Import(BaseCommand):
         terminal: Terminal,
         progress: Progress,
     ) -> Result:
-        from oneoff.services.data.imports.pipeline import (
-            import_in_batches,
-            import_rows,
-            summary_data,
-            summary_texts,
-        )
+        from oneoff.services.data.imports.pipeline import import_in_batches, import_rows
+        from oneoff.services.data.imports.summary import summary_data, summary_texts
 
         request = self._request()
         if self.resume:
             return await import_in_batches(batches, database, project, request, terminal)
+        # `work` is the transaction of the run. It is not a parameter of `handle`, because it is
+        # opened only when the file has been read and checked.
         begin = partial(open, "work")
         done = await import_rows(begin, project, request, terminal, progress)
         message, warnings = summary_texts(request, done)

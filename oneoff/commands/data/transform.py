@@ -28,10 +28,10 @@ class TransformByName(BatchCommand):
 
     async def handle(self, batches: Batches, project: Project) -> Result:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - it is called by the names it asks for
         """Choose the transform, and run it within the bounds that were given."""
-        from oneoff.services.transforms.run import choose_transform, transform
+        from oneoff.services.transforms.run import choose_transform, run_transform
 
         wanted = choose_transform(project, self.name, revert=self.revert)
-        return await transform(batches, wanted, self, revert=self.revert)
+        return await run_transform(batches, wanted, self, revert=self.revert)
 
     def consequence(self) -> str:
         """Name it."""

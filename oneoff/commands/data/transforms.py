@@ -19,6 +19,6 @@ class Transforms(BaseCommand):
     examples = ("data transforms", "data transforms --json")
 
     async def handle(self, session: AsyncSession, project: Project) -> Result:
-        from oneoff.services.transforms.run import report
+        from oneoff.services.transforms.run import list_transforms
 
-        return Result.report(await report(session, project))
+        return Result.report(await list_transforms(session, project))

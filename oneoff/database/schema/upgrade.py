@@ -36,6 +36,10 @@ async def ensure_schema(database: Database) -> None:
     lock = await acquire(make_lock(database, "schema"), wait=SCHEMA_LOCK_WAIT)
     try:
         if not await _is_current(database):
+            # Imported before the transaction, for which other writers of a SQLite file wait.
+            import alembic.operations
+            import alembic.script  # noqa: F401
+
             async with database.connect("schema", immediate=True) as connection:
                 await connection.run_sync(_upgrade)
     finally:

@@ -1,5 +1,10 @@
 """Do the job for a shard in a worker, if the database says that the shard is open.
 
+`shard_function` in `worker.py` calls `do_shard_job`. It runs the command of the batch through the
+executor, as `manage.py` would; the run has the id of its shard as `run.shard`, and that is what
+`oneoff.services.batch.run.start` looks at. The supervisor reads from the row of the shard how it
+ended.
+
 The job has the id of a row, and no more. The command, its arguments, the operator who started it
 and the confirmed target are read from the database. So whoever can write to Redis alone can start
 nothing that an operator has not started; a job with any other argument does nothing.
@@ -57,6 +62,7 @@ async def do_shard_job(app: Application, shard_id: str) -> int | None:
         app: The worker's project.
         shard_id: The argument of the job.
     """
+    # For what is read before the run and written after it; the run itself opens its own.
     database = Database(app.database_url(), run_id="worker")
     try:
         async with Transactions(database) as transactions, transactions.begin() as connection:
@@ -106,6 +112,7 @@ async def _run(app: Application, assignment: Assignment) -> CommandError | None:
 async def _execute(app: Application, assignment: Assignment) -> Outcome:
     name, command = _command(app, assignment.parent)
     options = _options(assignment)
+    # For the record and for messages. The command is not built from it: the run has the shard.
     argv = [*assignment.parent["command"].split(), "--shard", assignment.shard["part"]]
     call = Call(name, command, options, argv, f"python manage.py {' '.join(argv)}")
     run = replace(
@@ -172,8 +179,8 @@ async def _write_failed(
         "exit_code": int(error.exit_code),
         "fence": batches.c.fence + 1,
     }
-    mine = (batches.c.id == shard["id"], batches.c.fence == shard["fence"])
-    await connection.execute(update(batches).where(*mine).values(failed))
+    unclaimed = (batches.c.id == shard["id"], batches.c.fence == shard["fence"])
+    await connection.execute(update(batches).where(*unclaimed).values(failed))
 
 
 def _not_taken_up(assignment: Assignment) -> CommandError:

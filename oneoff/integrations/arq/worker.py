@@ -178,6 +178,9 @@ def shard_function(
 ) -> Function:
     """Return the function that lets a worker take part in `--fleet`: for its `functions`.
 
+    ARQ calls it with the id of a shard, which `ShardQueue.put` has queued. The work is done by
+    `do_shard_job`, which is imported with the first such job: it loads SQLAlchemy and the executor.
+
     Args:
         project: Whose commands it runs.
         root: The project's root folder.

@@ -1,25 +1,37 @@
 """For the application's web process: middleware for any ASGI framework, health checks, a pool.
 
-Nothing here imports a web framework.
+Nothing here imports a web framework. A name is loaded when it is first used, so that a process
+which only needs a middleware does not load SQLAlchemy.
 """
 
-from oneoff.integrations.asgi.health import HealthChecks, is_ready, open_health_checks
-from oneoff.integrations.asgi.maintenance import MaintenanceMiddleware
-from oneoff.integrations.asgi.protocol import App
-from oneoff.integrations.asgi.request_id import RequestIdMiddleware
-from oneoff.integrations.asgi.startup import RefusedStart
-from oneoff.integrations.pooled_database import PooledDatabase, open_pooled_database
-from oneoff.services.maintenance.reader import MaintenanceReader
+from __future__ import annotations
 
-__all__ = [
-    "App",
-    "HealthChecks",
-    "MaintenanceMiddleware",
-    "MaintenanceReader",
-    "PooledDatabase",
-    "RefusedStart",
-    "RequestIdMiddleware",
-    "is_ready",
-    "open_health_checks",
-    "open_pooled_database",
-]
+from typing import TYPE_CHECKING
+
+from oneoff.utils.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from oneoff.integrations.asgi.health import HealthChecks as HealthChecks
+    from oneoff.integrations.asgi.health import is_ready as is_ready
+    from oneoff.integrations.asgi.health import open_health_checks as open_health_checks
+    from oneoff.integrations.asgi.maintenance import MaintenanceMiddleware as MaintenanceMiddleware
+    from oneoff.integrations.asgi.protocol import App as App
+    from oneoff.integrations.asgi.request_id import RequestIdMiddleware as RequestIdMiddleware
+    from oneoff.integrations.asgi.startup import RefusedStart as RefusedStart
+    from oneoff.integrations.pooled_database import PooledDatabase as PooledDatabase
+    from oneoff.integrations.pooled_database import open_pooled_database as open_pooled_database
+    from oneoff.services.maintenance.reader import MaintenanceReader as MaintenanceReader
+
+_NAMES_BY_MODULE = {
+    "oneoff.integrations.asgi.health": ("HealthChecks", "is_ready", "open_health_checks"),
+    "oneoff.integrations.asgi.maintenance": ("MaintenanceMiddleware",),
+    "oneoff.integrations.asgi.protocol": ("App",),
+    "oneoff.integrations.asgi.request_id": ("RequestIdMiddleware",),
+    "oneoff.integrations.asgi.startup": ("RefusedStart",),
+    "oneoff.integrations.pooled_database": ("PooledDatabase", "open_pooled_database"),
+    "oneoff.services.maintenance.reader": ("MaintenanceReader",),
+}
+__all__ = sorted(  # noqa: PLE0605 # pyright: ignore[reportUnsupportedDunderAll]
+    name for names in _NAMES_BY_MODULE.values() for name in names
+)
+__getattr__ = lazy_names(__name__, _NAMES_BY_MODULE)

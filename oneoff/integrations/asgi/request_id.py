@@ -39,7 +39,7 @@ class RequestIdMiddleware:
         self._app = app
         self._quiet = tuple(path.rstrip("/") for path in quiet)
         self._name = header.lower().encode("ascii")
-        self._log = structlog.get_logger("oneoff.integrations.asgi")
+        self._log = structlog.get_logger("oneoff.asgi")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the server."""

@@ -27,8 +27,8 @@ same values resume it."""
 FULL_DUTY = 100  # percent of the time at work: no rests
 MIN_DUTY = 0.1  # percent; below it a rest is longer than anybody means
 MAX_SHARDS = 10_000
-SHARD = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")  # `--shard`
-INDEX = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job, from 0
+SHARD_VALUE = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")  # `--shard`
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job, from 0
 
 
 class BatchRange(NamedTuple):
@@ -50,7 +50,10 @@ class Throttle(Protocol):
 
 
 class Batches(Protocol):
-    """Runs the batches of a command: the resource `batches`."""
+    """Runs the batches of a command: the resource `batches`.
+
+    The one class that does is `BatchRunner`, in `oneoff.services.batch.resource`.
+    """
 
     async def run(
         self,
@@ -173,7 +176,7 @@ class BatchCommand(BaseCommand):
         """Work on one batch in its transaction; return how many rows were changed.
 
         It may be called again for the same rows after their transaction was rolled back, so what
-        it does outside the database goes through `oneoff.services.outbox.effects`.
+        it does outside the database goes into the outbox: `oneoff.put_effect`.
         """
         raise NotImplementedError
 
@@ -191,6 +194,9 @@ class BatchCommand(BaseCommand):
 
     def shards_to_do(self, environ: Mapping[str, str]) -> tuple[int, int]:
         """Return the number of the shard to do, 0 for all, and how many there are, 0 for none.
+
+        Both come from `--shard 3/8` or `--shards 8`. A run that a worker starts for one shard has
+        neither: its shard is `run.shard`.
 
         Args:
             environ: For `--shard auto/N`: Kubernetes sets the index there.
@@ -228,7 +234,7 @@ def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
 
 def _wrong_shards(command: BatchCommand) -> list[str]:
     bounded = any(getattr(command, name) for name in ("max_rows", "max_time", "max_errors", "duty"))
-    parted = SHARD.fullmatch(command.shard)
+    parted = SHARD_VALUE.fullmatch(command.shard)
     problems = (
         (command.shards > MAX_SHARDS, f"--shards {command.shards} is more than {MAX_SHARDS}"),
         (command.shard and not parted, f"--shard {command.shard!r} is not like 3/8 or auto/8"),
@@ -247,11 +253,11 @@ def _fits(number: str, of: str) -> bool:
 
 
 def _from_index(environ: Mapping[str, str], of: str) -> int:
-    index = environ.get(INDEX, "")
+    index = environ.get(INDEX_VARIABLE, "")
     if index.isdecimal() and int(index) < int(of):
         return int(index) + 1
     found = repr(index) if index else "not set"
     raise UsageError(
-        f"--shard auto/{of}: {INDEX} is {found}, not 0 to {int(of) - 1}",
+        f"--shard auto/{of}: {INDEX_VARIABLE} is {found}, not 0 to {int(of) - 1}",
         try_=(f"--shard 1/{of}", f"completions: {of} in the Indexed Job"),
     )

@@ -58,21 +58,23 @@ class Preview:
         self._selection, self._identity = selection, identity
         self._work, self._mode = work, mode
 
-    async def run(self, *, number: int, shards: int) -> Result:
+    async def run(self, *, shard_number: int, shards: int) -> Result:
         """Return the preview.
 
         Args:
-            number: The one shard to do; 0 for all.
+            shard_number: The one shard to do; 0 for all.
             shards: Into how many the real run would cut it; 0 for not at all.
         """
         self._work.partial = True
         row = None
         if not self._command.new_run:
-            row = await find_current(self._work.connection, self._identity, number=number)
+            row = await find_current(
+                self._work.connection, self._identity, shard_number=shard_number
+            )
         if row is not None:
             check_shards(row, shards)
-            self._selection.begin(row["started_at"])
-        pieces = await self._pieces(row, number, shards)
+            self._selection.declare_again(row["started_at"])
+        pieces = await self._pieces(row, shard_number, shards)
         connection = self._work.connection
         counts = [await piece.selection.count(connection, piece.after) for piece in pieces]
         rows, most = sum(counts), self._command.max_rows
@@ -95,15 +97,17 @@ class Preview:
             data=data,
         )
 
-    async def _pieces(self, row: RowMapping | None, number: int, shards: int) -> Sequence[Piece]:
+    async def _pieces(
+        self, row: RowMapping | None, shard_number: int, shards: int
+    ) -> Sequence[Piece]:
         if not shards:
             return [] if row and row["finished_at"] else [Piece(self._selection, _after(row))]
         if row is None:
             limits = await ranges.cut(self._work.connection, self._selection, shards)
             parts = [f"{place}/{shards}" for place in range(1, shards + 1)]
             pieces = [self._piece(*each) for each in zip(limits, parts, strict=True)]
-            return pieces[number - 1 : number] if number else pieces
-        part = f"{number}/{shards}" if number else ""
+            return pieces[shard_number - 1 : shard_number] if shard_number else pieces
+        part = f"{shard_number}/{shards}" if shard_number else ""
         found = await shard_rows(self._work.connection, row["id"], part=part)
         return [
             self._piece(ranges.restored(each["low"], each["high"]), each["part"], _after(each))

@@ -77,14 +77,14 @@ class BatchRunner:
             from oneoff.services.batch.run.fleet import check_fleet
 
             check_fleet(command, self._database.url.dialect, self._run.command)
-        number, shards = command.shards_to_do(self._config.environ)
+        shard_number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
         identity = identify(command, name or self._run.command, part, reverts)
         if self._work is not None:
             from oneoff.services.batch.preview import Preview
 
             preview = Preview(selection, identity, self._work, self._mode)
-            return await preview.run(number=number, shards=shards)
+            return await preview.run(shard_number=shard_number, shards=shards)
         from oneoff.services.batch.run.start import start
 
         async with self._shared(command, worker=bool(self._run.shard)) as shared:
@@ -92,7 +92,7 @@ class BatchRunner:
                 selection,
                 identity,
                 shared,
-                number=number,
+                shard_number=shard_number,
                 shards=shards,
                 open_jobs=lambda: self._open("jobs"),
             )
@@ -116,7 +116,7 @@ class BatchRunner:
             return await FileRun(selection, identity, shared).run()
 
     def _shared(self, command: BatchCommand, *, worker: bool = False) -> Shared:
-        from oneoff.services.batch.run.rejects import Rejects
+        from oneoff.services.batch.run.rejects import FailedRowsFile
         from oneoff.services.batch.run.shared import Liveness, Shared
 
         return Shared(
@@ -126,7 +126,7 @@ class BatchRunner:
             progress=self._progress,
             duty_cycle=self._duty_cycle,
             bounds=Bounds(command, worker=worker),
-            rejects=Rejects(command.rejects),
+            rejects=FailedRowsFile(command.rejects),
             liveness=Liveness(self._database),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SESSION_SETTINGS = {
 A server, database or role may have others; with these, files are the same everywhere.
 """
 
-# One statement, and so one round trip; `true` limits each setting to the transaction.
+# One statement for all of them; `true` limits each setting to the transaction.
 _APPLY_SETTINGS = "SELECT " + ", ".join(
     f"set_config('{name}', '{value}', true)" for name, value in SESSION_SETTINGS.items()
 )
@@ -33,7 +34,16 @@ async def driver_connection(connection: AsyncConnection) -> Any:
 
 async def postgresql_driver(connection: AsyncConnection) -> Any:
     """Return asyncpg's connection, in a transaction with `SESSION_SETTINGS`."""
-    # SQLAlchemy sends BEGIN with its first statement, so the settings go through SQLAlchemy: sent
-    # by the driver alone, they would have no effect, and COPY would commit by itself.
-    await connection.exec_driver_sql(_APPLY_SETTINGS)
-    return await driver_connection(connection)
+    driver = await driver_connection(connection)
+    if driver.is_in_transaction():
+        await driver.execute(_APPLY_SETTINGS)  # one round trip: nothing is prepared
+    else:
+        # SQLAlchemy sends BEGIN with its first statement. Sent by the driver alone, the settings
+        # would have no effect, and COPY would commit by itself.
+        await connection.exec_driver_sql(_APPLY_SETTINGS)
+    return driver
+
+
+async def copy_source(data: bytes) -> AsyncIterator[bytes]:
+    """Yield all of the bytes at once: as its source asyncpg's COPY takes an iterator."""
+    yield data

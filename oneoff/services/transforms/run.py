@@ -52,17 +52,18 @@ def choose_transform(project: Project, name: str, *, revert: bool) -> type[Trans
     return chosen
 
 
-async def transform(
+async def run_transform(
     batches: Batches, chosen: type[Transform], command: BatchCommand, *, revert: bool
 ) -> Result:
     """Run a transform, or the batch that reverts it, within the bounds of a command.
 
-    The batch is named by the line that resumes it: "data transform fill-locale --revert".
+    The batch is named by the line that resumes it: "data transform fill-locale --revert". A worker
+    of a fleet finds the command and the transform by this name too.
     """
-    work = chosen.revert if revert and chosen.revert else chosen
+    batch_class = chosen.revert if revert and chosen.revert else chosen
     bounds = {name: getattr(command, name) for name in BatchCommand.fields()}
     result = await batches.run(
-        work(**bounds),
+        batch_class(**bounds),
         name=line_of(chosen, revert=revert),
         reverts=line_of(chosen, revert=not revert),
     )
@@ -75,7 +76,7 @@ def line_of(chosen: type[Transform], *, revert: bool = False) -> str:
     return f"{COMMAND} {chosen.name}" + (" --revert" if revert else "")
 
 
-async def report(session: AsyncSession, project: Project) -> list[dict[str, Any]]:
+async def list_transforms(session: AsyncSession, project: Project) -> list[dict[str, Any]]:
     """Return all transforms, each with the state of its newest batch."""
     rows = []
     for one in all_transforms(project):

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import oneoff
-
 ROOT = Path(__file__).resolve().parents[3]
 PUBLIC = (
     "oneoff",
@@ -23,6 +21,7 @@ PUBLIC = (
     "oneoff.integrations.arq",
     "oneoff.integrations.process_logs",
 )
+LAZY = ("oneoff", "oneoff.integrations.asgi", "oneoff.integrations.arq")
 WITHOUT_LIST = {"oneoff.integrations.process_logs": ["WORKER_LOGGING", "configure_logging"]}
 """A module that is public, and has internal names too."""
 
@@ -40,17 +39,24 @@ def test_every_public_name_exists(module: str) -> None:
     assert [] == [name for name in names_of(module) if not hasattr(loaded, name)]
 
 
-def test_type_checkers_see_the_names_that_are_loaded() -> None:
+@pytest.mark.parametrize("module", LAZY)
+def test_type_checkers_see_the_names_that_are_loaded(module: str) -> None:
     """The imports for type checkers and the table say the same."""
-    tree = ast.parse(Path(oneoff.__file__).read_text(encoding="utf-8"))
+    loaded = import_module(module)
+    tree = ast.parse(Path(str(loaded.__file__)).read_text(encoding="utf-8"))
     imported = {
-        (str(node.module), alias.asname)
+        (str(node.module).removeprefix("oneoff."), alias.asname)
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("oneoff.")
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
+        if alias.asname
     }
 
-    assert {(f"oneoff.{oneoff._MODULE_OF[name]}", name) for name in oneoff.__all__} == imported
+    assert imported == {
+        (home.removeprefix("oneoff."), name)
+        for home, names in loaded._NAMES_BY_MODULE.items()
+        for name in names
+    }
 
 
 def test_importing_oneoff_loads_nothing_else() -> None:
@@ -62,6 +68,21 @@ def test_importing_oneoff_loads_nothing_else() -> None:
     )
 
     assert "[]\n" == done.stdout
+
+
+def test_a_middleware_loads_no_database() -> None:
+    """An application that has another one, or none, does not pay for SQLAlchemy."""
+    code = """
+import sys
+from oneoff.integrations.asgi import MaintenanceMiddleware, RequestIdMiddleware
+print("sqlalchemy" in sys.modules)
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert "False\n" == done.stdout
 
 
 @pytest.mark.parametrize("module", PUBLIC)

@@ -85,9 +85,9 @@ class Selection(ABC):
         self.limits = limits
         self._declare()
 
-    def begin(self, at: datetime) -> None:
-        """Ask the command again for its rows, for a batch that began at this moment."""
-        self.command.began = at
+    def declare_again(self, began: datetime) -> None:
+        """Ask the command again for its rows: the batch that is resumed began at this moment."""
+        self.command.began = began
         self._declare()
 
     @abstractmethod
@@ -96,7 +96,10 @@ class Selection(ABC):
 
     @abstractmethod
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
-        """Process the batch of about `size` rows that follows a key, in an open transaction."""
+        """Process the batch of about `size` rows that follows a key, in an open transaction.
+
+        `oneoff.services.batch.run.loop` calls it, saves the step as a checkpoint, and commits.
+        """
 
     @abstractmethod
     def keys(self, after: Any) -> Select[Any]:

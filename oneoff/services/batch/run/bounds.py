@@ -60,26 +60,26 @@ class Bounds:
         """Rows this run has done."""
         return sum(self._done.values())
 
-    def count(self, mine: Checkpoint) -> None:
+    def count(self, checkpoint: Checkpoint) -> None:
         """Take note of how far the run has come with one batch or shard."""
-        self._done[mine.id] = mine.done_by_run
-        self._errors[mine.id] = mine.errors
+        self._done[checkpoint.id] = checkpoint.done_by_run
+        self._errors[checkpoint.id] = checkpoint.errors
 
-    def check(self, mine: Checkpoint, *, held: bool = False) -> None:
+    def check(self, checkpoint: Checkpoint, *, held: bool = False) -> None:
         """Stop the run if it has reached a bound.
 
         A turn lasts at least one batch. Otherwise a shard whose claim alone takes that long would
         be handed on for ever without progress.
 
         Args:
-            mine: How far it has come with this batch.
+            checkpoint: How far it has come with this batch.
             held: Whether it is held between two batches, so that no further one may come first.
 
         Raises:
             BatchBound: It has reached a bound.
             TurnEnded: It has had its turn.
         """
-        self.count(mine)
+        self.count(checkpoint)
         limit, elapsed = self._command.max_time, monotonic() - self._started
         if self._command.max_rows and self.done >= self._command.max_rows:
             raise BatchBound(f"--max-rows {self._command.max_rows}", self.done)

@@ -58,7 +58,7 @@ class FileBatch(BatchCommand):
 
 
 class FileSelection(Selection):
-    """The rows of a file.
+    """The rows of a file: `FileRows`, in `oneoff.services.data.imports.resume`, reads them.
 
     Attributes:
         name: Of the file, for messages.
@@ -111,23 +111,24 @@ class FileRun(BatchRun):
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
         """Resume the file; one that is imported to its end is not begun again by itself."""
         anew = await _find(connection, self._selection, self._identity) is None
-        mine = await claims.claim(
+        checkpoint = await claims.claim(
             connection, self._database, self._identity, new_run=self._command.new_run or anew
         )
-        self._place(mine.cursor)  # refuses a file that has changed; the claim is rolled back
-        return mine
+        self._place(checkpoint.cursor)  # refuses a file that has changed; the claim is rolled back
+        return checkpoint
 
-    def _say_finished(self, mine: Checkpoint) -> None:
+    def _say_finished(self, checkpoint: Checkpoint) -> None:
         self._terminal.err(
-            f"{self._selection.name} is done already, by {mine.id}: --new-run begins it again\n"
+            f"{self._selection.name} is done already, by {checkpoint.id}: "
+            "--new-run begins it again\n"
         )
 
     async def _estimate(self) -> None:
         """Show how many rows are left."""
-        cursor = self._mine.cursor
+        cursor = self._checkpoint.cursor
         left = self._selection.rows_left(self._place(cursor))
         async with self._transactions.begin() as connection:
-            await checkpoints.write_total(connection, self._mine, left)
+            await checkpoints.write_total(connection, self._checkpoint, left)
         self._say_estimate(left)
 
     def _place(self, cursor: str | None) -> Place | None:

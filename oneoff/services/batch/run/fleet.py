@@ -1,5 +1,10 @@
 """Supervise a fleet: hand the shards of a batch to workers, and wait until all have ended.
 
+The run of `--fleet` is the supervisor. It only puts the ids of shards into the workers' queue
+(`oneoff.services.jobs.shard_queue`). A worker does the job in `oneoff.integrations.arq.shard_job`,
+and writes how far it is into the row of the shard. The supervisor reads these rows twice a second;
+its result and its exit code come from them.
+
 What is done, and by which run, is read from the database every time. So a supervisor that was
 killed is replaced by starting it again, and a worker that was killed is noticed like any other run
 that died.
@@ -46,20 +51,20 @@ POLL = 0.5  # seconds between two looks at the shards
 ABANDONED_PAUSE = 2.0  # seconds between two searches for runs that died
 RECHECK = 5.0
 """Seconds after which the queue is asked again whether a shard that no run has claimed is in it."""
-LOST = 15.0
+LOST_AFTER = 15.0
 """Seconds after which a job that a worker has taken, without claiming its shard, is queued anew."""
-IDLE = 15.0
+SAY_IDLE_AFTER = 15.0
 """Seconds without progress and without an active shard, after which the operator is told."""
-MAX_TRIES = 5
+MAX_SHARD_FAILURES = 5
 """Times in a row that a shard may stop for a temporary reason without any progress."""
-SLACK = 10.0
+JOB_OVERHEAD = 10.0
 """Seconds of a job that are left for what is not a batch: start, claim, and the end of the run."""
 _TEMPORARY = frozenset({ExitCode.UNAVAILABLE, ExitCode.TEMPORARY})
 
 
 @dataclass
-class Job:
-    """What the supervisor remembers of the job for a shard.
+class TrackedJob:
+    """What the supervisor remembers of the job for a shard; it is not stored anywhere.
 
     Attributes:
         fence: The fence that the shard had when it was queued: a claim raises it.
@@ -84,10 +89,10 @@ def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
     Raises:
         UsageError: All reasons together.
     """
-    from oneoff.services.jobs.shard_queue import TIMEOUT
+    from oneoff.services.jobs import shard_queue
 
     secrets = [field for field in command.fields().values() if field.kind is Kind.SECRET]
-    longest = TIMEOUT - TURN - SLACK
+    longest = shard_queue.TIMEOUT - TURN - JOB_OVERHEAD
     slow = command.batch_timeout > longest
     reasons = (
         (dialect == "sqlite", "--fleet needs PostgreSQL: a SQLite file has one writer at a time"),
@@ -129,7 +134,7 @@ class Fleet:
         self._selection, self._identity = selection, identity
         self._shared, self._database, self._queue = shared, shared.database, queue
         self._transactions = Transactions(shared.database)
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, TrackedJob] = {}
         self._without_redis: float | None = None
         self._shown = 0
         self._busy: float | None = None
@@ -202,7 +207,7 @@ class Fleet:
         """
         from oneoff.services.jobs.shard_queue import JobState
 
-        job, now = self._jobs.setdefault(shard.id, Job()), monotonic()
+        job, now = self._jobs.setdefault(shard.id, TrackedJob()), monotonic()
         if job.fence != shard.fence:
             job.fence, job.attempt, job.taken = shard.fence, 0, None
         elif now - job.checked < RECHECK:
@@ -210,12 +215,13 @@ class Fleet:
         state = await self._queue.put(shard.id, shard.fence, job.attempt)
         job.checked = now
         job.taken = (job.taken or now) if state is JobState.TAKEN else None
-        lost = job.taken is not None and now - job.taken >= LOST
+        lost = job.taken is not None and now - job.taken >= LOST_AFTER
         if lost or state is JobState.BLOCKED:
             job.attempt, job.taken, job.checked = job.attempt + 1, None, 0.0
 
     def _count_failure(self, shard: Shard) -> None:
-        job = self._jobs.setdefault(shard.id, Job())
+        """Count a failure of the shard, once for each claim of it."""
+        job = self._jobs.setdefault(shard.id, TrackedJob())
         if shard.exit_code is None or shard.fence == job.fence:
             return  # no run has claimed it since the failure that was counted last
         progress = shard.rows_done > job.rows
@@ -223,9 +229,12 @@ class Fleet:
         job.rows = shard.rows_done
 
     def _has_failed(self, shard: Shard) -> bool:
+        """Return whether a shard has failed for good: no further job is queued for it."""
         if shard.ended or shard.active or shard.exit_code is None:
             return False
-        return shard.exit_code not in _TEMPORARY or self._jobs[shard.id].failures > MAX_TRIES
+        return (
+            shard.exit_code not in _TEMPORARY or self._jobs[shard.id].failures > MAX_SHARD_FAILURES
+        )
 
     async def _read(self) -> list[Shard]:
         """Read how far the shards are, and wait for a database that is away."""
@@ -251,8 +260,8 @@ class Fleet:
         if monotonic() - self._closed_abandoned_at > ABANDONED_PAUSE:
             await close_abandoned(connection, self._database)
             self._closed_abandoned_at = monotonic()
-        mine = select(batches.c.fence).where(batches.c.id == self._parent.id)
-        if await connection.scalar(mine) != self._parent.fence:
+        fence = select(batches.c.fence).where(batches.c.id == self._parent.id)
+        if await connection.scalar(fence) != self._parent.fence:
             raise taken_over(self._parent)
         return await read_shards(connection, self._parent.id)
 
@@ -278,11 +287,12 @@ class Fleet:
         now = monotonic()
         if busy:
             self._busy = now
-        elif self._busy is not None and now - self._busy > IDLE:
+        elif self._busy is not None and now - self._busy > SAY_IDLE_AFTER:
             self._busy = None
             self._shared.terminal.err(
-                f"no worker has had a shard in hand for {IDLE:.0f} s: see whether one runs, with "
-                "`jobs stats`, and whether it is held, with `system maintenance status`\n"
+                f"no worker has had a shard in hand for {SAY_IDLE_AFTER:.0f} s: "
+                "see whether one runs, with `jobs stats`, and whether it is held, "
+                "with `system maintenance status`\n"
             )
 
     async def _end(self, found: list[Shard]) -> None:
@@ -326,5 +336,6 @@ def _shard_failed(parent_id: str, failed: list[Shard], of: int) -> CommandError:
         ),
         code="shard-failed",
     )
+    # `oneoff.cli` ends the process with it: the supervisor exits as a run of this shard would.
     error.exit_code = ExitCode(first.exit_code or ExitCode.FAILED)
     return error

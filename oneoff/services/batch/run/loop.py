@@ -73,17 +73,17 @@ class BatchRun:
             smallest=command.smallest_batch,
         )
         self._failures = 0
-        self._mine: Checkpoint
+        self._checkpoint: Checkpoint
 
     async def run(self) -> Result:
         """Claim the batch and work on it to its end, or as far as this run may go."""
         async with self._transactions:
-            self._mine = await claims.claim_with_retry(self._transactions, self._claim)
-            self._say_claimed(self._mine)
-            self._selection.begin(self._mine.started_at)
-            if self._mine.state not in ENDED:
+            self._checkpoint = await claims.claim_with_retry(self._transactions, self._claim)
+            self._say_claimed(self._checkpoint)
+            self._selection.declare_again(self._checkpoint.started_at)
+            if self._checkpoint.state not in ENDED:
                 await self._estimate()
-            token = current_batch.set(self._mine.id)
+            token = current_batch.set(self._checkpoint.id)
             try:
                 await self._loop()
             finally:
@@ -92,30 +92,30 @@ class BatchRun:
 
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
         new_run = self._command.new_run
-        mine = await claims.claim(connection, self._database, self._identity, new_run=new_run)
-        self._rejects.check_place(mine.id, self._database.run_id)
-        return mine
+        checkpoint = await claims.claim(connection, self._database, self._identity, new_run=new_run)
+        self._rejects.check_place(checkpoint.id, self._database.run_id)
+        return checkpoint
 
     async def _estimate(self) -> None:
         """Show about how many rows are left, here and to other terminals."""
         async with self._transactions.begin() as connection:
             left = await estimate(connection, self._selection.keys(self._last_key()))
-            await checkpoints.write_total(connection, self._mine, left)
+            await checkpoints.write_total(connection, self._checkpoint, left)
         self._say_estimate(left)
 
     def _last_key(self) -> Any:
-        return None if self._mine.cursor is None else decode(self._mine.cursor)
+        return None if self._checkpoint.cursor is None else decode(self._checkpoint.cursor)
 
     def _say_estimate(self, left: int) -> None:
         self._progress.start(left)
 
     async def _loop(self) -> None:
         try:
-            while self._mine.state not in ENDED:
+            while self._checkpoint.state not in ENDED:
                 try:
-                    self._bounds.check(self._mine)
-                    self._mine = await self._throttling.wait(self._mine)
-                    await self._batch()
+                    self._bounds.check(self._checkpoint)
+                    self._checkpoint = await self._throttling.wait(self._checkpoint)
+                    await self._do_batch()
                 except Exception as exc:  # noqa: BLE001 - raised again unless the run can recover
                     await self._recover(exc)
         except TurnEnded:
@@ -124,7 +124,7 @@ class BatchRun:
             await uninterrupted(self._stop(exc))
             raise
 
-    async def _batch(self) -> None:
+    async def _do_batch(self) -> None:
         """Do one batch, and save it in the same transaction."""
         size = self._bounds.at_most(self._sizing.size)
         started = monotonic()
@@ -135,7 +135,7 @@ class BatchRun:
                 if not self._may_reject(exc):
                     raise
                 step, saved = await self._attempt(size, row_by_row=True)
-        self._mine, self._failures = saved, 0
+        self._checkpoint, self._failures = saved, 0
         self._bounds.count(saved)
         seconds = monotonic() - started
         self._sizing.record(seconds, step.done)
@@ -154,27 +154,27 @@ class BatchRun:
             else:
                 step = await self._selection.step(connection, after, size)
             durable = self._selection.durable
-            saved = await checkpoints.save(connection, self._mine, step, durable=durable)
+            saved = await checkpoints.save(connection, self._checkpoint, step, durable=durable)
         return step, saved
 
     def _may_reject(self, exc: Exception) -> bool:
         rejects = self._command.max_errors > 0 and isinstance(self._selection, RowWise)
         return rejects and row_error(exc) is not None
 
-    def _say_claimed(self, mine: Checkpoint) -> None:
-        if mine.state is State.FINISHED:
-            self._say_finished(mine)
-        elif mine.cursor is not None:
+    def _say_claimed(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state is State.FINISHED:
+            self._say_finished(checkpoint)
+        elif checkpoint.cursor is not None:
             self._terminal.err(
-                f"resuming {mine.id} after {readable(mine.cursor)}: "
-                f"{counted(mine.rows_done, 'row')} done\n"
+                f"resuming {checkpoint.id} after {readable(checkpoint.cursor)}: "
+                f"{counted(checkpoint.rows_done, 'row')} done\n"
             )
 
-    def _say_finished(self, mine: Checkpoint) -> None:
+    def _say_finished(self, checkpoint: Checkpoint) -> None:
         why = "its run was killed before it said so"
         if self._identity.once:
             why = "what has this name is not begun again, except with --new-run"
-        self._terminal.err(f"{mine.id} is finished: {why}\n")
+        self._terminal.err(f"{checkpoint.id} is finished: {why}\n")
 
     async def _recover(self, exc: Exception) -> None:
         """Prepare for another attempt after a conflict or a lost connection, or raise the error."""
@@ -183,7 +183,7 @@ class BatchRun:
         if fault is Fault.FATAL:
             raise exc
         if self._failures > MAX_FAILURES:
-            raise failed_too_often(type(exc).__name__, self._mine.run_rows) from exc
+            raise failed_too_often(type(exc).__name__, self._checkpoint.run_rows) from exc
         if fault is Fault.CONFLICT or isinstance(exc, TimeoutError):
             self._sizing.halve()
         if fault is Fault.CONFLICT:
@@ -200,13 +200,13 @@ class BatchRun:
             await self._transactions.drop()
             try:
                 async with asyncio.timeout(self._command.batch_timeout):
-                    self._mine = await self._reclaim()
+                    self._checkpoint = await self._reclaim()
                     await self._liveness.renew()
             except (SQLAlchemyError, OSError, Unavailable) as exc:
                 if fault_of(exc) is Fault.FATAL:
                     raise
                 if last:
-                    raise database_lost(seconds, self._mine.run_rows) from exc
+                    raise database_lost(seconds, self._checkpoint.run_rows) from exc
             else:
                 return
             await asyncio.sleep(pause)
@@ -214,11 +214,11 @@ class BatchRun:
 
     async def _reclaim(self) -> Checkpoint:
         async with self._transactions.begin() as connection:
-            return await checkpoints.reclaim(connection, self._mine, self._database.run_id)
+            return await checkpoints.reclaim(connection, self._checkpoint, self._database.run_id)
 
     async def _stop(self, exc: BaseException) -> None:
         """Write that the run ended before the batch did, and tell the operator."""
-        if isinstance(exc, BatchTakenOver) or self._mine.state in ENDED:
+        if isinstance(exc, BatchTakenOver) or self._checkpoint.state in ENDED:
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
@@ -230,34 +230,34 @@ class BatchRun:
     def _say_stopped(self) -> None:
         self._progress.close()
         self._terminal.err(
-            f"saved: {counted(self._mine.run_rows, 'row')} changed by this run, "
-            f"up to {readable(self._mine.cursor)}; the same command goes on from there\n"
+            f"saved: {counted(self._checkpoint.run_rows, 'row')} changed by this run, "
+            f"up to {readable(self._checkpoint.cursor)}; the same command goes on from there\n"
         )
 
     async def _write_stopped(self, note: str, exit_code: int | None = None) -> None:
-        mine = await self._reclaim()
+        checkpoint = await self._reclaim()
         async with self._transactions.begin() as connection:
-            stopped = replace(mine, state=State.STOPPED)
-            self._mine = await checkpoints.write(
+            stopped = replace(checkpoint, state=State.STOPPED)
+            self._checkpoint = await checkpoints.write(
                 connection, stopped, note=note, exit_code=exit_code
             )
 
     def _result(self) -> Result:
-        mine = self._mine
+        checkpoint = self._checkpoint
         data: dict[str, Any] = {
-            "batch": mine.id,
-            "rows_done": mine.rows_done,
-            "rows_changed": mine.rows_changed,
-            "errors": mine.errors,
+            "batch": checkpoint.id,
+            "rows_done": checkpoint.rows_done,
+            "rows_changed": checkpoint.rows_changed,
+            "errors": checkpoint.errors,
         }
-        warnings = [rejects_warning(mine.errors)] if mine.errors else []
-        if not mine.run_rows:
+        warnings = [rejects_warning(checkpoint.errors)] if checkpoint.errors else []
+        if not checkpoint.run_rows:
             return Result.unchanged("nothing to do", data=data, warnings=warnings)
-        before = mine.rows_changed - mine.run_rows
-        also = f", {mine.rows_changed:,} with the runs before" if before else ""
+        before = checkpoint.rows_changed - checkpoint.run_rows
+        also = f", {checkpoint.rows_changed:,} with the runs before" if before else ""
         return Result.changed(
-            f"changed {counted(mine.run_rows, 'row')}{also}",
-            rows=mine.run_rows,
+            f"changed {counted(checkpoint.run_rows, 'row')}{also}",
+            rows=checkpoint.run_rows,
             data=data,
             warnings=warnings,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Failed = list[tuple[Any, CommandError]]
 
 
-class Rejects:
+class FailedRowsFile:
     """The file for rows that fail: JSON lines with the key and the error, readable by its owner.
 
     It is opened when the first row fails. A line is on the disk before its batch is committed:

@@ -66,9 +66,9 @@ class ShardRun(BatchRun):
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
         return await shards.claim_shard(connection, self._database, self._shard_id)
 
-    def _say_claimed(self, mine: Checkpoint) -> None:
-        if self._alone and mine.state not in ENDED:
-            super()._say_claimed(mine)
+    def _say_claimed(self, checkpoint: Checkpoint) -> None:
+        if self._alone and checkpoint.state not in ENDED:
+            super()._say_claimed(checkpoint)
 
     def _say_estimate(self, left: int) -> None:
         if self._alone:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oneoff.runtime.progress import Progress
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.batch.run.bounds import Bounds, DutyCycle
-    from oneoff.services.batch.run.rejects import Rejects
+    from oneoff.services.batch.run.rejects import FailedRowsFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Shared:
     progress: Progress
     duty_cycle: DutyCycle
     bounds: Bounds
-    rejects: Rejects
+    rejects: FailedRowsFile
     liveness: Liveness
 
     async def __aenter__(self) -> Self:

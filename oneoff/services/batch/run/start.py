@@ -1,4 +1,15 @@
-"""Start a batch as its command line says: completely, in shards, by workers, or one shard of it."""
+"""Start a batch as its command line says: completely, in shards, by workers, or one shard of it.
+
+| Started by | Goes on in |
+| --- | --- |
+| the job of a worker: `run.shard` is the id of its shard | `run_shard`, for this shard |
+| `--fleet` | `fleet.Fleet`, the supervisor |
+| `--shard 3/8` | `run_shard`, for the third shard |
+| `--shards 8` | `sharded.ShardedRun`, which makes a `ShardRun` for each shard |
+| none of these | `loop.BatchRun` |
+
+`BatchRun` does the work in all of these cases: a `ShardRun` is one, with another claim.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +39,7 @@ async def start(
     identity: Identity,
     shared: Shared,
     *,
-    number: int,
+    shard_number: int,
     shards: int,
     open_jobs: Callable[[], Awaitable[Jobs]],
 ) -> Result:
@@ -39,7 +50,7 @@ async def start(
         identity: Which batch that is.
         shared: What the batches of the run share. If it has been started for one shard, nothing
             else is done.
-        number: The one shard to do; 0 for all.
+        shard_number: The one shard to do; 0 for all.
         shards: Into how many the batch is cut; 0 for not at all.
         open_jobs: Connects to the queue of the workers.
     """
@@ -51,13 +62,18 @@ async def start(
         from oneoff.services.jobs.shard_queue import ShardQueue
 
         return await Fleet(selection, identity, shared, ShardQueue(await open_jobs())).run()
-    if number:
+    if shard_number:
         # Many processes may begin the batch at once; one cuts it, and the others try again.
         async with Transactions(database) as transactions:
             shard = await claim_with_retry(
                 transactions,
                 lambda connection: join_parent(
-                    connection, database, identity, selection, number=number, shards=shards
+                    connection,
+                    database,
+                    identity,
+                    selection,
+                    shard_number=shard_number,
+                    shards=shards,
                 ),
             )
         return await run_shard(command, shard, identity, shared)

@@ -96,7 +96,7 @@ class Throttling:
             if isinstance(probe, BatchTime):
                 probe.record(seconds)
 
-    async def wait(self, mine: Checkpoint) -> Checkpoint:
+    async def wait(self, checkpoint: Checkpoint) -> Checkpoint:
         """Wait until the next batch may begin, and return the checkpoint as it is then.
 
         While it waits it writes the reason into the row of the batch twice a second. That shows the
@@ -107,42 +107,44 @@ class Throttling:
             BatchBound: The run may not take longer.
             BatchTakenOver: Another run has claimed the batch.
         """
-        mine = await self._rest(mine)
+        checkpoint = await self._rest(checkpoint)
         shown = ""
-        while reason := await self._reason(mine):
-            if mine.requested == "cancel":
-                await self._write(replace(mine, state=State.CANCELLED), "cancelled by an operator")
+        while reason := await self._reason(checkpoint):
+            if checkpoint.requested == "cancel":
+                await self._write(
+                    replace(checkpoint, state=State.CANCELLED), "cancelled by an operator"
+                )
                 raise BatchCancelled(
-                    f"an operator has given the batch {mine.id} up",
-                    why=f"what this run changed stays ({counted(mine.run_rows, 'row')}); "
+                    f"an operator has given the batch {checkpoint.id} up",
+                    why=f"what this run changed stays ({counted(checkpoint.run_rows, 'row')}); "
                     "the next run begins a new batch",
-                    try_=f"python manage.py batch show {mine.id}",
+                    try_=f"python manage.py batch show {checkpoint.id}",
                 )
             if _without_numbers(reason) != _without_numbers(shown):
                 self._terminal.err(f"{reason}\n")
             shown = reason
-            state = State.PAUSED if mine.requested else State.RUNNING
-            mine = await self._write(replace(mine, state=state), reason)
-            self._bounds.check(mine, held=True)
+            state = State.PAUSED if checkpoint.requested else State.RUNNING
+            checkpoint = await self._write(replace(checkpoint, state=state), reason)
+            self._bounds.check(checkpoint, held=True)
             await asyncio.sleep(POLL)
-        return mine
+        return checkpoint
 
-    async def _rest(self, mine: Checkpoint) -> Checkpoint:
+    async def _rest(self, checkpoint: Checkpoint) -> Checkpoint:
         """Leave the database to others for a while, in proportion to the last batch."""
-        while not mine.requested and (left := self._duty_cycle.rest_left) > 0:
+        while not checkpoint.requested and (left := self._duty_cycle.rest_left) > 0:
             await asyncio.sleep(min(left, POLL))
             if left > POLL:
                 note = f"resting: {self._duty_cycle.percent:g} % of the time at work"
-                mine = await self._write(mine, note)
-                self._bounds.check(mine, held=True)
-        return mine
+                checkpoint = await self._write(checkpoint, note)
+                self._bounds.check(checkpoint, held=True)
+        return checkpoint
 
-    async def _reason(self, mine: Checkpoint) -> str:
+    async def _reason(self, checkpoint: Checkpoint) -> str:
         """Return why the next batch has to wait; empty if it may begin."""
-        if mine.requested == "cancel":
+        if checkpoint.requested == "cancel":
             return "cancelled"
-        if mine.requested:
-            batch = mine.parent or mine.id
+        if checkpoint.requested:
+            batch = checkpoint.parent or checkpoint.id
             return f"paused: python manage.py batch resume {batch} lets it go on"
         if not self._probes or monotonic() - self._probed < PROBE_EVERY:
             return ""

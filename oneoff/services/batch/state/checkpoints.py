@@ -73,8 +73,8 @@ _WRITE = (
 # Turns off, for this transaction, the wait for the disk at its commit; in the same statement, since
 # a SET LOCAL would be one more round trip. A crash of the server may then undo the transaction, the
 # rows together with the checkpoint. The next commit that waits, whoever makes it, makes it durable.
-_OFF = func.set_config("synchronous_commit", "off", true())
-_WRITE_WITHOUT_WAITING = _WRITE.returning(_OFF)
+_SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", true())
+_WRITE_WITHOUT_WAITING = _WRITE.returning(_SYNCHRONOUS_COMMIT_OFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class Checkpoint:
         return cls(**facts, state=State(row["status"]), began=began)
 
 
-async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) -> Checkpoint:
+async def reclaim(connection: AsyncConnection, checkpoint: Checkpoint, run_id: str) -> Checkpoint:
     """Read the checkpoint again after the connection broke, and raise the fence.
 
     Nobody knows whether the last commit on the broken connection was made. The lock waits for a
@@ -139,24 +139,24 @@ async def reclaim(connection: AsyncConnection, mine: Checkpoint, run_id: str) ->
     Raises:
         BatchTakenOver: Another run has claimed it meanwhile.
     """
-    query = select(batches).where(batches.c.id == mine.id).with_for_update()
+    query = select(batches).where(batches.c.id == checkpoint.id).with_for_update()
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None or row["run_id"] != run_id or State(row["status"]) in ENDED - {State.FINISHED}:
-        raise taken_over(mine)
+        raise taken_over(checkpoint)
     fence = row["fence"] + 1
-    raised = update(batches).where(batches.c.id == mine.id)
+    raised = update(batches).where(batches.c.id == checkpoint.id)
     await connection.execute(raised.values(fence=fence, heartbeat_at=datetime.now(UTC)))
-    return replace(Checkpoint.of_row(row, mine.began), fence=fence)
+    return replace(Checkpoint.of_row(row, checkpoint.began), fence=fence)
 
 
 async def save(
-    connection: AsyncConnection, mine: Checkpoint, step: Step, *, durable: bool = True
+    connection: AsyncConnection, checkpoint: Checkpoint, step: Step, *, durable: bool = True
 ) -> Checkpoint:
     """Save that a batch of rows is done, in the transaction that did them.
 
     Args:
         connection: In that transaction.
-        mine: What was saved last.
+        checkpoint: What was saved last.
         step: What was done since.
         durable: Whether the commit waits until it is on the disk, as the last one always does.
 
@@ -164,12 +164,12 @@ async def save(
         BatchTakenOver: The batch is another run's now; the transaction must be rolled back.
     """
     after = replace(
-        mine,
-        cursor=mine.cursor if step.key is None else encode(step.key),
-        rows_done=mine.rows_done + step.done,
-        rows_changed=mine.rows_changed + step.changed,
-        run_rows=mine.run_rows + step.changed,
-        errors=mine.errors + step.errors,
+        checkpoint,
+        cursor=checkpoint.cursor if step.key is None else encode(step.key),
+        rows_done=checkpoint.rows_done + step.done,
+        rows_changed=checkpoint.rows_changed + step.changed,
+        run_rows=checkpoint.run_rows + step.changed,
+        errors=checkpoint.errors + step.errors,
         state=State.FINISHED if step.last else State.RUNNING,
     )
     return await write(connection, after, durable=durable or step.last)
@@ -208,27 +208,29 @@ async def write(
         "heartbeat_at": now,
         "finished_at": now if new.state in ENDED else None,
     }
-    mine = {_ID.key: new.id, _FENCE.key: new.fence}
+    own_row = {_ID.key: new.id, _FENCE.key: new.fence}
     waits = durable or connection.dialect.name == "sqlite"
     statement = _WRITE if waits else _WRITE_WITHOUT_WAITING
-    requested = (await connection.execute(statement, values | mine)).scalar_one_or_none()
+    requested = (await connection.execute(statement, values | own_row)).scalar_one_or_none()
     if requested is None:
         raise taken_over(new)
     return replace(new, requested=requested)
 
 
-async def write_total(connection: AsyncConnection, mine: Checkpoint, left: int) -> None:
+async def write_total(connection: AsyncConnection, checkpoint: Checkpoint, left: int) -> None:
     """Write the estimate of how many rows there are in all."""
-    total = mine.rows_done + left
-    await connection.execute(update(batches).where(batches.c.id == mine.id).values(total=total))
+    total = checkpoint.rows_done + left
+    await connection.execute(
+        update(batches).where(batches.c.id == checkpoint.id).values(total=total)
+    )
 
 
-def taken_over(mine: Checkpoint) -> BatchTakenOver:
+def taken_over(checkpoint: Checkpoint) -> BatchTakenOver:
     """Return the error for a batch that is not this run's any more."""
     return BatchTakenOver(
-        f"another run has taken the batch {mine.id} over, or an operator has given it up",
-        why=f"this run stopped; what it changed is saved ({counted(mine.run_rows, 'row')})",
-        try_=f"python manage.py batch show {mine.id}",
+        f"another run has taken the batch {checkpoint.id} over, or an operator has given it up",
+        why=f"this run stopped; what it changed is saved ({counted(checkpoint.run_rows, 'row')})",
+        try_=f"python manage.py batch show {checkpoint.id}",
     )
 
 

@@ -120,7 +120,7 @@ async def claim(
     await close_abandoned(connection, database)
     row = await find_current(connection, identity, lock=True)
     if row is None:
-        return await begin(connection, identity, database.run_id, shards=shards)
+        return await begin_batch(connection, identity, database.run_id, shards=shards)
     if not (identity.once and row["finished_at"]):
         await refuse_while_running(connection, row, database.run_id)
     if row["shards"] and (new_run or not beside_workers):
@@ -129,9 +129,9 @@ async def claim(
         if row["finished_at"] is None:
             note = f"begun again by run {database.run_id}"
             await cancel_unfinished(connection, row["id"], note)
-        return await begin(connection, identity, database.run_id, shards=shards)
+        return await begin_batch(connection, identity, database.run_id, shards=shards)
     check_shards(row, shards)
-    return await take(connection, row, database.run_id)
+    return await claim_row(connection, row, database.run_id)
 
 
 async def cancel_reverted(
@@ -200,9 +200,8 @@ async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run
 async def _refuse_while_shards_run(
     connection: AsyncConnection, parent: RowMapping, run_id: str
 ) -> None:
-    for row in await shard_rows(connection, parent["id"]):
-        if row["finished_at"] is None:
-            await refuse_while_running(connection, row, run_id)
+    for row in await shard_rows(connection, parent["id"], unfinished=True):
+        await refuse_while_running(connection, row, run_id)
 
 
 def check_shards(row: RowMapping, shards: int) -> None:
@@ -221,10 +220,10 @@ def check_shards(row: RowMapping, shards: int) -> None:
     )
 
 
-async def begin(
+async def begin_batch(
     connection: AsyncConnection, identity: Identity, run_id: str, *, shards: int = 0
 ) -> Checkpoint:
-    """Begin a batch.
+    """Insert the row of a new batch, with this run as the one that has it.
 
     Raises:
         IntegrityError: Another run began the same batch at this moment: a unique index allows each
@@ -248,10 +247,10 @@ async def begin(
     return Checkpoint.of_row(row.mappings().one(), began=0)
 
 
-async def take(
+async def claim_row(
     connection: AsyncConnection, found: RowMapping, run_id: str, *, requested: str = ""
 ) -> Checkpoint:
-    """Write this run into the row of a batch, and raise its fence.
+    """Write this run into the existing row of a batch or shard, and raise its fence.
 
     Args:
         connection: In a transaction, in which the row is locked.

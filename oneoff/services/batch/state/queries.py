@@ -77,7 +77,7 @@ def is_active(row: Mapping[Any, Any]) -> bool:
 
 
 async def find_current(
-    connection: AsyncConnection, identity: Identity, *, number: int = 0, lock: bool = False
+    connection: AsyncConnection, identity: Identity, *, shard_number: int = 0, lock: bool = False
 ) -> RowMapping | None:
     """Return the row of the batch that a run with this identity resumes, or None to begin one.
 
@@ -89,28 +89,28 @@ async def find_current(
     Args:
         connection: Reads.
         identity: Of the batch.
-        number: The one shard that the run is for; 0 for all. It is then the run of this shard that
-            must not have reported, since each shard of the batch may have a run of its own.
+        shard_number: The one shard that the run is for; 0 for all. It is then the run of this shard
+            that must not have reported, since each shard of the batch may have a run of its own.
         lock: Whether to lock an unfinished batch until the transaction ends.
     """
-    mine = batches.c.key == identity.key
+    same_batch = batches.c.key == identity.key
     # Without the run: PostgreSQL refuses FOR UPDATE on the nullable side of an outer join.
-    unfinished = select(batches).where(mine, batches.c.finished_at.is_(None))
+    unfinished = select(batches).where(same_batch, batches.c.finished_at.is_(None))
     found = await connection.execute(unfinished.with_for_update() if lock else unfinished)
     row = found.mappings().one_or_none()
     if row is not None:
         return row
-    newest = with_run().where(mine).order_by(batches.c.finished_at.desc()).limit(1)
+    newest = with_run().where(same_batch).order_by(batches.c.finished_at.desc()).limit(1)
     last: RowMapping | None = (await connection.execute(newest)).mappings().one_or_none()
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
-    if number and not last["shards"]:
+    if shard_number and not last["shards"]:
         return None
     if identity.once:
         return last
     status = last["run_status"]
-    if number:
-        rows = await shard_rows(connection, last["id"], part=f"{number}/{last['shards']}")
+    if shard_number:
+        rows = await shard_rows(connection, last["id"], part=f"{shard_number}/{last['shards']}")
         status = rows[0]["run_status"] if rows else None
     return last if status in UNREPORTED else None
 
@@ -123,12 +123,14 @@ async def read_shards(
 
 
 async def shard_rows(
-    connection: AsyncConnection, parent_id: str, *, part: str = ""
+    connection: AsyncConnection, parent_id: str, *, part: str = "", unfinished: bool = False
 ) -> list[RowMapping]:
-    """Return the same as rows of `with_run`."""
+    """Return the same as rows of `with_run`, or only those that have not finished."""
     query = with_run().where(batches.c.parent == parent_id)
     if part:
         query = query.where(batches.c.part == part)
+    if unfinished:
+        query = query.where(batches.c.finished_at.is_(None))
     found = (await connection.execute(query)).mappings().all()
     # By number: as a text "10/12" comes before "2/12".
     return sorted(found, key=lambda row: int(row["part"].partition("/")[0]))

@@ -1,9 +1,9 @@
 """Cut a batch into shards, claim one of them, and close the parent batch when all have ended.
 
-A shard is a row of its own below the row of its batch, the parent. The run that begins the parent
-cuts it and writes all shards in one transaction, so that every later run works with the same
-ranges. Each shard is claimed, fenced and saved like any batch. Whoever finishes the last one closes
-the parent.
+A shard is a row of its own in `oneoff_batches`, which names the row of its batch as `parent`. The
+run that begins the parent cuts it and writes all shards in one transaction, so that every later run
+works with the same ranges. Each shard is claimed, fenced and saved like any batch. The run that
+finishes the last one closes the parent; in a fleet the supervisor does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def claim_parent(
         BatchRunning: Another run works on it.
         UsageError: `batch-shards`: it was cut into another number.
     """
-    mine = await claims.claim(
+    checkpoint = await claims.claim(
         connection,
         database,
         identity,
@@ -60,12 +60,12 @@ async def claim_parent(
         shards=selection.command.shards,
         beside_workers=bool(confirmed),
     )
-    if mine.fence == 1:  # it was begun just now
-        await _cut(connection, mine, identity, selection, database.run_id)
+    if checkpoint.fence == 1:  # it was begun just now
+        await _cut(connection, checkpoint, identity, selection, database.run_id)
     await connection.execute(
-        update(batches).where(batches.c.id == mine.id).values(confirmed=confirmed)
+        update(batches).where(batches.c.id == checkpoint.id).values(confirmed=confirmed)
     )
-    return mine
+    return checkpoint
 
 
 async def join_parent(
@@ -74,7 +74,7 @@ async def join_parent(
     identity: Identity,
     selection: Selection,
     *,
-    number: int,
+    shard_number: int,
     shards: int,
 ) -> Shard:
     """Return one shard of the unfinished parent batch; begin and cut the parent if there is none.
@@ -87,10 +87,10 @@ async def join_parent(
     """
     await claims.cancel_reverted(connection, database, identity)
     await close_abandoned(connection, database)
-    part = f"{number}/{shards}"
-    row = await find_current(connection, identity, number=number)
+    part = f"{shard_number}/{shards}"
+    row = await find_current(connection, identity, shard_number=shard_number)
     if row is None:
-        begun = await claims.begin(connection, identity, database.run_id, shards=shards)
+        begun = await claims.begin_batch(connection, identity, database.run_id, shards=shards)
         await _cut(connection, begun, identity, selection, database.run_id)
         return (await read_shards(connection, begun.id, part=part))[0]
     claims.check_shards(row, shards)
@@ -124,7 +124,7 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
     requested = await connection.scalar(
         select(batches.c.requested).where(batches.c.id == row["parent"])
     )
-    return await claims.take(connection, row, database.run_id, requested=requested or "")
+    return await claims.claim_row(connection, row, database.run_id, requested=requested or "")
 
 
 async def close_parent(

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 10
 """Problems that an error lists."""
+TRIGGER = sqlstates.RAISE_EXCEPTION
+"""SQLSTATE of what a trigger raises."""
+ROW_ERRORS = ("22", "23", TRIGGER)
+"""Classes of SQLSTATE that are about the content of rows."""
+DUPLICATE_IN_FILE = "twice"
+"""Stands for the SQLSTATE of a row whose key another row of the file has."""
 _LONGEST_VALUE = 60
 
 _BY_SQLSTATE = {
@@ -33,7 +39,7 @@ _BY_SQLSTATE = {
     sqlstates.FOREIGN_KEY_VIOLATION: "refers to a row that is not there",
     sqlstates.UNIQUE_VIOLATION: "is there already",
     sqlstates.CHECK_VIOLATION: "is not allowed",
-    "twice": "stands in the file more than once",
+    DUPLICATE_IN_FILE: "stands in the file more than once",
     sqlstates.EXCLUSION_VIOLATION: "conflicts with a row that is there",
     sqlstates.INSUFFICIENT_PRIVILEGE: (
         "is refused by row-level security, or for want of a privilege"
@@ -106,12 +112,6 @@ def problem_of(
         what = f"the value {what}" if columns else f"the row {what}"
     names = ", ".join(column.name for column in columns)
     return Problem(line, what, names, shown, sqlstate, constraint)
-
-
-TRIGGER = "P0001"
-"""SQLSTATE of what a trigger raises."""
-OF_ROWS = ("22", "23", TRIGGER)
-"""Classes of SQLSTATE that are about the content of rows."""
 
 
 def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:

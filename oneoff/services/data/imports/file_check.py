@@ -28,25 +28,25 @@ class FileFacts(NamedTuple):
 
     Attributes:
         size: Bytes, decompressed.
-        mixed: Whether some lines of a csv file end as on Windows, and others in another way:
-            with a line feed, or a carriage return alone, be it within quotes.
+        mixed_line_ends: Whether some lines of a csv file end as on Windows, and others in another
+            way: with a line feed, or a carriage return alone, be it within quotes.
     """
 
     size: int
-    mixed: bool
+    mixed_line_ends: bool
 
 
-def check_file(source: Source, kind: Format) -> FileFacts:
+def check_file(source: Source, file_format: Format) -> FileFacts:
     """Read the file once.
 
     Raises:
         DataError: It can't be imported, whatever its rows are.
     """
-    if source.signature == _PARQUET and kind != "parquet":
+    if source.signature == _PARQUET and file_format != "parquet":
         raise bad_file(source.name, "is a Parquet file", try_="--format parquet")
     if source.signature[:2] in _UTF_16_MARKS:
         raise _encoding(source, "UTF-16", 1)
-    scanner = _FileScanner(source, kind)
+    scanner = _FileScanner(source, file_format)
     for block in source.read_blocks():
         scanner.scan(block)
     return scanner.finish()
@@ -57,13 +57,14 @@ class _FileScanner:
 
     State between two blocks: `_last` is the end of the block before, because line ends, a
     character of several bytes and the end-of-data mark may lie across two blocks; `_quotes` counts
-    all quotes so far, and an odd number means that a cell is open.
+    all quotes so far, and an odd number means that a cell is open; `_cr` counts all carriage
+    returns, `_crlf` those before a line feed; `_lf`: some line ends with a line feed alone.
     """
 
-    def __init__(self, source: Source, kind: Format) -> None:
-        self._source, self._csv = source, kind == "csv"
+    def __init__(self, source: Source, file_format: Format) -> None:
+        self._source, self._csv = source, file_format == "csv"
         # An empty file is valid JSON lines; one that is compressed still has bytes on the disk.
-        self._may_be_empty = kind == "jsonl" and (
+        self._may_be_empty = file_format == "jsonl" and (
             bool(source.size) or not source.path.endswith(_COMPRESSED)
         )
         self._decoder = codecs.getincrementaldecoder("utf-8")()

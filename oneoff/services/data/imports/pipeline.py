@@ -1,9 +1,22 @@
-"""Import rows of a file: the steps that all databases and formats share."""
+"""Import rows of a file: the steps that all databases and formats share.
+
+`import_rows` imports a file in one transaction, `import_in_batches` does it for `--resume`. Both
+check the file, find the table and make the plan. Then one of these modules writes the rows:
+
+| Database | File | Written by |
+| --- | --- | --- |
+| SQLite | any | `sqlite.insert` |
+| PostgreSQL | csv | `postgresql.copy_csv` |
+| PostgreSQL | csv, with `--rejects` | `postgresql.copy_with_rejects`, or as the next line |
+| PostgreSQL | JSON, Parquet | `postgresql.staged_import` |
+
+`--resume` writes in the same ways, but a batch at a time: `resume` chooses there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
@@ -14,9 +27,13 @@ from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.imports.file_check import check_file
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
 from oneoff.services.data.imports.readers.csv_reader import CsvReader, read_header
-from oneoff.services.data.imports.rejects import ERRORS, Rejects, refuse_existing_files
-from oneoff.services.data.imports.request import ImportSummary
+from oneoff.services.data.imports.rejects import (
+    ERRORS_SUFFIX,
+    Rejects,
+    refuse_existing_files,
+)
 from oneoff.services.data.imports.source import open_source
+from oneoff.services.data.imports.summary import ImportSummary
 from oneoff.services.data.tables import find_table
 from oneoff.utils.concurrency import in_daemon_thread
 from oneoff.utils.text import counted
@@ -52,8 +69,9 @@ async def import_rows(
     """Import a file in one transaction: all of its rows, or none.
 
     Args:
-        begin: Begins the transaction. It is called after the file was checked: while a slow pipe
-            is read, SQLite's write lock must stay free for others.
+        begin: Opens the resource `work`: the transaction that the executor commits, or rolls back
+            in a dry run. It is called after the file was checked: while a slow pipe is read,
+            SQLite's write lock must stay free for others.
         project: Its models say what is personal data.
         request: The options.
         terminal: Of the run.
@@ -75,49 +93,11 @@ async def import_rows(
         await _check_key(work.connection, plan)
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
-            done = await _import(work, plan, reader, rejects, progress)
+            done = await _write_rows(work, plan, reader, rejects, progress)
         done = done._replace(rejected=rejects.count)
         if done.rejected and done.total == done.rejected:
             raise _all_rejected(source.name, request.rejects, done.total)
         return done
-
-
-def summary_data(request: ImportRequest, done: ImportSummary) -> dict[str, Any]:
-    """Return the summary as JSON for a script."""
-    return {
-        "table": request.table,
-        "format": request.format,
-        "file": request.path,
-        "rows": done.total,
-        "imported": done.changed,
-        "unchanged": done.unchanged,
-        "rejected": done.rejected,
-    }
-
-
-def summary_texts(request: ImportRequest, done: ImportSummary) -> tuple[str, list[str]]:
-    """Return the message and the warnings for an operator."""
-    message = f"imported {counted(done.changed, 'row')} into {request.table}"
-    if not done.changed:
-        message = f"nothing to do in {request.table}"
-    if done.unchanged:
-        message += f": {counted(done.unchanged, 'row')} already there"
-    warnings = [*done.warnings]
-    if done.rejected:
-        warnings.append(
-            f"{done.rejected:,} of {done.total:,} rows were left out: they are in "
-            f"{request.rejects}, and what is wrong with them in {request.rejects}{ERRORS}"
-        )
-    return message, warnings
-
-
-def _all_rejected(name: str, rejects: str, count: int) -> DataError:
-    return DataError(
-        f"{name}: none of the {counted(count, 'row')} can be imported",
-        why=f"what is wrong with each is in {rejects}{ERRORS}",
-        try_=f"mend {rejects}, and import it",
-        code="bad-rows",
-    )
 
 
 async def import_in_batches(
@@ -150,6 +130,41 @@ async def import_in_batches(
     if not result.did_change:
         return result
     return replace(result, message=f"imported {counted(result.rows, 'row')} into {request.table}")
+
+
+async def _write_rows(
+    work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
+) -> ImportSummary:
+    """Choose the module that writes the rows: see the table above."""
+    connection = work.connection
+
+    def advance(chunk: Chunk) -> None:
+        progress.advance(chunk.size, rows=len(chunk.raw_rows))
+
+    if plan.table.dialect == "sqlite":
+        from oneoff.services.data.imports.sqlite.insert import import_sqlite
+
+        return await import_sqlite(connection, plan, reader, rejects, advance)
+    if rejects.enabled:
+        from oneoff.services.data.imports.postgresql.copy_with_rejects import import_with_rejects
+
+        return await import_with_rejects(work, plan, reader, rejects, advance)
+    if isinstance(reader, CsvReader):
+        from oneoff.services.data.imports.postgresql.copy_csv import import_by_copy
+
+        return await import_by_copy(connection, plan, reader, progress)
+    from oneoff.services.data.imports.postgresql.staged_import import import_staged
+
+    return await import_staged(connection, plan, reader, rejects, advance)
+
+
+def _all_rejected(name: str, rejects: str, count: int) -> DataError:
+    return DataError(
+        f"{name}: none of the {counted(count, 'row')} can be imported",
+        why=f"what is wrong with each is in {rejects}{ERRORS_SUFFIX}",
+        try_=f"mend {rejects}, and import it",
+        code="bad-rows",
+    )
 
 
 async def _plan(
@@ -187,18 +202,18 @@ async def _find_target(
 
 def _open_reader(source: Source, request: ImportRequest) -> tuple[Reader, int]:
     """Check the file; return its reader, and its size: rows of Parquet, bytes of other formats."""
-    kind = request.format
-    if kind == "parquet":
+    file_format = request.format
+    if file_format == "parquet":
         from oneoff.services.data.imports.readers.parquet_reader import ParquetReader
 
         parquet = ParquetReader(source)
         return parquet, parquet.rows
-    size, mixed = check_file(source, kind)
-    if kind == "csv":
-        return CsvReader(source, read_header(source, mixed=mixed)), size
+    size, mixed_line_ends = check_file(source, file_format)
+    if file_format == "csv":
+        return CsvReader(source, read_header(source, mixed_line_ends=mixed_line_ends)), size
     from oneoff.services.data.imports.readers.json_reader import JsonArrayReader, JsonReader
 
-    return (JsonReader if kind == "jsonl" else JsonArrayReader)(source), size
+    return (JsonReader if file_format == "jsonl" else JsonArrayReader)(source), size
 
 
 async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
@@ -210,9 +225,9 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
     if not plan.key:
         return
     # EXPLAIN plans the INSERT without writing, and fails as the INSERT itself would.
-    nothing = f"SELECT {plan.quoted} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
+    nothing = f"SELECT {plan.quoted_columns} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
     try:
-        await connection.exec_driver_sql(f"EXPLAIN {plan.insert(nothing)}")
+        await connection.exec_driver_sql(f"EXPLAIN {plan.insert_statement(nothing)}")
     except DBAPIError as exc:
         no_such_key = sqlstate_of(exc) == sqlstates.INVALID_COLUMN_REFERENCE
         if not no_such_key and "ON CONFLICT clause" not in str(exc.orig):
@@ -221,33 +236,6 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
         raise UsageError(
             f"--on-conflict {plan.on_conflict}: nothing makes {key} unique in {plan.table.name}"
         ) from exc
-
-
-async def _import(
-    work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
-) -> ImportSummary:
-    connection = work.connection
-
-    def advance(chunk: Chunk) -> None:
-        progress.advance(chunk.size, rows=len(chunk.raw_rows))
-
-    if plan.table.dialect == "sqlite":
-        from oneoff.services.data.imports.sqlite.insert import import_sqlite
-
-        return await import_sqlite(connection, plan, reader, rejects, advance)
-    if isinstance(reader, CsvReader) and not rejects.enabled:
-        from oneoff.services.data.imports.postgresql.copy_csv import import_csv
-
-        return await import_csv(connection, plan, reader, progress)
-    if rejects.enabled:
-        from oneoff.services.data.imports.postgresql.copy_with_rejects import import_with_rejects
-
-        done = await import_with_rejects(work, plan, reader, rejects, advance)
-        if done is not None:
-            return done
-    from oneoff.services.data.imports.postgresql.staged_import import import_staged
-
-    return await import_staged(connection, plan, reader, rejects, advance)
 
 
 def _sample(reader: Reader, plan: Plan) -> list[Row]:

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.request import ImportRequest, OnConflict
     from oneoff.services.data.tables import Table
 
-STAGING = "oneoff_import"
-"""Name of the temporary table that rows are staged in, and of the savepoints of an import."""
-
-_NAMED = "--columns NAME,NAME imports only those columns"
-_NAMED_TOO = "name in --columns what the table needs, if the file has it"
+_TRY_FEWER_COLUMNS = "--columns NAME,NAME imports only those columns"
+_TRY_MORE_COLUMNS = "name in --columns what the table needs, if the file has it"
 
 
 class Plan(NamedTuple):
@@ -45,8 +42,8 @@ class Plan(NamedTuple):
         return [column for column in self.columns if column is not None]
 
     @property
-    def quoted(self) -> str:
-        """Their names as a statement lists them."""
+    def quoted_columns(self) -> str:
+        """The names of the written columns as a statement lists them."""
         return ", ".join(quote(column.name) for column in self.written)
 
     def positions(self, names: Iterable[str]) -> list[int]:
@@ -57,7 +54,7 @@ class Plan(NamedTuple):
         """Return the columns of the table that are written from these positions of a row."""
         return [column for at in positions if (column := self.columns[at]) is not None]
 
-    def insert(self, rows: str) -> str:
+    def insert_statement(self, rows: str) -> str:
         """Return the INSERT of rows, with its ON CONFLICT clause.
 
         Args:
@@ -66,7 +63,8 @@ class Plan(NamedTuple):
         has_identity = any(column.identity for column in self.written)
         overriding = " OVERRIDING SYSTEM VALUE" if has_identity else ""
         return (
-            f"INSERT INTO {self.table.quoted} ({self.quoted}){overriding} {rows}" + self._conflict()
+            f"INSERT INTO {self.table.quoted} ({self.quoted_columns}){overriding} {rows}"
+            + self._conflict()
         )
 
     def _conflict(self) -> str:
@@ -126,7 +124,7 @@ def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRe
             why=f"nothing was imported; the file has the columns {', '.join(names)}",
             try_=(
                 "correct the names in the file",
-                _NAMED_TOO if columns else _NAMED,
+                _TRY_MORE_COLUMNS if columns else _TRY_FEWER_COLUMNS,
                 "a column may be left out where the table has a server_default for it",
             ),
             code="bad-columns",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.data.imports.readers.base import Reader
 
-ERRORS = ".errors.jsonl"
+ERRORS_SUFFIX = ".errors.jsonl"
 
 
 class Rejects:
@@ -89,7 +89,7 @@ class Rejects:
             await self._stack.enter_async_context(
                 open_output(path, self._terminal, overwrite=False)
             )
-            for path in (self._path, self._path + ERRORS)
+            for path in (self._path, self._path + ERRORS_SUFFIX)
         ]
         header = self._reader.rejects_header()
         await rows.write(header)
@@ -103,7 +103,7 @@ def refuse_existing_files(path: str) -> None:
     Raises:
         CommandError: The file exists, or the one for its errors.
     """
-    for name in (path, path + ERRORS):
+    for name in (path, path + ERRORS_SUFFIX):
         if path and os.path.lexists(name):
             raise CommandError(
                 f"{name} is there already",

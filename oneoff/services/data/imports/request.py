@@ -1,4 +1,4 @@
-"""The options of `data import`, and its summary. Loads nothing of a database."""
+"""The arguments and options of `data import`, checked together. Loads nothing of a database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format
 
 OnConflict = Literal["error", "skip", "update"]
-STDIN = STDOUT
+STDIN = STDOUT  # an operator writes - for both
 RESUMABLE = ("csv", "jsonl")
 """Formats in which a row ends with its line."""
 
@@ -51,18 +51,18 @@ class ImportRequest(NamedTuple):
         Raises:
             UsageError: Neither the options nor the file's name say which.
         """
-        kind = self.chosen_format or format_of(self.path)
-        if kind == "sql":
+        file_format = self.chosen_format or format_of(self.path)
+        if file_format == "sql":
             raise UsageError(
                 f"{self.path}: SQL can't be imported, for it is a program that may do anything; "
                 "psql -f or sqlite3 runs it, if you trust it"
             )
-        if kind is None:
+        if file_format is None:
             name = "standard input" if self.path == STDIN else self.path
             raise UsageError(
                 f"nothing says in which format {name} is: give --format csv, jsonl, json or parquet"
             )
-        return kind
+        return file_format
 
     def check(self) -> None:
         """Refuse options that can't be combined.
@@ -70,11 +70,13 @@ class ImportRequest(NamedTuple):
         Raises:
             UsageError: Names all of them.
         """
-        kind, problems = self.format, []
+        file_format, problems = self.format, []
         if self.resume and self.path == STDIN:
             problems.append("--resume needs a file: standard input is gone when it is stopped")
-        if self.resume and kind not in RESUMABLE:
-            problems.append(f"--resume goes line by line, which {kind} doesn't: export it as jsonl")
+        if self.resume and file_format not in RESUMABLE:
+            problems.append(
+                f"--resume goes line by line, which {file_format} doesn't: export it as jsonl"
+            )
         if self.resume and self.rejects:
             problems.append("--rejects needs all rows in one transaction: leave --resume out")
         if self.rejects == STDOUT:
@@ -86,24 +88,3 @@ class ImportRequest(NamedTuple):
             problems += [f"{name} has no meaning without --resume" for name in given if given[name]]
         if problems:
             raise UsageError(problems)
-
-
-class ImportSummary(NamedTuple):
-    """The numbers of an import that has ended.
-
-    Attributes:
-        total: Rows in the file.
-        changed: Rows that were inserted or updated.
-        rejected: Bad rows that were written to the rejects.
-        warnings: For the operator.
-    """
-
-    total: int
-    changed: int
-    rejected: int = 0
-    warnings: Sequence[str] = ()
-
-    @property
-    def unchanged(self) -> int:
-        """Rows that existed already and were not changed."""
-        return self.total - self.changed - self.rejected

@@ -1,4 +1,11 @@
-"""`data import --resume`: one transaction for each batch of a file's rows, with its checkpoint."""
+"""`data import --resume`: one transaction for each batch of a file's rows, with its checkpoint.
+
+The way of a batch: `pipeline.import_in_batches` gives `FileRows` to `BatchRunner.run_file`. From
+there `FileRun`, in `oneoff.services.batch.run.files`, repeats the loop of every batch run, which
+comes back here: `FileRows.step` reads the next rows and imports them. The loop saves the place in
+the file where they end as the cursor, and commits. A dry run has `preview_file` instead of the
+loop, and no commit.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.core.errors import DataError
 from oneoff.services.batch.rows.selection import Step
 from oneoff.services.batch.run.files import FileBatch, FileSelection, Place
-from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.driver import copy_source, postgresql_driver
 from oneoff.services.data.imports.readers.base import Chunk, Parsed, Reader, Staged
 from oneoff.services.data.imports.readers.csv_reader import CsvReader
 from oneoff.services.data.imports.rejects import Rejects
@@ -24,8 +31,9 @@ if TYPE_CHECKING:
 
     from oneoff.runtime.terminal import Terminal
     from oneoff.services.data.imports.plan import Plan
-    from oneoff.services.data.imports.request import ImportRequest, ImportSummary
+    from oneoff.services.data.imports.request import ImportRequest
     from oneoff.services.data.imports.source import Source
+    from oneoff.services.data.imports.summary import ImportSummary
 
 DEFAULT_ROWS = 10_000
 _DIGITS = 16
@@ -59,13 +67,13 @@ class FileRows(FileSelection):
         self.digest, self._lines = _digest_of(reader.source)
         header = reader.header if isinstance(reader, CsvReader) else None
         line, offset = (header.lines, len(header.raw)) if header else (0, 0)
-        self._begin = Place(line, offset, self.digest)
+        self._first_place = Place(line, offset, self.digest)
         self._stream: io.BufferedReader[Any] | None = None
-        self._at = self._begin
+        self._stream_place = self._first_place
 
     def rows_left(self, after: Place | None) -> int:
         """Return how many lines follow a place."""
-        return max(self._lines - (after or self._begin).line, 0)
+        return max(self._lines - (after or self._first_place).line, 0)
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
         """Import the rows that follow a place.
@@ -73,7 +81,7 @@ class FileRows(FileSelection):
         Raises:
             DataError: A row can't be imported; the batches before it stay.
         """
-        place = self.place(after) or self._begin
+        place = self.place(after) or self._first_place
         chunk, end = await in_daemon_thread(lambda: self._read(place, size))
         if not chunk.raw_rows:
             return Step(None, 0, 0, last=True)
@@ -86,13 +94,13 @@ class FileRows(FileSelection):
         return Step(str(end), len(chunk.raw_rows), done.changed, last=len(chunk.raw_rows) < size)
 
     async def _import(self, connection: AsyncConnection, chunk: Chunk) -> ImportSummary:
+        """Choose the module that writes the rows, as `pipeline` does for a whole file."""
         if self._plan.table.dialect == "postgresql" and isinstance(self._reader, CsvReader):
             from oneoff.services.data.imports.postgresql.copy_csv import CsvImport
-            from oneoff.services.data.imports.postgresql.staged_import import one_block
 
             driver = await postgresql_driver(connection)
             importing = CsvImport(driver, self._plan, self._reader, first_line=chunk.line)
-            return await importing.run(one_block(chunk.as_lines()))
+            return await importing.run(copy_source(chunk.as_lines()))
         reader = _ChunkReader(self._reader, chunk)
         async with Rejects("", reader, self._terminal) as rejects:
             if self._plan.table.dialect == "sqlite":
@@ -107,7 +115,7 @@ class FileRows(FileSelection):
         """Return rows that follow a place, and the place after them."""
         # Batches follow one another, so the stream is read on; after a resume, or when a batch is
         # repeated, it starts again.
-        if self._stream is None or place != self._at:
+        if self._stream is None or place != self._stream_place:
             self._stream = self._reader.source.stream()
             skip_bytes(self._stream, place.offset)
         is_csv = not self._reader.json
@@ -124,10 +132,10 @@ class FileRows(FileSelection):
                 raw_rows.append(raw)
                 lines.append(line - raw.count(b"\n"))
             part = b""
-        self._at = Place(line, offset, self.digest)
+        self._stream_place = Place(line, offset, self.digest)
         return Chunk(
             lines[0] if lines else line + 1, raw_rows, lines, offset - place.offset
-        ), self._at
+        ), self._stream_place
 
 
 class _ChunkReader(Reader):

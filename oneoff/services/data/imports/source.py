@@ -135,7 +135,7 @@ def _spooled(read: Callable[[], bytes], stack: ExitStack) -> BinaryIO:
     return file
 
 
-async def in_thread(items: Iterator[T]) -> AsyncIterator[T]:
+async def iterate_in_thread(items: Iterator[T]) -> AsyncIterator[T]:
     """Yield the items of a blocking iterator, each produced in a thread."""
     while (item := await in_daemon_thread(lambda: next(items, None))) is not None:
         yield item

@@ -31,5 +31,7 @@ async def open_scribble() -> AsyncIterator[None]:
     if os.environ["ASIDE_WHEN"] == "open":
         await write_in_spite()
     yield None
+    if os.environ["ASIDE_WHEN"] == "fail":
+        raise ValueError("can't be closed")
     if os.environ["ASIDE_WHEN"] == "close":
         await write_in_spite()

@@ -1,26 +1,35 @@
-"""Find staged rows that the target would refuse because of other rows: unique keys, references."""
+"""Find staged rows that the target would refuse because of other rows: unique keys, references.
+
+The columns of a key are numbers in the catalogue. `ARRAY(SELECT a.attname ... ORDER BY k.o)` turns
+them into names, in the order of the key.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
-from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.imports.postgresql.staging_table import ERRORS, NUMBER
+from oneoff.services.data.imports.postgresql.staging_table import (
+    ERRORS_TABLE,
+    NUMBER_COLUMN,
+    STAGING_TABLE,
+)
 from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
-_STAGING_INDEXES = """
+# Indexes that the staging table has copied from the target; `keeps`: it refuses rows.
+_STAGING_INDEXES = f"""
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
        (i.indisunique OR i.indisexclusion) AS keeps, i.indexprs IS NOT NULL AS computed,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) AS columns
 FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
-WHERE i.indrelid = 'pg_temp.oneoff_import'::regclass
-"""
-# Neither partial nor computed indexes are asked for: what they refuse, the INSERT finds.
+WHERE i.indrelid = 'pg_temp.{STAGING_TABLE}'::regclass
+"""  # noqa: S608 - a constant
+# Unique indexes of the target, without the columns that are only INCLUDEd. Neither partial nor
+# computed indexes are asked for: what they refuse, the INSERT finds.
 _UNIQUE = """
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
        ARRAY(SELECT a.attname::text
@@ -32,6 +41,8 @@ LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrel
   AND c.contype IN ('p', 'u')
 WHERE i.indrelid = $1::text::regclass AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
 """
+# References from the target to another table, or to itself (`own`): `columns` of the target refer
+# to the columns `referred` of the table `other`.
 _REFERENCES = """
 SELECT c.conname AS constraint_name, c.confrelid::regclass::text AS other,
        c.confrelid = c.conrelid AS own,
@@ -43,10 +54,13 @@ SELECT c.conname AS constraint_name, c.confrelid::regclass::text AS other,
              ORDER BY k.o) AS referred
 FROM pg_constraint c WHERE c.conrelid = $1::text::regclass AND c.contype = 'f'
 """
+# The condition of each partition that holds rows.
 _PARTITIONS = """
 SELECT pg_get_partition_constraintdef(relid)
 FROM pg_partition_tree($1::text::regclass) WHERE isleaf AND relid <> $1::text::regclass
 """
+# The columns that decide about the partition, of each level of partitions; `computed`: an
+# expression decides too.
 _PARTITION_KEYS = """
 SELECT ARRAY(SELECT a.attname::text FROM unnest(p.partattrs) WITH ORDINALITY k(n, o)
              JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.n
@@ -74,13 +88,13 @@ class ConstraintChecks:
             if index["keeps"] and (names <= self._written or index["computed"]) and not skipped:
                 continue
             name = index["constraint_name"]
-            drop = f"ALTER TABLE {STAGING} DROP CONSTRAINT {quote(name)}" if name else ""
+            drop = f"ALTER TABLE {STAGING_TABLE} DROP CONSTRAINT {quote(name)}" if name else ""
             await self._driver.execute(drop or f"DROP INDEX {index['name']}")
 
     async def run(self) -> None:
         """Move the rows that would be refused to the table of errors."""
         # Without statistics the planner would take the table for tiny, and join it row by row.
-        await self._driver.execute(f"ANALYZE {STAGING}")
+        await self._driver.execute(f"ANALYZE {STAGING_TABLE}")
         target = self._plan.table.quoted
         await self._check_partitions(target)
         for index in await self._driver.fetch(_UNIQUE, target):
@@ -108,7 +122,7 @@ class ConstraintChecks:
             return
         rules = [rule for (rule,) in await self._driver.fetch(_PARTITIONS, target) if rule]
         accepted = " OR ".join(f"({rule})" for rule in rules) or "false"
-        query = f"FROM {STAGING} t WHERE ({accepted}) IS NOT TRUE"
+        query = f"FROM {STAGING_TABLE} t WHERE ({accepted}) IS NOT TRUE"
         await self._move(
             query, sqlstates.CHECK_VIOLATION, names if known else [], "no partition takes it"
         )
@@ -118,7 +132,7 @@ class ConstraintChecks:
         if self._key and set(index["columns"]) == set(self._key):
             return  # such rows are skipped or updated
         target = self._plan.table.quoted
-        query = f"FROM {STAGING} t JOIN {target} g ON {_equal('t', 'g', index['columns'])}"
+        query = f"FROM {STAGING_TABLE} t JOIN {target} g ON {_equal('t', 'g', index['columns'])}"
         if self._plan.on_conflict == "update":
             # The row that is updated may keep its own value.
             query += f" WHERE NOT ({_equal('t', 'g', self._key)})"
@@ -133,8 +147,8 @@ class ConstraintChecks:
         """Find rows whose referred row is missing; one of the same table may be in the file too."""
         columns, referred = reference["columns"], reference["referred"]
         given = " AND ".join(f"t.{quote(name)} IS NOT NULL" for name in columns)
-        query = f"FROM {STAGING} t WHERE {given}"
-        for other in (reference["other"], *([STAGING] if reference["own"] else [])):
+        query = f"FROM {STAGING_TABLE} t WHERE {given}"
+        for other in (reference["other"], *([STAGING_TABLE] if reference["own"] else [])):
             same = _equal("t", "o", columns, referred)
             query += f" AND NOT EXISTS (SELECT FROM {other} o WHERE {same})"
         return await self._move(
@@ -143,13 +157,13 @@ class ConstraintChecks:
 
     async def _move(self, query: str, state: str, columns: list[str], constraint: str) -> int:
         """Move the rows `t` of a FROM clause to the table of errors; return how many there were."""
-        number = f"t.{quote(NUMBER)}"
+        number = f"t.{quote(NUMBER_COLUMN)}"
         # One statement, so all parts see the same rows; DISTINCT, because a join may repeat a row.
         status: str = await self._driver.execute(
             f"WITH bad AS (SELECT DISTINCT {number} AS number {query}), "  # noqa: S608
-            f"noted AS (INSERT INTO {ERRORS} SELECT number, {quote_text(state)}, "
+            f"noted AS (INSERT INTO {ERRORS_TABLE} SELECT number, {quote_text(state)}, "
             f"ARRAY[{', '.join(map(quote_text, columns))}], {quote_text(constraint)} FROM bad) "
-            f"DELETE FROM {STAGING} t USING bad WHERE {number} = bad.number"
+            f"DELETE FROM {STAGING_TABLE} t USING bad WHERE {number} = bad.number"
         )
         return int(status.rpartition(" ")[2])
 

@@ -14,16 +14,18 @@ from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.driver import postgresql_driver
 from oneoff.services.data.imports.errors import (
-    OF_ROWS,
+    DUPLICATE_IN_FILE,
+    ROW_ERRORS,
     TRIGGER,
     Problem,
     bad_rows,
     problem_of,
     refused_by_trigger,
 )
-from oneoff.services.data.imports.plan import STAGING
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.postgresql.staging_table import (
+    SAVEPOINT,
+    STAGING_TABLE,
     create_staging_table,
     drop_not_null,
 )
@@ -34,8 +36,8 @@ from oneoff.services.data.imports.readers.csv_records import (
     find_row,
     find_row_with,
 )
-from oneoff.services.data.imports.request import ImportSummary
-from oneoff.services.data.imports.source import in_thread
+from oneoff.services.data.imports.source import iterate_in_thread
+from oneoff.services.data.imports.summary import ImportSummary
 from oneoff.services.data.tables import quote
 from oneoff.utils.concurrency import in_daemon_thread
 from oneoff.utils.text import first_line
@@ -50,9 +52,6 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
     from oneoff.services.data.imports.readers.base import RawRow
 
-_CARDINALITY_VIOLATION = sqlstates.CARDINALITY_VIOLATION
-"""ON CONFLICT DO UPDATE met a row that the same statement has written."""
-_BAD_COPY = sqlstates.BAD_COPY_FILE_FORMAT
 _ROW_SECURITY = "SELECT row_security_active($1::text::regclass)"
 """Whether policies decide which rows the role may write: COPY refuses such a table."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
@@ -86,7 +85,7 @@ class CsvImport:
         self._source, self._header = reader.source, reader.header
         self._first_line, self._line_end, self._index = first_line, line_end, index
         self._schema: str | None = None
-        self._table = STAGING
+        self._table = STAGING_TABLE
 
     async def run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
         """Import the rows that these bytes hold.
@@ -97,7 +96,7 @@ class CsvImport:
         try:
             return await self._run(blocks)
         except Exception as exc:
-            if sqlstate_of(exc).startswith(OF_ROWS):
+            if sqlstate_of(exc).startswith(ROW_ERRORS):
                 raise await self._data_error(exc) from exc
             raise
 
@@ -110,7 +109,7 @@ class CsvImport:
             total = await self._copy(blocks, names)
             changed = await self._insert()
             # ON COMMIT DROP would be too late: a dry run of several batches is one transaction.
-            await self._driver.execute(f"DROP TABLE {STAGING}")
+            await self._driver.execute(f"DROP TABLE {STAGING_TABLE}")
         # Deferred constraints would otherwise fail at the commit, when no row can be looked up.
         await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         warnings = await move_sequences(self._driver, self._plan)
@@ -149,20 +148,22 @@ class CsvImport:
             if column is None
         ]
         if adds:
-            await self._driver.execute(f"ALTER TABLE {STAGING} {', '.join(adds)}")
+            await self._driver.execute(f"ALTER TABLE {STAGING_TABLE} {', '.join(adds)}")
         return names
 
     async def _insert(self) -> int:
-        statement = self._plan.insert(f"SELECT {self._plan.quoted} FROM {STAGING}")  # noqa: S608 - quoted
+        staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
+        statement = self._plan.insert_statement(staged)
         # After an error PostgreSQL takes no statement until a rollback: without the savepoint the
         # staging table could not be asked which rows have the same key.
-        await self._driver.execute(f"SAVEPOINT {STAGING}")
+        await self._driver.execute(f"SAVEPOINT {SAVEPOINT}")
         try:
             status: str = await self._driver.execute(statement)
         except Exception as exc:
-            if sqlstate_of(exc) != _CARDINALITY_VIOLATION:
+            # ON CONFLICT DO UPDATE met a row that the same statement has written.
+            if sqlstate_of(exc) != sqlstates.CARDINALITY_VIOLATION:
                 raise
-            await self._driver.execute(f"ROLLBACK TO SAVEPOINT {STAGING}")
+            await self._driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
             raise await self._duplicate_keys() from exc
         return int(status.rpartition(" ")[2])
 
@@ -171,10 +172,11 @@ class CsvImport:
         key = ", ".join(map(quote, self._plan.key))
         texts = ", ".join(f"{quote(name)}::text" for name in self._plan.key)
         rows = await self._driver.fetch(
-            f"SELECT {texts} FROM {STAGING} GROUP BY {key} HAVING count(*) > 1 LIMIT 10"  # noqa: S608
+            f"SELECT {texts} FROM {STAGING_TABLE} GROUP BY {key} HAVING count(*) > 1 LIMIT 10"  # noqa: S608
         )
         problems = [
-            await self._problem_by_values("twice", list(self._plan.key), list(row)) for row in rows
+            await self._problem_by_values(DUPLICATE_IN_FILE, list(self._plan.key), list(row))
+            for row in rows
         ]
         return bad_rows(self._source.name, problems)
 
@@ -188,7 +190,7 @@ class CsvImport:
         state, constraint = sqlstate_of(exc), getattr(exc, "constraint_name", None) or ""
         line, rest = self._copy_location(getattr(exc, "context", None) or "")
         row = await in_daemon_thread(lambda: self._find(line)) if line else None
-        if row is not None and state == _BAD_COPY:
+        if row is not None and state == sqlstates.BAD_COPY_FILE_FORMAT:
             found = len(cells_of(row.raw))
             if found != len(self._plan.names):
                 return count_problem(row, found, len(self._plan.names))
@@ -251,25 +253,28 @@ class CsvImport:
         return problem_of(state, self._plan.written_at(positions), values, constraint=constraint)
 
 
-async def import_csv(
+async def import_by_copy(
     connection: AsyncConnection, plan: Plan, reader: CsvReader, progress: Progress
 ) -> ImportSummary:
-    """Import a whole csv file in the connection's transaction."""
+    """Import a whole csv file in the connection's transaction.
+
+    `data import --resume` does not call this: `resume` uses `CsvImport` for one chunk at a time.
+    """
     driver, header = await postgresql_driver(connection), reader.header
     index = LineIndex(header.first_row)
     first_line = header.first_row.line
-    if header.mixed:
+    if header.mixed_line_ends:
         # COPY takes one kind of line end: rows are split here, and sent with line feeds. The index
         # counts the bytes that are sent, which are others than the file's.
         importing = CsvImport(driver, plan, reader, first_line=first_line)
         blocks: AsyncIterable[bytes] = (
-            chunk.as_lines() async for chunk in in_thread(reader.chunks())
+            chunk.as_lines() async for chunk in iterate_in_thread(reader.chunks())
         )
     else:
         importing = CsvImport(
             driver, plan, reader, first_line=first_line, line_end=header.line_end, index=index
         )
-        blocks = in_thread(reader.source.read_blocks(header.first_row.offset))
+        blocks = iterate_in_thread(reader.source.read_blocks(header.first_row.offset))
     return await importing.run(_with_progress(blocks, index, progress))
 
 

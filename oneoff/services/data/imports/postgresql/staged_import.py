@@ -1,10 +1,16 @@
 """Import rows into PostgreSQL through staging tables, where the bad ones are found.
 
-For formats that COPY can't read (JSON, Parquet), and for `--rejects`. COPY puts a chunk of rows as
-text into one temporary table. One statement casts them and inserts them into a second one, which
-has the target's types, constraints and unique indexes. Only if that fails does the server go
-through the chunk row by row. Constraints that depend on other rows of the database are checked for
-all rows at once. So a bad row slows down its own chunk alone, and one INSERT writes the target.
+For formats that COPY can't read (JSON, Parquet), and for `--rejects`. The way of a chunk of rows:
+
+1. COPY puts it as text into a temporary table, `TEXTS_TABLE`.
+2. `chunk_function` casts it, and inserts it by one statement into `STAGING_TABLE`, which has the
+   target's types, constraints and unique indexes. Only if that fails does the server go through the
+   chunk row by row, and put the bad rows into `ERRORS_TABLE`.
+3. When all chunks are staged, `constraint_checks` moves more rows into `ERRORS_TABLE`.
+4. One INSERT writes the good rows into the target; the bad ones go to the rejects.
+
+So a bad row slows down its own chunk alone. Constraints that depend on other rows of the database
+are checked in step 3, for all rows at once.
 """
 
 from __future__ import annotations
@@ -14,29 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.driver import copy_source, postgresql_driver
 from oneoff.services.data.imports.errors import (
-    OF_ROWS,
+    ROW_ERRORS,
     TRIGGER,
     Problem,
     bad_rows,
     problem_of,
     refused_by_trigger,
 )
-from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.imports.postgresql.check_function import create_function
+from oneoff.services.data.imports.postgresql.chunk_function import (
+    CHUNK_FUNCTION,
+    create_chunk_function,
+)
 from oneoff.services.data.imports.postgresql.constraint_checks import ConstraintChecks
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.postgresql.staging_table import (
-    ERRORS,
-    NUMBER,
-    RAW,
+    ERRORS_TABLE,
+    NUMBER_COLUMN,
+    STAGING_TABLE,
+    TEXTS_TABLE,
     create_staging_table,
     drop_not_null,
 )
 from oneoff.services.data.imports.readers.base import SEPARATOR
-from oneoff.services.data.imports.request import ImportSummary
-from oneoff.services.data.imports.source import in_thread
+from oneoff.services.data.imports.source import iterate_in_thread
+from oneoff.services.data.imports.summary import ImportSummary
 from oneoff.services.data.tables import quote
 from oneoff.utils.concurrency import in_daemon_thread
 
@@ -48,9 +57,9 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.rejects import Rejects
 
 _ERRORS_A_READ = 1_000
-_ERRORS_TABLE = (
-    f"CREATE TEMP TABLE {ERRORS} (number bigint, state text, columns text[], constraint_name text) "
-    "ON COMMIT DROP"
+_CREATE_ERRORS_TABLE = (
+    f"CREATE TEMP TABLE {ERRORS_TABLE} "
+    "(number bigint, state text, columns text[], constraint_name text) ON COMMIT DROP"
 )
 
 
@@ -78,7 +87,7 @@ class StagedImport:
             DataError: A row can't be imported, and bad rows are errors.
         """
         await self._create_tables(into_target=False)
-        await self._stage_all(advance)
+        await self._load_all(advance)
         await self._checks.run()
         await self._reject_bad_rows()
         self._rejects.raise_first()
@@ -94,10 +103,10 @@ class StagedImport:
         await self._checks.prepare()  # drops the primary key where `drop_not_null` needs it
         await drop_not_null(self._driver, self._plan)
         for statement in (
-            f"ALTER TABLE {STAGING} ADD COLUMN {quote(NUMBER)} bigint",
-            f"CREATE TEMP TABLE {RAW} (number bigint, {columns}) ON COMMIT DROP",
-            _ERRORS_TABLE,
-            create_function(
+            f"ALTER TABLE {STAGING_TABLE} ADD COLUMN {quote(NUMBER_COLUMN)} bigint",
+            f"CREATE TEMP TABLE {TEXTS_TABLE} (number bigint, {columns}) ON COMMIT DROP",
+            _CREATE_ERRORS_TABLE,
+            create_chunk_function(
                 self._plan, self._values(), json=self._reader.json, into_target=into_target
             ),
         ):
@@ -105,11 +114,11 @@ class StagedImport:
 
     async def _drop_tables(self) -> None:
         # ON COMMIT DROP would be too late: a dry run of several batches is one transaction.
-        await self._driver.execute(f"DROP TABLE {STAGING}, {RAW}, {ERRORS}")
+        await self._driver.execute(f"DROP TABLE {STAGING_TABLE}, {TEXTS_TABLE}, {ERRORS_TABLE}")
 
-    async def _stage_all(self, advance: Advance) -> None:
-        async for chunk in in_thread(self._reader.chunks()):
-            await self._stage(chunk, self._total)
+    async def _load_all(self, advance: Advance) -> None:
+        async for chunk in iterate_in_thread(self._reader.chunks()):
+            await self._load_chunk(chunk, self._total)
             self._total += len(chunk.raw_rows)
             advance(chunk)
 
@@ -127,14 +136,15 @@ class StagedImport:
             if column is not None
         }
 
-    async def _stage(self, chunk: Chunk, first: int) -> None:
-        """Stage a chunk whose first row has this number in the file."""
+    async def _load_chunk(self, chunk: Chunk, first: int) -> None:
+        """Stage a chunk whose first row has this number in the file: steps 1 and 2."""
         data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk, first))
         if bad:
             rows: list[tuple[int, str, list[str], str]] = [
                 (first + at, problem.state, [], problem.what) for at, problem in bad
             ]
-            await self._driver.executemany(f"INSERT INTO {ERRORS} VALUES ($1, $2, $3, $4)", rows)  # noqa: S608
+            insert = f"INSERT INTO {ERRORS_TABLE} VALUES ($1, $2, $3, $4)"  # noqa: S608
+            await self._driver.executemany(insert, rows)
         if not data:
             return
         # COPY's text format would take the backslashes of JSON for its own. In its csv format, with
@@ -142,18 +152,21 @@ class StagedImport:
         signs: dict[str, Any] = {"delimiter": ","}
         if self._reader.json:
             signs = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
-        await self._driver.copy_to_table(RAW, source=one_block(data), format="csv", **signs)
-        await self._driver.execute(f"SELECT pg_temp.{STAGING}_check()")
-        await self._driver.execute(f"TRUNCATE {RAW}")
+        await self._driver.copy_to_table(
+            TEXTS_TABLE, source=copy_source(data), format="csv", **signs
+        )
+        await self._driver.execute(f"SELECT {CHUNK_FUNCTION}()")
+        await self._driver.execute(f"TRUNCATE {TEXTS_TABLE}")
 
     async def _insert(self) -> int:
-        statement = self._plan.insert(f"SELECT {self._plan.quoted} FROM {STAGING}")  # noqa: S608 - quoted
+        staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
+        statement = self._plan.insert_statement(staged)
         try:
             status: str = await self._driver.execute(statement)
             await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except Exception as exc:
             state = sqlstate_of(exc)
-            if not state.startswith(OF_ROWS):
+            if not state.startswith(ROW_ERRORS):
                 raise
             # Of triggers, and of constraints that only the target can check, no line is known.
             if state == TRIGGER:
@@ -166,7 +179,7 @@ class StagedImport:
 
     async def _reject_bad_rows(self) -> None:
         """Read the file again, and pass the bad rows to the rejects in the order of the file."""
-        if not await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {ERRORS})"):  # noqa: S608
+        if not await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {ERRORS_TABLE})"):  # noqa: S608
             return
         chunks, first = self._reader.chunks(), 0
         chunk: Chunk | None = None
@@ -182,7 +195,7 @@ class StagedImport:
     async def _errors(self) -> AsyncIterator[Any]:
         """Yield the first error of each row, in the order of the file."""
         rows = self._driver.cursor(
-            f"SELECT DISTINCT ON (number) * FROM {ERRORS} ORDER BY number",  # noqa: S608
+            f"SELECT DISTINCT ON (number) * FROM {ERRORS_TABLE} ORDER BY number",  # noqa: S608
             prefetch=_ERRORS_A_READ,
         )
         async for row in rows:
@@ -199,7 +212,7 @@ class StagedImport:
         cells = parsed.row(0) if parsed.indexes else []
         values = [cells[position] for position in positions] if cells else []
         constraint = error["constraint_name"] or ""
-        if constraint.startswith(STAGING):  # the copy of an index, under a name of its own
+        if constraint.startswith(STAGING_TABLE):  # the copy of an index, under a name of its own
             constraint = ""
         columns = self._plan.written_at(positions)
         return problem_of(state, columns, values, line=line, constraint=constraint)
@@ -215,11 +228,6 @@ class StagedImport:
             if name is not None:
                 return _UNTRANSLATABLE, [name]
         return state, error["columns"]
-
-
-async def one_block(data: bytes) -> AsyncIterator[bytes]:
-    """Yield bytes at once: asyncpg's COPY takes an iterator."""
-    yield data
 
 
 async def import_staged(

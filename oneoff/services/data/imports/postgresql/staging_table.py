@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff.services.data.imports.plan import STAGING
 from oneoff.services.data.tables import quote
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
-NUMBER = "oneoff row"
-"""Column of the staging table for the number of a row in the file; a name that no project uses."""
-RAW = f"{STAGING}_rows"
+STAGING_TABLE = "oneoff_import"
+"""Table like the target, which takes the rows of the file first."""
+NUMBER_COLUMN = "oneoff row"
+"""Its column for the number of a row in the file; a name that no project uses."""
+TEXTS_TABLE = f"{STAGING_TABLE}_rows"
 """Table of the texts of one chunk."""
-ERRORS = f"{STAGING}_errors"
+ERRORS_TABLE = f"{STAGING_TABLE}_errors"
 """Table of the bad rows that were found so far."""
+SAVEPOINT = "oneoff_import"
 
 
 def create_staging_table(plan: Plan, including: str = "") -> str:
@@ -25,8 +27,8 @@ def create_staging_table(plan: Plan, including: str = "") -> str:
     neither its defaults nor its triggers and references.
     """
     return (
-        f"CREATE TEMP TABLE {STAGING} (LIKE {plan.table.quoted} INCLUDING CONSTRAINTS{including}) "
-        "ON COMMIT DROP"
+        f"CREATE TEMP TABLE {STAGING_TABLE} (LIKE {plan.table.quoted} "
+        f"INCLUDING CONSTRAINTS{including}) ON COMMIT DROP"
     )
 
 
@@ -43,4 +45,4 @@ async def drop_not_null(driver: Any, plan: Plan) -> None:
         if column.name not in written and not column.nullable
     ]
     if actions:
-        await driver.execute(f"ALTER TABLE {STAGING} {', '.join(actions)}")
+        await driver.execute(f"ALTER TABLE {STAGING_TABLE} {', '.join(actions)}")

@@ -1,4 +1,14 @@
-"""What the readers of all formats share: rows in chunks, each with the line it begins in."""
+"""What the readers of all formats share: rows in chunks, each with the line it begins in.
+
+Three words count rows, each from 0, and a fourth counts lines:
+
+| Word | Counts |
+| --- | --- |
+| number | the rows of the file |
+| index | the rows of a chunk |
+| position | the rows of a chunk that could be parsed, or the cells of a row |
+| line | the lines of the file, from 1: a row may have several |
+"""
 
 from __future__ import annotations
 

@@ -24,13 +24,14 @@ class Header(NamedTuple):
         names: Of the columns.
         raw: Its bytes, with the line end, without a byte order mark.
         lines: Lines it takes.
-        mixed: Whether some lines of the file end as on Windows, and others in another way.
+        mixed_line_ends: Whether some lines of the file end as on Windows, and others in another
+            way.
     """
 
     names: tuple[str, ...]
     raw: bytes
     lines: int
-    mixed: bool
+    mixed_line_ends: bool
 
     @property
     def line_end(self) -> bytes:
@@ -43,12 +44,12 @@ class Header(NamedTuple):
         return RowStart(self.lines + 1, len(self.raw))
 
 
-def read_header(source: Source, *, mixed: bool = False) -> Header:
+def read_header(source: Source, *, mixed_line_ends: bool = False) -> Header:
     """Return the line of names.
 
     Args:
         source: The file.
-        mixed: Whether its lines end in different ways.
+        mixed_line_ends: Whether its lines end in different ways.
 
     Raises:
         DataError: The file is no csv.
@@ -71,7 +72,7 @@ def read_header(source: Source, *, mixed: bool = False) -> Header:
     if not line:
         raise bad_file(source.name, "has no line of names", try_="csv begins with one")
     _refuse_other_formats(source, raw, line)
-    return Header(tuple(cell or "" for cell in cells_of(line)), raw, lines, mixed)
+    return Header(tuple(cell or "" for cell in cells_of(line)), raw, lines, mixed_line_ends)
 
 
 def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from oneoff.database import sqlstates
 from oneoff.database.row_counts import counting_inserts
 from oneoff.services.data.driver import driver_connection
-from oneoff.services.data.imports.errors import Problem, bad_rows, problem_of
-from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.imports.request import ImportSummary
+from oneoff.services.data.imports.errors import DUPLICATE_IN_FILE, Problem, bad_rows, problem_of
 from oneoff.services.data.imports.sqlite.multi_row_insert import MultiRowInsert
 from oneoff.services.data.imports.sqlite.self_references import SelfReferences
 from oneoff.services.data.imports.sqlite.values import BadValue, convert
+from oneoff.services.data.imports.summary import ImportSummary
 from oneoff.services.data.tables import quote
 from oneoff.utils.concurrency import in_daemon_thread, undivided
 
@@ -46,6 +45,10 @@ _STATES = {
     "SQLITE_CONSTRAINT_CHECK": sqlstates.CHECK_VIOLATION,
     "SQLITE_CONSTRAINT_FOREIGNKEY": sqlstates.FOREIGN_KEY_VIOLATION,
 }
+_SAVEPOINT = "oneoff_import"
+_KEYS_TABLE = "oneoff_import_keys"
+"""Temporary table of the keys of the rows so far, for `--on-conflict update`."""
+
 Refusal = tuple[int, str, str]
 """The position of a row among the converted ones, a SQLSTATE, and SQLite's message."""
 
@@ -69,7 +72,7 @@ class SqliteImport:
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
-        self._insert = plan.insert(f"VALUES ({', '.join('?' * len(plan.written))})")
+        self._insert = plan.insert_statement(f"VALUES ({', '.join('?' * len(plan.written))})")
         names = [column.name for column in plan.written]
         self._key_positions = [names.index(name) for name in plan.key]
         self._multi_row: MultiRowInsert | None = None
@@ -89,14 +92,14 @@ class SqliteImport:
             self_references = await SelfReferences.of(self._driver, self._plan)
             self._multi_row = await MultiRowInsert.of(self._driver, self._plan)
         if self._plan.on_conflict == "update":
-            # The table holds the keys of the rows so far. Without it, a key that the file holds
-            # twice would be updated twice, without an error.
+            # Without the table of keys, a key that the file holds twice would be updated twice,
+            # without an error.
             key = ", ".join(map(quote, self._plan.key))
             await self._driver.execute(
-                f"CREATE TEMP TABLE {STAGING} ({key}, PRIMARY KEY ({key})) WITHOUT ROWID"
+                f"CREATE TEMP TABLE {_KEYS_TABLE} ({key}, PRIMARY KEY ({key})) WITHOUT ROWID"
             )
             await self._write_all(advance, [])
-            await self._driver.execute(f"DROP TABLE temp.{STAGING}")
+            await self._driver.execute(f"DROP TABLE temp.{_KEYS_TABLE}")
         else:
             name = self._plan.table.schema_and_name[1]
             async with counting_inserts(self._driver, name) as inserted:
@@ -130,8 +133,8 @@ class SqliteImport:
         self._raise_unless_rejected(bad)
         if self._plan.on_conflict == "update":
             keys = [good.values[position] for position in self._key_positions]
-            insert_key = f"INSERT INTO temp.{STAGING} VALUES ({', '.join('?' * len(keys))})"  # noqa: S608
-            _, duplicates = await self._execute_rows(insert_key, keys, "twice")
+            insert_key = f"INSERT INTO temp.{_KEYS_TABLE} VALUES ({', '.join('?' * len(keys))})"  # noqa: S608
+            _, duplicates = await self._execute_rows(insert_key, keys, DUPLICATE_IN_FILE)
             bad += [self._bad_row(good, *refusal) for refusal in duplicates]
             self._raise_unless_rejected(bad)
             good = _without(good, {position for position, _, _ in duplicates})
@@ -222,7 +225,7 @@ class SqliteImport:
         # Only if a refused row does not end the import: within a savepoint writing takes twice as
         # long, as SQLite copies each page before it is changed.
         if self._rejects.enabled:
-            await self._driver.execute(f"{action} {STAGING}")
+            await self._driver.execute(f"{action} {_SAVEPOINT}")
 
     async def _execute(self, statement: str, columns: Sequence[Iterable[Any]]) -> int:
         cursor = await self._driver.executemany(statement, zip(*columns, strict=False))
@@ -237,11 +240,11 @@ class SqliteImport:
         """
         where = message.partition(" failed: ")[2]
         names = [name.rpartition(".")[2] for name in where.split(", ")]
-        if state == "twice":
+        if state == DUPLICATE_IN_FILE:
             names = list(self._plan.key)
-        cells = self._plan.positions(names)
-        columns = self._plan.written_at(cells)
-        values = [converted.parsed.columns[cell][position] for cell in cells]
+        cell_positions = self._plan.positions(names)
+        columns = self._plan.written_at(cell_positions)
+        values = [converted.parsed.columns[cell][position] for cell in cell_positions]
         constraint = where if state == _STATES["SQLITE_CONSTRAINT_CHECK"] else ""
         at = converted.parsed.indexes[position]
         line = converted.chunk.raw_row(at).line

@@ -44,7 +44,7 @@ class MultiRowInsert:
         self._rows = max(_MOST_PARAMETERS // len(plan.written), 1)
         # FAIL overrides an ON CONFLICT clause of the table: what that would ignore or replace is
         # refused here, and left to the caller.
-        self._insert = f"INSERT OR FAIL INTO {plan.table.quoted} ({plan.quoted}) VALUES "  # noqa: S608
+        self._insert = f"INSERT OR FAIL INTO {plan.table.quoted} ({plan.quoted_columns}) VALUES "  # noqa: S608
 
     @classmethod
     async def of(cls, driver: Any, plan: Plan) -> Self | None:

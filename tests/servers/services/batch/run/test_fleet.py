@@ -294,7 +294,7 @@ async def test_what_redis_has_lost_is_queued_again(
 ) -> None:
     """Jobs that are gone, that expired, and that a worker took which died before it claimed."""
     monkeypatch.setattr(fleet, "RECHECK", 0.1)
-    monkeypatch.setattr(fleet, "LOST", 0.2)
+    monkeypatch.setattr(fleet, "LOST_AFTER", 0.2)
     running = asyncio.create_task(tally(FLEET))
     async with queue(environ) as pool:
         await until_queued(pool, 4)
@@ -341,13 +341,13 @@ async def test_a_fleet_that_no_worker_takes_up_says_so(
             looks += 1
 
     monkeypatch.setattr(fleet, "Fleet", Watched)
-    monkeypatch.setattr(fleet, "IDLE", 0.0)
+    monkeypatch.setattr(fleet, "SAY_IDLE_AFTER", 0.0)
 
     running = asyncio.create_task(tally(FLEET))
     async with asyncio.timeout(PATIENCE):
         while looks < 3:  # noqa: ASYNC110 - of a run that knows nothing of being watched
             await asyncio.sleep(0.02)
-    monkeypatch.setattr(fleet, "IDLE", 1_000.0)  # a worker that is slow is no second such time
+    monkeypatch.setattr(fleet, "SAY_IDLE_AFTER", 1_000.0)  # a slow worker must not count as idle
     async with worker(environ):
         done = await running
 

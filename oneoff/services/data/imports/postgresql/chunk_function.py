@@ -1,5 +1,6 @@
 """The server-side function that casts a chunk of texts and inserts the rows.
 
+`StagedImport` creates it, and calls it after each chunk that COPY has put into `TEXTS_TABLE`.
 It first inserts all rows by one statement, which nearly always succeeds. If that fails, it inserts
 row by row, each in a subtransaction, and stores the error of a bad one. If the error names no
 column, the row's values are cast one by one, until one fails in the same way.
@@ -9,8 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff.services.data.imports.plan import STAGING
-from oneoff.services.data.imports.postgresql.staging_table import ERRORS, NUMBER, RAW
+from oneoff.services.data.imports.postgresql.staging_table import (
+    ERRORS_TABLE,
+    NUMBER_COLUMN,
+    STAGING_TABLE,
+    TEXTS_TABLE,
+)
 from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 
     from oneoff.services.data.columns import Column
     from oneoff.services.data.imports.plan import Plan
+
+CHUNK_FUNCTION = "pg_temp.oneoff_import_chunk"
 
 # Errors that are about one row. Others, such as a full disk, a deadlock or a cancelled statement,
 # end the import.
@@ -31,7 +38,7 @@ _CAUGHT = (
 # unique key or reference are only in DETAIL, `(a, b)=(1, 2)` in every language. Of other
 # constraints (class 23) the name is enough.
 _FUNCTION = f"""
-CREATE OR REPLACE FUNCTION pg_temp.{STAGING}_check() RETURNS void LANGUAGE plpgsql AS %(tag)s
+CREATE OR REPLACE FUNCTION {CHUNK_FUNCTION}() RETURNS void LANGUAGE plpgsql AS %(tag)s
 #variable_conflict use_column
 DECLARE r record; state text; probe_state text; names text[];
     error_column text; error_constraint text; error_detail text;
@@ -41,7 +48,7 @@ BEGIN
         RETURN;
     EXCEPTION WHEN {_CAUGHT} THEN NULL;
     END;
-    FOR r IN SELECT * FROM {RAW} LOOP
+    FOR r IN SELECT * FROM {TEXTS_TABLE} LOOP
         BEGIN
             %(row)s;
         EXCEPTION WHEN {_CAUGHT} THEN
@@ -54,7 +61,7 @@ BEGIN
                     replace(substring(error_detail FROM '\\((.*?)\\)=\\('), '"', ''), ', ');
             ELSIF left(state, 2) <> '23' THEN %(probes)s
             END IF;
-            INSERT INTO {ERRORS} VALUES (r.number, state, names, error_constraint);
+            INSERT INTO {ERRORS_TABLE} VALUES (r.number, state, names, error_constraint);
         END;
     END LOOP;
 END %(tag)s
@@ -64,7 +71,7 @@ END %(tag)s
 _PROBE = f"""
 IF cardinality(names) = 0 THEN
     BEGIN
-        INSERT INTO {STAGING} (%(name)s) %(select)s;
+        INSERT INTO {STAGING_TABLE} (%(name)s) %(select)s;
         RAISE assert_failure;
     EXCEPTION
         WHEN assert_failure THEN NULL;
@@ -76,7 +83,9 @@ END IF;
 """
 
 
-def create_function(plan: Plan, values: Mapping[str, str], *, json: bool, into_target: bool) -> str:
+def create_chunk_function(
+    plan: Plan, values: Mapping[str, str], *, json: bool, into_target: bool
+) -> str:
     """Return the statement that creates the function.
 
     Args:
@@ -85,9 +94,9 @@ def create_function(plan: Plan, values: Mapping[str, str], *, json: bool, into_t
         json: Whether such a row is JSON; `j` then holds its members.
         into_target: Whether to insert into the target; else into the staging table, with numbers.
     """
-    insert = f"INSERT INTO {STAGING} ({plan.quoted}, {quote(NUMBER)}) "
+    insert = f"INSERT INTO {STAGING_TABLE} ({plan.quoted_columns}, {quote(NUMBER_COLUMN)}) "
     if into_target:
-        insert = plan.insert("")
+        insert = plan.insert_statement("")
     select = f"SELECT {', '.join([*values.values(), *([] if into_target else ['r.number'])])}"
     members = _members(plan.written, json=json)
     probes = [
@@ -99,7 +108,7 @@ def create_function(plan: Plan, values: Mapping[str, str], *, json: bool, into_t
         }
         for column in plan.written
     ]
-    chunk = f"{insert}{select} FROM {RAW} r" + (f", {members}" if members else "")
+    chunk = f"{insert}{select} FROM {TEXTS_TABLE} r" + (f", {members}" if members else "")
     row, probed = insert + select + _from(members), "".join(probes)
     # The name of a column may be anything, the end of the function's own quotes included.
     tag = "$check$"

@@ -1,0 +1,62 @@
+"""The numbers of an import that has ended, and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from oneoff.services.data.imports.rejects import ERRORS_SUFFIX
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from oneoff.services.data.imports.request import ImportRequest
+
+
+class ImportSummary(NamedTuple):
+    """The numbers of an import that has ended.
+
+    Attributes:
+        total: Rows in the file.
+        changed: Rows that were inserted or updated.
+        rejected: Bad rows that were written to the rejects.
+        warnings: For the operator.
+    """
+
+    total: int
+    changed: int
+    rejected: int = 0
+    warnings: Sequence[str] = ()
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that existed already and were not changed."""
+        return self.total - self.changed - self.rejected
+
+
+def summary_data(request: ImportRequest, done: ImportSummary) -> dict[str, Any]:
+    """Return the summary as JSON for a script."""
+    return {
+        "table": request.table,
+        "format": request.format,
+        "file": request.path,
+        "rows": done.total,
+        "imported": done.changed,
+        "unchanged": done.unchanged,
+        "rejected": done.rejected,
+    }
+
+
+def summary_texts(request: ImportRequest, done: ImportSummary) -> tuple[str, list[str]]:
+    """Return the message and the warnings for an operator."""
+    message = f"imported {counted(done.changed, 'row')} into {request.table}"
+    if not done.changed:
+        message = f"nothing to do in {request.table}"
+    if done.unchanged:
+        message += f": {counted(done.unchanged, 'row')} already there"
+    warnings = [*done.warnings]
+    if done.rejected:
+        warnings.append(
+            f"{done.rejected:,} of {done.total:,} rows were left out: they are in "
+            f"{request.rejects}, and what is wrong with them in {request.rejects}{ERRORS_SUFFIX}"
+        )
+    return message, warnings
