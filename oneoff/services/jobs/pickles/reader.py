@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -72,7 +73,10 @@ def read(data: bytes) -> Pickled:
     if len(data) > MOST_BYTES:
         raise UnreadableError(f"{len(data)} bytes are more than the {MOST_BYTES} that are read")
     try:
-        return _Machine().run(data)
+        # pickletools reads texts of protocol 0 as Python source, and warns of unknown escapes.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return _Machine().run(data)
     except UnreadableError:
         raise
     except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, EOFError) as exc:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import pytest
 from arq.jobs import deserialize_job, deserialize_result, serialize_job, serialize_result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from oneoff.services.jobs.pickles import display, reader, rewrite
@@ -164,6 +164,8 @@ def test_what_is_no_pickle_is_an_error(raw: bytes) -> None:
 
 @QUICKLY
 @given(st.binary(max_size=60), st.integers(0, 60))
+@example(b"i\\\n\n", 0)
+@example(b"i\\", 0)
 def test_damage_is_an_error_or_a_value(noise: bytes, at: int) -> None:
     """Whatever the bytes are."""
     good = pickle.dumps({"a": [1, (2, 3)], "b": ValueError("x")})
