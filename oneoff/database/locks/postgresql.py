@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import LockLost
+from oneoff.database.errors import connection_lost, translate_error
 from oneoff.database.locks.base import Lock
 
 if TYPE_CHECKING:
@@ -114,8 +115,16 @@ class PostgresLock(Lock):
     async def hold_in(self, connection: AsyncConnection) -> None:
         """Take the lock in a new transaction of the connection, and leave that one idle."""
         await connection.exec_driver_sql(_BEGIN)
-        await connection.exec_driver_sql(_TRY, (number_of(self.key),))
-        await _keep(connection)
+        # One message for all statements. CREATE INDEX CONCURRENTLY looks once for transactions with
+        # a snapshot, and then waits for them to end, even if they have none any more. This one may
+        # last as long as the run waits for another lock, so its snapshot must be gone at once, and
+        # not one round trip later.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        take = _TRY.replace("$1", str(number_of(self.key)))
+        try:
+            await driver.execute("; ".join([take, *_keep_statements(connection)]))
+        except Exception as exc:
+            raise translate_error(exc) or connection_lost() from exc
 
     async def is_free_in(self, connection: AsyncConnection) -> bool:
         """Try to take the lock in this transaction, whose end gives it back."""
@@ -130,9 +139,13 @@ class PostgresLock(Lock):
 
 async def _keep(connection: AsyncConnection) -> None:
     """Let the transaction stay open and idle, without a snapshot, however long the run takes."""
-    if (connection.dialect.server_version_info or ()) >= _TRANSACTION_TIMEOUT_SINCE:
-        await connection.exec_driver_sql(_KEEP_LONG)
-    await connection.exec_driver_sql(_KEEP)
+    for statement in _keep_statements(connection):
+        await connection.exec_driver_sql(statement)
+
+
+def _keep_statements(connection: AsyncConnection) -> list[str]:
+    version = connection.dialect.server_version_info or ()
+    return [_KEEP_LONG, _KEEP] if version >= _TRANSACTION_TIMEOUT_SINCE else [_KEEP]
 
 
 def number_of(key: str) -> int:

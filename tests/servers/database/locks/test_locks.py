@@ -250,6 +250,21 @@ async def test_without_the_next_statement_a_snapshot_would_stay(postgres: Databa
         assert await ask(postgres, _XMIN.format("oneoff/naive/%")) is not None
 
 
+async def test_the_lock_of_a_live_run_has_a_snapshot_for_one_message_alone(
+    postgres: Database,
+) -> None:
+    """CREATE INDEX CONCURRENTLY waits for who had a snapshot when it looked, also afterwards."""
+    sent: list[str] = []
+    async with postgres.connect("audit") as marker:
+        driver: Any = (await marker.get_raw_connection()).driver_connection
+        with driver.query_logger(lambda record: sent.append(record.query)):
+            await hold_for_transaction(marker, postgres, "run:1")
+            await asyncio.sleep(0)  # the logger is called by the loop
+
+    (taking,) = [query for query in sent if "pg_try_advisory_xact_lock" in query]
+    assert "SET LOCAL idle_in_transaction_session_timeout = 0" in taking
+
+
 _XMIN = "SELECT backend_xmin FROM pg_stat_activity WHERE application_name LIKE '{}'"
 
 
