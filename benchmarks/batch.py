@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from oneoff.services.batch.command import BatchCommand  # noqa: E402 - the project is found by the line above
 from oneoff.services.batch.rows.cursor import encode  # noqa: E402
-from oneoff.services.batch.rows.selection import Step  # noqa: E402
+from oneoff.services.batch.rows.selection import StepResult  # noqa: E402
 from oneoff.services.batch.state import checkpoints  # noqa: E402
 from oneoff.services.batch.state.checkpoints import (  # noqa: E402
     Checkpoint,
@@ -97,7 +97,7 @@ async def _run(manage: Manage, line: str) -> None:
 def _without_checkpoints() -> Iterator[None]:
     """Let the loop remember how far it is, and write nothing down."""
 
-    async def remember(_connection: Any, mine: Checkpoint, step: Step) -> Checkpoint:
+    async def remember(_connection: Any, mine: Checkpoint, step: StepResult) -> Checkpoint:
         return replace(
             mine,
             cursor=mine.cursor if step.key is None else encode(step.key),

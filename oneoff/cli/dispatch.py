@@ -45,7 +45,7 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
     if not words or words[0] == "help" or {"--help", "-h"} & {*leading}:
         return Page(_help(app, [word for word in words[:1] if word != "help"] + [*words[1:]]))
     group = without_flags(words)
-    if app.registry.is_group(group):
+    if app.registry.group_named(group):
         return Page(_help(app, group))
     entry, rest = app.registry.find(words)
     return _call(app, entry, [*leading, *rest], program)

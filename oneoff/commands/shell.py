@@ -59,7 +59,7 @@ class Shell(BaseCommand):
     write: bool = Flag(help="Allow writing; asks first in production.")
     plain: bool = Flag(help="Use the plain prompt though another one is installed.")
 
-    def only_looks(self) -> bool:
+    def only_reads(self) -> bool:
         return not self.write
 
     def confirm_level(self) -> Confirm:

@@ -129,7 +129,7 @@ class BaseCommand:
         """Return whether these inputs need a person at a terminal; no flag can replace them."""
         return False
 
-    def only_looks(self) -> bool:
+    def only_reads(self) -> bool:
         """Return whether these inputs make the run read-only (`--check`, `--plan`)."""
         return False
 

@@ -11,12 +11,12 @@ from oneoff.core.conversion import parse_duration, shape_of, unit_hint
 from oneoff.core.errors import UsageError
 from oneoff.core.options import OPTIONS, GlobalOptions
 from oneoff.core.tokens import (
-    Spec,
+    OptionSpec,
     Takes,
     Token,
     generate_spelling,
+    options_by_spelling,
     stdin_spelling,
-    table_of,
     tokens,
 )
 from oneoff.utils.suggestions import similar_option
@@ -92,7 +92,7 @@ class _Line:
     def __init__(self, command: type[BaseCommand], name: str) -> None:
         self.command = command
         self.name = name
-        self.table = table_of(command)
+        self.table = options_by_spelling(command)
         self.values: dict[str, Any] = {}
         self.options = GlobalOptions()
         self._given: dict[str, str] = {}
@@ -136,7 +136,7 @@ class _Line:
         else:
             self._accept(spec, token)
 
-    def _accept(self, spec: Spec, token: Token) -> None:
+    def _accept(self, spec: OptionSpec, token: Token) -> None:
         problem = self._problem_with(spec, token)
         if problem:
             self._problems.append(problem)
@@ -151,7 +151,7 @@ class _Line:
         else:
             self.values[spec.name] = value
 
-    def _problem_with(self, spec: Spec, token: Token) -> str:
+    def _problem_with(self, spec: OptionSpec, token: Token) -> str:
         before = self._given.get(spec.name)
         if before and before != spec.spelling:
             return f"{before} and {spec.spelling} exclude each other"
@@ -163,7 +163,7 @@ class _Line:
             return f"{token.spelling} takes no value"
         return ""
 
-    def _set_option(self, spec: Spec, value: Any) -> None:
+    def _set_option(self, spec: OptionSpec, value: Any) -> None:
         if spec.repeats:
             value = self.options.verbose + 1
         elif spec.name in DURATIONS:
@@ -192,7 +192,7 @@ class _Line:
         secret = _looks_secret(token.spelling) and token.value is not None
         (self._secrets if secret else self._problems).append(problem)
 
-    def _secret_advice(self, spec: Spec) -> str:
+    def _secret_advice(self, spec: OptionSpec) -> str:
         field = self.command.fields()[spec.name]
         ways = [f"pipe it in with {stdin_spelling(field)}", f"set {field.env} in the environment"]
         if field.generate:

@@ -32,7 +32,7 @@ class Takes(Enum):
     """The value is optional, and must be written as `--name=VALUE`."""
 
 
-class Spec:
+class OptionSpec:
     """One spelling of an option.
 
     Attributes:
@@ -84,12 +84,15 @@ class Token:
         self.at = at
 
 
-def table_of(command: type[BaseCommand]) -> dict[str, Spec]:
-    """Return all options of a command by spelling, including the short forms."""
-    table: dict[str, Spec] = {}
+def options_by_spelling(command: type[BaseCommand]) -> dict[str, OptionSpec]:
+    """Return all options of a command by spelling, including the short forms.
+
+    Short and long form have the same `OptionSpec`.
+    """
+    table: dict[str, OptionSpec] = {}
     for option in options_of(command):
         takes = Takes.ATTACHED if option.equals_only else Takes.VALUE
-        spec = Spec(
+        spec = OptionSpec(
             option.spelling,
             option.name,
             Takes.NOTHING if option.is_flag else takes,
@@ -100,7 +103,7 @@ def table_of(command: type[BaseCommand]) -> dict[str, Spec]:
         if option.short:
             table[f"-{option.short}"] = spec
     for field in command.fields().values():
-        table |= {spec.spelling: spec for spec in _specs_of(field)}
+        table |= {spec.spelling: spec for spec in _field_options(field)}
         if field.short:
             table[f"-{field.short}"] = table[field.spelling]
     return table
@@ -116,19 +119,19 @@ def generate_spelling(field: Field) -> str:
     return f"--generate-{field.spelling[2:]}"
 
 
-def _specs_of(field: Field) -> Iterator[Spec]:
+def _field_options(field: Field) -> Iterator[OptionSpec]:
     if field.kind is Kind.OPTION:
         many = shape_of(field.annotation).many
-        yield Spec(field.spelling, field.name, Takes.VALUE, repeats=many)
+        yield OptionSpec(field.spelling, field.name, Takes.VALUE, repeats=many)
     elif field.kind is Kind.FLAG:
-        yield Spec(field.spelling, field.name, Takes.NOTHING)
+        yield OptionSpec(field.spelling, field.name, Takes.NOTHING)
     elif field.kind is Kind.SECRET:
-        yield Spec(field.spelling, field.name, Takes.VALUE, is_secret=True)
+        yield OptionSpec(field.spelling, field.name, Takes.VALUE, is_secret=True)
         stdin = stdin_spelling(field)
-        yield Spec(stdin, field.name, Takes.NOTHING, constant=SecretSource.STDIN)
+        yield OptionSpec(stdin, field.name, Takes.NOTHING, constant=SecretSource.STDIN)
         if field.generate:
             generate = generate_spelling(field)
-            yield Spec(generate, field.name, Takes.NOTHING, constant=SecretSource.GENERATE)
+            yield OptionSpec(generate, field.name, Takes.NOTHING, constant=SecretSource.GENERATE)
 
 
 def tokens(words: Sequence[str], table: Mapping[str, Takes]) -> Iterator[Token]:

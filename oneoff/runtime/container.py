@@ -34,7 +34,8 @@ BUILTIN: Mapping[str, str] = {
 """The providers of the framework: the name of each resource, and "module:function"."""
 
 GIVEN = frozenset("config project run registry mode lock terminal logs open".split())
-"""Names of what the executor gives to every command. `await open(name)` opens a resource later."""
+"""What the executor gives to every command: facts about the run, and `open`, which opens a resource
+while `handle` runs."""
 
 NEED_DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
 """A command that asks for one of these needs the database."""

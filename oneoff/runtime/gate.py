@@ -92,7 +92,7 @@ def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
 
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
     """Return how the run may touch the world."""
-    if command.access is Access.READ or command.only_looks():
+    if command.access is Access.READ or command.only_reads():
         return Mode.READ_ONLY
     if not options.dry_run:
         return Mode.COMMIT
@@ -106,7 +106,7 @@ def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -
         Refused: Policy forbids it here, or it is not confirmed and nobody can be asked.
     """
     _check_environment(command, options, situation)
-    if options.dry_run or command.only_looks():
+    if options.dry_run or command.only_reads():
         return Ask.NOTHING
     _check_terminal(command, situation)
     level = _level(command, situation)

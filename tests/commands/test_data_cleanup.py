@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from oneoff.services.batch.rows.selection import SetBased, Step
+from oneoff.services.batch.rows.selection import SetBased, StepResult
 from oneoff.services.retention import cleanup
 from oneoff.testing import Manage
 from tests.support.database import query
@@ -244,7 +244,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     step = SetBased.step
 
-    async def watched(self: SetBased, connection: AsyncConnection, after: Any, size: int) -> Step:
+    async def watched(
+        self: SetBased, connection: AsyncConnection, after: Any, size: int
+    ) -> StepResult:
         done = await step(self, connection, after, size)
         sizes.append(done.done)
         return done

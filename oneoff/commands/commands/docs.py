@@ -27,7 +27,7 @@ class Docs(BaseCommand):
     )
     check: bool = Flag(help="Write nothing; exit 3 if the page is not what would be written.")
 
-    def only_looks(self) -> bool:
+    def only_reads(self) -> bool:
         return self.check
 
     def handle(self, config: Config, registry: Registry, run: Run) -> Result:

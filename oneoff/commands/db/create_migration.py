@@ -42,7 +42,7 @@ class CreateMigration(BaseCommand):
     merge: bool = Flag(help="Write a revision that joins several heads.")
     check: bool = Flag(help="Write nothing; exit 3 if models and database differ.")
 
-    def only_looks(self) -> bool:
+    def only_reads(self) -> bool:
         return self.check
 
     async def handle(self, migrations: Migrations, run: Run) -> Result:

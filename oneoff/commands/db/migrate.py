@@ -45,23 +45,23 @@ class Migrate(BaseCommand):
         default=timedelta(0), help="Wait this long for a database that is still starting."
     )
 
-    def only_looks(self) -> bool:
+    def only_reads(self) -> bool:
         return self.plan or self.check
 
     def database_wait(self) -> float:
         return self.wait.total_seconds()
 
     async def handle(self, migrations: Migrations, run: Run, progress: Progress) -> Result:
-        looks = self.only_looks() or run.dry_run
+        read_only = self.only_reads() or run.dry_run
         if self.revision == "head" and (head := await migrations.head_if_applied()):
-            stored = not looks and await migrations.store_environment(run.environment)
+            stored = not read_only and await migrations.ensure_environment(run.environment)
             return _nothing_to_do(f"{head} (head)", run.environment if stored else "")
         pending = await migrations.pending(self.revision)
-        if looks:
-            return await self._look(migrations, pending)
+        if read_only:
+            return await self._preview(migrations, pending)
         progress.start(len(pending), unit="revisions")
         applied = await migrations.upgrade(self.revision, on_step=lambda _: progress.advance())
-        stored = await migrations.store_environment(run.environment)
+        stored = await migrations.ensure_environment(run.environment)
         current = ", ".join(await migrations.current())
         if not applied:
             return _nothing_to_do(current or "no revision", run.environment if stored else "")
@@ -69,7 +69,7 @@ class Migrate(BaseCommand):
             f"applied {_revisions(applied)}; the database is at {current}", data=_table(applied)
         )
 
-    async def _look(self, migrations: Migrations, pending: Sequence[Revision]) -> Result:
+    async def _preview(self, migrations: Migrations, pending: Sequence[Revision]) -> Result:
         if not pending:
             return _nothing_to_do(", ".join(await migrations.current()) or "no revision")
         if self.check:

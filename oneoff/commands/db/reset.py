@@ -48,7 +48,7 @@ class Reset(BaseCommand):
             )
         objects = await migrations.drop_all()
         await migrations.upgrade()
-        await migrations.store_environment(run.environment)
+        await migrations.ensure_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(
             f"dropped {counted(len(objects), 'thing')}, applied {revisions}"

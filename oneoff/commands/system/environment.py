@@ -35,7 +35,7 @@ class Environment(BaseCommand):
     action: Literal["set"] | None = Argument(default=None, help="`set`, to store a name.")
     name: str = Argument(default="", help="production, staging, development, test, ci, or yours.")
 
-    def only_looks(self) -> bool:
+    def only_reads(self) -> bool:
         return self.action is None or not self.name  # `set` alone is an error, which asks nobody
 
     def consequence(self) -> str:

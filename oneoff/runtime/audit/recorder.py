@@ -180,7 +180,7 @@ class Recorder:
 
         A run that changes nothing goes on without a warning.
         """
-        if self._call.options.dry_run or self._call.command.only_looks():
+        if self._call.options.dry_run or self._call.command.only_reads():
             return
         if self._app.config.audit_required:
             raise Refused(

@@ -91,10 +91,6 @@ class Registry:
             raise collision(entry.name, entry.replaces, entry.file)
         return command
 
-    def is_group(self, words: Sequence[str]) -> bool:
-        """Return whether these words, all of them, name a group of commands."""
-        return bool(self.group_named(words))
-
     def group_named(self, words: Sequence[str]) -> str:
         """Return the group that the words name, `user` as well as `user --help`; else nothing."""
         named = [word for word in words if word not in HELP_FLAGS]
@@ -194,7 +190,7 @@ class Registry:
     def _unknown(self, words: Sequence[str], parts: Sequence[str]) -> UsageError:
         from oneoff.runtime.registry.errors import is_a_group, unknown_command
 
-        depth = sum(self.is_group(words[:count]) for count in range(1, len(parts) + 1))
+        depth = sum(bool(self.group_named(words[:count])) for count in range(1, len(parts) + 1))
         if depth and (depth == len(words) or words[depth].startswith("-")):
             return is_a_group(" ".join(words[:depth]), self.names())
         return unknown_command(words, depth + 1, self.names(), self.missing)

@@ -18,8 +18,8 @@ from oneoff.services.batch.run.bounds import Bounds, DutyCycle
 
 if TYPE_CHECKING:
     from oneoff.database.transaction import WorkTransaction
+    from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.run.files import FileSelection
-    from oneoff.services.batch.run.shared import Shared
 
     Open = Callable[[str], Awaitable[Any]]
 
@@ -87,11 +87,11 @@ class BatchRunner:
             return await preview.run(shard_number=shard_number, shards=shards)
         from oneoff.services.batch.run.start import start
 
-        async with self._shared(command, worker=bool(self._run.shard)) as shared:
+        async with self._run_context(command, worker=bool(self._run.shard)) as context:
             return await start(
                 selection,
                 identity,
-                shared,
+                context,
                 shard_number=shard_number,
                 shards=shards,
                 open_jobs=lambda: self._open("jobs"),
@@ -112,14 +112,14 @@ class BatchRunner:
         identity = Identity(self._run.command, arguments, once=True)
         if self._work is not None:
             return await preview_file(selection, identity, self._work)
-        async with self._shared(selection.command) as shared:
-            return await FileRun(selection, identity, shared).run()
+        async with self._run_context(selection.command) as context:
+            return await FileRun(selection, identity, context).run()
 
-    def _shared(self, command: BatchCommand, *, worker: bool = False) -> Shared:
+    def _run_context(self, command: BatchCommand, *, worker: bool = False) -> RunContext:
+        from oneoff.services.batch.run.context import Liveness, RunContext
         from oneoff.services.batch.run.rejects import FailedRowsFile
-        from oneoff.services.batch.run.shared import Liveness, Shared
 
-        return Shared(
+        return RunContext(
             run=self._run,
             database=self._database,
             terminal=self._terminal,

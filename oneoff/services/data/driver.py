@@ -32,8 +32,8 @@ async def driver_connection(connection: AsyncConnection) -> Any:
     return (await connection.get_raw_connection()).driver_connection
 
 
-async def postgresql_driver(connection: AsyncConnection) -> Any:
-    """Return asyncpg's connection, in a transaction with `SESSION_SETTINGS`."""
+async def driver_with_settings(connection: AsyncConnection) -> Any:
+    """Apply `SESSION_SETTINGS` in the transaction, or in a new one; return asyncpg's connection."""
     driver = await driver_connection(connection)
     if driver.is_in_transaction():
         await driver.execute(_APPLY_SETTINGS)  # one round trip: nothing is prepared

@@ -57,9 +57,9 @@ def _after_name(registry: Registry, before: list[str], current: str) -> Iterable
 
 
 def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iterable[str]:
-    from oneoff.core.tokens import Takes, table_of, tokens
+    from oneoff.core.tokens import Takes, options_by_spelling, tokens
 
-    table = table_of(command)
+    table = options_by_spelling(command)
     takes = {spelling: spec.takes for spelling, spec in table.items()}
     last = next((word for word in reversed(before) if word != "="), "")
     if takes.get(last) is Takes.VALUE:

@@ -12,6 +12,7 @@ from oneoff.core.conversion import duration_text, shape_of
 from oneoff.core.options import may_raise_confirmation, options_of
 from oneoff.core.policy import Access, Confirm, DryRun
 from oneoff.core.tokens import generate_spelling, stdin_spelling
+from oneoff.runtime.container import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from oneoff.core.command import BaseCommand
     from oneoff.core.options import GlobalOption
 
-INTERNAL = frozenset({"config", "project", "run", "registry", "mode", "lock", "terminal", "logs"})
-"""Resources that are facts about the run and touch nothing outside the process."""
 MAX_METAVAR = 40
 """Characters; longer choices are listed after the help text, which would have no room left."""
 
@@ -161,7 +160,7 @@ def _environments(command: type[BaseCommand]) -> str:
 
 
 def _resources(command: type[BaseCommand]) -> str:
-    names = (name for name in command.resources() if name not in INTERNAL)
+    names = (name for name in command.resources() if name not in GIVEN)
     touched = dict.fromkeys("database" if name == "work" else name for name in names)
     return f"touches: {', '.join(touched)}" if touched else "touches nothing outside the process"
 

@@ -218,8 +218,11 @@ class Migrations:
             await drop_objects(connection, objects)
         return objects
 
-    async def store_environment(self, environment: str) -> bool:
-        """Store in the database which environment it belongs to; return whether that changed."""
+    async def ensure_environment(self, environment: str) -> bool:
+        """Store in the database which environment it belongs to, unless it says so already.
+
+        Returns whether that changed anything.
+        """
         from oneoff.database.schema.facts import read_facts, store_environment
 
         async with self._reading() as connection:

@@ -45,7 +45,7 @@ _UPTO: BindParameter[Any] = bindparam("oneoff_upto")
 _SIZE = bindparam("oneoff_size", type_=Integer)
 
 
-class Step(NamedTuple):
+class StepResult(NamedTuple):
     """One batch that is done, and not saved yet.
 
     Attributes:
@@ -95,7 +95,7 @@ class Selection(ABC):
         """Ask the command for its rows, and check that they can be processed in batches."""
 
     @abstractmethod
-    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
         """Process the batch of about `size` rows that follows a key, in an open transaction.
 
         `oneoff.services.batch.run.loop` calls it, saves the step as a checkpoint, and commits.
@@ -131,12 +131,12 @@ class RowWise(Selection):
         self.column = key_column(self.table, command.key, type(command).__name__)
         self._single = len(self._select.column_descriptions) == 1
 
-    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
         """Load a page of rows and hand it to the command."""
         async with session_in(connection) as session:
             keys, batch = await self.page(session, after, size)
             changed = await self._process(session, batch) if batch else 0
-        return Step(keys[-1] if keys else None, len(keys), changed, last=len(keys) < size)
+        return StepResult(keys[-1] if keys else None, len(keys), changed, last=len(keys) < size)
 
     async def page(
         self, session: AsyncSession, after: Any, size: int
@@ -203,7 +203,7 @@ class SetBased(Selection):
         self._all = self._change.where(*self.between(None))
         self._rest = self._change.where(*self.between(_AFTER))
 
-    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
         """Find where the range ends, and change what is in it."""
         place = {} if after is None else {_AFTER.key: after}
         ends = self._first_end if after is None else self._next_end
@@ -211,7 +211,7 @@ class SetBased(Selection):
         if end is None:
             rest = self._all if after is None else self._rest
             done = await connection.execute(rest, place)
-            return Step(None, done.rowcount, done.rowcount, last=True)
+            return StepResult(None, done.rowcount, done.rowcount, last=True)
         upto, ties = end
         if ties >= size:
             # More rows than a batch may have share this value. First the rows below it are a batch.
@@ -225,7 +225,7 @@ class SetBased(Selection):
         change = self._first_range if after is None else self._next_range
         done = await connection.execute(change, place | {_UPTO.key: upto})
         self._check_changed(connection, done.rowcount, upto)
-        return Step(upto, done.rowcount, done.rowcount, last=False)
+        return StepResult(upto, done.rowcount, done.rowcount, last=False)
 
     def _ends(self, keys: Select[Any]) -> Select[Any, int]:
         """Select the last value of a full page, and how many rows share it, counting up to a page.
@@ -255,7 +255,7 @@ class SetBased(Selection):
             code="batch-unequal",
         )
 
-    async def _delete_some(self, connection: AsyncConnection, value: Any, size: int) -> Step:
+    async def _delete_some(self, connection: AsyncConnection, value: Any, size: int) -> StepResult:
         """Delete some of the rows that share a value; the next batch finds the others."""
         key = tuple_(*self.table.primary_key)
         some = select(*self.table.primary_key).where(self.column == value).limit(size)
@@ -263,7 +263,7 @@ class SetBased(Selection):
             some = some.where(self._change.whereclause)
         done = await connection.execute(delete(self.table).where(key.in_(some)))
         self._check_changed(connection, done.rowcount, value)
-        return Step(None, done.rowcount, done.rowcount, last=False)
+        return StepResult(None, done.rowcount, done.rowcount, last=False)
 
     def keys(self, after: Any) -> Select[Any]:
         """Return a select of the keys that are left after one."""

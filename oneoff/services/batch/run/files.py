@@ -10,7 +10,7 @@ from oneoff.core.errors import DataError
 from oneoff.core.result import Result
 from oneoff.services.batch.command import BatchCommand
 from oneoff.services.batch.rows.cursor import decode
-from oneoff.services.batch.rows.selection import Selection, Step
+from oneoff.services.batch.rows.selection import Selection, StepResult
 from oneoff.services.batch.run.loop import BatchRun
 from oneoff.services.batch.state import checkpoints, claims
 from oneoff.services.batch.state.queries import find_current
@@ -151,7 +151,9 @@ async def preview_file(
     done = changed = 0
     last = row is not None and row["finished_at"] is not None
     while not last:
-        step: Step = await selection.step(work.connection, after, selection.command.largest_batch)
+        step: StepResult = await selection.step(
+            work.connection, after, selection.command.largest_batch
+        )
         done, changed, last = done + step.done, changed + step.changed, step.last
         after = step.key or after
     data = {"rows_done": done, "rows_changed": changed, "batch": row["id"] if row else None}

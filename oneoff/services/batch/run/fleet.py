@@ -29,11 +29,12 @@ from oneoff.runtime.audit.record import close_abandoned
 from oneoff.services.batch.run.bounds import TURN
 from oneoff.services.batch.run.faults import Fault, database_lost, fault_of
 from oneoff.services.batch.run.sharded import result_of, shards_cancelled
-from oneoff.services.batch.state import checkpoints, shards
+from oneoff.services.batch.state import checkpoints
 from oneoff.services.batch.state.checkpoints import Checkpoint, State, taken_over
 from oneoff.services.batch.state.claims import claim_with_retry
 from oneoff.services.batch.state.identity import identify
 from oneoff.services.batch.state.queries import Shard, read_shards
+from oneoff.services.batch.state.shards import claim_parent, close_parent
 from oneoff.services.batch.transactions import Transactions
 from oneoff.utils.concurrency import uninterrupted
 from oneoff.utils.text import counted
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from oneoff.services.batch.command import BatchCommand
     from oneoff.services.batch.rows.selection import Selection
-    from oneoff.services.batch.run.shared import Shared
+    from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.state.identity import Identity
     from oneoff.services.jobs.shard_queue import ShardQueue
 
@@ -123,17 +124,17 @@ class Fleet:
     Args:
         selection: The command with its rows.
         identity: Which batch that is.
-        shared: The database, the run, and its output.
+        context: The database, the run, and its output.
         queue: Where the shards are queued.
     """
 
     def __init__(
-        self, selection: Selection, identity: Identity, shared: Shared, queue: ShardQueue
+        self, selection: Selection, identity: Identity, context: RunContext, queue: ShardQueue
     ) -> None:
         self._command = selection.command
         self._selection, self._identity = selection, identity
-        self._shared, self._database, self._queue = shared, shared.database, queue
-        self._transactions = Transactions(shared.database)
+        self._context, self._database, self._queue = context, context.database, queue
+        self._transactions = Transactions(context.database)
         self._jobs: dict[str, TrackedJob] = {}
         self._without_redis: float | None = None
         self._shown = 0
@@ -145,35 +146,35 @@ class Fleet:
         """Claim the parent batch, hand its shards out, and wait until they have ended."""
         async with self._transactions:
             self._parent = await claim_with_retry(self._transactions, self._claim)
-            found = await self._read()
-            before = sum(shard.rows_changed for shard in found)
-            self._begin_showing(found)
+            shards = await self._read()
+            before = sum(shard.rows_changed for shard in shards)
+            self._begin_showing(shards)
             try:
-                found = await self._supervise(found)
-                await self._end(found)
+                shards = await self._supervise(shards)
+                await self._end(shards)
             except BaseException as exc:
                 await uninterrupted(self._leave(exc))
                 raise
-            rows = sum(shard.rows_changed for shard in found) - before
-            return result_of(self._parent.id, found, rows)
+            rows = sum(shard.rows_changed for shard in shards) - before
+            return result_of(self._parent.id, shards, rows)
 
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
         name = await connection.scalar(select(func.current_database()))
-        parent = await shards.claim_parent(
+        parent = await claim_parent(
             connection,
             self._database,
             self._identity,
             self._selection,
-            confirmed=f"{name}@{self._shared.run.environment}",
+            confirmed=f"{name}@{self._context.run.environment}",
         )
         # Shards that failed under an earlier supervisor are tried again by this one.
         failed = (batches.c.parent == parent.id, batches.c.exit_code.is_not(None))
         await connection.execute(update(batches).where(*failed).values(exit_code=None))
         return parent
 
-    async def _supervise(self, found: list[Shard]) -> list[Shard]:
+    async def _supervise(self, shards: list[Shard]) -> list[Shard]:
         """Repeat until every shard has ended or failed for good; return the shards as they are."""
-        while unfinished := [shard for shard in found if not shard.ended]:
+        while unfinished := [shard for shard in shards if not shard.ended]:
             waiting = [shard for shard in unfinished if not shard.active]
             for shard in waiting:
                 self._count_failure(shard)
@@ -181,9 +182,9 @@ class Fleet:
                 break
             await self._queue_shards([shard for shard in waiting if not self._has_failed(shard)])
             await asyncio.sleep(POLL)
-            found = await self._read()
-            self._show(found)
-        return found
+            shards = await self._read()
+            self._show(shards)
+        return shards
 
     async def _queue_shards(self, waiting: list[Shard]) -> None:
         """Queue the shards that wait; while Redis is away the workers do what they have."""
@@ -243,7 +244,7 @@ class Fleet:
             try:
                 async with asyncio.timeout(self._command.batch_timeout):
                     if lost:
-                        await self._shared.liveness.renew()
+                        await self._context.liveness.renew()
                     async with self._transactions.begin() as connection:
                         return await self._read_in(connection)
             except (SQLAlchemyError, OSError, Unavailable) as exc:
@@ -265,21 +266,21 @@ class Fleet:
             raise taken_over(self._parent)
         return await read_shards(connection, self._parent.id)
 
-    def _begin_showing(self, found: list[Shard]) -> None:
-        done, ended = sum(s.rows_done for s in found), sum(s.ended for s in found)
+    def _begin_showing(self, shards: list[Shard]) -> None:
+        done, ended = sum(s.rows_done for s in shards), sum(s.ended for s in shards)
         self._shown = done
-        self._shared.progress.start(max((self._parent.total or 0) - done, 0))
+        self._context.progress.start(max((self._parent.total or 0) - done, 0))
         self._busy = monotonic()
         so_far = f": {ended} of them are finished, {counted(done, 'row')} done"
         goes_on = so_far if done or ended else ""
-        self._shared.terminal.err(
-            f"{self._parent.id} is handed to the workers in {len(found)} shards{goes_on}\n"
+        self._context.terminal.err(
+            f"{self._parent.id} is handed to the workers in {len(shards)} shards{goes_on}\n"
         )
 
-    def _show(self, found: list[Shard]) -> None:
-        done = sum(shard.rows_done for shard in found)
-        self._shared.progress.advance(done - self._shown)
-        self._say_if_idle(busy=done > self._shown or any(shard.active for shard in found))
+    def _show(self, shards: list[Shard]) -> None:
+        done = sum(shard.rows_done for shard in shards)
+        self._context.progress.advance(done - self._shown)
+        self._say_if_idle(busy=done > self._shown or any(shard.active for shard in shards))
         self._shown = done
 
     def _say_if_idle(self, *, busy: bool) -> None:
@@ -289,17 +290,17 @@ class Fleet:
             self._busy = now
         elif self._busy is not None and now - self._busy > SAY_IDLE_AFTER:
             self._busy = None
-            self._shared.terminal.err(
+            self._context.terminal.err(
                 f"no worker has had a shard in hand for {SAY_IDLE_AFTER:.0f} s: "
                 "see whether one runs, with `jobs stats`, and whether it is held, "
                 "with `system maintenance status`\n"
             )
 
-    async def _end(self, found: list[Shard]) -> None:
+    async def _end(self, shards: list[Shard]) -> None:
         """Close the parent batch, or raise the error of the shards that failed."""
-        failed = [shard for shard in found if not shard.ended]
+        failed = [shard for shard in shards if not shard.ended]
         async with self._transactions.begin() as connection:
-            ended = await shards.close_parent(
+            ended = await close_parent(
                 connection, self._parent.id, self._database.run_id, supervised=True
             )
             if failed:
@@ -309,7 +310,7 @@ class Fleet:
                 refused = update(batches).where(batches.c.id == parent.id).values(confirmed="")
                 await connection.execute(refused)
         if failed:
-            raise _shard_failed(self._parent.id, failed, len(found))
+            raise _shard_failed(self._parent.id, failed, len(shards))
         if ended is State.CANCELLED:
             raise shards_cancelled(self._parent.id)
 
@@ -317,8 +318,8 @@ class Fleet:
         """Tell the operator that the workers go on without this run."""
         if isinstance(exc, CommandError) and not isinstance(exc, Unavailable):
             return
-        self._shared.progress.close()
-        self._shared.terminal.err(
+        self._context.progress.close()
+        self._context.terminal.err(
             f"the workers go on with {self._parent.id} without this run; the same command watches "
             f"them again, and to end it: python manage.py batch cancel {self._parent.id}\n"
         )

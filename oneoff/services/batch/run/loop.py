@@ -21,7 +21,7 @@ from oneoff.core.errors import CommandError, Unavailable
 from oneoff.core.result import Result
 from oneoff.services.batch.rows.cursor import decode, readable
 from oneoff.services.batch.rows.ranges import estimate
-from oneoff.services.batch.rows.selection import RowWise, Selection, Step
+from oneoff.services.batch.rows.selection import RowWise, Selection, StepResult
 from oneoff.services.batch.run.bounds import TurnEnded
 from oneoff.services.batch.run.faults import Fault, database_lost, failed_too_often, fault_of
 from oneoff.services.batch.run.rejects import process_row_by_row, rejects_warning, row_error
@@ -35,7 +35,7 @@ from oneoff.utils.text import counted
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.services.batch.run.shared import Shared
+    from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.state.identity import Identity
 
 MAX_FAILURES = 8
@@ -55,17 +55,17 @@ class BatchRun:
     Args:
         selection: The command with its rows.
         identity: Which batch that is.
-        shared: What the batches of the run share.
+        context: What the batches of the run share.
     """
 
-    def __init__(self, selection: Selection, identity: Identity, shared: Shared) -> None:
+    def __init__(self, selection: Selection, identity: Identity, context: RunContext) -> None:
         self._command = command = selection.command
         self._selection, self._identity = selection, identity
-        self._database, self._terminal = shared.database, shared.terminal
-        self._bounds, self._rejects = shared.bounds, shared.rejects
-        self._liveness, self._progress = shared.liveness, shared.progress
+        self._database, self._terminal = context.database, context.terminal
+        self._bounds, self._rejects = context.bounds, context.rejects
+        self._liveness, self._progress = context.liveness, context.progress
         self._transactions = Transactions(self._database)
-        self._throttling = Throttling(command, self._transactions, shared)
+        self._throttling = Throttling(command, self._transactions, context)
         self._sizing = Sizing(
             command.batch_size,
             aim=command.batch_seconds,
@@ -144,7 +144,9 @@ class BatchRun:
         if self._database.url.dialect == "sqlite":
             await asyncio.sleep(max(MIN_GAP, seconds * GAP))
 
-    async def _attempt(self, size: int, *, row_by_row: bool = False) -> tuple[Step, Checkpoint]:
+    async def _attempt(
+        self, size: int, *, row_by_row: bool = False
+    ) -> tuple[StepResult, Checkpoint]:
         after = self._last_key()
         async with self._transactions.begin() as connection:
             if row_by_row and isinstance(self._selection, RowWise):

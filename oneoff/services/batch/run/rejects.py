@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from oneoff.core.errors import CommandError, DataError
 from oneoff.database.errors import translate_error
 from oneoff.services.batch.rows.cursor import encode
-from oneoff.services.batch.rows.selection import RowWise, Step
+from oneoff.services.batch.rows.selection import RowWise, StepResult
 from oneoff.services.batch.transactions import session_in
 from oneoff.utils.files import open_private
 from oneoff.utils.text import counted
@@ -100,7 +100,7 @@ def row_error(exc: Exception) -> CommandError | None:
 
 async def process_row_by_row(
     connection: AsyncConnection, selection: RowWise, after: Any, size: int
-) -> tuple[Step, Failed]:
+) -> tuple[StepResult, Failed]:
     """Process the batch that follows a key with one savepoint a row; return the rows that failed.
 
     It is tried after the batch as a whole has failed. The savepoint undoes only the row that fails,
@@ -120,4 +120,4 @@ async def process_row_by_row(
             failed.append((key, error))
     last = len(keys) < size
     key = keys[-1] if keys else None
-    return Step(key, len(keys), changed, last, errors=len(failed)), failed
+    return StepResult(key, len(keys), changed, last, errors=len(failed)), failed

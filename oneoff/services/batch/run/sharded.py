@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from oneoff.database.engine import Database
     from oneoff.services.batch.command import BatchCommand
-    from oneoff.services.batch.run.shared import Shared
+    from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.state.identity import Identity
 
 AT_ONCE = 4
@@ -47,7 +47,7 @@ class ShardRun(BatchRun):
         command: What to do.
         shard: With which of its rows.
         identity: Of the parent batch.
-        shared: What the batches of the run share.
+        context: What the batches of the run share.
         alone: Whether it is the run's only shard, and is reported to the operator.
     """
 
@@ -56,11 +56,11 @@ class ShardRun(BatchRun):
         command: BatchCommand,
         shard: Shard,
         identity: Identity,
-        shared: Shared,
+        context: RunContext,
         *,
         alone: bool,
     ) -> None:
-        super().__init__(make_selection(command, shard.limits), identity, shared)
+        super().__init__(make_selection(command, shard.limits), identity, context)
         self._shard_id, self._alone = shard.id, alone
 
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
@@ -80,13 +80,18 @@ class ShardRun(BatchRun):
 
 
 async def run_shard(
-    command: BatchCommand, shard: Shard, identity: Identity, shared: Shared, *, alone: bool = True
+    command: BatchCommand,
+    shard: Shard,
+    identity: Identity,
+    context: RunContext,
+    *,
+    alone: bool = True,
 ) -> Result:
     """Work on one shard, and close the parent batch if it was the last to end."""
     try:
-        return await ShardRun(command, shard, identity, shared, alone=alone).run()
+        return await ShardRun(command, shard, identity, context, alone=alone).run()
     finally:
-        await uninterrupted(_close_parent(shard, shared.database))
+        await uninterrupted(_close_parent(shard, context.database))
 
 
 async def _close_parent(shard: Shard, database: Database) -> None:
@@ -106,14 +111,14 @@ class ShardedRun:
     Args:
         selection: The command with its rows.
         identity: Which batch that is.
-        shared: What the shards of the run share.
+        context: What the shards of the run share.
     """
 
-    def __init__(self, selection: Selection, identity: Identity, shared: Shared) -> None:
+    def __init__(self, selection: Selection, identity: Identity, context: RunContext) -> None:
         self._command = selection.command
         self._selection, self._identity = selection, identity
-        self._shared, self._database = shared, shared.database
-        self._transactions = Transactions(shared.database)
+        self._context, self._database = context, context.database
+        self._transactions = Transactions(context.database)
         self._bound: BatchBound | None = None
         self._parent: Checkpoint
 
@@ -137,7 +142,7 @@ class ShardedRun:
         parent = await shards.claim_parent(
             connection, self._database, self._identity, self._selection
         )
-        self._shared.rejects.check_place(parent.id, self._database.run_id)
+        self._context.rejects.check_place(parent.id, self._database.run_id)
         return parent
 
     async def _work(self, unfinished: list[Shard]) -> None:
@@ -168,7 +173,7 @@ class ShardedRun:
             # A copy: what the author's code keeps in `self` must not be shared between shards.
             command = copy.copy(self._command)
             try:
-                await ShardRun(command, shard, self._identity, self._shared, alone=False).run()
+                await ShardRun(command, shard, self._identity, self._context, alone=False).run()
             except BatchBound as exc:
                 self._bound = exc
             except BatchCancelled:
@@ -182,11 +187,11 @@ class ShardedRun:
         done = sum(shard.rows_done for shard in found)
         ended = sum(shard.ended for shard in found)
         if done or ended:
-            self._shared.terminal.err(
+            self._context.terminal.err(
                 f"resuming {self._parent.id}: {ended} of {len(found)} shards are finished, "
                 f"{counted(done, 'row')} done\n"
             )
-        self._shared.progress.start(max((self._parent.total or 0) - done, 0))
+        self._context.progress.start(max((self._parent.total or 0) - done, 0))
 
     async def _stop(self, exc: BaseException) -> None:
         """Write that the run ended before the batch did, and tell the operator."""
@@ -205,8 +210,8 @@ class ShardedRun:
             if not await shards.close_parent(connection, self._parent.id, self._database.run_id):
                 stopped = replace(self._parent, state=State.STOPPED)
                 await checkpoints.write(connection, stopped, note=note)
-        self._shared.progress.close()
-        self._shared.terminal.err(
+        self._context.progress.close()
+        self._context.terminal.err(
             f"saved: {counted(rows, 'row')} changed by this run; "
             "the same command goes on from there\n"
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from oneoff.services.batch.command import BatchCommand
     from oneoff.services.batch.rows.selection import Selection
-    from oneoff.services.batch.run.shared import Shared
+    from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.state.identity import Identity
     from oneoff.services.jobs.queue import Jobs
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 async def start(
     selection: Selection,
     identity: Identity,
-    shared: Shared,
+    context: RunContext,
     *,
     shard_number: int,
     shards: int,
@@ -48,20 +48,20 @@ async def start(
     Args:
         selection: The command with its rows.
         identity: Which batch that is.
-        shared: What the batches of the run share. If it has been started for one shard, nothing
+        context: What the batches of the run share. If it has been started for one shard, nothing
             else is done.
         shard_number: The one shard to do; 0 for all.
         shards: Into how many the batch is cut; 0 for not at all.
         open_jobs: Connects to the queue of the workers.
     """
-    command, database = selection.command, shared.database
-    if shared.run.shard:
-        return await _run_assigned_shard(command, identity, shared)
+    command, database = selection.command, context.database
+    if context.run.shard:
+        return await _run_assigned_shard(command, identity, context)
     if command.fleet:
         from oneoff.services.batch.run.fleet import Fleet
         from oneoff.services.jobs.shard_queue import ShardQueue
 
-        return await Fleet(selection, identity, shared, ShardQueue(await open_jobs())).run()
+        return await Fleet(selection, identity, context, ShardQueue(await open_jobs())).run()
     if shard_number:
         # Many processes may begin the batch at once; one cuts it, and the others try again.
         async with Transactions(database) as transactions:
@@ -76,19 +76,21 @@ async def start(
                     shards=shards,
                 ),
             )
-        return await run_shard(command, shard, identity, shared)
+        return await run_shard(command, shard, identity, context)
     kind = ShardedRun if shards else BatchRun
-    return await kind(selection, identity, shared).run()
+    return await kind(selection, identity, context).run()
 
 
-async def _run_assigned_shard(command: BatchCommand, identity: Identity, shared: Shared) -> Result:
+async def _run_assigned_shard(
+    command: BatchCommand, identity: Identity, context: RunContext
+) -> Result:
     """Do the shard that a worker started the run for, if it belongs to this batch of the command.
 
     Raises:
         ConfigurationError: `batch-arguments`: the inputs are not those that the batch began with.
     """
-    async with Transactions(shared.database) as transactions, transactions.begin() as connection:
-        parent, shard = await read_with_parent(connection, shared.run.shard)
+    async with Transactions(context.database) as transactions, transactions.begin() as connection:
+        parent, shard = await read_with_parent(connection, context.run.shard)
     if (parent["command"], parent["part"]) != (identity.command, identity.part):
         return Result.unchanged("this run is for a shard of another part")
     if identity.key != parent["key"]:
@@ -98,4 +100,4 @@ async def _run_assigned_shard(command: BatchCommand, identity: Identity, shared:
             try_="deploy the same release everywhere, or begin again with --new-run",
             code="batch-arguments",
         )
-    return await run_shard(command, shard, identity, shared, alone=False)
+    return await run_shard(command, shard, identity, context, alone=False)

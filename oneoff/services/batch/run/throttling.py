@@ -22,7 +22,7 @@ from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from oneoff.services.batch.command import BatchCommand, Throttle
-    from oneoff.services.batch.run.shared import Shared
+    from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.transactions import Transactions
 
 POLL = 0.5  # seconds between two looks whether a run may go on
@@ -82,11 +82,13 @@ class Sizing:
 class Throttling:
     """Decides between two batches of a command when the next one may begin."""
 
-    def __init__(self, command: BatchCommand, transactions: Transactions, shared: Shared) -> None:
+    def __init__(
+        self, command: BatchCommand, transactions: Transactions, context: RunContext
+    ) -> None:
         self._probes = list(command.probes())
         self._probed = 0.0
-        self._transactions, self._terminal = transactions, shared.terminal
-        self._bounds, self._duty_cycle = shared.bounds, shared.duty_cycle
+        self._transactions, self._terminal = transactions, context.terminal
+        self._bounds, self._duty_cycle = context.bounds, context.duty_cycle
         self._percent, self._timeout = command.percent_at_work, command.batch_timeout
 
     def record(self, seconds: float) -> None:

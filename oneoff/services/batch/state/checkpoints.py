@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.services.batch.rows.selection import Step
+    from oneoff.services.batch.rows.selection import StepResult
 
 
 class State(Enum):
@@ -150,7 +150,7 @@ async def reclaim(connection: AsyncConnection, checkpoint: Checkpoint, run_id: s
 
 
 async def save(
-    connection: AsyncConnection, checkpoint: Checkpoint, step: Step, *, durable: bool = True
+    connection: AsyncConnection, checkpoint: Checkpoint, step: StepResult, *, durable: bool = True
 ) -> Checkpoint:
     """Save that a batch of rows is done, in the transaction that did them.
 

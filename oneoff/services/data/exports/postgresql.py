@@ -16,7 +16,7 @@ from oneoff.services.data.columns import (
     Kind,
     writable,
 )
-from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.driver import driver_with_settings
 from oneoff.services.data.exports.query import bad_value
 from oneoff.services.data.exports.text_formats import (
     DELIMITER,
@@ -57,7 +57,7 @@ async def export_postgresql(
         take: Called with whole lines; the first one is the header of csv.
         expect: Called first, with the estimated number of rows.
     """
-    driver = await postgresql_driver(connection)
+    driver = await driver_with_settings(connection)
     conditions = [await _condition(driver, condition) for condition in query.conditions]
     expect(await _estimate(driver, query.select(["1"], conditions)))
     options: dict[str, Any] = _READY_TEXT

@@ -25,6 +25,7 @@ from oneoff.core.result import Result
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.imports.file_check import check_file
+from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
 from oneoff.services.data.imports.readers.csv_reader import CsvReader, read_header
 from oneoff.services.data.imports.rejects import (
@@ -227,7 +228,7 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
     # EXPLAIN plans the INSERT without writing, and fails as the INSERT itself would.
     nothing = f"SELECT {plan.quoted_columns} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
     try:
-        await connection.exec_driver_sql(f"EXPLAIN {plan.insert_statement(nothing)}")
+        await connection.exec_driver_sql(f"EXPLAIN {insert_statement(plan, nothing)}")
     except DBAPIError as exc:
         no_such_key = sqlstate_of(exc) == sqlstates.INVALID_COLUMN_REFERENCE
         if not no_such_key and "ON CONFLICT clause" not in str(exc.orig):

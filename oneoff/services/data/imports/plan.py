@@ -1,4 +1,4 @@
-"""Match the columns of a file with those of a table, and write the INSERT of an import."""
+"""Match the columns of a file with those of a table: `make_plan` returns a `Plan`."""
 
 from __future__ import annotations
 
@@ -53,53 +53,6 @@ class Plan(NamedTuple):
     def written_at(self, positions: Iterable[int]) -> list[Column]:
         """Return the columns of the table that are written from these positions of a row."""
         return [column for at in positions if (column := self.columns[at]) is not None]
-
-    def insert_statement(self, rows: str) -> str:
-        """Return the INSERT of rows, with its ON CONFLICT clause.
-
-        Args:
-            rows: A SELECT of the written columns, or VALUES.
-        """
-        has_identity = any(column.identity for column in self.written)
-        overriding = " OVERRIDING SYSTEM VALUE" if has_identity else ""
-        return (
-            f"INSERT INTO {self.table.quoted} ({self.quoted_columns}){overriding} {rows}"
-            + self._conflict()
-        )
-
-    def _conflict(self) -> str:
-        if self.on_conflict == "error":
-            return ""
-        key = ", ".join(map(quote, self.key))
-        changed = [
-            column
-            for column in self.written
-            if column.name not in self.key and column.identity != "always"
-        ]
-        if self.on_conflict == "skip" or not changed:
-            return f" ON CONFLICT ({key}) DO NOTHING"
-        sets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in changed)
-        # Without the WHERE, each row that is there already would be written once more, and counted.
-        differ = " OR ".join(self._differs(column) for column in changed)
-        return f" ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE {differ}"
-
-    def _differs(self, column: Column) -> str:
-        """Return the SQL of whether an existing row and the new one differ in a column."""
-        name = quote(column.name)
-        sides = (f"{self.table.quoted}.{name}", f"excluded.{name}")
-        if self.table.dialect == "sqlite":
-            differs = " IS NOT ".join(sides)
-            if column.kind not in _MOMENTS:
-                return differs
-            # CURRENT_TIMESTAMP writes no fraction; an import always writes all six digits.
-            return f"({differs} AND {sides[0]} || '.000000' IS NOT {sides[1]})"
-        if column.kind in _WITHOUT_EQUALITY:  # json, point, xml ... have no operator for it
-            sides = (f"{sides[0]}::text", f"{sides[1]}::text")
-        return " IS DISTINCT FROM ".join(sides)
-
-
-_MOMENTS = (Kind.TIMESTAMP, Kind.INSTANT)
-_WITHOUT_EQUALITY = (Kind.JSON, Kind.OTHER)
 
 
 def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRequest) -> Plan:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import DataError
-from oneoff.services.batch.rows.selection import Step
+from oneoff.services.batch.rows.selection import StepResult
 from oneoff.services.batch.run.files import FileBatch, FileSelection, Place
-from oneoff.services.data.driver import copy_source, postgresql_driver
+from oneoff.services.data.driver import copy_source, driver_with_settings
 from oneoff.services.data.imports.readers.base import Chunk, Parsed, Reader, Staged
 from oneoff.services.data.imports.readers.csv_reader import CsvReader
 from oneoff.services.data.imports.rejects import Rejects
@@ -75,7 +75,7 @@ class FileRows(FileSelection):
         """Return how many lines follow a place."""
         return max(self._lines - (after or self._first_place).line, 0)
 
-    async def step(self, connection: AsyncConnection, after: Any, size: int) -> Step:
+    async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
         """Import the rows that follow a place.
 
         Raises:
@@ -84,21 +84,23 @@ class FileRows(FileSelection):
         place = self.place(after) or self._first_place
         chunk, end = await in_daemon_thread(lambda: self._read(place, size))
         if not chunk.raw_rows:
-            return Step(None, 0, 0, last=True)
+            return StepResult(None, 0, 0, last=True)
         try:
             done = await self._import(connection, chunk)
         except DataError as exc:
             exc.why = exc.why.replace("nothing was imported", "its batch was rolled back")
             exc.try_ = (_CORRECT_AND_START_AGAIN,)
             raise
-        return Step(str(end), len(chunk.raw_rows), done.changed, last=len(chunk.raw_rows) < size)
+        return StepResult(
+            str(end), len(chunk.raw_rows), done.changed, last=len(chunk.raw_rows) < size
+        )
 
     async def _import(self, connection: AsyncConnection, chunk: Chunk) -> ImportSummary:
         """Choose the module that writes the rows, as `pipeline` does for a whole file."""
         if self._plan.table.dialect == "postgresql" and isinstance(self._reader, CsvReader):
             from oneoff.services.data.imports.postgresql.copy_csv import CsvImport
 
-            driver = await postgresql_driver(connection)
+            driver = await driver_with_settings(connection)
             importing = CsvImport(driver, self._plan, self._reader, first_line=chunk.line)
             return await importing.run(copy_source(chunk.as_lines()))
         reader = _ChunkReader(self._reader, chunk)

@@ -162,9 +162,9 @@ def test_a_group_alone_is_a_group(write: Write) -> None:
     """The command line may end where a command's name would go on."""
     registry = write(**{"first/user/promote": COMMAND})
 
-    assert registry.is_group(["user"])
-    assert not registry.is_group(["user", "promote"])
-    assert not registry.is_group([])
+    assert "user" == registry.group_named(["user"])
+    assert "" == registry.group_named(["user", "promote"])
+    assert "" == registry.group_named([])
     assert "user" == registry.group_named(["user", "--help"])
 
 
@@ -180,7 +180,7 @@ def test_a_folder_without_commands_is_no_group(write: Write) -> None:
     """Data beside commands is nobody's business."""
     registry = write(**{"first/data/__init__": ""})
 
-    assert not registry.is_group(["data"])
+    assert "" == registry.group_named(["data"])
 
 
 def test_the_same_name_twice_is_an_error_that_names_both_files(write: Write) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.postgresql.staging_table import (
     ERRORS_TABLE,
     NUMBER_COLUMN,
@@ -96,7 +97,7 @@ def create_chunk_function(
     """
     insert = f"INSERT INTO {STAGING_TABLE} ({plan.quoted_columns}, {quote(NUMBER_COLUMN)}) "
     if into_target:
-        insert = plan.insert_statement("")
+        insert = insert_statement(plan, "")
     select = f"SELECT {', '.join([*values.values(), *([] if into_target else ['r.number'])])}"
     members = _members(plan.written, json=json)
     probes = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.driver import postgresql_driver
+from oneoff.services.data.driver import driver_with_settings
 from oneoff.services.data.imports.errors import (
     DUPLICATE_IN_FILE,
     ROW_ERRORS,
@@ -22,6 +22,7 @@ from oneoff.services.data.imports.errors import (
     problem_of,
     refused_by_trigger,
 )
+from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.postgresql.staging_table import (
     SAVEPOINT,
@@ -153,7 +154,7 @@ class CsvImport:
 
     async def _insert(self) -> int:
         staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
-        statement = self._plan.insert_statement(staged)
+        statement = insert_statement(self._plan, staged)
         # After an error PostgreSQL takes no statement until a rollback: without the savepoint the
         # staging table could not be asked which rows have the same key.
         await self._driver.execute(f"SAVEPOINT {SAVEPOINT}")
@@ -260,7 +261,7 @@ async def import_by_copy(
 
     `data import --resume` does not call this: `resume` uses `CsvImport` for one chunk at a time.
     """
-    driver, header = await postgresql_driver(connection), reader.header
+    driver, header = await driver_with_settings(connection), reader.header
     index = LineIndex(header.first_row)
     first_line = header.first_row.line
     if header.mixed_line_ends:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.driver import copy_source, postgresql_driver
+from oneoff.services.data.driver import copy_source, driver_with_settings
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.postgresql.staged_import import StagedImport
 from oneoff.services.data.imports.postgresql.staging_table import SAVEPOINT
@@ -117,7 +117,7 @@ async def import_with_rejects(
     work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> ImportSummary:
     """Import a whole file in the transaction of a run, and reject its bad rows."""
-    driver = await postgresql_driver(work.connection)
+    driver = await driver_with_settings(work.connection)
     if await _can_copy(driver, plan, reader):
         return await CopyWithRejects(work, driver, plan, reader, rejects).run(advance)
     return await StagedImport(driver, plan, reader, rejects).run(advance)

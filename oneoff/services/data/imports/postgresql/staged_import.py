@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.driver import copy_source, postgresql_driver
+from oneoff.services.data.driver import copy_source, driver_with_settings
 from oneoff.services.data.imports.errors import (
     ROW_ERRORS,
     TRIGGER,
@@ -29,6 +29,7 @@ from oneoff.services.data.imports.errors import (
     problem_of,
     refused_by_trigger,
 )
+from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.postgresql.chunk_function import (
     CHUNK_FUNCTION,
     create_chunk_function,
@@ -160,7 +161,7 @@ class StagedImport:
 
     async def _insert(self) -> int:
         staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
-        statement = self._plan.insert_statement(staged)
+        statement = insert_statement(self._plan, staged)
         try:
             status: str = await self._driver.execute(statement)
             await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -234,5 +235,5 @@ async def import_staged(
     connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> ImportSummary:
     """Import a whole file in the connection's transaction."""
-    driver = await postgresql_driver(connection)
+    driver = await driver_with_settings(connection)
     return await StagedImport(driver, plan, reader, rejects).run(advance)

@@ -16,6 +16,7 @@ from oneoff.database import sqlstates
 from oneoff.database.row_counts import counting_inserts
 from oneoff.services.data.driver import driver_connection
 from oneoff.services.data.imports.errors import DUPLICATE_IN_FILE, Problem, bad_rows, problem_of
+from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.sqlite.multi_row_insert import MultiRowInsert
 from oneoff.services.data.imports.sqlite.self_references import SelfReferences
 from oneoff.services.data.imports.sqlite.values import BadValue, convert
@@ -72,7 +73,7 @@ class SqliteImport:
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
-        self._insert = plan.insert_statement(f"VALUES ({', '.join('?' * len(plan.written))})")
+        self._insert = insert_statement(plan, f"VALUES ({', '.join('?' * len(plan.written))})")
         names = [column.name for column in plan.written]
         self._key_positions = [names.index(name) for name in plan.key]
         self._multi_row: MultiRowInsert | None = None

@@ -1,4 +1,4 @@
-"""What the batches of one run share: the bounds of the run, its output, and its liveness lock."""
+"""What all batches of one run use: the bounds of the run, its output, and its liveness lock."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What all batches of one run share. Use it with `async with`, which closes what it opened.
+class RunContext:
+    """What all batches of one run use. Leaving its `async with` closes what it opened.
 
     Attributes:
         run: The run.
