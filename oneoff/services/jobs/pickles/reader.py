@@ -97,31 +97,36 @@ class _Machine:
     def run(self, data: bytes) -> Pickled:
         dict_begins, dict_end, frames = list[int](), 0, list[int]()
         for step, (opcode, arg, position) in enumerate(pickletools.genops(data)):
-            at = position or 0
+            name, at = opcode.name, position or 0
             if step > MOST_STEPS:
                 raise UnreadableError(f"more than {MOST_STEPS} steps")
-            if opcode.name == "FRAME":
-                frames.append(at)
-            if opcode.name in {"PROTO", "FRAME"}:
+            if name in _SCALARS:  # takes nothing: half of all opcodes
+                self.stack.append(arg)
+                self.begins.append(at)
                 continue
-            first = self._first_taken(opcode)
-            if opcode.name == "SETITEMS":  # the last one fills the outermost dict
+            if name == "FRAME":
+                frames.append(at)
+            if name in {"PROTO", "FRAME"}:
+                continue
+            first = self._first_taken(name)
+            if name == "SETITEMS":  # the last one fills the outermost dict
                 dict_begins, dict_end = self.begins[first + 2 :], at
             values = self.stack[first:]
             begin = self.begins[first] if values else at
-            self.stack[first:] = added = self._do(opcode.name, values, arg)
+            self.stack[first:] = added = self._do(name, values, arg)
             self.begins[first:] = [begin, at][: len(added)]  # DUP alone adds two
         return Pickled(self.stack[-1], dict_begins, dict_end, frames)
 
-    def _first_taken(self, opcode: pickletools.OpcodeInfo) -> int:
+    def _first_taken(self, name: str) -> int:
         """Return the position of the lowest entry of the stack that an opcode takes."""
-        taken = opcode.stack_before
-        first = len(self.stack) - len(taken)
-        if pickletools.markobject in taken:  # everything from the last mark on
-            first = self.marks.pop() - taken.index(pickletools.markobject)
-        elif opcode.name == "POP" and self.marks and self.marks[-1] == first:
-            self.marks.pop()
-        if first <= (self.marks[-1] if self.marks else -1):
+        taken, below_mark = _TAKES[name]
+        first = len(self.stack) - taken
+        marks = self.marks
+        if below_mark is not None:  # everything from the last mark on
+            first = marks.pop() - below_mark
+        elif name == "POP" and marks and marks[-1] == first:
+            marks.pop()
+        if first <= (marks[-1] if marks else -1):
             raise UnreadableError("an opcode takes more than there is")
         return first
 
@@ -200,14 +205,23 @@ def _with_state(target: Any, state: Any) -> Any:
     return target
 
 
-_SCALARS = (
+_SCALARS = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES "
     "SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT "
     "BINFLOAT".split()
 )
+_TAKES = {
+    # How many entries of the stack an opcode takes, and how many of them are below the mark.
+    opcode.name: (
+        len(opcode.stack_before),
+        opcode.stack_before.index(pickletools.markobject)
+        if pickletools.markobject in opcode.stack_before
+        else None,
+    )
+    for opcode in pickletools.opcodes
+}
 _VALUES: dict[str, Callable[[list[Any], Any], Any]] = {
     # `taken` are the entries from the stack, the mark among them; `arg` is in the pickle itself.
-    **dict.fromkeys(_SCALARS, lambda _, arg: arg),
     "NONE": lambda *_: None,
     "NEWTRUE": lambda *_: True,
     "NEWFALSE": lambda *_: False,
