@@ -1,9 +1,9 @@
-"""The public door: every name that an application or its commands import from oneoff.
+"""The public API: every name that an application or its commands import from oneoff.
 
     from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
 
-A name is loaded when it is first used (PEP 562): `import oneoff` itself costs nothing, and
-`manage.py help` never pays for what only a running command needs. Besides this module, only
+A name is loaded when it is first used (PEP 562): `import oneoff` alone loads nothing else, and
+`manage.py help` does not load what only a running command needs. Besides this module, only
 `oneoff.testing`, `oneoff.cli` and `oneoff.integrations` are public.
 """
 

@@ -34,8 +34,8 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
         program: The program's name, for the command lines in messages.
 
     Raises:
-        UsageError: All that is wrong with the words.
-        ConfigurationError: The command named is broken.
+        UsageError: The words are wrong; it contains all problems.
+        ConfigurationError: The command is broken.
     """
     leading, words = split_leading(list(words))
     if "--version" in leading:
@@ -52,7 +52,7 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
 
 
 def options_for_error(words: Sequence[str]) -> GlobalOptions:
-    """Return the options that say how to show an error, from a line that could not be parsed."""
+    """Return the options for showing an error, read from a line that could not be parsed."""
     before = words[: words.index("--")] if "--" in words else words
     options = GlobalOptions()
     options.json = "--json" in before
@@ -62,7 +62,7 @@ def options_for_error(words: Sequence[str]) -> GlobalOptions:
 
 
 def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Page | Call:
-    """Import the command and parse the other words; `--help` among them gives a page."""
+    """Import the command and parse the other words. With `--help`, return its page."""
     import shlex
 
     from oneoff.core.outcome import Call

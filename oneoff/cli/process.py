@@ -1,9 +1,9 @@
 """Run one process: argv in, exit code out. This is step 1, and it calls all other steps.
 
-`_run_line` loads the project and goes on in `dispatch` (step 2), `Execution.run` (steps 3 to 9, in
+`_run_line` loads the project and calls `dispatch` (step 2), `Execution.run` (steps 3 to 9, in
 `oneoff.runtime.executor`) and `reply` (step 10).
 
-Nothing heavy is imported before it is known what the operator wants: help, completion and usage
+Nothing heavy is imported until the command line is parsed: help, completion and usage
 errors never load asyncio, SQLAlchemy or the project's settings.
 """
 
@@ -44,8 +44,8 @@ def console() -> int:
 
 def _run_process(load: Callable[[], Application], argv: Sequence[str] | None) -> int:
     signals.install()
-    # The objects of modules stay for ever. Collecting garbage during the imports would only scan
-    # them again and again, which costs a quarter of the start-up.
+    # Imported modules are never freed. Collecting garbage during the imports would only scan them
+    # repeatedly, which takes a quarter of the start-up time.
     gc.disable()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -66,7 +66,7 @@ def _run_line(load: Callable[[], Application], words: Sequence[str], terminal: T
         options = page_or_call.options
         redactor = _redactor(app)
         outcome = _execute(app, page_or_call, terminal, redactor)
-    except Exception as exc:  # noqa: BLE001 - shown to the operator, and the exit code tells
+    except Exception as exc:  # noqa: BLE001 - shown to the operator; sets the exit code
         redactor = _redactor(app)
         outcome = _failed_outcome(exc)
     from oneoff.cli.reply import reply
@@ -80,7 +80,7 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     from oneoff.runtime.executor import Execution
     from oneoff.runtime.logs.capture import capturing
 
-    # What a command's author prints must not stand beside the one JSON object.
+    # Standard output must contain only the JSON object, so `print` in a command goes to stderr.
     aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
 
     execution = Execution(app, call, terminal, redactor, process_wide=True)
@@ -89,7 +89,7 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
 
 
 def _run_loop(execution: Execution) -> Outcome:
-    """Run the loop until the run has ended, also if a task of the command raises SystemExit.
+    """Run the loop until the run has ended, even if a task of the command raises SystemExit.
 
     SystemExit and KeyboardInterrupt, raised in a task, end the loop itself. It is started again, so
     that the run fails, is rolled back and recorded like any other.
@@ -123,14 +123,14 @@ def _redactor(app: Application | None) -> Redactor:
 
     try:
         return Redactor(app.config.environ if app else os.environ)
-    except CommandError:  # the settings are what is wrong
+    except CommandError:  # the settings themselves are wrong
         return Redactor(os.environ)
 
 
 def _root() -> str:
     """Return the folder of the script that was started: `manage.py` is in the root folder."""
     script = getattr(sys.modules["__main__"], "__file__", None)
-    # os.path, because importing pathlib is a third of what `help` costs.
+    # os.path, because importing pathlib takes a third of the time of `help`.
     return os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 GAP = "  "
 SHORTEST = 8
-"""Columns to which a text is cut at most."""
+"""The minimum width of a shortened column, in characters."""
 SHORTEST_COMMAND = 26
-"""The same for the name of a command: its first word alone is often the same for several."""
+"""The same for the column `command`: the names of a group start with the same word."""
 
 
 def render_json(outcome: Outcome, redactor: Redactor) -> str:
@@ -40,7 +40,7 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
         "exit_code": int(outcome.exit_code),
     }
     if shown := _shown_once(outcome):
-        # After redaction: these secrets are what the operator asked for, shown this one time.
+        # Added after redaction: the operator asked for these secrets, and sees them only now.
         envelope["data"] = {**_as_mapping(envelope["data"]), **shown}
     return json.dumps(envelope, ensure_ascii=False, default=for_json) + "\n"
 
@@ -53,9 +53,9 @@ def render_text(
     Args:
         outcome: The run.
         redactor: Masks what must not be shown.
-        width: Columns of the terminal; 0 never cuts.
+        width: Columns of the terminal; 0 for no limit.
         quiet: Show the result's answer, else data only, and secrets without their names.
-        verbose: Above 0, show a mapping of facts also where a message sums it up.
+        verbose: Above 0, also show a mapping of facts that the message summarizes.
     """
     result, error = outcome.result, outcome.error
     if quiet and result and result.answer:
@@ -65,8 +65,8 @@ def render_text(
         parts.append("DRY RUN: nothing was changed\n")
     data = error.data if error else result.data if result else None
     if data and (verbose or not outcome.message or not isinstance(data, Mapping)):
-        # Redact each value by itself, before it is cut. In one joined text, an open quote in one
-        # row would make the redactor mask the wrong half of the next.
+        # Redact each value separately, before it is shortened. In one joined text, an open quote
+        # in one row would make the redactor mask the wrong half of the next.
         parts.append(render_data(redactor.data(data), width=width))
     if result and result.message and not quiet:
         parts.append(redactor.text(result.message) + "\n")
@@ -80,7 +80,7 @@ def render_text(
 
 
 def render_error(error: CommandError, redactor: Redactor, *, color: bool = False) -> str:
-    """Return an error as an operator reads it: what, why, and what to do next."""
+    """Return an error as text: what happened, why, and what to do next."""
     label = f"error[{error.code}]:"  # not user input, so never masked
     if color:
         label = f"\x1b[1;31m{label}\x1b[0m"
@@ -93,7 +93,7 @@ def render_error(error: CommandError, redactor: Redactor, *, color: bool = False
 
 
 def render_warning(text: str, redactor: Redactor, *, color: bool = False) -> str:
-    """Return a line the operator should read although the run succeeded."""
+    """Return a warning as one line."""
     label = "\x1b[1;33mwarning:\x1b[0m" if color else "warning:"
     return f"{label} {redactor.text(text)}\n"
 
@@ -110,12 +110,13 @@ def render_data(data: Any, *, width: int = 0) -> str:
 
 
 def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
-    """Return rows under their column names, numbers to the right.
+    """Return rows under their column names. Numbers are aligned to the right.
 
     Args:
         rows: Mappings with the same keys; the first one's order is the columns' order.
-        width: Leave out the last columns, and cut long texts, until the table fits; 0 does
-            neither. The first column, ids and times are never cut: half of one is of no use.
+        width: Columns of the terminal; 0 for no limit. Long texts are shortened and the last
+            columns are left out until the table fits. The first column, ids and times are never
+            shortened, because a part of one is useless.
     """
     columns = list(rows[0])
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
@@ -137,7 +138,7 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
         for line in [columns, *cells]
     ]
     if left_out:
-        lines.append(f"(not shown for want of room: {', '.join(left_out)})")
+        lines.append(f"(terminal too narrow, hidden: {', '.join(left_out)}; use --json)")
     return "\n".join(lines) + "\n"
 
 
@@ -157,7 +158,7 @@ def _render_facts(facts: Mapping[Any, Any]) -> str:
 
 
 def _nested_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table; texts called `source` stand below their row instead, as they were written."""
+    """Return a table. If the last column is `source`, print it below its row, line by line."""
     if list(rows[0])[-1] != "source":
         return render_table(rows).splitlines()
     lines = []
@@ -169,7 +170,7 @@ def _nested_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _fitted(widths: Sequence[int], least: Sequence[int], width: int) -> list[int]:
-    """Return the widths of as many columns as fit, texts cut to those of `least` if need be."""
+    """Return the widths of the columns that fit, each reduced to `least` if necessary."""
     if not width:
         return list(widths)
     count = len(widths)
@@ -209,7 +210,7 @@ def _error_object(error: CommandError, redactor: Redactor) -> dict[str, Any]:
 
 
 def _shown_once(outcome: Outcome) -> Mapping[str, str]:
-    """Return the secrets to show; a dry run's were never stored, and would open nothing."""
+    """Return the secrets to show. A dry run shows none, because it did not store them."""
     return outcome.result.show_once if outcome.result and not outcome.dry_run else {}
 
 

@@ -1,4 +1,4 @@
-"""Step 10: show how a run ended, and return the code to leave with."""
+"""Step 10: show how a run ended, and return the exit code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor) -> int:
-    """Write data to standard output and the rest to standard error."""
+    """Write data to standard output and everything else to standard error; return the exit code."""
     code = _show(outcome, options, terminal, redactor)
     if not terminal.output_lost or code:
         return code
     error = CommandError(
         "the work was done, but standard output could not be written",
-        why="the disk is full, or the stream was closed; what was shown once is lost",
+        why="the disk is full, or the stream was closed; secrets that are shown only once are lost",
         try_=f"python manage.py audit show {outcome.run_id}",
         code="output-lost",
     )
@@ -54,7 +54,7 @@ def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
 
 
 def _traceback(cause: BaseException) -> str:
-    """Return the traceback without the frames' locals: they hold passwords."""
+    """Return the traceback without local variables, which may contain passwords."""
     import traceback
 
     return "".join(traceback.format_exception(cause))

@@ -33,7 +33,7 @@ _LIBPQ = {
     "channel_binding": "PGCHANNELBINDING",
     "gssencmode": "PGGSSENCMODE",
 }
-# Only libpq knows these. asyncpg would send them to the server as settings, which refuses them.
+# Only libpq knows these. asyncpg would send them as settings, and the server would refuse them.
 _NOT_ASYNCPG = ("connect_timeout", "channel_binding", "gssencmode")
 # oneoff sets the application name itself; `pgbouncer` is a hint for other clients.
 _IGNORED = ("application_name", "fallback_application_name", "pgbouncer")
@@ -135,7 +135,7 @@ class DatabaseURL(NamedTuple):
         return {name: value for name, value in environ.items() if value}
 
     def _asyncpg_query(self) -> dict[str, str]:
-        """Return libpq's parameters in asyncpg's `dsn`, the one argument that takes them all."""
+        """Return libpq's parameters in asyncpg's `dsn`, the only argument that accepts all."""
         query = {name: text for name, text in self.query.items() if name not in _NOT_ASYNCPG}
         return {"dsn": f"postgresql://?{urlencode(query)}"} if query else {}
 
@@ -172,7 +172,7 @@ def parse_database_url(
         f"{setting} can't be used: {problem}",
         try_=(
             f"{setting}=postgres://user:password@host:5432/database",
-            "percent-encode what is special in a password, where @ is %40, / is %2F and ? is %3F",
+            "percent-encode special characters in the password: @ is %40, / is %2F, ? is %3F",
         ),
         code="bad-database-url",
     )
@@ -184,7 +184,7 @@ class _Unreadable(Exception):
 
 def _unknown_scheme(scheme: str) -> str:
     if not scheme:
-        return "it doesn't begin with postgres:// or sqlite:///"
+        return "it doesn't start with postgres:// or sqlite:///"
     return f"{scheme}:// is not supported, only postgres:// and sqlite:///"
 
 
@@ -207,8 +207,8 @@ def _postgresql(parts: SplitResult) -> DatabaseURL:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = query.pop("host", "") or _host(parts.netloc)
     if {"@", "/"} & {*parts.path.strip("/")}:
-        # A "/" or "?" in the password is not percent-encoded, so its rest was read as the path.
-        raise _Unreadable("what follows the host is not the name of a database")
+        # A "/" or "?" in the password is not percent-encoded, so the text after it became the path.
+        raise _Unreadable("the text after the host is not the name of a database")
     if "," in host:
         raise _Unreadable("it names several hosts; give the address of the primary")
     port = query.pop("port", "") or parts.port
@@ -241,7 +241,7 @@ def _libpq(query: dict[str, str]) -> dict[str, str]:
         # URLs for SQLAlchemy with asyncpg say ssl=require, others say ssl=true.
         query.setdefault("sslmode", "require" if ssl.lower() in _TRUE else ssl)
     if query.get("sslmode", "prefer") not in _SSL_MODES:
-        raise _Unreadable(f"sslmode is none of {', '.join(_SSL_MODES)}")
+        raise _Unreadable(f"sslmode is not one of {', '.join(_SSL_MODES)}")
     unknown = query.keys() - _LIBPQ.keys() - set(_IGNORED)
     if unknown:
         raise _Unreadable(f"unknown parameter {_listed(unknown)} after '?'")
@@ -255,5 +255,5 @@ def _check_seconds(query: Mapping[str, str], name: str) -> None:
 
 
 def _listed(names: set[str]) -> str:
-    # A text that is not a name may be the rest of a password with an unescaped "?".
+    # A text that is not a name may be part of a password with an unescaped "?".
     return ", ".join(repr(name) if name.isidentifier() else "(no name)" for name in sorted(names))

@@ -1,4 +1,4 @@
-"""Decide which environment a run is in: the stricter of ENVIRONMENT and what the database says.
+"""Decide which environment a run is in: the stricter of ENVIRONMENT and the stored one.
 
 Pure functions. `oneoff.database.schema.facts` reads and stores the facts of the database;
 `oneoff.services.environment` and the command `system environment` show and change them.
@@ -16,7 +16,7 @@ _STRICTEST = 2
 
 
 class Facts(NamedTuple):
-    """The facts that the connected database knows about itself.
+    """Facts about the connected database, read from the database itself.
 
     Attributes:
         database: The name of the database, as in `<database>@<environment>`.
@@ -34,7 +34,7 @@ class Facts(NamedTuple):
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is a restored dump, whose stored environment is that of another database."""
+        """Whether this is a restored dump. Its stored environment is that of another database."""
         return bool(self.stored_environment) and not _same(self.stored_identity, self.identity)
 
 
@@ -55,14 +55,14 @@ def strictness(environment: str) -> int:
 def configured(environment: str, *, database_url_set: bool) -> str:
     """Return the configured environment.
 
-    If neither is set, the embedded SQLite file is a developer's. A DATABASE_URL without ENVIRONMENT
-    may lead to any database, so it counts as production.
+    If neither is set, the database is a developer's embedded SQLite file. A DATABASE_URL without
+    ENVIRONMENT may point to any database, so it counts as production.
     """
     return environment or (PRODUCTION if database_url_set else DEVELOPMENT)
 
 
 def effective(setting: str, facts: Facts | None) -> str:
-    """Return the stricter of the setting and the stored environment, which a copy does not have."""
+    """Return the stricter of the setting and the stored environment. A copy uses the setting."""
     if facts is None or not facts.stored_environment or facts.is_copy:
         return setting
     return max(setting, facts.stored_environment, key=strictness)
@@ -72,7 +72,9 @@ def why(setting: str, effective_one: str) -> str:
     """Return why a run is not in the configured environment; empty if it is."""
     if setting == effective_one:
         return ""
-    return f"the database says that it is {effective_one}'s, and ENVIRONMENT says {setting}"
+    return (
+        f"the environment stored in the database is {effective_one}, and ENVIRONMENT is {setting}"
+    )
 
 
 def is_protected(environment: str, protect: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Find out who runs the command, and which version of the code, from what the platform says."""
+"""Find out who runs the command, and which version of the code, from the platform's variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from oneoff.core.run import Operator
 
 _VARIABLES = (
-    # The most specific first. A CI job also has an OS user, but the operator is who pushed.
+    # The most specific first. A CI job also has an OS user, but its operator is who pushed.
     ("OPERATOR", "setting"),
     ("GITHUB_ACTOR", "github-actions"),
     ("GITLAB_USER_LOGIN", "gitlab-ci"),
@@ -42,12 +42,12 @@ def _os_user() -> str:
 
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a user of a container may have a number only
+    except KeyError:  # the user of a container may have only a number
         return f"uid {os.getuid()}"
 
 
 def _git_commit(folder: Path) -> str:
-    """Read HEAD from the files: starting git would take longer than a small command."""
+    """Read HEAD from the files, because starting git takes longer than a small command."""
     try:
         head = (folder / "HEAD").read_text().strip()
         if not head.startswith("ref: "):

@@ -18,7 +18,7 @@ async def open_settings(project: Project, config: Config) -> AsyncIterator[Any]:
     """Open the resource `settings`: an instance of the project's pydantic-settings class.
 
     Raises:
-        ConfigurationError: Settings are missing or wrong. All are named, without their values.
+        ConfigurationError: Settings are missing or wrong. It names all of them, without values.
     """
     yield load_settings(project, config)
 
@@ -29,8 +29,8 @@ def load_settings(project: Project, config: Config) -> Any:
 
     if not project.settings:
         raise ConfigurationError(
-            "the project names no settings class",
-            try_='Project(..., settings="app.settings:Settings")',
+            "the project declares no settings class",
+            try_='declare it: Project(..., settings="app.settings:Settings")',
             code="settings-not-configured",
         )
     try:
@@ -76,5 +76,5 @@ def problem_line(name: str, problem: str) -> str:
 
 
 def _lowered(text: str) -> str:
-    # A message that begins with a name keeps it: "MAIL_FROM is ...".
+    # A message that starts with a variable keeps its capitals: "MAIL_FROM is ...".
     return text if text[:2].isupper() else text[:1].lower() + text[1:]

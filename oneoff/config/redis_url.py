@@ -57,8 +57,8 @@ class RedisURL(NamedTuple):
     def safe(self) -> str:
         """Return the URL for messages, with *** instead of the password.
 
-        A user without a password is masked too: in `redis://secret@host` somebody probably forgot
-        the colon before the password.
+        A user without a password is masked too: in `redis://secret@host` the colon before the
+        password was probably forgotten.
         """
         scheme = "rediss" if self.tls else "redis"
         login = f"{quote(self.user, safe='')}:{MASK}" if self.password else self.user and MASK
@@ -78,10 +78,10 @@ def redis_url(config: Config) -> RedisURL:
     if not config.redis_url:
         raise ConfigurationError(
             "REDIS_URL is not set",
-            why="this command works on Redis, and there is no embedded one",
+            why="this command needs Redis, and oneoff has no embedded one",
             try_=(
                 "REDIS_URL=redis://localhost:6379/0 python manage.py ...",
-                "or put REDIS_URL into .env",
+                "set REDIS_URL in .env",
             ),
             code="redis-not-configured",
         )
@@ -106,7 +106,7 @@ def parse_redis_url(text: str) -> RedisURL:
         f"REDIS_URL can't be used: {problem}",
         try_=(
             "REDIS_URL=redis://:password@host:6379/0",
-            "percent-encode what is special in a password, where @ is %40, / is %2F and ? is %3F",
+            "percent-encode special characters in the password: @ is %40, / is %2F, ? is %3F",
         ),
         code="bad-redis-url",
     )
@@ -119,21 +119,21 @@ class _Unreadable(Exception):
 def _parse(text: str) -> RedisURL:
     scheme, colon, _ = text.partition("://")
     if not colon or scheme.lower() not in _SCHEMES:
-        raise _Unreadable("it doesn't begin with redis:// or rediss://")
+        raise _Unreadable("it doesn't start with redis:// or rediss://")
     parts = urlsplit(text, allow_fragments=False)
     query = dict(parse_qsl(parts.query))
     db = query.pop("db", "") or parts.path.strip("/") or "0"
     if query:
         names = ", ".join(sorted(name if name.isidentifier() else "(no name)" for name in query))
         raise _Unreadable(
-            f"unknown parameter {names} after '?'; timeouts and certificates are settings of "
-            "their own: REDIS_TIMEOUT, REDIS_VERIFY_CERTIFICATE"
+            f"unknown parameter {names} after '?'; set timeouts and certificates with "
+            "REDIS_TIMEOUT and REDIS_VERIFY_CERTIFICATE"
         )
     if not parts.hostname:
         raise _Unreadable("it names no host")
     if not db.isdecimal():
-        # A "/" or "?" in the password is not percent-encoded, so its rest was read as the path.
-        raise _Unreadable("what follows the host is not the number of a database")
+        # A "/" or "?" in the password is not percent-encoded, so the text after it became the path.
+        raise _Unreadable("the text after the host is not the number of a database")
     return RedisURL(
         host=unquote(parts.hostname),
         port=parts.port or PORT,

@@ -33,25 +33,27 @@ SETTINGS = (
     Setting(
         "DATABASE_URL",
         "",
-        "PostgreSQL or SQLite, as platforms hand it out (postgres://...); unset: a SQLite file",
+        "URL of PostgreSQL or SQLite, as platforms provide it; unset: a SQLite file",
     ),
     Setting(
         "MIGRATION_DATABASE_URL",
         "",
-        "direct URL for migrations and locks, where DATABASE_URL goes through a pooler",
+        "direct URL for migrations and locks, if DATABASE_URL goes through a pooler",
     ),
-    Setting("REDIS_URL", "", "Redis or Valkey, as platforms hand it out; unset: none is used"),
+    Setting("REDIS_URL", "", "URL of Redis or Valkey, as platforms provide it; unset: not used"),
     Setting(
         "REDIS_VERIFY_CERTIFICATE",
         "true",
-        "false takes any certificate over rediss://, the self-signed one of a platform too",
+        "false accepts any certificate over rediss://, also a self-signed one of a platform",
     ),
-    Setting("REDIS_TIMEOUT", "5", "seconds Redis has for one answer, connecting included"),
+    Setting(
+        "REDIS_TIMEOUT", "5", "seconds to wait for each answer of Redis, including the connection"
+    ),
     Setting(
         "ENVIRONMENT",
         "",
         "development, staging, production, ...; unset: development on the embedded SQLite file, "
-        "production as soon as DATABASE_URL is set",
+        "production if DATABASE_URL is set",
     ),
     Setting("AUDIT_REQUIRED", "false", "refuse every run that can't be recorded in the database"),
     Setting(
@@ -60,7 +62,7 @@ SETTINGS = (
         "signs the pass through a maintenance window; at least 32 random characters",
         secret=True,
     ),
-    Setting("OPERATOR", "", "who runs the command, where the platform doesn't say"),
+    Setting("OPERATOR", "", "name of the operator, if the platform does not provide it"),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
 )
 
@@ -89,14 +91,15 @@ class Config(NamedTuple):
     operator: str
     log_level: str
     problems: tuple[str, ...] = ()
-    """The problems, each beginning with its variable. A setting with a problem has its default."""
+    """Each starts with the name of its variable. A setting with a problem has its default."""
 
     @property
     def configured_environment(self) -> str:
         """The environment as configured: "development", "staging", "production", ...
 
-        Without ENVIRONMENT it is development on the embedded SQLite file, and production as soon
-        as DATABASE_URL is set. A run takes the stricter of this and what the database stores.
+        Without ENVIRONMENT it is development on the embedded SQLite file, and production if
+        DATABASE_URL is set. A run uses the stricter of this and the environment stored in the
+        database.
         """
         return configured(self.environment, database_url_set=bool(self.database_url))
 
@@ -183,7 +186,7 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _line(original: Any) -> int:
-    """Return the line number of a binding; python-dotenv counts blank lines before it as part."""
+    """Return the line number of a binding. python-dotenv includes the blank lines before it."""
     text: str = original.string
     blank = text[: len(text) - len(text.lstrip())]
     return int(original.line) + blank.count("\n")

@@ -5,8 +5,8 @@
     active_only: bool = Flag(help="Leave out deactivated users.")
     password: SecretStr = Secret(env="USER_PASSWORD", help="The new password.")
 
-The annotation says how a value is parsed (see `oneoff.core.conversion`), and the attribute's name
-gives the spelling: `active_only` is `--active-only`. Secrets are never taken from the command line.
+The annotation determines how a value is parsed (see `oneoff.core.conversion`), and the attribute's
+name its spelling: `active_only` is `--active-only`. Secrets are never taken from the command line.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class SecretStr:
 
 
 class SecretSource(Enum):
-    """Where to take a secret from, according to the command line; read before the run starts."""
+    """Where the command line says to read a secret from. It is read before the run starts."""
 
     NOT_GIVEN = "not given"
     STDIN = "stdin"

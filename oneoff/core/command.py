@@ -169,9 +169,9 @@ def _policy_problems(cls: type[BaseCommand]) -> Any:
             "where a rollback can't undo it, or DryRun.UNSUPPORTED"
         )
     if cls.access is Access.READ and cls.dry_run is not DryRun.UNSUPPORTED:
-        yield "declares dry_run but only reads; say access = Access.WRITE if it writes"
+        yield "declares dry_run but only reads; set access = Access.WRITE if it writes"
     if cls.access is Access.READ and cls.confirm is Confirm.TYPE_NAME:
-        yield "declares Confirm.TYPE_NAME but only reads; say access = Access.WRITE if it writes"
+        yield "declares Confirm.TYPE_NAME but only reads; set access = Access.WRITE if it writes"
 
 
 def _declares(cls: type[BaseCommand], attribute: str) -> bool:
@@ -192,11 +192,11 @@ def _bind(field: Field, owner: type, name: str) -> None:
     """Set a field's name and type; `from __future__ import annotations` makes the type a string."""
     where = f"{owner.__module__}.{owner.__qualname__}.{name}"
     if name in RESERVED or hasattr(BaseCommand, name):
-        message = f"{where}: every command has {name!r} already; choose another name"
+        message = f"{where}: every command already has {name!r}; choose another name"
         raise TypeError(message)
     annotation = owner.__annotations__.get(name)
     if annotation is None:
-        message = f"{where}: needs a type annotation, which says how to parse it"
+        message = f"{where}: needs a type annotation, which determines how to parse it"
         raise TypeError(message)
     if isinstance(annotation, str):
         try:

@@ -103,9 +103,9 @@ def _parse_bool(text: str) -> bool:
 def _parse_datetime(text: str) -> Any:
     from datetime import UTC, datetime
 
-    moment = datetime.fromisoformat(text)
+    parsed = datetime.fromisoformat(text)
     # Without a zone the time is UTC, so it means the same instant on every machine.
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _by_constructor(kind: type) -> Callable[[str], Any]:
@@ -172,7 +172,7 @@ def _named_shape(kind: type) -> Shape | None:
         return Shape(kind, "a path", _pure_path(kind), "PATH")
     name = f"{kind.__module__}.{kind.__qualname__}"
     known = {
-        "builtins.str": Shape(str, "a text", (str,)),
+        "builtins.str": Shape(str, "a string", (str,)),
         "builtins.int": Shape(_parse_int, "a whole number", (int,), "NUMBER"),
         "builtins.float": Shape(float, "a number", (int, float), "NUMBER"),
         "builtins.bool": Shape(_parse_bool, "true or false", (bool,), "true|false"),

@@ -78,7 +78,7 @@ class GlobalOption:
         metavar: The name of the value in help; empty for a flag.
         equals_only: Whether the value is optional and must be written `--name=VALUE`, because the
             next word may be an argument of the command.
-        missing: Returns why a command does not have the option ("asks for no confirmation"), or an
+        missing: Returns why a command does not have the option ("does not take a lock"), or an
             empty text if it has it. None for the options that every command has.
     """
 
@@ -124,16 +124,16 @@ def _no_dry_run(command: type[BaseCommand]) -> str:
 
 def _no_confirm(command: type[BaseCommand]) -> str:
     asks = command.confirm is not Confirm.NEVER or may_raise_confirmation(command)
-    return "" if asks else "asks for no confirmation"
+    return "" if asks else "does not ask for confirmation"
 
 
 def _no_lock(command: type[BaseCommand]) -> str:
-    return "" if command.lock else "takes no lock"
+    return "" if command.lock else "does not take a lock"
 
 
 def _no_break_glass(command: type[BaseCommand]) -> str:
     prohibited = command.confirm is Confirm.TYPE_NAME or command.environments
-    return "" if prohibited or may_raise_confirmation(command) else "is prohibited nowhere"
+    return "" if prohibited or may_raise_confirmation(command) else "is allowed everywhere"
 
 
 def may_raise_confirmation(command: type[BaseCommand]) -> bool:
@@ -144,39 +144,41 @@ def may_raise_confirmation(command: type[BaseCommand]) -> bool:
 
 
 OPTIONS = (
-    GlobalOption("dry_run", "Show what would happen; change nothing.", missing=_no_dry_run),
+    GlobalOption("dry_run", "Show what would happen and change nothing.", missing=_no_dry_run),
     GlobalOption(
         "confirm",
-        "Confirm without being asked; a target is written --confirm=DATABASE@ENVIRONMENT.",
+        "Confirm without a prompt. TARGET is, for example, shop@staging.",
         metavar="TARGET",
         equals_only=True,
         missing=_no_confirm,
     ),
     GlobalOption(
         "lock_wait",
-        f"Wait this long for a run that holds the lock; {LOCK_WAIT:.0f}s unless given.",
+        f"Wait this long for another run to release the lock. [default: {LOCK_WAIT:.0f}s]",
         metavar="DURATION",
         missing=_no_lock,
     ),
     GlobalOption(
         "break_glass",
-        "Run where policy forbids it; recorded, and a review is owed.",
+        "Run although policy forbids it. The reason is recorded for a review.",
         metavar="REASON",
         missing=_no_break_glass,
     ),
-    GlobalOption("json", "Print one JSON object and nothing else."),
-    GlobalOption("no_input", "Never ask; refuse what would need an answer."),
-    GlobalOption("verbose", "Say more; may be repeated.", short="v"),
-    GlobalOption("quiet", "Print data only.", short="q"),
-    GlobalOption("debug", "Log at debug level, and show tracebacks."),
+    GlobalOption("json", "Print the result as one JSON object."),
+    GlobalOption("no_input", "Never prompt. A run that needs an answer is refused."),
+    GlobalOption("verbose", "Show more log messages. [may be repeated]", short="v"),
+    GlobalOption("quiet", "Print only the data.", short="q"),
+    GlobalOption("debug", "Show debug messages and tracebacks."),
     GlobalOption("traceback", "Show the traceback of an error."),
-    GlobalOption("no_color", "Print without colours; NO_COLOR in the environment does the same."),
-    GlobalOption("timeout", "Cancel and roll back after this long: 90s, 5m.", metavar="DURATION"),
-    GlobalOption("reason", "Why this is done; recorded.", metavar="TEXT"),
-    GlobalOption("ticket", "The ticket this belongs to; recorded.", metavar="TEXT"),
-    GlobalOption("help", "Show what the command does.", short="h"),
+    GlobalOption("no_color", "Print without colors, as with NO_COLOR in the environment."),
+    GlobalOption(
+        "timeout", "Cancel the run and roll it back after this long: 90s, 5m.", metavar="DURATION"
+    ),
+    GlobalOption("reason", "Record the reason for the run.", metavar="TEXT"),
+    GlobalOption("ticket", "Record the ticket that the run belongs to.", metavar="TEXT"),
+    GlobalOption("help", "Show this page.", short="h"),
 )
-VERSION = GlobalOption("version", "Show the version; only without a command.")
+VERSION = GlobalOption("version", "Show the version. Only without a command.")
 COUNTED = "verbose"
 
 

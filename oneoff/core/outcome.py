@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 class Status(Enum):
-    """The states of a run. All begin as `started` and end in another state, except `refused`."""
+    """The states of a run: first `started`, then one of the others. A refused run never starts."""
 
     STARTED = "started"
-    """The intent is recorded, and the work may be under way. If the process is killed, the state
+    """The intent is recorded, and the work may be running. If the process is killed, the state
     stays until the next run finds the lock of this one free and sets it to `abandoned`."""
     SUCCEEDED = "succeeded"
-    """The work was done (in a dry run: and rolled back)."""
+    """The work was done. In a dry run it was also rolled back."""
     UNCHANGED = "unchanged"
     """There was nothing to do."""
     REFUSED = "refused"
     """Policy forbids the run, or it was not confirmed. No work was started."""
     FAILED = "failed"
-    """A check found a problem, or an error stopped the run and what was open was rolled back."""
+    """A check found a problem, or an error stopped the run. Open work was rolled back."""
     INTERRUPTED = "interrupted"
-    """A signal stopped the run, and what was open was rolled back."""
+    """A signal stopped the run, and open work was rolled back."""
     ABANDONED = "abandoned"
-    """The process died without closing its record. The database rolled back what was open."""
+    """The process died without closing its record. The database rolled back open work."""
 
 
 class Ending(Enum):
-    """What became of the transaction of a run's work."""
+    """How the transaction of a run's work ended."""
 
     ROLLED_BACK = "rolled back"
     COMMITTED = "committed"
     UNKNOWN = "unknown"
-    """COMMIT was sent, and the answer did not arrive."""
+    """COMMIT was sent, but no answer arrived."""
 
 
 class Call(NamedTuple):
@@ -77,7 +77,7 @@ class Outcome:
 
     Attributes:
         command: The full name of the command: "user promote"; empty if none was found.
-        run_id: The id of the run; empty if it never began, as after a usage error.
+        run_id: The id of the run; empty if it never started, as after a usage error.
         dry_run: Whether it was a dry run.
         result: The result that the command returned; None if it failed.
         error: The error that stopped the run; None if it succeeded.
@@ -118,7 +118,7 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """The line that summarizes the run."""
+        """One line that summarizes the run."""
         if self.error:
             return self.error.message
         return self.result.message if self.result else ""

@@ -54,7 +54,7 @@ class Parsed:
 def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> Parsed:
     """Parse the words after a command's name.
 
-    With `--help` the rest of the line is not checked.
+    With `--help` nothing else on the line is checked.
 
     Args:
         command: The command class.
@@ -154,7 +154,7 @@ class _Line:
     def _problem_with(self, spec: OptionSpec, token: Token) -> str:
         before = self._given.get(spec.name)
         if before and before != spec.spelling:
-            return f"{before} and {spec.spelling} exclude each other"
+            return f"{before} and {spec.spelling} can't be used together"
         if before and not spec.repeats and spec.takes is not Takes.NOTHING:
             return f"{spec.spelling} is given twice"
         if token.value is None and spec.takes is Takes.VALUE:
@@ -196,10 +196,10 @@ class _Line:
         field = self.command.fields()[spec.name]
         ways = [f"pipe it in with {stdin_spelling(field)}", f"set {field.env} in the environment"]
         if field.generate:
-            ways.append(f"let {generate_spelling(field)} make one up")
+            ways.append(f"generate one with {generate_spelling(field)}")
         return (
-            f"{spec.spelling} is never taken from the command line, where other users and the "
-            f"shell's history can see a secret; {', '.join(ways)}, or be asked on a terminal"
+            f"{spec.spelling} is not accepted on the command line, where other users and the "
+            f"shell's history can see it; {', '.join(ways)}, or enter it at the prompt"
         )
 
     def argument_names(self) -> Iterator[str]:
@@ -228,7 +228,7 @@ class _Line:
             if spelling in self.table:  # after `--`; the words after it may be its value
                 self._problems.append(f"{spelling} is an option: write it without -- before it")
                 break
-            self._problems.append(f"{word!r} is one word too many{self._hint_for(word)}")
+            self._problems.append(f"unexpected argument {word!r}{self._hint_for(word)}")
 
     def _words_to_assign(self) -> list[Token]:
         """Return the words without surplus ones that seem to be the values of unknown options.
@@ -244,15 +244,15 @@ class _Line:
 
     def _hint_for(self, word: str) -> str:
         if self.options.confirm is True and "@" in word:
-            return f"; a target is written --confirm={word}"
+            return f"; write the target as --confirm={word}"
         return ""
 
     def build(self) -> BaseCommand:
         """Create the command.
 
         Raises:
-            UsageError: The line or the values are wrong; it contains all problems. If a secret is
-                on the line, only that is reported: other words may be parts of the secret.
+            UsageError: The line or the values are wrong; it contains all problems. If the line
+                contains a secret, only that is reported: other words may be parts of it.
         """
         command, problems = self._construct()
         problems = self._secrets or [*self._problems, *problems]

@@ -9,9 +9,9 @@ class Access(Enum):
     """Whether a command reads or writes."""
 
     READ = "read"
-    """Reads only. The database makes its transaction READ ONLY, so a write is an error."""
+    """Only reads. Its transaction is READ ONLY, so the database refuses a write."""
     WRITE = "write"
-    """Changes something. Such a command must declare `dry_run`."""
+    """May change data. Such a command must declare `dry_run`."""
 
 
 class Confirm(IntEnum):

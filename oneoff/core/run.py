@@ -13,8 +13,8 @@ class Operator:
     Attributes:
         name: The name: "ada", "ci", "deploy".
         source: Where the name comes from: setting, github-actions, gitlab-ci, heroku, sudo,
-            kubernetes or os-user. It is parent-run for a worker, whose operator is the one of the
-            run that handed the work over.
+            kubernetes or os-user. For a worker it is parent-run: the name is that of the operator
+            whose run assigned the work.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Run:
         reason: The text of `--reason`, or empty.
         ticket: The text of `--ticket`, or empty.
         started_at: When the run started, UTC.
-        parent: The id of the run that handed a shard to this worker's run; empty for other runs.
+        parent: The id of the run that assigned a shard to this worker's run; empty for other runs.
         shard: The id of the only shard that this run works on, in a worker; empty for other runs.
     """
 

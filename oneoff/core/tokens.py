@@ -42,7 +42,7 @@ class OptionSpec:
         constant: The value if none is given.
         repeats: Whether the option may be given more than once.
         is_global: Whether it is a global option.
-        is_secret: Whether it is the forbidden spelling that would put a secret on the line.
+        is_secret: Whether it is refused, because its value would be a secret on the command line.
     """
 
     __slots__ = ("constant", "is_global", "is_secret", "name", "repeats", "spelling", "takes")
@@ -73,7 +73,7 @@ class Token:
     Attributes:
         spelling: The option as typed, without its value; empty for a word.
         value: The word, or the option's value; None if the option has none.
-        at: Index of the word on the line that contains the value, or else the option.
+        at: Index of the word that contains the value, or of the option if it has no value.
     """
 
     __slots__ = ("at", "spelling", "value")

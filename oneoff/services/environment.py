@@ -1,7 +1,7 @@
-"""Show and store the environment that a database says it belongs to.
+"""Show and store the environment of a database.
 
-`system environment` calls this. The rules (which environment counts, and which is protected) are in
-`oneoff.config.environment`.
+`system environment` calls this. `oneoff.config.environment` has the rules: which environment
+applies, and which is protected.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
 
 async def describe(connection: AsyncConnection, url: DatabaseURL, config: Config) -> dict[str, Any]:
-    """Return the stored, the configured and the effective environment, and why that one counts."""
+    """Return the stored, the configured and the effective environment, and why that one applies."""
     facts = await read_facts(connection, url)
     configured = config.configured_environment
     return {
@@ -66,11 +66,11 @@ async def store(
         dry_run: Return what would change, without changing it.
 
     Raises:
-        UsageError: The text can't be a name.
+        UsageError: The name is not valid.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"NAME {name!r} is not the name of an environment: small letters, digits, - and _",
+            f"NAME {name!r} is not a valid environment: use lower-case letters, digits, - and _",
             try_="python manage.py system environment set staging",
         )
     facts = await read_facts(connection, url)
@@ -84,22 +84,22 @@ async def store(
 def _why(configured: str, facts: Facts) -> str:
     stored = facts.stored_environment
     if not stored:
-        return "nothing is stored, so what is configured counts"
+        return "no environment is stored, so the configured one applies"
     if facts.is_copy:
-        return f"this is a copy of a database in {stored}, so what is configured counts"
+        return f"this is a copy of a database in {stored}, so the configured one applies"
     if stored == configured:
         return "stored and configured are the same"
     winner = environment.effective(configured, facts)
     if environment.strictness(stored) == environment.strictness(configured):
-        return "stored and configured are as strict as each other, so what is configured counts"
+        return "both are equally strict, so the configured one applies"
     return f"{winner} is the stricter of the two"
 
 
 def _warnings(name: str, configured: str) -> Any:
     if environment.is_protected(name, (environment.PRODUCTION,)) and name != environment.PRODUCTION:
-        yield f"nobody knows an environment {name!r}, so it counts as production"
+        yield f"the environment {name!r} is unknown, so it counts as production"
     if environment.strictness(configured) > environment.strictness(name):
         yield (
-            f"{configured} is configured and stricter: runs stay in {configured}, and the next "
-            "`python manage.py migrate` stores it again"
+            f"ENVIRONMENT is stricter: runs stay in {configured}, and the next "
+            f"`python manage.py migrate` stores {configured} again"
         )

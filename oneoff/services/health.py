@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 LOGGING = "--custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING"
 """Option of `arq` that formats its own log lines like those of oneoff."""
 TIMEOUT = 10.0
-"""Seconds for each check, connecting included."""
-_PAUSE = 0.5
+"""Seconds for each check, including the connection."""
+_PAUSE = 0.5  # seconds between two checks while waiting
 
 
 class Service(Enum):
@@ -96,7 +96,7 @@ async def check_services(
 
     Args:
         config: The addresses of the services.
-        project: Tells whether there are migrations and a worker.
+        project: Whether it declares migrations and a worker decides what is checked.
         run_id: Shown in the services' lists of connections.
         only: Check these, configured or not; by default all that are configured.
         timeout: Seconds for each check.
@@ -129,7 +129,7 @@ def _not_checked(
     cause = answers[home]
     if home not in wanted:
         return cause._replace(service=service.value)
-    detail = f"not asked: {home.value} is {cause.health.value}"
+    detail = f"not checked: {home.value} is {cause.health.value}"
     return Check(service.value, Health.UNKNOWN, detail=detail)
 
 
@@ -154,7 +154,7 @@ async def _check_database_group(request: _Request, given: Database | None) -> li
         return [_failed(Service.DATABASE, exc)]
     if not url.exists():
         # Connecting would create the file.
-        detail = f"{url.database} is not there yet"
+        detail = f"{url.database} does not exist yet"
         return [Check(Service.DATABASE.value, Health.BEHIND, detail=detail)]
     database = given or Database(url, run_id=run_id)
     try:
@@ -221,8 +221,8 @@ async def check_database(database: Database) -> Check:
 async def check_migrations(config: Config, project: Project, database: Database) -> Check:
     """Compare the revision of the database with the newest migration file.
 
-    A database that is ahead of this code is healthy: during a rolling release old processes go on
-    serving.
+    A database that is ahead of this code is healthy: during a rolling release, old processes
+    continue to serve.
     """
     from oneoff.services.migrations.resource import open_migrations
 
@@ -251,7 +251,7 @@ async def check_redis(client: Redis, name: str) -> Check:
 
 
 async def check_worker(client: Redis, config: Config, project: Project) -> Check:
-    """Look for the heartbeat that a running worker writes to Redis."""
+    """Read the heartbeat that a running worker writes to Redis."""
     from oneoff.services.jobs.heartbeat import read_heartbeat
     from oneoff.services.jobs.worker_settings import load_worker
     from oneoff.services.maintenance.redis_copy import announced_window
@@ -259,24 +259,24 @@ async def check_worker(client: Redis, config: Config, project: Project) -> Check
     seen = await read_heartbeat(client, load_worker(project))
     if seen is None:
         start = f"arq {project.worker.replace(':', '.')} {LOGGING}"
-        return Check("worker", Health.DOWN, detail=f"none has reported; start one: {start}")
+        return Check("worker", Health.DOWN, detail=f"no worker has reported; start one: {start}")
     detail = (
         f"seen {seen.age:g} s ago: {seen.ongoing} running, {seen.queued} queued, "
         f"{seen.complete} completed, {seen.failed} failed"
     )
     if await announced_window(client, config, project):
-        detail += "; takes no job: maintenance is on"
+        detail += "; takes no jobs: maintenance is on"
     return Check("worker", Health.UP, detail=detail)
 
 
-async def wait_until_well(
+async def wait_until_healthy(
     ask: Callable[[], Awaitable[list[Check]]],
     seconds: float,
     *,
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> list[Check]:
-    """Check until everything is up, waiting can't help, or the time is over.
+    """Check until everything is up, waiting can't help, or the time is up.
 
     Returns:
         The last results.

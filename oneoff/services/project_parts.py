@@ -1,7 +1,7 @@
 """Load the seeds, warmers, retention rules and transforms that a project declares.
 
-Each kind is a sequence that `Project` names by an import string. Every item has a `name`, by which
-an operator chooses it.
+Each kind is a sequence, which `Project` names by an import string. Each item has a `name`, which
+operators type.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class ProjectPart(NamedTuple):
         where: str = getattr(project, self.attribute)
         if not where:
             raise ConfigurationError(
-                f"the project {project.name!r} has no {self.noun}s",
-                try_=f'name them: Project(..., {self.attribute}="{self.example}"), a sequence of '
-                f"{self.item_type}",
+                f"the project {project.name!r} declares no {self.noun}s",
+                try_=f'declare them: Project(..., {self.attribute}="{self.example}"), a sequence '
+                f"of {self.item_type}",
                 code=code,
             )
         items = list(load_object(where))
         names = [item.name for item in items]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigurationError(
-                f"two {self.noun}s are called {', '.join(twice)}",
-                why="each is known by its name",
+                f"two {self.noun}s are named {', '.join(twice)}",
+                why="each needs its own name",
                 try_=f"rename one of them in {where.partition(':')[0]}",
                 code=code,
             )

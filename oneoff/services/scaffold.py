@@ -1,4 +1,4 @@
-"""Write the files of a new command and its test, which pass and are meant to be changed."""
+"""Write the files of a new command and its test. They work, and are meant to be edited."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 IMPORTED = frozenset({"Argument", "BaseCommand", "Result"})
-"""Names imported by the template, which the new class must not have."""
+"""Names that the template imports, so the new class must have another name."""
 
 COMMAND = Template('''\
 """`$name`."""
@@ -26,10 +26,10 @@ from oneoff import Argument, BaseCommand, Result
 
 
 class $class_name(BaseCommand):
-    """Say what the command does; this line is its summary in help.
+    """Describe what the command does. Help shows this line as the summary.
 
-    It only reads. One that writes says so, and how it is previewed and confirmed:
-    access = Access.WRITE, dry_run = DryRun.ROLLBACK, confirm = Confirm.PROMPT.
+    This command only reads. A command that writes also declares access = Access.WRITE,
+    dry_run = DryRun.ROLLBACK and confirm = Confirm.PROMPT.
     """
 
     examples = ("$name", "$name yesterday")
@@ -37,7 +37,7 @@ class $class_name(BaseCommand):
     day: str = Argument(default="today", help="What the input means.")
 
     async def handle(self) -> Result:
-        return Result.unchanged(f"$name looked at {self.day}")
+        return Result.unchanged(f"$name ran for {self.day}")
 ''')
 
 TEST = Template('''\
@@ -46,18 +46,18 @@ TEST = Template('''\
 from oneoff.testing import Manage
 
 
-async def test_${leaf}_says_what_it_did(manage: Manage) -> None:
-    """Without arguments it looks at today."""
+async def test_${leaf}_runs_for_today_by_default(manage: Manage) -> None:
+    """The argument is optional."""
     outcome = await manage("$name")
 
-    assert (0, "$name looked at today\\n") == (outcome.exit_code, outcome.stdout)
+    assert (0, "$name ran for today\\n") == (outcome.exit_code, outcome.stdout)
 
 
-async def test_${leaf}_takes_its_argument(manage: Manage) -> None:
-    """The argument says what it looks at."""
+async def test_${leaf}_runs_for_the_given_day(manage: Manage) -> None:
+    """The message contains the argument."""
     outcome = await manage("$name yesterday")
 
-    assert (0, "$name looked at yesterday\\n") == (outcome.exit_code, outcome.stdout)
+    assert (0, "$name ran for yesterday\\n") == (outcome.exit_code, outcome.stdout)
 ''')
 
 
@@ -80,8 +80,8 @@ def words_of(name: Sequence[str]) -> list[str]:
         return words
     usable = " ".join(word for word in valid if _WORD.fullmatch(word))
     raise UsageError(
-        f"{' '.join(name)!r} can't be a command's name: words of small letters, digits and single "
-        "dashes, each starting with a letter",
+        f"{' '.join(name)!r} can't be a command's name: use words of lower-case letters, digits "
+        "and single dashes, each starting with a letter",
         try_=f"python manage.py commands new {usable or 'report daily'}",
         code="bad-command-name",
     )
@@ -141,7 +141,7 @@ def _check_free(words: Sequence[str], registry: Registry) -> None:
 
 def _taken(name: str, by: str) -> CommandError:
     return CommandError(
-        f"{name!r} is taken already by {by}",
+        f"{name!r} is already used by {by}",
         why="nothing was written",
         try_="choose another name",
         code="command-exists",

@@ -29,8 +29,8 @@ class Finished:
 
     Attributes:
         exit_code: The exit code that the process would have.
-        stdout: The whole standard output.
-        stderr: The whole standard error.
+        stdout: The entire standard output.
+        stderr: The entire standard error.
         outcome: The outcome of the run; None if the line printed help or the version.
     """
 
@@ -63,7 +63,7 @@ class MemoryTerminal(Terminal):
     Args:
         stdin: The content of standard input.
         answers: The answers to the prompts, in order; after them comes end of input. None means
-            that nobody can be asked, as in a script or a CI job.
+            that prompts are impossible, as in a script or a CI job.
     """
 
     def __init__(self, stdin: str = "", answers: Sequence[str] | None = None) -> None:
@@ -90,7 +90,7 @@ class MemoryTerminal(Terminal):
         return self._input
 
     def in_bytes(self) -> bytes:
-        """Return standard input as bytes; empty the second time."""
+        """Return standard input as bytes; a second call returns none."""
         given, self._unread = self._unread, b""
         return given
 

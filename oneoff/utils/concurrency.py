@@ -5,7 +5,7 @@
 | `uninterrupted` | the work continues, and the cancellation is dropped |
 | `undivided` | the work continues, is undone, and then the cancellation is raised |
 | `stoppable` | the work is cancelled until it has ended |
-| `in_daemon_thread` | the thread is left behind |
+| `in_daemon_thread` | the thread continues, and nothing waits for it |
 | `together` | all of the work is cancelled |
 """
 
@@ -20,15 +20,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 INSIST = 1.0
-"""Seconds after which work that continues although it was cancelled is cancelled again."""
+"""Seconds until work that ignored a cancellation is cancelled again."""
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """Wait until the work has ended, even if this task is cancelled meanwhile.
 
-    The cancellation is dropped. Once a commit has begun, only its own answer tells whether it was
-    done, and "interrupted, rolled back" may be wrong. The grace period of `oneoff.runtime.signals`
-    limits the wait.
+    The cancellation is dropped. Once COMMIT is sent, only the server's answer shows whether it
+    succeeded, so "interrupted, rolled back" could be wrong. The grace period of
+    `oneoff.runtime.signals` limits the wait.
     """
     task, _ = await _wait_until_done(work)
     return task.result()
@@ -53,7 +53,7 @@ async def stoppable(work: Coroutine[Any, Any, T]) -> T:
     """Wait for the work in a separate task, and make sure that a cancellation stops it.
 
     A cancellation can be lost: before Python 3.12 `asyncio.wait_for`, which drivers use, drops it
-    if the answer arrives at the same moment. So it is repeated until the work has ended. If the
+    if the answer arrives at the same time. So it is repeated until the work has ended. If the
     work then returns a result, the cancellation is still raised.
 
     Raises:
@@ -102,7 +102,7 @@ async def _wait_until_done(
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a daemon thread, which a cancelled run leaves behind.
+    """Run blocking work in a daemon thread. If the run is cancelled, nothing waits for the thread.
 
     The thread of asyncio.to_thread would keep the process alive until a blocked read has ended.
     """
@@ -130,8 +130,8 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run coroutines at the same time and return their results in order.
 
-    The first error cancels the rest and is raised itself, not in an ExceptionGroup, which would be
-    less clear to an operator.
+    The first error cancels the others and is raised itself. An ExceptionGroup would be less clear
+    to an operator.
     """
     tasks = [asyncio.create_task(one) for one in work]
     try:

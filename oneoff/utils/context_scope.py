@@ -1,4 +1,4 @@
-"""Provide `Scope`: a value that holds in the tasks of a run, or in all threads of its process."""
+"""Provide `Scope`: a value for the tasks of a run, or for all threads of its process."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Scope(Generic[T]):
 
         Args:
             value: The value that `current` returns meanwhile.
-            process_wide: Whether it also holds in threads without the run's context. Only for a
-                process that does nothing but this run.
+            process_wide: Whether it also applies to threads without the run's context. Use it only
+                in a process that does nothing but this run.
         """
         before = self._of_context.get()
         self._of_context.set(value)

@@ -1,6 +1,6 @@
 """Load the public names of a package when they are first used (PEP 562).
 
-The public door `oneoff/__init__.py` does the same without this module: there, each import counts.
+`oneoff/__init__.py` does the same without this module, to save an import at start-up.
 """
 
 from __future__ import annotations

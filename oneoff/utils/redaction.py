@@ -15,9 +15,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 SHORTEST = 5
-"""Shorter values are not masked by value: masking every "a" would make the text unreadable."""
+"""Characters. Shorter values are not masked: masking every "a" would make texts unreadable."""
 SHORTEST_WORD = 8
-"""The same for a value of small letters only, which may be an English word: with the password
+"""The same for a value of lower-case letters only, which may be an English word: with the password
 "wrong", the message "your password is ***" would reveal it."""
 
 # Every pattern starts with a literal, and never searches beyond the next place where it could
@@ -35,9 +35,9 @@ _NAME = (
     # PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
     r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
 )
-# A quote that is followed by a letter does not end the text: the next quoted text begins there.
+# A quote that is followed by a letter does not end the text: the next quoted text starts there.
 _QUOTED = r"[bru]{0,2}+(?:\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+')(?!\w)"
-# A quoted text whose end was cut off: the rest of the line is taken.
+# A quoted text without its end, which was cut off. It is masked up to the end of the line.
 _CUT = r"[bru]{0,2}+[\"'][^\n]*+"
 _ESCAPED = r"[bru]{0,2}+(?:\\\"[^\"\n]*+\"|\\'[^'\n]*+'|\\[\"'][^\n]*+)"
 # "SECRET_KEY: has fewer than 32 characters" is about a secret, but contains none.
@@ -99,7 +99,7 @@ def is_secret_name(name: str) -> bool:
 def hides(name: object, value: object) -> bool:
     """Return whether the value of this name has to be masked.
 
-    Empty values and booleans are not secrets. A number under a plural is not one either:
+    Empty values and booleans are not secrets. Nor is a number whose name is a plural:
     MAX_TOKENS=100.
     """
     if value is None or isinstance(value, bool) or value in ("", b"", [], (), {}):
@@ -176,7 +176,7 @@ class Redactor:
         return value if masked == shown else masked
 
     def word(self, word: str) -> str:
-        """Mask one word of a command line: in `password=a b c` everything after the sign."""
+        """Mask secrets in one word of a command line: in `password=a b c` all after `=`."""
         if (found := _WORD_ASSIGNMENT.match(word)) and hides(found["head"][:-1], found["value"]):
             word = found["head"] + MASK
         return self.text(word)
@@ -222,7 +222,7 @@ class Redactor:
 
 
 def _mask_password(match: re.Match[str]) -> str:
-    # "password" and "pass" are the placeholders of documentation, and of our own advice.
+    # "password" and "pass" are placeholders, in documentation and in oneoff's own messages.
     is_placeholder = match["password"].lower() in {"password", "pass"}
     return match[0] if is_placeholder else match["head"] + MASK
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SIMILAR = 0.7
-"""The ratio of difflib from which a word counts as misspelt: "promot" for "promote" does."""
+"""Minimum ratio of difflib for two similar words, such as "promot" and "promote"."""
 
 
 def similar(word: str, known: Iterable[str], *, limit: int = 3) -> list[str]:

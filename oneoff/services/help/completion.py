@@ -1,7 +1,7 @@
 """Complete command lines: find the candidates for a word, and write the scripts for three shells.
 
-At each press of the tab key, a script calls `manage.py completion candidates -- WORDS`. Names come
-from the folders. Only options and choices import anything, and then just one command.
+At each press of the tab key, a script calls `manage.py completion candidates -- WORDS`. Names of
+commands come from names of files. Completing options and choices imports one command.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HELP = "help"
 
 
 def candidates(registry: Registry, words: Sequence[str]) -> list[str]:
-    """Return the words that the last word may be completed to, sorted.
+    """Return the words that can complete the last word, sorted.
 
     Args:
         registry: The commands.
@@ -75,7 +75,7 @@ def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iter
 
 
 def _argument_at(command: type[BaseCommand], position: int) -> str:
-    """Return the name of the argument that takes the word at a position; empty if none does."""
+    """Return the name of the argument at a position; empty if there is none."""
     from oneoff.core.arguments import Kind
     from oneoff.core.conversion import shape_of
 

@@ -1,4 +1,4 @@
-"""Hold the completion scripts. `@PROGRAM@` is replaced by the program's file name."""
+"""Contain the completion scripts. `@PROGRAM@` is replaced by the program's file name."""
 
 from __future__ import annotations
 

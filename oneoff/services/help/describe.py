@@ -1,4 +1,4 @@
-"""Describe in words what a command declares, for its help page and the command reference."""
+"""Describe what a command declares, for its help page and the command reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,23 @@ if TYPE_CHECKING:
     from oneoff.core.options import GlobalOption
 
 MAX_METAVAR = 40
-"""Characters; longer choices are listed after the help text, which would have no room left."""
+"""Characters. Longer choices are listed after the help text, to leave room for it."""
+
+_USED = {
+    "session": "database",
+    "work": "database",
+    "database": "database",
+    "migrations": "database",
+    "batches": "database",
+    "console": "database",
+    "cache": "Redis",
+    "announcement": "Redis",
+    "jobs": "job queue",
+    "settings": "",
+    "progress": "",
+    "log": "",
+}
+"""What each resource of the framework uses outside the process; empty for nothing."""
 
 
 def docstring(command: type[BaseCommand]) -> str:
@@ -83,11 +99,11 @@ def _options(field: Field) -> Iterator[tuple[str, str]]:
 
 
 def _secret(field: Field) -> Iterator[tuple[str, str]]:
-    asked = "or asked for on a terminal" if field.required else "may be left out"
-    notes = ["read from standard input", f"or taken from {field.env}", asked]
+    asked = "or at a prompt" if field.required else "optional"
+    notes = ["read from standard input", f"or from {field.env}", asked]
     yield stdin_spelling(field), _with_notes(field.help, ["; ".join(notes)])
     if field.generate:
-        yield generate_spelling(field), "Make one up and show it this one time."
+        yield generate_spelling(field), "Generate one and show it once."
 
 
 def _notes(field: Field) -> Iterator[str]:
@@ -118,13 +134,13 @@ def _with_notes(text: str, notes: Any) -> str:
 
 
 def policy(command: type[BaseCommand]) -> list[str]:
-    """Return lines about what the command may do, and what it requires."""
+    """Return lines about the effects of a command: what it changes, requires and uses."""
     lines = [
-        "writes" if command.access is Access.WRITE else "only reads; a write is an error",
+        "changes data" if command.access is Access.WRITE else "only reads; a write is an error",
         _confirmation(command),
         _dry_run(command),
         _environments(command),
-        f"holds the lock {command.lock!r}: a second run waits for it" if command.lock else "",
+        f"holds the lock {command.lock!r}; a second run waits for it" if command.lock else "",
         _resources(command),
     ]
     return [line for line in lines if line]
@@ -133,22 +149,20 @@ def policy(command: type[BaseCommand]) -> list[str]:
 def _confirmation(command: type[BaseCommand]) -> str:
     asks = {
         Confirm.NEVER: "",
-        Confirm.PROMPT: "asks for confirmation, or takes --confirm",
-        Confirm.TYPE_NAME: "asks to type the target, or takes --confirm=DATABASE@ENVIRONMENT",
+        Confirm.PROMPT: "requires confirmation: at a prompt, or --confirm",
+        Confirm.TYPE_NAME: "requires the target: at a prompt, or --confirm=TARGET",
     }[command.confirm]
-    if not may_raise_confirmation(command):
+    if command.confirm is Confirm.TYPE_NAME or not may_raise_confirmation(command):
         return asks
-    return (
-        f"{asks}; for some arguments more" if asks else "for some arguments asks for confirmation"
-    )
+    return f"{asks}; some inputs need the target" if asks else "some inputs need confirmation"
 
 
 def _dry_run(command: type[BaseCommand]) -> str:
     if command.dry_run is DryRun.UNSUPPORTED:
-        return "can't be previewed" if command.access is Access.WRITE else ""
+        return "has no dry run" if command.access is Access.WRITE else ""
     if command.dry_run is DryRun.ROLLBACK:
-        return "--dry-run does the work for real, counts the rows and rolls back"
-    return "--dry-run shows the plan; everything is read-only"
+        return "--dry-run runs the command, counts the rows and rolls back"
+    return "--dry-run shows the plan and changes nothing"
 
 
 def _environments(command: type[BaseCommand]) -> str:
@@ -161,13 +175,14 @@ def _environments(command: type[BaseCommand]) -> str:
 
 def _resources(command: type[BaseCommand]) -> str:
     names = (name for name in command.resources() if name not in GIVEN)
-    touched = dict.fromkeys("database" if name == "work" else name for name in names)
-    return f"touches: {', '.join(touched)}" if touched else "touches nothing outside the process"
+    # A resource of the project is shown by its own name.
+    used = dict.fromkeys(_USED.get(name, name) for name in names)
+    return f"uses: {shown}" if (shown := ", ".join(filter(None, used))) else ""
 
 
-def global_options(command: type[BaseCommand]) -> list[str]:
-    """Return the command's global options in the form that help shows: `-v, --verbose`."""
-    return [_global_option(option, command) for option in options_of(command)]
+def global_options(command: type[BaseCommand]) -> list[tuple[str, str]]:
+    """Return the command's global options (`-v, --verbose`) with their meanings."""
+    return [(_global_option(option, command), option.help) for option in options_of(command)]
 
 
 def _global_option(option: GlobalOption, command: type[BaseCommand]) -> str:

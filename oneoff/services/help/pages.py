@@ -18,7 +18,7 @@ BROKEN = "BROKEN"
 INDENT = "  "
 UNKNOWN_WIDTH = 100  # columns, if the width of the terminal is unknown
 MIN_TEXT_WIDTH = 24
-"""Columns that a text always gets, even if the terminal is narrow or names are long."""
+"""Columns that a text gets at least, even if the terminal is narrow or names are long."""
 
 
 def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) -> str:
@@ -27,8 +27,8 @@ def help_page(registry: Registry, words: Sequence[str] = (), *, width: int = 0) 
     Args:
         registry: The commands.
         words: The words of a group or a command; empty for the overview.
-        width: Columns of the terminal. With 0 nothing is cut, and only lists of options are
-            wrapped.
+        width: Columns of the terminal. With 0 nothing is shortened, and only lists of options
+            are wrapped.
 
     Raises:
         UsageError: No group or command has this name.
@@ -54,7 +54,7 @@ def overview(listing: Listing, *, width: int = 0) -> str:
             current, summary = group, listing.groups.get(group, "")
             lines += ["", f"{group}: {summary}" if summary else group or "Commands"]
         lines.append(_line(entry, names, width))
-    lines += ["", f"{PROGRAM} help COMMAND tells all about one command."]
+    lines += ["", f"{PROGRAM} help COMMAND shows the help of one command."]
     return "\n".join(lines) + "\n"
 
 
@@ -72,7 +72,7 @@ def group_page(listing: Listing, group: str, *, width: int = 0) -> str:
 def _line(entry: Entry, names: int, width: int) -> str:
     head = f"{INDENT}{entry.name.ljust(names)}{INDENT}"
     if entry.broken:
-        return f"{head}{BROKEN} {entry.broken}"  # not cut, because the message is at its end
+        return f"{head}{BROKEN} {entry.broken}"  # not shortened: the message is at its end
     text = f"{entry.summary} (= {entry.alias_of})" if entry.alias_of else entry.summary
     if width and len(head) + len(text) > width:
         text = text[: max(width - len(head), MIN_TEXT_WIDTH) - 3].rstrip() + "..."
@@ -80,21 +80,22 @@ def _line(entry: Entry, names: int, width: int) -> str:
 
 
 def command_page(name: str, command: type[BaseCommand], *, width: int = 0) -> str:
-    """Return the page of one command: usage, inputs, what it may do, options, examples."""
+    """Return the page of one command: usage, description, examples, inputs, effects, options."""
     from oneoff.services.help import describe
 
     usage, inputs = describe.usage(name, command), describe.inputs(command)
     names = max((len(head) for rows in inputs.values() for head, _ in rows), default=0)
     parts = [f"Usage: {PROGRAM} {usage}", *_paragraphs(describe.docstring(command), width)]
-    for title, rows in inputs.items():
-        parts.append(f"{title}:\n" + "\n".join(_rows(rows, names, width)))
-    policy = (wrapped(["-", *line.split()], width, INDENT) for line in describe.policy(command))
-    parts.append("What it may do:\n" + "\n".join(policy))
-    block = [f"[{option}]" for option in describe.global_options(command)]
-    parts.append("Global options:\n" + wrapped(block, width or UNKNOWN_WIDTH, INDENT))
     if command.examples:
         examples = (f"{INDENT}{PROGRAM} {example}" for example in command.examples)
         parts.append("Examples:\n" + "\n".join(examples))
+    for title, rows in inputs.items():
+        parts.append(f"{title}:\n" + "\n".join(_rows(rows, names, width)))
+    policy = (wrapped(["-", *line.split()], width, INDENT) for line in describe.policy(command))
+    parts.append("Effects:\n" + "\n".join(policy))
+    options = describe.global_options(command)
+    names = max(len(head) for head, _ in options)
+    parts.append("Global options:\n" + "\n".join(_rows(options, names, width)))
     return "\n\n".join(parts) + "\n"
 
 
