@@ -233,7 +233,7 @@ async def test_a_project_without_rules_says_how_to_declare_them(
     refused = await tally("data cleanup --confirm")
 
     assert 78 == refused.exit_code
-    assert "error[no-retention]: the project 'shop' has no retention rules\n" in refused.stderr
+    assert "error[no-retention]: the project 'shop' declares no retention rules\n" in refused.stderr
 
 
 @pytest.fixture

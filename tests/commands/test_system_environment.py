@@ -33,7 +33,7 @@ async def test_a_copy_says_so(manage: Manage) -> None:
         data["effective"],
         data["copy"],
     )
-    assert "this is a copy of a database in test, so what is configured counts" == data["because"]
+    assert "this is a copy of a database in test, so the configured one applies" == data["because"]
 
 
 async def test_storing_twice_writes_once(manage: Manage) -> None:
@@ -99,7 +99,7 @@ async def test_a_setting_that_is_stricter_is_pointed_out(manage: Manage) -> None
     done = await manage(f"{line} --break-glass x", environ={"ENVIRONMENT": "production"})
 
     assert 0 == done.exit_code, done.stderr
-    assert "production is configured and stricter: runs stay in production" in done.stderr
+    assert "ENVIRONMENT is stricter: runs stay in production" in done.stderr
 
 
 async def test_a_name_nobody_knows_counts_as_production(manage: Manage) -> None:
@@ -108,7 +108,7 @@ async def test_a_name_nobody_knows_counts_as_production(manage: Manage) -> None:
 
     done = await manage(f"system environment set qa-7 --confirm={name}@test")
 
-    assert "nobody knows an environment 'qa-7', so it counts as production" in done.stderr
+    assert "the environment 'qa-7' is unknown, so it counts as production" in done.stderr
     assert "qa-7" == (await shown(manage))["effective"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from oneoff import Project
 from oneoff.config.settings import load_config
-from oneoff.services.health import Check, Health, check_services, wait_until_well, worst
+from oneoff.services.health import Check, Health, check_services, wait_until_healthy, worst
 from tests.support.servers import Redis
 from tests.support.servers.psql import PASSWORD
 
@@ -129,7 +129,7 @@ async def test_it_asks_again_until_all_is_well_or_the_time_is_over(
         nonlocal now
         now += pause
 
-    last = await wait_until_well(ask, seconds, clock=lambda: now, sleep=sleep)
+    last = await wait_until_healthy(ask, seconds, clock=lambda: now, sleep=sleep)
 
     assert (asked, [answers[asked - 1]]) == (count, last)
 
@@ -156,7 +156,7 @@ async def test_with_redis_it_is_asked_too_and_so_is_the_worker(
     assert ("up", "down") == (found["redis"]["health"], found["worker"]["health"])
     assert 0 <= found["redis"]["latency_ms"] < 10_000
     assert (
-        "none has reported; start one: arq app.worker.WorkerSettings "
+        "no worker has reported; start one: arq app.worker.WorkerSettings "
         "--custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING"
         == found["worker"]["detail"]
     )
@@ -190,7 +190,7 @@ async def test_a_worker_that_pauses_is_well_and_says_so(
     works = await manage("system health --only worker --json", environ=environ)
 
     assert (0, 0) == (paused.exit_code, works.exit_code)
-    assert paused.json["data"][0]["detail"].endswith(" failed; takes no job: maintenance is on")
+    assert paused.json["data"][0]["detail"].endswith(" failed; takes no jobs: maintenance is on")
     assert works.json["data"][0]["detail"].endswith(" failed")
 
 
@@ -250,7 +250,7 @@ async def test_before_the_first_migration_each_service_has_one_row(
         ("redis", "up"),
         ("worker", "down"),
     ] == [(row["service"], row["health"]) for row in outcome.json["data"]]
-    assert 1 == outcome.json["error"]["message"].count("is not there yet")
+    assert 1 == outcome.json["error"]["message"].count("does not exist yet")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Health(BaseCommand):
         from oneoff.services import health
 
         only = [health.Service(name) for name in self.only]
-        checks = await health.wait_until_well(
+        checks = await health.wait_until_healthy(
             lambda: health.check_services(config, project, run.id, only=only),
             self.wait.total_seconds(),
         )

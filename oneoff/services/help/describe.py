@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_METAVAR = 40
 """Characters. Longer choices are listed after the help text, to leave room for it."""
 
-_USED = {
+USED = {
     "session": "database",
     "work": "database",
     "database": "database",
@@ -176,7 +176,7 @@ def _environments(command: type[BaseCommand]) -> str:
 def _resources(command: type[BaseCommand]) -> str:
     names = (name for name in command.resources() if name not in GIVEN)
     # A resource of the project is shown by its own name.
-    used = dict.fromkeys(_USED.get(name, name) for name in names)
+    used = dict.fromkeys(USED.get(name, name) for name in names)
     return f"uses: {shown}" if (shown := ", ".join(filter(None, used))) else ""
 
 

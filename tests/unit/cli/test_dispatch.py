@@ -1,4 +1,4 @@
-"""From a command line to a page or a command."""
+"""Turn a command line into a page or a command."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def page(line: str) -> str:
 @pytest.mark.parametrize(
     "line", ["user --json", "user --help", "--json user", "user -v --no-color"]
 )
-def test_a_group_with_an_option_shows_the_page_of_the_group(line: str) -> None:
-    """As the group alone does."""
+def test_a_group_with_a_leading_option_shows_the_groups_page(line: str) -> None:
+    """The option does not change the page."""
     assert page("user") == page(line)
 
 
-def test_an_option_of_some_commands_alone_is_refused_behind_a_group() -> None:
-    """A group has no dry run."""
+def test_a_group_refuses_an_option_that_only_some_commands_have() -> None:
+    """For example, `--dry-run`."""
     with pytest.raises(UsageError, match="'user' is a group of commands: user activate"):
         page("user --dry-run")

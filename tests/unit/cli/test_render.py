@@ -1,4 +1,4 @@
-"""What an operator sees, whole."""
+"""Compare entire outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oneoff.utils.redaction import Redactor
 
 
 class Colour(Enum):
-    """A thing with a value."""
+    """An enum, which is shown by value."""
 
     RED = "red"
 
@@ -42,8 +42,8 @@ def outcome(
     )
 
 
-def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
-    """Numbers to the right, nothing as a dash, line breaks made visible."""
+def test_a_table_has_aligned_columns_and_one_line_per_row() -> None:
+    """Numbers are right-aligned, None is a dash, and line breaks are escaped."""
     expected = (
         "id  name           active  seen\n"
         " 7  ada            yes     2026-01-31 09:30:00+00:00\n"
@@ -53,8 +53,8 @@ def test_a_table_has_aligned_columns_and_one_line_a_row() -> None:
     assert expected == render_table(ROWS)
 
 
-def test_a_table_fits_the_terminal() -> None:
-    """The widest column gives way first, and says so with an ellipsis."""
+def test_the_widest_column_is_shortened_first() -> None:
+    """A shortened text ends with an ellipsis."""
     rows = [{"id": 1, "note": "x" * 50, "seen": ROWS[0]["seen"]}]
 
     lines = render_table(rows, width=40).splitlines()
@@ -62,31 +62,32 @@ def test_a_table_fits_the_terminal() -> None:
     assert ["id  note       seen", f" 1  xxxxxxxx…  {ROWS[0]['seen']}"] == lines
 
 
-def test_columns_that_do_not_fit_are_left_out_from_the_right() -> None:
-    """Half an id or half a time would be of no use; which are left out is said."""
+def test_the_last_columns_are_hidden_if_the_terminal_is_too_narrow() -> None:
+    """Ids and times are never shortened. The last line names the hidden columns."""
     rows = [{"run_id": "r" * 20, "seen": ROWS[0]["seen"], "note": "x"}]
 
-    assert (f"run_id\n{'r' * 20}\n(not shown for want of room: seen, note)\n") == render_table(
-        rows, width=40
+    assert (
+        f"run_id\n{'r' * 20}\n(terminal too narrow, hidden: seen, note; use --json)\n"
+        == render_table(rows, width=40)
     )
 
 
-def test_what_left_out_columns_free_is_used() -> None:
-    """No text is cut for a column that is not there in the end."""
+def test_hidden_columns_leave_their_width_to_the_others() -> None:
+    """No text is shortened for a column that is then hidden."""
     rows = [{"id": 1, "name": "n" * 20, "since": ROWS[0]["seen"]}]
 
     assert f" 1  {'n' * 20}" == render_table(rows, width=30).splitlines()[1]
 
 
-def test_a_command_keeps_more_than_its_first_word() -> None:
-    """Else two of them would look the same; columns behind it go first."""
+def test_a_commands_name_keeps_more_than_its_first_word() -> None:
+    """Otherwise two commands would look the same. Later columns are hidden first."""
     row = {"id": 1, "command": "data transform fill-locale --revert", "state": "a", "note": "x"}
 
     assert " 1  data transform fill-local…  a" == render_table([row], width=37).splitlines()[1]
 
 
 def test_a_list_inside_a_mapping_is_a_table_below_it() -> None:
-    """With its columns' names, and one line a row."""
+    """It has column names, and one line per row."""
     ranges = [
         {"shard": "b.1/2", "rows": 5, "high": "7"},
         {"shard": "b.2/2", "rows": 60, "high": None},
@@ -96,8 +97,8 @@ def test_a_list_inside_a_mapping_is_a_table_below_it() -> None:
     assert expected == render_data({"batch": "b", "ranges": ranges})
 
 
-def test_sources_inside_a_mapping_follow_below_it() -> None:
-    """Each as it was written, line by line."""
+def test_a_source_is_printed_below_its_row() -> None:
+    """It keeps its lines."""
     inputs = [{"number": 1, "source": "def two():\n    return 2"}, {"number": 2, "source": "two()"}]
 
     expected = "id      r1\nstatus  unchanged\ninputs:\n  1\n    def two():\n        return 2\n"
@@ -106,15 +107,15 @@ def test_sources_inside_a_mapping_follow_below_it() -> None:
     assert expected == render_data({"id": "r1", "inputs": inputs, "status": "unchanged"})
 
 
-def test_a_table_is_not_cut_when_it_goes_into_a_pipe() -> None:
-    """Width 0 means that a program reads it."""
+def test_a_table_without_a_width_is_not_shortened() -> None:
+    """Width 0 is used in a pipe, where a program reads the table."""
     row = {"text": "x" * 500}
 
     assert f"text\n{'x' * 500}\n" == render_table([row], width=0)
 
 
-def test_a_dry_run_says_so_and_counts_the_rows() -> None:
-    """Both the command's message and what the database counted."""
+def test_a_dry_run_is_announced_and_shows_the_row_counts() -> None:
+    """It shows the command's message and the database's counts."""
     text = render_text(outcome(Result.changed("ada is admin", rows=1), dry_run=True), Redactor())
 
     assert (
@@ -125,24 +126,24 @@ def test_a_dry_run_says_so_and_counts_the_rows() -> None:
     ) == text
 
 
-def test_a_mapping_behind_a_message_is_shown_with_verbose() -> None:
-    """The message sums it up; facts are one flag away, and always in JSON."""
+def test_a_mapping_with_a_message_is_shown_with_verbose() -> None:
+    """Without the flag only the message is shown. JSON always has both."""
     result = Result.changed("ada is admin", data={"role": "admin"})
 
     assert "ada is admin\n" == render_text(outcome(result), Redactor())
     assert "role  admin\nada is admin\n" == render_text(outcome(result), Redactor(), verbose=1)
 
 
-def test_quiet_prints_a_secret_alone() -> None:
-    """So that a script can take it as it is."""
+def test_quiet_prints_only_the_secret() -> None:
+    """A script can use it directly."""
     result = Result.changed("made a key", show_once={"key": "k_123456"})
 
     assert "k_123456\n" == render_text(outcome(result), Redactor(), quiet=True)
     assert "made a key\nkey: k_123456\n" == render_text(outcome(result), Redactor())
 
 
-def test_quiet_prints_the_answer_alone() -> None:
-    """One line for a script, in place of facts and message; redacted as they are."""
+def test_quiet_prints_only_the_answer() -> None:
+    """One redacted line replaces facts and message."""
     result = Result.changed("queued it", data={"id": "j1"}, answer="j1 token=hunter2hunter2")
 
     shown = render_text(outcome(result), Redactor(), quiet=True, verbose=1)
@@ -151,15 +152,15 @@ def test_quiet_prints_the_answer_alone() -> None:
     assert "queued it\n" == render_text(outcome(result), Redactor())
 
 
-def test_a_list_of_words_is_read_as_words() -> None:
-    """Not as JSON; of other things it is."""
+def test_a_list_of_texts_is_joined_with_commas() -> None:
+    """Other lists are shown as JSON."""
     shown = render_text(outcome(Result.report({"w": ["a", "b"], "none": [], "n": [1]})), Redactor())
 
     assert "w     a, b\nnone  -\nn     [1]\n" == shown
 
 
-def test_the_envelope_has_its_keys_in_order() -> None:
-    """Scripts may rely on names; people on the order."""
+def test_the_keys_of_the_envelope_have_a_fixed_order() -> None:
+    """Scripts rely on the names, people on the order."""
     result = Result.changed("done", rows=1, data={"at": ROWS[0]["seen"], "n": Decimal("1.50")})
 
     text = render_json(outcome(result), Redactor())
@@ -173,15 +174,15 @@ def test_the_envelope_has_its_keys_in_order() -> None:
     ) == text
 
 
-def test_a_dry_run_has_changed_nothing_in_json() -> None:
-    """`changed` is about the world, not about the preview."""
+def test_changed_is_false_in_the_json_of_a_dry_run() -> None:
+    """`changed` reports real changes only."""
     envelope = json.loads(render_json(outcome(Result.changed("x"), dry_run=True), Redactor()))
 
     assert (True, False) == (envelope["dry_run"], envelope["changed"])
 
 
 def test_an_error_is_in_the_envelope_with_its_data() -> None:
-    """What a check found is data."""
+    """The findings of a check are data."""
     error = CheckFailed("1 pending", why="w", try_="t", code="pending", data=[{"rev": "a"}])
 
     envelope = json.loads(render_json(outcome(error=error), Redactor()))
@@ -192,8 +193,8 @@ def test_an_error_is_in_the_envelope_with_its_data() -> None:
     assert (False, 3, [{"rev": "a"}]) == (envelope["ok"], envelope["exit_code"], envelope["data"])
 
 
-def test_a_secret_shown_once_survives_redaction_of_everything_else() -> None:
-    """It is what was asked for; the same value in a message is masked."""
+def test_a_secret_shown_once_is_not_masked() -> None:
+    """The same value in a message is masked."""
     redactor = Redactor()
     redactor.add("s3cr3t-value")
     result = Result.changed("key s3cr3t-value", show_once={"key": "s3cr3t-value"})
@@ -203,8 +204,8 @@ def test_a_secret_shown_once_survives_redaction_of_everything_else() -> None:
     assert ("key ***", {"key": "s3cr3t-value"}) == (envelope["message"], envelope["data"])
 
 
-def test_an_error_says_what_why_and_what_next() -> None:
-    """In this layout, which people learn to scan."""
+def test_an_error_shows_what_happened_why_and_what_to_do() -> None:
+    """The layout is always the same."""
     error = CommandError("it broke", why="because", try_=("this", "that"), code="broken")
 
     assert (
@@ -212,8 +213,8 @@ def test_an_error_says_what_why_and_what_next() -> None:
     ) == render_error(error, Redactor())
 
 
-def test_all_usage_problems_are_shown_together() -> None:
-    """One line each."""
+def test_each_usage_problem_is_shown_on_its_own_line() -> None:
+    """All problems are reported at once."""
     text = render_error(UsageError(["a is wrong", "b is wrong"]), Redactor())
 
     assert "error[usage]: a is wrong\nerror[usage]: b is wrong\n" == text
@@ -221,5 +222,5 @@ def test_all_usage_problems_are_shown_together() -> None:
 
 @pytest.mark.parametrize("value", [Colour.RED, "red"])
 def test_enums_are_shown_by_value(value: object) -> None:
-    """In tables as in JSON."""
+    """In tables and in JSON."""
     assert "colour\nred\n" == render_table([{"colour": value}])

@@ -1,4 +1,4 @@
-"""Database URLs as platforms hand them out."""
+"""Database URLs as platforms provide them."""
 
 from __future__ import annotations
 
@@ -67,20 +67,20 @@ def parse(text: str) -> DatabaseURL:
         ),
     ],
 )
-def test_a_url_is_read_as_it_was_meant(text: str, expected: DatabaseURL) -> None:
-    """Each spelling that platforms, libpq and SQLAlchemy use."""
+def test_all_common_spellings_of_a_url_are_parsed(text: str, expected: DatabaseURL) -> None:
+    """Those of platforms, libpq and SQLAlchemy."""
     assert expected == parse(text)
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("shop", "it doesn't begin with postgres:// or sqlite:///"),
+        ("shop", "it doesn't start with postgres:// or sqlite:///"),
         ("mysql://db/shop", "mysql:// is not supported"),
         ("postgres://db", "it names no database"),
         ("postgres://db/", "it names no database"),
         ("postgres://a:1,b:2/shop", "it names several hosts"),
-        ("postgres://db/shop?sslmode=maybe", "sslmode is none of disable, allow"),
+        ("postgres://db/shop?sslmode=maybe", "sslmode is not one of disable, allow"),
         ("postgres://db/shop?colour=red&sise=1", "unknown parameter 'colour', 'sise'"),
         ("postgres://db/shop?connect_timeout=soon", "connect_timeout is not a number"),
         ("postgres://db:port/shop", "its host and port can't be read"),
@@ -93,7 +93,7 @@ def test_a_url_is_read_as_it_was_meant(text: str, expected: DatabaseURL) -> None
     ],
 )
 def test_a_bad_url_is_a_configuration_error(text: str, problem: str) -> None:
-    """The message says what is wrong, and which variable to correct."""
+    """The message contains the problem and the variable to correct."""
     with pytest.raises(
         ConfigurationError, match=r"^MIGRATION_DATABASE_URL can't be used: "
     ) as error:
@@ -117,7 +117,7 @@ def test_a_bad_url_is_a_configuration_error(text: str, problem: str) -> None:
     ],
 )
 def test_a_bad_url_never_shows_its_password(url: str) -> None:
-    """Nor does the traceback."""
+    """Neither the message nor the traceback contains it."""
     with pytest.raises(ConfigurationError) as error:
         parse(url)
 
@@ -130,7 +130,7 @@ def test_a_bad_url_never_shows_its_password(url: str) -> None:
     name=st.text(st.characters(exclude_characters="/"), min_size=1),
 )
 def test_any_login_survives_percent_encoding(user: str, password: str, name: str) -> None:
-    """What is encoded as RFC 3986 says comes back."""
+    """A user and password encoded as in RFC 3986 are decoded unchanged."""
     from urllib.parse import quote
 
     try:
@@ -144,7 +144,7 @@ def test_any_login_survives_percent_encoding(user: str, password: str, name: str
 
 @given(st.text())
 def test_any_text_is_a_url_or_a_configuration_error(text: str) -> None:
-    """There is no third outcome."""
+    """No other exception is raised."""
     try:
         url = parse(text)
     except ConfigurationError:
@@ -152,8 +152,8 @@ def test_any_text_is_a_url_or_a_configuration_error(text: str) -> None:
     assert url.dialect in ("postgresql", "sqlite")
 
 
-def test_the_password_shows_in_no_text_form() -> None:
-    """A log, a traceback and a person see ***."""
+def test_no_text_form_of_a_url_contains_the_password() -> None:
+    """Logs and tracebacks contain *** instead."""
     url = parse("postgres://ada:hunter2@db:6432/shop?sslmode=require")
 
     assert "postgresql://ada:***@db:6432/shop?sslmode=require" == url.safe()
@@ -165,13 +165,13 @@ def test_the_password_shows_in_no_text_form() -> None:
     ("text", "name"),
     [("postgres://db/shop", "shop"), ("", "shop"), ("sqlite:////data/my.shop.db", "my.shop")],
 )
-def test_the_name_is_what_operators_type(text: str, name: str) -> None:
-    """Without folder and suffix."""
+def test_the_name_is_the_part_that_operators_type(text: str, name: str) -> None:
+    """For a file, it has no folder and no suffix."""
     assert name == parse(text).name
 
 
-def test_a_sqlite_file_exists_or_not(tmp_path: Path) -> None:
-    """A server is always worth a try."""
+def test_exists_is_false_only_for_a_missing_sqlite_file(tmp_path: Path) -> None:
+    """It is always true for a server."""
     url = parse_database_url("", tmp_path, "shop")
     before = url.exists()
     Path(url.database).touch()
@@ -180,7 +180,7 @@ def test_a_sqlite_file_exists_or_not(tmp_path: Path) -> None:
 
 
 def test_sqlalchemy_gets_a_url_for_the_async_driver() -> None:
-    """The parameters travel in the only place where asyncpg knows them by libpq's names."""
+    """The parameters are in `dsn`, where asyncpg accepts libpq's names."""
     url = parse("postgres://ada:p%40ss@db:6432/shop?sslmode=require&channel_binding=prefer")
 
     made = url.sqlalchemy()
@@ -190,8 +190,8 @@ def test_sqlalchemy_gets_a_url_for_the_async_driver() -> None:
     assert {"dsn": "postgresql://?sslmode=require"} == dict(made.query)
 
 
-def test_sqlalchemy_gets_the_file() -> None:
-    """The wait for locks is the engine's business."""
+def test_sqlalchemy_gets_the_sqlite_file() -> None:
+    """The engine sets the wait for locks."""
     made = parse("sqlite:///shop.db?timeout=5").sqlalchemy()
 
     assert ("sqlite+aiosqlite", "/srv/shop/shop.db", {"timeout": "5"}) == (
@@ -202,7 +202,7 @@ def test_sqlalchemy_gets_the_file() -> None:
 
 
 def test_asyncpg_gets_its_arguments() -> None:
-    """What the URL leaves out is left to the driver."""
+    """The driver chooses what the URL does not contain."""
     url = parse("postgres://ada:p%40ss@db/shop?sslmode=disable")
 
     assert {
@@ -214,8 +214,8 @@ def test_asyncpg_gets_its_arguments() -> None:
     } == url.asyncpg()
 
 
-def test_psql_gets_variables() -> None:
-    """The password is on no command line."""
+def test_psql_gets_environment_variables() -> None:
+    """So the password is not on a command line."""
     url = parse("postgres://ada:p%40ss@db:6432/shop?sslmode=require&channel_binding=require")
 
     assert {

@@ -1,4 +1,4 @@
-"""The stricter of the setting and the database counts."""
+"""The stricter of the setting and the stored environment applies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from oneoff.config.environment import Facts, configured, effective, is_protected
 HERE = Facts("shop", identity="1/2", stored_environment="production", stored_identity="1/2")
 
 
-def test_nothing_set_is_development_and_a_bare_database_url_is_production() -> None:
-    """An embedded file is a developer's; a URL might be anybody's."""
+def test_the_default_is_development_or_with_a_database_url_production() -> None:
+    """An embedded file is a developer's; a URL may point to any database."""
     assert "development" == configured("", database_url_set=False)
     assert "production" == configured("", database_url_set=True)
     assert "staging" == configured("staging", database_url_set=True)
@@ -26,21 +26,21 @@ def test_nothing_set_is_development_and_a_bare_database_url_is_production() -> N
         ("development", "", "development"),
     ],
 )
-def test_the_stricter_counts(setting: str, stored: str, expected: str) -> None:
-    """A name nobody knows counts as production."""
+def test_the_stricter_environment_applies(setting: str, stored: str, expected: str) -> None:
+    """An unknown name counts as production."""
     assert expected == effective(setting, HERE._replace(stored_environment=stored))
 
 
-def test_a_restored_dump_is_recognised_and_does_not_count_as_production() -> None:
-    """A copy's stored environment is that of the original."""
+def test_a_restored_dump_is_a_copy_and_does_not_count_as_production() -> None:
+    """The stored environment of a copy is that of the original."""
     copy = HERE._replace(identity="9/9")
 
     assert copy.is_copy
     assert "staging" == effective("staging", copy)
 
 
-def test_a_role_that_may_not_read_the_cluster_can_not_make_it_a_copy() -> None:
-    """Taking a privilege away must not take the protection away."""
+def test_a_role_that_cannot_read_the_clusters_id_does_not_make_it_a_copy() -> None:
+    """Revoking a privilege must not remove the protection."""
     blind = HERE._replace(identity="/2")
 
     assert not blind.is_copy
@@ -48,13 +48,13 @@ def test_a_role_that_may_not_read_the_cluster_can_not_make_it_a_copy() -> None:
     assert HERE._replace(identity="/9").is_copy
 
 
-def test_without_a_database_the_setting_counts() -> None:
-    """A command that needs no database still knows where it is."""
+def test_without_a_database_the_setting_applies() -> None:
+    """A command without a database has an environment too."""
     assert "staging" == effective("staging", None)
 
 
 def test_unknown_environments_are_protected_like_production() -> None:
-    """Only names known to be harmless are."""
+    """Only known harmless names are not."""
     assert [True, True, False, False] == [
         is_protected(name, {"production"})
         for name in ("production", "live", "staging", "development")

@@ -1,4 +1,4 @@
-"""REDIS_URL, as platforms hand it out."""
+"""REDIS_URL as platforms provide it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ RAW = "p@ss/w:rd?#%[é"  # a password as it is, not percent-encoded
         ("  redis://localhost\n", RedisURL("localhost")),
     ],
 )
-def test_it_is_read_into_parts(text: str, expected: RedisURL) -> None:
-    """The password aside, which the next test is about."""
+def test_a_url_is_parsed_into_its_parts(text: str, expected: RedisURL) -> None:
+    """The next test is about the password."""
     assert expected == parse_redis_url(text)._replace(password="")
 
 
 @given(st.text(min_size=1).filter(lambda text: "\x00" not in text))
-def test_any_password_survives_its_encoding(password: str) -> None:
-    """And is shown nowhere."""
+def test_any_percent_encoded_password_is_decoded(password: str) -> None:
+    """It is never shown."""
     try:
         text = quote(password, safe="")
-    except UnicodeEncodeError:  # half of a surrogate pair is no text
+    except UnicodeEncodeError:  # half of a surrogate pair can't be encoded
         return
     url = parse_redis_url(f"redis://ada:{text}@localhost/1")
 
@@ -51,16 +51,16 @@ def test_any_password_survives_its_encoding(password: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("localhost:6379", "it doesn't begin with redis:// or rediss://"),
-        ("http://localhost", "it doesn't begin with redis:// or rediss://"),
+        ("localhost:6379", "it doesn't start with redis:// or rediss://"),
+        ("http://localhost", "it doesn't start with redis:// or rediss://"),
         ("redis:///0", "it names no host"),
-        ("redis://localhost/one", "what follows the host is not the number of a database"),
+        ("redis://localhost/one", "the text after the host is not the number of a database"),
         ("redis://localhost:port", "its host and port can't be read"),
         ("redis://localhost?ssl_cert_reqs=none", "unknown parameter ssl_cert_reqs after '?'"),
     ],
 )
-def test_what_can_not_be_used_says_why(text: str, problem: str) -> None:
-    """As a matter of configuration, 78."""
+def test_the_error_for_an_unusable_url_contains_the_reason(text: str, problem: str) -> None:
+    """The exit code is 78."""
     with pytest.raises(ConfigurationError, match="REDIS_URL can't be used: ") as refused:
         parse_redis_url(text)
 
@@ -69,8 +69,8 @@ def test_what_can_not_be_used_says_why(text: str, problem: str) -> None:
 
 
 @given(st.text())
-def test_no_text_leads_to_a_traceback(text: str) -> None:
-    """It is read, or refused in our words."""
+def test_any_text_is_a_url_or_a_configuration_error(text: str) -> None:
+    """No other exception is raised."""
     try:
         assert parse_redis_url(text).host
     except ConfigurationError as exc:
@@ -79,7 +79,7 @@ def test_no_text_leads_to_a_traceback(text: str) -> None:
 
 @pytest.mark.parametrize("raw", [f"redis://:{RAW}@localhost/0", f"redis://{RAW}:1/x"])
 def test_a_password_that_is_not_encoded_is_never_repeated(raw: str) -> None:
-    """Whatever of it ends up in the wrong part."""
+    """Whichever part of the URL it is mistaken for."""
     try:
         shown = repr(parse_redis_url(raw))
     except ConfigurationError as exc:
@@ -89,14 +89,14 @@ def test_a_password_that_is_not_encoded_is_never_repeated(raw: str) -> None:
     assert "w:rd" not in shown
 
 
-def test_the_name_is_what_an_operator_types() -> None:
-    """The port only where it is not the usual one."""
+def test_the_name_is_the_part_that_operators_type() -> None:
+    """It contains the port only if it is not the default."""
     assert "localhost/0" == parse_redis_url("redis://localhost").name
     assert "localhost:6380/1" == parse_redis_url("redis://:x@localhost:6380/1").name
 
 
-def test_the_settings_beside_it_count(tmp_path: Path) -> None:
-    """Timeout and certificates have settings of their own."""
+def test_timeout_and_certificate_settings_are_used(tmp_path: Path) -> None:
+    """They are separate variables."""
     environ = {
         "REDIS_URL": "rediss://localhost",
         "REDIS_TIMEOUT": "2.5",
@@ -108,8 +108,8 @@ def test_the_settings_beside_it_count(tmp_path: Path) -> None:
     assert (2.5, False, True) == (url.timeout, url.verify, url.tls)
 
 
-def test_unset_it_says_what_to_set(tmp_path: Path) -> None:
-    """There is no embedded Redis."""
+def test_an_unset_url_is_an_error_that_suggests_one(tmp_path: Path) -> None:
+    """There is no embedded Redis to use instead."""
     with pytest.raises(ConfigurationError, match="REDIS_URL is not set") as refused:
         redis_url(load_config(tmp_path, {}))
 

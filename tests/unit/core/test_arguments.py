@@ -1,4 +1,4 @@
-"""What a command declares as its inputs, and what it refuses."""
+"""The inputs that a command declares, and the declarations that are refused."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Paint(BaseCommand):
         return Result.unchanged("painted")
 
 
-def test_inputs_stand_in_the_order_of_their_declaration() -> None:
-    """Attribute names give the spellings."""
+def test_inputs_are_in_the_order_of_declaration() -> None:
+    """Their spellings come from the attribute names."""
     fields = Paint.fields()
 
     assert ["WHAT", "--color", "--layers", "--limit", "--finish", "--dry-first"] == [
@@ -60,8 +60,8 @@ def test_inputs_stand_in_the_order_of_their_declaration() -> None:
     assert Kind.FLAG is fields["dry_first"].kind
 
 
-def test_a_command_is_built_and_checked_from_code() -> None:
-    """Values of the right type, or texts as on the command line."""
+def test_a_command_can_be_created_in_code() -> None:
+    """Values have the declared type, or are texts as on the command line."""
     command = Paint(
         **NOTHING | {"what": "a wall", "color": "red", "layers": ["1", 2], "limit": "5"}
     )
@@ -70,7 +70,7 @@ def test_a_command_is_built_and_checked_from_code() -> None:
 
 
 def test_all_wrong_values_are_reported_together() -> None:
-    """Also from code."""
+    """Also for values given in code."""
     with pytest.raises(UsageError) as caught:
         Paint(**NOTHING | {"color": "blue", "finish": "wet", "limit": True, "taste": "sweet"})
 
@@ -84,7 +84,7 @@ def test_all_wrong_values_are_reported_together() -> None:
 
 
 def test_a_default_list_is_not_shared() -> None:
-    """Each command gets its own."""
+    """Each command gets a new list."""
     first, second = Paint(what="a", dry_first=False), Paint(what="b", dry_first=False)
 
     first.layers.append(1)
@@ -93,7 +93,7 @@ def test_a_default_list_is_not_shared() -> None:
 
 
 def test_inputs_are_inherited() -> None:
-    """Those of the base come first."""
+    """Those of the base class are first."""
 
     class Spray(Paint):
         """Spray something."""
@@ -103,16 +103,16 @@ def test_inputs_are_inherited() -> None:
     assert ["what", "can"] == [next(iter(Spray.fields())), list(Spray.fields())[-1]]
 
 
-def test_a_secret_does_not_show_itself() -> None:
-    """Neither in repr nor in an f-string."""
+def test_no_text_form_contains_the_secret() -> None:
+    """Neither repr nor an f-string does."""
     secret = SecretStr("hunter2")
 
     assert "hunter2" not in f"{secret} {secret!r}"
     assert "hunter2" == secret.reveal()
 
 
-def test_a_secret_not_given_is_still_to_be_read() -> None:
-    """From the environment or a prompt, also when it is optional."""
+def test_a_secret_that_is_not_given_is_read_later() -> None:
+    """From the environment or a prompt, also if it is optional."""
 
     class Login(BaseCommand):
         """Log in."""
@@ -130,17 +130,17 @@ def test_a_secret_not_given_is_still_to_be_read() -> None:
 
 
 def test_resources_are_the_parameters_of_handle() -> None:
-    """Without self."""
+    """Except self."""
     assert ("log",) == Paint.resources()
 
 
-def test_the_summary_is_the_first_line() -> None:
-    """Of the docstring."""
+def test_the_summary_is_the_first_line_of_the_docstring() -> None:
+    """Help shows it."""
     assert "Paint something." == Paint.summary()
 
 
-def test_a_writing_command_must_say_how_it_is_previewed() -> None:
-    """The class itself is refused."""
+def test_a_writing_command_must_declare_dry_run() -> None:
+    """Defining the class raises an error."""
     with pytest.raises(TypeError, match="must declare dry_run"):
 
         class Careless(BaseCommand):
@@ -152,8 +152,8 @@ def test_a_writing_command_must_say_how_it_is_previewed() -> None:
                 return Result.changed("x")
 
 
-def test_a_reading_command_has_no_dry_run() -> None:
-    """It would promise something that makes no sense."""
+def test_a_reading_command_must_not_declare_dry_run() -> None:
+    """It has nothing to preview."""
     with pytest.raises(TypeError, match="declares dry_run but only reads"):
 
         class Confused(BaseCommand):
@@ -165,8 +165,8 @@ def test_a_reading_command_has_no_dry_run() -> None:
                 return Result.unchanged("x")
 
 
-def test_a_reading_command_names_no_target() -> None:
-    """Typing a name guards what is written."""
+def test_a_reading_command_must_not_require_a_target() -> None:
+    """Typing a target protects from writes."""
     with pytest.raises(TypeError, match=r"declares Confirm\.TYPE_NAME but only reads"):
 
         class Confused(BaseCommand):
@@ -178,20 +178,20 @@ def test_a_reading_command_names_no_target() -> None:
                 return Result.unchanged("x")
 
 
-def test_an_input_may_not_hide_a_global_option() -> None:
-    """`--json` means the same everywhere."""
+def test_an_input_must_not_have_the_name_of_a_global_option() -> None:
+    """`--json` has the same meaning for every command."""
 
     class Hiding(BaseCommand):
         """Read."""
 
         json: bool = Flag(help="Mine.")
 
-    with pytest.raises(TypeError, match="every command has 'json' already"):
+    with pytest.raises(TypeError, match="every command already has 'json'"):
         Hiding.fields()
 
 
-def test_an_input_needs_a_type() -> None:
-    """It says how to parse."""
+def test_an_input_needs_a_type_annotation() -> None:
+    """It determines how to parse the value."""
 
     class Untyped(BaseCommand):
         """Read."""

@@ -1,4 +1,4 @@
-"""Texts of a command line become what the annotation says."""
+"""Convert texts of a command line into values of the annotated type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oneoff.core.conversion import duration_text, parse_duration, shape_of
 
 
 class Role(Enum):
-    """By value, or by name."""
+    """Can be given by value or by name."""
 
     USER = "user"
     SITE_ADMIN = "admin"
@@ -60,8 +60,10 @@ class Level(IntEnum):
         (int | None, "5", 5),
     ],
 )
-def test_a_text_becomes_a_value(annotation: Any, text: str, value: object) -> None:
-    """Of exactly the declared type."""
+def test_a_text_is_converted_to_the_declared_type(
+    annotation: Any, text: str, value: object
+) -> None:
+    """The value has exactly this type."""
     parsed = shape_of(annotation).parse(text)
 
     assert (value, type(value)) == (parsed, type(parsed))
@@ -86,27 +88,27 @@ def test_a_text_becomes_a_value(annotation: Any, text: str, value: object) -> No
     ],
 )
 def test_a_wrong_text_is_a_value_error(annotation: Any, text: str) -> None:
-    """And nothing else: the parser turns it into a usage error."""
+    """The parser turns it into a usage error."""
     with pytest.raises(ValueError):  # noqa: PT011 - what it says is never shown
         shape_of(annotation).parse(text)
 
 
 def test_a_list_parses_its_items() -> None:
-    """The shape says that there may be many."""
+    """`many` is set."""
     shape = shape_of(list[int])
 
     assert (True, 5) == (shape.many, shape.parse("5"))
 
 
 @pytest.mark.parametrize("annotation", [dict, list, int | str, tuple[int, ...], Any])
-def test_a_type_without_a_text_is_refused_at_declaration(annotation: Any) -> None:
-    """The author hears of it, not the operator."""
+def test_an_unsupported_type_is_refused_at_declaration(annotation: Any) -> None:
+    """The author sees the error, not the operator."""
     with pytest.raises((TypeError, ValueError)):
         shape_of(annotation)
 
 
-def test_choices_name_what_is_allowed() -> None:
-    """In the order of their declaration."""
+def test_choices_are_the_allowed_texts() -> None:
+    """In the order of declaration."""
     assert ("user", "admin") == shape_of(Role).choices
     assert "one of a, b" == shape_of(Literal["a", "b"]).expects
 
@@ -115,14 +117,14 @@ def test_choices_name_what_is_allowed() -> None:
     ("text", "seconds"),
     [("90d", 7_776_000), ("1w", 604_800), ("1h30m", 5_400), ("250ms", 0.25), ("1.5h", 5_400)],
 )
-def test_durations_have_units(text: str, seconds: float) -> None:
-    """A bare number would be a guess."""
+def test_a_duration_needs_a_unit(text: str, seconds: float) -> None:
+    """A number without one is an error."""
     assert timedelta(seconds=seconds) == parse_duration(text)
 
 
 @given(st.integers(min_value=0, max_value=10**12))
-def test_a_duration_is_shown_as_it_can_be_typed(milliseconds: int) -> None:
-    """Reading it again gives the same."""
+def test_the_text_of_a_duration_can_be_parsed(milliseconds: int) -> None:
+    """Parsing it returns the same duration."""
     value = timedelta(milliseconds=milliseconds)
 
     assert value == parse_duration(duration_text(value))
@@ -137,14 +139,14 @@ def test_a_duration_is_shown_as_it_can_be_typed(milliseconds: int) -> None:
         (timedelta(seconds=1.25), "1s250ms"),
     ],
 )
-def test_a_duration_has_one_text(value: timedelta, text: str) -> None:
-    """Parts that are nothing are left out."""
+def test_the_text_of_a_duration_has_no_empty_parts(value: timedelta, text: str) -> None:
+    """Units with a count of zero are left out."""
     assert text == duration_text(value)
 
 
 @given(st.text())
-def test_no_text_breaks_a_parser(text: str) -> None:
-    """It gives a value or a ValueError."""
+def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
+    """A parser raises nothing else."""
     for annotation in (int, float, bool, Decimal, UUID, date, datetime, timedelta, Role):
         shape = shape_of(annotation)
         try:

@@ -1,4 +1,4 @@
-"""From the words of a command line to inputs and global options."""
+"""Parse the words of a command line into inputs and global options."""
 
 from __future__ import annotations
 
@@ -96,21 +96,23 @@ def problems_of(command: type[BaseCommand], line: str, name: str = "thing do") -
         ("ada --tag a=b", {"name": "ada", "tag": ["a=b"]}),
     ],
 )
-def test_every_spelling_is_read(line: str, values: dict[str, object]) -> None:
-    """Options may stand before, between and after the arguments."""
+def test_options_may_be_before_between_and_after_arguments(
+    line: str, values: dict[str, object]
+) -> None:
+    """All spellings of options with a value are accepted."""
     assert values == parse(Reader, line.split()).values
 
 
-def test_the_command_is_built_from_the_values() -> None:
-    """Texts have become what the annotations say."""
+def test_the_command_is_created_from_the_values() -> None:
+    """Its attributes have the annotated types."""
     command = parse(Reader, ["ada", "x", "--role", "admin", "--limit", "5"]).command
 
     assert isinstance(command, Reader)
     assert (5, Role.ADMIN, [Path("x")]) == (command.limit, command.role, command.files)
 
 
-def test_global_options_stand_anywhere() -> None:
-    """Bundled ones too; durations become seconds."""
+def test_global_options_may_be_anywhere() -> None:
+    """Bundled ones too. Durations become seconds."""
     line = "-vq ada --json --timeout 1m30s x --reason why --ticket=T-1 -v --no-input"
     options = parse(Reader, line.split()).options
 
@@ -123,8 +125,8 @@ def test_global_options_stand_anywhere() -> None:
     assert (90.0, "why", "T-1") == (options.timeout, options.reason, options.ticket)
 
 
-def test_options_not_given_have_their_defaults() -> None:
-    """No confirmation, no time limit, a minute for the lock."""
+def test_global_options_have_defaults() -> None:
+    """No confirmation, no time limit, 60 seconds for the lock."""
     options = parse(Reader, ["ada"]).options
 
     assert (None, None, 60.0, 0, "", False) == (
@@ -137,8 +139,8 @@ def test_options_not_given_have_their_defaults() -> None:
     )
 
 
-def test_policy_gives_a_command_its_options() -> None:
-    """A writing command that asks and locks has all of them."""
+def test_the_policy_determines_the_global_options() -> None:
+    """A writing command with a confirmation and a lock has all of them."""
     line = ["ada", "--dry-run", "--lock-wait=5s", "--break-glass", "fire"]
     options = parse(Writer, line).options
 
@@ -146,7 +148,7 @@ def test_policy_gives_a_command_its_options() -> None:
 
 
 def test_confirm_never_takes_the_next_word() -> None:
-    """A following word is an argument; only the `=` spelling names a target."""
+    """The next word is an argument. A target needs the `=` spelling."""
     plain = parse(Writer, ["--confirm", "ada"])
     named = parse(Writer, ["ada", "--confirm=shop@production"])
 
@@ -155,14 +157,14 @@ def test_confirm_never_takes_the_next_word() -> None:
 
 
 def test_a_target_after_confirm_is_explained() -> None:
-    """The operator meant the `=` spelling."""
+    """The error shows the `=` spelling."""
     assert [
-        "'shop@production' is one word too many; a target is written --confirm=shop@production"
+        "unexpected argument 'shop@production'; write the target as --confirm=shop@production"
     ] == problems_of(Writer, "ada --confirm shop@production")
 
 
 def test_all_problems_are_reported_together() -> None:
-    """Those of the line first, then those of the values."""
+    """Problems of the line are first, then those of the values."""
     assert [
         "thing do has no option --limt; did you mean --limit?",
         "--timeout 'soon' is not a duration such as 90s, 5m or 1h30m",
@@ -188,18 +190,18 @@ def test_all_problems_are_reported_together() -> None:
         ("ada -vxyz", "thing do has no option -x"),
         ("ada --version", "thing do has no option --version"),
         ("ada --dry-run", "thing do does not write, so it has no --dry-run"),
-        ("ada --confirm", "thing do asks for no confirmation, so it has no --confirm"),
-        ("ada --lock-wait 5s", "thing do takes no lock, so it has no --lock-wait"),
-        ("ada --break-glass now", "thing do is prohibited nowhere, so it has no --break-glass"),
+        ("ada --confirm", "thing do does not ask for confirmation, so it has no --confirm"),
+        ("ada --lock-wait 5s", "thing do does not take a lock, so it has no --lock-wait"),
+        ("ada --break-glass now", "thing do is allowed everywhere, so it has no --break-glass"),
     ],
 )
 def test_a_wrong_option_is_one_problem(line: str, problem: str) -> None:
-    """What is wrong is said once, and nothing is abbreviated or ignored."""
+    """Each is reported once. No option can be abbreviated, and none is ignored."""
     assert [problem] == problems_of(Reader, line)
 
 
 def test_a_required_option_without_its_value_is_one_problem() -> None:
-    """It isn't missing as well."""
+    """It is not also reported as missing."""
 
     class Strict(BaseCommand):
         """Read."""
@@ -216,12 +218,12 @@ def test_a_required_option_without_its_value_is_one_problem() -> None:
 
 
 def test_a_surplus_word_is_an_error() -> None:
-    """Nothing typed is dropped silently."""
-    assert ["'extra' is one word too many"] == problems_of(Writer, "ada extra --generate-password")
+    """No word is dropped silently."""
+    assert ["unexpected argument 'extra'"] == problems_of(Writer, "ada extra --generate-password")
 
 
-def test_a_command_that_can_not_be_previewed_says_so() -> None:
-    """It writes, but has no dry run."""
+def test_dry_run_of_a_command_that_does_not_support_it_is_an_error() -> None:
+    """The command writes, but has no dry run."""
 
     class Sender(BaseCommand):
         """Send it."""
@@ -238,7 +240,7 @@ def test_a_command_that_can_not_be_previewed_says_so() -> None:
 
 
 def test_a_command_that_may_raise_its_level_has_confirm() -> None:
-    """Some of its arguments ask, though the class itself doesn't."""
+    """Some inputs require a confirmation, although the class does not."""
 
     class Clear(BaseCommand):
         """Clear it."""
@@ -258,20 +260,20 @@ def test_a_command_that_may_raise_its_level_has_confirm() -> None:
 
 
 @pytest.mark.parametrize("line", ["--help", "ada -h", "--limit x --help", "-vh"])
-def test_help_is_answered_whatever_else_is_wrong(line: str) -> None:
-    """No command is built."""
+def test_help_is_shown_even_if_the_line_is_wrong(line: str) -> None:
+    """No command is created."""
     parsed = parse(Reader, line.split())
 
     assert (True, None) == (parsed.options.help, parsed.command)
 
 
 def test_help_after_the_end_of_options_is_a_word() -> None:
-    """`--` makes everything behind it an argument."""
+    """After `--` everything is an argument."""
     assert {"name": "--help"} == parse(Reader, ["--", "--help"]).values
 
 
-def test_a_secret_has_its_own_flags() -> None:
-    """They say where it comes from; the value is read later."""
+def test_a_secret_has_flags_for_its_source() -> None:
+    """The value is read later."""
     assert SecretSource.STDIN is parse(Writer, ["a", "--password-stdin"]).values["password"]
     assert SecretSource.GENERATE is parse(Writer, ["a", "--generate-password"]).values["password"]
 
@@ -289,7 +291,7 @@ def test_a_secret_has_its_own_flags() -> None:
     ],
 )
 def test_a_secret_on_the_line_is_refused_and_not_repeated(line: str) -> None:
-    """Whatever follows may belong to it."""
+    """The words after it may belong to it."""
     with pytest.raises(UsageError) as caught:
         parse(Writer, line.split(), "user create")
 
@@ -297,8 +299,8 @@ def test_a_secret_on_the_line_is_refused_and_not_repeated(line: str) -> None:
     assert "ter2" not in " ".join([error.message, error.why, *error.try_, *map(str, error.args)])
 
 
-def test_a_refused_secret_says_what_to_do_instead() -> None:
-    """All the ways there are, with the names of this input."""
+def test_the_error_for_a_secret_on_the_line_lists_the_alternatives() -> None:
+    """With the names of this input."""
     expected = (
         "--password is never taken from the command line, where other users and the shell's "
         "history can see a secret; pipe it in with --password-stdin, set USER_PASSWORD in the "
@@ -308,22 +310,22 @@ def test_a_refused_secret_says_what_to_do_instead() -> None:
     assert [expected] == problems_of(Writer, "ada --password x")
 
 
-def test_a_misspelt_secret_leads_to_its_flag() -> None:
-    """Not to the spelling that is refused."""
+def test_a_misspelt_secret_suggests_its_stdin_flag() -> None:
+    """Not the spelling that is refused."""
     assert ["thing do has no option --passwrd; did you mean --password-stdin?"] == problems_of(
         Writer, "ada --passwrd x"
     )
 
 
-def test_a_secret_comes_from_one_place() -> None:
-    """Two flags for it contradict each other."""
-    assert ["--password-stdin and --generate-password exclude each other"] == problems_of(
+def test_a_secret_has_only_one_source() -> None:
+    """Two flags for it are an error."""
+    assert ["--password-stdin and --generate-password can't be used together"] == problems_of(
         Writer, "a --password-stdin --generate-password"
     )
 
 
-def test_a_usage_error_leads_to_the_commands_help() -> None:
-    """With the name the operator typed."""
+def test_a_usage_error_suggests_the_commands_help() -> None:
+    """It uses the name that the operator typed."""
     with pytest.raises(UsageError) as caught:
         parse(Reader, [], "user show")
 
@@ -331,24 +333,24 @@ def test_a_usage_error_leads_to_the_commands_help() -> None:
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
-def test_a_line_gives_values_or_a_usage_error(words: list[str]) -> None:
-    """Whatever is typed, nothing else is raised."""
+def test_any_line_is_parsed_or_a_usage_error(words: list[str]) -> None:
+    """No other exception is raised."""
     with suppress(UsageError):
         parsed = parse(Reader, words)
         assert parsed.options.help or "name" in parsed.values
 
 
 @given(st.text(), st.lists(st.text(), max_size=3))
-def test_everything_after_two_dashes_is_taken_as_it_is(name: str, files: list[str]) -> None:
-    """Also what looks like an option."""
+def test_everything_after_two_dashes_is_an_argument(name: str, files: list[str]) -> None:
+    """Also a word that looks like an option."""
     assert [name, *files] == [
         parse(Reader, ["--", name, *files]).values["name"],
         *parse(Reader, ["--", name, *files]).values.get("files", []),
     ]
 
 
-def test_options_before_the_name_are_those_of_every_command() -> None:
-    """They are set apart from the name; anything else starts it."""
+def test_only_options_of_every_command_may_precede_the_name() -> None:
+    """Any other word starts the name."""
     assert (["--json", "-v"], ["user", "list", "--json"]) == split_leading(
         ["--json", "-v", "user", "list", "--json"]
     )
@@ -385,13 +387,13 @@ class Caller(BaseCommand):
         ("x --unknown-password t0ps3cret y", "*** --unknown-password *** y"),
     ],
 )
-def test_secrets_are_removed_from_what_is_recorded(line: str, recorded: str) -> None:
-    """By the name of the option or argument, and by what the word looks like."""
+def test_recorded_words_contain_no_secrets(line: str, recorded: str) -> None:
+    """They are found by the name of the option or argument, and by pattern."""
     assert recorded.split() == scrub_argv(Caller, line.split())
 
 
-def test_flags_of_a_secret_take_nothing_with_them() -> None:
-    """The word after `--password-stdin` is an argument and stays."""
+def test_the_word_after_a_secrets_flag_is_recorded() -> None:
+    """The word after `--password-stdin` is an argument."""
     line = ["--password-stdin", "ada@example.com", "--dry-run"]
 
     assert line == scrub_argv(Writer, line)

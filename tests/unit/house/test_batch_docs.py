@@ -1,4 +1,4 @@
-"""The manifest in the how-to of batches on many workers, read as Kubernetes would."""
+"""The Kubernetes manifest in the how-to of batches on many workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spec() -> Any:
 
 
 def test_the_job_has_a_pod_for_each_shard(spec: Any) -> None:
-    """And the command line is one that the reference project takes."""
+    """The reference project accepts its command line."""
     (container,) = spec["template"]["spec"]["containers"]
     app = load_application(*find_project(str(ROOT), {}))
     entry, words = app.registry.find(container["args"])
@@ -48,8 +48,8 @@ def test_the_job_has_a_pod_for_each_shard(spec: Any) -> None:
     assert ["JOB_UID"] == [variable["name"] for variable in container["env"]]
 
 
-def test_the_job_fails_at_exit_codes_that_another_try_would_not_mend(spec: Any) -> None:
-    """Pods that were evicted do not count, and the others are replaced."""
+def test_the_job_fails_at_exit_codes_that_a_retry_would_not_fix(spec: Any) -> None:
+    """Evicted pods are ignored, and other failed pods are replaced."""
     ignored, failing = spec["podFailurePolicy"]["rules"]
 
     assert "Never" == spec["template"]["spec"]["restartPolicy"]

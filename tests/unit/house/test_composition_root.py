@@ -1,4 +1,4 @@
-"""Where modules are named by string, and that nothing else below the services does so."""
+"""Only the composition root may name modules by import strings."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ROOT_OF_COMPOSITION = {
 }
 
 
-def test_every_string_of_the_composition_root_leads_somewhere() -> None:
-    """Providers are functions; the package of the built-in commands can be imported."""
+def test_every_import_string_of_the_composition_root_exists() -> None:
+    """Providers are functions, and the package of built-in commands can be imported."""
     providers = [load_object(text) for text in BUILTIN.values()]
 
     assert all(map(callable, providers))
     assert BUILT_IN == import_module(BUILT_IN).__name__
 
 
-def test_no_other_module_of_these_floors_names_one_by_string() -> None:
-    """An import that contracts can't see would be a way around them."""
+def test_no_other_module_uses_import_strings() -> None:
+    """Import contracts do not see such an import."""
     found = {
         path.relative_to(ROOT).as_posix(): strings
         for floor in FLOORS

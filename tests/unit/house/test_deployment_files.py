@@ -1,7 +1,6 @@
-"""What platforms read: Procfile, app.json and compose.yaml say the same, and what exists.
+"""Procfile, app.json and compose.yaml agree with each other and with the project.
 
-No container engine runs here: that these files start what they say is not proven, only that every
-name in them is right.
+No container engine runs here, so the tests prove only that every name in the files exists.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ def parses(words: list[str]) -> bool:
     return isinstance(dispatch(app, words, "admin"), Call)
 
 
-def test_every_process_has_a_line() -> None:
-    """And the release migrates before any of them starts."""
+def test_the_procfile_has_a_line_for_each_process() -> None:
+    """The release phase migrates before any of them starts."""
     assert ["web", "worker", "release"] == list(procfile())
     assert "python manage.py migrate" == procfile()["release"]
 
 
 @pytest.mark.parametrize("name", ["web", "worker"])
-def test_containers_run_what_the_procfile_says(name: str) -> None:
-    """But for the port, which in a container is always the same."""
+def test_containers_run_the_commands_of_the_procfile(name: str) -> None:
+    """Except for the port, which is fixed in a container."""
     line = procfile()[name].replace("${PORT:-8000}", "8000")
 
     assert line.split() == OURS[name]["command"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_waits_for_services_that_can_say_when(name: str) -> None:
-    """A condition on health needs a health check; one on completion, an end."""
+def test_a_container_waits_only_for_services_with_a_health_check_or_an_end(name: str) -> None:
+    """`service_healthy` needs a health check, and completion needs a service that ends."""
     for needed, how in SERVICES[name].get("depends_on", {}).items():
         if how["condition"] == "service_healthy":
             assert "healthcheck" in SERVICES[needed]
@@ -64,7 +63,7 @@ def test_a_container_waits_for_services_that_can_say_when(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_containers_get_known_settings(name: str) -> None:
-    """That can be read, and lead to the services of the file."""
+    """They are valid, and point to services of the file."""
     environ = OURS[name]["environment"]
     database = parse_database_url(environ["DATABASE_URL"], ROOT, "shop")
     redis = parse_redis_url(environ["REDIS_URL"])
@@ -74,15 +73,15 @@ def test_containers_get_known_settings(name: str) -> None:
 
 
 def test_the_commands_of_containers_exist() -> None:
-    """The migration's, and the worker's health check."""
+    """The command of the migration, and of the worker's health check."""
     lines = [OURS["migrate"]["command"], OURS["worker"]["healthcheck"]["test"][1:]]
 
     assert ["admin", "admin"] == [line[0] for line in lines]
     assert all(parses(line[1:]) for line in lines)
 
 
-def test_the_platform_starts_what_the_procfile_names() -> None:
-    """With settings that exist; its checks ask pages and commands that do."""
+def test_app_json_matches_the_procfile() -> None:
+    """Its settings exist, and its checks use existing pages and commands."""
     assert {"web", "worker"} == set(APP["formation"])
     assert set(APP["env"]) <= KNOWN
     for check in APP["healthchecks"]["web"]:

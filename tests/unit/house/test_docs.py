@@ -1,6 +1,6 @@
-"""What the documentation says is true: links, names, codes, settings, and every command line.
+"""The documentation is correct: links, names, codes, settings, and every command line.
 
-Each reader of pages is also tried on a text that holds what it should find.
+Each function that reads pages is also tested with a text that has an error.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ _SECTION = re.compile(r"^## ([\d and]+):[^\n]*\n(.*?)(?=^## |\Z)", re.MULTILINE 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    """To a file of the repository, and to a heading in it."""
+def test_every_link_has_a_target(page: Path) -> None:
+    """A file of the repository, and a heading in it."""
     links = _LINK.findall(without_blocks(page.read_text(encoding="utf-8")))
     own = [link for link in links if "://" not in link]
 
     assert [] == [link for link in own if not leads_somewhere(page, link)]
 
 
-def test_every_page_is_on_the_map() -> None:
-    """A page that docs/index.md does not name is never found."""
+def test_the_index_names_every_page() -> None:
+    """Readers would not find other pages."""
     index = DOCS / "index.md"
     links = _LINK.findall(index.read_text(encoding="utf-8"))
     named = {(DOCS / link.partition("#")[0]).resolve() for link in links}
@@ -68,8 +68,8 @@ def test_every_page_is_on_the_map() -> None:
     assert [] == [page for page in DOCS.rglob("*.md") if page not in named | {index}]
 
 
-def test_a_link_that_leads_nowhere_is_found() -> None:
-    """A wrong file, and a wrong heading."""
+def test_a_link_without_a_target_is_found() -> None:
+    """For a wrong file and a wrong heading."""
     page = DOCS / "index.md"
 
     assert not leads_somewhere(page, "reference/exit-code.md")
@@ -78,7 +78,7 @@ def test_a_link_that_leads_nowhere_is_found() -> None:
 
 
 def leads_somewhere(page: Path, link: str) -> bool:
-    """Say whether a link of a page has a target."""
+    """Return whether a link of a page has a target."""
     name, _, heading = link.partition("#")
     target = page.parent / name if name else page
     if not target.exists():
@@ -106,8 +106,10 @@ def without_blocks(text: str) -> str:
     [page for page in PAGES if page != GENERATED],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
-def test_command_lines_parse(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the project, and of the commands that the page itself teaches."""
+def test_every_command_line_can_be_parsed(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of the commands that the page itself defines."""
     text = page.read_text(encoding="utf-8")
     app = load_application(PROJECT, str(ROOT), {})
     taught = write_taught_commands(text, tmp_path)
@@ -125,7 +127,7 @@ def test_command_lines_parse(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_wrong_command_line_is_found() -> None:
-    """In a block of code and in a sentence; what the shell does with it is cut off."""
+    """In a code block and in a sentence. Redirections of the shell are ignored."""
     text = "```sh\npython manage.py user lsit > x\n```\nor `python manage.py migrate --plam`."
 
     assert ["user lsit > x", "migrate --plam"] == list(command_lines(text))
@@ -137,8 +139,8 @@ def test_a_wrong_command_line_is_found() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_command_of_the_project_is_shown_as_it_is(page: Path) -> None:
-    """Word for word."""
+def test_a_page_shows_a_command_of_the_project_unchanged(page: Path) -> None:
+    """The page and the file are equal."""
     shown_commands = taught_commands(page.read_text(encoding="utf-8"))
     files = {ROOT.joinpath("commands", path): source for path, source in shown_commands.items()}
 
@@ -147,7 +149,7 @@ def test_a_command_of_the_project_is_shown_as_it_is(page: Path) -> None:
 
 
 def command_lines(text: str) -> Iterator[str]:
-    """Yield what stands after `python manage.py`; not in code that is no shell's."""
+    """Yield the words after `python manage.py`, except in code of other languages."""
     for language, block in _BLOCK.findall(text):
         if language in {"sh", "console", ""}:
             yield from _LINE.findall(block)
@@ -155,14 +157,14 @@ def command_lines(text: str) -> Iterator[str]:
 
 
 def words_of(line: str) -> list[str]:
-    """Return the words of a command line up to where its shell goes on."""
+    """Return the words of a command line up to the next operator of the shell."""
     words = shlex.split(line, comments=True)
     ends = (at for at, word in enumerate(words) if word in SHELL_SIGNS | {"||"})
     return words[: next(ends, len(words))]
 
 
 def taught_commands(text: str) -> dict[str, str]:
-    """Return the command files that a page shows, by the path that their names stand for."""
+    """Return the command files that a page shows, by the path that belongs to the name."""
     sources = [block for language, block in _BLOCK.findall(text) if language == "python"]
     return {
         name[1].replace("-", "_").replace(" ", "/") + ".py": source
@@ -178,7 +180,7 @@ def write_taught_commands(text: str, folder: Path) -> str:
     for name, source in commands.items():
         path = folder / package / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A page may show a command that the project has: its copy then stands for that.
+        # A page may show a command of the project. Then its copy replaces that command.
         overriding = source.replace("    examples = ", "    overrides = True\n    examples = ", 1)
         path.write_text(overriding, encoding="utf-8")
         for parent in path.relative_to(folder).parents:
@@ -190,7 +192,7 @@ def write_taught_commands(text: str, folder: Path) -> str:
 
 
 def test_every_error_code_is_documented_under_its_exit_code() -> None:
-    """And no page row stands for a code that is not there any more."""
+    """No row documents a code that does not exist."""
     documented = documented_codes((REFERENCE / "errors.md").read_text(encoding="utf-8"))
     raised: dict[str, set[int]] = {}
     for path in sources():
@@ -205,8 +207,8 @@ def test_every_error_code_is_documented_under_its_exit_code() -> None:
     }
 
 
-def test_codes_are_found_wherever_they_are_given() -> None:
-    """In a call, in a choice between two, and in a class."""
+def test_codes_are_found_in_all_forms_of_source() -> None:
+    """In a call, in a conditional expression, and in a class."""
     source = (
         'raise Refused("no", code="not-here")\n'
         'kind("no", code="bad" if worse else "not-so-bad")\n'
@@ -218,8 +220,8 @@ def test_codes_are_found_wherever_they_are_given() -> None:
     assert {"odd-one": {65, 77}} == documented_codes("## 65 and 77: odd\n\n| `odd-one` | x | y |\n")
 
 
-def test_the_table_of_exit_codes_is_the_enum() -> None:
-    """Code and name, in the same order."""
+def test_the_table_of_exit_codes_equals_the_enum() -> None:
+    """Codes and names, in the same order."""
     text = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
 
@@ -237,7 +239,7 @@ def sources() -> Iterator[Path]:
 
 
 def codes_in(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield every error code of a module, with the exit code if the source says it."""
+    """Yield every error code of a module, with the exit code if the source contains it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
@@ -264,7 +266,7 @@ def assignment(line: ast.stmt) -> list[tuple[str, ast.expr]]:
 
 
 def exit_code_of(*expressions: ast.expr | None) -> int:
-    """Return the exit code that the first expression with one stands for."""
+    """Return the exit code of the first expression that has one."""
     for expression in expressions:
         name = getattr(expression, "attr", getattr(expression, "id", ""))
         if name in ExitCode.__members__:
@@ -276,7 +278,7 @@ def exit_code_of(*expressions: ast.expr | None) -> int:
 
 
 def documented_codes(text: str) -> dict[str, set[int]]:
-    """Return the codes of the page, each with the exit codes it stands under."""
+    """Return the codes of the page, each with the exit codes of its sections."""
     codes: dict[str, set[int]] = {}
     for title, section in _SECTION.findall(text):
         numbers = {int(number) for number in re.findall(r"\d+", title)}
@@ -289,7 +291,7 @@ def documented_codes(text: str) -> dict[str, set[int]]:
 
 
 def test_every_setting_is_documented() -> None:
-    """Those of the framework, and the application's own."""
+    """Settings of the framework and of the application."""
     text = (REFERENCE / "settings.md").read_text(encoding="utf-8")
     own, _, rest = text.partition("## Of the reference project")
     framework = [setting.name for setting in SETTINGS]
@@ -300,14 +302,14 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_resource_is_documented() -> None:
-    """The names that `handle` may ask for."""
+    """A resource is a name that `handle` may ask for."""
     text = (REFERENCE / "resources.md").read_text(encoding="utf-8")
 
     assert sorted(known_names({})) == sorted(first_names(text))
 
 
 def test_every_command_attribute_is_documented() -> None:
-    """With the default that a class gets that does not declare it."""
+    """With the default for a class that does not declare it."""
     text = (REFERENCE / "command-attributes.md").read_text(encoding="utf-8")
     policy = text.partition("## Methods")[0].partition("## Policy")[2]
     rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", policy, re.MULTILINE))
@@ -321,7 +323,7 @@ def test_every_command_attribute_is_documented() -> None:
 
 
 def test_the_keys_of_the_envelope_are_documented() -> None:
-    """In their order."""
+    """In the same order."""
     text = (REFERENCE / "output.md").read_text(encoding="utf-8")
     documented = first_names(text.partition("## JSON")[2].partition("## Errors")[0])
     failed = Outcome(command="user list", error=CommandError("no"))
@@ -333,17 +335,17 @@ def test_the_keys_of_the_envelope_are_documented() -> None:
 
 
 def first_names(text: str) -> list[str]:
-    """Return what stands in backticks in the first column of the tables."""
+    """Return the names in backticks in the first column of the tables."""
     return [name[1] for cell in _ROW.findall(text) if (name := _CODE.fullmatch(cell))]
 
 
 def is_class_variable(annotation: object) -> bool:
-    """Say whether an annotation, which may be a text, is a ClassVar."""
+    """Return whether an annotation, which may be a string, is a ClassVar."""
     return get_origin(annotation) is ClassVar or str(annotation).startswith("ClassVar")
 
 
 def shown(value: object) -> str:
-    """Return a default as the page writes it."""
+    """Return a default as written on the page."""
     return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else json_like(value)
 
 

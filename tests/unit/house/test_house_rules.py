@@ -1,6 +1,6 @@
-"""What the house asks of its own code, and no linter checks.
+"""Rules for the code of this repository that no linter checks.
 
-Each rule is also tried on code that breaks it: a rule that never finds anything proves nothing.
+Each rule is also tested with code that breaks it: a rule that never finds anything proves nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ COMMITTERS = {
 
 
 def modules_are_short(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield a module that is too long to be read at once."""
+    """Yield a module with more lines than the limit."""
     length = max((node.end_lineno or 0 for node in tree.body), default=0)
     if length > LONGEST_MODULE:
         yield f"{name}: {length} lines; split it, {LONGEST_MODULE} are the limit"
 
 
 def functions_are_short(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield functions that don't fit on a screen; docstrings and revisions aren't counted."""
+    """Yield functions with more lines than the limit, without docstrings. Revisions are exempt."""
     if "/versions/" in name:
         return
     for node in ast.walk(tree):
@@ -52,7 +52,7 @@ def functions_are_short(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def no_error_is_swallowed(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield handlers that hide every error, bugs included."""
+    """Yield handlers that hide every error, including bugs."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):
             everything = node.type is None or bool(_names(node.type) & EVERYTHING)
@@ -64,7 +64,7 @@ def no_error_is_swallowed(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def only_owners_commit(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield commits outside the modules that own one: a dry run must be able to roll back."""
+    """Yield commits outside the modules that may commit: a dry run must be able to roll back."""
     if name.startswith(("oneoff/", "app/", "commands/")) and name not in COMMITTERS:
         for node in ast.walk(tree):
             if _calls(node, "commit"):
@@ -79,7 +79,7 @@ def nobody_calls_input(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def the_framework_knows_no_project(name: str, tree: ast.Module) -> Iterator[str]:
-    """Yield imports of the reference project by the framework, for types too."""
+    """Yield imports of the reference project by the framework, also for types."""
     if name.startswith("oneoff/"):
         for node in ast.walk(tree):
             if _imported(node) & {"app", "commands"}:
@@ -112,21 +112,21 @@ BROKEN = (
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_house_keeps_its_rules(rule: Rule) -> None:
-    """Every module of the framework, the project, the tests and the benchmarks."""
+def test_all_code_follows_the_house_rules(rule: Rule) -> None:
+    """In the framework, the project, the tests and the benchmarks."""
     broken = [line for name, tree in _sources() for line in rule(name, tree)]
 
     assert [] == broken
 
 
 @pytest.mark.parametrize(("rule", "code"), BROKEN)
-def test_a_rule_finds_what_breaks_it(rule: Rule, code: str) -> None:
-    """One finding for each way of breaking it."""
+def test_each_rule_finds_code_that_breaks_it(rule: Rule, code: str) -> None:
+    """It has one finding for each example."""
     assert 1 == len(list(rule("oneoff/example.py", ast.parse(code))))
 
 
-def test_every_owner_of_a_commit_still_commits() -> None:
-    """A name that stays on the list is a door left open."""
+def test_every_module_that_may_commit_does() -> None:
+    """A module that does not commit must be removed from the list."""
     committing = {
         name
         for name, tree in _sources()
@@ -137,7 +137,7 @@ def test_every_owner_of_a_commit_still_commits() -> None:
 
 
 def _sources() -> Iterator[tuple[str, ast.Module]]:
-    """Yield each module's path and syntax tree; not those the benchmarks copy for other sides."""
+    """Yield each module's path and syntax tree, except benchmark code for other frameworks."""
     for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         if not name.startswith(("benchmarks/projects/", "benchmarks/.")):
@@ -151,7 +151,7 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _calls(node: ast.AST, name: str) -> bool:
-    """Say whether this is a call `name(...)` or `something.name(...)`."""
+    """Return whether this is a call `name(...)` or `something.name(...)`."""
     if not isinstance(node, ast.Call):
         return False
     return name == getattr(node.func, "attr", getattr(node.func, "id", None))
@@ -162,7 +162,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _imported(node: ast.AST) -> set[str]:
-    """Return the top-level packages an import statement names."""
+    """Return the top-level packages that an import statement names."""
     if isinstance(node, ast.Import):
         return {alias.name.partition(".")[0] for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -1,6 +1,6 @@
-"""Each contract about imports, broken once: one that never fails proves nothing.
+"""Each import contract fails for code that breaks it: a contract that never fails proves nothing.
 
-`make contracts` checks that all are kept. Here a copy of the code is broken in one place.
+`make contracts` checks the real code. Here each test breaks a copy of the code in one place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ARQ = "ARQ stays behind jobs, its integration, and the project's worker"
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy what the contracts look at; all tests of a worker share its cache."""
+    """Copy the code that the contracts check. All tests of a worker share its cache."""
     folder = tmp_path_factory.mktemp("contracts")
     shutil.copy(ROOT / "pyproject.toml", folder)
     for name in ("oneoff", "app", "commands"):
@@ -107,8 +107,8 @@ def broken(copy: Path) -> Callable[[Mapping[str, str]], list[str]]:
         (ARQ, {"oneoff/runtime/example.py": "import arq"}),
     ],
 )
-def test_a_contract_finds_what_breaks_it(
+def test_each_contract_finds_code_that_breaks_it(
     broken: Callable[[Mapping[str, str]], list[str]], contract: str, files: Mapping[str, str]
 ) -> None:
-    """A folder without a floor, an import upwards, a circle, a way past the door, and so on."""
+    """For example, a folder without a floor, an upward import, or a circular import."""
     assert contract in broken(files)

@@ -27,7 +27,7 @@ COMPLETE = (
 
 
 def untested(root: Path) -> Iterator[str]:
-    """Yield the packages of `oneoff` that hold modules and have no tests.
+    """Yield the packages of `oneoff` that have modules but no tests.
 
     The tests of `oneoff/commands/x` are `tests/commands/test_x.py` or `tests/commands/test_x_*.py`.
     """
@@ -57,7 +57,7 @@ def _holds(root: Path, place: str) -> bool:
 
 
 def packages_among_tests(root: Path) -> list[str]:
-    """Return the files that make a package of a folder of tests, which may be called `redis`."""
+    """Return the `__init__.py` files in folders of tests."""
     folders = (root / "tests/unit", root / "tests/servers")
     found = (path for folder in folders for path in folder.rglob("__init__.py"))
     return sorted(path.relative_to(root).as_posix() for path in found)
@@ -65,7 +65,7 @@ def packages_among_tests(root: Path) -> list[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Make a small repository that keeps the rule."""
+    """Make a small repository that follows the rule."""
     write(tmp_path, COMPLETE)
     return tmp_path
 
@@ -78,12 +78,12 @@ def write(root: Path, names: Iterable[str]) -> None:
 
 
 def test_every_package_of_the_framework_has_tests() -> None:
-    """Whoever changes a package finds its tests without searching."""
+    """The tests of a package are in the folder with the same name."""
     assert [] == list(untested(ROOT))
 
 
 def test_a_complete_tree_has_no_finding(tree: Path) -> None:
-    """A package that holds no module needs no test."""
+    """A package without modules needs no tests."""
     assert [] == list(untested(tree))
 
 
@@ -96,7 +96,7 @@ def test_a_complete_tree_has_no_finding(tree: Path) -> None:
     ],
 )
 def test_a_package_without_tests_is_found(tree: Path, test: str, package: str) -> None:
-    """Where no test of its own stands, the place where one is missing is named."""
+    """The finding contains the folder where they are missing."""
     (tree / test).unlink()
 
     (finding,) = untested(tree)
@@ -104,8 +104,8 @@ def test_a_package_without_tests_is_found(tree: Path, test: str, package: str) -
     assert f"{package}: no test is tests/" in finding
 
 
-def test_tests_of_a_package_within_are_not_its_own(tree: Path) -> None:
-    """`oneoff/database` gets a module; the tests of its locks don't try that."""
+def test_tests_of_a_subpackage_do_not_count_for_its_parent(tree: Path) -> None:
+    """Tests of `oneoff/database/locks` do not cover a module of `oneoff/database`."""
     write(tree, ["oneoff/database/engine.py"])
 
     (finding,) = untested(tree)
@@ -114,14 +114,14 @@ def test_tests_of_a_package_within_are_not_its_own(tree: Path) -> None:
 
 
 def test_a_new_noun_of_commands_needs_tests(tree: Path) -> None:
-    """Those of a noun that begins the same aren't its own."""
+    """Tests of a noun that starts with the same letters do not count."""
     write(tree, ["oneoff/commands/sys/info.py"])
 
     assert ["oneoff/commands/sys"] == [text.partition(":")[0] for text in untested(tree)]
 
 
 def test_no_folder_of_tests_is_a_package(tree: Path) -> None:
-    """A package `redis` here would hide the library from every test."""
+    """A package `redis` here would hide the library of this name from every test."""
     assert [] == packages_among_tests(ROOT)
 
     write(tree, ["tests/unit/redis/__init__.py"])

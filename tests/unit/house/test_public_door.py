@@ -1,4 +1,4 @@
-"""The public door: its names, their page, and who comes in by it."""
+"""The public API: its names, their page, and its imports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def names_of(module: str) -> list[str]:
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_every_public_name_exists(module: str) -> None:
-    """Each one is imported."""
+    """Each can be imported."""
     loaded = import_module(module)
 
     assert [] == [name for name in names_of(module) if not hasattr(loaded, name)]
@@ -41,7 +41,7 @@ def test_every_public_name_exists(module: str) -> None:
 
 @pytest.mark.parametrize("module", LAZY)
 def test_type_checkers_see_the_names_that_are_loaded(module: str) -> None:
-    """The imports for type checkers and the table say the same."""
+    """The imports for type checkers and the table are the same."""
     loaded = import_module(module)
     tree = ast.parse(Path(str(loaded.__file__)).read_text(encoding="utf-8"))
     imported = {
@@ -60,7 +60,7 @@ def test_type_checkers_see_the_names_that_are_loaded(module: str) -> None:
 
 
 def test_importing_oneoff_loads_nothing_else() -> None:
-    """A name is loaded when it is first used."""
+    """Each name is loaded when it is first used."""
     code = "import sys, oneoff; print([name for name in sys.modules if name[:7] == 'oneoff.'])"
 
     done = subprocess.run(
@@ -71,7 +71,7 @@ def test_importing_oneoff_loads_nothing_else() -> None:
 
 
 def test_a_middleware_loads_no_database() -> None:
-    """An application that has another one, or none, does not pay for SQLAlchemy."""
+    """An application without it does not need to load SQLAlchemy."""
     code = """
 import sys
 from oneoff.integrations.asgi import MaintenanceMiddleware, RequestIdMiddleware
@@ -87,15 +87,15 @@ print("sqlalchemy" in sys.modules)
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_the_page_of_public_names_is_complete(module: str) -> None:
-    """One line for each name, in the section of its module."""
+    """It has a line for each name, in the section of its module."""
     page = (ROOT / "docs/reference/public-names.md").read_text(encoding="utf-8")
     section = page.partition(f"\n## {module}\n")[2].partition("\n## ")[0]
 
     assert names_of(module) == sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 
 
-def test_scripts_and_pages_come_in_by_the_door() -> None:
-    """Contracts see packages alone; this sees `manage.py`, migrations, and examples on pages."""
+def test_scripts_and_docs_import_only_public_names() -> None:
+    """Contracts check only packages. This checks `manage.py`, migrations and docs."""
     past = [
         f"{name}: {module}"
         for name, module in _imports_outside_of_packages()

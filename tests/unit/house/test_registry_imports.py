@@ -1,4 +1,4 @@
-"""Start-up is a feature: what help and completion may import."""
+"""Help and completion must start fast, so they may import only a few modules."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ COMPLETION = "from oneoff.services.help.completion import candidates;"
     ],
     ids=["find", "help", "completion"],
 )
-def test_names_and_summaries_import_nothing_heavy(code: str) -> None:
-    """Every one of these modules costs milliseconds at every start."""
+def test_listing_commands_imports_nothing_heavy(code: str) -> None:
+    """Each of these modules takes milliseconds at every start."""
     assert set() == imported_by(f"{REGISTRY} {code}") & HEAVY
 
 
@@ -71,13 +71,13 @@ def test_names_and_summaries_import_nothing_heavy(code: str) -> None:
     ],
     ids=["help", "parse", "completion"],
 )
-def test_one_command_imports_nothing_heavy(code: str) -> None:
-    """Its declaration is enough for its help, its choices, and its usage errors."""
+def test_importing_one_command_imports_nothing_heavy(code: str) -> None:
+    """Its class is enough for help, choices and usage errors."""
     assert set() == imported_by(f"{REGISTRY} {code}") & HEAVY - WITH_A_COMMAND
 
 
-def test_completing_a_name_loads_a_handful_of_modules() -> None:
-    """None of those that only listing, parsing or failing needs."""
+def test_completing_a_name_loads_only_a_few_modules() -> None:
+    """None of those for listing, parsing or errors."""
     loaded = imported_by(f"{REGISTRY} {COMPLETION} candidates(r, ['comm'])")
 
     parts = (

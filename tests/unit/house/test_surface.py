@@ -1,7 +1,7 @@
-"""What scripts and operators rely on: commands, options, error codes, exit codes, JSON keys.
+"""The interface of scripts and operators: commands, options, error codes, exit codes, JSON keys.
 
-`surface.txt` holds it, without texts of help. A change of the file is a change for users: it
-belongs in CHANGELOG. To write it anew: `python tests/unit/house/test_surface.py`.
+`surface.txt` contains it, without help texts. A change of the file is a change for users, so it
+belongs in CHANGELOG. To generate the file: `python tests/unit/house/test_surface.py`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ POLICY = (
 ).split()
 
 
-def test_what_users_rely_on_has_not_changed() -> None:
-    """Every command of the framework and the reference project, and all that scripts may read."""
+def test_the_user_interface_has_not_changed() -> None:
+    """All commands of the framework and the reference project, and all that scripts read."""
     assert FILE.read_text(encoding="utf-8").splitlines() == list(_lines())
 
 
 def _lines() -> Iterator[str]:
-    """Yield the surface, a fact a line."""
+    """Yield the surface, one fact per line."""
     registry = Registry.of_project(("commands",), str(ROOT))
     for entry in sorted(registry.entries(), key=lambda entry: entry.name):
         command = registry.load(registry.find(entry.name.split())[0])
@@ -81,7 +81,7 @@ def _plain(value: Any) -> str:
 
 
 def _error_codes() -> Iterator[str]:
-    """Yield the texts given as `code`, to an error and as the attribute of a class of them."""
+    """Yield the values of `code`: of arguments to errors, and of attributes of error classes."""
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             value = None

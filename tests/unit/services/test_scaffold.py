@@ -1,4 +1,4 @@
-"""New commands: what is written, what is refused."""
+"""Create new commands with their tests."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def create(registry: Registry, name: str) -> list[str]:
 
 
 def load(registry: Registry, name: str) -> type[BaseCommand]:
-    """Load a command in the way of the next process."""
+    """Load a command as the next process does."""
     later = Registry(registry.packages, registry.root)
     return later.load(later.find(name.split())[0])
 
 
 @pytest.mark.parametrize("name", ["report/daily", "report daily", "/report/daily/"])
-def test_a_name_is_typed_as_a_path_or_as_words(name: str) -> None:
-    """Both mean the same."""
+def test_a_name_can_be_a_path_or_words(name: str) -> None:
+    """Both have the same result."""
     assert ["report", "daily"] == words_of([name])
     assert ["report", "daily"] == words_of(name.split())
 
@@ -60,8 +60,8 @@ def test_a_name_is_typed_as_a_path_or_as_words(name: str) -> None:
         ("/", "report daily"),
     ],
 )
-def test_a_bad_name_is_refused_with_one_that_is_right(name: str, right: str) -> None:
-    """The operator can run the line that is shown."""
+def test_the_error_for_a_bad_name_suggests_a_valid_one(name: str, right: str) -> None:
+    """The suggested command line works."""
     with pytest.raises(UsageError) as caught:
         words_of([name])
 
@@ -69,8 +69,8 @@ def test_a_bad_name_is_refused_with_one_that_is_right(name: str, right: str) -> 
     assert right.split() == words_of([right])
 
 
-def test_a_command_comes_with_its_packages_and_its_test(registry: Registry) -> None:
-    """What exists already is left alone."""
+def test_a_command_is_created_with_its_packages_and_its_test(registry: Registry) -> None:
+    """Existing files are unchanged."""
     assert [
         "eighth/__init__.py",
         "eighth/report/__init__.py",
@@ -82,38 +82,40 @@ def test_a_command_comes_with_its_packages_and_its_test(registry: Registry) -> N
     )
 
 
-def test_the_test_stands_with_the_tests_of_commands(registry: Registry, tmp_path: Path) -> None:
-    """Where the project keeps them apart."""
+def test_the_test_is_in_tests_commands_if_it_exists(registry: Registry, tmp_path: Path) -> None:
+    """Otherwise it is in tests."""
     (tmp_path / "tests" / "commands").mkdir(parents=True)
 
     assert "tests/commands/test_hello.py" in create(registry, "hello")
 
 
-async def test_the_new_command_works_and_says_what_its_test_expects(registry: Registry) -> None:
-    """The texts of both fit together."""
+async def test_the_new_command_prints_what_its_test_expects(registry: Registry) -> None:
+    """The new test passes."""
     create(registry, "report/daily")
 
     command = load(registry, "report daily")
     result = await command().handle()
 
     test = (Path(registry.root) / "tests" / "test_report_daily.py").read_text()
-    assert "report daily looked at today" == result.message
+    assert "report daily ran for today" == result.message
     assert f'assert (0, "{result.message}\\n") == (outcome.exit_code, outcome.stdout)' in test
 
 
 @pytest.mark.parametrize("name", ["result", "argument", "none", "import", "base-command"])
-async def test_a_class_name_never_hides_another(registry: Registry, name: str) -> None:
-    """A keyword or an imported name gets an ending."""
+async def test_the_class_name_is_never_a_keyword_or_an_imported_name(
+    registry: Registry, name: str
+) -> None:
+    """Such a name gets the ending Command."""
     create(registry, f"group/{name}")
 
     command = load(registry, f"group {name}")
 
-    assert f"group {name} looked at today" == (await command().handle()).message
+    assert f"group {name} ran for today" == (await command().handle()).message
 
 
 @pytest.mark.parametrize("name", ["commands/list", "commands", "commands/list/more"])
 def test_a_name_that_is_taken_is_refused(registry: Registry, name: str, tmp_path: Path) -> None:
-    """By a command, by a group, or by a command where a group would have to be."""
+    """Taken by a command, by a group, or by a command in place of a group."""
     with pytest.raises(CommandError) as caught:
         create(registry, name)
 
@@ -122,12 +124,12 @@ def test_a_name_that_is_taken_is_refused(registry: Registry, name: str, tmp_path
 
 
 def test_nothing_is_overwritten(registry: Registry, tmp_path: Path) -> None:
-    """Not even the test alone; then nothing is written at all."""
+    """If only the test exists, nothing is written."""
     test = tmp_path / "tests" / "test_report_daily.py"
     test.parent.mkdir()
     test.write_text("mine")
 
-    with pytest.raises(CommandError, match=r"taken already by tests/test_report_daily\.py"):
+    with pytest.raises(CommandError, match=r"already used by tests/test_report_daily\.py"):
         create(registry, "report/daily")
 
     assert ("mine", False) == (test.read_text(), (tmp_path / PACKAGE).exists())

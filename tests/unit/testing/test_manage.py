@@ -1,4 +1,4 @@
-"""Command lines inside a test: their streams, their answers, and what is left of them."""
+"""Run command lines in a test: streams, answers and environment variables."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def manage(tmp_path: Path) -> Manage:
-    """Run command lines of the reference project; its database is never opened here."""
+    """Return `manage` for the reference project. These tests do not open its database."""
     environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/none.sqlite3", "ENVIRONMENT": "test"}
     return Manage("app.project:project", str(ROOT), environ)
 
 
-async def test_a_help_page_is_no_run(manage: Manage) -> None:
-    """Exit code 0, a text, and no outcome."""
+async def test_a_help_page_has_no_outcome(manage: Manage) -> None:
+    """The exit code is 0."""
     finished = await manage("user promote --help")
 
     assert (0, "", None) == (finished.exit_code, finished.stderr, finished.outcome)
     assert finished.stdout.startswith("Usage: python manage.py user promote")
 
 
-async def test_a_line_that_names_no_command_is_an_outcome_too(manage: Manage) -> None:
-    """Exit code 2; asking for a result that isn't there shows what was said instead."""
+async def test_an_unknown_command_has_an_outcome(manage: Manage) -> None:
+    """The exit code is 2. Reading its missing result fails with standard error."""
     finished = await manage(["user", "promot"])
 
     assert (2, "", 0) == (finished.exit_code, finished.stdout, finished.rows)
@@ -37,10 +37,10 @@ async def test_a_line_that_names_no_command_is_an_outcome_too(manage: Manage) ->
         _ = finished.result
 
 
-async def test_variables_are_those_of_the_line_and_gone_after_it(
+async def test_environment_variables_are_restored_after_a_call(
     manage: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those given to one call win over the fixture's; what the process had is put back."""
+    """Variables of the call override those of the fixture."""
     monkeypatch.setenv("LOG_LEVEL", "error")
     before = dict(os.environ)
 
@@ -51,7 +51,7 @@ async def test_variables_are_those_of_the_line_and_gone_after_it(
 
 
 async def test_answers_are_given_in_order_and_then_input_ends() -> None:
-    """The questions stand on standard error."""
+    """The questions are written to standard error."""
     terminal = MemoryTerminal(answers=["yes", "secret"])
 
     given = [
@@ -66,15 +66,15 @@ async def test_answers_are_given_in_order_and_then_input_ends() -> None:
 
 
 async def test_standard_input_is_read_once_as_bytes() -> None:
-    """A second read is the end of input, as of a pipe."""
+    """A second read returns nothing, as for a pipe."""
     terminal = MemoryTerminal("zwölf")
 
     assert ["zwölf".encode(), b""] == [terminal.in_bytes(), terminal.in_bytes()]
     assert "zwölf" == await terminal.read_all()
 
 
-def test_bytes_may_end_in_the_middle_of_a_letter() -> None:
-    """The rest of the letter comes with the next piece."""
+def test_bytes_may_be_split_in_the_middle_of_a_character() -> None:
+    """The next bytes complete it."""
     terminal = MemoryTerminal()
     head, tail = "zwö".encode()[:3], "zwö".encode()[3:]
 

@@ -1,4 +1,4 @@
-"""Work that is told to stop, and does not hear it."""
+"""Cancel work that drops or delays the cancellation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneoff.utils.concurrency import stoppable
 
 
 async def deaf(times: int, started: asyncio.Event) -> str:
-    """Drop cancellations, as `asyncio.wait_for` may, and go on."""
+    """Drop cancellations, as `asyncio.wait_for` may, and continue."""
     while True:
         started.set()
         try:
@@ -24,7 +24,7 @@ async def deaf(times: int, started: asyncio.Event) -> str:
 
 
 async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the work has ended."""
+    """It is repeated until the work has ended."""
     monkeypatch.setattr(concurrency, "INSIST", 0.01)
     started = asyncio.Event()
     task = asyncio.create_task(stoppable(deaf(3, started)))
@@ -36,8 +36,8 @@ async def test_a_lost_cancellation_is_repeated(monkeypatch: pytest.MonkeyPatch) 
         await asyncio.wait_for(task, 10)
 
 
-async def test_work_that_ends_as_if_nothing_was_said_was_stopped() -> None:
-    """Its result would look like that of a whole run."""
+async def test_a_result_after_a_cancellation_is_dropped() -> None:
+    """The cancellation is raised, because the work may be incomplete."""
     started = asyncio.Event()
 
     async def shrug() -> str:
@@ -54,8 +54,8 @@ async def test_work_that_ends_as_if_nothing_was_said_was_stopped() -> None:
         await task
 
 
-async def test_an_error_on_the_way_out_is_raised() -> None:
-    """It says more than that the work was stopped."""
+async def test_an_error_after_a_cancellation_is_raised() -> None:
+    """It contains more than the cancellation."""
     started = asyncio.Event()
 
     async def break_down() -> None:
@@ -74,8 +74,8 @@ async def test_an_error_on_the_way_out_is_raised() -> None:
         await task
 
 
-async def test_leaving_the_process_is_an_error_like_any_other() -> None:
-    """It does not end the loop."""
+async def test_system_exit_in_the_work_is_raised_to_the_caller() -> None:
+    """It does not end the event loop."""
 
     async def leave() -> None:
         raise SystemExit(0)

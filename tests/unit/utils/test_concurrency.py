@@ -1,4 +1,4 @@
-"""Several things at once."""
+"""Run several coroutines at the same time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from oneoff.utils.concurrency import together
 
 
-async def test_results_come_in_the_order_asked_for() -> None:
-    """Whoever is ready first."""
+async def test_results_are_in_the_order_of_the_coroutines() -> None:
+    """Whichever ends first."""
 
     async def after(seconds: float) -> float:
         await asyncio.sleep(seconds)
@@ -19,8 +19,8 @@ async def test_results_come_in_the_order_asked_for() -> None:
     assert [0.02, 0.0, 0.01] == await together([after(0.02), after(0), after(0.01)])
 
 
-async def test_an_error_stops_the_rest_before_it_is_raised() -> None:
-    """Nothing is left behind that might go on writing."""
+async def test_an_error_cancels_the_others_before_it_is_raised() -> None:
+    """None of them continues to write afterwards."""
     ended: list[str] = []
 
     async def fail() -> None:

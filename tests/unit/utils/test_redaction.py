@@ -1,4 +1,4 @@
-"""Secrets appear in nothing that is printed, logged or recorded."""
+"""Nothing that is printed, logged or recorded contains a secret."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SECRET = "h0t!/p@tato"  # noqa: S105 - planted
         "aws_secret_access_key={}",
     ],
 )
-def test_what_looks_like_a_secret_is_masked(text: str) -> None:
-    """URLs, assignments and headers are recognised by their shape."""
+def test_secrets_are_found_by_pattern(text: str) -> None:
+    """In URLs, assignments and headers."""
     redacted = Redactor().text(text.format("hunter2hunter2"))
 
     assert "hunter2" not in redacted
@@ -36,8 +36,8 @@ def test_what_looks_like_a_secret_is_masked(text: str) -> None:
 
 
 @given(st.text(min_size=8), st.text(), st.text())
-def test_a_known_value_is_masked_wherever_it_stands(secret: str, before: str, after: str) -> None:
-    """A secret that was read once can't come back in any text."""
+def test_a_known_secret_is_masked_everywhere(secret: str, before: str, after: str) -> None:
+    """A secret that was read is masked in every text."""
     redactor = Redactor()
     redactor.add(secret)
 
@@ -46,36 +46,36 @@ def test_a_known_value_is_masked_wherever_it_stands(secret: str, before: str, af
     assert secret not in redacted.replace(MASK, "")
 
 
-def test_the_url_encoded_spelling_of_a_known_value_is_masked() -> None:
-    """Drivers quote a password before they put it into a message."""
+def test_the_url_encoded_form_of_a_known_secret_is_masked() -> None:
+    """Drivers may quote a password in their messages."""
     redactor = Redactor({"DATABASE_URL": "postgres://u:h0t%21%2Fp%40tato@h/db"})
 
     assert "*** ***" == redactor.text(f"{SECRET} h0t%21%2Fp%40tato")
 
 
-def test_variables_named_like_secrets_are_learnt() -> None:
-    """Whatever the process was given as a secret stays one."""
+def test_variables_named_like_secrets_are_masked() -> None:
+    """Their values are masked in all texts."""
     redactor = Redactor({"STRIPE_API_KEY": "sk_live_abc", "HOME": "/home/ada"})
 
     assert "*** in /home/ada" == redactor.text("sk_live_abc in /home/ada")
 
 
-def test_a_password_that_is_also_the_database_name_hides_nothing() -> None:
-    """Otherwise the operator could not read the target to type."""
+def test_a_password_that_equals_the_database_name_is_not_masked() -> None:
+    """The operator must be able to read the target."""
     redactor = Redactor({"DATABASE_URL": "postgres://postgres:postgres@localhost/postgres"})
 
     assert "postgres@development" == redactor.text("postgres@development")
 
 
-def test_short_values_are_not_hunted_for() -> None:
-    """Masking every "a" would hide nothing and garble all."""
+def test_short_values_are_not_masked() -> None:
+    """Masking every "a" would make texts unreadable."""
     redactor = Redactor({"PASSWORD": "a"})
 
     assert "banana" == redactor.text("banana")
 
 
 def test_data_is_masked_by_key_and_by_value() -> None:
-    """Nested mappings and lists too; numbers and None stay what they are."""
+    """Nested mappings and lists too. Numbers and None are unchanged."""
     redactor = Redactor()
     redactor.add(SECRET)
 
@@ -86,8 +86,8 @@ def test_data_is_masked_by_key_and_by_value() -> None:
     assert {"password": MASK, "rows": [{"note": f"is {MASK}"}, 3, None], "token": ""} == masked
 
 
-def test_postgresql_details_of_a_failing_row_are_masked() -> None:
-    """A constraint error repeats the whole row, hashes included."""
+def test_the_failing_row_in_a_postgresql_error_is_masked() -> None:
+    """A constraint error contains the entire row, including hashes."""
     text = "null value\nDETAIL:  Failing row contains (1, ada, $argon2id$v=19$abc, null)."
 
     assert "null value\nDETAIL:  Failing row contains (***)" == Redactor().text(text)
@@ -96,8 +96,8 @@ def test_postgresql_details_of_a_failing_row_are_masked() -> None:
 @pytest.mark.parametrize(
     "name", ["PASSWORD", "db_password_2", "api-key", "SECRET_KEY_BASE", "authToken", "STRIPE_KEY"]
 )
-def test_names_of_secrets_are_known(name: str) -> None:
-    """Whatever the case and the separators."""
+def test_names_of_secrets_are_recognised(name: str) -> None:
+    """In any case and with any separators."""
     assert is_secret_name(name)
 
 
@@ -105,8 +105,8 @@ def test_names_of_secrets_are_known(name: str) -> None:
     "name",
     "HOME username PASSWORD_MIN_LENGTH passenger monkey MONKEY primary_key PWD compass".split(),
 )
-def test_names_of_other_things_are_left_alone(name: str) -> None:
-    """A word that merely contains the letters is no secret."""
+def test_similar_names_are_not_secrets(name: str) -> None:
+    """A word may contain the same letters."""
     assert not is_secret_name(name)
 
 
@@ -115,8 +115,8 @@ def test_names_of_other_things_are_left_alone(name: str) -> None:
     ["x", "ab-", "://a:", "http://u:p@", 'password="', "Failing row contains (", "--a ", "secret ",
      "('password', '", "password1", "Bearer ", "_a", "_" + "Ab1" * 40],
 )  # fmt: skip
-def test_the_time_grows_with_the_length_only(part: str) -> None:
-    """Ten times the text takes ten times as long, not a hundred times."""
+def test_the_time_is_proportional_to_the_length(part: str) -> None:
+    """A text of ten times the length takes about ten times as long."""
     short, long = (part * (size // len(part)) for size in (20_000, 200_000))
 
     assert _fastest(long) / _fastest(short) < 25
@@ -145,7 +145,7 @@ def _fastest(text: str) -> float:
     ],
 )
 def test_only_the_secret_is_masked(text: str, expected: str) -> None:
-    """What stands around it is what tells the operator where to look."""
+    """The text around it helps the operator to find the cause."""
     assert expected == Redactor().text(text)
 
 
@@ -163,8 +163,8 @@ def test_only_the_secret_is_masked(text: str, expected: str) -> None:
         "password   changed_at\n--------   ----------",
     ],
 )
-def test_what_only_resembles_a_secret_is_left_alone(text: str) -> None:
-    """Advice, tables, and names of other things."""
+def test_texts_that_resemble_secrets_are_not_masked(text: str) -> None:
+    """Advice, tables and similar names."""
     assert text == Redactor().text(text)
 
 
@@ -180,21 +180,21 @@ def test_what_only_resembles_a_secret_is_left_alone(text: str) -> None:
         ("SENTRY_DSN", "https://0123abcd@o1.example.com/1", "0123abcd"),
     ],
 )
-def test_secrets_are_learnt_from_variables(name: str, value: str, secret: str) -> None:
-    """Wherever in a URL they stand."""
+def test_secrets_in_variables_are_masked(name: str, value: str, secret: str) -> None:
+    """In any part of a URL."""
     assert "is ***!" == Redactor({name: value}).text(f"is {secret}!")
 
 
 def test_keys_and_objects_in_data_are_masked_too() -> None:
-    """A mapping by token, and an exception, show as much as a text does."""
+    """A key or an exception may contain a secret as well."""
     redactor = Redactor()
     redactor.add(SECRET)
 
     assert {MASK: MASK} == redactor.data({SECRET: ValueError(SECRET)})
 
 
-def test_what_cannot_be_written_is_spelled_out() -> None:
-    """Bytes that were no UTF-8, and NUL, which PostgreSQL refuses."""
+def test_invalid_characters_are_escaped() -> None:
+    """Bytes that are not UTF-8, and NUL, which PostgreSQL refuses."""
     assert r"a\udcffb\x00é" == Redactor().text("a\udcffb\0é")
 
 
@@ -208,8 +208,8 @@ def test_what_cannot_be_written_is_spelled_out() -> None:
         ("SOME_CONSTANTWITHAVERYLONGNAMEANDNODIGITATALLINIT", None),
     ],
 )
-def test_what_looks_like_an_access_token_is_masked(text: str, expected: str | None) -> None:
-    """Its name stays; hashes and long names are left alone."""
+def test_access_tokens_are_masked(text: str, expected: str | None) -> None:
+    """Their prefix is kept. Hashes and long names are not masked."""
     assert (text if expected is None else expected) == Redactor().text(text)
 
 
@@ -227,13 +227,13 @@ def test_what_looks_like_an_access_token_is_masked(text: str, expected: str | No
         ("max_tokens=100, opinion: yes", "max_tokens=100, opinion: yes"),
     ],
 )
-def test_a_secret_that_was_cut_off_is_masked_whole(text: str, expected: str) -> None:
-    """To the end of its line; sentences and counts are left alone."""
+def test_a_secret_without_its_closing_quote_is_masked(text: str, expected: str) -> None:
+    """Up to the end of the line. Sentences and counts are not masked."""
     assert expected == Redactor().text(text)
 
 
 def test_a_secret_of_any_type_is_masked_by_its_name() -> None:
-    """Numbers, lists and mappings too; the number under a plural is a count."""
+    """Numbers, lists and mappings too. A number with a plural name is a count."""
     masked = Redactor().data(
         {"password": 987, "tokens": ["a"], "api_key": {"v": 1}, "SESSION": b"x"}
     )
@@ -242,6 +242,6 @@ def test_a_secret_of_any_type_is_masked_by_its_name() -> None:
     assert {"max_tokens": 100} == Redactor().data({"max_tokens": 100})
 
 
-def test_all_the_rest_of_a_word_of_a_command_line_is_masked() -> None:
-    """A space in it does not end it."""
+def test_a_secret_in_a_word_of_a_command_line_is_masked_to_its_end() -> None:
+    """Spaces do not end it."""
     assert "password=***" == Redactor().word("password=correct horse")

@@ -1,4 +1,4 @@
-"""How many of something, in words."""
+"""Counts with their nouns."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from oneoff.utils.text import counted
 @pytest.mark.parametrize(
     ("count", "expected"), [(0, "0 keys"), (1, "1 key"), (2, "2 keys"), (1_500, "1,500 keys")]
 )
-def test_one_is_one(count: int, expected: str) -> None:
-    """Everything else has an s."""
+def test_only_one_has_the_singular(count: int, expected: str) -> None:
+    """Other counts have the plural."""
     assert expected == counted(count, "key")
 
 
-def test_some_nouns_are_not_regular() -> None:
-    """They are written out."""
+def test_an_irregular_plural_can_be_given() -> None:
+    """It replaces the default plural in -s."""
     assert "2 dead entries" == counted(2, "dead entry", "dead entries")

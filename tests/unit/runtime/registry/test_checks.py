@@ -55,7 +55,7 @@ def test_a_right_command_has_no_findings(check: FindAll) -> None:
     password_stdin: bool = Flag(help="B.")""",
             "password_stdin is spelled --password-stdin, which password has already",
         ),
-        ("a = Option(help='A.')", "needs a type annotation, which says how to parse it"),
+        ("a = Option(help='A.')", "needs a type annotation, which determines how to parse it"),
         ("a: dict = Option(help='A.')", "can't be given on a command line"),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_resource_nobody_provides_is_found(check: FindAll) -> None:
     [
         ("()", 'has no example; declare one: examples = ("report",)'),
         ('("report --limt",)', "example 'report --limt': report has no option --limt"),
-        ('("report one | wc -l",)', "example 'report one | wc -l': 'one' is one word too many"),
+        ('("report one | wc -l",)', "example 'report one | wc -l': unexpected argument 'one'"),
         ('("other",)', "example 'other' runs other"),
         ('("report \'",)', 'example "report \'": No closing quotation'),
     ],

@@ -1,4 +1,4 @@
-"""What the tab key offers, and the scripts that ask for it."""
+"""The candidates for completion, and the scripts of the shells."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def registry(root: Path) -> Registry:
         ("nonsense ", []),
     ],
 )
-def test_the_tab_key_offers(registry: Registry, line: str, offered: list[str]) -> None:
-    """Names, then options, choices of options and choices of arguments."""
+def test_candidates_for_the_last_word(registry: Registry, line: str, offered: list[str]) -> None:
+    """Names of commands, options, and choices of options and arguments."""
     assert offered == candidates(registry, line.split(" "))
 
 
 def test_completing_a_name_imports_no_command(registry: Registry) -> None:
-    """Folders are enough."""
+    """File names are enough."""
     candidates(registry, ["user", "pro"])
 
     assert "seventh.user.promote" not in sys.modules
@@ -148,15 +148,15 @@ def bash(root: Path, words: str, current: int) -> list[str]:
         ("other.py us", []),
     ],
 )
-def test_bash_completes(root: Path, words: str, offered: list[str]) -> None:
-    """`python manage.py`, with the words as bash cuts them; other scripts are left alone."""
+def test_bash_completes_manage_py(root: Path, words: str, offered: list[str]) -> None:
+    """With the words as bash splits them. Other scripts are not completed."""
     count = len(words.split())
 
     assert offered == bash(root, f"{sys.executable} {words}", count)
 
 
 def test_bash_completes_the_program_itself(root: Path) -> None:
-    """When it is executable and stands first on the line."""
+    """If it is executable and the first word of the line."""
     program = root / "manage.py"
     program.write_text(f"#!{sys.executable}\n{program.read_text()}")
     program.chmod(0o755)
@@ -165,8 +165,8 @@ def test_bash_completes_the_program_itself(root: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_is_right_for_its_shell(shell: str, tmp_path: Path) -> None:
-    """The shell itself checks the syntax."""
+def test_the_shell_accepts_the_syntax_of_its_script(shell: str, tmp_path: Path) -> None:
+    """The shell itself checks it."""
     program = shutil.which(shell)
     if program is None:
         pytest.skip(f"{shell} is not installed")

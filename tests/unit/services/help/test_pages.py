@@ -1,4 +1,4 @@
-"""Help pages and the command reference: whole texts, the same every time."""
+"""Help pages and the command reference. Entire texts are compared."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from oneoff import (
     Secret,
     SecretStr,
 )
+from oneoff.runtime.container import BUILTIN
 from oneoff.runtime.registry.entry import Entry, Listing
 from oneoff.runtime.registry.registry import Registry
+from oneoff.services.help import describe
 from oneoff.services.help.pages import command_page, group_page, help_page, overview, wrapped
 from oneoff.services.help.reference import markdown
 
@@ -72,6 +74,10 @@ anything is written:
 
     Ada@EXAMPLE.com becomes Ada@example.com
 
+Examples:
+  python manage.py user create ada --role admin
+  python manage.py user create ada --dry-run
+
 Arguments:
   USERNAME               Unique, at most 30 characters.
   [GROUPS...]            Groups to join. [may be repeated]
@@ -81,26 +87,34 @@ Options:
   --expires DURATION     When the account ends. [required]
   --tag TEXT             Any tags. [may be repeated]
   --inactive             The user can't sign in yet.
-  --password-stdin       The password. [read from standard input; or taken from USER_PASSWORD; or
-                         asked for on a terminal]
-  --generate-password    Make one up and show it this one time.
+  --password-stdin       The password. [read from standard input; or from USER_PASSWORD; or at a
+                         prompt]
+  --generate-password    Generate one and show it once.
 
-What it may do:
-  - writes
-  - asks to type the target, or takes --confirm=DATABASE@ENVIRONMENT
-  - --dry-run does the work for real, counts the rows and rolls back
+Effects:
+  - changes data
+  - requires the target: at a prompt, or --confirm=TARGET
+  - --dry-run runs the command, counts the rows and rolls back
   - runs only in: development, staging (or with --break-glass)
-  - holds the lock 'users': a second run waits for it
-  - touches: session, log
+  - holds the lock 'users'; a second run waits for it
+  - uses: database
 
 Global options:
-  [--dry-run] [--confirm=TARGET] [--lock-wait DURATION] [--break-glass REASON] [--json] [--no-input]
-  [-v, --verbose] [-q, --quiet] [--debug] [--traceback] [--no-color] [--timeout DURATION]
-  [--reason TEXT] [--ticket TEXT] [-h, --help]
-
-Examples:
-  python manage.py user create ada --role admin
-  python manage.py user create ada --dry-run
+  --dry-run             Show what would happen and change nothing.
+  --confirm=TARGET      Confirm without a prompt. TARGET is, for example, shop@staging.
+  --lock-wait DURATION  Wait this long for another run to release the lock. [default: 60s]
+  --break-glass REASON  Run although policy forbids it. The reason is recorded for a review.
+  --json                Print the result as one JSON object.
+  --no-input            Never prompt. A run that needs an answer is refused.
+  -v, --verbose         Show more log messages. [may be repeated]
+  -q, --quiet           Print only the data.
+  --debug               Show debug messages and tracebacks.
+  --traceback           Show the traceback of an error.
+  --no-color            Print without colors, as with NO_COLOR in the environment.
+  --timeout DURATION    Cancel the run and roll it back after this long: 90s, 5m.
+  --reason TEXT         Record the reason for the run.
+  --ticket TEXT         Record the ticket that the run belongs to.
+  -h, --help            Show this page.
 """
 
 
@@ -123,13 +137,13 @@ LISTING = Listing(
 )
 
 
-def test_a_commands_page_tells_all_about_it() -> None:
-    """Usage, docstring, inputs, policy in words, global options, examples."""
+def test_the_page_of_a_command_describes_it_completely() -> None:
+    """It has usage, docstring, examples, inputs, effects and global options."""
     assert PAGE == command_page("user create", Create)
 
 
 def test_a_page_fits_the_terminal() -> None:
-    """Texts are wrapped behind their column; code in a docstring stays as it is."""
+    """Texts are wrapped within their column. Code in a docstring is unchanged."""
     lines = command_page("user create", Create, width=60).splitlines()
 
     assert not [line for line in lines if len(line) > 60 and "Usage" not in line]
@@ -138,7 +152,7 @@ def test_a_page_fits_the_terminal() -> None:
 
 
 def test_the_overview_lists_all_commands_by_group() -> None:
-    """Aliases name their target; what is broken says where."""
+    """An alias shows its target, and a broken command its error."""
     expected = """\
 Usage: python manage.py COMMAND [ARGUMENTS] [OPTIONS]
 
@@ -155,13 +169,13 @@ report
 user: Accounts.
   user create   Create a user.
 
-python manage.py help COMMAND tells all about one command.
+python manage.py help COMMAND shows the help of one command.
 """
     assert expected == overview(LISTING)
 
 
-def test_a_narrow_terminal_cuts_summaries_but_not_what_is_broken() -> None:
-    """The end of that line is the message."""
+def test_a_narrow_terminal_shortens_summaries_but_not_errors() -> None:
+    """The message of a broken command is at the end of its line."""
     lines = overview(LISTING, width=44).splitlines()
 
     assert "  migrate       Bring the database to hea..." in lines
@@ -169,7 +183,7 @@ def test_a_narrow_terminal_cuts_summaries_but_not_what_is_broken() -> None:
 
 
 def test_a_group_has_a_page() -> None:
-    """Its summary and its commands."""
+    """It has the group's summary and commands."""
     expected = """\
 Usage: python manage.py user COMMAND [ARGUMENTS] [OPTIONS]
 
@@ -184,10 +198,10 @@ Accounts.
     ("attributes", "line"),
     [
         ({}, "only reads; a write is an error"),
-        ({"access": Access.WRITE, "dry_run": DryRun.UNSUPPORTED}, "can't be previewed"),
+        ({"access": Access.WRITE, "dry_run": DryRun.UNSUPPORTED}, "has no dry run"),
         (
             {"access": Access.WRITE, "dry_run": DryRun.PLAN},
-            "--dry-run shows the plan; everything is read-only",
+            "--dry-run shows the plan and changes nothing",
         ),
         (
             {"access": Access.WRITE, "dry_run": DryRun.PLAN, "confirm": Confirm.TYPE_NAME},
@@ -195,13 +209,16 @@ Accounts.
         ),
         (
             {"confirm_level": lambda _self: Confirm.PROMPT},
-            "for some arguments asks for confirmation",
+            "some inputs need confirmation",
         ),
-        ({}, "touches nothing outside the process"),
+        (
+            {"confirm": Confirm.PROMPT, "confirm_level": lambda _self: Confirm.TYPE_NAME},
+            "requires confirmation: at a prompt, or --confirm; some inputs need the target",
+        ),
     ],
 )
-def test_the_policy_is_said_in_words(attributes: dict[str, object], line: str) -> None:
-    """One line for each thing that stands before or around the work."""
+def test_effects_describe_the_policy(attributes: dict[str, object], line: str) -> None:
+    """They have one line for each rule."""
 
     async def handle(self: object) -> Result:
         return Result.unchanged("done")
@@ -211,20 +228,44 @@ def test_the_policy_is_said_in_words(attributes: dict[str, object], line: str) -
     assert f"  - {line}" in command_page("some", command).splitlines()
 
 
-def test_the_run_s_own_transaction_is_called_the_database() -> None:
-    """Its name means nothing to who reads the help."""
+def test_effects_name_what_a_command_uses_outside_the_process() -> None:
+    """Not the names of parameters, except for resources of the project."""
 
-    class Look(BaseCommand):
-        """Look."""
+    class Call(BaseCommand):
+        """Call it."""
 
-        async def handle(self, work: object, database: object, log: object) -> Result:
+        async def handle(
+            self,
+            work: object,
+            jobs: object,
+            open: object,  # noqa: A002 - the name of the resource
+            log: object,
+            payments: object,
+        ) -> Result:
             return Result.unchanged("done")
 
-    assert "  - touches: database, log" in command_page("look", Look).splitlines()
+    assert "  - uses: database, job queue, payments" in command_page("call", Call).splitlines()
+
+
+def test_effects_do_not_mention_resources_if_the_command_uses_none() -> None:
+    """It may still use something that it opens itself."""
+
+    class Wait(BaseCommand):
+        """Wait."""
+
+        async def handle(self, run: object, log: object) -> Result:
+            return Result.unchanged("done")
+
+    assert "uses" not in command_page("wait", Wait)
+
+
+def test_every_resource_of_the_framework_has_a_name_in_help() -> None:
+    """Otherwise help would show the name of a parameter."""
+    assert set(BUILTIN) == set(describe.USED)
 
 
 def test_a_page_off_a_terminal_fits_a_hundred_columns() -> None:
-    """Also with an option whose choices alone are nearly as long."""
+    """Also if the choices of an option are almost as long."""
 
     class Find(BaseCommand):
         """Find it."""
@@ -241,7 +282,7 @@ def test_a_page_off_a_terminal_fits_a_hundred_columns() -> None:
 
 
 def test_a_default_duration_is_shown_as_it_can_be_typed() -> None:
-    """What help prints is what the parser takes."""
+    """The parser accepts it."""
 
     class Wait(BaseCommand):
         """Wait."""
@@ -258,15 +299,15 @@ def test_a_default_duration_is_shown_as_it_can_be_typed() -> None:
     assert "How old. [default: 90d1h30m]" in page
 
 
-def test_words_longer_than_the_line_are_not_cut() -> None:
-    """A path or an URL stays whole."""
+def test_words_longer_than_the_line_are_not_split() -> None:
+    """For example, a path or a URL."""
     long = "x" * 50
 
     assert f"  a\n  {long}\n  b" == wrapped(["a", long, "b"], 30, "  ")
 
 
-def test_help_finds_its_page_by_words() -> None:
-    """Nothing, a group, or a command."""
+def test_words_select_the_help_page() -> None:
+    """Of all commands, of a group, or of a command."""
     registry = Registry(("oneoff.commands",), str(Path.cwd()))
 
     assert help_page(registry).startswith("Usage: python manage.py COMMAND")
@@ -278,7 +319,7 @@ def test_help_finds_its_page_by_words() -> None:
 
 @pytest.fixture
 def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the page on a project with one command and an alias of it."""
+    """Return the reference of a project with one command and an alias of it."""
     monkeypatch.syspath_prepend(str(tmp_path))
     folder = tmp_path / "sixth" / "user"
     folder.mkdir(parents=True)
@@ -301,7 +342,7 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_reference_has_a_section_for_each_command(reference: str) -> None:
-    """From the same declarations as help; aliases point to their target."""
+    """It shows the same texts as help. An alias links to its target."""
     section = """\
 ### user show
 
@@ -316,7 +357,6 @@ python manage.py user show USER [OPTIONS]
 | `USER` | Which \\| whom. |
 
 - only reads; a write is an error
-- touches nothing outside the process
 
 ```sh
 python manage.py user show ada
@@ -328,6 +368,9 @@ python manage.py user show ada
 
 
 def test_the_reference_explains_every_global_option(reference: str) -> None:
-    """Also those that only some commands have."""
-    assert "| `--timeout DURATION` | Cancel and roll back after this long: 90s, 5m. |" in reference
+    """Also the options that only some commands have."""
+    assert (
+        "| `--timeout DURATION` | Cancel the run and roll it back after this long: 90s, 5m. |"
+        in reference
+    )
     assert "| `--confirm[=TARGET]` |" in reference

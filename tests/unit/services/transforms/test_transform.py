@@ -93,7 +93,7 @@ def test_what_cannot_be_run_is_refused(name: str, *, revert: bool, code: str) ->
 
 def test_two_transforms_of_one_name_are_refused() -> None:
     """Whoever types the name would get one of them by chance."""
-    with pytest.raises(CommandError, match="two transforms are called fill-locale"):
+    with pytest.raises(CommandError, match="two transforms are named fill-locale"):
         choose_transform(
             Project("shop", transforms=f"{__name__}:TWICE"), "fill-locale", revert=False
         )
