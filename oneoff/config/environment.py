@@ -65,6 +65,7 @@ def effective(setting: str, facts: Facts | None) -> str:
     """Return the stricter of the setting and the stored environment. A copy uses the setting."""
     if facts is None or not facts.stored_environment or facts.is_copy:
         return setting
+    # If both are equally strict, max returns the first one.
     return max(setting, facts.stored_environment, key=strictness)
 
 

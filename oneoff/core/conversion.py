@@ -27,7 +27,7 @@ _UNITS = {
 _UNITS_SHOWN = ("d", "h", "m", "s", "ms")
 _BARE_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
-_LARGEST = 2**63 - 1  # the largest bigint of databases
+_LARGEST = 2**63 - 1  # the largest bigint of PostgreSQL and integer of SQLite
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 

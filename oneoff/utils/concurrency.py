@@ -64,7 +64,7 @@ async def stoppable(work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait([task])
     except asyncio.CancelledError:
         while not task.done():
-            task.cancel()
+            task.cancel()  # again after INSIST seconds, because the work may have dropped it
             await uninterrupted(_wait(task))
         if not task.cancelled() and isinstance(error := task.result(), BaseException):
             raise error from None
@@ -111,6 +111,7 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
     context = contextvars.copy_context()
 
     def settle(action: Callable[[], object]) -> None:
+        # After a cancellation the thread may end when the future is cancelled and the loop closed.
         if not loop.is_closed():
             loop.call_soon_threadsafe(lambda: None if future.done() else action())
 

@@ -36,7 +36,7 @@ INSTEAD = {
 }
 """What to write instead, by the words that are not used. They are whole words, in any case."""
 
-LONGEST_SUMMARY = 72  # characters; with its name it fits a line of help in most terminals
+LONGEST_SUMMARY = 72  # characters
 ARTICLES = frozenset({"A", "An", "The"})
 IMPERATIVES = frozenset({"Bring", "Seed", "Process", "Pass", "Feed"})
 """Imperative verbs with an ending that other forms of a verb, and plural nouns, usually have."""
