@@ -96,7 +96,7 @@ async def check_services(
 
     Args:
         config: The addresses of the services.
-        project: Whether it declares migrations and a worker decides what is checked.
+        project: Determines whether migrations and a worker are checked.
         run_id: Shown in the services' lists of connections.
         only: Check these, configured or not; by default all that are configured.
         timeout: Seconds for each check.
