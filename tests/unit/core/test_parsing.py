@@ -302,9 +302,9 @@ def test_a_secret_on_the_line_is_refused_and_not_repeated(line: str) -> None:
 def test_the_error_for_a_secret_on_the_line_lists_the_alternatives() -> None:
     """With the names of this input."""
     expected = (
-        "--password is never taken from the command line, where other users and the shell's "
-        "history can see a secret; pipe it in with --password-stdin, set USER_PASSWORD in the "
-        "environment, let --generate-password make one up, or be asked on a terminal"
+        "--password is not accepted on the command line, where other users and the shell's "
+        "history can see it; pipe it in with --password-stdin, set USER_PASSWORD in the "
+        "environment, generate one with --generate-password, or enter it at the prompt"
     )
 
     assert [expected] == problems_of(Writer, "ada --password x")
