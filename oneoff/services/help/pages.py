@@ -54,7 +54,7 @@ def overview(listing: Listing, *, width: int = 0) -> str:
             current, summary = group, listing.groups.get(group, "")
             lines += ["", f"{group}: {summary}" if summary else group or "Commands"]
         lines.append(_line(entry, names, width))
-    lines += ["", f"{PROGRAM} help COMMAND shows the help of one command."]
+    lines += ["", f"{PROGRAM} help COMMAND shows help for one command."]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ INSTEAD = {
     r"for real": "runs the command and rolls back",
     r"let go of|lets go|letting go": "delete, or release",
     r"tells? apart": "distinguish",
-    r"tells? all about": "shows the help of",
+    r"tells? all about": "shows help for",
     r"whoever": "anyone who, the operator, or the caller",
     r"mends?|mended": "fix, or correct",
     r"anew": "again",

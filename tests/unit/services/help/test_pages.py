@@ -169,7 +169,7 @@ report
 user: Accounts.
   user create   Create a user.
 
-python manage.py help COMMAND shows the help of one command.
+python manage.py help COMMAND shows help for one command.
 """
     assert expected == overview(LISTING)
 
