@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """What every run of a project shares. Light: help and completion build one too.
+    """The project, its settings and its commands, shared by all runs.
+
+    It is cheap to create, because help and completion create one too.
 
     Args:
-        project: As the application declares it.
+        project: The declaration in the application's code.
         root: The project's root folder.
-        environ: Instead of the process environment, for tests.
+        environ: Environment variables to use instead of those of the process, for tests.
 
     Attributes:
-        accepts_problems: Whether `config` is given although some settings are wrong. Who loads a
-            command sets it from that command: `config check` runs with wrong settings.
+        accepts_problems: Whether `config` is returned even if some settings are wrong. The code
+            that loads a command sets it from that command: `config check` runs with wrong settings.
     """
 
     def __init__(
@@ -45,10 +47,10 @@ class Application:
 
     @property
     def config(self) -> Config:
-        """The settings, read and checked when first needed.
+        """The settings, read and checked at first use.
 
         Raises:
-            ConfigurationError: Everything that is wrong with them.
+            ConfigurationError: Some settings are wrong; the message names all of them.
         """
         if self._config is None:
             from pathlib import Path
@@ -66,17 +68,17 @@ class Application:
 
     @property
     def configured_environment(self) -> str:
-        """The environment as the settings say it.
+        """The environment that the settings name.
 
-        A run takes the stricter of this and the one that is stored in the database.
+        A run uses the stricter of this one and the one stored in the database.
         """
         return self.config.configured_environment
 
     def database_url(self, *, for_migrations: bool = False) -> DatabaseURL:
-        """Return the checked DATABASE_URL, or MIGRATION_DATABASE_URL where that is set.
+        """Return the checked DATABASE_URL, or MIGRATION_DATABASE_URL if it is set and asked for.
 
         Raises:
-            ConfigurationError: It can't be a database's URL.
+            ConfigurationError: It is not a valid URL of a database.
         """
         from oneoff.config.database_url import parse_database_url
 
@@ -106,10 +108,11 @@ class Application:
 
     @staticmethod
     def freeze_imports() -> None:
-        """Exclude what was imported from garbage collection.
+        """Exclude the imported modules from garbage collection.
 
-        `oneoff.cli` switches collection off while modules load: they make a hundred thousand
-        objects that live to the end, and scanning them again and again is a quarter of start-up.
+        `oneoff.cli` switches collection off while modules load. They create a hundred thousand
+        objects that live until the process ends. To scan them repeatedly would take a quarter of
+        the start-up time.
         """
         if not gc.isenabled():
             gc.freeze()
@@ -119,10 +122,11 @@ class Application:
 def find_project(start: str, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
     """Return the project's import string and root folder, for the `oneoff` and `admin` scripts.
 
-    It is the variable ONEOFF_PROJECT, or `[tool.oneoff] project` in the nearest pyproject.toml.
+    The import string is the variable ONEOFF_PROJECT, or `[tool.oneoff] project` in the nearest
+    pyproject.toml.
 
     Raises:
-        ConfigurationError: Neither is there.
+        ConfigurationError: Neither is set.
     """
     import tomllib
     from pathlib import Path
@@ -140,8 +144,8 @@ def find_project(start: str, environ: Mapping[str, str] = os.environ) -> tuple[s
     raise ConfigurationError(
         f"no project found in {start} or above it",
         try_=(
-            "run it in the project's folder",
-            'say where it is in pyproject.toml: [tool.oneoff] project = "app.project:project"',
+            "run the command in the project's folder",
+            'or name the project in pyproject.toml: [tool.oneoff] project = "app.project:project"',
         ),
         code="project-not-found",
     )
@@ -150,10 +154,10 @@ def find_project(start: str, environ: Mapping[str, str] = os.environ) -> tuple[s
 def load_application(
     project: str, root: str, environ: Mapping[str, str] | None = None
 ) -> Application:
-    """Import the project object.
+    """Import the project object and return its application.
 
     Raises:
-        ConfigurationError: It can't be imported, or is no `Project`.
+        ConfigurationError: The object can't be imported, or is not a `Project`.
     """
     if root not in sys.path:
         sys.path.insert(0, root)
@@ -164,13 +168,13 @@ def load_application(
     except Exception as exc:
         raise ConfigurationError(
             f"{project} can't be imported: {type(exc).__name__}: {exc}",
-            try_="correct the module; --traceback shows where it fails",
+            try_="fix the module; --traceback shows where it fails",
             code="project-broken",
         ) from exc
     if not isinstance(loaded, Project):
         raise ConfigurationError(
             f"{project} is a {type(loaded).__name__}, not a Project",
-            try_="name the object made by oneoff.Project(...)",
+            try_="name the object that oneoff.Project(...) returned",
             code="project-broken",
         )
     return Application(loaded, root, environ)

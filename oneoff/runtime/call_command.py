@@ -1,4 +1,4 @@
-"""Run a command from code: the same executor, the same rules."""
+"""Run a command from code, with the same executor and the same rules as `manage.py`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
 
         await call_command("user promote", user="ada", role="admin", confirm=True)
 
-    Nobody is asked: a command that needs a confirmation gets `confirm=True` (or the target) here.
-    It opens its own session; the caller's transaction is not part of the run.
+    It never prompts: pass `confirm=True` (or the target) to a command that needs a confirmation.
+    The command opens its own session; the caller's transaction is not part of the run.
 
-    Called in a dry run, it is a dry run too. Called in a read-only run, it can't write.
+    Within a dry run, the called command is a dry run too. Within a read-only run, it can't write.
 
     Args:
         name: As typed: "user promote".
@@ -36,7 +36,7 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         values: The command's inputs, and global options by name (`dry_run=True`, `reason="..."`).
 
     Raises:
-        CommandError: Whatever the run failed or was refused with.
+        CommandError: The run failed or was refused.
     """
     outer = running.get()
     app = app or (outer.app if outer else load_application(*find_project(os.getcwd())))
@@ -68,13 +68,13 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
 
 
 def _new_run(app: Application, call: Call) -> Run:
-    """Return the run; in a worker it works on nothing but the shard of the run that calls it."""
+    """Return the new run; in a worker it may work only on the shard of the calling run."""
     run, outer = app.new_run(call.name, call.options), running.get()
     return replace(run, shard=outer.run_info.shard) if outer else run
 
 
 def _preview(command: type[BaseCommand], options: GlobalOptions, name: str) -> None:
-    """Make it a dry run, as the one that calls it is."""
+    """Make the called command a dry run, because the calling run is one."""
     if command.access is Access.READ:
         return
     if command.dry_run is DryRun.UNSUPPORTED:

@@ -1,11 +1,10 @@
-"""Open what `handle` asks for by the names of its parameters.
+"""Open the resources that `handle` asks for by the names of its parameters.
 
-`handle(self, session)` gets what the function named at "session" in `BUILTIN` yields. The functions
-are named by import strings, so that a run imports only what it opens.
+`handle(self, session)` gets the value that the provider of "session" in `BUILTIN` yields. Providers
+are named by import strings, so that a run imports only the resources that it opens.
 
 A provider is an async context manager function. Its own parameters are names of resources too. A
-resource is opened when it is first asked for, at most once a run, and all are closed in reverse
-order.
+resource is opened at its first use, at most once per run. All are closed in reverse order.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ BUILTIN: Mapping[str, str] = {
     "console": "oneoff.services.shell.console:open_console",
     "announcement": "oneoff.services.maintenance.switch:open_announcement",
 }
-"""The providers of the framework: the name of each resource, and "module:function"."""
+"""The framework's providers: "module:function" by the name of the resource."""
 
 GIVEN = frozenset("config project run registry mode lock terminal logs open".split())
-"""What the executor gives to every command: facts about the run, and `open`, which opens a resource
-while `handle` runs."""
+"""Names that the executor itself provides to every command: facts about the run, and the function
+`open`, which opens a resource while `handle` runs."""
 
 NEED_DATABASE = frozenset({"database", "session", "work", "migrations", "batches"})
 """A command that asks for one of these needs the database."""
 
 NEED_TABLES = frozenset({"session", "work", "batches"})
-"""A command that asks for one of these, to write, also needs the framework's tables."""
+"""A command that writes and asks for one of these also needs the framework's tables."""
 
 
 def known_names(project_resources: Mapping[str, str]) -> frozenset[str]:
-    """Return every name a command of this project may ask for."""
+    """Return all names that a command of this project may ask for."""
     return frozenset(BUILTIN) | GIVEN | frozenset(project_resources)
 
 
@@ -59,9 +58,9 @@ class Container:
     """Opens resources by name for one run.
 
     Args:
-        stack: Closes what was opened, in reverse order, at the end of the run.
-        providers: The project's own, by name; they win over the built-in ones.
-        given: Ready values, by name.
+        stack: Closes the opened resources in reverse order at the end of the run.
+        providers: The project's own providers by name; they replace built-in ones.
+        given: Ready values by name.
     """
 
     def __init__(
@@ -77,20 +76,22 @@ class Container:
         self._ready[name] = value
 
     def opened(self, name: str) -> Any:
-        """Return a resource that has been opened, else None."""
+        """Return a resource if it has been opened, otherwise None."""
         return self._ready.get(name)
 
     async def get(self, name: str) -> Any:
-        """Return a resource, opened with all that it needs itself.
+        """Return a resource; open it, and first the resources it needs, if that is not done yet.
 
         Raises:
-            ConfigurationError: Nobody provides the name, or providers need each other in a circle.
+            ConfigurationError: The name has no provider, or providers depend on each other.
         """
         if name in self._ready:
             return self._ready[name]
         if name in self._opening:
             circle = " -> ".join([*self._opening, name])
-            raise ConfigurationError(f"resources need each other: {circle}", code="resource-cycle")
+            raise ConfigurationError(
+                f"resources depend on each other: {circle}", code="resource-cycle"
+            )
         provider = load_object(self._provider_of(name))
         self._opening.append(name)
         needs = {need: await self.get(need) for need in parameters(provider)}
@@ -102,7 +103,7 @@ class Container:
         if name in self._providers:
             return self._providers[name]
         raise ConfigurationError(
-            f"nothing provides the resource {name!r}",
+            f"the resource {name!r} has no provider",
             why=f"known names: {', '.join(sorted(self._providers.keys() | self._ready.keys()))}",
             try_=f'register it: Project(..., resources={{"{name}": "app.module:function"}})',
             code="unknown-resource",

@@ -1,4 +1,4 @@
-"""Turn whatever stopped a run into an error an operator can act on."""
+"""Translate the exception that ended a run to an error that an operator can act on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PACKAGES = {
         ("sqlalchemy", "alembic", "structlog", "pydantic", "pydantic_settings"), "oneoff"
     ),
 }
-"""Module to what installs it."""
+"""The requirement that installs each module, for `pip install`."""
 
 
 class UnexpectedError(CommandError):
@@ -34,7 +34,7 @@ class UnexpectedError(CommandError):
 
 
 ROLLED_BACK = "its work was rolled back"
-STAYS = "what it did before that stays; the same command again does the rest"
+KEPT = "its work before that was kept; run the same command again to do the rest"
 
 
 def explain(
@@ -43,12 +43,12 @@ def explain(
     """Return the error to show for an exception.
 
     Args:
-        exc: What was raised.
-        run_id: The run it ended; named in unexpected errors, so that its log can be found.
-        line: The command line, for what to try next.
-        undone: Whether its work was rolled back; work on Redis or in files can't be.
+        exc: The exception that ended the run.
+        run_id: Id of the run; named in unexpected errors, so that its log can be found.
+        line: The command line, for the advice on what to try next.
+        undone: Whether the run's work was rolled back; work on Redis or in files can't be.
     """
-    what_now = ROLLED_BACK if undone else STAYS
+    what_now = ROLLED_BACK if undone else KEPT
     if isinstance(exc, CommandError):
         return exc
     if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
@@ -60,8 +60,8 @@ def explain(
             try_="give it more time, or find out what it waits for: python manage.py audit list",
         )
     if signals.received():
-        # An error that is raised while a cancelled run is stopped (by a driver whose connection was
-        # only half opened, for example) is a consequence of the signal.
+        # While a signal cancels the run, a driver may raise other errors, for example because its
+        # connection was only half opened. They are consequences of the signal.
         return _interrupted(exc, what_now)
     known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
     if known is not None:
@@ -69,10 +69,10 @@ def explain(
     text = str(exc).strip()
     return UnexpectedError(
         f"{type(exc).__name__}: {text}" if text else type(exc).__name__,
-        why=f"this is a bug, in the command or in what it calls; {what_now}",
+        why=f"this is a bug in the command or in code that it calls; {what_now}",
         try_=(
-            f"{line} --traceback" if line else "the same command with --traceback",
-            *((f"look for run {run_id} in the logs",) if run_id else ()),
+            f"{line} --traceback" if line else "run the same command with --traceback",
+            *((f"search the logs for run {run_id}",) if run_id else ()),
         ),
     )
 
@@ -86,7 +86,7 @@ def _interrupted(exc: BaseException, what_now: str) -> Interrupted:
 
 
 def _from_import(exc: BaseException) -> CommandError | None:
-    """Return the error for a package of the stack that is not installed."""
+    """Return the error for a package that the framework needs and that is not installed."""
     missing = (getattr(exc, "name", "") or "").partition(".")[0]
     if not isinstance(exc, ModuleNotFoundError) or missing not in _PACKAGES:
         return None
@@ -102,7 +102,7 @@ def _from_import(exc: BaseException) -> CommandError | None:
 
 
 def _from_database(exc: BaseException) -> CommandError | None:
-    """Ask the database adapter, if the run has loaded one."""
+    """Let the database adapter translate the exception, if SQLAlchemy is loaded."""
     if "sqlalchemy" not in sys.modules:
         return None
     from oneoff.database.errors import translate_error
@@ -111,7 +111,7 @@ def _from_database(exc: BaseException) -> CommandError | None:
 
 
 def _from_redis(exc: BaseException) -> CommandError | None:
-    """Ask the Redis adapter, if anything has loaded the driver."""
+    """Let the Redis adapter translate the exception, if the driver is loaded."""
     if "redis" not in sys.modules:
         return None
     from oneoff.redis.errors import translate_redis_error

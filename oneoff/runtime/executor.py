@@ -1,4 +1,4 @@
-"""Execute one run: steps 3 to 9 of its life, which `Execution.run` goes through in order.
+"""Execute one run: `Execution.run` does steps 3 to 9 of its life in order.
 
 | Step | Method |
 | --- | --- |
@@ -10,8 +10,8 @@
 | 8 commit or roll back | `_commit_or_roll_back`, by `WorkTransaction` |
 | 9 close the row | `Recorder.close` |
 
-Finding and parsing (steps 1 and 2) and rendering (step 10) are in `oneoff.cli`, because a run may
-also be started from code: `call_command`, a worker.
+Finding and parsing the command (steps 1 and 2) and rendering the result (step 10) are in
+`oneoff.cli`, because code may start runs too: `call_command` and workers do.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 running: ContextVar[Execution | None] = ContextVar("oneoff_running", default=None)
-"""The run whose `handle` is at work in this task: a nested `call_command` looks it up."""
+"""The run whose `handle` runs in this task; a nested `call_command` reads it."""
 
 
 class Execution:
@@ -57,11 +57,11 @@ class Execution:
     Args:
         app: The project.
         call: The command and its options.
-        terminal: Where the operator is asked, and where logs go.
+        terminal: Asks the operator, and shows logs.
         redactor: Masks secrets.
-        process_wide: Whether the process does nothing but this run: then other connections are
+        process_wide: Whether the process does nothing but this run. If so, other connections are
             read-only in every thread, not only in the run's tasks.
-        run: The facts of a run that are known already; by default those of one that starts now.
+        run: The facts of the run; by default those of a run that starts now.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class Execution:
 
     @classmethod
     def from_code(cls, app: Application, call: Call, *, run: Run | None = None) -> Execution:
-        """Return a run that can ask nobody: one of `call_command`, or of a worker."""
+        """Return a run without a prompt, for `call_command` and workers."""
         terminal = Terminal(None, sys.stdout, sys.stderr, os.environ)
         return cls(app, call, terminal, Redactor(app.config.environ), run=run)
 
     def fail_with(self, exc: BaseException) -> None:
-        """Let the run, which the caller cancels, fail with what a task of the command raised."""
+        """Set the error of a run that the caller cancels because a task of the command failed."""
         self._raised_in_task = exc
 
     async def run(self) -> Outcome:
-        """Run the command and return how it ended; nothing is raised.
+        """Run the command and return its outcome. It raises nothing: errors are in the outcome.
 
         `--timeout` limits steps 3 to 8.
         """
@@ -117,7 +117,7 @@ class Execution:
         return outcome
 
     async def _gate(self) -> None:
-        """Step 3: let the run pass, ask a person, or refuse."""
+        """Step 3: allow the run, ask the operator, or refuse."""
         command, options = self.call.command, self.call.options
         facts = self.recorder.facts
         name = environment.effective(self.app.configured_environment, facts)
@@ -125,7 +125,7 @@ class Execution:
         if facts and facts.is_copy:
             self.warnings.append(
                 f"this database is a copy of one in {facts.stored_environment}; "
-                "`python manage.py migrate` stores what it is now"
+                "run `python manage.py migrate` to store its new environment"
             )
         situation = gate.situation_of(
             self.app, self.call, facts, environment=name, interactive=self.terminal.interactive
@@ -144,12 +144,13 @@ class Execution:
         )
 
     async def _lock_to_commit(self) -> Result:
-        """Do steps 5 to 8. What they open is closed at the end, in reverse order.
+        """Do steps 5 to 8. Everything that they open is closed at the end, in reverse order.
 
         A transaction that was not committed is rolled back when it is closed.
         """
         async with AsyncExitStack() as stack:
-            # First in, last out: a provider opens and closes its resource under protection too.
+            # The protection is entered first and ends last, because providers must not write either
+            # when they open and close their resources.
             stack.enter_context(self._protection())
             container = Container(stack, self.app.project.resources, self._given())
             self._container = container
@@ -161,7 +162,7 @@ class Execution:
         return result
 
     def _protection(self) -> AbstractContextManager[None]:
-        """Let other connections of the application only read, unless the run is for real."""
+        """Make the application's other connections read-only, unless the run commits."""
         if self.mode is Mode.COMMIT:
             return nullcontext()
         from oneoff.runtime.other_connections import read_only_connections
@@ -170,7 +171,7 @@ class Execution:
         return read_only_connections(self.mode, engines=engines, process_wide=self.process_wide)
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
-        """Step 5: wait for the command's lock; only a real run needs it."""
+        """Step 5: wait for the command's lock; only a run that commits needs it."""
         name, database = self.call.command.lock, self.recorder.database
         if not name or self.mode is not Mode.COMMIT or database is None:
             return None
@@ -184,14 +185,14 @@ class Execution:
         return await acquire(lock, wait=self.call.options.lock_wait, on_wait=say_waiting)
 
     async def _open(self, container: Container) -> dict[str, Any]:
-        """Step 6: open what `handle` asks for by the names of its parameters."""
+        """Step 6: open the resources that `handle` asks for by the names of its parameters."""
         names = self.call.command.resources()
         opened = {name: await container.get(name) for name in names}
         self.app.freeze_imports()
         return opened
 
     async def _handle(self, opened: dict[str, Any]) -> Result:
-        """Step 7: the author's code."""
+        """Step 7: run the command's `handle`."""
         handle = self.call.command.handle
         token = running.set(self)
         try:
@@ -201,6 +202,7 @@ class Execution:
                 else:
                     result = await in_daemon_thread(lambda: handle(**opened))
                 if asyncio.iscoroutine(result):
+                    # A plain `def handle` returned a coroutine: its work would never be done.
                     result.close()
                     dropped.append(handle.__qualname__)
         finally:
@@ -208,11 +210,13 @@ class Execution:
         return _checked(result, dropped, handle.__qualname__)
 
     async def _commit_or_roll_back(self, container: Container) -> None:
-        """Step 8: commit the work, or roll it back and keep what it would have changed."""
+        """Step 8: commit the work, or roll it back and keep the counts of changed rows."""
         work, lock = container.opened("work"), container.opened("lock")
         if signum := signals.received():
-            raise signals.SignalReceived(signum)  # the command went on as if nothing had come
+            # The command swallowed its cancellation. An interrupted run must not commit.
+            raise signals.SignalReceived(signum)
         if lock is not None:
+            # If the lock was lost, another run may hold it: committing could do the work twice.
             await lock.check()
         if work is None:
             return
@@ -223,7 +227,7 @@ class Execution:
         elif self.mode is Mode.ROLLBACK:
             self.tables = await work.finish_dry_run()
             if work.uncounted:
-                self.warnings.append(f"rows could not be counted: {work.uncounted}")
+                self.warnings.append(f"changed rows could not be counted: {work.uncounted}")
 
     def _outcome(
         self, result: Result | None, cause: BaseException | None, started: float
@@ -247,17 +251,17 @@ class Execution:
         )
 
     def _is_undone(self) -> bool:
-        """Return whether what the run did before it failed was rolled back."""
+        """Return whether the failed run's work was rolled back."""
         if self.mode is not Mode.COMMIT:
             return True
         if self.call.command.dry_run is DryRun.PLAN:
-            return False  # what it did to Redis, files or the queue stays
+            return False  # changes to Redis, files or the queue can't be rolled back
         work = self._container.opened("work") if self._container else None
         if work is not None:
-            # A project may provide a `work` of its own, which records no ending.
+            # A project may provide its own `work`, which does not record how it ended.
             return getattr(work, "ending", Ending.ROLLED_BACK) is Ending.ROLLED_BACK
-        # Without `work`, what was saved of a batch stays. A command that asks for batches may open
-        # `work` all the same: `data import` does.
+        # Without `work`, a batch has committed its rows itself. A command that asks for batches may
+        # open `work` too: `data import` does.
         return "batches" not in self.recorder.asks_for
 
     def _banner(self, situation: gate.Situation) -> str:
@@ -270,9 +274,9 @@ class Execution:
         return gate.banner(self.call.command, situation, url.safe())
 
     def _given(self) -> dict[str, Any]:
-        """Return the resources that are there before step 6.
+        """Return the resources that exist before step 6.
 
-        The database is among them where the run connected to it for its record.
+        They include the database if the run connected to it for its record.
         """
         given = {
             "config": self.app.config,
@@ -288,16 +292,16 @@ class Execution:
 
 
 def _checked(result: object, dropped: list[str], handle: str) -> Result:
-    """Return what `handle` returned, or raise what is wrong with it.
+    """Return the result of `handle`, or raise an error if it is not valid.
 
     Args:
-        result: What it returned.
+        result: The value that `handle` returned.
         dropped: Names of the coroutines that it did not await.
-        handle: Its name.
+        handle: Its qualified name, for messages.
     """
     if dropped:
         raise CommandError(
-            f"nobody awaited {', '.join(dropped)}",
+            f"not awaited: {', '.join(dropped)}",
             why="a coroutine that is not awaited does nothing; the run was rolled back",
             try_="write `await` before the call",
             code="not-awaited",

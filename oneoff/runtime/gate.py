@@ -1,7 +1,7 @@
 """Decide whether a run may start: pure functions over policy, flags, environment and terminal.
 
-`Execution._gate` calls them: `situation_of`, `decide`, and if a person has to be asked, `banner`,
-`question` and `check_answer`.
+`Execution._gate` calls them in this order: `situation_of`, `decide`, and if the operator must be
+asked, `banner`, `question` and `check_answer`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Ask(Enum):
-    """What the operator still has to be asked."""
+    """What to ask the operator before the run may start."""
 
     NOTHING = "nothing"
     YES_OR_NO = "yes or no"
@@ -38,12 +38,12 @@ class Situation(NamedTuple):
     Attributes:
         name: Full name of the command: "db reset".
         line: The whole command line as typed, secrets removed: "python manage.py db reset".
-        environment: The effective one.
-        target: `<database>@<environment>`, read from the connected database; for what works on
-            Redis `<host>/<number>@<environment>`.
+        environment: The effective environment.
+        target: `<database>@<environment>`, read from the connected database; for a command that
+            works on Redis `<host>/<number>@<environment>`.
         protected: Whether TYPE_NAME commands need `--break-glass` in this environment.
-        interactive: Whether a person can be asked.
-        environment_from: Why it is this environment, where the setting says another one.
+        interactive: Whether the operator can be asked.
+        environment_from: Why the environment differs from the setting; empty if it does not.
     """
 
     name: str
@@ -63,9 +63,9 @@ def situation_of(
     Args:
         app: The project.
         call: The command.
-        facts: What the database says about itself, if the run has connected to one.
-        environment: The effective one.
-        interactive: Whether a person is at the terminal.
+        facts: The facts read from the database, if the run has connected to one.
+        environment: The effective environment.
+        interactive: Whether the terminal is interactive.
     """
     return Situation(
         name=call.name,
@@ -79,7 +79,7 @@ def situation_of(
 
 
 def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
-    """Return the name of the database, of SQL or of Redis, that the command works on."""
+    """Return the name of the SQL or Redis database that the command works on."""
     if call.command.aims_at == "redis":
         return redis_url(app.config).name
     if facts:
@@ -87,11 +87,11 @@ def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
     try:
         return app.database_url().name
     except ConfigurationError:
-        return "database"  # a command that needs none can still say what is wrong with the URL
+        return "database"  # a command that needs no database runs with a wrong URL too
 
 
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
-    """Return how the run may touch the world."""
+    """Return how the run may change things."""
     if command.access is Access.READ or command.only_reads():
         return Mode.READ_ONLY
     if not options.dry_run:
@@ -100,10 +100,11 @@ def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
 
 
 def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -> Ask:
-    """Return what must be asked before the run may start.
+    """Return what the operator must be asked before the run may start.
 
     Raises:
-        Refused: Policy forbids it here, or it is not confirmed and nobody can be asked.
+        Refused: The policy forbids the run here, or the run is not confirmed and there is no
+            terminal to ask at.
     """
     _check_environment(command, options, situation)
     if options.dry_run or command.only_reads():
@@ -117,17 +118,17 @@ def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -
 
 
 def question(ask: Ask, situation: Situation) -> str:
-    """Return what the operator is asked."""
+    """Return the text of the prompt."""
     if ask is Ask.TARGET:
-        return f"Type {situation.target} to go on: "
-    return "Go on? [y/N] "
+        return f"Type {situation.target} to continue: "
+    return "Continue? [y/N] "
 
 
 def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: Situation) -> None:
-    """Let the run pass only on the right answer.
+    """Refuse the run unless the answer confirms it.
 
     Raises:
-        Refused: Anything else, end of input included.
+        Refused: The answer is another one, or the input ended.
     """
     if answer is None:
         level = Confirm.PROMPT if ask is Ask.YES_OR_NO else Confirm.TYPE_NAME
@@ -142,12 +143,12 @@ def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: 
 
 
 def banner(command: BaseCommand, situation: Situation, url: str) -> str:
-    """Return what a person reads before the question.
+    """Return the text to show before the prompt.
 
     Args:
-        command: Which asks.
-        situation: Of the run.
-        url: Of what the command works on, without its password.
+        command: The command to confirm.
+        situation: Where it is about to run.
+        url: URL of the database or Redis that the command works on, without its password.
     """
     lines = [
         f"environment: {situation.environment}",
@@ -160,7 +161,7 @@ def banner(command: BaseCommand, situation: Situation, url: str) -> str:
 
 
 def consequence(command: BaseCommand, situation: Situation) -> str:
-    """Say what a real run would do, with the names of this place."""
+    """Describe what the run would do, with the name of its target."""
     return command.consequence().replace("{target}", situation.target)
 
 
@@ -173,9 +174,9 @@ def _level(command: BaseCommand, situation: Situation) -> Confirm:
 def _check_terminal(command: BaseCommand, situation: Situation) -> None:
     if command.needs_terminal() and not situation.interactive:
         raise Refused(
-            f"{situation.name} needs a person at a terminal here",
+            f"{situation.name} needs an interactive terminal here",
             why=f"it {consequence(command, situation)}",
-            try_="the same command at a terminal, or without the flag that asks",
+            try_="run the command at a terminal, or without the flag that asks",
             code="terminal-required",
         )
 
@@ -239,8 +240,8 @@ def _not_confirmed(level: Confirm, command: BaseCommand, situation: Situation) -
 
 def _wrong_target(given: str, command: BaseCommand, situation: Situation) -> Refused:
     return Refused(
-        f"{given!r} is not what the run would work on: {situation.target}",
-        why=_because("the confirmation names another place than this one", situation),
+        f"{given!r} is not the target of this run: {situation.target}",
+        why=_because("the confirmation names another target", situation),
         try_=_tries(command, situation, _with(situation.line, f"--confirm={situation.target}")),
         code="confirmation-mismatch",
     )
@@ -257,7 +258,7 @@ def _tries(command: BaseCommand, situation: Situation, passing: str) -> Sequence
 
 
 def _with(line: str, *flags: str) -> str:
-    """Return the line with flags added, and any other confirmation taken out."""
+    """Return the line with the flags added, and any earlier confirmation removed."""
     words = [
         word
         for word in shlex.split(line)

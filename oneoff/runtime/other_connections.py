@@ -1,11 +1,12 @@
-"""Refuse writes through the application's own engines and Redis clients: the other connections.
+"""Make the application's own engines and Redis clients read-only in dry runs and read-only runs.
 
-A guard protects the transaction of the run itself (`oneoff.database.guards`). It can't undo what a
-service writes through an engine or a client of its own. In a dry run and in a read-only run those
-may only read: `oneoff.database.guards.other_engines` and `oneoff.redis.other_clients` see to it.
+A guard protects the transaction of the run itself (`oneoff.database.guards`), but it can't undo
+writes of a service through another engine or client. `oneoff.database.guards.other_engines` and
+`oneoff.redis.other_clients` refuse those.
 
-One violation is reported: that of the run's own transaction (`begin_work`), else the first of a
-Redis client, else the first of an engine. It replaces an error that the command raised itself.
+A run reports one violation: that of its own transaction (`begin_work`) if there is one, otherwise
+the first of a Redis client, otherwise the first of an engine. The violation replaces an error that
+the command raised itself.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ if TYPE_CHECKING:
 def read_only_connections(
     mode: Mode, *, engines: bool = True, clients: bool = True, process_wide: bool = False
 ) -> Iterator[None]:
-    """Let the application's engines and Redis clients only read while the block runs.
+    """Make the application's engines and Redis clients read-only while the block runs.
 
     Args:
-        mode: Which error a write is: `READ_ONLY` or `ROLLBACK`.
-        engines: Whether engines are included; that imports SQLAlchemy.
-        clients: Whether Redis clients are included.
-        process_wide: Whether threads without the run's context are included.
+        mode: `READ_ONLY` or `ROLLBACK`; decides which error a write raises.
+        engines: Whether to include engines; this imports SQLAlchemy.
+        clients: Whether to include Redis clients.
+        process_wide: Whether to include threads without the run's context.
 
     Raises:
-        ReadOnlyViolation: Something tried to write, whatever the command did with the error.
+        ReadOnlyViolation: The block tried to write, even if it caught the error.
         DryRunViolation: The same in a dry run that is rolled back.
     """
     protections: list[ClientProtection | Protection] = []
@@ -57,7 +58,8 @@ def read_only_connections(
         except Exception as exc:
             violation = _first_violation(protections)
             reported = isinstance(exc, DryRunViolation | ReadOnlyViolation)
-            # After a signal, an error is a consequence of the signal, which decides the exit code.
+            # After a signal, errors are consequences of the signal, and the signal decides the exit
+            # code.
             if violation is None or reported or signals.received():
                 raise
             raise violation from exc

@@ -1,4 +1,4 @@
-"""Show how far long work has come: the resource `progress`."""
+"""Show the progress of long work: the resource `progress`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from oneoff.runtime.terminal import Terminal
 
 ROWS = "rows"
 
-_BAR = 30
-_REDRAW_SECONDS = 0.1
-_LOG_SECONDS = 5.0
+_BAR = 30  # characters
+_REDRAW_SECONDS = 0.1  # between two updates of the bar
+_LOG_SECONDS = 5.0  # between two lines of the log
 _MINUTE, _HOUR = 60, 3600
 
 
 class Progress:
-    """Shows how far the work is: a bar on a terminal, a log line every few seconds elsewhere.
+    """Shows progress: a bar on a terminal, a log line every few seconds elsewhere.
 
     Args:
-        terminal: Of the run.
-        logs: Of the run; where only errors are logged, nothing is shown.
-        run: Goes on every line of the log.
-        clock: Gives seconds.
+        terminal: The run's terminal.
+        logs: The run's logs; if they take only errors, no progress is shown.
+        run: The run to name on every line of the log.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many steps were done so far."""
+        """The number of steps done so far."""
         return self._done
 
     def start(self, total: int, *, unit: str = ROWS) -> None:
-        """Say how many steps there are.
+        """Start to count steps.
 
         Args:
-            total: About how many; 0 when nobody knows.
+            total: Estimated number of steps; 0 if it is unknown.
             unit: What a step is: "keys", "bytes".
         """
         self._total, self._unit = total, unit
@@ -52,11 +52,11 @@ class Progress:
         self._started = self._shown = self._clock()
 
     def advance(self, steps: int = 1, *, rows: int = 0) -> None:
-        """Say that steps were done; cheap enough for every row.
+        """Count steps that were done; cheap enough to call for every row.
 
         Args:
-            steps: In the unit of `start`.
-            rows: How many rows they were, where a step is something else.
+            steps: Number of steps, in the unit of `start`.
+            rows: Number of rows in these steps, if a step is not a row.
         """
         self._done += steps
         self._rows += rows
@@ -66,12 +66,12 @@ class Progress:
             self._show(now - self._started)
 
     def close(self) -> None:
-        """Erase the bar, so that the result is on a line of its own."""
+        """Erase the bar, so that the result starts on an empty line."""
         self._terminal.status("")
 
     def _show(self, seconds: float) -> None:
         per_second = (self._rows or self._done) / seconds
-        # A total is an estimate: beyond it nobody knows how much is left.
+        # The total is an estimate. Once it is exceeded, the remaining time is unknown.
         left = None
         if 0 < self._done <= self._total:
             left = seconds * (self._total - self._done) / self._done
@@ -118,7 +118,7 @@ def _duration(seconds: float) -> str:
 
 @asynccontextmanager
 async def open_progress(terminal: Terminal, logs: Logs, run: Run) -> AsyncIterator[Progress]:
-    """Give a progress display that is gone when the run ends."""
+    """Open the resource `progress`; its bar is erased when the run ends."""
     progress = Progress(terminal, logs, run)
     try:
         yield progress

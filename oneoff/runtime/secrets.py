@@ -1,4 +1,4 @@
-"""Read the secrets that a command declares, from anywhere but the command line."""
+"""Read the secrets that a command declares; never from the command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
 
+# 144 bits, which is 24 characters: impossible to guess, and short enough to copy once.
 _GENERATED_BYTES = 18
-"""144 bits, 24 characters: beyond guessing, and still short enough to copy once."""
 
 
 async def resolve(
@@ -25,10 +25,11 @@ async def resolve(
     *,
     interactive: bool,
 ) -> None:
-    """Replace the source of every secret by its value, a `SecretStr`.
+    """Replace the source of each secret by its value, a `SecretStr`.
 
     Raises:
-        UsageError: A secret is missing and nobody can be asked, or what was given can't be right.
+        UsageError: A secret is missing and there is no terminal to ask at, or an input is not
+            valid.
     """
     pending = [
         field
@@ -65,7 +66,10 @@ async def _fetch(
     if not field.required:
         return None
     if not interactive:
-        raise UsageError(f"{field.spelling} is missing, and nobody can be asked", try_=_ways(field))
+        raise UsageError(
+            f"{field.spelling} is missing, and there is no terminal to ask at",
+            try_=_ways_to_pass(field),
+        )
     return await _ask(field, terminal)
 
 
@@ -74,21 +78,21 @@ async def _ask(field: Field, terminal: Terminal) -> SecretStr:
     text = await terminal.ask_secret(f"{label}: ")
     secret = _checked(field, text or "", f"no {field.name} was entered")
     if field.confirm and await terminal.ask_secret(f"{label} (again): ") != text:
-        raise UsageError(f"the two entries of {field.name} differ; nothing was done")
+        raise UsageError(f"the two entries of {field.name} differ; nothing was changed")
     return secret
 
 
 def _checked(field: Field, text: str, empty: str) -> SecretStr:
     if not text:
-        raise UsageError(empty, try_=_ways(field))
+        raise UsageError(empty, try_=_ways_to_pass(field))
     return SecretStr(text)
 
 
-def _ways(field: Field) -> list[str]:
+def _ways_to_pass(field: Field) -> list[str]:
     ways = [
-        f"{field.spelling}-stdin, and the secret on standard input",
-        f"the environment variable {field.env}",
+        f"pass it on standard input with {field.spelling}-stdin",
+        f"or set the environment variable {field.env}",
     ]
     if field.generate:
-        ways.insert(0, f"--generate-{field.name.replace('_', '-')}")
+        ways.insert(0, f"generate it with --generate-{field.name.replace('_', '-')}")
     return ways

@@ -1,13 +1,13 @@
-"""Handle TERM, INT and HUP, from before the project is imported until the process ends.
+"""Handle SIGTERM, SIGINT and SIGHUP, from before the project is imported until the process ends.
 
-One handler is installed for the whole life of the process, so a signal never gets its default
-action (for PID 1 of a container that would be to ignore it). What the first signal does depends on
-the phase, which is `_state.cancel`:
+One handler is installed for the entire life of the process, so no signal gets its default action.
+(For PID 1 of a container, the default is to ignore the signal.) The value of `_state.cancel`
+decides what the first signal does:
 
-1. None, before the event loop runs: it raises `SignalReceived` in the main thread.
-2. A function, while `cancelling` is entered: it cancels the run, and with it the query on the
-   server. An alarm ends the process if that takes longer than `GRACE_SECONDS`.
-3. `_nothing`, after the run: it is only remembered, so that it can't interrupt the report.
+1. None, before the event loop runs: the signal raises `SignalReceived` in the main thread.
+2. A function, while `cancelling` is entered: the signal cancels the run, and with it the query on
+   the server. An alarm ends the process if that takes longer than `GRACE_SECONDS`.
+3. `_nothing`, after the run: the signal is only stored, so that it can't interrupt the report.
 
 Further SIGTERMs change nothing. A second SIGINT ends the process at once.
 """
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+# Kubernetes and Heroku kill the process 30 s after SIGTERM.
 GRACE_SECONDS = 20
-"""How long a clean stop may take. Below the 30 s that Kubernetes and Heroku give."""
+"""Seconds that a clean stop may take."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -37,7 +38,7 @@ class SignalReceived(BaseException):
 
 
 class _State:
-    """The signals received so far. A process has only one set of signal handlers."""
+    """The signals received so far; one per process, as signal handlers are."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -49,19 +50,19 @@ _state = _State()
 
 
 def exit_code_of(signum: int) -> int:
-    """Return 130 for SIGINT, 143 for the others."""
+    """Return the exit code for a signal: 130 for SIGINT, 143 for the others."""
     return 130 if signum == signal.SIGINT else 143
 
 
 def install() -> None:
-    """Take over the stopping signals. Call it first, before the project is imported."""
+    """Install the handler for the stopping signals; call this before the project is imported."""
     _state.first, _state.interrupts, _state.cancel = None, 0, None
     for signum in _STOPPING:
         signal.signal(signum, _on_signal)
 
 
 def received() -> int | None:
-    """Return the first stopping signal this process got, if any."""
+    """Return the first stopping signal that this process received, if any."""
     return _state.first
 
 
@@ -69,7 +70,8 @@ class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)
     """While the block runs, let the first signal call `cancel` instead of raising.
 
     Args:
-        cancel: Must be safe to call from a signal handler: `loop.call_soon_threadsafe(...)`.
+        cancel: A function that is safe to call from a signal handler:
+            `loop.call_soon_threadsafe(...)`.
     """
 
     def __init__(self, cancel: Callable[[], object]) -> None:
@@ -102,5 +104,5 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
 
 
 def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
-    """End the process although something still blocks; the server rolls back what is open."""
+    """End the process even if something still blocks; the server rolls back open transactions."""
     os._exit(exit_code_of(_state.first or signal.SIGTERM))

@@ -1,7 +1,7 @@
-"""Read and write the process's three streams: the only place that does, or that asks a person.
+"""Read and write the three standard streams, and prompt the operator; no other module does.
 
-Data goes to standard output; prompts, warnings and errors go to standard error. Whether a person
-can be asked is decided once, here: never without a terminal, in CI, or with --no-input.
+Data goes to standard output; prompts, warnings and errors go to standard error. There are no
+prompts without a terminal or in CI.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
-_ERASE = "\r\x1b[K"
-"""Moves to the beginning of the line and erases the line."""
+_ERASE = "\r\x1b[K"  # moves the cursor to the start of the line, and erases the line
 
 
 class Terminal:
     """Standard input, output and error of one run.
 
     Attributes:
-        interactive: A person can be asked: input and error are terminals and this is not CI.
-        color: Standard error may be coloured.
-        width: Columns to fit a table into; 0 when standard output is no terminal: don't cut.
-        shows_logs_readably: Logs are for a person rather than for a machine.
-        shows_status: Standard error is a terminal that can erase a line.
-        output_lost: Standard output is closed, or did not take all that was written (a full disk).
-        has_data: Standard output holds a command's own data; all else goes to standard error.
+        interactive: Whether the operator can be asked: standard input and standard error are
+            terminals, and the process does not run in CI.
+        color: Whether to colour standard error.
+        width: Columns of standard output; 0 if it is not a terminal: then tables are not cut.
+        shows_logs_readably: Whether logs are for a person rather than for a program.
+        shows_status: Whether standard error is a terminal that can erase a line.
+        output_lost: Whether standard output is closed, or failed to take a text (a full disk).
+        has_data: Whether standard output holds a command's own data. If so, everything else goes to
+            standard error.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class Terminal:
 
     @classmethod
     def of_process(cls, environ: Mapping[str, str] | None = None) -> Terminal:
-        """Return the streams this process was started with."""
+        """Return the terminal of this process's own streams."""
         return cls(sys.stdin, sys.stdout, sys.stderr, os.environ if environ is None else environ)
 
     def out(self, text: str) -> None:
-        """Write to standard output. A reader that has gone (`| head`) is no error."""
+        """Write to standard output. If its reader has closed it (`| head`), that is no error."""
         if self._reader_gone or self.output_lost or not text:
             return
         if self._stdout is None:
@@ -73,10 +74,10 @@ class Terminal:
             self._stop_output(self._stdout, exc)
 
     def out_bytes(self, data: bytes) -> bool:
-        """Write a command's own data to standard output; return whether it is still read.
+        """Write a command's own data to standard output; return whether to write more.
 
-        It blocks while the reader is slow: call it from a thread. From then on all other output of
-        the run goes to standard error.
+        It blocks while the reader is slow, so call it from a thread. After the first call, all
+        other output of the run goes to standard error.
         """
         if not self.has_data:
             self.status("")
@@ -103,15 +104,15 @@ class Terminal:
         stdout.flush()
 
     def status(self, text: str) -> None:
-        """Show one line, which the next line on standard error replaces.
+        """Show a transient status line; the next write to standard error replaces it.
 
         Args:
-            text: Without a line end; cut to the width of the terminal. An empty text erases the
-                line.
+            text: The line without a line end; it is cut to the width of the terminal. An empty text
+                erases the status line.
         """
         if not self.shows_status or (self.has_data and self.width):
-            return  # rows of data scroll by on the same screen
-        # A line that the terminal wraps could not be erased.
+            return  # the rows of data are on the same screen
+        # `_ERASE` erases one line only, so the text must not wrap.
         text = text[: max(self._status_width - 1, 0)]
         if text != self._status:
             self.err(text)
@@ -127,18 +128,18 @@ class Terminal:
             self._stderr.write(text)
             self._stderr.flush()
         except OSError:
-            # Nobody reads errors any more. The interpreter flushes the stream at exit, and an error
+            # The reader has closed the stream. The interpreter flushes it at exit, and an error
             # there would change the exit code.
             _discard(self._stderr)
 
     def warn_once(self, warning: str) -> None:
-        """Warn on standard error now, before the run ends, and only the first time."""
+        """Write a warning to standard error immediately, but each text only once."""
         if warning not in self._warned:
             self._warned.add(warning)
             self.err(f"warning: {warning}\n")
 
     async def ask(self, question: str) -> str | None:
-        """Ask a person for one line; None at end of input."""
+        """Ask the operator for one line; return None at the end of input."""
         from oneoff.utils.concurrency import in_daemon_thread
 
         self.err(question)
@@ -146,7 +147,7 @@ class Terminal:
         return line.decode(errors="replace").rstrip("\r\n") if line else None
 
     async def ask_secret(self, question: str) -> str | None:
-        """Ask for one line without showing what is typed."""
+        """Ask for one line, and don't show it while it is typed."""
         import termios
 
         fd = self._input_fd()
@@ -171,14 +172,14 @@ class Terminal:
         return (await in_daemon_thread(read)).decode()
 
     def in_bytes(self) -> bytes:
-        """Read some bytes of standard input; none at its end. It blocks: call it from a thread."""
+        """Return some bytes of standard input, none at its end; blocks, so use a thread."""
         return os.read(self._input_fd(), 1 << 20)
 
     def _input_fd(self) -> int:
-        """Return the raw descriptor.
+        """Return the raw descriptor of standard input.
 
-        A thread that blocks in a buffered reader holds its lock, and the interpreter waits for that
-        lock at exit.
+        It is read without Python's buffered reader. A thread that blocks in that reader holds its
+        lock, and the interpreter waits for the lock at exit.
         """
         if self._stdin is None:
             return os.open(os.devnull, os.O_RDONLY)
@@ -186,7 +187,7 @@ class Terminal:
 
 
 def _discard(stream: IO[str]) -> None:
-    """Redirect a broken stream to /dev/null: the interpreter flushes it at exit, and would fail."""
+    """Redirect a broken stream to /dev/null, because the interpreter's flush at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

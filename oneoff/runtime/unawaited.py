@@ -1,4 +1,4 @@
-"""Find coroutines that nobody awaited: a run whose work did not happen must not exit 0."""
+"""Find coroutines that were not awaited: a run whose work did not happen must not exit with 0."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ _collected: ContextVar[list[str] | None] = ContextVar("oneoff_unawaited", defaul
 _MESSAGE = re.compile(r"coroutine '(.+)' was never awaited")
 
 
+# In a worker, several runs start and end in any order. The first one installs the hook, and the
+# last one removes it.
 _active: list[list[str]] = []
-"""The lists of the runs that are going on. The first run installs the hook and the last one removes
-it: in a worker several runs begin and end in any order."""
+"""The lists of the active runs."""
 _hook = ExitStack()
 
 
 @contextmanager
 def collecting() -> Iterator[list[str]]:
-    """Collect the names of coroutines that are freed without having been awaited in the block.
+    """Collect the names of coroutines that were never awaited and are freed in the block.
 
-    Python reports such a coroutine with a RuntimeWarning when it is freed: with reference counting
-    that is when its last name goes out of scope, before `handle` has returned. Other tasks of the
-    process have another context, so their coroutines are not counted to this run.
+    Python reports such a coroutine with a RuntimeWarning when it frees it. Because of reference
+    counting, that happens when the last reference goes out of scope, before `handle` returns. Other
+    tasks of the process have another context, so their coroutines don't count for this run.
     """
     names: list[str] = []
     token = _collected.set(names)
@@ -54,5 +55,6 @@ def _install() -> None:
         else:
             shown(message, category, *rest, **more)
 
+    # By default, Python shows a warning only once for each line of code.
     warnings.filterwarnings("always", message=_MESSAGE.pattern, category=RuntimeWarning)
     warnings.showwarning = show

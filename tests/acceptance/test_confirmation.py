@@ -44,7 +44,7 @@ LINES = {
     "user promote": "user promote ada moderator",
     "user reset-password": "user reset-password ada --generate-password",
 }
-PROMPTS = {Confirm.PROMPT: "Go on? [y/N] ", Confirm.TYPE_NAME: "Type shop@test to go on: "}
+PROMPTS = {Confirm.PROMPT: "Continue? [y/N] ", Confirm.TYPE_NAME: "Type shop@test to continue: "}
 PEOPLE = (
     "user create ada ada@example.com --generate-password",
     "user create grace grace@example.com --generate-password --inactive",
@@ -176,7 +176,7 @@ def test_a_terminal_in_ci_is_not_asked(environ: dict[str, str], database: str) -
     person = Person(["user", "promote", "ada", "admin"], cwd=ROOT, env={**environ, "CI": "true"})
 
     assert 77 == person.leaves()
-    assert "Go on?" not in person.screen
+    assert "Continue?" not in person.screen
 
 
 def test_a_password_is_not_echoed(environ: dict[str, str], database: str) -> None:

@@ -66,6 +66,6 @@ def test_an_error_after_the_commit_says_that_the_work_stays(run: Run, migrated: 
     done = run(["aside", "save"], cwd=PROJECT, env=env)
 
     assert 1 == done.returncode, done.stdout + done.stderr
-    assert "what it did before that stays" in done.stderr
+    assert "its work before that was kept" in done.stderr
     assert "rolled back" not in done.stderr
     assert [(1,)] == query(migrated, "SELECT count(*) FROM item")

@@ -35,7 +35,7 @@ def test_a_cleared_cache_that_was_interrupted_is_not_called_done(
         again = run(line)
 
         assert 143 == process.returncode
-        assert "what it did before that stays; the same command again does the rest" in stderr
+        assert "its work before that was kept; run the same command again to do the rest" in stderr
         lines = [json.loads(text) for text in stderr.splitlines() if text.startswith("{")]
         [gone] = [line["keys"] for line in lines if line["event"].startswith("cache.clear")]
         assert KEYS - left == gone

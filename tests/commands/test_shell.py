@@ -159,7 +159,7 @@ async def test_a_coroutine_nobody_awaited_is_an_error(manage: Manage) -> None:
     outcome = await manage(["shell", "-c", "session.execute(text('SELECT 1'))"])
 
     assert 1 == outcome.exit_code
-    assert "error[not-awaited]: nobody awaited AsyncSession.execute\n" in outcome.stderr
+    assert "error[not-awaited]: not awaited: AsyncSession.execute\n" in outcome.stderr
 
 
 async def test_a_script_only_reads(manage: Manage, make_user: MakeUser, sessions: Sessions) -> None:

@@ -17,20 +17,19 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_MOST_CANDIDATES = 5
-"""How many candidates an error names."""
-_MOST_INPUTS = 1000
+_MOST_CANDIDATES = 5  # that an error names
+_MOST_INPUTS = 1000  # of a shell, that `audit show` returns
 
 
 class Filter(NamedTuple):
-    """Which runs to list; what is empty does not filter.
+    """Which runs to list; an empty field does not filter.
 
     Attributes:
-        command: A command's name, or a group's for all commands in it.
-        operator: Exactly.
+        command: Name of a command, or of a group for all commands in it.
+        operator: The operator's full name.
         status: A value of `oneoff.core.outcome.Status`.
-        since: Runs that started then or later.
-        without: Id of a run to leave out: the one that is listing.
+        since: Only runs that started at this time or later.
+        without: Id of a run to exclude: the run that lists the others.
     """
 
     command: str = ""
@@ -43,7 +42,7 @@ class Filter(NamedTuple):
 async def list_runs(
     session: AsyncSession, wanted: Filter, limit: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the newest runs, the last started first, and how many match in all."""
+    """Return the newest `limit` runs, newest first, and the number of all matching runs."""
     conditions = list(_conditions(wanted))
     newest = select(runs).where(*conditions).order_by(runs.c.started_at.desc(), runs.c.id.desc())
     found = await session.execute(newest.limit(limit))
@@ -52,15 +51,15 @@ async def list_runs(
 
 
 async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
-    """Return all that is recorded of one run.
+    """Return everything that is recorded about one run.
 
     Args:
-        session: To ask.
-        run_id: The id, or the beginning of it if no other run's begins the same.
+        session: The session to query with.
+        run_id: The id, or its beginning if that is unique.
 
     Raises:
-        NotFound: There is none.
-        UsageError: There are several.
+        NotFound: No run has this id.
+        UsageError: Several runs have an id that starts with this text.
     """
     begins = runs.c.id.startswith(run_id, autoescape=True)
     found = await session.execute(
@@ -70,11 +69,11 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
     exact = [row for row in rows if row["id"] == run_id]
     if len(exact or rows) == 1:
         (row,) = exact or rows
-        return _whole(row) | await _inputs(session, row)
+        return _details(row) | await _inputs(session, row)
     if not rows:
         raise await _unknown(session, run_id)
     raise UsageError(
-        f"several runs begin with {run_id!r}: {', '.join(row['id'] for row in rows)}",
+        f"several runs start with {run_id!r}: {', '.join(row['id'] for row in rows)}",
         try_=f"python manage.py audit show {rows[-1]['id']}",
     )
 
@@ -110,12 +109,12 @@ def _summary(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def _whole(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _details(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {**row, "argv": json.loads(row["argv"])}
 
 
 async def _inputs(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return what was typed into a shell, the first inputs of a very long one."""
+    """Return the inputs of a shell, at most the first `_MOST_INPUTS`."""
     if row["command"] != "shell":
         return {}
     columns = (shell_inputs.c.number, shell_inputs.c.at, shell_inputs.c.source)

@@ -1,9 +1,9 @@
 """Write the record of a run: a row that is committed before the work and closed after it.
 
-It is written on a connection of its own, so that a rollback of the work can't remove it. During the
-run that connection holds a lock named after the run. The server releases the lock when the process
-dies. So a later run can tell a dead run from a slow one, and closes the dead one's row as
-`abandoned`.
+It is written on a separate connection, so that a rollback of the work can't remove it. During the
+run, that connection holds a lock named after the run. The server releases the lock when the process
+dies. A later run can therefore distinguish dead runs from slow ones, and closes the rows of dead
+runs as `abandoned`.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.utils.redaction import Redactor
 
+# A run commits its row shortly before it takes its lock. Until then its lock is free although the
+# run is alive.
 LOCK_DELAY = timedelta(seconds=30)
-"""Age from which a free lock proves that a run on another machine is dead: a run commits its row a
-moment before it takes its lock."""
+"""Age of a record from which a free lock proves that a run on another machine is dead."""
 LARGEST_BIGINT = 2**63 - 1
-"""The largest number that the column takes; a larger count of rows is cut to it."""
+"""The largest number that the column can store; larger counts of rows are stored as this."""
 
 
 class RunRecord:
     """Writes the row of one run.
 
     Attributes:
-        may_exist: Whether the row is committed or may be, so that it has to be closed.
+        may_exist: Whether the row is or may be committed, so that it must be closed.
     """
 
     def __init__(self, database: Database, connection: AsyncConnection, redactor: Redactor) -> None:
@@ -62,24 +63,24 @@ class RunRecord:
     @classmethod
     @asynccontextmanager
     async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[RunRecord]:
-        """Connect; the connection lives as long as the run."""
+        """Open the connection, which stays open until the run ends."""
         async with database.connect("audit") as connection:
             yield cls(database, connection, redactor)
 
     @property
     def can_record(self) -> bool:
-        """Whether the table for the row is there."""
+        """Whether the framework's tables are ready for the row."""
         return self._schema_ready
 
     async def read_facts(self) -> Facts:
-        """Read what the database says about itself; ends the transaction it needs for that."""
+        """Return the database's facts about itself; leaves no transaction open."""
         facts = await read_facts(self._connection, self._database.url)
         await self._connection.rollback()
         self._schema_ready = facts.schema_ready
         return facts
 
     async def insert_row(self, run: Run, call: Call, *, code_version: str) -> None:
-        """Commit the intent, close the rows of runs that died, and take the run's own lock.
+        """Close the rows of dead runs, commit the row of this one, and take this run's lock.
 
         Raises:
             CommandError: The row can't be written.
@@ -92,8 +93,8 @@ class RunRecord:
             await close_abandoned(self._connection, self._database)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
             await self._connection.execute(insert(runs).values(row))
-            # Set before the commit: a signal may arrive during it, and a row that was committed has
-            # to be closed. Closing a row that was not committed changes nothing.
+            # Set this before the commit, because a signal may arrive during the commit, and a
+            # committed row must be closed. Closing a row that was not committed changes nothing.
             self.may_exist = True
             await self._connection.commit()
             await hold_for_transaction(self._connection, self._database, f"run:{run.id}")
@@ -101,10 +102,10 @@ class RunRecord:
             raise _not_recorded(exc) from exc
 
     async def close_row(self, outcome: Outcome) -> None:
-        """Close the row; on a new connection where the old one broke.
+        """Close the row, on a new connection if the old one is broken.
 
         Raises:
-            CommandError: The row stays open and will be found abandoned.
+            CommandError: The row could not be closed; a later run will mark it as abandoned.
         """
         statement = (
             update(runs)
@@ -121,11 +122,11 @@ class RunRecord:
         try:
             await self._connection.execute(statement)
             await self._connection.commit()
-        except Exception:  # noqa: BLE001 - any failure here means: try once more, afresh
+        except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
             await self._close_on_new_connection(statement)
 
     async def _close_on_new_connection(self, statement: Any) -> None:
-        # A driver may fail in any way when it closes a connection that broke.
+        # Drivers raise various errors when they close a broken connection.
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
         try:
@@ -136,7 +137,7 @@ class RunRecord:
 
 
 async def close_abandoned(connection: AsyncConnection, database: Database) -> None:
-    """Close as `abandoned` the rows of runs whose process is gone; count what batches saved."""
+    """Close the rows of dead runs as `abandoned`, with the rows that their batches saved."""
     open_runs = select(runs).where(runs.c.status == Status.STARTED.value)
     found = await connection.execute(open_runs)
     for row in found.all():
@@ -144,6 +145,7 @@ async def close_abandoned(connection: AsyncConnection, database: Database) -> No
             continue
         await connection.execute(
             update(runs)
+            # The run may have closed its own row since it was read.
             .where(runs.c.id == row.id, runs.c.status == Status.STARTED.value)
             .values(
                 status=Status.ABANDONED.value,
@@ -154,9 +156,10 @@ async def close_abandoned(connection: AsyncConnection, database: Database) -> No
 
 
 def _rows_saved(run_id: str) -> ColumnElement[Any]:
-    """Return how many rows a run's batches saved, however it ended; NULL if it had no batches.
+    """Return an expression for the rows that a run's batches saved; NULL without batches.
 
-    The run's own row counts those of batches that other runs have taken over since.
+    When another run takes over a batch, the rows that this run saved of it are added to the `rows`
+    of this run's record. They are included here.
     """
     query = select(func.sum(batches.c.run_rows)).where(batches.c.run_id == run_id)
     saved = cast(query.scalar_subquery(), BigInteger)  # PostgreSQL's sum of bigint is numeric
@@ -164,16 +167,17 @@ def _rows_saved(run_id: str) -> ColumnElement[Any]:
 
 
 def _can_be_judged(row: Any) -> bool:
-    """Return whether a free lock proves this run dead, rather than just begun."""
+    """Return whether a free lock proves that this run is dead, and did not just start."""
     if row.host == socket.gethostname():
+        # On this machine the process itself can be checked, at any age of the record.
         return bool(process_started(row.pid) != row.process_started)
     return bool(datetime.now(UTC) - row.started_at > LOCK_DELAY)
 
 
 def process_started(pid: int) -> str:
-    """Return when a process started, in clock ticks since boot; empty if there is none.
+    """Return when a process started, in clock ticks since boot; empty if it does not exist.
 
-    A number is used again by another process; a number with its start is not.
+    The system reuses process ids, but an id with the same start belongs to the same process.
     """
     try:
         # Field 22; the name in field 2 may hold spaces and parentheses.
@@ -184,7 +188,7 @@ def process_started(pid: int) -> str:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
-    except OSError:  # it is there, but another user's
+    except OSError:  # the process exists, but belongs to another user
         return "alive"
     return "alive"
 
@@ -193,7 +197,8 @@ def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict
     return {
         "id": run.id,
         "command": run.command,
-        # Masked word by word before JSON escapes their quotes, and as a whole with the row.
+        # Each word is masked before JSON escapes its quotes, because an escaped secret would not be
+        # recognised. The JSON text is masked again with the row.
         "argv": json.dumps(redactor.data(call.argv), ensure_ascii=False),
         "access": call.command.access.value,
         "dry_run": run.dry_run,
@@ -217,7 +222,7 @@ def _not_recorded(exc: Exception) -> CommandError:
     known = translate_error(exc)
     return known or Unavailable(
         f"the run can't be recorded: {type(exc).__name__}",
-        why="a run that leaves no record is not started",
+        why="a run is not started without a record",
         try_="python manage.py system health",
         code="audit-unavailable",
     )

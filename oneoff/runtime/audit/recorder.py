@@ -1,12 +1,12 @@
-"""Decide whether a run is recorded, and where, and see to it that its record is closed.
+"""Decide whether and where a run is recorded, and close its record.
 
-A run that writes, or that somebody confirms, belongs in the runs table. Where that can't be
-written, a command that writes to the database is refused; any other warns and is recorded in the
-log stream alone. A dry run, and inputs that only look, don't warn. The row itself is written by
-`record`, which is imported only where a database is.
+A run that writes, or that needs a confirmation, belongs in the runs table. If that table can't be
+written, a command that writes to the database is refused. Any other command warns and is recorded
+in the log only. Dry runs, and runs whose options make them only read, don't warn. The module
+`record` writes the row; it is imported only if there is a database.
 
 The executor calls `connect` (step 3 of a run), `record_intent` (step 4) and `close` (step 9). It
-also gives the database connected to here to the command.
+also passes the database that is connected here to the command.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Recorder:
 
     Args:
         app: The project.
-        call: The command that runs.
+        call: The command and its options.
         mode: How the run may change things.
-        redactor: Masks secrets before the row exists.
-        warnings: Gets what the operator has to know about the record.
+        redactor: Masks secrets in the row.
+        warnings: The run's warnings; those about the record are appended.
 
     Attributes:
         asks_for: Names of the resources that the command may open.
-        database: Connected to, for the record and for the command; None where there is none.
-        facts: What the database says of itself; None until `connect` has read it.
+        database: The database for the record and for the command; None if the run needs none.
+        facts: The database's facts about itself; None until `connect` has read them.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Recorder:
 
     @property
     def must_record(self) -> bool:
-        """Whether the run belongs in the runs table although it asks for no database."""
+        """Whether the run belongs in the runs table, even if the command asks for no database."""
         command = self._call.command
         return self._writes or max(command.confirm, command.confirm_level()) is not Confirm.NEVER
 
     async def connect(self, run: Run) -> None:
-        """Connect, and read what the database says about itself; nothing where none is needed.
+        """Connect, and read the database's facts about itself; do nothing if none is needed.
 
         Raises:
             Unavailable: The database can't be reached, and the command needs it.
@@ -106,7 +106,7 @@ class Recorder:
         """Commit the run's row before any work is done; `migrate` creates its table first.
 
         Raises:
-            CommandError: The row can't be written, and the run must not go on without.
+            CommandError: The row can't be written, and the run must not continue without it.
         """
         if self._record is None or self.facts is None or self.database is None:
             return
@@ -123,10 +123,10 @@ class Recorder:
             self._use_the_log_alone("the database has not been migrated")
 
     async def close(self, run: Run, outcome: Outcome) -> Outcome:
-        """Write how the run ended, and disconnect; a refusal gets its row only now.
+        """Store how the run ended, and disconnect. The row of a refused run is inserted only here.
 
         Returns:
-            The outcome, which is an error where the record could not be closed.
+            The outcome, with an error if the record could not be closed.
         """
         async with self._stack:
             if self._record is None or not self._record.can_record:
@@ -141,11 +141,11 @@ class Recorder:
         return outcome
 
     def _url(self) -> DatabaseURL | None:
-        """Return what to connect to, or None: no file, and the command needs no database.
+        """Return the URL to connect to; None without a file, if the command needs no database.
 
-        On PostgreSQL that is always the database itself. Connecting to a SQLite file that is not
-        there would create it. So only a run that is meant to create it gets its URL, and a run that
-        only looks gets an empty database in memory.
+        On PostgreSQL it is always the URL of the database itself. Connecting to a SQLite file that
+        does not exist would create it. So only a run that may create the file gets its URL, and a
+        read-only run gets an empty database in memory.
 
         Raises:
             ConfigurationError: There is no file, and the command needs the framework's tables.
@@ -162,7 +162,10 @@ class Recorder:
         return self._call.command.creates_schema and self._mode is Mode.COMMIT
 
     async def _insert_or_use_the_log(self, run: Run) -> None:
-        """Refuse to write to the database unrecorded; the rest goes on, on a standby server too."""
+        """Insert the row. If that fails, refuse a run that writes to the database.
+
+        Other runs continue with a warning, for example on a standby server.
+        """
         try:
             await self._insert(run)
         except CommandError as exc:
@@ -176,9 +179,9 @@ class Recorder:
             await self._record.insert_row(run, self._call, code_version=version)
 
     def _use_the_log_alone(self, reason: str) -> None:
-        """Warn, and leave the record to the log stream; or refuse, where that is not enough.
+        """Warn that only the log records the run; refuse the run if AUDIT_REQUIRED is on.
 
-        A run that changes nothing goes on without a warning.
+        A run that changes nothing continues without a warning.
         """
         if self._call.options.dry_run or self._call.command.only_reads():
             return
@@ -194,8 +197,8 @@ class Recorder:
     def _not_migrated(self) -> ConfigurationError:
         return ConfigurationError(
             f"{self._call.name} needs a database that has been migrated",
-            why=f"in {self._app.database_url().safe()} the tables that record runs are missing, or "
-            "older than this code",
+            why=f"the oneoff tables in {self._app.database_url().safe()} are missing, or older "
+            "than this code",
             try_="python manage.py migrate",
             code="not-migrated",
         )
@@ -204,7 +207,7 @@ class Recorder:
 def _not_closed(outcome: Outcome, exc: CommandError) -> CommandError:
     return CommandError(
         f"{outcome.command} did its work, but its record could not be closed: {exc.message}",
-        why="the run stays open in the audit list and will be marked abandoned",
+        why="`audit list` shows the run as started until a later run marks it as abandoned",
         try_=f"python manage.py audit show {outcome.run_id}",
         code="record-not-closed",
     )

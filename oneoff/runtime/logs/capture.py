@@ -1,7 +1,7 @@
-"""Redirect what the application and its libraries log by themselves to the redacting terminal.
+"""Redirect the logs of the application and its libraries to the redacting terminal.
 
-These are the root logger of `logging` (which asyncio uses too), structlog's own loggers, warnings,
-and exceptions in threads and finalizers, which have no caller to raise them to.
+Redirected are the root logger of `logging` (which asyncio uses too), structlog's own loggers,
+warnings, and exceptions in threads and finalizers, which have no caller to raise them to.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 _hooks = ExitStack()
 _structlog_before: list[dict[str, Any]] = []
-"""How the application had configured structlog, while it is taken over; empty: not at all."""
+"""The application's configuration of structlog while ours replaces it: one item, which is empty if
+the application had not configured it. No item: structlog is not replaced."""
 
 
 @contextmanager
 def capturing(logs: Logs, run: Run | None = None) -> Iterator[None]:
-    """Redirect while the block runs; in a test, the next one finds everything as it was.
+    """Redirect logs while the block runs, and restore everything afterwards.
 
-    structlog is taken over if it has been imported by then.
+    structlog is reconfigured if it has been imported by then.
     """
     capture = enter(logs, run)
     try:
@@ -41,7 +42,7 @@ def capturing(logs: Logs, run: Run | None = None) -> Iterator[None]:
 
 
 def enter(logs: Logs, run: Run | None) -> Capture:
-    """Redirect until `leave` is called; a process that serves requests never does."""
+    """Redirect logs until `leave` is called; a process that serves requests never calls it."""
     if not active:
         _install(_hooks)
     capture = (logs, run)
@@ -51,7 +52,7 @@ def enter(logs: Logs, run: Run | None) -> Capture:
 
 
 def leave(capture: Capture) -> None:
-    """End what `enter` began."""
+    """End the redirection that `enter` started."""
     active.remove(capture)
     if active:
         _adopt_structlog()
@@ -60,9 +61,9 @@ def leave(capture: Capture) -> None:
 
 
 def without_printing(handlers: list[logging.Handler]) -> list[logging.Handler]:
-    """Return the handlers that don't write to the terminal.
+    """Return the handlers that don't write to the process's own streams.
 
-    Those that do would print beside our one JSON object, and in clear.
+    The others would print each line a second time, and with its secrets.
     """
     return [handler for handler in handlers if not _prints(handler)]
 
@@ -88,7 +89,7 @@ def _prints(handler: logging.Handler) -> bool:
 
 
 def _adopt_structlog() -> None:
-    """Configure structlog for the innermost run; for the process, where that runs on after it."""
+    """Configure structlog for the innermost run, or for the process if that is a service."""
     if "structlog" not in sys.modules:
         return
     import structlog
@@ -113,7 +114,7 @@ class _Handler(logging.Handler):
     """Writes the records of `logging`, as lines like structlog's."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record to the terminal of the innermost run."""
+        """Write a record to the terminal of the innermost run, if its level is written."""
         logs, run = active[-1]
         if not logs.writes_number(record.levelno):
             return
@@ -127,7 +128,7 @@ class _Handler(logging.Handler):
 
 
 def _event(record: logging.LogRecord) -> dict[str, Any]:
-    # Never the frames' locals: they hold what was typed and what was read.
+    # Don't show the local variables of the frames: they may hold secrets and data.
     trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
     event = {"event": masked(record.getMessage()), "logger": record.name}
     return event | ({"exception": masked(trace)} if trace else {})

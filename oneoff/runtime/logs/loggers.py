@@ -1,8 +1,8 @@
-"""Structured logs on standard error: JSON off a terminal, readable on one, run id on every line.
+"""Write structured logs to standard error, with the run id on every line.
 
-structlog is imported only when a line is really written or a command asks for `log`. What others
-log on their own is in `oneoff.runtime.logs.capture`; for processes that run on, see
-`oneoff.integrations.process_logs`.
+Lines are readable text on a terminal and JSON elsewhere. structlog is imported only when a line is
+written or a command asks for `log`. See `oneoff.runtime.logs.capture` for the logs of the
+application and its libraries, and `oneoff.integrations.process_logs` for long-running processes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     Capture = tuple["Logs", Run | None]
 
 active: list[Capture] = []
-"""The runs that are going on, nested ones last. The first installs the hooks, the last removes
+"""The active runs, nested ones last. The first one installs the hooks, the last one removes
 them."""
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}  # as `logging` numbers them
 
 
 def level_of(config: Config, options: GlobalOptions, terminal: Terminal) -> str:
     """Return the lowest level that is written.
 
-    A person at a terminal reads results; the log of what went well is there with -v. Everywhere
-    else LOG_LEVEL decides, because there the log is what remains.
+    On a terminal, the operator reads the result, and -v adds the log of successful steps. Elsewhere
+    LOG_LEVEL decides, because only the log is kept.
     """
     if options.quiet:
         return "error"
@@ -52,15 +52,15 @@ class Logs:
     """Makes the loggers of one process.
 
     Args:
-        terminal: Where lines go.
-        redactor: Knows the secrets.
-        level: The lowest level that is written.
-        service: Name of a process that runs on, for every line: "web", "worker".
+        terminal: Writes the lines.
+        redactor: Masks the secrets that it knows.
+        level: The lowest level that is written: "info".
+        service: Name of a long-running process, for every line: "web", "worker".
 
     Attributes:
-        service: The same.
-        level: The lowest level that is written: "info".
-        readable: Lines are for a person rather than for a machine.
+        service: As given; empty for a run.
+        level: As given.
+        readable: Whether lines are for a person rather than for a program.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class Logs:
         return _LEVELS[self.level]
 
     def writes(self, level: str) -> bool:
-        """Return whether a line of this level would be written at all."""
+        """Return whether lines of this level are written."""
         return self.writes_number(_LEVELS[level])
 
     def writes_number(self, level: int) -> bool:
-        """Return the same for a level as `logging` numbers them."""
+        """Return whether lines of this level, as `logging` numbers it, are written."""
         return level >= self.lowest
 
     def masked(self, text: str) -> str:
-        """Return the text without the secrets that are known."""
+        """Return the text with all known secrets masked."""
         return self._redactor.text(text)
 
     def write(self, line: str) -> None:
-        """Write a line that has been masked."""
+        """Write a line that is already masked."""
         self._terminal.err(line)
 
     def logger(self, run: Run) -> FilteringBoundLogger:
@@ -105,17 +105,17 @@ class Logs:
         return logger.bind(run_id=run.id, command=run.command)
 
     def relay(self, level: str, event: dict[str, Any]) -> None:
-        """Write what another logging library recorded, formatted as structlog's own lines are."""
+        """Write an event of another logging library in the format of structlog's own lines."""
         for process in self._processors():
             event = process(None, level, event)
         _TerminalLogger(self).msg(str(event))
 
     def report(self, run: Run, outcome: Outcome) -> None:
-        """Write the one event of a run that ended."""
+        """Write the one event that reports how a run ended."""
         if not self.writes("info" if outcome.error is None else "error"):
             return
         if self._terminal.shows_logs_readably and not self.writes("info"):
-            return  # a person reads the result itself, or the error
+            return  # the operator reads the result or the error on the terminal
         log = self.logger(run)
         write = log.info if outcome.error is None else log.error
         write(
@@ -130,10 +130,10 @@ class Logs:
         )
 
     def structlog_settings(self, run: Run | None = None) -> dict[str, Any]:
-        """Return what to configure structlog with, for the application's own loggers.
+        """Return the configuration of structlog for the application's own loggers.
 
         Args:
-            run: The one that goes on every line.
+            run: The run to name on every line.
         """
         import structlog
 
@@ -167,7 +167,8 @@ class Logs:
             return [
                 structlog.dev.ConsoleRenderer(
                     colors=self._terminal.color,
-                    # Never rich's: it prints the locals of every frame, passwords included.
+                    # rich's formatter would print the local variables of every frame, with
+                    # passwords.
                     exception_formatter=structlog.dev.plain_traceback,
                 )
             ]
@@ -178,13 +179,13 @@ class Logs:
         ]
 
     def _redact(self, _logger: object, _method: str, event: Event) -> Event:
-        """Mask by key as well as by value: {"password": ...} has no text to recognise."""
+        """Mask by key as well as by value: the value of "password" may not be a known secret."""
         masked: dict[str, Any] = self._redactor.data(event)
         return masked
 
 
 class _TerminalLogger:
-    """Where structlog's lines end: on standard error, masked once more as whole texts."""
+    """Writes structlog's finished lines to standard error, and masks each line as one text."""
 
     def __init__(self, logs: Logs) -> None:
         self._logs = logs
@@ -196,7 +197,7 @@ class _TerminalLogger:
 
 
 def masked(text: str) -> str:
-    """Mask the secrets of all runs that are going on: a nested one doesn't know its caller's."""
+    """Mask the secrets of all active runs: a nested run does not know those of its caller."""
     for logs, _ in active:
         text = logs.masked(text)
     return text

@@ -1,4 +1,4 @@
-"""Check what a command declares beyond what its class refuses by itself."""
+"""Check the declarations of commands for errors that a class can't find when it is defined."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from oneoff.runtime.registry.registry import Registry
 
 SHELL_SIGNS = frozenset({"|", "<", ">", ">>", "<<", "&&", ";"})
-"""Where an example's command line ends and its shell goes on."""
+"""Words that end the command line of an example; the shell reads the text after them."""
 
 
 def findings(registry: Registry, project: Project) -> Iterator[tuple[str, str, str]]:
-    """Yield everything wrong with a project's commands: name, file, problem.
+    """Yield all problems of a project's commands: name of the command, file, problem.
 
-    Every module is imported, and one that fails doesn't hide the others.
+    Every module is imported. One that fails doesn't hide the problems of the others.
     """
     known = known_names(project.resources)
     for package in registry.missing:
@@ -41,7 +41,7 @@ def findings(registry: Registry, project: Project) -> Iterator[tuple[str, str, s
 
 
 def entry_problems(registry: Registry, entry: Entry, known: Collection[str]) -> Iterator[str]:
-    """Yield what is wrong with one command."""
+    """Yield the problems of one command."""
     try:
         found, _ = registry.find(entry.name.split())
         command = registry.load(found)
@@ -58,7 +58,7 @@ def _resource_problems(command: type[BaseCommand], known: Collection[str]) -> It
     for name in command.resources():
         if name not in known:
             yield (
-                f"handle asks for {name!r}, which nobody provides; known: "
+                f"handle asks for {name!r}, which has no provider; known: "
                 f"{', '.join(sorted(known))}"
             )
 
@@ -69,7 +69,7 @@ def _field_problems(fields: Sequence[Field]) -> Iterator[str]:
         if shape_of(before.annotation).many:
             yield f"{before.spelling} takes all remaining words, so {after.spelling} never gets any"
         elif after.required and not before.required:
-            yield f"{after.spelling} is required but stands after {before.spelling}, which is not"
+            yield f"{after.spelling} is required but comes after {before.spelling}, which is not"
     yield from _spelling_problems(fields)
 
 
@@ -79,7 +79,7 @@ def _spelling_problems(fields: Sequence[Field]) -> Iterator[str]:
     for field in fields:
         for spelling in _spellings(field):
             if spelling in taken:
-                yield f"{field.name} is spelled {spelling}, which {taken[spelling]} has already"
+                yield f"{field.name} is spelled {spelling}, which {taken[spelling]} already uses"
             taken[spelling] = field.name
 
 

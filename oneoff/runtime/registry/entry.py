@@ -1,19 +1,19 @@
-"""Describe commands by what is known of them without importing them."""
+"""Describe commands without importing them."""
 
 from __future__ import annotations
 
 
 class Entry:
-    """One command, as its file tells.
+    """One command, as its file describes it.
 
     Attributes:
         name: What the operator types: "user reset-password".
         module: Dotted name of its module.
-        package: The commands package it was found in.
-        path: The file, absolute.
-        summary: First line of its docstring; empty when the summaries weren't asked for.
-        alias_of: Name of the command it re-exports, or empty.
-        broken: "file:line: message" when it can't work, or empty.
+        package: The package of commands that contains it.
+        path: Absolute path of its file.
+        summary: First line of its docstring; empty if the summaries were not read.
+        alias_of: Name of the command that it re-exports, or empty.
+        broken: "file:line: message" if the command can't run, or empty.
         replaces: File of the command in an earlier package that it overrides, or empty.
     """
 
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def file(self) -> str:
-        """The file as messages and documents show it: the same on every machine."""
+        """The file's path for messages and documents, which is the same on every machine."""
         return self.module.replace(".", "/") + ".py"
 
     def __repr__(self) -> str:
@@ -48,11 +48,11 @@ class Entry:
 
 
 class Listing:
-    """All commands and groups at one moment.
+    """All commands and groups of a project.
 
     Attributes:
-        entries: Sorted by name, those without a group first.
-        groups: Name of each group to its summary, sorted.
+        entries: The commands by name, those without a group first.
+        groups: The summary of each group by its name, sorted.
     """
 
     __slots__ = ("entries", "groups")
@@ -62,5 +62,5 @@ class Listing:
         self.groups = groups
 
     def members(self, group: str) -> list[Entry]:
-        """Return the commands of a group and of the groups in it."""
+        """Return the commands of a group and of its subgroups."""
         return [entry for entry in self.entries if entry.name.startswith(f"{group} ")]

@@ -1,4 +1,4 @@
-"""Make the errors for commands that can't be found or loaded; imported only then."""
+"""Create the errors for commands that can't be found or loaded; imported only then."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PROGRAM = "python manage.py"
 def unknown_command(
     words: Sequence[str], depth: int, names: Iterable[str], missing: Sequence[str]
 ) -> UsageError:
-    """Say that no command has this name, and which ones are like it.
+    """Return the error for a name that no command has; it suggests similar names.
 
     Args:
-        words: What the operator typed.
+        words: The words that the operator typed.
         depth: How many of them are the wrong name; the others may be arguments.
-        names: All commands.
+        names: The names of all commands.
         missing: Packages of commands that don't exist.
     """
     names = list(names)
@@ -30,7 +30,7 @@ def unknown_command(
     near = [quoted] if quoted else similar_names(_from_name(words, names), names) if words else []
     problem = _not_a_command(words, depth)
     if quoted:
-        problem = f"{quoted!r} in quotes is one word, and no command; write it without quotes"
+        problem = f"{quoted!r} in quotes is one word, not a command; write it without quotes"
     elif near and not words[0].startswith("-"):
         problem += f"; did you mean {near[0]}?"
     problems = [problem, *(f"the commands package {name!r} was not found" for name in missing)]
@@ -43,18 +43,18 @@ def _not_a_command(words: Sequence[str], depth: int) -> str:
         return "no command was given"
     if words[0].startswith("-"):
         option = words[0].partition("=")[0]
-        return f"{option} can't stand before the command's name; put it after the name"
+        return f"{option} can't come before the command's name; put it after the name"
     return f"{' '.join(words[:depth])!r} is not a command"
 
 
 def _quoted_name(words: Sequence[str], names: Iterable[str]) -> str:
-    """Return the command whose whole name was typed as one word, or nothing."""
+    """Return the command whose entire name was typed as one word, or an empty text."""
     said = f"{words[0].lower()} " if words and " " in words[0] else ""
     return max((name for name in names if said.startswith(f"{name} ")), key=len, default="")
 
 
 def _from_name(words: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Return the words from the command's name on: an option may stand before it, with a value."""
+    """Return the words from the command's name on; an option and its value may precede it."""
     firsts = {name.partition(" ")[0] for name in names}
     starts = (at for at, word in enumerate(words[:3]) if word in firsts)
     is_option = bool(words) and words[0].startswith("-")
@@ -62,7 +62,7 @@ def _from_name(words: Sequence[str], names: Iterable[str]) -> list[str]:
 
 
 def is_a_group(name: str, names: Iterable[str]) -> UsageError:
-    """Say that the operator named a group, or put an option inside a command's name."""
+    """Return the error for the name of a group, or for an option inside a command's name."""
     members = [member for member in sorted(names) if member.startswith(f"{name} ")]
     return UsageError(
         f"{name!r} is a group of commands: {', '.join(members)}",
@@ -72,44 +72,44 @@ def is_a_group(name: str, names: Iterable[str]) -> UsageError:
 
 
 def collision(name: str, first: str, second: str) -> ConfigurationError:
-    """Say that two commands have one name."""
+    """Return the error for two commands with the same name."""
     return ConfigurationError(
         f"two commands are named {name!r}: {first} and {second}",
-        why="a command is found by its path, so each name may stand for one file only",
+        why="a command is found by its path, so only one file can have each name",
         try_=(
             f"rename {second}",
-            "or say `overrides = True` in its class, if it is meant to replace the other",
+            "or set `overrides = True` in its class, if it is meant to replace the other",
         ),
         code="command-collision",
     )
 
 
 def group_collision(name: str, file: str, folder: str) -> ConfigurationError:
-    """Say that a command has the name of a group."""
+    """Return the error for a command that has the name of a group."""
     return ConfigurationError(
         f"{name!r} is both a command and a group: {file} and {folder}",
-        why="a command is found by its path, so each name may stand for one thing only",
+        why="a command is found by its path, so a group can't have the same name",
         try_=f"rename {file} or the folder {folder}",
         code="command-collision",
     )
 
 
 def no_command(name: str, file: str, found: Sequence[str]) -> ConfigurationError:
-    """Say that a module doesn't define exactly one command."""
+    """Return the error for a module that doesn't define exactly one command."""
     defined = f"{len(found)} commands: {', '.join(found)}" if found else "no command"
     return ConfigurationError(
         f"{name!r} is broken: {file} defines {defined}",
         why="a command file defines one subclass of BaseCommand with a `handle` method",
         try_=(
             f"leave one public command class in {file}",
-            'or name the one that counts: __all__ = ["NAME"]',
+            'or name the class of this command: __all__ = ["NAME"]',
         ),
         code="command-broken",
     )
 
 
 def import_failed(name: str, file: str, error: BaseException) -> ConfigurationError:
-    """Say where and why a command's module could not be imported."""
+    """Return the error for a command whose module can't be imported, with place and cause."""
     return ConfigurationError(
         f"{name!r} is broken: {place_of(error, file)}: {_error_text(error)}",
         why="its module could not be imported; other commands are not affected",
@@ -119,7 +119,7 @@ def import_failed(name: str, file: str, error: BaseException) -> ConfigurationEr
 
 
 def place_of(error: BaseException, file: str) -> str:
-    """Return "file:line" of where the error is; `file` when it has no place."""
+    """Return "file:line" of the error; `file` if its place is not known."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno or 1}"
     frames = [

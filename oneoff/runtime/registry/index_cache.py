@@ -1,10 +1,10 @@
-"""Remember between processes what source files said, so that listing 500 of them is quick.
+"""Cache the facts read from source files between processes, so that listing 500 files is fast.
 
-One text file for each folder of commands, under $XDG_CACHE_HOME/oneoff or ~/.cache/oneoff, with one
-line a source file. A line counts only while the file's change times, size and inode are the same,
-so it can't be stale. A file that was changed a moment ago isn't remembered at all, because a second
-change within the same tick of the file system's clock would not be seen. A cache that can't be read
-or written counts as empty.
+The cache is one text file for each folder of commands, in $XDG_CACHE_HOME/oneoff or
+~/.cache/oneoff, with one line for each source file. A line is valid only while the source file's
+change times, size and inode are the same, so it can't be stale. A file that was changed less than
+`SETTLED_NS` ago is not cached, because a second change within the same tick of the file system's
+clock would not be noticed. A cache that can't be read or written counts as empty.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import time
 from oneoff.runtime.registry.source_facts import SourceFacts, read_source_facts
 
 FORMAT = "oneoff-index 1"
-FACTS = 4
-_LONGEST = 60
+FACTS = 4  # fields of `SourceFacts`
+_LONGEST = 60  # characters of a folder's path in the name of its index
+# FAT has the coarsest clock of all file systems: 2 s.
 SETTLED_NS = 2_000_000_000
-"""Age from which a file's times can be trusted: the coarsest clock of a file system (FAT)."""
+"""Nanoseconds after a change from which a file's times can be trusted."""
 
 
 class Index:
-    """What the source files under one folder say.
+    """The facts of the source files in one folder.
 
     Args:
-        folder: The package's folder, absolute.
+        folder: Absolute path of the package's folder.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,10 +37,10 @@ class Index:
         self._current: dict[str, str] = {}
 
     def facts(self, module: str, entry: os.DirEntry[str]) -> SourceFacts:
-        """Return what a module's source says; it is read only if it changed."""
+        """Return the facts of a module; its source is read only if it changed."""
         try:
             stat = entry.stat()
-        except OSError:  # gone in this moment, or a link to nothing
+        except OSError:  # just deleted, or a broken link
             return read_source_facts(entry.path, module)
         key = f"{module} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_size} {stat.st_ino}"
         known = self._known.get(key, "")
@@ -53,11 +54,12 @@ class Index:
         return facts
 
     def save(self) -> None:
-        """Write the index if it changed; whole or not at all, whoever else is writing."""
+        """Write the index if it changed, atomically even if other processes write it too."""
         if self._current == self._known or not self._path:
             return
         lines = [self._header, *(f"{key}\t{facts}" for key, facts in self._current.items())]
-        # Containers that share a cache share process ids too.
+        # The name is random, because processes of two containers may have the same id and share a
+        # cache.
         temporary = f"{self._path}.{os.urandom(6).hex()}"
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
@@ -86,12 +88,13 @@ def _remove(path: str) -> None:
 
 
 def _cache_path(folder: str) -> str:
-    """Return the index's path, or nothing where there is no place for one."""
+    """Return the path of the index, or an empty text if there is no folder for it."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
         base = os.path.join(os.path.expanduser("~"), ".cache")
     if not os.path.isabs(base):
         return ""
-    # Long paths are cut. Two with the same end only overwrite each other: the header says which.
+    # Long paths are cut. Folders whose paths have the same end overwrite each other's index; the
+    # header names the folder, so neither reads the other's.
     name = folder.replace(os.sep, "%")[-_LONGEST:]
     return os.path.join(base, "oneoff", f"{name}.index")

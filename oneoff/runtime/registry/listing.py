@@ -1,4 +1,4 @@
-"""List every command with what its source says, without importing one."""
+"""List all commands with the facts of their source files, without importing them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from oneoff.runtime.registry.index_cache import Index
     from oneoff.runtime.registry.source_facts import SourceFacts
 
-ALIASES_DEEP = 5
-"""An alias of an alias of ... : more than this is a circle."""
+MAX_ALIASES = 5
+"""Longest chain of aliases that is followed; a longer one counts as a circle."""
 
 
 def list_commands(
@@ -24,9 +24,10 @@ def list_commands(
     """Return all commands and groups.
 
     Args:
-        folders: Each package of commands with a folder of it, later ones override earlier ones.
+        folders: Packages of commands, each with one of its folders; later ones override earlier
+            ones.
         root: The project's root folder.
-        with_facts: Read the sources (or the index of what they said); without, the folders alone.
+        with_facts: Whether to read the source files, or their index; otherwise only the folders.
     """
     scan = _Scan(root)
     for package, folder in folders:
@@ -38,7 +39,7 @@ def list_commands(
 
 
 class _Scan:
-    """What was found in the folders, in their order."""
+    """The commands found in the folders, in the order of the folders."""
 
     def __init__(self, root: str) -> None:
         self.commands: dict[str, Entry] = {}
@@ -47,7 +48,7 @@ class _Scan:
         self._group_summaries: dict[str, str] = {}
 
     def read(self, package: str, folder: str, *, with_facts: bool) -> None:
-        """Take in one folder of commands."""
+        """Add the commands of one folder."""
         index = _index(folder) if with_facts else None
         for name, module, found, is_group in walk(folder, package):
             facts = index.facts(module, found) if index else None
@@ -64,12 +65,12 @@ class _Scan:
             index.save()
 
     def groups(self) -> dict[str, str]:
-        """Return the groups that hold a command, with their summaries."""
+        """Return the groups that contain a command, with their summaries."""
         names = {parent for name in self.commands if " " in name for parent in _parents(name)}
         return {name: self._group_summaries.get(name, "") for name in sorted(names)}
 
     def complete(self, entry: Entry, groups: dict[str, str]) -> Entry:
-        """Add to an entry what its source says, and what is wrong with its name."""
+        """Add the facts of its source to an entry, and the problems of its name."""
         if entry.name in groups:
             entry.broken = f"{entry.file}: a group has this name too"
         facts = self._facts.get(entry.module)
@@ -89,7 +90,7 @@ class _Scan:
     def _follow_alias(self, entry: Entry) -> None:
         """Take the summary from the module at the end of the chain of aliases."""
         module = entry.module
-        for _ in range(ALIASES_DEEP):
+        for _ in range(MAX_ALIASES):
             facts = self._facts.get(module) or _facts_of_other_module(module, self._root)
             if facts is None or not facts.target:
                 entry.summary = facts.summary if facts else ""
@@ -107,7 +108,7 @@ def _index(folder: str) -> Index:
 
 
 def _facts_of_other_module(module: str, root: str) -> SourceFacts | None:
-    """Read a module outside the packages of commands, which an alias takes its command from."""
+    """Return the facts of a module outside the packages of commands, which an alias refers to."""
     from oneoff.runtime.registry.source_facts import read_source_facts
 
     package, _, leaf = module.rpartition(".")

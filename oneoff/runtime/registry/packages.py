@@ -1,4 +1,4 @@
-"""Find command packages, and the modules in them, without importing anything."""
+"""Find packages of commands and their modules, without importing anything."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     Module = tuple[str, str, os.DirEntry[str], bool]
-    """One source file of a commands package: the name of its command, or of its group when it is an
-    `__init__.py`; its dotted name; its directory entry; and whether it is that of a group. A tuple,
-    because 500 objects more are seen in the start-up."""
+    """One source file of a package of commands: the name of its command, or of its group if it is
+    an `__init__.py`; its dotted name; its directory entry; whether it belongs to a group. A tuple,
+    because 500 instances of a class would slow the start-up down noticeably."""
 
 BUILT_IN = "oneoff.commands"
 SUFFIX = ".py"
@@ -21,12 +21,12 @@ GROUP = "oneoff.commands"
 
 
 def is_name(text: str) -> bool:
-    """Return whether a file or folder of this name, without suffix, can be a command."""
+    """Return whether a file or folder with this name, without its suffix, can be a command."""
     return text.isidentifier() and not text.startswith("_")
 
 
 def parts_of(words: Iterable[str]) -> list[str]:
-    """Return the leading words that could name a command, as they are spelled on disk."""
+    """Return the first words that can be parts of a command's name, as files spell them."""
     parts = []
     for word in words:
         part = word.replace("-", "_")
@@ -37,7 +37,7 @@ def parts_of(words: Iterable[str]) -> list[str]:
 
 
 def locate(package: str, root: str) -> tuple[str, ...]:
-    """Return the folders of a package as an import would find them; none if it doesn't exist.
+    """Return the folders of a package in which an import would look; none if it doesn't exist.
 
     Args:
         package: Dotted name.
@@ -45,7 +45,7 @@ def locate(package: str, root: str) -> tuple[str, ...]:
     """
     top, *rest = package.split(".")
     bases = _top_level(top, root)
-    # The path of a package without __init__.py may hold one folder twice, spelled differently.
+    # The search path of a package without __init__.py may contain one folder in two spellings.
     folders: dict[str, str] = {}
     for base in bases:
         folder = os.path.join(base, *rest)
@@ -59,7 +59,7 @@ def _top_level(name: str, root: str) -> Sequence[str]:
     folder = os.path.join(root, name)
     if os.path.isfile(os.path.join(folder, "__init__.py")):
         return [folder]
-    from importlib.util import find_spec  # 2 ms that the usual project doesn't need
+    from importlib.util import find_spec  # costs 2 ms, and most projects don't need it
 
     spec = find_spec(name)
     return list(spec.submodule_search_locations or ()) if spec else []
@@ -86,7 +86,7 @@ def _walk(
                 name = prefix + stem.replace("_", "-")
                 found.append((name, f"{package}.{stem}", entry, False))
             elif entry.is_dir() and (identity := _identity(entry)) not in above:
-                # A link to a folder above itself would never end.
+                # Without the check, a link to one of its own parents would be followed endlessly.
                 deeper = f"{prefix}{stem.replace('_', '-')} "
                 _walk(entry.path, f"{package}.{stem}", deeper, above | {identity}, found)
 
@@ -107,7 +107,7 @@ def plugin_packages(search_path: Sequence[str] | None = None) -> list[str]:
             distribution = info.partition("-")[0].lower()
             text = _read(os.path.join(folder, info, "entry_points.txt"))
             if f"[{GROUP}]" in text:
-                # As for imports, the first installation on the path hides the others.
+                # The first installation on the path hides the others, as in imports.
                 packages.setdefault(distribution, text)
     return [package for text in packages.values() for package in _named(text)]
 
@@ -130,7 +130,7 @@ def _read(path: str) -> str:
 
 
 def _named(entry_points: str) -> Iterator[str]:
-    """Yield the packages that lines `name = package` of our section name."""
+    """Yield the packages named by the lines `name = package` of our section."""
     section = entry_points.partition(f"[{GROUP}]")[2].partition("\n[")[0]
     for line in section.splitlines():
         _, equals, package = line.partition("=")

@@ -1,8 +1,8 @@
-"""Find commands by path; import only the one that is asked for.
+"""Find commands by path, and import only the one that is needed.
 
-`commands/user/reset_password.py` is `user reset-password`: finding a command is a few `stat`
-calls, listing them reads folders and, for the summaries, source text. Errors live in
-`oneoff.runtime.registry.errors`, which is imported when there is one.
+`commands/user/reset_password.py` is `user reset-password`. Finding a command takes a few `stat`
+calls. Listing all reads folders and, for the summaries, source files. The errors are in
+`oneoff.runtime.registry.errors`, which is imported only if there is an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Registry:
     """The commands of one project.
 
     Args:
-        packages: Packages of commands, in the order in which later ones may override.
+        packages: Packages of commands; later ones may override commands of earlier ones.
         root: The project's root folder; it must be the first entry of `sys.path`.
     """
 
@@ -48,11 +48,11 @@ class Registry:
 
     @classmethod
     def of_project(cls, packages: Sequence[str], root: str) -> Registry:
-        """Build the registry of built-in commands, those of plug-ins, and the project's own."""
+        """Return the registry of the built-in commands, the plug-ins' and the project's own."""
         return cls((BUILT_IN, *plugin_packages(), *packages), root)
 
     def name_of(self, command: type[BaseCommand]) -> str:
-        """Return the full name of a command, under which runs are recorded: never an alias."""
+        """Return the full name of a command, which its runs are recorded with; never an alias."""
         module = command.__module__
         package = next(name for name in self.packages if module.startswith(name + "."))
         return module[len(package) + 1 :].replace(".", " ").replace("_", "-")
@@ -64,13 +64,13 @@ class Registry:
         return [package for package in self.packages if package not in found]
 
     def find(self, words: Sequence[str]) -> tuple[Entry, list[str]]:
-        """Return the command that the words begin with, and the words after its name.
+        """Return the command that the first words name, and the words after its name.
 
-        The longest name wins. Nothing is imported.
+        If several names fit, the longest is used. Nothing is imported.
 
         Raises:
             UsageError: No command has this name.
-            ConfigurationError: Several have; only this name is affected.
+            ConfigurationError: Several commands have this name; others are not affected.
         """
         parts = parts_of(words)
         for count, found in reversed(list(enumerate(self._matches(parts), start=1))):
@@ -92,33 +92,33 @@ class Registry:
         return command
 
     def group_named(self, words: Sequence[str]) -> str:
-        """Return the group that the words name, `user` as well as `user --help`; else nothing."""
+        """Return the group that the words (`user`, `user --help`) name, or an empty text."""
         named = [word for word in words if word not in HELP_FLAGS]
         parts = parts_of(named)
         found = named and len(parts) == len(named) and self._group_folder(parts)
         return " ".join(named) if found else ""
 
     def names(self) -> list[str]:
-        """Return the names of all commands, without reading a single file."""
+        """Return the names of all commands, without reading any file."""
         return [entry.name for entry in self.entries(with_summaries=False)]
 
     def entries(self, *, with_summaries: bool = True) -> list[Entry]:
-        """Return all commands; with summaries, also what is broken and what is an alias."""
+        """Return all commands; with summaries, also which are broken and which are aliases."""
         return self.listing(with_facts=with_summaries).entries
 
     def listing(self, *, with_facts: bool = True) -> Listing:
         """Return all commands and groups.
 
         Args:
-            with_facts: Read the source files (or the index of what they said): summaries, aliases,
-                syntax errors and overrides. Without, the folders alone are read.
+            with_facts: Whether to read the source files, or their index, for summaries, aliases,
+                syntax errors and overrides; otherwise only the folders are read.
         """
         from oneoff.runtime.registry.listing import list_commands
 
         return list_commands(self._located(), self.root, with_facts=with_facts)
 
     def children(self, words: Sequence[str]) -> list[str]:
-        """Return the words that may follow these in a name, for completion."""
+        """Return the words that may follow these in a command's name, for completion."""
         parts = parts_of(words)
         if len(parts) != len(words):
             return []
@@ -142,9 +142,9 @@ class Registry:
         return self._folders
 
     def _matches(self, parts: Sequence[str]) -> list[list[Entry]]:
-        """Return the commands whose names the parts begin with.
+        """Return the commands whose names are the first parts.
 
-        The first list has those whose name is one word, the second those of two words, and so on.
+        The first list contains names of one part, the second names of two parts, and so on.
         """
         matches: list[list[Entry]] = [[] for _ in parts]
         for package, folder in self._located():
@@ -162,7 +162,7 @@ class Registry:
         """Return the one command of a name that several packages may define.
 
         Raises:
-            ConfigurationError: The last of them does not say `overrides = True`, or a group of
+            ConfigurationError: The last of them does not set `overrides = True`, or a group of
                 commands has the same name.
         """
         *earlier, entry = found
@@ -180,7 +180,7 @@ class Registry:
         return entry
 
     def _group_folder(self, parts: Sequence[str]) -> str:
-        """Return the folder of a group as messages show it, or nothing if there is none."""
+        """Return the folder of a group for messages, or an empty text if there is none."""
         for package, folder in self._located():
             path = os.path.join(folder, *parts)
             if os.path.isdir(path) and not all(is_group for *_, is_group in walk(path, "")):
@@ -217,7 +217,7 @@ def _import(entry: Entry) -> ModuleType:
 
 
 def _command_in(module: ModuleType, entry: Entry) -> type[BaseCommand]:
-    """Return the one command a module defines, or an alias names in `__all__`."""
+    """Return the one command that a module defines, or that an alias names in `__all__`."""
     found = list(_commands(module))
     if len(found) != 1:
         from oneoff.runtime.registry.errors import no_command

@@ -1,4 +1,4 @@
-"""Read what a command's source file says about it, without importing it."""
+"""Read facts about a command from its source file, without importing it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _PYC_HEADER = 16
 
 
 class SourceFacts:
-    """What the text of one module says.
+    """The facts in the text of one module.
 
     Attributes:
         summary: First line of the command's docstring, or of a group's `__init__.py`.
-        target: Dotted name of the module an alias takes its command from; else empty.
-        overrides: "yes" when the class says `overrides = True`; else empty.
-        broken: "LINE: message" of a syntax error, or why it can't be read; else empty.
+        target: Dotted name of the module from which an alias imports its command, or empty.
+        overrides: "yes" if the class sets `overrides = True`, or empty.
+        broken: "LINE: message" of a syntax error, or why the file can't be read, or empty.
     """
 
     __slots__ = ("broken", "overrides", "summary", "target")
@@ -38,7 +38,7 @@ def read_source_facts(path: str, module: str) -> SourceFacts:
 
     Args:
         path: The file.
-        module: Its dotted name, which relative imports start from.
+        module: Its dotted name, to resolve relative imports.
     """
     try:
         with open(path, "rb") as file:
@@ -65,9 +65,9 @@ def _overrides(text: str) -> str:
 
 
 def _class_summary(text: str) -> str | None:
-    """Return the docstring's first line of the last public command class, None without one.
+    """Return the first line of the docstring of the last public command class; None without class.
 
-    The last, because a base class stands above what derives from it.
+    A base class comes before the classes that derive from it, so the last class is the command.
     """
     import re
 
@@ -95,7 +95,7 @@ def _module_summary(text: str) -> str:
 
 
 def _alias_target(text: str, module: str) -> str:
-    """Return the module that the one name in `__all__` is imported from."""
+    """Return the module from which the only name in `__all__` is imported."""
     import re
 
     exported = re.search(
@@ -120,7 +120,7 @@ def _absolute(source: str, module: str) -> str:
 
 
 def _syntax_error(source: bytes, path: str) -> str:
-    """Return "LINE: message", or nothing if the source compiles."""
+    """Return "LINE: message", or an empty text if the source compiles."""
     if _is_compiled(path):
         return ""
     import warnings
@@ -137,7 +137,10 @@ def _syntax_error(source: bytes, path: str) -> str:
 
 
 def _is_compiled(path: str) -> bool:
-    """Return whether Python itself would use the byte code beside the source."""
+    """Return whether Python would use the existing byte code of the source.
+
+    Such a source compiled before, so it has no syntax error.
+    """
     from importlib.util import cache_from_source
 
     try:
@@ -150,4 +153,5 @@ def _is_compiled(path: str) -> bool:
 
     modified = (int(stat.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little")
     size = (stat.st_size & 0xFFFFFFFF).to_bytes(4, "little")
+    # PEP 552: magic number, flags (0: checked by time and size), time, size.
     return header == MAGIC_NUMBER + bytes(4) + modified + size

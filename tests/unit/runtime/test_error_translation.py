@@ -28,4 +28,4 @@ def test_what_can_not_be_rolled_back_stays(exc: BaseException) -> None:
     why = explain(exc, undone=False).why
 
     assert "rolled back" not in why
-    assert "what it did before that stays; the same command again does the rest" in why
+    assert "its work before that was kept; run the same command again to do the rest" in why

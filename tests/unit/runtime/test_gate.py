@@ -136,7 +136,7 @@ def test_the_right_target_passes_and_another_does_not() -> None:
 
     assert Ask.NOTHING == decide(Typed(), right, situation())
     error = refusal(Typed(), wrong, situation())
-    assert "'shop@production' is not what the run would work on: shop@staging" == error.message
+    assert "'shop@production' is not the target of this run: shop@staging" == error.message
     assert "python manage.py db reset --confirm=shop@staging" == error.try_[-1]
 
 

@@ -82,7 +82,7 @@ async def test_two_different_entries_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         await resolved(login(), terminal)
 
-    assert "the two entries of password differ; nothing was done" == caught.value.message
+    assert "the two entries of password differ; nothing was changed" == caught.value.message
 
 
 async def test_a_made_up_secret_is_long_and_new_each_time() -> None:
@@ -102,9 +102,9 @@ async def test_nobody_to_ask_is_a_usage_error_that_names_every_way() -> None:
         await resolved(login(), MemoryTerminal())
 
     assert (
-        "--generate-password",
-        "--password-stdin, and the secret on standard input",
-        "the environment variable LOGIN_PASSWORD",
+        "generate it with --generate-password",
+        "pass it on standard input with --password-stdin",
+        "or set the environment variable LOGIN_PASSWORD",
     ) == caught.value.try_
 
 

@@ -158,8 +158,8 @@ def test_only_the_secret_is_masked(text: str, expected: str) -> None:
         "monkey=1, primary_key=2",
         "postgres://user:password@host/shop",
         "http://localhost:8000/users/ada@example.com",
-        "--password is missing, and nobody can be asked",
-        "--password-stdin, and the secret on standard input",
+        "--password is missing, and there is no terminal to ask at",
+        "pass it on standard input with --password-stdin",
         "password   changed_at\n--------   ----------",
     ],
 )

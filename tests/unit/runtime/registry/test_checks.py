@@ -48,12 +48,12 @@ def test_a_right_command_has_no_findings(check: FindAll) -> None:
         ),
         (
             'a: str = Option(default="", help="A.", short="v")',
-            "a is spelled -v, which every command has already",
+            "a is spelled -v, which every command already uses",
         ),
         (
             """password: SecretStr | None = Secret(default=None, help="A.", env="A")
     password_stdin: bool = Flag(help="B.")""",
-            "password_stdin is spelled --password-stdin, which password has already",
+            "password_stdin is spelled --password-stdin, which password already uses",
         ),
         ("a = Option(help='A.')", "needs a type annotation, which determines how to parse it"),
         ("a: dict = Option(help='A.')", "can't be given on a command line"),
@@ -73,7 +73,7 @@ def test_a_resource_nobody_provides_is_found(check: FindAll) -> None:
     (found,) = check(report=command(resources=", mailr"))
 
     assert found.startswith(
-        "ninth/report.py: handle asks for 'mailr', which nobody provides; known"
+        "ninth/report.py: handle asks for 'mailr', which has no provider; known"
     )
     assert "mailer" in found
 

@@ -138,7 +138,7 @@ def test_a_name_in_quotes_is_explained(write: Write, typed: str) -> None:
     with pytest.raises(UsageError) as caught:
         registry.find([typed])
 
-    assert "'user promote' in quotes is one word, and no command; write it without quotes" == (
+    assert "'user promote' in quotes is one word, not a command; write it without quotes" == (
         caught.value.message
     )
 
@@ -152,7 +152,7 @@ def test_an_option_before_the_name_is_sent_behind_it(write: Write, typed: str) -
     with pytest.raises(UsageError) as caught:
         registry.find(typed.split())
 
-    assert f"{option} can't stand before the command's name; put it after the name" == (
+    assert f"{option} can't come before the command's name; put it after the name" == (
         caught.value.message
     )
     assert ("python manage.py user promote --help",) == caught.value.try_
