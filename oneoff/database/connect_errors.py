@@ -1,4 +1,4 @@
-"""Why a connection could not be opened, as errors an operator can act on."""
+"""Translate failures to open a connection to errors that an operator can act on."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from oneoff.database.errors import (
     sqlstate_of,
 )
 
-# pgbouncer has one code for everything, PROTOCOL_VIOLATION, and speaks English only.
+# pgbouncer reports every error with the code PROTOCOL_VIOLATION, so only its text, which is always
+# English, shows what is wrong.
 _POOLER_REFUSES = ("no such", "does not exist", "authentication failed", "unsupported startup")
 
 
 def translate_connect_error(exc: Exception, url: DatabaseURL) -> CommandError | None:
-    """Return what to tell about a connection that could not be opened; never the password."""
+    """Return the error for a connection that could not be opened; it never shows the password."""
     if isinstance(exc, CommandError):
         return exc
     if url.dialect == "sqlite":
@@ -60,14 +61,17 @@ def _unreachable(exc: Exception, text: str, url: DatabaseURL) -> CommandError:
     if isinstance(exc, ssl.SSLError) or "SSL upgrade" in text:
         return ConfigurationError(
             f"{_server(url)} can't be reached over TLS: {text}",
-            try_="say how in DATABASE_URL: ?sslmode=disable, require or verify-full",
+            try_="set the mode in DATABASE_URL: ?sslmode=disable, require or verify-full",
             code="bad-tls",
         )
     if isinstance(exc, TimeoutError):
         text = "no answer in time"
     return Unavailable(
         f"{_server(url)} can't be reached for database {url.database!r}: {text}",
-        try_=("python manage.py system health", "look whether the server runs, and at its address"),
+        try_=(
+            "python manage.py system health",
+            "check that the server is running and that its address is right",
+        ),
     )
 
 
@@ -79,7 +83,7 @@ def _unopened_file(exc: Exception, url: DatabaseURL) -> CommandError | None:
         return busy_error("the file stayed locked by another process")
     return ConfigurationError(
         f"the SQLite file {url.database} can't be opened: {driver_message(exc)}",
-        try_="look whether its folder is there and may be written to",
+        try_="check that its folder exists and is writable",
         code="bad-file",
     )
 

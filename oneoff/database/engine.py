@@ -1,6 +1,6 @@
-"""The database of one run: its engine, its connections, and the resource `database`.
+"""Connect to the database of a run: its engine, its connections, and the resource `database`.
 
-Importing this module loads no SQLAlchemy; the engine is made when the first connection opens.
+Importing this module does not load SQLAlchemy. The engine is created for the first connection.
 """
 
 from __future__ import annotations
@@ -29,49 +29,52 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for one attempt to connect, unless the URL says `connect_timeout`."""
+"""Seconds for one attempt to connect, unless the URL sets `connect_timeout`."""
 BUSY_TIMEOUT = 15.0
-"""Seconds SQLite waits for another writer, unless the URL says `timeout`."""
+"""Seconds that SQLite waits for another writer, unless the URL sets `timeout`."""
 POLL_PAUSE = 0.25
 """Seconds between two attempts of `wait_until_up`."""
 POOL_TIMEOUT = 10.0
-"""Seconds to wait for a connection of a pool, all of which are in use."""
+"""Seconds to wait for a connection while all connections of a pool are in use."""
+# Firewalls drop idle connections without notice.
 POOL_RECYCLE = 1800
-"""Seconds after which a connection of a pool is replaced: firewalls forget idle ones."""
+"""Seconds after which a connection of a pool is replaced."""
 
-_MAX_NAME = 63  # bytes PostgreSQL keeps of an application_name
-# Behind pgbouncer in transaction mode each transaction may reach another server process, so nothing
-# may be cached in it. A statement without a name is parsed and run in one message and works even
-# outside a transaction. A named one would stay in the server process, for other clients to meet.
+_MAX_NAME = 63  # bytes of an application_name that PostgreSQL keeps
+# Behind pgbouncer in transaction mode, each transaction may reach another server process, so
+# nothing may be cached in a server process. A statement without a name is parsed and run in one
+# message, so it works even outside of a transaction. A named statement would stay in the server
+# process and could collide with those of other clients.
 _WITHOUT_PREPARED = {
     "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": lambda: "",
 }
-# With a name, the server itself reports that the types of a table have changed. The name is random:
-# behind a pooler that was not recognised, the statement is then unknown, which is an error, instead
-# of being another client's statement, which would be a wrong result.
+# For a named statement, the server reports if the types of a table have changed since it was
+# prepared. The name is random for the case that there is a pooler that was not recognised: then the
+# statement is unknown in another server process, which is an error. A predictable name could be
+# that of another client's statement there, which would return a wrong result.
 _WITH_PREPARED = {
     "prepared_statement_cache_size": 100,
     "prepared_statement_name_func": lambda: f"oneoff_{os.urandom(8).hex()}",
 }
 
 
+# SQLAlchemy can't pass arguments to the hooks of an engine, so they read the purpose here.
 _opening: ContextVar[Opening | None] = ContextVar("oneoff_opening", default=None)
-"""What the connection is for that this task opens now. SQLAlchemy can't pass it to the hooks of an
-engine, so they read it here."""
+"""The purpose of the connection that this task is opening."""
 
 
 class Database:
-    """One database and the engine that reaches it; every connection is new and closed after use.
+    """One database and its engine; by default each connection is new and is closed after use.
 
-    A pool would only keep what one-off work must not inherit: session settings, temporary tables,
-    a forgotten transaction. A process that serves requests has one all the same.
+    A run uses no pool, because it must not inherit session settings, temporary tables or an open
+    transaction from earlier work. A process that serves requests uses one.
 
     Args:
-        url: Where it is.
+        url: URL of the database.
         run_id: Id of the run, shown to other clients in `pg_stat_activity.application_name`.
-        pool_size: Connections that are kept and used again, and the most there are at one time;
-            0 for one-off work: each is new.
+        pool_size: Number of connections that are kept and reused, which is also the most that are
+            open at the same time; 0 for no pool.
     """
 
     def __init__(self, url: DatabaseURL, *, run_id: str, pool_size: int = 0) -> None:
@@ -110,19 +113,20 @@ class Database:
         guarded: bool | None = None,
         prepares: bool = False,
     ) -> AsyncIterator[AsyncConnection]:
-        """Open a connection; what is not committed is rolled back when it closes.
+        """Open a connection; closing it rolls back an open transaction.
 
         Args:
-            role: What it is for. In a dry run and in a read-only run only connections with one of
-                `OWN_ROLES`, those of the framework's locks and records, may write.
+            role: The purpose of the connection. In dry runs and read-only runs, only connections
+                with one of `OWN_ROLES` (the framework's locks and records) may write.
             immediate: On SQLite, wait for the write lock at BEGIN. Without it, a transaction that
                 reads first and writes later fails at once if another one has written in between.
             guarded: For `begin_work` only: whether a guard keeps the transaction open.
             prepares: On PostgreSQL, keep statements prepared in the server, for work that repeats
-                them. Never through a pooler: the next transaction may reach another server process.
+                them. Don't use it through a pooler: the next transaction may reach another server
+                process.
 
         Raises:
-            Unavailable: The server can't be reached, or takes no connections now.
+            Unavailable: The server can't be reached, or accepts no connections now.
             ConfigurationError: User, password, database or file are wrong.
         """
         started = self.engine.connect()
@@ -133,21 +137,21 @@ class Database:
                 await connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
             yield connection
         finally:
-            # Closes even while the task is being cancelled.
+            # This closes the connection even while the task is being cancelled.
             await started.__aexit__(None, None, None)
 
     async def _open(self, started: AsyncConnection) -> AsyncConnection:
         if self.url.dialect == "postgresql":
             return await started.start()
-        # If aiosqlite is cancelled while it opens a file, it may wait for its own thread for ever.
+        # If aiosqlite is cancelled while it opens a file, it may wait for its thread indefinitely.
         return await undivided(started.start(), lambda connection: connection.close())
 
     @asynccontextmanager
     async def transaction(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:
         """Open a connection for one transaction that writes.
 
-        It is committed at the end of the block and rolled back when the block raises. Its BEGIN is
-        sent with the first statement.
+        The transaction is committed at the end of the block, and rolled back if the block raises an
+        exception. Its BEGIN is sent with the first statement.
         """
         async with self.connect(role, immediate=True) as connection:
             yield connection
@@ -157,18 +161,18 @@ class Database:
     async def autocommit(self, role: str = WORK) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which each statement commits itself.
 
-        Behind pgbouncer in transaction mode each may reach another server: nothing that lives in
-        a session (SET, temporary tables, session locks) is there for the next one.
+        Behind pgbouncer in transaction mode, each statement may reach another server process. So
+        session state (SET, temporary tables, session locks) is lost after each statement.
         """
         async with self.connect(role) as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
 
     async def wait_until_up(self, seconds: float) -> None:
-        """Wait for a database that is still starting; 0 doesn't wait, and doesn't connect.
+        """Wait until the database accepts connections; with 0 seconds, do nothing.
 
         Raises:
-            Unavailable: It did not come up in time.
+            Unavailable: It did not accept a connection in time.
         """
         deadline = monotonic() + seconds
         while seconds:
@@ -181,13 +185,13 @@ class Database:
             await asyncio.sleep(POLL_PAUSE)
 
     async def dispose(self) -> None:
-        """Forget the engine."""
+        """Close the engine and its pool."""
         if "engine" in self.__dict__:
             await self.engine.dispose()
 
     @contextmanager
     def _while_opening(self, opening: Opening) -> Iterator[None]:
-        """Let the hooks of SQLAlchemy's events know the purpose, and translate what fails."""
+        """Pass the purpose to the hooks of SQLAlchemy's events, and translate errors."""
         token = _opening.set(opening)
         try:
             yield
@@ -212,7 +216,7 @@ class Database:
             "max_overflow": 0,
             "pool_timeout": POOL_TIMEOUT,
             "pool_recycle": POOL_RECYCLE,
-            # A server that was restarted costs the next request a new connection, not an error.
+            # After a restart of the server, the next request gets a new connection, not an error.
             "pool_pre_ping": True,
         }
 
@@ -231,15 +235,15 @@ class Database:
     def _try_file(
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
     ) -> None:
-        # Try to open the file before aiosqlite starts its thread: when opening fails in the thread,
-        # it reports the error to the event loop, which may be closed by then.
+        # Try to open the file before aiosqlite starts its thread. If opening fails in that thread,
+        # the thread reports the error to the event loop, which may be closed by then.
         import sqlite3
 
         sqlite3.connect(self.url.database).close()
         opening = _opening.get()
         if opening is not None and opening.guarded:
-            # SQLite asks the guard's authorizer when it compiles a statement. One that comes from
-            # the driver's cache would not be checked.
+            # SQLite calls the guard's authorizer when it compiles a statement. A statement from the
+            # driver's cache would not be checked.
             arguments["cached_statements"] = 0
 
     def _set_connection_arguments(
@@ -255,7 +259,7 @@ class Database:
             arguments["connection_class"] = GuardedConnection
 
     def _application_name(self, role: str) -> str:
-        # The server cuts long names. Shorten the role, because operators search for the run id.
+        # The server truncates long names. Shorten the role, because operators search by run id.
         room = _MAX_NAME - len("oneoff//") - len(self.run_id)
         short = role.encode("ascii", "replace")[:room].decode()
         return f"oneoff/{short}/{self.run_id}"
@@ -267,8 +271,8 @@ def _mark_exempt(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # Switch off the driver's own BEGIN. It sends none before SELECT, DDL or SAVEPOINT, and after it
-    # the one of `_begin_sqlite` would fail.
+    # Switch off the driver's own BEGIN: the driver sends none before SELECT, DDL or SAVEPOINT, and
+    # the BEGIN of `_begin_sqlite` would fail after it.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")
@@ -283,7 +287,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @asynccontextmanager
 async def open_database(config: Config, project: Project, run: Run) -> AsyncIterator[Database]:
-    """Give the resource `database`: DATABASE_URL, or the embedded SQLite file."""
+    """Open the resource `database`: DATABASE_URL, or the embedded SQLite file."""
     url = parse_database_url(config.database_url, config.root, project.name)
     database = Database(url, run_id=run.id)
     try:
@@ -293,18 +297,18 @@ async def open_database(config: Config, project: Project, run: Run) -> AsyncIter
 
 
 async def leads_through_pooler(connection: AsyncConnection) -> bool:
-    """Ask the server who it is, on a connection to PostgreSQL without an open transaction.
+    """Return whether a connection to PostgreSQL, without open transaction, goes through a pooler.
 
     Raises:
-        Unavailable: The connection broke.
+        Unavailable: The connection was lost.
     """
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
-        # On the driver, because SQLAlchemy might keep the statement prepared.
+        # Use the driver directly, because SQLAlchemy might keep the statement prepared.
         server = await driver.fetchval("SELECT pg_backend_pid()")
     except Exception as exc:
         from oneoff.database.errors import connection_lost
 
-        raise connection_lost() from exc  # nothing else can be wrong with such a question
-    # A pooler invents the process id that it tells its clients.
+        raise connection_lost() from exc  # this query can't fail for any other reason
+    # When a client connects, a pooler reports an invented process id, not the server's.
     return bool(server != driver.get_server_pid())

@@ -1,7 +1,8 @@
-"""What a database or its driver raises, as errors an operator can act on.
+"""Translate errors of a database or its driver to errors that an operator can act on.
 
-Branches on SQLSTATE and SQLite's result codes, never on classes or (translated) texts. No message
-holds a value of a row or a parameter: both drivers like to quote them.
+Errors are distinguished by SQLSTATE and SQLite's result codes, not by classes or texts, which the
+server may translate. No message contains a value of a row or a parameter; both drivers quote such
+values in theirs.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from oneoff.utils.text import first_line
 
 CONSTRAINT_MESSAGES = {
     sqlstates.NOT_NULL_VIOLATION: "a value is missing",
-    sqlstates.FOREIGN_KEY_VIOLATION: "a row refers to one that is not there, or is still referred "
-    "to",
-    sqlstates.UNIQUE_VIOLATION: "such a row is there already",
+    sqlstates.FOREIGN_KEY_VIOLATION: "a row refers to one that does not exist, or is still "
+    "referred to",
+    sqlstates.UNIQUE_VIOLATION: "such a row already exists",
     sqlstates.CHECK_VIOLATION: "a value is not allowed",
-    sqlstates.EXCLUSION_VIOLATION: "a row conflicts with one that is there",
+    sqlstates.EXCLUSION_VIOLATION: "a row conflicts with an existing one",
 }
-"""What a constraint complains about, by SQLSTATE."""
+"""The problem that a violated constraint found, by SQLSTATE."""
 
 _BUSY_MESSAGES = {
     sqlstates.SERIALIZATION_FAILURE: "it conflicted with another transaction",
@@ -38,22 +39,22 @@ _BUSY_MESSAGES = {
     sqlstates.QUERY_CANCELED: "a statement took longer than the server allows, or was cancelled",
 }
 CONFLICTS = frozenset(_BUSY_MESSAGES)
-"""SQLSTATEs after which the same work may succeed when it is tried again."""
+"""SQLSTATEs after which the same work may succeed if it is tried again."""
 _NOT_MIGRATED = (
     sqlstates.UNDEFINED_TABLE,
     sqlstates.INVALID_SCHEMA_NAME,
     sqlstates.UNDEFINED_COLUMN,
 )
-# Those below are met by an attempt to connect too.
+# The codes below are also returned to attempts to connect.
 BAD_LOGIN = (
     sqlstates.INVALID_PASSWORD,
     sqlstates.INVALID_AUTHORIZATION_SPECIFICATION,
     sqlstates.INVALID_CATALOG_NAME,
 )
 CONNECTION_LOST = (sqlstates.CONNECTION_EXCEPTION, sqlstates.SERVER_SHUTDOWN)
-"""Beginnings of the SQLSTATEs with which the connection is gone."""
+"""Prefixes of the SQLSTATEs that mean that the connection was lost."""
 UNAVAILABLE = (*CONNECTION_LOST, sqlstates.INSUFFICIENT_RESOURCES, sqlstates.SYSTEM_ERROR)
-"""Beginnings of the SQLSTATEs of a server that does not work now."""
+"""Prefixes of the SQLSTATEs of a server that can't work at present."""
 
 # SQLite's primary result codes: https://www.sqlite.org/rescode.html
 BUSY, LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN = 5, 6, 8, 10, 11, 13, 14
@@ -61,7 +62,7 @@ _CONSTRAINT, _AUTH, _NOTADB = 19, 23, 26
 
 
 def translate_error(exc: BaseException) -> CommandError | None:
-    """Return what to tell the operator about an exception, or None if no database raised it."""
+    """Return the error to report for an exception, or None if no database raised it."""
     if isinstance(exc, CommandError):
         return exc
     if not is_from_database(exc):
@@ -83,15 +84,15 @@ def is_read_only_error(exc: BaseException) -> bool:
 
 
 def is_outdated(exc: BaseException) -> bool:
-    """Return whether what the server kept prepared does not fit the tables any more.
+    """Return whether a statement that the server kept prepared no longer fits the tables.
 
-    The driver has forgotten it then: the same statement is prepared anew.
+    The driver has dropped the statement by then, so the next use prepares it again.
     """
     return "InvalidCachedStatementError" in {type(link).__name__ for link in _links(exc)}
 
 
 def is_connection_loss(exc: BaseException) -> bool:
-    """Return whether the connection broke: the statement may or may not have been done."""
+    """Return whether the connection was lost: the server may or may not have run the statement."""
     if getattr(exc, "connection_invalidated", False):
         return True
     if sqlstate_of(exc).startswith(CONNECTION_LOST):
@@ -103,44 +104,44 @@ def is_connection_loss(exc: BaseException) -> bool:
 
 
 def commit_in_doubt() -> Unavailable:
-    """Return the error for a connection that broke while committing."""
+    """Return the error for a connection that was lost during a commit."""
     return Unavailable(
         "the connection to the database was lost while the work was being committed",
-        why="nobody knows whether it was saved",
-        try_="run the command again: what is done already is left as it is",
+        why="it is unknown whether the work was saved",
+        try_="run the command again; it does not repeat work that was saved",
         code="commit-in-doubt",
     )
 
 
 def constraint_error(what: str, where: str) -> CommandError:
-    """Return the error for a constraint that is not met.
+    """Return the error for a violated constraint.
 
     Args:
-        what: The kind of constraint, without values.
-        where: Table, and column or name of the constraint.
+        what: The problem, without values.
+        where: The table, and the column or the name of the constraint.
     """
     return CommandError(
         f"the database refused a row: {what}{f' ({where})' if where else ''}",
         why="nothing was written",
-        try_="correct the input; --traceback shows which statement it was",
+        try_="correct the input; --traceback shows the statement",
         code="constraint-violation",
     )
 
 
 def read_only_error() -> ReadOnlyViolation:
-    """Return the error for a write where only reading is allowed."""
+    """Return the error for a write on a connection that is read-only."""
     return ReadOnlyViolation(
-        "something tried to write, but here the database is read-only",
-        why="a reading command and a planned dry run get a read-only session; so does every run on "
-        "a standby server or a file without write permission",
-        try_="say access = Access.WRITE and a dry_run if the command is meant to write",
+        "the command tried to write, but its database connection is read-only",
+        why="commands that only read and planned dry runs get a read-only session; so does every "
+        "run on a standby server or a file without write permission",
+        try_="set access = Access.WRITE and a dry_run if the command is meant to write",
     )
 
 
 def sqlstate_of(exc: BaseException) -> str:
-    """Return PostgreSQL's five-letter code, or an empty text."""
+    """Return PostgreSQL's code of five characters, or an empty text."""
     for link in _links(exc):
-        # psycopg2, perhaps behind another engine of the application, calls it pgcode.
+        # psycopg2, which another engine of the application may use, has the attribute `pgcode`.
         sqlstate = getattr(link, "sqlstate", None) or getattr(link, "pgcode", None)
         if isinstance(sqlstate, str):
             return sqlstate
@@ -148,7 +149,7 @@ def sqlstate_of(exc: BaseException) -> str:
 
 
 def _links(exc: BaseException) -> Iterator[BaseException]:
-    """Walk from SQLAlchemy's error to its driver's adapter's and to the driver's own."""
+    """Yield SQLAlchemy's error, then that of its adapter for the driver, then the driver's own."""
     seen: BaseException | None = exc
     for _ in range(4):
         if seen is None:
@@ -160,7 +161,7 @@ def _links(exc: BaseException) -> Iterator[BaseException]:
 def is_from_database(exc: BaseException) -> bool:
     """Return whether SQLAlchemy or a driver raised it.
 
-    Judges by the modules that are loaded: this one loads none.
+    Only loaded modules are checked; a module that is not loaded can't have raised it.
     """
     bases = [
         getattr(sys.modules.get(module), name, None)
@@ -175,16 +176,17 @@ def is_from_database(exc: BaseException) -> bool:
 
 
 def sqlite_code(exc: BaseException) -> int | None:
-    """Return SQLite's primary result code."""
+    """Return SQLite's primary result code, or None if there is none."""
     for link in _links(exc):
         code = getattr(link, "sqlite_errorcode", None)
         if isinstance(code, int):
+            # The lowest byte of an extended result code is the primary one.
             return code & 0xFF
     return None
 
 
 def driver_message(exc: BaseException) -> str:
-    """Return the driver's own words without DETAIL, which quotes rows."""
+    """Return the first line of the driver's message, without DETAIL, which quotes rows."""
     return first_line(list(_links(exc))[-1])
 
 
@@ -212,8 +214,8 @@ def _from_postgresql(exc: BaseException, sqlstate: str) -> CommandError:
         return _not_migrated(driver_message(exc))
     if sqlstate == sqlstates.INSUFFICIENT_PRIVILEGE:
         return ConfigurationError(
-            f"the database's role may not do this: {driver_message(exc)}",
-            try_="GRANT what is missing, or use a DATABASE_URL with another user",
+            f"the database user lacks a permission: {driver_message(exc)}",
+            try_="GRANT the permission, or use a DATABASE_URL with another user",
             code="permission-denied",
         )
     return _bug(exc, sqlstate)
@@ -229,12 +231,13 @@ def _from_sqlite(exc: BaseException, code: int) -> CommandError:
     if code in (BUSY, LOCKED):
         return busy_error("the file stayed locked by another process")
     if code in (_IOERR, _FULL):
-        return Unavailable(f"SQLite: {text}", try_="make room, or look at the disk")
+        return Unavailable(f"SQLite: {text}", try_="free disk space, or check the disk")
     if code in (_CORRUPT, _NOTADB, _CANTOPEN):
-        return ConfigurationError(f"SQLite: {text}", try_="look at DATABASE_URL", code="bad-file")
+        return ConfigurationError(f"SQLite: {text}", try_="check DATABASE_URL", code="bad-file")
     if code == _AUTH:
+        # A guard's authorizer refused the statement.
         return DryRunViolation(
-            "something tried to end the transaction of a dry run or of a reading command",
+            "the command tried to end the transaction of a dry run or of a read-only run",
             try_="leave COMMIT and ROLLBACK to the executor; session.commit() is harmless",
         )
     if text.startswith(("no such table", "no such column")):
@@ -243,7 +246,7 @@ def _from_sqlite(exc: BaseException, code: int) -> CommandError:
 
 
 def busy_error(what: str) -> TemporaryError:
-    """Return the error for work that met another client's; a retry is right."""
+    """Return the error for a conflict with another client's work, after which a retry may work."""
     return TemporaryError(
         f"the database stopped the work: {what}",
         why="nothing was written",
@@ -253,7 +256,7 @@ def busy_error(what: str) -> TemporaryError:
 
 
 def connection_lost() -> Unavailable:
-    """Return the error for a connection that broke."""
+    """Return the error for a connection that was lost."""
     return Unavailable(
         "the connection to the database was lost",
         why="the server ended it, is shutting down, or is out of resources; nothing was written",
@@ -264,14 +267,14 @@ def connection_lost() -> Unavailable:
 def _not_migrated(text: str) -> ConfigurationError:
     return ConfigurationError(
         text,
-        why="the database has not been migrated, or not as far as the code needs",
+        why="the database has not been migrated to the revision that the code needs",
         try_=("python manage.py migrate", "python manage.py db status"),
         code="not-migrated",
     )
 
 
 def _bug(exc: BaseException, where: str) -> CommandError:
-    # Class 22, a value that doesn't fit: the message quotes it.
+    # For class 22, a value that doesn't fit, the server's message quotes the value.
     words = (
         type(list(_links(exc))[-1]).__name__
         if where.startswith(sqlstates.DATA_EXCEPTION)
@@ -279,18 +282,18 @@ def _bug(exc: BaseException, where: str) -> CommandError:
     )
     return CommandError(
         f"the database refused a statement: {words} ({where})",
-        why="this is a bug, in the command or in what it calls; the work was rolled back",
-        try_="the same command with --traceback",
+        why="this is a bug in the command or in code that it calls; the work was rolled back",
+        try_="run the same command with --traceback",
         code="database-error",
     )
 
 
 def _client_side(exc: BaseException) -> CommandError:
-    # The driver's own complaint about a parameter quotes it.
+    # The driver's message about a wrong parameter quotes its value, so show only the class.
     name = type(list(_links(exc))[-1]).__name__
     return CommandError(
         f"the database driver refused a statement: {name}",
-        why="this is a bug, in the command or in what it calls; the work was rolled back",
-        try_="the same command with --traceback",
+        why="this is a bug in the command or in code that it calls; the work was rolled back",
+        try_="run the same command with --traceback",
         code="database-error",
     )

@@ -1,24 +1,25 @@
-"""Say what a connection is for, and what it may do in a dry run or a read-only run."""
+"""Name the roles of connections, and what these may do in a dry run or a read-only run."""
 
 from __future__ import annotations
 
 WORK = "work"
-"""The role of a run's own work; see `Database.connect`."""
+"""The role of a run's work; see `Database.connect`."""
 OWN_ROLES = frozenset({"audit", "lock", "schema"})
-"""The roles of the framework's own records, which it writes in every mode."""
+"""The roles of the framework's own records, which are written in every mode."""
 EXEMPT = "oneoff_exempt"
-"""In a connection's `info`: not to be made read-only by `oneoff.database.guards.other_engines`."""
+"""Key in a connection's `info`: `oneoff.database.guards.other_engines` ignores the connection."""
 
 
 class Opening:
-    """The purpose of a connection that is being opened; the drivers' hooks read it.
+    """The purpose of a connection that is being opened; the hooks of the engine read it.
 
     Attributes:
-        role: Shown as the second part of `application_name`.
-        guarded: Whether a guard keeps its transaction (`oneoff.database.guards`): True for the work
-            of a dry run or of a read-only run, False for that of a real run. None for every other
-            connection; only then the role decides, because the role of work may be a lock's name.
-        prepares: Whether PostgreSQL shall keep its statements prepared.
+        role: The second part of `application_name`.
+        guarded: Whether a guard protects its transaction (`oneoff.database.guards`): True for the
+            work of a dry run or a read-only run, False for the work of other runs. None for all
+            other connections. Only then does the role decide whether the connection is exempt,
+            because the role of work may be the name of a lock.
+        prepares: Whether PostgreSQL keeps its statements prepared.
     """
 
     __slots__ = ("guarded", "prepares", "role")
@@ -30,5 +31,5 @@ class Opening:
 
     @property
     def exempt(self) -> bool:
-        """Whether other engines' protection ignores it: it is guarded, or the framework's own."""
+        """Whether `other_engines` ignores it: it has a guard, or belongs to the framework."""
         return self.role in OWN_ROLES if self.guarded is None else self.guarded

@@ -1,7 +1,7 @@
 """Count the rows that one transaction inserted, updated and deleted, by table.
 
 The database counts them. The session's own numbers would miss cascades, triggers and COPY, and some
-drivers report none. The tables of the framework (oneoff_*) and of Alembic are left out.
+drivers report none. The tables of the framework (oneoff_*) and of Alembic are not counted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class RowCounter(ABC):
-    """Counts on one connection.
+    """Counts the changed rows of one connection.
 
     Attributes:
-        reason: Why there are no numbers; empty when there are.
+        reason: Why there are no counts; empty if there are.
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -31,7 +31,7 @@ class RowCounter(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Begin the transaction and count from here; the first thing sent on the connection."""
+        """Begin the transaction and the count; nothing may be sent on the connection before."""
 
     @abstractmethod
     async def changes(self) -> dict[str, RowCounts]:
@@ -48,29 +48,28 @@ def make_counter(connection: AsyncConnection) -> RowCounter:
 class PostgresCounter(RowCounter):
     """Reads the server's statistics of the open transaction (pg_stat_get_xact_*).
 
-    Exact for ORM, Core, executemany, COPY, CTEs, triggers and cascades. Not exact: rows of a
-    savepoint that was rolled back count, TRUNCATE and foreign tables don't. Rows of partitions
-    count for the partitioned table.
+    The counts are exact for ORM, Core, executemany, COPY, CTEs, triggers and cascades. Rows of a
+    savepoint that was rolled back are counted too. TRUNCATE and foreign tables are not counted.
+    Rows of partitions count for the partitioned table.
     """
 
     async def start(self) -> None:
-        """Remember the counts that are there already.
+        """Store the present counts, to subtract them later.
 
-        The server process reports counts to the shared statistics at most once a second, and until
-        then those of its earlier transactions are included. Behind a pooler the process may have
-        worked for another client just before; without the difference, that client's rows would be
-        counted as this run's.
+        A server process reports its counts to the shared statistics at most once per second. Until
+        then, the counts of its earlier transactions are included. Behind a pooler, the process may
+        just have worked for another client, whose rows would count for this run.
         """
         driver: Any = (await self.connection.get_raw_connection()).driver_connection
         server = (await self.connection.exec_driver_sql(_SERVER)).one()
         if not server.counts:
             self.reason = "rows can't be counted: track_counts is off on the server"
-        # A pooler invents the process id that it tells its clients. If the ids are equal, there is
-        # no pooler, the server process is new, and the counts before are zero.
+        # When a client connects, a pooler reports an invented process id. If the ids are equal,
+        # there is no pooler, the server process is new, and its earlier counts are zero.
         self._before = {} if server.pid == driver.get_server_pid() else await self._read()
 
     async def changes(self) -> dict[str, RowCounts]:
-        """Return the difference to the start."""
+        """Return the difference between the present counts and those at the start."""
         now = await self._read()
         changes = {table: _difference(now[table], self._before.get(table)) for table in sorted(now)}
         return {table: counts for table, counts in changes.items() if any(counts)}
@@ -78,7 +77,7 @@ class PostgresCounter(RowCounter):
     async def _read(self) -> dict[str, RowCounts]:
         found = await self.connection.exec_driver_sql(_STATISTICS)
         tables: dict[str, RowCounts] = {}
-        for row in found.all():  # a partitioned table comes once for each partition
+        for row in found.all():  # a partitioned table has one row for each partition
             so_far = tables.get(row[0], RowCounts())
             tables[row[0]] = RowCounts(*map(add, so_far, row[1:]))
         return tables
@@ -89,8 +88,9 @@ def _difference(now: RowCounts, before: RowCounts | None) -> RowCounts:
 
 
 _SERVER = "SELECT pg_backend_pid() AS pid, current_setting('track_counts') = 'on' AS counts"
-# Read once or twice a run, with nothing cached in the server: joins would double its time. Ids
-# below 16384 belong to the server's own tables.
+# This query runs once or twice per run, and the server process has cached nothing yet, so joins
+# would double its time. Object ids below 16384 belong to the server's own tables; relkind 'r' are
+# ordinary tables and partitions; relpersistence 't' are temporary tables.
 _STATISTICS = """
 SELECT coalesce(pg_partition_root(oid), oid)::regclass::text,
        pg_stat_get_xact_tuples_inserted(oid),
@@ -107,34 +107,37 @@ WHERE oid >= 16384 AND relkind = 'r' AND relpersistence <> 't'
 class SQLiteCounter(RowCounter):
     """Counts with temporary triggers, which only this connection has.
 
-    Exact for everything that fires triggers, cascades included, and savepoints that were rolled
-    back don't count. Not counted: the rows INSERT OR REPLACE removes, virtual tables, and tables
-    the run itself creates.
+    The counts are exact for all changes that fire triggers, including cascades; changes of a
+    savepoint that was rolled back are not counted. Also not counted are rows that INSERT OR REPLACE
+    deletes, virtual tables, and tables that the run itself creates.
     """
 
     async def start(self) -> None:
-        """Create the triggers, then begin: `executescript` would commit an open transaction."""
+        """Create the triggers, then begin, because `executescript` commits an open transaction."""
         driver: Any = (await self.connection.get_raw_connection()).driver_connection
         tables = [name for (name,) in await driver.execute_fetchall(_TABLES)]
         await driver.executescript(_counting_script(tables))
         await self.connection.begin()
 
     async def changes(self) -> dict[str, RowCounts]:
-        """Read the temporary table the triggers count in."""
+        """Return the counts from the temporary table that the triggers update."""
         found = await self.connection.exec_driver_sql(_COUNTED)
         return {row[0]: RowCounts(*row[1:]) for row in found.all()}
 
 
 @asynccontextmanager
 async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
-    """Let the caller count the rows it inserts into one table of SQLite: a trigger costs a third.
+    """Let the caller count the rows that it inserts into one SQLite table, instead of a trigger.
+
+    The trigger would take a third of the time.
 
     Args:
         driver: aiosqlite's connection, in the transaction of a run.
-        table: Not quoted. One with triggers of its own is counted as ever.
+        table: Name of the table, not quoted. A table that has its own triggers keeps the counting
+            trigger too.
 
     Yields:
-        A list to append numbers of rows to.
+        A list, to which the caller appends numbers of inserted rows.
     """
     inserted: list[int] = []
     counts = await driver.execute_fetchall(_HAS_COUNTS)
@@ -148,6 +151,7 @@ async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
 
 
 _HAS_COUNTS = "SELECT 1 FROM temp.sqlite_master WHERE name = 'oneoff_row_counts'"
+# The number of a table's counting triggers; no row if the table has triggers of its own.
 _COUNTED_ALONE = """
 SELECT id FROM temp.oneoff_row_counts WHERE name = ?
 AND NOT EXISTS (SELECT 1 FROM main.sqlite_master

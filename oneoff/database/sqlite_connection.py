@@ -1,4 +1,4 @@
-"""The class of the driver's connections to SQLite."""
+"""Define the class of the driver's connections to SQLite."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from weakref import WeakSet
 
 
 class SQLiteConnection(sqlite3.Connection):
-    """Releases the locks on the file when it is closed, also in the middle of a statement.
+    """A connection that releases its locks on the file on close, even during a statement.
 
-    SQLite keeps its locks until every statement is finished. A task that was cancelled in the
-    middle of one refers to its cursor for as long as the exception exists. Until then, the run's
-    own record could not be written.
+    SQLite keeps its locks until all statements are finished. If a task is cancelled during a
+    statement, it refers to the cursor as long as the exception exists. Until then, the run's own
+    record could not be written.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -20,7 +20,7 @@ class SQLiteConnection(sqlite3.Connection):
         super().__init__(*arguments, **options)
 
     def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
-        """Return a cursor, which is closed with the connection."""
+        """Return a cursor that is closed with the connection."""
         cursor = super().cursor(factory)
         self._cursors.add(cursor)
         return cursor

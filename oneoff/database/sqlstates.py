@@ -1,12 +1,12 @@
-"""PostgreSQL's error codes that the framework knows, by the names of its manual.
+"""Name the error codes of PostgreSQL that the framework uses, as its manual does.
 
-See https://www.postgresql.org/docs/current/errcodes-appendix.html. The first two letters are the
-class; SQLite's errors are given the same codes where both databases report alike.
+See https://www.postgresql.org/docs/current/errcodes-appendix.html. The first two characters are the
+class. Errors of SQLite get the same codes if both databases report the same problem.
 """
 
 from __future__ import annotations
 
-# Classes, and beginnings of codes, to be compared with `startswith`.
+# Classes and prefixes of codes, to compare with `startswith`.
 CONNECTION_EXCEPTION = "08"
 FEATURE_NOT_SUPPORTED = "0A"
 DATA_EXCEPTION = "22"

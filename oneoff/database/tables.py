@@ -22,17 +22,17 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A point in time, aware and in UTC on both databases; SQLite itself stores no zone."""
+    """An aware `datetime` in UTC on both databases, although SQLite stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Store the instant in UTC."""
+        """Convert a value to UTC before it is stored."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """Add the zone, which SQLite does not store."""
+        """Add the time zone, which SQLite does not store."""
         if value is None:
             return None
         aware: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -41,7 +41,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 VERSION_TABLE = "oneoff_alembic_version"
 PREFIX = "oneoff_"
-"""What the names of all the framework's tables begin with; a project's tables must not."""
+"""Prefix of the names of the framework's tables; a project's tables must not use it."""
 
 metadata = MetaData()
 
@@ -72,7 +72,8 @@ runs = Table(
     Column("duration_ms", BigInteger),
     Column("parent", String(64), nullable=False, server_default=""),  # the run it works for
 )
-# Partial indexes are in versions/ alone: naming a dialect here would import both of them, 20 ms.
+# Partial indexes are declared only in versions/. Here, their arguments for a dialect would import
+# both dialects, which takes 20 ms.
 
 environments = Table(
     "oneoff_environment",
@@ -98,14 +99,14 @@ maintenance = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("started_at", UTCDateTime, nullable=False),
-    Column("expires_at", UTCDateTime),  # by itself, on the clock of whoever reads it
-    Column("ended_at", UTCDateTime),  # one row at most has none: the window that is open
+    Column("expires_at", UTCDateTime),  # compared with the clock of the process that reads it
+    Column("ended_at", UTCDateTime),  # at most one row has none: the window that is open
     Column("message", Text, nullable=False, server_default=""),  # shown to the public
     Column("reason", Text, nullable=False, server_default=""),  # shown to operators
     Column("operator", Text, nullable=False),
     Column("run_id", String(64), nullable=False),
 )
-"""One row for each maintenance window there ever was."""
+"""One row for each maintenance window, also for those that have ended."""
 
 shell_inputs = Table(
     "oneoff_shell_inputs",
@@ -116,39 +117,39 @@ shell_inputs = Table(
     Column("at", UTCDateTime, nullable=False),
     Column("source", Text, nullable=False),  # secrets removed
 )
-"""What was typed into a shell."""
+"""The inputs that were typed into shells."""
 
 batches = Table(
     "oneoff_batches",
     metadata,
-    Column("id", String(80), primary_key=True),  # the run that began it, and the part
+    Column("id", String(80), primary_key=True),  # the run that started it, and the part
     Column("key", String(64), nullable=False),  # hash of command, arguments and part
     Column("command", Text, nullable=False),
     Column("arguments", Text, nullable=False),  # JSON, without secrets and without bounds
     Column("part", Text, nullable=False, server_default=""),
     Column("status", Text, nullable=False),
     Column("requested", Text, nullable=False, server_default=""),  # "pause", "cancel"
-    Column("note", Text, nullable=False, server_default=""),  # what it waits for, why it stopped
-    Column("run_id", String(64), nullable=False),  # the run that works at it, or did so last
+    Column("note", Text, nullable=False, server_default=""),  # why it waits, or why it stopped
+    Column("run_id", String(64), nullable=False),  # the run that works on it, or did so last
     Column("fence", BigInteger, nullable=False),  # one higher for each run that took it over
-    Column("cursor", Text),  # JSON: the last key that is done
+    Column("cursor", Text),  # JSON: the key of the last row that is done
     Column("total", BigInteger),  # estimated by the last run that claimed it
     Column("rows_done", BigInteger, nullable=False, server_default="0"),
     Column("rows_changed", BigInteger, nullable=False, server_default="0"),
-    Column("run_rows", BigInteger, nullable=False, server_default="0"),  # of `run_id` alone
+    Column("run_rows", BigInteger, nullable=False, server_default="0"),  # changed by `run_id` only
     Column("errors", BigInteger, nullable=False, server_default="0"),
     Column("started_at", UTCDateTime, nullable=False),
     Column("heartbeat_at", UTCDateTime, nullable=False),
-    Column("finished_at", UTCDateTime),  # one row at most of a key has none
+    Column("finished_at", UTCDateTime),  # at most one row of a key has none
     Column("parent", String(80), nullable=False, server_default=""),  # the batch it is a shard of
-    Column("shards", Integer, nullable=False, server_default="0"),  # how many it was cut into
-    Column("low", Text),  # JSON: a shard's keys are above it
-    Column("high", Text),  # JSON: and up to this one; "null" in both: it has none
-    Column("confirmed", Text, nullable=False, server_default=""),  # the target; then workers may
+    Column("shards", Integer, nullable=False, server_default="0"),  # number of shards
+    Column("low", Text),  # JSON: a shard's keys are above this one; "null": no lower limit
+    Column("high", Text),  # JSON: a shard's last key; "null": no upper limit
+    Column("confirmed", Text, nullable=False, server_default=""),  # the target, for its workers
     Column("exit_code", Integer),  # of the error that stopped it
     Index("ix_oneoff_batches_finished_at", "finished_at"),
 )
-"""How far each batch has come, written in the transactions that do its rows."""
+"""The state and progress of each batch, written in the same transactions as its rows."""
 
 outbox = Table(
     "oneoff_outbox",
@@ -161,7 +162,7 @@ outbox = Table(
     Column("delivered_at", UTCDateTime),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=""),
-    Column("claimed_until", UTCDateTime),  # a delivery has it, unless that died
+    Column("claimed_until", UTCDateTime),  # when the claim of a delivery expires
     Index("ix_oneoff_outbox_delivered_at", "delivered_at"),
 )
-"""Effects outside the database, put down in the transaction that asks for them."""
+"""Effects outside the database, stored in the transaction that requests them."""

@@ -1,8 +1,8 @@
 """Begin and end the transaction of a run: the resources `work` and `session`.
 
-A command asks for `session`, whose provider asks for `work`: `open_work` begins the transaction
-before the command gets the session. At the end the executor calls `WorkTransaction.commit` or
-`finish_dry_run`; if it calls neither, the transaction is rolled back.
+A command asks for `session`, whose provider asks for `work`. `open_work` begins the transaction
+before the command gets the session. At the end, the executor calls `WorkTransaction.commit` or
+`finish_dry_run`. If it calls neither, the transaction is rolled back.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class WorkTransaction:
-    """One transaction, which the executor alone ends.
+    """A transaction that only the executor ends.
 
-    `session.commit()` and `session.rollback()` act on a savepoint inside it, in every mode, so
-    that a service which commits works the same in a command, in its preview, and in a test.
+    In every mode, `session.commit()` and `session.rollback()` act on a savepoint within it. So a
+    service that commits works the same in a command, in its dry run, and in a test.
 
     Attributes:
-        connection: Holds the transaction.
-        session: What commands get; its objects don't expire.
-        ending: How the transaction ends, as far as it is known: rolled back, until COMMIT is sent.
-        partial: Whether a preview did only a part of the work; then `changes` returns no rows.
+        connection: The connection of the transaction.
+        session: The session for commands; its objects don't expire.
+        ending: How the transaction ends, as far as it is known: rolled back until COMMIT is sent.
+        partial: Whether a dry run did only a part of the work; then `changes` returns no rows.
     """
 
     def __init__(
@@ -61,43 +61,43 @@ class WorkTransaction:
 
     @property
     def uncounted(self) -> str:
-        """Why `changes` has no numbers; empty when it has."""
+        """Why `changes` has no counts; empty if it has."""
         return self._counter.reason if self._counter else "a read-only run changes no rows"
 
     def changes(self) -> dict[str, RowCounts]:
-        """Return the rows changed, by table, as counted when the work ended."""
+        """Return the rows that were changed, by table, as counted at the end of the work."""
         return {} if self.partial else dict(self._changes)
 
     def exclude_rolled_back(self, table: str, inserted: int) -> None:
-        """Leave out rows that a savepoint rolled back, because PostgreSQL counts them too.
+        """Subtract inserted rows that a savepoint rolled back, because PostgreSQL counts them.
 
         Args:
-            table: As `changes` calls it.
-            inserted: How many.
+            table: Name of the table in `changes`.
+            inserted: Number of rows.
         """
         self._rolled_back[table] = self._rolled_back.get(table, 0) + inserted
 
     def violation(self) -> CommandError | None:
-        """Return the error for what the guard refused, also if the command swallowed it."""
+        """Return the error of the guard's first refusal, even if the command swallowed it."""
         return self._guard.violation() if self._guard else None
 
     def unsaved_changes(self) -> ReadOnlyViolation | None:
-        """Return the error for a read-only run whose session holds changes that are not written."""
+        """Return the error for a read-only run whose session contains unwritten changes."""
         changed = [*self.session.new, *self.session.dirty, *self.session.deleted]
         if not changed:
             return None
         kinds = ", ".join(sorted({type(item).__name__ for item in changed}))
         return ReadOnlyViolation(
-            f"the session holds changes that are not written ({kinds}), but the run only reads",
-            why="leaving them out in silence would look as if they had been saved",
-            try_="declare access = Access.WRITE; in a shell: the same with --write",
+            f"the session contains changes that were not written ({kinds}), but the run only reads",
+            why="without this error, they would seem to be saved",
+            try_="declare access = Access.WRITE; for the shell, use --write",
         )
 
     async def commit(self) -> dict[str, RowCounts]:
-        """Write what the session still holds, count, and commit.
+        """Write the pending changes of the session, count the changed rows, and commit.
 
         Raises:
-            Unavailable: The connection broke in the commit: nobody knows whether it was made.
+            Unavailable: The connection was lost during the commit, so its result is unknown.
         """
         if self._guard is not None:
             message = "only the work of a real run is committed"
@@ -107,15 +107,16 @@ class WorkTransaction:
         return self.changes()
 
     async def finish_dry_run(self) -> dict[str, RowCounts]:
-        """Write what the session holds, count, raise what a commit would raise, and roll back.
+        """Write the session's changes, count rows, raise the errors of a commit, and roll back.
 
         Raises:
-            DryRunViolation: The command tried to end the transaction, whatever it did with the
+            DryRunViolation: The command tried to end the transaction, even if it swallowed the
                 error.
         """
         if self._guard is None or self._counter is None:
             message = "only a dry run can be finished as one"
             raise RuntimeError(message)
+        # Check before anything is written: without the transaction, it would be saved.
         await self._guard.check()
         await self._end_session()
         await self._guard.check_constraints()
@@ -123,14 +124,14 @@ class WorkTransaction:
         return self.changes()
 
     async def rollback(self) -> None:
-        """Undo everything; harmless when it is done already."""
+        """Roll back the transaction; do nothing if that is already done."""
         if self._guard is not None:
             await self._guard.release()
         await self.session.close()
         await self.connection.rollback()
 
     async def begin(self) -> None:
-        """Send BEGIN now, so that the first thing a command sends can't commit itself."""
+        """Send BEGIN now, so that the command's first statement can't commit itself."""
         if self._counter is not None:
             await self._counter.start()
         if self._guard is not None:
@@ -148,6 +149,7 @@ class WorkTransaction:
     async def _commit(self) -> None:
         from oneoff.database.errors import commit_in_doubt, is_connection_loss
 
+        # From here until the answer arrives, the server may or may not have committed.
         self.ending = Ending.UNKNOWN
         try:
             await self.connection.commit()
@@ -163,19 +165,19 @@ class WorkTransaction:
 async def begin_work(
     database: Database, mode: Mode, *, role: str = WORK
 ) -> AsyncIterator[WorkTransaction]:
-    """Open a connection and begin the transaction of a run; leaving it rolls back.
+    """Open a connection and begin the transaction of a run; leaving the block rolls it back.
 
-    It protects this transaction alone. What the code inside does through other engines is
-    protected by `oneoff.runtime.other_connections`, which the executor enters.
+    It protects only this transaction. `oneoff.runtime.other_connections`, which the executor
+    enters, protects against writes through other engines.
 
     Args:
-        database: Where.
-        mode: Whether it may be committed, is rolled back, or must not write at all.
-        role: Second part of `application_name`: the name of the lock the run holds.
+        database: The database to connect to.
+        mode: Whether the transaction may be committed, is rolled back, or must not write.
+        role: Second part of `application_name`: the name of the lock that the run holds, if any.
 
     Raises:
-        ReadOnlyViolation: Something tried to end a read-only transaction, whatever the code inside
-            did with the error.
+        ReadOnlyViolation: The block tried to end a read-only transaction, even if it swallowed the
+            error.
         DryRunViolation: The same in a dry run.
     """
     guarded = mode is not Mode.COMMIT
@@ -190,7 +192,7 @@ async def begin_work(
 
 
 def _make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
-    """Return the guard for this kind of database; a real run doesn't pay for these imports."""
+    """Return the guard for this kind of database; runs that commit don't import these modules."""
     if connection.dialect.name == "postgresql":
         from oneoff.database.guards.postgresql import PostgresGuard
 
@@ -202,11 +204,11 @@ def _make_guard(connection: AsyncConnection, mode: Mode) -> Guard:
 
 @asynccontextmanager
 async def _rolling_back(work: WorkTransaction) -> AsyncIterator[None]:
-    """Roll back at the end of the block, and raise what was refused, also if it was swallowed."""
+    """Roll back at the end of the block, and raise the error of a refusal even if swallowed."""
     try:
         yield
     except BaseException as exc:
-        # A second error, of a connection that is broken, would hide the first one.
+        # An error of the rollback, on a broken connection, would hide the first error.
         with suppress(SQLAlchemyError, OSError, CommandError):
             await work.rollback()
         violation = work.violation()
@@ -223,7 +225,7 @@ async def _rolling_back(work: WorkTransaction) -> AsyncIterator[None]:
 async def open_work(
     database: Database, mode: Mode, lock: HeldLock | None
 ) -> AsyncIterator[WorkTransaction]:
-    """Give the resource `work`, which the executor ends."""
+    """Open the resource `work`, which the executor ends."""
     role = lock.key if lock is not None else WORK
     async with begin_work(database, mode, role=role) as work:
         yield work
@@ -231,5 +233,5 @@ async def open_work(
 
 @asynccontextmanager
 async def open_session(work: WorkTransaction) -> AsyncIterator[AsyncSession]:
-    """Give the resource `session`."""
+    """Open the resource `session`."""
     yield work.session

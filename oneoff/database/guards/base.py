@@ -1,6 +1,7 @@
-"""Keep the command from ending the transaction of a dry run or of a read-only run.
+"""Prevent a command from ending the transaction of a dry run or of a read-only run.
 
-Imported only for those runs, so a real run pays nothing for it. Only the executor releases a guard.
+Only these runs import this module, so other runs don't pay for it. Only the executor releases a
+guard.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Guard(ABC):
     """Keeps one transaction open, from `arm` until `release`.
 
     Args:
-        connection: With the transaction; nothing else was sent on it yet.
+        connection: A connection on which nothing was sent yet; `arm` begins its transaction.
         mode: `READ_ONLY` or `ROLLBACK`.
     """
 
@@ -29,7 +30,7 @@ class Guard(ABC):
 
     @abstractmethod
     async def arm(self) -> None:
-        """Begin the transaction and refuse from now on what would end it."""
+        """Begin the transaction, and refuse all statements that would end it from now on."""
 
     @abstractmethod
     async def release(self) -> None:
@@ -37,19 +38,19 @@ class Guard(ABC):
 
     @abstractmethod
     def violation(self) -> CommandError | None:
-        """Return what was refused so far, though the command may have swallowed the error."""
+        """Return the error of the first refusal, even if the command swallowed it."""
 
     @abstractmethod
     async def check(self) -> None:
         """Check that the transaction is still the one that was armed.
 
         Raises:
-            DryRunViolation: It was ended; what was written since may have stayed.
+            DryRunViolation: It was ended; writes after that may have been saved.
         """
 
     @abstractmethod
     async def check_constraints(self) -> None:
-        """Check the deferred constraints, and raise what a commit would raise."""
+        """Check the deferred constraints, and raise the error that a commit would raise."""
 
 
 def refusal(mode: Mode, statement: str) -> CommandError:
@@ -57,12 +58,12 @@ def refusal(mode: Mode, statement: str) -> CommandError:
     if mode is Mode.READ_ONLY:
         return ReadOnlyViolation(
             f"a read-only run tried to end its transaction: {statement}",
-            why="what followed could have written",
+            why="statements after it could have written",
             try_=_LEAVE_IT,
         )
     return DryRunViolation(
         f"a dry run tried to end its transaction: {statement}",
-        why="what it wrote would have stayed; it was refused, and everything was rolled back",
+        why="its changes would have been saved; it was refused, and they were rolled back",
         try_=_LEAVE_IT,
     )
 
@@ -74,18 +75,18 @@ def ended(mode: Mode) -> CommandError:
             "the transaction of a read-only run was ended", try_=_LEAVE_IT, code="read-only"
         )
     return DryRunViolation(
-        "the transaction of a dry run was ended before its time",
-        why="the command, or something it calls, ended it; what was written since may have stayed",
-        try_=("look for changes in the database", _LEAVE_IT),
+        "the transaction of a dry run was ended too early",
+        why="the command, or code that it calls, ended it; later writes may have been saved",
+        try_=("check the database for changes", _LEAVE_IT),
     )
 
 
 def too_late(mode: Mode) -> CommandError:
-    """Return the error for what is sent after the transaction was rolled back."""
+    """Return the error for a statement that is sent after the transaction was rolled back."""
     kind = ReadOnlyViolation if mode is Mode.READ_ONLY else DryRunViolation
     return kind(
-        "something went on using the connection after the command had ended",
-        why="it was refused: the transaction was rolled back already",
+        "the connection was used after the command had ended",
+        why="the statement was refused, because the transaction is already rolled back",
         try_="await every task that the command starts",
     )
 

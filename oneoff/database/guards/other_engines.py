@@ -1,14 +1,14 @@
 """Make the application's SQLAlchemy engines read-only during a dry run or a read-only run.
 
-The transaction of the run can be rolled back, but not what a service writes through an engine of
-its own. So the database refuses such writes: with SET TRANSACTION READ ONLY at each BEGIN, or with
-PRAGMA query_only. Statements that would switch this off are refused too. On PostgreSQL nothing is
-set for longer than a transaction, because behind a pooler another client gets the session next.
+The transaction of the run can be rolled back, but writes of a service through its own engine can't.
+So the database refuses such writes: with SET TRANSACTION READ ONLY at each BEGIN, or with PRAGMA
+query_only. Statements that would switch this off are refused too. On PostgreSQL, no setting lasts
+longer than a transaction, because behind a pooler another client gets the session next.
 
-A context variable limits it to the tasks of the run: a web application that calls a command goes
-on writing for its users. In a process that does nothing but the run, it applies to all threads.
-Not covered are drivers that are used without SQLAlchemy, and other processes. Covered is the raw
-driver connection of an engine on asyncpg or SQLite.
+A context variable limits this to the tasks of the run, so a web application that calls a command
+can still write for its users. In a process that does nothing but the run, it applies to all
+threads. The raw driver connection of an engine on asyncpg or SQLite is covered. Drivers that are
+used without SQLAlchemy are not covered, nor are other processes.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
-_QUERY_ONLY = "oneoff_query_only"
-_AUTOCOMMIT = "oneoff_autocommit"
+# Keys in the `info` of a connection.
+_QUERY_ONLY = "oneoff_query_only"  # whether PRAGMA query_only is on
+_AUTOCOMMIT = "oneoff_autocommit"  # the dialect that restores AUTOCOMMIT at checkin
 
 
 class Protection:
     """The part of a run during which other engines are read-only.
 
     Attributes:
-        refused: The first write that was refused, though the command may have swallowed the error.
+        refused: The error of the first refused write; the command may have swallowed it.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -49,10 +50,10 @@ class Protection:
         self.refused: CommandError | None = None
 
     def note(self, connection: Connection | None) -> None:
-        """Remember a refused write; on the run's own connection only in a read-only run.
+        """Store the error of a refused write; on the run's own connection only in a read-only run.
 
-        In a dry run that is rolled back the run's own connection may write. A read-only error there
-        comes from the server, a standby for example.
+        In a dry run that is rolled back, the run's own connection may write. A read-only error on
+        it then comes from the server, for example from a standby.
         """
         own = connection is not None and connection.info.get(EXEMPT)
         if own and self.mode is Mode.ROLLBACK:
@@ -63,7 +64,7 @@ class Protection:
             self.refuse(_safe_url(connection))
 
     def refuse(self, url: str = "") -> CommandError:
-        """Remember an attempt to write, or to switch the protection off; return its error."""
+        """Store and return the error of an attempt to write or to switch the protection off."""
         error = _other_connection_wrote(self.mode, url)
         self.refused = self.refused or error
         return error
@@ -74,15 +75,15 @@ _scope = Scope[Protection]("oneoff_protection")
 
 @contextmanager
 def read_only_engines(mode: Mode, *, process_wide: bool = False) -> Iterator[Protection]:
-    """Make every engine read-only for the code run inside, and for the tasks it starts.
+    """Make all engines read-only for the code in the block and for the tasks that it starts.
 
-    Connections of `Database.connect` with one of `OWN_ROLES` are exempt: the run's own record and
-    locks.
+    Connections of `Database.connect` with one of `OWN_ROLES` are exempt: those of the run's record
+    and locks.
 
     Args:
-        mode: What the run may do with its own connection.
-        process_wide: Whether threads that don't have the run's context are protected too. Right in
-            a process that does nothing else than this run.
+        mode: `READ_ONLY` or `ROLLBACK`; decides which error a write raises.
+        process_wide: Whether to include threads without the run's context. Set it only in a process
+            that does nothing but this run.
     """
     _listen()
     with _scope.holding(Protection(mode), process_wide=process_wide) as protection:
@@ -90,6 +91,7 @@ def read_only_engines(mode: Mode, *, process_wide: bool = False) -> Iterator[Pro
 
 
 def _listen() -> None:
+    # The listeners stay installed. Without a protection in the current context they do nothing.
     if event.contains(Engine, "begin", _on_begin):
         return
     event.listen(Pool, "checkout", _on_checkout)
@@ -102,7 +104,7 @@ def _listen() -> None:
 
 
 def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Protect the raw driver connection, on which SQLAlchemy sends no BEGIN."""
+    """Protect the raw driver connection, for code that uses it without SQLAlchemy's BEGIN."""
     protection = _scope.current()
     if protection is None or record.info.get(EXEMPT):
         return
@@ -121,7 +123,7 @@ def _on_connect(connection: Connection) -> None:
 
 
 def _on_checkin(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-    """Restore a connection that goes back to its pool."""
+    """Restore a connection that returns to its pool."""
     if connection is not None:
         _make_writable(connection, record.info)
     restore = record.info.pop(_AUTOCOMMIT, None)
@@ -133,11 +135,11 @@ def _on_execution_options(connection: Connection, options: dict[str, Any]) -> No
     if "isolation_level" not in options or not _protection_of(connection):
         return
     if options["isolation_level"] == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
-        # Read-only is a property of the transaction, and AUTOCOMMIT has none. For SELECT it makes
-        # no difference.
+        # Read-only is a property of a transaction, and AUTOCOMMIT has no transaction. SELECT
+        # returns the same in both.
         del options["isolation_level"]
     else:
-        # The level can't be changed in the transaction that was begun at checkout.
+        # The level can't be changed within the transaction that was started at checkout.
         connection.connection.rollback()
 
 
@@ -157,7 +159,7 @@ def _on_begin(connection: Connection) -> None:
 
 
 def _on_statement(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-    """Refuse what would end the read-only transaction, with any driver."""
+    """Refuse statements that would end the read-only transaction, with any driver."""
     protection = _protection_of(connection)
     if protection is None or connection.dialect.name != "postgresql":
         return
@@ -207,12 +209,13 @@ def _set_authorizer(connection: Any, authorize: Any) -> None:
 
 
 def _begin_read_only(connection: DBAPIConnection) -> None:
+    # By the rules of DBAPI, the first statement on the connection starts a transaction.
     _execute(connection, READ_ONLY)
     _execute(connection, ANY_QUERY)
 
 
 def _leave_autocommit(connection: Connection) -> bool:
-    """Switch AUTOCOMMIT off; return whether it was on."""
+    """Switch AUTOCOMMIT off until checkin; return whether it was on."""
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name != "postgresql" or not getattr(driver, "autocommit", False):
         return False
@@ -230,9 +233,9 @@ def _on_error(context: ExceptionContext) -> None:
 def _other_connection_wrote(mode: Mode, url: str) -> CommandError:
     kind = DryRunViolation if mode is Mode.ROLLBACK else ReadOnlyViolation
     return kind(
-        f"something wrote through another connection, to {url or 'a database'}",
-        why="it was refused: a rollback of this run could not have undone it",
-        try_="use the session that the command gets",
+        f"the run tried to write to {url or 'a database'} through another connection",
+        why="the write was refused, because a rollback of this run could not undo it",
+        try_="write through the session of the command",
     )
 
 

@@ -1,8 +1,8 @@
 """Guard a transaction on PostgreSQL, in two layers.
 
-The driver's connection refuses every statement that would end the transaction, and every statement
-once it has ended nevertheless. The second layer is in the server: an open cursor makes any COMMIT
-fail, whoever sends it.
+The driver's connection refuses each statement that would end the transaction, and all statements if
+the transaction has ended nevertheless. The second layer is in the server: an open cursor makes each
+COMMIT fail, even one that bypasses the first layer.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from oneoff.database.guards.sql_statements import (
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-# At COMMIT the server computes the remaining rows of every cursor WITH HOLD, to keep them for the
-# session. The row of this cursor can't be computed (a text that is no number, cast to int), so
-# COMMIT fails and the transaction is rolled back. random() is volatile, which keeps the planner
-# from computing the row already at DECLARE.
-# A deferred constraint on a temporary table would do the same, but it costs more (1.6 instead of
-# 0.4 ms), needs the privilege to create one, and fails early when a command says SET CONSTRAINTS
-# ALL IMMEDIATE.
+# At COMMIT, the server computes the remaining rows of each cursor WITH HOLD, to keep them for the
+# session. The row of this cursor can't be computed (it casts a text that is not a number to int),
+# so COMMIT fails and the transaction is rolled back. random() is volatile; without it, the planner
+# would compute the row at DECLARE.
+# A deferred constraint on a temporary table would also work, but it costs more (1.6 instead of
+# 0.4 ms), needs the privilege to create such a table, and fails too early if a command sends SET
+# CONSTRAINTS ALL IMMEDIATE.
 _GUARD = f"""
 DECLARE {CURSOR} NO SCROLL CURSOR WITH HOLD FOR
 SELECT ('oneoff: a dry run can only be rolled back ' || random())::int
 """
-# Fails if the cursor is gone, and with it the transaction; moving by 0 rows computes none.
+# This fails if the cursor does not exist, because the transaction that declared it has ended. To
+# move by 0 rows computes no row.
 _IS_GUARDED = f"MOVE 0 FROM {CURSOR}"
 
+# The methods of an asyncpg connection that send statements, by what they take.
 _TAKES_SQL = (
     "execute executemany fetch fetchval fetchrow fetchmany prepare cursor copy_from_query".split()
 )
@@ -51,7 +53,8 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
 
     Attributes:
         guarded_mode: The mode of the run; None before the transaction is guarded.
-        released: Whether the executor is rolling back. ROLLBACK passes then, and nothing after it.
+        released: Whether the executor is rolling back. Then ROLLBACK is allowed, and nothing after
+            it.
         refused: The error for the first attempt to end the transaction.
     """
 
@@ -60,7 +63,7 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
     refused: CommandError | None = None
 
     def check(self, sql: str) -> None:
-        """Refuse what would end the transaction, and what comes after it ended."""
+        """Refuse a statement that would end the transaction, or that comes after its end."""
         if self.guarded_mode is None:
             return
         error = self._refusal(sql, self.guarded_mode)
@@ -93,9 +96,9 @@ def _checked(name: str, *, takes_sql: bool) -> Callable[..., Any]:
 
 
 def guard_methods(cls: type[asyncpg.Connection], but: Collection[str] = ()) -> None:
-    """Make the methods of `cls` that send statements call its `check` first."""
+    """Make the methods of `cls` that send statements, except `but`, call its `check` first."""
     for name in {*_TAKES_SQL, *_TAKES_TABLE}.difference(but):
-        if hasattr(asyncpg.Connection, name):  # fetchmany is new in 0.30
+        if hasattr(asyncpg.Connection, name):  # fetchmany exists since 0.30
             setattr(cls, name, _checked(name, takes_sql=name in _TAKES_SQL))
 
 
@@ -113,16 +116,17 @@ class PostgresGuard(Guard):
         """Begin the transaction, and make the server and the driver refuse to end it."""
         if self.mode is Mode.READ_ONLY:
             await self.connection.execution_options(postgresql_readonly=True)
-            # Once a query has run, the server refuses SET TRANSACTION READ WRITE.
+            # After the first query, the server refuses SET TRANSACTION READ WRITE.
             await self.connection.exec_driver_sql("SELECT 1")
         raw = await self.connection.get_raw_connection()
         self._driver = cast("GuardedConnection", raw.driver_connection)
         if self.mode is Mode.ROLLBACK:
             await self._driver.execute(_GUARD)
+        # From here on, the driver's connection refuses statements.
         self._driver.guarded_mode = self.mode
 
     async def release(self) -> None:
-        """Let ROLLBACK pass, and nothing after it: a task of the command may still be running."""
+        """Allow ROLLBACK, and nothing after it: a task of the command may still be running."""
         driver = self._driver
         if driver is None or driver.released:
             return
@@ -135,7 +139,7 @@ class PostgresGuard(Guard):
         return self._driver.refused if self._driver else None
 
     async def check(self) -> None:
-        """Look for the cursor, which exists exactly as long as the transaction."""
+        """Check that the cursor exists, which lives exactly as long as the transaction."""
         violation = self.violation()
         if violation is not None:
             raise violation
@@ -147,6 +151,6 @@ class PostgresGuard(Guard):
             raise ended(self.mode) from None
 
     async def check_constraints(self) -> None:
-        """Check now the constraints that are deferred to the commit."""
+        """Check the constraints that are deferred to the commit."""
         if self._driver is not None:
             await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")

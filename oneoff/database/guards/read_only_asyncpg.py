@@ -1,7 +1,7 @@
-"""Make an asyncpg connection of the application read-only while a run is protected.
+"""Make an asyncpg connection of the application read-only during a protected run.
 
-A transaction on it is read-only, whether SQLAlchemy began it or code that uses the driver's
-connection directly. Statements outside a transaction are refused.
+Each transaction on it is read-only, even if code starts it on the driver's connection instead of
+through SQLAlchemy. Statements outside of a transaction are refused.
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ Refuse = Callable[[str], Exception]
 
 
 class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
-    """The class that `make_read_only` gives to an `asyncpg.Connection`.
+    """The class that `make_read_only` gives to an `asyncpg.Connection`."""
 
-    It declares no slots of its own, because Python changes the class of an object only between
-    classes of the same layout.
-    """
-
+    # Python can change the class of an object only between classes with the same slots.
     __slots__ = ()
 
     def check(self, sql: str) -> None:
@@ -38,7 +35,7 @@ class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
             raise _refuse[self](sql)
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        """Run `query`; a transaction that it begins is read-only from its first statement."""
+        """Run `query`; a transaction that it starts is read-only from its first statement."""
         if not is_only_control(query):
             self.check(query)
             return await super().execute(query, *args, **kwargs)
@@ -54,11 +51,11 @@ _refuse: WeakKeyDictionary[asyncpg.Connection, Refuse] = WeakKeyDictionary()
 
 # `type`, because asyncpg redefines isinstance for its connections.
 def make_read_only(driver: object, refuse: Refuse) -> None:
-    """Make a connection read-only, also one that was opened before the run.
+    """Make a connection read-only, even if it was opened before the run.
 
     Args:
-        driver: The connection; one of a class of the application's own is not changed.
-        refuse: Gets a statement and returns the error for it.
+        driver: The connection. It is not changed if it has a class of the application's own.
+        refuse: Returns the error for a statement.
     """
     if type(driver) is asyncpg.Connection:
         driver.__class__ = ReadOnlyConnection

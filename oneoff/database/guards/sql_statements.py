@@ -1,7 +1,7 @@
-"""Find the statements in an SQL text for PostgreSQL that would end its transaction.
+"""Find statements in SQL text for PostgreSQL that would end the transaction.
 
-The text is read as the server's scanner reads it: a COMMIT could be hidden by something that only
-looks like a quote, a comment or a dollar quote.
+The text is read as the server's scanner reads it. Otherwise a text that only resembles a quote, a
+comment or a dollar quote could hide a COMMIT.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from functools import cache
 
 CURSOR = "oneoff_dry_run"
-"""The cursor that keeps the transaction of a dry run from being committed."""
+"""Name of the cursor that prevents a commit of the transaction of a dry run."""
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
+# After the first query, the server refuses SET TRANSACTION READ WRITE.
 ANY_QUERY = "SELECT 1"
-"""Once a query has run, the server refuses SET TRANSACTION READ WRITE."""
 
-# Most texts contain none of these words and need no scan.
+# Most texts contain none of these words, and need no scan.
 _SUSPECT = re.compile(
     r"\b(?:commit|rollback|abort|end|prepare\s+transaction|close)\b", re.IGNORECASE
 )
@@ -35,27 +35,28 @@ _PLAIN = "'(?:[^']|'')*'"
 
 
 def ending_statement(sql: str) -> str:
-    """Return the statement in `sql` that would end the transaction, or nothing.
+    """Return the first statement in `sql` that would end the transaction, or an empty text.
 
-    The driver's simple protocol takes several statements in one text.
+    One text may contain several statements, because the simple query protocol allows it.
     """
     return _first(sql, _ENDS)
 
 
 def cursor_closing_statement(sql: str) -> str:
-    """Return the statement in `sql` that would close the cursor of the guard, or nothing."""
+    """Return the first statement in `sql` that would close the guard's cursor, or an empty text."""
     return _first(sql, _CLOSES)
 
 
 def is_only_control(sql: str) -> bool:
-    """Return whether `sql` is one statement that begins or ends a transaction."""
+    """Return whether `sql` is a single statement that begins or ends a transaction."""
     return _CONTROL.fullmatch(sql) is not None and not re.search(r"(?i)\bto\b", sql)
 
 
 def _first(sql: str, pattern: str) -> str:
     if not _SUSPECT.search(sql):
         return ""
-    # With standard_conforming_strings off, a backslash escapes a quote in every string literal.
+    # With standard_conforming_strings off, a backslash escapes a quote in every string literal. The
+    # setting is not known here, so such a text is read both ways.
     readings = (_PLAIN, _ESCAPED) if "\\'" in sql else (_PLAIN,)
     return next(filter(None, (_first_as_read(sql, pattern, text) for text in readings)), "")
 
@@ -73,7 +74,7 @@ def _first_as_read(sql: str, pattern: str, text: str) -> str:
 
 
 def _without_texts(sql: str, text: str) -> str:
-    """Replace string literals and comments by blanks; keep quoted names."""
+    """Replace string literals and comments by spaces; keep quoted names."""
     kept, at = [], 0
     while found := _opaque(text).search(sql, at):
         kept += [sql[at : found.start()], _shown(found)]
@@ -97,7 +98,7 @@ def _comment_end(sql: str, start: int) -> int:
 
 @cache
 def _opaque(text: str) -> re.Pattern[str]:
-    # The order matters: E'' before the name E, and a name before the dollar inside it.
+    # The order matters: E'' before the name E, and a name before a dollar sign inside it.
     return re.compile(
         rf"[eE]{_ESCAPED}(?:{_SPACE}{_ESCAPED})*"
         rf"|(?P<name>\"[^\"]*\"|[{_LETTER}][{_LETTER}0-9$]*)"

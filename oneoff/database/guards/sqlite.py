@@ -1,7 +1,7 @@
-"""Guard a transaction on SQLite with an authorizer, which SQLite asks when it compiles a statement.
+"""Guard a transaction on SQLite with an authorizer, which SQLite calls to compile a statement.
 
-COMMIT, ROLLBACK and BEGIN are refused, in SQL, from the driver's `commit()`, and where
-`executescript` sends its own COMMIT. Savepoints pass.
+COMMIT, ROLLBACK and BEGIN are refused: in SQL, from the driver's `commit()`, and if `executescript`
+sends its own COMMIT. Savepoints are allowed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from oneoff.database.guards.base import Guard, ended, refusal, too_late
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+# A foreign key is deferred if its table declares it so, or if the PRAGMA defers all of them.
 _HAS_DEFERRED = """
 SELECT (SELECT defer_foreign_keys FROM pragma_defer_foreign_keys)
     OR EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%INITIALLY%DEFERRED%')
@@ -41,7 +42,7 @@ class SQLiteGuard(Guard):
         self._released = False
 
     async def arm(self) -> None:
-        """Begin the transaction, and have every later statement authorized."""
+        """Begin the transaction, and let the authorizer check all later statements."""
         if self.mode is Mode.READ_ONLY:
             await self.connection.exec_driver_sql("PRAGMA query_only=ON")
         await self.connection.exec_driver_sql("SELECT 1")
@@ -49,7 +50,7 @@ class SQLiteGuard(Guard):
         await self._driver.set_authorizer(self._authorize)
 
     async def release(self) -> None:
-        """Authorize ROLLBACK too; a task that is still running can write nothing after it."""
+        """Allow ROLLBACK; tasks that are still running can't write anything after it."""
         if self._driver is not None and not self._released and self._was_ended():
             self._refused = self._refused or ended(self.mode)
         self._released = True
@@ -57,7 +58,7 @@ class SQLiteGuard(Guard):
     def _was_ended(self) -> bool:
         try:
             return not self._driver.in_transaction
-        except ValueError:  # a cancelled statement has closed the connection, which rolled back
+        except ValueError:  # a cancelled statement has closed and so rolled back the connection
             return False
 
     def violation(self) -> CommandError | None:
@@ -65,22 +66,24 @@ class SQLiteGuard(Guard):
         return self._refused
 
     async def check(self) -> None:
-        """Ask the driver, because INSERT OR ROLLBACK ends a transaction unauthorized."""
+        """Ask the driver, because INSERT OR ROLLBACK ends a transaction without the authorizer."""
         if self._refused is not None:
             raise self._refused
         if not self._driver.in_transaction:
             raise ended(self.mode)
 
     async def check_constraints(self) -> None:
-        """Compare the dangling references with those that were there before the run.
+        """Raise an error for references that the run left dangling.
 
-        SQLite checks deferred foreign keys only when it commits. References that were dangling
-        before (of rows written with foreign keys off) would not stop the commit either.
+        SQLite checks deferred foreign keys only at COMMIT. It does not refuse a commit because of
+        references that were dangling before (from rows written with foreign keys off), so those
+        are ignored here too.
         """
         if not (await self.connection.exec_driver_sql(_HAS_DEFERRED)).scalar_one():
             return
         dangling = await self._dangling()
         if dangling:
+            # The rollback restores the state before the run, to compare with.
             await self.release()
             await self.connection.rollback()
             dangling -= await self._dangling()
@@ -89,11 +92,11 @@ class SQLiteGuard(Guard):
             raise constraint_error("FOREIGN KEY constraint", tables)
 
     async def _dangling(self) -> set[tuple[Any, ...]]:
-        # On the driver, because SQLAlchemy would begin a new transaction after the rollback.
+        # Use the driver, because SQLAlchemy would begin a new transaction after the rollback.
         return {tuple(row) for row in await self._driver.execute_fetchall(_DANGLING)}
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_: object) -> int:
-        """Answer SQLite in the driver's thread, once for each action of a statement."""
+        """Answer SQLite, which calls this in the driver's thread for each action of a statement."""
         error = self._refusal(action, first, second)
         if error is None:
             return sqlite3.SQLITE_OK
@@ -108,11 +111,11 @@ class SQLiteGuard(Guard):
             return refusal(self.mode, f"PRAGMA query_only={second}")
         if action in _READS or self._driver.in_transaction:
             return None
-        # INSERT OR ROLLBACK has ended the transaction: what is written now would be saved.
+        # INSERT OR ROLLBACK has ended the transaction, so this write would be saved.
         return too_late(self.mode) if self._released else ended(self.mode)
 
 
 def switches_query_only(action: int, first: str | None, second: str | None) -> bool:
-    """Return whether an authorizer is asked for PRAGMA query_only with a value."""
+    """Return whether the arguments of an authorizer are a PRAGMA that sets query_only."""
     is_pragma = action == sqlite3.SQLITE_PRAGMA and second is not None
     return is_pragma and (first or "").lower() == "query_only"

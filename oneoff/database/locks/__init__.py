@@ -1,1 +1,1 @@
-"""Locks that no two runs hold at once."""
+"""Locks that only one run can hold at a time."""

@@ -1,9 +1,9 @@
-"""Locks between processes: no two runs hold the same key of the same database at once.
+"""Lock keys between processes: only one run at a time can hold a key of a database.
 
-On PostgreSQL they are in the server (`postgresql.py`), on SQLite in a file beside the database
-(`sqlite.py`). The server or the kernel releases them when the process dies. A process that waits
-polls and has no statement open meanwhile: CREATE INDEX CONCURRENTLY waits for every open statement,
-and would wait for that one for ever.
+On PostgreSQL, the locks are in the server (`postgresql.py`), on SQLite in a file next to the
+database (`sqlite.py`). The server or the kernel releases them when the process dies. A process that
+waits for a lock polls, and has no statement open between two attempts: CREATE INDEX CONCURRENTLY
+waits for all open statements, and would wait for that one indefinitely.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from oneoff.database.engine import Database
 
-_FIRST_PAUSE = 0.1
+_FIRST_PAUSE = 0.1  # seconds between two attempts
 _LONGEST_PAUSE = 1.0
 
 
 def make_lock(database: Database, key: str) -> Lock:
-    """Return the lock of this key in this database, not yet held."""
+    """Return the lock of this key in this database; it is not held yet."""
     if database.url.dialect == "postgresql":
         from oneoff.database.locks.postgresql import PostgresLock
 
@@ -47,14 +47,14 @@ async def acquire(
     """Take the lock, polling until it is free.
 
     Args:
-        lock: What to take.
+        lock: The lock to take.
         wait: Seconds to wait at most; 0 tries once.
         on_wait: Called once, before the first pause.
-        clock: Monotonic seconds.
-        sleep: How to pause.
+        clock: Returns monotonic seconds.
+        sleep: Pauses for some seconds.
 
     Raises:
-        LockBusy: It stayed held; the message names the run that holds it.
+        LockBusy: The lock was not released in time; the message names the run that holds it.
     """
     deadline = clock() + wait
     pause = _FIRST_PAUSE
@@ -75,9 +75,9 @@ async def acquire(
 
 
 async def describe_holder(lock: Lock) -> str:
-    """Return who holds the lock, as the runs table knows it; empty when nobody does.
+    """Return a description of the lock's holder from the runs table; empty if the lock is free.
 
-    "run 20260131T093000-... (db migrate, by ada on web-1)"
+    For example: "run 20260131T093000-... (db migrate, by ada on web-1)".
     """
     run_id = await lock.holder()
     if not run_id:
@@ -91,26 +91,27 @@ async def describe_holder(lock: Lock) -> str:
         async with lock.database.connect("lock") as connection:
             about = select(runs.c.command, runs.c.operator, runs.c.host).where(runs.c.id == run_id)
             row = (await connection.execute(about)).one_or_none()
-    except DBAPIError:  # the holder may be the run that is creating the table now
+    except DBAPIError:  # the holder may be the run that is creating the table
         row = None
     return f"run {run_id}" + (f" ({row.command}, by {row.operator} on {row.host})" if row else "")
 
 
 async def hold_for_transaction(connection: AsyncConnection, database: Database, key: str) -> None:
-    """Hold a free lock until the connection's next commit or rollback, or the process's end.
+    """Hold a free lock until the connection's next commit or rollback, or the end of the process.
 
-    Nobody else competes for the key: others only ask with `is_free` whether its holder is alive.
+    It is for keys that no other process takes: others only check with `is_free` whether the holder
+    is alive.
     """
     await make_lock(database, key).hold_in(connection)
 
 
 async def is_free(connection: AsyncConnection, database: Database, key: str) -> bool:
-    """Return whether nobody holds the lock; on PostgreSQL it is kept to the transaction's end."""
+    """Return whether the lock is free; if so, PostgreSQL holds it until the transaction ends."""
     return await make_lock(database, key).is_free_in(connection)
 
 
 async def _busy(lock: Lock, wait: float) -> LockBusy:
-    holder = await describe_holder(lock) or "a run that has just ended"
+    holder = await describe_holder(lock) or "a run that just ended"
     return LockBusy(
         f"the lock {lock.key!r} is held by {holder}",
         why=f"it was not released within {wait:g} s",

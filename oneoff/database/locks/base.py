@@ -1,4 +1,4 @@
-"""What every kind of lock can do, and what a command gets of one."""
+"""Define the interface of locks, and the resource `lock` of a command."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ class Lock(ABC):
 
     @abstractmethod
     async def check(self) -> None:
-        """Make sure that the lock is still held.
+        """Check that the lock is still held.
 
         Raises:
-            LockLost: It is not; the work it protects must stop now.
+            LockLost: It was lost, so the work that it protects must stop.
         """
 
     @abstractmethod
     async def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+        """Release the lock; do nothing if it is not held."""
 
     @abstractmethod
     async def holder(self) -> str | None:
-        """Return the id of the run that holds the lock, without trying to take it.
+        """Return the id of the run that holds the lock, without trying to take the lock.
 
-        None when nobody holds it; an empty text when it can't be told who does.
+        It is None if the lock is free, and an empty text if the holder is unknown.
         """
 
     @abstractmethod
     async def hold_in(self, connection: AsyncConnection) -> None:
-        """Hold the lock until the next commit or rollback of somebody else's connection."""
+        """Hold the lock until the next commit or rollback of the caller's connection."""
 
     @abstractmethod
     async def is_free_in(self, connection: AsyncConnection) -> bool:
-        """Return whether nobody holds the lock, in a transaction of that connection."""
+        """Return whether the lock is free, in a transaction of the caller's connection."""
 
 
 class HeldLock:
-    """A lock that was acquired: what a command gets by asking for `lock`."""
+    """A lock that was acquired: the resource `lock` of a command."""
 
     def __init__(self, lock: Lock) -> None:
         self.key = lock.key
         self._lock = lock
 
     async def check(self) -> None:
-        """Raise LockLost unless the lock is still held; call it before each step of the work."""
+        """Raise `LockLost` unless the lock is still held; call it before each step of the work."""
         await self._lock.check()
 
     async def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         await self._lock.release()

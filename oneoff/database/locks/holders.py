@@ -1,7 +1,7 @@
-"""List who holds which lock, without taking any.
+"""List the locks that are held and their holders, without taking a lock.
 
-The server and the kernel identify locks by numbers, which are digests of their names. To find a
-name, the numbers of all names that the runs in question could have taken are compared.
+The server and the kernel identify a lock by a number, which is a digest of its name. To find the
+name, the number is compared with those of all names that the known runs may take.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
 
 ALWAYS = ("migrations", "schema")
-"""Names that a run may take although its command declares none."""
-UNKNOWN = "unknown"
+"""Names of locks that a run may take although its command does not declare them."""
+UNKNOWN = "unknown"  # shown for a lock whose name was not found
 
 NameOf = Callable[[str], str]
-"""Command to the name of its lock; empty if it has none."""
+"""Returns the name of a command's lock; empty if it has none."""
 
-# The connections of a run are named "oneoff/<what for>/<run id>".
+# One row for each connection of a run and each lock it holds. The application_name of a connection
+# is "oneoff/<role>/<run id>". pg_locks shows a lock taken with one 64-bit number as objsubid 1,
+# with the high half of the number in classid and the low half in objid.
 _CONNECTIONS = """
 SELECT activity.pid, split_part(application_name, '/', 2), split_part(application_name, '/', 3),
        coalesce(activity.state <> 'idle', false), activity.xact_start,
@@ -47,10 +49,10 @@ class LockHolder(NamedTuple):
 
     Attributes:
         lock: Its name.
-        run_id: Of the run that holds it; empty if that can't be told.
-        since: When it was taken; on SQLite, when the run began.
-        orphan: The run is dead, and its last statement is still at work in the server.
-        waiting: Ids of the runs that wait for it; None where that can't be told.
+        run_id: Id of the run that holds it; empty if it is unknown.
+        since: When the lock was taken; on SQLite, when the run started.
+        orphan: Whether the run is dead and its last statement is still running in the server.
+        waiting: Ids of the runs that wait for the lock; None if they are unknown.
     """
 
     lock: str
@@ -61,7 +63,7 @@ class LockHolder(NamedTuple):
 
 
 class _Connection(NamedTuple):
-    """One connection of a run, and the number of a lock it holds, if it holds one."""
+    """One connection of a run, and the number of a lock that it holds, if any."""
 
     pid: int
     role: str
@@ -74,14 +76,14 @@ class _Connection(NamedTuple):
 async def list_lock_holders(
     connection: AsyncConnection, database: Database, name_of: NameOf
 ) -> list[dict[str, Any]]:
-    """Return the locks that are held, the oldest first, with what is recorded of their runs.
+    """Return the locks that are held, oldest first, with facts from the records of their runs.
 
-    Each run also holds a lock that marks it as alive ("run:<id>"); those are left out.
+    The locks that mark runs as alive ("run:<id>") are not included.
 
     Args:
-        connection: To ask, in the caller's transaction.
-        database: Where it leads.
-        name_of: Says which lock a command takes.
+        connection: A connection to query, in the caller's transaction.
+        database: The database of the connection.
+        name_of: Returns the name of a command's lock.
     """
     find = _on_postgresql if database.url.dialect == "postgresql" else _on_sqlite
     holders, about = await find(connection, database, name_of)
@@ -101,6 +103,7 @@ async def _on_postgresql(
     alive = {number_of(f"run:{one.run_id}") for one in connections}
     held = [one for one in connections if one.number is not None and one.number not in alive]
     holding_runs = {one.run_id for one in held}
+    # A run with a connection for locks that holds none is waiting for a lock.
     waiting = {one.run_id for one in connections if one.role == "lock"} - holding_runs
     holders = [
         LockHolder(
@@ -111,7 +114,7 @@ async def _on_postgresql(
         )
         for one in held
     ]
-    # The lock of a client that was killed is free, but its statement is still running.
+    # The lock of a killed client is free, but its statement may still be running.
     orphans = {
         one.run_id: LockHolder(one.role, one.run_id, one.since, orphan=True)
         for one in connections
@@ -127,7 +130,7 @@ async def _on_sqlite(
 
     file = lock_file(database)
     about = await _runs_by_id(connection, runs.c.status == "started")
-    newest = {row.pid: row for row in about.values()}  # of several runs of one process
+    newest = {row.pid: row for row in about.values()}  # if a process has several runs
     names = {
         offset_of(name): name for name in _names(name_of(row.command) for row in about.values())
     }
@@ -147,11 +150,11 @@ async def _on_sqlite(
 
 
 async def _runs_by_id(connection: AsyncConnection, condition: Any) -> dict[str, Any]:
-    """Return what is recorded of runs, the oldest first, by id."""
+    """Return the records of runs by id, oldest first."""
     rows = select(runs).where(condition).order_by(runs.c.started_at, runs.c.id)
     try:
         found = await connection.execute(rows)
-    except DBAPIError:  # the holder may be the run that is creating the table now
+    except DBAPIError:  # the holder may be the run that is creating the table
         return {}
     return {row.id: row for row in found}
 

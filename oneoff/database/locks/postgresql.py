@@ -1,8 +1,8 @@
-"""Lock with an advisory lock of an idle transaction, on a connection of its own.
+"""Lock with the advisory lock of an idle transaction, on a separate connection.
 
-Behind pgbouncer in transaction mode a session-level lock stays with whichever server connection
-took it: it would be left there, or found by a second client that gets the same connection. A
-transaction keeps its server connection until it ends, and its locks end with it.
+Behind pgbouncer in transaction mode, a session-level lock would stay with the server connection
+that took it. It would not be released, or another client that gets the same connection would hold
+it too. A transaction keeps its server connection until it ends, and its locks end with it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
 
 CHECK_TIMEOUT = 10.0
-"""Seconds after which a lock connection that does not answer counts as lost."""
+"""Seconds after which a lock's connection that does not answer counts as lost."""
 
 # With REPEATABLE READ, which may be the role's default, the transaction would keep its first
 # snapshot until it ends, and VACUUM and CREATE INDEX CONCURRENTLY would wait for it.
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 _TRY = "SELECT pg_try_advisory_xact_lock($1)"
-# When a client is killed, its lock connection ends at once and frees the lock, but the backend of
-# its work goes on to the end of its statement. Taking the lock then would let two runs work at the
-# same time. The connection of work that a lock protects is named "oneoff/<lock>/<run id>"
-# (application_name), so the lock counts as busy while one of another run is not idle.
+# When a client is killed, its lock connection ends at once, which releases the lock. But the
+# backend of its work continues to the end of its statement. If another run took the lock then, two
+# runs would work at the same time. The application_name of a connection whose work is protected by
+# a lock is "oneoff/<lock>/<run id>". So the lock counts as busy while such a connection of another
+# run is not idle.
 _TRY_WITHOUT_ORPHANS = """
 SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
     SELECT FROM pg_stat_activity
@@ -40,11 +41,14 @@ SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
 ) END
 """
 # asyncpg leaves the portal of the last SELECT open, and an open portal keeps a snapshot, for which
-# CREATE INDEX CONCURRENTLY would wait for ever. Running a utility statement closes the portal and
-# takes no snapshot. This one is needed anyway: it keeps the server from ending an idle transaction.
+# CREATE INDEX CONCURRENTLY would wait indefinitely. Running a utility statement closes the portal
+# and takes no snapshot. This statement is needed anyway: it stops the server from ending the idle
+# transaction.
 _KEEP = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _KEEP_LONG = "SET LOCAL transaction_timeout = 0"
-_TRANSACTION_TIMEOUT_SINCE = (17,)
+_TRANSACTION_TIMEOUT_SINCE = (17,)  # version of PostgreSQL
+# The run that holds the lock comes first, then an orphan: a connection of work under this lock that
+# is still running a statement. The two halves of the lock's number are compared as in `holders`.
 _HOLDER = """
 SELECT split_part(activity.application_name, '/', 3)
 FROM pg_stat_activity AS activity
@@ -59,7 +63,7 @@ LIMIT 1
 
 
 class PostgresLock(Lock):
-    """An advisory lock that is also refused while the orphan of a killed holder still works."""
+    """An advisory lock that can't be taken while the orphan of a killed holder is still running."""
 
     def __init__(self, database: Database, key: str) -> None:
         super().__init__(database, key)
@@ -68,7 +72,7 @@ class PostgresLock(Lock):
         self._holds = False
 
     async def try_acquire(self) -> bool:
-        """Take the lock if it is free and no backend of an earlier holder is still working."""
+        """Take the lock if it is free and no backend of an earlier holder is still running."""
         connection = await self._connect()
         role = f"oneoff/{self.key}/"
         await connection.exec_driver_sql(_BEGIN)
@@ -96,12 +100,12 @@ class PostgresLock(Lock):
         from sqlalchemy.exc import SQLAlchemyError
 
         self._connection, self._holds = None, False
-        # A connection that is broken has released the lock already.
+        # If the connection is broken, the lock is already released.
         with suppress(SQLAlchemyError, OSError):
             await self._stack.aclose()
 
     async def holder(self) -> str | None:
-        """Return the run id in the name of the backend that holds the lock, or of an orphan."""
+        """Return the run id in the application_name of the lock's holder, or of an orphan."""
         if self._holds:
             return self.database.run_id
         number = number_of(self.key)
@@ -113,12 +117,12 @@ class PostgresLock(Lock):
         return run_id
 
     async def hold_in(self, connection: AsyncConnection) -> None:
-        """Take the lock in a new transaction of the connection, and leave that one idle."""
+        """Take the lock in a new transaction of the connection, and leave the transaction idle."""
         await connection.exec_driver_sql(_BEGIN)
-        # One message for all statements. CREATE INDEX CONCURRENTLY looks once for transactions with
-        # a snapshot, and then waits for them to end, even if they have none any more. This one may
-        # last as long as the run waits for another lock, so its snapshot must be gone at once, and
-        # not one round trip later.
+        # Send all statements in one message. CREATE INDEX CONCURRENTLY looks once for transactions
+        # with a snapshot, and then waits until these have ended, even if they dropped the snapshot.
+        # This transaction may last while the run waits for another lock. So its snapshot must be
+        # dropped within the same message, not one round trip later.
         driver: Any = (await connection.get_raw_connection()).driver_connection
         take = _TRY.replace("$1", str(number_of(self.key)))
         try:
@@ -127,7 +131,7 @@ class PostgresLock(Lock):
             raise translate_error(exc) or connection_lost() from exc
 
     async def is_free_in(self, connection: AsyncConnection) -> bool:
-        """Try to take the lock in this transaction, whose end gives it back."""
+        """Try to take the lock in this transaction; its end releases the lock."""
         answer = await connection.exec_driver_sql(_TRY, (number_of(self.key),))
         return bool(answer.scalar_one())
 
@@ -157,6 +161,6 @@ def number_of(key: str) -> int:
 def _lost(key: str) -> LockLost:
     return LockLost(
         f"the lock {key!r} was lost: its database connection is gone",
-        why="another run may hold it now, so this one stopped before its next step",
-        try_="run the command again; it goes on where this one stopped",
+        why="another run may hold it now, so this run stopped before its next step",
+        try_="run the command again; it continues where this run stopped",
     )

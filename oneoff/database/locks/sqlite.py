@@ -1,8 +1,8 @@
 """Lock one byte of the file `<database>.locks` with fcntl.
 
-POSIX locks belong to the process. Two locks of the same process don't exclude each other, and when
-the process closes any descriptor of the file, it loses all its locks on it. So a process opens each
-lock file only once, in `lock_file`, and remembers the keys that it holds.
+POSIX locks belong to the process. Two locks of the same process don't exclude each other. When the
+process closes any descriptor of the file, it loses all its locks on the file. So a process opens
+each lock file only once, in `lock_file`, and remembers the keys that it holds.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class LockFile:
             self._close_if_idle()
 
     def is_intact(self, key: str) -> bool:
-        """Return whether the key is held, in the file that other processes would open now.
+        """Return whether the key is held in the file that other processes would open now.
 
-        If somebody replaced the file, this process holds its lock on a file that nobody else sees.
+        If the file was replaced, this process holds its lock on a file that no other process opens.
         """
         try:
             return key in self.held and os.path.samestat(
@@ -69,7 +69,7 @@ class LockFile:
             return False
 
     def pid_of_holder(self, key: str) -> int:
-        """Return which process has the key's byte; 0 if none has."""
+        """Return the id of the process that has locked the key's byte; 0 if none has."""
         if key in self.held:
             return os.getpid()
         if not self.path.exists():  # opening it would create it
@@ -77,7 +77,7 @@ class LockFile:
         return self._ask(offset_of(key), 1)[1]
 
     def held_by_others(self) -> dict[int, int]:
-        """Return the bytes that other processes have locked, with the ids of those processes."""
+        """Return the bytes that other processes have locked, with the ids of these processes."""
         found: dict[int, int] = {}
         ranges = [(0, 0)] if self.path.exists() else []
         while ranges:
@@ -86,7 +86,8 @@ class LockFile:
             if not pid:
                 continue
             found[at] = pid
-            # F_GETLK names any lock of the range, not always the first: ask again on both sides.
+            # F_GETLK returns any lock of the range, not always the first, so ask again on both
+            # sides.
             if at > start:
                 ranges.append((start, at - start))
             if length != at - start + 1:
@@ -94,11 +95,11 @@ class LockFile:
         return found
 
     def _ask(self, start: int, length: int) -> tuple[int, int]:
-        """Return a locked byte of a range and who has it; 0 is nobody.
+        """Return a locked byte of a range and the id of the process that locked it; 0 if none did.
 
         Args:
             start: First byte.
-            length: Number of bytes; 0 for all that follow.
+            length: Number of bytes; 0 for all bytes that follow.
         """
         self._open()
         answer = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, _pack(start, length))
@@ -114,7 +115,7 @@ class LockFile:
         except OSError as exc:
             raise ConfigurationError(
                 f"the lock file {str(self.path)!r} can't be opened: {exc.strerror}",
-                why="a SQLite database is locked by a file beside it",
+                why="locks of a SQLite database are kept in a file next to it",
                 try_="make the database's folder writable for the user that runs the command",
                 code="lock-file",
             ) from exc
@@ -137,17 +138,17 @@ class FileLock(Lock):
         self._file = lock_file(database)
 
     async def try_acquire(self) -> bool:
-        """Lock the key's byte unless this or another process has it."""
+        """Lock the key's byte unless this or another process has locked it."""
         self._holds = self._file.try_lock(self.key)
         return self._holds
 
     async def check(self) -> None:
-        """Make sure that nobody replaced the file, which would let a second holder in."""
+        """Check that the file was not replaced: then another process could take the lock too."""
         if not (self._holds and self._file.is_intact(self.key)):
             raise LockLost(
                 f"the lock {self.key!r} was lost: {str(self._file.path)!r} was removed or replaced",
-                why="another run may hold it now, so this one stopped before its next step",
-                try_="leave the lock file alone and run the command again",
+                why="another run may hold it now, so this run stopped before its next step",
+                try_="run the command again, and don't remove the lock file",
             )
 
     async def release(self) -> None:
@@ -157,7 +158,7 @@ class FileLock(Lock):
             self._file.unlock(self.key)
 
     async def holder(self) -> str | None:
-        """Return the newest open run of the process that has the byte locked."""
+        """Return the newest open run of the process that has locked the byte."""
         from sqlalchemy.exc import DBAPIError
 
         pid = self._file.pid_of_holder(self.key)
@@ -167,7 +168,7 @@ class FileLock(Lock):
             async with self.database.connect("lock") as connection:
                 found = await connection.exec_driver_sql(_STARTED_BY, (pid,))
                 return found.scalars().first() or ""
-        except DBAPIError:  # the framework's tables are not there yet
+        except DBAPIError:  # the framework's tables do not exist yet
             return ""
 
     async def hold_in(self, connection: AsyncConnection) -> None:
@@ -197,7 +198,9 @@ def lock_file(database: Database) -> LockFile:
 
 
 def offset_of(key: str) -> int:
-    """Return the byte that stands for the key: far apart, in a file that stays empty."""
+    """Return the offset of the byte that represents the key."""
+    # Locking does not write the byte, so the file stays empty. The offset of a file is signed, so
+    # it has fewer bits than the digest.
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 2
 
@@ -209,7 +212,7 @@ def _pack(start: int, length: int) -> bytes:
 
 
 def _unpack(answer: bytes) -> tuple[int, int, int]:
-    """Return kind, start, and process of a lock."""
+    """Return the kind, first byte and process id of a lock."""
     fields = struct.unpack(_FLOCK, answer)
     if sys.platform == "darwin":
         return fields[3], fields[0], fields[2]

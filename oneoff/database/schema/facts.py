@@ -1,4 +1,4 @@
-"""Read what a database says about itself, and store which environment it belongs to."""
+"""Read a database's facts about itself, and store which environment it belongs to."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
 
 HEAD = "0005"
-"""The newest revision of the framework's tables. They count up and only ever add, so that code
-older than the tables goes on working."""
+"""The newest revision of the framework's tables.
 
+Revisions have increasing numbers. They only add tables and columns, so that code older than the
+tables still works."""
+
+# The name and identity of the database, whether this role may read the identity of the cluster, and
+# whether the framework's tables exist. The last two decide what the second query may ask for: a
+# missing table or permission would be an error there, and end the transaction.
 _POSTGRESQL_ABOUT = """
 SELECT current_database(), oid::text, has_function_privilege('pg_control_system()', 'EXECUTE'),
        to_regclass('oneoff_alembic_version') IS NOT NULL
@@ -32,7 +37,7 @@ _SQLITE_ABOUT = "SELECT count(*) FROM sqlite_master WHERE name = 'oneoff_alembic
 
 
 async def read_facts(connection: AsyncConnection, url: DatabaseURL) -> Facts:
-    """Read what the database says about itself: two queries, in the caller's transaction."""
+    """Return the database's facts about itself; sends two queries in the caller's transaction."""
     if url.dialect == "postgresql":
         return await _read_postgresql(connection)
     return await _read_sqlite(connection, url)
@@ -42,8 +47,8 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
     """Store which environment the database belongs to, with its identity.
 
     Args:
-        connection: The caller commits it.
-        facts: Of this database, as `read_facts` found them.
+        connection: A connection whose transaction the caller commits.
+        facts: The facts of this database from `read_facts`.
         environment: "production", "staging", ...
     """
     from datetime import UTC, datetime
@@ -55,7 +60,8 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
 
     identity = facts.identity
     if identity.startswith("@"):
-        identity = f"{uuid4().hex}{identity}"  # of a SQLite file: the path alone, so far
+        # The identity of a SQLite file has only its path so far. A random part is added.
+        identity = f"{uuid4().hex}{identity}"
     await connection.execute(delete(environments))
     await connection.execute(
         insert(environments).values(
@@ -69,16 +75,16 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
 
 
 async def check_same_database(facts: Facts, connected: DatabaseURL, main: DatabaseURL) -> None:
-    """Make sure that a direct URL leads to the database that the application uses.
+    """Check that the connected database is the one that the application uses.
 
     Args:
-        facts: Of the database connected to.
-        connected: Its URL: MIGRATION_DATABASE_URL, or the main one.
+        facts: The facts of the connected database.
+        connected: Its URL: MIGRATION_DATABASE_URL or DATABASE_URL.
         main: DATABASE_URL.
 
     Raises:
-        ConfigurationError: They are two databases: migrating one would leave the other behind.
-        Unavailable: DATABASE_URL can't be reached.
+        ConfigurationError: They are two databases, and only one of them would be migrated.
+        Unavailable: The database of DATABASE_URL can't be reached.
     """
     if connected.dialect == "sqlite" or connected == main:
         return
@@ -92,9 +98,9 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
         await database.dispose()
     if other.identity != facts.identity:
         raise ConfigurationError(
-            "MIGRATION_DATABASE_URL and DATABASE_URL lead to two different databases",
+            "MIGRATION_DATABASE_URL and DATABASE_URL name two different databases",
             why=f"{connected.safe()} is not {main.safe()}",
-            try_="let both name the same database, one of them past the pooler",
+            try_="set both to the same database; MIGRATION_DATABASE_URL may bypass a pooler",
             code="migration-url-mismatch",
         )
 
@@ -116,8 +122,8 @@ async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:
     version, environment, identity = await _select(
         connection, *(_STORED if stored else _NOTHING_STORED)
     )
-    # The random part was made when the environment was first stored. A copy of the file has the
-    # same random part and another path.
+    # The random part was created when the environment was first stored. A copy of the file has the
+    # same random part, but another path.
     return Facts(
         url.name,
         f"{identity.partition('@')[0]}@{url.database}",

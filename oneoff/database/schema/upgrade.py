@@ -1,7 +1,7 @@
 """Create the framework's own tables, or upgrade them to their newest revision.
 
-They have an Alembic history and a version table of their own, beside the project's. Alembic is
-imported only to create or upgrade them; whether that is needed is a cheap query.
+Their Alembic history and version table are separate from those of the project. A cheap query shows
+whether an upgrade is needed; only then is Alembic imported.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 
 
 SCHEMA_LOCK_WAIT = 60.0
-"""Seconds to wait for another process that creates the tables."""
+"""Seconds to wait for another process that creates or upgrades the tables."""
 
 
 async def ensure_schema(database: Database) -> None:
-    """Make the framework's tables, or upgrade them; does nothing where they are current.
+    """Create or upgrade the framework's tables; do nothing if they are current.
 
-    Any number of processes may call it at the same time.
+    Several processes may call it at the same time.
 
     Raises:
-        LockBusy: Another process has not finished it within a minute.
+        LockBusy: Another process did not finish the same work within `SCHEMA_LOCK_WAIT`.
     """
     if await _is_current(database):
         return
     lock = await acquire(make_lock(database, "schema"), wait=SCHEMA_LOCK_WAIT)
     try:
+        # Another process may have upgraded the tables while this one waited for the lock.
         if not await _is_current(database):
-            # Imported before the transaction, for which other writers of a SQLite file wait.
+            # Import Alembic before the transaction: other writers of a SQLite file wait for that.
             import alembic.operations
             import alembic.script  # noqa: F401
 
@@ -68,7 +69,7 @@ def _upgrade(connection: Connection) -> None:
         "version_table": VERSION_TABLE,
         "script": scripts,
         "fn": steps,
-        "transactional_ddl": True,  # on SQLite too: the engine sends a real BEGIN
+        "transactional_ddl": True,  # on SQLite too, because the engine sends a real BEGIN
     }
     context = MigrationContext.configure(connection, opts=options)
     with context.begin_transaction(), Operations.context(context):

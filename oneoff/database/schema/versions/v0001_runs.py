@@ -65,7 +65,7 @@ def _create_runs() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, and with them the record of every run."""
+    """Drop the tables, and with them the records of all runs."""
     op.drop_table("oneoff_applied_revisions")
     op.drop_table("oneoff_environment")
     op.drop_table("oneoff_runs")

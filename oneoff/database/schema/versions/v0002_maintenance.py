@@ -1,4 +1,4 @@
-"""Create the tables of maintenance windows, and of what was typed into a shell."""
+"""Create the tables of maintenance windows and of the inputs of shells."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, and with them the record of windows and inputs."""
+    """Drop the tables, and with them the records of windows and inputs."""
     op.drop_table("oneoff_shell_inputs")
     op.drop_table("oneoff_maintenance")

@@ -1,4 +1,4 @@
-"""Create the tables of batches, and of effects that wait for their delivery."""
+"""Create the tables of batches and of effects to deliver."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ def _create_batches() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables: unfinished batches can't be resumed, waiting effects are lost."""
+    """Drop the tables; unfinished batches can't be resumed, and undelivered effects are lost."""
     op.drop_table("oneoff_outbox")
     op.drop_table("oneoff_batches")

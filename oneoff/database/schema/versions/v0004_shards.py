@@ -1,4 +1,4 @@
-"""Let a batch have shards, and a run have a run that it works for."""
+"""Add the columns for the shards of a batch, and for the parent of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the columns: unfinished batches with shards can't be resumed."""
+    """Drop the columns; unfinished batches with shards can't be resumed."""
     op.drop_column("oneoff_runs", "parent")
     op.drop_index("ix_oneoff_batches_parent", "oneoff_batches")
     for column in _batch_columns():

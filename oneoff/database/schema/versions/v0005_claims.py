@@ -1,4 +1,4 @@
-"""Let a delivery say that it has an effect, and index what is deleted once it is old."""
+"""Add a column for the claims of effects, and indexes to delete old rows by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them: two deliveries at once may then count an attempt too many."""
+    """Drop them; without claims, two concurrent deliveries may count an attempt twice."""
     for table, column in _ENDED:
         op.drop_index(f"ix_{table}_{column}", table)
     op.drop_column("oneoff_outbox", "claimed_until")

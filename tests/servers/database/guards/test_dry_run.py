@@ -218,7 +218,7 @@ class TestPostgreSQL:
 
         with pytest.raises(Exception, match="oneoff: a dry run can only be rolled back"):
             await rehearse(database, unguarded)
-        with pytest.raises(DryRunViolation, match="ended before its time"):
+        with pytest.raises(DryRunViolation, match="ended too early"):
             await rehearse(database, unguarded, swallow=True)
 
         assert [] == await saved(database)
@@ -236,7 +236,7 @@ class TestPostgreSQL:
             await driver.copy_records_to_table("notes", records=[(1, "left behind")])
 
         for swallow in (False, True):
-            with pytest.raises(DryRunViolation, match="ended before its time"):
+            with pytest.raises(DryRunViolation, match="ended too early"):
                 await rehearse(database, goes_on, swallow=swallow)
 
         assert [] == await saved(database)
@@ -251,7 +251,7 @@ class TestPostgreSQL:
             driver.guarded_mode = None
             await driver.execute("ROLLBACK; BEGIN; SAVEPOINT sa_savepoint_1")
 
-        with pytest.raises(DryRunViolation, match="ended before its time"):
+        with pytest.raises(DryRunViolation, match="ended too early"):
             await rehearse(database, exchanges)
 
     async def test_checking_constraints_early_is_allowed(self, database: Database) -> None:
@@ -341,7 +341,7 @@ class TestSQLite:
                 text("INSERT OR ROLLBACK INTO notes (id, text) VALUES (5, 'b')")
             )
 
-        with pytest.raises(DryRunViolation, match="ended before its time"):
+        with pytest.raises(DryRunViolation, match="ended too early"):
             await rehearse(database, conflicts, swallow=True)
 
     async def test_references_that_were_dangling_before_are_no_error(
@@ -370,7 +370,7 @@ class TestSQLite:
                 await driver.execute("INSERT OR ROLLBACK INTO notes (id, text) VALUES (5, 'b')")
             await driver.execute(WRITE)
 
-        with pytest.raises(DryRunViolation, match="ended before its time"):
+        with pytest.raises(DryRunViolation, match="ended too early"):
             await rehearse(database, goes_on, swallow=True)
 
         assert [] == await saved(database)
