@@ -143,8 +143,8 @@ batches = Table(
     Column("finished_at", UTCDateTime),  # at most one row of a key has none
     Column("parent", String(80), nullable=False, server_default=""),  # the batch it is a shard of
     Column("shards", Integer, nullable=False, server_default="0"),  # number of shards
-    Column("low", Text),  # JSON: a shard's keys are above this one; "null": no lower limit
-    Column("high", Text),  # JSON: a shard's last key; "null": no upper limit
+    Column("low", Text),  # JSON: a shard's keys are above this one; NULL: no limit
+    Column("high", Text),  # JSON: and up to this one; "null" in both columns: it has no rows
     Column("confirmed", Text, nullable=False, server_default=""),  # the target, for its workers
     Column("exit_code", Integer),  # of the error that stopped it
     Index("ix_oneoff_batches_finished_at", "finished_at"),

@@ -1,7 +1,7 @@
-"""Connect to Redis, with the same behaviour on every version of the driver.
+"""Connect to Redis, with the same behaviour for all versions of the driver.
 
 Timeouts, retries, the protocol and the size of the pool are set explicitly, because the defaults of
-redis-py 5 and 8 differ. The server itself tells whether it is a single one or part of a cluster.
+redis-py 5 and 8 differ. The server itself reports whether it is part of a cluster.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from oneoff.redis.guard import WriteGuard
 
 POOL_SIZE = 20
-"""Connections of a client; a task that finds all of them busy waits for one."""
+"""Most connections of a client; if all are busy, a task waits for one."""
 NODE_POOL_SIZE = 1_000
-"""Connections to one node of a cluster, where a task does not wait but fails."""
+"""Most connections to one node of a cluster; if all are busy, a task fails without waiting."""
 POOL_WAIT = 60.0
-"""Seconds a task waits for a connection, before this counts as a leak in the command."""
+"""Seconds that a task waits for a connection; a longer wait means that the command leaks them."""
 
 
 class OneAttemptCluster(RedisCluster):
     """A client of a cluster that follows moved keys, but does not send a failed command again.
 
-    The client of a single server behaves the same: an operator wants to know at once, and a write
-    that is sent again might be done twice.
+    The client of a single server does the same: the operator sees the error at once, and no write
+    is done twice.
     """
 
+    # The errors after which redis-py would send the command again.
     ERRORS_ALLOW_RETRY: Any = ()
 
 
@@ -48,20 +49,20 @@ async def connect(
 ) -> AsyncIterator[Redis]:
     """Open a client, and check that the server answers.
 
-    On a cluster it is a `RedisCluster`, which has the same methods. Errors of Redis raised inside
-    the block are converted to a `CommandError` that names the server.
+    For a cluster it is a `RedisCluster`, which has the same methods. Errors of Redis in the block
+    are translated to a `CommandError` that names the server.
 
     Args:
         url: The server.
         mode: Only a run that commits may write.
-        name: Shown to other clients in `CLIENT LIST`.
-        fails_run: Whether to raise a refused write at the end, even if the block caught the error.
+        name: The client's name in `CLIENT LIST`.
+        fails_run: Whether to raise the error of a refused write at the end, even if the block
+            caught it.
 
     Raises:
         ConfigurationError: The server refuses the login, or its certificate is not trusted.
-        Unavailable: It can't be reached, or does not answer in time.
-        ReadOnlyViolation: The block tried to write where only reading is allowed, even if it
-            caught the error.
+        Unavailable: The server can't be reached, or does not answer in time.
+        ReadOnlyViolation: The block tried to write in a read-only run, even if it caught the error.
         DryRunViolation: The same in a dry run that is rolled back.
     """
     guard = _guard(mode)
@@ -75,10 +76,10 @@ async def connect(
 
 @asynccontextmanager
 async def each_primary(client: Redis) -> AsyncIterator[list[Redis]]:
-    """Open a client for each server that holds keys: of a cluster, every primary.
+    """Open a client for each server that stores keys: for each primary of a cluster.
 
-    SCAN, INFO and the like answer for one node only, so a cluster has to be asked node by node. The
-    clients have the same guard as the one they are made from, and are closed with the block.
+    SCAN, INFO and similar commands answer for one node only, so each node must be asked. The
+    clients have the same guard as `client`, and are closed with the block.
     """
     cluster = as_cluster(client)
     if cluster is None:
@@ -98,12 +99,12 @@ async def each_primary(client: Redis) -> AsyncIterator[list[Redis]]:
 
 
 def as_cluster(client: object) -> RedisCluster | None:
-    """Return the client if it is that of a cluster, None otherwise."""
+    """Return the client if it is one of a cluster, otherwise None."""
     return client if isinstance(client, RedisCluster) else None
 
 
 def arguments(url: RedisURL) -> dict[str, Any]:
-    """Return the keyword arguments of a client; none is left to the default of a version."""
+    """Return the keyword arguments of a client, so that none depends on the driver's version."""
     given: dict[str, Any] = {
         "host": url.host,
         "port": url.port,
@@ -114,7 +115,7 @@ def arguments(url: RedisURL) -> dict[str, Any]:
         "socket_connect_timeout": url.timeout,
         "socket_keepalive": True,
         "health_check_interval": 0,
-        # One attempt; see `OneAttemptCluster`.
+        # A single attempt; see `OneAttemptCluster`.
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "decode_responses": False,
@@ -131,7 +132,7 @@ def arguments(url: RedisURL) -> dict[str, Any]:
 def _guard(mode: Mode) -> WriteGuard | None:
     if mode is Mode.COMMIT:
         return None
-    # A real run does not import it.
+    # Runs that commit don't import the guard.
     from oneoff.redis.guard import WriteGuard
 
     return WriteGuard(mode)
@@ -153,7 +154,7 @@ async def _open(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
     cluster = _cluster(url, guard, name)
     async with _timeout(url):
         await cluster.initialize()
-    # It has the methods of `Redis`, but redis-py declares no common type.
+    # `RedisCluster` has the methods of `Redis`, but redis-py declares no common type.
     return cluster  # type: ignore[return-value]
 
 
@@ -174,23 +175,25 @@ def _one_server(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
 def _cluster(url: RedisURL, guard: WriteGuard | None, name: str) -> RedisCluster:
     given = arguments(url)
     del given["db"]
-    make: Any = OneAttemptCluster  # to pyright an abstract class
+    make: Any = OneAttemptCluster  # an abstract class for pyright
     cluster: RedisCluster = make(max_connections=NODE_POOL_SIZE, client_name=name, **given)
     if hasattr(cluster, "cluster_error_retry_attempts"):
-        # Before version 6 it counts besides `retry`; a pipeline given 0 is not sent at all.
+        # Before version 6, this counts attempts in addition to `retry`; with 0, a pipeline would
+        # not be sent at all.
         cluster.cluster_error_retry_attempts = 1
     if guard is not None:
-        # All nodes are made from these; the one that exists is only asked who the others are.
+        # The connections to all nodes are created with these arguments. The node that exists
+        # already is only asked for the others.
         given = cluster.nodes_manager.connection_kwargs
         given["connection_class"] = guard.guarded(given["connection_class"])
     return cluster
 
 
 async def _is_cluster(client: Redis) -> bool:
-    """Return whether the server is part of a cluster; raise if it does not serve.
+    """Return whether the server is part of a cluster; raise an error if it does not answer.
 
-    A server that is older, or does not let this user ask, is taken for a single one: on a cluster
-    the first key of another node raises an error.
+    An older server, or one that does not allow this user to ask, counts as a single server. If it
+    is part of a cluster, the first key of another node raises an error.
     """
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("PING")
@@ -209,7 +212,7 @@ async def _is_cluster(client: Redis) -> bool:
 
 
 async def _command_table(client: Redis) -> Any:
-    """Return what the server answers to COMMAND, not parsed: redis-py 5 and 8 differ in that."""
+    """Return the server's raw answer to COMMAND, because redis-py 5 and 8 parse it differently."""
     pool: Any = client.connection_pool
     asking = Redis(connection_pool=pool)
     asking.response_callbacks.pop("COMMAND", None)
@@ -244,7 +247,7 @@ def _translated(url: RedisURL) -> Iterator[None]:
 
 @contextmanager
 def _raise_refused(guard: WriteGuard | None) -> Iterator[None]:
-    """Raise what the guard refused, even if the command caught the error."""
+    """Raise the error of the guard's first refusal, even if the command caught it."""
     try:
         yield
     except Exception as exc:

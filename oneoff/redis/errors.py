@@ -1,7 +1,8 @@
 """Translate errors of Redis and its driver to errors that an operator can act on.
 
-Errors are told apart by their class if the driver has one for the answer of the server, otherwise
-by the code, which is the first word of the answer. No message contains a value or the password.
+Errors are distinguished by their class if the driver has one for the answer of the server,
+otherwise by the code, which is the first word of the answer. No message contains a value or the
+password.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _TRY_LATER = {
     "MASTERDOWN": "it is a replica that lost its primary",
     "TRYAGAIN": "the cluster is moving keys between its nodes",
     "MISCONF": "it takes no writes because it can't save them to disk",
-    "NOREPLICAS": "it takes no writes because too few replicas are there",
+    "NOREPLICAS": "it takes no writes because too few replicas are connected",
 }
 _CODES = {
-    # The driver cuts the code off where it has a class for it.
+    # If the driver has a class for a code, it removes the code from the message.
     exceptions.BusyLoadingError: "LOADING",
     exceptions.MasterDownError: "MASTERDOWN",
     exceptions.ClusterDownError: "CLUSTERDOWN",
@@ -52,7 +53,7 @@ def translate_redis_error(exc: BaseException, url: RedisURL | None = None) -> Co
     if not isinstance(exc, exceptions.RedisError | exceptions.RedisClusterException):
         return None
     if isinstance(exc, exceptions.RedisClusterException) and exc.__cause__ is not None:
-        # The driver only says that no node answered; its cause says why the last one did not.
+        # The driver only reports that no node answered; the cause shows why the last one did not.
         return translate_redis_error(exc.__cause__, url) or _unreachable(exc, url)
     if isinstance(exc, exceptions.AuthenticationError):
         return _wrong_login(exc, url)
@@ -78,11 +79,11 @@ def _code_and_text(exc: BaseException) -> tuple[str, str]:
 
 def _wrong_login(exc: BaseException, url: RedisURL | None) -> ConfigurationError:
     text = str(exc)
-    what = "user or password are wrong"
+    what = "the user or the password is wrong"
     if "without any password configured" in text or "no password is set" in text:
-        what = "it has no password, but REDIS_URL gives one"
+        what = "it has no password, but REDIS_URL contains one"
     elif "required" in text:
-        what = "it asks for a password"
+        what = "it requires a password"
     return ConfigurationError(
         f"{_server(url)} refused the connection: {what}",
         try_="correct REDIS_URL=redis://user:password@host:6379/0",
@@ -92,13 +93,13 @@ def _wrong_login(exc: BaseException, url: RedisURL | None) -> ConfigurationError
 
 def _slow(url: RedisURL | None) -> Unavailable:
     seconds = f" within {url.timeout:g} s" if url else " in time"
-    tries = ["python manage.py system health", "or give it more time: REDIS_TIMEOUT=30"]
+    tries = ["python manage.py system health", "or wait longer: REDIS_TIMEOUT=30"]
     if url is not None and url.tls:
-        # A server without TLS takes the handshake for the beginning of a command, and waits.
-        tries.append("redis:// instead of rediss://, where the server does not encrypt")
+        # A server without TLS reads the handshake as the start of a command, and waits for the end.
+        tries.append("use redis:// instead of rediss:// if the server does not use TLS")
     return Unavailable(
         f"{_server(url)} did not answer{seconds}",
-        why="the server is overloaded, or the network between is slow",
+        why="the server is overloaded, or the network is slow",
         try_=tries,
         code="redis-slow",
     )
@@ -110,14 +111,18 @@ def _unreachable(exc: BaseException, url: RedisURL | None) -> CommandError:
         return ConfigurationError(
             f"{_server(url)} can't be reached over TLS: {text}",
             try_=(
-                "REDIS_VERIFY_CERTIFICATE=false, where the platform's certificate is self-signed",
-                "redis:// instead of rediss://, where the server does not encrypt",
+                "set REDIS_VERIFY_CERTIFICATE=false if the platform's certificate is self-signed",
+                "use redis:// instead of rediss:// if the server does not use TLS",
             ),
             code="bad-redis-tls",
         )
-    tries = ["python manage.py system health", "look whether the server runs, and at its address"]
+    tries = [
+        "python manage.py system health",
+        "check that the server is running and that its address is right",
+    ]
     if url is not None and not url.tls and any(words in text for words in _HUNG_UP):
-        tries.append("rediss:// instead of redis://, where the server takes TLS only")
+        # A server that requires TLS closes the connection when it reads a plain command.
+        tries.append("use rediss:// instead of redis:// if the server requires TLS")
     return Unavailable(
         f"{_server(url)} can't be reached: {text}", try_=tries, code="redis-unreachable"
     )
@@ -134,7 +139,7 @@ def _from_answer(code: str, text: str, url: RedisURL | None) -> CommandError:
     if code == "NOPERM":
         return ConfigurationError(
             f"{server} does not allow it: {text}",
-            try_="give the user in REDIS_URL this permission, or name another user",
+            try_="grant the user in REDIS_URL this permission, or use another user",
             code="redis-permission-denied",
         )
     if code == "OOM":
@@ -153,12 +158,12 @@ def _wrong_url(answer: str, url: RedisURL | None) -> ConfigurationError | None:
     if answer.startswith("READONLY"):
         return ConfigurationError(
             f"{_server(url)} is a replica, which takes no writes",
-            try_="correct REDIS_URL: give the address of the primary",
+            try_="set REDIS_URL to the address of the primary",
             code="redis-replica",
         )
     if any(words in answer for words in _NO_SUCH_DATABASE):
         return ConfigurationError(
-            f"{_server(url)} has no database {url.db if url else 'of this number'}",
+            f"{_server(url)} has no database {url.db if url else 'with this number'}",
             try_="correct REDIS_URL: a cluster has database 0 only, most servers 0 to 15",
             code="bad-redis-url",
         )

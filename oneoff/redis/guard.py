@@ -1,13 +1,14 @@
-"""Refuse writes to Redis in a dry run or a reading command.
+"""Refuse writes to Redis in a dry run or a read-only run.
 
 The guard checks the bytes that a connection is about to send. Pipelines, transactions,
-subscriptions, the nodes of a cluster, and other clients of the same pool all send through their
-connections, so none of them gets around it, and of a refused pipeline nothing is sent.
+subscriptions, the nodes of a cluster, and other clients of the same pool all send through such
+connections, so none of them bypasses the guard. If a command of a pipeline is refused, nothing of
+the pipeline is sent.
 
-The server itself is asked which commands only read, so modules and newer versions are covered. A
-command that the server does not flag as reading counts as a write, unless it is in `HARMLESS`.
+The server reports which commands only read, so modules and newer versions are covered. A command
+that the server does not flag as readonly counts as a write, unless it is in `HARMLESS`.
 
-This module is imported only for the runs that need it.
+Only the runs that need this module import it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import Connection
 
 HARMLESS = frozenset(
-    # About the connection itself.
+    # Commands about the connection itself.
     b"auth hello ping echo select quit reset client|getname client|id client|info client|list "
     b"client|no-touch client|setinfo client|setname asking readonly readwrite "
-    # A transaction does what its commands do, and each of those is checked.
+    # The commands within a transaction are checked one by one.
     b"multi exec discard watch unwatch "
     b"subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe "
-    # Questions about the server. It does not flag them as reading, some even as administrative.
+    # Queries about the server, which it does not flag as readonly; some it flags as admin.
     b"acl|cat acl|dryrun acl|getuser acl|list acl|users acl|whoami "
     b"cluster|countkeysinslot cluster|getkeysinslot cluster|info cluster|keyslot cluster|links "
     b"cluster|myid cluster|myshardid cluster|nodes cluster|shards cluster|slots "
@@ -42,13 +43,13 @@ HARMLESS = frozenset(
     b"xinfo|consumers xinfo|groups xinfo|stream".split()
 )
 CONTAINERS = frozenset(name.partition(b"|")[0] for name in HARMLESS if b"|" in name)
-"""Commands whose second word decides: CONFIG GET reads, CONFIG SET writes.
+"""Commands whose second word decides whether they write: CONFIG GET reads, CONFIG SET writes.
 
 Servers before version 7 do not list the second words in their answer to COMMAND."""
 
 
 class WriteGuard:
-    """Refuse commands that could write, on every connection of one run.
+    """Refuses commands that could write, on all connections of one run.
 
     Args:
         mode: `READ_ONLY` or `ROLLBACK`.
@@ -64,18 +65,19 @@ class WriteGuard:
         self._containers = CONTAINERS
 
     def learn(self, table: Iterable[Sequence[Any]]) -> None:
-        """Allow the commands that the server flags as reading.
+        """Allow the commands that the server flags as readonly.
 
         Args:
-            table: The server's answer to COMMAND with RESP2: for each command name, arity, flags
-                and more, and since version 7 as tenth item the same for its subcommands.
+            table: The server's answer to COMMAND with RESP2. Each command is a list of its name,
+                arity, flags and more. Since version 7, the tenth item has such a list for each
+                subcommand.
         """
         allowed, containers = set(self._allowed), set(self._containers)
         for entry in table:
             subcommands = entry[9] if len(entry) > 9 else ()  # noqa: PLR2004 - see above
             if subcommands:
                 containers.add(bytes(entry[0]).lower())
-            # PFCOUNT is flagged as reading, although it may cache its result in the value.
+            # PFCOUNT is flagged as readonly, although it may cache its result in the value.
             allowed |= {bytes(one[0]).lower() for one in (entry, *subcommands) if _reads(one[2])}
         self._allowed, self._containers = frozenset(allowed), frozenset(containers)
 
@@ -83,8 +85,8 @@ class WriteGuard:
         """Refuse packed commands if one of them could write.
 
         Raises:
-            ReadOnlyViolation: In a reading command or a planned dry run.
-            DryRunViolation: In a dry run that will be rolled back.
+            ReadOnlyViolation: The run is read-only; a planned dry run is too.
+            DryRunViolation: The run is a dry run that will be rolled back.
         """
         for name in command_names(packed, self._containers):
             if name not in self._allowed:
@@ -93,11 +95,11 @@ class WriteGuard:
                 raise error
 
     def guarded(self, connection_class: type[Connection]) -> type[Connection]:
-        """Return a subclass whose connections check each command before they send it."""
+        """Return a subclass whose connections check each command before sending it."""
         guard = self
 
         class GuardedConnection(connection_class):  # type: ignore[misc, valid-type]
-            oneoff_guarded = True  # `other_clients` leaves these connections to this guard
+            oneoff_guarded = True  # so `other_clients` does not check these connections
 
             async def send_packed_command(self, command: Any, *args: Any, **kwargs: Any) -> None:
                 packed = joined(command)
@@ -119,10 +121,11 @@ def command_names(packed: bytes, containers: Collection[bytes]) -> Iterator[byte
 def commands_in(packed: bytes) -> Iterator[tuple[bytes, bytes]]:
     r"""Yield the first two words of each command; the second is empty if there is none.
 
-    A client sends a command as a RESP array of bulk strings: `*2\r\n$3\r\nGET\r\n$1\r\nx\r\n`.
-    Lengths are followed, so a value that contains `\r\n*1` is not taken for a command. A server
-    also accepts commands as plain lines ("inline commands"), which redis-py never sends: they, and
-    everything else that can't be read, count as one unknown command, which is refused.
+    A client sends a command as a RESP array of bulk strings: `*2\r\n$3\r\nGET\r\n$1\r\nx\r\n`. The
+    lengths are used to skip values, so a value that contains `\r\n*1` is not read as a command.
+    Servers also accept commands as plain lines ("inline commands"), which redis-py never sends.
+    Such lines, and all other bytes that can't be read, count as one unknown command, which is
+    refused.
     """
     at = 0
     while at < len(packed):
@@ -142,7 +145,7 @@ def _first_words(packed: bytes, at: int) -> tuple[int, tuple[bytes, bytes]]:
         size, at = _number(packed, at, b"$")
         if number <= 1:
             words.append(packed[at : at + size])
-        at += size + 2
+        at += size + 2  # skip the string and its line end
     if at > len(packed):
         message = "cut off"
         raise ValueError(message)
@@ -159,10 +162,10 @@ def _number(packed: bytes, at: int, kind: bytes) -> tuple[int, int]:
 
 
 def joined(command: str | bytes | Iterable[bytes]) -> bytes:
-    """Return what a connection is about to send as one bytes object.
+    """Return the data that a connection is about to send as one bytes object.
 
-    A chunk of a large command may end anywhere, so chunks can't be read one by one. An iterable can
-    be consumed once only: the caller has to send what this returns.
+    A large command is sent in chunks that may end anywhere, so chunks can't be checked one by one.
+    An iterable can be consumed only once, so the caller must send the returned bytes.
     """
     if isinstance(command, str):
         return command.encode()
@@ -177,16 +180,16 @@ def _refusal(mode: Mode, name: bytes) -> CommandError:
     what = name.decode(errors="backslashreplace").replace("|", " ").upper()
     if mode is Mode.READ_ONLY:
         return ReadOnlyViolation(
-            f"a read-only run sent {what} to Redis, which may write",
-            why="a reading command and a planned dry run get a client that only reads; nothing of "
-            "it was sent",
+            f"a read-only run tried to send {what} to Redis, which may write",
+            why="commands that only read and planned dry runs get a read-only client; the command "
+            "was not sent",
             try_=(
-                "say access = Access.WRITE and a dry_run if the command is meant to write",
+                "set access = Access.WRITE and a dry_run if the command is meant to write",
                 "in a dry run return the plan instead: if run.dry_run: return Result.changed(...)",
             ),
         )
     return DryRunViolation(
-        f"a dry run sent {what} to Redis, which may write",
-        why="no rollback would undo it; nothing of it was sent, and everything was rolled back",
-        try_="say dry_run = DryRun.PLAN, and return the plan: if run.dry_run: return Result...",
+        f"a dry run tried to send {what} to Redis, which may write",
+        why="a rollback could not undo it; it was not sent, and the dry run was rolled back",
+        try_="set dry_run = DryRun.PLAN, and return the plan: if run.dry_run: return Result...",
     )

@@ -1,14 +1,14 @@
-"""Make other Redis clients of the process read-only during a dry run or a reading command.
+"""Make other Redis clients of the process read-only during a dry run or a read-only run.
 
-The resource `cache` has a guard of its own. This module checks what a service sends through another
-client (`redis.from_url`, `arq.create_pool`, a client made from the settings of `cache`): it wraps
-the method that sends bytes in the class that all connections of the driver share, blocking or not.
-Nothing of a refused pipeline is sent.
+The resource `cache` has its own guard. This module checks the commands that a service sends through
+another client (`redis.from_url`, `arq.create_pool`, a client made from the settings of `cache`). It
+wraps the method that sends bytes, in the base class of all connections of the driver, blocking and
+asyncio. If a command of a pipeline is refused, nothing of the pipeline is sent.
 
 A context variable limits the check to the tasks of the run, as in
-`oneoff.database.guards.other_engines`. The server is not asked which of its commands read: the
-question would come between two commands of somebody else's connection. So a command that is not in
-`READS` counts as a write. Other drivers than redis-py are not checked.
+`oneoff.database.guards.other_engines`. The server is not asked which of its commands read, because
+the query would come between two commands on a connection of other code. So a command that is not
+in `READS` counts as a write. Drivers other than redis-py are not checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OWN_NAME = "oneoff/maintenance"
 """Client name of the framework's own connections, which may write in every run."""
 DRIVERS = ("redis.connection", "redis.asyncio.connection")
-"""Modules whose `AbstractConnection` sends the commands of every client of the driver."""
+"""Modules whose `AbstractConnection` sends the commands of all clients of the driver."""
 READS = frozenset(
     b"bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime fcall_ro "
     b"geodist geohash geopos georadius_ro georadiusbymember_ro geosearch get getbit getrange "
@@ -56,18 +56,18 @@ READS = frozenset(
 )
 """Names of the commands that only read, in lower case.
 
-They are the ones that servers flag as reading in their answer to COMMAND: those of Redis 7.0, those
-added later, and those of the modules that Redis 8 includes. Names of two words are in
+These are the commands that servers flag as readonly in their answer to COMMAND: those of Redis 7.0,
+those added later, and those of the modules that Redis 8 includes. Names of two words are in
 `oneoff.redis.guard.HARMLESS`.
 """
 OF_CONNECTIONS = frozenset(b"client|maint_notifications client|tracking client|caching".split())
-"""Commands that drivers send about their own connection when they open it."""
+"""Commands about its own connection that a driver sends when it opens one."""
 
 _ALLOWED = HARMLESS | READS | OF_CONNECTIONS
 
 
 class ClientProtection:
-    """The part of a run in which other clients of Redis may only read.
+    """The part of a run during which other clients of Redis are read-only.
 
     Attributes:
         refused: The error of the first refused write; the command may have caught it.
@@ -81,8 +81,8 @@ class ClientProtection:
         """Refuse packed commands if one of them could write.
 
         Raises:
-            ReadOnlyViolation: In a reading command or a planned dry run.
-            DryRunViolation: In a dry run that will be rolled back.
+            ReadOnlyViolation: The run is read-only; a planned dry run is too.
+            DryRunViolation: The run is a dry run that will be rolled back.
         """
         for name in command_names(packed, CONTAINERS):
             if name not in _ALLOWED:
@@ -97,14 +97,14 @@ _watched: set[str] = set()
 
 @contextmanager
 def read_only_clients(mode: Mode, *, process_wide: bool = False) -> Iterator[ClientProtection]:
-    """Make every client of Redis read-only for the code run inside, and for the tasks it starts.
+    """Make all clients of Redis read-only for the code in the block and the tasks that it starts.
 
-    The driver need not be imported yet, and is not imported here.
+    The driver may be imported later; this function does not import it.
 
     Args:
         mode: `READ_ONLY` or `ROLLBACK`; decides which error a write raises.
-        process_wide: Whether to check threads without the context of the run too. Right only in a
-            process that does nothing but this run.
+        process_wide: Whether to include threads without the run's context. Set it only in a process
+            that does nothing but this run.
     """
     _watch_drivers()
     with _scope.holding(ClientProtection(mode), process_wide=process_wide) as protection:
@@ -112,7 +112,7 @@ def read_only_clients(mode: Mode, *, process_wide: bool = False) -> Iterator[Cli
 
 
 def _protection_of(connection: Any) -> ClientProtection | None:
-    """Return the protection for a connection; None for the run's own, which have a guard."""
+    """Return the protection for a connection; None if it has a guard or is the framework's own."""
     protection = _scope.current()
     if protection is None or getattr(connection, "oneoff_guarded", False):
         return None
@@ -128,7 +128,7 @@ def _watch_drivers() -> None:
 
 
 class _DriverImports(MetaPathFinder):
-    """Wrap the connections of a driver that is imported during a run, when it has been loaded."""
+    """Wraps the connections of a driver that is imported during a run, after it was loaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -148,20 +148,24 @@ def _watch_when_loaded(loader: Any) -> None:
 
     def exec_module(module: ModuleType) -> None:
         load(module)
-        if module.__name__ in DRIVERS:  # some loaders serve many modules
+        if module.__name__ in DRIVERS:  # a loader may load other modules too
             _watch(module)
 
     loader.exec_module = exec_module
 
 
 def _watch(module: ModuleType) -> None:
-    """Make the connections of a driver check before they send; this is never undone."""
+    """Make the connections of a driver check before they send; this is never undone.
+
+    Without a protection in the current context, they send without a check.
+    """
     connection_class: Any = getattr(module, "AbstractConnection", None)
     if module.__name__ in _watched or connection_class is None:
         return
     send = connection_class.send_packed_command
 
-    # For blocking and asyncio connections: the coroutine of the latter is returned to be awaited.
+    # This works for blocking and asyncio connections. For the latter it returns the coroutine of
+    # `send`, which the caller awaits.
     def send_packed_command(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
         protection = _protection_of(self)
         if protection is not None:
@@ -178,10 +182,10 @@ def _refusal(mode: Mode, name: bytes, connection: Any) -> CommandError:
     what = name.decode(errors="backslashreplace").replace("|", " ").upper()
     kind = DryRunViolation if mode is Mode.ROLLBACK else ReadOnlyViolation
     return kind(
-        f"something sent {what} to {_server_of(connection)} through a client of its own",
-        why="it may write, and nothing of this run may stay in Redis; nothing of it was sent",
+        f"the run tried to send {what} to {_server_of(connection)} through another client",
+        why="it may write, and this run must not change Redis; it was not sent",
         try_=(
-            "say access = Access.WRITE and dry_run = DryRun.PLAN if the command is meant to write",
+            "set access = Access.WRITE and dry_run = DryRun.PLAN if the command is meant to write",
             "in a dry run return the plan instead: if run.dry_run: return Result.changed(...)",
         ),
     )

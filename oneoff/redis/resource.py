@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_cache(config: Config, mode: Mode, run: Run) -> AsyncIterator[Redis]:
-    """Open the resource `cache`, connected.
+    """Connect, and open the resource `cache`.
 
     Raises:
         ConfigurationError: REDIS_URL is not set or wrong, or the server refuses the login.

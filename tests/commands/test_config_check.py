@@ -66,7 +66,7 @@ async def test_redis_is_tried_too(manage: Manage, redis_url: str) -> None:
 
     assert (0, MESSAGE.replace("\n", "; Redis answers\n")) == (right.exit_code, right.stdout)
     assert 78 == wrong.exit_code
-    assert "refused the connection: user or password are wrong" in wrong.stdout
+    assert "refused the connection: the user or the password is wrong" in wrong.stdout
 
 
 @ON_SQLITE

@@ -142,9 +142,9 @@ async def test_a_connection_that_is_reset(
 @pytest.mark.parametrize(
     ("login", "says"),
     [
-        ("", "it asks for a password"),
-        (":wrong-password@", "user or password are wrong"),
-        ("nobody:wrong-password@", "user or password are wrong"),
+        ("", "it requires a password"),
+        (":wrong-password@", "the user or the password is wrong"),
+        ("nobody:wrong-password@", "the user or the password is wrong"),
     ],
 )
 async def test_a_wrong_login(manage: Manage, redis_url: str, login: str, says: str) -> None:
@@ -243,7 +243,7 @@ async def test_a_certificate_nobody_trusts(manage: Manage, tls_redis: str) -> No
     )
 
     assert (78, "bad-redis-tls") == (refused.exit_code, refused.json["error"]["code"])
-    assert refused.json["error"]["try"][0].startswith("REDIS_VERIFY_CERTIFICATE=false")
+    assert refused.json["error"]["try"][0].startswith("set REDIS_VERIFY_CERTIFICATE=false")
     assert 0 == taken.exit_code, taken.stderr
 
 

@@ -121,7 +121,7 @@ async def test_a_reading_run_refuses_what_may_write(redis_url: str, name: str) -
     error = await violation_of(redis_url, Mode.READ_ONLY, WRITES[name])
 
     assert isinstance(error, ReadOnlyViolation)
-    assert f"a read-only run sent {name} to Redis, which may write" == error.message
+    assert f"a read-only run tried to send {name} to Redis, which may write" == error.message
     assert ([b"a"], b"x") == (keys_in(redis_url), ask(redis_url, "GET", "a"))
 
 

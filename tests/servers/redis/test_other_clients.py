@@ -126,8 +126,9 @@ async def test_the_error_names_the_command_and_the_server(redis_url: str) -> Non
 
     url = parse_redis_url(redis_url)
     assert protection.refused
-    assert f"something sent SET to Redis at {url.host}:{url.port} through a client of its own" == (
-        protection.refused.message
+    assert (
+        f"the run tried to send SET to Redis at {url.host}:{url.port} through another client"
+        == (protection.refused.message)
     )
 
 

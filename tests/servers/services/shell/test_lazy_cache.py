@@ -61,7 +61,7 @@ async def test_a_script_that_only_reads_can_not_write_to_the_cache(
     outcome = await manage(["shell", "-c", code])
 
     assert 1 == outcome.exit_code
-    assert "error[read-only]: a read-only run sent SET to Redis" in outcome.stderr
+    assert "error[read-only]: a read-only run tried to send SET to Redis" in outcome.stderr
     assert [] == keys_in(redis_url)
 
 
