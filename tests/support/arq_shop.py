@@ -1,4 +1,4 @@
-"""A small project with a worker, whose tasks do what tests need."""
+"""A small project with a worker and tasks for tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Colour(StrEnum):
 
 
 class OutOfStock(Exception):
-    """An error of the application's own."""
+    """An error of the application."""
 
 
 async def add(ctx: dict[Any, Any], left: int, right: int = 1) -> int:
@@ -41,7 +41,7 @@ async def add(ctx: dict[Any, Any], left: int, right: int = 1) -> int:
 async def paint(
     ctx: dict[Any, Any], colour: Colour, day: date | None = None, sizes: list[int] | None = None
 ) -> dict[str, Any]:
-    """Return what it was given."""
+    """Return the arguments."""
     return {"colour": colour.value, "day": day, "sizes": sizes}
 
 
@@ -51,24 +51,24 @@ async def weigh(ctx: dict[Any, Any], weights: dict[str, float]) -> float:
 
 
 async def fail(ctx: dict[Any, Any], what: str = "nails") -> None:
-    """Raise."""
+    """Raise an error."""
     raise OutOfStock(what, 3)
 
 
 async def insist(ctx: dict[Any, Any], tries: int) -> int:
-    """Succeed at the given try."""
+    """Succeed at this try, and ask for a retry before."""
     if ctx["job_try"] < tries:
         raise Retry(defer=0.01)
     return int(ctx["job_try"])
 
 
 async def unpicklable(ctx: dict[Any, Any]) -> object:
-    """Return what can't travel."""
+    """Return an object that can't be pickled."""
     return lambda: None
 
 
 async def break_down(ctx: dict[Any, Any], how: str) -> None:
-    """Fail in a way that has an exit code of its own, or in one that has none."""
+    """Fail with an error that has its own exit code, or with one that has none."""
     closed = Unavailable("the shop is closed", code="shop-closed")
     match how:
         case "configuration":
@@ -124,7 +124,7 @@ class WorkerSettings:
 
 
 class AbortingSettings:
-    """The same, with aborts."""
+    """A worker that allows aborts."""
 
     functions = FUNCTIONS
     queue_name = "shop:queue"
@@ -132,18 +132,18 @@ class AbortingSettings:
 
 
 def to_text(value: dict[str, Any]) -> bytes:
-    """Serialise in a way of the application's own."""
+    """Serialise a value in the application's own format."""
     return b"own:" + pickle.dumps(value)
 
 
 def from_text(raw: bytes) -> dict[str, Any]:
-    """Read that."""
+    """Read the application's own format."""
     value: dict[str, Any] = pickle.loads(raw.removeprefix(b"own:"))  # noqa: S301 - our own
     return value
 
 
 class OwnFormat:
-    """A worker with a serialiser of its own."""
+    """A worker with its own serialiser."""
 
     functions = FUNCTIONS
     job_serializer = staticmethod(to_text)
@@ -164,12 +164,12 @@ broken = _project("NoSuchSettings")
 
 
 class Queue:
-    """The project on one Redis, and a look behind it.
+    """The project on one Redis, with access to the keys in it.
 
     Args:
         url: An empty Redis.
-        root: A folder of the test's own.
-        name: Of the project object in this module.
+        root: A folder for the test.
+        name: Name of the project object in this module.
     """
 
     def __init__(self, url: str, root: Path, name: str = "project") -> None:
@@ -190,7 +190,7 @@ class Queue:
         self.manage = Manage(f"{__name__}:{name}", str(Path(__file__).parents[2]), environ)
 
     async def work(self) -> int:
-        """Let a worker do what is due; return how many jobs it completed."""
+        """Let a worker do the jobs that are due; return how many it completed."""
         async with ArqRedis.from_url(self.url) as pool:
             worker: Worker = create_worker(
                 self.settings,  # type: ignore[arg-type] # any class with these attributes will do
@@ -204,24 +204,24 @@ class Queue:
             return worker.jobs_complete
 
     async def work_until_ended(self, job_id: str) -> None:
-        """Let workers run a job until it has left a result, however often it is tried."""
+        """Let workers run a job, with retries, until it has a result."""
         async with asyncio.timeout(10):
             while not await self.change("EXISTS", f"arq:result:{job_id}"):
                 await self.work()
 
     async def filled(self) -> None:
-        """Return when something is in the queue."""
+        """Wait until the queue is not empty."""
         async with asyncio.timeout(10):
             while not await self.change("EXISTS", "shop:queue"):  # noqa: ASYNC110 - it is in Redis
                 await asyncio.sleep(0.01)
 
     async def contents(self) -> dict[bytes, Any]:
-        """Return all that is in Redis; of what expires, not when."""
+        """Return all keys in Redis with their values, but not when they expire."""
         async with Redis.from_url(self.url) as client:
             keys = sorted([key async for key in client.scan_iter()])
             return {key: await client.dump(key) for key in keys}
 
     async def change(self, command: str, *words: Any) -> Any:
-        """Do one thing to Redis."""
+        """Send one command to Redis."""
         async with Redis.from_url(self.url) as client:
             return await client.execute_command(command, *words)

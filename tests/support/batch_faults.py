@@ -1,4 +1,4 @@
-"""Runs of `tally add` as real processes that are killed, cut off and restarted under."""
+"""Run `tally add` in real processes that are killed or whose servers are restarted."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SLOW = ("tally", "add", "--slow", "0.05", "--confirm")
 
 @dataclass
 class Ordeal:
-    """One batch, and how often it was stopped by force.
+    """One batch, and how often its processes were killed.
 
     Attributes:
-        url: The database's.
-        environ: More variables for the processes.
-        words: Their command line.
-        kills: Processes that were killed before they ended.
-        codes: Exit codes of those that ended by themselves.
+        url: URL of the database.
+        environ: Additional variables for the processes.
+        words: Command line of the processes.
+        kills: Number of processes that were killed before they ended.
+        codes: Exit codes of the processes that ended by themselves.
     """
 
     url: str
@@ -44,7 +44,7 @@ class Ordeal:
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        """Start a process on the batch."""
+        """Start a process that works on the batch."""
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.tally_project", *(words or self.words)],
             cwd=ROOT,
@@ -64,14 +64,14 @@ class Ordeal:
         return process
 
     def end(self) -> None:
-        """Kill what is still there after a test that failed: a later test would be blamed."""
+        """Kill the processes that a failed test left: they would make a later test fail."""
         for process in self._started:
             with process:  # waits, and closes its pipe
                 if process.poll() is None:
                     process.kill()
 
     def kill_after(self, seconds: float) -> bool:
-        """Start a process and kill it; say whether it lived long enough for that."""
+        """Start a process and kill it after a time; return whether it was still running."""
         process = self.start()
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
@@ -80,30 +80,30 @@ class Ordeal:
         return self._killed(process)
 
     def freeze(self, process: subprocess.Popen[str]) -> None:
-        """Stop a process where it does not hold SQLite's lock, which would keep everyone out."""
+        """Stop a process while it does not hold SQLite's lock, which would block all others."""
         process.send_signal(signal.SIGSTOP)
         while not is_free(self.url):
             process.send_signal(signal.SIGCONT)
-            time.sleep(0.01)  # it goes on, to another moment
+            time.sleep(0.01)  # it continues, and may release the lock
             process.send_signal(signal.SIGSTOP)
 
     def die_at_commit(self, commits: int, seconds: float) -> bool:
-        """Start a process that kills itself around a commit; say whether it came to that."""
+        """Start a process that kills itself near a commit; return whether it did."""
         process = self.start(TALLY_DIE=f"{commits}:{seconds}")
         process.communicate(timeout=PATIENCE)
         return self._killed(process)
 
     def finish(self) -> str:
-        """Let a process do the rest, and return what it said."""
+        """Let a process do the remaining rows, and return its standard error."""
         if self.codes:
-            return "it was done before it could be killed"
+            return "it ended before it could be killed"
         process = self.start()
         said = process.communicate(timeout=PATIENCE)[1]
         self.codes.append(process.returncode)
         return said
 
     def settle(self) -> None:
-        """Let another run close the records of those that were killed, as each run does."""
+        """Let another run close the records of killed runs, as each run does."""
         process = self.start("audit", "list")
         process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
@@ -114,11 +114,11 @@ class Ordeal:
             return False
         self.kills += 1
         if query(self.url, SUCCEEDED.format(" ".join(self.words[:2]))):
-            self.codes.append(0)  # on its way out: the same line would rightly begin anew
+            self.codes.append(0)  # it had succeeded: the same command line would start a new batch
         return True
 
     def verdict(self, rows: int) -> tuple[int, int, int]:
-        """Return the rows lost, the rows done twice, and how far the record is off the truth."""
+        """Return the rows lost, the rows done twice, and the error of the recorded count."""
         done = dict(query(self.url, "SELECT n, count(*) FROM tally GROUP BY n"))
         recorded = query(self.url, RECORDED.format(" ".join(self.words[:2])))[0][0]
         truth = sum(times * count for times, count in done.items())
@@ -127,18 +127,18 @@ class Ordeal:
 
 
 def commit_moments(number: int, batches: int) -> list[tuple[int, float]]:
-    """Return moments around commits: before, in, and just after.
+    """Return times near commits: before, during and just after them.
 
     Args:
-        number: How many.
-        batches: How many commits to choose from.
+        number: How many times to return.
+        batches: Number of commits to choose from.
     """
     delays = (0.0, 0.0002, 0.0005, 0.001, 0.002)
     return [(random.randrange(2, batches), delays[at % len(delays)]) for at in range(number)]
 
 
 def is_free(url: str) -> bool:
-    """Return whether somebody may write; on PostgreSQL only rows are locked."""
+    """Return whether another process can write; on PostgreSQL always, as only rows are locked."""
     if not url.startswith("sqlite"):
         return True
     path = url.removeprefix("sqlite:///")
@@ -151,7 +151,7 @@ def is_free(url: str) -> bool:
 
 
 def wait_for_rows(url: str, rows: int) -> None:
-    """Wait until so many rows are done."""
+    """Wait until at least `rows` rows are done."""
     deadline = time.monotonic() + PATIENCE
     while query(url, "SELECT count(*) FROM tally WHERE n > 0")[0][0] < rows:
         assert time.monotonic() < deadline, f"no {rows} rows were done in time"

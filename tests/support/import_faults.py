@@ -1,4 +1,4 @@
-"""Runs of `data import --resume` as real processes that are killed."""
+"""Run `data import --resume` in real processes that are killed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ OPTIONS = ("--resume", "--batch-size", "200", "--confirm")
 
 
 class ImportOrdeal(Ordeal):
-    """One import into a table that takes every row, twice as well."""
+    """One import into a table that accepts every row, even twice."""
 
     def verdict(self, rows: int) -> tuple[int, int, int]:
-        """Return the rows lost, the rows there twice, and how far the record is off the truth."""
+        """Return the rows lost, the rows imported twice, and the error of the recorded count."""
         ((count, different),) = query(self.url, "SELECT count(*), count(DISTINCT n) FROM loaded")
         recorded = "SELECT coalesce(sum(rows), 0) FROM oneoff_runs WHERE command = 'data import'"
         ((told,),) = query(self.url, recorded)

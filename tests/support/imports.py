@@ -1,4 +1,4 @@
-"""What the tests of `data import` share."""
+"""Helpers for the tests of `data import`."""
 
 from __future__ import annotations
 

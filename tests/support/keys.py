@@ -1,4 +1,4 @@
-"""API keys as the tests of their commands make and use them."""
+"""Helpers for tests of API keys."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def now() -> datetime:
 
 
 async def make_key(manage: Manage, options: str = "--service-account ci") -> str:
-    """Make a key by the project's own command, and return it; the owner must be there."""
+    """Create a key with the project's command, and return it; the owner must exist."""
     outcome = await manage(f"apikey create {options} --quiet")
     assert 0 == outcome.exit_code, outcome.stderr
     return outcome.stdout.removesuffix("\n")
 
 
 async def use(sessions: Sessions, key: str, at: datetime | None = None) -> Principal:
-    """Sign in with a key, as a request does."""
+    """Authenticate with a key, as a request does."""
     async with sessions.begin() as session:
         return await apikeys.authenticate(session, key, now=at)
 
@@ -47,12 +47,12 @@ async def refusal(sessions: Sessions, key: str, at: datetime | None = None) -> s
 
 
 async def stored(sessions: Sessions) -> list[ApiKey]:
-    """Return all keys, as the table has them."""
+    """Return all keys of the table."""
     async with sessions() as session:
         return list(await session.scalars(select(ApiKey).order_by(ApiKey.id)))
 
 
 async def listed(manage: Manage, options: str = "--all") -> list[dict[str, Any]]:
-    """Return what `apikey list` shows."""
+    """Return the keys that `apikey list` shows."""
     rows: list[dict[str, Any]] = (await manage(f"apikey list {options} --json")).json["data"]
     return rows

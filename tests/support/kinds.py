@@ -1,4 +1,4 @@
-"""A table with a column of every type that files of data must keep exactly."""
+"""A table with a column of each type that exports and imports must preserve exactly."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ VALUES
 (NULL, NULL, 1e15, NULL, '', NULL, NULL, NULL, NULL, NULL),
 (NULL, 'no number, "really"', 'nor this', 'x', 5, 'text', 'soon', '', NULL, '{broken');
 """
-"""The last row holds what SQLite lets into any column."""
+"""Statements for SQLite. The last row has values that SQLite accepts in any column."""

@@ -1,4 +1,4 @@
-"""For tests of `manage` that don't depend on the database: one of the two is enough for them."""
+"""Mark tests of `manage` that don't depend on the kind of database, to run on SQLite only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of commands on Redis share: one database is enough for them."""
+"""Helpers for tests of commands on Redis, which all use SQLite."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def keys_in(url: str) -> list[bytes]:
 
 
 def fill_cluster(cluster: RedisCluster, keys: Iterable[str | bytes], value: str = "x") -> None:
-    """Write keys where they belong."""
+    """Write keys to the nodes of their slots."""
     with redis.RedisCluster.from_url(cluster.url) as client:
         pipeline = client.pipeline()
         for key in keys:

@@ -1,4 +1,4 @@
-"""What the tests of the dry run's guard share."""
+"""Helpers for tests of the guard of dry runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Hostile = Callable[[WorkTransaction, Database], Awaitable[Any]]
 
 
 async def saved(database: Database) -> list[str]:
-    """Return what another client finds."""
+    """Return the texts that another client finds."""
     async with database.connect("look") as connection:
         return list((await connection.execute(select(NOTES.c.text).order_by(NOTES.c.id))).scalars())
 

@@ -1,4 +1,4 @@
-"""A terminal that tests look at."""
+"""A terminal whose screen tests can read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from oneoff.runtime.terminal import Terminal
 
 
 class Screen(io.StringIO):
-    """A stream that a person sees; `os` knows nothing of it."""
+    """A stream that says it is a terminal, but has no file descriptor."""
 
     def isatty(self) -> bool:
-        """Say that it is a terminal."""
+        """Return True."""
         return True
 
     @property
     def line(self) -> str:
-        """What stands on the last line."""
+        """The text on the last line."""
         return self.getvalue().rpartition("\n")[2].rpartition("\r\x1b[K")[2]
 
 

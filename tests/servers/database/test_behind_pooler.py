@@ -1,4 +1,4 @@
-"""Batches and files through pgbouncer in transaction mode, which changes the server each time."""
+"""Batches and imports work through pgbouncer in transaction mode."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def environ(
         yield {"DATABASE_URL": pgbouncer.url(name), "ENVIRONMENT": "test", "LOG_LEVEL": "error"}
 
 
-async def test_a_file_goes_in_and_out(
+async def test_a_file_is_imported_and_exported(
     environ: dict[str, str], manage_project: tuple[str, str], tmp_path: Path
 ) -> None:
-    """In each way that `data import` has: by COPY, by staging tables, in batches."""
+    """`data import` uses COPY, a staging table and batches."""
     manage = Manage(*manage_project, environ)
     accounts = [account(number, f"a{number}") for number in range(1, 6)]
     first = write_csv(tmp_path / "first.csv", *accounts)
@@ -56,10 +56,10 @@ async def test_a_file_goes_in_and_out(
     assert (0, 9) == (exported.exit_code, bytes_of(tmp_path / "out.csv").count(b"\n"))
 
 
-async def test_shards_of_several_runs_take_turns_at_its_connections(
+async def test_shards_of_several_runs_share_the_connections_of_the_pooler(
     environ: dict[str, str],
 ) -> None:
-    """Each row is done once, by runs that have several shards and by runs that have one."""
+    """Runs with several shards and runs with one do each row once."""
     tally = Manage(NAME, str(ROOT), environ)
 
     together = await tally("tally add --shards 4 --confirm")
@@ -72,10 +72,10 @@ async def test_shards_of_several_runs_take_turns_at_its_connections(
     assert {2: ROWS} == times_done(environ["DATABASE_URL"])
 
 
-async def test_statements_stay_prepared_where_no_pooler_stands_between(
+async def test_statements_are_kept_prepared_only_without_a_pooler(
     environ: dict[str, str], postgres_server: Postgres
 ) -> None:
-    """Behind one they would be looked for on a server that has never seen them."""
+    """Behind a pooler, the next server process would not know them."""
     pooled = environ["DATABASE_URL"]
     direct = postgres_server.url(pooled.rpartition("/")[2])
     execute(direct, WATCH)

@@ -1,4 +1,4 @@
-"""Connections whose work is cancelled: nothing is left behind, and nothing stays locked."""
+"""Cancelled work leaves no transaction and no lock behind."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await database.dispose()
 
 
-async def test_a_real_run_survives_the_cancellation_of_its_work(database: Database) -> None:
-    """A cancelled task leaves no transaction behind: the next writer doesn't wait."""
+async def test_cancelled_work_leaves_no_transaction_behind(database: Database) -> None:
+    """The next writer doesn't have to wait."""
     async with database.autocommit() as connection:
         await connection.exec_driver_sql("CREATE TABLE things (id int)")
     began = asyncio.Event()
@@ -46,10 +46,10 @@ async def test_a_real_run_survives_the_cancellation_of_its_work(database: Databa
     assert 0 == await scalar(database, "SELECT count(*) FROM things")
 
 
-async def test_a_statement_that_is_never_finished_does_not_lock_a_closed_file(
+async def test_an_unfinished_statement_does_not_lock_the_file_after_close(
     sqlite_url: str,
 ) -> None:
-    """A task that was cancelled in a statement refers to it for as long as its error is told."""
+    """The exception of a cancelled task keeps a reference to its cursor."""
     database = make_database(f"{sqlite_url}?timeout=1")
     async with database.connect(immediate=True) as connection:
         await connection.exec_driver_sql("CREATE TABLE things (id int)")
@@ -66,10 +66,10 @@ async def test_a_statement_that_is_never_finished_does_not_lock_a_closed_file(
     await database.dispose()
 
 
-async def test_a_dry_run_that_is_cancelled_in_a_statement_ends_as_cancelled(
+async def test_a_dry_run_that_is_cancelled_during_a_statement_ends_as_cancelled(
     sqlite_url: str,
 ) -> None:
-    """Its connection is closed by then, and holds nothing that could be written."""
+    """Its connection is closed by then, so the guard has nothing to report."""
     database = make_database(sqlite_url)
 
     with pytest.raises(asyncio.CancelledError):

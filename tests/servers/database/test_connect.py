@@ -1,4 +1,4 @@
-"""Connections: what they are called, what they inherit, and what is said when there is none."""
+"""Connections have names and inherit nothing; failures to connect are explained."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ async def scalar(database: Database, sql: str) -> object:
         return (await connection.exec_driver_sql(sql)).scalar_one()
 
 
-async def test_what_is_not_committed_is_rolled_back(database: Database) -> None:
-    """Leaving the context is enough."""
+async def test_uncommitted_work_is_rolled_back(database: Database) -> None:
+    """Leaving the block rolls it back."""
     async with database.connect() as connection:
         await connection.exec_driver_sql("CREATE TABLE things (id int)")
         await connection.commit()
@@ -69,7 +69,7 @@ async def test_what_is_not_committed_is_rolled_back(database: Database) -> None:
 
 
 async def test_autocommit_commits_each_statement(database: Database) -> None:
-    """Nothing has to be said."""
+    """No commit is needed."""
     async with database.autocommit() as connection:
         await connection.exec_driver_sql("CREATE TABLE things (id int)")
         await connection.exec_driver_sql("INSERT INTO things VALUES (1)")
@@ -78,7 +78,7 @@ async def test_autocommit_commits_each_statement(database: Database) -> None:
 
 
 async def test_errors_hide_the_parameters(database: Database) -> None:
-    """A value that belongs to a customer must not reach a log."""
+    """A customer's data must not appear in a log."""
     async with database.connect() as connection:
         with pytest.raises(Exception, match="nowhere") as caught:
             await connection.execute(text("SELECT * FROM nowhere WHERE a = :a"), {"a": "hunter2"})
@@ -87,7 +87,7 @@ async def test_errors_hide_the_parameters(database: Database) -> None:
 
 
 def test_importing_the_module_loads_neither_sqlalchemy_nor_a_driver() -> None:
-    """A command that asks for nothing doesn't pay for a database."""
+    """A command that needs no database doesn't pay for one."""
     code = (
         "import sys, oneoff.config.database_url, oneoff.database.engine, oneoff.database.errors;"
         "print([n for n in ('sqlalchemy', 'asyncpg', 'aiosqlite', 'sqlite3') if n in sys.modules])"
@@ -99,7 +99,7 @@ def test_importing_the_module_loads_neither_sqlalchemy_nor_a_driver() -> None:
 
 
 def test_a_real_run_loads_no_guard(sqlite_url: str) -> None:
-    """Only a dry run and a reading command pay for what holds them."""
+    """Only dry runs and read-only runs pay for the guards."""
     code = f"""
 import asyncio, sys
 from tests.servers.database.test_connect import Mode, begin_work, make_database
@@ -116,12 +116,12 @@ print([n for n in sys.modules if n.startswith(("oneoff.database.guards", "oneoff
 
 
 class TestPostgreSQL:
-    """What is said about servers."""
+    """Connections to servers."""
 
     async def test_a_connection_is_named_after_its_role_and_its_run(
         self, postgres_url: str
     ) -> None:
-        """`pg_stat_activity` shows who it is."""
+        """`pg_stat_activity` shows both."""
         database = make_database(postgres_url)
 
         async with database.connect("audit") as connection:
@@ -129,8 +129,8 @@ class TestPostgreSQL:
 
         assert f"oneoff/audit/{RUN_ID}" == name
 
-    async def test_a_long_role_leaves_the_run_id_whole(self, postgres_url: str) -> None:
-        """The server keeps 63 bytes."""
+    async def test_a_long_role_is_shortened_and_the_run_id_is_not(self, postgres_url: str) -> None:
+        """The server keeps 63 bytes of a name."""
         database = make_database(postgres_url)
 
         async with database.connect("müll" * 20) as connection:
@@ -139,14 +139,16 @@ class TestPostgreSQL:
         assert name.startswith("oneoff/m?ll")
         assert name.endswith(f"/{RUN_ID}")
 
-    async def test_the_password_is_decoded_and_sslmode_understood(self, postgres_url: str) -> None:
-        """The URL works as a platform wrote it."""
+    async def test_the_password_and_sslmode_of_a_url_are_understood(
+        self, postgres_url: str
+    ) -> None:
+        """A URL works as platforms write it."""
         database = make_database(f"{postgres_url}?sslmode=prefer&channel_binding=prefer")
 
         assert 1 == await scalar(database, "SELECT 1")
 
     async def test_a_wrong_password_is_a_configuration_error(self, postgres_url: str) -> None:
-        """Trying again doesn't help, and the message doesn't show it."""
+        """A retry doesn't help, and the message doesn't show the password."""
         url = parse_database_url(postgres_url, Path(), "")._replace(password=WRONG)
 
         with pytest.raises(
@@ -157,21 +159,21 @@ class TestPostgreSQL:
         assert WRONG not in str(error.value)
 
     async def test_an_unknown_database_is_a_configuration_error(self, postgres_url: str) -> None:
-        """The message names it."""
+        """The message names the database."""
         url = parse_database_url(postgres_url, Path(), "")._replace(database="nowhere")
 
         with pytest.raises(ConfigurationError, match="there is no database 'nowhere'"):
             await scalar(make_database(url), "SELECT 1")
 
     async def test_a_server_without_tls_is_a_configuration_error(self, postgres_url: str) -> None:
-        """The message says what to write."""
+        """The advice contains the setting to use."""
         with pytest.raises(ConfigurationError, match="over TLS") as error:
             await scalar(make_database(f"{postgres_url}?sslmode=require"), "SELECT 1")
 
         assert "sslmode=disable" in error.value.try_[0]
 
     async def test_a_server_that_is_down_is_unavailable(self) -> None:
-        """The message names host, port and database, and a retry is right."""
+        """The message names host, port and database; a retry may help."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
@@ -183,12 +185,12 @@ class TestPostgreSQL:
         assert WRONG not in str(error.value)
 
     async def test_a_host_that_does_not_exist_is_unavailable(self) -> None:
-        """A name may not resolve yet while a deployment comes up."""
+        """During a deployment, a name may not resolve yet."""
         with pytest.raises(Unavailable, match=r"nowhere\.invalid"):
             await scalar(make_database("postgres://ada@nowhere.invalid/shop"), "SELECT 1")
 
-    async def test_a_server_that_does_not_answer_is_given_up(self) -> None:
-        """After `connect_timeout` seconds."""
+    async def test_a_server_that_does_not_answer_is_unavailable(self) -> None:
+        """The attempt ends after `connect_timeout` seconds."""
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
             silent.listen()
@@ -197,8 +199,10 @@ class TestPostgreSQL:
             with pytest.raises(Unavailable, match="no answer in time"):
                 await scalar(make_database(url), "SELECT 1")
 
-    async def test_a_database_that_comes_up_is_waited_for(self, postgres_server: Postgres) -> None:
-        """And one that doesn't is given up."""
+    async def test_the_run_waits_for_a_database_that_is_starting(
+        self, postgres_server: Postgres
+    ) -> None:
+        """It fails if the database does not start in time."""
         postgres_server.psql("CREATE DATABASE late_1")
         postgres_server.psql("ALTER DATABASE late_1 CONNECTION LIMIT 0")
         postgres_server.psql(f"DROP ROLE IF EXISTS late; CREATE ROLE late LOGIN PASSWORD '{WRONG}'")
@@ -221,7 +225,7 @@ class TestPostgreSQL:
     async def test_many_clients_share_few_servers_behind_pgbouncer(
         self, pgbouncer_url: str, *, autocommit: bool
     ) -> None:
-        """Prepared statements of one client never meet those of another, and none stays behind."""
+        """Prepared statements of clients don't collide, and none is left behind."""
         database = make_database(pgbouncer_url)
 
         async def client(number: int) -> list[int]:
@@ -239,8 +243,10 @@ class TestPostgreSQL:
         assert [[number + 1] * 10 for number in range(30)] == found
         assert 0 == await scalar(database, "SELECT count(*) FROM pg_prepared_statements")
 
-    async def test_rows_are_streamed_while_other_statements_run(self, pgbouncer_url: str) -> None:
-        """Statements without a name don't disturb an open cursor."""
+    async def test_other_statements_can_run_while_rows_are_streamed(
+        self, pgbouncer_url: str
+    ) -> None:
+        """Statements without a name don't close an open cursor."""
         database = make_database(pgbouncer_url)
         total = 0
         async with database.connect() as connection:
@@ -253,8 +259,10 @@ class TestPostgreSQL:
 
         assert 5000 == total
 
-    async def test_a_connection_lost_in_the_commit_leaves_a_doubt(self, postgres_url: str) -> None:
-        """The server may have committed before it went away, or not."""
+    async def test_a_connection_that_is_lost_during_commit_is_reported_as_in_doubt(
+        self, postgres_url: str
+    ) -> None:
+        """The server may or may not have committed."""
         database = make_database(postgres_url)
         async with database.autocommit() as connection:
             for statement in DIES_AT_COMMIT:
@@ -270,7 +278,7 @@ class TestPostgreSQL:
     async def test_a_name_unknown_to_pgbouncer_is_a_configuration_error(
         self, pgbouncer_url: str
     ) -> None:
-        """It is said in the pooler's own words."""
+        """The message is the pooler's own."""
         url = parse_database_url(pgbouncer_url, Path(), "")._replace(database="nowhere")
 
         with pytest.raises(ConfigurationError, match="nowhere"):
@@ -278,14 +286,14 @@ class TestPostgreSQL:
 
 
 class TestSQLite:
-    """What is said about files."""
+    """Connections to files."""
 
     async def test_foreign_keys_are_enforced(self, sqlite_url: str) -> None:
-        """SQLite itself leaves them off."""
+        """SQLite's default is off."""
         assert 1 == await scalar(make_database(sqlite_url), "PRAGMA foreign_keys")
 
     async def test_ddl_is_part_of_the_transaction(self, sqlite_url: str) -> None:
-        """The driver alone would commit before it."""
+        """By default, the driver would commit before DDL."""
         database = make_database(sqlite_url)
 
         async with database.connect() as connection:
@@ -293,8 +301,8 @@ class TestSQLite:
 
         assert 0 == await scalar(database, "SELECT count(*) FROM sqlite_master")
 
-    async def test_the_driver_sends_no_begin_of_its_own(self, sqlite_url: str) -> None:
-        """SQLAlchemy's would fail after it."""
+    async def test_the_driver_sends_no_begin(self, sqlite_url: str) -> None:
+        """SQLAlchemy's own BEGIN would fail after it."""
         database = make_database(sqlite_url)
         async with database.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
@@ -305,7 +313,7 @@ class TestSQLite:
             assert 1 == found.scalar_one()
 
     async def test_a_second_writer_waits_for_the_first(self, sqlite_url: str) -> None:
-        """A run that reads before it writes isn't thrown out by another that wrote meanwhile."""
+        """A run that reads before it writes does not fail if another one wrote in between."""
         database = make_database(sqlite_url)
         async with database.autocommit() as connection:
             await connection.exec_driver_sql("CREATE TABLE counter (n int)")
@@ -330,10 +338,10 @@ class TestSQLite:
         with pytest.raises(ConfigurationError, match=r"nowhere/shop\.sqlite3 can't be opened"):
             await scalar(database, "SELECT 1")
 
-    async def test_a_file_that_is_no_database_is_a_configuration_error(
+    async def test_a_file_that_is_not_a_database_is_a_configuration_error(
         self, tmp_path: Path
     ) -> None:
-        """It is left as it is."""
+        """The file is not changed."""
         file = tmp_path / "shop.sqlite3"
         file.write_text("not a database, " * 100)
 

@@ -1,4 +1,4 @@
-"""What the operator reads when a database says no."""
+"""Errors of databases are translated to errors that an operator can act on."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 async def error_of(database: Database, statement: Statement) -> CommandError:
-    """Return what is told about a statement that fails."""
+    """Return the error for a statement that fails."""
     async with database.connect() as connection:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - each driver has its own
             await statement(connection)
@@ -83,7 +83,7 @@ def account(**values: object) -> Statement:
     ],
     ids=["unique", "not null", "check", "foreign key"],
 )
-async def test_a_constraint_is_named_without_the_values(
+async def test_the_error_of_a_constraint_names_it_without_values(
     database: Database, statement: Statement, where: str
 ) -> None:
     """PostgreSQL's DETAIL would quote the row."""
@@ -94,8 +94,8 @@ async def test_a_constraint_is_named_without_the_values(
     assert SECRET not in error.message
 
 
-async def test_a_missing_table_means_that_a_migration_is_missing(database: Database) -> None:
-    """The operator reads which command to run."""
+async def test_a_missing_table_is_reported_as_a_missing_migration(database: Database) -> None:
+    """The advice names the command to run."""
     error = await error_of(database, lambda c: c.execute(text("SELECT * FROM nowhere")))
 
     assert isinstance(error, ConfigurationError)
@@ -103,33 +103,33 @@ async def test_a_missing_table_means_that_a_migration_is_missing(database: Datab
     assert "python manage.py migrate" == error.try_[0]
 
 
-async def test_a_broken_statement_is_a_bug(database: Database) -> None:
-    """It is neither a constraint nor worth a retry."""
+async def test_a_wrong_statement_is_reported_as_a_bug(database: Database) -> None:
+    """It violates no constraint, and a retry does not help."""
     error = await error_of(database, lambda c: c.execute(text("SELEC 1")))
 
     assert "database-error" == error.code
 
 
-async def test_a_command_error_stays_as_it_is() -> None:
-    """It was written for the operator already."""
+async def test_a_command_error_is_not_changed() -> None:
+    """It is already an error for the operator."""
     error = CommandError("no such user")
 
     assert error is translate_error(error)
 
 
-async def test_what_no_database_raised_is_left_alone() -> None:
-    """Somebody else explains it."""
+async def test_an_error_that_no_database_raised_is_not_translated() -> None:
+    """Other code translates it."""
     assert translate_error(ValueError("hello")) is None
     assert translate_error(ConnectionResetError("by an HTTP server")) is None
 
 
-def test_a_commit_in_doubt_is_worth_a_retry() -> None:
-    """The work may be done or not."""
+def test_a_commit_in_doubt_is_unavailable() -> None:
+    """A retry may help."""
     assert isinstance(commit_in_doubt(), Unavailable)
 
 
 class TestPostgreSQL:
-    """Branches on SQLSTATE."""
+    """Errors are distinguished by SQLSTATE."""
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
@@ -171,7 +171,7 @@ class TestPostgreSQL:
     async def test_each_cause_has_its_exit_code(
         self, database: Database, sql: str, kind: type[CommandError]
     ) -> None:
-        """A retry is right for some and useless for others."""
+        """A retry helps for some and not for others."""
 
         async def run(connection: AsyncConnection) -> None:
             for statement in sql.split("; "):
@@ -182,7 +182,7 @@ class TestPostgreSQL:
         assert kind is type(error)
 
     async def test_a_lock_that_stays_held_is_temporary(self, database: Database) -> None:
-        """The other one will be done some time."""
+        """The other transaction will end at some time."""
 
         async def waits(connection: AsyncConnection) -> None:
             async with database.connect("other") as other:
@@ -192,7 +192,7 @@ class TestPostgreSQL:
 
         assert isinstance(await error_of(database, waits), TemporaryError)
 
-    async def test_the_driver_s_own_errors_are_understood_too(self, database: Database) -> None:
+    async def test_errors_of_the_driver_itself_are_translated_too(self, database: Database) -> None:
         """A command that uses asyncpg directly gets the same messages."""
 
         async def copies(connection: AsyncConnection) -> None:
@@ -205,8 +205,10 @@ class TestPostgreSQL:
 
         assert ("constraint-violation", False) == (error.code, SECRET in error.message)
 
-    async def test_a_broken_connection_is_told_from_an_error(self, database: Database) -> None:
-        """After the first nobody knows what was done."""
+    async def test_a_lost_connection_is_distinguished_from_other_errors(
+        self, database: Database
+    ) -> None:
+        """Only after a lost connection it is unknown what the server did."""
         lost = []
         for sql in ("SELECT 1/0", "SELECT pg_terminate_backend(pg_backend_pid())"):
             async with database.connect() as connection:
@@ -218,7 +220,7 @@ class TestPostgreSQL:
 
 
 class TestSQLite:
-    """Branches on the result code."""
+    """Errors are distinguished by result code."""
 
     @pytest.mark.parametrize(
         ("code", "words", "kind"),
@@ -233,14 +235,14 @@ class TestSQLite:
     def test_each_cause_has_its_exit_code(
         self, code: int, words: str, kind: type[CommandError]
     ) -> None:
-        """A retry is right for some and useless for others."""
+        """A retry helps for some and not for others."""
         raised = sqlite3.OperationalError(words)
         # An extended code: the primary one is its lowest byte.
         raised.sqlite_errorcode = code | 1 << 8
 
         assert kind is type(translate_error(raised))
 
-    def test_a_file_locked_at_connect_is_temporary(self) -> None:
+    def test_a_file_that_is_locked_on_connect_is_temporary(self) -> None:
         """Another process is writing."""
         raised = sqlite3.OperationalError("database is locked")
         raised.sqlite_errorcode = sqlite3.SQLITE_BUSY

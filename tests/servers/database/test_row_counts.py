@@ -1,4 +1,4 @@
-"""Rows by table: a dry run predicts what the real run then reports."""
+"""Changed rows are counted by table; a dry run predicts the counts of the real run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Base(DeclarativeBase):
 
 
 class Author(Base):
-    """Has books, which go with their author."""
+    """Has books, which are deleted with their author."""
 
     __tablename__ = "authors"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -48,14 +48,14 @@ class Quoted(Base):
 
 
 class FrameworkTable(Base):
-    """Is the framework's own."""
+    """Belongs to the framework."""
 
     __tablename__ = "oneoff_things"
     id: Mapped[int] = mapped_column(primary_key=True)
 
 
 class AlembicVersion(Base):
-    """Is Alembic's."""
+    """Belongs to Alembic."""
 
     __tablename__ = "alembic_version"
     version_num: Mapped[str] = mapped_column(primary_key=True)
@@ -115,7 +115,7 @@ async def executemany(work: WorkTransaction) -> None:
 
 
 async def cascade(work: WorkTransaction) -> None:
-    """Delete a row that others go with."""
+    """Delete a row, and by a cascade those that refer to it."""
     await work.session.execute(delete(Author).where(Author.id == 1))
 
 
@@ -133,12 +133,12 @@ async def upsert(work: WorkTransaction) -> None:
 
 
 async def quoted(work: WorkTransaction) -> None:
-    """Insert where the table needs quoting."""
+    """Insert into the table whose name needs quoting."""
     work.session.add(Quoted(id=1))
 
 
 async def framework_tables(work: WorkTransaction) -> None:
-    """Write where only the framework and Alembic do."""
+    """Write to the tables of the framework and Alembic."""
     work.session.add_all([FrameworkTable(id=1), AlembicVersion(version_num="abc")])
 
 
@@ -192,7 +192,7 @@ async def real(database: Database, command: Command) -> dict[str, RowCounts]:
 async def test_the_preview_and_the_real_run_count_the_same_rows(
     database: Database, command: Command, expected: dict[str, RowCounts]
 ) -> None:
-    """Both equal what the database really did, for each way to write."""
+    """Both counts equal the changes in the database, for each way to write."""
     previewed = await preview(database, command)
     done = await real(database, command)
 
@@ -200,7 +200,7 @@ async def test_the_preview_and_the_real_run_count_the_same_rows(
 
 
 async def test_a_name_that_needs_quoting_is_counted(database: Database) -> None:
-    """PostgreSQL shows it as SQL would write it, SQLite as it is."""
+    """PostgreSQL shows the name in quotes, SQLite without."""
     previewed = await preview(database, quoted)
 
     assert [RowCounts(inserted=1)] == list(previewed.values())
@@ -208,7 +208,7 @@ async def test_a_name_that_needs_quoting_is_counted(database: Database) -> None:
 
 
 async def test_counts_are_kept_for_the_run_record(database: Database) -> None:
-    """They can be read again after the work ended."""
+    """They can be read after the work has ended."""
     async with begin_work(database, Mode.COMMIT) as work:
         await cascade(work)
         counts = await work.commit()
@@ -217,10 +217,10 @@ async def test_counts_are_kept_for_the_run_record(database: Database) -> None:
     assert "" == work.uncounted
 
 
-async def test_rowcount_and_new_keys_are_what_they_are_without_counting(
+async def test_counting_does_not_change_rowcount_and_new_keys(
     database: Database,
 ) -> None:
-    """Counting doesn't disturb what a command sees."""
+    """A command sees the same values as without counting."""
     async with begin_work(database, Mode.COMMIT) as work:
         changed = await work.session.execute(update(Book).values(title="x"))
         author = Author(name="auto")
@@ -232,8 +232,10 @@ async def test_rowcount_and_new_keys_are_what_they_are_without_counting(
     assert (6, 3) == (changed.rowcount, author.id)  # type: ignore[attr-defined]
 
 
-async def test_a_savepoint_that_was_rolled_back(database: Database) -> None:
-    """PostgreSQL's statistics count its rows all the same, in both kinds of run; SQLite doesn't."""
+async def test_only_postgresql_counts_rows_of_a_savepoint_that_was_rolled_back(
+    database: Database,
+) -> None:
+    """The counts of dry run and real run are the same."""
 
     async def tries_twice(work: WorkTransaction) -> None:
         with pytest.raises(IntegrityError):
@@ -250,7 +252,7 @@ async def test_a_savepoint_that_was_rolled_back(database: Database) -> None:
 
 
 class TestPostgreSQL:
-    """What only PostgreSQL has."""
+    """Features that only PostgreSQL has."""
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
@@ -258,7 +260,7 @@ class TestPostgreSQL:
         return postgres_url
 
     async def test_copy_is_counted(self, database: Database) -> None:
-        """Rows the driver sends without SQLAlchemy count too."""
+        """Rows that the driver sends without SQLAlchemy count too."""
 
         async def copy(work: WorkTransaction) -> None:
             driver: Any = (await work.connection.get_raw_connection()).driver_connection
@@ -283,8 +285,10 @@ class TestPostgreSQL:
         expected = {"authors": RowCounts(inserted=1), "books": RowCounts(deleted=3)}
         assert (expected, expected) == (await preview(database, moves), await real(database, moves))
 
-    async def test_partitions_count_for_their_table(self, database: Database) -> None:
-        """And a table outside the search path is shown with its schema."""
+    async def test_rows_of_partitions_count_for_the_partitioned_table(
+        self, database: Database
+    ) -> None:
+        """A table outside of the search path is shown with its schema."""
         async with database.connect("schema") as connection:
             for statement in (
                 "CREATE SCHEMA archive",
@@ -304,18 +308,18 @@ class TestPostgreSQL:
             await real(database, writes),
         )
 
-    async def test_temporary_tables_are_left_out(self, database: Database) -> None:
-        """They are gone with the connection."""
+    async def test_temporary_tables_are_not_counted(self, database: Database) -> None:
+        """They disappear with the connection."""
 
         async def stages(work: WorkTransaction) -> None:
             await work.session.execute(text("CREATE TEMP TABLE staging AS SELECT * FROM books"))
 
         assert {} == await preview(database, stages)
 
-    async def test_rows_of_other_transactions_behind_pgbouncer_are_left_out(
+    async def test_rows_of_other_transactions_behind_pgbouncer_are_not_counted(
         self, database: Database, pgbouncer_url: str
     ) -> None:
-        """A pooled server connection may still hold statistics of its last transaction."""
+        """A pooled server connection may still have statistics of its last transaction."""
         pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
         expected = {"authors": RowCounts(inserted=2)}
 
@@ -327,10 +331,8 @@ class TestPostgreSQL:
 
         assert (expected, expected) == (first, second)
 
-    async def test_a_server_that_does_not_count_is_named_as_the_reason(
-        self, database: Database
-    ) -> None:
-        """No numbers are not zero rows."""
+    async def test_a_server_that_does_not_count_is_reported(self, database: Database) -> None:
+        """Unknown counts are not shown as zero rows."""
         async with database.connect("schema") as connection:
             await connection.exec_driver_sql(
                 f'ALTER DATABASE "{database.url.database}" SET track_counts = off'
@@ -346,14 +348,16 @@ class TestPostgreSQL:
 
 
 class TestSQLite:
-    """What only SQLite has."""
+    """Features that only SQLite has."""
 
     @pytest.fixture
     def database_url(self, sqlite_url: str) -> str:
         """Use SQLite alone."""
         return sqlite_url
 
-    async def test_the_triggers_that_count_are_gone_afterwards(self, database: Database) -> None:
+    async def test_the_counting_triggers_do_not_exist_after_the_run(
+        self, database: Database
+    ) -> None:
         """They are temporary, and belong to the run's connection."""
         await real(database, cascade)
 
@@ -364,8 +368,8 @@ class TestSQLite:
             )
             assert [] == list(names.scalars())
 
-    async def test_virtual_tables_are_left_out(self, database: Database) -> None:
-        """They can't have triggers; what stands behind them is their own business."""
+    async def test_virtual_tables_are_not_counted(self, database: Database) -> None:
+        """They can't have triggers, and their internal tables are not shown either."""
         async with database.connect("schema") as connection:
             await connection.exec_driver_sql("CREATE VIRTUAL TABLE search USING fts5(words)")
             await connection.commit()
@@ -383,7 +387,7 @@ async def count(session: AsyncSession, model: type[Base]) -> int:
 
 
 async def test_a_preview_sees_its_own_work(database: Database) -> None:
-    """What the command wrote is there for the rest of the command, and gone afterwards."""
+    """The command can read its own changes; afterwards they are rolled back."""
     async with begin_work(database, Mode.ROLLBACK) as work:
         await cascade(work)
         inside = await count(work.session, Book)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with Redis: which thing it is, within the timeout, and what to do."""
+"""Errors of Redis name the cause and what to do, and appear within the timeout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dic
 
 @pytest.fixture
 def answering() -> Answering:
-    """Run a server that has one answer to everything."""
+    """Run a server that gives the same answer to each command."""
 
     @asynccontextmanager
     async def answering(answer: str) -> AsyncIterator[str]:
@@ -53,7 +53,7 @@ def answering() -> Answering:
 
 @pytest.fixture(scope="module")
 def tls_redis() -> Iterator[str]:
-    """Run a Redis that takes TLS only, with a certificate it signed itself; return its URL."""
+    """Run a Redis that requires TLS, with a self-signed certificate; return its URL."""
     with server_folder("redis-tls") as folder:
         port, certificate, key = free_port(), folder / "tls.crt", folder / "tls.key"
         make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=redis"
@@ -76,8 +76,8 @@ def tls_redis() -> Iterator[str]:
             yield server.url.replace("redis://", "rediss://").replace(str(server.port), str(port))
 
 
-async def test_a_server_that_is_not_there(manage: Manage) -> None:
-    """69, and the address."""
+async def test_a_server_that_does_not_run_is_unreachable(manage: Manage) -> None:
+    """The exit code is 69, and the message contains the address."""
     port = free_port()
 
     done = await manage(CLEAR, environ={"REDIS_URL": f"redis://{HOST}:{port}/0"})
@@ -87,10 +87,10 @@ async def test_a_server_that_is_not_there(manage: Manage) -> None:
 
 
 @pytest.mark.parametrize("how", ["delay", "half-open"])
-async def test_a_server_that_is_slow(
+async def test_a_slow_server_fails_the_run_after_the_timeout(
     manage: Manage, redis_url: str, redis_proxy: Proxy, how: str
 ) -> None:
-    """It has its timeout and no more; nothing is done."""
+    """Nothing is deleted."""
     redis_proxy.half_open() if how == "half-open" else redis_proxy.delay(5)
     started = monotonic()
 
@@ -104,15 +104,15 @@ async def test_a_server_that_is_slow(
     assert [b"user:1"] == keys_in(redis_url)
 
 
-async def test_a_server_that_falls_silent_in_the_middle(
+async def test_a_server_that_stops_answering_fails_the_run_after_the_timeout(
     manage: Manage, redis_url: str, redis_proxy: Proxy
 ) -> None:
-    """The next answer does not come in time: 69, and the log says how much was removed before."""
+    """The exit code is 69, and the log says how many keys were deleted before."""
     fill(redis_url, (f"user:{number}" for number in range(50_000)))
     environ = {"REDIS_URL": redis_proxy.url(redis_url), "REDIS_TIMEOUT": "1"}
 
     clearing = asyncio.create_task(manage(CLEAR, environ=environ))
-    while ask(redis_url, "DBSIZE") == 50_000:  # noqa: ASYNC110 - the server tells nobody
+    while ask(redis_url, "DBSIZE") == 50_000:  # noqa: ASYNC110 - the server sends no event
         await asyncio.sleep(0)
     redis_proxy.half_open()
     silent = monotonic()
@@ -128,10 +128,10 @@ async def test_a_server_that_falls_silent_in_the_middle(
     assert 0 < gone <= 50_000 - len(keys_in(redis_url)) <= gone + 2 * PAGE
 
 
-async def test_a_connection_that_is_reset(
+async def test_a_connection_that_is_reset_is_unreachable(
     manage: Manage, redis_url: str, redis_proxy: Proxy
 ) -> None:
-    """69: a retry may find it well."""
+    """The exit code is 69, because a retry may help."""
     redis_proxy.refuse()
 
     done = await manage(CLEAR, environ={"REDIS_URL": redis_proxy.url(redis_url)})
@@ -147,8 +147,10 @@ async def test_a_connection_that_is_reset(
         ("nobody:wrong-password@", "the user or the password is wrong"),
     ],
 )
-async def test_a_wrong_login(manage: Manage, redis_url: str, login: str, says: str) -> None:
-    """78; and the password is not repeated."""
+async def test_a_wrong_login_is_a_configuration_error(
+    manage: Manage, redis_url: str, login: str, says: str
+) -> None:
+    """The exit code is 78, and the password is not shown."""
     url = f"redis://{login}{redis_url.rpartition('@')[2]}"
 
     done = await manage(CLEAR, environ={"REDIS_URL": url})
@@ -158,17 +160,19 @@ async def test_a_wrong_login(manage: Manage, redis_url: str, login: str, says: s
     assert "wrong-password" not in done.stdout + done.stderr
 
 
-async def test_a_database_that_is_not_there(
+async def test_a_database_that_does_not_exist_is_a_configuration_error(
     manage: Manage, redis_url: str, redis_cluster_url: str
 ) -> None:
-    """A number too high, and any but 0 on a cluster."""
+    """The number is too high, or is not 0 on a cluster."""
     for url in (redis_url.removesuffix("0") + "99", redis_cluster_url.removesuffix("0") + "1"):
         done = await manage(CLEAR, environ={"REDIS_URL": url})
         assert (78, "bad-redis-url") == (done.exit_code, done.json["error"]["code"])
 
 
-async def test_a_user_without_the_permission(manage: Manage, redis_url: str) -> None:
-    """78, and the command that is not allowed; reading goes on."""
+async def test_a_missing_permission_is_a_configuration_error(
+    manage: Manage, redis_url: str
+) -> None:
+    """The exit code is 78, and the message names the command; a dry run still works."""
     ask(redis_url, "ACL", "SETUSER", "reader", "on", ">reader-pw", "~*", "+@all", "-@write")
     url = f"redis://reader:reader-pw@{redis_url.rpartition('@')[2]}"
     try:
@@ -182,8 +186,10 @@ async def test_a_user_without_the_permission(manage: Manage, redis_url: str) -> 
     assert "'unlink'" in done.json["error"]["message"]
 
 
-async def test_a_server_that_does_not_say_what_it_is(manage: Manage) -> None:
-    """Older than version 6 it has no HELLO, and its user may not ask for INFO: one server."""
+async def test_a_server_that_does_not_report_its_mode_counts_as_a_single_server(
+    manage: Manage,
+) -> None:
+    """Before version 6 it has no HELLO, and the user may have no permission for INFO."""
     with server_folder("redis-old") as folder:
         server = Redis(folder, {"rename-command": 'HELLO ""'})
         with running(server.process):
@@ -198,8 +204,10 @@ async def test_a_server_that_does_not_say_what_it_is(manage: Manage) -> None:
     assert (0, 1) == (unasked.exit_code, unasked.rows)
 
 
-async def test_a_replica_takes_no_writes(manage: Manage, redis_server: Redis) -> None:
-    """78, not a retry: waiting does not make it the primary."""
+async def test_a_write_to_a_replica_is_a_configuration_error(
+    manage: Manage, redis_server: Redis
+) -> None:
+    """The exit code is 78: a retry does not make the replica a primary."""
     with server_folder("redis-replica") as folder:
         settings = {
             "replicaof": f"{HOST} {redis_server.port}",
@@ -225,18 +233,20 @@ async def test_a_replica_takes_no_writes(manage: Manage, redis_server: Redis) ->
         ("DENIED Redis is running in protected mode", 1, "redis-error"),
     ],
 )
-async def test_a_server_that_can_not_serve_now(
+async def test_each_answer_of_a_server_that_can_not_serve_has_its_exit_code(
     manage: Manage, answering: Answering, answer: str, exit_code: int, code: str
 ) -> None:
-    """What a retry may mend is told from what it won't."""
+    """The exit code shows whether a retry may help."""
     async with answering(answer) as url:
         done = await manage(CLEAR, environ={"REDIS_URL": url})
 
     assert (exit_code, code) == (done.exit_code, done.json["error"]["code"])
 
 
-async def test_a_certificate_nobody_trusts(manage: Manage, tls_redis: str) -> None:
-    """78 until the setting says that it may be; then it works."""
+async def test_an_untrusted_certificate_is_a_configuration_error(
+    manage: Manage, tls_redis: str
+) -> None:
+    """The exit code is 78, unless a setting allows such a certificate."""
     refused = await manage(CLEAR, environ={"REDIS_URL": tls_redis})
     taken = await manage(
         CLEAR, environ={"REDIS_URL": tls_redis, "REDIS_VERIFY_CERTIFICATE": "false"}
@@ -247,8 +257,10 @@ async def test_a_certificate_nobody_trusts(manage: Manage, tls_redis: str) -> No
     assert 0 == taken.exit_code, taken.stderr
 
 
-async def test_no_tls_where_the_server_wants_it(manage: Manage, tls_redis: str) -> None:
-    """The server hangs up; the message says what that may mean."""
+async def test_without_tls_the_advice_for_a_server_that_requires_it_is_to_use_it(
+    manage: Manage, tls_redis: str
+) -> None:
+    """The server closes the connection; the advice names the likely reason."""
     url = tls_redis.replace("rediss://", "redis://")
 
     done = await manage(CLEAR, environ={"REDIS_URL": url})
@@ -257,8 +269,10 @@ async def test_no_tls_where_the_server_wants_it(manage: Manage, tls_redis: str) 
     assert any("rediss://" in line for line in done.json["error"]["try"]), done.stdout
 
 
-async def test_tls_where_the_server_has_none(manage: Manage, redis_url: str) -> None:
-    """Within the timeout, whatever the server makes of it."""
+async def test_with_tls_the_advice_for_a_server_without_it_is_not_to_use_it(
+    manage: Manage, redis_url: str
+) -> None:
+    """The error appears within the timeout."""
     url = redis_url.replace("redis://", "rediss://")
 
     done = await manage(CLEAR, environ={"REDIS_URL": url, "REDIS_TIMEOUT": "1"})
@@ -267,16 +281,16 @@ async def test_tls_where_the_server_has_none(manage: Manage, redis_url: str) -> 
     assert any("redis:// instead" in line for line in done.json["error"]["try"])
 
 
-async def test_what_is_not_redis_is_not_translated() -> None:
-    """Another error keeps its own account."""
+async def test_an_error_that_redis_did_not_raise_is_not_translated() -> None:
+    """Other code translates it."""
     from oneoff.redis.errors import translate_redis_error
 
     assert translate_redis_error(ssl.SSLError("elsewhere")) is None
     assert translate_redis_error(ValueError("a bug")) is None
 
 
-async def test_without_redis_url_it_says_what_to_set(manage: Manage) -> None:
-    """78."""
+async def test_without_redis_url_the_error_code_is_redis_not_configured(manage: Manage) -> None:
+    """The exit code is 78."""
     done = await manage(CLEAR, environ={"REDIS_URL": ""})
 
     assert (78, "redis-not-configured") == (done.exit_code, done.json["error"]["code"])

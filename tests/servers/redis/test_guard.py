@@ -1,4 +1,4 @@
-"""What a dry run and a reading command may not send to Redis."""
+"""Dry runs and read-only runs can't send writes to Redis."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def in_pipeline(cache: Any) -> None:
 
 
 async def in_transaction(cache: Any) -> None:
-    """Send them as MULTI and EXEC, after a WATCH."""
+    """Send both as MULTI and EXEC, after a WATCH."""
     async with cache.pipeline(transaction=True) as pipeline:
         await pipeline.watch("a")
         pipeline.multi()
@@ -61,19 +61,19 @@ async def in_transaction(cache: Any) -> None:
         await pipeline.execute()
 
 
-async def with_a_client_of_its_own(cache: Any) -> None:
-    """Take one connection out of the pool."""
+async def with_a_single_connection_client(cache: Any) -> None:
+    """Use a client that keeps one connection of the pool."""
     async with cache.client() as client:
         await client.set("a", 1)
 
 
 async def with_a_client_of_the_same_pool(cache: Any) -> None:
-    """As libraries do that are given a pool."""
+    """Use another client of the pool, as libraries do that get a pool."""
     await type(cache)(connection_pool=cache.connection_pool).set("a", 1)
 
 
 async def on_a_raw_connection(cache: Any) -> None:
-    """Send packed bytes."""
+    """Send packed bytes on a connection."""
     connection = await cache.connection_pool.get_connection()
     try:
         await connection.send_packed_command(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n")
@@ -82,7 +82,7 @@ async def on_a_raw_connection(cache: Any) -> None:
 
 
 async def as_a_line(cache: Any) -> None:
-    """Send what a person would type; a server reads that too."""
+    """Send the command as a plain line, which servers read too."""
     connection = await cache.connection_pool.get_connection()
     try:
         await connection.send_packed_command("SET a 1\r\n")
@@ -93,7 +93,7 @@ async def as_a_line(cache: Any) -> None:
 WAYS: list[Act] = [
     in_pipeline,
     in_transaction,
-    with_a_client_of_its_own,
+    with_a_single_connection_client,
     with_a_client_of_the_same_pool,
     on_a_raw_connection,
     as_a_line,
@@ -101,7 +101,7 @@ WAYS: list[Act] = [
 
 
 async def violation_of(url: str, mode: Mode, act: Act) -> CommandError:
-    """Do something in a run that must not write, and swallow what comes; return how it ends."""
+    """Run `act` in a run that must not write, swallow its error, and return the run's error."""
     raised = None
     with pytest.raises(CommandError) as ended:
         async with connect(parse_redis_url(url), mode, name="test") as cache:
@@ -114,8 +114,8 @@ async def violation_of(url: str, mode: Mode, act: Act) -> CommandError:
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_reading_run_refuses_what_may_write(redis_url: str, name: str) -> None:
-    """At once, and again at its end though the command swallowed the error."""
+async def test_a_read_only_run_refuses_commands_that_may_write(redis_url: str, name: str) -> None:
+    """The error is raised at once, and again at the end if the command swallowed it."""
     fill(redis_url, ["a"])
 
     error = await violation_of(redis_url, Mode.READ_ONLY, WRITES[name])
@@ -126,8 +126,8 @@ async def test_a_reading_run_refuses_what_may_write(redis_url: str, name: str) -
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_no_way_leads_around_it(redis_url: str, way: Act) -> None:
-    """Pipelines are refused whole: not even their reading commands are sent."""
+async def test_no_way_of_sending_bypasses_the_guard(redis_url: str, way: Act) -> None:
+    """Of a refused pipeline, not even the reading commands are sent."""
     fill(redis_url, ["a"])
 
     error = await violation_of(redis_url, Mode.READ_ONLY, way)
@@ -136,8 +136,8 @@ async def test_no_way_leads_around_it(redis_url: str, way: Act) -> None:
     assert b"x" == ask(redis_url, "GET", "a")
 
 
-async def test_a_dry_run_that_is_rolled_back_refuses_too(redis_url: str) -> None:
-    """No rollback undoes what Redis did."""
+async def test_a_dry_run_that_is_rolled_back_refuses_writes_too(redis_url: str) -> None:
+    """A rollback can't undo writes to Redis."""
     error = await violation_of(redis_url, Mode.ROLLBACK, WRITES["SET"])
 
     assert isinstance(error, DryRunViolation)
@@ -145,7 +145,7 @@ async def test_a_dry_run_that_is_rolled_back_refuses_too(redis_url: str) -> None
 
 
 async def test_reading_is_allowed(redis_url: str) -> None:
-    """Keys, the server's own account of itself, scripts that can't write, subscriptions."""
+    """This includes facts about the server, scripts that can't write, and subscriptions."""
     fill(redis_url, ["a"])
 
     async with connect(parse_redis_url(redis_url), Mode.READ_ONLY, name="test") as client:
@@ -167,7 +167,7 @@ async def test_reading_is_allowed(redis_url: str) -> None:
 async def test_on_a_cluster_every_connection_refuses(
     redis_cluster: RedisCluster, redis_cluster_url: str, way: str
 ) -> None:
-    """Through the client, a pipeline, a node, and the clients of each primary."""
+    """The client, a pipeline, a node, and the clients of primaries all refuse a write."""
 
     async def act(cache: Any) -> None:
         if way == "key":
@@ -188,14 +188,14 @@ async def test_on_a_cluster_every_connection_refuses(
 
 
 async def test_a_real_run_has_no_guard(redis_url: str, redis_cluster_url: str) -> None:
-    """It writes, on one server and on a cluster."""
+    """It can write on a single server and on a cluster."""
     for url in (redis_url, redis_cluster_url):
         async with connect(parse_redis_url(url), Mode.COMMIT, name="test") as cache:
             assert await cache.set("a", 1)
 
 
-def test_before_version_7_the_server_lists_no_second_words() -> None:
-    """MEMORY is called reading then; of its words only those known to be harmless pass."""
+def test_before_version_7_only_harmless_subcommands_are_allowed() -> None:
+    """The server lists no subcommands, and flags MEMORY as a whole as readonly."""
     guard = WriteGuard(Mode.READ_ONLY)
     guard.learn([[b"memory", -2, [b"readonly"], 0, 0, 0], [b"get", 2, [b"readonly"], 1, 1, 1]])
 
@@ -205,8 +205,8 @@ def test_before_version_7_the_server_lists_no_second_words() -> None:
         guard.check(packed("MEMORY", "PURGE"))
 
 
-def test_nothing_harmless_is_called_writing_by_the_server(redis_url: str) -> None:
-    """The list in the guard against the server's own table."""
+def test_the_server_flags_no_harmless_command_as_write(redis_url: str) -> None:
+    """The list of the guard is compared with the server's own table."""
     with redis.Redis.from_url(redis_url) as client:
         client.response_callbacks.pop("COMMAND")
         send: Any = client.execute_command
@@ -218,8 +218,8 @@ def test_nothing_harmless_is_called_writing_by_the_server(redis_url: str) -> Non
 
 
 @pytest.mark.parametrize("sent", [b"*1\r\n$4\r\n", b"*x\r\n", b"SET a 1", b"*-1\r\n", b"*0\r\n"])
-def test_what_can_not_be_read_is_one_unknown_command(sent: bytes) -> None:
-    """It is refused, not let through."""
+def test_bytes_that_can_not_be_read_count_as_one_unknown_command(sent: bytes) -> None:
+    """The unknown command is refused."""
     guard = WriteGuard(Mode.READ_ONLY)
 
     assert [(b"(unreadable)", b"")] == list(commands_in(sent))
@@ -227,8 +227,8 @@ def test_what_can_not_be_read_is_one_unknown_command(sent: bytes) -> None:
         guard.check(sent)
 
 
-def test_several_commands_are_told_apart() -> None:
-    """Whatever bytes their arguments hold."""
+def test_several_commands_in_one_message_are_separated() -> None:
+    """Their arguments may contain any bytes."""
     sent = packed("GET", "*2\r\n$3\r\nSET") + packed("client", "list") + packed("ping")
 
     assert [(b"GET", b"*2\r\n$3\r\nSET"), (b"client", b"list"), (b"ping", b"")] == list(

@@ -1,4 +1,4 @@
-"""What a dry run and a reading command may not send to Redis through clients of their own."""
+"""Dry runs and read-only runs can't write to Redis through other clients."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Act = Callable[[str], Awaitable[Any]]
 
 
 async def with_a_client(url: str) -> None:
-    """Make one from a URL, as services do."""
+    """Use a client made from a URL, as services do."""
     async with Redis.from_url(url) as client:
         await client.set("a", 1)
 
 
 async def with_a_blocking_client(url: str) -> None:
-    """Do the same with the driver that blocks."""
+    """Use a blocking client."""
     with redis.Redis.from_url(url) as client:
         client.set("a", 1)
 
@@ -49,21 +49,21 @@ async def with_a_pipeline(url: str) -> None:
 
 
 async def with_a_blocking_pipeline(url: str) -> None:
-    """Do the same with the driver that blocks."""
+    """Use a pipeline of a blocking client."""
     with redis.Redis.from_url(url) as client:
         pipeline: Any = client.pipeline(transaction=False)
         pipeline.get("a").set("a", 1).execute()
 
 
 async def with_a_script(url: str) -> None:
-    """Let the server do it."""
+    """Let the server write in a script."""
     client: Any = Redis.from_url(url)
     async with client:
         await client.eval("return redis.call('SET', 'a', 1)", 0)
 
 
 async def with_the_settings_of_the_cache(url: str) -> None:
-    """Make a client of what the run's own one is made of."""
+    """Make a client with the settings of the run's own client."""
     async with connect(parse_redis_url(url), Mode.READ_ONLY, name="test") as cache:
         given = cache.connection_pool.connection_kwargs
         async with Redis(**given) as client:
@@ -71,17 +71,17 @@ async def with_the_settings_of_the_cache(url: str) -> None:
 
 
 async def in_a_task(url: str) -> None:
-    """Leave it to another task."""
+    """Write in another task."""
     await asyncio.create_task(with_a_client(url))
 
 
 async def in_a_thread(url: str) -> None:
-    """Leave it to a thread that has the run's context."""
+    """Write in a thread with the run's context."""
     await asyncio.to_thread(asyncio.run, with_a_blocking_client(url))
 
 
 async def by_enqueueing(url: str) -> None:
-    """Queue a job with ARQ, as a service does that is shared with the web process."""
+    """Queue a job with ARQ, as a service of the web process does."""
     given = parse_redis_url(url)
     settings = RedisSettings(given.host, given.port, password=given.password)
     pool = await arq.create_pool(settings)
@@ -108,10 +108,10 @@ WAYS: list[Act] = [
 @pytest.mark.parametrize(
     ("mode", "kind"), [(Mode.READ_ONLY, ReadOnlyViolation), (Mode.ROLLBACK, DryRunViolation)]
 )
-async def test_no_client_writes(
+async def test_no_client_can_write(
     redis_url: str, mode: Mode, kind: type[CommandError], way: Act
 ) -> None:
-    """It is an error at once, and known at the end though the command swallowed it."""
+    """The error is raised at once, and stored even if the command swallows it."""
     with read_only_clients(mode) as protection, pytest.raises(kind) as caught:
         await way(redis_url)
 
@@ -120,7 +120,7 @@ async def test_no_client_writes(
 
 
 async def test_the_error_names_the_command_and_the_server(redis_url: str) -> None:
-    """And no password."""
+    """It shows no password."""
     with read_only_clients(Mode.READ_ONLY) as protection, suppress(CommandError):
         await with_a_client(redis_url)
 
@@ -128,12 +128,12 @@ async def test_the_error_names_the_command_and_the_server(redis_url: str) -> Non
     assert protection.refused
     assert (
         f"the run tried to send SET to Redis at {url.host}:{url.port} through another client"
-        == (protection.refused.message)
+        == protection.refused.message
     )
 
 
-async def test_every_client_may_read(redis_url: str) -> None:
-    """Opened before or inside; pipelines, subscriptions, what the server says of itself."""
+async def test_all_clients_can_read(redis_url: str) -> None:
+    """They may be opened before or during the run; subscriptions work too."""
     fill(redis_url, ["a"])
     async with Redis.from_url(redis_url) as earlier:
         await earlier.ping()
@@ -152,8 +152,8 @@ async def test_every_client_may_read(redis_url: str) -> None:
     assert protection.refused is None
 
 
-async def test_clients_write_again_afterwards(redis_url: str) -> None:
-    """Also one that was refused, over the same connection."""
+async def test_clients_can_write_after_the_run(redis_url: str) -> None:
+    """A client whose write was refused can write on the same connection."""
     async with Redis.from_url(redis_url) as client:
         with read_only_clients(Mode.ROLLBACK):
             for _ in range(2):
@@ -165,8 +165,8 @@ async def test_clients_write_again_afterwards(redis_url: str) -> None:
     assert b"x" == ask(redis_url, "GET", "a")
 
 
-async def test_tasks_outside_the_run_write_meanwhile(redis_url: str) -> None:
-    """A web application whose request calls a command goes on writing in its other requests."""
+async def test_tasks_outside_of_the_run_can_write(redis_url: str) -> None:
+    """If a web request calls a command, other requests can still write."""
     start = asyncio.Event()
 
     async def request() -> None:
@@ -182,10 +182,10 @@ async def test_tasks_outside_the_run_write_meanwhile(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(("process_wide", "keys"), [(True, []), (False, [b"a"])])
-def test_a_thread_without_the_runs_context(
+def test_a_thread_without_the_runs_context_is_protected_if_process_wide(
     redis_url: str, *, process_wide: bool, keys: list[bytes]
 ) -> None:
-    """Is protected where the process is the run's alone, until the run ends."""
+    """The protection of threads is right only if the process does nothing else."""
 
     def write() -> None:
         with suppress(CommandError):
@@ -199,10 +199,10 @@ def test_a_thread_without_the_runs_context(
     assert (keys, process_wide) == (keys_in(redis_url), protection.refused is not None)
 
 
-async def test_the_runs_own_client_obeys_its_own_guard(
+async def test_the_runs_own_client_is_checked_only_by_its_guard(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asked the server, and so may know of reading commands that the list does not."""
+    """The guard asked the server, so it may know more reading commands than the list."""
     monkeypatch.setattr(other_clients, "_ALLOWED", frozenset[bytes]())
     with read_only_clients(Mode.READ_ONLY) as protection:
         async with connect(parse_redis_url(redis_url), Mode.READ_ONLY, name="test") as cache:
@@ -211,8 +211,8 @@ async def test_the_runs_own_client_obeys_its_own_guard(
     assert protection.refused is None
 
 
-async def test_the_maintenance_copy_is_written_all_the_same(redis_url: str) -> None:
-    """Whoever asks for maintenance in a run, in a test of its own web application for instance."""
+async def test_the_copy_of_a_maintenance_window_can_be_written(redis_url: str) -> None:
+    """For example, a run may test a web application, which reads the maintenance window."""
     copy = RedisCopy(parse_redis_url(redis_url), "copy", limit=5)
     with read_only_clients(Mode.READ_ONLY):
         await copy.write(None)
@@ -221,10 +221,10 @@ async def test_the_maintenance_copy_is_written_all_the_same(redis_url: str) -> N
     assert [b"copy"] == keys_in(redis_url)
 
 
-async def test_no_node_of_a_cluster_is_written(
+async def test_no_node_of_a_cluster_can_be_written(
     redis_cluster: Cluster, redis_cluster_url: str
 ) -> None:
-    """Reading goes on."""
+    """All nodes can be read."""
     make: Any = RedisCluster
     async with make.from_url(redis_cluster_url) as client:
         with read_only_clients(Mode.ROLLBACK) as protection:
@@ -256,8 +256,8 @@ print(protection.refused.code)
 """
 
 
-def test_a_driver_that_is_imported_during_the_run_is_watched_too(redis_url: str) -> None:
-    """And none is imported for it."""
+def test_a_driver_that_is_imported_during_the_run_is_checked_too(redis_url: str) -> None:
+    """The protection itself imports no driver."""
     done = subprocess.run(
         [sys.executable, "-c", LATER, redis_url], capture_output=True, text=True, check=False
     )
@@ -265,8 +265,8 @@ def test_a_driver_that_is_imported_during_the_run_is_watched_too(redis_url: str)
     assert ["ReadOnlyViolation", "ReadOnlyViolation", "read-only"] == done.stdout.split(), done
 
 
-def test_what_is_called_reading_is_so_for_the_server(redis_url: str) -> None:
-    """The list against the server's own table, both ways."""
+def test_the_server_flags_the_same_commands_as_readonly(redis_url: str) -> None:
+    """The list and the server's own table are compared in both directions."""
     with redis.Redis.from_url(redis_url, protocol=2) as client:
         client.response_callbacks.pop("COMMAND")
         send: Any = client.execute_command

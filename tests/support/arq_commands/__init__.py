@@ -1,1 +1,1 @@
-"""Commands of the small project that queue jobs themselves."""
+"""Commands of the small project that queue jobs."""

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class Restock(BaseCommand):
-    """Queue a job, whatever the run is."""
+    """Queue a job in any kind of run."""
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
     examples = ("restock",)
 
-    swallow: bool = Flag(help="Go on when it is refused.")
+    swallow: bool = Flag(help="Continue if the job is refused.")
 
     async def handle(self, jobs: Jobs) -> Result:
-        """Queue one."""
+        """Queue a job."""
         try:
             queued = await jobs.enqueue("sum", left=2, _job_id="restock")
         except CommandError:
             if not self.swallow:
                 raise
-            return Result.unchanged("went on")
+            return Result.unchanged("continued")
         return Result.changed(f"queued {queued.id}: {queued.created}", rows=int(queued.created))

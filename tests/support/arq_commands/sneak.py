@@ -9,14 +9,14 @@ from oneoff.config.settings import Config
 
 
 class Sneak(BaseCommand):
-    """Write through a client of its own, and say nothing of what became of it."""
+    """Write through another client, and swallow the error."""
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
     examples = ("sneak --dry-run",)
 
     async def handle(self, config: Config) -> Result:
-        """Write a key."""
+        """Write a key to Redis."""
         from redis.asyncio import Redis
 
         async with Redis.from_url(config.redis_url) as client:

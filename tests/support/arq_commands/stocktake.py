@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Stocktake(BaseCommand):
-    """Queue a job though it only reads."""
+    """Try to queue a job in a command that only reads."""
 
     examples = ("stocktake",)
 
     async def handle(self, jobs: Jobs) -> Result:
-        """Queue one."""
+        """Queue a job."""
         await jobs.enqueue("sum", left=2)
         return Result.unchanged("never said")

@@ -1,4 +1,4 @@
-"""May a run start here and now? Every refusal names the command line that would pass."""
+"""The gate decides whether a run may start; a refusal names the command line to use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Lowered(Typed):
 
 
 def options(**given: object) -> GlobalOptions:
-    """Return the global options with some of them given."""
+    """Return global options with these values."""
     made = GlobalOptions()
     for name, value in given.items():
         setattr(made, name, value)
@@ -73,7 +73,7 @@ def options(**given: object) -> GlobalOptions:
 
 
 def situation(*, interactive: bool = False, environment: str = "staging") -> Situation:
-    """Return a place to run in."""
+    """Return the situation of a run."""
     return Situation(
         name="db reset",
         line="python manage.py db reset",
@@ -92,7 +92,7 @@ def refusal(command: BaseCommand, given: GlobalOptions, here: Situation) -> Refu
 
 
 def test_a_reading_command_is_read_only_and_asks_nothing() -> None:
-    """Access.READ needs no confirmation anywhere."""
+    """Access.READ never needs a confirmation."""
     mode = mode_of(Look(), options())
 
     assert (Mode.READ_ONLY, Ask.NOTHING) == (mode, decide(Look(), options(), situation()))
@@ -102,7 +102,7 @@ def test_a_reading_command_is_read_only_and_asks_nothing() -> None:
     ("command", "mode"), [(Prompted(), Mode.ROLLBACK), (Typed(), Mode.READ_ONLY)]
 )
 def test_a_dry_run_needs_no_confirmation(command: BaseCommand, mode: Mode) -> None:
-    """A preview is rolled back or read-only, so it may run unconfirmed, in production too."""
+    """It is rolled back or read-only, so it needs none in production either."""
     given = options(dry_run=True)
 
     asked = decide(command, given, situation(environment="production"))
@@ -110,8 +110,8 @@ def test_a_dry_run_needs_no_confirmation(command: BaseCommand, mode: Mode) -> No
     assert (mode, Ask.NOTHING) == (mode_of(command, given), asked)
 
 
-def test_without_a_terminal_an_unconfirmed_run_is_refused_with_the_line_that_passes() -> None:
-    """Exit 77, and the second `try` is the very line to type."""
+def test_an_unconfirmed_run_without_terminal_is_refused_with_the_line_to_use() -> None:
+    """The exit code is 77, and the second `try` is the line to type."""
     error = refusal(Prompted(), options(), situation())
 
     assert ExitCode.REFUSED == error.exit_code
@@ -123,15 +123,15 @@ def test_without_a_terminal_an_unconfirmed_run_is_refused_with_the_line_that_pas
 
 
 def test_the_plain_flag_confirms_a_prompt_but_not_a_target() -> None:
-    """TYPE_NAME wants to hear the name."""
+    """TYPE_NAME needs the name of the target."""
     given = options(confirm=True)
 
     assert Ask.NOTHING == decide(Prompted(), given, situation())
     assert "confirmation-required" == refusal(Typed(), given, situation()).code
 
 
-def test_the_right_target_passes_and_another_does_not() -> None:
-    """A wrong DATABASE_URL can't match what the operator meant."""
+def test_only_the_right_target_confirms() -> None:
+    """With a wrong DATABASE_URL, the target differs from the one that the operator named."""
     right, wrong = options(confirm="shop@staging"), options(confirm="shop@production")
 
     assert Ask.NOTHING == decide(Typed(), right, situation())
@@ -140,13 +140,13 @@ def test_the_right_target_passes_and_another_does_not() -> None:
     assert "python manage.py db reset --confirm=shop@staging" == error.try_[-1]
 
 
-def test_a_wrong_target_is_refused_even_where_the_plain_flag_would_do() -> None:
-    """Whoever names a target means it."""
+def test_a_wrong_target_is_refused_even_if_the_plain_flag_would_confirm() -> None:
+    """An operator who names a target expects to work on it."""
     assert "confirmation-mismatch" == refusal(Prompted(), options(confirm="x@y"), situation()).code
 
 
-def test_a_person_at_a_terminal_is_asked() -> None:
-    """y/N for a prompt, the target for TYPE_NAME."""
+def test_the_operator_at_a_terminal_is_asked() -> None:
+    """PROMPT asks y/N, TYPE_NAME asks for the target."""
     here = situation(interactive=True)
 
     assert Ask.YES_OR_NO == decide(Prompted(), options(), here)
@@ -154,8 +154,8 @@ def test_a_person_at_a_terminal_is_asked() -> None:
 
 
 @pytest.mark.parametrize("answer", ["y", "Y", "yes", " yes "])
-def test_yes_is_yes(answer: str) -> None:
-    """Case and blanks don't matter to y/N."""
+def test_yes_confirms_in_any_case(answer: str) -> None:
+    """Case and spaces don't matter."""
     check_answer(Ask.YES_OR_NO, answer, Prompted(), situation())
 
     with pytest.raises(Refused, match="declined"):
@@ -163,8 +163,8 @@ def test_yes_is_yes(answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "n", "no", "ja", "yep", "shop@staging"])
-def test_anything_else_is_no(answer: str) -> None:
-    """Pressing Enter is no."""
+def test_any_other_answer_declines(answer: str) -> None:
+    """An empty answer declines too."""
     with pytest.raises(Refused) as caught:
         check_answer(Ask.YES_OR_NO, answer, Prompted(), situation())
 
@@ -172,16 +172,16 @@ def test_anything_else_is_no(answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "y", "shop", "shop@production", "SHOP@STAGING"])
-def test_only_the_exact_target_passes(answer: str) -> None:
-    """A near miss is a miss."""
+def test_only_the_exact_target_is_accepted_at_the_prompt(answer: str) -> None:
+    """A similar name is refused."""
     with pytest.raises(Refused) as caught:
         check_answer(Ask.TARGET, answer, Typed(), situation())
 
     assert "confirmation-mismatch" == caught.value.code
 
 
-def test_end_of_input_is_no() -> None:
-    """A closed standard input never confirms."""
+def test_the_end_of_input_does_not_confirm() -> None:
+    """A closed standard input can't answer."""
     with pytest.raises(Refused) as caught:
         check_answer(Ask.TARGET, None, Typed(), situation())
 
@@ -189,7 +189,7 @@ def test_end_of_input_is_no() -> None:
 
 
 def test_destructive_commands_need_break_glass_in_production() -> None:
-    """The line that would pass holds both the reason and the target."""
+    """The line to use contains both the reason and the target."""
     error = refusal(Typed(), options(), situation(environment="production", interactive=True))
 
     assert "it drops every table in shop@production" == error.why
@@ -199,7 +199,7 @@ def test_destructive_commands_need_break_glass_in_production() -> None:
     )
 
 
-def test_break_glass_opens_production_but_still_asks() -> None:
+def test_break_glass_passes_the_protection_but_still_asks() -> None:
     """A reason does not replace the confirmation."""
     given = options(break_glass="incident 12")
     here = situation(environment="production", interactive=True)
@@ -208,7 +208,7 @@ def test_break_glass_opens_production_but_still_asks() -> None:
 
 
 def test_a_command_runs_only_in_its_environments() -> None:
-    """A preview elsewhere is refused as well."""
+    """A dry run in another environment is refused too."""
     error = refusal(Limited(), options(dry_run=True), situation(environment="development"))
 
     assert ("prohibited-here", "the command is limited to: staging") == (error.code, error.why)
@@ -216,15 +216,15 @@ def test_a_command_runs_only_in_its_environments() -> None:
 
 
 def test_arguments_may_raise_the_level_but_never_lower_it() -> None:
-    """The stricter of the class and the arguments counts."""
+    """The stricter level of class and arguments is used."""
     here = situation(interactive=True)
 
     assert Ask.TARGET == decide(Raised(), options(), here)
     assert Ask.TARGET == decide(Lowered(), options(), here)
 
 
-def test_the_line_that_passes_replaces_a_wrong_confirmation_and_keeps_quoting() -> None:
-    """Nothing has to be edited before it is pasted."""
+def test_the_line_to_use_replaces_a_wrong_confirmation_and_keeps_quotes() -> None:
+    """It can be pasted without changes."""
     here = situation()._replace(line="python manage.py note 'two words' --confirm=x@y -- -z")
 
     error = refusal(Typed(), options(confirm="x@y"), here)

@@ -1,4 +1,4 @@
-"""How far long work is: a bar at a terminal, lines of the log elsewhere."""
+"""Progress is a bar at a terminal, and lines of the log elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.screens import Screen, at_a_terminal
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock whose time a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,13 +30,13 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Return a clock that stands."""
+    """Return a clock at 0 seconds."""
     return Clock()
 
 
 @pytest.fixture
 def screen() -> Screen:
-    """Return what an operator sees."""
+    """Return the operator's screen."""
     return Screen()
 
 
@@ -55,10 +55,8 @@ def progress_on(terminal: Terminal, clock: Clock, level: str = "info") -> Progre
     return Progress(terminal, Logs(terminal, Redactor({}), level), run, clock)
 
 
-def test_a_bar_says_how_much_is_done_how_fast_and_how_long_it_takes(
-    screen: Screen, clock: Clock
-) -> None:
-    """And is redrawn at most ten times a second."""
+def test_the_bar_shows_count_rate_and_remaining_time(screen: Screen, clock: Clock) -> None:
+    """It is redrawn at most ten times per second."""
     progress = progress_on(at_a_terminal(screen), clock)
     progress.start(1_000_000)
 
@@ -79,8 +77,10 @@ def test_a_bar_says_how_much_is_done_how_fast_and_how_long_it_takes(
     assert screen.line.endswith("400,000 of 1,000,000 rows  20/s  8 h 20 min left")
 
 
-def test_without_a_total_it_counts(screen: Screen, clock: Clock) -> None:
-    """Also beyond a total, which was an estimate then."""
+def test_without_a_total_only_the_count_and_the_rate_are_shown(
+    screen: Screen, clock: Clock
+) -> None:
+    """The same holds once an estimated total is exceeded."""
     progress = progress_on(at_a_terminal(screen), clock)
     progress.start(0, unit="keys")
 
@@ -94,8 +94,10 @@ def test_without_a_total_it_counts(screen: Screen, clock: Clock) -> None:
     assert "11 rows  6/s" == screen.line
 
 
-def test_bytes_say_how_long_it_takes_and_rows_how_fast_it_is(screen: Screen, clock: Clock) -> None:
-    """Of a file the size is known, not the number of rows."""
+def test_the_remaining_time_comes_from_bytes_and_the_rate_from_rows(
+    screen: Screen, clock: Clock
+) -> None:
+    """The size of a file is known, the number of its rows is not."""
     progress = progress_on(at_a_terminal(screen), clock)
     progress.start(4_000, unit="bytes")
 
@@ -105,8 +107,8 @@ def test_bytes_say_how_long_it_takes_and_rows_how_fast_it_is(screen: Screen, clo
     assert "[#######.......................]  50 rows  25/s  6 s left" == screen.line
 
 
-def test_the_bar_gives_way_to_what_is_said_and_to_the_end(screen: Screen, clock: Clock) -> None:
-    """Neither a warning nor the result stands beside what is left of it."""
+def test_the_bar_is_erased_before_messages_and_the_result(screen: Screen, clock: Clock) -> None:
+    """No remains of the bar are next to a warning or the result."""
     terminal = at_a_terminal(screen)
     progress = progress_on(terminal, clock)
     clock.now = 1
@@ -122,8 +124,8 @@ def test_the_bar_gives_way_to_what_is_said_and_to_the_end(screen: Screen, clock:
     assert f"1 rows  1/s{erased}something happened\n2 rows  1/s{erased}done\n" == screen.getvalue()
 
 
-def test_a_line_is_cut_where_the_terminal_would_wrap_it(screen: Screen, clock: Clock) -> None:
-    """A wrapped line could not be taken back."""
+def test_the_bar_is_cut_to_the_width_of_the_terminal(screen: Screen, clock: Clock) -> None:
+    """A wrapped line could not be erased."""
     progress = progress_on(at_a_terminal(screen, width=40), clock)
     progress.start(100)
 
@@ -133,10 +135,10 @@ def test_a_line_is_cut_where_the_terminal_would_wrap_it(screen: Screen, clock: C
     assert "[###############...............]  50 of" == screen.line
 
 
-def test_rows_that_scroll_by_have_no_bar_among_them(
+def test_no_bar_is_shown_between_rows_of_data(
     screen: Screen, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They go to the same screen."""
+    """Data and bar would be on the same screen."""
     stdout = Screen()
     monkeypatch.setattr(stdout, "buffer", io.BytesIO(), raising=False)
     terminal = at_a_terminal(screen, stdout=stdout)
@@ -151,8 +153,8 @@ def test_rows_that_scroll_by_have_no_bar_among_them(
     assert "" == screen.line
 
 
-def test_quiet_shows_nothing(screen: Screen, clock: Clock) -> None:
-    """Errors only means errors only."""
+def test_quiet_shows_no_progress(screen: Screen, clock: Clock) -> None:
+    """If only errors are logged, there is no bar."""
     progress = progress_on(at_a_terminal(screen), clock, level="error")
 
     clock.now = 1
@@ -162,10 +164,10 @@ def test_quiet_shows_nothing(screen: Screen, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"TERM": "dumb"}])
-def test_elsewhere_a_line_is_logged_every_five_seconds(
+def test_without_a_terminal_a_line_is_logged_every_five_seconds(
     clock: Clock, environ: dict[str, str]
 ) -> None:
-    """Also where a terminal can't take a line back."""
+    """A terminal that can't erase a line gets log lines too."""
     stream = Screen() if environ else io.StringIO()
     progress = progress_on(Terminal(None, None, stream, environ), clock)
     progress.start(100)
@@ -186,8 +188,8 @@ def test_elsewhere_a_line_is_logged_every_five_seconds(
         } == facts_of(lines[0])
 
 
-def test_the_log_says_what_is_counted(clock: Clock) -> None:
-    """Where it is not rows, and no total where none is known."""
+def test_the_log_names_the_unit_and_the_total(clock: Clock) -> None:
+    """The unit is omitted for rows, and the total if it is unknown."""
     stream = io.StringIO()
     progress = progress_on(Terminal(None, None, stream, {}), clock)
     progress.start(4_000, unit="bytes")
@@ -212,7 +214,7 @@ def test_the_log_says_what_is_counted(clock: Clock) -> None:
 
 
 def facts_of(line: str) -> dict[str, Any]:
-    """Return what a line says, but for what every line does."""
+    """Return the fields of a line, without those of every line."""
     facts: dict[str, Any] = json.loads(line)
     return {k: v for k, v in facts.items() if k not in _EVERY_LINE}
 

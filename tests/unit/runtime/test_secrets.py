@@ -1,4 +1,4 @@
-"""A secret comes from anywhere but the command line."""
+"""Secrets are never read from the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Maybe(BaseCommand):
 
 
 def login(source: SecretSource = SecretSource.NOT_GIVEN) -> Login:
-    """Build the command as the parser does: it knows where the secret is, not the secret."""
+    """Build the command as the parser does, with the source of the secret."""
     values: dict[str, Any] = {"password": source}
     return Login(**values)
 
@@ -42,14 +42,14 @@ def login(source: SecretSource = SecretSource.NOT_GIVEN) -> Login:
 async def resolved(
     command: BaseCommand, terminal: MemoryTerminal, environ: dict[str, str] | None = None
 ) -> Redactor:
-    """Fetch the command's secrets, and return what has learnt them."""
+    """Fetch the command's secrets, and return the redactor that knows them."""
     redactor = Redactor()
     await resolve(command, terminal, environ or {}, redactor, interactive=terminal.interactive)
     return redactor
 
 
-async def test_standard_input_gives_the_secret_without_its_line_end() -> None:
-    """`printf` and `echo` mean the same password; inner blanks belong to it."""
+async def test_a_secret_on_standard_input_is_read_without_its_line_end() -> None:
+    """`printf` and `echo` give the same password; spaces are part of it."""
     command = login(SecretSource.STDIN)
 
     await resolved(command, MemoryTerminal(stdin=" two words \n"))
@@ -57,8 +57,8 @@ async def test_standard_input_gives_the_secret_without_its_line_end() -> None:
     assert " two words " == command.password.reveal()
 
 
-async def test_the_environment_gives_the_secret() -> None:
-    """Nobody is asked then, terminal or not."""
+async def test_a_secret_is_read_from_the_environment() -> None:
+    """There is no prompt then, even at a terminal."""
     command = login()
 
     await resolved(command, MemoryTerminal(answers=[]), {"LOGIN_PASSWORD": "from-env"})
@@ -66,8 +66,8 @@ async def test_the_environment_gives_the_secret() -> None:
     assert "from-env" == command.password.reveal()
 
 
-async def test_a_person_is_asked_twice() -> None:
-    """A mistyped password would lock them out."""
+async def test_the_operator_is_asked_twice() -> None:
+    """A typing error in the password would lock the user out."""
     command = login()
 
     await resolved(command, MemoryTerminal(answers=["correct horse", "correct horse"]))
@@ -76,7 +76,7 @@ async def test_a_person_is_asked_twice() -> None:
 
 
 async def test_two_different_entries_are_refused() -> None:
-    """And neither is shown."""
+    """Neither of them is shown."""
     terminal = MemoryTerminal(answers=["correct horse", "correct house"])
 
     with pytest.raises(UsageError) as caught:
@@ -85,8 +85,8 @@ async def test_two_different_entries_are_refused() -> None:
     assert "the two entries of password differ; nothing was changed" == caught.value.message
 
 
-async def test_a_made_up_secret_is_long_and_new_each_time() -> None:
-    """144 bits, and marked as one nobody has seen."""
+async def test_a_generated_secret_is_long_and_new_each_time() -> None:
+    """It has 144 bits, and is marked as generated."""
     first, second = login(SecretSource.GENERATE), login(SecretSource.GENERATE)
 
     await resolved(first, MemoryTerminal())
@@ -96,8 +96,8 @@ async def test_a_made_up_secret_is_long_and_new_each_time() -> None:
     assert (24, True) == (len(first.password.reveal()), first.password.generated)
 
 
-async def test_nobody_to_ask_is_a_usage_error_that_names_every_way() -> None:
-    """Never a hang on a prompt nobody sees."""
+async def test_a_missing_secret_without_terminal_is_an_error_that_names_all_ways() -> None:
+    """The command must not wait at an invisible prompt."""
     with pytest.raises(UsageError) as caught:
         await resolved(login(), MemoryTerminal())
 
@@ -109,13 +109,13 @@ async def test_nobody_to_ask_is_a_usage_error_that_names_every_way() -> None:
 
 
 async def test_an_empty_secret_is_refused() -> None:
-    """An unset shell variable piped in must not become a password."""
+    """An unset shell variable that is piped in must not become a password."""
     with pytest.raises(UsageError, match="got nothing on standard input"):
         await resolved(login(SecretSource.STDIN), MemoryTerminal(stdin="\n"))
 
 
 async def test_an_optional_secret_is_never_asked_for() -> None:
-    """None is a right value then; the environment may still give one."""
+    """Its value may be None; the environment may contain one."""
     without, given = Maybe(), Maybe()
 
     await resolved(without, MemoryTerminal(answers=["never read"]))
@@ -124,8 +124,8 @@ async def test_an_optional_secret_is_never_asked_for() -> None:
     assert (None, SecretStr("t0ken-value")) == (without.token, given.token)
 
 
-async def test_whatever_was_read_is_masked_from_then_on() -> None:
-    """In any text, whoever writes it."""
+async def test_a_secret_is_masked_after_it_was_read() -> None:
+    """It is masked in any text."""
     redactor = await resolved(login(SecretSource.STDIN), MemoryTerminal(stdin="correct horse"))
 
     assert "password was ***" == redactor.text("password was correct horse")

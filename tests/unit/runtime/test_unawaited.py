@@ -1,4 +1,4 @@
-"""Coroutines that nobody awaited are noticed, in each of the runs of a process."""
+"""Coroutines that are never awaited are noticed in each run of a process."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ async def forget() -> None:
     """Do nothing, when awaited."""
 
 
-async def test_runs_that_overlap_notice_their_own_and_leave_no_hook_behind() -> None:
-    """As in a worker: the one that began first ends first."""
+async def test_overlapping_runs_notice_only_their_own_coroutines_and_remove_the_hook() -> None:
+    """As in a worker, the run that started first ends first."""
     before = warnings.showwarning
-    begun, ended = asyncio.Event(), asyncio.Event()
+    started, ended = asyncio.Event(), asyncio.Event()
 
     async def first() -> list[str]:
         with collecting() as names:
-            await begun.wait()
+            await started.wait()
             forget()  # type: ignore[unused-coroutine] # pyright: ignore[reportUnusedCoroutine] - that is the mistake
         ended.set()
         return names
 
     async def second() -> list[str]:
         with collecting() as names:
-            begun.set()
+            started.set()
             await ended.wait()
         return names
 

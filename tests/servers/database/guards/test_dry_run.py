@@ -1,4 +1,4 @@
-"""What a dry run does to a command that tries to keep its work all the same."""
+"""A dry run saves nothing, even if the command tries to commit its work."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def session_commits(work: WorkTransaction, _: Database) -> None:
 
 
 async def session_rolls_back(work: WorkTransaction, _: Database) -> None:
-    """Roll the session back and go on."""
+    """Roll the session back and continue."""
     await work.session.rollback()
     await work.session.execute(insert(NOTES).values(text="after session.rollback()"))
 
@@ -55,7 +55,7 @@ async def connection_rolls_back(work: WorkTransaction, _: Database) -> None:
 
 
 def on_driver(script: str) -> Hostile:
-    """Return a command that sends one text with all its statements to the driver."""
+    """Return a command that sends all statements in one text to the driver."""
 
     async def command(work: WorkTransaction, _: Database) -> None:
         driver = await driver_of(work)
@@ -87,10 +87,10 @@ ENDS_THE_TRANSACTION: list[Hostile] = [
 
 
 @pytest.mark.parametrize("command", ENDS_THE_TRANSACTION, ids=names)
-async def test_ending_the_transaction_is_an_error_and_leaves_nothing(
+async def test_ending_the_transaction_is_an_error_and_nothing_is_saved(
     database: Database, command: Hostile
 ) -> None:
-    """The operator reads that the dry run was violated, and nothing was written."""
+    """The error says that the dry run tried to end its transaction."""
     with pytest.raises(DryRunViolation, match="tried to end its transaction"):
         await rehearse(database, command)
 
@@ -98,10 +98,10 @@ async def test_ending_the_transaction_is_an_error_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("command", ENDS_THE_TRANSACTION, ids=names)
-async def test_a_swallowed_violation_is_found_at_the_end(
+async def test_a_swallowed_violation_is_reported_at_the_end(
     database: Database, command: Hostile
 ) -> None:
-    """A command that hides the refusal from itself doesn't hide it from the operator."""
+    """The operator sees the refusal even if the command caught the error."""
     with pytest.raises(DryRunViolation):
         await rehearse(database, command, swallow=True)
 
@@ -112,17 +112,17 @@ async def test_a_swallowed_violation_is_found_at_the_end(
 async def test_the_session_of_a_dry_run_may_commit_and_roll_back(
     database: Database, command: Hostile
 ) -> None:
-    """A service that ends the session's transaction itself works, and leaves nothing."""
+    """A service that ends the session's transaction works, and nothing is saved."""
     counts = await rehearse(database, command)
 
     assert counts["notes"].inserted > 0
     assert [] == await saved(database)
 
 
-async def test_a_real_run_keeps_what_the_session_committed_and_what_it_did_not(
+async def test_a_real_run_saves_committed_and_uncommitted_work_of_the_session(
     database: Database,
 ) -> None:
-    """Only the executor commits, so both arrive together."""
+    """Only the executor commits, so both are saved together."""
     async with begin_work(database, Mode.COMMIT) as work:
         await session_commits(work, database)
         await work.session.execute(insert(NOTES).values(text="never committed"))
@@ -132,8 +132,8 @@ async def test_a_real_run_keeps_what_the_session_committed_and_what_it_did_not(
     assert ["after session.commit()", "never committed"] == await saved(database)
 
 
-async def test_a_real_run_that_fails_keeps_nothing(database: Database) -> None:
-    """session.commit() before the error doesn't save half of the work."""
+async def test_a_real_run_that_fails_saves_nothing(database: Database) -> None:
+    """A session.commit() before the error saves nothing either."""
     with pytest.raises(ZeroDivisionError):
         async with begin_work(database, Mode.COMMIT) as work:
             await session_commits(work, database)
@@ -142,10 +142,10 @@ async def test_a_real_run_that_fails_keeps_nothing(database: Database) -> None:
     assert [] == await saved(database)
 
 
-async def test_a_deferred_constraint_fails_in_the_dry_run_as_it_would_for_real(
+async def test_a_deferred_constraint_fails_in_the_dry_run_as_in_the_real_run(
     database: Database,
 ) -> None:
-    """What only a commit would check is checked."""
+    """The dry run checks what otherwise only a commit checks."""
 
     async def dangles(work: WorkTransaction, _: Database) -> None:
         await work.session.execute(insert(REPLIES).values(note_id=12345))
@@ -161,8 +161,8 @@ async def test_a_deferred_constraint_fails_in_the_dry_run_as_it_would_for_real(
     assert ["constraint-violation"] * 2 == [error.code for error in errors if error]
 
 
-async def test_a_deferred_constraint_that_is_met_in_the_end_passes(database: Database) -> None:
-    """The order of the rows doesn't matter, as for real."""
+async def test_a_deferred_constraint_that_is_met_at_the_end_is_no_error(database: Database) -> None:
+    """As in a real run, the order of the rows doesn't matter."""
 
     async def child_first(work: WorkTransaction, _: Database) -> None:
         await work.session.execute(insert(REPLIES).values(note_id=7))
@@ -174,17 +174,17 @@ async def test_a_deferred_constraint_that_is_met_in_the_end_passes(database: Dat
 
 
 class TestPostgreSQL:
-    """What only PostgreSQL has."""
+    """Features that only PostgreSQL has."""
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
         """Use PostgreSQL alone."""
         return postgres_url
 
-    async def test_a_copy_before_any_statement_is_undone_and_counted(
+    async def test_a_copy_before_any_statement_is_rolled_back_and_counted(
         self, database: Database
     ) -> None:
-        """The driver's BEGIN is sent before the command runs."""
+        """BEGIN is sent before the command runs."""
         async with begin_work(database, Mode.ROLLBACK) as work:
             raw = await work.connection.get_raw_connection()
             driver: Any = raw.driver_connection
@@ -197,19 +197,19 @@ class TestPostgreSQL:
     @pytest.mark.parametrize(
         "command", [on_driver("PREPARE TRANSACTION 'x'"), sql("ROLLBACK AND CHAIN", WRITE)]
     )
-    async def test_rarer_ways_to_end_it_are_refused(
+    async def test_rare_ways_to_end_the_transaction_are_refused(
         self, database: Database, command: Hostile
     ) -> None:
-        """They end the transaction too."""
+        """They would end the transaction too."""
         with pytest.raises(DryRunViolation):
             await rehearse(database, command)
 
         assert [] == await saved(database)
 
-    async def test_the_server_refuses_a_commit_that_the_driver_let_pass(
+    async def test_the_server_refuses_a_commit_that_bypasses_the_driver(
         self, database: Database
     ) -> None:
-        """Behind the driver's refusal stands one that no client can get around."""
+        """No client can bypass the guard in the server."""
 
         async def unguarded(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
@@ -223,10 +223,8 @@ class TestPostgreSQL:
 
         assert [] == await saved(database)
 
-    async def test_a_statement_after_an_end_that_nobody_saw_is_refused(
-        self, database: Database
-    ) -> None:
-        """It would commit itself."""
+    async def test_a_statement_after_an_unnoticed_end_is_refused(self, database: Database) -> None:
+        """Without a transaction it would commit itself."""
 
         async def goes_on(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
@@ -241,10 +239,8 @@ class TestPostgreSQL:
 
         assert [] == await saved(database)
 
-    async def test_a_transaction_exchanged_for_another_is_found_at_the_end(
-        self, database: Database
-    ) -> None:
-        """What can't be refused is at least reported."""
+    async def test_a_replaced_transaction_is_reported_at_the_end(self, database: Database) -> None:
+        """If it can't be refused, it is at least reported."""
 
         async def exchanges(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
@@ -254,8 +250,8 @@ class TestPostgreSQL:
         with pytest.raises(DryRunViolation, match="ended too early"):
             await rehearse(database, exchanges)
 
-    async def test_checking_constraints_early_is_allowed(self, database: Database) -> None:
-        """SET CONSTRAINTS ALL IMMEDIATE by the command is no violation."""
+    async def test_the_command_may_check_constraints_early(self, database: Database) -> None:
+        """SET CONSTRAINTS ALL IMMEDIATE is not a violation."""
         counts = await rehearse(database, sql("SET CONSTRAINTS ALL IMMEDIATE"))
 
         assert {"notes": RowCounts(inserted=1)} == counts
@@ -269,7 +265,7 @@ class TestPostgreSQL:
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; " + WRITE,
         ],
     )
-    async def test_words_in_texts_and_functions_are_no_violation(
+    async def test_words_in_texts_and_functions_are_not_violations(
         self, database: Database, script: str
     ) -> None:
         """Only statements that end the transaction are refused."""
@@ -289,15 +285,19 @@ class TestPostgreSQL:
             'CLOSE "oneoff_dry_run"',
         ],
     )
-    async def test_no_quoting_hides_an_end(self, database: Database, script: str) -> None:
-        """The text is read as the server reads it."""
+    async def test_no_quoting_hides_the_end_of_a_transaction(
+        self, database: Database, script: str
+    ) -> None:
+        """The guard reads the text as the server reads it."""
         with pytest.raises(DryRunViolation, match="tried to end its transaction"):
             await rehearse(database, on_driver(f"{WRITE}; {script}"))
 
         assert [] == await saved(database)
 
-    async def test_it_holds_behind_pgbouncer(self, database: Database, pgbouncer_url: str) -> None:
-        """In transaction mode the next statement may reach another server."""
+    async def test_the_guard_works_behind_pgbouncer(
+        self, database: Database, pgbouncer_url: str
+    ) -> None:
+        """In transaction mode, the next transaction may reach another server process."""
         pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
 
         counts = await rehearse(pooled, session_commits)
@@ -313,14 +313,14 @@ class TestPostgreSQL:
 
 
 class TestSQLite:
-    """What only SQLite has."""
+    """Features that only SQLite has."""
 
     @pytest.fixture
     def database_url(self, tmp_path: Path) -> str:
         """Use SQLite alone."""
         return f"sqlite:///{tmp_path}/shop.sqlite3"
 
-    async def test_a_write_on_the_driver_before_any_statement_is_undone(
+    async def test_a_write_on_the_driver_before_any_statement_is_rolled_back(
         self, database: Database
     ) -> None:
         """BEGIN is sent before the command runs."""
@@ -332,8 +332,10 @@ class TestSQLite:
 
         assert [] == await saved(database)
 
-    async def test_a_conflict_that_rolls_back_is_found_at_the_end(self, database: Database) -> None:
-        """INSERT OR ROLLBACK ends the transaction without saying so."""
+    async def test_a_conflict_that_rolls_back_is_reported_at_the_end(
+        self, database: Database
+    ) -> None:
+        """INSERT OR ROLLBACK ends the transaction without the authorizer."""
 
         async def conflicts(work: WorkTransaction, _: Database) -> None:
             await work.session.execute(insert(NOTES).values(id=5, text="a"))
@@ -344,10 +346,10 @@ class TestSQLite:
         with pytest.raises(DryRunViolation, match="ended too early"):
             await rehearse(database, conflicts, swallow=True)
 
-    async def test_references_that_were_dangling_before_are_no_error(
+    async def test_references_that_were_dangling_before_the_run_are_no_error(
         self, database: Database
     ) -> None:
-        """They would not stop a real commit either."""
+        """They would not prevent a real commit either."""
         async with database.connect("schema") as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             await driver.execute("PRAGMA foreign_keys=OFF")
@@ -361,7 +363,7 @@ class TestSQLite:
     async def test_nothing_is_written_after_a_conflict_that_rolls_back(
         self, database: Database
     ) -> None:
-        """Without its transaction each statement would commit itself."""
+        """Without a transaction, each statement would commit itself."""
 
         async def goes_on(work: WorkTransaction, _: Database) -> None:
             driver = await driver_of(work)
@@ -376,7 +378,7 @@ class TestSQLite:
         assert [] == await saved(database)
 
     async def test_nothing_is_written_after_the_rollback(self, database: Database) -> None:
-        """A task that was left behind may still have the driver."""
+        """A task that is still running may still use the driver."""
         with pytest.raises(DryRunViolation, match="after the command had ended"):
             async with begin_work(database, Mode.ROLLBACK) as work:
                 driver = await driver_of(work)

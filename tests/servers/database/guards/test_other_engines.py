@@ -1,4 +1,4 @@
-"""What a dry run does to a command that writes through another engine than its session's."""
+"""Other engines than that of the session are read-only during a dry run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.rehearsal import (
 
 
 async def engine_writes(_: WorkTransaction, database: Database) -> None:
-    """Write through an engine of the application's own."""
+    """Write through an engine of the application."""
     engine = create_async_engine(database.url.sqlalchemy())
     try:
         async with AsyncSession(engine) as session:
@@ -112,10 +112,10 @@ ON_DRIVER = [
 
 
 @pytest.mark.parametrize("command", [*OTHER_CONNECTIONS, *ON_DRIVER], ids=names)
-async def test_writing_through_another_connection_is_an_error_and_leaves_nothing(
+async def test_writing_through_another_connection_is_an_error_and_nothing_is_saved(
     database: Database, command: Hostile
 ) -> None:
-    """The database refuses the write, because no rollback could undo it."""
+    """The database refuses the write, because a rollback could not undo it."""
     with pytest.raises(Exception, match=r"read.?only|another connection") as caught:
         await rehearse(database, command)
 
@@ -124,18 +124,18 @@ async def test_writing_through_another_connection_is_an_error_and_leaves_nothing
 
 
 @pytest.mark.parametrize("command", OTHER_CONNECTIONS, ids=names)
-async def test_a_swallowed_write_through_another_connection_is_found_at_the_end(
+async def test_a_swallowed_write_through_another_connection_is_reported_at_the_end(
     database: Database, command: Hostile
 ) -> None:
-    """A command that hides the refusal from itself doesn't hide it from the operator."""
+    """The operator sees the refusal even if the command caught the error."""
     with pytest.raises(DryRunViolation, match="another connection"):
         await rehearse(database, command, swallow=True)
 
     assert [] == await saved(database)
 
 
-async def test_other_engines_write_again_after_the_dry_run(database: Database) -> None:
-    """A pooled connection that the dry run used is given back as it was."""
+async def test_other_engines_can_write_after_the_dry_run(database: Database) -> None:
+    """A pooled connection that the dry run used is restored."""
     engine = create_async_engine(
         database.url.sqlalchemy(),
         poolclass=AsyncAdaptedQueuePool,
@@ -155,10 +155,10 @@ async def test_other_engines_write_again_after_the_dry_run(database: Database) -
     assert ["after"] == await saved(database)
 
 
-async def test_a_connection_that_was_open_before_is_read_only_meanwhile(
+async def test_a_connection_that_was_opened_before_the_run_is_read_only_during_it(
     database: Database,
 ) -> None:
-    """And writes again afterwards, though it never went back to a pool."""
+    """It can write afterwards, although it never returned to a pool."""
     engine = create_async_engine(database.url.sqlalchemy())
     async with engine.connect() as connection:
         await connection.execute(select(NOTES))
@@ -177,8 +177,10 @@ async def test_a_connection_that_was_open_before_is_read_only_meanwhile(
     assert ["after"] == await saved(database)
 
 
-async def test_an_autocommit_engine_commits_again_after_the_dry_run(database: Database) -> None:
-    """Its isolation level is given back too."""
+async def test_an_autocommit_engine_commits_each_statement_after_the_dry_run(
+    database: Database,
+) -> None:
+    """Its isolation level is restored too."""
     engine = create_async_engine(
         database.url.sqlalchemy(),
         poolclass=AsyncAdaptedQueuePool,
@@ -199,8 +201,8 @@ async def test_an_autocommit_engine_commits_again_after_the_dry_run(database: Da
     assert ["after"] == await saved(database)
 
 
-async def test_tasks_outside_the_run_write_meanwhile(database: Database) -> None:
-    """A web application whose request calls a command goes on writing in its other requests."""
+async def test_tasks_outside_of_the_run_can_write(database: Database) -> None:
+    """If a web request calls a command, other requests can still write."""
     start, done = asyncio.Event(), asyncio.Event()
 
     async def request() -> None:
@@ -224,8 +226,10 @@ async def test_tasks_outside_the_run_write_meanwhile(database: Database) -> None
     assert ["from another engine"] == await saved(database)
 
 
-async def test_it_holds_behind_pgbouncer(postgres_url: str, pgbouncer_url: str) -> None:
-    """And no server connection of the pool is left read-only."""
+async def test_other_engines_are_read_only_behind_pgbouncer(
+    postgres_url: str, pgbouncer_url: str
+) -> None:
+    """No server connection of the pool stays read-only."""
     direct = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
     pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
     async with direct.connect("schema") as connection:
@@ -243,8 +247,8 @@ async def test_it_holds_behind_pgbouncer(postgres_url: str, pgbouncer_url: str) 
 
 
 @pytest.mark.parametrize("role", ["mine", "migrations"])
-async def test_a_role_of_the_commands_choice_is_protected(database: Database, role: str) -> None:
-    """Only the framework's own records are written in a dry run."""
+async def test_a_connection_with_another_role_is_read_only(database: Database, role: str) -> None:
+    """In a dry run, only the framework's own records may be written."""
 
     async def connects(_: WorkTransaction, database: Database) -> None:
         async with database.connect(role) as connection:
@@ -257,8 +261,8 @@ async def test_a_role_of_the_commands_choice_is_protected(database: Database, ro
     assert [] == await saved(database)
 
 
-async def test_real_work_inside_a_dry_run_is_protected(postgres_url: str) -> None:
-    """Also when the lock it holds is called as one of the framework's own connections."""
+async def test_a_transaction_for_a_commit_within_a_dry_run_is_read_only(postgres_url: str) -> None:
+    """Its role, the name of a lock, may equal a role of the framework."""
     database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
     async with database.connect("schema") as connection:
         await connection.run_sync(METADATA.create_all)
@@ -281,7 +285,7 @@ async def test_real_work_inside_a_dry_run_is_protected(postgres_url: str) -> Non
 async def test_another_engine_can_not_leave_its_read_only_transaction(
     postgres_url: str, statement: str
 ) -> None:
-    """Neither may it end it, nor switch the protection off in its first statement."""
+    """Its first statement can't end the transaction or switch the protection off."""
     database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
     async with database.connect("schema") as connection:
         await connection.run_sync(METADATA.create_all)
@@ -300,8 +304,10 @@ async def test_another_engine_can_not_leave_its_read_only_transaction(
 
 
 @pytest.mark.parametrize("first", ["ROLLBACK", "COMMIT", "BEGIN READ WRITE", "ROLLBACK; BEGIN"])
-async def test_the_driver_of_another_engine_has_no_way_out(postgres_url: str, first: str) -> None:
-    """A transaction that it begins itself is read-only too."""
+async def test_the_driver_of_another_engine_can_not_leave_the_read_only_transaction(
+    postgres_url: str, first: str
+) -> None:
+    """A transaction that is started on the driver is read-only too."""
     database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
     async with database.connect("schema") as connection:
         await connection.run_sync(METADATA.create_all)
@@ -322,7 +328,7 @@ async def test_the_driver_of_another_engine_has_no_way_out(postgres_url: str, fi
 
 
 async def test_the_file_of_another_engine_can_not_be_made_writable(sqlite_url: str) -> None:
-    """PRAGMA query_only=OFF is refused, in SQL as well as in a script on the driver."""
+    """PRAGMA query_only=OFF is refused in SQL and in a script on the driver."""
     database = Database(parse_database_url(sqlite_url, Path(), "shop"), run_id="test")
     async with database.connect("schema") as connection:
         await connection.run_sync(METADATA.create_all)
@@ -339,7 +345,7 @@ async def test_the_file_of_another_engine_can_not_be_made_writable(sqlite_url: s
 
 
 def write_in_a_thread(url: str) -> list[BaseException]:
-    """Write through an engine in a thread that has no context; return what it raised."""
+    """Write through an engine in a thread without context; return the errors."""
     raised: list[BaseException] = []
 
     def write() -> None:
@@ -347,7 +353,7 @@ def write_in_a_thread(url: str) -> list[BaseException]:
         try:
             with engine.begin() as connection:
                 connection.execute(text(WRITE))
-        except Exception as exc:  # noqa: BLE001 - handed to the test
+        except Exception as exc:  # noqa: BLE001 - returned to the test
             raised.append(exc)
         engine.dispose()
 
@@ -357,8 +363,8 @@ def write_in_a_thread(url: str) -> list[BaseException]:
     return raised
 
 
-async def test_a_process_wide_protection_holds_in_threads(sqlite_url: str) -> None:
-    """A thread that was started without the run's context is protected, until the run ends."""
+async def test_a_process_wide_protection_includes_threads(sqlite_url: str) -> None:
+    """A thread without the run's context is protected until the run ends."""
     database = Database(parse_database_url(sqlite_url, Path(), "shop"), run_id="test")
     async with database.connect("schema") as connection:
         await connection.run_sync(METADATA.create_all)

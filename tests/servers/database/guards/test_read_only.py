@@ -1,4 +1,4 @@
-"""What a reading command, or a planned dry run, can't do to the database."""
+"""Read-only runs and planned dry runs can't write to the database."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 async def rows(database: Database) -> int:
-    """Return how many rows another client finds."""
+    """Return the number of rows that another client sees."""
     async with database.connect("look") as connection:
         return (await connection.execute(select(func.count()).select_from(NOTES))).scalar_one()
 
 
 async def look(database: Database, command: Writes, *, swallow: bool = False) -> None:
-    """Run a command as the executor does when it only reads."""
+    """Run a command as the executor runs one that only reads."""
     async with protected_work(database, Mode.READ_ONLY) as work:
         await work.session.execute(select(NOTES))
         try:
@@ -85,7 +85,7 @@ async def own_engine_writes(work: WorkTransaction, _: Database) -> None:
 
 
 async def engine_writes(_: WorkTransaction, database: Database) -> None:
-    """Write through an engine that commits each statement."""
+    """Write through an engine of the application that commits each statement."""
     engine = create_async_engine(database.url.sqlalchemy(), isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
@@ -116,7 +116,7 @@ WRITES: list[Writes] = [
 
 @pytest.mark.parametrize("command", WRITES, ids=names)
 async def test_a_write_is_an_error(database: Database, command: Writes) -> None:
-    """The operator reads that the session is read-only, and nothing was written."""
+    """The error says that the connection is read-only, and nothing is saved."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - from the driver or from us
         await look(database, command)
 
@@ -125,10 +125,8 @@ async def test_a_write_is_an_error(database: Database, command: Writes) -> None:
 
 
 @pytest.mark.parametrize("command", [engine_writes, sql(WRITE), sql("COMMIT")], ids=names)
-async def test_a_swallowed_write_is_an_error_all_the_same(
-    database: Database, command: Writes
-) -> None:
-    """A write is an error, not a silent skip."""
+async def test_a_swallowed_write_is_still_an_error(database: Database, command: Writes) -> None:
+    """A write is not skipped silently."""
     with pytest.raises(ReadOnlyViolation):
         await look(database, command, swallow=True)
 
@@ -136,7 +134,7 @@ async def test_a_swallowed_write_is_an_error_all_the_same(
 
 
 async def test_reading_works(database: Database) -> None:
-    """Through the session, the driver and another engine."""
+    """It works through the session and through another engine."""
     engine = create_async_engine(database.url.sqlalchemy())
     async with protected_work(database, Mode.READ_ONLY) as work:
         in_session = (await work.session.execute(select(NOTES.c.text))).scalar_one()
@@ -149,8 +147,8 @@ async def test_reading_works(database: Database) -> None:
     assert ["first"] * 3 == [in_session, after_commit, elsewhere]
 
 
-async def test_the_framework_writes_its_own_records_meanwhile(database: Database) -> None:
-    """The run's record is not the command's work."""
+async def test_the_framework_can_write_its_own_records(database: Database) -> None:
+    """The record of the run is not part of the command's work."""
     async with (
         protected_work(database, Mode.READ_ONLY),
         database.connect("audit") as connection,
@@ -161,8 +159,8 @@ async def test_the_framework_writes_its_own_records_meanwhile(database: Database
     assert 2 == await rows(database)
 
 
-async def test_nothing_stays_read_only(database: Database) -> None:
-    """The next connection writes."""
+async def test_the_next_connection_can_write(database: Database) -> None:
+    """The read-only state ends with the run."""
     await look(database, sql("SELECT 1"))
 
     async with database.connect() as connection:
@@ -173,7 +171,7 @@ async def test_nothing_stays_read_only(database: Database) -> None:
 
 
 class TestPostgreSQL:
-    """What only PostgreSQL has."""
+    """Features that only PostgreSQL has."""
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
@@ -192,14 +190,14 @@ class TestPostgreSQL:
         ids=names,
     )
     async def test_it_can_not_be_switched_off(self, database: Database, command: Writes) -> None:
-        """The server refuses READ WRITE after the first query."""
+        """After the first query, the server refuses READ WRITE."""
         with pytest.raises(Exception, match=r"read-only|read-write"):
             await look(database, command)
 
         assert 1 == await rows(database)
 
     async def test_a_copy_before_any_statement_is_an_error(self, database: Database) -> None:
-        """The driver's BEGIN is sent before the command runs."""
+        """BEGIN is sent before the command runs."""
         with pytest.raises(Exception, match="read-only"):
             async with protected_work(database, Mode.READ_ONLY) as work:
                 raw = await work.connection.get_raw_connection()
@@ -208,8 +206,10 @@ class TestPostgreSQL:
 
         assert 1 == await rows(database)
 
-    async def test_it_holds_behind_pgbouncer(self, database: Database, pgbouncer_url: str) -> None:
-        """And no server connection of the pool is left read-only."""
+    async def test_read_only_works_behind_pgbouncer(
+        self, database: Database, pgbouncer_url: str
+    ) -> None:
+        """No server connection of the pool stays read-only."""
         pooled = Database(parse_database_url(pgbouncer_url, Path(), "shop"), run_id="pooled")
 
         for command in (sql(WRITE), own_engine_writes, engine_writes):
@@ -223,7 +223,7 @@ class TestPostgreSQL:
 
 
 class TestSQLite:
-    """What only SQLite has."""
+    """Features that only SQLite has."""
 
     @pytest.fixture
     def database_url(self, sqlite_url: str) -> str:
@@ -232,7 +232,7 @@ class TestSQLite:
 
     @pytest.mark.parametrize("pragma", ["PRAGMA query_only=OFF", "pragma QUERY_ONLY(0)"])
     async def test_it_can_not_be_switched_off(self, database: Database, pragma: str) -> None:
-        """Neither in SQL nor in a script on the driver, which commits first."""
+        """PRAGMA is refused in SQL and in a script on the driver, which commits first."""
 
         async def script(work: WorkTransaction, _: Database) -> None:
             driver: Any = (await work.connection.get_raw_connection()).driver_connection

@@ -1,4 +1,4 @@
-"""Locks between processes: one holder, and none once it is dead."""
+"""A lock has one holder at a time, and none after the holder's process died."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ class Clock:
 
 
 def lock_files(database: Database) -> list[Path]:
-    """Return the lock file beside a SQLite database, if there is one."""
+    """Return the lock file next to a SQLite database, if it exists."""
     return [path for path in [Path(f"{database.url.database}.locks")] if path.exists()]
 
 
 async def ask(database: Database, sql: str) -> Any:
-    """Return the one value of a query of another client."""
+    """Run a query as another client, and return its only value."""
     async with database.connect("look") as connection:
         return (await connection.exec_driver_sql(sql)).scalar_one()
 
 
-async def test_only_one_holds_a_lock(ours: Database, theirs: Database) -> None:
-    """A second one is refused until the first gives the lock back."""
+async def test_only_one_run_holds_a_lock(ours: Database, theirs: Database) -> None:
+    """A second run can't take it until the first one releases it."""
     first, second = make_lock(ours, "migrations"), make_lock(theirs, "migrations")
 
     taken = [await first.try_acquire(), await second.try_acquire()]
@@ -115,7 +115,7 @@ async def test_only_one_holds_a_lock(ours: Database, theirs: Database) -> None:
 
 
 async def test_two_keys_do_not_exclude_each_other(ours: Database, theirs: Database) -> None:
-    """Each key is a lock of its own."""
+    """Each key is a separate lock."""
     first, second = make_lock(ours, "migrations"), make_lock(theirs, "cleanup")
 
     taken = [await first.try_acquire(), await second.try_acquire()]
@@ -125,8 +125,10 @@ async def test_two_keys_do_not_exclude_each_other(ours: Database, theirs: Databa
     assert [True, True] == taken
 
 
-async def test_a_waiter_gets_the_lock_when_it_is_free(ours: Database, theirs: Database) -> None:
-    """It polls, and says once that it waits."""
+async def test_a_waiting_run_takes_the_lock_when_it_is_released(
+    ours: Database, theirs: Database
+) -> None:
+    """It polls, and reports once that it is waiting."""
     held = await acquire(make_lock(ours, "migrations"), wait=0)
     told: list[str] = []
 
@@ -141,8 +143,10 @@ async def test_a_waiter_gets_the_lock_when_it_is_free(ours: Database, theirs: Da
     assert ["waiting"] == told
 
 
-async def test_a_waiter_gives_up_and_names_the_holder(ours: Database, theirs: Database) -> None:
-    """The run that holds the lock is described as the runs table knows it."""
+async def test_a_run_that_waited_too_long_fails_and_names_the_holder(
+    ours: Database, theirs: Database
+) -> None:
+    """The holder is described with facts from the runs table."""
     await ensure_schema(ours)
     await _record(ours)
     held = await acquire(make_lock(ours, "migrations"), wait=0)
@@ -177,8 +181,8 @@ async def _record(database: Database) -> None:
         await connection.commit()
 
 
-async def test_nobody_holds_a_free_lock(ours: Database) -> None:
-    """Asking for the holder takes nothing, and leaves nothing behind."""
+async def test_a_free_lock_has_no_holder(ours: Database) -> None:
+    """Asking for the holder takes no lock and creates no file."""
     lock = make_lock(ours, "migrations")
 
     described = await describe_holder(lock)
@@ -189,13 +193,13 @@ async def test_nobody_holds_a_free_lock(ours: Database) -> None:
 
 
 async def test_checking_a_lock_that_is_not_held_fails(ours: Database) -> None:
-    """Nobody goes on by mistake."""
+    """Work must not continue without its lock."""
     with pytest.raises(LockLost):
         await make_lock(ours, "migrations").check()
 
 
-async def test_a_killed_process_gives_its_lock_back(database_url: str, ours: Database) -> None:
-    """A kill -9 leaves nothing to clean up."""
+async def test_the_lock_of_a_killed_process_is_released(database_url: str, ours: Database) -> None:
+    """After SIGKILL, nothing has to be cleaned up."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -217,13 +221,15 @@ async def test_a_killed_process_gives_its_lock_back(database_url: str, ours: Dat
     assert before is False
 
 
-async def test_a_live_run_is_told_from_a_dead_one(ours: Database, theirs: Database) -> None:
-    """The lock of a run lasts exactly as long as the transaction that marks it alive."""
+async def test_the_lock_of_a_live_run_is_held_until_its_transaction_ends(
+    ours: Database, theirs: Database
+) -> None:
+    """The transaction marks the run as alive."""
     async with ours.connect("audit") as marker, theirs.connect("audit") as looker:
         await hold_for_transaction(marker, ours, "run:1")
         while_alive = await is_free(looker, theirs, "run:1")
         await looker.rollback()
-        # On SQLite a transaction is begun by the statement that closes the run's row.
+        # On SQLite, the statement that closes the run's row begins a transaction.
         await marker.exec_driver_sql("SELECT 1")
         await marker.commit()
         afterwards = await is_free(looker, theirs, "run:1")
@@ -231,8 +237,8 @@ async def test_a_live_run_is_told_from_a_dead_one(ours: Database, theirs: Databa
     assert (False, True) == (while_alive, afterwards)
 
 
-async def test_a_held_lock_keeps_no_snapshot(postgres: Database) -> None:
-    """CREATE INDEX CONCURRENTLY would wait for a snapshot for ever."""
+async def test_a_held_lock_has_no_snapshot(postgres: Database) -> None:
+    """CREATE INDEX CONCURRENTLY would wait for a snapshot indefinitely."""
     held = await acquire(make_lock(postgres, "migrations"), wait=0)
     await held.check()
 
@@ -242,18 +248,18 @@ async def test_a_held_lock_keeps_no_snapshot(postgres: Database) -> None:
     assert xmin is None
 
 
-async def test_without_the_next_statement_a_snapshot_would_stay(postgres: Database) -> None:
-    """The trap is real: this is what the lock's SET LOCAL is for."""
+async def test_without_a_further_statement_the_snapshot_is_kept(postgres: Database) -> None:
+    """The SET LOCAL of the lock is necessary."""
     async with postgres.connect("naive") as connection:
         await connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(1)")
 
         assert await ask(postgres, _XMIN.format("oneoff/naive/%")) is not None
 
 
-async def test_the_lock_of_a_live_run_has_a_snapshot_for_one_message_alone(
+async def test_the_lock_of_a_live_run_has_a_snapshot_only_within_one_message(
     postgres: Database,
 ) -> None:
-    """CREATE INDEX CONCURRENTLY waits for who had a snapshot when it looked, also afterwards."""
+    """CREATE INDEX CONCURRENTLY waits even for transactions that dropped their snapshot."""
     sent: list[str] = []
     async with postgres.connect("audit") as marker:
         driver: Any = (await marker.get_raw_connection()).driver_connection
@@ -268,8 +274,10 @@ async def test_the_lock_of_a_live_run_has_a_snapshot_for_one_message_alone(
 _XMIN = "SELECT backend_xmin FROM pg_stat_activity WHERE application_name LIKE '{}'"
 
 
-async def test_a_stricter_default_isolation_keeps_no_snapshot_either(postgres: Database) -> None:
-    """REPEATABLE READ, as a role may have it, would keep the first one."""
+async def test_with_a_stricter_default_isolation_a_lock_has_no_snapshot_either(
+    postgres: Database,
+) -> None:
+    """REPEATABLE READ, which may be a default, would keep the first snapshot."""
     async with postgres.autocommit("setup") as connection:
         await connection.exec_driver_sql(
             f'ALTER DATABASE "{postgres.url.database}" '
@@ -283,8 +291,8 @@ async def test_a_stricter_default_isolation_keeps_no_snapshot_either(postgres: D
     assert xmin is None
 
 
-async def test_a_broken_connection_is_a_lost_lock(postgres: Database) -> None:
-    """The check notices before the next step of the work."""
+async def test_a_broken_connection_loses_the_lock(postgres: Database) -> None:
+    """The check fails before the next step of the work."""
     held = await acquire(make_lock(postgres, "migrations"), wait=0)
     await ask(postgres, _TERMINATE.format("oneoff/lock/%"))
 
@@ -298,10 +306,10 @@ _TERMINATE = (
 )
 
 
-async def test_the_orphan_of_a_killed_holder_is_waited_for(
+async def test_the_lock_is_not_taken_while_the_orphan_of_a_killed_holder_is_running(
     postgres: Database, postgres_url: str
 ) -> None:
-    """Its statement runs on in the server although its lock is free."""
+    """Its statement is still running in the server, although its lock is free."""
     dead = open_database(postgres_url, "dead")
     lock = make_lock(postgres, "migrations")
     async with dead.connect("migrations") as connection:
@@ -338,10 +346,10 @@ async def _until_active(database: Database, name: str) -> None:
             pass
 
 
-async def test_an_idle_connection_of_an_older_run_is_no_orphan(
+async def test_an_idle_connection_of_an_earlier_run_is_not_an_orphan(
     postgres: Database, postgres_url: str
 ) -> None:
-    """A pooler keeps server connections, and their names, after their client has gone."""
+    """A pooler keeps server connections and their names after the client disconnected."""
     older = open_database(postgres_url, "older")
     lock = make_lock(postgres, "migrations")
     async with older.autocommit("migrations") as connection:
@@ -353,8 +361,8 @@ async def test_an_idle_connection_of_an_older_run_is_no_orphan(
     assert taken
 
 
-async def test_the_lock_is_right_behind_a_pooler(postgres: Database, pgbouncer_url: str) -> None:
-    """In transaction mode too there is one holder, and a release frees it."""
+async def test_the_lock_works_behind_a_pooler(postgres: Database, pgbouncer_url: str) -> None:
+    """In transaction mode, it has one holder too, and can be released."""
     ours, theirs = open_database(pgbouncer_url, "a"), open_database(pgbouncer_url, "b")
     first, second = make_lock(ours, "migrations"), make_lock(theirs, "migrations")
     direct = make_lock(postgres, "migrations")
@@ -373,8 +381,8 @@ async def test_the_lock_is_right_behind_a_pooler(postgres: Database, pgbouncer_u
     assert "a" == holder
 
 
-async def test_a_removed_lock_file_is_a_lost_lock(sqlite_url: str) -> None:
-    """Otherwise a new file would let a second holder in."""
+async def test_removing_the_lock_file_loses_the_lock(sqlite_url: str) -> None:
+    """Another process could take the lock in a new file."""
     database = open_database(sqlite_url, "ours")
     held = await acquire(make_lock(database, "migrations"), wait=0)
     os.unlink(f"{database.url.database}.locks")  # noqa: PTH108 - a single call, blocking or not
@@ -384,7 +392,7 @@ async def test_a_removed_lock_file_is_a_lost_lock(sqlite_url: str) -> None:
     await held.release()
 
 
-async def test_a_folder_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
+async def test_a_missing_folder_is_a_configuration_error(tmp_path: Path) -> None:
     """The message names the file."""
     database = open_database(f"sqlite:///{tmp_path}/missing/test.sqlite3", "ours")
     lock: Lock = make_lock(database, "migrations")

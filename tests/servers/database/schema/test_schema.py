@@ -1,4 +1,4 @@
-"""The framework's own tables, and what they say about the database they are in."""
+"""The framework creates its own tables, and stores facts about the database in them."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ async def store(database: Database, environment: str) -> None:
 
 
 async def facts_of(database: Database) -> Facts:
-    """Return what the database says about itself."""
+    """Return the database's facts about itself."""
     async with database.connect("look") as connection:
         return await read_facts(connection, database.url)
 
 
-async def test_the_revisions_make_the_tables_the_code_knows(database: Database) -> None:
-    """Nobody can change one and forget the other."""
+async def test_the_revisions_create_the_tables_that_the_code_declares(database: Database) -> None:
+    """The two declarations can't differ."""
     await ensure_schema(database)
 
     def differences(connection: Connection) -> list[object]:
@@ -75,21 +75,21 @@ async def test_the_revisions_make_the_tables_the_code_knows(database: Database) 
 
 
 def test_head_is_the_newest_revision() -> None:
-    """The constant saves an import of Alembic at every start, so it must not be forgotten."""
+    """The constant saves an import of Alembic at each start, so it must be updated."""
     folder = Path(oneoff.database.schema.__file__).parent
 
     assert HEAD == ScriptDirectory(str(folder)).get_current_head()
 
 
-def test_all_tables_carry_the_prefix() -> None:
-    """By it they are left out of a project's drift, and out of `db reset`."""
+def test_all_tables_have_the_prefix() -> None:
+    """Because of the prefix, drift of the project and `db reset` ignore them."""
     assert all(name.startswith(PREFIX) for name in metadata.tables)
 
 
-async def test_any_number_of_processes_may_make_the_tables(
+async def test_several_processes_may_create_the_tables_at_the_same_time(
     database_url: str, database: Database
 ) -> None:
-    """One does, the others wait for it."""
+    """One creates them, and the others wait for it."""
     others = [open_database(database_url) for _ in range(8)]
 
     await asyncio.gather(*(ensure_schema(other) for other in others))
@@ -99,7 +99,7 @@ async def test_any_number_of_processes_may_make_the_tables(
         await other.dispose()
 
 
-async def test_current_tables_are_left_alone(
+async def test_current_tables_are_not_upgraded(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alembic is not even imported."""
@@ -112,7 +112,7 @@ async def test_current_tables_are_left_alone(
 
 
 async def test_tables_of_an_older_version_are_upgraded(database: Database) -> None:
-    """What is in them stays."""
+    """Their rows are kept."""
     await ensure_schema(database)
     async with database.connect("schema") as connection:
         for table in ("maintenance", "shell_inputs", "batches", "outbox"):
@@ -134,7 +134,7 @@ async def test_tables_of_an_older_version_are_upgraded(database: Database) -> No
 
 
 async def test_tables_of_a_newer_version_are_accepted(database: Database) -> None:
-    """Old code goes on working during a rollout."""
+    """During a deployment, old code still works."""
     await ensure_schema(database)
     async with database.connect("schema") as connection:
         await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '9999'")
@@ -145,8 +145,8 @@ async def test_tables_of_a_newer_version_are_accepted(database: Database) -> Non
     assert (await facts_of(database)).schema_ready
 
 
-async def test_an_empty_database_says_nothing_of_itself(database: Database) -> None:
-    """No table is needed to ask."""
+async def test_an_empty_database_has_no_stored_facts(database: Database) -> None:
+    """Reading the facts needs no table."""
     facts = await facts_of(database)
 
     assert (database.url.name, "", "", False) == (
@@ -157,8 +157,8 @@ async def test_an_empty_database_says_nothing_of_itself(database: Database) -> N
     )
 
 
-async def test_the_stored_environment_is_found_again(database: Database) -> None:
-    """With the identity of the database it was stored for."""
+async def test_the_last_stored_environment_is_read(database: Database) -> None:
+    """It is stored with the identity of the database."""
     await ensure_schema(database)
     await store(database, "staging")
     await store(database, "production")
@@ -169,10 +169,10 @@ async def test_the_stored_environment_is_found_again(database: Database) -> None
     assert facts.identity == facts.stored_identity
 
 
-async def test_a_restored_postgresql_database_is_known_as_a_copy(
+async def test_a_restored_postgresql_database_is_recognised_as_a_copy(
     postgres_server: Postgres, postgres_url: str, postgres_database: str
 ) -> None:
-    """The environment it names is another database's."""
+    """Its stored environment is that of the original."""
     original = open_database(postgres_url)
     await ensure_schema(original)
     await store(original, "production")
@@ -186,8 +186,10 @@ async def test_a_restored_postgresql_database_is_known_as_a_copy(
     assert ("production", True) == (facts.stored_environment, facts.is_copy)
 
 
-async def test_a_copied_sqlite_file_is_known_as_a_copy(sqlite_url: str, tmp_path: Path) -> None:
-    """By its place."""
+async def test_a_copied_sqlite_file_is_recognised_as_a_copy(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """It has another path."""
     original = open_database(sqlite_url)
     await ensure_schema(original)
     await store(original, "production")
@@ -201,8 +203,8 @@ async def test_a_copied_sqlite_file_is_known_as_a_copy(sqlite_url: str, tmp_path
     assert ("production", True) == (facts.stored_environment, facts.is_copy)
 
 
-async def test_times_come_back_aware_and_in_utc(database: Database) -> None:
-    """SQLite itself keeps no zone."""
+async def test_times_are_read_as_aware_and_in_utc(database: Database) -> None:
+    """SQLite stores no time zone."""
     await ensure_schema(database)
     moment = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
 

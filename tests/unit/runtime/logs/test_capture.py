@@ -1,4 +1,4 @@
-"""What is redirected while a run logs, and what is given back after it."""
+"""Logs are redirected during a run, and all hooks are restored after it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(number: str) -> Run:
 
 
 def test_a_line_carries_the_id_of_the_innermost_run() -> None:
-    """A command that calls another: its own lines before and after the call are its own."""
+    """If a command calls another, the lines before and after the call name the caller."""
     stream = io.StringIO()
     logs = Logs(Terminal(None, None, stream, {}), Redactor({}), "info")
     log = logging.getLogger("some.library")
@@ -55,8 +55,8 @@ def test_a_line_carries_the_id_of_the_innermost_run() -> None:
     ]
 
 
-def test_all_hooks_are_given_back() -> None:
-    """The next run of the same process, and a test's own logging, find what was there before."""
+def test_all_hooks_are_restored() -> None:
+    """The next run of the same process and a test's own logging find the previous hooks."""
     root = logging.getLogger()
     printing = logging.StreamHandler(sys.stderr)
     root.addHandler(printing)
@@ -73,8 +73,8 @@ def test_all_hooks_are_given_back() -> None:
         root.removeHandler(printing)
 
 
-def test_handlers_that_write_to_files_stay(tmp_path: Path) -> None:
-    """Only what prints beside our own lines is taken away."""
+def test_handlers_that_write_to_files_are_kept(tmp_path: Path) -> None:
+    """Only handlers that print next to our own lines are removed."""
     to_file = logging.FileHandler(tmp_path / "app.log")
     try:
         assert [to_file] == without_printing([logging.StreamHandler(sys.stderr), to_file])
@@ -103,7 +103,7 @@ def test_the_level_comes_from_options_then_settings_then_terminal(
     readable: bool,
     expected: str,
 ) -> None:
-    """A person reads results, so less is logged at a terminal unless somebody asks for it."""
+    """The operator reads results, so less is logged at a terminal by default."""
     options = GlobalOptions()
     for name, value in flags.items():
         setattr(options, name, value)

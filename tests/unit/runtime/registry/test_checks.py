@@ -1,4 +1,4 @@
-"""Everything wrong with a project's commands, in one go."""
+"""The checks report all problems of a project's commands at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FindAll = Callable[..., list[str]]
 
 @pytest.fixture
 def check(command_package: Package) -> FindAll:
-    """Return a function that writes modules of `ninth` and gives all findings."""
+    """Return a function that writes modules of `ninth` and returns all findings."""
 
     def check_modules(packages: tuple[str, ...] = ("ninth",), **texts: str) -> list[str]:
         command_package.write(**texts)
@@ -29,8 +29,8 @@ def check(command_package: Package) -> FindAll:
     return check_modules
 
 
-def test_a_right_command_has_no_findings(check: FindAll) -> None:
-    """Resources are the framework's, or registered by the project."""
+def test_a_correct_command_has_no_findings(check: FindAll) -> None:
+    """Its resources are the framework's, or registered by the project."""
     assert [] == check(report=command(resources=", session, log, mailer, registry"))
 
 
@@ -44,7 +44,7 @@ def test_a_right_command_has_no_findings(check: FindAll) -> None:
         ),
         (
             'a: str = Argument(default="", help="A.")\n    b: str = Argument(help="B.")',
-            "B is required but stands after A, which is not",
+            "B is required but comes after A, which is not",
         ),
         (
             'a: str = Option(default="", help="A.", short="v")',
@@ -62,14 +62,14 @@ def test_a_right_command_has_no_findings(check: FindAll) -> None:
 def test_inputs_that_contradict_each_other_are_found(
     check: FindAll, inputs: str, problem: str
 ) -> None:
-    """Before an operator meets them."""
+    """Each contradiction is reported as a problem."""
     (found,) = check(report=command(inputs).replace('("report",)', '("report x y",)'))[:1]
 
     assert problem in found
 
 
-def test_a_resource_nobody_provides_is_found(check: FindAll) -> None:
-    """The finding lists what there is."""
+def test_a_resource_without_provider_is_found(check: FindAll) -> None:
+    """The finding lists the resources that exist."""
     (found,) = check(report=command(resources=", mailr"))
 
     assert found.startswith(
@@ -88,8 +88,8 @@ def test_a_resource_nobody_provides_is_found(check: FindAll) -> None:
         ('("report \'",)', 'example "report \'": No closing quotation'),
     ],
 )
-def test_examples_have_to_parse(check: FindAll, examples: str, problem: str) -> None:
-    """They are real command lines of this command."""
+def test_examples_must_parse(check: FindAll, examples: str, problem: str) -> None:
+    """Each example is a valid command line of its command."""
     found = check(
         report=command().replace('("report",)', examples),
         other=command().replace('("report",)', '("other",)'),
@@ -98,13 +98,13 @@ def test_examples_have_to_parse(check: FindAll, examples: str, problem: str) -> 
     assert [f"ninth/report.py: {problem}"] == found
 
 
-def test_what_stands_behind_a_pipe_is_not_ours(check: FindAll) -> None:
-    """An example may show how the output is used."""
+def test_an_example_may_end_with_a_pipe(check: FindAll) -> None:
+    """The part after the pipe is not checked."""
     assert [] == check(report=command().replace('("report",)', '("report | wc -l",)'))
 
 
 def test_a_broken_module_does_not_hide_the_others(check: FindAll) -> None:
-    """All findings come at once; so does a package that does not exist."""
+    """All findings are reported, including a package that does not exist."""
     found = check(
         ("ninth", "tenth"),
         bad="import nowhere_at_all",
@@ -117,8 +117,8 @@ def test_a_broken_module_does_not_hide_the_others(check: FindAll) -> None:
     ]
 
 
-def test_all_commands_of_this_project_are_fine() -> None:
-    """Built-in ones and those of the reference project."""
+def test_the_commands_of_this_project_have_no_findings() -> None:
+    """Both the built-in commands and those of the reference project."""
     from app.project import project
 
     registry = Registry.of_project(project.commands, str(ROOT))

@@ -1,4 +1,4 @@
-"""Listing commands from source text, with an index that is never stale."""
+"""Commands are listed from source text, with an index that is never stale."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trust the times of files that were written just now."""
+    """Trust the times of files that were just written."""
     monkeypatch.setattr(index_cache, "SETTLED_NS", -1)
 
 
 def only(listing: Listing) -> Entry:
-    """Return the one entry there is."""
+    """Return the only entry of a listing."""
     (entry,) = listing.entries
     return entry
 
 
 def test_summaries_come_from_the_source_and_nothing_is_imported(write: Write) -> None:
-    """A module that would fail is listed like any other."""
+    """A module that can't be imported is listed like any other."""
     entry = only(write(**{"third/report": "import nowhere_at_all" + COMMAND}))
 
     assert ("report", "Write a report.", "") == (entry.name, entry.summary, entry.broken)
@@ -80,7 +80,7 @@ def test_summaries_come_from_the_source_and_nothing_is_imported(write: Write) ->
 def test_the_summary_is_the_first_line_of_the_commands_docstring(
     source: str, tmp_path: Path
 ) -> None:
-    """However the class is written."""
+    """The class may be written in various ways."""
     path = tmp_path / "a.py"
     path.write_text(source)
 
@@ -88,14 +88,14 @@ def test_the_summary_is_the_first_line_of_the_commands_docstring(
 
 
 def test_a_command_without_docstring_has_no_summary(write: Write) -> None:
-    """The text of its first attribute is not taken for one."""
+    """The text of its first attribute does not count as docstring."""
     source = 'class A(BaseCommand):\n    text = """no"""\n'
 
     assert "" == only(write(**{"third/report": source})).summary
 
 
 def test_a_group_takes_its_summary_from_its_package(write: Write) -> None:
-    """The docstring of `__init__.py`; groups without one have none."""
+    """The summary is in the docstring of `__init__.py`; a group without one has none."""
     listing = write(
         **{
             "third/user/__init__": '# note\n"""Accounts.\n\nMore."""\n',
@@ -108,7 +108,7 @@ def test_a_group_takes_its_summary_from_its_package(write: Write) -> None:
 
 
 def test_an_alias_shows_the_summary_of_its_target(write: Write) -> None:
-    """Also through another alias, and with a relative import."""
+    """It works through another alias and with a relative import too."""
     listing = write(
         **{
             "third/db/migrate": COMMAND,
@@ -125,7 +125,7 @@ def test_an_alias_shows_the_summary_of_its_target(write: Write) -> None:
     ] == shown
 
 
-def test_an_alias_of_a_module_elsewhere_has_its_summary_too(write: Write) -> None:
+def test_an_alias_of_a_module_outside_the_commands_shows_its_summary(write: Write) -> None:
     """The target is located by its path, not imported."""
     listing = write(
         **{
@@ -138,8 +138,8 @@ def test_an_alias_of_a_module_elsewhere_has_its_summary_too(write: Write) -> Non
     assert "Write a report." == only(listing).summary
 
 
-def test_aliases_in_a_circle_end(write: Write) -> None:
-    """They have no summary; loading one says what is wrong."""
+def test_a_circle_of_aliases_is_listed_without_summary(write: Write) -> None:
+    """The listing ends; loading such an alias reports the problem."""
     listing = write(
         **{
             "third/a": 'from third.b import X\n\n__all__ = ["X"]\n',
@@ -151,7 +151,7 @@ def test_aliases_in_a_circle_end(write: Write) -> None:
 
 
 def test_a_syntax_error_is_shown_with_file_and_line(write: Write) -> None:
-    """The other commands are listed all the same."""
+    """The other commands are still listed."""
     listing = write(**{"third/good": COMMAND, "third/bad": COMMAND + "\nclass X(:\n"})
 
     assert ["third/bad.py:11: invalid syntax", ""] == [entry.broken for entry in listing.entries]
@@ -159,7 +159,7 @@ def test_a_syntax_error_is_shown_with_file_and_line(write: Write) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_warnings_of_the_compiler_are_not_shown(write: Write) -> None:
-    r"""A list is no place to hear about `"\d"`."""
+    r"""A list of commands must not warn about `"\d"`."""
     assert "" == only(write(**{"third/report": COMMAND + '\nX = "\\d"\n'})).broken
 
 
@@ -171,7 +171,7 @@ def test_a_collision_is_shown_as_broken(write: Write) -> None:
 
 
 def test_an_override_is_shown_once(write: Write) -> None:
-    """The command that counts is the later one."""
+    """The later command is shown."""
     overriding = COMMAND.replace("    async", "    overrides = True\n\n    async")
     entry = only(write(**{"third/report": COMMAND, "fourth/report": overriding}))
 
@@ -179,7 +179,7 @@ def test_an_override_is_shown_once(write: Write) -> None:
 
 
 def test_a_command_with_the_name_of_a_group_is_shown_as_broken(write: Write) -> None:
-    """The commands in the group are fine."""
+    """The commands in the group are not broken."""
     listing = write(**{"third/report": COMMAND, "fourth/report/daily": COMMAND})
 
     assert ["third/report.py: a group has this name too", ""] == [
@@ -187,8 +187,8 @@ def test_a_command_with_the_name_of_a_group_is_shown_as_broken(write: Write) -> 
     ]
 
 
-def test_the_order_is_the_same_everywhere(write: Write) -> None:
-    """Commands without a group first, each part by name."""
+def test_the_order_of_commands_does_not_depend_on_the_file_system(write: Write) -> None:
+    """Commands without a group come first, and both parts are sorted by name."""
     listing = write(
         **{"third/b/x": COMMAND, "third/z": COMMAND, "fourth/a": COMMAND, "fourth/b/a": COMMAND}
     )
@@ -197,8 +197,10 @@ def test_the_order_is_the_same_everywhere(write: Write) -> None:
 
 
 @pytest.mark.usefixtures("settled")
-def test_the_second_listing_reads_no_source(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the first one read is in the index."""
+def test_the_second_listing_reads_no_source_file(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index contains the facts that the first listing read."""
     before = only(write(**{"third/report": COMMAND}))
     monkeypatch.setattr(index_cache, "read_source_facts", None)
 
@@ -208,10 +210,10 @@ def test_the_second_listing_reads_no_source(write: Write, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_change_that_keeps_size_and_modification_time_is_seen(
+def test_a_change_that_keeps_size_and_modification_time_is_noticed(
     write: Write, tmp_path: Path
 ) -> None:
-    """A tool that restores times can't make the index lie: the change time counts too."""
+    """A tool may restore the modification time, so the index compares the change time too."""
     first = only(write(**{"third/report": COMMAND}))
     stat = Path(first.path).stat()
     Path(first.path).write_text(COMMAND.replace("Write", "Print"))
@@ -222,8 +224,8 @@ def test_a_change_that_keeps_size_and_modification_time_is_seen(
     assert "Print a report." == again.summary
 
 
-def test_a_file_written_just_now_is_not_remembered(write: Write, tmp_path: Path) -> None:
-    """A second change within one tick of the file system's clock would not be seen."""
+def test_a_file_that_was_just_written_is_not_cached(write: Write, tmp_path: Path) -> None:
+    """A second change within one tick of the file system's clock would not be noticed."""
     write(**{"third/report": COMMAND})
 
     assert not [path for path in (tmp_path / "cache").rglob("*") if "report" in path.read_text()]
@@ -232,7 +234,7 @@ def test_a_file_written_just_now_is_not_remembered(write: Write, tmp_path: Path)
 @pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe\x00", b"\t", None])
 def test_a_damaged_index_is_harmless(write: Write, tmp_path: Path, content: bytes | None) -> None:
-    """It is written anew; None stands for one that is cut short, a tab for one with too many."""
+    """It is written again. None means a truncated index, a tab one with too many tabs."""
     write(**{"third/report": COMMAND})
     (index,) = (tmp_path / "cache" / "oneoff").glob("*third.index")
     whole = index.read_bytes()
@@ -247,7 +249,7 @@ def test_a_damaged_index_is_harmless(write: Write, tmp_path: Path, content: byte
 def test_an_index_of_another_python_or_folder_is_not_used(
     write: Write, tmp_path: Path, change: tuple[str, str]
 ) -> None:
-    """What compiles differs, and long paths may share a file."""
+    """Pythons accept different syntax, and two long paths may share an index file."""
     write(**{"third/report": COMMAND})
     (index,) = (tmp_path / "cache" / "oneoff").glob("*third.index")
     index.write_text(index.read_text().replace(*change).replace("Write", "Forge"))
@@ -258,10 +260,10 @@ def test_an_index_of_another_python_or_folder_is_not_used(
 @pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize("home", ["/proc/nowhere", "relative"])
 @pytest.mark.parametrize("cache", ["/proc/nowhere", "relative", ""])
-def test_a_cache_that_can_not_be_written_is_harmless(
+def test_a_cache_that_can_not_be_written_is_ignored(
     write: Write, cache: str, home: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A read-only home, or none at all; nothing is left in the current folder either."""
+    """The home may be read-only or missing; nothing is written to the current folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     monkeypatch.setenv("HOME", home)
     monkeypatch.chdir(tmp_path)
@@ -270,8 +272,8 @@ def test_a_cache_that_can_not_be_written_is_harmless(
     assert not (tmp_path / "relative").exists()
 
 
-def test_listing_in_parallel_leaves_one_whole_index(tmp_path: Path) -> None:
-    """Eight processes that start at once read and write the same index."""
+def test_listing_in_parallel_leaves_one_complete_index(tmp_path: Path) -> None:
+    """Eight processes read and write the same index at the same time."""
     package = tmp_path / "fifth"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -294,8 +296,8 @@ def test_listing_in_parallel_leaves_one_whole_index(tmp_path: Path) -> None:
     assert 22 == len(index.read_text().splitlines())
 
 
-def test_names_need_no_source(write: Write, tmp_path: Path) -> None:
-    """The folders alone are read."""
+def test_listing_names_reads_no_source_file(write: Write, tmp_path: Path) -> None:
+    """Only the folders are read."""
     write(**{"third/report": "\0"})
 
     assert ["report"] == Registry(("third",), str(tmp_path)).names()

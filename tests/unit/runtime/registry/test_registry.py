@@ -1,4 +1,4 @@
-"""Finding a command by its path, and importing only that one."""
+"""The registry finds a command by its path, and imports only that one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Write = Callable[..., Registry]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Return a function that writes files and gives the registry of `first` and `second`."""
+    """Return a function that writes files and returns the registry of `first` and `second`."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -45,7 +45,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
             del sys.modules[name]
 
 
-def test_a_name_is_a_path(write: Write) -> None:
+def test_the_name_of_a_command_is_its_path(write: Write) -> None:
     """Folders are groups, and an underscore is typed as a dash."""
     registry = write(**{"first/user/reset_password": COMMAND})
 
@@ -56,16 +56,16 @@ def test_a_name_is_a_path(write: Write) -> None:
     assert ["ada", "--json"] == rest
 
 
-def test_the_longest_name_wins(write: Write) -> None:
-    """A word is an argument only where no deeper command has it as its name."""
+def test_the_longest_matching_name_is_used(write: Write) -> None:
+    """A word is an argument only if no command in a subgroup has this name."""
     registry = write(**{"first/report": COMMAND, "second/report_daily": COMMAND})
 
     assert ["daily"] == registry.find(["report", "daily"])[1]
     assert "report-daily" == registry.find(["report-daily"])[0].name
 
 
-def test_finding_imports_nothing(write: Write) -> None:
-    """Neither the module found nor the packages above it are imported."""
+def test_finding_a_command_imports_nothing(write: Write) -> None:
+    """Neither its module nor the packages above it are imported."""
     registry = write(**{"first/user/show": "raise RuntimeError"})
 
     registry.find(["user", "show"])
@@ -73,8 +73,8 @@ def test_finding_imports_nothing(write: Write) -> None:
     assert not [name for name in sys.modules if name.partition(".")[0] == "first"]
 
 
-def test_loading_imports_one_module(write: Write) -> None:
-    """The neighbours in the folder stay untouched."""
+def test_loading_a_command_imports_only_its_module(write: Write) -> None:
+    """Other modules in the folder are not imported."""
     registry = write(**{"first/user/show": COMMAND, "first/user/list": "raise RuntimeError"})
 
     command = registry.load(registry.find(["user", "show"])[0])
@@ -83,15 +83,15 @@ def test_loading_imports_one_module(write: Write) -> None:
     assert "first.user.list" not in sys.modules
 
 
-def test_private_files_are_no_commands(write: Write) -> None:
-    """Names that start with an underscore, and folders of byte code, are left out."""
+def test_private_files_are_not_commands(write: Write) -> None:
+    """Names that start with an underscore and folders of byte code are ignored."""
     registry = write(**{"first/_base": COMMAND, "first/__pycache__/old": COMMAND})
 
     assert [] == registry.names()
 
 
-def test_underscores_are_not_typed(write: Write) -> None:
-    """There is one spelling for a command; the other one is suggested away."""
+def test_a_name_typed_with_underscores_gets_the_right_spelling_suggested(write: Write) -> None:
+    """A command has only one spelling, with dashes."""
     registry = write(**{"first/reset_password": COMMAND})
 
     with pytest.raises(UsageError, match="did you mean reset-password"):
@@ -110,7 +110,7 @@ def test_underscores_are_not_typed(write: Write) -> None:
     ],
 )
 def test_a_wrong_name_gets_a_suggestion(write: Write, typed: str, meant: str) -> None:
-    """A slip, a missing group and words the wrong way round are understood."""
+    """A typing error, a missing group and words in the wrong order are recognised."""
     registry = write(**{"first/user/promote": COMMAND, "first/cache/clear": COMMAND})
 
     with pytest.raises(UsageError) as caught:
@@ -121,7 +121,7 @@ def test_a_wrong_name_gets_a_suggestion(write: Write, typed: str, meant: str) ->
 
 
 def test_arguments_are_not_repeated_in_the_error(write: Write) -> None:
-    """What follows the wrong name may be anything, a secret included."""
+    """The words after the wrong name may be anything, even a secret."""
     registry = write(**{"first/user/promote": COMMAND})
 
     with pytest.raises(UsageError) as caught:
@@ -132,7 +132,7 @@ def test_arguments_are_not_repeated_in_the_error(write: Write) -> None:
 
 @pytest.mark.parametrize("typed", ["user promote", "User Promote", "user promote hunter2 --x"])
 def test_a_name_in_quotes_is_explained(write: Write, typed: str) -> None:
-    """It reached us as one word; what follows the name in it is not repeated."""
+    """The name arrives as one word; the text after the name is not repeated."""
     registry = write(**{"first/user/promote": COMMAND})
 
     with pytest.raises(UsageError) as caught:
@@ -144,8 +144,8 @@ def test_a_name_in_quotes_is_explained(write: Write, typed: str) -> None:
 
 
 @pytest.mark.parametrize("typed", ["--dry-run user promote ada", "--timeout 5m user promote"])
-def test_an_option_before_the_name_is_sent_behind_it(write: Write, typed: str) -> None:
-    """The command is found all the same, for its help."""
+def test_an_option_before_the_name_is_refused_with_advice(write: Write, typed: str) -> None:
+    """The command is found nevertheless, for the advice to show its help."""
     registry = write(**{"first/user/promote": COMMAND, "first/cache/clear": COMMAND})
     option = typed.partition(" ")[0]
 
@@ -158,8 +158,8 @@ def test_an_option_before_the_name_is_sent_behind_it(write: Write, typed: str) -
     assert ("python manage.py user promote --help",) == caught.value.try_
 
 
-def test_a_group_alone_is_a_group(write: Write) -> None:
-    """The command line may end where a command's name would go on."""
+def test_the_name_of_a_group_is_recognised(write: Write) -> None:
+    """The command line may end before the name of a command is complete."""
     registry = write(**{"first/user/promote": COMMAND})
 
     assert "user" == registry.group_named(["user"])
@@ -169,22 +169,22 @@ def test_a_group_alone_is_a_group(write: Write) -> None:
 
 
 def test_an_option_inside_a_name_is_explained(write: Write) -> None:
-    """`user --json list` says what the group holds."""
+    """`user --json list` lists the commands of the group."""
     registry = write(**{"first/user/list": COMMAND})
 
     with pytest.raises(UsageError, match="'user' is a group of commands: user list"):
         registry.find(["user", "--json", "list"])
 
 
-def test_a_folder_without_commands_is_no_group(write: Write) -> None:
-    """Data beside commands is nobody's business."""
+def test_a_folder_without_commands_is_not_a_group(write: Write) -> None:
+    """A package of commands may contain data files."""
     registry = write(**{"first/data/__init__": ""})
 
     assert "" == registry.group_named(["data"])
 
 
-def test_the_same_name_twice_is_an_error_that_names_both_files(write: Write) -> None:
-    """Nothing is overridden by accident."""
+def test_two_commands_with_one_name_are_an_error_that_names_both_files(write: Write) -> None:
+    """No command is overridden by accident."""
     registry = write(**{"first/report": COMMAND, "second/report": COMMAND})
 
     with pytest.raises(ConfigurationError) as caught:
@@ -196,8 +196,8 @@ def test_the_same_name_twice_is_an_error_that_names_both_files(write: Write) -> 
     )
 
 
-def test_a_collision_leaves_other_commands_alone(write: Write) -> None:
-    """Only the name that has two files is refused."""
+def test_a_collision_does_not_affect_other_commands(write: Write) -> None:
+    """Only the name with two files is refused."""
     registry = write(
         **{"first/report": COMMAND, "second/report": COMMAND, "first/migrate": COMMAND}
     )
@@ -205,8 +205,8 @@ def test_a_collision_leaves_other_commands_alone(write: Write) -> None:
     assert "migrate" == registry.find(["migrate"])[0].name
 
 
-def test_a_class_that_says_so_overrides(write: Write) -> None:
-    """The later package wins when its class says `overrides = True`."""
+def test_a_class_with_overrides_replaces_the_earlier_command(write: Write) -> None:
+    """The command of the later package is used if its class sets `overrides = True`."""
     registry = write(**{"first/report": COMMAND, "second/report": OVERRIDING})
 
     entry, _ = registry.find(["report"])
@@ -215,8 +215,8 @@ def test_a_class_that_says_so_overrides(write: Write) -> None:
     assert registry.load(entry).overrides
 
 
-def test_overriding_is_checked_again_on_the_class(write: Write) -> None:
-    """A text that only looks like the declaration doesn't count."""
+def test_overrides_is_checked_again_on_the_loaded_class(write: Write) -> None:
+    """Text that only resembles the declaration does not count."""
     pretending = COMMAND + "\n\nclass _Other:\n    overrides = True\n"
     registry = write(**{"first/report": COMMAND, "second/report": pretending})
 
@@ -224,8 +224,8 @@ def test_overriding_is_checked_again_on_the_class(write: Write) -> None:
         registry.load(registry.find(["report"])[0])
 
 
-def test_a_file_and_a_folder_of_one_name_collide(write: Write) -> None:
-    """`report` can't be a command and a group; what is in the group still runs."""
+def test_a_command_and_a_group_with_one_name_collide(write: Write) -> None:
+    """`report` can't be a command and a group; the commands in the group still run."""
     registry = write(**{"first/report": COMMAND, "second/report/daily": COMMAND})
 
     with pytest.raises(ConfigurationError) as caught:
@@ -246,8 +246,8 @@ def test_a_file_and_a_folder_of_one_name_collide(write: Write) -> None:
         ("raise SystemExit(3)", "1: SystemExit: 3"),
     ],
 )
-def test_a_module_that_does_not_import_says_where(write: Write, source: str, said: str) -> None:
-    """The file, the line and the original message; exit code 78."""
+def test_an_import_error_names_file_and_line(write: Write, source: str, said: str) -> None:
+    """It also repeats the original message; the exit code is 78."""
     registry = write(**{"first/report": source})
 
     with pytest.raises(ConfigurationError) as caught:
@@ -283,8 +283,8 @@ def test_a_module_with_two_commands_is_broken(write: Write) -> None:
         registry.load(registry.find(["report"])[0])
 
 
-def test_all_says_which_of_several_counts(write: Write) -> None:
-    """A base class may stand in the same file."""
+def test_dunder_all_names_the_command_of_several_classes(write: Write) -> None:
+    """A base class may be in the same file."""
     second = COMMAND.replace("Report", "Second")
     registry = write(**{"first/report": COMMAND + second + '\n__all__ = ["Second"]\n'})
 
@@ -324,7 +324,7 @@ def test_children_are_the_next_words(write: Write) -> None:
 
 
 def test_a_package_is_located_without_importing_it(write: Write, tmp_path: Path) -> None:
-    """Also one that is not below the project's root."""
+    """A package outside of the project's root is found too."""
     write(**{"first/report": "raise RuntimeError"})
 
     assert (str(tmp_path / "first"),) == locate("first", str(tmp_path))
@@ -333,10 +333,10 @@ def test_a_package_is_located_without_importing_it(write: Write, tmp_path: Path)
     assert () == locate("first.nothing", str(tmp_path))
 
 
-def test_a_folder_that_is_on_the_path_twice_is_one(
+def test_a_folder_that_is_on_the_path_twice_is_used_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without __init__.py a package has the folders of every spelling."""
+    """A package without __init__.py has the folders of all spellings of a path."""
     (tmp_path / "loose" / "commands").mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.syspath_prepend(f"{tmp_path}/loose/..")
@@ -344,8 +344,8 @@ def test_a_folder_that_is_on_the_path_twice_is_one(
     assert 1 == len(locate("loose.commands", "elsewhere"))
 
 
-def test_a_link_to_a_folder_above_does_not_hang(write: Write, tmp_path: Path) -> None:
-    """Each folder is entered once on a way down."""
+def test_a_link_to_a_parent_folder_does_not_loop(write: Write, tmp_path: Path) -> None:
+    """On one path, each folder is entered once."""
     registry = write(**{"first/user/show": COMMAND})
     (tmp_path / "first" / "user" / "again").symlink_to(tmp_path / "first" / "user")
 
@@ -366,7 +366,7 @@ def install(tmp_path: Path) -> Callable[[str, str, str], str]:
 
 
 def test_plug_ins_are_found_by_their_entry_points(install: Callable[..., str]) -> None:
-    """Only our group counts, and comments don't."""
+    """Only lines in our section count; comments are ignored."""
     site = install(
         "site",
         "shop_plugin",
@@ -380,7 +380,7 @@ def test_plug_ins_are_found_by_their_entry_points(install: Callable[..., str]) -
 def test_the_first_installation_of_a_plug_in_hides_the_second(
     install: Callable[..., str],
 ) -> None:
-    """As an import would find it."""
+    """An import finds the first one too."""
     first = install("one", "shop", "[oneoff.commands]\nshop = first.commands\n")
     second = install("two", "shop", "[oneoff.commands]\nshop = second.commands\n")
 
