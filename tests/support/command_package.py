@@ -1,4 +1,4 @@
-"""A package of commands that a test writes itself."""
+"""A package of commands whose files a test writes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Package:
     """The package `ninth` in a folder.
 
     Args:
-        folder: Where the package's own folder is made.
+        folder: The folder in which the package is created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,18 +45,18 @@ class Package:
         self.write(__init__="")
 
     def write(self, **texts: str) -> None:
-        """Write modules of the package: their sources by their names."""
+        """Write modules of the package; the keywords are their names, the values their sources."""
         for name, text in texts.items():
             (self._folder / f"{name}.py").write_text(text)
 
     def registry(self) -> Registry:
-        """Return a registry of this package alone."""
+        """Return a registry of only this package."""
         return Registry((NAME,), self.root)
 
 
 @contextmanager
 def importable(folder: Path) -> Iterator[Package]:
-    """Make the package; what was imported of it is forgotten at the end."""
+    """Create the package; its imported modules are removed from `sys.modules` at the end."""
     sys.path.insert(0, str(folder))
     try:
         yield Package(folder)

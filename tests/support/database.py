@@ -1,4 +1,4 @@
-"""Look into a test's database past the framework."""
+"""Read a test's database without the framework."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def query(url: str, sql: str) -> list[tuple[Any, ...]]:
 
 
 def dump(url: str) -> dict[str, Rows]:
-    """Return all rows of all tables, each table's in an order of their own."""
+    """Return all rows of all tables, sorted so that two dumps can be compared."""
     if url.startswith("sqlite"):
         names = [str(name) for (name,) in query(url, TABLES["sqlite"])]
         rows = {name: query(url, f'SELECT * FROM "{name}"') for name in names}
@@ -40,7 +40,7 @@ def dump(url: str) -> dict[str, Rows]:
 
 
 def _run(work: Coroutine[Any, Any, Found]) -> Found:
-    # In a thread, because an async test has a running loop already.
+    # In a thread, because the event loop of an async test is already running.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 

@@ -1,4 +1,4 @@
-"""What the tests of `data export` and `data import` share."""
+"""Helpers for the tests of `data export` and `data import`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRAM = (sys.executable, "manage.py", "data")
 
 
 async def make_many(sessions: Sessions) -> int:
-    """Make a table `many` of 50,000 rows, which no model knows."""
+    """Create a table `many` with 50,000 rows, for which there is no model."""
     numbers = (
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) "
         "SELECT i, 'row ' || i || ', of many' FROM n"
@@ -30,7 +30,7 @@ async def make_many(sessions: Sessions) -> int:
 async def started(
     manage: Manage, *words: str, verb: str = "export", stdin: int | None = None
 ) -> asyncio.subprocess.Process:
-    """Start the command as a process of its own."""
+    """Start the command as a separate process."""
     return await asyncio.create_subprocess_exec(
         *PROGRAM,
         verb,

@@ -1,4 +1,4 @@
-"""Types of what the fixtures in `tests/conftest.py` return."""
+"""Types of the values that the fixtures in `tests/conftest.py` return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet of real worker processes on one batch, some of which are killed."""
+"""Run a batch with a fleet of real worker processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ WHERE oneoff_runs.pid = {} AND oneoff_runs.status = 'started' AND oneoff_batches
   AND oneoff_batches.status = 'running'
 """
 STOPPING = 30
-"""Seconds for a worker to end when it is asked to."""
+"""Seconds in which a worker must end after it was asked to stop."""
 
 
 @dataclass
 class Fleet(Ordeal):
-    """A batch that workers do.
+    """A batch on which workers work.
 
     Attributes:
-        log: Where the workers write.
-        workers: Those that were started, and neither killed nor asked to stop.
-        leaving: Those that were asked to stop.
+        log: File for the output of the workers.
+        workers: Workers that were started, and neither killed nor asked to stop.
+        leaving: Workers that were asked to stop.
     """
 
     log: Path = Path(os.devnull)
@@ -56,20 +56,20 @@ class Fleet(Ordeal):
         return worker
 
     def kill_worker(self) -> None:
-        """Kill the worker that has been there longest."""
+        """Kill the oldest worker."""
         worker = self.workers.pop(0)
         worker.kill()
         worker.wait()
         self.kills += 1
 
     def kill_worker_at_work(self) -> None:
-        """Kill a worker that has a shard in hand; which one has, and when, nobody can say before.
+        """Kill a worker that is working on a shard.
 
-        It is frozen before it is looked at, so that it still has the shard when it dies.
+        A worker is frozen before it is checked, so that it still has the shard when it dies.
         """
         deadline = time.monotonic() + PATIENCE
         while not (found := [worker for worker in self.workers if self._freeze_at_work(worker)]):
-            assert time.monotonic() < deadline, "no worker had a shard in hand in time"
+            assert time.monotonic() < deadline, "no worker worked on a shard in time"
             time.sleep(0.02)
         for worker in found[1:]:
             worker.send_signal(signal.SIGCONT)
@@ -85,14 +85,14 @@ class Fleet(Ordeal):
         return False
 
     def stop_worker(self) -> None:
-        """Ask the worker that has been there longest to stop."""
+        """Ask the oldest worker to stop."""
         worker = self.workers.pop(0)
         worker.terminate()
         self.leaving.append(worker)
 
     @contextmanager
     def of(self, workers: int) -> Iterator[None]:
-        """Let so many workers take part, until the end of the block."""
+        """Run this number of workers until the end of the block."""
         try:
             for _ in range(workers):
                 self.hire()

@@ -1,4 +1,4 @@
-"""A small project whose history each test writes itself."""
+"""A small project whose revisions each test writes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def revision(name: str, after: str | None, upgrade: str = "pass", downgrade: str
 
 
 class Shop:
-    """The project in a folder of its own, on one database.
+    """The project in a separate folder, on one database.
 
     Args:
         root: An empty folder.
@@ -119,11 +119,11 @@ class Shop:
         (self.versions / f"{name}.py").write_text(revision(name, after, upgrade, downgrade))
 
     def database(self, run_id: str = "look") -> Database:
-        """Open the database past the commands."""
+        """Open the database without the commands."""
         return Database(parse_database_url(self.url, self.root, "shop"), run_id=run_id)
 
     async def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return the rows of one statement, which is committed."""
+        """Run and commit one statement, and return its rows."""
         database = self.database()
         async with database.autocommit("look") as connection:
             found = await connection.exec_driver_sql(sql)
@@ -132,7 +132,7 @@ class Shop:
         return rows
 
     async def tables(self) -> set[str]:
-        """Return the names of the project's tables, Alembic's own left out."""
+        """Return the names of the project's tables, without Alembic's."""
         sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
         if not self.url.startswith("sqlite"):
             sql = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
@@ -140,5 +140,5 @@ class Shop:
         return {name for name in names if not name.startswith(("oneoff_", "alembic_", "sqlite_"))}
 
     async def versions_applied(self) -> list[str]:
-        """Return what Alembic's version table holds."""
+        """Return the revisions in Alembic's version table."""
         return [row[0] for row in await self.query("SELECT version_num FROM alembic_version")]

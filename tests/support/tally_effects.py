@@ -1,4 +1,4 @@
-"""Handlers of effects for tests: what they did stands in the tally, and in a list."""
+"""Handlers of effects for tests; they count in the tally and append to a list."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from oneoff.services.outbox.effects import Effect
 
 seen: list[int] = []
-"""Numbers of the effects that were done in this process."""
+"""Ids of the effects that were delivered in this process."""
 
 
 async def count(effect: Effect, session: AsyncSession) -> None:
-    """Count a row of the tally, and fail afterwards if the payload says how."""
+    """Count a row of the tally, then fail in the way that the payload names."""
     row = effect.payload["row"]
     await session.execute(update(Tally).where(Tally.id == row).values(n=Tally.n + 1))
     match effect.payload.get("fails"):

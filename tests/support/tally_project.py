@@ -1,4 +1,4 @@
-"""A small project for tests of batches: a table that counts how often each row was done."""
+"""A small project for tests of batches; its table counts how often each row was done."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 NAME = f"{__name__}:project"
 ROWS = 1_000
-"""How many the fixture `url` makes."""
+"""Number of rows that the fixture `url` creates."""
 PATIENCE = 60
-"""Seconds after which what is waited for counts as not happening, on a machine that is busy."""
+"""Seconds to wait for an event before the test fails, even on a busy machine."""
 TABLE = """
 CREATE TABLE tally (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, age INTEGER NOT NULL);
 CREATE INDEX ix_tally_age ON tally (age);
@@ -55,7 +55,7 @@ class Base(DeclarativeBase):
 
 
 class Tally(Base):
-    """A row, and how often it was done. Ten rows share an age."""
+    """A row that counts how often it was done. Ten rows have the same age."""
 
     __tablename__ = "tally"
 
@@ -65,30 +65,30 @@ class Tally(Base):
 
 
 def make_tally(url: str, rows: int) -> None:
-    """Create the table, with rows 1, 2, 3, ... that nobody has done."""
+    """Create the table with rows 1, 2, 3, ..., none of which is done."""
     series = SERIES[url.partition(":")[0]].format(rows=rows)
     script = f"{TABLE} INSERT INTO tally SELECT x, 0, x / 10 FROM {series};"
     execute(url, script)
 
 
 def execute(url: str, script: str) -> None:
-    """Run statements past the framework, and commit them."""
+    """Run statements without the framework, and commit them."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             connection.executescript(script)
         return
-    # In a thread, because an async test has a running loop already.
+    # In a thread, because the event loop of an async test is already running.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, _execute(url, script)).result()
 
 
 def times_done(url: str) -> dict[int, int]:
-    """Return how many rows were done never, once, twice, ...: {1: 5000} is as it should be."""
+    """Return the number of rows by how often they were done; {1: 5000} is correct."""
     return dict(query(url, "SELECT n, count(*) FROM tally GROUP BY n ORDER BY n"))
 
 
 def rows_of_runs(url: str, command: str = "tally add") -> list[int | None]:
-    """Return the rows that each real run of a command is recorded with, in order."""
+    """Return the recorded rows of each run of a command, in order, without dry runs."""
     sql = (
         "SELECT rows FROM oneoff_runs WHERE command = '{}' AND NOT dry_run ORDER BY started_at, id"
     )
@@ -98,13 +98,13 @@ def rows_of_runs(url: str, command: str = "tally add") -> list[int | None]:
 async def until(url: str, sql: str) -> None:
     """Wait until the first value of a query is true."""
     async with asyncio.timeout(PATIENCE):
-        # In a thread: what is waited for may be done by this very loop.
+        # In a thread, because this event loop may have to do the work that is waited for.
         while not (await asyncio.to_thread(query, url, sql))[0][0]:  # noqa: ASYNC110 - the database's state
             await asyncio.sleep(0.02)
 
 
 def batch_of(finished: Finished) -> str:
-    """Return the id of the batch that a run worked at."""
+    """Return the id of the batch that a run worked on."""
     return str(finished.result.data["batch"])
 
 
@@ -117,7 +117,7 @@ async def _execute(url: str, script: str) -> None:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run a command line of this project: what `manage.py` of a project does."""
+    """Run a command line of this project, as its `manage.py` would."""
     return main(NAME, argv)
 
 

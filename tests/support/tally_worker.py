@@ -1,4 +1,4 @@
-"""The worker of the tally's project: `arq tests.support.tally_worker.WorkerSettings`."""
+"""The worker of the tally project: `arq tests.support.tally_worker.WorkerSettings`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.tally_project import ROOT, project
 
 
 async def start(ctx: dict[Any, Any]) -> None:
-    """Wait for a Redis that is away."""
+    """Wait for Redis during outages."""
     outlive_outages(ctx)
 
 

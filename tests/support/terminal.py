@@ -1,4 +1,4 @@
-"""A person at a terminal: a process on a pseudo-terminal, and what is typed into it."""
+"""A person at a terminal: run a process on a pseudo-terminal, and type into it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LIMIT = 30
 
 
 class Person:
-    """Sits at a terminal in which `python manage.py WORDS` runs.
+    """A person at a terminal in which `python manage.py WORDS` runs.
 
     Args:
-        words: What stands after `manage.py`.
+        words: The words after `manage.py`.
         cwd: The project's folder.
-        env: All variables.
+        env: All variables of the process.
     """
 
     def __init__(self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
@@ -39,10 +39,10 @@ class Person:
         os.close(slave)
 
     def sees(self, text: str) -> None:
-        """Wait until the text stands on the screen."""
+        """Wait until the text is on the screen."""
         deadline = time.monotonic() + LIMIT
         while text not in self.screen:
-            assert self._read(deadline), f"{text!r} never came:\n{self.screen}"
+            assert self._read(deadline), f"{text!r} never appeared:\n{self.screen}"
 
     def types(self, text: str) -> None:
         """Press these keys."""
@@ -57,15 +57,15 @@ class Person:
         return self.process.wait(LIMIT)
 
     def _read(self, deadline: float) -> bool:
-        """Take in what is new on the screen; False when the process has closed it."""
+        """Read new text from the screen; return False if the process has closed it."""
         ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
         if not ready:
             self.process.kill()
-            message = f"it hangs:\n{self.screen}"
+            message = f"the process hangs:\n{self.screen}"
             raise AssertionError(message)
         try:
             data = os.read(self._master, 65_536)
-        except OSError:  # Linux says so when the last process has closed the other end
+        except OSError:  # on Linux, when the last process has closed the other end
             return False
         self.screen += data.decode(errors="replace").replace("\r\n", "\n")
         return bool(data)

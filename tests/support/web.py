@@ -1,4 +1,4 @@
-"""The web process, started by its line in the Procfile."""
+"""Run the web process with its line in the Procfile."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def procfile() -> dict[str, str]:
 
 
 class Web:
-    """A web process of its own.
+    """A web process for one test.
 
     Args:
-        environ: All its variables but PORT.
-        log: File that takes its standard error.
+        environ: All its variables except PORT.
+        log: File for its output.
 
     Attributes:
-        client: Asks it; a process that does not answer within seconds fails the test.
+        client: Sends requests; the test fails if there is no answer within 20 s.
     """
 
     def __init__(self, environ: Mapping[str, str], log: Path) -> None:
@@ -52,12 +52,12 @@ class Web:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
 
     def lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Return what it has logged so far, or the events of one name; all of it is JSON."""
+        """Return the events logged so far, all or those of one name; each line must be JSON."""
         found = [json.loads(line) for line in self._log.read_text().splitlines()]
         return [line for line in found if event in ("", line["event"])]
 
     def requests(self, path: str, count: int) -> list[dict[str, Any]]:
-        """Return the events of as many requests, which follow the answers in a moment."""
+        """Wait for this number of request events, which are logged shortly after the answers."""
         deadline = time.monotonic() + 10
         while True:
             found = [line for line in self.lines("request.finished") if line["path"] == path]
@@ -66,7 +66,7 @@ class Web:
             time.sleep(0.02)
 
     def wait_until_up(self) -> None:
-        """Return when it answers."""
+        """Wait until the process answers."""
         deadline = time.monotonic() + 30
         while True:
             assert self.process.poll() is None, self._log.read_text()
@@ -79,7 +79,7 @@ class Web:
                 return
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
-        """Stop it as a platform does, and return how it ended."""
+        """Stop the process as a platform does, and return its exit code."""
         self.process.send_signal(signum)
         return self.process.wait(timeout=25)
 

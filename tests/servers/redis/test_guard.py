@@ -145,7 +145,7 @@ async def test_a_dry_run_that_is_rolled_back_refuses_writes_too(redis_url: str) 
 
 
 async def test_reading_is_allowed(redis_url: str) -> None:
-    """This includes facts about the server, scripts that can't write, and subscriptions."""
+    """Facts about the server, scripts that can't write, and subscriptions are allowed too."""
     fill(redis_url, ["a"])
 
     async with connect(parse_redis_url(redis_url), Mode.READ_ONLY, name="test") as client:

@@ -1,8 +1,9 @@
-"""Real servers for one test run: PostgreSQL, its standby, Redis (one or a cluster), pgbouncer.
+"""Real servers for a test run: PostgreSQL, a standby, Redis (single or cluster), pgbouncer.
 
-Each listens on a private port of 127.0.0.1, keeps its files in a temporary folder, trades
-durability for speed, and ends with the process that started it, however that one ends.
-The fixtures in `tests/conftest.py` start them when the first test asks.
+Each listens on a private port of 127.0.0.1, keeps its files in a temporary folder, and is
+configured for speed instead of durability. It ends with the process that started it, even if that
+process is killed. The fixtures in `tests/conftest.py` start a server for the first test that needs
+it.
 """
 
 from tests.support.servers.pgbouncer import PgBouncer, running_pgbouncer

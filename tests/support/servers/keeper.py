@@ -1,12 +1,12 @@
-"""Keep one server running until the process that asked for it has gone.
+"""Keep a server running until the process that started it has ended.
 
     python keeper.py FOLDER ACCOUNT STOP_SIGNAL PROGRAM [ARGUMENT ...]
 
-A program of its own: it stops the server and removes its folder when standard input ends, which
-happens when the test run closes it, is interrupted, or is killed with SIGKILL. A line on standard
-input is a signal's number: the server is stopped by it and started again, and "restarted" is
-answered. A server that ends by itself ends the keeper, whose last words are the server's log.
-ACCOUNT is "UID:GID" for a server that refuses to be root, or empty.
+This is a separate program. It stops the server and removes its folder when standard input ends:
+when the test run closes it, is interrupted, or is killed with SIGKILL. A line on standard input is
+the number of a signal: the keeper stops the server with it, starts it again, and prints
+"restarted". If the server ends by itself, the keeper prints the server's log and ends too. ACCOUNT
+is "UID:GID" for a server that refuses to run as root, or empty.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-PATIENCE = 20  # seconds a server is given to stop before SIGKILL
-GLANCE = 0.2  # seconds until it is noticed that the server ended by itself
+PATIENCE = 20  # seconds that a server may take to stop before SIGKILL
+GLANCE = 0.2  # seconds between two checks whether the server has ended by itself
 
 
 class Keeper:
     """Starts, stops and restarts one server.
 
     Args:
-        folder: Working folder of the server; its log is written there.
-        account: "UID:GID" to run as, or empty for our own.
+        folder: Working folder of the server, which also contains its log.
+        account: "UID:GID" to run as, or empty for the keeper's own.
         command: Program and arguments.
     """
 
@@ -54,7 +54,7 @@ class Keeper:
             )
 
     def stop(self, signum: int) -> None:
-        """Stop the server, by force when the signal doesn't do it in time."""
+        """Stop the server with a signal; kill it if it does not stop in time."""
         self.server.send_signal(signum)
         try:
             self.server.wait(PATIENCE)
@@ -68,7 +68,7 @@ class Keeper:
         self.server = self._start()
 
     def obey(self) -> None:
-        """Do what standard input says until it ends, or the server does."""
+        """Follow the orders on standard input until it ends, or until the server ends."""
         while self.server.poll() is None:
             if not select.select([sys.stdin], [], [], GLANCE)[0]:
                 continue
@@ -81,7 +81,7 @@ class Keeper:
 
 
 def main(folder: str, account: str, stop_signal: str, *command: str) -> None:
-    """Keep the server, and leave nothing of it behind."""
+    """Keep the server running; then stop it and remove its folder."""
     signal.signal(signal.SIGTERM, _leave)
     try:
         keeper = Keeper(Path(folder), account, list(command))

@@ -1,4 +1,4 @@
-"""A pgbouncer of the test run's own, in transaction mode, before the run's PostgreSQL."""
+"""A pgbouncer in transaction mode for a test run, in front of the run's PostgreSQL."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ max_client_conn = 500
 
 
 class PgBouncer:
-    """A running pooler; every database of the server is behind it, under the same account.
+    """A running pooler for all databases of the server, with the same account.
 
     Args:
-        postgres: The server it stands before.
-        folder: Folder of its own that holds all its files.
+        postgres: The server behind the pooler.
+        folder: A folder for all files of the pooler.
     """
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test run's own."""
+"""A PostgreSQL server for a test run."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "timezone": "UTC",
-    # A crash of the machine may lose these databases; a crash of the server doesn't, because
-    # synchronous_commit stays on.
+    # A crash of the machine may lose these databases. A crash of the server does not, because
+    # synchronous_commit is on.
     "fsync": "off",
     "full_page_writes": "off",
 }
@@ -41,14 +41,14 @@ class Postgres:
     """A running server; `user` is its superuser.
 
     Args:
-        folder: Folder of its own that holds all its files.
+        folder: A folder for all files of the server.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.user, self.password = USER, PASSWORD
         self.port = free_port()
-        # Debian's psql on PATH is a wrapper, so links are followed to the server's own folder.
+        # Debian's psql on PATH is a wrapper, so use the folder of the server's own programs.
         self.bin = find_program("initdb").resolve().parent
         self._numbers = itertools.count(1)
         self._data = folder / "data"
@@ -63,11 +63,11 @@ class Postgres:
         self.admin = OpenPsql(self.bin / "psql", self.port)
 
     def url(self, database: str) -> str:
-        """Return the URL of a database, as platforms hand it out."""
+        """Return the URL of a database, as platforms provide it."""
         return url("postgres", self.user, self.password, self.port, database)
 
     def psql(self, sql: str, database: str = "postgres") -> str:
-        """Run statements, each in its own transaction, and return the rows: `a|b` a line.
+        """Run statements, each in its own transaction, and return the rows, as lines `a|b`.
 
         Raises:
             ServerError: A statement failed.
@@ -75,18 +75,19 @@ class Postgres:
         return query(self.bin / "psql", self.port, sql, database)
 
     def restart(self, mode: str = "immediate") -> None:
-        """Stop as pg_ctl's mode of that name does, and start again.
+        """Stop the server as pg_ctl does in this mode, and start it again.
 
         "immediate" is a crash: connections break, and recovery runs.
         """
-        self.admin.close()  # "smart" waits until nobody is connected
+        self.admin.close()  # "smart" waits until all clients are disconnected
         self.process.restart(RESTARTS[mode])
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Make a copy of a template and give its name; drop it at the end, whoever is connected.
+        """Copy a template and yield the name of the copy; drop the copy at the end.
 
-        Nobody may be connected to the template meanwhile.
+        No client may be connected to the template during the copy. Clients of the copy are
+        disconnected at the end.
         """
         name = f"test_{next(self._numbers)}"
         self.admin.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
@@ -96,7 +97,7 @@ class Postgres:
             self.admin.run(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def replace(self, name: str, template: str) -> None:
-        """Make a database a copy of a template; nobody may be connected to either."""
+        """Replace a database by a copy of a template; no client may be connected to either."""
         self.admin.run(f'DROP DATABASE "{name}"')
         self.admin.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 

@@ -1,4 +1,4 @@
-"""A server as a process that can't outlive the test run."""
+"""Run a server as a process that ends with the test run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 HOST = "127.0.0.1"
-PATIENCE = 60  # seconds a server is given to answer; a busy CI machine needs some
+PATIENCE = 60  # seconds until a server must answer; a busy CI machine is slow
 KEEPER = Path(__file__).with_name("keeper.py")
 
 
 class ServerError(RuntimeError):
-    """A server didn't do what it was asked; the message holds what it said."""
+    """A server failed to start or to do an order; the message contains its output."""
 
 
 class ServerProcess:
@@ -31,9 +31,9 @@ class ServerProcess:
 
     Args:
         command: Program and arguments.
-        folder: Folder of all its files, made by `server_folder`.
-        stop_signal: What ends the server at once.
-        answers: Says whether the server does its work yet.
+        folder: The folder of all its files, created by `server_folder`.
+        stop_signal: The signal that ends the server at once.
+        answers: Returns whether the server answers.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             text=True,
             env=clean_environ(),
-            start_new_session=True,  # Ctrl-C is for the test run, which still needs the server
+            start_new_session=True,  # Ctrl-C must not end the server: the test run needs it
         )
 
     def wait_until_ready(self) -> None:
-        """Return when the server answers.
+        """Wait until the server answers.
 
         Raises:
-            ServerError: It ended, or didn't answer in time.
+            ServerError: The server ended, or did not answer in time.
         """
         deadline = time.monotonic() + PATIENCE
         while not self._answers():
@@ -71,7 +71,7 @@ class ServerProcess:
             time.sleep(0.02)
 
     def restart(self, signum: signal.Signals) -> None:
-        """Stop the server by a signal, start it again, and wait until it answers."""
+        """Stop the server with a signal, start it again, and wait until it answers."""
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
         self._keeper.stdin.write(f"{int(signum)}\n")
@@ -91,7 +91,7 @@ class ServerProcess:
 
 @contextmanager
 def server_folder(name: str) -> Iterator[Path]:
-    """Make a temporary folder that the server's account owns; remove it at the end."""
+    """Create a temporary folder that the server's account owns; remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix=f"oneoff-{name}-"))
     try:
         hand_over(folder)
@@ -102,7 +102,7 @@ def server_folder(name: str) -> Iterator[Path]:
 
 @contextmanager
 def running(server: ServerProcess) -> Iterator[None]:
-    """Keep a server for as long as the block lasts, from its first answer on."""
+    """Wait until the server answers, run the block, and stop the server."""
     try:
         server.wait_until_ready()
         yield
@@ -111,14 +111,14 @@ def running(server: ServerProcess) -> Iterator[None]:
 
 
 def hand_over(path: Path) -> None:
-    """Give a file or folder to the account that servers run as."""
+    """Change the owner of a file or folder to the account that servers run as."""
     account = unprivileged_account()
     if account:
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def unprivileged_account() -> pwd.struct_passwd | None:
-    """Return who servers run as when we are root, whom PostgreSQL and pgbouncer refuse."""
+    """Return the account for servers if this process is root, which the servers refuse."""
     if os.geteuid() != 0:
         return None
     accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -126,16 +126,16 @@ def unprivileged_account() -> pwd.struct_passwd | None:
 
 
 def clean_environ(**extra: str) -> Mapping[str, str]:
-    """Return our environment without what would change how PostgreSQL's programs behave."""
+    """Return the environment without the variables of PostgreSQL's programs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C", **extra}
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on.
+    """Return a port on which no process listens.
 
-    It lies below the range that outgoing connections take theirs from, so that none of those
-    gets it before the server does.
+    It is below the range of ports for outgoing connections, so that none of these gets it before
+    the server does.
     """
     while True:
         port = random.randrange(15_000, 32_000)
@@ -148,7 +148,7 @@ def free_port() -> int:
 
 
 def url(scheme: str, user: str, password: str, port: int, path: str) -> str:
-    """Return a URL as platforms hand it out: user and password percent-encoded."""
+    """Return a URL as platforms provide it: user and password are percent-encoded."""
     who = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return f"{scheme}://{who}@{HOST}:{port}/{path}"
 

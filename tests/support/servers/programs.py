@@ -1,4 +1,4 @@
-"""Where the servers' programs are: on PATH or in the folders that packages use."""
+"""Find the programs of the servers on PATH or in the folders that packages use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-# Debian and Red Hat keep the server's own programs off PATH; Homebrew does so for old versions.
+# Debian and Red Hat install the server's programs outside of PATH; Homebrew does for old versions.
 POSTGRES_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/postgresql*/bin",
     "/usr/local/opt/postgresql*/bin",
 )
-# On the PATH of root only, where Debian keeps pgbouncer.
+# Folders that may be missing in PATH: Debian installs pgbouncer in /usr/sbin, which only root has.
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/usr/local/bin")
 PACKAGES = {
     "initdb": "postgresql",
@@ -26,7 +26,7 @@ PACKAGES = {
 
 
 class ProgramMissingError(RuntimeError):
-    """A server's program is not installed; the message says what to install."""
+    """A server's program is not installed; the message names the package."""
 
     def __init__(self, program: str) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ def find_program(name: str) -> Path:
 
 
 def missing_packages() -> list[str]:
-    """Return the Debian packages that hold the programs not found."""
+    """Return the Debian packages of the programs that were not found."""
     return [package for program, package in PACKAGES.items() if not _is_installed(program)]
 
 

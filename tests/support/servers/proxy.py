@@ -1,7 +1,7 @@
-"""A proxy between a client and a server, which can be slow, break, or fall silent.
+"""A proxy between a client and a server, which can be slow, reset connections, or stop passing.
 
-It has a thread and an event loop of its own, so that tests with and without one can use it, and
-so can other processes.
+It has its own thread and event loop, so that tests with and without an event loop can use it, and
+other processes too.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
 
 class Proxy:
-    """Passes bytes between its own port and a server's, until it is told to do worse.
+    """Passes bytes between its own port and a server's port, until a method disturbs that.
 
-    Whatever was told holds for open connections and new ones, until `heal`.
+    A disturbance applies to open and new connections, until `heal`.
 
     Args:
         target: Port of the server on this machine.
 
     Attributes:
-        port: Where clients connect to.
-        connections: How many were opened so far.
+        port: The port for clients.
+        connections: Number of connections that were opened so far.
     """
 
     def __init__(self, target: int) -> None:
@@ -46,39 +46,39 @@ class Proxy:
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
 
     def url(self, url: str) -> str:
-        """Return the URL of the server with the proxy's address in it."""
+        """Return the server's URL with the address of the proxy."""
         parts = urlsplit(url)
         return url.replace(f"{parts.hostname}:{parts.port}", f"{HOST}:{self.port}", 1)
 
     def delay(self, seconds: float) -> None:
-        """Hold back every answer of the server from now on."""
+        """Delay each answer of the server by this time from now on."""
         self._seconds = seconds
 
     def half_open(self) -> None:
-        """Pass nothing any more, and close nothing: as when a cable is pulled."""
+        """Stop passing bytes, and close nothing, as if a cable was unplugged."""
         self._loop.call_soon_threadsafe(self._passing.clear)
 
     def cut(self) -> None:
-        """Reset the connections that are open; new ones pass."""
+        """Reset the open connections; new ones work."""
         self._call(self._reset)
 
     def refuse(self) -> None:
-        """Reset the connections that are open, and each new one."""
+        """Reset the open connections, and each new one."""
         self._down = True
         self.cut()
 
     def heal(self) -> None:
-        """Pass everything at once again, on new connections and on those that were silent."""
+        """Pass bytes without disturbance again, on new connections and on silent ones."""
         self._seconds, self._down = 0.0, False
         self._loop.call_soon_threadsafe(self._passing.set)
 
     def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         self._thread.start()
         self._call(self._listen)
 
     def stop(self) -> None:
-        """Reset what is open, and listen no more."""
+        """Reset the open connections, and stop listening."""
         self._call(self._close)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -117,12 +117,12 @@ class Proxy:
             return
         try:
             from_server, to_server = await asyncio.open_connection(HOST, self.target)
-        except OSError:  # there is no server any more
+        except OSError:  # the server does not run
             _abort(writer)
             return
         pair = writer, to_server
         self._pairs.add(pair)
-        # `stop` cancels what still waits; asyncio would report that as an error.
+        # `stop` cancels the tasks that still wait, which asyncio would report as an error.
         with suppress(asyncio.CancelledError):
             await asyncio.gather(
                 self._pass(reader, to_server),
@@ -156,7 +156,7 @@ def _abort(writer: asyncio.StreamWriter) -> None:
 
 @contextmanager
 def proxying(port: int) -> Iterator[Proxy]:
-    """Put a proxy before a server for as long as the block lasts."""
+    """Run a proxy in front of a server until the end of the block."""
     proxy = Proxy(port)
     proxy.start()
     try:

@@ -1,4 +1,4 @@
-"""psql: for one text of statements, or open for many statements one after the other."""
+"""Run psql for one text of statements, or keep it open for many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.support.servers.process import HOST, ServerError, clean_environ
 
 USER = "oneoff"
-# '@' and '%' break whoever forgets to decode a URL, or passes one through an ini file.
-PASSWORD = "p@ss%word"  # noqa: S105 - of a server that only this run can reach
+# '@' and '%' break code that forgets to decode a URL, or passes it through an ini file.
+PASSWORD = "p@ss%word"  # noqa: S105 - of a server for this test run only
 OPTIONS = ("-XAtq", "-v", "ON_ERROR_STOP=1")
 DONE = "statement done"
 
@@ -34,7 +34,7 @@ def query(psql: Path, port: int, sql: str, database: str) -> str:
 
 
 def answers(psql: Path, port: int) -> bool:
-    """Say whether a statement can be run yet."""
+    """Return whether the server runs statements."""
     try:
         return query(psql, port, "SELECT 1", "postgres") == "1"
     except ServerError:
@@ -42,11 +42,11 @@ def answers(psql: Path, port: int) -> bool:
 
 
 class OpenPsql:
-    """A psql that stays connected: starting one costs more than making a database.
+    """A psql that stays connected, because starting one costs more than creating a database.
 
     Args:
-        psql: The program.
-        port: Of the server.
+        psql: Path of the program.
+        port: Port of the server.
     """
 
     def __init__(self, psql: Path, port: int) -> None:
@@ -54,18 +54,19 @@ class OpenPsql:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, sql: str) -> None:
-        """Run one statement; on a new connection where the old one is gone.
+        """Run one statement, on a new connection if the old one was lost.
 
         Raises:
             ServerError: The statement failed.
         """
         if not self._answered(sql):
-            # It ended: at an error of the statement, which is raised now, or with its connection.
+            # psql has ended, because the statement failed or the connection was lost. Running the
+            # statement again raises the error in the first case.
             self.close()
             query(self._psql, self._port, sql, "postgres")
 
     def close(self) -> None:
-        """End it; the next statement starts another."""
+        """End psql; the next statement starts it again."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -80,7 +81,7 @@ class OpenPsql:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 env=_environ(self._port, "postgres"),
-                start_new_session=True,  # Ctrl-C is for the test run, which still needs it
+                start_new_session=True,  # Ctrl-C must not end psql: the test run needs it
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -1,4 +1,4 @@
-"""A Redis server of the test run's own."""
+"""A Redis server for a test run."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Redis:
     """A running server that keeps everything in memory.
 
     Args:
-        folder: Folder of its own that holds all its files.
-        settings: More lines of its configuration.
+        folder: A folder for all files of the server.
+        settings: Additional lines of its configuration.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -55,15 +55,15 @@ class Redis:
 
     @property
     def url(self) -> str:
-        """The URL of database 0, as platforms hand it out."""
+        """The URL of database 0, as platforms provide it."""
         return url("redis", "", self.password, self.port, "0")
 
     def flush(self) -> None:
-        """Remove every key."""
+        """Delete all keys."""
         self.ask("FLUSHALL")
 
     def ask(self, *words: Any) -> Any:
-        """Send one command on a connection of its own, and return the answer."""
+        """Send one command on a new connection, and return the answer."""
         import redis
 
         with redis.Redis(port=self.port, password=self.password, protocol=2) as client:

@@ -1,4 +1,4 @@
-"""A Redis Cluster of the test run's own: three primaries that share the slots."""
+"""A Redis Cluster for a test run: three primaries that share the slots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RedisCluster:
     """A running cluster without replicas.
 
     Args:
-        nodes: Its servers, each in cluster mode and without slots yet.
+        nodes: Its servers, in cluster mode and without slots.
     """
 
     def __init__(self, nodes: Sequence[Redis]) -> None:
@@ -33,19 +33,19 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """The URL of its first node, as platforms hand it out."""
+        """The URL of its first node, as platforms provide it."""
         return self.nodes[0].url
 
     def flush(self) -> None:
-        """Remove every key of every node."""
+        """Delete all keys of all nodes."""
         for node in self.nodes:
             node.flush()
 
     def join(self) -> None:
-        """Share out the slots, introduce the nodes, and wait until all agree.
+        """Assign the slots, connect the nodes, and wait until all nodes agree.
 
         Raises:
-            ServerError: They did not agree in time.
+            ServerError: The nodes did not agree in time.
         """
         first, last = self.nodes[0], len(self.nodes) - 1
         for at, node in enumerate(self.nodes):

@@ -1,4 +1,4 @@
-"""A standby server of the test run's own, which follows one of its PostgreSQL servers."""
+"""A standby server for a test run, which follows its PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.servers.psql import PASSWORD, USER, answers, query
 
 
 class Standby:
-    """A running hot standby: whatever the primary writes is streamed to it and replayed.
+    """A running hot standby, which receives and replays the changes of the primary.
 
     Args:
-        primary: The server it follows.
-        folder: Folder of its own that holds all its files.
+        primary: The server that it follows.
+        folder: A folder for all files of the standby.
     """
 
     def __init__(self, primary: Postgres, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Standby:
         self._psql = primary.bin / "psql"
         self._copy(primary, folder)
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-        # Its lag is asked of the primary, to which it would report every ten seconds.
+        # Tests read its lag from the primary, to which it reports every ten seconds by default.
         settings.append("--wal_receiver_status_interval=1s")
         self.process = ServerProcess(
             [primary.bin / "postgres", "-D", folder / "data", "-p", str(self.port), *settings],
@@ -45,11 +45,11 @@ class Standby:
         )
 
     def pause(self) -> None:
-        """Receive from now on, and replay nothing."""
+        """Stop replaying changes; still receive them."""
         query(self._psql, self.port, "SELECT pg_wal_replay_pause()", "postgres")
 
     def resume(self) -> None:
-        """Replay what was received, and go on."""
+        """Replay the received changes, and continue."""
         query(self._psql, self.port, "SELECT pg_wal_replay_resume()", "postgres")
 
     def _copy(self, primary: Postgres, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`tally add`: do every row once, and die on the way if told to."""
+"""`tally add`: do every row once, and kill the own process if a variable says so."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Add(BatchCommand):
     name: str = Option(default="", help="Makes it another batch.")
 
     def select(self) -> Select[Tally]:
-        """Return all rows, also those that are done: only the checkpoint knows them."""
+        """Return all rows, also those that are done: only the checkpoint excludes them."""
         return select(Tally)
 
     async def process(self, session: AsyncSession, batch: Sequence[Tally]) -> int:
@@ -45,11 +45,11 @@ class Add(BatchCommand):
 
 
 def _die_at_commit(commits: int, seconds: float) -> None:
-    """Kill this process around a commit.
+    """Kill this process near a commit.
 
     Args:
-        commits: How many commits go well before.
-        seconds: How long after the next one is asked for.
+        commits: Number of commits before it.
+        seconds: Time from the start of the next commit to the kill.
     """
     seen = 0
 

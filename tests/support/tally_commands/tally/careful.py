@@ -1,4 +1,4 @@
-"""`tally careful`: wait while the first row says so."""
+"""`tally careful`: wait while the first row is old."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Brake:
     """Reads the first row."""
 
     async def reason(self, connection: AsyncConnection) -> str | None:
-        """Return its age as the reason, if it is old."""
+        """Return its age as the reason to wait, if it is above 100."""
         age = await connection.scalar(select(Tally.age).where(Tally.id == 1))
         return f"first_row {age} > 100" if age and age > 100 else None
 

@@ -1,4 +1,4 @@
-"""`tally chained`: a batch, and then another command that is called from code."""
+"""`tally chained`: run a batch, then call another command from code."""
 
 from __future__ import annotations
 

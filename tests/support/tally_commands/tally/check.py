@@ -1,4 +1,4 @@
-"""`tally check`: do every row but those that are wrong."""
+"""`tally check`: do all rows except two that fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Check(BatchCommand):
         return select(Tally)
 
     async def process(self, session: AsyncSession, batch: Sequence[Tally]) -> int:
-        """Count each row once, and leave a message for the 20th."""
+        """Count each row once, and store an effect for the 20th."""
         for row in batch:
             row.n += 1
             if row.id == 7:

@@ -25,7 +25,7 @@ class Halves(BatchCommand):
         return update(Tally).values(n=Tally.n + 1)
 
     async def handle(self, batches: Batches) -> Result:
-        """Run both, each with a checkpoint of its own."""
+        """Run both batches, each with its own checkpoint."""
         first = await batches.run(self, limits=BatchRange(None, 400), part="1/2")
         second = await batches.run(self, limits=BatchRange(400, 1_000), part="2/2")
         return Result.changed("both", rows=first.rows + second.rows)

@@ -1,4 +1,4 @@
-"""`tally lagging`: wait for a standby server, as the first row has it, and for autovacuum."""
+"""`tally lagging`: wait for a standby server and for autovacuum; the first row has the lag."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class Lagging(BatchCommand):
         return update(Tally).values(n=Tally.n + 1)
 
     def probes(self) -> Sequence[Throttle]:
-        """Ask the table instead of the standby server."""
+        """Read the lag from the table instead of the standby server."""
         lag = ReplicaLag(query=f"SELECT {self.column}::float8 FROM tally WHERE id = 1")
         return (lag, Autovacuum("tally"))

@@ -1,4 +1,4 @@
-"""`tally purge`: delete by age, of which ten rows share one."""
+"""`tally purge`: delete by age; ten rows have the same age."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tally raise-all`: the same in one statement for each range of ids."""
+"""`tally raise-all`: do every row once, with one statement for each range of ids."""
 
 from __future__ import annotations
 

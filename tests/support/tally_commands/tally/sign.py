@@ -1,4 +1,4 @@
-"""`tally sign`: what can't be done by a fleet."""
+"""`tally sign`: a batch that a fleet can't do."""
 
 from __future__ import annotations
 
