@@ -267,6 +267,7 @@ class Database:
 
 def _mark_exempt(_connection: object, record: ConnectionPoolEntry) -> None:
     opening = _opening.get()
+    # A connection that was opened without `connect`, directly from the engine, is not exempt.
     record.info[EXEMPT] = opening is not None and opening.exempt
 
 

@@ -141,7 +141,8 @@ async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
     """
     inserted: list[int] = []
     counts = await driver.execute_fetchall(_HAS_COUNTS)
-    numbers = await driver.execute_fetchall(_COUNTED_ALONE, (table, table)) if counts else []
+    # The list has the number of the table, or is empty: then the triggers count as usual.
+    numbers = await driver.execute_fetchall(_COUNTER_OF_TABLE, (table, table)) if counts else []
     for (number,) in numbers:
         await driver.execute(f"DROP TRIGGER temp.{_trigger_name('inserted', number)}")
     yield inserted
@@ -152,12 +153,14 @@ async def counting_inserts(driver: Any, table: str) -> AsyncIterator[list[int]]:
 
 _HAS_COUNTS = "SELECT 1 FROM temp.sqlite_master WHERE name = 'oneoff_row_counts'"
 # The number of a table's counting triggers; no row if the table has triggers of its own.
-_COUNTED_ALONE = """
+_COUNTER_OF_TABLE = """
 SELECT id FROM temp.oneoff_row_counts WHERE name = ?
 AND NOT EXISTS (SELECT 1 FROM main.sqlite_master
                 WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE)
 """
 _ADD_INSERTED = "UPDATE temp.oneoff_row_counts SET inserted = inserted + ? WHERE id = ?"
+# Ordinary tables, without those of SQLite, the framework and Alembic. Virtual tables can't have
+# triggers.
 _TABLES = """
 SELECT name FROM pragma_table_list
 WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'

@@ -31,6 +31,7 @@ class SQLiteConnection(sqlite3.Connection):
 
     def close(self) -> None:
         """Finish all statements, roll back, and close."""
+        # In this order: SQLite keeps the locks of a transaction while a statement is unfinished.
         for cursor in list(self._cursors):
             cursor.close()
         if self.in_transaction:

@@ -119,6 +119,7 @@ class WorkTransaction:
         # Check before anything is written: without the transaction, it would be saved.
         await self._guard.check()
         await self._end_session()
+        # Deferred constraints can be checked only after all pending changes are written.
         await self._guard.check_constraints()
         await self.rollback()
         return self.changes()
@@ -132,12 +133,15 @@ class WorkTransaction:
 
     async def begin(self) -> None:
         """Send BEGIN now, so that the command's first statement can't commit itself."""
+        # The counter comes first: on SQLite it creates its triggers outside of the transaction,
+        # with a script whose COMMIT the guard would refuse.
         if self._counter is not None:
             await self._counter.start()
         if self._guard is not None:
             await self._guard.arm()
 
     async def _end_session(self) -> None:
+        # This writes pending changes and releases the session's savepoint. The transaction is open.
         await self.session.commit()
         if self._counter is not None:
             self._changes = await self._counter.changes()

@@ -150,6 +150,7 @@ async def _open(url: RedisURL, guard: WriteGuard | None, name: str) -> Redis:
     except BaseException:
         await _close(client)
         raise
+    # The first client was needed only to ask the server what it is.
     await _close(client)
     cluster = _cluster(url, guard, name)
     async with _timeout(url):
@@ -202,6 +203,7 @@ async def _is_cluster(client: Redis) -> bool:
     if isinstance(alive, Exception):
         raise alive
     if not isinstance(hello, Exception):
+        # With RESP2, the answer is a flat list of names and values.
         facts = dict(zip(hello[::2], hello[1::2], strict=False))
         return bool(facts.get(b"mode") == b"cluster")
     try:
@@ -213,6 +215,7 @@ async def _is_cluster(client: Redis) -> bool:
 
 async def _command_table(client: Redis) -> Any:
     """Return the server's raw answer to COMMAND, because redis-py 5 and 8 parse it differently."""
+    # Ask with another client of the pool, because removing the callback changes the client.
     pool: Any = client.connection_pool
     asking = Redis(connection_pool=pool)
     asking.response_callbacks.pop("COMMAND", None)

@@ -55,6 +55,7 @@ def translate_redis_error(exc: BaseException, url: RedisURL | None = None) -> Co
     if isinstance(exc, exceptions.RedisClusterException) and exc.__cause__ is not None:
         # The driver only reports that no node answered; the cause shows why the last one did not.
         return translate_redis_error(exc.__cause__, url) or _unreachable(exc, url)
+    # The driver's AuthenticationError is a ConnectionError, so it must be checked first.
     if isinstance(exc, exceptions.AuthenticationError):
         return _wrong_login(exc, url)
     if isinstance(exc, exceptions.TimeoutError):

@@ -94,6 +94,8 @@ class Container:
             )
         provider = load_object(self._provider_of(name))
         self._opening.append(name)
+        # `_opening` is the chain of providers that wait for one another; a name that occurs twice
+        # in it is a circle.
         needs = {need: await self.get(need) for need in parameters(provider)}
         self._opening.pop()
         self._ready[name] = await self._stack.enter_async_context(provider(**needs))

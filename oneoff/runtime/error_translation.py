@@ -53,6 +53,7 @@ def explain(
         return exc
     if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
         return _interrupted(exc, what_now)
+    # `asyncio.timeout` raises TimeoutError from the CancelledError with which it stopped the run.
     if isinstance(exc, TimeoutError) and isinstance(exc.__cause__, asyncio.CancelledError):
         return DeadlineReached(
             "the run did not end within --timeout",

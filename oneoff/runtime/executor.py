@@ -112,6 +112,7 @@ class Execution:
         except BaseException as exc:  # noqa: BLE001 - every end of a run is closed and reported
             cause = self._raised_in_task or exc
         outcome = self._outcome(result, cause, started)
+        # A cancellation must not interrupt this: the record would stay open.
         outcome = await uninterrupted(self.recorder.close(self.run_info, outcome))
         self.logs.report(self.run_info, outcome)
         return outcome
@@ -181,6 +182,7 @@ class Execution:
             self.terminal.err(f"waiting for another run that holds the lock {name!r}\n")
 
         lock = make_lock(database, name)
+        # Pushed before the work is opened, so the lock is released after the work has ended.
         stack.push_async_callback(lock.release)
         return await acquire(lock, wait=self.call.options.lock_wait, on_wait=say_waiting)
 
@@ -223,6 +225,7 @@ class Execution:
         if self.mode is Mode.READ_ONLY and (unsaved := work.unsaved_changes()):
             raise unsaved
         if self.mode is Mode.COMMIT:
+            # If a cancellation hit the COMMIT, it would be unknown whether the server did it.
             self.tables = await uninterrupted(work.commit())
         elif self.mode is Mode.ROLLBACK:
             self.tables = await work.finish_dry_run()

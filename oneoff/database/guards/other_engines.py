@@ -147,6 +147,7 @@ def _on_begin(connection: Connection) -> None:
     protection = _protection_of(connection)
     driver: Any = connection.connection.dbapi_connection
     if protection is None:
+        # Restore a connection that was used in a protected run and did not return to its pool.
         _make_writable(driver, connection.info)
     elif _is_sqlite(driver):
         _make_sqlite_read_only(driver, connection.info, protection)

@@ -40,6 +40,8 @@ class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
             self.check(query)
             return await super().execute(query, *args, **kwargs)
         status = await super().execute(query, *args, **kwargs)
+        # `query` was BEGIN, perhaps with READ WRITE. Make the transaction read-only before the
+        # caller can send a statement in it.
         if self.is_in_transaction():
             await super().execute(f"{READ_ONLY}; {ANY_QUERY}")
         return status

@@ -45,6 +45,7 @@ class SQLiteGuard(Guard):
         """Begin the transaction, and let the authorizer check all later statements."""
         if self.mode is Mode.READ_ONLY:
             await self.connection.exec_driver_sql("PRAGMA query_only=ON")
+        # Any statement makes SQLAlchemy send BEGIN, which the authorizer would refuse later.
         await self.connection.exec_driver_sql("SELECT 1")
         self._driver = (await self.connection.get_raw_connection()).driver_connection
         await self._driver.set_authorizer(self._authorize)

@@ -69,6 +69,7 @@ async def acquire(
             await sleep(min(pause, remaining))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     except BaseException:
+        # A cancelled or failed attempt must not leave the lock or its connection behind.
         await lock.release()
         raise
     return HeldLock(lock)

@@ -121,6 +121,7 @@ class LockFile:
             ) from exc
 
     def _close_if_idle(self) -> None:
+        # Closing the descriptor would release all locks on the file.
         if not self.held:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -193,6 +194,7 @@ class FileLock(Lock):
 
 def lock_file(database: Database) -> LockFile:
     """Return the one lock file of a database in this process."""
+    # Two paths to one file must share the descriptor.
     path = Path(database.url.database + ".locks").resolve()
     return _files.setdefault(path, LockFile(path))
 

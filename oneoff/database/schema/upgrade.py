@@ -33,6 +33,7 @@ async def ensure_schema(database: Database) -> None:
     """
     if await _is_current(database):
         return
+    # Without the lock, two processes could create the same table at the same time.
     lock = await acquire(make_lock(database, "schema"), wait=SCHEMA_LOCK_WAIT)
     try:
         # Another process may have upgraded the tables while this one waited for the lock.

@@ -87,7 +87,7 @@ class Recorder:
 
         url = self._url()
         if url is None:
-            self._use_the_log_alone("the database does not exist yet")
+            self._use_only_the_log("the database does not exist yet")
             return
         self.database = Database(url, run_id=run.id)
         self._stack.push_async_callback(self.database.dispose)
@@ -100,7 +100,7 @@ class Recorder:
         except Unavailable as exc:
             if self.needs_database:
                 raise
-            self._use_the_log_alone(exc.message)
+            self._use_only_the_log(exc.message)
 
     async def record_intent(self, run: Run) -> None:
         """Commit the run's row before any work is done; `migrate` creates its table first.
@@ -114,13 +114,14 @@ class Recorder:
             from oneoff.database.schema.upgrade import ensure_schema
 
             await ensure_schema(self.database)
+            # The record must learn that its table exists now.
             self.facts = await self._record.read_facts()
         if self.facts.schema_ready:
             await self._insert_or_use_the_log(run)
         elif self._writes and self.asks_for & NEED_TABLES and self._mode is not Mode.READ_ONLY:
             raise self._not_migrated()
         elif self.must_record:
-            self._use_the_log_alone("the database has not been migrated")
+            self._use_only_the_log("the database has not been migrated")
 
     async def close(self, run: Run, outcome: Outcome) -> Outcome:
         """Store how the run ended, and disconnect. The row of a refused run is inserted only here.
@@ -128,6 +129,7 @@ class Recorder:
         Returns:
             The outcome, with an error if the record could not be closed.
         """
+        # Leaving the block closes the connection, which also releases the lock of a live run.
         async with self._stack:
             if self._record is None or not self._record.can_record:
                 return outcome
@@ -171,14 +173,14 @@ class Recorder:
         except CommandError as exc:
             if self._writes and self.needs_database:
                 raise
-            self._use_the_log_alone(exc.message)
+            self._use_only_the_log(exc.message)
 
     async def _insert(self, run: Run) -> None:
         if self._record is not None:
             version = code_version(self._app.config.environ, self._app.config.root)
             await self._record.insert_row(run, self._call, code_version=version)
 
-    def _use_the_log_alone(self, reason: str) -> None:
+    def _use_only_the_log(self, reason: str) -> None:
         """Warn that only the log records the run; refuse the run if AUDIT_REQUIRED is on.
 
         A run that changes nothing continues without a warning.

@@ -97,6 +97,7 @@ def _adopt_structlog() -> None:
     if not _structlog_before:
         _structlog_before.append(structlog.get_config() if structlog.is_configured() else {})
         _hooks.callback(_restore_structlog)
+    # A service captures the logs of its process first. That configuration serves its runs too.
     logs, run = active[0] if active[0][0].service else active[-1]
     structlog.configure(**logs.structlog_settings(run), cache_logger_on_first_use=False)
 

@@ -173,6 +173,7 @@ class Logs:
                 )
             ]
         return [
+            # Format exceptions before masking: the text of an exception may contain a secret.
             structlog.processors.format_exc_info,
             self._redact,
             structlog.processors.JSONRenderer(ensure_ascii=False),

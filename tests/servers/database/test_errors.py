@@ -133,7 +133,7 @@ class TestPostgreSQL:
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
-        """Use PostgreSQL alone."""
+        """Use only PostgreSQL."""
         return postgres_url
 
     @pytest.mark.parametrize(

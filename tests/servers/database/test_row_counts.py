@@ -256,7 +256,7 @@ class TestPostgreSQL:
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
-        """Use PostgreSQL alone."""
+        """Use only PostgreSQL."""
         return postgres_url
 
     async def test_copy_is_counted(self, database: Database) -> None:
@@ -352,7 +352,7 @@ class TestSQLite:
 
     @pytest.fixture
     def database_url(self, sqlite_url: str) -> str:
-        """Use SQLite alone."""
+        """Use only SQLite."""
         return sqlite_url
 
     async def test_the_counting_triggers_do_not_exist_after_the_run(

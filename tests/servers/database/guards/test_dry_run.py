@@ -178,7 +178,7 @@ class TestPostgreSQL:
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
-        """Use PostgreSQL alone."""
+        """Use only PostgreSQL."""
         return postgres_url
 
     async def test_a_copy_before_any_statement_is_rolled_back_and_counted(
@@ -317,7 +317,7 @@ class TestSQLite:
 
     @pytest.fixture
     def database_url(self, tmp_path: Path) -> str:
-        """Use SQLite alone."""
+        """Use only SQLite."""
         return f"sqlite:///{tmp_path}/shop.sqlite3"
 
     async def test_a_write_on_the_driver_before_any_statement_is_rolled_back(

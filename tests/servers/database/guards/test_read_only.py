@@ -43,7 +43,7 @@ async def rows(database: Database) -> int:
         return (await connection.execute(select(func.count()).select_from(NOTES))).scalar_one()
 
 
-async def look(database: Database, command: Writes, *, swallow: bool = False) -> None:
+async def run_read_only(database: Database, command: Writes, *, swallow: bool = False) -> None:
     """Run a command as the executor runs one that only reads."""
     async with protected_work(database, Mode.READ_ONLY) as work:
         await work.session.execute(select(NOTES))
@@ -118,7 +118,7 @@ WRITES: list[Writes] = [
 async def test_a_write_is_an_error(database: Database, command: Writes) -> None:
     """The error says that the connection is read-only, and nothing is saved."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - from the driver or from us
-        await look(database, command)
+        await run_read_only(database, command)
 
     assert isinstance(translate_error(caught.value), ReadOnlyViolation)
     assert 1 == await rows(database)
@@ -128,7 +128,7 @@ async def test_a_write_is_an_error(database: Database, command: Writes) -> None:
 async def test_a_swallowed_write_is_still_an_error(database: Database, command: Writes) -> None:
     """A write is not skipped silently."""
     with pytest.raises(ReadOnlyViolation):
-        await look(database, command, swallow=True)
+        await run_read_only(database, command, swallow=True)
 
     assert 1 == await rows(database)
 
@@ -161,7 +161,7 @@ async def test_the_framework_can_write_its_own_records(database: Database) -> No
 
 async def test_the_next_connection_can_write(database: Database) -> None:
     """The read-only state ends with the run."""
-    await look(database, sql("SELECT 1"))
+    await run_read_only(database, sql("SELECT 1"))
 
     async with database.connect() as connection:
         await connection.execute(text(WRITE))
@@ -175,7 +175,7 @@ class TestPostgreSQL:
 
     @pytest.fixture
     def database_url(self, postgres_url: str) -> str:
-        """Use PostgreSQL alone."""
+        """Use only PostgreSQL."""
         return postgres_url
 
     @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ class TestPostgreSQL:
     async def test_it_can_not_be_switched_off(self, database: Database, command: Writes) -> None:
         """After the first query, the server refuses READ WRITE."""
         with pytest.raises(Exception, match=r"read-only|read-write"):
-            await look(database, command)
+            await run_read_only(database, command)
 
         assert 1 == await rows(database)
 
@@ -214,7 +214,7 @@ class TestPostgreSQL:
 
         for command in (sql(WRITE), own_engine_writes, engine_writes):
             with pytest.raises(CommandError):
-                await look(pooled, command, swallow=True)
+                await run_read_only(pooled, command, swallow=True)
         async with pooled.connect() as connection:
             await connection.execute(text(WRITE))
             await connection.commit()
@@ -227,7 +227,7 @@ class TestSQLite:
 
     @pytest.fixture
     def database_url(self, sqlite_url: str) -> str:
-        """Use SQLite alone."""
+        """Use only SQLite."""
         return sqlite_url
 
     @pytest.mark.parametrize("pragma", ["PRAGMA query_only=OFF", "pragma QUERY_ONLY(0)"])
@@ -240,6 +240,6 @@ class TestSQLite:
 
         for command in (sql(pragma, WRITE), script):
             with pytest.raises(ReadOnlyViolation):
-                await look(database, command)
+                await run_read_only(database, command)
 
         assert 1 == await rows(database)

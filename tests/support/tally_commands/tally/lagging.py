@@ -12,7 +12,7 @@ from tests.support.tally_project import Tally
 
 
 class Lagging(BatchCommand):
-    """Do every row once, while the standby server keeps up and nobody cleans the table."""
+    """Do every row once, while the standby server keeps up and autovacuum does not run."""
 
     examples = ("tally lagging --confirm",)
     range_column = "id"

@@ -11,7 +11,7 @@ from tests.support.tally_project import Tally
 
 
 class RaiseAll(BatchCommand):
-    """Do every row once, in the database alone."""
+    """Do every row once, within the database."""
 
     examples = ("tally raise-all --confirm",)
     batch_size = int(os.environ.get("TALLY_BATCH", "100"))
