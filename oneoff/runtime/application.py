@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Application:
     """The project, its settings and its commands, shared by all runs.
 
-    It is cheap to create, because help and completion create one too.
+    Help and completion create one too, so creating it must be cheap.
 
     Args:
         project: The declaration in the application's code.

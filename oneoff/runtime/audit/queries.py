@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_MOST_CANDIDATES = 5  # that an error names
-_MOST_INPUTS = 1000  # of a shell, that `audit show` returns
+_MOST_CANDIDATES = 5  # ids in the error for an ambiguous beginning
+_MOST_INPUTS = 1000  # inputs of a shell in `audit show`
 
 
 class Filter(NamedTuple):
@@ -26,7 +26,7 @@ class Filter(NamedTuple):
 
     Attributes:
         command: Name of a command, or of a group for all commands in it.
-        operator: The operator's full name.
+        operator: Name of the operator, compared exactly.
         status: A value of `oneoff.core.outcome.Status`.
         since: Only runs that started at this time or later.
         without: Id of a run to exclude: the run that lists the others.
