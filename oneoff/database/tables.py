@@ -147,7 +147,7 @@ batches = Table(
     Column("high", Text),  # JSON: and up to this one; "null" in both columns: it has no rows
     Column(
         "confirmed", Text, nullable=False, server_default=""
-    ),  # the target; then workers may work
+    ),  # the target, so workers may work
     Column("exit_code", Integer),  # of the error that stopped it
     Index("ix_oneoff_batches_finished_at", "finished_at"),
 )
