@@ -145,9 +145,7 @@ batches = Table(
     Column("shards", Integer, nullable=False, server_default="0"),  # number of shards
     Column("low", Text),  # JSON: a shard's keys are above this one; NULL: no limit
     Column("high", Text),  # JSON: and up to this one; "null" in both columns: it has no rows
-    Column(
-        "confirmed", Text, nullable=False, server_default=""
-    ),  # the target, so workers may work
+    Column("confirmed", Text, nullable=False, server_default=""),  # the target, so workers may work
     Column("exit_code", Integer),  # of the error that stopped it
     Index("ix_oneoff_batches_finished_at", "finished_at"),
 )

@@ -125,9 +125,7 @@ async def test_two_keys_do_not_exclude_each_other(ours: Database, theirs: Databa
     assert [True, True] == taken
 
 
-async def test_a_waiting_run_takes_the_lock_when_it_is_released(
-    ours: Database, theirs: Database
-) -> None:
+async def test_a_waiting_run_takes_a_released_lock(ours: Database, theirs: Database) -> None:
     """It polls, and reports once that it is waiting."""
     held = await acquire(make_lock(ours, "migrations"), wait=0)
     told: list[str] = []
@@ -143,9 +141,7 @@ async def test_a_waiting_run_takes_the_lock_when_it_is_released(
     assert ["waiting"] == told
 
 
-async def test_a_run_that_waited_too_long_fails_and_names_the_holder(
-    ours: Database, theirs: Database
-) -> None:
+async def test_after_the_wait_the_error_names_the_holder(ours: Database, theirs: Database) -> None:
     """The holder is described with facts from the runs table."""
     await ensure_schema(ours)
     await _record(ours)
@@ -221,10 +217,8 @@ async def test_the_lock_of_a_killed_process_is_released(database_url: str, ours:
     assert before is False
 
 
-async def test_the_lock_of_a_live_run_is_held_until_its_transaction_ends(
-    ours: Database, theirs: Database
-) -> None:
-    """The transaction marks the run as alive."""
+async def test_a_live_run_holds_the_lock_of_its_id(ours: Database, theirs: Database) -> None:
+    """The lock lasts exactly as long as the transaction that marks the run as alive."""
     async with ours.connect("audit") as marker, theirs.connect("audit") as looker:
         await hold_for_transaction(marker, ours, "run:1")
         while_alive = await is_free(looker, theirs, "run:1")
@@ -274,10 +268,8 @@ async def test_the_lock_of_a_live_run_has_a_snapshot_only_within_one_message(
 _XMIN = "SELECT backend_xmin FROM pg_stat_activity WHERE application_name LIKE '{}'"
 
 
-async def test_with_a_stricter_default_isolation_a_lock_has_no_snapshot_either(
-    postgres: Database,
-) -> None:
-    """REPEATABLE READ, which may be a default, would keep the first snapshot."""
+async def test_with_repeatable_read_a_held_lock_has_no_snapshot(postgres: Database) -> None:
+    """REPEATABLE READ may be the default, and would keep the first snapshot."""
     async with postgres.autocommit("setup") as connection:
         await connection.exec_driver_sql(
             f'ALTER DATABASE "{postgres.url.database}" '
