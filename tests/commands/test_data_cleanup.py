@@ -56,7 +56,7 @@ async def test_rows_older_than_their_rule_are_deleted(manage: Manage, url: str) 
     assert (0, 11, 89) == (done.exit_code, done.rows, count(url)), done.stderr
     assert "\ndeleted 11 rows by 5 rules\n" in done.stdout
     assert (0, 0) == (again.exit_code, again.rows)
-    assert "\nnothing to do: no row is older than its rule\n" in again.stdout
+    assert "\nnothing to do: no row is older than its retention rule allows\n" in again.stdout
 
 
 async def test_each_rule_has_a_line_in_the_report(manage: Manage, url: str) -> None:

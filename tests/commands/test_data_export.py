@@ -140,15 +140,15 @@ async def test_conditions_choose_rows(
 @pytest.mark.parametrize(
     ("condition", "problem"),
     [
-        ("id=ada", "--where 'id=ada': 'ada' is no INTEGER"),
-        ("active=perhaps", "--where 'active=perhaps': 'perhaps' is no BOOLEAN"),
-        ("created_at>soon", "--where 'created_at>soon': 'soon' is no"),
+        ("id=ada", "--where 'id=ada': 'ada' is not a valid INTEGER"),
+        ("active=perhaps", "--where 'active=perhaps': 'perhaps' is not a valid BOOLEAN"),
+        ("created_at>soon", "--where 'created_at>soon': 'soon' is not a valid"),
         (
             "usrname=ada",
             "--where 'usrname=ada': users has no column 'usrname': did you mean username?",
         ),
         ("username", "--where 'username' is not a condition: COLUMN=VALUE, with ="),
-        ("id>null", "--where 'id>null': nothing is greater, smaller or like null; use = or !="),
+        ("id>null", "--where 'id>null': null can only be compared with = or !="),
     ],
 )
 async def test_a_wrong_condition_is_a_usage_error(
@@ -182,7 +182,7 @@ async def test_a_table_nobody_declared_is_exported_with_a_warning(
     assert f"exported 50,000 rows of many to {tmp_path}/many.csv" == done.json["message"]
     assert (many, "csv") == (done.json["data"]["rows"], done.json["data"]["format"])
     assert (
-        "the project's models don't know many: nothing in it was masked as personal data"
+        "the project's models do not declare many: no column of it was masked as personal data"
         == (done.json["warnings"][-1])
     )
     lines = (tmp_path / "many.csv").read_text().splitlines()
@@ -196,7 +196,7 @@ async def test_a_table_nobody_declared_is_exported_with_a_warning(
     [
         ("--limit 0", "--limit 0 is not 1 or more"),
         ("--excel-safe --format json", "--excel-safe is for csv, not for json"),
-        ("-o users.xlsx", "users.xlsx is no name that says a format: give --format"),
+        ("-o users.xlsx", "the name users.xlsx does not show a known format: give --format"),
         ("--json", "--json and the data of data export can't both go to standard output"),
         ("--format xml", "--format 'xml' is not one of csv, jsonl, json, sql, parquet"),
     ],
@@ -228,7 +228,9 @@ async def test_cells_that_look_like_formulas_are_neutralised(
     assert (
         "id,what\n-7,\"\"\n-6,a=1\n-5,\"'\rx\"\n-4,'\tx\n-3,'@x\n-2,'-1\n-1,'+1\n0,'=1+1\n"
     ) == done.stdout
-    assert "warning: a file made with --excel-safe is not for importing again" in done.stderr
+    assert (
+        "warning: do not import this file again: --excel-safe may have changed cells" in done.stderr
+    )
 
 
 async def test_rows_come_in_the_order_of_the_primary_key(

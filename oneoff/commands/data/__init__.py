@@ -1,1 +1,1 @@
-"""Rows of tables: export, import, clean up, transform."""
+"""Export, import, clean up and transform the rows of tables."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Cleanup(BaseCommand):
-    """Delete old rows by the project's retention rules.
+    """Delete rows that are older than the project's retention rules allow.
 
-    Each rule is a batch of its own, in short transactions. One that was stopped goes on where it
-    was, and counts the age of rows from when it began.
+    Each rule runs as a separate batch, in short transactions. If a batch was stopped, the next run
+    resumes it, and computes the age of rows from the time when the batch started.
     """
 
     access = Access.WRITE
@@ -31,17 +31,21 @@ class Cleanup(BaseCommand):
     )
 
     days: int | None = Option(
-        default=None, help="Instead of each rule's own number of days; not below its minimum."
+        default=None, help="Override each rule's number of days; not below the rule's minimum."
     )
-    only: list[str] = Option(default=[], help="Only the rule of this name; a dry run lists them.")
-    max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
+    only: list[str] = Option(
+        default=[], help="Run only the rule with this name; a dry run lists the names."
+    )
+    max_rows: int = Option(
+        default=0, help="Stop after this many rows and save the progress; 0 for no limit."
+    )
     max_time: timedelta | None = Option(
-        default=None, help="Stop after this long, with the work saved: 90s, 2h."
+        default=None, help="Stop after this time and save the progress: 90s, 2h."
     )
     duty: float | None = Option(
-        default=None, help="Percent of the time at work, instead of each rule's own."
+        default=None, help="Percentage of the time in which to work, instead of each rule's own."
     )
-    new_run: bool = Flag(help="Start again, though an unfinished run could be resumed.")
+    new_run: bool = Flag(help="Start again, even if an unfinished run could be resumed.")
 
     async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
         from oneoff.services.batch.command import duty_problems
@@ -63,7 +67,7 @@ class Cleanup(BaseCommand):
         report = await clean(batches, wanted)
         rows = sum(rule["rows"] for rule in report)
         if not rows:
-            message = "nothing to do: no row is older than its rule"
+            message = "nothing to do: no row is older than its retention rule allows"
             return Result.unchanged(message, data=report)
         log.info("data.cleaned", **{rule["rule"]: rule["rows"] for rule in report})
         message = f"deleted {counted(rows, 'row')} by {counted(len(rules), 'rule')}"

@@ -18,11 +18,11 @@ Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
 
 
 class Export(BaseCommand):
-    """Write the rows of a table to a file, or to standard output.
+    """Write the rows of a table to a file or to standard output.
 
-    Rows come in the order of the primary key. Columns that the models mark as personal data are
-    masked. A file is there only when it is complete; `.gz` and `.zst` at the end of its name
-    compress it.
+    Rows are in the order of the primary key. Columns that the models mark as personal data are
+    masked. A file appears only when it is complete. If its name ends in `.gz` or `.zst`, it is
+    compressed.
     """
 
     access = Access.READ
@@ -34,18 +34,18 @@ class Export(BaseCommand):
 
     table: str = Argument(help="Name of the table, with its schema if it needs one.")
     format: Format | None = Option(
-        default=None, help="How rows are written; by default what the file's name says, or csv."
+        default=None, help="Format of the file; by default from the file's name, or csv."
     )
-    output: str = Option(default="-", short="o", help="The file; - is standard output.")
+    output: str = Option(default="-", short="o", help="File to write; - is standard output.")
     limit: int | None = Option(default=None, short="l", help="Write at most this many rows.")
     where: list[str] = Option(
         default=[],
-        help="Only rows that meet COLUMN=VALUE, or != < <= > >= and ~ (contains); all if repeated.",
+        help="Write only rows with COLUMN=VALUE, or != < <= > >= ~ (contains); repeat to combine.",
     )
-    columns: str = Option(default="", help="Only these columns, separated by commas.")
-    include_pii: bool = Flag(help="Write personal data as it is; needs --reason.")
-    excel_safe: bool = Flag(help="Put ' before texts that a spreadsheet takes for formulas (csv).")
-    overwrite: bool = Flag(help="Replace a file that is there already.")
+    columns: str = Option(default="", help="Write only these columns, separated by commas.")
+    include_pii: bool = Flag(help="Write personal data unmasked; needs --reason.")
+    excel_safe: bool = Flag(help="Put ' before texts that a spreadsheet reads as formulas (csv).")
+    overwrite: bool = Flag(help="Replace an existing file.")
 
     def fills_stdout(self) -> bool:
         return self.output == "-"
@@ -82,7 +82,7 @@ class Export(BaseCommand):
         done = await export(session, project, request, terminal, progress)
         message = f"exported {counted(done.rows, 'row')} of {self.table}"
         if not done.complete:
-            message = f"stopped exporting {self.table}: nobody read on"
+            message = f"stopped exporting {self.table}: the reader closed the output"
         elif self.output != "-":
             message += f" to {self.output}"
         return Result.report(summary_data(request, done), message, warnings=done.warnings)

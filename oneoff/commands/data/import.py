@@ -20,10 +20,10 @@ OnConflict = Literal["error", "skip", "update"]
 
 
 class Import(BaseCommand):
-    """Put the rows of a file into a table: all of them, or none.
+    """Import the rows of a file into a table: all of them, or none.
 
-    What `data export` wrote is read back exactly. A row that can't be imported is named by line,
-    column and value; `--rejects` leaves such rows out.
+    Files that `data export` wrote are read back exactly. If a row can't be imported, the error
+    names its line, column and value; `--rejects` leaves such rows out.
     """
 
     access = Access.WRITE
@@ -37,31 +37,35 @@ class Import(BaseCommand):
     )
 
     table: str = Argument(help="Name of the table, with its schema if it needs one.")
-    file: str = Argument(help="The file; - is standard input.")
+    file: str = Argument(help="File to read; - is standard input.")
     format: Format | None = Option(
-        default=None, help="How rows are written; by default what the file's name says."
+        default=None, help="Format of the file; by default from the file's name."
     )
     on_conflict: OnConflict = Option(
-        default="error", help="What becomes of a row that is there already."
+        default="error", help="What to do with a row that already exists."
     )
     key: str = Option(
-        default="", help="Columns that find it, separated by commas; by default the primary key."
+        default="",
+        help="Columns that identify an existing row, separated by commas; by default the primary "
+        "key.",
     )
     columns: str = Option(
         default="", help="Import only these columns of the file, separated by commas."
     )
     rejects: str = Option(
-        default="", help="Leave bad rows out, and put them into this file; the rest is imported."
+        default="", help="Write bad rows to this file, and import only the good ones."
     )
 
     resume: bool = Flag(
-        help="Import in batches, each saved at once; the same command goes on after a stop."
+        help="Import in batches and save each one; after a stop, the same command continues."
     )
-    batch_size: int = Option(default=0, help="Rows of a batch, with --resume; 0: 10,000.")
-    new_run: bool = Flag(help="With --resume: begin again, though it could go on.")
+    batch_size: int = Option(
+        default=0, help="Rows in each batch, with --resume; 0 for the default of 10,000."
+    )
+    new_run: bool = Flag(help="With --resume: start again, even if a run could be resumed.")
 
     def __init__(self, **values: Any) -> None:
-        """Set the inputs, and refuse options that don't go together."""
+        """Set the inputs, and refuse options that can't be combined."""
         super().__init__(**values)
         self._request().check()
 
@@ -84,8 +88,8 @@ class Import(BaseCommand):
         request = self._request()
         if self.resume:
             return await import_in_batches(batches, database, project, request, terminal)
-        # `work` is the transaction of the run. It is not a parameter of `handle`, because it is
-        # opened only when the file has been read and checked.
+        # `work` is the transaction of the run. It is not a parameter of `handle`, because it must
+        # be opened only after the file has been checked.
         begin = partial(open, "work")
         done = await import_rows(begin, project, request, terminal, progress)
         message, warnings = summary_texts(request, done)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TransformByName(BatchCommand):
-    """Run a transform of the project: a change of all rows, in batches, by its name.
+    """Run one of the project's transforms, which change the rows of a table in batches.
 
     `data transforms` lists them.
     """
@@ -23,17 +23,17 @@ class TransformByName(BatchCommand):
         "data transform fill-locale --revert --confirm",
     )
 
-    name: str = Argument(help="The transform.")
-    revert: bool = Flag(help="Take it back, by the batch that it declares for that.")
+    name: str = Argument(help="Name of the transform.")
+    revert: bool = Flag(help="Undo the transform, with the batch that it declares for this.")
 
     async def handle(self, batches: Batches, project: Project) -> Result:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - it is called by the names it asks for
-        """Choose the transform, and run it within the bounds that were given."""
+        """Find the transform, and run it within the given bounds."""
         from oneoff.services.transforms.run import choose_transform, run_transform
 
         wanted = choose_transform(project, self.name, revert=self.revert)
         return await run_transform(batches, wanted, self, revert=self.revert)
 
     def consequence(self) -> str:
-        """Name it."""
-        what = "takes the transform {} back" if self.revert else "runs the transform {}"
+        """Name the transform."""
+        what = "reverts the transform {}" if self.revert else "runs the transform {}"
         return f"{what.format(self.name)} in {{target}}"

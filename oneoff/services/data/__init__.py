@@ -1,1 +1,1 @@
-"""Rows of tables, out of the database into files and back."""
+"""Export rows of tables to files, and import them again."""

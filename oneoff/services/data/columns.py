@@ -1,7 +1,8 @@
-"""Columns of a table and the kinds of their values, for exports and imports.
+"""Describe the columns of a table and the kinds of their values, for exports and imports.
 
-Between a database and a file every value has one canonical text: the one PostgreSQL writes with
-`driver.SESSION_SETTINGS`. docs/howto/export-and-import-data.md says what each format does with it.
+Between a database and a file every value has one canonical text: the text that PostgreSQL writes
+with `driver.SESSION_SETTINGS`. docs/howto/export-and-import-data.md describes what each format does
+with it.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 MASK = "***"
-"""Replaces personal data in a text column; in other columns NULL does."""
+"""Replaces personal data in a text column. In other columns NULL replaces it."""
 
 FORMULA_SIGNS = "=+-@\t\r"
-"""A spreadsheet takes a cell that begins with one of these for a formula."""
+"""A spreadsheet reads a cell that starts with one of these characters as a formula."""
 
 INFINITE_MOMENT = 2**63 - 1
-"""Infinity as a number of microseconds in a Parquet file; negative for -infinity."""
+"""Infinity in a Parquet file as a number of microseconds; negative for -infinity."""
 INFINITE_DAY = 2**31 - 1
-"""Infinity as a number of days."""
+"""Infinity in a Parquet file as a number of days; negative for -infinity."""
 
 
 class Kind(Enum):
-    """What a value is, whatever the database calls its type."""
+    """The kind of a value, independent of the name of its type in the database."""
 
     BOOLEAN = "boolean"
     INTEGER = "integer"
@@ -40,35 +41,36 @@ class Kind(Enum):
     DATE = "date"
     TIME = "time"
     TIMESTAMP = "timestamp"
-    """Without a zone."""
+    """A timestamp without a time zone."""
     INSTANT = "instant"
-    """A timestamp with a zone; written in UTC."""
+    """A timestamp with a time zone; written in UTC."""
     INTERVAL = "interval"
     JSON = "json"
     UUID = "uuid"
     ENUM = "enum"
     ARRAY = "array"
     OTHER = "other"
-    """inet, ranges, types of extensions: their text is passed on as it is."""
+    """inet, ranges, types of extensions: their text is passed on unchanged."""
 
 
 FREE_TEXT = frozenset({Kind.TEXT, Kind.ENUM, Kind.JSON, Kind.ARRAY, Kind.INTERVAL, Kind.OTHER})
-"""Kinds whose text may begin with any sign."""
+"""Kinds whose text may start with any character."""
 
 
 class Column(NamedTuple):
     """One column of a table in the connected database.
 
     Attributes:
-        name: As it is in the database, not quoted.
-        kind: What its values are.
-        type: As the database writes it: "numeric(10,2)", "text[]", "shop.mood".
+        name: The name in the database, not quoted.
+        kind: The kind of its values.
+        type: The type as the database writes it: "numeric(10,2)", "text[]", "shop.mood".
         nullable: Whether it may be NULL.
-        has_default: Whether an INSERT may omit it although it is not nullable.
-        generated: Whether the database computes it from others; it can't be written.
+        has_default: Whether it has a default, so that an INSERT may omit it.
+        generated: Whether the database computes it from other columns; it can't be written.
         identity: "always", "default", or empty.
         pii: Whether the project marks it as personal data: `Column(info={"pii": True})`.
-        base_type: On PostgreSQL its type without length and domain: a cast to it cuts nothing off.
+        base_type: On PostgreSQL, the type without length and domain. A cast to it does not
+            truncate.
     """
 
     name: str
@@ -83,18 +85,18 @@ class Column(NamedTuple):
 
     @property
     def mask(self) -> str | None:
-        """What replaces its values where personal data is masked; None for NULL."""
+        """The text that replaces its values if personal data is masked; None for NULL."""
         return MASK if self.kind is Kind.TEXT else None
 
     @property
     def scale(self) -> int | None:
-        """Digits after the decimal point; None if the type doesn't say how many."""
+        """Digits after the decimal point; None if the type does not limit them."""
         found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
         return int(found[2] or 0) if found else None
 
     @property
     def precision(self) -> int | None:
-        """Digits of a number; None if the type doesn't say how many."""
+        """Digits of a number; None if the type does not limit them."""
         found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
         return int(found[1]) if found else None
 
@@ -121,7 +123,8 @@ _BY_POSTGRESQL_NAME = {
 }
 _BY_CATEGORY = {"S": Kind.TEXT, "A": Kind.ARRAY, "E": Kind.ENUM}
 
-# The first word that the name of a type contains decides, as in SQLite's own rules of affinity.
+# The first word that the name of a type contains decides, as in SQLite's own affinity rules. So a
+# word that contains another one comes first: INTERVAL before INT, DATETIME before DATE and TIME.
 _BY_SQLITE_WORD = (
     ("BOOL", Kind.BOOLEAN),
     ("INTERVAL", Kind.INTERVAL),
@@ -144,7 +147,7 @@ _BY_SQLITE_WORD = (
     ("UUID", Kind.UUID),
 )
 
-# Names of SQLAlchemy's classes, subclasses first; every type has one of them as a base.
+# Names of SQLAlchemy's classes, subclasses first. Every type has one of them as a base class.
 _BY_DECLARED_NAME = (
     ("Enum", Kind.ENUM),
     ("Boolean", Kind.BOOLEAN),
@@ -164,20 +167,20 @@ _BY_DECLARED_NAME = (
 
 
 def kind_of_postgresql(name: str, category: str) -> Kind:
-    """Return the kind of a type of the catalogue, by `typname` and `typcategory`."""
+    """Return the kind of a PostgreSQL type, by `typname` and `typcategory` of its catalog."""
     return _BY_POSTGRESQL_NAME.get(name) or _BY_CATEGORY.get(category, Kind.OTHER)
 
 
 def kind_of_sqlite(declared: str) -> Kind:
-    """Return the kind of a column of SQLite, by the type in its CREATE TABLE."""
+    """Return the kind of a SQLite column, by the type in its CREATE TABLE statement."""
     words = declared.upper()
     return next((kind for word, kind in _BY_SQLITE_WORD if word in words), Kind.OTHER)
 
 
 def kind_of_model(declared: TypeEngine[Any]) -> Kind | None:
-    """Return the kind of a type of SQLAlchemy, or None for an unknown one.
+    """Return the kind of a SQLAlchemy type, or None if it is unknown.
 
-    On SQLite it says more than the database, which has no booleans, instants or UUIDs.
+    SQLite has no booleans, instants or UUIDs, so there the model's type is more precise.
     """
     kind = _kind_by_base(declared)
     while kind is None and (inner := getattr(declared, "impl_instance", None)) is not None:
@@ -196,10 +199,8 @@ def _kind_by_base(declared: TypeEngine[Any]) -> Kind | None:
 
 
 def float_text(value: float) -> str:
-    """Return the shortest text that is read as this number again, as PostgreSQL writes it.
-
-    Python writes an exponent from 1e16 on, PostgreSQL from 1e15.
-    """
+    """Return the shortest text that is read back as this number, as PostgreSQL writes it."""
+    # Python uses an exponent from 1e16 on, PostgreSQL from 1e15 on.
     if not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
     text = repr(value).removesuffix(".0")

@@ -1,7 +1,7 @@
-"""Write lines of csv from the texts of cells, with quotes where PostgreSQL's COPY has them.
+"""Write csv lines from the texts of cells, quoted in the same way as PostgreSQL's COPY.
 
-Most blocks of rows need no quotes at all. To check that for a whole block takes a tenth of the time
-of checking each cell.
+Most blocks of rows need no quotes. Checking an entire block takes a tenth of the time that checking
+each cell takes.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EMPTY = b"\xff"
-"""The cell of an empty text, a byte that no UTF-8 text holds; a cell of no bytes is NULL."""
+"""The cell for an empty text: a byte that never occurs in UTF-8. A cell without bytes is NULL."""
 
 _SPECIAL = re.compile(rb'[",\r\n]')
 _END_OF_DATA = rb"\."
 
 
 def csv_lines(rows: Sequence[Sequence[bytes]]) -> bytes:
-    """Return the lines of some rows, each followed by a line feed.
+    """Return the rows as csv lines, each followed by a line feed.
 
     Args:
-        rows: At least one, all of the same length.
+        rows: At least one row; all have the same length.
     """
     lines = b"\n".join(map(b",".join, rows))
     if _needs_quotes(lines, len(rows), len(rows[0])):
         lines = b"\n".join(b",".join(map(_quoted, row)) for row in rows)
         if len(rows[0]) == 1:
-            # Without quotes COPY would take such a line for the end of the data.
+            # COPY would read this line, if it is not quoted, as the end of the data.
             lines = b"\n".join(
                 b'"\\."' if line == _END_OF_DATA else line for line in lines.split(b"\n")
             )
@@ -45,7 +45,8 @@ def _quoted(text: bytes) -> bytes:
 
 
 def _needs_quotes(lines: bytes, rows: int, columns: int) -> bool:
-    """Return whether some cell of these lines, written without quotes, must have them."""
+    """Return whether any cell of these unquoted lines needs quotes."""
+    # A comma or a line feed inside a cell makes the number of them larger than the rows need.
     return (
         b'"' in lines
         or b"\r" in lines

@@ -1,7 +1,7 @@
-"""Write an export to a file that appears only when it is complete, or to standard output.
+"""Write an export to standard output, or to a file that appears only when it is complete.
 
-Bytes are collected in blocks. A thread compresses and writes one block while the next is filled, so
-a slow disk or pipe blocks neither the event loop nor, for long, the database.
+Bytes are collected in blocks. A thread compresses and writes one block while the next one fills.
+So a slow disk or pipe does not block the event loop, and the database only for a short time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 BLOCK = 1 << 20
 """Bytes that are compressed and written at a time."""
 GZIP_LEVEL = 1
-"""Level 1 keeps up with the database; level 6 takes two and a half times as long."""
+"""Level 1 is as fast as the database; level 6 takes 2.5 times as long."""
 ZSTD_LEVEL = 3
 
 STDOUT = "-"
@@ -39,10 +39,10 @@ class ReaderClosed(Exception):
 
 
 class Sink(Protocol):
-    """What an export writes to."""
+    """The destination of an export's bytes."""
 
     async def write(self, data: bytes) -> None:
-        """Take bytes; they may be kept until more come.
+        """Write bytes; they may be buffered.
 
         Raises:
             ReaderClosed: The reader has closed the output.
@@ -59,7 +59,7 @@ class Output:
     """A `Sink` that compresses, counts, and writes in a thread.
 
     Attributes:
-        size: Bytes written so far, compressed.
+        size: Bytes written so far, after compression.
         complete: False if the reader closed the output before the end.
     """
 
@@ -74,14 +74,14 @@ class Output:
         self.complete = True
 
     async def write(self, data: bytes) -> None:
-        """Take bytes; wait only if a block is full while another is still being written."""
+        """Buffer bytes. Wait only if a block is full while another one is still being written."""
         self._parts.append(data)
         self._waiting += len(data)
         if self._waiting >= BLOCK:
             await self._start_block()
 
     async def finish(self) -> None:
-        """Write the last block, and what the compressor still holds."""
+        """Write the last block and the end of the compressed data."""
         await self._start_block()
         await self.settle()
         if self._compressor is not None:
@@ -93,7 +93,7 @@ class Output:
         if self._writing is None:
             return
         try:
-            # The thread goes on if this is cancelled; the caller waits again, then closes the file.
+            # A cancellation does not stop the thread. The caller waits again, then closes the file.
             await asyncio.shield(self._writing)
         finally:
             if self._writing.done():
@@ -105,7 +105,7 @@ class Output:
         self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._write_parts(parts)))
 
     def _write_parts(self, parts: Sequence[bytes]) -> None:
-        # One by one: joining them would copy all bytes once more.
+        # One part at a time: joining the parts would copy all bytes once more.
         for part in parts:
             self._write(self._compressor.compress(part) if self._compressor else part)
 
@@ -116,28 +116,30 @@ class Output:
 
 
 def format_of(path: str) -> Format | None:
-    """Return the format that the end of a file's name says, before a suffix of compression."""
+    """Return the format that a file's suffix names; a suffix of a compression is ignored."""
     suffix = suffix_of(path)
     return next((known for known in FORMATS if known == suffix), None)
 
 
 def suffix_of(path: str) -> str:
-    """Return the suffix of a file's name without its dot and before that of a compression."""
+    """Return the suffix of a file's name without its dot; a suffix of a compression is ignored."""
     name = os.path.basename(path).removesuffix(".gz").removesuffix(".zst")
     return name.rpartition(".")[2].lower() if "." in name.lstrip(".") else ""
 
 
 @asynccontextmanager
 async def open_output(path: str, terminal: Terminal, *, overwrite: bool) -> AsyncIterator[Output]:
-    """Open what an export writes to; a file gets its name only if the block ends without error.
+    """Open a file or standard output for writing.
+
+    A file gets its name only if the `async with` block ends without an error.
 
     Args:
-        path: "-" for standard output; `.gz` and `.zst` compress.
-        terminal: Of the run, for standard output.
-        overwrite: Whether a file of this name may be replaced.
+        path: The file, or "-" for standard output. `.gz` and `.zst` compress it.
+        terminal: The run's terminal, for standard output.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        CommandError: The file exists already, or can't be written.
+        CommandError: The file already exists, or can't be written.
         ConfigurationError: The suffix needs a package that is not installed.
     """
     compressor = _compressor(path)
@@ -158,7 +160,7 @@ async def open_output(path: str, terminal: Terminal, *, overwrite: bool) -> Asyn
 
 @asynccontextmanager
 async def _open_device(path: str, compressor: _Compressor | None) -> AsyncIterator[Output]:
-    """Open a device or a named pipe, which can't be replaced by a complete file."""
+    """Open a device or a named pipe. It is written directly: a file must not replace it."""
     with _file_errors(path):
         descriptor = await in_daemon_thread(lambda: os.open(path, os.O_WRONLY))
     try:
@@ -182,8 +184,8 @@ async def _open_atomic_file(
             await in_daemon_thread(lambda: os.fsync(descriptor))
             _rename(partial, place, overwrite=overwrite)
     finally:
-        # A thread may still write a block. The next file that is opened gets the number of a closed
-        # descriptor, and the block would go there.
+        # A thread may still be writing a block. Closing a descriptor makes its number free for the
+        # next file that is opened, and the rest of the block would be written into that file.
         with suppress(CommandError):
             await uninterrupted(output.settle())
         os.close(descriptor)
@@ -192,9 +194,9 @@ async def _open_atomic_file(
 
 
 def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
-    """Create a file beside the target; return its path, the target's, and an open descriptor.
+    """Create a file beside the target; return its path, the target's path, and its descriptor.
 
-    Only its owner can read it, unless it replaces a file: then it gets the mode of that.
+    Only its owner can read it. If it replaces a file, it gets the mode of that file.
     """
     if not overwrite and os.path.lexists(path):
         raise _file_exists(path)
@@ -209,15 +211,16 @@ def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
 
 
 def _rename(partial: str, path: str, *, overwrite: bool) -> None:
-    """Give the complete file its name, and flush the folder: the name survives a power failure."""
+    """Give the complete file its name, and flush the folder so that a power failure keeps it."""
     if overwrite:
         os.replace(partial, path)
     else:
         try:
-            os.link(partial, path)  # a rename would replace a file that was created meanwhile
+            # Unlike rename(), link() fails if another process has created the file meanwhile.
+            os.link(partial, path)
         except FileExistsError:
             raise _file_exists(path) from None
-        except OSError:  # a file system without links
+        except OSError:  # a file system without hard links
             os.replace(partial, path)
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
@@ -228,7 +231,7 @@ def _rename(partial: str, path: str, *, overwrite: bool) -> None:
 
 def _compressor(path: str) -> _Compressor | None:
     if path.endswith(".gz"):
-        # 31: with a gzip header, which holds neither name nor time: same rows, same file.
+        # 31: with a gzip header, but without name and time in it. The same rows give the same file.
         return zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
     if not path.endswith(".zst"):
         return None
@@ -236,8 +239,8 @@ def _compressor(path: str) -> _Compressor | None:
         import zstandard
     except ModuleNotFoundError:
         raise ConfigurationError(
-            f"{path} would be compressed with zstd, but the package 'zstandard' is not installed",
-            try_=("pip install 'oneoff[zstd]'", "or give the file a name that ends in .gz"),
+            f"{path} needs zstd compression, but the package 'zstandard' is not installed",
+            try_=("pip install 'oneoff[zstd]'", "or choose a name that ends in .gz"),
             code="missing-dependency",
         ) from None
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()
@@ -255,7 +258,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _write_through(descriptor: int, data: bytes) -> None:
-    """Write, and let the disk begin at once: else all of it would wait for the fsync at the end."""
+    """Write bytes, and start writing them to the disk at once.
+
+    Otherwise all of them would wait for the fsync at the end.
+    """
     _write_all(descriptor, data)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -276,16 +282,16 @@ def _file_errors(path: str) -> Iterator[None]:
     except OSError as exc:
         raise CommandError(
             f"{path} can't be written: {exc.strerror}",
-            why="nothing was left behind",
-            try_="make room, or choose another place with -o",
+            why="no partial file was kept",
+            try_="check that the folder exists and the disk has space, or choose another path",
             code="file-not-written",
         ) from exc
 
 
 def _file_exists(path: str) -> CommandError:
     return CommandError(
-        f"{path} is there already",
-        why="an export doesn't replace a file unasked",
+        f"{path} already exists",
+        why="an export does not replace a file without --overwrite",
         try_=("choose another name with -o", "or give --overwrite"),
         code="file-exists",
     )

@@ -1,8 +1,8 @@
-"""Find a table by the name an operator gives, and read its columns from the database.
+"""Find a table by the name that an operator gives, and read its columns from the database.
 
-The project's metadata says which tables and columns exist and what is personal data. The database
-says of which types they are. Of a table that the project doesn't declare, all columns are used.
-Only names that the database knows reach SQL, quoted by this module.
+The project's metadata defines which tables and columns exist and which contain personal data. The
+database defines their types. For a table that the project does not declare, all columns are used.
+Only names that exist in the database become part of SQL, and this module quotes them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
 
 PII = "pii"
-"""Key of a declared column's `info` that marks personal data."""
+"""The key in a declared column's `info` that marks personal data."""
 
+# One row for each column, in the order of the table; no rows if the table does not exist.
+# `t` is the column's type or, for a domain, the type below it. `type` includes the length and
+# precision, `base_type` does not. `key` is the position in the primary key, from 1: the subscripts
+# of an int2vector, and of the array it is cast to, start at 0.
 _POSTGRESQL_COLUMNS = text("""
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
        format_type(t.oid, -1) AS base_type,
@@ -49,6 +53,8 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%'
 """)
+# pragma_table_xinfo: `hidden` is 1 for a hidden column of a virtual table, 2 or 3 for a generated
+# column. `pk` is the position in the primary key, from 1; 0 for other columns.
 _SQLITE_COLUMNS = text("""
 SELECT name, type, "notnull" = 0 AND pk = 0 AS nullable, dflt_value IS NOT NULL AS has_default,
        hidden IN (2, 3) AS generated, pk AS key,
@@ -67,11 +73,11 @@ class Table(NamedTuple):
     """One table of the connected database.
 
     Attributes:
-        name: As operators write it: "users", "shop.users".
-        quoted: The same, quoted for SQL.
-        columns: In the order of the database; of a declared table only the declared ones.
-        key: Names of the primary key's columns, in its order; empty for none.
-        declared: Whether the project's metadata knows it, and so its personal data.
+        name: The name as operators write it: "users", "shop.users".
+        quoted: The name, quoted for SQL.
+        columns: Its columns in the order of the database; only the declared ones if it is declared.
+        key: The names of the primary key's columns, in the order of the key; empty for none.
+        declared: Whether the project's metadata declares it. Only then personal data is known.
         dialect: "postgresql" or "sqlite".
         is_view: Whether it is a view.
     """
@@ -86,15 +92,15 @@ class Table(NamedTuple):
 
     @property
     def schema_and_name(self) -> tuple[str | None, str]:
-        """Schema or None, and name; not quoted."""
+        """The schema (or None) and the name, without quotes."""
         parts = [part.replace('""', '"') for part in _QUOTED_NAME.findall(self.quoted)]
         return (parts[0] if len(parts) > 1 else None, parts[-1])
 
     def columns_named(self, names: Sequence[str]) -> tuple[Column, ...]:
-        """Return the columns of these names, in their order; all columns if there are none.
+        """Return the columns with these names, in this order; all columns if `names` is empty.
 
         Raises:
-            UsageError: Some don't exist, or are named twice.
+            UsageError: A name does not exist, or is given twice.
         """
         if not names:
             return self.columns
@@ -108,10 +114,10 @@ class Table(NamedTuple):
 
 
 async def find_table(connection: AsyncConnection, project: Project, name: str) -> Table:
-    """Return the table of this name.
+    """Return the table with this name.
 
     Raises:
-        NotFound: Neither the project nor the database knows it.
+        NotFound: It exists neither in the project nor in the database.
         ConfigurationError: The project declares it, but the database has not been migrated.
     """
     metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
@@ -140,17 +146,17 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
 
 
 def quote(name: str) -> str:
-    """Return an identifier as both databases take it, whatever is in it."""
+    """Return an identifier quoted for both databases; it may contain any character."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def quote_text(text: str) -> str:
-    """Return a text as a literal of SQL; on PostgreSQL with `standard_conforming_strings`."""
+    """Return a text as an SQL literal. PostgreSQL needs `standard_conforming_strings`."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def unknown_column(table: Table, name: str) -> str:
-    """Return what is wrong with a column's name, and what may be meant."""
+    """Return the message for a column that does not exist, with a similar name if there is one."""
     names = [column.name for column in table.columns]
     near = similar(name, names, limit=1)
     hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
@@ -160,7 +166,7 @@ def unknown_column(table: Table, name: str) -> str:
 async def _columns(connection: AsyncConnection, dialect: str, quoted: str) -> Sequence[RowMapping]:
     if dialect == "postgresql":
         return (await connection.execute(_POSTGRESQL_COLUMNS, {"table": quoted})).mappings().all()
-    # The pragma takes the name as a value, without quotes.
+    # The pragma's argument is a value, so the name must not be quoted.
     name = quoted[1:-1].replace('""', '"')
     return (await connection.execute(_SQLITE_COLUMNS, {"table": name})).mappings().all()
 
@@ -188,7 +194,7 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
 
 
 def _declared_columns(columns: Sequence[Column], declared: Model | None) -> Sequence[Column]:
-    """Leave out columns that the project doesn't declare: they may hold personal data."""
+    """Return the columns that the project declares; others may contain personal data."""
     if declared is None:
         return columns
     names = {column.name for column in columns}
@@ -205,7 +211,10 @@ def _quoted(declared: Model) -> str:
 
 
 def _possible_tables(name: str) -> list[str]:
-    """Return what a name with a dot may mean, quoted: a table of this name, or one of a schema."""
+    """Return the quoted names that a name may stand for.
+
+    A name with a dot may be the name of a table, or a schema and a table.
+    """
     schema, dot, table = name.partition(".")
     return [quote(name), *([f"{quote(schema)}.{quote(table)}"] if dot else [])]
 
@@ -213,7 +222,7 @@ def _possible_tables(name: str) -> list[str]:
 def _not_migrated(name: str, what: str) -> ConfigurationError:
     return ConfigurationError(
         f"the database has no {what} {name!r}",
-        why="the project declares it, so the database has not been migrated as far as the code",
+        why="the project declares it, so the database has not been migrated to the code's revision",
         try_=("python manage.py migrate", "python manage.py db status"),
         code="not-migrated",
     )

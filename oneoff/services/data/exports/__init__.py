@@ -1,1 +1,1 @@
-"""Export rows of a table to a file or to standard output."""
+"""Export the rows of a table to a file or to standard output."""

@@ -1,8 +1,8 @@
-"""Write rows to a Parquet file, one group of rows at a time.
+"""Write rows to a Parquet file, one row group at a time.
 
-Rows come as JSON objects, in which each value has its `_json_type`; Arrow converts it to its
-`_file_type`. Timestamps are microseconds since 1970, dates are days. PostgreSQL's infinity is the
-largest number, as in DuckDB.
+Rows arrive as JSON objects, in which each value has the type that `_json_type` returns. Arrow
+converts it to the type that `_file_type` returns. Timestamps are microseconds since 1970, dates are
+days since 1970. PostgreSQL's infinity is the largest number, as in DuckDB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
     from pyarrow import parquet
 except ModuleNotFoundError as exc:
     raise ConfigurationError(
-        "a Parquet file needs the Python package 'pyarrow', which is not installed",
+        "Parquet files need the Python package 'pyarrow', which is not installed",
         try_=("pip install 'oneoff[parquet]'", "or choose another --format"),
         code="missing-dependency",
     ) from exc
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
     from oneoff.services.data.files import Sink
 
-# Arrow's own allocator keeps 20 MiB and more of freed memory, to be faster; but the database is the
-# bottleneck of an export.
+# Arrow's own allocator keeps 20 MiB or more of freed memory, which makes it faster. An export does
+# not need that: its bottleneck is the database.
 pa.set_memory_pool(pa.system_memory_pool())
 
 MOST_DIGITS = 38
-"""Digits of decimals that every reader of Parquet supports; numbers with more become text."""
+"""Decimal digits that every Parquet reader supports; numbers with more digits become text."""
 
 _INTEGERS = {"smallint": pa.int16(), "integer": pa.int32()}
 _TYPES = {
@@ -49,16 +49,16 @@ _TYPES = {
 }
 
 BLOCK = 1 << 20
-"""Bytes of JSON that are parsed at a time; to parse a whole group takes four times its size."""
+"""Bytes of JSON that are parsed at a time. Parsing an entire group takes four times its size."""
 BLOCKS_A_GROUP = 8
-"""Blocks in one group of rows: 80,000 rows of a hundred bytes."""
+"""Blocks in one row group: about 80,000 rows of 100 bytes."""
 
 
 class ParquetRows:
-    """Writes rows that come as JSON lines to a sink as a Parquet file.
+    """Writes rows that arrive as JSON lines to a sink as a Parquet file.
 
-    A block ends with the row that fills it, and a group with a block. So where they end depends on
-    the rows alone and not on the pieces they came in: the same rows give the same file.
+    A block ends with the row that fills it, and a group ends with a block. So their ends depend
+    only on the rows, not on the parts in which they arrive: the same rows give the same file.
     """
 
     def __init__(self, columns: Sequence[Column], sink: Sink) -> None:
@@ -74,7 +74,7 @@ class ParquetRows:
         )
 
     async def take(self, rows: bytes) -> None:
-        """Add lines; a group is written as soon as it is full."""
+        """Add lines, and write a group when it is full."""
         self._lines += rows
         while len(self._lines) >= BLOCK:
             await self._read_block(self._lines.index(b"\n", BLOCK - 1) + 1)
@@ -82,7 +82,7 @@ class ParquetRows:
                 await self._write_group()
 
     async def finish(self) -> None:
-        """Write the last group and the footer of the file."""
+        """Write the last group and the file's footer."""
         if self._lines:
             await self._read_block(len(self._lines))
         if self._group:
@@ -101,14 +101,14 @@ class ParquetRows:
         await self._sink.write(self._written.drain())
 
     def _table(self, lines: bytearray) -> Any:
-        # All in one block of Arrow's, where a row across two would be an error.
+        # The lines must fit into one of Arrow's blocks: a row that spans two is an error.
         reading = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
         try:
             read = arrow_json.read_json(
                 pa.BufferReader(lines), read_options=reading, parse_options=self._options
             )
-        except pa.ArrowInvalid as exc:  # SQLite lets any value into any column
-            raise _wrong_type("a column", "is not what the column says it is") from exc
+        except pa.ArrowInvalid as exc:  # SQLite accepts any value in any column
+            raise _wrong_type("a column", "is not of the column's type") from exc
         arrays = [self._array(column, read[column.name]) for column in self._columns]
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
@@ -121,20 +121,20 @@ class ParquetRows:
         try:
             return values.cast(_file_type(column))
         except pa.ArrowInvalid as exc:
-            raise _wrong_type(f"column {column.name}", f"is no {_file_type(column)}") from exc
+            raise _wrong_type(f"column {column.name}", f"is not a {_file_type(column)}") from exc
 
 
 def _wrong_type(where: str, what: str) -> DataError:
     return DataError(
-        f"{where} holds a value that {what}",
-        why="every value of a column of a Parquet file is of the column's type",
-        try_="choose csv or jsonl, which take any value",
+        f"{where} contains a value that {what}",
+        why="in a Parquet file all values of a column have the column's type",
+        try_="export as csv or jsonl, which accept any value",
         code="not-for-parquet",
     )
 
 
 class _Buffer(io.RawIOBase):
-    """Keeps what Arrow writes until it is passed to the sink."""
+    """Collects the bytes that Arrow writes, until they are passed to the sink."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,5 +176,5 @@ def _file_type(column: Column) -> Any:
 
 
 def _integer(column: Column) -> Any:
-    # SQLite stores 64 bits whatever the name of the type.
+    # SQLite stores 64 bits, whatever the type is called.
     return _INTEGERS.get(column.type, pa.int64())

@@ -1,4 +1,4 @@
-"""Export rows of a table: the steps that all databases and formats share."""
+"""Export the rows of a table: the steps that all databases and formats share."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 class ExportRequest(NamedTuple):
-    """The arguments and options of `data export`, by their names.
+    """The arguments and options of `data export`.
 
     Attributes:
-        table: Name of the table.
-        chosen_format: None for the format that the file's name says, or csv.
+        table: The table's name.
+        chosen_format: None to derive the format from the file's name, or else use csv.
         output: A path, or "-" for standard output.
-        limit: Rows at most; None for all.
-        where: Conditions, as typed.
-        columns: Names; none for all.
-        include_pii: Whether personal data is written as it is.
-        excel_safe: Whether cells that look like formulas are neutralised.
-        overwrite: Whether a file may be replaced.
+        limit: The largest number of rows; None for all.
+        where: Conditions as typed.
+        columns: The columns' names; empty for all.
+        include_pii: Whether to write personal data unmasked.
+        excel_safe: Whether to neutralize cells that look like formulas.
+        overwrite: Whether an existing file may be replaced.
     """
 
     table: str
@@ -51,19 +51,19 @@ class ExportRequest(NamedTuple):
 
     @property
     def format(self) -> Format:
-        """The format the file is written in."""
+        """The format in which the file is written."""
         return self.chosen_format or format_of(self.output) or "csv"
 
 
 class ExportSummary(NamedTuple):
-    """The numbers of an export that has ended.
+    """The result of an export.
 
     Attributes:
         rows: Rows written.
-        size: Bytes written, compressed.
-        seconds: Duration, without start and end of the process.
-        complete: False if the reader of standard output closed it before the end.
-        warnings: For the operator.
+        size: Bytes written, after compression.
+        seconds: Duration, without the start and end of the process.
+        complete: False if the reader closed standard output before the end.
+        warnings: Messages for the operator.
     """
 
     rows: int
@@ -80,14 +80,14 @@ async def export(
     terminal: Terminal,
     progress: Progress,
 ) -> ExportSummary:
-    """Write rows of a table to a file or to standard output.
+    """Write the rows of a table to a file or to standard output.
 
-    Memory doesn't grow with the table. A file gets its name only when it is complete.
+    Memory use does not grow with the table. A file gets its name only when it is complete.
 
     Raises:
-        NotFound: There is no such table.
-        UsageError: A column or a condition is wrong.
-        CommandError: The file exists already, or can't be written.
+        NotFound: The table does not exist.
+        UsageError: A column or a condition is invalid.
+        CommandError: The file already exists, or can't be written.
     """
     _check(request)
     table = await find_table(await session.connection(), project, request.table)
@@ -101,7 +101,7 @@ async def export(
     )
     started = monotonic()
     rows = 0
-    # The output opens first: if that fails, nothing is read in vain.
+    # Open the output first: if that fails, no row has been read without use.
     async with open_output(request.output, terminal, overwrite=request.overwrite) as output:
         rows = await _write(session, query, request.format, output, progress)
     warnings = _warnings(query, request)
@@ -112,7 +112,7 @@ def missing_reason(request: ExportRequest) -> Refused:
     """Return the error for --include-pii without --reason."""
     return Refused(
         f"--include-pii needs a reason to write personal data of {request.table}",
-        why="the reason is kept in the record of the run",
+        why="the reason is stored in the run's record",
         try_=f"python manage.py data export {request.table} --include-pii --reason 'why'",
         code="reason-required",
     )
@@ -163,7 +163,7 @@ def _check(request: ExportRequest) -> None:
         problems.append(f"--excel-safe is for csv, not for {request.format}")
     suffix = suffix_of(request.output)
     if suffix and not request.chosen_format and not format_of(request.output):
-        problems.append(f"{request.output} is no name that says a format: give --format")
+        problems.append(f"the name {request.output} does not show a known format: give --format")
     if problems:
         raise UsageError(problems)
 
@@ -173,20 +173,20 @@ def _warnings(query: Query, request: ExportRequest) -> list[str]:
     if query.masked:
         warnings.append(
             f"masked as personal data: {', '.join(query.masked)}; "
-            "--include-pii with a --reason writes them"
+            "to export the values, give --include-pii and --reason"
         )
     if not query.table.declared and not request.include_pii:
         warnings.append(
-            f"the project's models don't know {query.table.name}: "
-            "nothing in it was masked as personal data"
+            f"the project's models do not declare {query.table.name}: "
+            "no column of it was masked as personal data"
         )
     if query.excel_safe:
-        warnings.append("a file made with --excel-safe is not for importing again")
+        warnings.append("do not import this file again: --excel-safe may have changed cells")
     return warnings
 
 
 def summary_data(request: ExportRequest, exported: ExportSummary) -> dict[str, Any]:
-    """Return the summary as JSON for a script."""
+    """Return the summary as JSON data for scripts."""
     return {
         "table": request.table,
         "format": request.format,

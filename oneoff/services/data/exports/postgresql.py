@@ -1,4 +1,4 @@
-"""Export rows from PostgreSQL: the server formats them, COPY sends them."""
+"""Export rows from PostgreSQL: the server formats them and sends them by COPY."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format
 
 _READY_TEXT = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}
-_LARGE_PART = 64 * 1024  # bytes
+_LARGE_PART = 64 * 1024  # bytes; after a smaller part the reader pauses
 _PAUSE = 0.001  # seconds
 
 
@@ -47,15 +47,16 @@ async def export_postgresql(
     take: Callable[[bytes], Awaitable[None]],
     expect: Callable[[int], None],
 ) -> int:
-    """Send the rows of one snapshot, each followed by a line feed, and return how many there were.
+    """Send the rows of one snapshot, each followed by a line feed, and return their number.
 
     Args:
-        connection: Of the run: its transaction is read-only, and a signal cancels its statements.
-        query: What to export.
-        file_format: A row is a line of csv, a JSON object, or a row of an INSERT statement with
-            what precedes it, quoted by COPY as `text_formats.QUOTE` says.
-        take: Called with whole lines; the first one is the header of csv.
-        expect: Called first, with the estimated number of rows.
+        connection: The run's connection. Its transaction is read-only, and a signal cancels its
+            statements.
+        query: The rows and columns to export.
+        file_format: Determines what a row is: a csv line, a JSON object, or a row of an INSERT
+            statement with the text before it, quoted by COPY as `text_formats.QUOTE` describes.
+        take: Called with complete lines. With csv, the first line is the header.
+        expect: Called once, before `take`, with the estimated number of rows.
     """
     driver = await driver_with_settings(connection)
     conditions = [await _condition(driver, condition) for condition in query.conditions]
@@ -70,19 +71,17 @@ async def export_postgresql(
     else:
         member = _parquet_member if file_format == "parquet" else _json_member
         rows = query.select([member(query, column) for column in query.columns], conditions)
-        # `t.*` is the row; `t` alone would be a column of that name, if there is one.
+        # `t.*` is always the row. `t` alone would mean a column named `t`, if one exists.
         statement = f"SELECT row_to_json(t.*) FROM ({rows}) t"  # noqa: S608
     status: str = await driver.copy_from_query(statement, output=_gathered(take), **options)
     return int(status.rpartition(" ")[2])
 
 
 def _gathered(take: Callable[[bytes], Awaitable[None]]) -> Callable[[bytes], Awaitable[None]]:
-    """Return a callback that makes asyncpg pass rows in fewer and larger parts.
-
-    The server sends 8 KiB at a time, and to wake up for each is most of the work of this process. A
-    short pause lets a dozen of them collect in the socket, while the server goes on. This process
-    then takes half the time, and the export three quarters.
-    """
+    """Return a callback that makes asyncpg pass rows in fewer, larger parts."""
+    # The server sends 8 KiB at a time, and waking up for each part is most of this process's work.
+    # During a short pause about a dozen parts collect in the socket while the server continues.
+    # This process then needs half the time, and the export three quarters of it.
 
     async def gather(rows: bytes) -> None:
         await take(rows)
@@ -93,7 +92,7 @@ def _gathered(take: Callable[[bytes], Awaitable[None]]) -> Callable[[bytes], Awa
 
 
 async def _estimate(driver: Any, query: str) -> int:
-    """Return the planner's guess at the number of rows."""
+    """Return the planner's estimate of the number of rows."""
     import json
 
     plan = await driver.fetchval(f"EXPLAIN (FORMAT JSON) {query}")
@@ -106,7 +105,7 @@ async def _condition(driver: Any, condition: Condition) -> str:
     """Return the SQL of a condition.
 
     Raises:
-        UsageError: The value is not of the column's type, or values of it can't be compared.
+        UsageError: The value is not of the column's type, or the type has no such operator.
     """
     name, operator = quote(condition.column.name), condition.operator
     if condition.value is None:
@@ -116,7 +115,8 @@ async def _condition(driver: Any, condition: Condition) -> str:
         return f"strpos({name}::text, {literal}) > 0"
     operator = "IS DISTINCT FROM" if operator == "!=" else operator
     try:
-        # A bare literal gets the type of the other side, without its length: nothing is cut.
+        # An untyped literal gets the type of the other side without its length, so PostgreSQL
+        # doesn't truncate it. Evaluating it here reports a wrong value before the export starts.
         await driver.fetchval(f"SELECT NULL::{condition.column.type} {operator} {literal}")
     except Exception as exc:
         if sqlstate_of(exc).startswith((sqlstates.DATA_EXCEPTION, sqlstates.UNDEFINED_FUNCTION)):
@@ -133,7 +133,7 @@ def _mask(column: Column) -> str:
 
 
 def _csv_cell(query: Query, column: Column) -> str:
-    """Return the SQL of a cell of csv; COPY writes the value in its text form."""
+    """Return the SQL of a csv cell; COPY converts the value to text."""
     name = quote(column.name)
     if query.masks(column):
         return _mask(column)
@@ -147,19 +147,19 @@ def _csv_cell(query: Query, column: Column) -> str:
 
 
 def _json_member(query: Query, column: Column) -> str:
-    """Return the SQL of a member of a JSON object."""
+    """Return the SQL of one member of a row's JSON object."""
     name = quote(column.name)
     if query.masks(column):
         return _mask(column)
     if column.type in ("json", "json[]"):
-        # The type json keeps the text as it was typed. Line ends in it would split the row's line.
+        # The type json stores the text as entered. Its line ends would split the row's line.
         flat = f"translate({name}::text, E'\\n\\r', '  ')"
         return f"{flat}::{column.type} AS {name}"
     return name
 
 
 def _parquet_member(query: Query, column: Column) -> str:
-    """Return the SQL of a member of the JSON that `exports.parquet` parses."""
+    """Return the SQL of one member of the JSON object that `exports.parquet` parses."""
     name, kind = quote(column.name), column.kind
     if query.masks(column):
         return _mask(column)
@@ -177,7 +177,7 @@ def _parquet_member(query: Query, column: Column) -> str:
 
 
 def _finite(name: str, number: str, infinite: int) -> str:
-    """Return the SQL of a number, with one that stands for infinity."""
+    """Return the SQL of a number, with `infinite` in place of PostgreSQL's infinity."""
     return (
         f"CASE {name} WHEN 'infinity' THEN {infinite} WHEN '-infinity' THEN -{infinite} "
         f"ELSE {number} END AS {name}"
@@ -185,13 +185,14 @@ def _finite(name: str, number: str, infinite: int) -> str:
 
 
 def _select_inserts(query: Query, conditions: list[str]) -> str:
-    """Return a SELECT whose rows are those of INSERT statements, each with what precedes it.
+    """Return a SELECT that writes each row as a part of an INSERT statement.
 
-    The first of every `ROWS_A_STATEMENT` rows ends a statement and begins the next.
+    The first of every `ROWS_A_STATEMENT` rows ends a statement and starts the next one.
     """
     columns = writable(query.columns)
     values = [_mask(column) if query.masks(column) else quote(column.name) for column in columns]
     head = quote_text(f";\n{insert_head(query)}(")
+    # `||` with NULL is NULL, so each literal must be a text: _sql_literal writes 'NULL' for NULL.
     literals = " || ',' || ".join(map(_sql_literal, columns))
     return (
         f"SELECT CASE (row_number() OVER () - 1) % {ROWS_A_STATEMENT} "  # noqa: S608
@@ -201,7 +202,7 @@ def _select_inserts(query: Query, conditions: list[str]) -> str:
 
 
 def _sql_literal(column: Column) -> str:
-    """Return the SQL that writes a value as an SQL literal."""
+    """Return the SQL that writes a value as an SQL literal, and NULL as the text NULL."""
     text = f"{quote(column.name)}::text"
     if column.kind in (Kind.INTEGER, Kind.BOOLEAN):
         return f"coalesce({text}, 'NULL')"

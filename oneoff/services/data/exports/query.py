@@ -1,8 +1,8 @@
-"""Which rows and columns an export reads: its SELECT statement, and the conditions of `--where`.
+"""Build the SELECT statement of an export, and parse the conditions of `--where`.
 
-A condition is one column, one comparison, one value. No text of an operator becomes SQL: the column
-is one of the table's, and the value is a parameter or a quoted literal that the database itself
-converts to the column's type.
+A condition has one column, one comparison and one value. No text that an operator types becomes
+SQL: the column must be one of the table's, and the value is a parameter or a quoted literal, which
+the database converts to the column's type.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _TRUE, _FALSE = ("true", "t", "yes", "on", "1"), ("false", "f", "no", "off", "0"
 
 
 class Condition(NamedTuple):
-    """One `--where`.
+    """One condition of `--where`.
 
     Attributes:
-        text: As typed.
-        column: Of the table.
-        operator: One of = != < <= > >= and ~, which is "contains".
-        value: To compare with; None for null.
+        text: The condition as typed.
+        column: A column of the table.
+        operator: One of = != < <= > >= and ~ (contains).
+        value: The value to compare with; None for null.
     """
 
     text: str
@@ -53,12 +53,12 @@ class Query(NamedTuple):
     """The rows and columns to export.
 
     Attributes:
-        table: The table.
-        columns: In the order they are written.
-        conditions: All of which a row must meet.
-        limit: Rows at most; None for all.
-        mask_pii: Whether personal data is masked.
-        excel_safe: Whether cells of csv that a spreadsheet takes for formulas are neutralised.
+        table: The table to read.
+        columns: The columns to write, in this order.
+        conditions: A row must meet all of them.
+        limit: The largest number of rows; None for all.
+        mask_pii: Whether to mask personal data.
+        excel_safe: Whether to neutralize csv cells that a spreadsheet would read as formulas.
     """
 
     table: Table
@@ -69,26 +69,27 @@ class Query(NamedTuple):
     excel_safe: bool = False
 
     def masks(self, column: Column) -> bool:
-        """Return whether a column's values are masked."""
+        """Return whether the values of a column are masked."""
         return self.mask_pii and column.pii
 
     @property
     def masked(self) -> list[str]:
-        """Names of the columns that are masked."""
+        """The names of the masked columns."""
         return [column.name for column in self.columns if self.masks(column)]
 
     def select(self, expressions: Sequence[str], conditions: Sequence[str]) -> str:
-        """Return the SELECT of these expressions, in the order of the primary key.
+        """Return a SELECT of these expressions, ordered by the primary key.
 
         Args:
-            expressions: SQL of the values of a row.
-            conditions: SQL of the conditions.
+            expressions: The SQL of each value of a row.
+            conditions: The SQL of each condition.
         """
         parts = [f"SELECT {', '.join(expressions)} FROM {self.table.quoted}"]  # noqa: S608 - quoted
         if conditions:
             parts.append("WHERE " + " AND ".join(conditions))
         if self.table.key:
-            # With the table: the bare name is that of an expression, which may be a text or a mask.
+            # ORDER BY with a bare name would sort by the expression of that name in the SELECT
+            # list, which may be a text or a mask. Qualified by the table, it is the column.
             key = [f"{self.table.quoted}.{quote(name)}" for name in self.table.key]
             parts.append("ORDER BY " + ", ".join(key))
         if self.limit is not None:
@@ -97,10 +98,10 @@ class Query(NamedTuple):
 
 
 def parse_conditions(table: Table, texts: Sequence[str]) -> list[Condition]:
-    """Return the conditions, all of which a row must meet.
+    """Return the conditions that these texts describe.
 
     Raises:
-        UsageError: Names all that are wrong.
+        UsageError: Some conditions are invalid; the error lists all of them.
     """
     conditions, problems = [], []
     for text in texts:
@@ -115,18 +116,19 @@ def parse_conditions(table: Table, texts: Sequence[str]) -> list[Condition]:
 
 
 def bad_value(condition: Condition) -> UsageError:
-    """Return the error for a value that is not of the column's type."""
+    """Return the error for a condition whose value is not of the column's type."""
     return UsageError(
-        f"--where {condition.text!r}: {condition.value!r} is no {condition.column.type}",
+        f"--where {condition.text!r}: {condition.value!r} is not a valid {condition.column.type}",
         code="bad-condition",
     )
 
 
 def sqlite_value(condition: Condition) -> str | float | None:
-    """Return the value in the form in which SQLite stores those of the column.
+    """Return a condition's value as SQLite stores the values of the column.
 
     Raises:
-        UsageError: It is not of the column's type; SQLite would compare it without an error.
+        UsageError: It is not of the column's type. SQLite itself would compare it without an
+            error.
     """
     text, kind = condition.value, condition.column.kind
     if text is None or condition.operator == "~":
@@ -145,7 +147,7 @@ def sqlite_value(condition: Condition) -> str | float | None:
 
 
 def _parse(table: Table, text: str) -> Condition | str:
-    """Return a condition, or what is wrong with its text."""
+    """Return a condition, or a description of what is wrong with its text."""
     found = _CONDITION.fullmatch(text)
     if not found:
         return f"--where {text!r} is not a condition: {_SYNTAX}"
@@ -155,13 +157,13 @@ def _parse(table: Table, text: str) -> Condition | str:
         return f"--where {text!r}: {unknown_column(table, name)}"
     if value.lower() == _NULL:
         if operator not in ("=", "!="):
-            return f"--where {text!r}: nothing is greater, smaller or like null; use = or !="
+            return f"--where {text!r}: null can only be compared with = or !="
         return Condition(text, column, operator, None)
     return Condition(text, column, operator, value)
 
 
 def _utc_text(condition: Condition, text: str) -> str:
-    """Return a date or time in UTC without zeros at its end: SQLite compares them as text."""
+    """Return a date or time in UTC without trailing zeros, because SQLite compares them as text."""
     from datetime import UTC, datetime
 
     found = _MOMENT.fullmatch(text)

@@ -1,8 +1,8 @@
 """Export rows from SQLite: SQLite itself formats them, as PostgreSQL would.
 
-Python's driver is the bottleneck: to read one text for each row takes a third of the time of its
-values. A column of SQLite may hold values of any type, so each expression first tests for the
-expected one, and falls back to one that is right for all.
+Python's driver is the bottleneck: reading one text for each row takes a third of the time that
+reading its values takes. A column of SQLite may contain values of any type. So each expression
+first tests for the expected type, and otherwise uses an expression that is correct for all types.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format
 
 Cases = list[tuple[str, str]]
-"""SQL of conditions, each with the SQL of a value's text if it is the first that is met."""
+"""SQL of conditions, each with the SQL of the value's text. The first condition that is met counts.
+"""
 
+# A multiple of ROWS_A_STATEMENT: each read starts a new INSERT statement.
 ROWS_A_READ = 20 * ROWS_A_STATEMENT
 _FLOAT = "oneoff_float"
 _MOMENTS = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
@@ -40,15 +42,15 @@ async def export_sqlite(
     take: Callable[[bytes], Awaitable[None]],
     expect: Callable[[int], None],
 ) -> int:
-    """Send the rows, each followed by a line feed, and return how many there were.
+    """Send the rows, each followed by a line feed, and return their number.
 
     Args:
-        connection: Of the run.
-        query: What to export.
-        file_format: A row is a line of csv, a JSON object, or a row of an INSERT statement with
-            what precedes it.
-        take: Called with whole lines; the first one is the header of csv.
-        expect: Called after the header, with the number of rows; 0 if that is unknown.
+        connection: The run's connection.
+        query: The rows and columns to export.
+        file_format: Determines what a row is: a csv line, a JSON object, or a row of an INSERT
+            statement with the text before it.
+        take: Called with complete lines. With csv, the first line is the header.
+        expect: Called once, after the header, with the number of rows; 0 if it is unknown.
     """
     conditions, values = _conditions(query.conditions)
     expressions, join_rows = _row_expressions(query, file_format)
@@ -57,7 +59,7 @@ async def export_sqlite(
     driver = await driver_connection(connection)
     await driver.create_function(_FLOAT, 1, _float_text, deterministic=True)
     expect(await _expected_rows(driver, query))
-    # Texts come as bytes: to decode them here and encode them for the file would take longer.
+    # Read texts as bytes. Decoding them here and encoding them for the file would take longer.
     text_factory, driver.text_factory = driver.text_factory, bytes
     count = 0
     try:
@@ -71,7 +73,7 @@ async def export_sqlite(
 
 
 async def _expected_rows(driver: Any, query: Query) -> int:
-    """Return how many rows there are, or 0 if counting would take as long as the export."""
+    """Return the number of rows, or 0 if counting them would take as long as the export."""
     if query.conditions or not query.table.key:  # without a key it may be a view
         return 0
     async with driver.execute(f"SELECT count(*) FROM {query.table.quoted}") as cursor:  # noqa: S608 - quoted
@@ -80,7 +82,7 @@ async def _expected_rows(driver: Any, query: Query) -> int:
 
 
 def canonical(column: Column) -> str:
-    """Return the SQL of the canonical text of a value; NULL for NULL."""
+    """Return the SQL of a value's canonical text; NULL for NULL."""
     return _case(_fast_text(column), _text_of_any(quote(column.name)))
 
 
@@ -92,7 +94,7 @@ def _case(fast: Cases, slow: str) -> str:
 def _row_expressions(
     query: Query, file_format: Format
 ) -> tuple[list[str], Callable[[Sequence[Sequence[bytes]]], bytes]]:
-    """Return the SQL of what is read of each row, and the function that makes lines of rows."""
+    """Return the SQL of the values to read, and the function that converts rows to lines."""
     if file_format == "csv":
         return [_csv_cell(query, column) for column in query.columns], csv_lines
     if file_format == "sql":
@@ -126,7 +128,7 @@ def _insert_statements(head: bytes, texts: Sequence[bytes]) -> bytes:
 
 
 def _conditions(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
-    """Return the SQL of the conditions, and its parameters."""
+    """Return the SQL of the conditions, and their parameters."""
     tests, values = [], []
     for condition in conditions:
         name, value = quote(condition.column.name), sqlite_value(condition)
@@ -138,6 +140,7 @@ def _conditions(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
             tests.append(f"instr({name}, ?) > 0")
             continue
         side = _without_zeros(name) if condition.column.kind in _MOMENTS else name
+        # IS NOT: unlike in SQL, where `NULL <> 'x'` is not true, a NULL differs from the value.
         tests.append(f"{side} {'IS NOT' if condition.operator == '!=' else condition.operator} ?")
     return tests, values
 
@@ -146,7 +149,7 @@ def _conditions(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
 
 
 def _text_of_any(name: str) -> str:
-    """Return the SQL of the text of a value of any storage class."""
+    """Return the SQL of a value's text, for any storage class."""
     return (
         f"CASE typeof({name}) WHEN 'real' THEN {_FLOAT}({name}) "
         f"WHEN 'blob' THEN '\\x' || lower(hex({name})) ELSE CAST({name} AS TEXT) END"
@@ -154,9 +157,9 @@ def _text_of_any(name: str) -> str:
 
 
 def _fast_text(column: Column) -> Cases:
-    """Return the cases of the values that the column is meant for, and their texts.
+    """Return the cases for values of the column's own type, and their texts.
 
-    The empty text is not among them.
+    None of them is met by the empty text.
     """
     name, kind = quote(column.name), column.kind
     if kind is Kind.INTEGER:
@@ -178,10 +181,8 @@ def _fast_text(column: Column) -> Cases:
 
 
 def _moment_cases(name: str, kind: Kind) -> Cases:
-    """Return the cases of values that look like a time of this kind, and their texts without zone.
-
-    Patterns of question marks alone are fast; a stricter check would take a third of the export.
-    """
+    """Return the cases for values that look like a time of this kind, with texts without a zone."""
+    # Patterns of question marks are fast. A stricter check would take a third of the export's time.
     shape = _SHAPES.get(kind)
     if shape is None:
         return []
@@ -189,7 +190,7 @@ def _moment_cases(name: str, kind: Kind) -> Cases:
     whole = (f"{name} GLOB '{shape}'", name)
     if kind is Kind.DATE:
         return [whole]
-    # Most fractions don't end in zeros, and to remove them costs as much as the rest of a time.
+    # Most fractions don't end in zeros. Removing zeros costs as much as the rest of the expression.
     exact = (f"{name} GLOB '{shape}.?????[1-9]'", name)
     return [exact, (f"{name} GLOB '{shape}.??????'", short), whole]
 
@@ -204,12 +205,12 @@ _UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
 
 
 def _without_zeros(name: str) -> str:
-    """Return the SQL of a time without zeros at its end, as PostgreSQL writes it."""
+    """Return the SQL of a time without trailing zeros, as PostgreSQL writes it."""
     return f"CASE WHEN instr({name}, '.') THEN rtrim(rtrim({name}, '0'), '.') ELSE {name} END"
 
 
 def _csv_cell(query: Query, column: Column) -> str:
-    """Return the SQL of a cell as `csv_lines` takes it: '' for NULL, `EMPTY` for the empty text."""
+    """Return the SQL of a cell for `csv_lines`: '' for NULL, `EMPTY` for the empty text."""
     name = quote(column.name)
     if query.masks(column):
         return f"coalesce({_mask(column)}, '')"
@@ -224,11 +225,10 @@ def _csv_cell(query: Query, column: Column) -> str:
 
 
 def _is_text(name: str) -> str:
-    """Return the SQL of whether a value is a text that is not empty.
-
-    In SQLite's order such texts are between '' and all blobs. To call typeof() would take twice as
-    long. With the column's own collation the order could be another, or the collation be unknown.
-    """
+    """Return the SQL of a condition: the value is a text that is not empty."""
+    # In SQLite's order such texts are between '' and all blobs. Calling typeof() would take twice
+    # as long. BINARY, because the column's own collation may have another order, or be defined
+    # only in the application.
     return f"{name} COLLATE BINARY > '' AND {name} COLLATE BINARY < x''"
 
 
@@ -244,7 +244,7 @@ def _json_member(query: Query, column: Column) -> str:
 
 
 def _parquet_member(query: Query, column: Column) -> str:
-    """Return the SQL of a member of the JSON that `exports.parquet` parses."""
+    """Return the SQL of one member of the JSON object that `exports.parquet` parses."""
     name, kind = quote(column.name), column.kind
     if query.masks(column):
         return _json_member(query, column)
@@ -253,19 +253,22 @@ def _parquet_member(query: Query, column: Column) -> str:
     if kind in _MOMENTS:
         day = f"'1970-01-01 ' || {name}" if kind is Kind.TIME else name
         seconds = (
-            f"CAST(strftime('%s', substr({day}, 1, 19)) AS INTEGER)"  # strftime() rounds a fraction
+            # 19 characters: without the fraction, which strftime() would round.
+            f"CAST(strftime('%s', substr({day}, 1, 19)) AS INTEGER)"
         )
         number = (
             f"{seconds} / 86400"
             if kind is Kind.DATE
             else f"{seconds} * 1000000 + {_microseconds(name)}"
         )
+        # strftime() returns NULL for NULL, and for a value that is no time. json_quote() writes
+        # such a value unchanged, and Arrow refuses it if it is not NULL.
         return f"coalesce({number}, json_quote({name}))"
     return f"json_quote({canonical(column)})"
 
 
 def _microseconds(name: str) -> str:
-    """Return the SQL of the microseconds of a time's fraction."""
+    """Return the SQL of a time's fraction in microseconds."""
     fraction = f"substr(substr({name}, instr({name}, '.') + 1) || '00000', 1, 6)"
     return f"iif(instr({name}, '.'), CAST({fraction} AS INTEGER), 0)"
 
@@ -277,7 +280,8 @@ def _fast_json(column: Column) -> Cases:
     if kind is Kind.FLOAT:
         return [(f"typeof({name}) = 'real' AND abs({name}) < 9e999", f"{_FLOAT}({name})")]
     if kind is Kind.JSON:
-        # A JSON value that is just a number is stored as one; json() would write 15 digits of it.
+        # SQLite stores a JSON value that is only a number as a number. json() would write only 15
+        # of its digits.
         number = f"typeof({name}) = 'real' AND abs({name}) < 9e999"
         return [(number, f"{_FLOAT}({name})"), (f"json_valid({name})", f"json({name})")]
     if kind in (Kind.TIMESTAMP, Kind.INSTANT):
@@ -293,11 +297,9 @@ def _fast_json(column: Column) -> Cases:
 
 
 def _sql_literal(column: Column) -> str:
-    """Return the SQL that writes a value as an SQL literal.
-
-    quote() keeps every bit, but has no literal for infinity: 9e999, which is too large, is read as
-    that.
-    """
+    """Return the SQL that writes a value as an SQL literal."""
+    # quote() keeps every bit, but has no literal for infinity. SQLite reads 9e999, which is too
+    # large for a float, as infinity.
     name = quote(column.name)
     if column.kind is Kind.TEXT:
         return f"quote({name})"

@@ -1,4 +1,4 @@
-"""The text formats of an export: what precedes, separates and follows the rows of a file."""
+"""The text formats of an export: each one writes the text before, between and after the rows."""
 
 from __future__ import annotations
 
@@ -13,38 +13,43 @@ if TYPE_CHECKING:
     from oneoff.services.data.files import Format
 
 ROWS_A_STATEMENT = 500
-"""Rows of one INSERT: a hundred times fewer statements, each still of a readable length."""
+"""Rows of one INSERT statement: a hundred times fewer statements, each still short enough to read.
+"""
 
 QUOTE, DELIMITER = "\x01", "\x02"
-"""Quote and delimiter of COPY where the query returns one text for each row: SQL or JSON.
+"""COPY's quote and delimiter where the query returns one text for each row: SQL or JSON.
 
-COPY's text format would double the backslashes of a text. Its csv format leaves a text as it is,
-unless that holds the quote, the delimiter or a line end. A row of JSON holds none of them: both
-signs are escaped in it, and `row_to_json` writes no line ends. A row of SQL may hold them, and COPY
-then quotes it; `SqlStatements` removes these quotes.
+COPY's text format would double the backslashes of a text. Its csv format leaves a text unchanged,
+unless it contains the quote, the delimiter or a line end. A JSON row contains none of these: both
+characters are escaped in it, and `row_to_json` writes no line ends. An SQL row may contain them.
+COPY then quotes it, and `SqlStatements` removes the quotes.
 """
 
 _QUOTED = re.compile(rb"\x01(\x01?)")
 
 
 class TextFormat:
-    """Turns a stream of rows, one on each line, into a file; csv and jsonl add nothing."""
+    """Turns a stream of rows, one on each line, into a file. csv and jsonl add nothing to them."""
 
     def header(self) -> bytes:
-        """Return what precedes the first row."""
+        """Return the text before the first row."""
         return b""
 
     def rows(self, lines: bytes) -> bytes:
-        """Return the rows of these lines as they are in the file; whole lines, at least one."""
+        """Return rows as the file contains them.
+
+        Args:
+            lines: Complete lines, at least one.
+        """
         return lines
 
     def footer(self) -> bytes:
-        """Return what follows the last row."""
+        """Return the text after the last row."""
         return b""
 
 
 class JsonArray(TextFormat):
-    """One array, an object on each line."""
+    """One JSON array with an object on each line."""
 
     def __init__(self) -> None:
         self._has_rows = False
@@ -54,7 +59,7 @@ class JsonArray(TextFormat):
         return b"["
 
     def rows(self, lines: bytes) -> bytes:
-        """Put commas between the objects; within one there is no line end."""
+        """Put commas between the objects. An object contains no line end."""
         separator, self._has_rows = b",\n" if self._has_rows else b"\n", True
         return separator + lines.removesuffix(b"\n").replace(b"\n", b",\n")
 
@@ -66,8 +71,8 @@ class JsonArray(TextFormat):
 class SqlStatements(TextFormat):
     """INSERT statements in one transaction.
 
-    Each row comes with what precedes it: a comma, or the end of the last statement and the start
-    of the next.
+    Each row arrives with the text before it: a comma, or the end of the last statement and the
+    start of the next one.
     """
 
     def __init__(self, query: Query) -> None:
@@ -75,13 +80,13 @@ class SqlStatements(TextFormat):
         self._has_rows = False
 
     def header(self) -> bytes:
-        """Begin a transaction: a file that is cut loads nothing."""
+        """Start a transaction, so that a truncated file loads nothing."""
         name = " ".join(self._name.split())
         encoding = "SET client_encoding = 'UTF8';\n" if self._dialect == "postgresql" else ""
         return f"-- {name}, exported by oneoff\n{encoding}BEGIN;\n".encode()
 
     def rows(self, lines: bytes) -> bytes:
-        """Remove the quotes of COPY, and the end of a statement before the first one."""
+        """Remove COPY's quotes, and the end of a statement before the first statement."""
         lines = self._unquoted(lines)
         if not self._has_rows:
             self._has_rows = True
@@ -97,8 +102,8 @@ class SqlStatements(TextFormat):
             return lines
         if b"\x01\x01" not in lines:
             return lines.replace(b"\x01", b"")
-        # COPY doubles a quote within a row. A row itself begins and ends with another sign, so a
-        # quote around it never stands next to one within it, and each pair is one quote.
+        # COPY doubles a quote inside a row. The row's own text starts and ends with other
+        # characters, so the quote around it is never next to one inside it: each pair is one quote.
         return _QUOTED.sub(rb"\1", lines)
 
 
@@ -110,7 +115,7 @@ def text_format(name: Format, query: Query) -> TextFormat:
 
 
 def insert_head(query: Query) -> str:
-    """Return the start of an INSERT of the query's columns, up to its first row."""
+    """Return the start of an INSERT statement, up to its first row."""
     columns = writable(query.columns)
     names = ", ".join(quote(column.name) for column in columns)
     always = any(column.identity == "always" for column in columns)

@@ -1,1 +1,1 @@
-"""Import rows of a file into a table."""
+"""Import the rows of a file into a table."""

@@ -1,7 +1,7 @@
-"""The errors of a file of rows, in an operator's words.
+"""Describe what is wrong with a file or its rows, in terms that operators know.
 
-No value of a column that is marked as personal data is shown. The server's own messages quote
-values, so they are not used.
+Values of columns that are marked as personal data are not shown. The server's own messages are not
+used, because they quote values.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
 
 MOST_SHOWN = 10
-"""Problems that an error lists."""
+"""The largest number of problems that an error lists."""
 TRIGGER = sqlstates.RAISE_EXCEPTION
-"""SQLSTATE of what a trigger raises."""
+"""The SQLSTATE of an error that a trigger raises."""
 ROW_ERRORS = ("22", "23", TRIGGER)
-"""Classes of SQLSTATE that are about the content of rows."""
+"""The SQLSTATEs, or their classes, of errors in the content of rows."""
 DUPLICATE_IN_FILE = "twice"
-"""Stands for the SQLSTATE of a row whose key another row of the file has."""
-_LONGEST_VALUE = 60
+"""Used instead of a SQLSTATE if two rows of the file have the same key."""
+_LONGEST_VALUE = 60  # characters
 
 _BY_SQLSTATE = {
-    sqlstates.INVALID_TEXT_REPRESENTATION: "is no {type}",
-    sqlstates.INVALID_BINARY_REPRESENTATION: "is no {type}",
-    sqlstates.INVALID_DATETIME_FORMAT: "is no {type}",
-    sqlstates.DATETIME_FIELD_OVERFLOW: "is no {type}, or out of its range",
+    sqlstates.INVALID_TEXT_REPRESENTATION: "is not a valid {type}",
+    sqlstates.INVALID_BINARY_REPRESENTATION: "is not a valid {type}",
+    sqlstates.INVALID_DATETIME_FORMAT: "is not a valid {type}",
+    sqlstates.DATETIME_FIELD_OVERFLOW: "is not a valid {type}, or out of its range",
     sqlstates.NUMERIC_VALUE_OUT_OF_RANGE: "is out of the range of {type}",
     sqlstates.STRING_DATA_RIGHT_TRUNCATION: "is too long for {type}",
-    sqlstates.CHARACTER_NOT_IN_REPERTOIRE: "holds a sign that a text can't",
-    sqlstates.UNTRANSLATABLE_CHARACTER: "holds a sign that a text can't",
-    sqlstates.NOT_NULL_VIOLATION: "is empty, and must not be",
-    sqlstates.FOREIGN_KEY_VIOLATION: "refers to a row that is not there",
-    sqlstates.UNIQUE_VIOLATION: "is there already",
+    sqlstates.CHARACTER_NOT_IN_REPERTOIRE: "contains a character that the database can't store",
+    sqlstates.UNTRANSLATABLE_CHARACTER: "contains a character that the database can't store",
+    sqlstates.NOT_NULL_VIOLATION: "is empty, but the column requires one",
+    sqlstates.FOREIGN_KEY_VIOLATION: "refers to a row that does not exist",
+    sqlstates.UNIQUE_VIOLATION: "already exists",
     sqlstates.CHECK_VIOLATION: "is not allowed",
-    DUPLICATE_IN_FILE: "stands in the file more than once",
-    sqlstates.EXCLUSION_VIOLATION: "conflicts with a row that is there",
+    DUPLICATE_IN_FILE: "is in the file more than once",
+    sqlstates.EXCLUSION_VIOLATION: "conflicts with an existing row",
     sqlstates.INSUFFICIENT_PRIVILEGE: (
-        "is refused by row-level security, or for want of a privilege"
+        "is refused by row-level security, or because of a missing privilege"
     ),
 }
 
@@ -51,12 +51,12 @@ class Problem(NamedTuple):
     """What is wrong with one row.
 
     Attributes:
-        line: The line of the file it begins in; 0 if that is unknown.
-        what: What is wrong, as said after the value: "is no integer".
-        column: Names of columns, joined by commas; empty for the row as a whole.
+        line: The line of the file in which the row starts; 0 if it is unknown.
+        what: What is wrong, as text that follows the value: "is not a valid integer".
+        column: The names of columns, joined by commas; empty for the entire row.
         value: The value; None if it is NULL, unknown, or must not be shown.
-        state: SQLSTATE, or a word of ours.
-        constraint: Name of the constraint that is violated.
+        state: The SQLSTATE, or one of oneoff's own words.
+        constraint: The name of the violated constraint.
     """
 
     line: int
@@ -68,7 +68,7 @@ class Problem(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The whole sentence."""
+        """The entire sentence."""
         where = [f"line {self.line:,}"] if self.line else []
         where += [f"column {self.column}"] if self.column else []
         value = "" if self.value is None else f"{self.value!r} "
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
         return f"{', '.join(where)}: {value}{self.what}{which}".removeprefix(": ")
 
     def facts(self) -> dict[str, object]:
-        """Return it as JSON for a script."""
+        """Return the problem as JSON data for scripts."""
         return {
             "line": self.line or None,
             "column": self.column or None,
@@ -94,14 +94,14 @@ def problem_of(
     line: int = 0,
     constraint: str = "",
 ) -> Problem:
-    """Return what a database refused, without values that must not be shown.
+    """Describe a row that the database refused, without values that must not be shown.
 
     Args:
-        sqlstate: Of the error.
-        columns: That it is about; none for the row as a whole.
-        values: Of these columns.
-        line: Where the row begins; 0 if that is unknown.
-        constraint: Name of the constraint that is violated.
+        sqlstate: The SQLSTATE of the error.
+        columns: The columns that the error is about; empty for the entire row.
+        values: The values of these columns.
+        line: The line in which the row starts; 0 if it is unknown.
+        constraint: The name of the violated constraint.
     """
     type_name = columns[0].type if columns else "value of its column"
     what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=type_name)
@@ -115,30 +115,33 @@ def problem_of(
 
 
 def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:
-    """Return what a trigger says, but not if personal data is written: it may quote the row."""
+    """Describe a row that a trigger refused.
+
+    The trigger's message may quote the row, so it is left out if personal data is imported.
+    """
     hidden = any(column.pii for column in columns)
     message = "" if hidden else f": {short(driver_message(exc))}"
     return Problem(0, f"a trigger refuses a row{message}", state=TRIGGER)
 
 
 def short(value: str) -> str:
-    """Cut a value that would fill the screen, and escape what can't be printed."""
+    """Shorten a long value, and escape characters that can't be printed."""
     value = value.encode(errors="backslashreplace").decode()
     return value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "..."
 
 
 class BadFile(DataError):
-    """The file can't be imported, whatever its rows are."""
+    """The file can't be imported, independent of its rows."""
 
     code = "bad-file-data"
 
 
 def bad_file(name: str, what: str, *, code: str = "", try_: str = "") -> DataError:
-    """Return the error for a file that can't be imported whatever its rows are."""
+    """Return the error for a file that can't be imported, independent of its rows."""
     return BadFile(
         f"{name} {what}",
         why="nothing was imported",
-        try_=try_ or "give the whole file, as UTF-8 text",
+        try_=try_ or "give the complete file as UTF-8 text",
         code=code,
     )
 
@@ -147,9 +150,9 @@ def bad_rows(name: str, problems: Sequence[Problem], *, count: int = 0) -> DataE
     """Return the error for rows that can't be imported.
 
     Args:
-        name: Of the file.
-        problems: The first of them, at least one.
-        count: How many there are; 0 if the rest of the file was not read.
+        name: The file's name.
+        problems: The first problems, at least one.
+        count: The number of bad rows; 0 if the file was not read to its end.
     """
     shown = problems[:MOST_SHOWN]
     others = [problem.text for problem in shown[1:]]
@@ -160,7 +163,7 @@ def bad_rows(name: str, problems: Sequence[Problem], *, count: int = 0) -> DataE
     return DataError(
         f"{name}, {shown[0].text}",
         why="; ".join([why, *others]) if others else why,
-        try_=("correct it, and import the file again", "--rejects FILE leaves bad rows out"),
+        try_=("correct it, and import the file again", "or leave bad rows out with --rejects FILE"),
         code="bad-rows",
         data=[problem.facts() for problem in shown],
     )

@@ -1,7 +1,8 @@
-"""Check a whole text file before the first write: encoding, open quotes, a cut end, other formats.
+"""Check an entire text file before the first write.
 
-A pass over a million rows takes a tenth of a second, less than an error while they are written.
-Lines are counted only for an error.
+The check finds wrong encodings, quotes that are not closed, truncated files and other formats. It
+takes a tenth of a second for a million rows, less than an error during the import. Lines are
+counted only for an error.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ _COMPRESSED = (".gz", ".zst")
 
 
 class FileFacts(NamedTuple):
-    """What the check found out about a good file.
+    """The facts about a valid file.
 
     Attributes:
-        size: Bytes, decompressed.
-        mixed_line_ends: Whether some lines of a csv file end as on Windows, and others in another
-            way: with a line feed, or a carriage return alone, be it within quotes.
+        size: Bytes after decompression.
+        mixed_line_ends: Whether some lines of a csv file end with CR LF and others with LF or CR
+            alone. Line ends inside quotes count too.
     """
 
     size: int
@@ -40,7 +41,7 @@ def check_file(source: Source, file_format: Format) -> FileFacts:
     """Read the file once.
 
     Raises:
-        DataError: It can't be imported, whatever its rows are.
+        DataError: The file can't be imported, independent of its rows.
     """
     if source.signature == _PARQUET and file_format != "parquet":
         raise bad_file(source.name, "is a Parquet file", try_="--format parquet")
@@ -55,15 +56,19 @@ def check_file(source: Source, file_format: Format) -> FileFacts:
 class _FileScanner:
     """One pass over a file.
 
-    State between two blocks: `_last` is the end of the block before, because line ends, a
-    character of several bytes and the end-of-data mark may lie across two blocks; `_quotes` counts
-    all quotes so far, and an odd number means that a cell is open; `_cr` counts all carriage
-    returns, `_crlf` those before a line feed; `_lf`: some line ends with a line feed alone.
+    State between two blocks:
+
+    - `_last` is the end of the last block. A line end or the end-of-data mark may span two blocks.
+    - `_decoder` keeps the first bytes of a character that spans two blocks.
+    - `_quotes` counts all quotes so far; an odd number means that a cell is open.
+    - `_cr` counts all carriage returns, `_crlf` those that precede a line feed.
+    - `_lf` is set if a line ends with a line feed alone.
     """
 
     def __init__(self, source: Source, file_format: Format) -> None:
         self._source, self._csv = source, file_format == "csv"
-        # An empty file is valid JSON lines; one that is compressed still has bytes on the disk.
+        # An empty file is a valid JSON Lines file. If it is compressed, it must have bytes on the
+        # disk: a compressed file of zero bytes is truncated.
         self._may_be_empty = file_format == "jsonl" and (
             bool(source.size) or not source.path.endswith(_COMPRESSED)
         )
@@ -77,7 +82,7 @@ class _FileScanner:
         if not block.isascii() or self._decoder.getstate()[0]:
             self._decode(block)
         if b"\0" in block:
-            raise bad_file(self._source.name, "is no text: it holds zero bytes")
+            raise bad_file(self._source.name, "is not text: it contains zero bytes")
         if self._csv:
             self._scan_csv(block)
         self._size += len(block)
@@ -87,7 +92,8 @@ class _FileScanner:
         try:
             self._decoder.decode(block, final=final)
         except UnicodeDecodeError as exc:
-            before = len(exc.object) - len(block)  # of a character that begins there
+            # Bytes that the decoder has kept from the block before.
+            before = len(exc.object) - len(block)
             raise _encoding(
                 self._source, "", self._line_at(self._size - before + exc.start)
             ) from None
@@ -100,9 +106,9 @@ class _FileScanner:
             self._scan_line_ends(block)
 
     def _refuse_end_of_data(self, joined: bytes, before: int) -> None:
-        """Refuse a line of only a backslash and a period, unless it is within quotes.
+        """Refuse a line of only a backslash and a period, unless it is inside quotes.
 
-        Up to PostgreSQL 17 COPY takes it for the end of the data, and ignores all rows below it
+        Up to PostgreSQL 17, COPY reads it as the end of the data and ignores all rows below it
         without an error.
         """
         for found in _END_OF_DATA.finditer(joined):
@@ -111,8 +117,8 @@ class _FileScanner:
                 line = self._line_at(self._size - before + found.start() + 1)
                 raise bad_file(
                     self._source.name,
-                    f"ends at line {line:,}, which is only \\.",
-                    try_='write it as "\\."',
+                    f"contains the end-of-data mark \\. in line {line:,}",
+                    try_='write it as "\\." if it is data, or delete the line',
                 )
 
     def _scan_line_ends(self, block: bytes) -> None:
@@ -125,22 +131,22 @@ class _FileScanner:
         self._lf = self._lf or block.count(b"\n") > crlf
 
     def finish(self) -> FileFacts:
-        """Return what was found.
+        """Check the end of the file, and return the facts about it.
 
         Raises:
-            DataError: A character or a quote is cut, or the file is empty.
+            DataError: The last character is incomplete, a quote is open, or the file is empty.
         """
         self._decode(b"", final=True)
         if self._quotes % 2:
-            raise bad_file(self._source.name, "breaks off: a quote is opened and never closed")
+            raise bad_file(self._source.name, "is incomplete: a quote is opened and never closed")
         if not self._size and not self._may_be_empty:
             raise bad_file(self._source.name, "is empty")
-        # In a file with Windows line ends COPY refuses a line feed alone as a line end, and counts
-        # carriage returns within quotes as lines: a bad row would be looked up in the wrong line.
+        # In a file with CR LF line ends, COPY refuses a line feed alone as a line end. It also
+        # counts carriage returns inside quotes as lines, so its errors would name wrong lines.
         return FileFacts(self._size, bool(self._crlf) and (self._lf or self._cr > self._crlf))
 
     def _line_at(self, offset: int) -> int:
-        """Return the line that a byte is in; the first line is 1."""
+        """Return the number of the line that contains a byte; the first line is 1."""
         line = 1
         for block in self._source.read_blocks():
             line += block.count(b"\n", 0, max(offset, 0))
@@ -151,7 +157,7 @@ class _FileScanner:
 
 
 def _encoding(source: Source, known: str, line: int) -> DataError:
-    what = known or "no UTF-8"
+    what = known or "not UTF-8"
     return bad_file(
         source.name,
         f"is {what} (line {line:,})",

@@ -1,4 +1,4 @@
-"""Write the INSERT of an import, with its ON CONFLICT clause."""
+"""Build the INSERT statement of an import, with its ON CONFLICT clause."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _WITHOUT_EQUALITY = (Kind.JSON, Kind.OTHER)
 
 
 def insert_statement(plan: Plan, rows: str) -> str:
-    """Return the INSERT of rows.
+    """Return the INSERT statement for rows.
 
     Args:
-        plan: The target, the written columns, and what happens to a row that exists.
+        plan: The target, the written columns, and the handling of existing rows.
         rows: A SELECT of the written columns, or VALUES.
     """
     has_identity = any(column.identity for column in plan.written)
@@ -42,7 +42,8 @@ def _on_conflict(plan: Plan) -> str:
     if plan.on_conflict == "skip" or not changed:
         return f" ON CONFLICT ({key}) DO NOTHING"
     sets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in changed)
-    # Without the WHERE, PostgreSQL and SQLite write and count rows that already have these values.
+    # Without this WHERE, PostgreSQL and SQLite would write and count rows that already have these
+    # values.
     differ = " OR ".join(_differs(plan, column) for column in changed)
     return f" ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE {differ}"
 
@@ -55,8 +56,9 @@ def _differs(plan: Plan, column: Column) -> str:
         differs = " IS NOT ".join(sides)
         if column.kind not in _MOMENTS:
             return differs
-        # CURRENT_TIMESTAMP writes no fraction; an import always writes all six digits.
+        # CURRENT_TIMESTAMP stores no fraction, but an import always writes six digits. Without this
+        # comparison such a row would count as different.
         return f"({differs} AND {sides[0]} || '.000000' IS NOT {sides[1]})"
-    if column.kind in _WITHOUT_EQUALITY:  # json, point, xml ... have no operator for it
+    if column.kind in _WITHOUT_EQUALITY:  # json, point, xml and others have no equality operator
         sides = (f"{sides[0]}::text", f"{sides[1]}::text")
     return " IS DISTINCT FROM ".join(sides)

@@ -1,16 +1,16 @@
-"""Import rows of a file: the steps that all databases and formats share.
+"""Import the rows of a file: the steps that all databases and formats share.
 
-`import_rows` imports a file in one transaction, `import_in_batches` does it for `--resume`. Both
+`import_rows` imports a file in one transaction, `import_in_batches` in batches (`--resume`). Both
 check the file, find the table and make the plan. Then one of these modules writes the rows:
 
 | Database | File | Written by |
 | --- | --- | --- |
 | SQLite | any | `sqlite.insert` |
 | PostgreSQL | csv | `postgresql.copy_csv` |
-| PostgreSQL | csv, with `--rejects` | `postgresql.copy_with_rejects`, or as the next line |
+| PostgreSQL | csv, with `--rejects` | `postgresql.copy_with_rejects`, or as in the next row |
 | PostgreSQL | JSON, Parquet | `postgresql.staged_import` |
 
-`--resume` writes in the same ways, but a batch at a time: `resume` chooses there.
+With `--resume` the same modules write one batch at a time; `resume` chooses the module.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 _FRAMEWORK_TABLES = "oneoff_"
 _SAMPLE_ROWS = 1_000
-"""Rows that are checked for masked personal data."""
+"""The number of rows that are checked for masked personal data."""
 
 
 async def import_rows(
@@ -71,21 +71,22 @@ async def import_rows(
 
     Args:
         begin: Opens the resource `work`: the transaction that the executor commits, or rolls back
-            in a dry run. It is called after the file was checked: while a slow pipe is read,
-            SQLite's write lock must stay free for others.
-        project: Its models say what is personal data.
+            in a dry run.
+        project: The project, whose models mark personal data.
         request: The options.
-        terminal: Of the run.
-        progress: Of the run.
+        terminal: The run's terminal.
+        progress: The run's progress.
 
     Raises:
-        NotFound: There is no such table.
-        UsageError: An option is wrong.
+        NotFound: The table does not exist.
+        UsageError: An option is invalid.
         DataError: The file or a row can't be imported.
     """
     refuse_existing_files(request.rejects)
     async with open_source(request.path, terminal) as source:
         reader, size = await in_daemon_thread(lambda: _open_reader(source, request))
+        # Only now: while a slow pipe is read, other processes must be able to get SQLite's write
+        # lock.
         work = await begin()
         if not reader.names:  # JSON without rows names no columns
             await _find_target(work.connection, project, request)
@@ -108,12 +109,12 @@ async def import_in_batches(
     request: ImportRequest,
     terminal: Terminal,
 ) -> Result:
-    """Import a file in batches, each in its own transaction, from where an earlier run stopped.
+    """Import a file in batches, each in its own transaction; continue a stopped run.
 
     Raises:
-        NotFound: There is no such table.
-        UsageError: An option is wrong.
-        DataError: The file or a row can't be imported; the batches before it stay.
+        NotFound: The table does not exist.
+        UsageError: An option is invalid.
+        DataError: The file or a row can't be imported; the batches before it are kept.
     """
     from oneoff.services.data.imports.resume import FileRows, arguments_of, file_batch
 
@@ -162,8 +163,8 @@ async def _write_rows(
 def _all_rejected(name: str, rejects: str, count: int) -> DataError:
     return DataError(
         f"{name}: none of the {counted(count, 'row')} can be imported",
-        why=f"what is wrong with each is in {rejects}{ERRORS_SUFFIX}",
-        try_=f"mend {rejects}, and import it",
+        why=f"the errors are in {rejects}{ERRORS_SUFFIX}",
+        try_=f"correct {rejects}, and import it",
         code="bad-rows",
     )
 
@@ -181,28 +182,31 @@ async def _plan(
 async def _find_target(
     connection: AsyncConnection, project: Project, request: ImportRequest
 ) -> Table:
-    """Return the table that is written.
+    """Return the table to import into.
 
     Raises:
-        NotFound: There is no such table.
+        NotFound: The table does not exist.
         UsageError: It is a view, or a table of the framework.
     """
     table = await find_table(connection, project, request.table)
     if table.is_view:
         raise UsageError(
-            f"{table.name} is a view: it holds no rows of its own",
-            try_="import into the table that it shows",
+            f"{table.name} is a view, which stores no rows",
+            try_="import into the table that it reads",
         )
     if table.schema_and_name[1].startswith(_FRAMEWORK_TABLES):
         raise UsageError(
-            f"{table.name} is a table of oneoff's own, which its commands alone write",
-            try_="move the rows of another database with pg_dump, or by a copy of the SQLite file",
+            f"{table.name} belongs to oneoff, and only its commands write to it",
+            try_="copy the rows of another database with pg_dump, or copy the SQLite file",
         )
     return table
 
 
 def _open_reader(source: Source, request: ImportRequest) -> tuple[Reader, int]:
-    """Check the file; return its reader, and its size: rows of Parquet, bytes of other formats."""
+    """Check the file; return its reader and its size.
+
+    The unit of the size is rows for Parquet, and bytes for other formats.
+    """
     file_format = request.format
     if file_format == "parquet":
         from oneoff.services.data.imports.readers.parquet_reader import ParquetReader
@@ -221,11 +225,11 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
     """Refuse a key that no unique index or constraint covers.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No unique index or constraint covers the key.
     """
     if not plan.key:
         return
-    # EXPLAIN plans the INSERT without writing, and fails as the INSERT itself would.
+    # EXPLAIN plans the INSERT without writing, and fails with the same error as the INSERT would.
     nothing = f"SELECT {plan.quoted_columns} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
     try:
         await connection.exec_driver_sql(f"EXPLAIN {insert_statement(plan, nothing)}")
@@ -235,7 +239,7 @@ async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
             raise
         key = ", ".join(plan.key)
         raise UsageError(
-            f"--on-conflict {plan.on_conflict}: nothing makes {key} unique in {plan.table.name}"
+            f"--on-conflict {plan.on_conflict}: {plan.table.name} has no unique index on {key}"
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""Match the columns of a file with those of a table: `make_plan` returns a `Plan`."""
+"""Match the columns of a file with the columns of a table: `make_plan` returns a `Plan`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.request import ImportRequest, OnConflict
     from oneoff.services.data.tables import Table
 
-_TRY_FEWER_COLUMNS = "--columns NAME,NAME imports only those columns"
-_TRY_MORE_COLUMNS = "name in --columns what the table needs, if the file has it"
+_TRY_FEWER_COLUMNS = "or import only some columns with --columns NAME,NAME"
+_TRY_MORE_COLUMNS = "or add to --columns the columns that the table requires"
 
 
 class Plan(NamedTuple):
@@ -24,9 +24,10 @@ class Plan(NamedTuple):
 
     Attributes:
         table: The target.
-        names: Of the file's columns, in its order.
-        columns: The table's column for each of those; None for one that is not imported.
-        key: Columns that identify an existing row; empty unless it is skipped or updated.
+        names: The names of the file's columns, in the order of the file.
+        columns: The table's column for each name; None for a column that is not imported.
+        key: The columns that identify an existing row; empty unless existing rows are skipped or
+            updated.
         on_conflict: What happens to an existing row.
     """
 
@@ -43,30 +44,30 @@ class Plan(NamedTuple):
 
     @property
     def quoted_columns(self) -> str:
-        """The names of the written columns as a statement lists them."""
+        """The quoted names of the written columns, joined by commas."""
         return ", ".join(quote(column.name) for column in self.written)
 
     def positions(self, names: Iterable[str]) -> list[int]:
-        """Return where these columns are in a row; names that the file lacks are ignored."""
+        """Return the positions of these columns in a row, without names that the file lacks."""
         return [self.names.index(name) for name in names if name in self.names]
 
     def written_at(self, positions: Iterable[int]) -> list[Column]:
-        """Return the columns of the table that are written from these positions of a row."""
+        """Return the table's columns that are written from these positions of a row."""
         return [column for at in positions if (column := self.columns[at]) is not None]
 
 
 def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRequest) -> Plan:
-    """Match the columns of a file with those of the table.
+    """Match the columns of a file with the columns of the table.
 
     Args:
         table: The target.
-        names: Of the columns in the file.
-        source: Name of the file.
+        names: The names of the file's columns.
+        source: The file's name.
         request: The options.
 
     Raises:
         UsageError: The options name columns that don't exist, or can't be combined.
-        DataError: The file's columns don't match the table's.
+        DataError: The file's columns don't match the table's columns.
     """
     _check_options(table, names, source, request)
     columns = request.columns
@@ -78,7 +79,7 @@ def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRe
             try_=(
                 "correct the names in the file",
                 _TRY_MORE_COLUMNS if columns else _TRY_FEWER_COLUMNS,
-                "a column may be left out where the table has a server_default for it",
+                "or give the column a server_default, so that the file does not need it",
             ),
             code="bad-columns",
         )
@@ -101,15 +102,15 @@ def _check_options(table: Table, names: Sequence[str], source: str, request: Imp
     if on_conflict != "error":
         if not key and not table.key:
             problems.append(
-                f"--on-conflict {on_conflict}: {table.name} has no primary key; --key names columns"
+                f"--on-conflict {on_conflict}: {table.name} has no primary key; give --key"
             )
         problems += [
-            f"--on-conflict {on_conflict} finds rows by {name}, which the file doesn't give"
+            f"--on-conflict {on_conflict} finds rows by {name}, which the file does not provide"
             for name in key or table.key
             if name not in wanted
         ]
     elif key:
-        problems.append("--key has no meaning without --on-conflict skip or update")
+        problems.append("--key needs --on-conflict skip or --on-conflict update")
     if problems:
         raise UsageError(problems)
 
@@ -123,12 +124,12 @@ def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> lis
     wanted = set(columns or names)
     problems = [unknown_column(table, n) for n in names if n not in known and n in wanted]
     problems += [
-        f"column {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1
+        f"column {name!r} is listed twice" for name in dict.fromkeys(names) if names.count(name) > 1
     ]
     if names and all(name in _generated(table, names) for name in names):
-        problems.append(f"{table.name} computes all of these columns itself")
+        problems.append(f"the database computes all of these columns of {table.name}")
     problems += [
-        f"column {column.name!r} is missing, and the table needs it"
+        f"column {column.name!r} is missing, but the table requires it"
         for column in table.columns
         if column.name not in wanted and _is_needed(table, column)
     ]
@@ -138,21 +139,21 @@ def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> lis
 def _is_needed(table: Table, column: Column) -> bool:
     if column.nullable or column.has_default or column.generated or column.identity:
         return False
-    # SQLite numbers the rows itself where the key is a single INTEGER.
+    # SQLite numbers the rows itself if the key is a single INTEGER column.
     numbers_itself = table.dialect == "sqlite" and table.key == (column.name,)
     return not (numbers_itself and column.type.upper() == "INTEGER")
 
 
 def refuse_masks(plan: Plan, name: str, rows: Sequence[Sequence[str | None]]) -> None:
-    """Refuse a file whose personal data is masked: it would overwrite the data itself.
+    """Refuse a file with masked personal data: the masks would overwrite the real data.
 
     Args:
         plan: What is imported.
-        name: Of the file.
-        rows: The first of its rows.
+        name: The file's name.
+        rows: The first rows of the file.
 
     Raises:
-        DataError: All values of a column are the mask or, in an update, are empty.
+        DataError: All values of a column are the mask or, for an update, are empty.
     """
     masked = [
         column.name
@@ -164,7 +165,7 @@ def refuse_masks(plan: Plan, name: str, rows: Sequence[Sequence[str | None]]) ->
             name,
             f"was exported with personal data masked: {', '.join(masked)}",
             code="masked-data",
-            try_="export it with --include-pii, or name the other columns with --columns",
+            try_="export it with --include-pii, or import only the other columns with --columns",
         )
 
 

@@ -1,7 +1,8 @@
-"""Write the rejects of an import: the bad rows, to be corrected and imported, and their errors.
+"""Write the rejects of an import: the bad rows, and what is wrong with them.
 
-`bad.csv` holds the rows as they were, below the same header. `bad.csv.errors.jsonl` holds a JSON
-object for each: its line in `bad.csv` and in the imported file, column, value and error.
+`bad.csv` contains the rows unchanged, below the same header, so that they can be corrected and
+imported. `bad.csv.errors.jsonl` contains a JSON object for each row: its line in `bad.csv` and in
+the imported file, the column, value and error.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ ERRORS_SUFFIX = ".errors.jsonl"
 
 
 class Rejects:
-    """The rejects of one import; both files get their names only if the block ends without error.
+    """The rejects of one import.
+
+    Both files get their names only if the `async with` block ends without an error.
 
     Args:
-        path: The file; empty if a bad row is an error.
-        reader: Of the file that is imported.
-        terminal: Of the run.
+        path: The file for bad rows; empty if a bad row is an error.
+        reader: The reader of the imported file.
+        terminal: The run's terminal.
 
     Attributes:
-        enabled: Whether bad rows are rejected; else one ends the import.
-        count: Bad rows so far.
+        enabled: Whether bad rows are rejected; otherwise the first one ends the import.
+        count: The number of bad rows so far.
     """
 
     def __init__(self, path: str, reader: Reader, terminal: Terminal) -> None:
@@ -59,7 +62,7 @@ class Rejects:
         await self._stack.__aexit__(kind, exc, traceback)
 
     async def add(self, raw: bytes, problem: Problem) -> None:
-        """Write a bad row and its problem; if bad rows are errors, keep the first ones to show.
+        """Write a bad row and its problem. If bad rows are errors, keep the first problems to show.
 
         Raises:
             CommandError: The files can't be written.
@@ -76,10 +79,10 @@ class Rejects:
         self._line += raw.count(b"\n") + 1
 
     def raise_first(self) -> None:
-        """Raise what is wrong with the first rows, if bad rows are errors.
+        """Raise an error with the first problems, if bad rows are errors.
 
         Raises:
-            DataError: There are such rows.
+            DataError: There are bad rows.
         """
         if self._first_problems:
             raise bad_rows(self._reader.source.name, self._first_problems, count=self.count)
@@ -98,16 +101,16 @@ class Rejects:
 
 
 def refuse_existing_files(path: str) -> None:
-    """Refuse the path of an existing file for rejects, before anything is read.
+    """Refuse to overwrite existing rejects, before the imported file is read.
 
     Raises:
-        CommandError: The file exists, or the one for its errors.
+        CommandError: The file for bad rows or the file for their errors exists.
     """
     for name in (path, path + ERRORS_SUFFIX):
         if path and os.path.lexists(name):
             raise CommandError(
-                f"{name} is there already",
-                why="the rows that are left out would replace what is in it",
+                f"{name} already exists",
+                why="an import does not replace a file of rejects",
                 try_="choose another name with --rejects",
                 code="file-exists",
             )

@@ -1,10 +1,10 @@
-"""`data import --resume`: one transaction for each batch of a file's rows, with its checkpoint.
+"""Import a file in batches for `data import --resume`: each batch commits with its checkpoint.
 
-The way of a batch: `pipeline.import_in_batches` gives `FileRows` to `BatchRunner.run_file`. From
-there `FileRun`, in `oneoff.services.batch.run.files`, repeats the loop of every batch run, which
-comes back here: `FileRows.step` reads the next rows and imports them. The loop saves the place in
-the file where they end as the cursor, and commits. A dry run has `preview_file` instead of the
-loop, and no commit.
+`pipeline.import_in_batches` passes `FileRows` to `BatchRunner.run_file`. `FileRun`, in
+`oneoff.services.batch.run.files`, then runs the loop of every batch run. For each batch the loop
+calls `FileRows.step`, which reads the next rows and imports them. The loop saves the place in the
+file where these rows end as the cursor, and commits. A dry run calls `preview_file` instead of the
+loop, and does not commit.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 DEFAULT_ROWS = 10_000
 _DIGITS = 16
 _CORRECT_AND_START_AGAIN = (
-    "correct it; a file that was changed is begun again, and what is there left alone: "
-    "--new-run --on-conflict skip"
+    "correct it, and start again without changing existing rows: --new-run --on-conflict skip"
 )
 
 
@@ -47,10 +46,10 @@ class FileRows(FileSelection):
     """The rows of a csv or jsonl file, from any row on.
 
     Args:
-        command: Its size of batches is used.
-        reader: Of the file.
+        command: Declares the size of the batches.
+        reader: The reader of the file.
         plan: What is imported.
-        terminal: Of the run.
+        terminal: The run's terminal.
     """
 
     def __init__(
@@ -72,14 +71,14 @@ class FileRows(FileSelection):
         self._stream_place = self._first_place
 
     def rows_left(self, after: Place | None) -> int:
-        """Return how many lines follow a place."""
+        """Return the number of lines after a place."""
         return max(self._lines - (after or self._first_place).line, 0)
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
-        """Import the rows that follow a place.
+        """Import the rows after a place.
 
         Raises:
-            DataError: A row can't be imported; the batches before it stay.
+            DataError: A row can't be imported; the batches before it are kept.
         """
         place = self.place(after) or self._first_place
         chunk, end = await in_daemon_thread(lambda: self._read(place, size))
@@ -96,7 +95,7 @@ class FileRows(FileSelection):
         )
 
     async def _import(self, connection: AsyncConnection, chunk: Chunk) -> ImportSummary:
-        """Choose the module that writes the rows, as `pipeline` does for a whole file."""
+        """Choose the module that writes the rows, as `pipeline` does for an entire file."""
         if self._plan.table.dialect == "postgresql" and isinstance(self._reader, CsvReader):
             from oneoff.services.data.imports.postgresql.copy_csv import CsvImport
 
@@ -114,9 +113,9 @@ class FileRows(FileSelection):
             return await import_staged(connection, self._plan, reader, rejects, _no_progress)
 
     def _read(self, place: Place, size: int) -> tuple[Chunk, Place]:
-        """Return rows that follow a place, and the place after them."""
-        # Batches follow one another, so the stream is read on; after a resume, or when a batch is
-        # repeated, it starts again.
+        """Return the rows after a place, and the place after these rows."""
+        # Each batch usually continues where the stream is. After a resume, or if a batch is
+        # repeated, the stream is opened again.
         if self._stream is None or place != self._stream_place:
             self._stream = self._reader.source.stream()
             skip_bytes(self._stream, place.offset)
@@ -128,7 +127,7 @@ class FileRows(FileSelection):
             offset, part = offset + len(read), part + read
             line += 1
             if is_csv and part.count(b'"') % 2:
-                continue  # the line feed is within quotes
+                continue  # the line feed is inside quotes
             raw = _without_end(part, crlf=is_csv)
             if is_csv or raw.strip():
                 raw_rows.append(raw)
@@ -141,7 +140,7 @@ class FileRows(FileSelection):
 
 
 class _ChunkReader(Reader):
-    """Reads one chunk of a file, as if it were all of it."""
+    """Reads one chunk of a file as if it were the entire file."""
 
     def __init__(self, reader: Reader, chunk: Chunk) -> None:
         self._reader, self._chunk = reader, chunk
@@ -156,21 +155,21 @@ class _ChunkReader(Reader):
         return self._reader.parse(chunk, plan)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Return a chunk as the server reads it."""
+        """Return a chunk as COPY reads it."""
         return self._reader.stage(chunk, first)
 
 
 def file_batch(request: ImportRequest) -> FileBatch:
-    """Return the batch command that stands for an import."""
+    """Return a batch command for an import."""
     batch = FileBatch(new_run=request.new_run)
     size = request.batch_size or DEFAULT_ROWS
-    # A batch command declares these on its class; here the operator gives them.
+    # Other batch commands declare these on their class. Here the operator gives them.
     vars(batch).update(batch_size=size, largest_batch=size)
     return batch
 
 
 def arguments_of(request: ImportRequest) -> str:
-    """Return the arguments that identify an import: only with the same ones it is resumed."""
+    """Return the arguments that identify an import; it is resumed only with the same arguments."""
     arguments = {
         "table": request.table,
         "file": request.path,
@@ -183,7 +182,7 @@ def arguments_of(request: ImportRequest) -> str:
 
 
 def _digest_of(source: Source) -> tuple[str, int]:
-    """Return the SHA-256 of a file, decompressed, and how many lines it has."""
+    """Return the start of the decompressed file's SHA-256 in hex, and its number of lines."""
     digest, lines = hashlib.sha256(), 0
     last = b""
     for block in source.read_blocks():
@@ -199,4 +198,4 @@ def _without_end(raw: bytes, *, crlf: bool) -> bytes:
 
 
 def _no_progress(_: Chunk) -> None:
-    """Leave the progress to the batch run."""
+    """Do nothing: the batch run reports the progress."""

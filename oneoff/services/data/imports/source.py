@@ -1,7 +1,7 @@
-"""A file of rows that can be read several times from its beginning, and is decompressed.
+"""Open a file of rows that can be read several times from the start, and decompress it.
 
-Standard input and pipes are copied to an unnamed temporary file first. So they are checked before
-the first write, like any other file, and a bad row can be looked up.
+Standard input and pipes are first copied to an unnamed temporary file. So they are checked before
+the first write, like any other file, and a bad row can be found again.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BLOCK = 1 << 20
-"""Bytes that are read, and sent, at a time."""
+"""Bytes that are read and sent at a time."""
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"
 
 
 class Source:
-    """One file; each stream of it starts at the beginning.
+    """One file; each stream starts at the beginning of the file.
 
     Args:
-        path: As the operator named it; "-" for standard input.
-        file: Open, with a position that nobody else changes.
+        path: The path as the operator gave it; "-" for standard input.
+        file: The open file; no other code changes its position.
 
     Attributes:
-        path: As the operator named it.
-        name: The same for messages.
+        path: The path as the operator gave it.
+        name: The name for messages.
         size: Bytes on the disk.
-        signature: The first four bytes, which tell the kind of a file.
+        signature: The first four bytes, which identify the kind of the file.
     """
 
     def __init__(self, path: str, file: BinaryIO) -> None:
@@ -54,12 +54,12 @@ class Source:
 
     @property
     def seekable(self) -> BinaryIO:
-        """The file as it is on the disk, from its beginning: for Parquet."""
+        """The file as it is on the disk, from the start: for Parquet."""
         self._file.seek(0)
         return self._file
 
     def stream(self) -> io.BufferedReader[Any]:
-        """Return the decompressed bytes, from the beginning, without a byte order mark."""
+        """Return a stream of the decompressed bytes from the start, without a byte order mark."""
         raw: io.RawIOBase = _IndependentFile(self._file.fileno())
         make = self._decompressor()
         if make is not None:
@@ -70,7 +70,7 @@ class Source:
         return stream
 
     def _decompressor(self) -> Callable[[], Any] | None:
-        """Return what makes a decompressor; the signature decides, whatever the name says."""
+        """Return a factory of decompressors, or None; the signature decides, not the name."""
         if self.signature.startswith(_GZIP):
             return lambda: zlib.decompressobj(31)  # 31: with the header of a gzip file
         if self.signature != _ZSTD:
@@ -80,16 +80,16 @@ class Source:
         except ModuleNotFoundError:
             raise ConfigurationError(
                 f"{self.name} is compressed with zstd; the package 'zstandard' is not installed",
-                try_=("pip install 'oneoff[zstd]'", "or decompress it before"),
+                try_=("pip install 'oneoff[zstd]'", "or decompress the file first"),
                 code="missing-dependency",
             ) from None
         return lambda: zstandard.ZstdDecompressor().decompressobj()
 
     def read_blocks(self, skip: int = 0) -> Iterator[bytes]:
-        """Yield the decompressed bytes block by block; for a thread, as reading may wait.
+        """Yield the decompressed bytes in blocks. Reading blocks, so call it in a thread.
 
         Args:
-            skip: Bytes at the beginning to leave out.
+            skip: The number of bytes to leave out at the start.
         """
         stream = self.stream()
         skip_bytes(stream, skip)
@@ -120,7 +120,8 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
 def _open(path: str, terminal: Terminal, stack: ExitStack) -> BinaryIO:
     if path == STDIN:
         return _spooled(terminal.in_bytes, stack)
-    # Without a buffer: closing one waits for the thread that reads, on a silent pipe forever.
+    # Unbuffered: closing a buffered file waits for the thread that reads it. If no data arrives on
+    # a pipe, that would be indefinitely.
     raw = stack.enter_context(open(path, "rb", buffering=0))  # noqa: SIM115 - the stack closes it
     if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
         return io.BufferedReader(raw)
@@ -136,19 +137,19 @@ def _spooled(read: Callable[[], bytes], stack: ExitStack) -> BinaryIO:
 
 
 async def iterate_in_thread(items: Iterator[T]) -> AsyncIterator[T]:
-    """Yield the items of a blocking iterator, each produced in a thread."""
+    """Yield the items of a blocking iterator; each one is produced in a thread."""
     while (item := await in_daemon_thread(lambda: next(items, None))) is not None:
         yield item
 
 
 def skip_bytes(stream: io.BufferedReader[Any], count: int) -> None:
-    """Read some bytes without keeping them."""
+    """Read bytes and discard them."""
     while count > 0 and (block := stream.read(min(count, BLOCK))):
         count -= len(block)
 
 
 class _IndependentFile(io.RawIOBase):
-    """A file that is read at a position of its own: several streams of it don't disturb another."""
+    """A file with its own read position, so that several streams don't affect one another."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._offset = descriptor, 0
@@ -165,7 +166,7 @@ class _IndependentFile(io.RawIOBase):
 class _Decompressed(io.RawIOBase):
     """The content of a compressed file, which may be several compressed files joined together.
 
-    Each of them needs a new decompressor, which begins with what the last one left unused.
+    Each part needs a new decompressor, which starts with the bytes that the last one did not use.
     """
 
     def __init__(self, raw: io.RawIOBase, make: Callable[[], Any], name: str) -> None:
@@ -181,7 +182,7 @@ class _Decompressed(io.RawIOBase):
             data = data or self._raw.read(BLOCK >> 2)
             if not data:
                 if not self._object.eof:
-                    raise bad_file(self._name, "breaks off: its compressed data has no end")
+                    raise bad_file(self._name, "is incomplete: its compressed data has no end")
                 return 0
             if self._object.eof:
                 self._object = self._make()

@@ -1,4 +1,4 @@
-"""The numbers of an import that has ended, and what is said of them."""
+"""Count the rows of an import, and describe the result to the operator."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class ImportSummary(NamedTuple):
-    """The numbers of an import that has ended.
+    """The result of an import.
 
     Attributes:
         total: Rows in the file.
         changed: Rows that were inserted or updated.
         rejected: Bad rows that were written to the rejects.
-        warnings: For the operator.
+        warnings: Messages for the operator.
     """
 
     total: int
@@ -29,12 +29,12 @@ class ImportSummary(NamedTuple):
 
     @property
     def unchanged(self) -> int:
-        """Rows that existed already and were not changed."""
+        """Rows that already existed and were not changed."""
         return self.total - self.changed - self.rejected
 
 
 def summary_data(request: ImportRequest, done: ImportSummary) -> dict[str, Any]:
-    """Return the summary as JSON for a script."""
+    """Return the summary as JSON data for scripts."""
     return {
         "table": request.table,
         "format": request.format,
@@ -52,11 +52,11 @@ def summary_texts(request: ImportRequest, done: ImportSummary) -> tuple[str, lis
     if not done.changed:
         message = f"nothing to do in {request.table}"
     if done.unchanged:
-        message += f": {counted(done.unchanged, 'row')} already there"
+        message += f": {counted(done.unchanged, 'row')} unchanged"
     warnings = [*done.warnings]
     if done.rejected:
         warnings.append(
             f"{done.rejected:,} of {done.total:,} rows were left out: they are in "
-            f"{request.rejects}, and what is wrong with them in {request.rejects}{ERRORS_SUFFIX}"
+            f"{request.rejects}, and their errors are in {request.rejects}{ERRORS_SUFFIX}"
         )
     return message, warnings

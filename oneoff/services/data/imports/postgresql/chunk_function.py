@@ -1,9 +1,9 @@
-"""The server-side function that casts a chunk of texts and inserts the rows.
+"""Create the server-side function that casts a chunk of texts and inserts the rows.
 
-`StagedImport` creates it, and calls it after each chunk that COPY has put into `TEXTS_TABLE`.
-It first inserts all rows by one statement, which nearly always succeeds. If that fails, it inserts
-row by row, each in a subtransaction, and stores the error of a bad one. If the error names no
-column, the row's values are cast one by one, until one fails in the same way.
+`StagedImport` creates the function, and calls it after COPY has loaded a chunk into `TEXTS_TABLE`.
+The function first inserts all rows with one statement, which nearly always succeeds. If this fails,
+it inserts each row in a subtransaction, and stores the error of a bad row. If the error names no
+column, the function casts the row's values one by one, until one fails in the same way.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ if TYPE_CHECKING:
 
 CHUNK_FUNCTION = "pg_temp.oneoff_import_chunk"
 
-# Errors that are about one row. Others, such as a full disk, a deadlock or a cancelled statement,
-# end the import.
+# Errors that one row can cause. Other errors, such as a full disk, a deadlock or a cancelled
+# statement, end the import.
 _CAUGHT = (
     "data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table "
     "OR undefined_function OR feature_not_supported OR insufficient_privilege"
 )
-# A block with EXCEPTION is a subtransaction: what it inserted is undone before the handler runs. So
-# after a failed chunk the target holds none of its rows, and the loop can insert the good ones.
-# `use_column`: a column of the project may have the name of one of the variables. The columns of a
-# unique key or reference are only in DETAIL, `(a, b)=(1, 2)` in every language. Of other
-# constraints (class 23) the name is enough.
+# A block with EXCEPTION is a subtransaction: its inserted rows are rolled back before the handler
+# runs. So after a failed chunk the target contains none of its rows, and the loop can insert the
+# good ones.
+# `use_column`: a column of the project may have the same name as one of the variables.
+# COLUMN_NAME is empty for a violated unique key (23505) or reference (23503). Their columns are
+# only in DETAIL, as `(a, b)=(1, 2)`, which is not translated. For other violated constraints
+# (class 23) the constraint's name is enough. All other errors need the probes.
 _FUNCTION = f"""
 CREATE OR REPLACE FUNCTION {CHUNK_FUNCTION}() RETURNS void LANGUAGE plpgsql AS %(tag)s
 #variable_conflict use_column
@@ -67,8 +69,9 @@ BEGIN
     END LOOP;
 END %(tag)s
 """  # noqa: S608 - constants
-# One value alone. It must not stay, so a success is undone by an error too: assert_failure, which
-# no cast raises and _CAUGHT does not contain.
+# Insert one value alone, to find out whether it causes the error. The inserted value must not stay,
+# so after a success an error rolls it back: assert_failure, which no cast raises and which _CAUGHT
+# does not contain.
 _PROBE = f"""
 IF cardinality(names) = 0 THEN
     BEGIN
@@ -91,9 +94,10 @@ def create_chunk_function(
 
     Args:
         plan: What is imported.
-        values: SQL of each column's value in a row `r` of texts.
-        json: Whether such a row is JSON; `j` then holds its members.
-        into_target: Whether to insert into the target; else into the staging table, with numbers.
+        values: The SQL of each column's value in a row `r` of texts.
+        json: Whether a row is JSON; its members are then available as `j`.
+        into_target: Whether to insert into the target; otherwise into the staging table, with the
+            rows' numbers.
     """
     insert = f"INSERT INTO {STAGING_TABLE} ({plan.quoted_columns}, {quote(NUMBER_COLUMN)}) "
     if into_target:
@@ -111,7 +115,7 @@ def create_chunk_function(
     ]
     chunk = f"{insert}{select} FROM {TEXTS_TABLE} r" + (f", {members}" if members else "")
     row, probed = insert + select + _from(members), "".join(probes)
-    # The name of a column may be anything, the end of the function's own quotes included.
+    # The name of a column may contain any text, even the tag that ends the function's body.
     tag = "$check$"
     while tag in row + probed:
         tag = tag[:-1] + "k$"

@@ -1,7 +1,7 @@
 """Find staged rows that the target would refuse because of other rows: unique keys, references.
 
-The columns of a key are numbers in the catalogue. `ARRAY(SELECT a.attname ... ORDER BY k.o)` turns
-them into names, in the order of the key.
+PostgreSQL's catalog stores the columns of a key as numbers. `ARRAY(SELECT a.attname ... ORDER BY
+k.o)` converts them to names, in the order of the key.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from oneoff.services.data.tables import quote, quote_text
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
-# Indexes that the staging table has copied from the target; `keeps`: it refuses rows.
+# The indexes that the staging table has copied from the target. `keeps`: the index can refuse rows.
+# `computed`: it has expressions, which `columns` does not list.
 _STAGING_INDEXES = f"""
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
        (i.indisunique OR i.indisexclusion) AS keeps, i.indexprs IS NOT NULL AS computed,
@@ -28,8 +29,9 @@ SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
 FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
 WHERE i.indrelid = 'pg_temp.{STAGING_TABLE}'::regclass
 """  # noqa: S608 - a constant
-# Unique indexes of the target, without the columns that are only INCLUDEd. Neither partial nor
-# computed indexes are asked for: what they refuse, the INSERT finds.
+# The unique indexes of the target. The slice of indkey leaves out INCLUDE columns, which do not
+# count for uniqueness. Partial indexes and indexes on expressions are left out: the INSERT into the
+# target fails if they refuse a row.
 _UNIQUE = """
 SELECT i.indexrelid::regclass::text AS name, c.conname AS constraint_name,
        ARRAY(SELECT a.attname::text
@@ -41,7 +43,7 @@ LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.conrelid = i.indrel
   AND c.contype IN ('p', 'u')
 WHERE i.indrelid = $1::text::regclass AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
 """
-# References from the target to another table, or to itself (`own`): `columns` of the target refer
+# References from the target to another table, or to itself (`own`). `columns` of the target refer
 # to the columns `referred` of the table `other`.
 _REFERENCES = """
 SELECT c.conname AS constraint_name, c.confrelid::regclass::text AS other,
@@ -54,13 +56,13 @@ SELECT c.conname AS constraint_name, c.confrelid::regclass::text AS other,
              ORDER BY k.o) AS referred
 FROM pg_constraint c WHERE c.conrelid = $1::text::regclass AND c.contype = 'f'
 """
-# The condition of each partition that holds rows.
+# The condition of each partition that stores rows.
 _PARTITIONS = """
 SELECT pg_get_partition_constraintdef(relid)
 FROM pg_partition_tree($1::text::regclass) WHERE isleaf AND relid <> $1::text::regclass
 """
-# The columns that decide about the partition, of each level of partitions; `computed`: an
-# expression decides too.
+# For each level of partitions, the columns that determine a row's partition. `computed`: an
+# expression is part of the partition key.
 _PARTITION_KEYS = """
 SELECT ARRAY(SELECT a.attname::text FROM unnest(p.partattrs) WITH ORDINALITY k(n, o)
              JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.n
@@ -80,10 +82,10 @@ class ConstraintChecks:
         self._key = list(plan.key)
 
     async def prepare(self) -> None:
-        """Keep the indexes of the staging table that find duplicates within the file."""
+        """Drop the staging table's indexes, except those that find duplicates within the file."""
         for index in await self._driver.fetch(_STAGING_INDEXES):
             names = set(index["columns"])
-            # With --on-conflict skip the file may hold a row twice: the second is skipped too.
+            # With --on-conflict skip the file may contain a row twice; the second one is skipped.
             skipped = self._plan.on_conflict == "skip" and names == set(self._key)
             if index["keeps"] and (names <= self._written or index["computed"]) and not skipped:
                 continue
@@ -93,7 +95,7 @@ class ConstraintChecks:
 
     async def run(self) -> None:
         """Move the rows that would be refused to the table of errors."""
-        # Without statistics the planner would take the table for tiny, and join it row by row.
+        # Without statistics the planner would assume a tiny table, and join it row by row.
         await self._driver.execute(f"ANALYZE {STAGING_TABLE}")
         target = self._plan.table.quoted
         await self._check_partitions(target)
@@ -108,12 +110,13 @@ class ConstraintChecks:
         for reference in references:
             await self._check_reference(reference)
         own = [reference for reference in references if reference["own"]]
-        # Other rows of the file may refer to one that was just moved: repeat until none is found.
+        # Other rows of the file may refer to a row that was just moved, so repeat until none is
+        # found.
         while sum([await self._check_reference(reference) for reference in own]):
             pass
 
     async def _check_partitions(self, target: str) -> None:
-        """Find rows that belong to no partition, unless that depends on columns not in the file."""
+        """Find rows that no partition accepts, if the file has all columns that determine it."""
         levels = await self._driver.fetch(_PARTITION_KEYS, target)
         known = not any(level["computed"] for level in levels)
         names = list(dict.fromkeys(name for level in levels for name in level["columns"]))
@@ -128,7 +131,7 @@ class ConstraintChecks:
         )
 
     async def _check_unique(self, index: Any) -> None:
-        """Find rows whose value of a unique index is in the target already."""
+        """Find rows whose value of a unique index already exists in the target."""
         if self._key and set(index["columns"]) == set(self._key):
             return  # such rows are skipped or updated
         target = self._plan.table.quoted
@@ -137,14 +140,17 @@ class ConstraintChecks:
             # The row that is updated may keep its own value.
             query += f" WHERE NOT ({_equal('t', 'g', self._key)})"
         elif self._plan.on_conflict == "skip":
-            # A row that is skipped is not inserted, and so conflicts with none.
+            # A skipped row is not inserted, so it does not conflict with any row.
             same = _equal("t", "k", self._key)
             query += f" WHERE NOT EXISTS (SELECT FROM {target} k WHERE {same})"
         name = index["constraint_name"] or index["name"]
         await self._move(query, sqlstates.UNIQUE_VIOLATION, index["columns"], name)
 
     async def _check_reference(self, reference: Any) -> int:
-        """Find rows whose referred row is missing; one of the same table may be in the file too."""
+        """Find rows whose referred row does not exist.
+
+        If the target refers to itself, the referred row may also be in the file.
+        """
         columns, referred = reference["columns"], reference["referred"]
         given = " AND ".join(f"t.{quote(name)} IS NOT NULL" for name in columns)
         query = f"FROM {STAGING_TABLE} t WHERE {given}"
@@ -156,9 +162,10 @@ class ConstraintChecks:
         )
 
     async def _move(self, query: str, state: str, columns: list[str], constraint: str) -> int:
-        """Move the rows `t` of a FROM clause to the table of errors; return how many there were."""
+        """Move the rows `t` of a FROM clause to the table of errors; return their number."""
         number = f"t.{quote(NUMBER_COLUMN)}"
-        # One statement, so all parts see the same rows; DISTINCT, because a join may repeat a row.
+        # All parts of one statement see the same snapshot, so the DELETE removes exactly the rows
+        # that were noted. DISTINCT, because a join may return a row more than once.
         status: str = await self._driver.execute(
             f"WITH bad AS (SELECT DISTINCT {number} AS number {query}), "  # noqa: S608
             f"noted AS (INSERT INTO {ERRORS_TABLE} SELECT number, {quote_text(state)}, "

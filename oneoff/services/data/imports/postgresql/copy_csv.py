@@ -1,8 +1,8 @@
-"""Import csv into PostgreSQL by COPY: the server parses the rows, Python only passes on the bytes.
+"""Import csv into PostgreSQL by COPY: the server parses the rows, Python only passes the bytes.
 
-COPY writes into the target itself where no row can exist already and each column of the file is
-imported: through a staging table each row would be written twice (measured: 1.6 times as long). A
-row that the server refuses is then looked up in the file.
+COPY writes directly into the target if an existing row is an error and each column of the file is
+imported. Otherwise it writes into a staging table. Each row is then written twice, which takes 1.6
+times as long (measured). If the server refuses a row, the row is looked up in the file.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.readers.base import RawRow
 
 _ROW_SECURITY = "SELECT row_security_active($1::text::regclass)"
-"""Whether policies decide which rows the role may write: COPY refuses such a table."""
+"""Whether row-level security is active for the role. COPY refuses to write such a table."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
-"""Columns and values in the DETAIL of a constraint's error, which is so in every language."""
+"""Columns and values in the DETAIL of a constraint's error. This part is not translated."""
 _LINE = re.compile(r"\D*(\d+)")
 
 
@@ -66,10 +66,10 @@ class CsvImport:
     Args:
         driver: asyncpg's connection.
         plan: What is imported.
-        reader: Of the file.
-        first_line: Line of the first row that is imported.
-        line_end: How lines end in the bytes that are imported.
-        index: Where rows begin, to find one faster; the caller fills it as it yields bytes.
+        reader: The reader of the file.
+        first_line: The line of the first imported row.
+        line_end: The line end in the imported bytes.
+        index: Finds rows faster. The caller fills it while it yields bytes.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class CsvImport:
         self._table = STAGING_TABLE
 
     async def run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
-        """Import the rows that these bytes hold.
+        """Import the rows that these bytes contain.
 
         Raises:
-            DataError: A row can't be imported; it says which, and why.
+            DataError: A row can't be imported; the error names the row and the reason.
         """
         try:
             return await self._run(blocks)
@@ -109,9 +109,11 @@ class CsvImport:
             names = await self._create_staging_table()
             total = await self._copy(blocks, names)
             changed = await self._insert()
-            # ON COMMIT DROP would be too late: a dry run of several batches is one transaction.
+            # Don't wait for ON COMMIT DROP: a dry run of several batches is one transaction, and
+            # the next batch creates the table again.
             await self._driver.execute(f"DROP TABLE {STAGING_TABLE}")
-        # Deferred constraints would otherwise fail at the commit, when no row can be looked up.
+        # Deferred constraints would otherwise fail at the commit, when the error can no longer be
+        # reported with its row.
         await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         warnings = await move_sequences(self._driver, self._plan)
         return ImportSummary(total, changed, warnings=warnings)
@@ -133,9 +135,9 @@ class CsvImport:
         return int(status.rpartition(" ")[2])
 
     async def _create_staging_table(self) -> list[str]:
-        """Return the column of the staging table for each of the file's columns.
+        """Create the staging table; return its column for each column of the file.
 
-        COPY can't skip a column of the file, so one that is not imported gets a column of its own.
+        COPY can't skip a column of the file, so a column that is not imported is stored as text.
         """
         await self._driver.execute(create_staging_table(self._plan))
         await drop_not_null(self._driver, self._plan)
@@ -155,13 +157,13 @@ class CsvImport:
     async def _insert(self) -> int:
         staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
         statement = insert_statement(self._plan, staged)
-        # After an error PostgreSQL takes no statement until a rollback: without the savepoint the
-        # staging table could not be asked which rows have the same key.
+        # After an error PostgreSQL accepts no statement until a rollback. Without the savepoint the
+        # staging table could not be queried for the rows that have the same key.
         await self._driver.execute(f"SAVEPOINT {SAVEPOINT}")
         try:
             status: str = await self._driver.execute(statement)
         except Exception as exc:
-            # ON CONFLICT DO UPDATE met a row that the same statement has written.
+            # This SQLSTATE: ON CONFLICT DO UPDATE found a row that the same statement has written.
             if sqlstate_of(exc) != sqlstates.CARDINALITY_VIOLATION:
                 raise
             await self._driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
@@ -169,7 +171,7 @@ class CsvImport:
         return int(status.rpartition(" ")[2])
 
     async def _duplicate_keys(self) -> CommandError:
-        """Return the error for rows of the file that have the same key."""
+        """Return the error for rows of the file with the same key."""
         key = ", ".join(map(quote, self._plan.key))
         texts = ", ".join(f"{quote(name)}::text" for name in self._plan.key)
         rows = await self._driver.fetch(
@@ -182,7 +184,7 @@ class CsvImport:
         return bad_rows(self._source.name, problems)
 
     async def _data_error(self, exc: Exception) -> CommandError:
-        """Return the error for a row that the server refused, with its line if that is known."""
+        """Return the error for a row that the server refused, with its line if it is known."""
         return bad_rows(self._source.name, [await self._problem_of(exc)])
 
     async def _problem_of(self, exc: Exception) -> Problem:
@@ -195,7 +197,7 @@ class CsvImport:
             found = len(cells_of(row.raw))
             if found != len(self._plan.names):
                 return count_problem(row, found, len(self._plan.names))
-            # The lines below the first are hints for users of COPY.
+            # Only the first line: the others are hints for users of COPY.
             return Problem(row.line, first_line(exc), state=state)
         names, values = self._columns(exc, rest)
         if row is None:
@@ -203,11 +205,9 @@ class CsvImport:
         return self._problem_in(row, state, names, constraint)
 
     def _copy_location(self, context: str) -> tuple[int, str]:
-        """Return the line of the file that COPY's context names, and the text behind it.
-
-        "COPY users, line 3, column age: ..." is translated by the server, but for "COPY users, ",
-        and the first number is the line in every language. COPY counts its header as line 1.
-        """
+        """Return the line of the file that COPY's context names, and the text after it."""
+        # The server translates "COPY users, line 3, column age: ...", except for "COPY users, ".
+        # The first number is the line in every language. COPY counts its header as line 1.
         start = f"COPY {self._table}, "
         found = _LINE.match(context, len(start)) if context.startswith(start) else None
         if found is None:
@@ -219,7 +219,7 @@ class CsvImport:
         return find_row(self._source, start, line)
 
     def _columns(self, exc: Exception, rest: str) -> tuple[list[str], list[str]]:
-        """Return the columns that an error is about, and their values if it says them."""
+        """Return the columns that an error is about, and their values if the error has them."""
         named = getattr(exc, "column_name", None)
         if named:
             return [named], []
@@ -241,7 +241,7 @@ class CsvImport:
     async def _problem_by_values(
         self, state: str, names: list[str], values: list[str], constraint: str = ""
     ) -> Problem:
-        """Return what is wrong with a row of which only some values are known."""
+        """Return the problem of a row of which only some values are known."""
         positions = self._plan.positions(names)
         row = None
         if values and len(positions) == len(values):
@@ -257,16 +257,16 @@ class CsvImport:
 async def import_by_copy(
     connection: AsyncConnection, plan: Plan, reader: CsvReader, progress: Progress
 ) -> ImportSummary:
-    """Import a whole csv file in the connection's transaction.
+    """Import an entire csv file in the connection's transaction.
 
-    `data import --resume` does not call this: `resume` uses `CsvImport` for one chunk at a time.
+    `data import --resume` does not call this function: `resume` uses `CsvImport` for each chunk.
     """
     driver, header = await driver_with_settings(connection), reader.header
     index = LineIndex(header.first_row)
     first_line = header.first_row.line
     if header.mixed_line_ends:
-        # COPY takes one kind of line end: rows are split here, and sent with line feeds. The index
-        # counts the bytes that are sent, which are others than the file's.
+        # COPY accepts only one kind of line end, so rows are split here and sent with line feeds.
+        # `CsvImport` gets no index: it would count the sent bytes, which differ from the file's.
         importing = CsvImport(driver, plan, reader, first_line=first_line)
         blocks: AsyncIterable[bytes] = (
             chunk.as_lines() async for chunk in iterate_in_thread(reader.chunks())
@@ -282,11 +282,10 @@ async def import_by_copy(
 async def _below_empty_header(
     line_end: bytes, blocks: AsyncIterable[bytes]
 ) -> AsyncIterator[bytes]:
-    """Yield the blocks below an empty line, which COPY skips as the header.
-
-    The server learns from the first line how lines end, and only then counts those within quotes.
-    If the first row held one, all lines that it names in errors would be wrong.
-    """
+    """Yield an empty line, which COPY skips as the header, and then the blocks."""
+    # The server detects the kind of line end in the first line, and only then counts line ends
+    # inside quotes. Without the empty line, a line end inside the first row would not be counted,
+    # and all line numbers in errors would be wrong.
     yield line_end
     async for block in blocks:
         yield block

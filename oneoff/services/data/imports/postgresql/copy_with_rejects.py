@@ -1,11 +1,12 @@
-"""Import into PostgreSQL and reject bad rows: where possible by COPY into the target itself.
+"""Import into PostgreSQL and reject bad rows, where possible by COPY directly into the target.
 
-`import_with_rejects` chooses between `CopyWithRejects` here and `StagedImport`, its base class.
-`CopyWithRejects` copies chunk by chunk. A chunk that COPY refuses is rolled back to a savepoint and
-inserted row by row. So a good file is nearly as fast as without `--rejects`, and a bad row costs no
-more than its chunk. The result is the same as with staging tables only where each row is checked
-alone: not where a trigger could see the rows of a chunk, or a deferrable constraint waits for later
-rows of the file.
+`import_with_rejects` chooses between `CopyWithRejects` and its base class `StagedImport`.
+`CopyWithRejects` copies one chunk at a time. If COPY refuses a chunk, the chunk is rolled back to a
+savepoint and inserted row by row. So a good file takes nearly the same time as without `--rejects`,
+and a bad row slows down only its own chunk.
+
+The result is the same as with staging tables only if each row is checked alone. This is not so if a
+trigger could see the other rows of a chunk, or if a deferrable constraint waits for later rows.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ _TRIED_ROW_BY_ROW = (
     sqlstates.SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
     sqlstates.FEATURE_NOT_SUPPORTED,
 )
-"""Classes of SQLSTATE after which the rows are inserted one by one, to find the bad ones."""
-# A plain table without rules, without triggers of the project, and without constraints that are
-# deferrable or refer to a row of the table itself.
+"""Classes of SQLSTATEs after which the rows are inserted one by one, to find the bad ones."""
+# True for a plain table without rules, without the project's own triggers, and without constraints
+# that are deferrable or refer to the table itself.
 _CHECKED_ROW_BY_ROW = """
 SELECT c.relkind = 'r' AND NOT c.relhasrules
     AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal)
@@ -46,15 +47,16 @@ SELECT c.relkind = 'r' AND NOT c.relhasrules
 FROM pg_class c WHERE c.oid = $1::text::regclass
 """
 _COUNT_INSERTED = "SELECT pg_stat_get_xact_tuples_inserted($1::text::regclass)"
+# Rows of a partition are counted for the partitioned table.
 _COUNTED_TABLE = "SELECT coalesce(pg_partition_root($1::text::regclass), $1::text::regclass)::text"
 
 
 class CopyWithRejects(StagedImport):
-    """One import, in the transaction of a run.
+    """One import in the transaction of a run.
 
-    A chunk goes into the target. Only one that COPY refuses goes the way of `StagedImport`: through
-    the table of texts, but then into the target too, and its bad rows into the table of errors.
-    These tables are created for the first such chunk.
+    Each chunk is copied into the target. If COPY refuses a chunk, it is loaded into the table of
+    texts, as in `StagedImport`. From there its good rows are inserted into the target, and its bad
+    rows into the table of errors. These tables are created for the first such chunk.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class CopyWithRejects(StagedImport):
             await self._reject_bad_rows()
             changed -= self._rejects.count
             await self._drop_tables()
-            # The server's statistics count rows that were rolled back to a savepoint too.
+            # The server's statistics also count rows that were rolled back to a savepoint.
             name = await self._driver.fetchval(_COUNTED_TABLE, self._plan.table.quoted)
             self._work.exclude_rolled_back(name, await self._inserted() - before - changed)
         warnings = await move_sequences(self._driver, self._plan)
@@ -88,8 +90,9 @@ class CopyWithRejects(StagedImport):
     async def _load_chunk(self, chunk: Chunk, first: int) -> None:
         """Copy a chunk into the target; if COPY refuses it, insert its rows one by one."""
         data = await in_daemon_thread(chunk.as_lines)
-        # After an error PostgreSQL takes no statement until a rollback: to the savepoint, so that
-        # the rows of earlier chunks stay. Released each time: open savepoints slow down the others.
+        # After an error PostgreSQL accepts no statement until a rollback. A rollback to the
+        # savepoint keeps the rows of earlier chunks. Each savepoint is released, because open
+        # savepoints slow down the following ones.
         await self._driver.execute(f"SAVEPOINT {SAVEPOINT}")
         try:
             await self._driver.copy_to_table(
@@ -101,7 +104,7 @@ class CopyWithRejects(StagedImport):
             )
         except Exception as exc:
             state = sqlstate_of(exc)
-            # Without the privilege to write the table, each row by itself would fail too.
+            # Without the privilege to write the table, each single row would fail too.
             denied = state == sqlstates.INSUFFICIENT_PRIVILEGE
             if denied or not state.startswith(_TRIED_ROW_BY_ROW):
                 raise
@@ -116,7 +119,7 @@ class CopyWithRejects(StagedImport):
 async def import_with_rejects(
     work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> ImportSummary:
-    """Import a whole file in the transaction of a run, and reject its bad rows."""
+    """Import an entire file in the transaction of a run, and reject its bad rows."""
     driver = await driver_with_settings(work.connection)
     if await _can_copy(driver, plan, reader):
         return await CopyWithRejects(work, driver, plan, reader, rejects).run(advance)

@@ -1,4 +1,4 @@
-"""Move sequences past the imported values: else the next INSERT would get an existing key."""
+"""Move sequences past the imported values. Otherwise the next INSERT would get an existing key."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from oneoff.services.data.tables import quote
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
+# The sequence that belongs to the column $2 of the table $1, if it counts upwards.
 _SEQUENCE = """
 SELECT s.name, has_sequence_privilege(s.name, 'UPDATE') AS allowed
 FROM (SELECT pg_get_serial_sequence($1, $2) AS name) s
 JOIN pg_sequence p ON p.seqrelid = s.name::regclass
 WHERE p.seqincrement > 0
 """
-# Only forward, and only within its bounds: an application may have drawn numbers meanwhile, and
-# setval() refuses others.
+# Move it only forward, because the application may have used higher numbers in the meantime, and
+# only within its bounds, because setval() refuses other values.
 _MOVE = """
 SELECT setval('{sequence}', m.most)
 FROM (SELECT max({column}) AS most FROM {table}) m
@@ -28,12 +29,12 @@ WHERE m.most BETWEEN p.seqmin AND p.seqmax
 
 
 async def move_sequences(driver: Any, plan: Plan) -> list[str]:
-    """Move the sequences of serial and identity columns that the file gave values for.
+    """Move the sequences of the serial and identity columns for which the file has values.
 
-    Sequences don't take part in transactions: a run that is rolled back leaves a gap.
+    Sequences are not part of the transaction: a run that is rolled back leaves a gap.
 
     Returns:
-        Warnings, of sequences that the role may not change.
+        Warnings about sequences that the role has no permission to change.
     """
     warnings = []
     for column in plan.written:
@@ -44,7 +45,7 @@ async def move_sequences(driver: Any, plan: Plan) -> list[str]:
             continue
         if not row["allowed"]:
             warnings.append(
-                f"the sequence of {column.name} was not moved: the database's role may not"
+                f"the sequence of {column.name} was not moved: the role has no UPDATE privilege"
             )
             continue
         await driver.execute(

@@ -1,15 +1,15 @@
-"""Import rows into PostgreSQL through staging tables, where the bad ones are found.
+"""Import rows into PostgreSQL through staging tables, to find the bad rows.
 
-For formats that COPY can't read (JSON, Parquet), and for `--rejects`. The way of a chunk of rows:
+This is for formats that COPY can't read (JSON, Parquet), and for `--rejects`. The steps:
 
-1. COPY puts it as text into a temporary table, `TEXTS_TABLE`.
-2. `chunk_function` casts it, and inserts it by one statement into `STAGING_TABLE`, which has the
-   target's types, constraints and unique indexes. Only if that fails does the server go through the
-   chunk row by row, and put the bad rows into `ERRORS_TABLE`.
-3. When all chunks are staged, `constraint_checks` moves more rows into `ERRORS_TABLE`.
-4. One INSERT writes the good rows into the target; the bad ones go to the rejects.
+1. COPY loads a chunk of rows as text into a temporary table, `TEXTS_TABLE`.
+2. `chunk_function` casts the texts, and inserts the rows with one statement into `STAGING_TABLE`,
+   which has the target's types, constraints and unique indexes. Only if this fails, the server
+   inserts the chunk row by row, and stores the bad rows in `ERRORS_TABLE`.
+3. When all chunks are staged, `constraint_checks` moves more bad rows to `ERRORS_TABLE`.
+4. The bad rows are written to the rejects, and one INSERT writes the good rows into the target.
 
-So a bad row slows down its own chunk alone. Constraints that depend on other rows of the database
+So a bad row slows down only its own chunk. Constraints that depend on other rows of the database
 are checked in step 3, for all rows at once.
 """
 
@@ -65,13 +65,13 @@ _CREATE_ERRORS_TABLE = (
 
 
 _SQLSTATE_LENGTH = 5
-"""Longer states are words of ours, for rows that Python found bad."""
+"""A state of another length is one of oneoff's own words, for a row that Python found bad."""
 _UNTRANSLATABLE = sqlstates.UNTRANSLATABLE_CHARACTER
 _TEXT_ERRORS = (sqlstates.INVALID_TEXT_REPRESENTATION, _UNTRANSLATABLE)
 
 
 class StagedImport:
-    """One import, in the transaction of a connection."""
+    """One import in the transaction of a connection."""
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
@@ -82,7 +82,7 @@ class StagedImport:
         """Import all rows of the reader.
 
         Args:
-            advance: Called with each chunk that is done.
+            advance: Called with each chunk after it has been loaded.
 
         Raises:
             DataError: A row can't be imported, and bad rows are errors.
@@ -101,7 +101,8 @@ class StagedImport:
         cells = ", ".join(f"c{at} text" for at in range(len(self._plan.names)))
         columns = "row json" if self._reader.json else cells
         await self._driver.execute(create_staging_table(self._plan, " INCLUDING INDEXES"))
-        await self._checks.prepare()  # drops the primary key where `drop_not_null` needs it
+        # First: it drops a primary key whose columns `drop_not_null` could not change otherwise.
+        await self._checks.prepare()
         await drop_not_null(self._driver, self._plan)
         for statement in (
             f"ALTER TABLE {STAGING_TABLE} ADD COLUMN {quote(NUMBER_COLUMN)} bigint",
@@ -114,7 +115,8 @@ class StagedImport:
             await self._driver.execute(statement)
 
     async def _drop_tables(self) -> None:
-        # ON COMMIT DROP would be too late: a dry run of several batches is one transaction.
+        # Don't wait for ON COMMIT DROP: a dry run of several batches is one transaction, and the
+        # next batch creates the tables again.
         await self._driver.execute(f"DROP TABLE {STAGING_TABLE}, {TEXTS_TABLE}, {ERRORS_TABLE}")
 
     async def _load_all(self, advance: Advance) -> None:
@@ -124,11 +126,9 @@ class StagedImport:
             advance(chunk)
 
     def _values(self) -> dict[str, str]:
-        """Return the SQL of each column's value in a row `r` of the table of texts.
-
-        Casts are to the type without its length: `::varchar(3)` would cut a longer text silently,
-        but an assignment to the column refuses it.
-        """
+        """Return the SQL of each column's value in a row `r` of the table of texts."""
+        # Texts are cast to the type without its length: `::varchar(3)` would truncate a longer text
+        # silently, but the assignment to the column refuses it.
         if self._reader.json:
             return {column.name: f"j.{quote(column.name)}" for column in self._plan.written}
         return {
@@ -138,7 +138,7 @@ class StagedImport:
         }
 
     async def _load_chunk(self, chunk: Chunk, first: int) -> None:
-        """Stage a chunk whose first row has this number in the file: steps 1 and 2."""
+        """Stage a chunk (steps 1 and 2); `first` is the number of its first row in the file."""
         data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk, first))
         if bad:
             rows: list[tuple[int, str, list[str], str]] = [
@@ -148,8 +148,8 @@ class StagedImport:
             await self._driver.executemany(insert, rows)
         if not data:
             return
-        # COPY's text format would take the backslashes of JSON for its own. In its csv format, with
-        # a quote and a delimiter that JSON can't hold unescaped, a row is read as it is.
+        # COPY's text format would interpret the backslashes of JSON. Its csv format reads a row
+        # unchanged, with a quote and a delimiter that JSON can't contain unescaped.
         signs: dict[str, Any] = {"delimiter": ","}
         if self._reader.json:
             signs = {"delimiter": SEPARATOR.decode(), "quote": "\x01"}
@@ -169,7 +169,7 @@ class StagedImport:
             state = sqlstate_of(exc)
             if not state.startswith(ROW_ERRORS):
                 raise
-            # Of triggers, and of constraints that only the target can check, no line is known.
+            # For triggers, and for constraints that only the target can check, no line is known.
             if state == TRIGGER:
                 problem = refused_by_trigger(exc, self._plan.written)
             else:
@@ -179,7 +179,7 @@ class StagedImport:
         return int(status.rpartition(" ")[2])
 
     async def _reject_bad_rows(self) -> None:
-        """Read the file again, and pass the bad rows to the rejects in the order of the file."""
+        """Read the file again, and add the bad rows to the rejects in the order of the file."""
         if not await self._driver.fetchval(f"SELECT EXISTS (SELECT FROM {ERRORS_TABLE})"):  # noqa: S608
             return
         chunks, first = self._reader.chunks(), 0
@@ -213,7 +213,7 @@ class StagedImport:
         cells = parsed.row(0) if parsed.indexes else []
         values = [cells[position] for position in positions] if cells else []
         constraint = error["constraint_name"] or ""
-        if constraint.startswith(STAGING_TABLE):  # the copy of an index, under a name of its own
+        if constraint.startswith(STAGING_TABLE):  # the copy of an index, which has a new name
             constraint = ""
         columns = self._plan.written_at(positions)
         return problem_of(state, columns, values, line=line, constraint=constraint)
@@ -224,7 +224,8 @@ class StagedImport:
         if self._reader.json and state in _TEXT_ERRORS:
             from oneoff.services.data.imports.readers.json_reader import unstorable_member
 
-            # To read one member the server parses all, so it fails at the first that it probes.
+            # To read one member, the server parses all of them. So it fails at the first member
+            # that it probes, which may not be the bad one.
             name = unstorable_member(raw, self._plan.names)
             if name is not None:
                 return _UNTRANSLATABLE, [name]
@@ -234,6 +235,6 @@ class StagedImport:
 async def import_staged(
     connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> ImportSummary:
-    """Import a whole file in the connection's transaction."""
+    """Import an entire file in the connection's transaction."""
     driver = await driver_with_settings(connection)
     return await StagedImport(driver, plan, reader, rejects).run(advance)

@@ -1,4 +1,4 @@
-"""The temporary tables of an import into PostgreSQL."""
+"""Create the temporary tables of an import into PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
 STAGING_TABLE = "oneoff_import"
-"""Table like the target, which takes the rows of the file first."""
+"""A table like the target, into which the rows of the file are loaded first."""
 NUMBER_COLUMN = "oneoff row"
-"""Its column for the number of a row in the file; a name that no project uses."""
+"""The staging table's column for a row's number in the file; a name that no project uses."""
 TEXTS_TABLE = f"{STAGING_TABLE}_rows"
-"""Table of the texts of one chunk."""
+"""The table for the texts of one chunk."""
 ERRORS_TABLE = f"{STAGING_TABLE}_errors"
-"""Table of the bad rows that were found so far."""
+"""The table of the bad rows that have been found so far."""
 SAVEPOINT = "oneoff_import"
 
 
 def create_staging_table(plan: Plan, including: str = "") -> str:
-    """Return the statement that makes a table like the target.
+    """Return the statement that creates a table like the target.
 
-    It has the target's NOT NULL and CHECK, so that COPY meets them with the line at hand, but
-    neither its defaults nor its triggers and references.
+    It has the target's NOT NULL and CHECK constraints, so that COPY reports a violation with its
+    line. It has none of the target's defaults, triggers and references.
     """
     return (
         f"CREATE TEMP TABLE {STAGING_TABLE} (LIKE {plan.table.quoted} "
@@ -33,10 +33,10 @@ def create_staging_table(plan: Plan, including: str = "") -> str:
 
 
 async def drop_not_null(driver: Any, plan: Plan) -> None:
-    """Let columns be NULL in the staging table that the file does not give.
+    """Drop NOT NULL in the staging table from columns that the import does not write.
 
-    Their defaults are computed by the INSERT into the target. A primary key with such a column
-    must have been dropped before.
+    The INSERT into the target computes their defaults. A primary key that contains such a column
+    must be dropped first.
     """
     written = {column.name for column in plan.written}
     actions = [

@@ -1,13 +1,13 @@
-"""What the readers of all formats share: rows in chunks, each with the line it begins in.
+"""Define what the readers of all formats share: chunks of rows, and the line where each row starts.
 
-Three words count rows, each from 0, and a fourth counts lines:
+Three words count rows or cells from 0, and a fourth word counts lines:
 
 | Word | Counts |
 | --- | --- |
 | number | the rows of the file |
 | index | the rows of a chunk |
 | position | the rows of a chunk that could be parsed, or the cells of a row |
-| line | the lines of the file, from 1: a row may have several |
+| line | the lines of the file, from 1; a row may have several lines |
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.source import Source
 
 SEPARATOR = b"\x02"
-"""Separates the number of a row from its JSON when both are staged by COPY; no JSON holds it."""
+"""Separates a row's number from its JSON when COPY stages both. It never occurs in JSON."""
 
 Row = list[str | None]
 """The cells of one row; None for NULL."""
@@ -32,8 +32,8 @@ class RawRow(NamedTuple):
     """One row of a file.
 
     Attributes:
-        line: The line it begins in; the first line of a file is 1.
-        raw: Its bytes, without the line end.
+        line: The line in which it starts; the first line of a file is 1.
+        raw: Its bytes without the line end.
     """
 
     line: int
@@ -44,10 +44,10 @@ class Chunk(NamedTuple):
     """Consecutive rows of a file.
 
     Attributes:
-        line: The line that the first row begins in.
-        raw_rows: Their bytes, without line ends.
-        lines: The line that each begins in; None if each row is one line.
-        size: Bytes that were read for them.
+        line: The line in which the first row starts.
+        raw_rows: The bytes of each row, without line ends.
+        lines: The line in which each row starts; None if each row is one line.
+        size: The number of bytes that were read for the rows.
     """
 
     line: int
@@ -66,19 +66,19 @@ class Chunk(NamedTuple):
 
 
 BadRow = tuple[int, "Problem"]
-"""The index of a row in its chunk, and what is wrong with it."""
+"""The index of a row in its chunk, and its problem."""
 
 Advance = Callable[[Chunk], None]
-"""Called with each chunk that is done."""
+"""Called with each chunk after it has been processed."""
 
 
 class Parsed(NamedTuple):
     """The cells of a chunk.
 
     Attributes:
-        indexes: The index in the chunk of each row that could be parsed.
-        columns: For each of the reader's names, the cells of those rows.
-        bad: Rows that can't be parsed.
+        indexes: The index (in the chunk) of each row that could be parsed.
+        columns: For each of the reader's names, the cells of these rows.
+        bad: The rows that can't be parsed.
     """
 
     indexes: Sequence[int]
@@ -86,26 +86,26 @@ class Parsed(NamedTuple):
     bad: Sequence[BadRow]
 
     def row(self, position: int) -> Row:
-        """Return the cells of one row, by its position among those that were parsed."""
+        """Return the cells of one row, by its position among the parsed rows."""
         return [column[position] for column in self.columns]
 
     def keep(self, positions: Sequence[int]) -> Parsed:
-        """Return the rows at these positions alone."""
+        """Return only the rows at these positions."""
         columns = [[column[position] for position in positions] for column in self.columns]
         return Parsed([self.indexes[position] for position in positions], columns, self.bad)
 
     @classmethod
     def of_rows(cls, indexes: Sequence[int], rows: Sequence[Row], bad: Sequence[BadRow]) -> Parsed:
-        """Turn rows into columns."""
+        """Convert rows to columns."""
         return cls(indexes, list(zip(*rows, strict=True)), bad)
 
 
 class Staged(NamedTuple):
-    """A chunk as COPY takes it into the staging table of PostgreSQL.
+    """A chunk in the form in which COPY loads it into PostgreSQL's table of texts.
 
     Attributes:
-        data: One line for each row: its number, and its bytes.
-        bad: Rows that can't be read.
+        data: One line for each row: its number and its bytes.
+        bad: The rows that can't be read.
     """
 
     data: bytes
@@ -117,8 +117,8 @@ class Reader(ABC):
 
     Attributes:
         source: The file.
-        names: Of the columns.
-        json: Whether a raw row is JSON; else it is csv.
+        names: The names of the columns.
+        json: Whether a raw row is JSON; otherwise it is csv.
     """
 
     source: Source
@@ -127,31 +127,31 @@ class Reader(ABC):
 
     @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows from the beginning of the file; each call starts again."""
+        """Yield the rows from the start of the file; each call starts again."""
 
     @abstractmethod
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
-        """Return the cells of a chunk, as csv would hold them."""
+        """Return the cells of a chunk, with the texts that csv would contain."""
 
     @abstractmethod
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Return a chunk as the server reads it.
+        """Return a chunk in the form in which COPY reads it.
 
         Args:
             chunk: The rows.
-            first: Number of the first of them in the file; the first row of a file is 0.
+            first: The number of the first row in the file; the first row of a file is 0.
         """
 
-    # A file of rejects is in the format of the file itself: one can be corrected and imported.
+    # Rejects have the format of the imported file, so that they can be corrected and imported.
 
     def rejects_header(self) -> bytes:
-        """Return what precedes the first row of a file of rejects."""
+        """Return the bytes before the first row of the rejects."""
         return b""
 
     def rejects_separator(self) -> bytes:
-        """Return what separates two of its rows."""
+        """Return the bytes between two rows of the rejects."""
         return b"\n"
 
     def rejects_footer(self) -> bytes:
-        """Return what follows the last."""
+        """Return the bytes after the last row of the rejects."""
         return b"\n"

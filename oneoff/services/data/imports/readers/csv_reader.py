@@ -21,11 +21,10 @@ class Header(NamedTuple):
     """The first row of a csv file.
 
     Attributes:
-        names: Of the columns.
+        names: The names of the columns.
         raw: Its bytes, with the line end, without a byte order mark.
-        lines: Lines it takes.
-        mixed_line_ends: Whether some lines of the file end as on Windows, and others in another
-            way.
+        lines: The number of its lines.
+        mixed_line_ends: Whether some lines of the file end with CR LF and others differently.
     """
 
     names: tuple[str, ...]
@@ -35,24 +34,24 @@ class Header(NamedTuple):
 
     @property
     def line_end(self) -> bytes:
-        """How all lines of the file end, unless that is mixed."""
+        """The line end of the file, unless line ends are mixed."""
         return b"\r\n" if self.raw.endswith(b"\r\n") else b"\n"
 
     @property
     def first_row(self) -> RowStart:
-        """Where the first row below it begins."""
+        """The start of the first row below the header."""
         return RowStart(self.lines + 1, len(self.raw))
 
 
 def read_header(source: Source, *, mixed_line_ends: bool = False) -> Header:
-    """Return the line of names.
+    """Return the header of a csv file.
 
     Args:
         source: The file.
         mixed_line_ends: Whether its lines end in different ways.
 
     Raises:
-        DataError: The file is no csv.
+        DataError: The file is not csv.
     """
     stream = source.stream()
     raw = stream.readline(_LONGEST_HEADER)
@@ -65,12 +64,16 @@ def read_header(source: Source, *, mixed_line_ends: bool = False) -> Header:
     if len(raw) >= _LONGEST_HEADER:
         raise bad_file(
             source.name,
-            "has a first line of more than a mebibyte, which are no names",
-            try_="csv begins with a line of names",
+            "has a first line of more than 1 MiB, which can't be a header",
+            try_="start the file with a header line of column names",
         )
     line = raw.rstrip(b"\r\n")
     if not line:
-        raise bad_file(source.name, "has no line of names", try_="csv begins with one")
+        raise bad_file(
+            source.name,
+            "has no header line",
+            try_="start the file with a header line of column names",
+        )
     _refuse_other_formats(source, raw, line)
     return Header(tuple(cell or "" for cell in cells_of(line)), raw, lines, mixed_line_ends)
 
@@ -78,17 +81,21 @@ def read_header(source: Source, *, mixed_line_ends: bool = False) -> Header:
 def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
     if line.lstrip()[:1] in (b"{", b"["):
         raise bad_file(
-            source.name, "holds JSON, not csv", try_="--format jsonl, or --format json for an array"
+            source.name,
+            "contains JSON, not csv",
+            try_="give --format jsonl, or --format json for an array",
         )
     if b"\r" in line and not whole.endswith(b"\n"):
         raise bad_file(
-            source.name, "ends its lines with a carriage return alone", try_="tr '\\r' '\\n'"
+            source.name,
+            "ends its lines with a carriage return alone",
+            try_="convert the line ends with tr '\\r' '\\n'",
         )
     for sign, word in _OTHER_SEPARATORS.items():
         if sign in line and b"," not in line:
             raise bad_file(
                 source.name,
-                f"separates its columns by {word}, not by commas",
+                f"separates columns with {word}, not with commas",
                 try_="save it as csv with commas",
             )
 
@@ -119,17 +126,17 @@ class CsvReader(Reader):
         return Parsed.of_rows(good, [rows[at] for at in good], bad)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Put its number in front of each row as one more cell."""
+        """Return the rows with their number as an additional first cell."""
         width = len(self.names)
         bad: list[BadRow] = []
         lines: list[bytes] = []
-        # One row that COPY can't read would end the COPY of all: such rows are found here.
+        # A row that COPY can't read would end the COPY of all rows, so such rows are found here.
         for at, raw in enumerate(chunk.raw_rows):
             found = raw.count(b",") + 1 if b'"' not in raw else len(cells_of(raw))
             if found != width:
                 bad.append((at, count_problem(chunk.raw_row(at), found, width)))
             elif b"\r" in raw and _has_bare_return(raw):
-                what = "the row holds a carriage return outside of quotes"
+                what = "the row contains a carriage return outside of quotes"
                 problem = Problem(chunk.raw_row(at).line, what, state="carriage-return")
                 bad.append((at, problem))
             else:
@@ -137,15 +144,15 @@ class CsvReader(Reader):
         return Staged(b"".join(lines), bad)
 
     def rejects_header(self) -> bytes:
-        """Return the line of names as it is in the file."""
+        """Return the header as it is in the file."""
         return self.header.raw
 
 
 def count_problem(row: RawRow, found: int, width: int) -> Problem:
-    """Return what is wrong with a row of too many or too few cells."""
+    """Return the problem of a row with too many or too few cells."""
     return Problem(row.line, f"the row has {found} cells, not {width}", state="cell-count")
 
 
 def _has_bare_return(raw: bytes) -> bool:
-    """Return whether a row holds a carriage return outside of quotes."""
+    """Return whether a row contains a carriage return outside of quotes."""
     return any(b"\r" in part for part in raw.split(b'"')[::2])

@@ -1,7 +1,7 @@
 """Split csv into rows and cells by the rules of PostgreSQL's COPY, and find a row by its line.
 
-No text between two commas is NULL, "" is the empty text. A row ends with a line feed, or a carriage
-return and a line feed, outside of quotes.
+Nothing between two commas is NULL, "" is the empty text. A row ends with LF or CR LF outside of
+quotes.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ _FIELD = re.compile(r'((?:[^",]|"(?:[^"]|"")*")*)(,|$)')
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 Skip = Callable[[bytes, int], bool]
-"""Whether to leave out some whole rows; called with them and the line of the first."""
+"""Return whether to leave out a block. Called with complete lines and the number of the first one.
+"""
 
 
 class RowStart(NamedTuple):
-    """Where a row begins: its line (the first is 1), and the bytes before it."""
+    """The start of a row: its line (the first is 1), and the number of bytes before it."""
 
     line: int
     offset: int
 
 
 class LineIndex:
-    """Where rows begin in a file that is streamed, so that a row can be found by its line.
+    """An index of a streamed file, to find a row by its line.
 
-    It keeps one row for each block. To read all of a file again that precedes a bad row at its end
-    would cost a tenth of the import.
+    It keeps the start of one row for each block. Without it, the file would have to be read again
+    from its start to find a bad row, which may take a tenth of the import's time.
 
     Args:
-        start: Where the first row begins.
+        start: The start of the first row.
     """
 
     def __init__(self, start: RowStart) -> None:
@@ -46,10 +47,10 @@ class LineIndex:
         self._quotes = 0
 
     def add(self, block: bytes) -> int:
-        """Remember the last row that begins in a block, and return how many lines end in it."""
+        """Store the last row that starts in a block; return the number of lines that end in it."""
         lines, end = block.count(b"\n"), block.rfind(b"\n") + 1
         quotes = block.count(b'"', 0, end)
-        # After an odd number of quotes the line feed is inside of a cell, and no row begins there.
+        # After an odd number of quotes the line feed is inside a cell, and no row starts there.
         if lines and (self._quotes + quotes) % 2 == 0:
             self._starts.append(RowStart(self._line + lines, self._offset + end))
         self._quotes += quotes + block.count(b'"', end)
@@ -58,7 +59,7 @@ class LineIndex:
         return lines
 
     def find(self, line: int) -> RowStart:
-        """Return the last row that is known to begin at or before a line."""
+        """Return the last known start of a row at or before a line."""
         at = bisect_right(self._starts, line, key=lambda start: start.line)
         return self._starts[max(at - 1, 0)]
 
@@ -68,20 +69,19 @@ def chunks(source: Source, start: RowStart, skip: Skip | None = None) -> Iterato
 
     Args:
         source: The file.
-        start: Where to begin.
-        skip: Which blocks of whole rows to leave out.
+        start: The start of the first row to yield.
+        skip: Returns whether a block of complete rows can be left out.
     """
     line, offset = start
-    # Three kinds of text remain: whole lines that hold whole rows, whole lines of a row whose
-    # closing quote is in a later block (`unfinished`), and the last line of a block, which goes on
-    # in the next (`rest`). The latter two are put before the next block, and `line` is where they
-    # begin.
+    # A block consists of three parts: lines that contain complete rows, lines of a last row whose
+    # closing quote is in a later block (`unfinished`), and a last line whose end is in the next
+    # block (`rest`). The last two are put before the next block, and `line` is their first line.
     rest = b""
     for block in source.read_blocks(offset):
         whole, end, rest = (rest + block).rpartition(b"\n")
         if not end:
             continue
-        # With an odd number of quotes the last row is unfinished, and can't be skipped yet.
+        # With an odd number of quotes the last row is incomplete, and can't be skipped yet.
         if skip is not None and not whole.count(b'"') % 2 and skip(whole, line):
             line += whole.count(b"\n") + 1
             continue
@@ -96,18 +96,18 @@ def chunks(source: Source, start: RowStart, skip: Skip | None = None) -> Iterato
 
 
 def _split(whole: bytes, line: int) -> tuple[list[bytes], list[int] | None, Sequence[bytes]]:
-    """Split whole lines into rows.
+    """Split complete lines into rows.
 
     Returns:
-        The rows; the line that each begins in, None if each is one line; and the lines of a row
-        whose closing quote is yet to come.
+        The rows; the line in which each one starts, or None if each row is one line; and the lines
+        of a last row whose closing quote is missing so far.
     """
     parts = whole.split(b"\n")
     if b'"' not in whole:
         return parts, None, ()
     raw_rows: list[bytes] = []
     lines: list[int] = []
-    # A doubled quote counts twice, so whether a quote is open depends on an odd count alone.
+    # A doubled quote counts twice, so a quote is open exactly if the count is odd.
     start, is_open = 0, False
     for at, part in enumerate(parts):
         if b'"' in part:
@@ -124,16 +124,16 @@ def _without_returns(raw_rows: Sequence[bytes]) -> list[bytes]:
 
 
 def columns_of(chunk: Chunk, width: int) -> list[list[str | None]] | None:
-    """Return the cells of a chunk by column, split all at once.
+    """Split all rows of a chunk at once, and return the cells of each column.
 
     Returns:
-        None if that is impossible: some row holds a quote, or has not `width` cells.
+        None if that is impossible: a row contains a quote, or does not have `width` cells.
     """
     if chunk.lines is not None:
         return None
     rows, step = len(chunk.raw_rows), width + 1
-    # Between two rows a cell of its own is put, a line feed, which no cell without quotes can hold.
-    # So if these are where they must be, every row has as many cells as it should.
+    # A line feed is inserted as an additional cell between two rows. A cell without quotes can't
+    # contain one. So if all line feeds are at the expected positions, each row has `width` cells.
     cells = b",\n,".join(chunk.raw_rows).decode().split(",")
     if len(cells) != rows * step - 1 or cells[width::step] != ["\n"] * (rows - 1):
         return None
@@ -165,7 +165,7 @@ def _unquoted(field: str) -> str:
 
 
 def find_row(source: Source, start: RowStart, line: int) -> RawRow | None:
-    """Return the row that a line belongs to; `start` must not be behind that row."""
+    """Return the row that contains a line; `start` must be at or before that row."""
 
     def ends_before(whole: bytes, first: int) -> bool:
         return first + whole.count(b"\n") < line
@@ -183,8 +183,9 @@ def find_row(source: Source, start: RowStart, line: int) -> RawRow | None:
 def find_row_with(
     source: Source, start: RowStart, positions: Sequence[int], values: Sequence[str]
 ) -> RawRow | None:
-    """Return the last row that has these values in the columns at these positions."""
-    # Up to its first quote a value stands in the file as it is; within a cell quotes are doubled.
+    """Return the last row with these values in the columns at these positions."""
+    # Inside a cell quotes are doubled, so only the part of a value before its first quote is in the
+    # file unchanged.
     sought, wanted, found = values[0].partition('"')[0].encode(), list(values), None
     for chunk in chunks(source, start, lambda whole, _: sought not in whole):
         for at, raw in enumerate(chunk.raw_rows):

@@ -1,7 +1,7 @@
 """Read JSON: one object on each line, or one array of objects.
 
-Python checks that each is an object with the file's columns. PostgreSQL gets its text as it is:
-numbers that went through Python would lose digits.
+Python checks that each row is an object with the file's columns. PostgreSQL gets its text
+unchanged, because numbers that Python converts would lose digits.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
     from oneoff.services.data.imports.source import Source
 
-_TOO_DEEP = "the row is nested too deep"
+_TOO_DEEP = "the row is nested too deeply"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _UNSTORABLE = re.compile("[\\ud800-\\udfff\\0]")
 _LONGEST = 256 << 20
-"""Characters of one object of an array at most: an object that never ends must not fill memory."""
+"""Limit of characters in one object of an array: an object without an end must not fill memory."""
 
 
 class _Number(str):
@@ -43,25 +43,26 @@ class _Number(str):
 
 
 def _no_constant(text: str) -> Any:
-    message = f"{text} is no JSON"
+    message = f"{text} is not JSON"
     raise ValueError(message)
 
 
-# Numbers stay text: to parse them costs time, and one may have more digits than Python takes. The
-# second decoder tells them from strings, for a value that is written as JSON again.
+# Both decoders return numbers as text: parsing them takes time, and a number may have more digits
+# than Python can parse. The second one distinguishes numbers from strings, which is necessary if
+# the value is written as JSON again.
 _DECODER = JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
 _EXACT = JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_no_constant)
 
 
 class JsonReader(Reader):
-    """Reads JSON lines; the members of the first object are the columns.
+    """Reads JSON Lines; the members of the first object are the columns.
 
     Attributes:
-        format_name: What the file is, for messages.
+        format_name: The name of the format in messages.
     """
 
     json = True
-    format_name = "JSON lines"
+    format_name = "JSON Lines"
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -72,7 +73,7 @@ class JsonReader(Reader):
         found = _decoded(_DECODER, first.raw_rows[0])
         if isinstance(found, str):
             line = first.raw_row(0).line
-            raise bad_file(source.name, f"is no {self.format_name}: line {line}, {found}")
+            raise bad_file(source.name, f"is not {self.format_name}: line {line}, {found}")
         self.names = tuple(found)
         self._known = set(self.names)
 
@@ -88,7 +89,7 @@ class JsonReader(Reader):
         yield from _without_blank_lines([rest], line, 0)
 
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
-        """Return the values as text, as csv would hold them."""
+        """Return the values as the texts that csv would contain."""
         columns = plan.columns if plan else (None,) * len(self.names)
         indexes: list[int] = []
         rows: list[Row] = []
@@ -103,7 +104,7 @@ class JsonReader(Reader):
         return Parsed.of_rows(indexes, rows, bad)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Put its number in front of each object."""
+        """Return the objects, each with its number before it."""
         lines: list[bytes] = []
         bad: list[BadRow] = []
         for at, raw in enumerate(chunk.raw_rows):
@@ -111,13 +112,13 @@ class JsonReader(Reader):
             if isinstance(found, str):
                 bad.append((at, Problem(chunk.raw_row(at).line, found, state="not-json")))
                 continue
-            # Within JSON these stand between values alone: in a string they are escaped.
+            # In JSON, line ends occur only between values: inside a string they are escaped.
             flat = raw.replace(b"\n", b" ").replace(b"\r", b" ")
             lines.append(b"%d%b%b\n" % (first + at, SEPARATOR, flat))
         return Staged(b"".join(lines), bad)
 
     def _cells(self, raw: bytes, columns: Sequence[Column | None]) -> Row | str:
-        """Return the cells of an object, or what is wrong with its text."""
+        """Return the cells of an object, or a description of what is wrong with its text."""
         found = self._object(_EXACT, raw)
         if isinstance(found, str):
             return found
@@ -128,24 +129,24 @@ class JsonReader(Reader):
             return _TOO_DEEP
 
     def _object(self, decoder: JSONDecoder, raw: bytes) -> dict[str, Any] | str:
-        """Return an object with known members, or what is wrong with its text."""
+        """Return an object with known members, or a description of what is wrong with its text."""
         found = _decoded(decoder, raw)
         if isinstance(found, dict) and not found.keys() <= self._known:
             unknown = sorted(found.keys() - self._known)
-            return f"the object has {', '.join(unknown)}, which the first one does not have"
+            return f"the object has {', '.join(unknown)}, which the first object does not have"
         return found
 
 
 class JsonArrayReader(JsonReader):
-    """Reads one array of objects, however it is laid out."""
+    """Reads one array of objects, with any whitespace."""
 
-    format_name = "array of JSON objects"
+    format_name = "an array of JSON objects"
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the objects.
 
         Raises:
-            DataError: The file is no array, or it breaks off.
+            DataError: The file is not an array, or it is incomplete.
         """
         array = _ArrayScanner(self.source)
         array.expect("[")
@@ -181,10 +182,10 @@ class JsonArrayReader(JsonReader):
 
 
 class _ArrayScanner:
-    """Goes through the text of an array, of which one part at a time is in memory.
+    """Scans the text of an array, with only one part of it in memory.
 
     Attributes:
-        bytes_read: Bytes that were read from the file so far.
+        bytes_read: The number of bytes read from the file so far.
     """
 
     def __init__(self, source: Source) -> None:
@@ -194,18 +195,20 @@ class _ArrayScanner:
         self._text, self._at, self._line, self.bytes_read = "", 0, 1, 0
 
     def expect(self, sign: str) -> None:
-        """Skip a sign that must come next.
+        """Skip a character that must come next.
 
         Raises:
-            DataError: Another comes, or the file ends.
+            DataError: Another character comes next, or the file ends.
         """
         if not self.skip_sign(sign):
             found = self._text[self._at : self._at + 1]
-            what = f"has {found!r} instead of {sign!r}" if found else "breaks off"
-            raise bad_file(self._name, f"is no array of JSON objects: line {self._line}, it {what}")
+            what = f"has {found!r} instead of {sign!r}" if found else "is incomplete"
+            raise bad_file(
+                self._name, f"is not an array of JSON objects: line {self._line}, it {what}"
+            )
 
     def skip_sign(self, sign: str) -> bool:
-        """Skip a sign and return True if it comes next."""
+        """Skip a character if it comes next; return whether it did."""
         self._skip_space()
         if not self._text.startswith(sign, self._at):
             return False
@@ -213,36 +216,36 @@ class _ArrayScanner:
         return True
 
     def expect_end_of_file(self) -> None:
-        """Refuse what follows the array.
+        """Check that nothing follows the array.
 
         Raises:
-            DataError: Something does.
+            DataError: More text follows.
         """
         self._skip_space()
         if self._at < len(self._text):
-            raise bad_file(self._name, f"goes on behind its array, in line {self._line}")
+            raise bad_file(self._name, f"has more text after its array, in line {self._line}")
 
     def next_value(self) -> tuple[int, str]:
         """Return the line and the text of the next value.
 
         Raises:
-            DataError: It is no JSON, too long, or the file ends in it.
+            DataError: The value is not JSON, it is too long, or the file ends before its end.
         """
         self._skip_space()
         while True:
             try:
                 _, end = _DECODER.raw_decode(self._text, self._at)
-                # At the end of the text a number may go on in the next block.
+                # A number at the end of the text may continue in the next block.
                 if end < len(self._text) or not self._read_block():
                     break
             except RecursionError:
                 raise bad_file(
-                    self._name, f"is no array of JSON objects: line {self._line}, {_TOO_DEEP}"
+                    self._name, f"is not an array of JSON objects: line {self._line}, {_TOO_DEEP}"
                 ) from None
             except ValueError as exc:
-                # An object that is cut at the end of the text is an error too: read on, try again.
+                # An object that continues in the next block is an error too: read it and try again.
                 if len(self._text) - self._at > _LONGEST or not self._read_block():
-                    what = f"breaks off or is no JSON at line {self._line}: {_message(exc)}"
+                    what = f"is incomplete or not JSON at line {self._line}: {_message(exc)}"
                     raise bad_file(self._name, what) from None
         line, raw = self._line, self._text[self._at : end]
         self._advance(end)
@@ -260,7 +263,7 @@ class _ArrayScanner:
         self._at = to
 
     def _read_block(self) -> bool:
-        """Add the next block to the rest of the text; return False at the end of the file."""
+        """Append the next block to the remaining text; return False at the end of the file."""
         block = next(self._blocks, None)
         if block is None:
             return False
@@ -275,7 +278,7 @@ def _message(exc: ValueError) -> str:
 
 
 def _without_blank_lines(raw_rows: Sequence[bytes], line: int, size: int) -> Iterable[Chunk]:
-    """Return one chunk of the lines that are not blank, or none."""
+    """Return one chunk with the lines that are not blank, or no chunk."""
     if all(raw_rows) and not any(raw.isspace() for raw in (raw_rows[0], raw_rows[-1])):
         return [Chunk(line, raw_rows, None, size)]
     rows = [(line + at, raw) for at, raw in enumerate(raw_rows) if raw.strip()]
@@ -285,18 +288,18 @@ def _without_blank_lines(raw_rows: Sequence[bytes], line: int, size: int) -> Ite
 
 
 def _decoded(decoder: JSONDecoder, raw: bytes) -> dict[str, Any] | str:
-    """Return an object, or what is wrong with its text."""
+    """Return an object, or a description of what is wrong with its text."""
     try:
         found = decoder.decode(raw.decode())
     except ValueError as exc:
-        return f"the row is no JSON: {_message(exc)}"
+        return f"the row is not JSON: {_message(exc)}"
     except RecursionError:
         return _TOO_DEEP
-    return found if isinstance(found, dict) else "the row is no JSON object"
+    return found if isinstance(found, dict) else "the row is not a JSON object"
 
 
 def _cell(value: Any, column: Column | None) -> str | None:
-    """Return a value of an object as a cell of csv; None for NULL."""
+    """Return a value of an object as a csv cell; None for NULL."""
     if value is None:
         return None
     if column is not None and column.kind is Kind.JSON:
@@ -307,9 +310,9 @@ def _cell(value: Any, column: Column | None) -> str | None:
 
 
 def unstorable_member(raw: bytes, names: Sequence[str]) -> str | None:
-    """Return the first member of an object with a text that no database can store.
+    """Return the first member of an object whose text the database can't store.
 
-    Such a text holds half of a surrogate pair, or a zero character.
+    Such a text contains half of a surrogate pair, or a zero character.
     """
     found = _decoded(_DECODER, raw)
     if isinstance(found, str):
@@ -326,7 +329,7 @@ def _is_storable(value: Any) -> bool:
 
 
 def _encoded(value: Any) -> str:
-    """Return JSON in which each number is written as it was in the file."""
+    """Return JSON with each number as it was written in the file."""
     if isinstance(value, dict):
         members = ",".join(
             f"{_encoded(str(name))}:{_encoded(item)}" for name, item in value.items()

@@ -1,4 +1,4 @@
-"""Read a Parquet file: its rows become lines of csv."""
+"""Read a Parquet file, and convert its rows to csv lines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ try:
     from pyarrow import compute, parquet
 except ModuleNotFoundError as exc:
     raise ConfigurationError(
-        "a Parquet file needs the Python package 'pyarrow', which is not installed",
-        try_=("pip install 'oneoff[parquet]'", "or export it as csv"),
+        "Parquet files need the Python package 'pyarrow', which is not installed",
+        try_=("pip install 'oneoff[parquet]'", "or export the rows as csv"),
         code="missing-dependency",
     ) from exc
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.source import Source
 
 ROWS = 8_192
-"""Rows that are read at a time."""
+"""The number of rows that are read at a time."""
 
 
 class ParquetReader(Reader):
-    """Reads a Parquet file; the number of a row is its line.
+    """Reads a Parquet file. The first row is line 1.
 
-    Rejects are written as csv: nobody corrects Parquet by hand.
+    Rejects are written as csv, because Parquet can't be edited by hand.
     """
 
     def __init__(self, source: Source) -> None:
@@ -41,17 +41,17 @@ class ParquetReader(Reader):
         try:
             self._file = parquet.ParquetFile(source.seekable)
         except (pa.ArrowInvalid, OSError) as exc:
-            raise bad_file(source.name, f"is no Parquet file, or breaks off: {exc}") from exc
+            raise bad_file(source.name, f"is not a complete Parquet file: {exc}") from exc
         self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         count: int = self._file.metadata.num_rows
         return count
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows as lines of csv."""
+        """Yield the rows as csv lines."""
         line = 1
         try:
             for batch in self._file.iter_batches(ROWS):
@@ -64,22 +64,22 @@ class ParquetReader(Reader):
             raise bad_file(self.source.name, f"can't be read: {exc}") from exc
 
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
-        """Return the cells."""
+        """Return the cells of a chunk."""
         rows: list[Row] = [cells_of(raw) for raw in chunk.raw_rows]
         return Parsed.of_rows(range(len(rows)), rows, ())
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Put its number in front of each row as one more cell."""
+        """Return the rows with their number as an additional first cell."""
         lines = [b"%d,%b\n" % (first + at, raw) for at, raw in enumerate(chunk.raw_rows)]
         return Staged(b"".join(lines), ())
 
     def rejects_header(self) -> bytes:
-        """Return a line of names."""
+        """Return a csv header."""
         return csv_lines([[name.encode() for name in self.names]])
 
 
 def _cells(array: Any) -> list[bytes]:
-    """Return the values of a column as cells of csv; no bytes are NULL."""
+    """Return the values of a column as csv cells; a cell without bytes is NULL."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         array = array.dictionary_decode()
@@ -90,7 +90,7 @@ def _cells(array: Any) -> list[bytes]:
 
 
 def _moments_as_numbers(array: Any, kind: Any) -> Any:
-    """Return timestamps and dates as numbers: Python's types lack infinity, and end in 9999."""
+    """Return timestamps and dates as numbers: Python's types have no infinity and end in 9999."""
     if pa.types.is_timestamp(kind):
         return compute.cast(array, pa.timestamp("us", kind.tz)).cast(pa.int64())
     if pa.types.is_date32(kind):
@@ -99,7 +99,7 @@ def _moments_as_numbers(array: Any, kind: Any) -> Any:
 
 
 def _formatter(kind: Any) -> Callable[[Any], str]:
-    """Return the function that writes a value of this type as text, as PostgreSQL does."""
+    """Return the function that converts a value of this type to text, as PostgreSQL does."""
     if pa.types.is_boolean(kind):
         return lambda value: "t" if value else "f"
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -115,7 +115,7 @@ def _formatter(kind: Any) -> Callable[[Any], str]:
 
 
 def _timestamp_text(value: int, zone: str) -> str:
-    """Return a number of microseconds since 1970 as a timestamp."""
+    """Return the timestamp for a number of microseconds since 1970."""
     if abs(value) == INFINITE_MOMENT:
         return "infinity" if value > 0 else "-infinity"
     days, micro = divmod(value, 86_400_000_000)
@@ -126,7 +126,7 @@ def _timestamp_text(value: int, zone: str) -> str:
 
 
 def _date_text(value: int) -> str:
-    """Return a number of days since 1970 as a date; before the year 1 it is BC."""
+    """Return the date for a number of days since 1970; years before 1 are BC."""
     if abs(value) == INFINITE_DAY:
         return "infinity" if value > 0 else "-infinity"
     # https://howardhinnant.github.io/date_algorithms.html#civil_from_days

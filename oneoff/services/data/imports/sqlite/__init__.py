@@ -1,1 +1,1 @@
-"""Import by batched INSERT statements, on SQLite."""
+"""Import into SQLite by batched INSERT statements."""

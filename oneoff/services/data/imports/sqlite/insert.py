@@ -1,8 +1,8 @@
-"""Import rows into SQLite: Python converts and checks the values, in one transaction.
+"""Import rows into SQLite in one transaction. Python converts and checks the values.
 
-One thread reads a chunk, then the driver's thread writes it. Both at the same time would take
-longer: for each statement the driver releases the interpreter's lock, and then waits for the other
-thread to give it back.
+One thread reads a chunk, then the driver's thread writes it. Doing both at the same time would take
+longer: for each statement the driver releases the interpreter's lock, and would then wait until the
+other thread releases it.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _STATES = {
 }
 _SAVEPOINT = "oneoff_import"
 _KEYS_TABLE = "oneoff_import_keys"
-"""Temporary table of the keys of the rows so far, for `--on-conflict update`."""
+"""Temporary table with the keys of the rows so far, for `--on-conflict update`."""
 
 Refusal = tuple[int, str, str]
-"""The position of a row among the converted ones, a SQLSTATE, and SQLite's message."""
+"""The position of a row among the converted rows, a SQLSTATE, and SQLite's message."""
 
 
 class _Converted(NamedTuple):
-    """A chunk whose values are converted.
+    """A chunk with converted values.
 
     Attributes:
-        chunk: The rows.
-        parsed: The cells of those that could be converted, and the bad rows.
-        values: The values of the former, by written column.
+        chunk: All rows of the chunk.
+        parsed: The cells of the rows that could be converted, and the bad rows.
+        values: For each written column, the values of the converted rows.
     """
 
     chunk: Chunk
@@ -69,7 +69,7 @@ class _Converted(NamedTuple):
 
 
 class SqliteImport:
-    """One import, in the transaction of a connection."""
+    """One import in the transaction of a connection."""
 
     def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
@@ -83,7 +83,7 @@ class SqliteImport:
         """Import all rows of the reader.
 
         Args:
-            advance: Called with each chunk that is done.
+            advance: Called with each chunk after it has been written.
 
         Raises:
             DataError: A row can't be imported, and bad rows are errors.
@@ -93,7 +93,7 @@ class SqliteImport:
             self_references = await SelfReferences.of(self._driver, self._plan)
             self._multi_row = await MultiRowInsert.of(self._driver, self._plan)
         if self._plan.on_conflict == "update":
-            # Without the table of keys, a key that the file holds twice would be updated twice,
+            # Without the table of keys, a row whose key is in the file twice would be updated twice
             # without an error.
             key = ", ".join(map(quote, self._plan.key))
             await self._driver.execute(
@@ -110,9 +110,9 @@ class SqliteImport:
         return ImportSummary(self._total, self._changed)
 
     async def _write_all(self, advance: Advance, changed: list[int]) -> None:
-        """Write all chunks, and append to `changed` how many rows each changed."""
+        """Write all chunks, and append the number of changed rows of each one to `changed`."""
         chunks = self._reader.chunks()
-        # A run that is cancelled waits for the thread, or the file would be closed while it reads.
+        # A cancelled run waits for the thread. Otherwise the file would be closed while it reads.
         while (converted := await undivided(self._read_next(chunks), _discard)) is not None:
             changed.append(await self._write(converted))
             advance(converted.chunk)
@@ -125,7 +125,7 @@ class SqliteImport:
         return await in_daemon_thread(read)
 
     async def _write(self, converted: _Converted) -> int:
-        """Write one chunk, add its bad rows to the rejects, and return how many rows it changed.
+        """Write one chunk, add its bad rows to the rejects, and return the number of changed rows.
 
         Raises:
             DataError: A row is bad, and bad rows are errors.
@@ -164,7 +164,7 @@ class SqliteImport:
         return [convert(column, cells) for column, cells in pairs if column is not None]
 
     def _converted_by_row(self, chunk: Chunk, parsed: Parsed) -> _Converted:
-        """Convert a chunk with some bad value row by row, to find all bad rows."""
+        """Convert a chunk that contains a bad value row by row, to find all bad rows."""
         bad, good = [*parsed.bad], []
         for position, at in enumerate(parsed.indexes):
             problem = self._problem(chunk.raw_row(at).line, parsed.row(position))
@@ -188,15 +188,15 @@ class SqliteImport:
     async def _execute_rows(
         self, statement: str, columns: Sequence[Sequence[Any]], state: str = ""
     ) -> tuple[int, list[Refusal]]:
-        """Execute a statement for each row; return how many rows it changed, and the refused ones.
+        """Execute a statement for each row; return the number of changed rows, and the refusals.
 
-        A refused row ends `executemany`, which then doesn't say how many rows were changed before.
-        So these are rolled back to a savepoint and written again, now without the refused one.
+        A refused row ends `executemany`, which then does not return how many rows it had changed.
+        So these rows are rolled back to a savepoint and written again without the refused row.
 
         Args:
-            statement: With one parameter for each column.
-            columns: The values.
-            state: SQLSTATE of a refused row; empty for the one that SQLite's error stands for.
+            statement: Has one parameter for each column.
+            columns: The values of each column.
+            state: The SQLSTATE for refused rows; empty to derive it from SQLite's error.
         """
         changed, start, refused = 0, 0, list[Refusal]()
         count = len(columns[0]) if columns else 0
@@ -208,8 +208,8 @@ class SqliteImport:
             try:
                 changed += await self._execute(statement, rows)
             except sqlite3.IntegrityError as exc:
-                # The driver takes one row after the other from the iterators: what is left in them
-                # tells which row it was at.
+                # The driver takes rows from the iterators one at a time, so the number of values
+                # that are left shows which row was refused.
                 failed = count - length_hint(rows[0]) - 1
                 refused.append((failed, state or _STATES.get(exc.sqlite_errorname, ""), str(exc)))
                 if not self._rejects.enabled:
@@ -223,8 +223,8 @@ class SqliteImport:
         return changed, refused
 
     async def _savepoint(self, action: str) -> None:
-        # Only if a refused row does not end the import: within a savepoint writing takes twice as
-        # long, as SQLite copies each page before it is changed.
+        # Not needed if a refused row ends the import. Inside a savepoint writing takes twice as
+        # long, because SQLite copies each page before it changes it.
         if self._rejects.enabled:
             await self._driver.execute(f"{action} {_SAVEPOINT}")
 
@@ -235,10 +235,8 @@ class SqliteImport:
         return max(count, 0)
 
     def _bad_row(self, converted: _Converted, position: int, state: str, message: str) -> BadRow:
-        """Return what is wrong with a row that SQLite refused.
-
-        Only the message names the columns: "UNIQUE constraint failed: users.email, users.team".
-        """
+        """Describe what is wrong with a row that SQLite refused."""
+        # Only the message names the columns: "UNIQUE constraint failed: users.email, users.team".
         where = message.partition(" failed: ")[2]
         names = [name.rpartition(".")[2] for name in where.split(", ")]
         if state == DUPLICATE_IN_FILE:
@@ -262,12 +260,12 @@ def _without(converted: _Converted, positions: set[int]) -> _Converted:
 
 
 async def _discard(_: _Converted | None) -> None:
-    """Nothing is to undo after a chunk was read."""
+    """Do nothing: reading a chunk needs no cleanup."""
 
 
 async def import_sqlite(
     connection: AsyncConnection, plan: Plan, reader: Reader, rejects: Rejects, advance: Advance
 ) -> ImportSummary:
-    """Import a whole file in the connection's transaction."""
+    """Import an entire file in the connection's transaction."""
     driver = await driver_connection(connection)
     return await SqliteImport(driver, plan, reader, rejects).run(advance)

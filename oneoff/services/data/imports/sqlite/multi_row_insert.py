@@ -1,4 +1,4 @@
-"""Insert several rows by one statement of SQLite: it takes half as long as a statement for each."""
+"""Insert several rows into SQLite with one statement, in half the time of one statement per row."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
 _MOST_PARAMETERS = 999
-"""Of one statement: every SQLite takes so many, and more are not faster."""
+"""Parameters of one statement. Every SQLite version accepts 999, and more are not faster."""
 
 _NULL = bytearray()
-"""Replaces None in a column that has values too: None takes three times as long to bind."""
+"""Replaces None in a column that has values too. Binding None takes three times as long."""
 _VALUE, _VALUE_OR_NULL, _ALWAYS_NULL = "?", "nullif(?, x'')", "NULL"
 
 # Whether a table can be written in this way.
-# - A statement that may have to be undone copies each page before it changes it: in a table with an
-#   index that doubles the time. INSERT OR FAIL keeps the rows before a refused one, so nothing is
-#   to undo, but checks and references may undo the statement all the same.
-# - A trigger may leave rows out, and in STRICT tables a wrong type is refused without a count: then
-#   changes() would not say how many rows were inserted before the refused one.
+# - SQLite copies each page before a statement changes it, if it may have to undo the statement. In
+#   a table with an index this doubles the time. INSERT OR FAIL keeps the rows before a refused one,
+#   so nothing must be undone. But CHECK constraints and references may still undo the statement.
+# - A trigger may leave rows out, and a STRICT table refuses a wrong type without counting. Then
+#   changes() would not return the number of rows that were inserted before the refused one.
 _SUITABLE = """
 SELECT sql NOT LIKE '%STRICT%'
    AND NOT EXISTS (SELECT 1 FROM main.sqlite_master t WHERE t.type = 'trigger'
@@ -37,31 +37,31 @@ FROM main.sqlite_master m WHERE m.type = 'table' AND m.name = ? COLLATE NOCASE
 
 
 class MultiRowInsert:
-    """Inserts rows into one table, for imports that a refused row ends."""
+    """Inserts rows into one table, for imports that end at the first refused row."""
 
     def __init__(self, driver: Any, plan: Plan) -> None:
         self._driver, self._written = driver, plan.written
         self._rows = max(_MOST_PARAMETERS // len(plan.written), 1)
-        # FAIL overrides an ON CONFLICT clause of the table: what that would ignore or replace is
-        # refused here, and left to the caller.
+        # FAIL overrides an ON CONFLICT clause of the table. A row that this clause would ignore or
+        # replace is refused here, and the caller inserts it.
         self._insert = f"INSERT OR FAIL INTO {plan.table.quoted} ({plan.quoted_columns}) VALUES "  # noqa: S608
 
     @classmethod
     async def of(cls, driver: Any, plan: Plan) -> Self | None:
-        """Return what inserts into the plan's table; None if each row needs its own statement."""
+        """Return an object for the plan's table; None if each row needs its own statement."""
         if plan.on_conflict != "error" or not all(map(_is_safe_as_rowid, plan.written)):
             return None
         found = await driver.execute_fetchall(_SUITABLE, (plan.table.schema_and_name[1],))
         return cls(driver, plan) if found and found[0][0] else None
 
     async def insert(self, columns: Sequence[Sequence[Any]]) -> int:
-        """Insert rows in their order, and return how many.
+        """Insert rows in their order, and return the number of inserted rows.
 
-        The caller inserts the others: the last ones, which are fewer than a statement takes, or all
-        from a refused row on.
+        The caller inserts the remaining rows: the last ones, which are too few for a statement, or
+        all rows from a refused row on.
 
         Args:
-            columns: The values, by column.
+            columns: The values of each column.
         """
         rows = self._rows
         whole = len(columns[0]) // rows * rows
@@ -81,7 +81,8 @@ class MultiRowInsert:
                 _parameters([values for values in bound if values], starts, rows),
             )
         except sqlite3.IntegrityError:
-            # The statements before were complete; changes() counts the rows of the failed one.
+            # All statements before the failed one are complete. changes() counts the rows that the
+            # failed one inserted.
             before = whole - (length_hint(starts) + 1) * rows
             ((inserted,),) = await self._driver.execute_fetchall("SELECT changes()")
             return before + int(inserted)
@@ -91,7 +92,7 @@ class MultiRowInsert:
 
 def _expression(values: Sequence[Any], column: Column) -> str:
     """Return the SQL of a value of a column."""
-    if all(values) or None not in values:  # the former is faster, and usually enough
+    if all(values) or None not in values:  # all() is faster, and usually enough
         return _VALUE
     if not any(value is not None for value in values):
         return _ALWAYS_NULL
@@ -100,7 +101,7 @@ def _expression(values: Sequence[Any], column: Column) -> str:
 
 
 def _bound(values: Sequence[Any], expression: str) -> Sequence[Any]:
-    """Return the parameters of a column; none if it is always NULL."""
+    """Return the parameters of a column; an empty sequence if it is always NULL."""
     if expression == _ALWAYS_NULL:
         return ()
     if expression == _VALUE:
@@ -111,7 +112,7 @@ def _bound(values: Sequence[Any], expression: str) -> Sequence[Any]:
 def _parameters(
     columns: Sequence[Sequence[Any]], starts: Iterable[int], rows: int
 ) -> Iterator[list[Any]]:
-    """Yield the parameters of each statement; called in the driver's thread."""
+    """Yield the parameters of each statement. Runs in the driver's thread."""
     width = len(columns)
     for start in starts:
         values: list[Any] = [None] * (rows * width)
@@ -121,8 +122,8 @@ def _parameters(
 
 
 def _is_safe_as_rowid(column: Column) -> bool:
-    """Return whether a column of type INTEGER, which may be the rowid, gets integers only.
+    """Return whether a column of type INTEGER, which may be the rowid, gets only integers.
 
-    SQLite refuses another value in the rowid without a count, as in STRICT tables.
+    SQLite refuses any other value in the rowid without counting, as in STRICT tables.
     """
     return column.type.upper() != "INTEGER" or column.kind is Kind.INTEGER

@@ -1,8 +1,8 @@
-"""Check references of a SQLite table to itself at the end of an import.
+"""Check a SQLite table's references to itself at the end of an import.
 
-A row of the file may refer to a later one, but SQLite checks references when a row is written.
-With `PRAGMA defer_foreign_keys` it waits for the commit, and then only says that some reference
-fails, not which row of the file it is. So the import checks them itself before it ends.
+A row of the file may refer to a later row, but SQLite checks references when a row is written.
+With `PRAGMA defer_foreign_keys` it checks them at the commit, but then it only reports that a
+reference fails, not which row is wrong. So the import checks the references itself before it ends.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _VIOLATIONS = "SELECT rowid, fkid FROM pragma_foreign_key_check(?)"
 
 
 class SelfReferences:
-    """All references of a table that has one to itself, deferred.
+    """The deferred references of a table that refers to itself.
 
     Args:
         driver: aiosqlite's connection.
         plan: What is imported.
-        columns: The columns of each reference, by its number.
-        before: Violations before the import: row and number of the reference.
+        columns: The columns of each reference, by the reference's number.
+        before: Violations that existed before the import: the rowid and the reference's number.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SelfReferences:
 
     @classmethod
     async def of(cls, driver: Any, plan: Plan) -> Self | None:
-        """Defer the references of the plan's table; None if it has none to itself."""
+        """Defer the references of the plan's table; return None if it has none to itself."""
         table = plan.table.schema_and_name[1]
         columns: dict[int, list[str]] = {}
         has_own = False
@@ -50,16 +50,17 @@ class SelfReferences:
             has_own = has_own or bool(own)
         if not has_own:
             return None
-        # With foreign keys off the table may have got violations, which are not the import's.
+        # If foreign keys were off earlier, the table may already contain violations. The import
+        # must not report them.
         before = {tuple(row) for row in await driver.execute_fetchall(_VIOLATIONS, (table,))}
         await driver.execute("PRAGMA defer_foreign_keys=ON")
         return cls(driver, plan, columns, before)
 
     async def check(self, reader: Reader) -> None:
-        """Refuse rows that refer to a missing row.
+        """Check the references of the imported rows.
 
         Raises:
-            DataError: There is one.
+            DataError: A row refers to a row that does not exist.
         """
         table = self._plan.table
         found = await self._driver.execute_fetchall(_VIOLATIONS, (table.schema_and_name[1],))
@@ -74,14 +75,14 @@ class SelfReferences:
     def _problem(self, reader: Reader, names: list[str], given: list[Any]) -> Problem:
         texts = [str(value) for value in given]
         positions = self._plan.positions(names)
-        # A default may be what refers to a missing row: then no line of the file has the value.
+        # The failing value may come from a column's default. Then no line of the file has it.
         line = self._line(reader, positions, texts) if len(positions) == len(names) > 0 else 0
         return problem_of(
             sqlstates.FOREIGN_KEY_VIOLATION, self._plan.written_at(positions), texts, line=line
         )
 
     def _line(self, reader: Reader, positions: list[int], texts: list[str]) -> int:
-        """Return the line of the first row with these values; 0 for none."""
+        """Return the line of the first row with these values; 0 if there is none."""
         for chunk in reader.chunks():
             parsed = reader.parse(chunk, self._plan)
             rows = zip(*(parsed.columns[position] for position in positions), strict=True)

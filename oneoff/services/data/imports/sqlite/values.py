@@ -1,7 +1,7 @@
 """Convert the texts of a file to values as SQLAlchemy's types store them in SQLite.
 
-SQLite itself would store "abc" in a column of integers and "soon" in one of dates: so each value is
-checked here.
+Each value is checked here, because SQLite itself would store "abc" in an integer column and "soon"
+in a date column.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Convert = Callable[[str], Any]
 
 
 class BadValue(ValueError):
-    """A text is not a value of its column.
+    """A text is not a valid value of its column.
 
     Attributes:
-        at: Its index among the values.
-        state: The SQLSTATE that PostgreSQL would raise for it.
+        at: The text's index among the values.
+        state: The SQLSTATE that PostgreSQL would raise for the text.
     """
 
     def __init__(self, at: int, state: str) -> None:
@@ -47,14 +47,14 @@ class BadValue(ValueError):
 
 
 class _OutOfRange(ValueError):
-    """A value is too long or too large for the column; its argument is the SQLSTATE."""
+    """A value is too long or too large for the column. The argument is the SQLSTATE."""
 
 
 def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
     """Convert the values of one column in several rows.
 
     Raises:
-        BadValue: For the first text that is not a value of the column.
+        BadValue: A text is not a valid value of the column; the first such text is reported.
     """
     make = _converter(column)
     if make is None:
@@ -70,9 +70,8 @@ def convert(column: Column, values: Sequence[str | None]) -> Sequence[Any]:
 
 
 def _converted_at_once(column: Column, values: Sequence[str | None]) -> Sequence[Any] | None:
-    """Return the values converted all at once; None if they must be converted one by one."""
-    # all() takes a third of the time of a search for None. Empty texts, which are false too, are
-    # rare.
+    """Convert all values at once; return None if they must be converted one by one."""
+    # all() takes a third of the time of a search for None. Empty texts are false too, but rare.
     given: Sequence[str] = (
         values if all(values) else [value for value in values if value is not None]  # type: ignore[assignment]
     )
@@ -126,7 +125,7 @@ def _out_of_range(state: str) -> NoReturn:
 
 
 def _integers(texts: Sequence[str]) -> list[int] | None:
-    """Return numbers of digits alone within 64 bits; None if there are others."""
+    """Return the numbers if all texts are digits and fit into 64 bits; otherwise None."""
     joined = "".join(texts)
     if not (joined.isascii() and joined.isdecimal()):
         return None
@@ -135,13 +134,13 @@ def _integers(texts: Sequence[str]) -> list[int] | None:
 
 
 def _booleans(texts: Sequence[str]) -> list[int] | None:
-    """Return the usual words for true and false as numbers; None if there are others."""
+    """Return 1 and 0 if all texts are usual words for true and false; otherwise None."""
     found = list(map(_BOOLEANS.get, texts))
     return None if None in found else found  # type: ignore[return-value]
 
 
 def _timestamp_texts(texts: Sequence[str]) -> Sequence[str] | None:
-    """Return timestamps as SQLAlchemy writes them; None if some have another form."""
+    """Return timestamps as SQLAlchemy writes them; None if a text has another form."""
     if set(map(len, texts)) != {_TIMESTAMP_LENGTH}:
         texts = [
             text if len(text) == _TIMESTAMP_LENGTH else _with_microseconds(text) for text in texts
@@ -150,32 +149,32 @@ def _timestamp_texts(texts: Sequence[str]) -> Sequence[str] | None:
 
 
 def _instant_texts(texts: Sequence[str]) -> Sequence[str] | None:
-    """Return UTC timestamps in PostgreSQL's form as SQLAlchemy writes them; None if others."""
+    """Return UTC timestamps in PostgreSQL's form as SQLAlchemy writes them; otherwise None."""
     has_zone = "+" in texts[0]
     return _timestamp_texts([text.removesuffix("+00") for text in texts] if has_zone else texts)
 
 
 def _with_microseconds(moment: str) -> str:
-    """Return a timestamp with all six digits of its microseconds."""
+    """Return a timestamp with six digits of microseconds."""
     if "." not in moment:
         return f"{moment}.000000"
     return moment if moment.endswith(".") else f"{moment:0<{_TIMESTAMP_LENGTH}}"
 
 
 def _are_timestamps(texts: Sequence[str]) -> bool:
-    """Return whether all are timestamps in SQLAlchemy's form.
-
-    The texts are joined, so that one slice holds the sign at one position of all of them.
+    """Return whether all texts are timestamps in SQLAlchemy's form.
 
     Raises:
-        ValueError: One has the form, but is no date or time.
+        ValueError: A text has the form, but is not a valid date and time.
     """
+    # The texts have one length and are joined, so one slice has the characters at one position of
+    # all texts.
     count = len(texts)
     if set(map(len, texts)) != {_TIMESTAMP_LENGTH}:
         return False
     joined = "".join(texts)
     in_place = all(joined[at::_TIMESTAMP_LENGTH] == sign * count for at, sign in _SIGNS)
-    # A zone would be one sign more. Newer Pythons take 24:00 for the next day.
+    # A time zone would add a sign. Newer Python versions accept 24:00 as the next day.
     no_others = joined.count("-") == 2 * count and "+" not in joined and "Z" not in joined
     if not (in_place and no_others) or " 24:" in joined:
         return False
@@ -184,7 +183,7 @@ def _are_timestamps(texts: Sequence[str]) -> bool:
 
 
 _SAFE_DIGITS = 19
-"""Of the largest integer in 64 bits. A text that is longer, with a sign, is not even parsed."""
+"""The number of digits of the largest 64-bit integer. Longer texts (plus a sign) are not parsed."""
 _TIMESTAMP_LENGTH = len("2026-01-31 09:30:00.123456")
 _SIGNS = ((4, "-"), (7, "-"), (10, " "), (13, ":"), (16, ":"), (19, "."))
 _WHOLE_COLUMN: dict[Kind, Callable[[Sequence[str]], Sequence[Any] | None]] = {
@@ -193,7 +192,7 @@ _WHOLE_COLUMN: dict[Kind, Callable[[Sequence[str]], Sequence[Any] | None]] = {
     Kind.TIMESTAMP: _timestamp_texts,
     Kind.INSTANT: _instant_texts,
 }
-"""Converters of a whole column: they take a third of the time of one value after the other."""
+"""Converters of an entire column: they take a third of the time of converting each value."""
 
 
 def _boolean(text: str) -> int:
@@ -233,7 +232,7 @@ def _numeric(text: str) -> str | float:
         return _INFINITE[plain]
     if not _NUMBER.fullmatch(plain):
         raise ValueError(text)
-    return plain  # SQLite converts it to the number that loses nothing
+    return plain  # SQLite converts it to a number without loss
 
 
 def _binary(text: str) -> bytes:

@@ -103,7 +103,7 @@ async def test_a_file_is_not_replaced_unasked(manage: Manage, tmp_path: Path) ->
     done = await manage(f"data export many -o {path} --overwrite")
 
     assert (1, "mine", 0) == (refused.exit_code, kept, done.exit_code)
-    assert f"error[file-exists]: {path} is there already" in refused.stderr
+    assert f"error[file-exists]: {path} already exists" in refused.stderr
     assert path.read_text().startswith("id,what")
     assert ["many.csv"] == names_like("many", tmp_path)
 
@@ -138,7 +138,7 @@ async def test_head_closing_the_pipe_is_no_error(manage: Manage, many: int) -> N
     said = await process.stderr.read()
 
     assert (b"id,what\n", 0) == (first, await process.wait()), said
-    assert b"stopped exporting many: nobody read on\n" in said
+    assert b"stopped exporting many: the reader closed the output\n" in said
 
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)

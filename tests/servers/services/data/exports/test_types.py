@@ -242,7 +242,7 @@ async def test_a_parquet_file_from_sqlite_has_types_too(manage: Manage, tmp_path
     done = await manage(f"data export kinds -o {path} --where id<4")
 
     assert (65, False) == (refused.exit_code, left)
-    assert "error[not-for-parquet]: a column holds a value that is not" in refused.stderr
+    assert "error[not-for-parquet]: a column contains a value that is not" in refused.stderr
     assert 0 == done.exit_code, done.stderr
     first = (
         *(1, True, 4611686018427387903, 0.1, "1.500", "plain", b"\x00\xff\x01", "2026-01-31"),

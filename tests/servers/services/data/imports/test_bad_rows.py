@@ -39,38 +39,38 @@ OBJECT = b'{"id":1,"name":"ci","description":""}'
         ("a.json", b"", "a.json is empty"),
         ("a.csv.gz", gzip.compress(b"", mtime=0), "a.csv.gz is empty"),
         ("a.jsonl.gz", b"", "a.jsonl.gz is empty"),
-        ("a.parquet", b"", "a.parquet is no Parquet file"),
-        ("a.csv", b"\n" + TEXT, "a.csv has no line of names"),
+        ("a.parquet", b"", "a.parquet is not a complete Parquet file"),
+        ("a.csv", b"\n" + TEXT, "a.csv has no header line"),
         ("a.csv", TEXT.decode().encode("utf-16"), "a.csv is UTF-16 (line 1)"),
-        ("a.csv", TEXT.replace(b"ci", b"c\xe9"), "a.csv is no UTF-8 (line 2)"),
-        ("a.csv", TEXT[:-1] + "é".encode()[:1], "a.csv is no UTF-8 (line 2)"),
-        ("a.csv", TEXT.replace(b"ci", b"c\0i"), "a.csv is no text: it holds zero bytes"),
-        ("a.csv", TEXT.replace(b"ci", b'"ci'), "a.csv breaks off: a quote is opened and never"),
-        ("a.csv", TEXT.replace(b",", b";"), "a.csv separates its columns by semicolons"),
+        ("a.csv", TEXT.replace(b"ci", b"c\xe9"), "a.csv is not UTF-8 (line 2)"),
+        ("a.csv", TEXT[:-1] + "é".encode()[:1], "a.csv is not UTF-8 (line 2)"),
+        ("a.csv", TEXT.replace(b"ci", b"c\0i"), "a.csv is not text: it contains zero bytes"),
+        ("a.csv", TEXT.replace(b"ci", b'"ci'), "a.csv is incomplete: a quote is opened and"),
+        ("a.csv", TEXT.replace(b",", b";"), "a.csv separates columns with semicolons"),
         ("a.csv", TEXT.replace(b"\n", b"\r"), "a.csv ends its lines with a carriage return"),
-        ("a.csv", OBJECT, "a.csv holds JSON, not csv"),
+        ("a.csv", OBJECT, "a.csv contains JSON, not csv"),
         ("a.csv", b"PAR1" + TEXT, "a.csv is a Parquet file"),
-        ("a.csv", TEXT + b"\\.\nlost\n", "a.csv ends at line 3, which is only \\."),
+        ("a.csv", TEXT + b"\\.\nlost\n", "a.csv contains the end-of-data mark \\. in line 3"),
         (
             "a.csv.gz",
             gzip.compress(TEXT * 100, mtime=0)[:-30],
-            "a.csv.gz breaks off: its compressed data",
+            "a.csv.gz is incomplete: its compressed data",
         ),
         (
             "a.csv.gz",
             gzip.compress(TEXT, mtime=0)[:12] + b"\xff" * 20,
             "a.csv.gz can't be decompressed",
         ),
-        ("a.jsonl", OBJECT + b"\n" + OBJECT[:-9], "a.jsonl, line 2: the row is no JSON"),
-        ("a.jsonl", TEXT, "a.jsonl is no JSON lines: line 1, the row is no JSON"),
-        ("a.jsonl", b"[" + OBJECT + b"]", "a.jsonl is no JSON lines: line 1, the row is no JSON"),
+        ("a.jsonl", OBJECT + b"\n" + OBJECT[:-9], "a.jsonl, line 2: the row is not JSON"),
+        ("a.jsonl", TEXT, "a.jsonl is not JSON Lines: line 1, the row is not JSON"),
+        ("a.jsonl", b"[" + OBJECT + b"]", "a.jsonl is not JSON Lines: line 1, the row is not JSON"),
         ("a.jsonl", OBJECT + b'\n{"id":2,"nmae":"x"}', "line 2: the object has nmae, which"),
-        ("a.json", b"[" + OBJECT + b",\n", "a.json breaks off or is no JSON at line 2"),
-        ("a.json", b"[" + OBJECT + b"] x", "a.json goes on behind its array, in line 1"),
-        ("a.json", b"[" * 90_000, "a.json is no array of JSON objects: line 1, the row is nested"),
-        ("a.csv", b"x" * 2_000_000, "a.csv has a first line of more than a mebibyte"),
-        ("a.json", OBJECT, "a.json is no array of JSON objects: line 1, it has '{'"),
-        ("a.parquet", b"PAR1" + TEXT, "a.parquet is no Parquet file, or breaks off"),
+        ("a.json", b"[" + OBJECT + b",\n", "a.json is incomplete or not JSON at line 2"),
+        ("a.json", b"[" + OBJECT + b"] x", "a.json has more text after its array, in line 1"),
+        ("a.json", b"[" * 90_000, "a.json is not an array of JSON objects: line 1, the row is"),
+        ("a.csv", b"x" * 2_000_000, "a.csv has a first line of more than 1 MiB"),
+        ("a.json", OBJECT, "a.json is not an array of JSON objects: line 1, it has '{'"),
+        ("a.parquet", b"PAR1" + TEXT, "a.parquet is not a complete Parquet file"),
     ],
 )
 async def test_a_bad_file_is_refused(
@@ -106,19 +106,25 @@ async def test_wrong_names_of_columns_are_all_listed(manage: Manage, tmp_path: P
     assert 65 == done.exit_code
     assert (
         "service_accounts has no column 'nmae': did you mean name?; service_accounts has no "
-        "column 'size': it has id, name, description, active, created_at; column 'active' is there "
-        "twice; column 'name' is missing, and the table needs it"
+        "column 'size': it has id, name, description, active, created_at; column 'active' is "
+        "listed twice; column 'name' is missing, but the table requires it"
     ) in done.stderr
 
 
 BAD_LINES = {
-    "value": (account(2, "x", active="maybe"), "line 3, column active: 'maybe' is no bool"),
-    "time": (account(2, "x", when="soon"), "line 3, column created_at: 'soon' is no "),
-    "number": (account(2, "x").replace("2,", "two,", 1), "line 3, column id: 'two' is no int"),
+    "value": (
+        account(2, "x", active="maybe"),
+        "line 3, column active: 'maybe' is not a valid bool",
+    ),
+    "time": (account(2, "x", when="soon"), "line 3, column created_at: 'soon' is not a "),
+    "number": (
+        account(2, "x").replace("2,", "two,", 1),
+        "line 3, column id: 'two' is not a valid int",
+    ),
     "length": (account(2, "x" * 65), "line 3, column name: 'xxx"),
     "null": ("2,," + account(2, "x").partition(",x,")[2], "line 3, column name: the value is emp"),
     "check": (account(2, "Upper"), "line 3: the row is not allowed (ck_service_accounts_name_low"),
-    "unique": (account(2, "ci"), "line 3, column name: 'ci' is there already"),
+    "unique": (account(2, "ci"), "line 3, column name: 'ci' already exists"),
     "cells": ("2,x", "line 3: the row has 2 cells, not 5"),
 }
 
@@ -186,7 +192,7 @@ async def test_rejects_that_are_there_are_kept(manage: Manage, tmp_path: Path) -
     done = await load(manage, path, "--rejects", str(bad))
 
     assert 1 == done.exit_code
-    assert f"error[file-exists]: {bad} is there already" in done.stderr
+    assert f"error[file-exists]: {bad} already exists" in done.stderr
     assert [] == names(manage)
 
 
@@ -236,7 +242,7 @@ async def test_a_row_that_refers_to_nothing_is_named(manage: Manage, tmp_path: P
 
     assert 65 == refused.exit_code
     assert "line 3" in refused.stderr
-    assert "refers to a row that is not there" in refused.stderr
+    assert "refers to a row that does not exist" in refused.stderr
     assert (0, 2) == (done.exit_code, done.rows), done.stderr
     assert [3, 4, 5] == [e["original_line"] for e in _errors(tmp_path / "bad.csv.errors.jsonl")]
 
@@ -286,8 +292,8 @@ async def test_only_tables_of_the_project_take_rows(
     own = await manage(["data", "import", "oneoff_runs", *line])
 
     assert (2, 2) == (view.exit_code, own.exit_code)
-    assert "shown is a view: it holds no rows of its own" in view.stderr
-    assert "oneoff_runs is a table of oneoff's own, which its commands alone" in own.stderr
+    assert "shown is a view, which stores no rows" in view.stderr
+    assert "oneoff_runs belongs to oneoff, and only its commands write to it" in own.stderr
 
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)

@@ -165,10 +165,10 @@ async def kill_while_it_works(manage: Manage, words: Sequence[str]) -> int:
     ("words", "problem"),
     [
         (["-", "--format", "csv", "--resume"], "--resume needs a file"),
-        (["a.json", "--resume"], "--resume goes line by line, which json doesn't"),
+        (["a.json", "--resume"], "--resume reads csv or jsonl, not json"),
         (["a.csv", "--resume", "--rejects", "b"], "--rejects needs all rows in one transaction"),
-        (["a.csv", "--batch-size", "5"], "--batch-size has no meaning without --resume"),
-        (["a.csv", "--new-run"], "--new-run has no meaning without --resume"),
+        (["a.csv", "--batch-size", "5"], "--batch-size needs --resume"),
+        (["a.csv", "--new-run"], "--new-run needs --resume"),
     ],
 )
 async def test_what_does_not_go_together_is_refused(
@@ -188,4 +188,4 @@ async def test_a_key_that_is_none_is_refused(manage: Manage, tmp_path: Path) -> 
     refused = await go_on(manage, path, "--on-conflict", "skip", "--key", "n", "--confirm")
 
     assert 2 == refused.exit_code
-    assert "--on-conflict skip: nothing makes n unique in tally" in refused.stderr
+    assert "--on-conflict skip: tally has no unique index on n" in refused.stderr

@@ -47,7 +47,7 @@ async def test_a_bad_row_has_the_line_that_an_editor_shows(
         done = await manage(["data", "import", "notes", str(path), *words, "--confirm"])
 
         assert 65 == done.exit_code, done.stderr
-        assert f"a.csv, line {line}, column id: 'x' is no integer\n" in done.stderr
+        assert f"a.csv, line {line}, column id: 'x' is not a valid integer\n" in done.stderr
 
 
 async def test_a_return_that_ends_no_line_is_named(manage: Manage, tmp_path: Path) -> None:

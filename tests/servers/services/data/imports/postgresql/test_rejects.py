@@ -254,8 +254,8 @@ async def test_rows_that_a_policy_refuses_are_left_out(
     assert 78 == denied.exit_code
     assert [(0, 2)] * 3 == [(each.exit_code, each.rows) for each in done], done
     assert [
-        (3, "the row is refused by row-level security, or for want of a privilege"),
-        (4, "is no integer"),
+        (3, "the row is refused by row-level security, or because of a missing privilege"),
+        (4, "is not a valid integer"),
     ] == [(each["original_line"], each["error"]) for each in _errors(f"{mixed}.bad")]
 
 

@@ -48,12 +48,12 @@ async def load(manage: Manage, folder: Path, lines: list[str], *words: str) -> F
 @pytest.mark.parametrize(
     ("table", "row", "problem"),
     [
-        ("(id INTEGER PRIMARY KEY, name, parent)", "7,new,", "column id: '7' is there already"),
-        ("(id INTEGER, name TEXT UNIQUE, parent)", "1,n7,", "column name: 'n7' is there already"),
+        ("(id INTEGER PRIMARY KEY, name, parent)", "7,new,", "column id: '7' already exists"),
+        ("(id INTEGER, name TEXT UNIQUE, parent)", "1,n7,", "column name: 'n7' already exists"),
         ("(id INTEGER, name TEXT NOT NULL, parent)", "1,,", "column name: the value is empty"),
         ("(id INTEGER, name CHECK (name <> 'no'), parent)", "1,no,", "the row is not allowed"),
-        ("(id INTEGER, name, parent REFERENCES other)", "1,n,4", "refers to a row that is not"),
-        ("(id INT PRIMARY KEY, name ANY, parent ANY) STRICT", "7,n,", "column id: '7' is there"),
+        ("(id INTEGER, name, parent REFERENCES other)", "1,n,4", "refers to a row that does not"),
+        ("(id INT PRIMARY KEY, name ANY, parent ANY) STRICT", "7,n,", "column id: '7' already"),
     ],
 )
 async def test_a_bad_row_among_many_is_named(
