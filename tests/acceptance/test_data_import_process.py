@@ -1,4 +1,4 @@
-"""`data import` as a process: its standard input is a pipe, and a signal stops it."""
+"""`data import` as a process: it reads standard input from a pipe, and signals stop it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def two(tmp_path: Path) -> Path:
 
 
 async def test_a_pipe_is_read_to_its_end(manage: Manage, two: Path) -> None:
-    """`data export ... | data import ...`."""
+    """As in `data export ... | data import ...`."""
     words = ("service_accounts", "-", "--format", "csv", "--confirm")
     process = await started(manage, *words, verb="import", stdin=asyncio.subprocess.PIPE)
 
@@ -39,8 +39,8 @@ async def test_a_pipe_is_read_to_its_end(manage: Manage, two: Path) -> None:
 
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
-async def test_a_signal_stops_it_in_the_middle(manage: Manage, two: Path) -> None:
-    """143, nothing is imported, and the server has stopped too."""
+async def test_a_signal_stops_a_running_import(manage: Manage, two: Path) -> None:
+    """Exit code 143. Nothing is imported, and the server's statement is cancelled."""
     url = manage.environ["DATABASE_URL"]
     locking, looking = await asyncpg.connect(url), await asyncpg.connect(url)
     async with locking.transaction():
@@ -60,10 +60,10 @@ async def test_a_signal_stops_it_in_the_middle(manage: Manage, two: Path) -> Non
 
 
 @pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)
-async def test_a_signal_ends_the_wait_for_a_pipe_that_fell_silent(
+async def test_a_signal_stops_an_import_that_waits_for_a_pipe(
     manage: Manage, tmp_path: Path
 ) -> None:
-    """143, though a thread reads and nothing can wake it up."""
+    """Exit code 143, although a thread is blocked in a read that can't be cancelled."""
     pipe = tmp_path / "rows.csv"
     os.mkfifo(pipe)
     writer = os.open(pipe, os.O_RDWR)
@@ -77,6 +77,6 @@ async def test_a_signal_ends_the_wait_for_a_pipe_that_fell_silent(
         async with asyncio.timeout(20):
             await process.communicate()
     finally:
-        os.close(writer)  # which ends a process that would wait for ever
+        os.close(writer)  # ends a process that would otherwise wait indefinitely
 
     assert 143 == process.returncode

@@ -1,4 +1,4 @@
-"""Start-up is a feature: what each kind of command imports is decided, and kept."""
+"""Start-up time: each kind of command line imports only the modules that it needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))
 sys.argv = ["manage.py", *sys.argv[1:]]
 exec(open("manage.py").read())
 """
-ASKS_FOR_NOTHING = '''\
+WITHOUT_RESOURCES = '''\
 from oneoff import BaseCommand, Result
 
 
@@ -36,8 +36,8 @@ BROKEN = "def broken(:\n"
 def modules(
     make_project: Callable[[Mapping[str, str]], Path], environ: dict[str, str]
 ) -> Callable[..., set[str]]:
-    """Return the top-level modules that a command line had imported at its end."""
-    folder = make_project({"commands/ping.py": ASKS_FOR_NOTHING, "commands/bad.py": BROKEN})
+    """Return a function that runs a command line and returns its imported top-level modules."""
+    folder = make_project({"commands/ping.py": WITHOUT_RESOURCES, "commands/bad.py": BROKEN})
 
     def modules(*words: str, expect: int = 0) -> set[str]:
         done = subprocess.run(
@@ -74,7 +74,7 @@ def modules(
 def test_help_completion_and_usage_errors_import_nothing_heavy(
     modules: Callable[..., set[str]], words: tuple[str, ...], exit_code: int
 ) -> None:
-    """Neither a library of the stack nor the project's settings."""
+    """Neither a heavy library nor the project's settings."""
     assert set() == modules(*words, expect=exit_code) & HEAVY
 
 
@@ -82,21 +82,21 @@ def test_help_completion_and_usage_errors_import_nothing_heavy(
 def test_a_listing_does_not_even_import_asyncio(
     modules: Callable[..., set[str]], words: tuple[str, ...]
 ) -> None:
-    """It reads folders and texts."""
+    """It only reads folders and source files."""
     slow = frozenset({"asyncio", "dataclasses", "inspect", "pathlib", "typing"})
 
     assert set() == modules(*words) & slow
 
 
-def test_a_command_that_asks_for_nothing_imports_no_database(
+def test_a_command_without_resources_imports_no_database_library(
     modules: Callable[..., set[str]],
 ) -> None:
-    """Its log event is all it pays for."""
+    """Of the heavy libraries it imports only structlog, for its log event."""
     assert set() == modules("ping") & (HEAVY - {"structlog"})
 
 
-def test_a_command_file_with_a_syntax_error_stops_only_itself(
+def test_a_command_file_with_a_syntax_error_affects_only_its_command(
     modules: Callable[..., set[str]],
 ) -> None:
-    """Everything else runs beside it."""
+    """Other commands still run."""
     assert "asyncio" in modules("ping")

@@ -1,4 +1,4 @@
-"""`data export`: which rows and columns, in which form, and what is refused."""
+"""`data export`: the exported rows and columns, the formats, and the errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.fixture_types import MakeUser, Sessions
 
 @pytest.fixture
 async def users(make_user: MakeUser) -> None:
-    """Make three users."""
+    """Create three users."""
     await make_user("ada", role="admin")
     await make_user("grace")
     await make_user("linus", active=False)
@@ -25,13 +25,13 @@ async def users(make_user: MakeUser) -> None:
 
 @pytest.fixture
 async def many(sessions: Sessions) -> int:
-    """Make a table of 50,000 rows."""
+    """Create a table of 50,000 rows."""
     return await make_many(sessions)
 
 
 @pytest.mark.usefixtures("users")
-async def test_data_goes_to_stdout_and_the_rest_to_stderr(manage: Manage) -> None:
-    """So that it can be piped."""
+async def test_rows_go_to_stdout_and_messages_to_stderr(manage: Manage) -> None:
+    """So the rows can be piped."""
     done = await manage("data export users --columns id,username,role,active")
 
     assert (
@@ -41,8 +41,8 @@ async def test_data_goes_to_stdout_and_the_rest_to_stderr(manage: Manage) -> Non
 
 
 @pytest.mark.usefixtures("users")
-async def test_every_format_says_the_same(manage: Manage) -> None:
-    """On both databases, byte for byte but for what only one of them needs."""
+async def test_every_format_contains_the_same_rows(manage: Manage) -> None:
+    """On both databases byte for byte, except for booleans in SQL."""
     line = "data export users --columns id,username,active --limit 2 --format"
 
     as_json = await manage(f"{line} json")
@@ -66,10 +66,10 @@ async def test_every_format_says_the_same(manage: Manage) -> None:
     ("kind", "expected"),
     [("csv", "id,what\n"), ("jsonl", ""), ("json", "[]\n"), ("sql", "BEGIN;\nCOMMIT;\n")],
 )
-async def test_no_rows_are_a_file_all_the_same(
+async def test_an_export_without_rows_is_a_valid_file(
     manage: Manage, many: int, kind: str, expected: str
 ) -> None:
-    """One that other programs can open."""
+    """Other programs can read it."""
     done = await manage(f"data export many --where id=0 --format {kind}")
 
     assert 0 == done.exit_code
@@ -78,7 +78,7 @@ async def test_no_rows_are_a_file_all_the_same(
 
 @pytest.mark.usefixtures("users")
 async def test_personal_data_is_masked(manage: Manage) -> None:
-    """In every format; the run says so, and how to get it."""
+    """In every format. A warning names the masked columns, and the option that exports them."""
     masked = [
         await manage(f"data export users --format {kind}")
         for kind in ("csv", "json", "jsonl", "sql")
@@ -91,8 +91,8 @@ async def test_personal_data_is_masked(manage: Manage) -> None:
 
 
 @pytest.mark.usefixtures("users")
-async def test_personal_data_needs_a_reason_which_is_recorded(manage: Manage) -> None:
-    """77 without one, and nothing is written."""
+async def test_exporting_personal_data_needs_a_reason_which_is_recorded(manage: Manage) -> None:
+    """Without a reason the exit code is 77, and nothing is written."""
     line = "data export users --columns email --include-pii"
 
     refused = await manage(line)
@@ -126,10 +126,10 @@ async def test_personal_data_needs_a_reason_which_is_recorded(manage: Manage) ->
         (["username=adabcdefghijklmnopqrstuvwxyz" + "x" * 60], []),
     ],
 )
-async def test_conditions_choose_rows(
+async def test_conditions_select_rows(
     manage: Manage, conditions: Sequence[str], expected: list[str]
 ) -> None:
-    """All of them must hold; a value is never SQL."""
+    """A row must meet all conditions; a value is never SQL."""
     words = [word for condition in conditions for word in ("--where", condition)]
 
     done = await manage(["data", "export", "users", "--columns", "username", *words])
@@ -151,18 +151,18 @@ async def test_conditions_choose_rows(
         ("id>null", "--where 'id>null': null can only be compared with = or !="),
     ],
 )
-async def test_a_wrong_condition_is_a_usage_error(
+async def test_an_invalid_condition_is_a_usage_error(
     manage: Manage, condition: str, problem: str
 ) -> None:
-    """Before anything is written."""
+    """Nothing is written."""
     done = await manage(["data", "export", "users", "--where", condition])
 
     assert (2, "") == (done.exit_code, done.stdout)
     assert f"error[bad-condition]: {problem}".lower() in done.stderr.lower()
 
 
-async def test_unknown_names_are_corrected(manage: Manage) -> None:
-    """The table is named wrong, or its columns; all of them are said together."""
+async def test_errors_about_unknown_names_suggest_similar_names(manage: Manage) -> None:
+    """For tables and columns; all unknown columns are reported together."""
     table = await manage("data export usres")
     columns = await manage("data export users --columns id,emial,emial,what")
 
@@ -173,10 +173,10 @@ async def test_unknown_names_are_corrected(manage: Manage) -> None:
     assert "column 'emial' is named twice" in columns.stderr
 
 
-async def test_a_table_nobody_declared_is_exported_with_a_warning(
+async def test_a_table_that_no_model_declares_is_exported_with_a_warning(
     manage: Manage, many: int, tmp_path: Path
 ) -> None:
-    """All of its columns; the message counts, and so does the data."""
+    """All of its columns are exported. The message and the JSON data contain the number of rows."""
     done = await manage(f"data export many -o {tmp_path}/many.csv --json")
 
     assert f"exported 50,000 rows of many to {tmp_path}/many.csv" == done.json["message"]
@@ -201,20 +201,20 @@ async def test_a_table_nobody_declared_is_exported_with_a_warning(
         ("--format xml", "--format 'xml' is not one of csv, jsonl, json, sql, parquet"),
     ],
 )
-async def test_what_does_not_go_together_is_a_usage_error(
+async def test_options_that_cannot_be_combined_are_usage_errors(
     manage: Manage, words: str, problem: str
 ) -> None:
-    """Before anything is written."""
+    """Nothing is written."""
     done = await manage(f"data export users {words}")
 
     assert 2 == done.exit_code
     assert problem in done.stderr + done.stdout
 
 
-async def test_cells_that_look_like_formulas_are_neutralised(
+async def test_excel_safe_neutralizes_texts_that_look_like_formulas(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """Numbers are none; and the file is said to be no copy."""
+    """Numbers are unchanged. A warning says that the file should not be imported again."""
     async with sessions() as session:
         await session.execute(text("CREATE TABLE cells (id int PRIMARY KEY, what varchar(30))"))
         for number, what in enumerate(["=1+1", "+1", "-1", "@x", "\tx", "\rx", "a=1", ""]):
@@ -233,10 +233,8 @@ async def test_cells_that_look_like_formulas_are_neutralised(
     )
 
 
-async def test_rows_come_in_the_order_of_the_primary_key(
-    manage: Manage, sessions: Sessions
-) -> None:
-    """Of its columns as the key names them, not as the table does."""
+async def test_rows_are_in_the_order_of_the_primary_key(manage: Manage, sessions: Sessions) -> None:
+    """The order of the key's columns counts, not their order in the table."""
     async with sessions() as session:
         await session.execute(text("CREATE TABLE pairs (a int, b int, PRIMARY KEY (b, a))"))
         await session.execute(text("INSERT INTO pairs VALUES (1, 2), (2, 1), (1, 1), (3, 0)"))
@@ -249,8 +247,8 @@ async def test_rows_come_in_the_order_of_the_primary_key(
     assert ["3"] == rows_of(first)
 
 
-async def test_a_session_that_only_reads_is_enough(manage: Manage, many: int) -> None:
-    """The executor's guard finds nothing to refuse, before or after."""
+async def test_an_export_works_in_a_read_only_run(manage: Manage, many: int) -> None:
+    """The executor's guard has nothing to refuse."""
     done = await manage("data export many --limit 1 --debug")
 
     assert 0 == done.exit_code, done.stderr
@@ -258,10 +256,10 @@ async def test_a_session_that_only_reads_is_enough(manage: Manage, many: int) ->
     assert "unchanged" == done.outcome.status.value
 
 
-async def test_a_single_column_keeps_what_would_end_the_data(
+async def test_a_single_column_may_contain_the_end_of_data_mark(
     manage: Manage, sessions: Sessions
 ) -> None:
-    r"""COPY takes a bare \. for the end; and NULL is an empty line."""
+    r"""COPY would read an unquoted \. as the end of the data. NULL is an empty line."""
     async with sessions() as session:
         await session.execute(text("CREATE TABLE lone (id int PRIMARY KEY, what varchar(30))"))
         for number, what in enumerate(["\\.", None, "", "x"]):
@@ -274,8 +272,10 @@ async def test_a_single_column_keeps_what_would_end_the_data(
     assert ["0", "1"] == rows_of(await manage("data export lone --columns id --limit 2"))
 
 
-async def test_another_value_may_be_none(manage: Manage, sessions: Sessions) -> None:
-    """Unlike in SQL, where NULL is not different either."""
+async def test_a_condition_with_unequal_also_selects_null(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Unlike in SQL, where NULL is neither equal nor unequal."""
     async with sessions() as session:
         await session.execute(text("CREATE TABLE lone (id int PRIMARY KEY, what varchar(30))"))
         await session.execute(text("INSERT INTO lone VALUES (1, 'x'), (2, NULL), (3, 'y')"))
@@ -285,8 +285,8 @@ async def test_another_value_may_be_none(manage: Manage, sessions: Sessions) -> 
     assert ["3"] == rows_of(await manage("data export lone --columns id --where what>x"))
 
 
-async def test_names_are_quoted_whatever_is_in_them(manage: Manage, sessions: Sessions) -> None:
-    """The names of tables and columns are data too."""
+async def test_names_with_special_characters_are_quoted(manage: Manage, sessions: Sessions) -> None:
+    """In the names of tables and columns."""
     async with sessions() as session:
         await session.execute(
             text("""CREATE TABLE "od'd ""t" ("a'b" int PRIMARY KEY, "c""d, $1 {e}" varchar(9))""")
@@ -306,7 +306,7 @@ async def test_names_are_quoted_whatever_is_in_them(manage: Manage, sessions: Se
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
 async def test_a_table_may_be_in_another_schema(manage: Manage, sessions: Sessions) -> None:
-    """Named with it, or suggested with it."""
+    """The name includes the schema, also in suggestions."""
     async with sessions() as session:
         await session.execute(text("CREATE SCHEMA audit"))
         await session.execute(text("CREATE TABLE audit.events (id int)"))
@@ -319,10 +319,10 @@ async def test_a_table_may_be_in_another_schema(manage: Manage, sessions: Sessio
 
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
-async def test_zones_of_the_server_make_no_difference(
+async def test_the_servers_settings_do_not_change_the_output(
     manage: Manage, sessions: Sessions, make_user: MakeUser
 ) -> None:
-    """Nor does any other setting of the database."""
+    """Neither the time zone nor the date style."""
     await make_user("ada")
     line = "data export users --columns created_at"
     before = await manage(line)
@@ -336,10 +336,10 @@ async def test_zones_of_the_server_make_no_difference(
     assert before.stdout.endswith("+00\n")
 
 
-async def test_progress_is_told_about_how_many_rows_there_are(
+async def test_the_progress_gets_the_expected_number_of_rows(
     manage: Manage, sessions: Sessions, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL guesses and SQLite counts, but not where that would be the work itself."""
+    """PostgreSQL estimates it, SQLite counts, unless counting would take as long as the export."""
     totals: list[int] = []
     monkeypatch.setattr(Progress, "start", lambda _self, total: totals.append(total))
     monkeypatch.setattr(Progress, "advance", lambda _self, _steps: None)

@@ -1,4 +1,4 @@
-"""`data import`: which rows of a file reach the table, and what becomes of those that are there."""
+"""`data import`: new rows, existing rows, formats, and the errors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def two(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "two.csv", account(1, "ci"), account(2, "backup"))
 
 
-async def test_rows_of_a_file_are_in_the_table(manage: Manage, two: Path) -> None:
-    """With their values; the message and the record say how many."""
+async def test_the_rows_of_a_file_are_imported(manage: Manage, two: Path) -> None:
+    """With their values. The message and the outcome contain the number of rows."""
     done = await load(manage, two)
 
     assert (0, 2) == (done.exit_code, done.rows), done.stderr
@@ -35,8 +35,10 @@ async def test_rows_of_a_file_are_in_the_table(manage: Manage, two: Path) -> Non
     assert (2, 0, 0) == done.outcome.tables["service_accounts"]
 
 
-async def test_a_dry_run_counts_the_same_and_imports_nothing(manage: Manage, two: Path) -> None:
-    """By table too."""
+async def test_a_dry_run_reports_the_same_numbers_and_imports_nothing(
+    manage: Manage, two: Path
+) -> None:
+    """Also for each table."""
     preview = await manage(f"data import service_accounts {two} --dry-run --json")
     left = names(manage)
     real = await manage(f"data import service_accounts {two} --confirm --json")
@@ -46,8 +48,8 @@ async def test_a_dry_run_counts_the_same_and_imports_nothing(manage: Manage, two
     assert preview.json["data"] == real.json["data"]
 
 
-async def test_a_row_that_is_there_is_an_error(manage: Manage, two: Path) -> None:
-    """Nothing is imported, not the new rows either."""
+async def test_an_existing_row_is_an_error(manage: Manage, two: Path) -> None:
+    """Nothing is imported, not even the new rows."""
     await load(manage, two)
     more = write_csv(two.parent / "more.csv", account(3, "new"), account(2, "other"))
 
@@ -58,8 +60,8 @@ async def test_a_row_that_is_there_is_an_error(manage: Manage, two: Path) -> Non
     assert ["ci", "backup"] == names(manage)
 
 
-async def test_rows_that_are_there_can_be_skipped(manage: Manage, two: Path) -> None:
-    """A row that stands in the file twice is imported once; the second run has nothing to do."""
+async def test_existing_rows_can_be_skipped(manage: Manage, two: Path) -> None:
+    """A row that is in the file twice is imported once; a second run changes nothing."""
     await load(manage, two)
     lines = (account(2, "other"), account(3, "new"), account(3, "again"))
     more = write_csv(two.parent / "more.csv", *lines)
@@ -73,8 +75,8 @@ async def test_rows_that_are_there_can_be_skipped(manage: Manage, two: Path) -> 
     assert "unchanged" == again.outcome.status.value
 
 
-async def test_rows_that_are_there_can_be_updated(manage: Manage, two: Path) -> None:
-    """Those that are the same are not written again."""
+async def test_existing_rows_can_be_updated(manage: Manage, two: Path) -> None:
+    """Rows without a difference are not written."""
     await load(manage, two)
     lines = (account(1, "ci"), account(2, "other"), account(3, "new"))
     more = write_csv(two.parent / "more.csv", *lines)
@@ -87,8 +89,8 @@ async def test_rows_that_are_there_can_be_updated(manage: Manage, two: Path) -> 
     assert ["ci", "other", "new"] == names(manage)
 
 
-async def test_another_key_finds_rows_too(manage: Manage, two: Path) -> None:
-    """Only one that is unique."""
+async def test_existing_rows_can_be_found_by_another_key(manage: Manage, two: Path) -> None:
+    """The key must be unique."""
     await load(manage, two)
     more = write_csv(two.parent / "more.csv", "ci,builds", header="name,description")
 
@@ -102,8 +104,10 @@ async def test_another_key_finds_rows_too(manage: Manage, two: Path) -> None:
     assert "service_accounts has no unique index on description" in wrong.stderr
 
 
-async def test_an_update_of_one_row_by_two_lines_is_an_error(manage: Manage, two: Path) -> None:
-    """Nobody knows which of them counts."""
+async def test_an_update_with_two_rows_of_the_same_key_is_an_error(
+    manage: Manage, two: Path
+) -> None:
+    """It is unknown which of the two rows is right."""
     path = write_csv(two.parent / "twice.csv", account(1, "ci"), account(1, "backup"))
 
     done = await load(manage, path, "--on-conflict", "update")
@@ -113,10 +117,10 @@ async def test_an_update_of_one_row_by_two_lines_is_an_error(manage: Manage, two
     assert [] == names(manage)
 
 
-async def test_columns_that_are_not_in_the_file_have_their_defaults(
+async def test_columns_that_are_not_in_the_file_get_their_defaults(
     manage: Manage, tmp_path: Path
 ) -> None:
-    """The number of the next row too."""
+    """Also the primary key."""
     path = write_csv(tmp_path / "names.csv", "ci", "backup", header="name")
 
     done = await load(manage, path)
@@ -126,8 +130,8 @@ async def test_columns_that_are_not_in_the_file_have_their_defaults(
     assert [(1, "ci", True), (2, "backup", True)] == sorted(found)
 
 
-async def test_columns_can_be_left_out(manage: Manage, tmp_path: Path) -> None:
-    """Those that the table doesn't know as well."""
+async def test_columns_of_the_file_can_be_left_out(manage: Manage, tmp_path: Path) -> None:
+    """Also columns that the table does not have."""
     path = write_csv(tmp_path / "more.csv", "ci,secret,yes", header="name,description,shoe_size")
 
     done = await load(manage, path, "--columns", "name")
@@ -137,8 +141,8 @@ async def test_columns_can_be_left_out(manage: Manage, tmp_path: Path) -> None:
     assert [("ci", "")] == query(url, "SELECT name, description FROM service_accounts")
 
 
-async def test_the_next_row_gets_a_number_of_its_own(manage: Manage, two: Path) -> None:
-    """The sequence is behind those that were imported."""
+async def test_the_next_row_gets_a_new_number(manage: Manage, two: Path) -> None:
+    """The import moves the sequence past the imported values."""
     await load(manage, two)
 
     done = await manage("service-account create next")
@@ -148,8 +152,8 @@ async def test_the_next_row_gets_a_number_of_its_own(manage: Manage, two: Path) 
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
-async def test_standard_input_is_a_file_too(manage: Manage, two: Path, kind: str) -> None:
-    """It needs a format."""
+async def test_standard_input_can_be_imported(manage: Manage, two: Path, kind: str) -> None:
+    """It needs --format."""
     lines = [AS_JSON % (1, "ci"), AS_JSON % (2, "backup")]
     texts = {
         "csv": bytes_of(two).decode(),
@@ -166,8 +170,8 @@ async def test_standard_input_is_a_file_too(manage: Manage, two: Path, kind: str
     assert ["ci", "backup"] == names(manage)
 
 
-async def test_compressed_files_are_known_by_their_bytes(manage: Manage, two: Path) -> None:
-    """Whatever they are called; a mark of the byte order and Windows' line ends are no harm."""
+async def test_compressed_files_are_recognized_by_their_content(manage: Manage, two: Path) -> None:
+    """Not by their names. They may have a byte order mark and CR LF line ends."""
     data = b"\xef\xbb\xbf" + bytes_of(two).replace(b"\n", b"\r\n")
     packed, zipped = two.parent / "two.csv.gz", two.parent / "zipped.csv"
     packed.write_bytes(zstandard.compress(data))
@@ -182,7 +186,7 @@ async def test_compressed_files_are_known_by_their_bytes(manage: Manage, two: Pa
 
 
 async def test_masks_are_not_imported(manage: Manage, make_user: MakeUser, tmp_path: Path) -> None:
-    """They would overwrite the personal data they stand for; the other columns can be imported."""
+    """They would overwrite the personal data. The other columns can be imported."""
     await make_user("ada")
     path = tmp_path / "masked.csv"
     await manage(f"data export users -o {path}")
@@ -193,17 +197,17 @@ async def test_masks_are_not_imported(manage: Manage, make_user: MakeUser, tmp_p
 
     assert 65 == refused.exit_code
     assert "was exported with personal data masked: email, password_hash" in refused.stderr
-    # A new user needs an address, so the columns that stay are not enough for an INSERT.
+    # A new user needs an address, so the remaining columns are not enough for an INSERT.
     assert 65 == done.exit_code
     assert "column 'email' is missing, but the table requires it" in done.stderr
     assert "or add to --columns the columns that the table requires" in done.stderr
     assert "NAME,NAME" not in done.stderr
 
 
-async def test_columns_that_the_table_needs_are_enough_for_an_update(
+async def test_an_update_needs_only_the_columns_that_the_table_requires(
     manage: Manage, make_user: MakeUser, tmp_path: Path
 ) -> None:
-    """The rest of the file is left out, also where it differs."""
+    """The other columns of the file are not imported, even if they differ."""
     await make_user("ada", role="admin")
     path = tmp_path / "users.csv"
     await manage(f"data export users -o {path} --include-pii --reason test")
@@ -218,8 +222,8 @@ async def test_columns_that_the_table_needs_are_enough_for_an_update(
     assert [("user", True)] == query(url, "SELECT role, active = true FROM users")
 
 
-async def test_personal_data_is_not_in_an_error(manage: Manage, tmp_path: Path) -> None:
-    """Neither where a value is wrong nor where it is there already."""
+async def test_errors_do_not_contain_personal_data(manage: Manage, tmp_path: Path) -> None:
+    """Neither for an invalid value nor for one that already exists."""
     header = "username,email,role,password_hash"
     twice = ("ada,secret@example.com,user,x", "grace,secret@example.com,user,x")
     path = write_csv(tmp_path / "users.csv", *twice, header=header)
@@ -235,8 +239,10 @@ async def test_personal_data_is_not_in_an_error(manage: Manage, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet", "jsonl", "jsonl.gz", "jsonl.zst"])
-async def test_no_rows_are_nothing_to_do(manage: Manage, tmp_path: Path, kind: str) -> None:
-    """An export of an empty table is a file like any other."""
+async def test_a_file_without_rows_changes_nothing(
+    manage: Manage, tmp_path: Path, kind: str
+) -> None:
+    """The export of an empty table can be imported."""
     path = tmp_path / f"none.{kind}"
     await manage(f"data export service_accounts -o {path}")
 
@@ -248,10 +254,10 @@ async def test_no_rows_are_nothing_to_do(manage: Manage, tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("words", [(), ("--resume",)])
-async def test_a_file_of_no_bytes_is_one_of_no_lines(
+async def test_an_empty_json_lines_file_changes_nothing(
     manage: Manage, tmp_path: Path, words: Sequence[str]
 ) -> None:
-    """Nothing to do, whole or in batches; but a table that is not there is no success."""
+    """In one transaction or in batches. A table that does not exist is still an error."""
     path = tmp_path / "none.jsonl"
     path.touch()
 
@@ -265,7 +271,7 @@ async def test_a_file_of_no_bytes_is_one_of_no_lines(
 
 
 async def test_sql_is_not_imported(manage: Manage, tmp_path: Path) -> None:
-    """It is a program; the message says what runs it."""
+    """It may contain any statement. The message names programs that run it."""
     path = tmp_path / "dump.sql"
     path.write_text("DROP TABLE users;", encoding="utf-8")
 
@@ -275,10 +281,10 @@ async def test_sql_is_not_imported(manage: Manage, tmp_path: Path) -> None:
     assert "SQL can't be imported, because it may contain any statement" in done.stderr
 
 
-async def test_a_table_of_many_rows_is_imported(
+async def test_a_file_of_many_rows_is_imported(
     manage: Manage, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """In several blocks, with quotes and line ends at their borders."""
+    """It is read in several blocks, with quotes and line ends at their borders."""
     path = tmp_path / "many.csv"
     lines = [f'{i},"row, {i}\n""of many"""' if i % 3 else f"{i},plain" for i in range(60_000)]
     write_csv(path, *lines, header="id,what")
@@ -297,7 +303,7 @@ async def test_a_table_of_many_rows_is_imported(
 
 @pytest.mark.parametrize("words", ["--key name", "--columns nmae", "--on-conflict skip"])
 async def test_wrong_options_are_usage_errors(manage: Manage, tmp_path: Path, words: str) -> None:
-    """Before anything is read of the rows."""
+    """They are refused before rows are read."""
     path = write_csv(tmp_path / "names.csv", "ci", header="name")
 
     done = await load(manage, path, *words.split())
@@ -306,7 +312,7 @@ async def test_wrong_options_are_usage_errors(manage: Manage, tmp_path: Path, wo
     assert [] == names(manage)
 
 
-TWO_WAYS = (
+MIXED_LINE_ENDS = (
     HEADER.encode() + b"\r\n",
     b'1,ci,"a\r\nb\nc",t,2026-01-01\n',
     b'2,backup,"",t,2026-01-01\r\n',
@@ -315,12 +321,12 @@ TWO_WAYS = (
 
 
 @pytest.mark.parametrize("words", [(), ("--resume",), ("--rejects", "bad.csv")])
-async def test_lines_may_end_in_two_ways(
+async def test_a_file_may_mix_line_ends(
     manage: Manage, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """In one file; what ends a line within quotes is kept as it is."""
+    """Line ends inside quotes are kept unchanged."""
     path = tmp_path / "a.csv"
-    path.write_bytes(b"".join(TWO_WAYS))
+    path.write_bytes(b"".join(MIXED_LINE_ENDS))
 
     done = await load(manage, path, *[str(tmp_path / w) if "." in w else w for w in words])
 

@@ -1,4 +1,4 @@
-"""What `data export` writes, `data import` reads back exactly, in every format."""
+"""`data import` reads back exactly what `data export` wrote, in every format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIFFERENT = """
 SELECT count(*) FROM kinds a FULL JOIN saved b USING (id) WHERE a::text IS DISTINCT FROM b::text
 """
 EXACT = """INSERT INTO kinds (a_json) VALUES ('{"n":1.10,"big":[12345678901234567890.50]}');"""
-"""Numbers that change on a way through Python's own."""
+"""Numbers that would change if Python converted them."""
 only_postgres = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
 
 
@@ -44,7 +44,7 @@ async def round_trip(manage: Manage, folder: Path, suffix: str) -> tuple[bytes, 
 
 @pytest.fixture
 async def kinds_table(manage: Manage, postgres_server: Postgres) -> None:
-    """Make the table; what SQLite lets into any column is none of its types, and left out."""
+    """Create the table; on SQLite without the row whose values are not of the columns' types."""
     if on_postgres(manage):
         postgres_server.psql(kinds.POSTGRESQL, manage.environ["DATABASE_URL"].rpartition("/")[2])
     else:
@@ -52,8 +52,10 @@ async def kinds_table(manage: Manage, postgres_server: Postgres) -> None:
 
 
 @pytest.mark.usefixtures("kinds_table")
-async def test_every_type_makes_the_round_trip(manage: Manage, tmp_path: Path) -> None:
-    """In every format: NULL and empty, infinities, BC, identity and generated columns."""
+async def test_values_of_every_type_are_the_same_after_a_round_trip(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """In every format: NULL and empty texts, infinities, BC, identity and generated columns."""
     different = []
     for suffix in FORMATS:
         before, after = await round_trip(manage, tmp_path, suffix)
@@ -65,10 +67,10 @@ async def test_every_type_makes_the_round_trip(manage: Manage, tmp_path: Path) -
 
 @only_postgres
 @pytest.mark.usefixtures("kinds_table")
-async def test_bad_rows_or_not_the_values_are_the_same(
+async def test_an_import_with_rejects_imports_the_same_values(
     manage: Manage, tmp_path: Path, postgres_server: Postgres
 ) -> None:
-    """By way of staging tables every value arrives as it does by COPY."""
+    """Staging tables store every value as COPY does."""
     database = manage.environ["DATABASE_URL"].rpartition("/")[2]
     path = tmp_path / "kinds.csv"
     await manage(f"data export kinds -o {path}")
@@ -112,8 +114,8 @@ NAMES = (
 
 
 @pytest.mark.usefixtures("kinds_table")
-def test_any_values_make_the_round_trip(manage: Manage, tmp_path: Path) -> None:
-    """As hypothesis finds them."""
+def test_random_values_are_the_same_after_a_round_trip(manage: Manage, tmp_path: Path) -> None:
+    """Values that Hypothesis generates."""
 
     @settings(
         max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None

@@ -1,4 +1,4 @@
-"""What stands around rows in a file, what a file's name says, and texts of numbers."""
+"""Text formats, formats of file names, kinds of types, texts of numbers, and csv lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = st.lists(st.text(alphabet="a\x01\n,;", min_size=1), min_size=1, max_size=
 
 
 def in_chunks(lines: list[bytes], sizes: list[int]) -> list[bytes]:
-    """Join lines to chunks of some lines each."""
+    """Join lines to chunks with these numbers of lines."""
     chunks, at = [], 0
     for size in sizes:
         chunks.append(b"".join(lines[at : at + size]))
@@ -44,7 +44,7 @@ def in_chunks(lines: list[bytes], sizes: list[int]) -> list[bytes]:
 
 
 def as_copy_quotes(row: str) -> bytes:
-    """Return a row as COPY's csv form writes it with the quotes of `text_formats`."""
+    """Return a row as COPY writes it in csv format with the quotes of `text_formats`."""
     if "\x01" in row or "\n" in row:
         row = "\x01" + row.replace("\x01", "\x01\x01") + "\x01"
     return row.encode() + b"\n"
@@ -54,8 +54,10 @@ def as_copy_quotes(row: str) -> bytes:
     numbers=st.lists(st.integers(), max_size=20),
     sizes=st.lists(st.integers(min_value=1, max_value=5), max_size=5),
 )
-def test_an_array_is_one_whatever_pieces_it_comes_in(numbers: list[int], sizes: list[int]) -> None:
-    """No comma is missing or too many."""
+def test_a_json_array_is_valid_however_its_rows_are_split_into_chunks(
+    numbers: list[int], sizes: list[int]
+) -> None:
+    """The number of commas is right."""
     array = JsonArray()
     lines = [json.dumps({"n": number}).encode() + b"\n" for number in numbers]
 
@@ -69,8 +71,8 @@ def test_an_array_is_one_whatever_pieces_it_comes_in(numbers: list[int], sizes: 
 
 
 @given(rows=ROWS, sizes=st.lists(st.integers(min_value=1, max_value=5), max_size=5))
-def test_rows_of_statements_lose_their_quotes_only(rows: list[str], sizes: list[int]) -> None:
-    """Whatever signs they hold, those of the quoting included."""
+def test_sql_rows_are_unchanged_except_for_copys_quotes(rows: list[str], sizes: list[int]) -> None:
+    """Even if a row contains the quote character itself."""
     statements = SqlStatements(Query(TABLE, TABLE.columns))
     rows = [f",({row})" for row in rows]
     lines = [as_copy_quotes(row) for row in [";\nINSERT (", *rows]]
@@ -92,8 +94,8 @@ def test_rows_of_statements_lose_their_quotes_only(rows: list[str], sizes: list[
         ("-", None, ""),
     ],
 )
-def test_a_name_says_the_format(path: str, kind: str | None, suffix: str) -> None:
-    """By its end, below that of a compression."""
+def test_the_suffix_of_a_name_gives_the_format(path: str, kind: str | None, suffix: str) -> None:
+    """The suffix of a compression is ignored."""
     assert (kind, suffix) == (format_of(path), suffix_of(path))
 
 
@@ -115,19 +117,19 @@ def test_a_name_says_the_format(path: str, kind: str | None, suffix: str) -> Non
         (float("-inf"), "-Infinity"),
     ],
 )
-def test_numbers_are_written_as_postgresql_does(value: float, expected: str) -> None:
-    """The shortest text, and an exponent from 1e15 on."""
+def test_numbers_are_written_as_postgresql_writes_them(value: float, expected: str) -> None:
+    """As the shortest text, and with an exponent from 1e15 on."""
     assert expected == float_text(value)
 
 
 @given(st.floats(allow_nan=False))
-def test_a_number_is_what_its_text_says(value: float) -> None:
-    """To the last bit."""
+def test_the_text_of_a_number_is_read_back_as_the_same_number(value: float) -> None:
+    """Every bit is the same."""
     assert value == float(float_text(value))
 
 
-def test_types_have_kinds() -> None:
-    """By the names of the catalogue, and by those SQLite's tables are made with."""
+def test_the_name_of_a_type_determines_its_kind() -> None:
+    """PostgreSQL's names from its catalog, and SQLite's names from CREATE TABLE."""
     assert Kind.INSTANT is kind_of_postgresql("timestamptz", "D")
     assert Kind.TEXT is kind_of_postgresql("citext", "S")
     assert Kind.OTHER is kind_of_postgresql("inet", "I")
@@ -152,8 +154,8 @@ def test_types_have_kinds() -> None:
         )
     )
 )
-def test_lines_of_csv_say_what_the_cells_do(rows: list[list[str | None]]) -> None:
-    """Whatever signs are in them."""
+def test_python_reads_csv_lines_back_as_the_same_cells(rows: list[list[str | None]]) -> None:
+    """Whatever characters the cells contain."""
     cells = [
         [b"" if text is None else EMPTY if not text else text.encode() for text in row]
         for row in rows
@@ -166,8 +168,8 @@ def test_lines_of_csv_say_what_the_cells_do(rows: list[list[str | None]]) -> Non
     assert expected == [row or [""] for row in read]
 
 
-def test_null_is_nothing_and_the_empty_text_is_quoted() -> None:
-    """And so is what a reader would take for the end of the data."""
+def test_null_is_an_empty_cell_and_the_empty_text_is_quoted() -> None:
+    r"""A cell with only \. is quoted too, because a reader would end there."""
     assert b'a,\n"",b\n' == csv_lines([[b"a", b""], [EMPTY, b"b"]])
     assert b'\n""\n"\\."\n' == csv_lines([[b""], [EMPTY], [b"\\."]])
     assert b'\\.,""\n' == csv_lines([[b"\\.", EMPTY]])

@@ -1,4 +1,4 @@
-"""`data export`: where the bytes go, and what is left when they can't."""
+"""`data export`: where the file is written, and what remains after an error."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ async def many(sessions: Sessions) -> int:
 
 
 def names_like(part: str, folder: Path) -> list[str]:
-    """Return the names of a folder that contain a text, hidden ones too."""
+    """Return the names in a folder that contain a text, including hidden files."""
     return [path.name for path in folder.iterdir() if part in path.name]
 
 
-async def test_suffixes_say_format_and_compression(
+async def test_the_suffixes_of_a_file_give_its_format_and_compression(
     manage: Manage, many: int, tmp_path: Path
 ) -> None:
-    """The same bytes each time."""
+    """Two exports of the same rows have the same bytes."""
     for name in ("a.jsonl.gz", "b.jsonl.zst", "c.jsonl", "d.jsonl.gz"):
         done = await manage(f"data export many -o {tmp_path}/{name}")
         assert 0 == done.exit_code, done.stderr
@@ -49,10 +49,10 @@ async def test_suffixes_say_format_and_compression(
 
 
 @pytest.mark.usefixtures("many")
-async def test_a_parquet_file_depends_on_its_rows_and_not_on_how_they_came(
+async def test_a_parquet_file_does_not_depend_on_the_parts_in_which_rows_arrive(
     manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server sends what it has when it is asked: each time other parts."""
+    """The server sends the rows in different parts each time."""
     monkeypatch.setattr(export_parquet, "BLOCK", 1 << 14)
     take = export_parquet.ParquetRows.take
     files: list[bytes] = []
@@ -78,8 +78,8 @@ async def test_a_parquet_file_depends_on_its_rows_and_not_on_how_they_came(
     assert 50_000 == groups.num_rows
 
 
-async def test_a_file_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:
-    """It may be personal data; in place of another it can be read by those who could read that."""
+async def test_only_the_owner_can_read_a_new_file(manage: Manage, tmp_path: Path) -> None:
+    """It may contain personal data. A file that replaces another one keeps that file's mode."""
     shared = tmp_path / "shared.csv"
     shared.touch()
     shared.chmod(0o640)
@@ -93,8 +93,10 @@ async def test_a_file_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("many")
-async def test_a_file_is_not_replaced_unasked(manage: Manage, tmp_path: Path) -> None:
-    """Not even by a complete one."""
+async def test_an_existing_file_is_replaced_only_with_overwrite(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Without --overwrite the export is refused, and the file is unchanged."""
     path = tmp_path / "many.csv"
     path.write_text("mine")
 
@@ -108,8 +110,10 @@ async def test_a_file_is_not_replaced_unasked(manage: Manage, tmp_path: Path) ->
     assert ["many.csv"] == names_like("many", tmp_path)
 
 
-async def test_a_place_that_takes_no_file_is_named(manage: Manage, tmp_path: Path) -> None:
-    """In the error, with what the system says."""
+async def test_an_error_names_the_file_that_cannot_be_written(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """With the message of the operating system."""
     done = await manage(f"data export users -o {tmp_path}/nowhere/many.csv")
 
     assert 1 == done.exit_code
@@ -119,22 +123,22 @@ async def test_a_place_that_takes_no_file_is_named(manage: Manage, tmp_path: Pat
     ) in done.stderr
 
 
-async def test_a_full_disk_is_named(manage: Manage, many: int) -> None:
-    """A device is written to as it is."""
+async def test_a_full_disk_is_reported(manage: Manage, many: int) -> None:
+    """A device is written directly, without a partial file."""
     done = await manage("data export many -o /dev/full --format csv")
 
     assert 1 == done.exit_code
     assert "/dev/full can't be written: No space left on device" in done.stderr
 
 
-async def test_head_closing_the_pipe_is_no_error(manage: Manage, many: int) -> None:
-    """The export stops, and says so."""
+async def test_a_reader_that_closes_the_pipe_is_not_an_error(manage: Manage, many: int) -> None:
+    """The export stops and reports it."""
     process = await started(manage, "many")
     assert process.stdout
     assert process.stderr
 
     first = await process.stdout.readline()
-    process.stdout._transport.close()  # type: ignore[attr-defined]  # as `head` does at its end
+    process.stdout._transport.close()  # type: ignore[attr-defined]  # like `head` when it exits
     said = await process.stderr.read()
 
     assert (b"id,what\n", 0) == (first, await process.wait()), said
@@ -142,10 +146,10 @@ async def test_head_closing_the_pipe_is_no_error(manage: Manage, many: int) -> N
 
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
-async def test_a_signal_stops_the_server_and_leaves_nothing(
+async def test_a_signal_cancels_the_statement_and_leaves_no_file(
     manage: Manage, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """The statement goes on for minutes, unless it is cancelled."""
+    """The statement would run for minutes if it were not cancelled."""
     async with sessions() as session:
         await session.execute(
             text(

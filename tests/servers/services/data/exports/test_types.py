@@ -1,4 +1,4 @@
-"""`data export`: every value of every type, in each format, as other programs read it."""
+"""`data export`: other programs read values of every type correctly, in each format."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ TEXTS = {
     "a_char": "rpad(a_char::text, 4)",
     "an_address": "abbrev(an_address)",
 }
-"""What COPY writes where a cast to text would not."""
+"""SQL for types that COPY writes differently from a cast to text."""
 
 
 class Loading:
-    """The table `kinds` on PostgreSQL, its copy `loaded`, and psql."""
+    """The table `kinds` on PostgreSQL, an empty table `loaded` like it, and psql."""
 
     def __init__(self, manage: Manage, server: Postgres) -> None:
         self.manage, self._server = manage, server
@@ -58,20 +58,20 @@ class Loading:
 
 
 def rows_of(query: str) -> list[Any]:
-    """Return what DuckDB answers."""
+    """Return the rows of a query in DuckDB."""
     with duckdb.connect() as connection:
         return connection.execute(query).fetchall()
 
 
 @pytest.fixture
 def loading(manage: Manage, postgres_server: Postgres) -> Loading:
-    """Make both tables."""
+    """Create both tables."""
     return Loading(manage, postgres_server)
 
 
 @on_postgres
-async def test_postgresql_loads_a_csv_as_it_was(loading: Loading, tmp_path: Path) -> None:
-    """Every value of every type, by its own COPY."""
+async def test_copy_loads_a_csv_file_without_changes(loading: Loading, tmp_path: Path) -> None:
+    """Every value of every type is the same."""
     path = tmp_path / "kinds.csv"
     before = await loading.export("kinds", path, "--columns", loading.columns)
 
@@ -82,8 +82,8 @@ async def test_postgresql_loads_a_csv_as_it_was(loading: Loading, tmp_path: Path
 
 
 @on_postgres
-async def test_psql_runs_an_sql_file_as_it_was(loading: Loading, tmp_path: Path) -> None:
-    """Generated columns are left out, identity columns kept."""
+async def test_psql_loads_an_sql_file_without_changes(loading: Loading, tmp_path: Path) -> None:
+    """Generated columns are left out, identity columns are kept."""
     path = tmp_path / "kinds.sql"
     before = await loading.export("kinds", path)
 
@@ -98,8 +98,10 @@ async def test_psql_runs_an_sql_file_as_it_was(loading: Loading, tmp_path: Path)
 
 @on_postgres
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
-async def test_postgresql_loads_json_as_it_was(loading: Loading, tmp_path: Path, kind: str) -> None:
-    """What JSON can say: it knows no null of its own beside NULL, nor where an array begins."""
+async def test_postgresql_loads_json_without_changes(
+    loading: Loading, tmp_path: Path, kind: str
+) -> None:
+    """Except what JSON can't express: a JSON null beside NULL, and the lower bound of an array."""
     path = tmp_path / f"kinds.{kind}"
     before = await loading.export("kinds", path)
     lines = before.decode().split("\n")
@@ -119,8 +121,8 @@ async def test_postgresql_loads_json_as_it_was(loading: Loading, tmp_path: Path,
 
 
 @on_postgres
-async def test_duckdb_reads_what_postgresql_wrote(loading: Loading, tmp_path: Path) -> None:
-    """Every type: NULL is not the empty text, and line ends stay inside their value."""
+async def test_duckdb_reads_csv_and_json_files(loading: Loading, tmp_path: Path) -> None:
+    """For every type NULL differs from the empty text, and line ends stay inside their value."""
     path, lines = tmp_path / "kinds.csv", tmp_path / "kinds.jsonl"
     await loading.export("kinds", path)
     written = await loading.export("kinds", lines)
@@ -149,7 +151,7 @@ async def test_duckdb_reads_what_postgresql_wrote(loading: Loading, tmp_path: Pa
 
 @on_postgres
 async def test_duckdb_reads_a_parquet_file(loading: Loading, tmp_path: Path) -> None:
-    """With types where Parquet has them, and PostgreSQL's texts for the rest."""
+    """Columns have Parquet's types where they exist, and PostgreSQL's texts otherwise."""
     path = tmp_path / "kinds.parquet"
     await loading.export("kinds", path)
 
@@ -182,8 +184,8 @@ async def test_duckdb_reads_a_parquet_file(loading: Loading, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "sql", "parquet"])
-async def test_a_column_may_be_called_anything(manage: Manage, tmp_path: Path, kind: str) -> None:
-    """Also what the statement itself calls its rows, and as the table is called."""
+async def test_a_column_may_have_any_name(manage: Manage, tmp_path: Path, kind: str) -> None:
+    """Also the name of the table, and names that the statement itself uses."""
     path = tmp_path / f"t.{kind}"
     await execute(
         manage,
@@ -209,10 +211,10 @@ EXPECTED_OF_T = {
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-async def test_rows_are_in_the_order_of_the_key_and_not_of_its_text(
+async def test_rows_are_ordered_by_the_key_and_not_by_its_text(
     manage: Manage, tmp_path: Path, kind: str
 ) -> None:
-    """In a Parquet file a number without a precision is a text, and 10 is still behind 9."""
+    """In a Parquet file a number without precision is a text, but 10 still follows 9."""
     path = tmp_path / f"amounts.{kind}"
     await execute(
         manage,
@@ -230,7 +232,7 @@ async def test_rows_are_in_the_order_of_the_key_and_not_of_its_text(
 
 @on_sqlite
 async def test_a_parquet_file_from_sqlite_has_types_too(manage: Manage, tmp_path: Path) -> None:
-    """As the columns say; what is of another type is refused, and nothing is left."""
+    """The columns' types. A value of another type is an error, and no file remains."""
     database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
     path = tmp_path / "kinds.parquet"
     connection = sqlite3.connect(database)
@@ -256,8 +258,8 @@ async def test_a_parquet_file_from_sqlite_has_types_too(manage: Manage, tmp_path
 
 
 @on_sqlite
-async def test_sqlite_runs_an_sql_file_as_it_was(manage: Manage, tmp_path: Path) -> None:
-    """Every value of every storage class."""
+async def test_sqlite_loads_an_sql_file_without_changes(manage: Manage, tmp_path: Path) -> None:
+    """Every value of every storage class is the same."""
     database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
     path = tmp_path / "kinds.sql"
     with sqlite3.connect(database) as connection:
@@ -274,8 +276,8 @@ async def test_sqlite_runs_an_sql_file_as_it_was(manage: Manage, tmp_path: Path)
 
 
 @on_sqlite
-async def test_sqlite_writes_values_as_postgresql_does(manage: Manage) -> None:
-    """Types that SQLite doesn't have come from the column; what doesn't fit is kept as it is."""
+async def test_values_from_sqlite_are_written_as_postgresql_writes_them(manage: Manage) -> None:
+    """The column's type applies even if SQLite has no such type. Other values stay unchanged."""
     database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
     connection = sqlite3.connect(database)
     connection.executescript(kinds.SQLITE)
@@ -303,8 +305,8 @@ async def test_sqlite_writes_values_as_postgresql_does(manage: Manage) -> None:
 
 
 @on_sqlite
-async def test_a_number_that_is_json_keeps_its_digits(manage: Manage) -> None:
-    """SQLite keeps it as a number, of which its own functions of JSON write fifteen digits."""
+async def test_a_json_value_that_is_a_number_keeps_its_digits(manage: Manage) -> None:
+    """SQLite stores it as a number, and its JSON functions would write only fifteen digits."""
     await execute(
         manage,
         "CREATE TABLE some (id integer PRIMARY KEY, what json);"
@@ -323,8 +325,10 @@ async def test_a_number_that_is_json_keeps_its_digits(manage: Manage) -> None:
 
 
 @on_sqlite
-async def test_a_text_may_be_of_a_collation_that_only_the_application_knows(manage: Manage) -> None:
-    """It is compared byte by byte; and what is no text in such a column is written all the same."""
+async def test_a_column_may_have_a_collation_that_only_the_application_defines(
+    manage: Manage,
+) -> None:
+    """Texts are compared as bytes. Values of such a column that are no texts are written too."""
     database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
     connection = sqlite3.connect(database)
     connection.create_collation("own", lambda one, other: (one > other) - (one < other))

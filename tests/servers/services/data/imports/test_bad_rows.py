@@ -1,4 +1,4 @@
-"""`data import`: files and rows that are bad, and what is left of them."""
+"""`data import`: errors for bad files and bad rows, and the files of rejects."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ OBJECT = b'{"id":1,"name":"ci","description":""}'
 async def test_a_bad_file_is_refused(
     manage: Manage, tmp_path: Path, name: str, data: bytes, problem: str
 ) -> None:
-    """65, and what is wrong with it; nothing is imported."""
+    """Exit code 65 with the reason; nothing is imported."""
     path = tmp_path / name
     path.write_bytes(data)
 
@@ -87,8 +87,8 @@ async def test_a_bad_file_is_refused(
     assert [] == names(manage)
 
 
-async def test_a_file_that_is_not_there_is_refused(manage: Manage, tmp_path: Path) -> None:
-    """And so is a folder."""
+async def test_a_missing_file_is_refused(manage: Manage, tmp_path: Path) -> None:
+    """So is a folder."""
     missing = await load(manage, tmp_path / "no.csv")
     folder = await load(manage, tmp_path, "--format", "csv")
 
@@ -97,8 +97,8 @@ async def test_a_file_that_is_not_there_is_refused(manage: Manage, tmp_path: Pat
     assert "can't be read: Is a directory" in folder.stderr
 
 
-async def test_wrong_names_of_columns_are_all_listed(manage: Manage, tmp_path: Path) -> None:
-    """With what was meant."""
+async def test_the_error_lists_all_wrong_column_names(manage: Manage, tmp_path: Path) -> None:
+    """With a similar name if there is one."""
     path = write_csv(tmp_path / "a.csv", "x", header="nmae,active,active,size")
 
     done = await load(manage, path)
@@ -130,8 +130,10 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("kind", BAD_LINES)
-async def test_a_bad_row_is_named(manage: Manage, tmp_path: Path, kind: str) -> None:
-    """By line, column and value; nothing is imported."""
+async def test_the_error_names_line_column_and_value_of_a_bad_row(
+    manage: Manage, tmp_path: Path, kind: str
+) -> None:
+    """Nothing is imported."""
     line, problem = BAD_LINES[kind]
     path = write_csv(tmp_path / "a.csv", GOOD, line, account(3, "z"))
 
@@ -143,8 +145,10 @@ async def test_a_bad_row_is_named(manage: Manage, tmp_path: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
-async def test_bad_rows_can_be_left_out(manage: Manage, tmp_path: Path, suffix: str) -> None:
-    """They are in a file of the same form: mended, it is imported."""
+async def test_rejects_can_be_corrected_and_imported(
+    manage: Manage, tmp_path: Path, suffix: str
+) -> None:
+    """The file of rejects has the format of the imported file."""
     lines = [line for kind, (line, _) in BAD_LINES.items() if kind != "cells"]
     path = tmp_path / f"rows.{suffix}"
     _write(path, [GOOD, *lines, account(9, "last")])
@@ -164,8 +168,10 @@ async def test_bad_rows_can_be_left_out(manage: Manage, tmp_path: Path, suffix: 
     assert ["ci", "x", "last"] == names(manage)
 
 
-async def test_what_is_wrong_stands_beside_the_rows(manage: Manage, tmp_path: Path) -> None:
-    """A JSON object a row: the line in both files, column, value, error."""
+async def test_a_second_file_describes_the_error_of_each_reject(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """One JSON object for each row: the line in both files, column, value and error."""
     path = write_csv(tmp_path / "a.csv", GOOD, *(line for line, _ in BAD_LINES.values()))
     bad = tmp_path / "bad.csv"
 
@@ -184,8 +190,8 @@ async def test_what_is_wrong_stands_beside_the_rows(manage: Manage, tmp_path: Pa
     assert "the row has 2 cells, not 5" == errors[-1]["error"]
 
 
-async def test_rejects_that_are_there_are_kept(manage: Manage, tmp_path: Path) -> None:
-    """Nobody may have mended them yet."""
+async def test_an_existing_file_of_rejects_is_not_replaced(manage: Manage, tmp_path: Path) -> None:
+    """Its rows may not have been corrected yet."""
     path = write_csv(tmp_path / "a.csv", GOOD)
     bad = write_csv(tmp_path / "bad.csv", "2,x")
 
@@ -196,8 +202,8 @@ async def test_rejects_that_are_there_are_kept(manage: Manage, tmp_path: Path) -
     assert [] == names(manage)
 
 
-async def test_nothing_but_bad_rows_is_no_success(manage: Manage, tmp_path: Path) -> None:
-    """65, though they may be left out; the file of rejects is there."""
+async def test_an_import_of_only_bad_rows_fails(manage: Manage, tmp_path: Path) -> None:
+    """Exit code 65, even with --rejects; the file of rejects is written."""
     path = write_csv(tmp_path / "a.csv", "1,x", "2,y")
 
     done = await load(manage, path, "--rejects", str(tmp_path / "bad.csv"))
@@ -209,7 +215,7 @@ async def test_nothing_but_bad_rows_is_no_success(manage: Manage, tmp_path: Path
 
 @pytest.fixture
 async def tree(sessions: Sessions) -> None:
-    """Make a table whose rows refer to one another, and to accounts."""
+    """Create a table whose rows refer to one another and to accounts."""
     async with sessions() as session:
         await session.execute(
             text(
@@ -222,7 +228,7 @@ async def tree(sessions: Sessions) -> None:
 
 @pytest.mark.usefixtures("tree")
 async def test_a_row_may_refer_to_a_later_one(manage: Manage, tmp_path: Path) -> None:
-    """As an export by key may write them."""
+    """An export, which is ordered by the key, may write rows in this order."""
     path = write_csv(tmp_path / "a.csv", "1,2,", "2,,", header="id,parent,account")
 
     done = await manage(f"data import tree {path} --confirm")
@@ -231,8 +237,10 @@ async def test_a_row_may_refer_to_a_later_one(manage: Manage, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("tree")
-async def test_a_row_that_refers_to_nothing_is_named(manage: Manage, tmp_path: Path) -> None:
-    """And can be left out, with those that refer to it."""
+async def test_the_error_names_a_row_that_refers_to_a_missing_row(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """With --rejects it is left out, together with the rows that refer to it."""
     rows = ("1,,", "2,,7", "3,2,", "5,3,", "4,1,")
     path = write_csv(tmp_path / "a.csv", *rows, header="id,parent,account")
     line = f"data import tree {path} --confirm"
@@ -247,8 +255,8 @@ async def test_a_row_that_refers_to_nothing_is_named(manage: Manage, tmp_path: P
     assert [3, 4, 5] == [e["original_line"] for e in _errors(tmp_path / "bad.csv.errors.jsonl")]
 
 
-async def test_a_row_that_is_there_can_be_left_out(manage: Manage, tmp_path: Path) -> None:
-    """Like any other that the table refuses."""
+async def test_a_row_that_already_exists_can_be_rejected(manage: Manage, tmp_path: Path) -> None:
+    """Like any other row that the table refuses."""
     await load(manage, write_csv(tmp_path / "a.csv", GOOD, account(2, "backup")))
     path = write_csv(tmp_path / "b.csv", account(3, "ci"), account(2, "new"), account(4, "z"))
 
@@ -263,7 +271,7 @@ def _errors(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    """Write lines of csv in the form that the name says."""
+    """Write csv lines in the format of the file's name."""
     if path.suffix == ".csv":
         write_csv(path, *lines)
         return
@@ -278,10 +286,10 @@ def _write(path: Path, lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--resume",), ("--rejects", "bad.csv")])
-async def test_only_tables_of_the_project_take_rows(
+async def test_an_import_into_a_view_or_a_framework_table_is_refused(
     manage: Manage, sessions: Sessions, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """Not a view, and not what commands are recorded in."""
+    """Exit code 2 with the reason."""
     async with sessions() as session:
         await session.execute(text("CREATE VIEW shown AS SELECT * FROM service_accounts"))
         await session.commit()
@@ -298,10 +306,10 @@ async def test_only_tables_of_the_project_take_rows(
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
 @pytest.mark.parametrize("words", [(), ("--rejects", "bad.csv")])
-async def test_what_a_trigger_refuses_is_bad_data(
+async def test_a_row_that_a_trigger_refuses_is_a_data_error(
     manage: Manage, sessions: Sessions, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """65 with what it says, and no bug of the command's."""
+    """Exit code 65 with the trigger's message; it is not reported as a bug of the command."""
     async with sessions() as session:
         for statement in TRIGGER:
             await session.execute(text(statement))

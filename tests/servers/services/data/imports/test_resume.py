@@ -1,4 +1,4 @@
-"""`data import --resume`: what is saved stays, and the same command does the rest."""
+"""`data import --resume`: committed batches are kept, and the same command continues after them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ BAD = 4_500
 
 @pytest.fixture(autouse=True)
 async def tally(sessions: Sessions) -> None:
-    """Make a table that takes every row, twice as well."""
+    """Create a table without a key, so that it accepts a row twice."""
     async with sessions() as session:
         await session.execute(text("CREATE TABLE tally (n int NOT NULL, what varchar(30))"))
         await session.commit()
 
 
 def make_file(path: Path, *, bad: bool = False) -> Path:
-    """Write a file in which one row may be bad, and some take two lines."""
+    """Write a file; some rows have two lines, and one row may be bad."""
     if path.suffix == ".csv":
         lines = [f'{n},"row\n{n}"' if n % 7 == 0 else f"{n},row" for n in range(ROWS)]
         wrong = f"{BAD},{'x' * 31}"
@@ -42,14 +42,14 @@ def make_file(path: Path, *, bad: bool = False) -> Path:
     return path
 
 
-async def go_on(manage: Manage, path: Path, *words: str) -> Finished:
-    """Run the command."""
+async def import_batches(manage: Manage, path: Path, *words: str) -> Finished:
+    """Start or resume the import."""
     line = ["data", "import", "tally", str(path), "--resume", "--batch-size", "1000"]
     return await manage([*line, *(words or ("--confirm",))])
 
 
 def counted(manage: Manage) -> tuple[int, int]:
-    """Return how many rows there are, and how many different ones."""
+    """Return the number of rows, and the number of different rows."""
     ((rows, different),) = query(
         manage.environ["DATABASE_URL"], "SELECT count(*), count(DISTINCT n) FROM tally"
     )
@@ -57,13 +57,15 @@ def counted(manage: Manage) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-async def test_batches_before_a_bad_row_stay(manage: Manage, tmp_path: Path, suffix: str) -> None:
-    """The row is named; the same command begins with its batch."""
+async def test_batches_before_a_bad_row_are_kept(
+    manage: Manage, tmp_path: Path, suffix: str
+) -> None:
+    """The error names the row. The same command continues with the row's batch."""
     path = make_file(tmp_path / f"rows.{suffix}", bad=True)
 
-    first = await go_on(manage, path)
+    first = await import_batches(manage, path)
     after_first = counted(manage)
-    again = await go_on(manage, path)
+    again = await import_batches(manage, path)
 
     lines = path.read_text(encoding="utf-8").split("\n")
     line = next(number for number, text in enumerate(lines, 1) if "xxx" in text)
@@ -74,14 +76,14 @@ async def test_batches_before_a_bad_row_stay(manage: Manage, tmp_path: Path, suf
     assert (4_000, 4_000) == after_first == counted(manage)
 
 
-async def test_a_file_that_changed_does_not_go_on(manage: Manage, tmp_path: Path) -> None:
-    """65: nobody knows which of its rows done. --new-run begins again."""
+async def test_a_changed_file_is_not_resumed(manage: Manage, tmp_path: Path) -> None:
+    """Exit code 65, because the imported rows are unknown; --new-run starts again."""
     path = make_file(tmp_path / "rows.csv", bad=True)
-    await go_on(manage, path)
+    await import_batches(manage, path)
     make_file(path)
 
-    refused = await go_on(manage, path)
-    done = await go_on(manage, path, "--new-run", "--confirm")
+    refused = await import_batches(manage, path)
+    done = await import_batches(manage, path, "--new-run", "--confirm")
 
     assert (65, False) == (refused.exit_code, "resuming" in refused.stderr)
     assert "error[file-changed]" in refused.stderr
@@ -89,41 +91,41 @@ async def test_a_file_that_changed_does_not_go_on(manage: Manage, tmp_path: Path
     assert (ROWS + 4_000, ROWS) == counted(manage)
 
 
-async def test_a_file_that_is_done_is_not_imported_again(manage: Manage, tmp_path: Path) -> None:
-    """A process that was killed when its record was closed could not tell anybody."""
+async def test_a_completed_file_is_not_imported_again(manage: Manage, tmp_path: Path) -> None:
+    """A process that was killed while it closed its record could not report its success."""
     path = make_file(tmp_path / "rows.csv")
-    await go_on(manage, path)
+    await import_batches(manage, path)
 
-    preview = await go_on(manage, path, "--dry-run")
-    again = await go_on(manage, path)
+    preview = await import_batches(manage, path, "--dry-run")
+    again = await import_batches(manage, path)
     after = counted(manage)
-    anew = await go_on(manage, path, "--new-run", "--confirm")
+    anew = await import_batches(manage, path, "--new-run", "--confirm")
 
     assert (0, 0, 0) == (preview.rows, again.exit_code, again.rows), again.stderr
     assert f"{path} is done already, by " in again.stderr
     assert ((ROWS, ROWS), ROWS) == (after, anew.rows)
 
 
-async def test_another_file_of_that_name_is_imported(manage: Manage, tmp_path: Path) -> None:
-    """As a file is that comes every night."""
+async def test_new_content_under_the_same_name_is_imported(manage: Manage, tmp_path: Path) -> None:
+    """For example a file that is replaced every night."""
     path = make_file(tmp_path / "rows.csv")
-    await go_on(manage, path)
+    await import_batches(manage, path)
     write_csv(path, "7001,new", header="n,what")
 
-    preview = await go_on(manage, path, "--dry-run")
-    done = await go_on(manage, path)
+    preview = await import_batches(manage, path, "--dry-run")
+    done = await import_batches(manage, path)
 
     assert (1, 1) == (preview.rows, done.rows), done.stderr
     assert (ROWS + 1, ROWS + 1) == counted(manage)
 
 
-async def test_a_dry_run_counts_what_is_left(manage: Manage, tmp_path: Path) -> None:
+async def test_a_dry_run_counts_the_remaining_rows(manage: Manage, tmp_path: Path) -> None:
     """In one transaction, which is rolled back."""
     path = make_file(tmp_path / "rows.csv")
 
-    preview = await go_on(manage, path, "--dry-run")
+    preview = await import_batches(manage, path, "--dry-run")
     left = counted(manage)
-    done = await go_on(manage, path)
+    done = await import_batches(manage, path)
 
     assert (0, ROWS, (0, 0)) == (preview.exit_code, preview.rows, left), preview.stderr
     assert preview.outcome
@@ -132,10 +134,8 @@ async def test_a_dry_run_counts_what_is_left(manage: Manage, tmp_path: Path) -> 
     assert f"imported {ROWS:,} rows into tally" in done.stdout
 
 
-async def test_killed_anywhere_no_row_is_lost_or_there_twice(
-    manage: Manage, tmp_path: Path
-) -> None:
-    """`make faults` does it hundreds of times."""
+async def test_a_killed_import_loses_and_repeats_no_row(manage: Manage, tmp_path: Path) -> None:
+    """`make faults` runs this hundreds of times."""
     path = make_file(tmp_path / "rows.csv")
     words = ("tally", str(path), "--resume", "--batch-size", "50", "--confirm")
     codes = [await kill_while_it_works(manage, words) for _ in range(3)]
@@ -148,7 +148,7 @@ async def test_killed_anywhere_no_row_is_lost_or_there_twice(
 
 
 async def kill_while_it_works(manage: Manage, words: Sequence[str]) -> int:
-    """Start a process, kill it when it has saved more, and return its exit code."""
+    """Start a process, kill it when it has saved more rows, and return its exit code."""
     before, _ = counted(manage)
     process = await started(manage, *words, verb="import")
     while process.returncode is None and counted(manage)[0] <= before:  # noqa: ASYNC110 - it is in another process
@@ -171,21 +171,21 @@ async def kill_while_it_works(manage: Manage, words: Sequence[str]) -> int:
         (["a.csv", "--new-run"], "--new-run needs --resume"),
     ],
 )
-async def test_what_does_not_go_together_is_refused(
+async def test_options_that_cannot_be_combined_are_refused(
     manage: Manage, words: list[str], problem: str
 ) -> None:
-    """2, before anything is asked or read."""
+    """Exit code 2, before a prompt is shown or the file is read."""
     done = await manage(["data", "import", "tally", *words])
 
     assert 2 == done.exit_code
     assert problem in done.stderr
 
 
-async def test_a_key_that_is_none_is_refused(manage: Manage, tmp_path: Path) -> None:
-    """2, before the first batch."""
+async def test_a_key_that_is_not_unique_is_refused(manage: Manage, tmp_path: Path) -> None:
+    """Exit code 2, before the first batch."""
     path = make_file(tmp_path / "rows.csv")
 
-    refused = await go_on(manage, path, "--on-conflict", "skip", "--key", "n", "--confirm")
+    refused = await import_batches(manage, path, "--on-conflict", "skip", "--key", "n", "--confirm")
 
     assert 2 == refused.exit_code
     assert "--on-conflict skip: tally has no unique index on n" in refused.stderr

@@ -1,4 +1,4 @@
-"""`data import` into PostgreSQL: the line of a bad row, where lines end within quotes too."""
+"""`data import` into PostgreSQL: the line of a bad row in a file with line ends inside quotes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 async def notes(sessions: Sessions) -> None:
-    """Make a table of numbers and texts."""
+    """Create a table of numbers and texts."""
     async with sessions() as session:
         await session.execute(text('CREATE TABLE notes (id int, s text, "s\n" text)'))
         await session.commit()
@@ -33,10 +33,10 @@ async def notes(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("kind", FILES)
-async def test_a_bad_row_has_the_line_that_an_editor_shows(
+async def test_the_error_has_the_line_number_that_an_editor_shows(
     manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, end: str
 ) -> None:
-    """However lines end, and wherever quotes hold such an end; from any block or batch."""
+    """For each kind of line end, wherever quotes contain line ends, and in any block or batch."""
     monkeypatch.setattr("oneoff.services.data.imports.source.BLOCK", 32)
     data = end.join([*FILES[kind], ""])
     path = tmp_path / "a.csv"
@@ -50,8 +50,11 @@ async def test_a_bad_row_has_the_line_that_an_editor_shows(
         assert f"a.csv, line {line}, column id: 'x' is not a valid integer\n" in done.stderr
 
 
-async def test_a_return_that_ends_no_line_is_named(manage: Manage, tmp_path: Path) -> None:
-    """In the first row, from which the server would learn that lines end so; or left out."""
+async def test_an_unquoted_carriage_return_is_an_error(manage: Manage, tmp_path: Path) -> None:
+    """Even in the first row, where the server could read it as the file's line end.
+
+    With --rejects the row is rejected.
+    """
     path = tmp_path / "a.csv"
     path.write_bytes(b'id,s\n1,a\rb\n2,"\n"\n')
 

@@ -1,4 +1,4 @@
-"""`data import --rejects` into PostgreSQL: straight into the table, or by way of another."""
+"""`data import --rejects` into PostgreSQL: directly into the table, or through a staging table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """Write a file of good rows, with bad ones among them in several blocks."""
+    """Write a file of good rows with bad rows in several blocks."""
     lines = [*GOOD]
     for at, line in zip((35, 30, 22, 21, 12, 9), BAD, strict=True):
         lines.insert(at, line)
@@ -53,10 +53,10 @@ def mixed(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("small_blocks")
-async def test_both_ways_leave_out_the_same_rows(
+async def test_copy_and_staging_tables_reject_the_same_rows(
     manage: Manage, sessions: Sessions, mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trigger makes it go by way of a staging table."""
+    """With a trigger the import uses a staging table."""
     ways: list[bool] = []
     run = copy_with_rejects.CopyWithRejects.run
 
@@ -73,12 +73,12 @@ async def test_both_ways_leave_out_the_same_rows(
     assert (39, 6) == (straight.rows, straight.json["data"]["rejected"])
     assert (39, found) == (staged.rows, names(manage))
     assert bytes_of(Path(f"{mixed}.1")) == bytes_of(Path(f"{mixed}.2"))
-    assert _told(f"{mixed}.1") == _told(f"{mixed}.2")
+    assert _errors_without_constraints(f"{mixed}.1") == _errors_without_constraints(f"{mixed}.2")
 
 
 @pytest.mark.usefixtures("small_blocks")
-async def test_rows_that_were_taken_back_are_not_counted(manage: Manage, mixed: Path) -> None:
-    """The server counts them: a preview and the run say by table what is there in the end."""
+async def test_rolled_back_rows_are_not_counted(manage: Manage, mixed: Path) -> None:
+    """The server counts them, but a dry run and a run report only the rows that are imported."""
     line = f"data import service_accounts {mixed} --json --rejects {mixed}"
 
     preview = await manage(f"{line}.1 --dry-run")
@@ -99,10 +99,10 @@ async def test_rows_that_were_taken_back_are_not_counted(manage: Manage, mixed: 
         ("REFERENCES service_accounts INITIALLY DEFERRED", ("1,", "2,", "3,7")),
     ],
 )
-async def test_a_constraint_that_needs_the_whole_file_sees_it(
+async def test_references_are_checked_against_the_entire_file(
     manage: Manage, sessions: Sessions, tmp_path: Path, reference: str, rows: tuple[str, ...]
 ) -> None:
-    """A row that refers to a later one is good; what would come up with the commit is left out."""
+    """A row may refer to a later row. A row that would fail at the commit is rejected."""
     await _execute(sessions, f"CREATE TABLE tree (id int PRIMARY KEY, parent int {reference})")
     path = write_csv(tmp_path / "a.csv", *rows, header="id,parent")
 
@@ -112,10 +112,10 @@ async def test_a_constraint_that_needs_the_whole_file_sees_it(
     assert f"id,parent\n{rows[2]}\n" == bytes_of(Path(f"{path}.bad")).decode()
 
 
-async def test_a_row_that_refers_to_nothing_says_which_column(
+async def test_the_error_of_a_missing_reference_names_the_column(
     manage: Manage, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """Also where it goes straight into the table."""
+    """Also if rows are written directly into the table."""
     await _execute(
         sessions,
         "CREATE TABLE shelf (id int PRIMARY KEY)",
@@ -143,10 +143,10 @@ PARTS = (
 )
 
 
-async def test_a_row_that_fits_no_partition_is_left_out(
+async def test_a_row_that_no_partition_accepts_is_rejected(
     manage: Manage, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """Like any other that the table refuses; of partitions of partitions too."""
+    """Also with partitions of partitions."""
     await _execute(sessions, *PARTS)
     rows = ("1,2026-01-05,a", "2,2027-01-01,b", "2,2026-02-03,c", "3,2026-02-03,d")
     path = write_csv(tmp_path / "a.csv", *rows, header="id,at,what")
@@ -164,10 +164,10 @@ async def test_a_row_that_fits_no_partition_is_left_out(
 
 
 @pytest.mark.parametrize("text", [r"\ud83d", r"a\u0000"])
-async def test_a_text_that_cannot_be_stored_is_the_one_that_is_named(
+async def test_the_error_names_the_member_whose_text_cannot_be_stored(
     manage: Manage, tmp_path: Path, text: str
 ) -> None:
-    """The server fails with whatever member it is asked for first."""
+    """The server itself fails at the first member that it reads, which may be another one."""
     path = tmp_path / "a.jsonl"
     rows = [
         f'{{"id": {n}, "name": "n{n}", "description": "{what}"}}'
@@ -187,10 +187,10 @@ async def test_a_text_that_cannot_be_stored_is_the_one_that_is_named(
 
 @pytest.mark.parametrize("key", ["serial", "int GENERATED ALWAYS AS IDENTITY"])
 @pytest.mark.parametrize("more", ["", "kind int DEFAULT 1, "])
-async def test_the_database_numbers_rows_whose_key_the_file_does_not_give(
+async def test_the_database_numbers_rows_if_the_file_has_no_key(
     manage: Manage, sessions: Sessions, tmp_path: Path, key: str, more: str
 ) -> None:
-    """By way of a staging table too, where the key is another column's as well."""
+    """Also through a staging table, and if another column is part of the key."""
     columns = "id, kind" if more else "id"
     await _execute(
         sessions, f"CREATE TABLE numbered (id {key}, {more}n int, PRIMARY KEY ({columns}))"
@@ -223,7 +223,7 @@ SECURED = (
 
 @pytest.fixture
 async def tenant(manage: Manage, sessions: Sessions) -> AsyncIterator[Manage]:
-    """Return `manage` of a role that may write some rows of a table, once it may INSERT."""
+    """Return `manage` for a role that may write some rows of a table, once it gets INSERT."""
     await _execute(sessions, *SECURED)
     address = manage.environ["DATABASE_URL"].rpartition("@")[2]
     manage.environ["DATABASE_URL"] = f"postgres://tenant:x@{address}"
@@ -231,10 +231,13 @@ async def tenant(manage: Manage, sessions: Sessions) -> AsyncIterator[Manage]:
     await _execute(sessions, "DROP OWNED BY tenant", "DROP ROLE tenant")
 
 
-async def test_rows_that_a_policy_refuses_are_left_out(
+async def test_rows_that_a_policy_refuses_are_rejected(
     tenant: Manage, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """And the others go into the table, which COPY can't; not without the privilege."""
+    """The other rows are imported, although COPY can't write the table.
+
+    Without the INSERT privilege the import fails.
+    """
     good = write_csv(tmp_path / "a.csv", "1,1", "2,1", header="id,owner")
     later = write_csv(tmp_path / "b.csv", "3,1", "4,1", header="id,owner")
     mixed = write_csv(tmp_path / "c.csv", "5,1", "6,2", "x,1", "7,1", header="id,owner")
@@ -259,8 +262,8 @@ async def test_rows_that_a_policy_refuses_are_left_out(
     ] == [(each["original_line"], each["error"]) for each in _errors(f"{mixed}.bad")]
 
 
-async def test_what_was_left_out_is_for_its_owner_alone(manage: Manage, tmp_path: Path) -> None:
-    """It may be personal data. One row is called one row."""
+async def test_only_the_owner_can_read_rejects(manage: Manage, tmp_path: Path) -> None:
+    """They may contain personal data. The message says "1 row", not "1 rows"."""
     path = write_csv(tmp_path / "a.csv", account(1, "ci"), "2,x")
 
     done = await load(manage, path, "--rejects", f"{path}.bad")
@@ -284,6 +287,6 @@ def _errors(path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _told(path: str) -> list[dict[str, Any]]:
-    """Return what is said of each row; a constraint is not always named."""
+def _errors_without_constraints(path: str) -> list[dict[str, Any]]:
+    """Return the errors without the names of constraints, which are not always known."""
     return [each | {"error": each["error"].partition(" (")[0]} for each in _errors(path)]

@@ -1,4 +1,4 @@
-"""`data import` into SQLite: rows go into it many at a time, and nobody notices."""
+"""`data import` into SQLite: many rows per statement have the same result as single rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from oneoff.testing import Finished, Manage
 pytestmark = pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)
 
 ROWS = 1_000
-"""More than one statement holds, and no multiple of it."""
+"""More rows than one statement inserts, and no multiple of that."""
 BAD = 500
-"""The row that is not like the others, in the middle of a statement."""
+"""The index of the bad row, in the middle of a statement."""
 
 
 def connect(manage: Manage) -> sqlite3.Connection:
@@ -31,7 +31,7 @@ def make(manage: Manage, statements: str) -> None:
 
 
 def rows(manage: Manage, query: str) -> list[Any]:
-    """Return what a query finds there."""
+    """Return the rows of a query."""
     connection = connect(manage)
     found = connection.execute(query).fetchall()
     connection.close()
@@ -56,10 +56,10 @@ async def load(manage: Manage, folder: Path, lines: list[str], *words: str) -> F
         ("(id INT PRIMARY KEY, name ANY, parent ANY) STRICT", "7,n,", "column id: '7' already"),
     ],
 )
-async def test_a_bad_row_among_many_is_named(
+async def test_the_error_names_the_line_of_a_bad_row(
     manage: Manage, tmp_path: Path, table: str, row: str, problem: str
 ) -> None:
-    """Its line and column, whatever refuses it; nothing is imported."""
+    """Independent of the constraint that refuses the row; nothing is imported."""
     make(manage, f"CREATE TABLE other (id INTEGER PRIMARY KEY); CREATE TABLE many {table};")
     lines = [f"{number},n{number}," for number in range(ROWS)]
     lines[BAD] = row
@@ -71,10 +71,8 @@ async def test_a_bad_row_among_many_is_named(
     assert [(0,)] == rows(manage, "SELECT count(*) FROM many")
 
 
-async def test_a_table_that_ignores_conflicts_goes_on_doing_so(
-    manage: Manage, tmp_path: Path
-) -> None:
-    """Its own clause counts, and what it left out is not counted."""
+async def test_the_conflict_clause_of_a_table_applies(manage: Manage, tmp_path: Path) -> None:
+    """Rows that it ignores are not counted."""
     make(manage, "CREATE TABLE many (id INTEGER PRIMARY KEY ON CONFLICT IGNORE, name, parent)")
     lines = [f"{number},n{number}," for number in range(ROWS)]
     lines[BAD] = "7,another,"
@@ -88,7 +86,7 @@ async def test_a_table_that_ignores_conflicts_goes_on_doing_so(
 async def test_rows_that_a_trigger_leaves_out_are_not_counted(
     manage: Manage, tmp_path: Path
 ) -> None:
-    """They are none that the import has changed."""
+    """The import has not changed them."""
     make(
         manage,
         """
@@ -104,10 +102,10 @@ async def test_rows_that_a_trigger_leaves_out_are_not_counted(
 
 
 @pytest.mark.parametrize("kind", ["TEXT", "INTEGER", "BLOB", "REAL", ""])
-async def test_null_is_null_among_values_and_alone(
+async def test_null_is_imported_as_null_with_and_without_other_values(
     manage: Manage, tmp_path: Path, kind: str
 ) -> None:
-    """And an empty text or blob is none."""
+    """An empty text or blob is not imported as NULL."""
     make(manage, f"CREATE TABLE many (id INTEGER PRIMARY KEY, name {kind}, parent {kind})")
     value = {"BLOB": "\\x", "INTEGER": "0", "REAL": "0"}.get(kind, '""')
     lines = [f"{number},{'' if number % 3 else value}," for number in range(ROWS)]
@@ -122,10 +120,10 @@ async def test_null_is_null_among_values_and_alone(
     assert [(ROWS, nulls, ROWS, 1)] == rows(manage, query)
 
 
-async def test_a_time_that_sqlite_wrote_itself_is_not_written_again(
+async def test_an_unchanged_current_timestamp_is_not_updated(
     manage: Manage, tmp_path: Path
 ) -> None:
-    """CURRENT_TIMESTAMP has no fraction, and is the same moment all the same."""
+    """SQLite stores CURRENT_TIMESTAMP without a fraction, but the time is the same."""
     path = tmp_path / "many.csv"
     make(
         manage,

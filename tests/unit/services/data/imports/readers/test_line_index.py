@@ -1,4 +1,4 @@
-"""The index of a streamed file finds a row at or before each line, and only where one begins."""
+"""The index of a streamed file finds the start of a row at or before each line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ BEGINS = {RowStart(1, 0), RowStart(2, 4), RowStart(5, 13), RowStart(6, 17), RowS
 
 
 @pytest.mark.parametrize("size", range(1, len(TEXT) + 1))
-def test_the_index_finds_where_a_row_begins(size: int) -> None:
-    """However the bytes are cut into blocks; the end of the file counts as a row."""
+def test_the_index_finds_the_start_of_a_row(size: int) -> None:
+    """However the bytes are split into blocks; the end of the file counts as a row."""
     index = LineIndex(RowStart(1, 0))
     for at in range(0, len(TEXT), size):
         index.add(TEXT[at : at + size])
@@ -24,7 +24,7 @@ def test_the_index_finds_where_a_row_begins(size: int) -> None:
 
 
 def test_the_index_keeps_one_row_of_each_block() -> None:
-    """So that little of the file is read again."""
+    """So only a small part of the file is read again."""
     index = LineIndex(RowStart(2, 10))
 
     lines = [index.add(b"1,a\n2,"), index.add(b"b\n3,c\n4")]

@@ -1,4 +1,4 @@
-"""Texts of a file as values of SQLite: whole columns at once, as if one by one."""
+"""Converting an entire column at once has the same result as converting each value."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ ALONE = {
     Kind.BOOLEAN: " T ",
     Kind.INTEGER: " 1 ",
 }
-"""What is read one by one, and all that stands beside it."""
+"""Texts that make the entire column be converted one by one."""
 
 
 def read(kind: Kind, *values: str | None) -> list[object]:
-    """Return what becomes of values, or the SQLSTATE of the first that is bad."""
+    """Return the converted values, or the SQLSTATE of the first bad one."""
     column = Column("c", kind, "VARCHAR(4)" if kind is Kind.TEXT else "")
     try:
         return list(convert(column, values))
@@ -57,8 +57,8 @@ def read(kind: Kind, *values: str | None) -> list[object]:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_a_column_is_read_as_its_values_are(kind: Kind) -> None:
-    """Each text twice, with NULL between: as if something made all be looked at one by one."""
+def test_a_column_is_converted_like_its_single_values(kind: Kind) -> None:
+    """Each text is converted twice with NULL between, and beside a text that needs the slow way."""
     for text in CASES[kind]:
         slowly = read(kind, ALONE.get(kind, ""), text)[-1:]
 
@@ -69,8 +69,8 @@ def test_a_column_is_read_as_its_values_are(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_one_value_in_another_form_changes_no_other(kind: Kind) -> None:
-    """Of two that can be read, each is what it is alone."""
+def test_a_value_is_converted_independently_of_the_other_values(kind: Kind) -> None:
+    """Two valid values in one column have the same result as each one alone."""
     good = [text for text in CASES[kind] if len(read(kind, text, None)) == 2]
     for first in good:
         for second in good:
