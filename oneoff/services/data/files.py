@@ -100,6 +100,7 @@ class Output:
                 self._writing = None
 
     async def _start_block(self) -> None:
+        # One block at a time: the compressor and the file need the bytes in their order.
         await self.settle()
         parts, self._parts, self._waiting = self._parts, [], 0
         self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._write_parts(parts)))
@@ -160,7 +161,7 @@ async def open_output(path: str, terminal: Terminal, *, overwrite: bool) -> Asyn
 
 @asynccontextmanager
 async def _open_device(path: str, compressor: _Compressor | None) -> AsyncIterator[Output]:
-    """Open a device or a named pipe. It is written directly: a file must not replace it."""
+    """Open a device or a named pipe. It is written directly, as no file can replace it."""
     with _file_errors(path):
         descriptor = await in_daemon_thread(lambda: os.open(path, os.O_WRONLY))
     try:
@@ -181,6 +182,8 @@ async def _open_atomic_file(
         yield output
         await output.finish()
         with _file_errors(path):
+            # First the content, then the name: after a power failure the name never refers to an
+            # incomplete file.
             await in_daemon_thread(lambda: os.fsync(descriptor))
             _rename(partial, place, overwrite=overwrite)
     finally:
@@ -200,6 +203,8 @@ def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
     """
     if not overwrite and os.path.lexists(path):
         raise _file_exists(path)
+    # Through a symbolic link, the file is replaced and not the link. The partial file is in the
+    # same folder, because a rename works only within one file system.
     place = os.path.realpath(path)
     folder, name = os.path.split(place)
     partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")

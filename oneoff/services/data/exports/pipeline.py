@@ -149,6 +149,7 @@ async def _send_rows(
 
     async def take(lines: bytes) -> None:
         await write(lines)
+        # About one row for each line feed; a csv cell may contain more of them.
         progress.advance(lines.count(b"\n"))
 
     connection = await session.connection()

@@ -105,6 +105,7 @@ def problem_of(
     """
     type_name = columns[0].type if columns else "value of its column"
     what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=type_name)
+    # A key of several columns is shown only if all of its values are known and none is personal.
     known = [value for value in values if value is not None]
     hidden = any(column.pii for column in columns) or len(known) != len(columns)
     shown = None if hidden or not columns else short(", ".join(known))

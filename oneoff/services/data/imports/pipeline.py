@@ -137,7 +137,7 @@ async def import_in_batches(
 async def _write_rows(
     work: WorkTransaction, plan: Plan, reader: Reader, rejects: Rejects, progress: Progress
 ) -> ImportSummary:
-    """Choose the module that writes the rows: see the table above."""
+    """Choose the module that writes the rows, as the table in the module's docstring shows."""
     connection = work.connection
 
     def advance(chunk: Chunk) -> None:

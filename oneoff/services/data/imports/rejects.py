@@ -57,6 +57,7 @@ class Rejects:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # After an error the files are deleted, so the footer is not needed.
         if self._files is not None and exc is None:
             await self._files[0].write(self._reader.rejects_footer())
         await self._stack.__aexit__(kind, exc, traceback)
@@ -76,7 +77,7 @@ class Rejects:
         await rows.write((self._reader.rejects_separator() if self.count > 1 else b"") + raw)
         facts = {**problem.facts(), "line": self._line, "original_line": problem.line}
         await errors.write(json.dumps(facts, ensure_ascii=False).encode() + b"\n")
-        self._line += raw.count(b"\n") + 1
+        self._line += raw.count(b"\n") + 1  # a row may have several lines
 
     def raise_first(self) -> None:
         """Raise an error with the first problems, if bad rows are errors.

@@ -114,8 +114,8 @@ class FileRows(FileSelection):
 
     def _read(self, place: Place, size: int) -> tuple[Chunk, Place]:
         """Return the rows after a place, and the place after these rows."""
-        # Each batch usually continues where the stream is. After a resume, or if a batch is
-        # repeated, the stream is opened again.
+        # A batch usually continues where the stream is. After a resume, or if a batch is repeated,
+        # the stream is opened again.
         if self._stream is None or place != self._stream_place:
             self._stream = self._reader.source.stream()
             skip_bytes(self._stream, place.offset)
@@ -129,9 +129,10 @@ class FileRows(FileSelection):
             if is_csv and part.count(b'"') % 2:
                 continue  # the line feed is inside quotes
             raw = _without_end(part, crlf=is_csv)
+            # A blank line is no row in JSON Lines. In csv it is a row with one cell, NULL.
             if is_csv or raw.strip():
                 raw_rows.append(raw)
-                lines.append(line - raw.count(b"\n"))
+                lines.append(line - raw.count(b"\n"))  # `line` is the last line of the row
             part = b""
         self._stream_place = Place(line, offset, self.digest)
         return Chunk(

@@ -158,6 +158,7 @@ class _IndependentFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        # preadv() reads at an offset and leaves the position of the file descriptor unchanged.
         count = os.preadv(self._descriptor, [buffer], self._offset)
         self._offset += count
         return count

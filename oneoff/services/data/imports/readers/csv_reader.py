@@ -56,6 +56,7 @@ def read_header(source: Source, *, mixed_line_ends: bool = False) -> Header:
     stream = source.stream()
     raw = stream.readline(_LONGEST_HEADER)
     lines = 1
+    # After an odd number of quotes a cell is open, and the header continues on the next line.
     while raw.count(b'"') % 2 and len(raw) < _LONGEST_HEADER:
         more = stream.readline(_LONGEST_HEADER)
         if not more:

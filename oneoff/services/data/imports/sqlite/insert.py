@@ -214,6 +214,7 @@ class SqliteImport:
                 refused.append((failed, state or _STATES.get(exc.sqlite_errorname, ""), str(exc)))
                 if not self._rejects.enabled:
                     return changed, refused
+                # ROLLBACK TO keeps the savepoint, which is released at the end of the loop's body.
                 await self._savepoint("ROLLBACK TO")
                 changed += await self._execute(statement, [c[start:failed] for c in columns])
                 start = failed + 1

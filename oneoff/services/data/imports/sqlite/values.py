@@ -174,7 +174,8 @@ def _are_timestamps(texts: Sequence[str]) -> bool:
         return False
     joined = "".join(texts)
     in_place = all(joined[at::_TIMESTAMP_LENGTH] == sign * count for at, sign in _SIGNS)
-    # A time zone would add a sign. Newer Python versions accept 24:00 as the next day.
+    # A time zone would add one of "-", "+" and "Z". Newer Python versions accept 24:00 as the next
+    # day.
     no_others = joined.count("-") == 2 * count and "+" not in joined and "Z" not in joined
     if not (in_place and no_others) or " 24:" in joined:
         return False
