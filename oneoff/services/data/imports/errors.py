@@ -35,7 +35,7 @@ _BY_SQLSTATE = {
     sqlstates.STRING_DATA_RIGHT_TRUNCATION: "is too long for {type}",
     sqlstates.CHARACTER_NOT_IN_REPERTOIRE: "contains a character that the database can't store",
     sqlstates.UNTRANSLATABLE_CHARACTER: "contains a character that the database can't store",
-    sqlstates.NOT_NULL_VIOLATION: "is empty, but the column requires one",
+    sqlstates.NOT_NULL_VIOLATION: "is empty, but the column requires a value",
     sqlstates.FOREIGN_KEY_VIOLATION: "refers to a row that does not exist",
     sqlstates.UNIQUE_VIOLATION: "already exists",
     sqlstates.CHECK_VIOLATION: "is not allowed",

@@ -44,7 +44,7 @@ def check_file(source: Source, file_format: Format) -> FileFacts:
         DataError: The file can't be imported, independent of its rows.
     """
     if source.signature == _PARQUET and file_format != "parquet":
-        raise bad_file(source.name, "is a Parquet file", try_="--format parquet")
+        raise bad_file(source.name, "is a Parquet file", try_="give --format parquet")
     if source.signature[:2] in _UTF_16_MARKS:
         raise _encoding(source, "UTF-16", 1)
     scanner = _FileScanner(source, file_format)
