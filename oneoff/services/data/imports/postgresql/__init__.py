@@ -1,1 +1,1 @@
-"""Import by COPY and a staging table, on PostgreSQL."""
+"""Import into PostgreSQL by COPY, directly or through staging tables."""

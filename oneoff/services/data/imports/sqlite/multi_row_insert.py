@@ -96,7 +96,7 @@ def _expression(values: Sequence[Any], column: Column) -> str:
         return _VALUE
     if not any(value is not None for value in values):
         return _ALWAYS_NULL
-    # In a column of blobs the empty blob, `_NULL`, is a value.
+    # In a blob column the empty blob `_NULL` would be a value, not NULL.
     return _VALUE if column.kind is Kind.BINARY else _VALUE_OR_NULL
 
 
