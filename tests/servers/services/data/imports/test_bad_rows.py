@@ -63,7 +63,7 @@ OBJECT = b'{"id":1,"name":"ci","description":""}'
         ),
         ("a.jsonl", OBJECT + b"\n" + OBJECT[:-9], "a.jsonl, line 2: the row is not JSON"),
         ("a.jsonl", TEXT, "a.jsonl is not JSON Lines: line 1, the row is not JSON"),
-        ("a.jsonl", b"[" + OBJECT + b"]", "a.jsonl is not JSON Lines: line 1, the row is not JSON"),
+        ("a.jsonl", b"[" + OBJECT + b"]", "a.jsonl is not JSON Lines: line 1, the row is not a"),
         ("a.jsonl", OBJECT + b'\n{"id":2,"nmae":"x"}', "line 2: the object has nmae, which"),
         ("a.json", b"[" + OBJECT + b",\n", "a.json is incomplete or not JSON at line 2"),
         ("a.json", b"[" + OBJECT + b"] x", "a.json has more text after its array, in line 1"),
