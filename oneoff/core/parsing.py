@@ -23,10 +23,11 @@ from oneoff.utils.suggestions import similar_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from oneoff.core.command import BaseCommand
+    from oneoff.core.options import GlobalOption
 
 MASK = "***"  # as in oneoff.utils.redaction, which costs too much to import at every start
 DURATIONS = frozenset({"timeout", "lock_wait"})
@@ -51,7 +52,12 @@ class Parsed:
         self.command = command
 
 
-def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> Parsed:
+def parse(
+    command: type[BaseCommand],
+    words: Sequence[str],
+    name: str = "",
+    given: Mapping[str, Any] | None = None,
+) -> Parsed:
     """Parse the words after a command's name.
 
     With `--help` nothing else on the line is checked.
@@ -60,6 +66,8 @@ def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> P
         command: The command class.
         words: The words as typed. Global options may be anywhere among them.
         name: The command's name for messages; by default it is made from its module.
+        given: Inputs and global options by name, as `call_command` takes them. An input or option
+            may be given as words or by name, not both.
 
     Raises:
         UsageError: The line is wrong; it contains all problems.
@@ -70,6 +78,7 @@ def parse(command: type[BaseCommand], words: Sequence[str], name: str = "") -> P
     if line.options.help:
         return Parsed({}, line.options, None)
     line.assign_words()
+    line.add_given(given or {})
     return Parsed(line.values, line.options, line.build())
 
 
@@ -177,12 +186,39 @@ class _Line:
                 return
         setattr(self.options, spec.name, value)
 
+    def add_given(self, given: Mapping[str, Any]) -> None:
+        """Add inputs and global options that are given by name, after the words."""
+        for name, value in given.items():
+            option = next((option for option in OPTIONS if option.name == name), None)
+            if name in self._given or name in self.values:
+                self._problems.append(f"{name} is given twice")
+            elif option is None:
+                self.values[name] = value
+            elif value:  # None, False and "" mean that the option is not given
+                self._add_given_option(option, value)
+
+    def _add_given_option(self, option: GlobalOption, value: Any) -> None:
+        spec = self.table.get(option.spelling)
+        if spec is None:
+            self._problems.append(self._why_absent(option))
+        elif option.is_flag and value is not True:
+            self._problems.append(f"{option.name} is True or False, not {value!r}")
+        elif option.is_flag or isinstance(value, str) or (option.equals_only and value is True):
+            self._set_option(spec, value)
+        elif option.name in DURATIONS and isinstance(value, int | float):
+            setattr(self.options, option.name, float(value))  # seconds
+        else:
+            self._problems.append(f"{option.name} is a text, not {value!r}")
+
+    def _why_absent(self, option: GlobalOption) -> str:
+        why = option.why_missing(self.command)
+        return f"{self.name} {why}, so it has no {option.spelling}"
+
     def _refuse_unknown(self, token: Token) -> None:
         self._unknown_at.add(token.at)
         absent = next((option for option in OPTIONS if option.spelling == token.spelling), None)
         if absent:
-            why = absent.why_missing(self.command)
-            self._problems.append(f"{self.name} {why}, so it has no {token.spelling}")
+            self._problems.append(self._why_absent(absent))
             return
         near = similar_option(token.spelling, list(self.table))
         if near and self.table[near].is_secret:

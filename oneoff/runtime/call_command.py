@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from oneoff.core.command import RESERVED, BaseCommand
-from oneoff.core.errors import DryRunViolation
+from oneoff.core.command import BaseCommand
+from oneoff.core.errors import DryRunViolation, ReadOnlyViolation, UsageError
 from oneoff.core.options import GlobalOptions
 from oneoff.core.outcome import Call
-from oneoff.core.policy import Access, DryRun
+from oneoff.core.parsing import parse, scrub_argv
+from oneoff.core.policy import Access, DryRun, Mode
 from oneoff.core.result import Result
 from oneoff.runtime.application import Application, find_project, load_application
 from oneoff.runtime.executor import Execution, running
+from oneoff.runtime.gate import mode_of
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
+
+
+_ABOUT_OUTPUT = ("json", "quiet", "verbose", "debug", "traceback", "no_color", "help")
 
 
 async def call_command(name: str, app: Application | None = None, /, **values: Any) -> Result:
@@ -28,34 +34,28 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     It never prompts: pass `confirm=True` (or the target) to a command that needs a confirmation.
     The command opens its own session; the caller's transaction is not part of the run.
 
-    Within a dry run, the called command is a dry run too. Within a read-only run, it can't write.
+    Within a dry run, the called command is a dry run too. A read-only run can call only read-only
+    runs.
 
     Args:
-        name: As typed: "user promote".
+        name: A command line without the program: "user promote", or "migrate --check".
         app: The project to run it in; by default that of the calling run, or of the current folder.
         values: The command's inputs, and global options by name (`dry_run=True`, `reason="..."`).
+            None, False and an empty text for an option mean that it is not given.
 
     Raises:
+        UsageError: An input or option does not exist, has a wrong value, or has no effect here.
+        ReadOnlyViolation: The calling run is read-only, and this one would write.
         CommandError: The run failed or was refused.
     """
     outer = running.get()
     app = app or (outer.app if outer else load_application(*find_project(os.getcwd())))
-    options = GlobalOptions()
-    for option in RESERVED & values.keys():
-        setattr(options, option, values.pop(option))
-    options.no_input = True
-    command_class = app.registry.load(app.registry.find(name.split())[0])
-    app.accepts_problems = command_class.accepts_problems
+    call = _make_call(app, name, values)
+    app.accepts_problems = type(call.command).accepts_problems
     if outer and outer.call.options.dry_run:
-        _preview(command_class, options, name)
-    command = command_class(**values)
-    call = Call(
-        app.registry.name_of(command_class),
-        command,
-        options,
-        name.split(),
-        f"python manage.py {name}",
-    )
+        _preview(type(call.command), call.options, call.name)
+    if outer and mode_of(outer.call.command, outer.call.options) is Mode.READ_ONLY:
+        _check_reads(call, outer.call)
     outcome = await Execution.from_code(app, call, run=_new_run(app, call)).run()
     if isinstance(outcome.cause, asyncio.CancelledError):
         raise outcome.cause
@@ -65,6 +65,42 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         message = f"{name} ended without a result or an error"
         raise RuntimeError(message)
     return outcome.result
+
+
+def _make_call(app: Application, line: str, values: dict[str, Any]) -> Call:
+    try:
+        entry, words = app.registry.find(shlex.split(line))
+    except ValueError as exc:
+        raise UsageError(f"{line!r} can't be split into words: {exc}") from exc
+    command_class = app.registry.load(entry)
+    argv = scrub_argv(command_class, words)
+    parsed = parse(command_class, words, entry.name, values)
+    options, command = parsed.options, parsed.command
+    useless = [option for option in _ABOUT_OUTPUT if getattr(options, option)]
+    if command is None or useless:
+        raise UsageError(
+            [
+                f"{option} has no effect: call_command prints nothing"
+                for option in useless or ["help"]
+            ],
+            try_=f"leave it out, and use the Result that {entry.name} returns",
+        )
+    options.no_input = True
+    name = app.registry.name_of(command_class)
+    typed = " ".join(["python manage.py", entry.name, *map(shlex.quote, argv)])
+    return Call(name, command, options, [*entry.name.split(), *argv], typed)
+
+
+def _check_reads(call: Call, outer: Call) -> None:
+    """Refuse a command that would write: the run that calls it is read-only."""
+    if mode_of(call.command, call.options) is Mode.READ_ONLY:
+        return
+    if outer.options.dry_run:
+        return  # it was made a dry run; its transaction is rolled back
+    raise ReadOnlyViolation(
+        f"{outer.name} is a read-only run, so it can't call {call.name}, which writes",
+        try_=f"declare access = Access.WRITE in {type(outer.command).__name__}",
+    )
 
 
 def _new_run(app: Application, call: Call) -> Run:

@@ -41,3 +41,15 @@ def test_a_preview_that_failed_does_not_make_the_next_call_a_preview(
 
     assert 0 == done.returncode, done.stderr
     assert [("inner",)] == query(migrated, "SELECT name FROM item")
+
+
+@pytest.mark.parametrize("words", [[], ["--preview"]])
+def test_a_read_only_run_can_not_call_a_command_that_writes(
+    run: Run, migrated: str, words: list[str]
+) -> None:
+    """A dry run of it would write too, before its transaction is rolled back."""
+    done = run(["nest", "reader", *words], cwd=PROJECT)
+
+    assert "nest reader is a read-only run, so it can't call nest inner" in done.stderr
+    assert 1 == done.returncode
+    assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
