@@ -7,6 +7,7 @@ SQLite and on PostgreSQL; what does not depend on the database is marked with `O
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -34,6 +35,11 @@ from tests.support.servers import (
     running_redis_cluster,
 )
 from tests.support.tally_project import NAME, ROOT, ROWS, make_tally
+
+# A shell ignores SIGINT in what it starts in the background, and so would every process that a test
+# starts to interrupt it. A handler of our own is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from signal import Signals
 
 from oneoff.core.errors import (
     CommandError,
@@ -81,8 +82,8 @@ def explain(
 def _interrupted(exc: BaseException, what_now: str) -> Interrupted:
     signum = exc.signum if isinstance(exc, signals.SignalReceived) else signals.received()
     code = signals.exit_code_of(signum) if signum else ExitCode.INTERRUPTED
-    if code == ExitCode.TERMINATED:
-        return Terminated("stopped by SIGTERM", why=what_now)
+    if signum and code == ExitCode.TERMINATED:
+        return Terminated(f"stopped by {Signals(signum).name}", why=what_now)
     return Interrupted("interrupted", why=what_now)
 
 

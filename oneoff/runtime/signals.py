@@ -9,7 +9,8 @@ decides what the first signal does:
    the server. An alarm ends the process if that takes longer than `GRACE_SECONDS`.
 3. `_nothing`, after the run: the signal is only stored, so that it can't interrupt the report.
 
-Further SIGTERMs change nothing. A second SIGINT ends the process at once.
+A signal that the process was started to ignore, as SIGHUP under `nohup`, stays ignored. Further
+SIGTERMs change nothing. A second SIGINT ends the process at once.
 """
 
 from __future__ import annotations
@@ -57,8 +58,16 @@ def exit_code_of(signum: int) -> int:
 def install() -> None:
     """Install the handler for the stopping signals; call this before the project is imported."""
     _state.first, _state.interrupts, _state.cancel = None, 0, None
-    for signum in _STOPPING:
+    for signum in stopping():
         signal.signal(signum, _on_signal)
+
+
+def stopping() -> list[signal.Signals]:
+    """Return the signals that stop a run, without those that the parent process set to be ignored.
+
+    `nohup` ignores SIGHUP, and a shell ignores SIGINT for a script's background jobs.
+    """
+    return [one for one in _STOPPING if signal.getsignal(one) is not signal.SIG_IGN]
 
 
 def received() -> int | None:

@@ -77,6 +77,24 @@ def test_a_signal_rolls_back_and_closes_the_run(
     assert ["interrupted"] == statuses(migrated)
 
 
+def test_a_signal_that_the_parent_ignores_stays_ignored(
+    start: Start, migrated: str, marker: Path
+) -> None:
+    """As under `nohup`, or in the background of a shell script."""
+    ignoring = ("sh", "-c", 'trap "" HUP INT; exec "$@"', "sh")
+    process = start(["fill", str(marker)], cwd=PROJECT, wrapper=ignoring)
+    wait_for(marker, process)
+
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=30)
+
+    assert 143 == process.returncode
+    assert "stopped by SIGTERM" in complaint
+    assert ["interrupted"] == statuses(migrated)
+
+
 def test_five_terms_are_as_one(start: Start, migrated: str, marker: Path) -> None:
     """An impatient platform changes nothing."""
     process = start(["fill", str(marker)], cwd=PROJECT)

@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Self
 
+from oneoff.runtime.signals import stopping
+
 _CHECK_SECONDS = 0.2  # see Interrupts.at_prompt
 
 
@@ -53,7 +55,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self.target_current_task()
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in stopping():
             self._before[signum] = signal.signal(signum, self._on_signal)
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, lambda *_: None)
         return self
