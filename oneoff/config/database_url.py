@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
@@ -48,7 +49,8 @@ class DatabaseURL(NamedTuple):
         port: The port; None for the driver's default.
         user: The user; empty for the driver's default.
         password: The password in clear text. `safe` and `repr` never show it.
-        database: Name of the database, or absolute path of the SQLite file.
+        database: Name of the database, or absolute path of the SQLite file, without
+            symbolic links.
         query: Parameters by the names that libpq uses; for SQLite only `timeout`, in seconds.
     """
 
@@ -155,7 +157,7 @@ def parse_database_url(
         ConfigurationError: The URL can't be used. The message never contains the password.
     """
     if not text.strip():
-        return DatabaseURL("sqlite", database=str(root.resolve() / f"{default_name}.sqlite3"))
+        return DatabaseURL("sqlite", database=realpath(root / f"{default_name}.sqlite3"))
     try:
         scheme, colon, _ = text.strip().partition("://")
         parts = urlsplit(text.strip(), allow_fragments=False)
@@ -200,7 +202,9 @@ def _sqlite(parts: SplitResult, root: Path) -> DatabaseURL:
     if unknown:
         raise _Unreadable(f"unknown parameter {_listed(unknown)} after '?' (SQLite has: timeout)")
     _check_seconds(query, "timeout")
-    return DatabaseURL("sqlite", database=str(root.resolve() / path), query=query)
+    # One file has one path here, whatever link leads to it: locks and the stored environment depend
+    # on it.
+    return DatabaseURL("sqlite", database=realpath(root / path), query=query)
 
 
 def _postgresql(parts: SplitResult) -> DatabaseURL:

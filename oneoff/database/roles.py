@@ -10,6 +10,22 @@ EXEMPT = "oneoff_exempt"
 """Key in a connection's `info`: `oneoff.database.guards.other_engines` ignores the connection."""
 
 
+_LONGEST_KEY = 24  # of the 63 bytes of an application_name; the run id and the slashes take 34
+
+
+def lock_role(key: str) -> str:
+    """Return the role of the work that a lock protects: "lock:migrations".
+
+    It never is one of `OWN_ROLES`, and it is the same text wherever the lock is named: a key that
+    is too long for application_name, or has other characters than the server keeps, is hashed.
+    """
+    if len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable() and "/" not in key:
+        return f"lock:{key}"
+    from hashlib import blake2b
+
+    return f"lock:{blake2b(key.encode(), digest_size=_LONGEST_KEY // 2).hexdigest()}"
+
+
 class Opening:
     """The purpose of a connection that is being opened; the hooks of the engine read it.
 
@@ -17,8 +33,7 @@ class Opening:
         role: The second part of `application_name`.
         guarded: Whether a guard protects its transaction (`oneoff.database.guards`): True for the
             work of a dry run or a read-only run, False for the work of other runs. None for all
-            other connections. Only then does the role decide whether the connection is exempt,
-            because the role of work may be the name of a lock.
+            other connections. Only then does the role decide whether the connection is exempt.
         prepares: Whether PostgreSQL keeps its statements prepared.
     """
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.outcome import Ending
 from oneoff.core.policy import Mode
-from oneoff.database.roles import WORK
+from oneoff.database.roles import WORK, lock_role
 from oneoff.database.row_counts import RowCounter, make_counter
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ async def begin_work(
     Args:
         database: The database to connect to.
         mode: Whether the transaction may be committed, is rolled back, or must not write.
-        role: Second part of `application_name`: the name of the lock that the run holds, if any.
+        role: Second part of `application_name`: `lock_role` of the lock that the run holds,
+            if any.
 
     Raises:
         ReadOnlyViolation: The block tried to end a read-only transaction, even if it swallowed the
@@ -230,7 +231,7 @@ async def open_work(
     database: Database, mode: Mode, lock: HeldLock | None
 ) -> AsyncIterator[WorkTransaction]:
     """Open the resource `work`, which the executor ends."""
-    role = lock.key if lock is not None else WORK
+    role = lock_role(lock.key) if lock is not None else WORK
     async with begin_work(database, mode, role=role) as work:
         yield work
 

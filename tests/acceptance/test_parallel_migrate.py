@@ -261,7 +261,7 @@ def test_nothing_overlaps_while_the_orphan_works(
 _OVERLAP = """
 SELECT 1 FROM pg_stat_activity AS orphan
 JOIN pg_stat_activity AS other ON other.pid <> orphan.pid
- AND other.application_name LIKE 'oneoff/migrations/%' AND other.datname = orphan.datname
+ AND other.application_name LIKE 'oneoff/lock:migrations/%' AND other.datname = orphan.datname
 WHERE orphan.pid = {} AND orphan.state = 'active'
 """
 
@@ -269,7 +269,7 @@ WHERE orphan.pid = {} AND orphan.state = 'active'
 def wait_for_statement(url: str) -> int:
     """Wait until a migration sleeps in the server, and return the process id of its backend."""
     sleeping = (
-        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'oneoff/migrations/%' "
+        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'oneoff/lock:migrations/%' "
         "AND state = 'active' AND query LIKE '%pg_sleep%'"
     )
     deadline = time.monotonic() + 60

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from oneoff.database.roles import lock_role
 from oneoff.database.tables import runs
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ async def _on_postgresql(
     about = await _runs_by_id(connection, runs.c.id.in_({one.run_id for one in connections}))
     names = {run_id: name_of(row.command) for run_id, row in about.items()}
     numbers = {number_of(name): name for name in _names(names.values())}
+    roles = {lock_role(name): name for name in numbers.values()}
     alive = {number_of(f"run:{one.run_id}") for one in connections}
     held = [one for one in connections if one.number is not None and one.number not in alive]
     holding_runs = {one.run_id for one in held}
@@ -116,9 +118,9 @@ async def _on_postgresql(
     ]
     # The lock of a killed client is free, but its statement may still be running.
     orphans = {
-        one.run_id: LockHolder(one.role, one.run_id, one.since, orphan=True)
+        one.run_id: LockHolder(roles[one.role], one.run_id, one.since, orphan=True)
         for one in connections
-        if one.active and one.role in numbers.values() and one.run_id not in holding_runs
+        if one.active and one.role in roles and one.run_id not in holding_runs
     }
     return [*holders, *orphans.values()], about
 

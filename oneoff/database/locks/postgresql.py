@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff.core.errors import LockLost
 from oneoff.database.errors import connection_lost, translate_error
 from oneoff.database.locks.base import Lock
+from oneoff.database.roles import lock_role
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,8 +32,8 @@ _TRY = "SELECT pg_try_advisory_xact_lock($1)"
 # When a client is killed, its lock connection ends at once, which releases the lock. But the
 # backend of its work continues to the end of its statement. If another run took the lock then, two
 # runs would work at the same time. The application_name of a connection whose work is protected by
-# a lock is "oneoff/<lock>/<run id>". So the lock counts as busy while such a connection of another
-# run is not idle.
+# a lock is "oneoff/lock:<key>/<run id>" (see `lock_role`). So the lock counts as busy while such a
+# connection of another run is not idle.
 _TRY_WITHOUT_ORPHANS = """
 SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
     SELECT FROM pg_stat_activity
@@ -74,7 +75,7 @@ class PostgresLock(Lock):
     async def try_acquire(self) -> bool:
         """Take the lock if it is free and no backend of an earlier holder is still running."""
         connection = await self._connect()
-        role = f"oneoff/{self.key}/"
+        role = f"oneoff/{lock_role(self.key)}/"
         await connection.exec_driver_sql(_BEGIN)
         answer = await connection.exec_driver_sql(
             _TRY_WITHOUT_ORPHANS, (number_of(self.key), role, role + self.database.run_id)
@@ -111,7 +112,9 @@ class PostgresLock(Lock):
         number = number_of(self.key)
         halves = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
         connection = await self._connect()
-        found = await connection.exec_driver_sql(_HOLDER, (*halves, f"oneoff/{self.key}/"))
+        found = await connection.exec_driver_sql(
+            _HOLDER, (*halves, f"oneoff/{lock_role(self.key)}/")
+        )
         run_id: str | None = found.scalar_one_or_none()
         await connection.rollback()
         return run_id

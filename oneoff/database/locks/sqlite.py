@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 import struct
 import sys
 from pathlib import Path
@@ -193,9 +194,24 @@ class FileLock(Lock):
 
 
 def lock_file(database: Database) -> LockFile:
-    """Return the one lock file of a database in this process."""
+    """Return the one lock file of a database in this process.
+
+    Raises:
+        ConfigurationError: The database has several hard links, and so would have several lock
+            files.
+    """
+    file = Path(database.url.database)
+    links = file.stat().st_nlink if file.exists() else 1
+    if links > 1:
+        raise ConfigurationError(
+            f"the SQLite file {file} has {links} names (hard links)",
+            why="SQLite keeps its journal, and oneoff its locks, beside the name that is opened: "
+            "two processes with different names would not see each other",
+            try_=f"remove the other names: find / -samefile {shlex.quote(str(file))}",
+            code="hard-links",
+        )
     # Two paths to one file must share the descriptor.
-    path = Path(database.url.database + ".locks").resolve()
+    path = Path(f"{file}.locks").resolve()
     return _files.setdefault(path, LockFile(path))
 
 

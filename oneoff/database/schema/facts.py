@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config.environment import Facts
@@ -60,7 +61,7 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
 
     identity = facts.identity
     if identity.startswith("@"):
-        # The identity of a SQLite file has only its path so far. A random part is added.
+        # The identity of a SQLite file has no random part yet.
         identity = f"{uuid4().hex}{identity}"
     await connection.execute(delete(environments))
     await connection.execute(
@@ -122,15 +123,22 @@ async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:
     version, environment, identity = await _select(
         connection, *(_STORED if stored else _NOTHING_STORED)
     )
-    # The random part was created when the environment was first stored. A copy of the file has the
-    # same random part, but another path.
-    return Facts(
-        url.name,
-        f"{identity.partition('@')[0]}@{url.database}",
-        environment,
-        identity,
-        version >= HEAD,
-    )
+    return Facts(url.name, _sqlite_identity(identity, url), environment, identity, version >= HEAD)
+
+
+def _sqlite_identity(stored: str, url: DatabaseURL) -> str:
+    """Return the identity of a SQLite file: `<random>@<inode>:<path>`.
+
+    The random part was created when the environment was first stored. A copy of the file has the same
+    random part, but another path and another inode. With only one of the two it is the same file:
+    it was moved, it has a second hard link, or its directory is mounted at another path.
+    """
+    random, _, place = stored.partition("@")
+    inode, _, path = place.partition(":") if not place.startswith("/") else ("", "", place)
+    here = os.stat(url.database).st_ino if os.path.exists(url.database) else 0
+    if stored and (path == url.database or inode == str(here)):
+        return stored
+    return f"{random}@{here}:{url.database}"
 
 
 async def _select(connection: AsyncConnection, *expressions: str) -> tuple[str, ...]:

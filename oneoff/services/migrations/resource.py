@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
+from oneoff.database.roles import lock_role
 from oneoff.services.migrations.head_from_files import plain_head
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Migrations:
 
         if self._lock is not None:
             await self._lock.check()
-        async with self._database.transaction(LOCK) as connection:
+        async with self._database.transaction(lock_role(LOCK)) as connection:
             await prepare_connection(connection)
             objects = await find_objects(connection, self._schemas())
             await drop_objects(connection, objects)
@@ -245,7 +246,7 @@ class Migrations:
         """
         from oneoff.database.transaction import begin_work
 
-        async with begin_work(self._database, Mode.COMMIT, role=LOCK) as work:
+        async with begin_work(self._database, Mode.COMMIT, role=lock_role(LOCK)) as work:
             yield work
 
     async def lock_holder(self) -> str:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.database import sqlstates
 from oneoff.database.engine import leads_through_pooler
+from oneoff.database.roles import WORK, lock_role
 from oneoff.database.tables import applied_revisions
 from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
@@ -86,7 +87,7 @@ class RevisionRunner:
         cls, database: Database, history: History, lock: HeldLock | None
     ) -> AsyncIterator[RevisionRunner]:
         """Connect, with the application name by which the lock finds its holder's backends."""
-        role = lock.key if lock else "work"
+        role = lock_role(lock.key) if lock else WORK
         async with exclusive_alembic(), database.connect(role, immediate=True) as connection:
             runner = cls(connection, history, lock, database.run_id)
             runner._pooled = await prepare_connection(connection)

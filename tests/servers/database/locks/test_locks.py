@@ -298,46 +298,6 @@ _TERMINATE = (
 )
 
 
-async def test_the_lock_is_not_taken_while_the_orphan_of_a_killed_holder_is_running(
-    postgres: Database, postgres_url: str
-) -> None:
-    """Its statement is still running in the server, although its lock is free."""
-    dead = open_database(postgres_url, "dead")
-    lock = make_lock(postgres, "migrations")
-    async with dead.connect("migrations") as connection:
-        statement = asyncio.create_task(_run_forever(connection))
-        await _until_active(postgres, "oneoff/migrations/dead")
-
-        while_it_works = await lock.try_acquire(), await lock.holder()
-        await ask(postgres, _CANCEL.format("oneoff/migrations/dead"))
-        await statement
-    afterwards = (await acquire(lock, wait=10)).key
-    await lock.release()
-    await dead.dispose()
-
-    assert ((False, "dead"), "migrations") == (while_it_works, afterwards)
-
-
-_CANCEL = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE application_name = '{}'"
-
-
-async def _run_forever(connection: Any) -> None:
-    from sqlalchemy.exc import DBAPIError
-
-    with pytest.raises(DBAPIError, match="canceling statement"):
-        await connection.exec_driver_sql("SELECT pg_sleep(600)")
-
-
-async def _until_active(database: Database, name: str) -> None:
-    active = (
-        "SELECT count(*) FROM pg_stat_activity "
-        f"WHERE application_name = '{name}' AND state = 'active' AND query LIKE '%pg_sleep%'"
-    )
-    async with asyncio.timeout(30):
-        while not await ask(database, active):
-            pass
-
-
 async def test_an_idle_connection_of_an_earlier_run_is_not_an_orphan(
     postgres: Database, postgres_url: str
 ) -> None:

@@ -189,7 +189,7 @@ async def test_a_restored_postgresql_database_is_recognised_as_a_copy(
 async def test_a_copied_sqlite_file_is_recognised_as_a_copy(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """It has another path."""
+    """It has another path and another inode."""
     original = open_database(sqlite_url)
     await ensure_schema(original)
     await store(original, "production")
@@ -201,6 +201,27 @@ async def test_a_copied_sqlite_file_is_recognised_as_a_copy(
     await copy.dispose()
 
     assert ("production", True) == (facts.stored_environment, facts.is_copy)
+
+
+@pytest.mark.parametrize("how", ["symlink", "hard link", "moved"])
+async def test_a_sqlite_file_stays_the_same_under_another_name(
+    sqlite_url: str, tmp_path: Path, how: str
+) -> None:
+    """Or a link to the production database would be a database without protection."""
+    original = open_database(sqlite_url)
+    await ensure_schema(original)
+    await store(original, "production")
+    await original.dispose()
+    file, name = Path(original.url.database), tmp_path / "other.sqlite3"
+    {"symlink": name.symlink_to, "hard link": name.hardlink_to, "moved": file.rename}[how](
+        name if how == "moved" else file
+    )
+    other = open_database(f"sqlite:///{name}")
+
+    facts = await facts_of(other)
+    await other.dispose()
+
+    assert ("production", False) == (facts.stored_environment, facts.is_copy)
 
 
 async def test_times_are_read_as_aware_and_in_utc(database: Database) -> None:
