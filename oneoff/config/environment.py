@@ -62,11 +62,18 @@ def configured(environment: str, *, database_url_set: bool) -> str:
 
 
 def effective(setting: str, facts: Facts | None) -> str:
-    """Return the stricter of the setting and the stored environment. A copy uses the setting."""
+    """Return the stricter of the setting and the stored environment. A copy uses the setting.
+
+    If both are equally strict, the stored one counts.
+    """
+    return max(reversed(claimed(setting, facts)), key=strictness)
+
+
+def claimed(setting: str, facts: Facts | None) -> list[str]:
+    """Return the environments that the setting and the database name: one or two."""
     if facts is None or not facts.stored_environment or facts.is_copy:
-        return setting
-    # If both are equally strict, max returns the first one.
-    return max(setting, facts.stored_environment, key=strictness)
+        return [setting]
+    return [setting, facts.stored_environment]
 
 
 def why(setting: str, effective_one: str) -> str:

@@ -32,6 +32,8 @@ class Run:
             plan.
         operator: The person or system that started the run.
         environment: The stricter of ENVIRONMENT and the environment stored in the database.
+        protected: Whether the project protects one of the two: destructive commands then need
+            `--break-glass`.
         reason: The text of `--reason`, or empty.
         ticket: The text of `--ticket`, or empty.
         started_at: When the run started, UTC.
@@ -49,3 +51,4 @@ class Run:
     started_at: datetime
     parent: str = ""
     shard: str = ""
+    protected: bool = True

@@ -121,15 +121,20 @@ class Execution:
         """Step 3: allow the run, ask the operator, or refuse."""
         command, options = self.call.command, self.call.options
         facts = self.recorder.facts
-        name = environment.effective(self.app.configured_environment, facts)
-        self.run_info = replace(self.run_info, environment=name)
+        claimed = environment.claimed(self.app.configured_environment, facts)
+        self.run_info = replace(
+            self.run_info,
+            environment=environment.effective(self.app.configured_environment, facts),
+            # A project may protect an environment that is less strict than the effective one.
+            protected=any(environment.is_protected(e, self.app.project.protect) for e in claimed),
+        )
         if facts and facts.is_copy:
             self.warnings.append(
                 f"this database is a copy of one in {facts.stored_environment}; "
                 "run `python manage.py migrate` to store its new environment"
             )
         situation = gate.situation_of(
-            self.app, self.call, facts, environment=name, interactive=self.terminal.interactive
+            self.app, self.call, facts, run=self.run_info, interactive=self.terminal.interactive
         )
         ask = gate.decide(command, options, situation)
         if ask is not gate.Ask.NOTHING:

@@ -21,6 +21,7 @@ from oneoff.core.policy import Access, Confirm, DryRun, Mode
 if TYPE_CHECKING:
     from oneoff.config.environment import Facts
     from oneoff.core.outcome import Call
+    from oneoff.core.run import Run
     from oneoff.runtime.application import Application
 
 
@@ -56,7 +57,7 @@ class Situation(NamedTuple):
 
 
 def situation_of(
-    app: Application, call: Call, facts: Facts | None, *, environment: str, interactive: bool
+    app: Application, call: Call, facts: Facts | None, *, run: Run, interactive: bool
 ) -> Situation:
     """Return where a command is about to run.
 
@@ -64,17 +65,17 @@ def situation_of(
         app: The project.
         call: The command.
         facts: The facts read from the database, if the run has connected to one.
-        environment: The effective environment.
+        run: Its environment, and whether that is protected.
         interactive: Whether the terminal is interactive.
     """
     return Situation(
         name=call.name,
         line=call.line,
-        environment=environment,
-        target=f"{_database_name(app, call, facts)}@{environment}",
-        protected=environments.is_protected(environment, app.project.protect),
+        environment=run.environment,
+        target=f"{_database_name(app, call, facts)}@{run.environment}",
+        protected=run.protected,
         interactive=interactive and not call.options.no_input,
-        environment_from=environments.why(app.configured_environment, environment),
+        environment_from=environments.why(app.configured_environment, run.environment),
     )
 
 

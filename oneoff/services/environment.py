@@ -91,7 +91,7 @@ def _why(configured: str, facts: Facts) -> str:
         return "stored and configured are the same"
     winner = environment.effective(configured, facts)
     if environment.strictness(stored) == environment.strictness(configured):
-        return "both are equally strict, so the configured one applies"
+        return "both are equally strict, so the stored one applies"
     return f"{winner} is the stricter of the two"
 
 

@@ -89,7 +89,7 @@ async def test_production_is_lowered_only_behind_glass(manage: Manage) -> None:
     assert "error[prohibited-here]" in refused.stderr
     assert "error[confirmation-mismatch]" in wrong.stderr
     assert "this database belongs to development now (was production)\n" == lowered.stdout
-    assert "test" == (await shown(manage))["effective"]
+    assert "development" == (await shown(manage))["effective"]
 
 
 async def test_a_setting_that_is_stricter_is_pointed_out(manage: Manage) -> None:

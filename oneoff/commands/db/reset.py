@@ -62,7 +62,7 @@ class Reset(BaseCommand):
             return []
         from oneoff.services.migrations.seed import choose_seeds
 
-        return choose_seeds(project, run.environment)[0]
+        return choose_seeds(project, run)[0]
 
 
 async def _load(migrations: Migrations, seeds: Sequence[Seed]) -> int:

@@ -34,7 +34,7 @@ class Seed(BaseCommand):
         from oneoff.services.migrations.seed import choose_seeds, load_seeds
         from oneoff.utils.text import counted
 
-        seeds, left_out = choose_seeds(project, run.environment, self.name)
+        seeds, left_out = choose_seeds(project, run, self.name)
         loaded = await load_seeds(session, seeds)
         rows = sum(seed["rows"] for seed in loaded)
         warnings = [f"left out in {run.environment}: {', '.join(left_out)}"] if left_out else []

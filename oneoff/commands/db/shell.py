@@ -43,14 +43,13 @@ class Shell(BaseCommand):
         self, config: Config, project: Project, database: Database, run: Run, terminal: Terminal
     ) -> Result:
         from oneoff.config.database_url import parse_database_url
-        from oneoff.config.environment import is_protected
         from oneoff.services.shell.database_client import Client, run_client
 
         # A pooler can't keep what a session sets, read-only included.
         direct = config.migration_database_url
         client = Client(
             parse_database_url(direct, config.root, project.name) if direct else database.url,
-            read_only=not self.write and is_protected(run.environment, project.protect),
+            read_only=not self.write and run.protected,
             sql=self.sql,
             interactive=terminal.interactive and not self.sql,
         )

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oneoff.config.environment import is_protected
 from oneoff.core.errors import Refused
 from oneoff.core.project import Project
 from oneoff.services import project_parts
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.core.run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +35,12 @@ class Seed:
     production: bool = False
 
 
-def choose_seeds(project: Project, where: str, name: str = "") -> tuple[list[Seed], list[str]]:
+def choose_seeds(project: Project, run: Run, name: str = "") -> tuple[list[Seed], list[str]]:
     """Return the seeds to load, and the names of those that this environment leaves out.
 
     Args:
         project: The project that declares the seeds.
-        where: The environment of the run.
+        run: Its environment decides which seeds may be loaded.
         name: The name of one seed; empty for all seeds.
 
     Raises:
@@ -51,13 +52,13 @@ def choose_seeds(project: Project, where: str, name: str = "") -> tuple[list[See
     wanted = [seed for seed in seeds if name in ("", seed.name)]
     if not wanted:
         raise project_parts.SEEDS.unknown_name(name, seeds, code="unknown-seed")
-    if not is_protected(where, project.protect):
+    if not run.protected:
         return wanted, []
     allowed = [seed for seed in wanted if seed.production]
     left_out = [seed.name for seed in wanted if not seed.production]
     if not allowed:
         raise Refused(
-            f"{', '.join(left_out)} must not be loaded in {where}",
+            f"{', '.join(left_out)} must not be loaded in {run.environment}",
             why="sample data would mix with real data; the seed does not say production=True",
             try_="a seed whose rows belong there says so: Seed(..., production=True)",
             code="seed-refused",

@@ -24,10 +24,13 @@ def test_the_default_is_development_or_with_a_database_url_production() -> None:
         ("staging", "development", "staging"),
         ("qa7", "staging", "qa7"),
         ("development", "", "development"),
+        ("production", "live", "live"),
+        ("live", "production", "production"),
+        ("test", "development", "development"),
     ],
 )
 def test_the_stricter_environment_applies(setting: str, stored: str, expected: str) -> None:
-    """An unknown name counts as production."""
+    """An unknown name counts as production. Of two that are equally strict, the stored one stays."""
     assert expected == effective(setting, HERE._replace(stored_environment=stored))
 
 

@@ -1,0 +1,61 @@
+"""Protected environments, when the setting and the database name two of them."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import pytest
+
+from app.project import project
+from app.settings import ROOT
+from oneoff import Refused, call_command
+from oneoff.runtime.application import Application
+from oneoff.testing import Manage
+
+
+async def store(manage: Manage, environment: str) -> None:
+    """Store an environment in the test's database."""
+    about = (await manage("system environment --json")).json["data"]
+    target = f"{about['database']}@{about['effective']}"
+    done = await manage(f"system environment set {environment} --confirm={target}")
+    assert 0 == done.exit_code, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stored", "setting", "protect"),
+    [
+        ("live", "", ("live",)),
+        ("production", "live", ("production",)),
+        ("staging", "production", ("staging",)),
+        ("development", "staging", ("development",)),
+    ],
+)
+async def test_a_database_is_protected_if_either_name_is(
+    manage: Manage, stored: str, setting: str, protect: tuple[str, ...]
+) -> None:
+    """Also if the unprotected one is stricter, or as strict."""
+    environ = {**manage.environ, "ENVIRONMENT": setting}
+    await store(manage, stored)
+    protecting = copy(project)
+    protecting.protect = frozenset(protect)
+    application = Application(protecting, str(ROOT), environ)
+    shown = await call_command("system environment", application)
+    assert isinstance(shown.data, dict)
+    target = f"{shown.data['database']}@{shown.data['effective']}"
+
+    with pytest.raises(Refused) as caught:
+        await call_command("db reset", application, confirm=target)
+
+    assert "--break-glass" in str(caught.value.try_)
+
+
+async def test_of_two_names_that_are_as_strict_the_stored_one_stays(manage: Manage) -> None:
+    """So `migrate` does not store another name for production."""
+    await store(manage, "live")
+    application = Application(project, str(ROOT), {**manage.environ, "ENVIRONMENT": ""})
+
+    await call_command("migrate", application)
+    shown = await call_command("system environment", application)
+
+    assert isinstance(shown.data, dict)
+    assert ("live", "live") == (shown.data["stored"], shown.data["effective"])
