@@ -13,6 +13,7 @@ from oneoff.services.shell.database_client import Client
 if TYPE_CHECKING:
     from oneoff.testing import Manage
     from tests.support.fixture_types import MakeUser
+    from tests.support.servers import Postgres
 
 POSTGRES = parse_database_url(
     "postgres://ada:p%40ss-word@db.example:5433/shop?sslmode=require&options=-c%20a%3Db",
@@ -36,12 +37,12 @@ def test_the_password_is_in_the_environment_and_never_in_an_argument() -> None:
         "PGDATABASE": "shop",
         "PGSSLMODE": "require",
         "PGOPTIONS": "-c a=b",
-    } == client.environ()
+    } == client.environ({})
 
 
 def test_read_only_is_an_option_of_the_connection() -> None:
     """Beside those of the URL."""
-    environ = Client(POSTGRES, read_only=True).environ()
+    environ = Client(POSTGRES, read_only=True).environ({})
 
     assert "-c a=b -c default_transaction_read_only=on" == environ["PGOPTIONS"]
 
@@ -124,6 +125,40 @@ async def test_a_missing_client_says_what_to_install(manage: Manage, tmp_path: P
 
     assert 78 == outcome.exit_code
     assert "is not installed, or not on PATH\n  try:  apt-get install " in outcome.stderr
+
+
+def test_inherited_variables_can_not_lead_psql_elsewhere() -> None:
+    """PGSERVICE wins over PGHOST, and PGHOSTADDR over the host."""
+    inherited = {
+        "PATH": "/bin",
+        "PGSERVICE": "prod",
+        "PGHOSTADDR": "10.0.0.9",
+        "PGOPTIONS": "-c search_path=other",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGHOST": "other.example",
+    }
+
+    environ = Client(parse_database_url("postgres://db.example/shop", Path(), "shop")).environ(
+        inherited
+    )
+
+    assert {"PATH": "/bin", "PGHOST": "db.example", "PGDATABASE": "shop"} == environ
+
+
+async def test_it_refuses_a_direct_url_of_another_database(
+    manage: Manage, postgres_server: Postgres, manage_environ: dict[str, str]
+) -> None:
+    """What was checked and recorded is the database that the client opens."""
+    if manage_environ["DATABASE_URL"].startswith("sqlite"):
+        pytest.skip("there is no pooler for SQLite")
+    with postgres_server.database() as other:
+        outcome = await manage(
+            "db shell -c 'CREATE TABLE stray (id int)'",
+            environ={"MIGRATION_DATABASE_URL": postgres_server.url(other)},
+        )
+
+    assert "error[migration-url-mismatch]" in outcome.stderr
+    assert 78 == outcome.exit_code
 
 
 async def test_it_goes_to_the_direct_url(

@@ -8,7 +8,6 @@ from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
     from oneoff.runtime.terminal import Terminal
@@ -39,16 +38,18 @@ class Shell(BaseCommand):
     def consequence(self) -> str:
         return "opens {target} for writing"
 
+    def also_needs(self) -> tuple[str, ...]:
+        # MIGRATION_DATABASE_URL leads past a pooler, which can't keep the settings of a session, as
+        # read-only is one. With this the entire run uses it: gate, record and client.
+        return ("migrations",)
+
     async def handle(
-        self, config: Config, project: Project, database: Database, run: Run, terminal: Terminal
+        self, config: Config, database: Database, run: Run, terminal: Terminal
     ) -> Result:
-        from oneoff.config.database_url import parse_database_url
         from oneoff.services.shell.database_client import Client, run_client
 
-        # A pooler can't keep what a session sets, read-only included.
-        direct = config.migration_database_url
         client = Client(
-            parse_database_url(direct, config.root, project.name) if direct else database.url,
+            database.url,
             read_only=not self.write and run.protected,
             sql=self.sql,
             interactive=terminal.interactive and not self.sql,

@@ -14,6 +14,11 @@ from oneoff.core.errors import CommandError, ConfigurationError
 
 _BUSY_MS = 10_000  # milliseconds that sqlite3 waits for a lock
 _READ_ONLY = "-c default_transaction_read_only=on"
+# libpq reads these, and asyncpg does not, or in another order. PGSERVICE even wins over PGHOST.
+_LEAD_ELSEWHERE = frozenset(
+    "PGSERVICE PGSERVICEFILE PGSYSCONFDIR PGHOSTADDR PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS "
+    "PGOPTIONS PGREPLICATION".split()
+)
 _INSTALL = {
     "psql": "apt-get install postgresql-client, or brew install libpq",
     "sqlite3": "apt-get install sqlite3, or brew install sqlite",
@@ -44,11 +49,17 @@ class Client(NamedTuple):
         """Return the arguments. All processes can read them, so they hold no password."""
         return self._psql() if self.program == "psql" else self._sqlite3()
 
-    def environ(self) -> dict[str, str]:
-        """Return the environment variables to add to those of this process."""
+    def environ(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the client.
+
+        Args:
+            inherited: The variables of this process. Those that could lead psql to another server
+                than the one that the run was checked for, or change the session, are left out.
+        """
         if self.program != "psql":
-            return {}
-        environ = self.url.libpq_environ()
+            return dict(inherited)
+        environ = {name: text for name, text in inherited.items() if name not in _LEAD_ELSEWHERE}
+        environ |= self.url.libpq_environ()
         if self.read_only:
             environ["PGOPTIONS"] = f"{environ.get('PGOPTIONS', '')} {_READ_ONLY}".strip()
         return environ
@@ -90,7 +101,7 @@ async def run_client(client: Client, environ: Mapping[str, str]) -> None:
     if client.read_only and client.program == "psql":
         await _check_read_only(client, program, environ)
     with _interrupts_left_to_child():
-        code = await _run(program, client.arguments(), {**environ, **client.environ()})
+        code = await _run(program, client.arguments(), client.environ(environ))
     if code:
         raise CommandError(f"{client.program} ended with exit code {code}", code="client-failed")
 
@@ -114,7 +125,7 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
         "--tuples-only",
         "--no-align",
         "--command=SHOW transaction_read_only",
-        env={**environ, **client.environ()},
+        env=client.environ(environ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
