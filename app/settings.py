@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.mail_url import is_mail_url
 
 ROOT = Path(__file__).resolve().parent.parent
 _ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+_ON_A_LAPTOP = ("", "development", "test", "ci")  # where mail may go into files unasked
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
 
 
@@ -99,6 +100,13 @@ class Settings(BaseSettings):
             message = "neither file:FOLDER nor smtp://user:password@host:587"
             raise ValueError(message)
         return url
+
+    @model_validator(mode="after")
+    def _check_mail_is_set(self) -> Self:
+        if "mail_url" not in self.model_fields_set and self.environment.lower() not in _ON_A_LAPTOP:
+            message = f"MAIL_URL is not set, but ENVIRONMENT is {self.environment}"
+            raise ValueError(message)
+        return self
 
     @field_validator("mail_from")
     @classmethod

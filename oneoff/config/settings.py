@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oneoff.config.environment import configured
+from oneoff.config.environment import DEVELOPMENT, configured
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRET_KEY_LENGTH = 32
 """The minimum number of characters of SECRET_KEY; `openssl rand -hex 16` prints as many."""
+NO_DATABASE = "DATABASE_URL is not set, but ENVIRONMENT is"
+"""How the problem of a missing DATABASE_URL begins."""
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -33,7 +35,8 @@ SETTINGS = (
     Setting(
         "DATABASE_URL",
         "",
-        "URL of PostgreSQL or SQLite, as platforms provide it; unset: a SQLite file",
+        "URL of PostgreSQL or SQLite, as platforms provide it; unset: a SQLite file, which only "
+        "development may use",
     ),
     Setting(
         "MIGRATION_DATABASE_URL",
@@ -151,6 +154,10 @@ def _problems(value: Mapping[str, str]) -> dict[str, str]:
         problems["REDIS_TIMEOUT"] = (
             f"REDIS_TIMEOUT {value['REDIS_TIMEOUT']!r} is not a number of seconds above 0"
         )
+    environment = value["ENVIRONMENT"].lower()
+    if not value["DATABASE_URL"] and environment not in ("", DEVELOPMENT):
+        # The embedded file would be new and empty, and `migrate` in it a green release.
+        problems["DATABASE_URL"] = f"{NO_DATABASE} {environment}"
     if 0 < len(value["SECRET_KEY"]) < SECRET_KEY_LENGTH:
         problems["SECRET_KEY"] = f"SECRET_KEY has fewer than {SECRET_KEY_LENGTH} characters"
     return problems

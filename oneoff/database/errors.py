@@ -103,13 +103,16 @@ def is_connection_loss(exc: BaseException) -> bool:
     )
 
 
-def commit_in_doubt() -> Unavailable:
-    """Return the error for a connection that was lost during a commit."""
-    return Unavailable(
+def commit_unknown() -> CommandError:
+    """Return the error for a connection that was lost during a commit.
+
+    Its exit code is not one that schedulers retry: the work may be done.
+    """
+    return CommandError(
         "the connection to the database was lost while the work was being committed",
         why="it is unknown whether the work was saved",
-        try_="run the command again; it does not repeat work that was saved",
-        code="commit-in-doubt",
+        try_="check the data before you run the command again",
+        code="commit-unknown",
     )
 
 

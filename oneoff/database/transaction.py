@@ -97,7 +97,7 @@ class WorkTransaction:
         """Write the pending changes of the session, count the changed rows, and commit.
 
         Raises:
-            Unavailable: The connection was lost during the commit, so its result is unknown.
+            CommandError: The connection was lost during the commit (`commit-unknown`).
         """
         if self._guard is not None:
             message = "only the work of a real run is committed"
@@ -151,7 +151,7 @@ class WorkTransaction:
                 self._changes[table] = left
 
     async def _commit(self) -> None:
-        from oneoff.database.errors import commit_in_doubt, is_connection_loss
+        from oneoff.database.errors import commit_unknown, is_connection_loss
 
         # From here until the answer arrives, the server may or may not have committed.
         self.ending = Ending.UNKNOWN
@@ -159,7 +159,7 @@ class WorkTransaction:
             await self.connection.commit()
         except (SQLAlchemyError, OSError) as exc:
             if is_connection_loss(exc):
-                raise commit_in_doubt() from exc
+                raise commit_unknown() from exc
             self.ending = Ending.ROLLED_BACK
             raise
         self.ending = Ending.COMMITTED

@@ -58,11 +58,16 @@ class Application:
             from oneoff.config.settings import load_config
 
             self._config = load_config(Path(self.root), self.environ)
-        if self._config.problems and not self.accepts_problems:
+        problems = self._config.problems
+        if problems and not self.accepts_problems:
+            from oneoff.config.settings import NO_DATABASE
+
+            missing = any(problem.startswith(NO_DATABASE) for problem in problems)
             raise ConfigurationError(
-                "; ".join(self._config.problems),
+                "; ".join(problems),
                 why="settings are checked before anything starts",
                 try_="python manage.py config check",
+                code="missing-setting" if missing else "",
             )
         return self._config
 

@@ -165,7 +165,21 @@ class Execution:
             with capturing(self.logs, self.run_info):
                 result = await self._handle(opened)
             await self._commit_or_roll_back(container)
+            if self.mode is Mode.COMMIT:
+                if self.process_wide:
+                    signals.finish()
+                await uninterrupted(self._close_after_commit(stack.pop_all()))
         return result
+
+    async def _close_after_commit(self, stack: AsyncExitStack) -> None:
+        """Close what was opened. The work is done, so nothing here can fail the run any more."""
+        try:
+            # Half the time that a signal leaves: the other half is for closing the record.
+            async with asyncio.timeout(signals.GRACE_SECONDS / 2):
+                await stack.aclose()
+        except BaseException as exc:  # noqa: BLE001 - shown as a warning
+            what = f"{type(exc).__name__}: {exc}".rstrip(": ")
+            self.warnings.append(f"the work is done, but closing a resource failed: {what}")
 
     def _protection(self) -> AbstractContextManager[None]:
         """Make the application's other connections read-only, unless the run commits."""

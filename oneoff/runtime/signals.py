@@ -45,6 +45,7 @@ class _State:
         self.first: int | None = None
         self.interrupts = 0
         self.cancel: Callable[[], object] | None = None
+        self.finished = False
 
 
 _state = _State()
@@ -57,7 +58,7 @@ def exit_code_of(signum: int) -> int:
 
 def install() -> None:
     """Install the handler for the stopping signals; call this before the project is imported."""
-    _state.first, _state.interrupts, _state.cancel = None, 0, None
+    _state.first, _state.interrupts, _state.cancel, _state.finished = None, 0, None, False
     for signum in stopping():
         signal.signal(signum, _on_signal)
 
@@ -73,6 +74,11 @@ def stopping() -> list[signal.Signals]:
 def received() -> int | None:
     """Return the first stopping signal that this process received, if any."""
     return _state.first
+
+
+def finish() -> None:
+    """Note that the work is done: a process that ends by a signal from now on ends with 0."""
+    _state.finished = True
 
 
 class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)`
@@ -101,7 +107,7 @@ def _nothing() -> None:
 def _on_signal(signum: int, _frame: FrameType | None) -> None:
     _state.interrupts += signum == signal.SIGINT
     if _state.interrupts > 1:
-        os._exit(130)
+        os._exit(_exit_code(signal.SIGINT))
     if _state.first is not None:
         return
     _state.first = signum
@@ -114,4 +120,8 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
 
 def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
     """End the process even if something still blocks; the server rolls back open transactions."""
-    os._exit(exit_code_of(_state.first or signal.SIGTERM))
+    os._exit(_exit_code(_state.first or signal.SIGTERM))
+
+
+def _exit_code(signum: int) -> int:
+    return 0 if _state.finished else exit_code_of(signum)

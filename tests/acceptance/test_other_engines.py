@@ -57,15 +57,3 @@ def test_a_provider_can_not_write_either(
     assert 1 == done.returncode, done.stdout + done.stderr
     assert f"error[{code}]" in done.stderr
     assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
-
-
-def test_an_error_after_the_commit_says_that_the_work_stays(run: Run, migrated: str) -> None:
-    """The row is there, so "rolled back" would be a lie."""
-    env = {"ASIDE_URL": with_driver(migrated), "ASIDE_WHEN": "fail"}
-
-    done = run(["aside", "save"], cwd=PROJECT, env=env)
-
-    assert 1 == done.returncode, done.stdout + done.stderr
-    assert "its work before that was kept" in done.stderr
-    assert "rolled back" not in done.stderr
-    assert [(1,)] == query(migrated, "SELECT count(*) FROM item")

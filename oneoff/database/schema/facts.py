@@ -129,9 +129,9 @@ async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:
 def _sqlite_identity(stored: str, url: DatabaseURL) -> str:
     """Return the identity of a SQLite file: `<random>@<inode>:<path>`.
 
-    The random part was created when the environment was first stored. A copy of the file has the same
-    random part, but another path and another inode. With only one of the two it is the same file:
-    it was moved, it has a second hard link, or its directory is mounted at another path.
+    The random part was created when the environment was first stored. A copy of the file has the
+    same random part, but another path and another inode. If only one of the two differs, it is the
+    same file: it was moved, has a second hard link, or its directory is mounted at another path.
     """
     random, _, place = stored.partition("@")
     inode, _, path = place.partition(":") if not place.startswith("/") else ("", "", place)

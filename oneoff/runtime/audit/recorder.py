@@ -127,7 +127,7 @@ class Recorder:
         """Store how the run ended, and disconnect. The row of a refused run is inserted only here.
 
         Returns:
-            The outcome, with an error if the record could not be closed.
+            The outcome, with a warning if the record could not be closed.
         """
         # Leaving the block closes the connection, which also releases the lock of a live run.
         async with self._stack:
@@ -139,7 +139,7 @@ class Recorder:
                 if self._record.may_exist:
                     await self._record.close_row(outcome)
             except CommandError as exc:
-                return replace(outcome, error=outcome.error or _not_closed(outcome, exc))
+                return _with_open_record(outcome, exc)
         return outcome
 
     def _url(self) -> DatabaseURL | None:
@@ -206,10 +206,12 @@ class Recorder:
         )
 
 
-def _not_closed(outcome: Outcome, exc: CommandError) -> CommandError:
-    return CommandError(
-        f"{outcome.command} did its work, but its record could not be closed: {exc.message}",
-        why="`audit list` shows the run as started until a later run marks it as abandoned",
-        try_=f"python manage.py audit show {outcome.run_id}",
-        code="record-not-closed",
+def _with_open_record(outcome: Outcome, exc: CommandError) -> Outcome:
+    if outcome.result is None:
+        return outcome
+    warning = (
+        f"the work is done, but its record could not be closed: {exc.message}; `audit list` shows "
+        "the run as started until a later run marks it as abandoned"
     )
+    result = replace(outcome.result, warnings=(*outcome.result.warnings, warning))
+    return replace(outcome, result=result)

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from oneoff.config.database_url import DatabaseURL, parse_database_url
-from oneoff.core.errors import ConfigurationError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.core.policy import Mode
 from oneoff.database.engine import Database
 from oneoff.database.errors import translate_error
@@ -268,12 +268,12 @@ class TestPostgreSQL:
             for statement in DIES_AT_COMMIT:
                 await connection.exec_driver_sql(statement)
 
-        with pytest.raises(Unavailable) as error:
+        with pytest.raises(CommandError) as error:
             async with begin_work(database, Mode.COMMIT) as work:
                 await work.session.execute(text("INSERT INTO things VALUES (1)"))
                 await work.commit()
 
-        assert "commit-in-doubt" == error.value.code
+        assert ("commit-unknown", 1) == (error.value.code, error.value.exit_code)
 
     async def test_a_name_unknown_to_pgbouncer_is_a_configuration_error(
         self, pgbouncer_url: str

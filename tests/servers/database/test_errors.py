@@ -23,7 +23,7 @@ from oneoff.core.errors import (
 )
 from oneoff.database.connect_errors import translate_connect_error
 from oneoff.database.engine import Database
-from oneoff.database.errors import commit_in_doubt, is_connection_loss, translate_error
+from oneoff.database.errors import is_connection_loss, translate_error
 
 SECRET = "hunter2"  # noqa: S105
 
@@ -121,11 +121,6 @@ async def test_an_error_that_no_database_raised_is_not_translated() -> None:
     """Other code translates it."""
     assert translate_error(ValueError("hello")) is None
     assert translate_error(ConnectionResetError("by an HTTP server")) is None
-
-
-def test_a_commit_in_doubt_is_unavailable() -> None:
-    """A retry may help."""
-    assert isinstance(commit_in_doubt(), Unavailable)
 
 
 class TestPostgreSQL:

@@ -30,7 +30,7 @@ def test_the_default_is_development_or_with_a_database_url_production() -> None:
     ],
 )
 def test_the_stricter_environment_applies(setting: str, stored: str, expected: str) -> None:
-    """An unknown name counts as production. Of two that are equally strict, the stored one stays."""
+    """An unknown name counts as production; of two equally strict ones the stored one stays."""
     assert expected == effective(setting, HERE._replace(stored_environment=stored))
 
 

@@ -1,8 +1,10 @@
 """Ways to write past the session."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,3 +37,6 @@ async def open_scribble() -> AsyncIterator[None]:
         raise ValueError("can't be closed")
     if os.environ["ASIDE_WHEN"] == "close":
         await write_in_spite()
+    if os.environ["ASIDE_WHEN"] == "hang":
+        Path(os.environ["ASIDE_MARKER"]).touch()  # noqa: ASYNC240 - takes no time
+        await asyncio.Event().wait()

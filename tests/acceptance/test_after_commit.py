@@ -1,0 +1,80 @@
+"""After the commit nothing turns a run that did its work into one that failed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Run
+from tests.acceptance.test_other_engines import with_driver
+from tests.acceptance.test_signals import PROJECT, migrated, wait_for
+from tests.support.database import query
+
+__all__ = ["migrated"]
+
+WITH_A_SHORT_GRACE = (
+    "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 8\n"
+    "from oneoff.cli import main\n"
+    "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
+)
+
+
+def state(url: str) -> tuple[int, list[str]]:
+    """Return how many rows the work has written, and the states of its runs."""
+    items = query(url, "SELECT count(*) FROM item")[0][0]
+    found = query(url, "SELECT status FROM oneoff_runs WHERE command = 'aside save'")
+    return int(items), [str(row[0]) for row in found]
+
+
+def test_a_resource_that_can_not_be_closed_is_a_warning(run: Run, migrated: str) -> None:
+    """Exit code 1 would make somebody run the command again."""
+    env = {"ASIDE_URL": with_driver(migrated), "ASIDE_WHEN": "fail"}
+
+    done = run(["aside", "save"], cwd=PROJECT, env=env)
+
+    warning = "the work is done, but closing a resource failed: ValueError: can't be closed"
+    assert (0, "saved\n") == (done.returncode, done.stdout)
+    assert warning in done.stderr
+    assert (1, ["succeeded"]) == state(migrated)
+
+
+@pytest.mark.parametrize(
+    ("signum", "options"),
+    [(signal.SIGTERM, []), (signal.SIGINT, []), (None, ["--timeout", "3s"])],
+)
+def test_what_stops_a_run_while_it_closes_does_not_fail_it(
+    environ: dict[str, str],
+    migrated: str,
+    tmp_path: Path,
+    signum: signal.Signals | None,
+    options: list[str],
+) -> None:
+    """The work is committed: a signal, the deadline and a resource that hangs change nothing."""
+    marker = tmp_path / "closing"
+    environ |= {
+        "ASIDE_URL": with_driver(migrated),
+        "ASIDE_WHEN": "hang",
+        "ASIDE_MARKER": str(marker),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_A_SHORT_GRACE, "aside", "save", *options],
+        cwd=PROJECT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(marker, process)
+
+    if signum is not None:
+        process.send_signal(signum)
+    out, complaint = process.communicate(timeout=30)
+
+    assert 0 == process.returncode, complaint
+    assert "rolled back" not in complaint
+    assert (1, ["succeeded"]) == state(migrated)
+    assert "saved\n" == out
