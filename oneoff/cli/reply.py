@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oneoff.cli.render import render_error, render_json, render_text, render_warning
 from oneoff.core.errors import CommandError
-from oneoff.core.outcome import Outcome
+from oneoff.core.outcome import Outcome, Status
 
 if TYPE_CHECKING:
     from oneoff.core.options import GlobalOptions
@@ -19,9 +19,14 @@ def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
     code = _show(outcome, options, terminal, redactor)
     if not terminal.output_lost or code:
         return code
+    if outcome.status is Status.SUCCEEDED and not outcome.dry_run:
+        # Another exit code would make a scheduler do the work a second time.
+        lost = "the work is done, but its result could not be written to standard output"
+        terminal.err(render_warning(lost, redactor, color=terminal.color and not options.no_color))
+        return code
     error = CommandError(
-        "the work was done, but standard output could not be written",
-        why="the disk is full, or the stream was closed; secrets that are shown only once are lost",
+        "standard output could not be written",
+        why="the disk is full, or the stream is closed",
         try_=f"python manage.py audit show {outcome.run_id}",
         code="output-lost",
     )

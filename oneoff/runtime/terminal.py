@@ -6,6 +6,7 @@ prompts without a terminal or in CI.
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 
@@ -57,7 +58,15 @@ class Terminal:
 
     @classmethod
     def of_process(cls, environ: Mapping[str, str] | None = None) -> Terminal:
-        """Return the terminal of this process's own streams."""
+        r"""Return the terminal of this process's own streams.
+
+        From then on the streams write a character that their encoding does not have as `\uXXXX`,
+        which is valid in JSON too. An error there would fail a run whose work is committed.
+        """
+        codecs.register_error("oneoff", _escape)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="oneoff")
         return cls(sys.stdin, sys.stdout, sys.stderr, os.environ if environ is None else environ)
 
     def out(self, text: str) -> None:
@@ -189,6 +198,13 @@ class Terminal:
 def _discard(stream: IO[str]) -> None:
     """Redirect a broken stream to /dev/null, because the interpreter's flush at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:

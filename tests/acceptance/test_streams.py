@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import ROOT
-from tests.acceptance.test_signals import PROJECT
+from tests.acceptance.test_signals import PROJECT, migrated
+from tests.support.database import query
+
+__all__ = ["migrated"]
 
 PYTHON = sys.executable
 
 
-def shell(line: str, environ: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def shell(
+    line: str, environ: dict[str, str], cwd: Path, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[str]:
     """Run one line of sh in a project; `$PY` is the interpreter."""
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
@@ -22,7 +28,7 @@ def shell(line: str, environ: dict[str, str], cwd: Path) -> subprocess.Completed
         env={**environ, "PY": PYTHON},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding=encoding,
         timeout=60,
         check=False,
     )
@@ -31,12 +37,36 @@ def shell(line: str, environ: dict[str, str], cwd: Path) -> subprocess.Completed
 @pytest.mark.parametrize("sink", [">/dev/full", ">&-"])
 @pytest.mark.parametrize("words", ["hello ada", "hello ada --json"])
 def test_lost_output_is_no_success(environ: dict[str, str], words: str, sink: str) -> None:
-    """A password that is shown once and got lost must not pass for done."""
+    """It could not be read, and nothing was changed."""
     done = shell(f"$PY manage.py {words} {sink}", environ, ROOT)
 
     assert 1 == done.returncode
     assert "error[output-lost]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("sink", [">/dev/full", ">&-"])
+def test_lost_output_does_not_fail_a_run_that_changed_something(
+    environ: dict[str, str], migrated: str, sink: str
+) -> None:
+    """A scheduler would do the work a second time."""
+    done = shell(f"$PY manage.py nest inner {sink}", environ, PROJECT)
+
+    assert 0 == done.returncode, done.stderr
+    assert "warning: the work is done, but its result could not be written" in done.stderr
+    assert [(1,)] == query(migrated, "SELECT count(*) FROM item")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_stream_takes_every_character(environ: dict[str, str], encoding: str) -> None:
+    """As an escape, which is valid JSON, where its encoding does not have it."""
+    environ |= {"PYTHONIOENCODING": encoding}
+
+    text = shell("$PY manage.py hello Łódź-é-😀", environ, ROOT, encoding)
+    data = shell("$PY manage.py hello Łódź-é-😀 --json", environ, ROOT, encoding)
+
+    assert (0, 0) == (text.returncode, data.returncode), text.stderr + data.stderr
+    assert "Łódź-é-😀" in json.loads(data.stdout)["message"]
 
 
 def test_a_reader_that_leaves_is_no_error(environ: dict[str, str]) -> None:
