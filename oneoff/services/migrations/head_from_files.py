@@ -22,6 +22,8 @@ def plain_head(folder: Path) -> str:
     """
     known: set[str] = set()
     continued: set[str] = set()
+    if any((folder / "versions").glob("*.pyc")):
+        return ""
     for path in (folder / "versions").glob("*.py"):
         if path.name == "__init__.py":
             continue

@@ -53,8 +53,18 @@ class History:
         # A % begins an interpolation in Alembic's configuration.
         self.config.set_main_option("script_location", str(folder).replace("%", "%%"))
         self.config.set_main_option("path_separator", "os")
+        versions = folder / "versions"
+        if any(versions.glob("*.pyc")):
+            # An image may hold compiled files alone, which Alembic reads only when told to. It then
+            # reads `__pycache__` too, where files of deleted revisions may be left.
+            self.config.set_main_option("sourceless", "true")
         self.scripts = ScriptDirectory.from_config(self.config)
         self.heads = self._load()
+        if not self.heads and (files := _python_files(versions)):
+            raise _broken(
+                f"{self.shorten(versions)} holds {len(files)} Python files, but no revision that "
+                f"Alembic finds: {self.shorten(files[0])}"
+            )
 
     def _load(self) -> tuple[str, ...]:
         try:
@@ -196,6 +206,11 @@ class History:
 
 def _broken(message: str) -> CommandError:
     return CommandError(message, try_="correct the file and run it again", code="broken-revision")
+
+
+def _python_files(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*.py*") if path.is_file())
+    return [path for path in found if not path.name.startswith("__init__.")]
 
 
 def _error_location(exc: Exception) -> tuple[str, int]:

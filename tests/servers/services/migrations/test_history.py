@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,32 @@ async def test_a_check_finds_pending_revisions(shop: Shop) -> None:
     assert (3, "migrations-pending") == (found.exit_code, found.json["error"]["code"])
     assert ["a1", "a2"] == [row["revision"] for row in found.json["data"]]
     assert set() == await shop.tables()
+
+
+async def test_compiled_revisions_without_their_source_are_applied(shop: Shop) -> None:
+    """As in an image that holds no source code."""
+    versions = shop.root / "migrations" / "versions"
+    assert compileall.compile_dir(versions, legacy=True, quiet=1)
+    for source in versions.glob("*.py"):
+        source.unlink()
+
+    applied = await shop.manage("db migrate")
+
+    assert "applied 2 revisions; the database is at a2" in applied.stdout, applied.stderr
+
+
+@pytest.mark.parametrize("place", ["nested", "__pycache__"])
+async def test_files_that_hold_no_revision_are_no_empty_history(shop: Shop, place: str) -> None:
+    """An answer of "nothing to do" would be a green release without a table."""
+    versions = shop.root / "migrations" / "versions"
+    (versions / place).mkdir(exist_ok=True)
+    for source in versions.glob("*.py"):
+        source.rename(versions / place / source.name)
+
+    refused = await shop.manage("db migrate")
+
+    assert 1 == refused.exit_code
+    assert "error[broken-revision]: migrations/versions holds 2 Python files" in refused.stderr
 
 
 async def test_a_check_passes_at_head(shop: Shop) -> None:
