@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqlalchemy import (
@@ -34,7 +35,7 @@ from oneoff.services.batch.transactions import session_in
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import Column, ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     from oneoff.services.batch.command import BatchCommand, BatchRange
@@ -141,9 +142,23 @@ class RowWise(Selection):
     async def page(
         self, session: AsyncSession, after: Any, size: int
     ) -> tuple[list[Any], Sequence[Any]]:
-        """Return the keys and the rows of the page that follows a key."""
-        page = self._keyed().where(*self.between(after)).order_by(self.column).limit(size)
-        return self._split((await session.execute(page)).all())
+        """Return the keys and the rows of the page that follows a key.
+
+        Raises:
+            ConfigurationError: A key is in several rows. A page that ended between them would skip
+                those that are left.
+        """
+        # One row more than the page, to see whether it ends between rows with the same key.
+        page = self._keyed().where(*self.between(after)).order_by(self.column).limit(size + 1)
+        keys, batch = self._split((await session.execute(page)).all())
+        repeated = next((one for one, other in pairwise(keys) if one == other), None)
+        if repeated is not None:
+            raise _wrong(
+                self.command,
+                f"select returns several rows with {self.column} {repeated!r}; select the rows of "
+                "the joined table by their own key, or use exists() instead of the join",
+            )
+        return keys[:size], batch[:size]
 
     async def one(self, session: AsyncSession, key: Any) -> int:
         """Process the row with this key alone, if the select still finds it."""
@@ -193,15 +208,18 @@ class SetBased(Selection):
         if not isinstance(self._change, Delete | Update):
             raise _wrong(command, "change must return a Delete or an Update")
         name = type(command).__name__
-        self.column = range_column(self._change.table, command.range_column, name)
-        self.table = self.column.table
+        self.column = column = range_column(self._change.table, command.range_column, name)
+        self.table = column.table
+        _check_range_column_stays(self._change, column, command)
+        # Rows without a value are left out. The bounds leave them out too, but not all have bounds.
+        change = self._change.where(self.column.is_not(None))
         # Built once: SQLAlchemy takes as long to build them as the server to run a small batch.
         self._first_end = self._ends(self.keys(None))
         self._next_end = self._ends(self.keys(_AFTER))
-        self._first_range = self._change.where(*self.between(None, _UPTO))
-        self._next_range = self._change.where(*self.between(_AFTER, _UPTO))
-        self._all = self._change.where(*self.between(None))
-        self._rest = self._change.where(*self.between(_AFTER))
+        self._first_range = change.where(*self.between(None, _UPTO))
+        self._next_range = change.where(*self.between(_AFTER, _UPTO))
+        self._all = change.where(*self.between(None))
+        self._rest = change.where(*self.between(_AFTER))
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
         """Find where the range ends, and change what is in it."""
@@ -286,6 +304,24 @@ def make_selection(command: BatchCommand, limits: BatchRange | None) -> Selectio
     if command.range_column:
         return SetBased(command, limits)
     return RowWise(command, limits)
+
+
+def _check_range_column_stays(
+    change: Delete | Update, column: Column[Any], command: BatchCommand
+) -> None:
+    """Refuse an UPDATE that sets the column by which it is divided: it would find rows again."""
+    if not isinstance(change, Update):
+        return
+    values: Any = change._values or {}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
+    names = {getattr(one, "key", one) for one in values}
+    entity = change.entity_description.get("entity")
+    attribute = inspect(entity).get_property_by_column(column).key if entity is not None else ""
+    computed = column.onupdate is not None or column.server_onupdate is not None
+    if computed or not names.isdisjoint({column.key, column.name, attribute}):
+        raise _wrong(
+            command,
+            f"change sets {column}, which is its range_column; divide by another column",
+        )
 
 
 def _check_select(statement: object, command: BatchCommand) -> None:
