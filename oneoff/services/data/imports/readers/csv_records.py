@@ -91,8 +91,8 @@ def chunks(source: Source, start: RowStart, skip: Skip | None = None) -> Iterato
             yield Chunk(line, rows, lines, len(block))
         line += whole.count(b"\n") + 1 - len(unfinished)
         rest = b"\n".join([*unfinished, rest])
-    if rest:
-        yield Chunk(line, _without_returns([rest]), None, 0)
+    if rest:  # the last row, without a line feed
+        yield Chunk(line, _without_returns([rest]), [line] if b'"' in rest else None, 0)
 
 
 def _split(whole: bytes, line: int) -> tuple[list[bytes], list[int] | None, Sequence[bytes]]:

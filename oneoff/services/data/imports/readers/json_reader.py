@@ -74,6 +74,14 @@ class JsonReader(Reader):
         if isinstance(found, str):
             line = first.raw_row(0).line
             raise bad_file(source.name, f"is not {self.format_name}: line {line}, {found}")
+        if not found:
+            line = first.raw_row(0).line
+            raise bad_file(
+                source.name,
+                f"has an object without members in line {line}, and the first object names the "
+                "columns",
+                try_="remove that object",
+            )
         self.names = tuple(found)
         self._known = set(self.names)
 
