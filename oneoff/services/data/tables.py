@@ -65,6 +65,21 @@ _SQLITE_NAMES = text(
     "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' "
     "ESCAPE '~'"
 )
+_SQLITE_SPELLING = text(
+    "SELECT name FROM sqlite_master "
+    "WHERE name = :table COLLATE NOCASE AND type IN ('table', 'view')"
+)
+# The table itself first, then those that it is a partition of or inherits from.
+_POSTGRESQL_MODEL = text("""
+WITH RECURSIVE same (oid, distance) AS (
+    SELECT to_regclass(:table)::oid, 0
+    UNION ALL
+    SELECT inhparent, distance + 1 FROM pg_inherits JOIN same ON inhrelid = same.oid
+)
+SELECT model.at FROM unnest(CAST(:models AS text[])) WITH ORDINALITY AS model (name, at)
+JOIN same ON same.oid = to_regclass(model.name)::oid
+ORDER BY same.distance LIMIT 1
+""")
 _QUOTED_NAME = re.compile(r'"((?:[^"]|"")*)"')
 _IDENTITIES = {"a": "always", "d": "default"}
 
@@ -121,17 +136,20 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
         ConfigurationError: The project declares it, but the database has not been migrated.
     """
     metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
-    declared = metadata.tables.get(name) if metadata is not None else None
+    named = metadata.tables.get(name) if metadata is not None else None
     dialect = connection.dialect.name
-    spellings = [_quoted(declared)] if declared is not None else _possible_tables(name)
+    if dialect == "sqlite":
+        name = await connection.scalar(_SQLITE_SPELLING, {"table": name}) or name
+    spellings = [_quoted(named)] if named is not None else _possible_tables(name)
     for spelling in spellings:
         rows = await _columns(connection, dialect, spelling)
         if rows:
             break
     else:
-        if declared is not None:
+        if named is not None:
             raise _not_migrated(name, "table")
         raise await _unknown_table(connection, dialect, name, metadata)
+    declared = await _model_of(connection, spelling, metadata)
     columns = [_column(row, declared) for row in rows]
     key = sorted((row["key"], row["name"]) for row in rows if row["key"])
     return Table(
@@ -143,6 +161,23 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
         dialect=dialect,
         is_view=bool(rows[0]["is_view"]),
     )
+
+
+async def _model_of(
+    connection: AsyncConnection, spelling: str, metadata: MetaData | None
+) -> Model | None:
+    """Return the model of a table, whatever its name was typed like; of a partition, the parent's.
+
+    The models say which columns are personal data. `public.users`, `USERS` on SQLite, or a
+    partition must not be a way around that.
+    """
+    models = list(metadata.tables.values()) if metadata is not None else []
+    quoted = [_quoted(model) for model in models]
+    if connection.dialect.name == "sqlite":
+        found = [one for one in quoted if one.lower() == spelling.lower()]
+        return models[quoted.index(found[0])] if found else None
+    at = await connection.scalar(_POSTGRESQL_MODEL, {"table": spelling, "models": quoted})
+    return None if at is None else models[at - 1]
 
 
 def quote(name: str) -> str:
