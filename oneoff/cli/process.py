@@ -96,7 +96,7 @@ def _run_loop(execution: Execution) -> Outcome:
     """
     import asyncio
 
-    with asyncio.Runner() as runner:
+    with signals.deadline(execution.call.options.timeout), asyncio.Runner() as runner:
         loop = runner.get_loop()
         task = loop.create_task(execution.run())
         with signals.cancelling(lambda: loop.call_soon_threadsafe(task.cancel)):

@@ -100,6 +100,45 @@ class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)
         _state.cancel = _nothing
 
 
+class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
+    """Within the block, end the process if it does not stop within the grace after a deadline.
+
+    `--timeout` cancels the run. But a thread, a driver or the command itself may not let itself be
+    cancelled. A timer thread ends the process then, because the main thread may be what blocks.
+
+    Args:
+        seconds: From now to the deadline; None for no deadline.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._until = 0.0
+
+    def __enter__(self) -> None:
+        if self._seconds is None:
+            return
+        from threading import Timer
+        from time import monotonic
+
+        self._until = monotonic() + self._seconds
+        self._timer = Timer(self._seconds + GRACE_SECONDS, _end_late)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        from time import monotonic
+
+        # After the deadline the timer stays: the interpreter waits at exit for threads that block.
+        if self._seconds is not None and monotonic() < self._until:
+            self._timer.cancel()
+
+
+def _end_late() -> None:
+    text = f"error: the run did not stop within {GRACE_SECONDS} s after --timeout; process ended\n"
+    os.write(2, text.encode())
+    os._exit(0 if _state.finished else 75)
+
+
 def _nothing() -> None:
     """Do nothing."""
 

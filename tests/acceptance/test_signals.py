@@ -147,6 +147,32 @@ def test_a_command_that_ignores_the_signal_is_left_after_the_grace(
     assert seconds < 1 + SOON
 
 
+@pytest.mark.parametrize("command", ["stubborn", "block", "busy"])
+def test_the_deadline_ends_a_command_that_does_not_stop(
+    environ: dict[str, str], marker: Path, command: str
+) -> None:
+    """It ignores that it is cancelled, or blocks a thread or the event loop."""
+    code = (
+        "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 1\n"
+        "from oneoff.cli import main\n"
+        "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, command, str(marker), "--timeout", "3s"],
+        cwd=PROJECT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(marker, process)
+
+    exit_code, seconds = ended(process)
+
+    assert 75 == exit_code
+    assert seconds < 3 + 1 + SOON
+
+
 def test_a_thread_that_blocks_does_not_hold_the_process(start: Start, marker: Path) -> None:
     """A plain `def handle` can't be cancelled, but it can be left behind."""
     process = start(["block", str(marker)], cwd=PROJECT)
