@@ -1,7 +1,7 @@
-"""Count and remove the keys that `cache clear` is asked for, one page at a time.
+"""Count and remove the keys that `cache clear` selects, one page at a time.
 
-It uses none of KEYS, DEL and FLUSHDB: each of them blocks the server, and every other client, until
-all keys are done. UNLINK frees the memory in a thread of the server's own.
+It does not use KEYS, DEL or FLUSHDB, because each of them blocks the server and all other clients
+until all keys are processed. UNLINK frees the memory in a separate thread of the server.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
     from oneoff.runtime.progress import Progress
 
+# One UNLINK may only have keys of one slot, and there are 16,384 slots. Among only 500 keys, nearly
+# every key would need its own command.
 WINDOW = 40_000
-"""Keys of one node of a cluster that are grouped by slot at a time.
-
-One UNLINK may name keys of one slot only, and there are 16,384 slots: of 500 keys nearly each would
-need a command of its own."""
+"""Keys of one cluster node that are grouped by slot at a time."""
 LAST_ANSWER = 1.0
-"""Seconds that a removal which is stopped waits for the answer to what it has sent."""
+"""Seconds that a stopped removal waits for the answer to the commands it has sent."""
 FRAMEWORK = (b"arq:", b"oneoff:")
-"""Prefixes of keys that are no cache: jobs and their results, and the copy of a maintenance window.
-"""
+"""Prefixes of keys that are not cache: jobs, results, and the copy of a maintenance window."""
 
 _MOVING = (AskError, MovedError, TryAgainError)
 
@@ -41,7 +39,7 @@ class KeySelection(NamedTuple):
     """Which keys to remove.
 
     Attributes:
-        pattern: In the syntax of SCAN.
+        pattern: Pattern of keys, in the syntax of SCAN.
         include_framework: Whether to remove keys with a prefix of `FRAMEWORK` too.
         also_kept: Other keys to keep, from `worker_keys`.
     """
@@ -64,10 +62,10 @@ class KeySelection(NamedTuple):
 def worker_keys(project: Project) -> list[str]:
     """Return the keys of the project's worker without a prefix of `FRAMEWORK`.
 
-    They are its queue and its heartbeat, if its settings name them otherwise than ARQ does.
+    They are its queue and its heartbeat, if its settings give them other names than ARQ does.
 
     Raises:
-        ConfigurationError: The worker can't be imported, so the keys are not known.
+        ConfigurationError: The worker can't be imported, so its keys are not known.
     """
     if not project.worker:
         return []
@@ -78,10 +76,10 @@ def worker_keys(project: Project) -> list[str]:
     except (ConfigurationError, ImportError, AttributeError) as exc:
         raise ConfigurationError(
             f"{project.worker} can't be imported: {exc}",
-            why="it says which key is the queue of the jobs, and that key must stay",
+            why="its settings name the queue of the jobs, and that key must be kept",
             try_=(
-                "mend it: python manage.py jobs stats",
-                "or lose jobs too: python manage.py cache clear --include-jobs --dry-run",
+                "fix the import, then check it: python manage.py jobs stats",
+                "or remove jobs too: python manage.py cache clear --include-jobs --dry-run",
             ),
             code="bad-worker",
         ) from exc
@@ -90,11 +88,11 @@ def worker_keys(project: Project) -> list[str]:
 
 
 class KeyCounts(NamedTuple):
-    """What was counted.
+    """Numbers of keys.
 
     Attributes:
-        keys: Removed, or to be removed.
-        kept: Keys of the framework that match too, and stay.
+        keys: Keys that were removed, or would be removed.
+        kept: Keys of jobs and of oneoff that match the pattern and are kept.
         exact: False if a key that SCAN returned twice may have been counted twice.
     """
 
@@ -104,7 +102,7 @@ class KeyCounts(NamedTuple):
 
 
 async def count_keys(cache: Redis, selection: KeySelection, progress: Progress) -> KeyCounts:
-    """Count the keys that `clear_keys` would remove, each once up to `MOST_DISTINCT`."""
+    """Count the keys that `clear_keys` would remove, each once for up to `MOST_DISTINCT` keys."""
     selected, kept = KeyCounter(), KeyCounter()
     async with each_primary(cache) as primaries:
         for node in primaries:
@@ -117,12 +115,12 @@ async def count_keys(cache: Redis, selection: KeySelection, progress: Progress) 
 
 
 async def clear_keys(cache: Redis, selection: KeySelection, progress: Progress) -> KeyCounts:
-    """Remove the selected keys; those that others write meanwhile may stay.
+    """Remove the selected keys. Keys that other clients write meanwhile may remain.
 
-    The next page is read while the last one is removed, on a connection of its own.
+    The next page is read on a separate connection while the last one is removed.
 
     Returns:
-        The number that the server says it removed, so a key that SCAN returns twice counts once.
+        The counts; `keys` is what the server reports, so a key that SCAN returns twice counts once.
     """
     kept = KeyCounter()
     async with each_primary(cache) as primaries:
@@ -168,32 +166,30 @@ class Removal:
         self.size = WINDOW if self._cluster else PAGE
 
     async def run(self, batches: AsyncIterator[list[bytes]]) -> None:
-        """Remove each batch while the next one is read."""
+        """Remove each page of keys while the next one is read."""
         pending: asyncio.Task[None] | None = None
         try:
             async for batch in batches:
                 if pending is not None:
-                    # A signal cancels this wait, not the removal itself: see below.
+                    # A signal cancels this wait, but not the removal itself: see below.
                     await asyncio.shield(pending)
                 pending = asyncio.create_task(self.remove(batch))
             if pending is not None:
                 await asyncio.shield(pending)
         finally:
             if pending is not None and not pending.done():
-                # The server executes what was sent in any case. Waiting for its answer lets the
-                # log say how many keys are gone.
+                # The server executes the commands that were sent in any case. Wait for its answer,
+                # so that the log has the number of removed keys.
                 await asyncio.wait({pending}, timeout=LAST_ANSWER)
                 pending.cancel()
-                # An error now would hide why the removal was stopped.
+                # Ignore its error: it would hide the reason why the removal was stopped.
                 await asyncio.gather(pending, return_exceptions=True)
 
     async def remove(self, keys: Sequence[bytes]) -> None:
-        """Remove keys, with pipelines of one page of keys each.
-
-        A longer pipeline would make other clients wait until the server has worked through it.
-        """
-        groups = by_slot(keys) if self._cluster else _cut(keys)
-        for commands in _filled(groups):
+        """Remove keys, with pipelines of one page of keys each."""
+        # While the server executes a pipeline, other clients wait: so keep each one short.
+        groups = by_slot(keys) if self._cluster else _in_pages(keys)
+        for commands in _pipelines(groups):
             pipeline: Any = self.node.pipeline(transaction=False)
             for group in commands:
                 pipeline.execute_command("UNLINK", *group)
@@ -205,12 +201,10 @@ class Removal:
             self._progress.advance(removed)
 
     async def _removed_of(self, keys: Sequence[bytes], answer: Any) -> int:
-        """Return how many keys of one UNLINK were removed.
-
-        While a slot moves to another node of the cluster, the node answers MOVED, ASK or TRYAGAIN
-        and has removed nothing. The client of the cluster follows such answers, for one key at a
-        time: of several, some may have moved already, and then no node has all of them.
-        """
+        """Return how many keys of one UNLINK were removed."""
+        # While a slot moves to another node of the cluster, this node answers MOVED, ASK or
+        # TRYAGAIN and removes nothing. The client of the cluster follows such answers. Send it one
+        # key at a time: if some keys have already moved, no node has all of them.
         if isinstance(answer, _MOVING) and self._cluster is not None:
             ask: Any = self._cluster.execute_command
             return sum([int(await ask("UNLINK", key)) for key in keys])
@@ -220,21 +214,21 @@ class Removal:
 
 
 def by_slot(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yield keys in groups of one slot; a cluster refuses a command with keys of two slots."""
+    """Yield keys in groups of one slot, because a cluster refuses a command for several slots."""
     groups: dict[int, list[bytes]] = {}
     for key in keys:
         groups.setdefault(key_slot(key), []).append(key)
     for group in groups.values():
-        yield from _cut(group)
+        yield from _in_pages(group)
 
 
-def _cut(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+def _in_pages(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
     for start in range(0, len(keys), PAGE):
         yield list(keys[start : start + PAGE])
 
 
-def _filled(groups: Iterable[list[bytes]]) -> Iterator[list[list[bytes]]]:
-    """Yield as many groups together as hold one page of keys."""
+def _pipelines(groups: Iterable[list[bytes]]) -> Iterator[list[list[bytes]]]:
+    """Yield lists of groups which together have at most one page of keys."""
     filled: list[list[bytes]] = []
     size = 0
     for group in groups:

@@ -1,4 +1,4 @@
-"""Describe keys of Redis, without fetching more of their values than is shown."""
+"""Describe keys of Redis, and fetch only the part of their values that is shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
 
 ROUNDS = 400
-"""SCANs of one server at most: a pattern that matches nothing must not read all keys."""
+"""Most SCANs of one server, so that a pattern that matches nothing does not read all keys."""
 
 _COMMANDS = ("TYPE", "PTTL", "MEMORY USAGE", "OBJECT ENCODING")
 
@@ -26,9 +26,9 @@ class Inspection(NamedTuple):
     """The keys that were found.
 
     Attributes:
-        rows: Facts of each key, in the order of their names.
-        more: Whether other keys match, or may match because the search was given up.
-        given_up_after: About how many keys had been looked at then; 0 if the search was complete.
+        rows: Facts about each key, sorted by name.
+        more: Whether other keys match, or may match because the search stopped early.
+        given_up_after: About how many keys were scanned if the search stopped early; 0 otherwise.
     """
 
     rows: list[dict[str, Any]]
@@ -39,7 +39,7 @@ class Inspection(NamedTuple):
 async def inspect(cache: Redis, pattern: str, limit: int, redactor: Redactor) -> Inspection:
     """Return facts about at most `limit` keys that match a pattern.
 
-    `bytes` is the memory that a key takes in the server; `ttl` is in seconds, None for a key
+    `bytes` is the memory that a key takes in the server. `ttl` is in seconds; None for a key
     without an expiry.
     """
     rows: list[dict[str, Any]] = []
@@ -57,7 +57,7 @@ async def inspect(cache: Redis, pattern: str, limit: int, redactor: Redactor) ->
 
 
 async def _find(node: Redis, pattern: str, limit: int) -> tuple[list[bytes], int]:
-    """Return at most `limit` keys of one server, and how many SCANs that took."""
+    """Return at most `limit` keys of one server, and the number of SCANs."""
     if is_one_key(pattern):
         return [pattern.encode(errors="surrogateescape")], 0
     found: dict[bytes, None] = {}  # SCAN can return a key twice
@@ -98,15 +98,15 @@ async def _facts(node: Redis, keys: Sequence[bytes], redactor: Redactor) -> list
 
 
 def _exists(kind: Any) -> bool:
-    """Return whether the key exists, given the answer to TYPE; raise if that is an error."""
+    """Return whether the answer to TYPE means that the key exists; raise if it is an error."""
     if isinstance(kind, MovedError | AskError):
-        return False  # another node of the cluster has it
+        return False  # another node of the cluster has the key
     if isinstance(kind, Exception):
         raise kind
     return _text(kind) != "none"
 
 
 def _text(answer: Any) -> str:
-    if isinstance(answer, Exception):  # expired meanwhile, or not allowed to this user
+    if isinstance(answer, Exception):  # the key has expired, or this user has no permission
         return ""
     return answer.decode() if isinstance(answer, bytes) else str(answer)

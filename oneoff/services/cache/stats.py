@@ -23,10 +23,10 @@ _ADDED = (
 
 
 async def read_stats(cache: Redis) -> list[Facts]:
-    """Return the facts of each server that holds keys: one, or every primary of a cluster.
+    """Return facts about each server that has keys: the only one, or each primary of a cluster.
 
-    Memory is in bytes, uptime in seconds. The hit rate is between 0 and 1 and counts since the
-    server started; None before the first look-up.
+    Memory is in bytes, uptime in seconds. The hit rate is between 0 and 1, since the start of the
+    server; None before the first lookup.
     """
     async with each_primary(cache) as primaries:
         infos = await together([_info(node) for node in primaries])
@@ -64,7 +64,7 @@ def facts(info: Mapping[str, Any]) -> Facts:
 
 
 def table(nodes: Sequence[Facts]) -> list[Facts]:
-    """Return a row of selected facts for each node, and one for all of them."""
+    """Return a row of selected facts for each node, and a row for all of them."""
     sums: Facts = {name: sum(node[name] or 0 for node in nodes) for name in _ADDED}
     sums |= {"node": "all", "hit_rate": _hit_rate(sums["hits"], sums["misses"])}
     return [{name: row.get(name) for name in _COLUMNS} for row in (*nodes, sums)]

@@ -1,4 +1,4 @@
-"""Preview a value in Redis: its beginning, on one line, with secrets masked."""
+"""Preview a value in Redis: show its start on one line, with secrets masked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 WIDTH = 60
-"""Characters that are shown."""
+"""Most characters of a value that are shown."""
 ITEMS = 5
-"""How many items of a list, set, hash or sorted set are shown; one more is fetched."""
+"""Most items of a list, set, hash or sorted set that are shown. One more is fetched."""
 FETCHED = 1_024
-"""Bytes of a text that are fetched: more than is shown, to recognise a secret that is cut off."""
+"""Bytes of a string that are fetched: more than shown, to recognise a secret that is cut off."""
 LARGEST = 1_000_000
-"""Bytes of a collection above which no item is fetched: a single one may be huge."""
+"""Size in bytes of the largest collection whose items are fetched: one item can be huge."""
 BEGINNING = 4
-"""Characters that are shown of the random part in the key of a secret: enough to find the key."""
+"""Characters shown of the random part in the key of a secret: enough to find the key."""
 
 _RANDOM = re.compile(r"(?<![\w\-])(?=[A-Za-z_\-]*+\d)[\w\-]{16,}+")
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
@@ -37,15 +37,15 @@ _SCANS = ("SSCAN", "HSCAN")
 
 
 async def fetch(node: Redis, keys: Sequence[tuple[bytes, str, int | None]]) -> list[Any]:
-    """Fetch what the previews are made of, with one pipeline for all keys.
+    """Fetch the data for previews, with one pipeline for all keys.
 
     Args:
         node: The server that has the keys.
-        keys: Each with its type and its size in bytes.
+        keys: Keys with their type and size in bytes.
 
     Returns:
-        Bytes, a list or a mapping for each key; None if its type is unknown, or its value is too
-        large or no longer there.
+        Bytes, a list or a mapping for each key; None if its type is unknown, its value is too
+        large, or it no longer exists.
     """
     pipeline: Any = node.pipeline(transaction=False)
     asked = [_command(key, kind, size) for key, kind, size in keys]
@@ -56,7 +56,7 @@ async def fetch(node: Redis, keys: Sequence[tuple[bytes, str, int | None]]) -> l
 
 
 def preview(key: bytes, value: Any, redactor: Redactor) -> str | None:
-    """Return the text to show of a value; the mask if the key is named like a secret."""
+    """Return the text to show for a value: the mask if the key is named like a secret."""
     if value is None:
         return None
     if _is_secret(_text(key)):
@@ -69,7 +69,7 @@ def preview(key: bytes, value: Any, redactor: Redactor) -> str | None:
 
 
 def shown_key(key: bytes) -> str:
-    """Return a key to show; of the id of a session or a token only its beginning."""
+    """Return the text to show for a key: only the start of a session id or token in it."""
     text = key.decode(errors="backslashreplace")
     if not _is_secret(text):
         return text
@@ -90,7 +90,7 @@ def _command(key: bytes, kind: str, size: int | None) -> tuple[Any, ...]:
 
 
 def _items(command: str, answer: Any) -> Any:
-    if isinstance(answer, Exception):  # expired meanwhile, or not allowed to this user
+    if isinstance(answer, Exception):  # the key has expired, or this user has no permission
         return None
     if command in _SCANS:
         answer = answer[1]
@@ -104,7 +104,7 @@ def _items(command: str, answer: Any) -> Any:
 def _texts(value: Mapping[bytes, bytes] | Iterable[bytes]) -> list[str]:
     if not isinstance(value, Mapping):
         texts = [_text(item) for item in value]
-        # A list may hold names and values in turn: an item after the name of a secret is masked.
+        # A list may have names and values in turn, so mask an item after the name of a secret.
         before = ["", *texts]
         return [
             MASK if is_secret_name(name) else text
@@ -116,7 +116,7 @@ def _texts(value: Mapping[bytes, bytes] | Iterable[bytes]) -> list[str]:
 
 def _text(value: bytes) -> str:
     if _PICKLE.match(value):
-        return "(pickle)"  # no secret could be recognised in it
+        return "(pickle)"  # secrets in a pickle can't be recognised
     return _printable(value.decode(errors="backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""Declare, choose and run what fills a project's cache, with `cache warm`."""
+"""Declare, select and run the warmers of a project, which fill its cache: `cache warm`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.runtime.progress import Progress
 
-# Projects import `Warmer` from here to declare theirs: what only running them needs is imported
-# inside the functions.
+# Projects import `Warmer` from here to declare their warmers. Modules that are only needed to run
+# them are imported inside the functions.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,11 @@ class Warmer:
     """One named part of the cache.
 
     Attributes:
-        name: What the operator types: `cache warm user-counts`.
-        help: One sentence for the listing.
-        run: Reads the database, writes the cache, and returns how many keys it wrote. Its session
-            is its own and read-only; the client is shared with the other warmers. Running it
-            twice must leave the same keys as once.
+        name: Name that the operator types: `cache warm user-counts`.
+        help: One sentence that describes it.
+        run: Reads the database, writes the cache, and returns the number of keys it wrote. Its
+            session is read-only and not shared; the client is shared with the other warmers.
+            Running it twice must leave the same keys as running it once.
     """
 
     name: str
@@ -39,7 +39,7 @@ def choose_warmers(project: Project, name: str = "") -> list[Warmer]:
     """Return the warmers to run: the one of this name, or all of them.
 
     Raises:
-        ConfigurationError: The project has no warmers, or two of one name.
+        ConfigurationError: The project has no warmers, or two with the same name.
         UsageError: None of them has this name.
     """
     from oneoff.services import project_parts

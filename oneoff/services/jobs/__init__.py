@@ -1,1 +1,1 @@
-"""Everything about ARQ: the only package that knows its functions, its keys and its pickles."""
+"""Work with ARQ. Only this package knows ARQ's functions, keys and pickles."""

@@ -2,19 +2,18 @@
 
 | key | holds |
 | --- | --- |
-| `<queue>` | sorted set: the ids of jobs that have not ended, by due time in milliseconds |
-| `arq:job:<id>` | pickle: function, arguments, time queued; expires some time after it is due |
-| `arq:in-progress:<id>` | a mark: a worker runs the job; it expires if the worker dies |
+| `<queue>` | sorted set: ids of jobs that have not ended, by due time in milliseconds |
+| `arq:job:<id>` | pickle: function, arguments, time queued; expires some time after the due time |
+| `arq:in-progress:<id>` | mark that a worker runs the job; expires if the worker dies |
 | `arq:retry:<id>` | counter: how often the job has been started |
 | `arq:result:<id>` | pickle: the job and how it ended; expires after `keep_result` |
-| `arq:abort` | sorted set: the ids of jobs that somebody wants aborted, by time of the request |
+| `arq:abort` | sorted set: ids of jobs to abort, by time of the request |
 | `<queue>:health-check` | text: the heartbeat of the queue's workers |
 
-A job stays in the queue while it runs and between its tries. If a worker does not come in time,
-`arq:job:<id>` expires, and the entry in the queue remains with nothing behind it.
+A job stays in the queue while it runs and between its tries. If no worker takes it in time,
+`arq:job:<id>` expires, but its entry in the queue remains.
 
-The prefixes are spelled out here because importing ARQ takes 120 ms; a test compares them with
-ARQ's own.
+The prefixes are repeated here because importing ARQ takes 120 ms. A test compares them with ARQ's.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def id_of_result(key: bytes) -> str:
 
 
 def keys(prefix: str, job_ids: Iterable[bytes]) -> list[bytes]:
-    """Return the keys of several jobs; for a page of 1,000 much faster than one by one."""
+    """Return the keys of several jobs; much faster than one call for each job of a page."""
     encoded = prefix.encode()
     return [encoded + job_id for job_id in job_ids]
 

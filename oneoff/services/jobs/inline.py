@@ -1,4 +1,4 @@
-"""Run a task in this process as the worker would, without a worker and without its queue."""
+"""Run a task in this process as a worker would, without using the queue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.services.jobs.queue import now_ms, serialize
-from oneoff.services.jobs.records import JobRecord, ended_record, moment
+from oneoff.services.jobs.records import JobRecord, ended_record, utc_time
 from oneoff.services.jobs.worker_settings import Task, WorkerSpec
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class InlineResult(NamedTuple):
-    """How a task ended that ran in this process.
+    """How a task that ran in this process ended.
 
     Attributes:
-        record: As a worker would have stored it.
-        error: The exception that it failed with, of which a worker stores a pickle only. If all
-            tries were used up, the one of the last try.
+        record: The record that a worker would have stored.
+        error: The exception it failed with; a worker stores only its pickle. If all tries were
+            used, the exception of the last try.
     """
 
     record: JobRecord
@@ -32,14 +32,14 @@ class InlineResult(NamedTuple):
 async def run_inline(
     worker: WorkerSpec, config: Config, task: Task, kwargs: Mapping[str, Any], job_id: str = ""
 ) -> InlineResult:
-    """Run a task to its end, and return what a worker would have stored.
+    """Run a task to its end, and return the record that a worker would have stored.
 
     Context, hooks, tries and timeout are those of the worker. Arguments and result pass through the
-    worker's serializer, so what can't be stored in Redis fails here too.
+    worker's serializer, so a value that can't be stored in Redis fails here too.
 
     Raises:
         DataError: `job-not-serializable`.
-        Exception: Whatever a hook raises: a worker would not survive that either.
+        Exception: Any error of a hook; it would end a worker too.
     """
     from arq.jobs import deserialize_job_raw, serialize_result
 
@@ -48,7 +48,8 @@ async def run_inline(
     _, args, kwargs, _, _ = deserialize_job_raw(raw, deserializer=worker.deserializer)
     job = _Job(worker, task, job_id or uuid.uuid4().hex, now)
     async with _worker_context(worker, config) as context:
-        # In an asyncio task of its own, as in a worker: context variables set by a hook stay there.
+        # Run it in a separate asyncio task, as a worker does: context variables that a hook sets
+        # are not visible outside.
         await asyncio.ensure_future(job.run(context, tuple(args), kwargs))
     result = serialize_result(
         *(task.name, args, dict(kwargs), job.tries, now, job.success, job.result),
@@ -61,7 +62,7 @@ async def run_inline(
 
 
 class _Job:
-    """One job from its first try to its last."""
+    """One job, from its first to its last try."""
 
     def __init__(self, worker: WorkerSpec, task: Task, job_id: str, enqueued_ms: int) -> None:
         self.worker, self.task, self.id = worker, task, job_id
@@ -74,7 +75,7 @@ class _Job:
     async def run(
         self, context: Mapping[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        """Run the task again until it ends or has used up its tries."""
+        """Repeat the task until it ends or has used its tries."""
         from arq.worker import JobExecutionFailed
 
         pause: float | None = 0.0
@@ -95,7 +96,7 @@ class _Job:
     async def _try(
         self, context: dict[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> float | None:
-        """Run it once; return the seconds until the next try, or None if it has ended."""
+        """Run the task once; return the seconds until the next try, or None if it has ended."""
         from arq.worker import Retry, RetryJob
 
         running = asyncio.ensure_future(self.task.coroutine(context, *args, **kwargs))
@@ -109,11 +110,11 @@ class _Job:
         except asyncio.CancelledError as exc:
             me = asyncio.current_task()
             if me is not None and me.cancelling():
-                raise  # this run is being stopped, not the task
+                raise  # the run itself is cancelled, not only the task
             if self.worker.retry_jobs:
                 return 0.0
             self.result = self.error = exc
-        except Exception as exc:  # noqa: BLE001 - however it fails, that is the job's result
+        except Exception as exc:  # noqa: BLE001 - any failure is the job's result
             self.result = self.error = exc
         else:
             self.success, self.error = True, None
@@ -123,16 +124,16 @@ class _Job:
         return {
             "job_id": self.id,
             "job_try": self.tries,
-            "enqueue_time": moment(self.enqueued_ms),
+            "enqueue_time": utc_time(self.enqueued_ms),
             "score": self.enqueued_ms,
         }
 
 
 @asynccontextmanager
 async def _worker_context(worker: WorkerSpec, config: Config) -> AsyncIterator[dict[Any, Any]]:
-    """Make the context that a worker makes when it starts, with its own connection to Redis.
+    """Create the context that a worker creates when it starts, with its own Redis connection.
 
-    Its key `inline` tells hooks that no worker runs them.
+    Hooks can check its key `inline` to know that no worker runs them.
     """
     from arq.connections import create_pool
 

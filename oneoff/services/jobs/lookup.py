@@ -22,7 +22,7 @@ from oneoff.services.jobs.records import (
 )
 
 ENOUGH_KEYS = 2000
-"""Keys of the server to look at before `list_jobs` may show results without knowing all."""
+"""Keys of the server to check before `list_jobs` may stop without having read all results."""
 
 IN_QUEUE = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.EXPIRED)
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.UNREADABLE)
@@ -32,9 +32,9 @@ class JobList(NamedTuple):
     """Some jobs.
 
     Attributes:
-        jobs: Those in the queue by due time, then those that have ended, the newest first.
-        in_queue: How many jobs the queue holds.
-        all_seen: Whether no result was left out that could be newer than one in `jobs`.
+        jobs: Jobs in the queue by due time, then ended jobs, newest first.
+        in_queue: Number of jobs in the queue.
+        all_seen: False if `jobs` has results, but newer ones may be missing.
     """
 
     jobs: list[JobRecord]
@@ -53,7 +53,7 @@ async def list_jobs(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> 
 
 
 async def find_job(jobs: Jobs, job_id: str) -> JobRecord | None:
-    """Return one job, or None if Redis does not know it."""
+    """Return one job, or None if Redis has neither the job nor its result."""
     async with jobs.client.pipeline(transaction=False) as pipe:
         pipe.get(arq_keys.result(job_id))
         pipe.get(arq_keys.job(job_id))
@@ -73,7 +73,7 @@ async def get_job(jobs: Jobs, job_id: str) -> JobRecord:
     """Return one job.
 
     Raises:
-        NotFound: Redis does not know it.
+        NotFound: Redis has neither the job nor its result.
     """
     record = await find_job(jobs, job_id)
     if record is None:
@@ -94,7 +94,7 @@ class Stats:
         self.oldest_due_ms: float | None = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each function, by name, and one for all."""
+        """Return one row for each function, sorted by name, and a row for all of them."""
         names = sorted({function for function, _ in self.counts})
         rows = [self._row(name or "(unreadable)", [name]) for name in names]
         return [*rows, self._row("(all)", names)]
@@ -129,7 +129,7 @@ async def _in_queue(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> 
         return []
     found: list[JobRecord] = []
     first = 0
-    if wanted == {JobStatus.DEFERRED}:  # they come last: skip those that are due
+    if wanted == {JobStatus.DEFERRED}:  # deferred jobs are last in the queue: skip the due ones
         first = await jobs.client.zcount(jobs.worker.queue, "-inf", now)
     size = limit if len(wanted) == len(IN_QUEUE) else None
     async for page in queue_pages(jobs, first=first, size=size):
@@ -144,11 +144,9 @@ async def _in_queue(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> 
 async def _ended(
     jobs: Jobs, statuses: Collection[JobStatus], limit: int
 ) -> tuple[list[JobRecord], bool]:
-    """Return the newest results, and whether all were looked at.
-
-    Redis keeps no order of results: to know the newest means to read all. Where there are many
-    keys, return the newest of those that come first.
-    """
+    """Return the newest results, and whether all results were read."""
+    # Redis does not order results, so the newest are known only after reading all of them. With
+    # many keys, stop after ENOUGH_KEYS and return the newest results found so far.
     newest: list[tuple[int, bytes, bytes]] = []
     kept: set[bytes] = set()
     looked_at, scan_ended = 0, True
@@ -172,9 +170,15 @@ async def _keep_newest(  # noqa: PLR0917
     newest: list[tuple[int, bytes, bytes]],
     kept: set[bytes],
 ) -> None:
-    """Add results to a heap of the newest `limit`.
+    """Add results to a heap of the newest `limit` results.
 
-    `kept` are the keys in the heap: SCAN can return a key twice.
+    Args:
+        jobs: The queue.
+        keys: Keys of the results to add.
+        statuses: Ignore results with another status.
+        limit: Size of the heap.
+        newest: The heap; changed in place.
+        kept: The keys in the heap, because SCAN can return a key twice; changed in place.
     """
     for key, raw in zip(keys, await jobs.mget(keys), strict=True):
         if raw is None or key in kept:

@@ -1,7 +1,7 @@
-"""Read the queue and the keys of results in pages: bounded memory, and short commands.
+"""Read the queue and the keys of results in pages, with bounded memory and short commands.
 
-ARQ's own `queued_jobs()` asks for each job by itself and fails when one has expired;
-`all_job_results()` uses KEYS, which blocks the server until it has looked at all keys.
+ARQ's own `queued_jobs()` sends one command for each job and fails if a job has expired. Its
+`all_job_results()` uses KEYS, which blocks the server until it has checked all keys.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from oneoff.services.jobs.queue import Jobs
 from oneoff.services.jobs.records import count_of
 
 PAGE = 1000
-"""Entries of a queue, or values, that are requested at once."""
+"""Entries of a queue, or values, that one command requests."""
 SCAN_COUNT = 1000
-"""Keys that the server looks at in one SCAN: about 1 ms."""
+"""Keys that the server checks in one SCAN, which takes about 1 ms."""
 
 
 class QueueEntry(NamedTuple):
     """One member of the queue.
 
     Attributes:
-        id: The job's, as it is in Redis.
-        due_ms: When it may start.
-        raw: The job; None if it has expired.
-        running: Whether a worker has it.
+        id: Id of the job, as stored in Redis.
+        due_ms: When it may start, in milliseconds since 1970.
+        raw: Bytes of the job; None if it has expired.
+        running: Whether a worker has taken it.
         tries: How often it has been started.
     """
 
@@ -40,11 +40,9 @@ class QueueEntry(NamedTuple):
 async def queue_pages(
     jobs: Jobs, *, first: int = 0, size: int | None = None, with_tries: bool = True
 ) -> AsyncIterator[list[QueueEntry]]:
-    """Yield the queue by due time, in pages of at most `PAGE`.
-
-    Pages are requested by rank: the server finds a rank without counting through the entries
-    before it, which LIMIT with an offset would make it do.
-    """
+    """Yield the queue by due time, in pages of at most `PAGE` entries."""
+    # Pages are requested by rank, which the server finds directly. With LIMIT and an offset, it
+    # would count through all entries before the page.
     size = min(size or PAGE, PAGE)
     while True:
         members = await jobs.client.zrange(
@@ -59,11 +57,11 @@ async def queue_pages(
 async def read_entries(
     jobs: Jobs, members: Sequence[tuple[bytes, float]], *, with_tries: bool
 ) -> list[QueueEntry]:
-    """Read the jobs, marks and counters of members of the queue, given with their scores."""
+    """Read the jobs, marks and counters of members of the queue, which come with their scores."""
     ids = [job_id for job_id, _ in members]
     marks = arq_keys.keys(arq_keys.IN_PROGRESS, ids)
     async with jobs.client.pipeline(transaction=False) as pipe:
-        # Few jobs run at a time: in most pages one EXISTS saves an MGET of 1,000 keys.
+        # Few jobs run at a time, so for most pages one EXISTS saves an MGET of 1,000 keys.
         pipe.exists(*marks)
         pipe.mget(arq_keys.keys(arq_keys.JOB, ids))
         if with_tries:
@@ -78,7 +76,7 @@ async def read_entries(
 
 
 async def result_pages(jobs: Jobs) -> AsyncIterator[tuple[list[bytes], bool]]:
-    """Yield the keys of results, of every queue, and whether the SCAN has ended.
+    """Yield pages of keys of results of every queue, and whether the SCAN has ended.
 
     The keys have no order, a page may be empty, and SCAN can return a key twice.
     """

@@ -1,4 +1,4 @@
-"""Remove results, and entries of the queue whose job has expired or will not be wanted."""
+"""Remove results, expired entries of the queue and, if asked for, waiting jobs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PurgeFilter(NamedTuple):
     """What to remove.
 
     Attributes:
-        failed_only: Only results of jobs that failed.
-        older_than: Only what ended, or was due, this long ago.
+        failed_only: Only results of failed jobs.
+        older_than: Only jobs that ended, or were due, longer ago than this.
         queued: Also jobs that wait in the queue.
     """
 
@@ -28,17 +28,17 @@ class PurgeFilter(NamedTuple):
     queued: bool = False
 
     def before(self) -> int | None:
-        """Return the time in milliseconds before which everything is old; None for no limit."""
+        """Return the time in milliseconds before which jobs are old; None for no limit."""
         if self.older_than is None:
             return None
         return now_ms() - round(self.older_than.total_seconds() * 1000)
 
 
 class PurgeCounts(NamedTuple):
-    """How much was removed, or would be.
+    """Numbers of what was removed, or would be removed.
 
     Attributes:
-        results: Results of jobs that have ended, of every queue.
+        results: Results of ended jobs, of every queue.
         dead: Entries of the queue whose job has expired, and requests to abort a job that is no
             longer in the queue.
         queued: Jobs that waited in the queue.
@@ -50,13 +50,14 @@ class PurgeCounts(NamedTuple):
 
 
 async def purge(jobs: Jobs, what: PurgeFilter, *, plan: bool) -> PurgeCounts:
-    """Remove it in batches, or count what would be removed.
+    """Remove the selected entries in pages, or count them if `plan` is true.
 
-    A job that a worker has is not touched.
+    A job that a worker has taken is not changed.
     """
     if not plan:
         jobs.must_write("remove jobs")
-    # While the server scans for results, this process reads the queue, and the other way round.
+    # Run both at the same time: the server scans for results while this process handles the
+    # queue, and vice versa.
     of_results, of_queue = await together(
         part(jobs, what, plan=plan) for part in (_purge_results, _purge_queue)
     )
@@ -115,12 +116,12 @@ async def _removable_entries(
     """Return the size of one page of the queue, and its entries that may be removed."""
     last = first + PAGE - 1
     if not what.queued:
-        # In most pages no job has expired: one EXISTS saves reading all of them.
+        # In most pages no job has expired, so one EXISTS saves reading all of them.
         ids = await jobs.client.zrange(jobs.worker.queue, first, last)
         if not ids or len(ids) == await jobs.client.exists(*arq_keys.keys(arq_keys.JOB, ids)):
             return len(ids), []
     members = await jobs.client.zrange(jobs.worker.queue, first, last, withscores=True)
-    if not members:  # the queue ends where the page before did
+    if not members:  # the queue ended exactly at the end of the last page
         return 0, []
     entries, before = await read_entries(jobs, members, with_tries=False), what.before()
     old = [entry for entry in entries if before is None or entry.due_ms < before]
@@ -128,7 +129,7 @@ async def _removable_entries(
 
 
 async def _purge_abort_requests(jobs: Jobs, what: PurgeFilter, *, plan: bool) -> int:
-    """Remove requests to abort a job that is no longer in the queue: ARQ never removes them."""
+    """Remove requests to abort a job that is no longer in the queue; ARQ does not remove them."""
     removed = 0
     stale = [job_id async for page in _stale_requests(jobs, what.before()) for job_id in page]
     for start in range(0, len(stale), PAGE):

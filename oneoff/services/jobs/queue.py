@@ -1,4 +1,4 @@
-"""The queue of a project's worker, which commands get by asking for `jobs`."""
+"""The queue of a project's worker: the resource `jobs` of commands."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Enqueued(NamedTuple):
     """What `enqueue` returns.
 
     Attributes:
-        id: The job's id.
-        created: False if there was a job of this id, waiting or ended: like ARQ, nothing is queued
-            then.
+        id: Id of the job.
+        created: False if a job with this id already exists, waiting or ended. As in ARQ, nothing is
+            queued then.
     """
 
     id: str
@@ -35,13 +35,13 @@ class Jobs:
     """The queue of one worker, and the results of its jobs.
 
     Args:
-        client: Connected; it refuses writes by itself unless the run commits.
+        client: A connected client, which refuses writes unless the run commits.
         worker: The worker of the project.
-        mode: Only a run that commits may queue, abort or remove anything.
+        mode: Mode of the run. Only a run that commits may queue, abort or remove jobs.
 
     Attributes:
-        refused: The first attempt to write in another mode; it ends the run, even if the command
-            has swallowed the error.
+        refused: The error of the first attempt to write in another mode. It ends the run, even if
+            the command has caught the error.
     """
 
     def __init__(self, client: Redis, worker: WorkerSpec, mode: Mode) -> None:
@@ -60,16 +60,16 @@ class Jobs:
 
         Args:
             task: Name of one of the worker's functions.
-            args: For the function.
-            kwargs: For the function.
-            _job_id: Generated if empty. A job with an id that exists is not queued.
-            _defer_by: How long no worker may take the job.
+            args: Positional arguments of the function.
+            kwargs: Arguments of the function by name.
+            _job_id: Id of the job; generated if empty. An id that already exists is not queued.
+            _defer_by: Time for which no worker may take the job.
 
         Raises:
-            ReadOnlyViolation: The run is a plan, or of a command that reads.
+            ReadOnlyViolation: The run is a plan, or its command declares `Access.READ`.
             DryRunViolation: The run is a dry run that is rolled back.
             UsageError: There is no such task.
-            CommandError: `bad-job-arguments`: the function does not take these.
+            CommandError: `bad-job-arguments`: the function does not accept these arguments.
             DataError: `job-not-serializable`.
         """
         self.must_write(f"queue {task}")
@@ -80,14 +80,19 @@ class Jobs:
         return Enqueued(job_id, await self.put(job_id, raw, due, now))
 
     async def put(self, job_id: str, raw: bytes, due: int, now: int) -> bool:
-        """Put a job into the queue and return True, or False if there is a job of its id.
+        """Queue a job and return True, or False if a job with its id already exists.
 
-        The job and its entry in the queue are written in one transaction, as ARQ does. WATCH makes
-        it fail if somebody queues the same id after EXISTS: without it, the second one would
-        replace the arguments of the first.
+        Args:
+            job_id: Id of the job.
+            raw: The serialized job.
+            due: When a worker may take it, in milliseconds since 1970.
+            now: The current time, in milliseconds since 1970.
         """
         from redis.exceptions import WatchError
 
+        # Write the job and its entry in the queue in one transaction, as ARQ does. WATCH makes EXEC
+        # fail if another client queues the same id after EXISTS. Without WATCH, the second client
+        # would replace the arguments of the first.
         async with self.client.pipeline(transaction=True) as pipe:
             await pipe.watch(arq_keys.job(job_id))
             if await pipe.exists(arq_keys.job(job_id), arq_keys.result(job_id)):
@@ -97,7 +102,7 @@ class Jobs:
             pipe.zadd(self.worker.queue, {job_id: due})
             try:
                 await pipe.execute()
-            except WatchError:  # somebody queued it in between
+            except WatchError:  # another client queued it meanwhile
                 return False
         return True
 
@@ -106,7 +111,7 @@ class Jobs:
         return await self.client.mget(names) if names else []
 
     def must_write(self, what: str) -> None:
-        """Raise unless the run commits, even if the client would allow the write."""
+        """Raise an error unless the run commits, even if the client would allow the write."""
         if self.mode is Mode.COMMIT:
             return
         kind = DryRunViolation if self.mode is Mode.ROLLBACK else ReadOnlyViolation
@@ -121,23 +126,23 @@ class Jobs:
 
 
 def begin(pipe: Any) -> None:
-    """Send MULTI: what follows is executed at once. The driver's own method is not typed."""
+    """Send MULTI: EXEC runs the following commands together. The driver's method has no types."""
     pipe.multi()
 
 
 def now_ms() -> int:
-    """Return the time in milliseconds, as ARQ stores it."""
+    """Return the current time in milliseconds since 1970, as ARQ stores it."""
     return round(time() * 1000)
 
 
 def check_call(worker: WorkerSpec, task: str, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
-    """Raise if the function does not take these arguments."""
+    """Raise an error if the function does not accept these arguments."""
     coroutine = worker.task(task).coroutine
     try:
         inspect.signature(coroutine).bind(None, *args, **kwargs)
     except TypeError as exc:
         raise CommandError(
-            f"{task} can't be called like this: {exc}",
+            f"{task} can't be called with these arguments: {exc}",
             why="nothing was queued",
             code="bad-job-arguments",
         ) from None
@@ -146,7 +151,7 @@ def check_call(worker: WorkerSpec, task: str, args: Iterable[Any], kwargs: dict[
 def serialize(
     worker: WorkerSpec, task: str, args: tuple[Any, ...], kwargs: dict[str, Any], now: int
 ) -> bytes:
-    """Return the bytes of a job, from which the worker reads it.
+    """Return the bytes of a job, as the worker reads them.
 
     Raises:
         DataError: `job-not-serializable`.
@@ -158,6 +163,6 @@ def serialize(
     except SerializationError as exc:
         raise DataError(
             f"the arguments of {task} can't be stored: {exc.__cause__}",
-            why="a job travels to its worker through Redis, as bytes",
+            why="the worker reads its jobs from Redis, which stores them as bytes",
             code="job-not-serializable",
         ) from exc

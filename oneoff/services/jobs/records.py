@@ -1,4 +1,4 @@
-"""One job as Redis has it, read from its pickle; any field may be missing or of a wrong type."""
+"""Read one job or result from its pickle. Any field may be missing or have a wrong type."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class JobStatus(StrEnum):
     """The state of a job, in the order of the columns of `jobs stats`."""
 
     RUNNING = "running"
-    """A worker has it."""
+    """A worker has taken it."""
     QUEUED = "queued"
-    """It is due, and waits for a worker."""
+    """It is due and waits for a worker."""
     DEFERRED = "deferred"
     """It is not due yet."""
     EXPIRED = "expired"
-    """It is in the queue, but its pickle has expired: no worker came in time."""
+    """It is in the queue, but its pickle has expired because no worker took it in time."""
     COMPLETED = "completed"
     FAILED = "failed"
-    """It raised, ran out of tries, or was aborted."""
+    """It raised an error, ran out of tries, or was aborted."""
     UNREADABLE = "unreadable"
     """It has ended, but its result can't be read."""
 
@@ -37,21 +37,23 @@ class Ending(NamedTuple):
 
     Attributes:
         status: COMPLETED, FAILED or UNREADABLE.
-        finished_ms: 0 where it can't be read.
+        finished_ms: When it ended, in milliseconds since 1970; 0 if that can't be read.
     """
 
     status: JobStatus
     finished_ms: int
 
 
-_LONGEST_NAME = 200  # of a function, a queue, an id
-_LONGEST_PROBLEM = 200
-_LARGEST_NUMBER = 2**53 - 1  # what every reader of JSON can hold
-_NUMBER_BYTES = 6  # of a time in milliseconds, until the year 6429
+_LONGEST_NAME = 200  # characters of a function, a queue or an id
+_LONGEST_PROBLEM = 200  # characters
+_LARGEST_NUMBER = 2**53 - 1  # every JSON reader can hold integers up to this one
+_NUMBER_BYTES = 6  # of a pickled time in milliseconds, until the year 6429
 _COUNT = re.compile(rb"[0-9]{1,15}")
 _TRUE = b"\x88"
-# ARQ's dicts as CPython pickles them with protocol 4 or 5: `t` and `f` come first, `s` before the
-# result, `ft` after it. See `function_of`.
+# ARQ's dicts as CPython pickles them with protocol 4 or 5: `t` (tries) and `f` (function) come
+# first, `s` (success) comes before the result, `ft` (finished) after it. In these bytes, \x8c is a
+# short string with its length, \x8a a number with its length, \x94 stores the value in the memo,
+# and \x88 and \x89 are True and False.
 _FUNCTION = re.compile(
     rb"\x80[\x04\x05](?:\x95.{8})?\}\x94\(\x8c\x01t\x94(?:N|K.)\x8c\x01f\x94\x8c(.)", re.DOTALL
 )
@@ -66,19 +68,19 @@ class JobRecord:
     """One job.
 
     Attributes:
-        id: ARQ's.
-        status: Where it is.
-        function: Empty where it can't be read; `problem` says why then.
-        args: Positional arguments; objects in them are not made, see `pickles.reader.Opaque`.
+        id: ARQ's id of the job.
+        status: State of the job.
+        function: Name of its function; empty if it can't be read, and `problem` says why.
+        args: Positional arguments. Objects in them are not created: see `pickles.reader.Opaque`.
         kwargs: Arguments by name.
         queue: Key of the queue it is or was in.
         enqueued: When it was queued.
-        due: When it may start; of jobs in the queue only.
+        due: When it may start; None unless it is in the queue.
         tries: How often it has been started.
-        started: When its last try began; of jobs that have ended.
+        started: When its last try started; None unless it has ended.
         finished: When it ended.
-        result: What it returned, or the exception it ended with.
-        problem: Why it can't be read.
+        result: The value it returned, or the exception it ended with.
+        problem: Why it can't be read; empty if it can.
     """
 
     id: str
@@ -97,9 +99,9 @@ class JobRecord:
 
     @property
     def aborted(self) -> bool:
-        """Whether somebody stopped it."""
+        """Whether it was aborted."""
         result = self.result
-        # A pickle is read as an Opaque; a serializer of the application's returns the exception.
+        # The pickle reader returns an Opaque; the application's own deserializer the exception.
         name = result.name if isinstance(result, reader.Opaque) else type(result).__qualname__
         return self.status is JobStatus.FAILED and name.endswith("CancelledError")
 
@@ -114,7 +116,7 @@ class JobRecord:
 
     @property
     def seconds(self) -> float | None:
-        """How long its last try took."""
+        """Seconds that its last try took."""
         if self.started is None or self.finished is None:
             return None
         return round((self.finished - self.started).total_seconds(), 3)
@@ -122,7 +124,7 @@ class JobRecord:
     def row(self) -> dict[str, Any]:
         """Return the job as a row of `jobs list`."""
         return {
-            "id": display.cut(self.id, _LONGEST_NAME),
+            "id": display.truncate(self.id, _LONGEST_NAME),
             "status": self.status.value,
             "function": self.function,
             "arguments": display.call_text(self.args, self.kwargs),
@@ -134,7 +136,7 @@ class JobRecord:
         }
 
     def details(self) -> dict[str, Any]:
-        """Return everything that is known about the job, as `jobs show` prints it."""
+        """Return all fields of the job, as `jobs show` prints them."""
         return {
             **self.row(),
             "arguments": {
@@ -157,11 +159,11 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
     """Read a job or a result.
 
     Args:
-        raw: As it is in Redis.
-        deserializer: The application's own, or None for pickle, of which nothing is run.
+        raw: The bytes in Redis.
+        deserializer: The application's own; None for pickle, which is read without running it.
 
     Raises:
-        UnreadableError: It can't be read, or is none of ARQ's.
+        UnreadableError: The bytes can't be read, or are not a job or result of ARQ.
     """
     if deserializer is None:
         found = reader.read(raw).value
@@ -172,7 +174,7 @@ def load(raw: bytes, deserializer: Deserializer | None) -> dict[str, Any]:
             problem = display.text(exc, _LONGEST_PROBLEM)
             raise UnreadableError(f"the worker's job_deserializer: {problem}") from exc
     if not isinstance(found, dict) or not isinstance(found.get("f"), str):
-        raise UnreadableError("no job of ARQ's")
+        raise UnreadableError("not a job of ARQ")
     return found
 
 
@@ -188,7 +190,7 @@ def queued_record(
 ) -> JobRecord:
     """Return the record of a job that is in the queue."""
     facts: dict[str, Any] = {"id": job_id, "status": status, "queue": queue, "tries": tries}
-    facts["due"] = moment(due_ms)
+    facts["due"] = utc_time(due_ms)
     if raw is None:
         return JobRecord(**facts)
     try:
@@ -211,36 +213,34 @@ def ended_record(
     return JobRecord(
         id=job_id,
         status=status,
-        queue=display.cut(named, _LONGEST_NAME) if isinstance(named, str) else queue,
+        queue=display.truncate(named, _LONGEST_NAME) if isinstance(named, str) else queue,
         tries=_whole_number(found.get("t")),
-        started=moment(found.get("st")),
-        finished=moment(found.get("ft")),
+        started=utc_time(found.get("st")),
+        finished=utc_time(found.get("ft")),
         result=found.get("r"),
         **_call_fields(found),
     )
 
 
 def function_of(raw: bytes, deserializer: Deserializer | None) -> str:
-    """Return the function of a job or a result; empty where it can't be read.
+    """Return the function name of a job or a result; empty if it can't be read.
 
-    In the bytes that CPython writes for ARQ's dict, its place is known: looking there is 30 times
-    faster than reading the pickle. Other pickles are read.
+    Its position in the bytes that CPython writes for ARQ's dict is known. Reading only those bytes
+    is 30 times faster than reading the entire pickle, which is done for other pickles.
     """
     if deserializer is None and (found := _FUNCTION.match(raw)):
         begin = found.end()
         return raw[begin : begin + found[1][0]].decode(errors="replace")
     try:
-        return display.cut(load(raw, deserializer)["f"], _LONGEST_NAME)
+        return display.truncate(load(raw, deserializer)["f"], _LONGEST_NAME)
     except UnreadableError:
         return ""
 
 
 def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
-    """Return how a job ended; found as in `function_of`.
-
-    The time is searched from the end: an argument or a result could contain the same bytes.
-    """
+    """Return how a job ended; reads only the needed bytes if possible, as `function_of` does."""
     if deserializer is None and _FUNCTION.match(raw):
+        # Search the time from the end: an argument or a result may contain the same bytes.
         success, at = _SUCCESS.search(raw), raw.rfind(_FINISHED)
         if success and at > 0:
             begin = at + len(_FINISHED)
@@ -256,8 +256,8 @@ def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
     return Ending(status, _whole_number(found.get("ft")))
 
 
-def moment(milliseconds: Any) -> datetime | None:
-    """Return a time in milliseconds as a datetime; None for what is no time."""
+def utc_time(milliseconds: Any) -> datetime | None:
+    """Convert milliseconds since 1970 to a UTC datetime; None if the value is not a time."""
     if not isinstance(milliseconds, int | float):
         return None
     try:
@@ -269,22 +269,22 @@ def moment(milliseconds: Any) -> datetime | None:
 def _call_fields(found: Mapping[str, Any]) -> dict[str, Any]:
     args, kwargs = found.get("a"), found.get("k")
     return {
-        "function": display.cut(found["f"], _LONGEST_NAME),
+        "function": display.truncate(found["f"], _LONGEST_NAME),
         "args": tuple(args) if isinstance(args, tuple | list) else (args,),
         "kwargs": kwargs if isinstance(kwargs, Mapping) else {"?": kwargs},
-        "enqueued": moment(found.get("et")),
+        "enqueued": utc_time(found.get("et")),
     }
 
 
 def count_of(raw: bytes | None) -> int:
-    """Return the value of a counter in Redis; 0 for what is no number of up to 15 digits."""
+    """Return the value of a counter in Redis; 0 unless it is a number of up to 15 digits."""
     return int(raw) if raw and _COUNT.fullmatch(raw) else 0
 
 
 def _whole_number(value: Any) -> int:
-    """Return a count or a time; 0 for what is none, or does not fit JSON."""
+    """Return a count or a time; 0 if it is not a whole number that fits JSON."""
     return value if type(value) is int and 0 <= value <= _LARGEST_NUMBER else 0
 
 
 def _problem(exc: UnreadableError) -> str:
-    return display.cut(f"can't be read: {exc}", _LONGEST_PROBLEM)
+    return display.truncate(f"can't be read: {exc}", _LONGEST_PROBLEM)

@@ -1,4 +1,4 @@
-"""Convert REDIS_URL to the settings of ARQ's own connections."""
+"""Convert REDIS_URL to the settings of the connections that ARQ opens."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from oneoff.config.redis_url import redis_url
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
 
-RETRIES = 3
+RETRIES = 3  # attempts to repeat a command on a new connection
 OUTAGES: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, OSError)
 
 
 class _SafeSettings(RedisSettings):
-    """Settings that do not show the password in their repr, as those of ARQ do."""
+    """Settings whose repr does not contain the password; that of ARQ's settings does."""
 
     def __repr__(self) -> str:
         return f"RedisSettings({self.host}:{self.port}/{self.database})"
 
 
 def redis_settings(config: Config) -> RedisSettings:
-    """Return REDIS_URL as ARQ's settings; its own `from_dsn` does not decode %-encoded parts.
+    """Return ARQ's settings for REDIS_URL. ARQ's `from_dsn` does not decode %-encoded parts.
 
     Raises:
         ConfigurationError: REDIS_URL is not set, or can't be used.
@@ -42,7 +42,8 @@ def redis_settings(config: Config) -> RedisSettings:
         ssl_cert_reqs="required" if url.verify else "none",
         ssl_check_hostname=url.tls and url.verify,
         conn_timeout=max(round(url.timeout), 1),
-        # A command on a broken connection is sent again on a new one; see `outlive_outages`.
+        # Repeat a command on a new connection if its connection breaks. `outlive_outages` does the
+        # same for the attempt to connect.
         retry=Retry(ExponentialBackoff(cap=1, base=0.1), RETRIES),
         retry_on_error=list(OUTAGES),
     )

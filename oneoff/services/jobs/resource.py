@@ -46,8 +46,8 @@ def _check_server(client: Redis, url: RedisURL) -> None:
 
     if as_cluster(client) is not None:
         raise ConfigurationError(
-            f"{url.server} is a cluster, where ARQ does not work",
-            why="it changes several keys of a job at once, which a cluster keeps apart",
-            try_="give jobs a single server: correct REDIS_URL",
+            f"{url.server} is a cluster, and ARQ does not work on clusters",
+            why="ARQ changes several keys of a job in one transaction; a cluster stores them apart",
+            try_="set REDIS_URL to a single server",
             code="jobs-on-cluster",
         )

@@ -1,4 +1,4 @@
-"""Queue a failed job again, with the function and the arguments it had."""
+"""Queue a failed job again with the same function and arguments."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from oneoff.services.jobs.records import JobRecord, JobStatus, load
 
 
 async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
-    """Put a failed job back into its queue as one that was never tried.
+    """Queue a failed job again, with its number of tries reset.
 
     Returns:
-        False if its result is gone or it is in the queue: somebody else was faster.
+        False if its result no longer exists or it is in the queue: another client was faster.
 
     Raises:
         CommandError: See `check_retriable`.
@@ -25,8 +25,9 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
     check_retriable(jobs, record)
     result_key, job_key = arq_keys.result(record.id), arq_keys.job(record.id)
     async with jobs.client.pipeline(transaction=True) as pipe:
-        # Both: two retries at once must not queue the job twice, nor may one of them remove the
-        # result of a job that somebody else has queued again and that has ended meanwhile.
+        # Watch the result, so that two retries at the same time do not queue the job twice. Watch
+        # the job too: if another client has queued it again and it has ended meanwhile, this
+        # retry must not delete the new result.
         await pipe.watch(result_key, job_key)
         raw = await pipe.get(result_key)
         if raw is None or await pipe.exists(job_key):
@@ -46,30 +47,30 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
 
 
 def check_retriable(jobs: Jobs, record: JobRecord) -> None:
-    """Refuse what can't be queued again.
+    """Check that a job can be queued again.
 
     Raises:
         CommandError: `job-not-failed`, or `job-of-another-queue`.
-        UsageError: The worker has no such function any more.
+        UsageError: The worker no longer has the function.
     """
     if record.status is not JobStatus.FAILED:
         raise CommandError(
             f"job {record.id} has not failed: it is {record.status.value}",
-            why=record.problem or "only a job that failed is queued again",
+            why=record.problem or "only failed jobs can be queued again",
             try_=f"python manage.py jobs show {record.id}",
             code="job-not-failed",
         )
     if record.queue != jobs.worker.queue:
         raise CommandError(
             f"job {record.id} was in the queue {record.queue!r}, not in {jobs.worker.queue!r}",
-            why="another worker's functions may mean something else by the same name",
+            why="the worker of that queue may have another function with the same name",
             code="job-of-another-queue",
         )
     jobs.worker.task(record.function)
 
 
 def _job_from_result(jobs: Jobs, record: JobRecord, raw: bytes, now: int) -> bytes:
-    """Return the pickle of the job that a result came from.
+    """Return the bytes of the job that a result came from.
 
     Raises:
         CommandError: `job-not-readable`.
@@ -82,8 +83,8 @@ def _job_from_result(jobs: Jobs, record: JobRecord, raw: bytes, now: int) -> byt
     except UnreadableError as exc:
         raise CommandError(
             f"job {record.id} can't be queued again: {exc}",
-            why="its arguments are kept in a form that this worker doesn't write",
-            try_="queue it anew: python manage.py jobs run --help",
+            why="its arguments are stored in a format that this worker doesn't write",
+            try_="queue a new job: python manage.py jobs run --help",
             code="job-not-readable",
         ) from exc
     return serialize(worker, found["f"], tuple(found["a"]), dict(found["k"]), now)

@@ -1,4 +1,4 @@
-"""Check one call of a task, then queue it or run it in this process, as `jobs run` does."""
+"""Check one call of a task, then queue it or run it in this process, for `jobs run`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.lookup import find_job
 from oneoff.services.jobs.pickles import display
 from oneoff.services.jobs.queue import Enqueued, Jobs, now_ms, serialize
-from oneoff.services.jobs.records import JobRecord, moment
+from oneoff.services.jobs.records import JobRecord, utc_time
 from oneoff.services.jobs.signature import arguments_of
 from oneoff.services.jobs.worker_settings import Task
 
@@ -32,13 +32,13 @@ _LONGEST_ID = 200
 
 
 class Call(NamedTuple):
-    """One call of a task, checked.
+    """One checked call of a task.
 
     Attributes:
         task: The function.
         kwargs: Its arguments.
-        defer: How long no worker may take it.
-        job_id: Empty to generate one.
+        defer: Time for which no worker may take the job.
+        job_id: Id of the job; empty to generate one.
     """
 
     task: Task
@@ -64,7 +64,7 @@ def prepare(
     """Check a call before anything is queued.
 
     Raises:
-        UsageError: There is no such task, it takes no such arguments, or keeps no result.
+        UsageError: The task does not exist, does not accept the arguments, or keeps no result.
         DataError: `job-not-serializable`.
     """
     found = jobs.worker.task(task)
@@ -80,10 +80,10 @@ def prepare(
 
 
 async def plan(jobs: Jobs, call: Call, *, inline: bool, wait: bool) -> Result:
-    """Return what would be done.
+    """Return the result of a dry run.
 
     Raises:
-        CommandError: `job-failed`: the job that would be waited for has failed already.
+        CommandError: `job-failed`: the job to wait for already exists and has failed.
     """
     if inline:
         return Result.changed(f"would run {call.text()} in this process", rows=1)
@@ -92,7 +92,7 @@ async def plan(jobs: Jobs, call: Call, *, inline: bool, wait: bool) -> Result:
         record = await find_job(jobs, job_id) if wait else None
         has_ended = record is not None and record.due is None
         return _existing_result(record) if record and has_ended else _existing_job(job_id)
-    due = moment(now_ms() + call.defer.total_seconds() * 1000) if call.defer else None
+    due = utc_time(now_ms() + call.defer.total_seconds() * 1000) if call.defer else None
     when = f", due at {due.isoformat(' ', 'seconds')}" if due else ""
     return Result.changed(f"would queue {call.text()} in {jobs.worker.queue}{when}", rows=1)
 
@@ -108,7 +108,7 @@ async def queue(jobs: Jobs, call: Call) -> Result:
 
 
 async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Call) -> Result:
-    """Queue the call and return the result of the job, or of the one that has its id already.
+    """Queue the call, wait, and return the job's result. Wait for an existing job with its id too.
 
     Raises:
         CommandError: `job-failed`, or `job-lost`.
@@ -129,23 +129,21 @@ async def run_here(jobs: Jobs, config: Config, call: Call) -> Result:
     """Run the call in this process.
 
     Raises:
-        CommandError: `job-failed`, or what the task raised, if that has a code of its own.
+        CommandError: `job-failed`, or the error of the task, if that has its own exit code.
     """
     from oneoff.services.jobs.inline import run_inline
     from oneoff.services.jobs.wait import require_completed
 
     record, error = await run_inline(jobs.worker, config, call.task, call.kwargs, call.job_id)
-    # It leaves nothing in Redis: `jobs show` would find no job.
-    try_ = "what is above is all there is of it; mend it, and give the same line again"
+    # The job is not stored in Redis, so `jobs show` would not find it.
+    try_ = "fix the error above, then run the same command again"
     return _completed(call, require_completed(record, try_=try_, error=error))
 
 
 async def _enqueue(jobs: Jobs, call: Call) -> Enqueued:
-    """Queue the call; if that is interrupted, raise an error with the id the job would have.
-
-    Without the id nobody could find out whether the job is in the queue, and the same command
-    again would queue another one.
-    """
+    """Queue the call; if that is interrupted, raise an error that contains the job's id."""
+    # Choose the id here: the operator needs it to find out whether the job was queued. The same
+    # command without the id would queue another job.
     job_id = call.job_id or uuid4().hex
     try:
         return await jobs.enqueue(
@@ -153,10 +151,13 @@ async def _enqueue(jobs: Jobs, call: Call) -> Enqueued:
         )
     except (RedisError, asyncio.CancelledError) as exc:
         if isinstance(exc, asyncio.CancelledError) and not signals.received():
-            raise  # the deadline of the run, which reports it
+            raise  # the run's own deadline, which the executor reports
         error = explain(exc)
-        error.why = f"job {job_id} may be in the queue, or not: no answer came"
-        once = f"to have it once, add --job-id={shlex.quote(job_id)}: without it another is queued"
+        error.why = f"Redis sent no answer, so job {job_id} may or may not be in the queue"
+        once = (
+            f"add --job-id={shlex.quote(job_id)} to queue the job only once; "
+            "without it another job is queued"
+        )
         error.try_ = (once, *error.try_)
         raise error from exc
 
@@ -168,7 +169,7 @@ def _completed(call: Call, record: JobRecord) -> Result:
 
 
 def _existing_result(record: JobRecord) -> Result:
-    """Return the result of a job that existed, with its own call: this one may differ.
+    """Return the result of an existing job, with the job's own arguments: they may be different.
 
     Raises:
         CommandError: `job-failed`.
@@ -178,12 +179,12 @@ def _existing_result(record: JobRecord) -> Result:
     data = require_completed(record, try_=f"python manage.py jobs show {record.id}").details()
     call = f"{record.function}({display.call_text(record.args, record.kwargs, 200)})"
     returned = display.text(data["result"], 200)
-    message = f"job {record.id} is there already: nothing was queued; {call} returned {returned}"
+    message = f"job {record.id} already exists: nothing was queued; {call} returned {returned}"
     return Result.unchanged(message, data=data, answer=_result_json(data))
 
 
 def _existing_job(job_id: str) -> Result:
-    message = f"job {job_id} is there already: nothing was queued"
+    message = f"job {job_id} already exists: nothing was queued"
     return Result.unchanged(message, data={"id": job_id}, answer=job_id)
 
 

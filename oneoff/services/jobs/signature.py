@@ -1,4 +1,4 @@
-"""Check arguments against the signature of a task, and convert texts by its annotations."""
+"""Check the arguments of a task against its signature, and convert them to its annotated types."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def arguments_of(
     """Return the arguments of one call, by name.
 
     Args:
-        name: The task's, for messages.
-        coroutine: Its function; the first parameter is ARQ's context.
-        pairs: `name=value`, whose values are converted as those of a command are; a type that no
-            command takes is written as JSON.
-        json_text: An object with arguments by name; empty for none.
+        name: Name of the task, for messages.
+        coroutine: Function of the task; its first parameter is ARQ's context.
+        pairs: Arguments as `name=value`. Values are converted like the inputs of a command. If
+            commands do not accept the type, the value is JSON.
+        json_text: A JSON object of arguments by name; empty for none.
 
     Raises:
-        UsageError: Everything that is wrong with them, together.
+        UsageError: Lists every problem with the arguments.
     """
     arguments = _Arguments(coroutine)
     for pair in pairs:
@@ -62,7 +62,7 @@ def _from_json(text: str, problems: list[str]) -> Mapping[str, Any]:
 
 
 class _Arguments:
-    """The parameters of a task, and the values that were given for them."""
+    """The parameters of a task, and the values given for them."""
 
     def __init__(self, coroutine: Callable[..., Any]) -> None:
         _context, *parameters = inspect.signature(coroutine).parameters.values()
@@ -81,7 +81,7 @@ class _Arguments:
             meant = f"; did you mean {near[0]}?" if near else ""
             self.problems.append(f"there is no argument {name!r}{meant}")
         else:
-            self.values[name] = None  # given, right or wrong: not missing
+            self.values[name] = None  # a wrong value is not reported as missing too
             try:
                 self.values[name] = convert(name, value)
             except ValueError as exc:
@@ -104,7 +104,7 @@ class _Arguments:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            message = f"{name} {text!r} is not JSON, which its type {_spelling(hint)} is written in"
+            message = f"{name} {text!r} is not JSON, as its type {_spelling(hint)} requires"
             raise ValueError(message) from None
         return self.from_value(name, value)
 
@@ -124,7 +124,7 @@ class _Arguments:
         return [_checked(name, item, shape) for item in value]
 
     def declarations(self) -> str:
-        """Return the parameters as they are declared."""
+        """Return the parameters as the function declares them."""
         return ", ".join(self._declaration(one) for one in self._parameters.values())
 
     def _declaration(self, parameter: inspect.Parameter) -> str:
@@ -137,7 +137,8 @@ def _hints(coroutine: Callable[..., Any]) -> Mapping[str, Any]:
     try:
         return get_type_hints(coroutine)
     except (NameError, TypeError, AttributeError):
-        # A name is imported under TYPE_CHECKING only: use the annotations that are not texts.
+        # An annotation names something that is imported under TYPE_CHECKING only. Use the
+        # annotations that are not strings.
         hints = inspect.get_annotations(coroutine)
         return {name: hint for name, hint in hints.items() if not isinstance(hint, str)}
 
@@ -168,7 +169,7 @@ def _checked(name: str, value: Any, shape: Shape) -> Any:
 
 
 def _validated(name: str, value: Any, hint: Any) -> Any:
-    """Check dicts, models, dataclasses and the like with pydantic."""
+    """Check dicts, models, dataclasses and similar types with pydantic."""
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
@@ -180,7 +181,7 @@ def _validated(name: str, value: Any, hint: Any) -> Any:
         message = f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
         raise ValueError(message) from None
     except (PydanticSchemaGenerationError, PydanticUserError):
-        message = f"{name} is {_spelling(hint)}, which can't be given from outside"
+        message = f"{name} has the type {_spelling(hint)}, which can't be given on a command line"
         raise ValueError(message) from None
 
 

@@ -1,4 +1,4 @@
-"""Wait for the end of a job."""
+"""Wait until a job has ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two polls
 
 _log = structlog.get_logger(__name__)
 
@@ -33,14 +33,14 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
 
     Args:
         jobs: The queue.
-        config: Used with `project` to look up whether maintenance stops the workers.
+        config: Used with `project` to find out whether maintenance pauses the workers.
         project: The project of the queue.
         job_id: The job to wait for.
 
     Raises:
-        TemporaryError: `job-still-running`: the deadline of the run came first. The job goes on.
-        CommandError: `job-lost`: somebody removed the job. A signal or an error of Redis is raised
-            with the id of the job, and how to wait for it again.
+        TemporaryError: `job-still-running`: the run reached its deadline. The job is not stopped.
+        CommandError: `job-lost`: the job was removed. Also a signal or an error of Redis; its
+            message has the id of the job and says how to wait for the job again.
     """
     try:
         if await announced_window(jobs.client, config, project):
@@ -56,24 +56,27 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
 
 
 def _interrupted(job_id: str, error: CommandError) -> CommandError:
-    """Add the job's id to the error: the same command line again would queue another job."""
-    error.why = f"job {job_id} stays in the queue, or goes on running"
+    """Add the job's id to the error: without it, the same command would queue another job."""
+    error.why = f"job {job_id} stays in the queue, or continues to run"
     error.try_ = (_how_to_wait(job_id), *error.try_)
     return error
 
 
 def _how_to_wait(job_id: str) -> str:
-    return f"to wait on, add --job-id={shlex.quote(job_id)}: without it another job is queued"
+    return (
+        f"add --job-id={shlex.quote(job_id)} to wait for this job again; "
+        "without it another job is queued"
+    )
 
 
 def _still_running(job_id: str, *, paused: bool) -> TemporaryError:
-    why, look = "a worker has to be there for it", "python manage.py jobs stats"
+    why, look = "only a running worker can execute it", "python manage.py jobs stats"
     if paused:
-        why = "maintenance is on, and workers take no job until it ends"
+        why = "maintenance is on, and workers take no jobs until it ends"
         look = "python manage.py system maintenance status"
     return TemporaryError(
         f"job {job_id} has not ended within --timeout",
-        why=f"it stays in the queue, or goes on running; {why}",
+        why=f"it stays in the queue, or continues to run; {why}",
         try_=(
             _how_to_wait(job_id),
             f"python manage.py jobs show {job_id}",
@@ -89,8 +92,8 @@ async def _poll(jobs: Jobs, job_id: str) -> JobRecord:
         record = await find_job(jobs, job_id)
         if record is None:
             raise CommandError(
-                f"job {job_id} is neither in the queue nor has it left a result",
-                why="it was aborted or purged, or the worker has other settings than this process",
+                f"job {job_id} is not in the queue and has no result",
+                why="it was aborted or purged, or the worker uses other settings than this process",
                 try_="python manage.py jobs list",
                 code="job-lost",
             )
@@ -101,8 +104,8 @@ async def _poll(jobs: Jobs, job_id: str) -> JobRecord:
 
 
 def _command_error(error: BaseException | None) -> CommandError | None:
-    """Return the error with an exit code of its own that an exception means; None otherwise."""
-    # `explain` would report a timeout or cancellation of the task as one of this run.
+    """Return the command error for an exception; None if it has no exit code of its own."""
+    # `explain` would report a timeout or a cancellation of the task as if the run had one.
     if error is None or isinstance(error, TimeoutError | asyncio.CancelledError):
         return None
     explained = explain(error)
@@ -110,7 +113,7 @@ def _command_error(error: BaseException | None) -> CommandError | None:
 
 
 def check_keeps_result(task: Task) -> None:
-    """Refuse to wait for a result that will not be kept.
+    """Check that the worker keeps the result of a task.
 
     Raises:
         UsageError: The worker keeps no result of this function.
@@ -119,7 +122,7 @@ def check_keeps_result(task: Task) -> None:
         raise UsageError(
             f"{task.name} keeps no result, so there is nothing to wait for",
             try_=(
-                f"run it here: python manage.py jobs run {task.name} --inline",
+                f"run it in this process: python manage.py jobs run {task.name} --inline",
                 "give the function keep_result=60",
             ),
             code="no-result-to-wait-for",
@@ -129,16 +132,16 @@ def check_keeps_result(task: Task) -> None:
 def require_completed(
     record: JobRecord, *, try_: str | Sequence[str], error: BaseException | None = None
 ) -> JobRecord:
-    """Return the record if the job has completed; raise if it has failed.
+    """Return the record of a completed job; raise an error for a failed one.
 
     Args:
-        record: Of a job that has ended.
-        try_: What to do about a failure.
+        record: Record of a job that has ended.
+        try_: Advice for a failed job.
         error: The exception that it failed with, if it ran in this process.
 
     Raises:
-        CommandError: `job-failed`, with the record as its data. If a command that raised `error`
-            would have an exit code of its own, then that error instead.
+        CommandError: `job-failed`, with the record as its data. If `error` has its own exit code,
+            then `error` instead.
     """
     if record.status is JobStatus.COMPLETED:
         return record
@@ -148,7 +151,7 @@ def require_completed(
         raise command_error from error
     raise CommandError(
         f"job {record.id} {record.status.value}: {record.error or 'it expired'}",
-        why=f"{record.function or 'it'} ended so at try {record.tries}",
+        why=f"{record.function or 'it'} ended at try {record.tries}",
         try_=try_,
         code="job-failed",
         data=record.details(),

@@ -23,10 +23,10 @@ class Task:
     """One function of the worker, which a job calls by its name.
 
     Attributes:
-        name: As jobs name it: "send_welcome_mail", "cron:refresh_report".
-        coroutine: The function itself; ARQ's context is its first parameter.
-        timeout: Seconds one try may take.
-        keep_result: Seconds its result is kept; 0 for not at all, None for ever.
+        name: The name that jobs use: "send_welcome_mail", "cron:refresh_report".
+        coroutine: The function itself; its first parameter is ARQ's context.
+        timeout: Seconds that one try may take.
+        keep_result: Seconds to keep its result; 0 to keep none, None to keep it permanently.
         max_tries: Tries before the job counts as failed.
     """
 
@@ -44,18 +44,18 @@ class WorkerSpec:
     Attributes:
         source: Import string of its settings.
         queue: Key of its queue.
-        tasks: Its functions by name, those of cron jobs included.
-        serializer: Makes jobs and results; None for pickle.
-        deserializer: Reads them; None for pickle.
-        expires_extra_ms: How long after its due time a job is kept.
+        tasks: Its functions by name, including those of cron jobs.
+        serializer: Writes jobs and results; None for pickle.
+        deserializer: Reads jobs and results; None for pickle.
+        expires_extra_ms: Milliseconds that a job is kept after its due time.
         keep_result: As in `Task`, for jobs whose function is not known.
         allow_abort_jobs: Whether a running job can be aborted.
         retry_jobs: Whether `Retry` and cancellation lead to another try.
         health_check_key: Key of the heartbeat.
         health_check_interval: Seconds between two heartbeats.
         ctx: The initial context of every job.
-        hooks: `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end`, `after_job_end`, where
-            the settings have them.
+        hooks: Those of `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end` and
+            `after_job_end` that the settings define.
     """
 
     source: str
@@ -76,7 +76,7 @@ class WorkerSpec:
         """Return the function of this name.
 
         Raises:
-            UsageError: There is none; says which may have been meant.
+            UsageError: There is none; the message suggests similar names.
         """
         if name in self.tasks:
             return self.tasks[name]
@@ -98,12 +98,12 @@ def load_worker(project: Project) -> WorkerSpec:
     """Import the project's WorkerSettings.
 
     Raises:
-        ConfigurationError: There are none, or ARQ would not take them.
+        ConfigurationError: The project names none, or ARQ would refuse them.
     """
     if not project.worker:
         raise ConfigurationError(
             "the project names no worker",
-            why="its settings say which functions jobs may call, and which queue they wait in",
+            why="the settings of the worker name the queue and the functions that jobs may call",
             try_='Project(..., worker="app.worker:WorkerSettings")',
             code="worker-not-configured",
         )
@@ -120,7 +120,10 @@ def load_worker(project: Project) -> WorkerSpec:
 
 
 def _values(settings: Any) -> dict[str, Any]:
-    """Return the arguments of ARQ's Worker; of a class, ARQ ignores inherited attributes."""
+    """Return the arguments for ARQ's Worker.
+
+    If the settings are a class, ARQ ignores its inherited attributes.
+    """
     import inspect
 
     from arq.worker import Worker, get_kwargs

@@ -1,7 +1,7 @@
 """Show values that were read from a pickle, in bounded time and memory.
 
-A few hundred bytes of pickle can describe lists of lists that would fill the memory if they were
-written out, or a list that contains itself. Secrets are masked by the names of arguments and keys.
+A pickle of a few hundred bytes can describe lists of lists that would fill the memory as text, or a
+list that contains itself. Secrets are masked by the names of arguments and keys.
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ from typing import Any
 from oneoff.services.jobs.pickles.reader import Opaque
 from oneoff.utils.redaction import MASK, hides
 
-DEEPEST = 20
+DEEPEST = 20  # levels of nested values that are shown
 SHORT = 60
-"""Characters that a list of jobs shows of the arguments."""
+"""Characters of the arguments that a list of jobs shows."""
 LONG = 100_000
-"""Characters and items that `jobs show` shows at most."""
+"""Largest number of characters and of items that `jobs show` shows."""
 _LONGEST_NUMBER = 400  # bits; JSON readers use floats, and the largest float has 1,024
-_MOST_DIGITS = 400
-_LONGEST_NAME = 1000  # characters that are checked for the name of a secret
-CUT = "…"
+_MOST_DIGITS = 400  # of a Decimal
+_LONGEST_NAME = 1000  # characters of a name that are checked for the name of a secret
+CUT = "…"  # stands for the omitted part
 
 
 def call_text(args: Iterable[Any], kwargs: Mapping[str, Any], room: int = SHORT) -> str:
-    """Return arguments as they are written in a call: `3, name='ada'`.
-
-    Secrets are masked by their names before the text is cut: without its closing quote a value
-    could not be recognised any more.
-    """
+    """Return arguments as they are written in a call: `3, name='ada'`, up to `room` characters."""
+    # Secrets are masked by their names before the text is truncated. Afterwards a value without its
+    # closing quote could not be recognised.
     writer = _Writer(room)
     separator = ""
     for value in args:
@@ -47,25 +45,25 @@ def call_text(args: Iterable[Any], kwargs: Mapping[str, Any], room: int = SHORT)
 
 
 def text(value: Any, room: int = SHORT) -> str:
-    """Return what `repr` would, cut after `room` characters."""
+    """Return the `repr` of a value, truncated to `room` characters."""
     writer = _Writer(room)
     writer.value(value)
     return writer.text()
 
 
-def cut(name: str, room: int) -> str:
+def truncate(name: str, room: int) -> str:
     """Return a name of at most `room` characters, with lone surrogates escaped."""
     shown = name[: room + 1].encode(errors="backslashreplace").decode()
     return shown if len(shown) <= room else shown[: room - 1] + CUT
 
 
 def plain(value: Any) -> Any:
-    """Return a copy that fits JSON; other values become texts, and what is too long is cut."""
+    """Return a copy that fits JSON. Other values become strings, and long ones are truncated."""
     return _Copier().of(value, 0)
 
 
 class _Writer:
-    """Write a value like `repr`, and stop when there is no room left."""
+    """Write a value like `repr`, and stop when no room is left."""
 
     def __init__(self, room: int) -> None:
         self._parts: list[str] = []
@@ -97,7 +95,7 @@ class _Writer:
             self.put(value.isoformat() if isinstance(value, date) else _scalar(value, self._room))
 
     def named(self, name: Any, value: Any, depth: int = 0) -> None:
-        """Write a value, or the mask if its name is that of a secret."""
+        """Write a value, or the mask if its name is the name of a secret."""
         if isinstance(name, str | bytes) and hides(name[:_LONGEST_NAME], value):
             self.put(repr(MASK))
         else:
@@ -125,13 +123,13 @@ class _Writer:
             return
         given = [*value.args[:LONG], *([value.items] if value.items else [])]
         self._listed("(", given, ")", depth, self.value)
-        # The arguments of an exception are enough; an object made without any has only a state.
+        # The arguments of an exception are enough. An object without arguments has only a state.
         if not given and isinstance(value.state, Mapping):
             self.value(value.state, depth + 1)
 
 
 class _Copier:
-    """Copy a value to what JSON has, up to `LONG` items and characters."""
+    """Copy a value to types that JSON has, up to `LONG` items and characters."""
 
     def __init__(self) -> None:
         self._left = LONG
@@ -162,7 +160,7 @@ class _Copier:
     def _text(self, value: str) -> str:
         room = max(self._left, 1)
         self._left -= min(len(value), room)
-        return cut(value, room)
+        return truncate(value, room)
 
     def _some(self, items: Iterable[Any]) -> Iterable[Any]:
         for item in items:
@@ -172,7 +170,7 @@ class _Copier:
 
 
 def _name(key: Any) -> str:
-    return cut(key, LONG) if isinstance(key, str) else text(key)
+    return truncate(key, LONG) if isinstance(key, str) else text(key)
 
 
 def _fits_json(value: Any) -> bool:
@@ -190,12 +188,12 @@ def _scalar(value: Any, room: int) -> str:
         return f"<a number of {value.bit_length()} bits>"
     try:
         return repr(value)
-    except Exception as exc:  # noqa: BLE001 - of a class of the application's own
+    except Exception as exc:  # noqa: BLE001 - raised by a class of the application
         return f"<{type(value).__name__} that can't be shown: {type(exc).__name__}>"
 
 
 def _made(value: Any) -> Any:
-    """Return the object that an Opaque describes if making it is harmless: dates, numbers, ids."""
+    """Return the object that an Opaque describes if creating it is safe: a date, number or UUID."""
     make = _MAKERS.get(value.name) if isinstance(value, Opaque) else None
     if make is None:
         return value
@@ -213,7 +211,7 @@ def _datetime(value: Opaque) -> Any:
     packed, *zone = _args(value)
     year, month, day, hour, minute, second, fraction = _date_fields(packed, _MOMENT_BYTES)
     moment = datetime(year, month, day, hour, minute, second, fraction)  # noqa: DTZ001 - see below
-    # Its zone may be an object of a class of the application, which is not made.
+    # The zone may be an object of a class of the application, which is not created.
     of_utc = bool(zone) and isinstance(zone[0], Opaque) and _is_utc(zone[0])
     return moment.isoformat() + ("+00:00" if of_utc else "")
 
@@ -225,7 +223,7 @@ def _is_utc(zone: Opaque) -> bool:
 
 
 def _date_fields(packed: Any, length: int) -> tuple[int, ...]:
-    """Read the bytes that `datetime` and `date` are pickled as. Raises TypeError for others."""
+    """Read the bytes of a pickled `datetime` or `date`. Raises TypeError for other values."""
     if not isinstance(packed, bytes) or len(packed) != length:
         raise TypeError
     year, month, day = packed[0] * 256 + packed[1], packed[2] & 0x7F, packed[3]

@@ -1,13 +1,14 @@
 """Read a pickle without running anything in it.
 
-ARQ stores jobs and results as pickles, and a pickle is a program: whoever may write to Redis could
-make the process that lists jobs call anything. This reader interprets the opcodes itself, of which
-`pickletools` says what each takes from the stack. Classes and functions become an `Opaque` with
-their name, which is never imported; calls are recorded, not made; an unknown opcode is an error.
+ARQ stores jobs and results as pickles, and a pickle is a program: anyone who can write to Redis
+could make the process that lists jobs call any function. This reader interprets the opcodes itself;
+`pickletools` describes what each one takes from the stack. A class or function becomes an `Opaque`
+with its name and is never imported. A call is recorded, not run. An unknown opcode is an error.
 
-Restricting `pickle.Unpickler` by `find_class` is not enough. No code runs then, but dicts and
-sets still hash their keys: a tuple of tuples in 200 bytes, or numbers chosen to collide, take
-forever. Its memo and its bytearrays have the size that the pickle asks for, gigabytes in 10 bytes.
+Restricting `pickle.Unpickler` with `find_class` is not enough. No code runs then, but dicts and
+sets still hash their keys. A tuple of tuples in 200 bytes, or colliding numbers, take forever.
+`Unpickler` also allocates its memo and bytearrays with the size that the pickle requests: 10 bytes
+can request gigabytes.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 MOST_BYTES = 4 * 1024 * 1024
-"""A larger pickle is not read."""
+"""Size of the largest pickle that is read."""
 MOST_STEPS = 100_000
-"""Opcodes that are read at most: about 0.2 s."""
-_LONGEST_NAME = 500  # of a module, and of a name in it
-_LARGEST_KEY = 2**60  # hashes of larger numbers are taken modulo 2**61 - 1, so they can collide
+"""Largest number of opcodes that are read, which takes about 0.2 s."""
+_LONGEST_NAME = 500  # characters of a module's name, and of a name in it
+_LARGEST_KEY = 2**60  # hashes are modulo 2**61 - 1, so larger numbers can collide
 
 
 class UnreadableError(ValueError):
-    """The pickle is broken, too large, or not one of ARQ's; the message says which."""
+    """The pickle is broken, too large, or not written by ARQ; the message says which."""
 
 
 class Opaque:
-    """An inert placeholder for an object that was not made.
+    """An inert placeholder for an object that was not created.
 
     Attributes:
-        name: Of the class or function: "app.errors.OutOfStock", without "builtins.".
-        args: What it would have been called with; None for the class itself.
-        items: What would have been added to it: the members of a set, for instance.
-        state: What would have become its attributes, if the pickle has any.
+        name: Name of the class or function, "app.errors.OutOfStock"; without "builtins.".
+        args: Arguments of the recorded call; None for the class or function itself.
+        items: Items that the pickle adds to it, such as the members of a set.
+        state: State that the pickle sets, usually its attributes; None if there is none.
     """
 
     __slots__ = ("args", "items", "name", "state")
@@ -49,13 +50,13 @@ class Opaque:
 
 
 class Pickled(NamedTuple):
-    """A pickle that was read.
+    """The content of a pickle. All positions are offsets in its bytes.
 
     Attributes:
-        value: What it holds, in plain containers and `Opaque` objects.
-        begins: Where the keys and values of the outermost dict begin: key, value, key, value, ...
-        end: Where the opcode is that puts them into the dict.
-        frames: Where the opcodes are that announce frames.
+        value: The value, in plain containers and `Opaque` objects.
+        begins: Starts of the keys and values of the outermost dict: key, value, key, value, ...
+        end: Position of the opcode that adds them to the dict.
+        frames: Positions of the FRAME opcodes.
     """
 
     value: Any
@@ -71,9 +72,9 @@ def read(data: bytes) -> Pickled:
         UnreadableError: It is broken or too large.
     """
     if len(data) > MOST_BYTES:
-        raise UnreadableError(f"{len(data)} bytes are more than the {MOST_BYTES} that are read")
+        raise UnreadableError(f"{len(data)} bytes are more than the limit of {MOST_BYTES}")
     try:
-        # pickletools reads texts of protocol 0 as Python source, and warns of unknown escapes.
+        # pickletools reads strings of protocol 0 as Python source and warns about unknown escapes.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return _Machine().run(data)
@@ -90,7 +91,7 @@ class _Machine:
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self.begins: list[int] = []  # where each entry of the stack begins in the pickle
+        self.begins: list[int] = []  # the start of each entry of the stack in the pickle
         self.marks: list[int] = []  # which entries of the stack are marks
         self.memo: dict[int, Any] = {}
 
@@ -100,7 +101,7 @@ class _Machine:
             name, at = opcode.name, position or 0
             if step > MOST_STEPS:
                 raise UnreadableError(f"more than {MOST_STEPS} steps")
-            if name in _SCALARS:  # takes nothing: half of all opcodes
+            if name in _SCALARS:  # half of all opcodes; they take nothing from the stack
                 self.stack.append(arg)
                 self.begins.append(at)
                 continue
@@ -109,9 +110,10 @@ class _Machine:
             if name in {"PROTO", "FRAME"}:
                 continue
             first = self._first_taken(name)
-            if name == "SETITEMS":  # the last one fills the outermost dict
+            if name == "SETITEMS":  # the last SETITEMS fills the outermost dict
                 dict_begins, dict_end = self.begins[first + 2 :], at
             values = self.stack[first:]
+            # What an opcode creates from values starts where the first of these values starts.
             begin = self.begins[first] if values else at
             self.stack[first:] = added = self._do(name, values, arg)
             self.begins[first:] = [begin, at][: len(added)]  # DUP alone adds two
@@ -122,16 +124,17 @@ class _Machine:
         taken, below_mark = _TAKES[name]
         first = len(self.stack) - taken
         marks = self.marks
-        if below_mark is not None:  # everything from the last mark on
+        if below_mark is not None:  # it takes everything above the last mark
             first = marks.pop() - below_mark
         elif name == "POP" and marks and marks[-1] == first:
             marks.pop()
+        # An opcode must not take the last mark itself, nor more than the stack has.
         if first <= (marks[-1] if marks else -1):
-            raise UnreadableError("an opcode takes more than there is")
+            raise UnreadableError("an opcode takes more than the stack has")
         return first
 
     def _do(self, name: str, values: list[Any], arg: Any) -> list[Any]:
-        """Return what an opcode puts on the stack for the values that it takes."""
+        """Return the entries that an opcode pushes in place of the values that it takes."""
         match name:
             case "POP" | "POP_MARK":
                 return []
@@ -154,7 +157,7 @@ class _Machine:
 
 
 def _extended(target: Any, values: list[Any]) -> Any:
-    """Add to a list; an `Opaque` is a set, or a list of another class."""
+    """Add values to a list; an `Opaque` is a set, or a list of another class."""
     (target.items if isinstance(target, Opaque) else target).extend(values)
     return target
 
@@ -170,11 +173,9 @@ def _updated(target: Any, values: list[Any]) -> Any:
 
 
 def _safe_key(key: Any) -> Any:
-    """Return the key, or an `Opaque` for one whose hash or comparison could take forever.
-
-    The hash of a tuple is computed anew each time: nested 60 times, each level twice in the next
-    one, it takes 2 ** 60 steps.
-    """
+    """Return the key, or an `Opaque` if hashing or comparing it could take forever."""
+    # The hash of a tuple is not cached. A tuple with 60 levels, each of which has the next one
+    # twice, takes 2 ** 60 steps.
     if isinstance(key, int) and abs(key) <= _LARGEST_KEY:
         return key
     if key is None or isinstance(key, str | bytes | float | Opaque):
@@ -184,10 +185,10 @@ def _safe_key(key: Any) -> Any:
 
 def _named(module: Any, name: Any) -> Opaque:
     if not isinstance(name, str) or not isinstance(module, str):
-        raise UnreadableError("a name that is no text")
-    # Each use of a name makes a new text: a long name that is used often would fill the memory.
+        raise UnreadableError("a name is not a string")
+    # Each use of a name creates a new string, so a long name used often would fill the memory.
     module, name = module[:_LONGEST_NAME], name[:_LONGEST_NAME]
-    # The old protocols have two other names for builtins.
+    # Pickles of old protocols have two other names for the builtins module.
     is_builtin = module in {"builtins", "__builtin__", "exceptions"}
     return Opaque(name if is_builtin else f"{module}.{name}")
 
@@ -221,11 +222,11 @@ _TAKES = {
     for opcode in pickletools.opcodes
 }
 _VALUES: dict[str, Callable[[list[Any], Any], Any]] = {
-    # `taken` are the entries from the stack, the mark among them; `arg` is in the pickle itself.
+    # `taken` are the entries taken from the stack, including the mark; `arg` is in the pickle.
     "NONE": lambda *_: None,
     "NEWTRUE": lambda *_: True,
     "NEWFALSE": lambda *_: False,
-    # Containers. Sets are not made: they would hash their members.
+    # Containers. Sets are not created, because they would hash their members.
     "EMPTY_LIST": lambda *_: [],
     "EMPTY_TUPLE": lambda *_: (),
     "EMPTY_DICT": lambda *_: {},
@@ -239,7 +240,7 @@ _VALUES: dict[str, Callable[[list[Any], Any], Any]] = {
     **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda taken, _: _extended(taken[0], taken[2:])),
     "SETITEM": lambda taken, _: _updated(taken[0], taken[1:]),
     "SETITEMS": lambda taken, _: _updated(taken[0], taken[2:]),
-    # Names, calls and states: recorded only.
+    # Names, calls and states are only recorded.
     "GLOBAL": lambda _, arg: _named(*arg.split(" ", 1)),
     "STACK_GLOBAL": lambda taken, _: _named(*taken),
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda _, arg: Opaque(f"<extension {arg}>")),
