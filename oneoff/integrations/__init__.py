@@ -1,1 +1,1 @@
-"""Adapters for the application's long-running processes: web and worker."""
+"""Connect oneoff to the application's long-running processes: web and worker."""

@@ -1,6 +1,6 @@
 """The database of a long-running process: a pool, and a transaction for each request or job.
 
-Commands do not use it: the executor opens, commits and rolls back for them.
+Commands do not use it, because the executor opens, commits and rolls back their transactions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from oneoff.database.errors import translate_error
 
 
 class PooledDatabase:
-    """The database of a web or worker process; lives as long as the process.
+    """The database of a web or worker process. It lives as long as the process.
 
     Args:
         database: Created with a `pool_size`.
@@ -32,13 +32,14 @@ class PooledDatabase:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction: committed when the block ends, rolled back when it raises.
+        """Open a transaction: it commits when the block ends, and rolls back if the block raises.
 
         Raises:
-            CommandError: What the database says, as commands report it: `Unavailable` when it
-                can't be reached, `TemporaryError` when all connections stayed in use.
+            CommandError: The error that a command would report: `Unavailable` if the database
+                can't be reached, `TemporaryError` if all connections stayed in use.
         """
-        # On SQLite, one that reads first and writes later has to be the only writer from its start.
+        # On SQLite, a transaction that reads first and writes later must be the only writer from
+        # its start. Otherwise its first write fails if another transaction has written meanwhile.
         immediate = self._database.url.dialect == "sqlite"
         try:
             async with (
@@ -63,7 +64,7 @@ class PooledDatabase:
         return TemporaryError(
             f"all {self._database.pool_size} connections of this process were in use for "
             f"{POOL_TIMEOUT:g} s",
-            why="its requests or jobs hold them longer than they come in",
+            why="there are too many requests or jobs at a time, or they hold connections too long",
             try_="start more processes, or raise DATABASE_POOL_SIZE",
             code="pool-exhausted",
         )
@@ -76,10 +77,10 @@ async def open_pooled_database(
     """Create the pool of this process; it connects when a session is first opened.
 
     Args:
-        config: Says where the database is.
-        project: Its name is that of the embedded SQLite file, where DATABASE_URL is not set.
+        config: Settings with the URL of the database.
+        project: Its name is the name of the SQLite file that is used if DATABASE_URL is not set.
         service: "web" or "worker"; shown in `pg_stat_activity.application_name`.
-        pool_size: The most connections at a time.
+        pool_size: Largest number of open connections.
     """
     url = parse_database_url(config.database_url, config.root, project.name)
     database = PooledDatabase(Database(url, run_id=service, pool_size=pool_size))

@@ -1,8 +1,8 @@
 """Configure the logs of a long-running process (web, worker) in the format of commands.
 
 Servers configure `logging` themselves, before or after they import the application. This module
-takes over: whatever the server, the application and libraries log becomes one structured line on
-standard error.
+replaces their configuration: each message of the server, the application and libraries becomes one
+structured line on standard error.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ WORKER_LOGGING: dict[str, Any] = {
     },
     "loggers": {"arq": {"handlers": ["process"]}},
 }
-"""For the option `--custom-log-dict` of `arq`, which also configures the worker's first lines."""
+"""For the option `--custom-log-dict` of `arq`. It also configures the first lines of the worker."""
 
 _undo = ExitStack()
 _services: list[str] = []
-"""The service that this process logs as; empty until it is configured."""
+"""The service name in this process's logs; empty until they are configured."""
 
 
 def configure_logging(service: str, config: Config | None = None) -> None:
     """Configure the logs of this process. A second call has no effect.
 
-    Lines are readable on a terminal and JSON otherwise. They start at LOG_LEVEL, and have a UTC
-    timestamp and everything that is bound in `structlog.contextvars`: request id, job id.
+    Lines are text on a terminal and JSON otherwise. LOG_LEVEL is the lowest level. Each line has a
+    UTC timestamp and the variables of `structlog.contextvars`, such as request id and job id.
 
     Args:
-        service: The name of the process on every line: "web", "worker".
-        config: The settings of the process; by default read from the current folder.
+        service: Name of the process, on every line: "web", "worker".
+        config: Settings of the process; read from the current folder by default.
     """
     if not _services:
         config = config or load_config(Path.cwd())
@@ -60,7 +60,7 @@ def configure_logging(service: str, config: Config | None = None) -> None:
 
 @contextmanager
 def logging_to(logs: Logs) -> Iterator[None]:
-    """Configure the logs inside the block and restore everything after it, for tests."""
+    """Configure the logs inside the block, then restore the old configuration; for tests."""
     _install(logs)
     try:
         yield
@@ -69,7 +69,7 @@ def logging_to(logs: Logs) -> Iterator[None]:
 
 
 def configuring_handler(service: str) -> logging.Handler:
-    """Configure the logs from a dictionary for `logging.config`, which names this function."""
+    """Configure the logs. A dictionary for `logging.config` names this function."""
     configure_logging(service)
     return logging.NullHandler()
 
@@ -94,11 +94,9 @@ def _install(logs: Logs) -> None:
 
 
 def _record_factory(factory: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Return a log record factory that takes over a logger before its record reaches a handler.
-
-    A server may configure its loggers at any time; arq does it after importing the application. The
-    record factory is the only place that every record passes before a handler prints it.
-    """
+    """Return a log record factory that takes over a logger before its record reaches a handler."""
+    # A server may configure its loggers at any time; arq does so after importing the application.
+    # Only the record factory sees every record before a handler prints it.
 
     def make(name: str, *args: Any, **values: Any) -> logging.LogRecord:
         _take_over(logging.getLogger(name))
@@ -128,7 +126,7 @@ def _take_over(logger: logging.Logger) -> None:
 
 
 def _silence_access_log() -> None:
-    """Stop uvicorn's access log, which contains the query string and no request id.
+    """Turn off uvicorn's access log, which contains the query string and no request id.
 
     `oneoff.integrations.asgi.request_id` logs one event for each request instead.
     """
@@ -141,7 +139,7 @@ def _report_crash(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     log = structlog.get_logger()
-    if isinstance(error, CommandError):  # the message is enough; a traceback would not help
+    if isinstance(error, CommandError):  # the message is enough without a traceback
         tries = {"try": list(error.try_)} if error.try_ else {}
         log.critical("process.ended", error=error.code, message=error.message, **tries)
     elif not issubclass(kind, KeyboardInterrupt):

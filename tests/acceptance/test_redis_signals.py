@@ -58,4 +58,4 @@ def test_who_waits_for_a_job_and_is_stopped_can_wait_on(
     _, stderr = process.communicate(timeout=30)
 
     assert 143 == process.returncode
-    assert "add --job-id=one: without it another" in stderr, stderr
+    assert "add --job-id=one to" in stderr, stderr

@@ -188,7 +188,7 @@ def test_a_running_job_is_stopped_if_its_worker_allows_it(
 
     assert (1, 0) == (refused.returncode, stopped.returncode), stopped.stderr
     assert "error[job-not-abortable]" in refused.stderr
-    assert "aborted job one: it was stopped while it ran\n" in stopped.stdout
+    assert "aborted job one: it was stopped while running\n" in stopped.stdout
     assert not (shop / "awake").exists()
 
 

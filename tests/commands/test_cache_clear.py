@@ -60,7 +60,7 @@ async def test_the_second_run_finds_nothing_to_do(manage: Manage, redis_url: str
     again = await manage("cache clear --prefix user: --confirm")
 
     assert ("removed 1 key\n", 0) == (first.stdout, first.exit_code)
-    assert ("nothing to do: no key begins with 'user:'\n", 0) == (again.stdout, again.exit_code)
+    assert ("nothing to do: no key starts with 'user:'\n", 0) == (again.stdout, again.exit_code)
 
 
 async def test_what_no_key_matches_is_said_as_it_was_typed(manage: Manage) -> None:
@@ -68,7 +68,7 @@ async def test_what_no_key_matches_is_said_as_it_was_typed(manage: Manage) -> No
     prefix = await manage("cache clear --prefix 'report[2026]*:' --confirm")
     pattern = await manage("cache clear --pattern 'report[2026]*:' --confirm")
 
-    assert "nothing to do: no key begins with 'report[2026]*:'\n" == prefix.stdout
+    assert "nothing to do: no key starts with 'report[2026]*:'\n" == prefix.stdout
     assert "nothing to do: no key matches 'report[2026]*:'\n" == pattern.stdout
 
 
@@ -224,7 +224,7 @@ async def test_pattern_and_prefix_together_are_a_usage_error(manage: Manage) -> 
     refused = await manage("cache clear --pattern a* --prefix a --confirm")
 
     assert 2 == refused.exit_code
-    assert "--pattern and --prefix name the keys twice" in refused.stderr
+    assert "--pattern and --prefix exclude each other" in refused.stderr
 
 
 async def test_no_command_is_used_that_would_hold_the_server_up(

@@ -101,7 +101,7 @@ async def test_it_says_when_there_are_more(manage: Manage, redis_url: str) -> No
     some = await manage("cache inspect user:* --limit 4")
     exactly = await manage("cache inspect user:* --limit 5")
 
-    assert some.stdout.endswith("\n4 keys; there are more: --limit shows them\n")
+    assert some.stdout.endswith("\n4 keys; more keys match: raise --limit\n")
     assert exactly.stdout.endswith("\n5 keys\n")
 
 
@@ -127,7 +127,7 @@ async def test_a_search_that_finds_little_is_given_up(
 
     assert 0 == shown.exit_code
     assert "no key matches 'nothing:*'" in shown.stdout
-    assert "gave up after looking at 1,000 keys; more may match" in shown.stderr
+    assert "stopped after scanning 1,000 keys; more may match" in shown.stderr
 
 
 async def test_no_key_is_no_error(manage: Manage) -> None:

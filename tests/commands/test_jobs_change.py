@@ -65,7 +65,7 @@ async def test_retrying_twice_queues_once(queue: Queue) -> None:
 
     assert b"arq:result:one" in before
     assert (1, 1, 0) == (preview.rows, first.rows, again.rows)
-    assert "job one is in the queue already\n" in again.stdout
+    assert "job one is already in the queue\n" in again.stdout
 
 
 async def test_only_what_failed_is_retried(queue: Queue) -> None:
@@ -133,14 +133,14 @@ async def test_a_running_job_is_left_to_a_worker_that_cant_abort(queue: Queue) -
     refused = await queue.manage("jobs abort one --confirm")
 
     assert (1, 1, before) == (preview.exit_code, refused.exit_code, await queue.contents())
-    assert "error[job-not-abortable]: job one runs already" in refused.stderr
+    assert "error[job-not-abortable]: job one is already running" in refused.stderr
 
 
 async def test_a_running_job_is_marked_for_a_worker_that_can(
     aborting: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If none obeys in time, the run says so: 75."""
-    monkeypatch.setattr(abort, "PATIENCE", 0.2)
+    monkeypatch.setattr(abort, "STOP_TIMEOUT", 0.2)
     await aborting.manage("jobs run sum left=1 --job-id one")
     await aborting.change("SET", "arq:in-progress:one", "1")
 
@@ -272,7 +272,7 @@ async def test_work_that_waits_is_removed_only_by_its_name(
 
     assert (77, True, 0) == (refused.exit_code, unchanged, done.exit_code), done.stderr
     assert (
-        "  why:  it removes the results of jobs and the work that waits in the queue, "
+        "  why:  it removes the results of jobs and all waiting jobs, "
         f"which will never run, from {name}\n"
     ) in refused.stderr
     assert f"  try:  python manage.py jobs purge --queued --confirm={name}\n" in refused.stderr
@@ -284,7 +284,7 @@ async def test_how_old_it_must_be_is_said_before_it_is_confirmed(queue: Queue) -
     refused = await queue.manage("jobs purge --failed-only --older-than 7d")
 
     assert "removes the results of failed jobs from " in refused.stderr
-    assert "@test, what is older than 7d\n" in refused.stderr
+    assert "@test, if older than 7d\n" in refused.stderr
 
 
 async def test_contradictions_are_refused(littered: Queue) -> None:

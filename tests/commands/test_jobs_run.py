@@ -84,7 +84,7 @@ async def test_an_id_is_queued_once(queue: Queue) -> None:
         (planned.exit_code, planned.rows),
         unchanged,
     )
-    assert "job one is there already: nothing was queued\n" == after.stdout
+    assert "job one already exists: nothing was queued\n" == after.stdout
 
 
 async def test_quiet_prints_what_a_script_wants(queue: Queue) -> None:

@@ -1,1 +1,1 @@
-"""Look into Redis, clear it, and fill it ahead of time."""
+"""Inspect, clear and fill the cache in Redis."""

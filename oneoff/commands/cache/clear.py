@@ -19,12 +19,12 @@ KEPT = "arq:*, oneoff:*"
 
 
 class Clear(BaseCommand):
-    """Remove keys from Redis, without holding up its other clients.
+    """Remove keys from Redis without blocking other clients.
 
-    Without a pattern or a prefix all keys of the database in REDIS_URL are removed; other
-    databases of the server are not touched. Keys of jobs and of oneoff itself (arq:*, oneoff:*,
-    and a queue the worker has named itself) stay unless --include-jobs says otherwise. On a
-    cluster every primary is cleared.
+    Without --pattern and --prefix, all keys of the database in REDIS_URL are removed; other
+    databases of the server are not changed. Keys of jobs and of oneoff (arq:*, oneoff:*, and the
+    worker's own queue) are kept unless --include-jobs is given. On a cluster, the keys of every
+    primary are removed.
     """
 
     access = Access.WRITE
@@ -39,15 +39,17 @@ class Clear(BaseCommand):
         "cache clear --prefix arq: --include-jobs --dry-run",
     )
 
-    pattern: str = Option(default="", help="Keys that match: * and ? stand for any, [ab] for one.")
-    prefix: str = Option(default="", help="Keys that begin with this text, taken literally.")
-    include_jobs: bool = Flag(help="Remove the keys of jobs and of oneoff too; jobs are lost.")
+    pattern: str = Option(
+        default="", help="Only keys that match: * any text, ? any byte, [ab] a or b."
+    )
+    prefix: str = Option(default="", help="Only keys that start with this text, taken literally.")
+    include_jobs: bool = Flag(help="Also remove keys of jobs and of oneoff; jobs are lost.")
 
     def __init__(self, **values: Any) -> None:
-        """Refuse contradictions before anybody is asked to confirm them."""
+        """Refuse contradictory options before the operator has to confirm."""
         super().__init__(**values)
         if self.pattern and self.prefix:
-            raise UsageError("--pattern and --prefix name the keys twice; give one of them")
+            raise UsageError("--pattern and --prefix exclude each other")
 
     def confirm_level(self) -> Confirm:
         from oneoff.services.cache.scan import is_everything
@@ -64,7 +66,7 @@ class Clear(BaseCommand):
 
     def _condition(self) -> str:
         if self.prefix:
-            return f"begins with {self.prefix!r}"
+            return f"starts with {self.prefix!r}"
         return f"matches {self.pattern or '*'!r}"
 
     async def handle(
@@ -91,8 +93,8 @@ class Clear(BaseCommand):
             warnings.append(f"kept {of_jobs} of jobs and of oneoff ({prefixes})")
         if not found.exact:
             warnings.append(
-                f"of more than {MOST_DISTINCT:,} keys one may be counted twice: the real number "
-                "may be lower"
+                f"there are more than {MOST_DISTINCT:,} keys, so some may be counted twice: the "
+                "real number may be lower"
             )
         if not found.keys:
             message = f"nothing to do: no key {self._condition()}"
@@ -107,7 +109,7 @@ class Clear(BaseCommand):
 async def _clear(
     cache: Redis, selection: KeySelection, progress: Progress, log: Logger
 ) -> KeyCounts:
-    """Clear; if that is interrupted, log how many keys are gone, which nobody else knows."""
+    """Remove the keys; if interrupted, log how many were removed, as no result reports it then."""
     from oneoff.services.cache.clear import clear_keys
 
     try:

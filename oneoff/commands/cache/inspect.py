@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Inspect(BaseCommand):
-    """Show keys of Redis: type, time to live, size, encoding, and the beginning of the value.
+    """Show keys in Redis: type, time to live, size, encoding, and the start of the value.
 
-    What is recognised as a secret is masked, and pickles are not shown; what else is in a value
-    may still be somebody's. The search is given up where few keys of very many match.
+    Recognised secrets are masked, and pickles are not shown. Values may still contain personal
+    data. The search stops early if only few of very many keys match.
     """
 
     examples = ("cache inspect 'user:*' --limit 10", "cache inspect report:latest")
 
-    pattern: str = Argument(default="*", help="A key, or a pattern of keys: * ? [ab].")
+    pattern: str = Argument(default="*", help="A key, or a pattern of keys with *, ? or [ab].")
     limit: int = Option(default=50, help="Show at most this many keys.")
 
     def __init__(self, **values: Any) -> None:
-        """Refuse a limit that shows nothing."""
+        """Refuse a limit below 1."""
         super().__init__(**values)
         if self.limit < 1:
             raise UsageError(f"--limit {self.limit} is not 1 or more")
@@ -37,11 +37,9 @@ class Inspect(BaseCommand):
         found = await inspect(cache, self.pattern, self.limit, Redactor(config.environ))
         warnings = []
         if found.given_up_after:
-            warnings.append(
-                f"gave up after looking at {found.given_up_after:,} keys; more may match"
-            )
+            warnings.append(f"stopped after scanning {found.given_up_after:,} keys; more may match")
         if not found.rows:
             return Result.report([], f"no key matches {self.pattern!r}", warnings=warnings)
         shown = "1 key" if len(found.rows) == 1 else f"{len(found.rows):,} keys"
-        more = "; there are more: --limit shows them" if found.more and not warnings else ""
+        more = "; more keys match: raise --limit" if found.more and not warnings else ""
         return Result.report(found.rows, f"{shown}{more}", warnings=warnings)

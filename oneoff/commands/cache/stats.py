@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Stats(BaseCommand):
     """Show memory, keys, hit rate, evictions and clients of Redis.
 
-    On a cluster there is one row for each primary, and one for all of them.
+    On a cluster, there is one row for each primary and one for all of them.
     """
 
     examples = ("cache stats", "cache stats --json")

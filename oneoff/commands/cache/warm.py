@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Warm(BaseCommand):
-    """Fill the cache ahead of time, with the project's warmers.
+    """Fill the cache with the project's warmers before it is needed.
 
-    What is in the cache already is written anew. The rows counted are warmers; how many keys each
-    one wrote stands beside its name.
+    Existing entries are written again. The row count is the number of warmers; the output shows
+    how many keys each one wrote.
     """
 
     access = Access.WRITE
@@ -28,11 +28,11 @@ class Warm(BaseCommand):
     aims_at = "redis"
     examples = ("cache warm", "cache warm user-counts --dry-run")
 
-    name: str = Argument(default="", help="One warmer; all of them if not said.")
-    concurrency: int = Option(default=4, help="Run this many at a time.")
+    name: str = Argument(default="", help="Name of one warmer (default: all).")
+    concurrency: int = Option(default=4, help="Run this many warmers at a time.")
 
     def __init__(self, **values: Any) -> None:
-        """Refuse to run none at a time."""
+        """Refuse a concurrency below 1."""
         super().__init__(**values)
         if self.concurrency < 1:
             raise UsageError(f"--concurrency {self.concurrency} is not 1 or more")

@@ -1,1 +1,1 @@
-"""Queue jobs, and look after those that are queued."""
+"""Queue, list, retry, abort and purge jobs."""

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Abort(BaseCommand):
-    """Keep a job from running, or stop it while it runs.
+    """Remove a job from the queue, or stop it while it runs.
 
-    A job that waits is taken out of the queue, whatever its worker allows. One that runs is
-    stopped only if its worker says allow_abort_jobs.
+    A waiting job can always be removed. A running job is stopped only if its worker sets
+    allow_abort_jobs.
     """
 
     access = Access.WRITE
@@ -24,10 +24,10 @@ class Abort(BaseCommand):
     aims_at = "redis"
     examples = ("jobs abort nightly-report --dry-run", "jobs abort nightly-report --confirm")
 
-    job: str = Argument(help="Its id.")
+    job: str = Argument(help="Id of the job.")
 
     def consequence(self) -> str:
-        return f"keeps job {self.job} from running in {{target}}"
+        return f"aborts job {self.job} in {{target}}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:
         from oneoff.services.jobs.abort import abort_job, check_abortable

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class List(BaseCommand):
-    """List jobs: those in the queue by due time, then those that have ended, the newest first.
+    """List jobs in the queue by due time, then ended jobs, newest first.
 
-    The states are running, queued, deferred, expired (in the queue, but what it was to do is
-    gone), completed, failed, and unreadable.
+    The states are running, queued, deferred, expired (in the queue, but its function and
+    arguments have expired), completed, failed, and unreadable.
     """
 
     access = Access.READ
@@ -24,8 +24,8 @@ class List(BaseCommand):
         "jobs list --status queued,running --json",
     )
 
-    status: list[str] = Option(default=[], help="Only jobs in these states, with commas between.")
-    limit: int = Option(default=50, short="l", help="Show at most this many.")
+    status: list[str] = Option(default=[], help="Only jobs in these states, separated by commas.")
+    limit: int = Option(default=50, short="l", help="Show at most this many jobs.")
 
     async def handle(self, jobs: Jobs) -> Result:
         from oneoff.services.jobs.lookup import list_jobs
@@ -49,8 +49,6 @@ class List(BaseCommand):
         rows = [record.row() for record in found.jobs]
         message = f"{counted(len(rows), 'job')}; the queue holds {found.in_queue}"
         warnings = (
-            ()
-            if found.all_seen
-            else ("there are more results than were looked at: these are not the newest of all",)
+            () if found.all_seen else ("not all results were read; newer ones may be missing",)
         )
         return Result.report(rows, message, warnings=warnings)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Purge(BaseCommand):
-    """Remove the results of jobs, and entries of the queue whose job has expired.
+    """Remove results of jobs, and expired jobs in the queue.
 
-    Results are those of every queue in this Redis. With --queued the work that waits in the queue
-    is removed as well, and will never run. A job that runs always stays.
+    Results of every queue in this Redis are removed. With --queued, waiting jobs are removed too
+    and will never run. Running jobs are always kept.
     """
 
     access = Access.WRITE
@@ -31,14 +31,15 @@ class Purge(BaseCommand):
         "jobs purge --queued --confirm=localhost/0@staging",
     )
 
-    failed_only: bool = Flag(help="Only results of jobs that failed.")
+    failed_only: bool = Flag(help="Remove only results of failed jobs.")
     older_than: timedelta | None = Option(
-        default=None, help="Only what ended, or was due, this long ago: 24h, 7d."
+        default=None,
+        help="Remove only what ended, or was due, longer ago than this: 24h, 7d.",
     )
-    queued: bool = Flag(help="Results and also the work that waits: it will never run.")
+    queued: bool = Flag(help="Also remove waiting jobs; they will never run.")
 
     def __init__(self, **values: Any) -> None:
-        """Refuse contradictions before anybody is asked to confirm them."""
+        """Refuse contradictory options before the operator has to confirm."""
         super().__init__(**values)
         if self.failed_only and self.queued:
             raise UsageError(
@@ -53,9 +54,9 @@ class Purge(BaseCommand):
         from oneoff.core.conversion import duration_text
 
         age = self.older_than
-        old = "" if age is None else f", what is older than {duration_text(age)}"
+        old = "" if age is None else f", if older than {duration_text(age)}"
         what = "the results of failed jobs" if self.failed_only else "the results of jobs"
-        work = " and the work that waits in the queue, which will never run," if self.queued else ""
+        work = " and all waiting jobs, which will never run," if self.queued else ""
         return f"removes {what}{work} from {{target}}{old}"
 
     async def handle(self, jobs: Jobs, run: Run) -> Result:

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Retry(BaseCommand):
-    """Queue a failed job again, with the arguments it had.
+    """Queue a failed job again with the same arguments.
 
-    Its id stays; its tries are counted anew. A job that did not fail is left alone.
+    The job keeps its id, and its tries are counted from the start. A job that has not failed is
+    not changed.
     """
 
     access = Access.WRITE
@@ -23,7 +24,7 @@ class Retry(BaseCommand):
     aims_at = "redis"
     examples = ("jobs retry nightly-report --dry-run", "jobs retry nightly-report --confirm")
 
-    job: str = Argument(help="Its id.")
+    job: str = Argument(help="Id of the job.")
 
     def consequence(self) -> str:
         return f"queues job {self.job} again in {{target}}"
@@ -34,14 +35,14 @@ class Retry(BaseCommand):
 
         record = await get_job(jobs, self.job)
         if record.due is not None:
-            return Result.unchanged(f"job {self.job} is in the queue already", data=record.row())
+            return Result.unchanged(f"job {self.job} is already in the queue", data=record.row())
         if run.dry_run:
             check_retriable(jobs, record)
             return Result.changed(
                 f"would queue {record.function} again as job {self.job}", rows=1, data=record.row()
             )
         if not await retry_job(jobs, record):
-            return Result.unchanged(f"job {self.job} was queued again by somebody else")
+            return Result.unchanged(f"job {self.job} was already queued again by another client")
         return Result.changed(
             f"queued {record.function} again as job {self.job}", rows=1, data=record.row()
         )

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Run(BaseCommand):
-    """Queue a job for the worker, or run it here.
+    """Queue a job for the worker, or run it in this process.
 
-    The task and its arguments are checked before anything is queued. Values are converted by the
-    annotations of the task; what is more than one value is written as JSON. With --quiet the
-    job's id is printed alone, or, with --wait or --inline, its result as JSON.
+    The task and its arguments are checked before the job is queued. Values are converted to the
+    annotated types of the task; write lists, dicts and objects as JSON. With --quiet only the
+    job's id is printed, or, with --wait or --inline, only its result as JSON.
     """
 
     access = Access.WRITE
@@ -32,16 +32,16 @@ class Run(BaseCommand):
     )
 
     task: str = Argument(help="Name of a function of the worker.")
-    values: list[str] = Argument(default=[], help="More arguments, as with --args.")
+    values: list[str] = Argument(default=[], help="More arguments of the task, as with --args.")
     args: list[str] = Option(default=[], help="An argument of the task, as name=value.")
     args_json: str = Option(default="", help="Arguments as a JSON object.")
-    wait: bool = Flag(help="Wait for the result; a failed job is a failed run.")
-    inline: bool = Flag(help="Run it in this process, without a worker; Redis has to be there.")
-    defer: timedelta | None = Option(default=None, help="No worker takes it before: 5m, 2h.")
-    job_id: str = Option(default="", help="The job's id: it is queued once only.")
+    wait: bool = Flag(help="Wait for the result; the run fails if the job fails.")
+    inline: bool = Flag(help="Run the task in this process, without a worker; needs Redis too.")
+    defer: timedelta | None = Option(default=None, help="Delay the job by this time: 5m, 2h.")
+    job_id: str = Option(default="", help="Id of the job; if it already exists, nothing is queued.")
 
     def also_needs(self) -> tuple[str, ...]:
-        """Need the database for --inline: a task writes to it, by connections of its own."""
+        """Need the database for --inline, because a task writes to it by its own connections."""
         return ("session",) if self.inline else ()
 
     async def handle(self, jobs: Jobs, config: Config, project: Project, run: Facts) -> Result:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Show(BaseCommand):
-    """Show one job: its arguments, its times, its result or its error."""
+    """Show one job: its arguments, times, and result or error."""
 
     access = Access.READ
     examples = ("jobs show nightly-report", "jobs show nightly-report --json")
 
-    job: str = Argument(help="Its id.")
+    job: str = Argument(help="Id of the job.")
 
     async def handle(self, jobs: Jobs) -> Result:
         from oneoff.services.jobs.lookup import get_job

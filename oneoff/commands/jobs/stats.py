@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Stats(BaseCommand):
-    """Count the jobs of each function by state, and say when a worker was last seen."""
+    """Count the jobs of each function by state, and show when a worker was last seen."""
 
     access = Access.READ
     examples = ("jobs stats", "jobs stats --json")
@@ -29,8 +29,8 @@ class Stats(BaseCommand):
         parts = [f"queue {jobs.worker.queue}"]
         if stats.oldest_due_ms is not None:
             late = max(now_ms() - stats.oldest_due_ms, 0) / 1000
-            parts.append(f"the oldest job waits for {late:.0f} s")
+            parts.append(f"the oldest job has waited for {late:.0f} s")
         parts.append(f"a worker was seen {beat.age:.0f} s ago" if beat else "no worker was seen")
         if await announced_window(jobs.client, config, project):
-            parts.append("maintenance is on: workers take no job")
+            parts.append("maintenance is on: workers take no jobs")
         return Result.report(stats.rows(), "; ".join(parts))

@@ -1,4 +1,4 @@
-"""For the application's ARQ worker: connection, log context, pauses, shards of a batch, a pool.
+"""For the application's ARQ worker: connection, log context, pauses, shards and a database pool.
 
 A name is loaded when it is first used.
 """

@@ -1,13 +1,12 @@
-"""Do the job for a shard in a worker, if the database says that the shard is open.
+"""Work on a shard in a worker, if the database has an open shard with the id in the job.
 
 `shard_function` in `worker.py` calls `do_shard_job`. It runs the command of the batch through the
-executor, as `manage.py` would; the run has the id of its shard as `run.shard`, and that is what
-`oneoff.services.batch.run.start` looks at. The supervisor reads from the row of the shard how it
-ended.
+executor, as `manage.py` would. The run has the id of its shard in `run.shard`, which
+`oneoff.services.batch.run.start` reads. The supervisor reads the outcome from the row of the shard.
 
-The job has the id of a row, and no more. The command, its arguments, the operator who started it
-and the confirmed target are read from the database. So whoever can write to Redis alone can start
-nothing that an operator has not started; a job with any other argument does nothing.
+A job contains only the id of a row. The command, its arguments, the operator who started it and the
+confirmed target are read from the database. So anyone who can only write to Redis can't start work
+that an operator has not started. A job with any other argument does nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ if TYPE_CHECKING:
 
 
 class Assignment(NamedTuple):
-    """One shard that a worker may do, and what the database has about it.
+    """One shard that a worker may work on, with its rows in the database.
 
     Attributes:
-        shard: Its row.
-        parent: The row of the batch that it belongs to.
-        supervisor: The row of the run that handed it out.
+        shard: The row of the shard.
+        parent: The row of its parent batch.
+        supervisor: The row of the run that queued the shard.
     """
 
     shard: Mapping[Any, Any]
@@ -59,10 +58,10 @@ async def do_shard_job(app: Application, shard_id: str) -> int | None:
     """Work on a shard for one turn; return its fence if it needs another job.
 
     Args:
-        app: The worker's project.
+        app: The loaded project of the worker.
         shard_id: The argument of the job.
     """
-    # For what is read before the run and written after it; the run itself opens its own.
+    # This connection reads before the run and writes after it. The run opens its own connections.
     database = Database(app.database_url(), run_id="worker")
     try:
         async with Transactions(database) as transactions, transactions.begin() as connection:
@@ -79,7 +78,7 @@ async def do_shard_job(app: Application, shard_id: str) -> int | None:
 async def _find(
     connection: AsyncConnection, database: Database, shard_id: str
 ) -> Assignment | None:
-    """Return the shard if workers may do it and no run works on it."""
+    """Return the shard if workers may work on it and no run does."""
     await close_abandoned(connection, database)
     shard = await _row(connection, shard_id)
     parent = shard and await _row(connection, shard["parent"])
@@ -99,20 +98,20 @@ async def _row(connection: AsyncConnection, batch_id: str) -> Mapping[Any, Any] 
 
 
 async def _run(app: Application, assignment: Assignment) -> CommandError | None:
-    """Run the command as `manage.py` would; return the error that it failed with."""
+    """Run the command as `manage.py` would; return the error if it failed."""
     try:
         outcome = await _execute(app, assignment)
-    except Exception as exc:  # noqa: BLE001 - written into the shard, where the supervisor reads it
+    except Exception as exc:  # noqa: BLE001 - stored in the shard, for the supervisor
         return explain(exc)
     if outcome.cause is not None and not isinstance(outcome.cause, Exception):
-        raise outcome.cause  # the worker is told to stop; ARQ gives the job to another one
+        raise outcome.cause  # the worker must stop; ARQ passes the job to another worker
     return outcome.error
 
 
 async def _execute(app: Application, assignment: Assignment) -> Outcome:
     name, command = _command(app, assignment.parent)
     options = _options(assignment)
-    # For the record and for messages. The command is not built from it: the run has the shard.
+    # Only for the record and for messages. The command takes its shard from the run, not from here.
     argv = [*assignment.parent["command"].split(), "--shard", assignment.shard["part"]]
     call = Call(name, command, options, argv, f"python manage.py {' '.join(argv)}")
     run = replace(
@@ -125,11 +124,11 @@ async def _execute(app: Application, assignment: Assignment) -> Outcome:
 
 
 def _command(app: Application, parent: Mapping[Any, Any]) -> tuple[str, BatchCommand]:
-    """Build the command that began the parent batch, with the same inputs; return its name too."""
+    """Create the command that started the parent batch, with its inputs; return its name too."""
     entry, words = app.registry.find(parent["command"].split())
     command_class = app.registry.load(entry)
     values = json.loads(parent["arguments"])
-    if words:  # a command that runs batches by name: the rest of its line says which
+    if words:  # a command that runs batches by name: the remaining words select one
         occasion = {"once": values["once"]} if "once" in values else {}
         values = {**parse(command_class, words, name=entry.name).values, **occasion}
     command = command_class(**values)
@@ -139,7 +138,7 @@ def _command(app: Application, parent: Mapping[Any, Any]) -> tuple[str, BatchCom
 
 
 def _options(assignment: Assignment) -> GlobalOptions:
-    """Return the supervisor's options; the gate compares the confirmed target with this one."""
+    """Return the supervisor's options. The gate compares its confirmed target with this target."""
     options = GlobalOptions()
     options.no_input = True
     options.confirm = assignment.parent["confirmed"]
@@ -151,15 +150,15 @@ def _options(assignment: Assignment) -> GlobalOptions:
 async def _settle(
     connection: AsyncConnection, assignment: Assignment, error: CommandError | None
 ) -> int | None:
-    """Write an error that came before the claim; return the fence if another job is needed.
+    """Store an error that occurred before the claim; return the fence if another job is needed.
 
-    An error after the claim is in the shard already: the run wrote it as it stopped.
+    An error after the claim is already in the row of the shard: the run stored it when it stopped.
     """
     row = await _row(connection, assignment.shard["id"])
     if row is None or State(row["status"]) in ENDED:
         return None
     if row["fence"] == assignment.shard["fence"]:
-        await _write_failed(connection, assignment.shard, error or _not_taken_up(assignment))
+        await _write_failed(connection, assignment.shard, error or _not_claimed(assignment))
         return None
     resumes = error is None and State(row["status"]) is State.STOPPED
     return int(row["fence"]) if resumes else None
@@ -168,11 +167,9 @@ async def _settle(
 async def _write_failed(
     connection: AsyncConnection, shard: Mapping[Any, Any], error: CommandError
 ) -> None:
-    """Stop the shard, unless another run has claimed it by now.
-
-    The fence is raised as if it had been claimed: the supervisor counts one failure for each fence,
-    and the next job must have another id.
-    """
+    """Set the shard to stopped, unless another run has claimed it meanwhile."""
+    # Raise the fence as a claim would: the supervisor counts one failure for each fence, and the
+    # next job must have another id, because ARQ ignores an id that already exists.
     failed = {
         "status": State.STOPPED.value,
         "note": error.message,
@@ -183,8 +180,8 @@ async def _write_failed(
     await connection.execute(update(batches).where(*unclaimed).values(failed))
 
 
-def _not_taken_up(assignment: Assignment) -> CommandError:
+def _not_claimed(assignment: Assignment) -> CommandError:
     return CommandError(
-        f"{assignment.parent['command']} ended in a worker without taking the shard up",
-        try_="let handle run its batches in a worker as in the run that handed them out",
+        f"{assignment.parent['command']} ended in a worker without claiming the shard",
+        try_="make handle run its batches in a worker as it does in the run that queued the shards",
     )

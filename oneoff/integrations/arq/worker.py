@@ -1,4 +1,4 @@
-"""Hooks for an ARQ worker: its connection, log context, pauses, and the function for shards."""
+"""Hooks for an ARQ worker: connection, log context, pauses, and the function for shards."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
 
 OUTAGE = 30.0
-"""Seconds a worker waits for a Redis that is down, before it ends and its platform restarts it."""
+"""Seconds that a worker waits while Redis is unavailable, before it ends and is restarted."""
 OUTAGE_PAUSE = 0.25
-"""Seconds between two attempts."""
+"""Seconds between two attempts to connect."""
 
 _log = structlog.get_logger("oneoff.worker")
 
 
 class WindowReader(Protocol):
-    """Knows whether a maintenance window is open: see `oneoff.services.maintenance.reader`."""
+    """Reads whether a maintenance window is open: see `oneoff.services.maintenance.reader`."""
 
     async def window(self) -> object | None:
-        """Return the open window, or None; must not raise."""
+        """Return the open window, or None. Must not raise an error."""
         ...
 
 
 class WorkerConnection:
-    """The `redis_settings` of a worker, which end its process if the settings are wrong.
+    """The `redis_settings` of a worker. They end its process if its settings are wrong.
 
-    Commands import the worker too, to know its functions; for them nothing is read or checked. ARQ
-    reads an attribute here when it connects, before anything else. Then the logs of the process are
-    configured, its settings are checked, and an error of Redis ends it with one line instead of a
-    traceback.
+    ARQ reads an attribute of this object when it connects, before anything else. This configures
+    the logs of the process and checks its settings. After that, an error of Redis ends the process
+    with one line instead of a traceback.
+
+    Commands import the worker too, to read its functions. For them nothing is read or checked.
 
     Args:
-        config: The process's settings.
-        project: Whose own settings are checked with them.
+        config: The settings of the process.
+        project: The project, whose own settings are checked too.
     """
 
     def __init__(self, config: Config, project: Project) -> None:
@@ -61,7 +62,7 @@ class WorkerConnection:
         """Return an attribute of the checked settings.
 
         Raises:
-            ConfigurationError: Everything that is wrong with the settings, together.
+            ConfigurationError: Lists every problem with the settings.
         """
         if name.startswith("_"):
             raise AttributeError(name)
@@ -74,12 +75,12 @@ class WorkerConnection:
         configure_logging("worker", self._config)
         check_settings(self._config, self._project)
         settings = redis_settings(self._config)
-        sys.excepthook = _naming_redis(sys.excepthook, redis_url(self._config))
+        sys.excepthook = _translating_redis_errors(sys.excepthook, redis_url(self._config))
         return settings
 
 
-def _naming_redis(report: Callable[..., Any], url: RedisURL) -> Callable[..., Any]:
-    """Report an error of Redis as the error that a command would end with."""
+def _translating_redis_errors(report: Callable[..., Any], url: RedisURL) -> Callable[..., Any]:
+    """Return an excepthook that reports an error of Redis as a command would."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         named = translate_redis_error(error, url)
@@ -89,23 +90,21 @@ def _naming_redis(report: Callable[..., Any], url: RedisURL) -> Callable[..., An
 
 
 async def bind_job(ctx: Mapping[Any, Any]) -> None:
-    """Put the job's id and try on every line it logs: for `on_job_start`.
-
-    Each job runs in a task of its own, and so in a context of its own: nothing has to be unbound.
-    """
+    """Add the job's id and try to every line that it logs: for `on_job_start`."""
+    # Each job runs in a separate asyncio task with its own context, so nothing has to be unbound.
     structlog.contextvars.bind_contextvars(job_id=ctx["job_id"], job_try=ctx["job_try"])
 
 
 def outlive_outages(ctx: Mapping[Any, Any]) -> None:
-    """Let this worker wait while Redis is down for a moment: for `on_startup`.
+    """Make this worker wait while Redis is unavailable, up to `OUTAGE`: for `on_startup`.
 
-    Without it a restart of Redis ends the process with the jobs that it runs, since the driver does
-    not try a second time to connect.
+    Without it, a restart of Redis ends the process and its running jobs, because the driver tries
+    to connect only once.
     """
     pool = ctx["redis"].connection_pool
     connect, outage = pool.get_connection, _Outage(pool.connection_kwargs)
 
-    async def connect_patiently(*args: Any, **kwargs: Any) -> Any:
+    async def connect_with_retries(*args: Any, **kwargs: Any) -> Any:
         while True:
             try:
                 connection = await connect(*args, **kwargs)
@@ -117,13 +116,14 @@ def outlive_outages(ctx: Mapping[Any, Any]) -> None:
                 return connection
             await asyncio.sleep(OUTAGE_PAUSE)
 
-    pool.get_connection = connect_patiently
+    pool.get_connection = connect_with_retries
 
 
 class _Outage:
-    """For how long Redis has been down, for all connections of this process together.
+    """One outage of Redis, for all connections of this process.
 
-    There is one deadline for each outage, so that closing the worker after it does not wait again.
+    Each outage has one deadline for all connections. So closing the worker after the deadline does
+    not wait again.
 
     Args:
         address: Host and port of the server.
@@ -134,14 +134,14 @@ class _Outage:
         self._since: float | None = None
 
     def is_over(self, error: Exception) -> bool:
-        """Take note of a failure; return whether the outage has lasted too long."""
+        """Record a failure; return whether the outage has lasted too long."""
         if self._since is None:
             self._since = monotonic()
             _log.warning("redis.lost", server=self._server, error=type(error).__name__)
         return monotonic() - self._since > OUTAGE
 
     def end(self) -> None:
-        """Take note that Redis answers."""
+        """Record that Redis answers."""
         if self._since is not None:
             seconds = round(monotonic() - self._since, 1)
             _log.info("redis.regained", server=self._server, seconds=seconds)
@@ -149,20 +149,21 @@ class _Outage:
 
 
 def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> None:
-    """Let this worker take no job while a maintenance window is open: for `on_startup`.
+    """Make this worker take no jobs while a maintenance window is open: for `on_startup`.
 
-    Jobs that run are finished. Those that wait stay as they are, and no try of them is counted:
+    Running jobs are finished. Waiting jobs are not changed, and no try of them is counted, because
     the worker does not read the queue.
 
     Args:
-        ctx: The worker's context; the worker reads the queue with its connection.
-        reader: Asked before each of these reads, twice a second.
+        ctx: The worker's context, whose connection reads the queue.
+        reader: Read before each read of the queue, twice a second.
     """
     pool = ctx["redis"]
     read, queue, paused = pool.zrangebyscore, pool.default_queue_name, False
 
     async def read_unless_paused(name: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal paused
+        # The worker polls its queue with ZRANGEBYSCORE. An empty answer means that no job is due.
         if name != queue:
             return await read(name, *args, **kwargs)
         before, paused = paused, await reader.window() is not None
@@ -176,31 +177,31 @@ def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> No
 def shard_function(
     project: Project, root: str, environ: Mapping[str, str] | None = None
 ) -> Function:
-    """Return the function that lets a worker take part in `--fleet`: for its `functions`.
+    """Return the function with which a worker joins the fleet of a batch: for its `functions`.
 
-    ARQ calls it with the id of a shard, which `ShardQueue.put` has queued. The work is done by
-    `do_shard_job`, which is imported with the first such job: it loads SQLAlchemy and the executor.
+    ARQ calls it with the id of a shard, which `ShardQueue.put` has queued.
 
     Args:
-        project: Whose commands it runs.
+        project: The project whose commands it runs.
         root: The project's root folder.
-        environ: Instead of the process environment, for tests.
+        environ: Replaces the process environment in tests.
     """
 
     async def oneoff_shard(ctx: dict[Any, Any], shard: str) -> str:
         """Work on a shard for one turn."""
+        # Imported for the first such job only, because these load SQLAlchemy and the executor.
         from oneoff.integrations.arq.shard_job import do_shard_job
         from oneoff.runtime.application import Application
 
         fence = await do_shard_job(Application(project, root, environ), shard)
         if fence is None:
-            return "nothing is left to do for now"
+            return "nothing to do for now"
         await ctx["redis"].enqueue_job(
             shard_queue.NAME, shard, _job_id=shard_queue.job_id_of(shard, fence)
         )
-        return "goes on in another job"
+        return "continues in another job"
 
-    # No result is kept: while ARQ keeps one, it accepts no other job with the same id.
+    # Keep no result: while ARQ keeps one, it accepts no other job with the same id.
     return func(
         oneoff_shard,
         name=shard_queue.NAME,

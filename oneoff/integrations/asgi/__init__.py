@@ -1,7 +1,7 @@
-"""For the application's web process: middleware for any ASGI framework, health checks, a pool.
+"""For the application's web process: ASGI middleware, health checks and a database pool.
 
-Nothing here imports a web framework. A name is loaded when it is first used, so that a process
-which only needs a middleware does not load SQLAlchemy.
+This package imports no web framework. A name is loaded when it is first used, so that a process
+that only needs a middleware does not load SQLAlchemy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ready-made health checks for a web process. Which URL answers with them is the application's."""
+"""Health checks for a web process. The application decides which URL returns them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
 
 MAX_AGE = 1.0
-"""Seconds for which one answer serves every caller, so that many probes ask the services once."""
+"""Seconds for which callers share one answer, so that many probes ask the services only once."""
 TIMEOUT = 2.0
-"""Seconds that each service has to answer."""
+"""Seconds that a service has to answer."""
 DECISIVE = frozenset({Service.DATABASE.value, Service.MIGRATIONS.value})
-"""Services without which no request can be served; without Redis most can."""
+"""Services without which no request can be served. Most requests do not need Redis."""
 
 _log = structlog.get_logger("oneoff.health")
 
@@ -33,7 +33,7 @@ class HealthChecks:
 
     Args:
         ask: Asks all services.
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class HealthChecks:
             return self._checks
 
     async def has_started(self) -> bool:
-        """Return whether every decisive service has been up at least once."""
+        """Return whether all decisive services have been up at the same time at least once."""
         if not self._has_started:
             await self.current()
         return self._has_started
@@ -78,10 +78,8 @@ def is_ready(checks: list[Check]) -> bool:
 
 @asynccontextmanager
 async def open_health_checks(config: Config, project: Project) -> AsyncIterator[HealthChecks]:
-    """Create the health checks of a process, with a database connection of their own.
-
-    A pool whose connections are all busy is no reason to take the process out of service.
-    """
+    """Create the health checks of a process, with a separate database connection."""
+    # A pool whose connections are all busy must not make the process look unavailable.
     url = parse_database_url(config.database_url, config.root, project.name)
     database = Database(url, run_id="web-health", pool_size=1)
     services = [Service.DATABASE, Service.MIGRATIONS]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 
 RETRY_AFTER = 60
-"""Seconds after which a client may try again, if the window has no end."""
+"""Default for `Retry-After` in seconds, if the window has no end."""
 BYPASS_HEADER = "X-Maintenance-Bypass"
 DEFAULT_MESSAGE = "down for maintenance, please try again later"
 _TRY_AGAIN_LATER = 1013  # the close code "Try Again Later" in IANA's registry for RFC 6455
@@ -23,14 +23,14 @@ _SHUTDOWN_ENDED = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.fa
 
 
 class Reader(Protocol):
-    """What the middleware needs of `oneoff.services.maintenance.reader.MaintenanceReader`."""
+    """The part of `oneoff.services.maintenance.reader.MaintenanceReader` that is used here."""
 
     async def window(self) -> Window | None:
         """Return the open window, or None."""
 
     @abstractmethod
     def accepts(self, given: bytes, window: Window) -> bool:
-        """Return whether a header's value is the pass through a window."""
+        """Return whether the value of a header is the pass for a window."""
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -39,13 +39,13 @@ class Reader(Protocol):
 class MaintenanceMiddleware:
     """Refuse requests while a window is open, except to exempt paths and with the pass.
 
-    Requests that have begun when the window opens are answered, and open websockets stay open. Put
-    this middleware outside of authentication and sessions, which may need the database, and inside
-    of `RequestIdMiddleware`.
+    Requests that started before the window are answered, and open websockets stay open. Put this
+    middleware outside of authentication and sessions, which may need the database, and inside of
+    `RequestIdMiddleware`.
 
     Args:
         app: The application.
-        reader: Tells whether a window is open. It is closed when the application shuts down.
+        reader: Reads whether a window is open. It is closed when the application shuts down.
         exempt: Paths that are served as usual, with all paths below them: "/health" includes
             "/health/live", but not "/healthy" or "/health/../me".
         retry_after: Seconds for `Retry-After` if the window has no end.
@@ -81,7 +81,7 @@ class MaintenanceMiddleware:
             await self._refuse(window, scope, send, "http.response")
 
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Close the reader at shutdown, before the answer: the server ends the loop after it."""
+        """Close the reader at shutdown, before the answer, after which the server ends the loop."""
 
         async def send_message(message: Message) -> None:
             if message["type"] in _SHUTDOWN_ENDED:
@@ -114,7 +114,7 @@ class MaintenanceMiddleware:
         )
 
     async def _refuse_websocket(self, window: Window, scope: Scope, send: Send) -> None:
-        # With the extension the client gets status 503 and the message; without it, only a 403.
+        # With the extension, the client gets status 503 and the message; without it, only a 403.
         if "websocket.http.response" in (scope.get("extensions") or {}):
             await self._refuse(window, scope, send, "websocket.http.response")
         else:
@@ -136,17 +136,15 @@ class MaintenanceMiddleware:
 
 
 def _may_leave(rest: str) -> bool:
-    """Return whether a proxy or framework could read the rest of a path as leading out of it.
-
-    Servers decode a path once. A "%" that is left was encoded twice, and another program may decode
-    it again. A backslash may be read as a slash, and `..;x` as `..` (path parameters).
-    """
+    """Return whether a proxy or framework could resolve the rest of a path to a parent path."""
+    # Servers decode a path once. A remaining "%" was encoded twice, and another program may decode
+    # it again. A backslash may be read as a slash, and `..;x` as `..` (path parameters).
     segments = rest.replace("\\", "/").split("/")
     return "%" in rest or any(segment.partition(";")[0] == ".." for segment in segments)
 
 
 def _body(window: Window, scope: Scope) -> tuple[bytes, bytes]:
-    """Return content type and body: plain text for browsers, else a problem document (RFC 9457)."""
+    """Return content type and body: text for browsers, otherwise a problem document (RFC 9457)."""
     message = window.message or DEFAULT_MESSAGE
     if _prefers_text(b",".join(_values(scope, b"accept")).decode("latin-1")):
         return b"text/plain; charset=utf-8", f"{message}\n".encode()
@@ -164,7 +162,7 @@ def _values(scope: Scope, name: bytes) -> Iterator[bytes]:
 
 
 def _prefers_text(accept: str) -> bool:
-    """Return whether an Accept header prefers text to JSON, as that of a browser does."""
+    """Return whether an Accept header prefers text to JSON, as those of browsers do."""
     text = json_ = any_type = 0.0
     for entry in accept.lower().split(","):
         kind, *parameters = (part.strip() for part in entry.split(";"))

@@ -2,16 +2,16 @@
 
 A server calls the application once for each connection, with three arguments:
 
-- `scope`: what is known at the start. `scope["type"]` is "http", "websocket" or "lifespan".
+- `scope`: the facts about the connection. `scope["type"]` is "http", "websocket" or "lifespan".
 - `receive`: waits for the next message from the client or the server.
 - `send`: passes a message to the client or the server.
 
-An HTTP response is `http.response.start` (status and headers) and then `http.response.body`. A
-websocket is either accepted (`websocket.accept`) or refused: with `websocket.close`, which servers
-turn into a plain 403, or with a complete HTTP response (`websocket.http.response.*`), if the server
-offers that extension in the scope. The lifespan connection is open as long as the process serves:
-`lifespan.startup` and `lifespan.shutdown` arrive, and each is answered with `.complete` or
-`.failed`. After the answer to the shutdown the server ends the event loop.
+An HTTP response is `http.response.start` (status and headers), then `http.response.body`. A
+websocket is accepted with `websocket.accept`. It is refused with `websocket.close`, which servers
+turn into a plain 403, or with an HTTP response (`websocket.http.response.*`) if the server lists
+that extension in the scope. The lifespan connection is open as long as the process serves. The
+server sends `lifespan.startup` and `lifespan.shutdown`, and the application answers each with
+`.complete` or `.failed`. After the answer to the shutdown, the server ends the event loop.
 
 A middleware is an application that calls another one, with wrapped `receive` and `send`.
 """

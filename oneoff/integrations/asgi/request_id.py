@@ -14,7 +14,7 @@ from oneoff.integrations.asgi.protocol import App, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
 LONGEST_PATH = 1024
-"""Characters of a path that are logged; servers accept paths of several thousand."""
+"""Characters of a path that are logged. Servers accept paths of several thousand characters."""
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -22,8 +22,8 @@ class RequestIdMiddleware:
     """Give each request and websocket an id. Put it outside of every other middleware.
 
     An id that a client or proxy sends is used if it is a short token; other text could forge log
-    lines. The id is bound as `request_id` in `structlog.contextvars`, stored in `scope["state"]`
-    under the same name, and sent back in the response.
+    lines. The id is bound in `structlog.contextvars` and stored in `scope["state"]`, both as
+    `request_id`, and sent in the response.
 
     The end of a request is logged as `request.finished`, that of a websocket as `websocket.closed`.
     The query string is not logged, because it may contain secrets.
@@ -31,7 +31,7 @@ class RequestIdMiddleware:
     Args:
         app: The application.
         quiet: Paths, with all paths below them, whose successful requests are logged at debug
-            level: those of health checks.
+            level, such as those of health checks.
         header: Name of the header in requests and responses.
     """
 
@@ -49,8 +49,8 @@ class RequestIdMiddleware:
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         response = _Response(receive, send, (self._name, request_id.encode("ascii")))
-        # Servers may handle several requests of a connection in one context. Remove what an earlier
-        # one has bound.
+        # Servers may handle several requests of a connection in one context. Remove the variables
+        # that an earlier request has bound.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = perf_counter()
@@ -84,10 +84,10 @@ class RequestIdMiddleware:
 
 
 class _Response:
-    """Wraps `receive` and `send`: adds the header, and notes how the connection ends.
+    """Wraps `receive` and `send` to add the header and to record how the connection ends.
 
     Attributes:
-        code: Status of the response, or close code of the websocket; None before that.
+        code: Status of the response, or close code of the websocket; None until it is known.
     """
 
     def __init__(self, receive: Receive, send: Send, header: tuple[bytes, bytes]) -> None:
@@ -102,7 +102,7 @@ class _Response:
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        # The three messages that can carry headers.
+        # Only these three messages can have headers.
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             name = self._header[0]
             others = [pair for pair in message.get("headers", ()) if pair[0].lower() != name]

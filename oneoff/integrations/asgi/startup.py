@@ -1,4 +1,4 @@
-"""Refuse to start with wrong settings: show one message instead of a traceback with values."""
+"""Refuse to start with wrong settings: show one message, not a traceback with values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from oneoff.integrations.asgi.protocol import Receive, Scope, Send
 
 
 class RefusedStart:
-    """Replaces an application whose settings are wrong: the server prints the error and exits.
+    """An application for wrong settings: it makes the server print the error and exit.
 
-    If the error were raised while the application is imported, the server would print a traceback.
+    An error raised during the import of the application would make the server print a traceback.
 
     Args:
         error: The error to print.

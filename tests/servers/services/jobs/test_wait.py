@@ -43,7 +43,7 @@ async def test_waiting_for_a_job_that_was_there_claims_no_work(queue: Queue) -> 
     for run in (again, planned):
         assert (0, False, 0) == (run.exit_code, run.json["changed"], run.rows)
         assert (
-            "job one is there already: nothing was queued; sum(left=2) returned 3"
+            "job one already exists: nothing was queued; sum(left=2) returned 3"
             == (run.json["message"])
         )
 
@@ -82,7 +82,7 @@ async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) ->
 
     found = re.search(r"job (\w+) has not ended", late.stderr)
     assert found, late.stderr
-    assert f"  try:  to wait on, add --job-id={found[1]}: " in late.stderr
+    assert f"  try:  add --job-id={found[1]} to wait for this job again" in late.stderr
 
 
 async def test_a_job_whose_queueing_broke_off_is_named(
@@ -98,12 +98,12 @@ async def test_a_job_whose_queueing_broke_off_is_named(
     monkeypatch.setattr(Jobs, "put", broken_off)
     lost = await queue.manage("jobs run sum left=2")
     monkeypatch.undo()
-    found = re.search(r"add --job-id=(\w+):", lost.stderr)
+    found = re.search(r"add --job-id=(\w+) to", lost.stderr)
     assert found, lost.stderr
     again = await queue.manage(f"jobs run sum left=2 --job-id={found[1]}")
 
     assert 69 == lost.exit_code
-    assert f"job {found[1]} is there already: nothing was queued\n" == again.stdout
+    assert f"job {found[1]} already exists: nothing was queued\n" == again.stdout
 
 
 async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
@@ -120,7 +120,9 @@ async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
     lost = await waiting
 
     assert 69 == lost.exit_code
-    assert re.search("try:  to (wait on|have it once), add --job-id=one: ", lost.stderr)
+    assert re.search(
+        "try:  add --job-id=one to (wait for this job again|queue the job only once)", lost.stderr
+    )
 
 
 async def test_waiting_gives_the_result_as_data(queue: Queue) -> None:
@@ -161,9 +163,9 @@ async def test_during_maintenance_waiting_says_why_nothing_happens(queue: Queue)
     stats = await queue.manage("jobs stats")
 
     assert 75 == late.exit_code
-    assert "maintenance is on, and workers take no job until it ends\n" in late.stderr
+    assert "maintenance is on, and workers take no jobs until it ends\n" in late.stderr
     assert "  try:  python manage.py system maintenance status\n" in late.stderr
-    assert stats.stdout.endswith("; maintenance is on: workers take no job\n")
+    assert stats.stdout.endswith("; maintenance is on: workers take no jobs\n")
 
 
 async def test_a_job_that_vanishes_while_waiting_is_an_error(queue: Queue) -> None:

@@ -73,7 +73,7 @@ def test_what_is_more_than_one_value_is_json() -> None:
     """Lists and dicts; their items are checked too."""
     assert {"colour": Colour.RED, "sizes": [1, 2]} == given(paint, "colour=red", "sizes=[1, 2]")
     assert {"weights": {"nail": 1.5}} == given(weigh, 'weights={"nail": 1.5}')
-    assert ["sizes 'a' is not JSON, which its type list[int] | None is written in"] == problems(
+    assert ["sizes 'a' is not JSON, as its type list[int] | None requires"] == problems(
         paint, "colour=red", "sizes=a"
     )
     assert ["sizes 'two' is not a whole number"] == problems(

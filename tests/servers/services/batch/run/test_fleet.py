@@ -226,7 +226,7 @@ async def test_a_command_that_does_nothing_in_a_worker_has_failed(
         failed = await tally("tally add --shards 2 --fleet --confirm")
 
     assert 1 == failed.exit_code
-    assert "tally add ended in a worker without taking the shard up, and 1 more" in failed.stderr
+    assert "tally add ended in a worker without claiming the shard, and 1 more" in failed.stderr
     assert {0: ROWS} == times_done(url)
 
 
