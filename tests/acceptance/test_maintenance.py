@@ -1,4 +1,4 @@
-"""Maintenance as a fleet sees it: four processes of a real server, and services that go away."""
+"""Maintenance windows with four processes of a real server, and unavailable services."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ app = NameProcess(MaintenanceMiddleware(served, reader=reader))
 
 
 class Answer:
-    """What one process said."""
+    """The response of one process."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.body = response.read()
@@ -72,7 +72,7 @@ class Answer:
         self.retry_after = response.headers.get("retry-after")
 
 
-class Fleet:
+class ServerProcesses:
     """The processes of one server, each behind a connection that is kept open."""
 
     def __init__(self, port: int) -> None:
@@ -99,7 +99,7 @@ class Fleet:
             connection.close()
 
     def ask(self, path: str = "/", **headers: str) -> list[Answer]:
-        """Ask every process once."""
+        """Send one request to every process."""
         answers = []
         for pid, connection in self._connections.items():
             answers.append(_get(connection, path, **headers))
@@ -107,11 +107,11 @@ class Fleet:
         return answers
 
     def statuses(self, path: str = "/", **headers: str) -> set[int]:
-        """Return what they answer."""
+        """Return the statuses of their responses."""
         return {answer.status for answer in self.ask(path, **headers)}
 
     def all_say(self, status: int) -> float:
-        """Ask until every process answers so; return the seconds it took."""
+        """Send requests until every process returns this status; return the seconds."""
         started = time.monotonic()
         while self.statuses() != {status}:
             assert time.monotonic() - started < PATIENCE
@@ -131,11 +131,11 @@ def _get(connection: http.client.HTTPConnection, path: str, **headers: str) -> A
 
 
 @contextmanager
-def serving(folder: Path, environ: Mapping[str, str]) -> Iterator[Fleet]:
+def serving(folder: Path, environ: Mapping[str, str]) -> Iterator[ServerProcesses]:
     """Run uvicorn with four workers."""
-    (folder / "fleet.py").write_text(APP)
+    (folder / "processes.py").write_text(APP)
     port = free_port()
-    words = f"fleet:app --host {HOST} --port {port} --workers {WORKERS} --no-access-log"
+    words = f"processes:app --host {HOST} --port {port} --workers {WORKERS} --no-access-log"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", *words.split(), "--timeout-keep-alive=120"],
@@ -145,12 +145,12 @@ def serving(folder: Path, environ: Mapping[str, str]) -> Iterator[Fleet]:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    fleet = Fleet(port)
+    processes = ServerProcesses(port)
     try:
-        fleet.meet()
-        yield fleet
+        processes.meet()
+        yield processes
     finally:
-        fleet.close()
+        processes.close()
         process.terminate()
         try:
             process.wait(PATIENCE)
@@ -167,7 +167,7 @@ def proxies(
     redis_url: str,
     environ: dict[str, str],
 ) -> Iterator[tuple[Proxy, Proxy]]:
-    """Stand between every process of the test and its PostgreSQL and Redis."""
+    """Put proxies between the processes of the test and PostgreSQL and Redis."""
     redis_port = parse_redis_url(redis_url).port
     with proxying(postgres_server.port) as database, proxying(redis_port) as redis:
         environ |= {
@@ -179,12 +179,12 @@ def proxies(
         yield database, redis
 
 
-def test_a_fleet_follows_the_operator(
+def test_all_processes_follow_the_maintenance_window(
     run: Run, tmp_path: Path, environ: dict[str, str], proxies: tuple[Proxy, Proxy]
 ) -> None:
-    """On and off within two seconds, whatever becomes of Redis, and of the database.
+    """On and off within two seconds, also without Redis, and unchanged without both services.
 
-    One fleet for all of it: starting four processes takes longer than the rest.
+    One server for all steps: starting four processes takes longer than the steps.
     """
     database, redis = proxies
 
@@ -195,53 +195,53 @@ def test_a_fleet_follows_the_operator(
         return data.get("pass", "") if isinstance(data, dict) else ""
 
     switch("migrate")
-    with serving(tmp_path, environ) as fleet:
-        earlier = everybody_hears_of_it(fleet, switch)
+    with serving(tmp_path, environ) as processes:
+        earlier = check_with_all_services(processes, switch)
         redis.refuse()
-        everybody_notices_without_redis(fleet, switch, earlier)
+        check_without_redis(processes, switch, earlier)
         database.refuse()
-        what_was_holds(fleet)
+        check_without_services(processes)
         database.heal()
         switch("system maintenance off --confirm")
-        assert fleet.all_say(200) < STALE_LIMIT
+        assert processes.all_say(200) < STALE_LIMIT
 
 
-def everybody_hears_of_it(fleet: Fleet, switch: Callable[[str], str]) -> str:
-    """On and off: probes go on, the pass lets its holder in; return that pass."""
-    assert {200} == fleet.statuses()
+def check_with_all_services(processes: ServerProcesses, switch: Callable[[str], str]) -> str:
+    """Switch on and off; probes and requests with the pass are served. Return the pass."""
+    assert {200} == processes.statuses()
     given = switch("system maintenance on --expires 2h --confirm")
-    assert fleet.all_say(503) < STALE_LIMIT
-    assert {True} == {7100 < int(answer.retry_after or 0) <= 7200 for answer in fleet.ask()}
-    assert {200} == fleet.statuses("/health/live")
-    assert {200} == fleet.statuses(x_maintenance_bypass=given)
+    assert processes.all_say(503) < STALE_LIMIT
+    assert {True} == {7100 < int(answer.retry_after or 0) <= 7200 for answer in processes.ask()}
+    assert {200} == processes.statuses("/health/live")
+    assert {200} == processes.statuses(x_maintenance_bypass=given)
     switch("system maintenance off --confirm")
-    assert fleet.all_say(200) < STALE_LIMIT
+    assert processes.all_say(200) < STALE_LIMIT
     return given
 
 
-def everybody_notices_without_redis(
-    fleet: Fleet, switch: Callable[[str], str], earlier: str
+def check_without_redis(
+    processes: ServerProcesses, switch: Callable[[str], str], earlier: str
 ) -> None:
-    """On, though nobody can be told; the pass of the window before is worth nothing."""
+    """Switch on while Redis is down; the pass of the earlier window is refused."""
     given = switch("system maintenance on --confirm")
-    assert fleet.all_say(503) < STALE_LIMIT
-    assert {503} == fleet.statuses(x_maintenance_bypass=earlier)
-    assert {200} == fleet.statuses(x_maintenance_bypass=given)
-    assert {"60"} == {answer.retry_after for answer in fleet.ask()}
+    assert processes.all_say(503) < STALE_LIMIT
+    assert {503} == processes.statuses(x_maintenance_bypass=earlier)
+    assert {200} == processes.statuses(x_maintenance_bypass=given)
+    assert {"60"} == {answer.retry_after for answer in processes.ask()}
 
 
-def what_was_holds(fleet: Fleet) -> None:
-    """While both are down, for longer than anything is kept."""
+def check_without_services(processes: ServerProcesses) -> None:
+    """Check that requests are refused while both services are down, for twice STALE_LIMIT."""
     end = time.monotonic() + 2 * STALE_LIMIT
     while time.monotonic() < end:
-        assert {503} == fleet.statuses()
-    assert {200} == fleet.statuses("/health/live")
+        assert {503} == processes.statuses()
+    assert {200} == processes.statuses("/health/live")
 
 
-def test_the_reference_application_follows(
+def test_the_reference_application_follows_the_maintenance_window(
     run: Run, tmp_path: Path, environ: dict[str, str], sqlite_url: str
 ) -> None:
-    """With the database alone; its refusals have a request id, and its log says what happened."""
+    """With the database alone. Refused requests have an id, and both events are logged."""
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
     assert 0 == run(["migrate"]).returncode
     with running_web(environ, tmp_path) as web:

@@ -1,4 +1,4 @@
-"""A signal while Redis is at work: what is done stays, and is not called the whole."""
+"""A signal during a command on Redis: its changes stay, and it does not report success."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.support.redis_project import ask
 KEYS = 200_000
 
 
-def test_a_cleared_cache_that_was_interrupted_is_not_called_done(
+def test_an_interrupted_cache_clear_does_not_report_success(
     run: Run, start: Start, environ: dict[str, str], redis_url: str
 ) -> None:
-    """143, though the driver may hear of it only when the last key is gone; the log counts them."""
+    """Exit code 143, even if all keys are removed by then; the log has the number of keys."""
     environ |= {"REDIS_URL": redis_url}
     line = ["cache", "clear", "--pattern", "k:*", "--confirm"]
     with redis.Redis.from_url(redis_url) as client:
@@ -42,10 +42,10 @@ def test_a_cleared_cache_that_was_interrupted_is_not_called_done(
         assert (0, 0) == (again.returncode, client.dbsize()), again.stderr
 
 
-def test_who_waits_for_a_job_and_is_stopped_can_wait_on(
+def test_after_sigterm_the_job_can_be_waited_for_again(
     run: Run, start: Start, environ: dict[str, str], redis_url: str, tmp_path: Path
 ) -> None:
-    """The same line would queue a second one: 143, and the line that does not."""
+    """Exit code 143, and the option without which the same command would queue a second job."""
     environ |= {"REDIS_URL": redis_url, "ENVIRONMENT": "test"}
     environ |= {"DATABASE_URL": f"sqlite:///{tmp_path}/none.sqlite3"}
     process = start(["jobs", "run", "refresh_report", "--job-id", "one", "--wait"])

@@ -20,7 +20,7 @@ from tests.support.database import query
 from tests.support.servers import Proxy, Redis
 
 PATIENCE = 30
-"""Seconds a worker is given for what it should do at once."""
+"""Seconds to wait for something that a worker should do immediately."""
 SLOW_SHOP = {
     "app/project.py": """\
 from oneoff import Project
@@ -79,7 +79,7 @@ class WorkerSettings:
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path, environ: dict[str, str], run: Run) -> dict[str, str]:
-    """Give all processes of the test a Redis and a migrated database."""
+    """Give all processes of the test a Redis and a database."""
     environ |= {
         "REDIS_URL": redis_url,
         "DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3",
@@ -91,7 +91,7 @@ def settings(redis_url: str, tmp_path: Path, environ: dict[str, str], run: Run) 
 
 @contextmanager
 def worker(environ: dict[str, str], cwd: Path = ROOT, **more: str) -> Iterator[Any]:
-    """Run a worker until the end of the block; its lines are in `log` of the folder."""
+    """Run a worker until the end of the block; it logs to `worker.log` in HOME."""
     log = Path(environ["HOME"]) / "worker.log"
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -111,7 +111,7 @@ def worker(environ: dict[str, str], cwd: Path = ROOT, **more: str) -> Iterator[A
 
 
 def until(happened: Any, what: str) -> None:
-    """Wait for what a process does."""
+    """Wait until a process has done something."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, f"{what} did not happen"
@@ -126,10 +126,10 @@ def done(run: Run, words: str, **more: Any) -> dict[str, Any]:
     return envelope["data"] if isinstance(envelope["data"], dict) else envelope
 
 
-def test_the_tasks_run_in_a_worker_and_here(
+def test_tasks_return_the_same_results_in_a_worker_and_inline(
     run: Run, settings: dict[str, str], tmp_path: Path
 ) -> None:
-    """The same results; a mail is sent once, whoever runs it; an error is an exit code."""
+    """A mail is sent only once, and an error is an exit code."""
     run(["migrate"])
     run("user create ada ada@example.com --generate-password".split())
     with worker(settings):
@@ -156,7 +156,7 @@ def test_the_tasks_run_in_a_worker_and_here(
 
 @pytest.fixture
 def shop(make_project: Any) -> Path:
-    """Return a project whose worker allows no aborts, and whose tasks leave traces."""
+    """Return a project whose worker allows no aborts, and whose tasks create files."""
     folder: Path = make_project(SLOW_SHOP)
     return folder
 
@@ -164,7 +164,7 @@ def shop(make_project: Any) -> Path:
 def test_a_deferred_job_that_was_aborted_never_runs(
     run: Run, settings: dict[str, str], shop: Path
 ) -> None:
-    """With a worker that allows no aborts; one queued after it does run."""
+    """With a worker that allows no aborts. A job that is queued after it runs."""
     with worker(settings, shop):
         run("jobs run mark name=never --job-id one --defer 4s".split(), cwd=shop)
         aborted = run("jobs abort one --confirm".split(), cwd=shop)
@@ -177,7 +177,7 @@ def test_a_deferred_job_that_was_aborted_never_runs(
 def test_a_running_job_is_stopped_if_its_worker_allows_it(
     run: Run, settings: dict[str, str], shop: Path
 ) -> None:
-    """And refused if not."""
+    """Otherwise the abort is refused."""
     words = "jobs run sleep seconds=60 --job-id one".split()
     abort = "jobs abort one --confirm".split()
     with worker(settings, shop, ABORTS="1"):
@@ -195,13 +195,13 @@ def test_a_running_job_is_stopped_if_its_worker_allows_it(
 def test_a_worker_takes_no_job_while_a_window_is_open(
     run: Run, settings: dict[str, str], shop: Path
 ) -> None:
-    """And goes on afterwards, with the tries of each job as they were."""
+    """It continues afterwards, and no try was counted."""
     (shop / "window").touch()
     with worker(settings, shop):
         log = Path(settings["HOME"]) / "worker.log"
         until(lambda: "worker.paused" in log.read_text(), "the pause")
         run("jobs run mark name=made --job-id one".split(), cwd=shop)
-        # A few looks into the queue later it is still there, untouched.
+        # After a few polls of the queue, the job is still there and unchanged.
         time.sleep(0.3)
         waiting = done(run, "jobs show one", cwd=shop)
         (shop / "window").unlink()
@@ -215,10 +215,10 @@ def test_a_worker_takes_no_job_while_a_window_is_open(
     assert ("one", 1) == (events["mark.made"]["job_id"], events["mark.made"]["job_try"])
 
 
-def test_a_worker_that_is_told_to_stop_ends_its_jobs_first(
+def test_sigterm_lets_a_worker_finish_its_jobs(
     run: Run, settings: dict[str, str], shop: Path
 ) -> None:
-    """SIGTERM: none is taken any more, and the one that runs is completed."""
+    """It takes no new job, and the running job is completed."""
     with worker(settings, shop) as process:
         run("jobs run sleep seconds=1 --job-id one".split(), cwd=shop)
         until((shop / "asleep").exists, "the job")
@@ -229,10 +229,10 @@ def test_a_worker_that_is_told_to_stop_ends_its_jobs_first(
     assert ("completed", 1, 0) == (shown["status"], shown["tries"], process.returncode)
 
 
-def test_a_worker_outlives_a_redis_that_is_away(
+def test_a_worker_survives_an_outage_of_redis(
     run: Run, settings: dict[str, str], shop: Path, redis_proxy: Proxy
 ) -> None:
-    """For some seconds: no connection holds, and none can be made."""
+    """For some seconds, connections break and no new one can be opened."""
     with worker(settings, shop, REDIS_URL=redis_proxy.url(settings["REDIS_URL"])):
         run("jobs run mark name=first --wait --timeout 30s".split(), cwd=shop)
         redis_proxy.refuse()
@@ -244,8 +244,8 @@ def test_a_worker_outlives_a_redis_that_is_away(
 
 
 @pytest.mark.usefixtures("settings")
-def test_no_worker_has_a_name(run: Run, shop: Path) -> None:
-    """75, when the time is over: a worker may still come."""
+def test_waiting_without_a_worker_is_a_temporary_error(run: Run, shop: Path) -> None:
+    """Exit code 75 at the deadline, because a worker may start later."""
     late = run("jobs run mark name=x --wait --timeout 2s".split(), cwd=shop)
 
     assert 75 == late.returncode
@@ -253,8 +253,10 @@ def test_no_worker_has_a_name(run: Run, shop: Path) -> None:
 
 
 @pytest.mark.usefixtures("settings")
-def test_a_redis_that_does_not_answer_has_a_name(run: Run, shop: Path, redis_server: Redis) -> None:
-    """69, within REDIS_TIMEOUT."""
+def test_a_redis_that_does_not_answer_is_unavailable(
+    run: Run, shop: Path, redis_server: Redis
+) -> None:
+    """Exit code 69, within REDIS_TIMEOUT."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.execute_command("CLIENT", "PAUSE", "5000", "ALL")
         late = run(["jobs", "list"], cwd=shop, env={"REDIS_TIMEOUT": "0.5"})

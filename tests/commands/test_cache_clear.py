@@ -36,12 +36,12 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dic
 
 
 def target(manage: Manage) -> str:
-    """Return what an operator types to clear all."""
+    """Return the target that an operator types to remove all keys."""
     return manage.environ["REDIS_URL"].rpartition("@")[2] + "@test"
 
 
 async def test_only_keys_that_match_are_removed(manage: Manage, redis_url: str) -> None:
-    """And counted as the server counts them."""
+    """They are counted as the server counts them."""
     fill(redis_url, [*(f"user:{number}" for number in range(2_500)), "other:1"])
 
     cleared = await manage("cache clear --pattern user:* --confirm --json")
@@ -53,7 +53,7 @@ async def test_only_keys_that_match_are_removed(manage: Manage, redis_url: str) 
 
 
 async def test_the_second_run_finds_nothing_to_do(manage: Manage, redis_url: str) -> None:
-    """It says so, and is no error."""
+    """It says so, and succeeds."""
     fill(redis_url, ["user:1"])
 
     first = await manage("cache clear --prefix user: --confirm")
@@ -63,8 +63,8 @@ async def test_the_second_run_finds_nothing_to_do(manage: Manage, redis_url: str
     assert ("nothing to do: no key starts with 'user:'\n", 0) == (again.stdout, again.exit_code)
 
 
-async def test_what_no_key_matches_is_said_as_it_was_typed(manage: Manage) -> None:
-    """Not in the form that the server wants."""
+async def test_a_pattern_without_matches_is_shown_as_typed(manage: Manage) -> None:
+    """Not in the escaped form that the server gets."""
     prefix = await manage("cache clear --prefix 'report[2026]*:' --confirm")
     pattern = await manage("cache clear --pattern 'report[2026]*:' --confirm")
 
@@ -73,7 +73,7 @@ async def test_what_no_key_matches_is_said_as_it_was_typed(manage: Manage) -> No
 
 
 async def test_a_dry_run_counts_what_the_real_run_removes(manage: Manage, redis_url: str) -> None:
-    """And removes nothing itself."""
+    """It removes nothing itself."""
     fill(redis_url, [f"user:{number}" for number in range(1_500)])
 
     preview = await manage("cache clear --pattern user:* --dry-run")
@@ -84,10 +84,10 @@ async def test_a_dry_run_counts_what_the_real_run_removes(manage: Manage, redis_
     assert "would remove 1,500 keys" in preview.stdout
 
 
-async def test_a_key_that_scan_shows_twice_counts_once(
+async def test_a_key_that_scan_returns_twice_counts_once(
     manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As it does while the server shrinks its table; in the preview and in the real run."""
+    """As while the server shrinks its table; in the dry run and in the real run."""
     from oneoff.services.cache import clear, scan
 
     fill(redis_url, [f"user:{number}" for number in range(50)])
@@ -107,7 +107,7 @@ async def test_a_key_that_scan_shows_twice_counts_once(
 
 @pytest.mark.parametrize("key", TRICKY)
 async def test_a_prefix_is_taken_literally(manage: Manage, redis_url: str, key: bytes) -> None:
-    """Whatever signs it holds, it clears nothing else."""
+    """Special characters in it match only themselves."""
     fill(redis_url, TRICKY)
 
     cleared = await manage(["cache", "clear", "--prefix", key.decode(), "--confirm"])
@@ -122,8 +122,8 @@ async def test_a_prefix_is_taken_literally(manage: Manage, redis_url: str, key: 
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.binary(min_size=1, max_size=12), st.binary(max_size=3))
-def test_an_escaped_text_matches_itself_alone(redis_url: str, text: bytes, more: bytes) -> None:
-    """Any bytes; the server is the judge."""
+def test_an_escaped_text_matches_only_itself(redis_url: str, text: bytes, more: bytes) -> None:
+    """For any bytes, checked by the server."""
     pattern = escaped(text.decode("latin-1")).encode("latin-1")
     other = bytes([text[0] ^ 1]) + text[1:] + more
     with redis.Redis.from_url(redis_url) as client:
@@ -142,19 +142,19 @@ def test_an_escaped_text_matches_itself_alone(redis_url: str, text: bytes, more:
         ("?*", True),
         ("[a-z]*", True),
         ("[^a]?", True),
-        ("[^]]*", False),  # to Redis the first ] ends the set, and the second is a text
+        ("[^]]*", False),  # in Redis the first ] ends the set, and the second one is literal
         ("user:*", False),
         ("*a", False),
         (r"\**", False),
     ],
 )
-def test_a_pattern_without_any_text_means_everything(pattern: str, *, everything: bool) -> None:
-    """So it has to be confirmed as everything."""
+def test_a_pattern_without_any_text_means_all_keys(pattern: str, *, everything: bool) -> None:
+    """So it is confirmed like the removal of all keys."""
     assert everything is is_everything(pattern)
 
 
-async def test_the_whole_database_needs_its_name(manage: Manage, redis_url: str) -> None:
-    """A plain --confirm is not enough, in any spelling of everything."""
+async def test_removing_all_keys_needs_the_target(manage: Manage, redis_url: str) -> None:
+    """A plain --confirm is refused for every pattern that means all keys."""
     fill(redis_url, ["user:1"])
 
     for line in ("cache clear", "cache clear --pattern *", "cache clear --prefix ''"):
@@ -167,10 +167,10 @@ async def test_the_whole_database_needs_its_name(manage: Manage, redis_url: str)
     assert (0, []) == (cleared.exit_code, keys_in(redis_url))
 
 
-async def test_another_database_of_the_server_is_not_touched(
+async def test_another_database_of_the_server_is_not_changed(
     manage: Manage, redis_url: str
 ) -> None:
-    """Database 1 beside 0."""
+    """Database 1 keeps its keys if database 0 is cleared."""
     fill(redis_url, ["user:1"])
     fill(redis_url.removesuffix("0") + "1", ["user:1"])
 
@@ -179,8 +179,8 @@ async def test_another_database_of_the_server_is_not_touched(
     assert ([], [b"user:1"]) == (keys_in(redis_url), keys_in(redis_url.removesuffix("0") + "1"))
 
 
-async def test_keys_of_jobs_stay_unless_asked_for(manage: Manage, redis_url: str) -> None:
-    """Clearing a cache must not lose work."""
+async def test_keys_of_jobs_are_kept_by_default(manage: Manage, redis_url: str) -> None:
+    """Clearing the cache must not lose jobs."""
     fill(redis_url, ["user:1", "arq:job:1", "oneoff:maintenance:shop"])
 
     preview = await manage("cache clear --dry-run --json")
@@ -195,7 +195,7 @@ async def test_keys_of_jobs_stay_unless_asked_for(manage: Manage, redis_url: str
 
 
 async def test_the_confirmation_says_whether_jobs_are_lost(manage: Manage) -> None:
-    """Before anybody types a name."""
+    """Before the operator types the target."""
     without = await manage("cache clear")
     including = await manage("cache clear --include-jobs")
 
@@ -204,10 +204,8 @@ async def test_the_confirmation_says_whether_jobs_are_lost(manage: Manage) -> No
 
 
 @pytest.mark.parametrize("options", ["", "--prefix arq:", "--pattern arq:job:*"])
-async def test_jobs_are_removed_only_by_the_name_of_the_target(
-    manage: Manage, redis_url: str, options: str
-) -> None:
-    """Whatever else is said: a plain --confirm loses no queue."""
+async def test_removing_jobs_needs_the_target(manage: Manage, redis_url: str, options: str) -> None:
+    """A plain --confirm is refused for any pattern."""
     fill(redis_url, ["arq:job:1"])
 
     refused = await manage(f"cache clear {options} --include-jobs --confirm")
@@ -220,17 +218,15 @@ async def test_jobs_are_removed_only_by_the_name_of_the_target(
 
 
 async def test_pattern_and_prefix_together_are_a_usage_error(manage: Manage) -> None:
-    """Before anything is asked."""
+    """Before the operator has to confirm."""
     refused = await manage("cache clear --pattern a* --prefix a --confirm")
 
     assert 2 == refused.exit_code
     assert "--pattern and --prefix exclude each other" in refused.stderr
 
 
-async def test_no_command_is_used_that_would_hold_the_server_up(
-    manage: Manage, redis_url: str
-) -> None:
-    """Neither KEYS nor DEL nor FLUSHDB; and not one question a key."""
+async def test_no_command_blocks_the_server(manage: Manage, redis_url: str) -> None:
+    """No KEYS, DEL or FLUSHDB, and not one command for each key."""
     fill(redis_url, [f"user:{number}" for number in range(3_000)])
     ask(redis_url, "CONFIG", "RESETSTAT")
 
@@ -242,7 +238,7 @@ async def test_no_command_is_used_that_would_hold_the_server_up(
 
 
 async def test_keys_written_meanwhile_are_no_error(manage: Manage, redis_url: str) -> None:
-    """Every key that was there from the start is gone; of the others some may stay."""
+    """Every key that existed at the start is removed. Some of the new ones may remain."""
     fill(redis_url, [f"old:{number}" for number in range(20_000)])
     writing = True
 
@@ -263,8 +259,8 @@ async def test_keys_written_meanwhile_are_no_error(manage: Manage, redis_url: st
     assert [] == [key for key in keys_in(redis_url) if key.startswith(b"old:")]
 
 
-async def test_it_says_how_far_it_is(manage: Manage, redis_url: str) -> None:
-    """In the log at the end, with what was removed."""
+async def test_the_log_has_the_number_of_removed_keys(manage: Manage, redis_url: str) -> None:
+    """In one event at the end."""
     fill(redis_url, ["user:1"])
 
     cleared = await manage("cache clear --prefix user: --confirm", environ={"LOG_LEVEL": "info"})
@@ -274,10 +270,10 @@ async def test_it_says_how_far_it_is(manage: Manage, redis_url: str) -> None:
     assert ("user:*", 1) == (event["pattern"], event["keys"])
 
 
-async def test_it_goes_on_while_the_database_takes_no_writes(
+async def test_keys_are_removed_while_the_database_refuses_writes(
     manage: Manage, redis_url: str, manage_environ: dict[str, str]
 ) -> None:
-    """After a failover, for instance: the run is recorded in the log."""
+    """After a failover, for instance. The run is recorded only in the log."""
     fill(redis_url, ["user:1"])
     path = Path(manage_environ["DATABASE_URL"].removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as connection:
@@ -292,8 +288,8 @@ async def test_it_goes_on_while_the_database_takes_no_writes(
     assert "warning: this run is recorded in the log only" in cleared.stderr
 
 
-async def test_it_goes_on_while_the_database_is_down(manage: Manage, redis_url: str) -> None:
-    """With a warning; where a record is required it refuses instead, and removes nothing."""
+async def test_keys_are_removed_while_the_database_is_down(manage: Manage, redis_url: str) -> None:
+    """With a warning. If a record is required, the run is refused and removes nothing."""
     fill(redis_url, ["user:1"])
     down = {"DATABASE_URL": "postgres://shop@127.0.0.1:9/shop", "ENVIRONMENT": "test"}
     line = "cache clear --prefix user: --confirm --json"
@@ -311,7 +307,7 @@ async def test_it_goes_on_while_the_database_is_down(manage: Manage, redis_url: 
 async def test_on_a_cluster_every_node_is_cleared(
     on_cluster: Manage, redis_cluster: RedisCluster
 ) -> None:
-    """Of what matches and nothing else; the preview says the same number."""
+    """Only matching keys are removed. The dry run reports the same number."""
     fill_cluster(redis_cluster, [*(f"user:{number}" for number in range(3_000)), "other:1"])
 
     preview = await on_cluster("cache clear --pattern user:* --dry-run")
@@ -335,10 +331,10 @@ async def test_on_a_cluster_a_prefix_is_taken_literally(
     assert sorted(set(TRICKY) - {b"a*b:1", b"a*b:2"}) == keys_in_cluster(redis_cluster)
 
 
-async def test_a_key_that_is_moving_is_followed(
+async def test_a_key_that_has_moved_to_another_node_is_removed(
     on_cluster: Manage, redis_cluster: RedisCluster
 ) -> None:
-    """The key is removed on the node that answers for it now."""
+    """On the node that has it now."""
     fill_cluster(redis_cluster, ["moving"])
     slot = redis_cluster.nodes[0].ask("CLUSTER", "KEYSLOT", "moving")
     home = next(node for node in redis_cluster.nodes if keys_in(node.url))
@@ -356,12 +352,12 @@ async def test_a_key_that_is_moving_is_followed(
 
 
 def on_worker(manage: Manage, name: str) -> Manage:
-    """Run the commands of a project whose worker has a queue of its own."""
+    """Run the commands of a project whose worker has its own queue."""
     return Manage(f"tests.support.arq_shop:{name}", manage.root, manage.environ)
 
 
-async def test_the_worker_s_own_queue_stays(manage: Manage, redis_url: str) -> None:
-    """Its key begins with nothing of ours; without it no job is ever run."""
+async def test_the_workers_own_queue_is_kept(manage: Manage, redis_url: str) -> None:
+    """Its key has no known prefix. Without it, no job would run."""
     fill(redis_url, ["arq:job:1", "shop:queue", "shop:queue:health-check", "shop:queued"])
     shop = on_worker(manage, "project")
     line = "cache clear --pattern shop:*"
@@ -378,10 +374,10 @@ async def test_the_worker_s_own_queue_stays(manage: Manage, redis_url: str) -> N
     assert (3, []) == (everything.rows, keys_in(redis_url))
 
 
-async def test_a_worker_that_cant_be_imported_stops_the_clearing(
+async def test_clearing_is_refused_if_the_worker_cant_be_imported(
     manage: Manage, redis_url: str
 ) -> None:
-    """Nobody knows then which keys are its queue."""
+    """Its queue could be among the removed keys."""
     fill(redis_url, ["shop:queue", "user:1"])
     broken = on_worker(manage, "broken")
 

@@ -28,8 +28,8 @@ def rows(finished: Finished) -> dict[str, Any]:
     return {row["key"]: row for row in finished.json["data"]}
 
 
-async def test_every_type_shows_its_beginning(manage: Manage, redis_url: str) -> None:
-    """Type, time to live, size and encoding beside it."""
+async def test_every_type_shows_the_start_of_its_value(manage: Manage, redis_url: str) -> None:
+    """With type, time to live, size and encoding."""
     ask(redis_url, "SET", "text", "hello", "EX", 100)
     ask(redis_url, "RPUSH", "list", *"abcdefg")
     ask(redis_url, "SADD", "set", "b", "a")
@@ -55,7 +55,7 @@ async def test_every_type_shows_its_beginning(manage: Manage, redis_url: str) ->
 
 
 async def test_secrets_are_masked(manage: Manage, redis_url: str) -> None:
-    """By the key's name, by a field's name, in JSON, and what the environment calls secret."""
+    """By the name of a key or field, in JSON, and by secrets of the environment."""
     ask(redis_url, "SET", "user:1:password", "hunter2-long")
     ask(redis_url, "HSET", "login", "user", "ada", "api_key", API_KEY)
     ask(redis_url, "SET", "json", f'{{"user": "ada", "access_token": "{API_KEY}"}}')
@@ -71,8 +71,8 @@ async def test_secrets_are_masked(manage: Manage, redis_url: str) -> None:
     assert "(pickle)" in shown.stdout
 
 
-async def test_a_value_is_cut_and_stays_on_its_line(manage: Manage, redis_url: str) -> None:
-    """Sixty characters; control characters and other bytes are spelled out."""
+async def test_a_value_is_truncated_to_one_line(manage: Manage, redis_url: str) -> None:
+    """Of 60 characters. Control characters and invalid bytes are escaped."""
     ask(redis_url, "SET", "long", "x" * 5_000)
     ask(redis_url, "SET", "bytes", b"\xff\x00\x1b[2J\n")
 
@@ -85,7 +85,7 @@ async def test_a_value_is_cut_and_stays_on_its_line(manage: Manage, redis_url: s
 async def test_the_items_of_a_large_collection_are_not_fetched(
     manage: Manage, redis_url: str
 ) -> None:
-    """One alone may be huge."""
+    """A single item can be huge."""
     ask(redis_url, "RPUSH", "list", "x" * 2_000_000)
 
     (row,) = rows(await manage("cache inspect --json")).values()
@@ -94,8 +94,8 @@ async def test_the_items_of_a_large_collection_are_not_fetched(
     assert row["bytes"] > 2_000_000
 
 
-async def test_it_says_when_there_are_more(manage: Manage, redis_url: str) -> None:
-    """Exactly the limit is not more."""
+async def test_it_says_when_more_keys_match(manage: Manage, redis_url: str) -> None:
+    """Not if the number of matching keys is exactly the limit."""
     fill(redis_url, [f"user:{number}" for number in range(5)])
 
     some = await manage("cache inspect user:* --limit 4")
@@ -105,7 +105,9 @@ async def test_it_says_when_there_are_more(manage: Manage, redis_url: str) -> No
     assert exactly.stdout.endswith("\n5 keys\n")
 
 
-async def test_a_key_without_signs_is_looked_up(manage: Manage, redis_url: str) -> None:
+async def test_a_key_without_special_characters_is_looked_up(
+    manage: Manage, redis_url: str
+) -> None:
     """No SCAN is needed for one key."""
     fill(redis_url, ["user:1", "user:12"])
     ask(redis_url, "CONFIG", "RESETSTAT")
@@ -116,10 +118,10 @@ async def test_a_key_without_signs_is_looked_up(manage: Manage, redis_url: str) 
     assert "cmdstat_scan" not in ask(redis_url, "INFO", "commandstats")
 
 
-async def test_a_search_that_finds_little_is_given_up(
+async def test_a_search_that_finds_few_keys_stops_early(
     manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a bounded number of rounds, and it says so."""
+    """After a limited number of SCANs, with a warning."""
     fill(redis_url, [f"user:{number}" for number in range(5_000)])
     monkeypatch.setattr(inspection, "ROUNDS", 2)
 
@@ -137,7 +139,7 @@ async def test_no_key_is_no_error(manage: Manage) -> None:
     assert ("no key matches 'nothing'\n", 0) == (shown.stdout, shown.exit_code)
 
 
-async def test_a_limit_of_nothing_is_a_usage_error(manage: Manage) -> None:
+async def test_a_limit_below_1_is_a_usage_error(manage: Manage) -> None:
     """As on every command with a limit."""
     refused = await manage("cache inspect --limit 0")
 
@@ -149,7 +151,7 @@ async def test_a_limit_of_nothing_is_a_usage_error(manage: Manage) -> None:
 async def test_on_a_cluster_all_nodes_are_asked(
     on_cluster: Manage, redis_cluster: RedisCluster, pattern: str
 ) -> None:
-    """For a pattern, and for one key wherever it is."""
+    """For a pattern, and for one key on any node."""
     fill_cluster(redis_cluster, [f"user:{number}" for number in range(9)])
 
     found = rows(await on_cluster(f"cache inspect {pattern} --json"))

@@ -18,8 +18,8 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dic
     return environ_on(redis_url, migrated_sqlite, tmp_path)
 
 
-async def test_it_tells_how_redis_is(manage: Manage, redis_url: str) -> None:
-    """Keys, those that expire, the hit rate, memory."""
+async def test_stats_show_keys_hit_rate_and_memory(manage: Manage, redis_url: str) -> None:
+    """Number of keys, keys with an expiry, hit rate and memory."""
     fill(redis_url, ["a", "b"])
     ask(redis_url, "EXPIRE", "a", 100)
     ask(redis_url, "CONFIG", "RESETSTAT")
@@ -43,7 +43,7 @@ async def test_it_tells_how_redis_is(manage: Manage, redis_url: str) -> None:
 async def test_on_a_cluster_each_primary_has_a_row(
     on_cluster: Manage, redis_cluster: RedisCluster
 ) -> None:
-    """And the last one is the sum."""
+    """The last row is the sum."""
     fill_cluster(redis_cluster, [f"user:{number}" for number in range(30)])
 
     shown = await on_cluster("cache stats --json")
@@ -55,13 +55,13 @@ async def test_on_a_cluster_each_primary_has_a_row(
     assert ("all", 30, 30) == (total["node"], total["keys"], sum(row["keys"] for row in nodes))
 
 
-def test_before_the_first_look_up_there_is_no_hit_rate() -> None:
-    """None, not zero: nothing was missed."""
+def test_before_the_first_lookup_there_is_no_hit_rate() -> None:
+    """None, not zero, because no key was missed."""
     assert facts({"keyspace_hits": 0, "keyspace_misses": 0})["hit_rate"] is None
 
 
-def test_valkey_says_its_own_version() -> None:
-    """Beside the version of Redis that it stands for."""
+def test_valkey_shows_its_own_version() -> None:
+    """Not the version of Redis that it is compatible with."""
     info = {"redis_version": "7.2.4", "valkey_version": "8.1.0", "server_mode": "standalone"}
 
     found = facts(info)

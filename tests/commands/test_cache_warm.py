@@ -26,7 +26,7 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dic
     return environ_on(redis_url, migrated_sqlite, tmp_path)
 
 
-async def test_the_project_s_warmers_fill_the_cache(
+async def test_the_projects_warmers_fill_the_cache(
     manage: Manage, make_user: MakeUser, redis_url: str
 ) -> None:
     """User counts by role, and the active admins; both expire."""
@@ -49,7 +49,7 @@ async def test_the_project_s_warmers_fill_the_cache(
 
 
 async def test_a_dry_run_lists_what_would_run(manage: Manage, redis_url: str) -> None:
-    """And writes nothing."""
+    """It writes nothing."""
     preview = await manage("cache warm admins --dry-run --json")
 
     plan = [{"warmer": "admins", "fills": "Who the active admins are."}]
@@ -58,7 +58,7 @@ async def test_a_dry_run_lists_what_would_run(manage: Manage, redis_url: str) ->
 
 
 async def test_an_unknown_warmer_gets_a_suggestion(manage: Manage) -> None:
-    """And the names there are."""
+    """And the list of all warmers."""
     refused = await manage("cache warm user-count")
 
     assert 2 == refused.exit_code
@@ -69,10 +69,10 @@ async def test_an_unknown_warmer_gets_a_suggestion(manage: Manage) -> None:
     assert "  try:  python manage.py cache warm user-counts\n" in refused.stderr
 
 
-async def test_a_warmer_that_is_like_no_other_gets_the_names_there_are(
+async def test_a_name_like_no_warmer_gets_the_list_of_warmers(
     manage: Manage,
 ) -> None:
-    """Exit 2, as for every name that is not known."""
+    """Exit code 2, as for every unknown name."""
     refused = await manage("cache warm zzz")
 
     assert 2 == refused.exit_code
@@ -80,23 +80,23 @@ async def test_a_warmer_that_is_like_no_other_gets_the_names_there_are(
     assert "  try:  one of the project's warmers: user-counts, admins\n" in refused.stderr
 
 
-async def test_one_is_counted_as_one(manage: Manage) -> None:
-    """In words."""
+async def test_one_warmer_is_counted_in_the_singular(manage: Manage) -> None:
+    """The message says "1 warmer" and "1 key"."""
     assert "ran 1 warmer: 1 key\n" in (await manage("cache warm admins")).stdout
 
 
-async def test_none_at_a_time_is_a_usage_error(manage: Manage) -> None:
-    """Nothing would ever run."""
+async def test_a_concurrency_below_1_is_a_usage_error(manage: Manage) -> None:
+    """No warmer would run."""
     refused = await manage("cache warm --concurrency 0")
 
     assert 2 == refused.exit_code
     assert "--concurrency 0 is not 1 or more" in refused.stderr
 
 
-async def test_as_many_run_at_a_time_as_asked_for(
+async def test_concurrency_limits_how_many_warmers_run_at_a_time(
     manage: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each with a session of its own."""
+    """Each one has its own session."""
     sessions: set[int] = set()
     running = most = 0
 
@@ -120,10 +120,10 @@ async def test_as_many_run_at_a_time_as_asked_for(
     assert (0, 0, 1, 3) == (one.exit_code, three.exit_code, alone, most)
 
 
-async def test_a_warmer_can_not_write_the_database(
+async def test_a_warmer_cant_write_to_the_database(
     manage: Manage, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cache is what it fills."""
+    """Its session is read-only."""
     await make_user("ada")
 
     async def run(session: AsyncSession, cache: Any) -> int:
@@ -138,19 +138,19 @@ async def test_a_warmer_can_not_write_the_database(
     assert 1 == len(users.json["data"])
 
 
-async def test_the_first_error_stops_the_rest(
+async def test_the_first_error_stops_the_other_warmers(
     manage: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And is reported as itself."""
-    begun, stopped = asyncio.Event(), asyncio.Event()
+    """The run reports this error."""
+    started, stopped = asyncio.Event(), asyncio.Event()
 
     async def fail(session: AsyncSession, cache: Any) -> int:
-        await begun.wait()
+        await started.wait()
         await cache.incr("text")
         return 1
 
     async def wait(session: AsyncSession, cache: Any) -> int:
-        begun.set()
+        started.set()
         try:
             await asyncio.sleep(60)
         finally:

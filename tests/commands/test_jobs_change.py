@@ -23,7 +23,7 @@ def queue(redis_url: str, tmp_path: Path) -> Queue:
 
 @pytest.fixture
 def aborting(redis_url: str, tmp_path: Path) -> Queue:
-    """Return it with a worker that allows aborts."""
+    """Return the small project with a worker that allows aborts."""
     return Queue(redis_url, tmp_path, "aborting")
 
 
@@ -38,7 +38,7 @@ async def ids(queue: Queue) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["project", "own_format"])
 async def test_a_failed_job_is_queued_again(redis_url: str, tmp_path: Path, name: str) -> None:
-    """With its arguments and its id, as one that was never tried; in the worker's own format."""
+    """With its id and arguments, and no tries; also in the worker's own format."""
     queue = Queue(redis_url, tmp_path, name)
     await queue.manage("jobs run fail what=screws --job-id one")
     await queue.work()
@@ -54,7 +54,7 @@ async def test_a_failed_job_is_queued_again(redis_url: str, tmp_path: Path, name
 
 
 async def test_retrying_twice_queues_once(queue: Queue) -> None:
-    """The second run finds it in the queue."""
+    """The second run finds the job in the queue."""
     await queue.manage("jobs run fail --job-id one")
     await queue.work()
     preview = await queue.manage("jobs retry one --dry-run")
@@ -68,8 +68,8 @@ async def test_retrying_twice_queues_once(queue: Queue) -> None:
     assert "job one is already in the queue\n" in again.stdout
 
 
-async def test_only_what_failed_is_retried(queue: Queue) -> None:
-    """A job that completed, one of a function that is gone, one of another queue."""
+async def test_only_failed_jobs_of_the_same_worker_are_retried(queue: Queue) -> None:
+    """Not a completed job, a job of a missing function, or a job of another queue."""
     await queue.manage("jobs run sum left=1 --job-id done")
     await queue.manage("jobs run fail --job-id one")
     await queue.work()
@@ -94,7 +94,7 @@ async def test_only_what_failed_is_retried(queue: Queue) -> None:
 
 @pytest.mark.parametrize("name", ["project", "aborting", "own_format"])
 @pytest.mark.parametrize("options", ["", "--defer 300ms"])
-async def test_a_job_that_waits_never_runs(
+async def test_an_aborted_waiting_job_never_runs(
     redis_url: str, tmp_path: Path, name: str, options: str
 ) -> None:
     """Queued or deferred, whether its worker allows aborts or not."""
@@ -123,8 +123,8 @@ async def test_an_aborted_job_can_be_retried(queue: Queue) -> None:
     assert 1 == await queue.work()
 
 
-async def test_a_running_job_is_left_to_a_worker_that_cant_abort(queue: Queue) -> None:
-    """Said in the preview as well; nothing is changed."""
+async def test_a_running_job_is_not_aborted_if_its_worker_cant(queue: Queue) -> None:
+    """The dry run says so too, and nothing is changed."""
     await queue.manage("jobs run sum left=1 --job-id one")
     await queue.change("SET", "arq:in-progress:one", "1")
     before = await queue.contents()
@@ -136,10 +136,10 @@ async def test_a_running_job_is_left_to_a_worker_that_cant_abort(queue: Queue) -
     assert "error[job-not-abortable]: job one is already running" in refused.stderr
 
 
-async def test_a_running_job_is_marked_for_a_worker_that_can(
+async def test_aborting_a_running_job_stores_a_request_for_its_worker(
     aborting: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If none obeys in time, the run says so: 75."""
+    """If no worker stops the job in time, the exit code is 75."""
     monkeypatch.setattr(abort, "STOP_TIMEOUT", 0.2)
     await aborting.manage("jobs run sum left=1 --job-id one")
     await aborting.change("SET", "arq:in-progress:one", "1")
@@ -150,8 +150,8 @@ async def test_a_running_job_is_marked_for_a_worker_that_can(
     assert [b"one"] == await aborting.change("ZRANGE", "arq:abort", "0", "-1")
 
 
-async def test_a_worker_that_is_about_to_take_the_job_lets_go(queue: Queue) -> None:
-    """It watches the mark it is going to set: the abort touches it."""
+async def test_a_worker_that_is_about_to_take_an_aborted_job_fails(queue: Queue) -> None:
+    """The worker watches the mark that it is about to set, and the abort writes the mark."""
     await queue.manage("jobs run sum left=1 --job-id one")
     async with Redis.from_url(queue.url) as client, client.pipeline() as worker:
         await worker.watch("arq:in-progress:one")
@@ -165,7 +165,7 @@ async def test_a_worker_that_is_about_to_take_the_job_lets_go(queue: Queue) -> N
 
 
 def target(queue: Queue) -> str:
-    """Return what an operator types where work would be lost."""
+    """Return the target that an operator types if jobs would be lost."""
     return queue.url.rpartition("@")[2] + "@test"
 
 
@@ -177,7 +177,7 @@ ENDED = ("done-1", "done-2")
 
 @pytest.fixture
 async def littered(queue: Queue) -> Queue:
-    """Return the project with three results, dead entries, and work that waits."""
+    """Return the project with three results, dead entries, and a waiting job."""
     for number in (1, 2):
         await queue.manage(f"jobs run sum left={number} --job-id done-{number}")
     await queue.manage("jobs run fail --job-id broken")
@@ -205,10 +205,10 @@ async def littered(queue: Queue) -> Queue:
         ("--queued", (3, 2, 1), {"running"}),
     ],
 )
-async def test_only_what_is_asked_for_is_removed(
+async def test_purge_removes_only_the_selected_entries(
     littered: Queue, options: str, removed: tuple[int, int, int], left: set[str]
 ) -> None:
-    """Never a job that runs; the preview counts what the run removes, and changes nothing."""
+    """Never a running job. The dry run counts what the run removes, and changes nothing."""
     before = await littered.contents()
     preview = await littered.manage(f"jobs purge {options} --dry-run --json")
     unchanged = before == await littered.contents()
@@ -221,10 +221,10 @@ async def test_only_what_is_asked_for_is_removed(
     assert "nothing to remove\n" == again.stdout
 
 
-async def test_pages_shrink_while_they_are_removed(
+async def test_purge_reads_all_pages_while_the_queue_shrinks(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is skipped, and what stays is not looked at for ever."""
+    """No entry is skipped, and the remaining ones are not read again and again."""
     from oneoff.services.jobs import purge
 
     monkeypatch.setattr(purge, "PAGE", 3)
@@ -240,10 +240,10 @@ async def test_pages_shrink_while_they_are_removed(
 
 
 @pytest.mark.parametrize("jobs", [0, 3], ids=["empty", "one page"])
-async def test_a_queue_that_ends_where_a_page_does_is_purged(
+async def test_a_queue_that_ends_with_a_full_page_is_purged(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    """Nothing is asked about an empty page; the preview counts what the run removes."""
+    """No command is sent for an empty page. The dry run counts what the run removes."""
     from oneoff.services.jobs import purge
 
     monkeypatch.setattr(purge, "PAGE", 3)
@@ -258,10 +258,8 @@ async def test_a_queue_that_ends_where_a_page_does_is_purged(
 
 
 @pytest.mark.parametrize("environment", ["test", "production"])
-async def test_work_that_waits_is_removed_only_by_its_name(
-    littered: Queue, environment: str
-) -> None:
-    """A plain --confirm loses no queue; what is lost is said first, and in production too."""
+async def test_purging_waiting_jobs_needs_the_target(littered: Queue, environment: str) -> None:
+    """A plain --confirm is refused, and the refusal says what would be lost."""
     before = await littered.contents()
     environ = {"ENVIRONMENT": environment}
 
@@ -279,7 +277,7 @@ async def test_work_that_waits_is_removed_only_by_its_name(
     assert "removed 3 results, 2 dead entries, 1 queued job\n" == done.stdout
 
 
-async def test_how_old_it_must_be_is_said_before_it_is_confirmed(queue: Queue) -> None:
+async def test_the_confirmation_names_the_age(queue: Queue) -> None:
     """As it was typed."""
     refused = await queue.manage("jobs purge --failed-only --older-than 7d")
 
@@ -287,14 +285,14 @@ async def test_how_old_it_must_be_is_said_before_it_is_confirmed(queue: Queue) -
     assert "@test, if older than 7d\n" in refused.stderr
 
 
-async def test_contradictions_are_refused(littered: Queue) -> None:
-    """Failed results only, and queued work, can't both be meant."""
+async def test_contradictory_options_are_refused(littered: Queue) -> None:
+    """--failed-only and --queued exclude each other."""
     assert 2 == (await littered.manage("jobs purge --failed-only --queued --confirm")).exit_code
 
 
 @pytest.mark.parametrize("line", ["jobs retry broken", "jobs abort waiting", "jobs purge"])
-async def test_unconfirmed_nothing_is_done(littered: Queue, line: str) -> None:
-    """77, and the banner's words name Redis."""
+async def test_an_unconfirmed_run_changes_nothing(littered: Queue, line: str) -> None:
+    """Exit code 77, and the prompt names Redis."""
     before = await littered.contents()
 
     refused = await littered.manage(line)

@@ -22,7 +22,7 @@ def queue(redis_url: str, tmp_path: Path) -> Queue:
 
 @pytest.fixture
 async def busy(queue: Queue) -> Queue:
-    """Return it with a job in each state."""
+    """Return the small project with a job in each state."""
     await queue.manage("jobs run sum left=1 --job-id done")
     await queue.work()
     await queue.manage("jobs run fail --job-id broken")
@@ -38,14 +38,14 @@ async def busy(queue: Queue) -> Queue:
 
 
 async def states(queue: Queue, options: str = "") -> dict[str, str]:
-    """Return what `jobs list` shows: ids and states, in its order."""
+    """Return the ids and states that `jobs list` shows, in its order."""
     listed = await queue.manage(f"jobs list --json {options}")
     assert 0 == listed.exit_code, listed.stdout
     return {row["id"]: row["status"] for row in listed.json["data"]}
 
 
 async def test_every_state_is_listed(busy: Queue) -> None:
-    """The queue by due time, then what has ended, the newest first; one that expired, too."""
+    """The queue by due time, including an expired job; then ended jobs, newest first."""
     assert [
         ("waiting", "queued"),
         ("running", "running"),
@@ -68,12 +68,12 @@ async def test_every_state_is_listed(busy: Queue) -> None:
         ("queued,failed", ["waiting", "broken"]),
     ],
 )
-async def test_states_can_be_chosen(busy: Queue, wanted: str, ids: list[str]) -> None:
-    """One, or several with commas."""
+async def test_jobs_can_be_selected_by_state(busy: Queue, wanted: str, ids: list[str]) -> None:
+    """One state, or several separated by commas."""
     assert ids == list(await states(busy, f"--status {wanted}"))
 
 
-async def test_a_limit_holds_over_both_parts(busy: Queue) -> None:
+async def test_the_limit_applies_to_queued_and_ended_jobs_together(busy: Queue) -> None:
     """The queue comes first."""
     assert ["waiting", "running"] == list(await states(busy, "--limit 2"))
     assert ["waiting", "running", "gone", "later", "broken"] == list(
@@ -83,12 +83,12 @@ async def test_a_limit_holds_over_both_parts(busy: Queue) -> None:
 
 @pytest.mark.parametrize("options", ["--limit 0", "--status done", "--status queued,"])
 async def test_a_wrong_option_is_a_usage_error(queue: Queue, options: str) -> None:
-    """The states there are stand in the message."""
+    """A limit below 1, or an unknown state."""
     assert 2 == (await queue.manage(f"jobs list {options}")).exit_code
 
 
-async def test_pages_are_put_together(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every job once, whatever the size of a page."""
+async def test_jobs_of_all_pages_are_listed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job is listed once, even if pages are small."""
     monkeypatch.setattr(pages, "PAGE", 3)
     monkeypatch.setattr(pages, "SCAN_COUNT", 2)
     for number in range(8):
@@ -106,7 +106,7 @@ async def test_pages_are_put_together(queue: Queue, monkeypatch: pytest.MonkeyPa
 async def test_a_list_that_stops_early_says_so(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis keeps no order of results; reading 100,000 of them to show 50 would take a second."""
+    """Redis does not order results; reading 100,000 of them to show 50 would take a second."""
     monkeypatch.setattr(pages, "SCAN_COUNT", 1)
     monkeypatch.setattr(lookup, "ENOUGH_KEYS", 1)
     for number in range(30):
@@ -119,8 +119,8 @@ async def test_a_list_that_stops_early_says_so(
     assert 3 == listed.stdout.count("completed")
 
 
-async def test_a_job_is_shown_whole(busy: Queue) -> None:
-    """Arguments, times, result."""
+async def test_show_has_all_facts_about_a_job(busy: Queue) -> None:
+    """Arguments, state, tries, result and error."""
     done = (await busy.manage("jobs show done --json")).json["data"]
     broken = (await busy.manage("jobs show broken --json")).json["data"]
     running = (await busy.manage("jobs show running --json")).json["data"]
@@ -136,8 +136,8 @@ async def test_a_job_is_shown_whole(busy: Queue) -> None:
     assert ("running", 2) == (running["status"], running["tries"])
 
 
-async def test_a_job_that_is_not_there_is_an_error(queue: Queue) -> None:
-    """With what may have become of it."""
+async def test_showing_an_unknown_job_is_an_error(queue: Queue) -> None:
+    """The error names the id."""
     missing = await queue.manage("jobs show nothing")
 
     assert 1 == missing.exit_code
@@ -145,7 +145,7 @@ async def test_a_job_that_is_not_there_is_an_error(queue: Queue) -> None:
 
 
 async def test_stats_count_by_function(busy: Queue) -> None:
-    """And all together."""
+    """The last row counts all of them."""
     await busy.change("DEL", "shop:queue:health-check")
 
     stats = await busy.manage("jobs stats --json")
@@ -160,10 +160,10 @@ async def test_stats_count_by_function(busy: Queue) -> None:
     assert stats.json["message"].endswith("no worker was seen")
 
 
-async def test_a_worker_that_was_seen_is_named(queue: Queue) -> None:
-    """By its own sign of life."""
-    sign = b"Nov-21 10:18:00 j_complete=7 j_failed=1 j_retried=0 j_ongoing=2 queued=3"
-    await queue.change("SET", "shop:queue:health-check", sign, "PX", 3_600_000)
+async def test_stats_show_when_a_worker_was_last_seen(queue: Queue) -> None:
+    """From the heartbeat of the worker."""
+    heartbeat = b"Nov-21 10:18:00 j_complete=7 j_failed=1 j_retried=0 j_ongoing=2 queued=3"
+    await queue.change("SET", "shop:queue:health-check", heartbeat, "PX", 3_600_000)
 
     stats = await queue.manage("jobs stats")
 
@@ -180,15 +180,15 @@ class Bomb:
         return os.system, (f"touch {self.trace}",)
 
 
-async def test_one_job_is_counted_as_one(queue: Queue) -> None:
-    """In words."""
+async def test_one_job_is_counted_in_the_singular(queue: Queue) -> None:
+    """The message says "1 job"."""
     await queue.manage("jobs run sum left=1 --job-id one")
 
     assert "1 job; the queue holds 1\n" in (await queue.manage("jobs list")).stdout
 
 
 async def test_a_hostile_result_runs_nothing(queue: Queue, tmp_path: Path) -> None:
-    """In no command that looks, nor in one that removes."""
+    """In commands that only read, and in commands that change jobs."""
     trace = tmp_path / "trace"
     result = {"t": 1, "f": "sum", "a": (Bomb(trace),), "k": {}, "et": 1, "s": False}
     raw = pickle.dumps(result | {"r": Bomb(trace), "st": 1, "ft": 2, "q": "shop:queue", "id": "x"})
@@ -208,8 +208,8 @@ async def test_a_hostile_result_runs_nothing(queue: Queue, tmp_path: Path) -> No
     assert "posix.system(" in outcomes[0].stdout
 
 
-async def test_what_cant_be_read_is_listed_as_such(queue: Queue) -> None:
-    """Rubbish under a job's or a result's key fails nothing."""
+async def test_unreadable_jobs_are_listed_as_unreadable(queue: Queue) -> None:
+    """Invalid bytes in the key of a job or result do not fail the command."""
     await queue.change("SET", "arq:result:rubbish", b"rubbish")
     await queue.change("SET", "arq:job:odd", b"\x80\x04.")
     await queue.change("ZADD", "shop:queue", "1", "odd")
@@ -222,8 +222,8 @@ async def test_what_cant_be_read_is_listed_as_such(queue: Queue) -> None:
     assert all(row["error"].startswith("can't be read: ") for row in listed.json["data"])
 
 
-async def test_the_worker_itself_is_what_is_read(queue: Queue) -> None:
-    """A settings class of another queue sees another queue."""
+async def test_the_queue_name_is_read_from_the_worker_settings(queue: Queue) -> None:
+    """With another queue name in the settings, another queue is listed."""
     await queue.manage("jobs run sum left=1 --job-id one")
     assert ["one"] == list(await states(queue))
 

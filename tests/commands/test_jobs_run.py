@@ -24,7 +24,7 @@ def queue(redis_url: str, tmp_path: Path, migrated_sqlite: Path) -> Queue:
 
 
 async def test_a_job_is_queued_as_arq_would(queue: Queue) -> None:
-    """A worker finds it, with its arguments."""
+    """A worker runs it with its arguments."""
     queued = await queue.manage("jobs run sum --args left=2 right=3 --job-id one")
     waiting = await queue.contents()
     worked = await queue.work()
@@ -48,10 +48,10 @@ async def test_a_job_is_queued_as_arq_would(queue: Queue) -> None:
         ("jobs run cron:add --args left=1 --wait", "cron:add keeps no result"),
     ],
 )
-async def test_what_is_wrong_is_said_before_anything_is_queued(
+async def test_problems_are_reported_before_anything_is_queued(
     queue: Queue, line: str, problem: str
 ) -> None:
-    """Exit 2, and Redis is as empty as before."""
+    """Exit code 2, and Redis stays empty."""
     refused = await queue.manage(line)
 
     assert (2, {}) == (refused.exit_code, await queue.contents())
@@ -59,7 +59,7 @@ async def test_what_is_wrong_is_said_before_anything_is_queued(
 
 
 async def test_a_dry_run_says_what_would_be_queued(queue: Queue) -> None:
-    """And queues nothing."""
+    """It queues nothing."""
     planned = await queue.manage("jobs run sum left=2 --defer 5m --dry-run")
     inline = await queue.manage("jobs run sum left=2 --inline --dry-run")
 
@@ -87,8 +87,8 @@ async def test_an_id_is_queued_once(queue: Queue) -> None:
     assert "job one already exists: nothing was queued\n" == after.stdout
 
 
-async def test_quiet_prints_what_a_script_wants(queue: Queue) -> None:
-    """The id of what was queued, or is there; the result as JSON of what was run."""
+async def test_quiet_prints_only_the_id_or_the_result(queue: Queue) -> None:
+    """The id of a queued or existing job, or the result of an inline job as JSON."""
     first = await queue.manage("jobs run sum left=2 --job-id one --quiet")
     again = await queue.manage("jobs run sum left=2 --job-id one --quiet")
     planned = await queue.manage("jobs run sum left=2 --quiet --dry-run")
@@ -100,8 +100,8 @@ async def test_quiet_prints_what_a_script_wants(queue: Queue) -> None:
     assert "shelf" in json.loads(inline.stdout)
 
 
-async def test_a_job_that_failed_here_leaves_nothing_to_look_at(queue: Queue) -> None:
-    """Of one that a worker ran, `jobs show` tells more."""
+async def test_the_error_of_an_inline_job_does_not_name_jobs_show(queue: Queue) -> None:
+    """Its result is not stored. For a job that a worker ran, `jobs show` shows more."""
     here = await queue.manage("jobs run fail --inline --job-id one")
     waiting = asyncio.create_task(queue.manage("jobs run fail --wait --job-id one"))
     await queue.filled()
@@ -127,7 +127,9 @@ async def test_a_job_that_failed_here_leaves_nothing_to_look_at(queue: Queue) ->
         ("tests.support.arq_shop.add left=1", "completed"),
     ],
 )
-async def test_inline_gives_what_a_worker_gives(queue: Queue, line: str, status: str) -> None:
+async def test_inline_has_the_same_outcome_as_a_worker(
+    queue: Queue, line: str, status: str
+) -> None:
     """Result, error, tries, and the names in the context."""
     here = await queue.manage(f"jobs run {line} --inline --json")
     untouched = await queue.contents()
@@ -143,8 +145,8 @@ async def test_inline_gives_what_a_worker_gives(queue: Queue, line: str, status:
     assert (status, int(status == "failed")) == (here.json["data"]["status"], here.exit_code)
 
 
-async def test_an_argument_that_cant_travel_is_refused(queue: Queue, tmp_path: Path) -> None:
-    """By --inline as by the queue: the application's own serialiser decides."""
+async def test_the_workers_own_serializer_is_used(queue: Queue, tmp_path: Path) -> None:
+    """Jobs are written and read in its format."""
     own = Queue(queue.url, tmp_path, "own_format")
 
     done = await own.manage("jobs run sum left=2 --job-id one")
@@ -157,15 +159,15 @@ async def test_an_argument_that_cant_travel_is_refused(queue: Queue, tmp_path: P
 
 
 async def test_a_command_may_queue_jobs(queue: Queue) -> None:
-    """By asking for `jobs`; the same id once."""
+    """With the resource `jobs`. The same id is queued once."""
     first, again = await queue.manage("restock"), await queue.manage("restock")
 
     assert ("queued restock: True\n", "queued restock: False\n") == (first.stdout, again.stdout)
     assert 1 == await queue.work()
 
 
-async def test_a_dry_run_sends_nothing_through_a_client_of_its_own(queue: Queue) -> None:
-    """Nor does it succeed, though the command swallowed the error; the real run may."""
+async def test_a_dry_run_refuses_writes_of_the_commands_own_client(queue: Queue) -> None:
+    """The dry run fails even if the command catches the error. A real run may write."""
     refused, planned = await queue.manage("sneak --dry-run"), await queue.contents()
     done = await queue.manage("sneak")
 
@@ -175,8 +177,8 @@ async def test_a_dry_run_sends_nothing_through_a_client_of_its_own(queue: Queue)
 
 
 @pytest.mark.parametrize("line", ["restock --dry-run", "restock --dry-run --swallow", "stocktake"])
-async def test_a_dry_run_or_a_reading_command_queues_nothing(queue: Queue, line: str) -> None:
-    """Always an error, even if the command swallows it."""
+async def test_a_dry_run_or_a_read_only_command_queues_nothing(queue: Queue, line: str) -> None:
+    """It is always an error, even if the command catches it."""
     refused = await queue.manage(line)
 
     assert (1, {}) == (refused.exit_code, await queue.contents())
@@ -184,7 +186,7 @@ async def test_a_dry_run_or_a_reading_command_queues_nothing(queue: Queue, line:
 
 
 async def test_a_secret_argument_is_never_shown(queue: Queue) -> None:
-    """Neither when it is queued, nor in a list."""
+    """Not when the job is queued, and not in a list."""
     line = """jobs run paint --args-json '{"colour": "red", "password": "hunter2hunter2"}'"""
     refused = await queue.manage(line)
     queued = await queue.manage("jobs run fail --args what='token=hunter2hunter2'")
@@ -196,7 +198,7 @@ async def test_a_secret_argument_is_never_shown(queue: Queue) -> None:
 
 
 def job_id(text: str) -> str:
-    """Return the id that `jobs run` made up."""
+    """Return the id that `jobs run` generated."""
     found = re.search(r"as job (\w+)", text)
     assert found, text
     return found[1]
@@ -206,10 +208,10 @@ def job_id(text: str) -> str:
     ("url", "exit_code", "code"),
     [("", 78, "redis-not-configured"), ("redis://127.0.0.1:1/0", 69, "redis-unreachable")],
 )
-async def test_without_redis_it_says_so(
+async def test_without_redis_the_error_says_so(
     tmp_path: Path, url: str, exit_code: int, code: str
 ) -> None:
-    """At once, with the code that says whether to try again."""
+    """Immediately, with an exit code that says whether to try again."""
     refused = await Queue(url, tmp_path).manage("jobs list")
 
     assert exit_code == refused.exit_code
@@ -217,10 +219,10 @@ async def test_without_redis_it_says_so(
 
 
 @pytest.mark.parametrize("state", ["missing", "foreign", "down"])
-async def test_inline_is_refused_where_it_can_t_be_recorded(
+async def test_inline_is_refused_if_it_cant_be_recorded(
     queue: Queue, tmp_path: Path, state: str
 ) -> None:
-    """A task may write to the database, so its run's row comes first; queueing goes on."""
+    """A task may write to the database, so its run is recorded first. Queueing still works."""
     path = tmp_path / "foreign.sqlite3"
     if state == "foreign":
         with closing(sqlite3.connect(path)) as connection:
@@ -247,10 +249,10 @@ async def test_inline_is_refused_where_it_can_t_be_recorded(
         ("cancelled", 1, "job-failed"),
     ],
 )
-async def test_inline_keeps_the_exit_code_of_what_went_wrong(
+async def test_inline_keeps_the_exit_code_of_the_error(
     queue: Queue, error: str, exit_code: int, code: str
 ) -> None:
-    """So a script knows what is worth trying again; what has none is a failed job."""
+    """So a script knows what to try again. An error without its own code is a failed job."""
     failed = await queue.manage(f"jobs run break_down how={error} --inline --json")
 
     assert (exit_code, code) == (failed.exit_code, failed.json["error"]["code"])

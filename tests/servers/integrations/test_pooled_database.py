@@ -37,14 +37,14 @@ async def database(manage_environ: dict[str, str]) -> AsyncIterator[PooledDataba
 
 
 async def count(database: PooledDatabase) -> int:
-    """Return how many users there are."""
+    """Return the number of users."""
     async with database.session() as session:
         found: int = (await session.execute(COUNT)).scalar_one()
     return found
 
 
 async def test_a_session_commits_when_its_block_ends(database: PooledDatabase) -> None:
-    """And rolls back when it raises, whatever it raises."""
+    """It rolls back if the block raises any error."""
     async with database.session() as session:
         session.add(user("ada"))
         await session.flush()
@@ -58,7 +58,7 @@ async def test_a_session_commits_when_its_block_ends(database: PooledDatabase) -
 
 
 async def test_writers_that_read_first_wait_for_each_other(database: PooledDatabase) -> None:
-    """On SQLite too, where the later one would fail at once otherwise."""
+    """On SQLite too, where the later one would otherwise fail immediately."""
 
     async def add(name: str) -> None:
         async with database.session() as session:
@@ -72,8 +72,8 @@ async def test_writers_that_read_first_wait_for_each_other(database: PooledDatab
     assert 6 == await count(database)
 
 
-async def test_what_the_database_refuses_is_a_command_error(database: PooledDatabase) -> None:
-    """As commands report it, without the values."""
+async def test_an_error_of_the_database_is_a_command_error(database: PooledDatabase) -> None:
+    """As commands report it, without values."""
     with pytest.raises(CommandError) as raised:
         async with database.session() as session:
             for _ in range(2):
@@ -84,10 +84,10 @@ async def test_what_the_database_refuses_is_a_command_error(database: PooledData
     assert "secret-name" not in raised.value.message
 
 
-async def test_a_pool_that_is_all_in_use_says_so(
+async def test_an_exhausted_pool_is_a_temporary_error(
     manage_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Instead of opening more connections than it was given."""
+    """It opens no more connections than its size."""
     monkeypatch.setattr("oneoff.database.engine.POOL_TIMEOUT", 0.2)
     async with (
         open_pooled_database(
@@ -102,8 +102,8 @@ async def test_a_pool_that_is_all_in_use_says_so(
     assert "pool-exhausted" == raised.value.code
 
 
-async def test_connections_are_used_again(postgres_server: Postgres, postgres_url: str) -> None:
-    """And replaced unnoticed after the server was restarted."""
+async def test_connections_are_reused(postgres_server: Postgres, postgres_url: str) -> None:
+    """They are replaced without an error after a restart of the server."""
     pid = text("SELECT pg_backend_pid()")
     config = load_config(Path(), {"DATABASE_URL": postgres_url})
     async with open_pooled_database(config, project, service="test", pool_size=2) as database:
@@ -120,7 +120,7 @@ async def test_connections_are_used_again(postgres_server: Postgres, postgres_ur
 
 
 async def test_a_database_that_is_down_is_unavailable() -> None:
-    """The message is the commands' own."""
+    """With the same message as in commands."""
     config = load_config(Path(), {"DATABASE_URL": "postgres://ada:s3cret@127.0.0.1:1/shop"})
     async with open_pooled_database(config, project, service="test", pool_size=1) as database:
         with pytest.raises(Unavailable, match=r"PostgreSQL at 127\.0\.0\.1:1 can't be reached"):

@@ -1,4 +1,4 @@
-"""Processes that run on log as commands do, whatever their server does with `logging`."""
+"""Long-running processes log like commands, even if their server configures `logging`."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ LINES = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def stream() -> io.StringIO:
-    """Return what stands in for standard error; no terminal."""
+    """Return a replacement for standard error, which is not a terminal."""
     return io.StringIO()
 
 
 @pytest.fixture
 def lines(stream: io.StringIO) -> Iterator[LINES]:
-    """Log as a web process at info, and return a function that reads the lines."""
+    """Log as a web process at level info; return a function that reads the lines."""
     terminal = Terminal(None, None, stream, {})
     with logging_to(Logs(terminal, Redactor(ENVIRON), "info", service="web")):
         yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def configure_as_servers_do(name: str) -> None:
-    """Give a logger a handler of its own on standard error, as uvicorn and arq do."""
+    """Give a logger its own handler on standard error, as uvicorn and arq do."""
     handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
     logger = {"handlers": ["own"], "level": "INFO", "propagate": False}
     logging.config.dictConfig(
@@ -71,8 +71,8 @@ def a_run() -> Run:
     )
 
 
-def test_lines_of_both_libraries_look_alike(lines: LINES) -> None:
-    """Service, level, UTC time, and what is bound: the id of the request or job."""
+def test_lines_of_logging_and_structlog_have_the_same_fields(lines: LINES) -> None:
+    """Service, level, UTC time, and bound variables such as the request id."""
     structlog.contextvars.bind_contextvars(request_id="q-1")
     try:
         structlog.get_logger().info("user.promoted", user=7)
@@ -95,7 +95,7 @@ def test_lines_of_both_libraries_look_alike(lines: LINES) -> None:
 def test_a_logger_that_a_server_configures_later_is_taken_over(
     lines: LINES, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before its first line: arq configures its own after the application was imported."""
+    """Before its first line. arq configures its loggers after it has imported the application."""
     configure_as_servers_do("a_server")
 
     logging.getLogger("a_server.worker").info("starting")
@@ -104,7 +104,7 @@ def test_a_logger_that_a_server_configures_later_is_taken_over(
     assert "" == capsys.readouterr().err
 
 
-def test_the_level_holds_for_both_libraries(lines: LINES) -> None:
+def test_the_level_applies_to_logging_and_structlog(lines: LINES) -> None:
     """LOG_LEVEL is info here."""
     logging.getLogger("some.library").debug("d")
     structlog.get_logger().debug("d")
@@ -114,7 +114,7 @@ def test_the_level_holds_for_both_libraries(lines: LINES) -> None:
 
 
 def test_secrets_are_masked_by_value_and_by_name(lines: LINES, stream: io.StringIO) -> None:
-    """In messages, in fields, and in tracebacks, which show no locals."""
+    """In messages, fields and tracebacks. Tracebacks show no local variables."""
     log = structlog.get_logger()
     log.info("a.b", password="hunter2-hunter2", url=ENVIRON["DATABASE_URL"])  # noqa: S106
     logging.getLogger("driver").error("can't connect to %s", ENVIRON["DATABASE_URL"])
@@ -132,28 +132,28 @@ def test_secrets_are_masked_by_value_and_by_name(lines: LINES, stream: io.String
         assert secret not in stream.getvalue()
 
 
-def test_uvicorns_own_access_log_is_silent(lines: LINES) -> None:
-    """It shows the query; the request-id middleware writes one event instead."""
+def test_uvicorns_access_log_is_off(lines: LINES) -> None:
+    """It shows the query string. The request id middleware logs one event instead."""
     logging.getLogger("uvicorn.access").info('GET /me?key=s3cret "200"')
 
     assert [] == lines()
 
 
-def test_a_command_inside_of_the_process_leaves_its_logs_as_they_were(lines: LINES) -> None:
-    """A worker may call commands; their own lines name the run, later ones the service again."""
+def test_a_command_in_the_process_restores_its_logs(lines: LINES) -> None:
+    """A worker may call commands. The lines after a command have the service again."""
     structlog.get_logger()
     terminal = Terminal(None, None, io.StringIO(), {})
     for _ in range(3):
         with capturing(Logs(terminal, Redactor({}), "error"), a_run()):
-            structlog.get_logger().info("job.went_on")
+            structlog.get_logger().info("job.continued")
 
     structlog.get_logger().info("job.ended")
 
-    assert ["job.went_on"] * 3 + ["job.ended"] == [line["event"] for line in lines()]
+    assert ["job.continued"] * 3 + ["job.ended"] == [line["event"] for line in lines()]
 
 
-def test_everything_is_given_back(stream: io.StringIO) -> None:
-    """The next test finds handlers, levels, hooks and structlog as they were."""
+def test_the_old_configuration_is_restored(stream: io.StringIO) -> None:
+    """Handlers, levels, hooks and structlog are the same as before."""
 
     def state() -> list[object]:
         root = logging.getLogger()
@@ -177,8 +177,8 @@ raise RuntimeError("postgres://a:s3cr3t-pass@h/x")
 """
 
 
-def test_a_process_that_crashes_says_so_in_one_line(tmp_path: Path) -> None:
-    """Masked, and with the traceback inside."""
+def test_a_crash_is_logged_in_one_line(tmp_path: Path) -> None:
+    """With the traceback, and with secrets masked."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=tmp_path,
@@ -195,8 +195,8 @@ def test_a_process_that_crashes_says_so_in_one_line(tmp_path: Path) -> None:
     assert 1 == done.returncode
 
 
-def test_a_command_puts_its_run_on_the_lines_of_the_applications_own_loggers() -> None:
-    """Of structlog's as of logging's."""
+def test_lines_of_the_application_have_the_run_of_the_command() -> None:
+    """Of structlog and of logging."""
     stream = io.StringIO()
     structlog.get_logger()
     with capturing(Logs(Terminal(None, None, stream, {}), Redactor({}), "info"), a_run()):
@@ -207,8 +207,8 @@ def test_a_command_puts_its_run_on_the_lines_of_the_applications_own_loggers() -
     assert [("r-1", "user list")] * 2 == [(line["run_id"], line["command"]) for line in lines]
 
 
-def test_an_error_that_says_what_is_wrong_ends_a_process_in_one_line(lines: LINES) -> None:
-    """Without a traceback, which would help nobody."""
+def test_a_command_error_ends_the_process_with_one_line(lines: LINES) -> None:
+    """Without a traceback, which would not help."""
     error = ConfigurationError("REDIS_URL is not set", try_="set it", code="redis-not-configured")
 
     sys.excepthook(type(error), error, None)
@@ -224,16 +224,16 @@ def test_an_error_that_says_what_is_wrong_ends_a_process_in_one_line(lines: LINE
     assert "exception" not in line
 
 
-def test_what_alembic_tells_of_itself_is_left_out(lines: LINES) -> None:
-    """Health checks load it in processes that serve; its warnings stay."""
+def test_info_messages_of_alembic_are_not_logged(lines: LINES) -> None:
+    """Health checks load Alembic in the web process. Its warnings are logged."""
     logging.getLogger("alembic.runtime.plugins").info("setup plugin x")
     logging.getLogger("alembic.runtime.migration").warning("something is odd")
 
     assert ["something is odd"] == [line["event"] for line in lines()]
 
 
-def test_arq_does_not_log_what_a_job_was_given(lines: LINES) -> None:
-    """It cuts arguments short, and half a secret is one that no mask knows."""
+def test_arq_does_not_log_the_arguments_of_a_job(lines: LINES) -> None:
+    """ARQ truncates arguments, and a truncated secret is not recognised."""
     given = "password='correct horse battery st..."
     logging.getLogger("arq.worker").info("%6.2fs → %s(%s)%s", 0.5, "id:greet", given, "")
 

@@ -1,4 +1,4 @@
-"""What `jobs list` and `jobs show` do with values that somebody else put into Redis."""
+"""`jobs list` and `jobs show` with invalid values that another client wrote to Redis."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ async def put(queue: Queue, changes: dict[str, Any]) -> None:
     ],
     ids=lambda changes: "-".join(f"{name}:{str(type(one))[8:-2]}" for name, one in changes.items()),
 )
-async def test_one_odd_job_never_fails_the_list(queue: Queue, changes: dict[str, Any]) -> None:
-    """The others are shown, in a bounded text; and so is this one by itself."""
+async def test_an_invalid_job_does_not_fail_the_list(queue: Queue, changes: dict[str, Any]) -> None:
+    """All jobs are shown, with a bounded output; `jobs show` shows the invalid one too."""
     await put(queue, changes)
 
     listed = await queue.manage("jobs list --json")
@@ -72,8 +72,8 @@ async def test_one_odd_job_never_fails_the_list(queue: Queue, changes: dict[str,
 
 
 @pytest.mark.parametrize("tries", [b"abc", b"", b"\xff", b"9" * 5_000, b"-1"])
-async def test_a_count_of_tries_that_is_none_is_no_error(queue: Queue, tries: bytes) -> None:
-    """Anybody may have set it."""
+async def test_an_invalid_count_of_tries_is_no_error(queue: Queue, tries: bytes) -> None:
+    """Any client may have set it."""
     await queue.change("SET", "arq:retry:good", tries)
 
     listed = await queue.manage("jobs list --json")
@@ -83,18 +83,18 @@ async def test_a_count_of_tries_that_is_none_is_no_error(queue: Queue, tries: by
     assert (0, 0) == (listed.json["data"][0]["tries"], shown.json["data"]["tries"])
 
 
-@pytest.mark.parametrize("sign", [b"\xff\xfe", b"j_complete=" + b"9" * 5_000, b""])
-async def test_a_sign_of_life_that_is_none_is_no_error(queue: Queue, sign: bytes) -> None:
-    """A worker of another kind, or nobody, may have written it."""
-    await queue.change("SET", "shop:queue:health-check", sign, "PX", 3_600_000)
+@pytest.mark.parametrize("heartbeat", [b"\xff\xfe", b"j_complete=" + b"9" * 5_000, b""])
+async def test_an_invalid_heartbeat_is_no_error(queue: Queue, heartbeat: bytes) -> None:
+    """Another program may have written it."""
+    await queue.change("SET", "shop:queue:health-check", heartbeat, "PX", 3_600_000)
 
     stats = await queue.manage("jobs stats")
 
     assert (0, "") == (stats.exit_code, stats.stderr)
 
 
-async def test_a_long_function_name_is_cut(queue: Queue) -> None:
-    """200,000 characters of it would be 400 KB of table."""
+async def test_a_long_function_name_is_truncated(queue: Queue) -> None:
+    """A name of 200,000 characters would make a table of 400 KB."""
     await put(queue, {"f": "x" * 200_000})
 
     listed = await queue.manage("jobs list")

@@ -1,4 +1,4 @@
-"""`jobs run --wait`: what the job returned, or why there is nothing to return."""
+"""`jobs run --wait` returns the result of the job, or says why there is none."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def queue(redis_url: str, tmp_path: Path) -> Queue:
 
 
 async def open_window(queue: Queue) -> None:
-    """Say in Redis that maintenance is on, as `system maintenance on` does."""
+    """Open a maintenance window in Redis, as `system maintenance on` does."""
     address = queue.manage.environ["DATABASE_URL"]
     key = key_of("shop", parse_database_url(address, Path(), "shop"))
     await queue.change("SET", key, encode(Window("w", datetime.now(UTC))))
 
 
-async def test_waiting_for_a_job_that_was_there_claims_no_work(queue: Queue) -> None:
-    """The dry run says the same; what the other call returned is named as that call's."""
+async def test_waiting_for_an_existing_job_reports_no_change(queue: Queue) -> None:
+    """The dry run reports the same. The message shows the arguments of the existing job."""
     await queue.manage("jobs run sum left=2 --job-id one")
     await queue.work()
     line = "jobs run sum left=7 --job-id one --wait"
@@ -48,8 +48,8 @@ async def test_waiting_for_a_job_that_was_there_claims_no_work(queue: Queue) -> 
         )
 
 
-async def test_waiting_for_a_job_that_was_there_waits_for_its_end(queue: Queue) -> None:
-    """So that whoever gives the same line after a deadline does not take it for done."""
+async def test_waiting_for_an_existing_job_waits_until_it_ends(queue: Queue) -> None:
+    """So repeating the command after a deadline does not succeed before the job has ended."""
     await queue.manage("jobs run sum left=2 --job-id one")
     late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
     waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --job-id one --wait --json"))
@@ -63,8 +63,8 @@ async def test_waiting_for_a_job_that_was_there_waits_for_its_end(queue: Queue) 
     )
 
 
-async def test_waiting_for_a_job_that_was_there_and_failed_fails(queue: Queue) -> None:
-    """As the plan does."""
+async def test_waiting_for_an_existing_failed_job_fails(queue: Queue) -> None:
+    """The dry run fails too."""
     await queue.manage("jobs run fail --job-id one")
     await queue.work()
     line = "jobs run fail --job-id one --wait"
@@ -77,7 +77,7 @@ async def test_waiting_for_a_job_that_was_there_and_failed_fails(queue: Queue) -
 
 
 async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) -> None:
-    """The same line alone would queue a second one."""
+    """The error names the option. The same command without it would queue a second job."""
     late = await queue.manage("jobs run sum left=2 --wait --timeout 300ms")
 
     found = re.search(r"job (\w+) has not ended", late.stderr)
@@ -85,10 +85,10 @@ async def test_after_a_deadline_the_job_can_be_waited_for_again(queue: Queue) ->
     assert f"  try:  add --job-id={found[1]} to wait for this job again" in late.stderr
 
 
-async def test_a_job_whose_queueing_broke_off_is_named(
+async def test_an_interrupted_enqueue_reports_the_job_id(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is there, and nobody was told so; its id makes a retry harmless."""
+    """The job was queued, but no answer came. With its id, a retry queues no second job."""
     put = Jobs.put
 
     async def broken_off(self: Jobs, job_id: str, raw: bytes, due: int, now: int) -> bool:
@@ -106,10 +106,10 @@ async def test_a_job_whose_queueing_broke_off_is_named(
     assert f"job {found[1]} already exists: nothing was queued\n" == again.stdout
 
 
-async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
+async def test_after_a_lost_connection_the_job_can_be_waited_for_again(
     queue: Queue, redis_proxy: Proxy
 ) -> None:
-    """Nor does it help whoever retries on 69 to have two of them."""
+    """A script that retries after exit code 69 must not queue two jobs."""
     environ = {"REDIS_URL": redis_proxy.url(queue.url)}
     waiting = asyncio.create_task(
         queue.manage("jobs run sum left=2 --job-id one --wait", environ=environ)
@@ -125,8 +125,8 @@ async def test_when_redis_goes_away_the_job_can_be_waited_for_again(
     )
 
 
-async def test_waiting_gives_the_result_as_data(queue: Queue) -> None:
-    """Of a job that a worker ran."""
+async def test_waiting_returns_the_result_as_data(queue: Queue) -> None:
+    """A worker runs the job."""
     waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait --json"))
     await queue.filled()
     await queue.work()
@@ -136,7 +136,7 @@ async def test_waiting_gives_the_result_as_data(queue: Queue) -> None:
 
 
 async def test_waiting_for_a_job_that_fails_fails(queue: Queue) -> None:
-    """With its class and what it was made with."""
+    """The error has the class and the arguments of the exception."""
     waiting = asyncio.create_task(queue.manage("jobs run fail what=screws --wait --json"))
     await queue.filled()
     await queue.work()
@@ -147,7 +147,7 @@ async def test_waiting_for_a_job_that_fails_fails(queue: Queue) -> None:
 
 
 async def test_a_deadline_while_waiting_is_temporary(queue: Queue) -> None:
-    """75, and the job stays."""
+    """Exit code 75, and the job stays in the queue."""
     late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
 
     assert 75 == late.exit_code
@@ -155,8 +155,8 @@ async def test_a_deadline_while_waiting_is_temporary(queue: Queue) -> None:
     assert b"arq:job:one" in await queue.contents()
 
 
-async def test_during_maintenance_waiting_says_why_nothing_happens(queue: Queue) -> None:
-    """No worker is missing: they pause."""
+async def test_during_maintenance_the_error_says_that_workers_are_paused(queue: Queue) -> None:
+    """The error does not say that a worker is missing."""
     await open_window(queue)
 
     late = await queue.manage("jobs run sum left=2 --job-id one --wait --timeout 300ms")
@@ -168,8 +168,8 @@ async def test_during_maintenance_waiting_says_why_nothing_happens(queue: Queue)
     assert stats.stdout.endswith("; maintenance is on: workers take no jobs\n")
 
 
-async def test_a_job_that_vanishes_while_waiting_is_an_error(queue: Queue) -> None:
-    """Nobody waits for ever."""
+async def test_a_job_that_is_removed_while_waiting_is_an_error(queue: Queue) -> None:
+    """The command does not wait indefinitely."""
     waiting = asyncio.create_task(queue.manage("jobs run sum left=2 --wait"))
     await queue.filled()
     await queue.change("FLUSHALL")

@@ -1,4 +1,4 @@
-"""What is read of a worker's settings, and what a worker gets from us."""
+"""The settings of a worker, and the hooks that a worker uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[4]
 
 
 class Plain:
-    """As little as ARQ takes."""
+    """The fewest settings that ARQ accepts."""
 
     functions = (
         add,
@@ -45,13 +45,13 @@ AS_DICT: dict[str, Any] = {
 
 
 class Broken:
-    """Names a function that is not there."""
+    """Names a function that does not exist."""
 
     functions = ("tests.support.arq_shop.no_such",)
 
 
 class NoCoroutine:
-    """Names a function that is no coroutine."""
+    """Names a function that is not a coroutine."""
 
     functions = (len,)
 
@@ -61,8 +61,8 @@ def worker(name: str) -> Any:
     return load_worker(Project("shop", worker=f"{__name__}:{name}"))
 
 
-def test_what_the_settings_leave_out_is_as_in_arq() -> None:
-    """Its own defaults, of the version that is installed."""
+def test_missing_settings_have_arqs_defaults() -> None:
+    """Those of the installed version."""
     plain = worker("Plain")
 
     assert ("arq:queue", "arq:queue:health-check", 3600, 86_400_000, False, True) == (
@@ -85,7 +85,7 @@ def test_what_the_settings_leave_out_is_as_in_arq() -> None:
 
 
 def test_settings_may_be_a_dict() -> None:
-    """ARQ takes both."""
+    """ARQ accepts a class or a dict."""
     spec = worker("AS_DICT")
 
     assert ("mine", "mine:health-check", 7, None) == (
@@ -97,16 +97,16 @@ def test_settings_may_be_a_dict() -> None:
 
 
 @pytest.mark.parametrize("name", ["Broken", "NoCoroutine"])
-def test_what_arq_would_refuse_is_refused(name: str) -> None:
-    """As a configuration error that names the settings."""
+def test_settings_that_arq_would_refuse_are_refused(name: str) -> None:
+    """With a configuration error."""
     with pytest.raises(ConfigurationError) as caught:
         worker(name)
 
     assert "bad-worker" == caught.value.code
 
 
-def test_a_project_without_a_worker_says_what_to_write() -> None:
-    """The argument of Project."""
+def test_a_project_without_a_worker_shows_how_to_name_one() -> None:
+    """The error shows the argument of Project."""
     with pytest.raises(ConfigurationError) as caught:
         load_worker(Project("shop"))
 
@@ -114,8 +114,8 @@ def test_a_project_without_a_worker_says_what_to_write() -> None:
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("ad", "add"), ("fial", "fail")])
-def test_a_wrong_name_gets_the_right_one(typed: str, meant: str) -> None:
-    """And the list of all."""
+def test_an_unknown_task_gets_a_suggestion(typed: str, meant: str) -> None:
+    """And the list of all tasks."""
     with pytest.raises(UsageError) as caught:
         worker("Plain").task(typed)
 
@@ -123,8 +123,8 @@ def test_a_wrong_name_gets_the_right_one(typed: str, meant: str) -> None:
     assert "add, cron:add, fail" in caught.value.try_[0]
 
 
-def test_arqs_connection_is_the_one_of_the_setting(tmp_path: Path) -> None:
-    """Decoded, with TLS as configured, and never with the password in its repr."""
+def test_arq_connects_with_the_parts_of_redis_url(tmp_path: Path) -> None:
+    """They are decoded, TLS is as configured, and the repr does not contain the password."""
     config = load_config(
         tmp_path,
         {
@@ -151,7 +151,7 @@ def test_arqs_connection_is_the_one_of_the_setting(tmp_path: Path) -> None:
 
 
 async def test_an_outage_has_one_deadline_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks after the deadline, as closing the worker does, does not wait once more."""
+    """An attempt after the deadline, such as closing the worker, does not wait again."""
     answers: list[Any] = [Lost("away"), Lost("away"), "connection", *[Lost("away")] * 9]
     now = 0.0
 
@@ -175,7 +175,7 @@ async def test_an_outage_has_one_deadline_and_one_line(monkeypatch: pytest.Monke
             with pytest.raises(Lost):
                 await pool.get_connection()
 
-    # Three tries in the second outage, which lasts 40 s on this clock, and one when it is over.
+    # Three attempts in the second outage, which lasts 40 s on this clock, and one after it.
     assert ("connection", 5) == (found, len(answers))
     assert [
         ("redis.lost", "redis:7000"),

@@ -1,4 +1,4 @@
-"""The health checks of the web process: any number of callers, one question a second."""
+"""The health checks of the web process ask the services at most once a second."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DOWN = [Check("database", Health.DOWN, detail="db:5432 does not answer")]
 
 
 class Services:
-    """Services whose answers are known, and a clock that stands still.
+    """Services with prepared answers, and a clock that the test sets.
 
     Args:
-        answers: Of each question, in order.
+        answers: The answers, in order.
 
     Attributes:
-        asked: How often they were asked.
+        asked: How often the services were asked.
         now: The time, in seconds.
     """
 
@@ -38,8 +38,8 @@ class Services:
         return self._answers.pop(0)
 
 
-async def test_many_probes_at_once_ask_once() -> None:
-    """Those who come while one asks wait for its answer."""
+async def test_many_probes_at_a_time_ask_the_services_once() -> None:
+    """The other callers wait for the answer to the first."""
     services = Services(UP)
 
     answers = await asyncio.gather(*[services.checks.current() for _ in range(50)])
@@ -48,7 +48,7 @@ async def test_many_probes_at_once_ask_once() -> None:
 
 
 async def test_an_answer_is_kept_for_a_second() -> None:
-    """And asked for again after it."""
+    """After that, the services are asked again."""
     services = Services(UP, DOWN)
 
     before = await services.checks.current()
@@ -61,7 +61,7 @@ async def test_an_answer_is_kept_for_a_second() -> None:
 
 
 async def test_a_started_process_stays_started() -> None:
-    """And asks no more for it."""
+    """The services are not asked again."""
     services = Services(DOWN, UP)
 
     before = await services.checks.has_started()
@@ -72,7 +72,7 @@ async def test_a_started_process_stays_started() -> None:
 
 
 async def test_a_change_is_logged_once() -> None:
-    """With the detail that the answer leaves out; what is well from the start is no change."""
+    """With the detail, which the response omits. A healthy first answer is not a change."""
     services = Services(UP, DOWN, DOWN, UP)
     with capture_logs() as lines:
         for _ in range(4):
@@ -95,6 +95,6 @@ async def test_a_change_is_logged_once() -> None:
         ([*UP, Check("redis", Health.DOWN)], True),
     ],
 )
-def test_the_database_at_head_is_what_a_request_needs(checks: Any, ready: bool) -> None:  # noqa: FBT001
-    """Redis is not: most requests can be served without it."""
+def test_requests_need_the_database_at_its_head(checks: Any, ready: bool) -> None:  # noqa: FBT001
+    """Most requests can be served without Redis."""
     assert ready is is_ready(checks)

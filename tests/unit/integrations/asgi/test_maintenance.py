@@ -27,7 +27,7 @@ App = Callable[..., Awaitable[None]]
 
 
 class FakeReader:
-    """Says what the test says."""
+    """A reader with the window that the test chooses."""
 
     def __init__(self, window: Window | None = WINDOW) -> None:
         self.open = window
@@ -44,7 +44,7 @@ class FakeReader:
 
 
 async def plain(scope: Scope, receive: Any, send: Any) -> None:
-    """Answer `served`, or accept a websocket, or live."""
+    """Answer `served`, accept a websocket, or answer the lifespan messages."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"served"})
@@ -92,7 +92,7 @@ async def get(
 
 
 async def raw(app: App, **more: Any) -> list[dict[str, Any]]:
-    """Open a websocket, unless more says what else; return what the application sent."""
+    """Open a websocket, or the connection in `more`; return the application's messages."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ async def raw(app: App, **more: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("make", [wrapped, starlette, fastapi])
 async def test_a_request_is_answered_503(make: Callable[[], App]) -> None:
-    """With the message, when to come again, and the advice not to keep the answer."""
+    """With the message, Retry-After and Cache-Control."""
     answer = await get(make(), "/users")
 
     assert 503 == answer.status_code
@@ -127,7 +127,7 @@ async def test_a_request_is_answered_503(make: Callable[[], App]) -> None:
 
 
 async def test_without_a_window_requests_pass() -> None:
-    """Untouched."""
+    """Unchanged."""
     answer = await get(wrapped(FakeReader(None)))
 
     assert (200, "served") == (answer.status_code, answer.text)
@@ -146,7 +146,9 @@ async def test_without_a_window_requests_pass() -> None:
         ("text/html;q=nonsense", "application/problem+json"),
     ],
 )
-async def test_the_message_comes_as_the_client_likes_it(accept: str, content_type: str) -> None:
+async def test_the_format_of_the_message_follows_the_accept_header(
+    accept: str, content_type: str
+) -> None:
     """Text for a browser, JSON for a program."""
     answer = await get(wrapped(), accept=accept)
 
@@ -154,8 +156,8 @@ async def test_the_message_comes_as_the_client_likes_it(accept: str, content_typ
     assert "back at 14:00" in answer.text
 
 
-async def test_without_a_message_the_usual_one_is_said() -> None:
-    """And never why: the reason is for operators."""
+async def test_without_a_message_the_default_one_is_shown() -> None:
+    """The reason is never shown, because it is for operators."""
     answer = await get(wrapped(FakeReader(WINDOW._replace(message=""))), accept="text/plain")
 
     assert f"{DEFAULT_MESSAGE}\n" == answer.text
@@ -165,7 +167,7 @@ async def test_without_a_message_the_usual_one_is_said() -> None:
     ("seconds", "expected"), [(7200, {"7199", "7200"}), (0.2, {"1"}), (-5, {"1"})]
 )
 async def test_retry_after_is_the_end_of_the_window(seconds: float, expected: set[str]) -> None:
-    """In whole seconds, and never 0, which would be asking at once."""
+    """In whole seconds, and never 0, which would mean an immediate retry."""
     end = datetime.now(UTC) + timedelta(seconds=seconds)
 
     answer = await get(wrapped(FakeReader(WINDOW._replace(expires_at=end))))
@@ -174,8 +176,8 @@ async def test_retry_after_is_the_end_of_the_window(seconds: float, expected: se
 
 
 async def test_head_has_the_headers_of_get_and_no_body() -> None:
-    """As HTTP wants it."""
-    # Past the client, which would drop a body.
+    """As HTTP requires."""
+    # Without the client, which would drop a body.
     head = await raw(wrapped(), type="http", method="HEAD")
     answer = await raw(wrapped(), type="http", method="GET")
 
@@ -198,8 +200,8 @@ async def test_head_has_the_headers_of_get_and_no_body() -> None:
         ("/apihealth", "/api", 503),
     ],
 )
-async def test_probes_go_on(path: str, root_path: str, status: int) -> None:
-    """By whole segments of the path, wherever the application is mounted."""
+async def test_exempt_paths_are_served(path: str, root_path: str, status: int) -> None:
+    """Entire segments of the path are compared, with and without a mount prefix."""
     assert status == (await get(wrapped(), path, root_path=root_path)).status_code
 
 
@@ -216,15 +218,15 @@ async def test_probes_go_on(path: str, root_path: str, status: int) -> None:
         "/api/health/../me",
     ],
 )
-async def test_no_path_leads_out_of_an_exempt_one(path: str) -> None:
-    """As the server hands it over, decoded once; whoever stands behind may decode again."""
+async def test_a_path_that_leaves_an_exempt_one_is_refused(path: str) -> None:
+    """The server passes the path decoded once. Another program may decode it again."""
     answer = (await raw(wrapped(), type="http", method="GET", path=path, root_path="/api"))[0]
 
     assert 503 == answer["status"]
 
 
 async def test_other_paths_may_be_exempt() -> None:
-    """Then the default ones are not."""
+    """The default ones are refused then."""
     app = wrapped(exempt=("/status/",), retry_after=5)
 
     answers = [await get(app, path) for path in ("/status", "/status/x", "/health")]
@@ -233,8 +235,8 @@ async def test_other_paths_may_be_exempt() -> None:
     assert "5" == answers[2].headers["retry-after"]
 
 
-async def test_the_pass_lets_its_holder_in() -> None:
-    """That of this window only."""
+async def test_the_pass_of_the_window_is_accepted() -> None:
+    """Only the pass of this window."""
     app = wrapped()
     passes = [make_pass(KEY, "w1"), make_pass(KEY, "w0"), make_pass("x" * 32, "w1"), "", "w1."]
 
@@ -244,7 +246,7 @@ async def test_the_pass_lets_its_holder_in() -> None:
 
 
 async def test_the_header_may_have_another_name() -> None:
-    """Whatever the proxies before it let through."""
+    """A proxy may let only certain headers through."""
     app = wrapped(header="X-Let-Me-In")
 
     assert 200 == (await get(app, x_let_me_in=make_pass(KEY, "w1"))).status_code
@@ -252,13 +254,13 @@ async def test_the_header_may_have_another_name() -> None:
 
 
 async def test_a_websocket_is_closed_before_it_is_accepted() -> None:
-    """1013 is "try again later"."""
+    """With code 1013, "try again later"."""
     assert [{"type": "websocket.close", "code": 1013, "reason": "maintenance"}] == (
         await raw(wrapped())
     )
 
 
-async def test_a_websocket_gets_a_503_where_the_server_can() -> None:
+async def test_a_websocket_gets_a_503_if_the_server_supports_it() -> None:
     """With the same headers and body as a request."""
     start, body = await raw(wrapped(), extensions={"websocket.http.response": {}})
 
@@ -268,15 +270,15 @@ async def test_a_websocket_gets_a_503_where_the_server_can() -> None:
     assert "back at 14:00" == json.loads(body["body"])["detail"]
 
 
-async def test_a_websocket_with_the_pass_is_let_in() -> None:
-    """By the same header."""
+async def test_a_websocket_with_the_pass_is_accepted() -> None:
+    """In the same header."""
     headers = [(b"x-maintenance-bypass", make_pass(KEY, "w1").encode())]
 
     assert [{"type": "websocket.accept"}] == await raw(wrapped(), headers=headers)
 
 
-async def test_the_reader_is_closed_before_the_server_hears_that_all_is_done() -> None:
-    """The server ends the event loop right after."""
+async def test_the_reader_is_closed_before_the_shutdown_is_answered() -> None:
+    """The server ends the event loop after that answer."""
     reader = FakeReader()
     closed_at = {}
 

@@ -1,4 +1,4 @@
-"""Every request has an id: in the log, in the response, and whatever the caller sent."""
+"""Every request has an id, in the log and in the response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GENERATED = re.compile(r"[0-9a-f]{32}")
 
 @pytest.fixture
 def lines() -> Iterator[list[Any]]:
-    """Return the events that are logged, with what is bound."""
+    """Return the logged events, with the bound variables."""
     processors = [structlog.contextvars.merge_contextvars]
     with capture_logs(processors=processors) as captured:
         yield captured
@@ -38,7 +38,7 @@ async def hello(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 async def get(path: str, sent: str | None = None) -> httpx.Response:
-    """Ask the application behind the middleware, and send an id."""
+    """Send a request, with this id, to the application behind the middleware."""
     app = RequestIdMiddleware(hello, quiet=("/health",))
     headers = {} if sent is None else {"X-Request-ID": sent}
     transport = httpx.ASGITransport(app)
@@ -47,7 +47,7 @@ async def get(path: str, sent: str | None = None) -> httpx.Response:
 
 
 async def test_a_request_without_an_id_gets_one() -> None:
-    """The application sees the one that the caller gets."""
+    """The application and the caller get the same id."""
     response = await get("/")
 
     assert GENERATED.fullmatch(response.text)
@@ -57,7 +57,7 @@ async def test_a_request_without_an_id_gets_one() -> None:
 
 @pytest.mark.parametrize("sent", ["a", "Root=1-67891233"[5:], "A.b_c-9", "x" * 128])
 async def test_an_id_that_is_a_short_token_is_kept(sent: str) -> None:
-    """A proxy in front has logged it already."""
+    """A proxy may already have logged it."""
     response = await get("/", sent)
 
     assert (sent, sent) == (response.text, response.headers["x-request-id"])
@@ -65,14 +65,14 @@ async def test_an_id_that_is_a_short_token_is_kept(sent: str) -> None:
 
 @pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\tb", '"}', "<script>", "a;b", "a/b"])
 async def test_any_other_id_is_replaced(sent: str) -> None:
-    """It could forge a line of the log, or fill it."""
+    """It could forge log lines, or fill the log."""
     response = await get("/", sent)
 
     assert GENERATED.fullmatch(response.text)
 
 
 async def test_each_line_of_a_request_has_its_id(lines: list[Any]) -> None:
-    """The application's own, and the one event at the end; nothing stays bound after it."""
+    """Lines of the application, and the event at the end. Nothing stays bound afterwards."""
     await get("/a%0Ab?key=s3cret", "r1")
 
     asked, finished = lines
@@ -98,10 +98,10 @@ async def test_each_line_of_a_request_has_its_id(lines: list[Any]) -> None:
         ("/missing", "info"),
     ],
 )
-async def test_good_answers_to_probes_are_logged_at_debug(
+async def test_successful_probes_are_logged_at_debug(
     lines: list[Any], path: str, level: str
 ) -> None:
-    """They come every few seconds, for years."""
+    """Probes come every few seconds."""
     await get(path)
 
     assert level == lines[-1]["log_level"]
@@ -121,7 +121,7 @@ async def test_an_error_of_the_application_is_logged_and_raised(lines: list[Any]
     assert {"request_id": "r1"} == bound
 
 
-async def test_what_another_request_has_bound_does_not_stay(lines: list[Any]) -> None:
+async def test_variables_of_an_earlier_request_are_removed(lines: list[Any]) -> None:
     """Requests of one connection may share a context."""
     structlog.contextvars.bind_contextvars(key_id=7)
 
@@ -130,15 +130,15 @@ async def test_what_another_request_has_bound_does_not_stay(lines: list[Any]) ->
     assert not any("key_id" in line for line in lines)
 
 
-async def test_a_path_is_logged_cut(lines: list[Any]) -> None:
-    """A server takes some ten thousand characters."""
+async def test_a_long_path_is_truncated_in_the_log(lines: list[Any]) -> None:
+    """Servers accept paths of some ten thousand characters."""
     await get("/" + "x" * 5_000)
 
     assert 1_024 == len(lines[-1]["path"])
 
 
 async def test_a_websocket_has_an_id_too(lines: list[Any]) -> None:
-    """In the answer to its handshake, and in the event that says how it was closed."""
+    """In the response to its handshake, and in the event with its close code."""
     sent: list[Message] = []
     incoming: list[Message] = [
         {"type": "websocket.connect"},
@@ -169,8 +169,8 @@ async def test_a_websocket_has_an_id_too(lines: list[Any]) -> None:
     )
 
 
-async def test_the_start_of_the_server_passes() -> None:
-    """It is no request."""
+async def test_the_lifespan_is_passed_unchanged() -> None:
+    """It is not a request."""
     seen = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:

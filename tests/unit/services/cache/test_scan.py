@@ -1,4 +1,4 @@
-"""Counting the keys that SCAN returns, each once."""
+"""Count each key that SCAN returns once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @given(st.lists(st.lists(st.binary(max_size=2))))
 def test_each_key_counts_once(pages: list[list[bytes]]) -> None:
-    """However often it is returned, and on whichever page."""
+    """Even if it is returned several times, on any page."""
     counter = KeyCounter()
     for page in pages:
         counter.add(page)
@@ -25,10 +25,10 @@ def test_each_key_counts_once(pages: list[list[bytes]]) -> None:
     assert counter.exact
 
 
-def test_more_keys_than_fit_are_counted_and_called_inexact(
+def test_keys_beyond_the_limit_are_counted_as_inexact(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Memory is bounded: those beyond the limit are not compared."""
+    """Memory is bounded, because keys beyond the limit are not compared."""
     monkeypatch.setattr(scan, "MOST_DISTINCT", 1_000)
     counter = KeyCounter()
     for start in range(0, 1_500, 500):

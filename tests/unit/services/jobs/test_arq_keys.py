@@ -7,8 +7,8 @@ from arq import constants
 from oneoff.services.jobs import arq_keys
 
 
-def test_the_names_are_those_of_arq() -> None:
-    """Spelled out, so that a listing need not import it."""
+def test_key_prefixes_match_those_of_arq() -> None:
+    """They are repeated, so that listing jobs does not import ARQ."""
     assert (
         constants.job_key_prefix,
         constants.result_key_prefix,

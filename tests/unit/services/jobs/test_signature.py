@@ -44,8 +44,8 @@ def problems(task: Any, *pairs: str, json: str = "") -> list[str]:
     return list(caught.value.problems)
 
 
-def test_texts_are_converted_by_the_annotations() -> None:
-    """As a command's own inputs are."""
+def test_values_are_converted_to_the_annotated_types() -> None:
+    """Like the inputs of a command."""
     pairs = {
         "flag": "yes",
         "when": "2026-01-31T09:30:00Z",
@@ -69,8 +69,8 @@ def test_texts_are_converted_by_the_annotations() -> None:
     } == given(everything, *(f"{name}={text}" for name, text in pairs.items()))
 
 
-def test_what_is_more_than_one_value_is_json() -> None:
-    """Lists and dicts; their items are checked too."""
+def test_lists_and_dicts_are_given_as_json() -> None:
+    """Their items are checked too."""
     assert {"colour": Colour.RED, "sizes": [1, 2]} == given(paint, "colour=red", "sizes=[1, 2]")
     assert {"weights": {"nail": 1.5}} == given(weigh, 'weights={"nail": 1.5}')
     assert ["sizes 'a' is not JSON, as its type list[int] | None requires"] == problems(
@@ -84,8 +84,8 @@ def test_what_is_more_than_one_value_is_json() -> None:
     )
 
 
-def test_json_gives_arguments_with_their_types() -> None:
-    """Texts in it are converted where the annotation is no text."""
+def test_json_arguments_are_checked_and_converted() -> None:
+    """Strings are converted if the annotation is another type."""
     arguments = given(paint, json='{"colour": "blue", "day": "2026-01-31", "sizes": null}')
 
     assert {"colour": Colour.BLUE, "day": date(2026, 1, 31), "sizes": None} == arguments
@@ -93,8 +93,8 @@ def test_json_gives_arguments_with_their_types() -> None:
     assert ["left null is not a whole number"] == problems(add, json='{"left": null}')
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
-    """Names, values, and what is missing."""
+def test_all_problems_are_reported_together() -> None:
+    """Wrong names, wrong values and missing arguments."""
     assert [
         "'left' is not name=value",
         "right 'x' is not a whole number",
@@ -112,18 +112,18 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ("[" * 100_000, "--args-json is not JSON: "),
     ],
 )
-def test_json_that_is_none_is_an_error(text: str, problem: str) -> None:
-    """Too deep a one as well."""
+def test_invalid_json_is_an_error(text: str, problem: str) -> None:
+    """JSON that is nested too deeply as well."""
     assert problems(add, "left=1", json=text)[0].startswith(problem)
 
 
-def test_a_task_that_takes_any_name_gets_any() -> None:
-    """As texts, or as the JSON that they are."""
+def test_a_task_with_keyword_arguments_accepts_any_name() -> None:
+    """Values are strings, or values from JSON."""
     assert {"first": 1, "colour": "red"} == given(takes_any, "first=1", "colour=red")
 
 
-def test_the_advice_is_the_signature() -> None:
-    """Types as they are declared, with defaults."""
+def test_the_error_shows_the_signature() -> None:
+    """With the declared types and defaults."""
     with pytest.raises(UsageError) as caught:
         given(add)
 

@@ -1,4 +1,4 @@
-"""Pickles are read, and nothing that stands in them is run."""
+"""Pickles are read, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ QUICKLY = settings(
 
 
 class Calls:
-    """Pickles to a call of whatever it is told."""
+    """Pickles to a call of the given function."""
 
     def __init__(self, *reduced: Any) -> None:
         self.reduced = reduced
@@ -58,7 +58,7 @@ class Calls:
 
 
 class Restored:
-    """Runs code of its own when its state is set."""
+    """Runs code when its state is set."""
 
     ran = False
 
@@ -70,14 +70,14 @@ class Restored:
 
 
 def touch(path: str) -> None:
-    """Leave a trace."""
+    """Create a file, which shows that this function has run."""
     Path(path).touch()
 
 
 @QUICKLY
 @given(VALUES, st.sampled_from(list(PROTOCOLS)))
-def test_plain_values_are_read_as_they_are(value: Any, protocol: int) -> None:
-    """In every protocol there is; bytes are a call before the third."""
+def test_plain_values_are_read_unchanged(value: Any, protocol: int) -> None:
+    """In every protocol. Before protocol 3, bytes are pickled as a call."""
     if protocol < 3 and holds_bytes(value):
         return
 
@@ -85,7 +85,7 @@ def test_plain_values_are_read_as_they_are(value: Any, protocol: int) -> None:
 
 
 def holds_bytes(value: Any) -> bool:
-    """Say whether there are bytes anywhere in a value."""
+    """Return whether a value contains bytes at any depth."""
     if isinstance(value, dict):
         return any(map(holds_bytes, value.values()))
     return isinstance(value, bytes) or (
@@ -95,7 +95,7 @@ def holds_bytes(value: Any) -> bool:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_nothing_is_called(tmp_path: Path, protocol: int) -> None:
-    """Functions, evaluated code, extensions, states: named, and never run."""
+    """Functions, evaluated code and states are only named."""
     trace = tmp_path / "trace"
     hostile = [
         Calls(touch, (str(trace),)),
@@ -115,8 +115,8 @@ def test_nothing_is_called(tmp_path: Path, protocol: int) -> None:
     assert display.text(read[1], 500).startswith("eval(")
 
 
-def test_a_module_is_not_even_imported() -> None:
-    """A name stays a name."""
+def test_a_module_is_not_imported() -> None:
+    """Only its name is recorded."""
     read = reader.read(b"cno.such.module\nname\n(S'x'\ntR.").value
 
     assert "no.such.module.name('x')" == display.text(read)
@@ -135,8 +135,8 @@ def test_a_module_is_not_even_imported() -> None:
     ],
     ids=["reduce", "inst", "obj", "extension", "persid", "binpersid", "build"],
 )
-def test_old_opcodes_are_inert_too(raw: bytes) -> None:
-    """Those that no pickler of today writes."""
+def test_old_opcodes_run_nothing_either(raw: bytes) -> None:
+    """Current picklers do not write these."""
     assert display.text(reader.read(raw).value)
 
 
@@ -156,8 +156,8 @@ def test_old_opcodes_are_inert_too(raw: bytes) -> None:
         b"K\x01(.",
     ],
 )
-def test_what_is_no_pickle_is_an_error(raw: bytes) -> None:
-    """And never another exception."""
+def test_bytes_that_are_not_a_pickle_are_unreadable(raw: bytes) -> None:
+    """No other exception is raised."""
     with pytest.raises(UnreadableError):
         reader.read(raw)
 
@@ -166,15 +166,15 @@ def test_what_is_no_pickle_is_an_error(raw: bytes) -> None:
 @given(st.binary(max_size=60), st.integers(0, 60))
 @example(b"i\\\n\n", 0)
 @example(b"i\\", 0)
-def test_damage_is_an_error_or_a_value(noise: bytes, at: int) -> None:
-    """Whatever the bytes are."""
+def test_a_damaged_pickle_is_unreadable_or_a_value(noise: bytes, at: int) -> None:
+    """For any inserted bytes."""
     good = pickle.dumps({"a": [1, (2, 3)], "b": ValueError("x")})
     with suppress(UnreadableError):
         assert display.text(reader.read(good[:at] + noise + good[at:]).value)
 
 
-def test_what_would_grow_without_end_is_cut_off() -> None:
-    """Lists of lists of lists: 2 ** 60 items in 300 bytes; one that holds itself; 50,000 levels."""
+def test_values_that_expand_without_limit_are_truncated() -> None:
+    """Lists with 2 ** 60 items in 300 bytes, with themselves as an item, or with 50,000 levels."""
     started = process_time()
     laughs: Any = "ha"
     for _ in range(60):
@@ -182,7 +182,7 @@ def test_what_would_grow_without_end_is_cut_off() -> None:
     endless: list[Any] = []
     endless.append(endless)
     deep = b"]" * 50_000 + b"a" * 49_999 + b"."
-    # A dict whose key is a tuple of tuples: its hash alone would take for ever.
+    # A dict whose key is a tuple of tuples: computing its hash would take forever.
     key = b"\x80\x04K\x01" + b"".join(b"\x94h" + bytes([n]) + b"\x86" for n in range(60))
     hashed = key.replace(b"\x80\x04", b"\x80\x04}", 1) + b"Ns."
 
@@ -198,7 +198,7 @@ def test_what_would_grow_without_end_is_cut_off() -> None:
 
 
 def test_too_large_a_pickle_is_not_read() -> None:
-    """Neither by bytes nor by steps."""
+    """Too many bytes, too many steps, or a length beyond the end."""
     with pytest.raises(UnreadableError, match="bytes"):
         reader.read(b"." * (reader.MOST_BYTES + 1))
     with pytest.raises(UnreadableError, match="steps"):
@@ -213,7 +213,7 @@ def test_too_large_a_pickle_is_not_read() -> None:
     ids=["memo", "bytearray"],
 )
 def test_sizes_that_a_pickle_claims_are_not_allocated(raw: bytes) -> None:
-    """`pickle.Unpickler` would take gigabytes for either."""
+    """`pickle.Unpickler` would allocate gigabytes for either."""
     tracemalloc.start()
     with suppress(UnreadableError):
         reader.read(raw)
@@ -223,8 +223,8 @@ def test_sizes_that_a_pickle_claims_are_not_allocated(raw: bytes) -> None:
     assert most < 1_000_000
 
 
-def test_what_is_common_is_shown_as_it_was() -> None:
-    """Times, numbers and ids are not left as bytes; of others, the name and what is in them."""
+def test_common_objects_are_shown_as_readable_text() -> None:
+    """Dates, numbers and UUIDs as their text; other objects by name and content."""
     moment = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
     shown = {
         moment: "'2026-01-31T09:30:00+00:00'",
@@ -247,10 +247,10 @@ def test_what_is_common_is_shown_as_it_was() -> None:
 
 @QUICKLY
 @given(st.lists(VALUES, max_size=3), st.dictionaries(st.text(), VALUES, max_size=3), VALUES)
-def test_a_result_becomes_the_job_it_came_from(
+def test_a_result_is_turned_into_its_job(
     args: list[Any], kwargs: dict[str, Any], result: Any
 ) -> None:
-    """The same arguments to the byte, whatever they are; no try yet."""
+    """With exactly the same arguments, and without tries."""
     raw = serialize_result(
         *("task", tuple(args), kwargs, 3, 1_763_700_000_000, False, result),
         *(1_763_700_000_001, 1_763_700_000_002, "ref", "queue", "id"),
@@ -267,27 +267,29 @@ def test_a_result_becomes_the_job_it_came_from(
 
 @QUICKLY
 @given(st.lists(VALUES, max_size=3), st.dictionaries(st.text(), VALUES, max_size=3))
-def test_a_job_becomes_the_result_that_arq_reads(args: list[Any], kwargs: dict[str, Any]) -> None:
-    """With an exception in it, made by the worker's own pickle."""
+def test_a_job_is_turned_into_a_result_that_arq_reads(
+    args: list[Any], kwargs: dict[str, Any]
+) -> None:
+    """ARQ's own function reads it, with the exception in it."""
     raw = serialize_job("task", tuple(args), kwargs, None, 1_763_700_000_000)
     ending = {
         "t": 0, "s": False, "r": asyncio.CancelledError(),
         "st": 1_763_700_000_001, "ft": 1_763_700_000_002, "q": "queue", "id": "one",
     }  # fmt: skip
 
-    spliced = rewrite.result_of_job(raw, ending)
-    result = deserialize_result(spliced)
+    rewritten = rewrite.result_of_job(raw, ending)
+    result = deserialize_result(rewritten)
 
     assert ("task", tuple(args), kwargs, 0) == (
         *(result.function, result.args, result.kwargs, result.job_try),
     )
     assert isinstance(result.result, asyncio.CancelledError)
-    assert ended_record("one", spliced, None, "queue").aborted
-    assert (JobStatus.FAILED, 1_763_700_000_002) == ending_of(spliced, None)
+    assert ended_record("one", rewritten, None, "queue").aborted
+    assert (JobStatus.FAILED, 1_763_700_000_002) == ending_of(rewritten, None)
 
 
-def test_a_large_job_is_spliced_across_its_frames() -> None:
-    """Python writes one for every 64 KiB."""
+def test_a_large_pickle_with_several_frames_is_rewritten() -> None:
+    """Python writes a frame for every 64 KiB."""
     text = "x" * 100_000
     args = tuple(text + str(number) for number in range(5)) + tuple(range(30_000))
     raw = serialize_result(
@@ -299,15 +301,15 @@ def test_a_large_job_is_spliced_across_its_frames() -> None:
     assert args == deserialize_job(rewrite.job_of_result(raw, 1)).args
 
 
-def test_what_is_none_of_arqs_is_not_spliced() -> None:
-    """It would become a job that no worker can read."""
+def test_a_pickle_that_arq_did_not_write_is_not_rewritten() -> None:
+    """Otherwise it would become a job that no worker can read."""
     for raw in (b"x", pickle.dumps([1]), pickle.dumps({"f": "task"}), pickle.dumps({})):
         with pytest.raises(UnreadableError):
             rewrite.job_of_result(raw, 1)
 
 
 def shared(levels: int, width: int = 10) -> Any:
-    """Return lists in lists that are one list each: `width ** levels` items in few bytes."""
+    """Return nested lists that share their items: `width ** levels` items in few bytes."""
     inner: Any = "ha"
     for _ in range(levels):
         inner = [inner] * width
@@ -329,8 +331,8 @@ def shared(levels: int, width: int = 10) -> Any:
     ],
     ids=["decimal", "delta", "text", "tuple", "bytes", "date", "number", "digits", "dict"],
 )
-def test_showing_takes_little_time_and_memory(hostile: Any) -> None:
-    """Whatever a few bytes say they are: what stands for a number or a date must be made of one."""
+def test_showing_a_value_takes_little_time_and_memory(hostile: Any) -> None:
+    """Also if the pickle says that a huge value is a number or a date."""
     value = reader.read(pickle.dumps(hostile)).value
     tracemalloc.start()
     started = process_time()
@@ -344,8 +346,8 @@ def test_showing_takes_little_time_and_memory(hostile: Any) -> None:
     assert all(len(text) <= display.SHORT for text in texts)
 
 
-def test_an_id_made_of_no_whole_number_stays_what_it_was() -> None:
-    """Its text could not be made."""
+def test_a_uuid_of_an_invalid_number_stays_opaque() -> None:
+    """It can't be converted to a UUID."""
     hostile = Opaque("uuid.UUID", ())
     for odd in (1.5, True, "7", 10**5_000):
         hostile.state = {"int": odd}
@@ -354,21 +356,21 @@ def test_an_id_made_of_no_whole_number_stays_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("long", ["k" * 1_000_000, b"k" * 1_000_000], ids=["text", "bytes"])
-def test_a_copy_is_bounded_however_often_a_value_is_named(long: str | bytes) -> None:
-    """Keys and bytes count as texts do."""
+def test_a_copy_is_bounded_if_a_long_value_is_repeated(long: str | bytes) -> None:
+    """Keys and bytes count like strings."""
     keys = json.dumps(display.plain([{long: 1}] * 1_000))
     values = json.dumps(display.plain([long] * 1_000))
 
     assert (True, True) == (len(keys) < 1_000_000, len(values) < 1_000_000)
 
 
-def test_a_copy_holds_what_json_and_a_terminal_can() -> None:
-    """Half a character, which a pickle may hold, can't be written anywhere."""
+def test_lone_surrogates_are_escaped() -> None:
+    """A pickle can contain one, but it can't be encoded."""
     assert {"\\ud800": "\\ud800"} == display.plain({"\ud800": "\ud800"})
 
 
-def test_names_and_keys_cost_no_more_than_they_weigh() -> None:
-    """One long name a thousand times would fill the memory; colliding keys, hours."""
+def test_repeated_names_and_colliding_keys_are_cheap() -> None:
+    """A long name used often would fill the memory; colliding keys would take hours."""
     name = b"\x80\x04\x8d" + (1_000_000).to_bytes(8, "little") + b"n" * 1_000_000 + b"\x94"
     names = name + b"0]\x94(" + b"h\x00h\x00\x93" * 200 + b"e."
     numbers = [pickle.dumps((2**61 - 1) * number, 2)[2:-1] + b"N" for number in range(1, 20_000)]
