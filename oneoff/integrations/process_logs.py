@@ -75,6 +75,7 @@ def configuring_handler(service: str) -> logging.Handler:
 
 
 def _install(logs: Logs) -> None:
+    # Each change registers its reverse. `_undo` runs them in reverse order, in `logging_to`.
     _services.append(logs.service)
     _undo.callback(_services.clear)
     _undo.callback(leave, enter(logs, None))

@@ -90,12 +90,12 @@ async def look_around(ctx: dict[Any, Any]) -> list[str]:
 
 
 async def start(ctx: dict[Any, Any]) -> None:
-    """Note that the worker started."""
+    """Record that the worker has started."""
     ctx["started"] = True
 
 
 async def begin(ctx: dict[Any, Any]) -> None:
-    """Note that a job started."""
+    """Record that a job has started."""
     ctx["begun"] = ctx["job_id"]
 
 
@@ -120,7 +120,7 @@ class WorkerSettings:
     queue_name = "shop:queue"
     on_startup = start
     on_job_start = begin
-    ctx = {"shelf": 3}  # noqa: RUF012 - as ARQ wants it
+    ctx = {"shelf": 3}  # noqa: RUF012 - ARQ requires it
 
 
 class AbortingSettings:

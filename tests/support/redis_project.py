@@ -13,7 +13,7 @@ from tests.support.servers import RedisCluster
 
 
 def environ_on(url: str, migrated: Path, folder: Path) -> dict[str, str]:
-    """Return the variables of a migrated SQLite database and a Redis."""
+    """Return environment variables for a migrated SQLite database and a Redis."""
     path = folder / "test.sqlite3"
     shutil.copyfile(migrated, path)
     return {
@@ -34,7 +34,7 @@ def fill(url: str, keys: Iterable[str | bytes], value: str = "x") -> None:
 
 
 def ask(url: str, *words: Any) -> Any:
-    """Send one command, and return the answer."""
+    """Send one command and return the answer."""
     with redis.Redis.from_url(url, protocol=2) as client:
         return client.execute_command(*words)
 

@@ -79,6 +79,7 @@ async def _find(
     connection: AsyncConnection, database: Database, shard_id: str
 ) -> Assignment | None:
     """Return the shard if workers may work on it and no run does."""
+    # Before this, a run whose process died still counts as active, and its shard as taken.
     await close_abandoned(connection, database)
     shard = await _row(connection, shard_id)
     parent = shard and await _row(connection, shard["parent"])
@@ -157,6 +158,7 @@ async def _settle(
     row = await _row(connection, assignment.shard["id"])
     if row is None or State(row["status"]) in ENDED:
         return None
+    # Every claim raises the fence. If it is the same, the run ended before it claimed the shard.
     if row["fence"] == assignment.shard["fence"]:
         await _write_failed(connection, assignment.shard, error or _not_claimed(assignment))
         return None

@@ -101,6 +101,7 @@ def outlive_outages(ctx: Mapping[Any, Any]) -> None:
     Without it, a restart of Redis ends the process and its running jobs, because the driver tries
     to connect only once.
     """
+    # Every command and every pipeline gets its connection from `get_connection`.
     pool = ctx["redis"].connection_pool
     connect, outage = pool.get_connection, _Outage(pool.connection_kwargs)
 

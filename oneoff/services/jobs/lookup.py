@@ -135,6 +135,7 @@ async def _in_queue(jobs: Jobs, statuses: Collection[JobStatus], limit: int) -> 
     async for page in queue_pages(jobs, first=first, size=size):
         entries = [entry for entry in page if _status(entry, now) in wanted]
         found += [_record(jobs, entry, now) for entry in entries[: limit - len(found)]]
+        # The queue is ordered by due time: after a deferred entry, only deferred or expired follow.
         none_follow = JobStatus.DEFERRED not in wanted and page[-1].due_ms > now
         if len(found) >= limit or (none_follow and JobStatus.EXPIRED not in wanted):
             break

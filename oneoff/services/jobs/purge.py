@@ -88,6 +88,7 @@ async def _selected_results(
             continue
         ending = ending_of(raw, jobs.worker.deserializer)
         wanted = ending.status is JobStatus.FAILED or not what.failed_only
+        # A time of 0 can't be read: the age is not known, so keep the result.
         if wanted and (before is None or 0 < ending.finished_ms < before):
             selected.append(key)
     return selected

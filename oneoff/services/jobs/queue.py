@@ -98,6 +98,7 @@ class Jobs:
             if await pipe.exists(arq_keys.job(job_id), arq_keys.result(job_id)):
                 return False
             begin(pipe)
+            # As in ARQ, the job expires some time after it is due; its entry in the queue does not.
             pipe.psetex(arq_keys.job(job_id), due - now + self.worker.expires_extra_ms, raw)
             pipe.zadd(self.worker.queue, {job_id: due})
             try:

@@ -35,6 +35,8 @@ async def retry_job(jobs: Jobs, record: JobRecord) -> bool:
         now = now_ms()
         job = _job_from_result(jobs, record, raw, now)
         begin(pipe)
+        # The result must go, because a job with a result counts as ended. The counter must go, so
+        # that the tries start again. A leftover abort request would make a worker abort the job.
         pipe.delete(result_key, arq_keys.retry(record.id))
         pipe.zrem(arq_keys.ABORT, record.id)
         pipe.psetex(job_key, jobs.worker.expires_extra_ms, job)

@@ -49,6 +49,7 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
     except RedisError as exc:
         raise _interrupted(job_id, explain(exc)) from exc
     except asyncio.CancelledError as exc:
+        # A signal and the deadline of the run both arrive as a cancellation.
         if signals.received():
             raise _interrupted(job_id, explain(exc)) from None
         paused = await announced_window(jobs.client, config, project) is not None

@@ -18,4 +18,4 @@ class Stocktake(BaseCommand):
     async def handle(self, jobs: Jobs) -> Result:
         """Queue a job."""
         await jobs.enqueue("sum", left=2)
-        return Result.unchanged("never said")
+        return Result.unchanged("never returned")
