@@ -99,8 +99,8 @@ class _Job:
         """Run the task once; return the seconds until the next try, or None if it has ended."""
         from arq.worker import Retry, RetryJob
 
-        # As in ARQ's `Worker.run_job`: with `retry_jobs`, Retry, RetryJob and a cancellation lead to
-        # another try. Any other error ends the job.
+        # As in ARQ's `Worker.run_job`: with `retry_jobs`, Retry, RetryJob and a cancellation lead
+        # to another try. Any other error ends the job.
         running = asyncio.ensure_future(self.task.coroutine(context, *args, **kwargs))
         try:
             self.result = await asyncio.wait_for(running, self.task.timeout)
