@@ -1,4 +1,4 @@
-"""Redis is away, slow or locked: every command that asks for it says so, and does nothing."""
+"""If Redis is down, slow or locked, every command that uses it says so and changes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKING = [name for name in NAMES if {"cache", "jobs"} & set(command_of(name).res
 
 @pytest.fixture
 def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dict[str, str]:
-    """Run `manage` on one database: Redis is what this is about."""
+    """Run `manage` on one database, because these tests are about Redis."""
     return environ_on(redis_url, migrated_sqlite, tmp_path)
 
 
@@ -27,7 +27,7 @@ def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dic
 async def stage(
     request: pytest.FixtureRequest, manage: Manage, tmp_path: Path, redis_url: str
 ) -> Stage:
-    """Set the sample of a command up, while Redis is well."""
+    """Set up the sample of a command, while Redis is healthy."""
     made = Stage(manage, request.param, tmp_path, redis_url)
     await made.set_up()
     return made
@@ -35,10 +35,10 @@ async def stage(
 
 @pytest.mark.parametrize("how", ["down", "slow", "locked"])
 @pytest.mark.parametrize("stage", ASKING, indirect=True)
-async def test_what_is_wrong_with_redis_is_said_in_time(
+async def test_an_unavailable_redis_is_reported_in_time(
     stage: Stage, redis_url: str, redis_proxy: Proxy, how: str
 ) -> None:
-    """69 or 78, no later than the timeout, and Redis is as it was."""
+    """Exit code 69 or 78, no later than the timeout, and Redis is unchanged."""
     address = redis_url.rpartition("@")[2]
     before = redis_dump(redis_url)
     redis_proxy.delay(5)
@@ -57,8 +57,8 @@ async def test_what_is_wrong_with_redis_is_said_in_time(
     assert before == redis_dump(redis_url)
 
 
-def test_the_commands_of_cache_and_jobs_ask_for_redis() -> None:
-    """None of them is left out above."""
+def test_all_commands_of_cache_and_jobs_are_tested() -> None:
+    """Each of them asks for Redis."""
     ours = {name for name in NAMES if name.split()[0] in {"cache", "jobs"}}
 
     assert set() == ours - set(ASKING)
