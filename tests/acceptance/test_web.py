@@ -1,4 +1,4 @@
-"""The web process: health checks, API keys, a clean start and a clean stop."""
+"""The web process: health for probes, keys for callers, a clean start and a clean stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UP = [{"service": "database", "status": "up"}, {"service": "migrations", "status
 
 @pytest.fixture
 def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
-    """Let all processes of the test use its database, which is at the head."""
+    """Let all processes of the test use its database, which is at head."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
     at_head.bring(database_url)
     return database_url
@@ -36,7 +36,7 @@ def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str
 
 @pytest.fixture
 def web(migrated: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Web]:
-    """Run the web process on the migrated database, without Redis."""
+    """Run the web process on the migrated database; there is no Redis."""
     with running_web(environ, tmp_path) as process:
         yield process
 
@@ -52,7 +52,7 @@ def key_of_a_ci_job(run: Run, scope: str) -> str:
 
 
 def wait_for(web: Web, path: str, status: int) -> httpx.Response:
-    """Send requests until a response has this status; return it."""
+    """Ask until the answer has this status, and return it."""
     deadline = time.monotonic() + 10
     while (answer := web.client.get(path)).status_code != status:
         assert time.monotonic() < deadline, web.lines()
@@ -61,7 +61,7 @@ def wait_for(web: Web, path: str, status: int) -> httpx.Response:
 
 
 def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
-    """On both databases. The log lines of a request have its id, and no key."""
+    """On both databases; the lines of each request name it, and show no key."""
     key, other = key_of_a_ci_job(run, "read"), key_of_a_ci_job(run, "write")
 
     live, ready, startup = (
@@ -92,8 +92,8 @@ def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_user_signs_in_with_a_password(web: Web, run: Run) -> None:
-    """201 with a token that identifies the user; 401 without one. No secret is logged."""
+def test_a_person_signs_in_with_a_password(web: Web, run: Run) -> None:
+    """201 with a token, which then says who it is; 401 for what is wrong; no secret in the log."""
     made = run("user create ada ada@example.com --generate-password --quiet".split())
     password = made.stdout.strip()
 
@@ -111,7 +111,7 @@ def test_a_user_signs_in_with_a_password(web: Web, run: Run) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_key_works_until_it_is_revoked(web: Web, run: Run) -> None:
-    """During the grace period after a rotation too, like its successor. No restart is needed."""
+    """Through the grace after a rotation too, as its successor does; no restart in between."""
 
     def statuses() -> list[int]:
         return [web.client.get("/me", headers={"X-API-Key": key}).status_code for key in keys]
@@ -129,8 +129,8 @@ def test_a_key_works_until_it_is_revoked(web: Web, run: Run) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_caller_without_a_valid_key_is_not_told_why(web: Web) -> None:
-    """Only the log has the reason."""
+def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
+    """The log has the reason."""
     answers = [
         web.client.get("/me", headers=headers)
         for headers in ({}, {"X-API-Key": "nonsense"}, {"Authorization": "Basic YTpi"})
@@ -145,10 +145,10 @@ def test_a_caller_without_a_valid_key_is_not_told_why(web: Web) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_it_is_started_when_the_migrations_are_applied(
+def test_it_starts_when_the_migrations_have_been_made(
     run: Run, database_url: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Before that, it is live but not started. Afterwards it stays started."""
+    """Before that it lives, but takes no requests; afterwards it is started for good."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
     with running_web(environ, tmp_path) as web:
         before = [web.client.get(f"/health/{name}").status_code for name in ("live", "startup")]
@@ -163,10 +163,10 @@ def test_it_is_started_when_the_migrations_are_applied(
     assert 200 == started.status_code
 
 
-def test_health_names_services_that_are_down_without_details(
+def test_services_that_are_down_are_named_and_nothing_more(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Hosts are only in the log. The process itself is live."""
+    """To anybody who asks; hosts are in the log. The process itself lives."""
     environ |= {
         "DATABASE_URL": f"postgres://shop:{SECRET}@127.0.0.1:1/shop",
         "REDIS_URL": f"redis://:{SECRET}@127.0.0.1:1/0",
@@ -189,10 +189,10 @@ def test_health_names_services_that_are_down_without_details(
     assert SECRET not in json.dumps(web.lines())
 
 
-def test_readiness_does_not_depend_on_redis(
+def test_redis_is_reported_and_does_not_decide(
     run: Run, sqlite_url: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Requests are served without Redis."""
+    """Requests are served without it."""
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
     assert 0 == run(["migrate"]).returncode
     environ |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -206,10 +206,10 @@ def test_readiness_does_not_depend_on_redis(
     )
 
 
-def test_a_database_that_does_not_answer_does_not_block_probes(
+def test_a_silent_database_does_not_hold_up_a_probe(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """It accepts connections and never answers. Twenty probes at a time wait for one check."""
+    """It takes connections and never answers; twenty probes at once wait for one question."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         url = f"postgres://shop:{SECRET}@127.0.0.1:{port}/shop"
@@ -223,10 +223,10 @@ def test_a_database_that_does_not_answer_does_not_block_probes(
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_restart_of_the_database_fails_no_request(
+def test_a_database_that_restarts_costs_no_request(
     web: Web, run: Run, postgres_server: Postgres
 ) -> None:
-    """Broken connections of the pool are replaced before they are used."""
+    """Connections of the pool that died are replaced before they are used."""
     headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
     before = web.client.get("/me", headers=headers)
 
@@ -238,7 +238,7 @@ def test_a_restart_of_the_database_fails_no_request(
 def test_wrong_settings_end_the_start_with_one_message(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """It lists all problems, without a traceback and without values."""
+    """All of them, no traceback, and no values."""
     environ |= {
         "DATABASE_URL": f"postgres://shop:{SECRET}@db:x/shop",
         "REDIS_URL": f"redis://:{SECRET}@cache:x/0",
@@ -258,14 +258,14 @@ def test_wrong_settings_end_the_start_with_one_message(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_sigterm_waits_for_running_requests(web: Web, run: Run, migrated: str) -> None:
-    """A request that waits for the database is answered; then the process ends."""
+def test_sigterm_lets_a_request_end(web: Web, run: Run, migrated: str) -> None:
+    """One that waits for the database when the signal comes is answered; then the process ends."""
     headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
     database = sqlite3.connect(migrated.removeprefix("sqlite:///"), isolation_level=None)
     with closing(database), ThreadPoolExecutor(1) as pool:
         database.execute("BEGIN IMMEDIATE")
         asked = pool.submit(web.client.get, "/me", headers=headers)
-        time.sleep(0.3)  # nothing shows when the request has started to wait
+        time.sleep(0.3)  # a request that waits leaves no trace to wait for
         web.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 10
         while not web.lines("Shutting down"):
