@@ -1,4 +1,4 @@
-"""Run the commands of this project: `python manage.py help` lists them."""
+"""Run a command of this project; `python manage.py help` lists them."""
 
 from oneoff.cli import main
 

@@ -1,1 +1,1 @@
-"""The application: settings, models, and the services that commands and the web API share."""
+"""The reference application: settings, models, and the services that commands and the API share."""

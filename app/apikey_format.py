@@ -1,8 +1,8 @@
-"""What an API key looks like: `shop_4Tf9sKq2_<43 random characters><6 characters of checksum>`.
+"""Generate and check the text of API keys.
 
-The beginning says what it is, so that scanners for leaked secrets can find it, and which one it
-is: that part is stored and shown. The checksum tells a mistyped key from a wrong one without the
-database.
+A key is `shop_4Tf9sKq2_<43 random characters><6 characters of checksum>`. `shop_4Tf9sKq2` is its
+prefix: `shop` lets scanners for leaked secrets find a key, and the id identifies it. The prefix is
+stored and shown. The checksum detects a mistyped key without a query.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from oneoff import SecretStr, UsageError
 BRAND = "shop"
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH = 8
-"""47 bits: enough for keys to be told apart; nothing depends on nobody knowing it."""
+"""Characters of the id: 47 bits, enough to distinguish keys. The id is not a secret."""
 SECRET_LENGTH = 43
-"""The least for 256 bits: 43 x log2(62) = 256.03."""
+"""Characters of the secret: the minimum for 256 bits, because 43 x log2(62) = 256.03."""
 CHECKSUM_LENGTH = 6
-"""The least for the 32 bits of a CRC: 62**6 > 2**32."""
+"""Characters of the checksum: the minimum for a CRC of 32 bits, because 62**6 > 2**32."""
 
 _PREFIX = re.compile(rf"{BRAND}_[0-9A-Za-z]{{{ID_LENGTH}}}")
 _KEY = re.compile(rf"({_PREFIX.pattern})_[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}")
 
+# A lookahead, so that matches may overlap: a valid key can start inside an invalid one.
 _SOMEWHERE = re.compile(rf"(?=({_KEY.pattern}))")
 
 
 class NewKey(NamedTuple):
-    """A key that was just made.
+    """A newly generated key.
 
     Attributes:
-        text: The key itself, to be shown once.
+        text: The key itself. Show it once and do not store it.
         prefix: The part that may be stored and shown.
-        digest: What is stored to check it by.
+        digest: The hash of the key, as `ApiKey.key_hash` stores it.
     """
 
     text: SecretStr
@@ -46,7 +47,7 @@ class NewKey(NamedTuple):
 
 
 def generate() -> NewKey:
-    """Make a key of 256 random bits from the operating system's generator."""
+    """Return a new key with 256 random bits from the operating system's generator."""
     prefix = f"{BRAND}_{_random(ID_LENGTH)}"
     body = f"{prefix}_{_random(SECRET_LENGTH)}"
     text = body + checksum(body)
@@ -54,10 +55,10 @@ def generate() -> NewKey:
 
 
 def prefix_of(text: str) -> str | None:
-    """Return the prefix of what is a whole key by its form and checksum, else None.
+    """Return the prefix of a complete key with a valid checksum; None for any other text.
 
-    A CRC-32 finds every change within 32 bits in a row, so every mistyped character and every
-    two neighbours in the wrong order; of other mistakes all but one in four billion.
+    A CRC-32 detects every change within 32 consecutive bits, so it detects each mistyped character
+    and each pair of swapped neighbours. It misses one in four billion other mistakes.
     """
     found = _KEY.fullmatch(text)
     body = text[:-CHECKSUM_LENGTH]
@@ -65,40 +66,40 @@ def prefix_of(text: str) -> str | None:
 
 
 def holds_key(text: str) -> bool:
-    """Tell whether there is a whole key anywhere in a text."""
+    """Return whether a text contains a complete key."""
     return any(prefix_of(found[1]) for found in _SOMEWHERE.finditer(text))
 
 
 def refuse_key(text: str) -> None:
-    """Refuse a whole key where its number or prefix is meant.
+    """Refuse a complete key where a number or a prefix is expected.
 
     Raises:
-        UsageError: It is one, and must not be on a command line.
+        UsageError: The text is a complete key, which must not be on a command line.
     """
     if prefix := prefix_of(text):
         raise UsageError(
-            "this is a whole key, and arguments are seen by everyone on the machine: revoke it",
+            "this is a complete API key, which other users of this machine can see: revoke it",
             try_=f"python manage.py apikey revoke {prefix} --confirm",
             code="whole-key",
         )
 
 
 def is_prefix(text: str) -> bool:
-    """Tell whether this may be the prefix of a key."""
+    """Return whether a text has the form of a prefix."""
     return bool(_PREFIX.fullmatch(text))
 
 
 def digest(text: str) -> str:
     """Return the SHA-256 of a key, in hexadecimal.
 
-    Slow hashes such as argon2 make guessing dear where few values are likely, as with passwords.
-    Of 2**256 equally likely keys none can be guessed, and each request would pay for the slowness.
+    A slow hash such as argon2 protects passwords, because they can be guessed. One of 2**256
+    random keys can't be guessed, and a slow hash would delay each request.
     """
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def checksum(body: str) -> str:
-    """Return the CRC-32 of a key's other characters, in base 62."""
+    """Return the CRC-32 of the rest of a key, in base 62."""
     number, digits = crc32(body.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
         number, digit = divmod(number, len(BASE62))

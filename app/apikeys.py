@@ -1,10 +1,10 @@
-"""What can be done with API keys: the rules that commands, the web API and the worker share.
+"""Create, list, rotate and revoke API keys: the rules that commands, web API and worker share.
 
-Nothing here commits: the caller owns the transaction. A key is named by its number or its prefix,
-never by itself. `now` is for tests, and for callers who ask several things about one moment.
+Nothing here commits: the caller owns the transaction. A key is identified by its number or its
+prefix, never by its text. Pass `now` in tests, or to use one time for several calls.
 
-Whoever changes a key holds the row of its owner first, where that matters, and then the key's: so
-two changes at once wait for each other, in one order, and the second sees what the first one did.
+A function that needs both rows locked locks the owner first and then the key. With one order,
+concurrent changes wait for each other without a deadlock, and the second one sees the first.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ __all__ = [
 ]
 
 LIFETIME = timedelta(days=90)
-"""How long a key works unless something else is asked for."""
+"""The lifetime of a key for which the caller passes none."""
 LONGEST_NAME = 100
+"""Characters, as in the column `api_keys.name`."""
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _GREATEST_ID = 2**31 - 1
 
 ENDED = frozenset({"revoked", "expired"})
+"""The states in which a key has stopped working permanently."""
 Owner = User | ServiceAccount
 
 
@@ -66,27 +68,27 @@ async def create(
     name: str = "",
     now: datetime | None = None,
 ) -> tuple[ApiKey, SecretStr]:
-    """Make a key for a user or service account.
+    """Create a key for a user or service account.
 
     Args:
         session: The caller's transaction.
-        owner: Whose key it will be, as from `find_owner`.
-        granted: What the key may be used for.
-        lifetime: How long it works; None for `LIFETIME`, or `longest` if that is less.
+        owner: The owner of the key, as `find_owner` returns it.
+        granted: The scopes of the key.
+        lifetime: How long the key works; None for `LIFETIME`, or `longest` if that is shorter.
         longest: The longest lifetime that is allowed.
         name: A label for people.
-        now: The moment it starts to work.
+        now: When the key starts to work.
 
     Returns:
-        The key as stored, and the key itself, which exists nowhere else.
+        The row of the key, and the text of the key, which is not stored.
 
     Raises:
-        DataError: Lifetime or name are not acceptable.
+        DataError: The lifetime or the name is not acceptable.
         Refused: The owner is inactive, or the owner's role does not allow a scope.
     """
     lifetime = min(LIFETIME, longest) if lifetime is None else lifetime
     name = _check(name, lifetime, longest)
-    # Held, so that a key can't be missed by whoever deactivates the owner meanwhile.
+    # Lock the owner: a concurrent `deactivate` revokes the owner's keys, and must see this one.
     await session.refresh(owner, with_for_update=True)
     _check_owner(owner)
     _check_scopes(owner, granted)
@@ -97,7 +99,7 @@ async def create(
 
 
 async def find_owner(session: AsyncSession, *, user: str = "", service_account: str = "") -> Owner:
-    """Return the one owner who is named.
+    """Return the user or service account with this name. Pass exactly one of both.
 
     Args:
         session: The caller's transaction.
@@ -105,12 +107,12 @@ async def find_owner(session: AsyncSession, *, user: str = "", service_account: 
         service_account: Name.
 
     Raises:
-        UsageError: None is named, or two.
-        NotFound: There is no such user or service account.
+        UsageError: Both or neither are given.
+        NotFound: The user or service account does not exist.
     """
     if bool(user) is bool(service_account):
         raise UsageError(
-            "one owner is needed: either --user or --service-account",
+            "exactly one owner is needed: --user or --service-account",
             try_=(
                 "python manage.py apikey create --service-account NAME",
                 "python manage.py apikey create --user NAME",
@@ -122,11 +124,11 @@ async def find_owner(session: AsyncSession, *, user: str = "", service_account: 
 
 
 async def get(session: AsyncSession, which: str, *, lock: bool = False) -> ApiKey:
-    """Return the key of this number or prefix, with its owner.
+    """Return the key with this number or prefix, and its owner.
 
     Raises:
-        NotFound: There is none.
-        UsageError: It is a whole key, which must not be on a command line.
+        NotFound: The key does not exist.
+        UsageError: `which` is a complete key, which must not be on a command line.
     """
     statement = _select()
     if _NUMBER.fullmatch(which) and int(which) <= _GREATEST_ID:
@@ -140,7 +142,7 @@ async def get(session: AsyncSession, which: str, *, lock: bool = False) -> ApiKe
     if key is None:
         raise NotFound(
             f"there is no API key {which!r}",
-            why="a key is named by its number or its prefix",
+            why="a key is identified by its number or its prefix",
             try_="python manage.py apikey list --all",
             code="apikey-not-found",
         )
@@ -155,14 +157,14 @@ async def matching(
     ended: bool = False,
     now: datetime,
 ) -> tuple[Sequence[ApiKey], int]:
-    """Return the first `limit` keys in the order they were made, and how many match in all.
+    """Return the first `limit` keys in order of creation, and how many keys match in total.
 
     Args:
         session: The caller's transaction.
-        limit: How many at the most.
-        owner: Only this one's.
-        ended: Also those that were revoked or have expired.
-        now: The moment at which they have.
+        limit: The maximum number of keys.
+        owner: Return only the keys of this owner.
+        ended: Include revoked and expired keys.
+        now: The time at which keys count as expired.
     """
     where: list[ColumnExpressionArgument[bool]] = []
     if isinstance(owner, User):
@@ -179,10 +181,10 @@ async def matching(
 async def revoke(
     session: AsyncSession, which: str, *, now: datetime | None = None
 ) -> tuple[ApiKey, bool]:
-    """End a key at once; return it, and whether it had not ended already.
+    """Revoke a key; return it, and whether this call ended it.
 
     Raises:
-        NotFound: There is no such key.
+        NotFound: The key does not exist.
     """
     now = now or datetime.now(UTC)
     key = await get(session, which, lock=True)
@@ -201,29 +203,32 @@ async def rotate(
     longest: timedelta,
     now: datetime | None = None,
 ) -> tuple[ApiKey, ApiKey, SecretStr]:
-    """Replace a key by a new one with the same owner, scopes, name and lifetime.
+    """Replace a key with a new one that has the same owner, scopes, name and lifetime.
 
     Args:
         session: The caller's transaction.
         which: Number or prefix of the old key.
-        grace: How long the old key goes on working; never longer than it would have anyway.
+        grace: How long the old key continues to work; its own expiry is never extended.
         longest: The longest lifetime that is allowed.
-        now: The moment of the change.
+        now: The time of the change.
 
     Returns:
-        The old key, the new one, and the new key itself, which exists nowhere else.
+        The old key, the new key, and the text of the new key, which is not stored.
 
     Raises:
-        NotFound: There is no such key.
-        CommandError: `apikey-ended`, or `apikey-rotated` by someone else before.
+        NotFound: The key does not exist.
+        CommandError: The key has ended (`apikey-ended`) or has a successor (`apikey-rotated`).
         Refused: The owner is inactive.
     """
     now = now or datetime.now(UTC)
+    # The owner is locked before the key. The second `get` reads the key again under its lock: a
+    # concurrent rotation may have changed it since the first one.
     await session.refresh((await get(session, which)).owner, with_for_update=True)
     old = await get(session, which, lock=True)
     _check_rotatable(old, now)
     _check_owner(old.owner)
-    # Read before `expires_at` changes: the lifetime the old key was given, not what is left of it.
+    # Computed before `expires_at` changes: the new key gets the lifetime of the old key, not the
+    # part that remains.
     lifetime = min(old.expires_at - old.created_at, longest)
     new, text = _make(old.owner, old.scopes, lifetime, old.name, now)
     session.add(new)
@@ -235,7 +240,7 @@ async def rotate(
 
 
 def _select() -> Select[ApiKey]:
-    """Ask for keys as they are in the database now, whatever the session has read before."""
+    """Return a SELECT that replaces what the session has loaded with what the database has now."""
     return select(ApiKey).execution_options(populate_existing=True)
 
 
@@ -257,26 +262,26 @@ def _make(
 
 
 def _check(name: str, lifetime: timedelta, longest: timedelta) -> str:
-    """Return the name as it is stored, or say everything that is wrong with a new key."""
+    """Return the name as it is stored; raise one error with everything that is wrong."""
     problems, why, tries = [], "", []
     name = name.strip()
     if len(name) > LONGEST_NAME or not name.isprintable():
         problems.append(f"the name is not one line of at most {LONGEST_NAME} characters")
     elif apikey_format.holds_key(name):
-        problems.append("the name holds a whole key, which would stay in the table and every list")
-        tries.append("arguments are seen by everyone on the machine: revoke that key")
+        problems.append("the name contains a complete API key, which every list would show")
+        tries.append("revoke that key: other users of this machine can see arguments")
     if lifetime <= timedelta():
         took = duration_text(max(lifetime, timedelta()))
-        problems.append(f"a lifetime of {took} is over before anybody can use the key")
-        tries.append("say how long it works: --expires 30d")
+        problems.append(f"with a lifetime of {took} the key would never work")
+        tries.append("give a longer lifetime: --expires 30d")
     elif lifetime > longest:
         problems.append(
             f"a lifetime of {duration_text(lifetime)} is more than {duration_text(longest)} "
             "(API_KEY_MAX_DAYS)"
         )
-        why = "a key that nobody remembers must end by itself"
+        why = "a forgotten key must expire"
         tries.append(
-            "rotate keys instead of giving them a long life: "
+            "rotate keys instead of giving them a long lifetime: "
             "python manage.py apikey rotate ID --confirm"
         )
     if problems:
@@ -292,7 +297,7 @@ def _check_owner(owner: Owner) -> None:
     )
     raise Refused(
         f"{name} is inactive",
-        why="the keys of an inactive owner open nothing",
+        why="the keys of an inactive owner do not work",
         try_=f"python manage.py {group} activate {name} --confirm",
         code="owner-inactive",
     )
@@ -317,14 +322,14 @@ def _check_scopes(owner: Owner, granted: frozenset[Scope]) -> None:
 def _check_rotatable(key: ApiKey, now: datetime) -> None:
     if key.replaced_by_id:
         raise CommandError(
-            f"key {key.id} was rotated already; its successor is key {key.replaced_by_id}",
+            f"key {key.id} was already rotated; its successor is key {key.replaced_by_id}",
             try_=f"python manage.py apikey rotate {key.replaced_by_id} --confirm",
             code="apikey-rotated",
         )
     if key.state(now) in ENDED:
         raise CommandError(
             f"key {key.id} has ended: it is {key.state(now)}",
-            why="rotating continues a key that works",
+            why="only a key that still works can be rotated",
             try_=f"python manage.py apikey create --{key.kind} {key.owner_name}",
             code="apikey-ended",
         )

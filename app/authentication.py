@@ -1,4 +1,4 @@
-"""Who calls the API: the owner of the key that came with the request."""
+"""Authenticate a request to the API by its key."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 USE_INTERVAL = timedelta(minutes=1)
-"""How exact "last used" is: more would be a write for each request."""
+"""The precision of `last_used_at`. A shorter interval would cost more writes."""
 WORKING = frozenset({"active", "grace"})
+"""The states in which a key is accepted."""
 
 _NO_HASH = "0" * 64
+"""Compared with the digest of an unknown key: as long as a SHA-256, and the digest of no key."""
 
 
 class BadKey(Exception):
-    """The key does not open anything.
+    """The key is not valid.
 
     Attributes:
         reason: For the log: missing, malformed, unknown, wrong, revoked, expired or owner-inactive.
-            Whoever sent the key is never told which: that would help to find a better one.
-        key_id: The key it would be; None where there is none.
+            Never return it to the caller: it would help an attacker to find a valid key.
+        key_id: The key with this prefix; None if there is none.
     """
 
     def __init__(self, reason: str, key_id: int | None = None) -> None:
@@ -41,15 +43,15 @@ class BadKey(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who calls, as their key proves.
+    """The authenticated caller.
 
     Attributes:
-        kind: What the owner of the key is.
+        kind: Whether the owner of the key is a user or a service account.
         name: Username, or name of the service account.
-        role: The user's role now; None for a service account.
-        scopes: What this call may do: the key's scopes, less what the role does not allow any more.
+        role: The user's current role; None for a service account.
+        scopes: The key's scopes that the current role still allows.
         key_id: Number of the key.
-        expires_at: When the key ends by itself.
+        expires_at: When the key expires.
     """
 
     kind: OwnerKind
@@ -63,23 +65,24 @@ class Principal:
 async def authenticate(
     session: AsyncSession, key: str, *, now: datetime | None = None
 ) -> Principal:
-    """Return whose key this is, and note that it was used.
+    """Return the owner of a key, and record that the key was used.
 
-    The note is one UPDATE a minute at the most, which the caller has to commit; it waits for
-    nobody on PostgreSQL. A mistyped key is refused without the database. Of a key that is not
-    there and one that is wrong, the same is asked and computed, so that the time tells nothing.
+    A mistyped key is refused without a query. The time of use is written at most once a minute, and
+    the caller has to commit it.
 
     Raises:
-        BadKey: With the reason for the log.
+        BadKey: The key is not valid; its `reason` is for the log.
     """
     now = now or datetime.now(UTC)
     prefix = apikey_format.prefix_of(key)
     if prefix is None:
         raise BadKey("malformed" if key else "missing")
     found = await session.scalar(
-        # As it is now, whatever the session has read before.
+        # populate_existing: read the row again if the session has loaded it before.
         select(ApiKey).where(ApiKey.prefix == prefix).execution_options(populate_existing=True)
     )
+    # An unknown prefix costs the same query, hash and comparison as a wrong secret. Otherwise the
+    # response time would reveal which prefixes exist.
     is_right = hmac.compare_digest(found.key_hash if found else _NO_HASH, apikey_format.digest(key))
     if found is None:
         raise BadKey("unknown")
@@ -104,7 +107,8 @@ async def _note_use(session: AsyncSession, key: ApiKey, now: datetime) -> None:
     due = now - USE_INTERVAL
     if key.last_used_at and key.last_used_at > due:
         return
-    # Of many requests at once the first writes it, and the others go on without waiting.
+    # Of several concurrent requests one writes the time. SKIP LOCKED lets the others continue
+    # without waiting for it, or for a rotation that holds the row (PostgreSQL).
     unlocked = select(ApiKey.id).where(ApiKey.id == key.id).with_for_update(skip_locked=True)
     await session.execute(
         update(ApiKey)

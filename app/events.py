@@ -1,4 +1,4 @@
-"""What happened to accounts: written in the transaction that does it, deleted by its age."""
+"""Record what happens to accounts, in the transaction of the change."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 async def add(
     session: AsyncSession, kind: str, user: User, detail: str = "", *, now: datetime | None = None
 ) -> None:
-    """Add what happened to a user.
+    """Add an event.
 
     Args:
         session: The caller's transaction.
-        kind: "user.promoted", "session.opened".
-        user: Whom it is about.
-        detail: At most 200 characters; nothing secret.
-        now: When; for tests.
+        kind: What happened, such as "user.promoted" or "session.opened".
+        user: The user to whom it happened.
+        detail: At most 200 characters, without secrets.
+        now: The time of the event; for tests.
     """
     session.add(Event(at=now or datetime.now(UTC), kind=kind, user_id=user.id, detail=detail))
     await session.flush()

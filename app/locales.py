@@ -1,13 +1,13 @@
-"""Which of our languages a browser asks for."""
+"""Choose the language for a user from the Accept-Language header."""
 
 from __future__ import annotations
 
 OURS = ("en", "de", "fr", "es")
-"""The first is for those who ask for none of them."""
+"""The languages of the application; the first one is the default."""
 
 
 def best_match(accept_language: str) -> str:
-    """Return the language of ours that an Accept-Language header prefers (RFC 9110, 12.5.4)."""
+    """Return the supported language that a header prefers (RFC 9110, section 12.5.4)."""
     wanted: list[tuple[float, str]] = []
     for part in accept_language.split(","):
         tag, _, weight = part.partition(";")
@@ -15,7 +15,7 @@ def best_match(accept_language: str) -> str:
         quality = _quality(weight)
         if language in OURS and quality > 0:
             wanted.append((quality, language))
-    # The first of those with the highest weight: max keeps the order of the header.
+    # Of languages with equal weight `max` returns the first one in the header.
     return max(wanted, key=lambda found: found[0])[1] if wanted else OURS[0]
 
 

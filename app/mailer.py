@@ -1,4 +1,4 @@
-"""Send mail: by SMTP, or into a folder where developers and tests read it."""
+"""Send mail by SMTP, or write it to a folder for development and tests."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 TIMEOUT = 15.0
-"""Seconds a mail server has for each answer."""
+"""Seconds to wait for each response of a mail server."""
 
 
 class Mail(NamedTuple):
-    """One mail to one person.
+    """A mail to one recipient.
 
     Attributes:
-        name: What it is, for the name of a file: "welcome-3".
-        to: The address.
+        name: The name of the file that `FileMailer` writes, such as "welcome-3".
+        to: The address of the recipient.
         subject: One line.
-        text: Plain text.
+        text: The body, in plain text.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Mail(NamedTuple):
     text: str
 
     def message(self, sender: str) -> EmailMessage:
-        """Return it as it is sent."""
+        """Return the mail as a message from this sender."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = sender, self.to, self.subject
         message.set_content(self.text)
@@ -47,24 +47,24 @@ class Mail(NamedTuple):
 
 
 class Mailer(Protocol):
-    """What a task sends mail with."""
+    """Protocol of an object that sends mail."""
 
     async def send(self, mail: Mail) -> None:
-        """Hand a mail over for delivery.
+        """Send a mail.
 
         Raises:
             Unavailable: The mail server can't be reached.
-            TemporaryError: It takes no mail now.
-            ConfigurationError: It refuses the login.
+            TemporaryError: The mail server did not accept the mail.
+            ConfigurationError: The mail server refused the login, or offers no encryption for it.
         """
         ...
 
 
 class FileMailer:
-    """Writes each mail to a file, `NAME.eml`; a second one of the same name replaces it.
+    """Write each mail to the file `NAME.eml`. A mail with the same name replaces it.
 
     Args:
-        folder: Made when the first mail is sent.
+        folder: Created when the first mail is sent.
         sender: The address in From.
     """
 
@@ -72,7 +72,7 @@ class FileMailer:
         self.folder, self.sender = folder, sender
 
     async def send(self, mail: Mail) -> None:
-        """Write the mail beside its place, then move it there."""
+        """Write the mail to a temporary file, then rename the file."""
         await asyncio.to_thread(self._write, mail)
 
     def _write(self, mail: Mail) -> None:
@@ -84,11 +84,11 @@ class FileMailer:
 
 
 class SMTPMailer:
-    """Hands each mail to a server, on a connection of its own.
+    """Send each mail to a server, on a separate connection.
 
     Args:
-        url: `smtp://` encrypts by STARTTLS where the server offers it, and sends a password only
-            then; `smtps://` is encrypted from the start.
+        url: `smtp://` uses STARTTLS if the server offers it, and never sends a password without
+            it. `smtps://` is encrypted from the start.
         sender: The address in From, and of the envelope.
     """
 
@@ -98,24 +98,24 @@ class SMTPMailer:
         self.tls, self.sender = url.scheme == "smtps", sender
 
     async def send(self, mail: Mail) -> None:
-        """Deliver the mail in a thread: the library of Python blocks."""
+        """Send the mail in a thread, because smtplib blocks."""
         try:
             await asyncio.to_thread(self._deliver, mail)
         except smtplib.SMTPAuthenticationError as exc:
             raise ConfigurationError(
-                f"the mail server {self._server} refuses the login",
-                try_="correct user and password in MAIL_URL",
+                f"the mail server {self._server} refused the login",
+                try_="correct the user and the password in MAIL_URL",
                 code="bad-mail-login",
             ) from exc
         except smtplib.SMTPException as exc:
             raise TemporaryError(
-                f"the mail server {self._server} did not take a mail: {_reason(exc)}",
+                f"the mail server {self._server} did not accept a mail: {_reason(exc)}",
                 code="mail-not-taken",
             ) from exc
         except OSError as exc:
             raise Unavailable(
                 f"the mail server {self._server} can't be reached: {exc}",
-                try_="look at its address in MAIL_URL, and whether it runs",
+                try_="check that the server is running and that its address in MAIL_URL is correct",
                 code="mail-server-unreachable",
             ) from exc
 
@@ -151,15 +151,15 @@ class SMTPMailer:
 
 
 class NoMailer:
-    """Sends nothing: for runs that must not change anything."""
+    """Discard mail: for dry runs and read-only runs."""
 
     async def send(self, mail: Mail) -> None:
-        """Leave it."""
+        """Do nothing."""
 
 
 @asynccontextmanager
 async def open_mailer(settings: Settings, mode: Mode) -> AsyncIterator[Mailer]:
-    """Give commands the mailer of the settings."""
+    """Yield the resource `mailer`: the mailer of the settings if the run commits, else none."""
     if mode is not Mode.COMMIT:
         yield NoMailer()
         return
@@ -167,15 +167,15 @@ async def open_mailer(settings: Settings, mode: Mode) -> AsyncIterator[Mailer]:
 
 
 def make_mailer(url: str, sender: str, root: Path) -> Mailer:
-    """Return what MAIL_URL asks for.
+    """Return the mailer for a MAIL_URL.
 
     Args:
         url: `file:FOLDER`, `smtp://...` or `smtps://...`.
         sender: MAIL_FROM.
-        root: Where a relative folder begins.
+        root: The base of a relative folder.
 
     Raises:
-        ConfigurationError: It is none of these; the message never holds the password.
+        ConfigurationError: The URL has another form; the message never contains the password.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "file" and rest.strip("/"):
@@ -184,7 +184,7 @@ def make_mailer(url: str, sender: str, root: Path) -> Mailer:
     if parts is None:
         raise ConfigurationError(
             "MAIL_URL can't be used: it is neither file:FOLDER nor smtp://user:password@host:587",
-            try_=("MAIL_URL=file:outbox", "percent-encode what is special in a password"),
+            try_=("MAIL_URL=file:outbox", "percent-encode special characters in the password"),
             code="bad-mail-url",
         )
     return SMTPMailer(parts, sender)

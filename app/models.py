@@ -22,16 +22,16 @@ from sqlalchemy.types import TypeDecorator
 from app.roles import Role
 
 PII = {"pii": True}
-"""Marks what an export shows only to those who say why: personal data, and hashes of secrets."""
+"""Mark a column with personal data or a hash of a secret: `data export` needs a reason for it."""
 
 OwnerKind = Literal["user", "service-account"]
 KeyState = Literal["active", "grace", "expired", "revoked", "owner-inactive"]
 
 
 class Base(DeclarativeBase):
-    """The base of all models; its `metadata` is what migrations are compared with."""
+    """The base of all models. Migrations are compared with its `metadata`."""
 
-    # With names of our own, a migration can drop a constraint that the database would have named.
+    # With a naming convention, a migration knows the name of each constraint and can drop it.
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -44,7 +44,7 @@ class Base(DeclarativeBase):
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An instant, always in UTC and always aware: SQLite would forget the zone."""
+    """A time, always in UTC and always aware. SQLite does not store time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -54,17 +54,17 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back the zone that SQLite dropped."""
+        """Restore the time zone that SQLite dropped."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class User(Base):
-    """Someone who may sign in.
+    """A person who can sign in.
 
-    Username and email are stored in lower case, and the database insists on it: that is what makes
-    them unique whatever the case they are typed in.
+    Username and email are stored in lower case, and a CHECK enforces it. This makes them unique in
+    any case.
     """
 
     __tablename__ = "users"
@@ -80,7 +80,7 @@ class User(Base):
         Enum(
             Role,
             name="role",
-            native_enum=False,  # a new role is then a new CHECK, not an ALTER TYPE
+            native_enum=False,  # a new role needs a new CHECK, not an ALTER TYPE
             create_constraint=True,
             length=20,
             values_callable=lambda roles: [role.value for role in roles],
@@ -89,13 +89,13 @@ class User(Base):
     )
     active: Mapped[bool] = mapped_column(server_default=true())
     password_hash: Mapped[str] = mapped_column(String(255), info=PII)
-    # As the browser sent it when the user last signed in, and what was made of it.
+    # The browser's header at the last sign-in, and the language that was chosen from it.
     accept_language: Mapped[str | None] = mapped_column(String(200))
     locale: Mapped[str | None] = mapped_column(String(5))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=func.now())
 
     def public(self) -> dict[str, Any]:
-        """Return what may be shown; the password's hash may not."""
+        """Return the values that may be shown, without the hash of the password."""
         return {
             "id": self.id,
             "username": self.username,
@@ -110,9 +110,9 @@ class User(Base):
 
 
 class ServiceAccount(Base):
-    """A program that may call the API: a CI job, another service. It has keys, and no password.
+    """A program that may call the API, such as a CI job. It has API keys and no password.
 
-    The name is stored in lower case, as a user's is.
+    The name is stored in lower case, as the name of a user.
     """
 
     __tablename__ = "service_accounts"
@@ -125,7 +125,7 @@ class ServiceAccount(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=func.now())
 
     def public(self) -> dict[str, Any]:
-        """Return what may be shown: all of it."""
+        """Return the values that may be shown, which is every column."""
         return {
             "id": self.id,
             "name": self.name,
@@ -139,10 +139,10 @@ class ServiceAccount(Base):
 
 
 class ApiKey(Base):
-    """A key of a user or of a service account; the key itself is not in here, only its hash.
+    """An API key of a user or of a service account. Only its hash is stored.
 
-    It works from `created_at` until `expires_at` or `revoked_at`, whichever is earlier, and only
-    while its owner is active. A key that was rotated names its successor.
+    A key works from `created_at` until `expires_at` or `revoked_at`, whichever is earlier, and only
+    while its owner is active. `replaced_by_id` of a rotated key is its successor.
     """
 
     __tablename__ = "api_keys"
@@ -160,7 +160,7 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(String(100), server_default="")
     prefix: Mapped[str] = mapped_column(String(32), unique=True)
     key_hash: Mapped[str] = mapped_column(String(64), info=PII)
-    # Names with a space between, in order, as OAuth writes them (RFC 6749, section 3.3).
+    # Names separated by spaces, in the order of `Scope`, as in OAuth (RFC 6749, section 3.3).
     scopes: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
@@ -170,13 +170,13 @@ class ApiKey(Base):
         ForeignKey("api_keys.id", ondelete="SET NULL"), unique=True
     )
 
-    # Always loaded with the key: in async code nothing is loaded on access.
+    # Loaded together with the key: in async code, lazy loading on access fails.
     user: Mapped[User | None] = relationship(lazy="joined")
     service_account: Mapped[ServiceAccount | None] = relationship(lazy="joined")
 
     @property
     def owner(self) -> User | ServiceAccount:
-        """Whose key this is."""
+        """The user or the service account that owns the key."""
         owner = self.user or self.service_account
         if owner is None:
             message = f"key {self.id} has no owner, which the table's check forbids"
@@ -185,16 +185,19 @@ class ApiKey(Base):
 
     @property
     def owner_name(self) -> str:
-        """What people call the owner."""
+        """The username of the user, or the name of the service account."""
         return self.owner.username if isinstance(self.owner, User) else self.owner.name
 
     @property
     def kind(self) -> OwnerKind:
-        """Which of the two the owner is; `--user` and `--service-account` are named after it."""
+        """The kind of the owner; also the name of the option, `--user` or `--service-account`."""
         return "user" if self.user else "service-account"
 
     def state(self, now: datetime) -> KeyState:
-        """Return whether the key works, or why not; in its grace it does, but has a successor."""
+        """Return the state of the key; it works in the states "active" and "grace".
+
+        "grace": the key has a successor and still works until it expires.
+        """
         if self.revoked_at:
             return "revoked"
         if self.expires_at <= now:
@@ -204,7 +207,7 @@ class ApiKey(Base):
         return "grace" if self.replaced_by_id else "active"
 
     def public(self, now: datetime) -> dict[str, Any]:
-        """Return what may be shown, the most telling first; the hash may not."""
+        """Return the values that may be shown, the most important first, without the hash."""
         return {
             "id": self.id,
             "prefix": self.prefix,
@@ -225,7 +228,7 @@ class ApiKey(Base):
 
 
 class RoleCount(Base):
-    """How many users of a role there were on a day; kept by the task `refresh_report`."""
+    """The number of users with a role on a day; written by the task `refresh_report`."""
 
     __tablename__ = "role_counts"
 
@@ -235,9 +238,9 @@ class RoleCount(Base):
 
 
 class Event(Base):
-    """Something that happened to an account, for whoever looks into it later.
+    """Something that happened to an account, such as a sign-in or a new role.
 
-    It outlives the user it is about, and is deleted by its age: `data cleanup`.
+    An event is kept when its user is deleted. `data cleanup` deletes old events.
     """
 
     __tablename__ = "events"
@@ -252,7 +255,7 @@ class Event(Base):
 
 
 class Session(Base):
-    """A user who has signed in: the bearer of the token is that user until it expires."""
+    """A sign-in of a user. The bearer of its token is that user until it expires."""
 
     __tablename__ = "sessions"
 
@@ -266,7 +269,7 @@ class Session(Base):
 
 
 class SentMail(Base):
-    """A mail that was handed over for delivery; no user gets two of one kind."""
+    """A mail that was sent to a user. The primary key allows one mail of each kind."""
 
     __tablename__ = "sent_mails"
 

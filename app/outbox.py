@@ -1,7 +1,7 @@
-"""What is done outside the database once a transaction is committed: kind by kind.
+"""The handlers of effects: what to do outside the database after a transaction is committed.
 
-A service stores an effect with `put_effect`, and `outbox deliver` or the worker calls its handler.
-Services import this module for the kinds alone, so only a handler imports the mailer.
+A service stores an effect with `put_effect`. Later `outbox deliver` or the worker calls its
+handler. Services import the kinds from this module, so only the handlers import the mailer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from oneoff import Effect
 
 PROMOTED = "mail.promoted"
-"""Tell a user of the new role: `user_id`, `role`."""
+"""Kind of an effect: tell a user about a new role. Payload: `user_id`, `role`."""
 
 
 async def promoted(effect: Effect, session: AsyncSession, mailer: Mailer) -> None:
-    """Send the mail; a user who is gone by now needs none."""
+    """Send the mail, unless the user has been deleted."""
     from app.mailer import Mail
 
     user = await session.get(User, effect.payload["user_id"])

@@ -1,4 +1,4 @@
-"""Hash and check passwords; the parameters and rules stand here and nowhere else."""
+"""Hash and check passwords. All parameters and rules are in this module."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from oneoff import DataError
 
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-"""Argon2id with 19 MiB, two passes, one lane: the OWASP Password Storage Cheat Sheet's minimum.
+"""Argon2id with 19 MiB, two passes, one lane: OWASP's minimum (Password Storage Cheat Sheet).
 
-Raise the costs when hardware gets faster: `needs_rehash` finds the hashes made with the old ones.
+Raise the costs when hardware gets faster. `needs_rehash` finds hashes with the old costs.
 """
 
 UNUSABLE = "!"
-"""Stands where a hash would, for a user who can't sign in until the password is reset."""
+"""Stored instead of a hash, for a user who can't sign in until the password is reset."""
 
 
 async def hash_new(password: str, min_length: int) -> str:
-    """Return the hash of a password someone chose.
+    """Return the hash of a new password.
 
     Length is the only rule: NIST SP 800-63B-4, section 3.1.1.2, forbids composition rules ("one
     digit, one symbol") and forced rotation. Characters are counted as Unicode code points.
@@ -33,10 +33,10 @@ async def hash_new(password: str, min_length: int) -> str:
     if length < min_length:
         raise DataError(
             f"the password is too short: {length} characters, at least {min_length} are needed",
-            why="length is what makes a password hard to guess",
+            why="a longer password is harder to guess",
             try_=(
-                "choose a longer one; a few random words are easy to remember",
-                "let it be made up: --generate-password",
+                "choose a longer password; a few random words are easy to remember",
+                "generate a password: --generate-password",
             ),
             code="password-too-short",
         )
@@ -44,15 +44,15 @@ async def hash_new(password: str, min_length: int) -> str:
 
 
 async def hash_password(password: str) -> str:
-    """Return the hash to store, salted and with its parameters inside.
+    """Return the hash to store. It contains the salt and the parameters.
 
-    Runs in a thread: the tens of milliseconds it is meant to take would hold up the event loop.
+    Hashing runs in a thread, because it takes tens of milliseconds and would block the event loop.
     """
     return await asyncio.to_thread(HASHER.hash, _normalise(password))
 
 
 async def verify_password(password_hash: str, password: str) -> bool:
-    """Tell whether this is the password; never for an unusable or damaged hash."""
+    """Return whether the password is correct; False for an unusable or damaged hash."""
     try:
         return await asyncio.to_thread(HASHER.verify, password_hash, _normalise(password))
     except (VerificationError, InvalidHashError):
@@ -60,13 +60,13 @@ async def verify_password(password_hash: str, password: str) -> bool:
 
 
 def needs_rehash(password_hash: str) -> bool:
-    """Tell whether the hash was made with other parameters than today's.
+    """Return whether the hash was made with other parameters than the current ones.
 
-    Ask after a successful sign-in, the one moment at which the password itself is known.
+    Call this after a successful sign-in: only then the password is known.
     """
     return password_hash != UNUSABLE and HASHER.check_needs_rehash(password_hash)
 
 
 def _normalise(password: str) -> str:
-    # Two keyboards may send the same "é" as one code point or as two (NIST SP 800-63B-4, UAX 15).
+    # Keyboards send "é" as one code point or as two (NIST SP 800-63B-4, UAX 15).
     return unicodedata.normalize("NFKC", password)

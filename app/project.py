@@ -1,6 +1,6 @@
-"""The project, as its commands see it.
+"""Declare the project for its commands.
 
-Everything is named by a text, so that importing this module imports none of it.
+Each part is an import string, so importing this module imports none of the parts.
 """
 
 from oneoff import Project

@@ -1,4 +1,4 @@
-"""Figures that are kept day by day, because yesterday's can't be counted any more."""
+"""Count users for each day. The counts are stored, because a past day can't be counted later."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 async def refresh(session: AsyncSession, day: date) -> dict[str, int]:
-    """Store how many users of each role there were at the end of a day; return the numbers.
+    """Store the number of users of each role at the end of a day, and return the numbers.
 
-    Doing it again replaces them. The roles are today's: the past ones are nowhere kept.
+    A second call for the same day replaces the numbers. Users are counted by their current role,
+    because past roles are not stored.
 
     Args:
         session: The caller's transaction.
@@ -32,7 +33,7 @@ async def refresh(session: AsyncSession, day: date) -> dict[str, int]:
     counts |= {role.value: count for role, count in found}
     rows = [{"day": day, "role": role, "users": users} for role, users in counts.items()]
     statement = insert(session, RoleCount).values(rows)
-    # One statement, so that two workers with the same day don't get in each other's way.
+    # One statement: with SELECT and INSERT, two workers could both insert the same day.
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=["day", "role"], set_={"users": statement.excluded.users}

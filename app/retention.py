@@ -1,4 +1,4 @@
-"""What the application does not keep for ever, for `data cleanup`."""
+"""Retention rules for `data cleanup`: which rows are deleted after which time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from oneoff import Retention, framework_rules
 RULES = (
     Retention(
         name="events",
-        help="Who signed in, whose role changed: long enough to look into an incident.",
+        help="Events such as sign-ins and new roles, kept to investigate incidents.",
         age=Event.at,
         days=90,
         minimum_days=30,
     ),
     Retention(
         name="sessions",
-        help="Sign-ins that have expired; nobody can use them any more.",
+        help="Expired sign-ins, which no longer work.",
         age=Session.expires_at,
         days=7,
     ),
-    # A key that was revoked stays until then too: who used it can still be looked up.
+    # A revoked key is kept until then too, so that its last use can be investigated.
     Retention(
         name="api-keys",
-        help="API keys that have expired, after their owners had time to wonder.",
+        help="Expired API keys, kept so that their owners can look them up.",
         age=ApiKey.expires_at,
         days=90,
         minimum_days=30,

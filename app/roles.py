@@ -1,12 +1,12 @@
-"""The roles a user may have."""
+"""The roles of users."""
 
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a user may do.
+    """The role of a user, which decides what the user may do.
 
-    It has a module of its own, without SQLAlchemy, because commands name it in their arguments:
+    The module does not import SQLAlchemy, because commands declare arguments with this type.
     `--help` and usage errors need the choices, not the database.
     """
 

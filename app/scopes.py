@@ -1,6 +1,6 @@
-"""What an API key may be used for.
+"""The scopes of API keys: what a key may be used for.
 
-The module is light, without SQLAlchemy, because commands name scopes in their options.
+The module does not import SQLAlchemy, because commands declare options with this type.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from app.roles import Role
 
 
 class Scope(StrEnum):
-    """One thing that a key allows its holder."""
+    """One permission of a key."""
 
     READ = "read"
-    """Look at things."""
+    """Read data."""
     WRITE = "write"
-    """Change things."""
+    """Change data."""
     ADMIN = "admin"
     """Manage users and keys."""
 
 
 def allowed(role: Role | None) -> frozenset[Scope]:
-    """Return the scopes that keys of this owner can have.
+    """Return the scopes that the keys of an owner with this role can have.
 
-    A key of a user never allows more than the user's role does. A service account has no role
-    (None): its scopes are all that limits it.
+    A user's key never allows more than the user's role. A service account has no role (None), so
+    its keys can have all scopes.
     """
     if role in (None, Role.ADMIN):
         return frozenset(Scope)
@@ -33,11 +33,11 @@ def allowed(role: Role | None) -> frozenset[Scope]:
 
 
 def as_text(scopes: frozenset[Scope]) -> str:
-    """Return scopes as they are stored and shown: "read write", in the order of `Scope`."""
+    """Return scopes as they are stored and shown, such as "read write", in the order of `Scope`."""
     return " ".join(scope.value for scope in Scope if scope in scopes)
 
 
 def from_text(text: str) -> frozenset[Scope]:
-    """Return the scopes of a stored text; one that is not known any more allows nothing."""
+    """Return the scopes in a stored text, without those that no longer exist."""
     words = set(text.split())
     return frozenset(scope for scope in Scope if scope.value in words)

@@ -20,10 +20,10 @@ PEOPLE = (
 
 
 async def seed_users(session: AsyncSession) -> int:
-    """Add the sample users who are missing.
+    """Create the sample users that do not exist; return how many were created.
 
-    None of them can sign in: a password that is the same everywhere is one that everybody knows.
-    `user reset-password` gives one.
+    They have no password, because a default password would be known to everyone. Set one with
+    `user reset-password`.
     """
     written = 0
     for username, email, role in PEOPLE:
@@ -35,5 +35,5 @@ async def seed_users(session: AsyncSession) -> int:
 
 
 SEEDS = (
-    Seed(name="users", help="An admin, a moderator and a user to try things on.", run=seed_users),
+    Seed(name="users", help="An admin, a moderator and a user for development.", run=seed_users),
 )

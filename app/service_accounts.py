@@ -1,6 +1,6 @@
-"""What can be done with service accounts: the rules that commands and the web API share.
+"""Create, find, activate and deactivate service accounts: rules for commands and the web API.
 
-Nothing here commits: the caller owns the transaction. An account is named in any case.
+Nothing here commits: the caller owns the transaction. Names are not case-sensitive.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 LONGEST_DESCRIPTION = 200
+"""Characters, as in the column `service_accounts.description`."""
 
 
 async def create(
     session: AsyncSession, name: str, *, description: str = "", if_not_exists: bool = False
 ) -> tuple[ServiceAccount, bool]:
-    """Add a service account.
+    """Create a service account.
 
     Args:
         session: The caller's transaction.
         name: Stored in lower case.
-        description: What uses it, for people who read the list.
-        if_not_exists: Return the account of this name if there is one.
+        description: What uses the account, for people who read the list.
+        if_not_exists: Return an existing account with this name instead of raising.
 
     Returns:
         The account, and whether it was created.
 
     Raises:
-        DataError: Name or description are malformed.
-        CommandError: `service-account-exists`.
+        DataError: The name or the description is malformed.
+        CommandError: `service-account-exists`: the name is taken.
     """
     name, description = _clean(name, description)
     account = await _named(session, name)
@@ -50,7 +51,7 @@ async def create(
             async with session.begin_nested():
                 session.add(account)
         except IntegrityError:
-            # Someone else was faster; the savepoint keeps the rest of the transaction alive.
+            # A concurrent run created it first. The savepoint keeps the transaction usable.
             account = await _named(session, name)
             if account is None:
                 raise
@@ -58,7 +59,7 @@ async def create(
             return account, True
     if not if_not_exists:
         raise CommandError(
-            f"the service account {name} exists already",
+            f"the service account {name} already exists",
             try_=(
                 f"python manage.py apikey create --service-account {name}",
                 f"python manage.py service-account create {name} --if-not-exists",
@@ -69,16 +70,16 @@ async def create(
 
 
 async def get(session: AsyncSession, name: str, *, lock: bool = False) -> ServiceAccount:
-    """Return the account of this name.
+    """Return the account with this name.
 
     Args:
         session: The caller's transaction.
-        name: In any case.
-        lock: Hold the row until the transaction ends (PostgreSQL), for a change that depends on
-            what it says now.
+        name: Not case-sensitive.
+        lock: Read the row again and lock it until the transaction ends (PostgreSQL), for a change
+            that depends on its current values.
 
     Raises:
-        NotFound: There is none; the hint names similar ones.
+        NotFound: The account does not exist; the hint names similar ones.
     """
     account = await _named(session, name.strip().lower(), lock=lock)
     if account is None:
@@ -95,7 +96,7 @@ async def get(session: AsyncSession, name: str, *, lock: bool = False) -> Servic
 async def matching(
     session: AsyncSession, *, limit: int, active_only: bool = False
 ) -> tuple[Sequence[ServiceAccount], int]:
-    """Return the first `limit` accounts by name, and how many there are in all."""
+    """Return the first `limit` accounts by name, and how many match in total."""
     where = [ServiceAccount.active] if active_only else []
     found = await session.scalars(
         select(ServiceAccount).where(*where).order_by(ServiceAccount.name).limit(limit)
@@ -105,12 +106,12 @@ async def matching(
 
 
 async def activate(session: AsyncSession, name: str) -> tuple[ServiceAccount, bool]:
-    """Let an account have keys again; return it and whether it could before.
+    """Activate an account; return it and whether it was active before.
 
-    The keys that were revoked when it was deactivated stay revoked.
+    Keys that were revoked when it was deactivated stay revoked.
 
     Raises:
-        NotFound: There is no such account.
+        NotFound: The account does not exist.
     """
     account = await get(session, name, lock=True)
     before, account.active = account.active, True
@@ -121,16 +122,17 @@ async def activate(session: AsyncSession, name: str) -> tuple[ServiceAccount, bo
 async def deactivate(
     session: AsyncSession, name: str, *, now: datetime | None = None
 ) -> tuple[ServiceAccount, bool, int]:
-    """Close an account and revoke its keys.
+    """Deactivate an account and revoke its keys.
 
     Returns:
         The account, whether it was active before, and how many keys were revoked.
 
     Raises:
-        NotFound: There is no such account.
+        NotFound: The account does not exist.
     """
     now = now or datetime.now(UTC)
-    # The lock makes a key that is being created for it wait, or be there to be revoked.
+    # `apikeys.create` locks the same row: a concurrent key is either committed before the UPDATE
+    # below, which revokes it, or its creation waits and is then refused.
     account = await get(session, name, lock=True)
     before, account.active = account.active, False
     await session.flush()
@@ -156,7 +158,7 @@ async def _named(session: AsyncSession, name: str, *, lock: bool = False) -> Ser
 
 
 def _clean(name: str, description: str) -> tuple[str, str]:
-    """Return both as they are stored, or say everything that is wrong with them."""
+    """Return both as they are stored; raise one error with everything that is wrong."""
     problems = []
     cleaned = name.strip().lower()
     if not NAME.fullmatch(cleaned):

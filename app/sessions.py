@@ -1,4 +1,4 @@
-"""Signing in with a password: what it gives, and who holds it.
+"""Sign in with a password, and find the user of a session.
 
 Nothing here commits: the caller owns the transaction.
 """
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 LIFETIME = timedelta(hours=12)
-"""How long a sign-in lasts."""
+"""How long a session lasts."""
 _LONGEST_LANGUAGE = 200
+"""Characters, as in the column `users.accept_language`; a longer header is truncated."""
 
 
 class BadSignIn(Exception):
-    """Name or password is wrong, or the user is inactive; which of them is nobody's business."""
+    """The name or the password is wrong, or the user is inactive. It does not reveal which."""
 
 
 async def sign_in(
@@ -38,25 +39,26 @@ async def sign_in(
     accept_language: str = "",
     now: datetime | None = None,
 ) -> tuple[Session, SecretStr]:
-    """Open a session for a user, and return it with its token, which is nowhere else.
+    """Open a session for a user; return it and its token, which is not stored.
 
     Args:
         session: The caller's transaction.
-        who: Username or email, in any case.
-        password: As it was typed.
-        accept_language: The header of the request; kept for the user's locale.
-        now: The moment of it, for tests.
+        who: Username or email, not case-sensitive.
+        password: As the user typed it.
+        accept_language: The header of the request. It is stored, and decides the user's locale.
+        now: The time of the sign-in; for tests.
 
     Raises:
-        BadSignIn: For whatever reason.
+        BadSignIn: The user can't sign in.
     """
     now = now or datetime.now(UTC)
     name = who.strip().lower()
     user = await session.scalar(
         select(User).where((User.username == name) | (User.email == name)).order_by(User.id)
     )
-    # Of a name that is not there, as much is computed as of one that is.
-    known = await passwords.verify_password(user.password_hash if user else _nobody(), password)
+    # An unknown name is checked against a dummy hash. Otherwise the response time would reveal
+    # which names exist.
+    known = await passwords.verify_password(user.password_hash if user else _dummy_hash(), password)
     if user is None or not known or not user.active:
         raise BadSignIn
     if passwords.needs_rehash(user.password_hash):
@@ -74,7 +76,7 @@ async def sign_in(
 
 
 async def find(session: AsyncSession, token: str, *, now: datetime | None = None) -> User | None:
-    """Return whose session this is; None if it is nobody's, or has expired."""
+    """Return the user of a session; None if it is unknown, expired, or the user is inactive."""
     found = await session.scalar(select(Session).where(Session.token_hash == _digest(token)))
     if found is None or found.expires_at <= (now or datetime.now(UTC)) or not found.user.active:
         return None
@@ -82,10 +84,10 @@ async def find(session: AsyncSession, token: str, *, now: datetime | None = None
 
 
 def _digest(token: str) -> str:
-    # A token is 256 random bits: a fast hash is as good as a slow one.
+    # A token has 256 random bits and can't be guessed, so a fast hash is enough.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 @cache
-def _nobody() -> str:
+def _dummy_hash() -> str:
     return passwords.HASHER.hash(secrets.token_urlsafe(32))

@@ -1,4 +1,4 @@
-"""Every setting of the application, read from the environment or `.env`, and checked at start."""
+"""The settings of the application, read from the environment or `.env` and checked at start."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidat
 
 
 class MailURL(SecretStr):
-    """MAIL_URL, of which the password alone is secret."""
+    """The value of MAIL_URL. Only its password is secret."""
 
     def __str__(self) -> str:
-        """Show it as `config show` and logs may: with *** for the password."""
+        """Return the URL with *** for the password, for `config show` and logs."""
         url = self.get_secret_value()
         if url.startswith("file:"):
             return url
@@ -33,19 +33,19 @@ class MailURL(SecretStr):
             port = f":{parts.port}" if parts.port else ""
         except ValueError:
             return "***"
-        # Where the form is another, nobody can tell where in it the password stands.
+        # In a URL of another form the password could be anywhere, so nothing of it is shown.
         usable = parts.hostname and (login or not parts.username) and "@" not in (parts.path or "")
         return f"{parts.scheme}://{login}{parts.hostname}{port}" if usable else "***"
 
     def __repr__(self) -> str:
-        """Show the same."""
+        """Return the same URL, without the password."""
         return f"MailURL({str(self)!r})"
 
 
 class Settings(BaseSettings):
-    """What differs from one deployment to the next; `.env.example` lists it all.
+    """The settings that differ between deployments; `.env.example` lists all of them.
 
-    The process environment wins over `.env`. A variable set to nothing counts as not set.
+    The process environment takes precedence over `.env`. An empty variable counts as not set.
     """
 
     model_config = SettingsConfigDict(
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",  # oneoff reads its own settings from the same file
         frozen=True,
-        hide_input_in_errors=True,  # a malformed DATABASE_URL still holds a password
+        hide_input_in_errors=True,  # a malformed DATABASE_URL can contain a password
     )
 
     database_url: SecretStr = Field(
@@ -63,34 +63,34 @@ class Settings(BaseSettings):
     environment: str = Field(
         default="",
         description="development, staging, production, ...; unset: development on the embedded "
-        "SQLite file, production as soon as DATABASE_URL is set",
+        "SQLite file, production if DATABASE_URL is set",
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
     password_min_length: int = Field(
         default=15,
         ge=8,
         le=128,
-        description="shortest password accepted; NIST SP 800-63B asks for 15 where the password "
-        "is the only factor, 8 where there is a second one",
+        description="minimum length of a password; NIST SP 800-63B requires 15 if the password is "
+        "the only factor, 8 if there is a second one",
     )
     api_key_max_days: int = Field(
         default=365,
         ge=1,
         le=3650,
-        description="longest lifetime of an API key, in days; a key that nobody remembers ends",
+        description="longest lifetime of an API key, in days",
     )
     mail_url: MailURL = Field(
         default=MailURL("file:outbox"),
         description="how mail is sent: smtp://user:password@host:587, smtps://..., or file:FOLDER",
     )
     mail_from: str = Field(
-        default="shop@localhost", description="the address that mail is sent from"
+        default="shop@localhost", description="the address from which mail is sent"
     )
     database_pool_size: int = Field(
         default=5,
         ge=1,
         le=100,
-        description="connections to the database that one web or worker process holds at most",
+        description="maximum number of database connections of each web or worker process",
     )
 
     @field_validator("mail_url")

@@ -1,4 +1,4 @@
-"""What somebody may have meant who named something that is not there."""
+"""Suggest existing names for a name that does not exist."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 async def did_you_mean(
     session: AsyncSession, column: InstrumentedAttribute[Any], name: str, *, listing: str
 ) -> str:
-    """Return the values of a column that are like a name; else the command that lists them."""
-    # People rarely mistype the first letter; the bound keeps a large table from being read whole.
+    """Return a hint: the values of a column that are similar, or else the command to list them."""
+    # People rarely mistype the first letter, and the limit bounds the work on a large table.
     near = select(column).where(column.startswith(name[:1], autoescape=True)).limit(1_000)
     similar = get_close_matches(name, (await session.scalars(near.order_by(column))).all())
     if similar:

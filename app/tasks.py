@@ -1,6 +1,6 @@
-"""What the worker does. Each task may be delivered twice, and then does nothing twice.
+"""The tasks of the worker. ARQ may run a task more than once, so each task is idempotent.
 
-`ctx` is ARQ's: the worker's start-up puts `application`, `database` and `mailer` into it.
+`ctx` is ARQ's dictionary. `app.worker.start` puts `application`, `database` and `mailer` into it.
 """
 
 from __future__ import annotations
@@ -28,22 +28,20 @@ Context = dict[Any, Any]
 
 WELCOME = "welcome"
 PAUSE = 10.0
-"""Seconds until a mail that could not be sent is tried again; twice and three times that later."""
+"""Seconds until a mail is sent again after the first failure; the pause grows with each try."""
 
 DELIVERY = 50.0
-"""Seconds after which a delivery begins no other effect: the next one comes every minute."""
+"""Seconds after which a delivery starts no other effect, because the task runs every minute."""
 
 _log = structlog.get_logger(__name__)
 
 
 async def send_welcome_mail(ctx: Context, user_id: int) -> dict[str, Any]:
-    """Greet a user, once.
-
-    The row that says so is committed after the mail was handed over: a worker that dies between
-    the two sends it again, and none is lost.
+    """Send a user the welcome mail, unless it was already sent.
 
     Raises:
-        NotFound: There is no such user.
+        NotFound: The user does not exist.
+        Retry: The mail server is not available; ARQ runs the task again.
     """
     database: PooledDatabase = ctx["database"]
     mailer: Mailer = ctx["mailer"]
@@ -54,6 +52,8 @@ async def send_welcome_mail(ctx: Context, user_id: int) -> dict[str, Any]:
                 raise NotFound(f"there is no user {user_id}", code="user-not-found")
             if not await _claim(session, user_id, WELCOME):
                 return {"user_id": user_id, "sent": False}
+            # Send before the commit: if the worker dies in between, the mail is sent again. In the
+            # other order it would be lost.
             await mailer.send(_welcome(user))
     except (Unavailable, TemporaryError) as exc:
         _log.warning("mail.postponed", user_id=user_id, error=exc.code)
@@ -63,7 +63,7 @@ async def send_welcome_mail(ctx: Context, user_id: int) -> dict[str, Any]:
 
 
 async def refresh_report(ctx: Context, day: date | None = None) -> dict[str, Any]:
-    """Count the users of each role, of today (UTC) or of the day given."""
+    """Store the number of users of each role, for today (UTC) or for the given day."""
     database: PooledDatabase = ctx["database"]
     day = day or datetime.now(UTC).date()
     async with database.session() as session:
@@ -73,9 +73,9 @@ async def refresh_report(ctx: Context, day: date | None = None) -> dict[str, Any
 
 
 async def expire_keys(ctx: Context) -> int:
-    """Delete API keys that expired long ago, by their retention rule; return how many.
+    """Delete old API keys by their retention rule; return how many.
 
-    It is a run of `data cleanup` like any other: recorded, and resumed if the worker is killed.
+    This is a run of `data cleanup`: it is recorded, and resumed if the worker was killed.
     """
     cleaned = await call_command(
         "data cleanup", ctx["application"], only=["api-keys"], confirm=True
@@ -84,7 +84,7 @@ async def expire_keys(ctx: Context) -> int:
 
 
 async def deliver_outbox(ctx: Context) -> dict[str, int]:
-    """Deliver what transactions have left in the outbox; return what was delivered, by kind."""
+    """Deliver the effects in the outbox; return how many were delivered, by kind."""
     database: PooledDatabase = ctx["database"]
     delivered = await deliver_effects(
         database.session, HANDLERS, given={"mailer": ctx["mailer"]}, max_seconds=DELIVERY
@@ -97,7 +97,9 @@ async def deliver_outbox(ctx: Context) -> dict[str, int]:
 
 
 async def _claim(session: AsyncSession, user_id: int, kind: str) -> bool:
-    """Say whether this mail is still to be sent; a second delivery waits for the first's end."""
+    """Return whether this mail has to be sent, and store that it was sent."""
+    # A concurrent run of the task waits at the primary key until this transaction ends. It sends
+    # the mail only if this one is rolled back.
     row = insert(session, SentMail).values(user_id=user_id, kind=kind, sent_at=datetime.now(UTC))
     written = await session.execute(row.on_conflict_do_nothing().returning(SentMail.user_id))
     return written.first() is not None

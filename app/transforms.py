@@ -1,4 +1,4 @@
-"""What was changed in all rows once, for `data transform`."""
+"""The transforms of the project, for `data transform`."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class ForgetLocale(BatchCommand):
-    """Empty users.locale again; what was said by the browser stays."""
+    """Set users.locale to NULL; users.accept_language is kept."""
 
     range_column = "id"
 
     def change(self) -> Update:
-        """Empty it where it is filled."""
+        """Return the UPDATE of the rows that have a locale."""
         return update(User).where(User.locale.is_not(None)).values(locale=None)
 
 
 class FillLocale(Transform):
-    """Fill users.locale from the last seen Accept-Language."""
+    """Fill users.locale from the stored Accept-Language."""
 
     name = "fill-locale"
     task_id = "ADM-002"
     revert = ForgetLocale
 
     def select(self) -> Select[User]:
-        """Ask for those whose browser has said something, and who have no locale yet."""
+        """Return the SELECT of users with a stored header and without a locale."""
         unfilled = User.locale.is_(None) & User.accept_language.is_not(None)
         return select(User).where(unfilled).with_for_update(of=User)
 
     async def process(self, session: AsyncSession, batch: Sequence[User]) -> int:
-        """Take the language of ours that the browser prefers."""
+        """Set the supported language that the browser prefers."""
         for user in batch:
             user.locale = best_match(user.accept_language or "")
         return len(batch)

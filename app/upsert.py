@@ -1,4 +1,4 @@
-"""INSERT with ON CONFLICT, which SQLAlchemy spells for each database by itself."""
+"""INSERT with ON CONFLICT, for which SQLAlchemy has a separate class for each database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def insert(session: AsyncSession, model: type[Base]) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT into the model's table that knows `on_conflict_do_update` and its like."""
+    """Return an INSERT into the model's table, with methods such as `on_conflict_do_update`."""
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(model)
     return sqlite.insert(model)

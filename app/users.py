@@ -1,8 +1,8 @@
-"""What can be done with users: the rules that commands and the web API share.
+"""Create, find and change users: the rules that commands and the web API share.
 
-Nothing here commits: the caller owns the transaction. A user is named by username or email, in any
-case. Functions that change one return it together with the value before, so that the caller can
-tell "changed" from "was so already".
+Nothing here commits: the caller owns the transaction. A user is identified by username or email,
+which are not case-sensitive. Functions that change a user also return the previous value, so that
+the caller can distinguish "changed" from "unchanged".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-"""No "@", so that it is never taken for an email; no "-" first, so never for an option."""
+"""Without "@", so that it is never read as an email; no leading "-", so never as an option."""
 
 _ACTIVE_ADMIN = (User.role == Role.ADMIN) & User.active
 
@@ -41,22 +41,22 @@ async def create(
     active: bool = True,
     if_not_exists: bool = False,
 ) -> tuple[User, bool]:
-    """Add a user.
+    """Create a user.
 
     Args:
         session: The caller's transaction.
         username: Stored in lower case.
-        email: Checked by its syntax alone, and stored in lower case.
-        password_hash: Made by `passwords.hash_new`, or `passwords.UNUSABLE`.
-        role: What the user may do.
-        active: Whether the user may sign in.
-        if_not_exists: Return the user who has both this username and this email already.
+        email: Only its syntax is checked; stored in lower case.
+        password_hash: From `passwords.hash_new`, or `passwords.UNUSABLE`.
+        role: The role of the user.
+        active: Whether the user can sign in.
+        if_not_exists: Return an existing user with both this username and this email.
 
     Returns:
         The user, and whether it was created.
 
     Raises:
-        DataError: Username or email is malformed.
+        DataError: The username or the email is malformed.
         CommandError: `user-exists`: another user has the username or the email.
     """
     username, email = _clean(username, email)
@@ -69,7 +69,7 @@ async def create(
             async with session.begin_nested():
                 session.add(user)
         except IntegrityError:
-            # Someone else was faster; the savepoint keeps the rest of the transaction alive.
+            # A concurrent run created it first. The savepoint keeps the transaction usable.
             holders = await _holders(session, username, email)
             if not holders:
                 raise
@@ -81,16 +81,16 @@ async def create(
 
 
 async def get(session: AsyncSession, who: str, *, lock: bool = False) -> User:
-    """Return the user of this username or email.
+    """Return the user with this username or email.
 
     Args:
         session: The caller's transaction.
-        who: Username or email, in any case.
-        lock: Hold the row until the transaction ends (PostgreSQL), for a change that depends on
-            what it says now.
+        who: Username or email, not case-sensitive.
+        lock: Read the row again and lock it until the transaction ends (PostgreSQL), for a change
+            that depends on its current values.
 
     Raises:
-        NotFound: There is none; the hint names similar ones.
+        NotFound: The user does not exist; the hint names similar ones.
     """
     name = who.strip().lower()
     statement = select(User).where((User.email if "@" in name else User.username) == name)
@@ -116,9 +116,9 @@ async def matching(
     role: Role | None = None,
     search: str = "",
 ) -> tuple[Sequence[User], int]:
-    """Return the first `limit` users in the order they were created, and how many match in all.
+    """Return the first `limit` users in order of creation, and how many users match in total.
 
-    `search` is a part of the username or email; `%` and `_` stand for themselves.
+    `search` is a part of the username or email; `%` and `_` are not wildcards.
     """
     where: list[ColumnExpressionArgument[bool]] = []
     if active_only:
@@ -135,11 +135,11 @@ async def matching(
 
 
 async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Role]:
-    """Give a user a role; return the user and the role before.
+    """Change a user's role; return the user and the previous role.
 
     Raises:
-        NotFound: There is no such user.
-        Refused: It would demote the last active admin.
+        NotFound: The user does not exist.
+        Refused: The change would demote the last active admin.
     """
     if role is not Role.ADMIN:
         await _refuse_last_admin(session, who)
@@ -153,10 +153,10 @@ async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Ro
 
 
 async def activate(session: AsyncSession, who: str) -> tuple[User, bool]:
-    """Let a user sign in; return the user and whether it could before.
+    """Activate a user; return the user and whether it was active before.
 
     Raises:
-        NotFound: There is no such user.
+        NotFound: The user does not exist.
     """
     user = await get(session, who, lock=True)
     before, user.active = user.active, True
@@ -165,11 +165,11 @@ async def activate(session: AsyncSession, who: str) -> tuple[User, bool]:
 
 
 async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool]:
-    """Stop a user from signing in; return the user and whether it could before.
+    """Deactivate a user; return the user and whether it was active before.
 
     Raises:
-        NotFound: There is no such user.
-        Refused: It would deactivate the last active admin.
+        NotFound: The user does not exist.
+        Refused: The change would deactivate the last active admin.
     """
     await _refuse_last_admin(session, who)
     user = await get(session, who, lock=True)
@@ -179,10 +179,10 @@ async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool]:
 
 
 async def reset_password(session: AsyncSession, who: str, password_hash: str) -> User:
-    """Replace a user's password by the one of this hash, made by `passwords.hash_new`.
+    """Replace the hash of a user's password with one from `passwords.hash_new`.
 
     Raises:
-        NotFound: There is no such user.
+        NotFound: The user does not exist.
     """
     user = await get(session, who, lock=True)
     user.password_hash = password_hash
@@ -191,11 +191,9 @@ async def reset_password(session: AsyncSession, who: str, password_hash: str) ->
 
 
 async def _refuse_last_admin(session: AsyncSession, who: str) -> None:
-    """Refuse a change that leaves nobody who can manage users.
-
-    All active admins are held, in one order, until the transaction ends: otherwise two runs that
-    each leave one admin could together leave none.
-    """
+    """Raise `Refused` if the user is the only active admin."""
+    # Lock all active admins until the transaction ends. Otherwise two concurrent runs that demote
+    # one admin each could leave none. Locking in the order of id avoids a deadlock between them.
     admins = await session.scalars(
         select(User)
         .where(_ACTIVE_ADMIN)
@@ -207,15 +205,15 @@ async def _refuse_last_admin(session: AsyncSession, who: str) -> None:
         case [last] if who.strip().lower() in (last.username, last.email):
             raise Refused(
                 f"{last.username} is the last active admin",
-                why="without one, nobody could manage users any more",
-                try_="make someone else admin first: "
+                why="without an active admin, no one could manage users",
+                try_="make another user admin first: "
                 "python manage.py user promote OTHER admin --confirm",
                 code="last-admin",
             )
 
 
 def _clean(username: str, email: str) -> tuple[str, str]:
-    """Return both as they are stored, or say everything that is wrong with them."""
+    """Return both as they are stored; raise one error with everything that is wrong."""
     problems = []
     name = username.strip().lower()
     if not USERNAME.fullmatch(name):
@@ -238,7 +236,7 @@ def _clean(username: str, email: str) -> tuple[str, str]:
 
 
 async def _holders(session: AsyncSession, username: str, email: str) -> Sequence[User]:
-    """Return the users who have this username or this email: none, one or two."""
+    """Return the users with this username or this email: none, one or two."""
     taken = (User.username == username) | (User.email == email)
     return (await session.scalars(select(User).where(taken).order_by(User.id))).all()
 

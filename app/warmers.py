@@ -1,4 +1,4 @@
-"""What `cache warm` puts into Redis: answers that are asked for again and again."""
+"""The warmers for `cache warm`: store answers in Redis that are needed often."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 USER_COUNTS = "shop:user-counts"
-"""JSON: each role with the number of its active users."""
+"""Redis key. JSON: each role with the number of its active users."""
 ADMINS = "shop:admins"
-"""JSON: the usernames of the active admins, in order."""
+"""Redis key. JSON: the usernames of the active admins, sorted."""
 TTL = 3_600
-"""Seconds until an answer is asked of the database again."""
+"""Seconds until a stored answer expires."""
 
 
 async def warm_user_counts(session: AsyncSession, cache: Redis) -> int:
-    """Count the active users of each role."""
+    """Store the number of active users of each role; return the number of keys written."""
     counting = select(User.role, func.count()).where(User.active).group_by(User.role)
     counts = dict.fromkeys(map(str, Role), 0)
     for role, number in await session.execute(counting):
@@ -34,7 +34,7 @@ async def warm_user_counts(session: AsyncSession, cache: Redis) -> int:
 
 
 async def warm_admins(session: AsyncSession, cache: Redis) -> int:
-    """List the active admins."""
+    """Store the usernames of the active admins; return the number of keys written."""
     admins = select(User.username).where(User.role == Role.ADMIN, User.active)
     names = await session.scalars(admins.order_by(User.username))
     await _put(cache, ADMINS, list(names))
@@ -48,8 +48,8 @@ async def _put(cache: Redis, key: str, value: Any) -> None:
 WARMERS = (
     Warmer(
         name="user-counts",
-        help="How many active users each role has.",
+        help="The number of active users of each role.",
         run=warm_user_counts,
     ),
-    Warmer(name="admins", help="Who the active admins are.", run=warm_admins),
+    Warmer(name="admins", help="The usernames of the active admins.", run=warm_admins),
 )

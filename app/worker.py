@@ -24,11 +24,11 @@ from oneoff.integrations.arq import (
 )
 
 _AT_ONCE = 5
-_DAY = 86_400.0
+_DAY = 86_400.0  # seconds
 
 
 async def start(ctx: dict[Any, Any]) -> None:
-    """Open what the tasks work with."""
+    """Open the database and the mailer for the tasks."""
     stack = ctx["stack"] = AsyncExitStack()
     config, settings = load_config(ROOT), Settings()
     ctx["application"] = Application(project, str(ROOT))
@@ -45,13 +45,13 @@ async def start(ctx: dict[Any, Any]) -> None:
 
 
 async def stop(ctx: dict[Any, Any]) -> None:
-    """Close it, as far as it was opened."""
+    """Close what `start` has opened, also if it failed halfway."""
     if "stack" in ctx:
         await ctx["stack"].aclose()
 
 
 class WorkerSettings:
-    """Read by ARQ, and by the `jobs` commands."""
+    """The settings of the worker. ARQ and the `jobs` commands read them."""
 
     functions = (
         func(send_welcome_mail, timeout=60, max_tries=4),
@@ -69,11 +69,11 @@ class WorkerSettings:
     on_startup = start
     on_shutdown = stop
     on_job_start = bind_job
-    # As many as the pool of the database has connections: more would only wait for each other.
+    # As many as the database pool has connections by default: more jobs would wait for one.
     max_jobs = _AT_ONCE
     keep_result = _DAY
     allow_abort_jobs = True
     health_check_interval = 10
-    # After SIGTERM, jobs have this many seconds to end; platforms kill after 30.
+    # After SIGTERM jobs have 20 seconds to finish. Platforms kill the process after 30.
     job_completion_wait = 20
     timezone = UTC

@@ -1,5 +1,5 @@
-"""The project's own commands: `user/create.py` is `user create`.
+"""The commands of the project: `user/create.py` is `user create`.
 
-A module imports what its declaration needs; `handle` imports the service it calls. So `--help`,
-completion and usage errors stay quick: they load the classes, not SQLAlchemy.
+A module imports only what its declaration needs, and `handle` imports the service. This keeps
+`--help`, completion and usage errors fast: they load the classes without SQLAlchemy.
 """

@@ -4,15 +4,15 @@ from oneoff import Access, Argument, BaseCommand, Flag, Result
 
 
 class Hello(BaseCommand):
-    """Greet somebody.
+    """Print a greeting.
 
-    It touches nothing, so it is quick and safe to try things with.
+    The command changes nothing and connects to nothing. Use it to try the options.
     """
 
     access = Access.READ
     examples = ("hello", "hello Ada --shout")
 
-    name: str = Argument(default="world", help="Whom to greet.")
+    name: str = Argument(default="world", help="The name to greet.")
     shout: bool = Flag(help="Greet in capital letters.")
 
     async def handle(self) -> Result:

@@ -1,7 +1,7 @@
 """The web process: `uvicorn app.web:app`.
 
-Importing this module does nothing; the server's look at `app` builds it (PEP 562). A test calls
-`create_app` with settings of its own.
+Importing this module builds nothing. The first access to `app` builds the application (PEP 562).
+Tests call `create_app` with their own settings.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     from oneoff.integrations.asgi import App
 
 RETRY_AFTER = "5"
-"""Seconds after which a caller may try again what a service could not answer."""
+"""Seconds after which a client may retry a request that failed because of a service."""
 
 _log = structlog.get_logger(__name__)
 
 
 def create_app(config: Config) -> App:
-    """Build the application; nothing is connected before the server starts it.
+    """Build the application. It connects to services when the server starts it.
 
     Raises:
-        ConfigurationError: Every setting that is wrong, together.
+        ConfigurationError: Settings are wrong; the error names all of them.
     """
     check_settings(config, project)
     api = _api(config)
-    # The outermost first: a refusal of the maintenance window has a request id too.
+    # The request id is outermost, so that a 503 during maintenance has one too.
     return RequestIdMiddleware(
         MaintenanceMiddleware(api, reader=MaintenanceReader(config, project), exempt=("/health",)),
         quiet=("/health",),
@@ -77,7 +77,7 @@ def _api(config: Config) -> FastAPI:
     api = FastAPI(
         title=project.name,
         lifespan=lifespan,
-        # The pages that describe the interface are for those who write it.
+        # The description of the API is only published in development.
         openapi_url="/openapi.json" if config.configured_environment == "development" else None,
     )
     api.include_router(health.router)
@@ -89,7 +89,7 @@ def _api(config: Config) -> FastAPI:
 
 
 async def _answer_unavailable(_request: Request, exc: Exception) -> JSONResponse:
-    """Tell the caller to come again, and the log why: the message names hosts."""
+    """Answer 503 with Retry-After. The reason is only logged, because it names hosts."""
     if isinstance(exc, CommandError):
         _log.error("service.failed", error=exc.code, message=exc.message)
     return JSONResponse(
@@ -98,7 +98,7 @@ async def _answer_unavailable(_request: Request, exc: Exception) -> JSONResponse
 
 
 def _for_server() -> App:
-    """Build what a server runs: logs first, and an app that refuses where settings are wrong."""
+    """Configure logging and build the application, or one that refuses to start."""
     config = load_config(ROOT)
     configure_logging("web", config)
     try:
@@ -108,7 +108,7 @@ def _for_server() -> App:
 
 
 def __getattr__(name: str) -> App:
-    """Build `app` once, when a server asks for it."""
+    """Build `app` when it is first accessed."""
     if name != "app":
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

@@ -1,6 +1,6 @@
-"""What a platform's probes ask: is the process alive, can it serve requests, has it started.
+"""The health checks for a platform: liveness, readiness and startup.
 
-The answers name services and states, never hosts: anybody may ask. The log has the details.
+They are public, so the answers contain services and states but no hosts. The log has the details.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ router = APIRouter(prefix="/health", include_in_schema=False)
 
 @router.get("/live")
 async def live() -> dict[str, str]:
-    """Answer while the event loop runs, whatever the services do: a restart cures none of them."""
+    """Answer 200 while the event loop runs.
+
+    Services are not checked, because a restart of this process would not fix them.
+    """
     return {"status": "up"}
 
 
 @router.get("/ready")
 async def ready(request: Request) -> JSONResponse:
-    """Answer 200 when requests can be served, else 503, with the state of each service."""
+    """Answer 200 if requests can be served, else 503; return the state of each service."""
     checks: HealthChecks = request.state.health
     found = await checks.current()
     states = [{"service": check.service, "status": check.health.value} for check in found]
@@ -30,12 +33,12 @@ async def ready(request: Request) -> JSONResponse:
 
 @router.get("/startup")
 async def startup(request: Request) -> JSONResponse:
-    """Answer 503 until the database was at head for the first time, 200 ever after."""
+    """Answer 503 until the database is at head for the first time, then 200."""
     checks: HealthChecks = request.state.health
     return _answer(None, good=await checks.has_started())
 
 
 def _answer(checks: list[dict[str, str]] | None, *, good: bool) -> JSONResponse:
     body = {"status": "up" if good else "down"} | ({} if checks is None else {"checks": checks})
-    # A proxy that kept an answer would lie for a while.
+    # A cached answer would be out of date.
     return JSONResponse(body, 200 if good else 503, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""Who calls: requests bring an API key, and each says what the key has to allow."""
+"""Authenticate requests by API key and check the scopes of the key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def authenticated(request: Request) -> Principal:
     """Return the owner of the key in `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
     Raises:
-        HTTPException: 401, the same for every reason: the log has it.
+        HTTPException: 401. The reason is only in the log.
     """
     database: PooledDatabase = request.state.database
     try:
@@ -34,19 +34,19 @@ async def authenticated(request: Request) -> Principal:
     except BadKey as exc:
         _log.info("apikey.refused", reason=exc.reason, key_id=exc.key_id)
         challenge = {"WWW-Authenticate": CHALLENGE}
-        raise HTTPException(401, "a valid API key is needed", challenge) from None
+        raise HTTPException(401, "a valid API key is required", challenge) from None
     structlog.contextvars.bind_contextvars(key_id=principal.key_id)
     return principal
 
 
 def allowed_to(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """Return a dependency that gives the caller, if the key allows this."""
+    """Return a dependency that returns the caller if the key has this scope, else answers 403."""
 
     async def check(principal: Annotated[Principal, Depends(authenticated)]) -> Principal:
         if scope not in principal.scopes:
             challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope.value}"'
             headers = {"WWW-Authenticate": challenge}
-            raise HTTPException(403, f"the key has no scope {scope.value!r}", headers)
+            raise HTTPException(403, f"the key does not have the scope {scope.value!r}", headers)
         return principal
 
     return check
@@ -54,7 +54,7 @@ def allowed_to(scope: Scope) -> Callable[..., Awaitable[Principal]]:
 
 @router.get("/me")
 async def me(principal: Annotated[Principal, Depends(allowed_to(Scope.READ))]) -> dict[str, Any]:
-    """Return who the key belongs to, what it allows, and when it ends."""
+    """Return the owner of the key, its scopes, and when it expires."""
     return {
         "kind": principal.kind,
         "name": principal.name,

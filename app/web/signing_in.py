@@ -1,4 +1,4 @@
-"""Signing in with a password, for people; programs bring an API key."""
+"""Sign in with a password. This is for people; programs use an API key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Credentials(BaseModel):
-    """What a person types."""
+    """The name and the password that a person typed."""
 
     user: str
     password: SecretStr
@@ -30,7 +30,7 @@ async def sign_in(
     credentials: Credentials,
     accept_language: Annotated[str, Header()] = "",
 ) -> dict[str, Any]:
-    """Open a session, and return the token that stands for it from now on."""
+    """Open a session and return its token."""
     database: PooledDatabase = request.state.database
     try:
         async with database.session() as session:
@@ -48,7 +48,7 @@ async def sign_in(
 
 @router.get("/session")
 async def who(request: Request, authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
-    """Return whose session it is, and in which language to speak to them."""
+    """Return the user of the session, with role and locale."""
     database: PooledDatabase = request.state.database
     async with database.session() as session:
         user = await sessions.find(session, authorization.removeprefix("Bearer ").strip())

@@ -1,1 +1,1 @@
-"""API keys: what programs sign in with."""
+"""API keys, which programs use to call the API."""

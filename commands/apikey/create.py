@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Create(BaseCommand):
-    """Make an API key for a user or a service account.
+    """Create an API key for a user or a service account.
 
-    The key is shown once, and only its hash is stored: nobody can look it up later. With --quiet
-    nothing but the key is printed.
+    The key is shown once. Only its hash is stored, so the key can't be shown again. With --quiet,
+    only the key is printed.
     """
 
     access = Access.WRITE
@@ -37,12 +37,10 @@ class Create(BaseCommand):
     service_account: str = Option(default="", help="Name of the service account that owns it.")
     expires: timedelta | None = Option(
         default=None,
-        help="How long the key works; 90d unless given, and at most API_KEY_MAX_DAYS.",
+        help="How long the key works (default: 90d); at most API_KEY_MAX_DAYS.",
     )
-    scope: list[Scope] = Option(
-        default=[Scope.READ], help="What the key may be used for; may be repeated."
-    )
-    name: str = Option(default="", help="A label, to tell keys apart.")
+    scope: list[Scope] = Option(default=[Scope.READ], help="A scope of the key; may be repeated.")
+    name: str = Option(default="", help="A label for the key.")
 
     async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
         from datetime import UTC, datetime
@@ -71,6 +69,6 @@ class Create(BaseCommand):
 
 
 def _moment(end: datetime, now: datetime) -> str:
-    """Return the day, and of a key that works for less than two also the time."""
+    """Return the date; if the key works for less than two days, also the time."""
     short = end - now < timedelta(days=2)
     return f"{end:%Y-%m-%d %H:%M:%S} UTC" if short else f"{end:%Y-%m-%d}"

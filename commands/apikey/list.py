@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class List(BaseCommand):
-    """List API keys, the oldest first.
+    """List API keys, oldest first.
 
-    State is active, grace (rotated, and still working), owner-inactive, expired or revoked.
-    "Last used" is exact to the minute.
+    The state is active, grace (rotated, still works), owner-inactive, expired or revoked. "Last
+    used" is accurate to the minute.
     """
 
     access = Access.READ
@@ -24,10 +24,10 @@ class List(BaseCommand):
         "apikey list --user ada --limit 200 --json",
     )
 
-    user: str = Option(default="", help="Only keys of this user.")
-    service_account: str = Option(default="", help="Only keys of this service account.")
-    all: bool = Flag(help="Also keys that have expired or were revoked.")
-    limit: int = Option(default=50, short="l", help="Show at most this many.")
+    user: str = Option(default="", help="Show only keys of this user.")
+    service_account: str = Option(default="", help="Show only keys of this service account.")
+    all: bool = Flag(help="Show expired and revoked keys too.")
+    limit: int = Option(default=50, short="l", help="Show at most this many keys.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from datetime import UTC, datetime

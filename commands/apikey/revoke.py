@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Revoke(BaseCommand):
-    """End an API key at once and for ever.
+    """Revoke an API key immediately and permanently.
 
-    The key that replaced it, if it was rotated, is another one and goes on working.
+    If the key was rotated, its successor is not revoked and continues to work.
     """
 
     access = Access.WRITE
@@ -22,10 +22,10 @@ class Revoke(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("apikey revoke 3 --dry-run", "apikey revoke shop_4Tf9sKq2 --confirm")
 
-    id: str = Argument(help="Number or prefix of the key, as apikey list shows them.")
+    id: str = Argument(help="Number or prefix of the key; see apikey list.")
 
     def __init__(self, **values: Any) -> None:
-        """Refuse a whole key before anybody is asked to confirm it, and types it again."""
+        """Refuse a complete key before the confirmation, which would show it."""
         from app import apikey_format
 
         super().__init__(**values)
@@ -43,7 +43,7 @@ class Revoke(BaseCommand):
             warnings.append(f"its successor is key {key.replaced_by_id}, which is not revoked")
         if not was_working:
             return Result.unchanged(
-                f"key {key.id} has ended already: it is {key.state(now)}",
+                f"key {key.id} has already ended: it is {key.state(now)}",
                 data=data,
                 warnings=warnings,
             )
@@ -56,4 +56,4 @@ class Revoke(BaseCommand):
         )
 
     def consequence(self) -> str:
-        return f"ends the API key {self.id} in {{target}}: what uses it can't sign in any more"
+        return f"revokes the API key {self.id} in {{target}}; programs that use it lose access"

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Rotate(BaseCommand):
-    """Replace an API key by a new one; both work until the old one's grace ends.
+    """Replace an API key; the old key still works for a grace period.
 
-    The new key has the same owner, scopes, name and lifetime, and is shown once.
+    The new key has the same owner, scopes, name and lifetime. It is shown once.
     """
 
     access = Access.WRITE
@@ -29,13 +29,13 @@ class Rotate(BaseCommand):
         "apikey rotate shop_4Tf9sKq2 --grace 0s --confirm",
     )
 
-    id: str = Argument(help="Number or prefix of the key, as apikey list shows them.")
+    id: str = Argument(help="Number or prefix of the key; see apikey list.")
     grace: timedelta = Option(
-        default=timedelta(days=1), help="How long the old key goes on working; 0s ends it now."
+        default=timedelta(days=1), help="How long the old key still works; 0s ends it now."
     )
 
     def __init__(self, **values: Any) -> None:
-        """Refuse a whole key before anybody is asked to confirm it, and types it again."""
+        """Refuse a complete key before the confirmation, which would show it."""
         from app import apikey_format
 
         super().__init__(**values)

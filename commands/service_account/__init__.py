@@ -1,1 +1,1 @@
-"""Service accounts: programs that may call the API."""
+"""Service accounts, which are programs that may call the API."""

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Activate(BaseCommand):
-    """Open a deactivated service account again.
+    """Reactivate a service account.
 
-    The keys it had stay revoked: make it new ones.
+    Its old keys stay revoked. Create new ones with `apikey create`.
     """
 
     access = Access.WRITE
@@ -34,4 +34,4 @@ class Activate(BaseCommand):
         return Result.changed(f"{account.name} is now active", rows=1, data=account.public())
 
     def consequence(self) -> str:
-        return f"lets the service account {self.name} have keys again in {{target}}"
+        return f"reactivates the service account {self.name} in {{target}}"

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Create(BaseCommand):
-    """Create a service account: a program that may call the API.
+    """Create a service account for a program that calls the API.
 
-    It has no password and no role; what it may do is said by the scopes of its keys.
+    It has no password and no role. The scopes of its keys define what it may do.
     """
 
     access = Access.WRITE
@@ -25,9 +25,9 @@ class Create(BaseCommand):
         "service-account create ci --if-not-exists",
     )
 
-    name: str = Argument(help="Letters, digits, '.', '_' and '-'; the case does not count.")
-    description: str = Option(default="", help="What uses it.")
-    if_not_exists: bool = Flag(help="Succeed, and change nothing, if it exists already.")
+    name: str = Argument(help="Letters, digits, '.', '_' and '-'; not case-sensitive.")
+    description: str = Option(default="", help="What uses the account.")
+    if_not_exists: bool = Flag(help="Succeed and change nothing if the account already exists.")
 
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from app import service_accounts
@@ -38,7 +38,7 @@ class Create(BaseCommand):
         if not created:
             inactive = f"{account.name} is inactive; see service-account activate"
             return Result.unchanged(
-                f"{account.name} exists already",
+                f"{account.name} already exists",
                 data=account.public(),
                 warnings=[] if account.active else [inactive],
             )

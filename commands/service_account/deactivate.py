@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Deactivate(BaseCommand):
-    """Close a service account and revoke all its keys.
+    """Deactivate a service account and revoke all its keys.
 
-    `service-account activate` opens it again; its keys stay revoked.
+    `service-account activate` reactivates it, but its keys stay revoked.
     """
 
     access = Access.WRITE
@@ -42,4 +42,4 @@ class Deactivate(BaseCommand):
         )
 
     def consequence(self) -> str:
-        return f"closes the service account {self.name} in {{target}} and revokes its keys"
+        return f"deactivates the service account {self.name} in {{target}} and revokes its keys"

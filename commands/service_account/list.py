@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class List(BaseCommand):
-    """List service accounts by name."""
+    """List service accounts, sorted by name."""
 
     access = Access.READ
     examples = ("service-account list", "service-account list --active-only --json")
 
-    limit: int = Option(default=50, short="l", help="Show at most this many.")
-    active_only: bool = Flag(help="Leave out deactivated ones.")
+    limit: int = Option(default=50, short="l", help="Show at most this many accounts.")
+    active_only: bool = Flag(help="Hide deactivated accounts.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from app import service_accounts

@@ -1,1 +1,1 @@
-"""Accounts: who may sign in, and what they may do."""
+"""Users, who sign in with a password and have a role."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class Create(BaseCommand):
     """Create a user.
 
-    The password is asked for twice, read from standard input, taken from USER_PASSWORD, or made up
-    and shown once. It is never an argument: those are seen by everyone on the machine.
+    The password is read from a prompt, from standard input or from USER_PASSWORD, or it is
+    generated and shown once. It is never an argument, because other users can see arguments.
     """
 
     access = Access.WRITE
@@ -44,11 +44,11 @@ class Create(BaseCommand):
         "user create ada ada@example.com --role admin --generate-password --if-not-exists",
     )
 
-    username: str = Argument(help="Letters, digits, '.', '_' and '-'; the case does not count.")
-    email: str = Argument(help="Where mail reaches the user.")
-    role: Role = Option(default=Role.USER, help="What the user may do.")
-    inactive: bool = Flag(help="Create the user deactivated: no signing in until `user activate`.")
-    if_not_exists: bool = Flag(help="Succeed, and change nothing, if this user exists already.")
+    username: str = Argument(help="Letters, digits, '.', '_' and '-'; not case-sensitive.")
+    email: str = Argument(help="Email address of the user.")
+    role: Role = Option(default=Role.USER, help="Role of the user.")
+    inactive: bool = Flag(help="Create the user deactivated; `user activate` allows signing in.")
+    if_not_exists: bool = Flag(help="Succeed and change nothing if this user already exists.")
     password: SecretStr = Secret(
         env="USER_PASSWORD", confirm=True, generate=True, help="The new user's password."
     )
@@ -68,7 +68,7 @@ class Create(BaseCommand):
         )
         if not created:
             return Result.unchanged(
-                f"{user.username} exists already",
+                f"{user.username} already exists",
                 data=user.public(),
                 warnings=list(self._differences(user)),
             )
@@ -81,7 +81,7 @@ class Create(BaseCommand):
         )
 
     def _differences(self, user: User) -> Iterator[str]:
-        """Say where the user who exists is not the one that was asked for."""
+        """Yield a warning for each difference between the existing user and the arguments."""
         if user.role is not self.role:
             yield f"{user.username} is {user.role}, not {self.role}; see user promote"
         if user.active is self.inactive:

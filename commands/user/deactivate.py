@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Deactivate(BaseCommand):
     """Stop a user from signing in.
 
-    Nothing is deleted, and `user activate` undoes it. The last active admin stays active.
+    Nothing is deleted, and `user activate` undoes it. The last active admin can't be deactivated.
     """
 
     access = Access.WRITE

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class List(BaseCommand):
-    """List users, the oldest account first."""
+    """List users, oldest first."""
 
     access = Access.READ
     examples = (
@@ -21,10 +21,10 @@ class List(BaseCommand):
         "user list --search @example.com --limit 200 --json",
     )
 
-    limit: int = Option(default=50, short="l", help="Show at most this many.")
-    active_only: bool = Flag(help="Leave out deactivated users.")
-    role: Role | None = Option(default=None, help="Only users who have this role.")
-    search: str = Option(default="", help="Only users whose username or email contains this.")
+    limit: int = Option(default=50, short="l", help="Show at most this many users.")
+    active_only: bool = Flag(help="Hide deactivated users.")
+    role: Role | None = Option(default=None, help="Show only users with this role.")
+    search: str = Option(default="", help="Show only users whose username or email contains this.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from app import users

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Promote(BaseCommand):
-    """Give a user another role.
+    """Change a user's role.
 
-    The last active admin keeps the role: make someone else admin first.
+    The last active admin can't be demoted. Make another user admin first.
     """
 
     access = Access.WRITE

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class ResetPassword(BaseCommand):
-    """Give a user a new password; the old one stops working.
+    """Set a new password for a user; the old one stops working.
 
-    The password is asked for twice, read from standard input, taken from USER_PASSWORD, or made up
-    and shown once.
+    The password is read from a prompt, from standard input or from USER_PASSWORD, or it is
+    generated and shown once.
     """
 
     access = Access.WRITE

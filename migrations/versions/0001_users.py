@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create it; username and email are unique in any case, because they are lower case."""
+    """Create the table; username and email are lower case, so they are unique in any case."""
     op.create_table(
         "users",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -35,5 +35,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it, with everybody in it."""
+    """Drop the table and all users."""
     op.drop_table("users")

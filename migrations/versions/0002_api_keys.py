@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create both; a key belongs to one user or to one service account, and goes with it."""
+    """Create both tables; a key has one owner, and is deleted with it."""
     op.create_table(
         "service_accounts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -73,6 +73,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both, with every key: programs that use one can't sign in any more."""
+    """Drop both tables; programs that use a key lose access."""
     op.drop_table("api_keys")
     op.drop_table("service_accounts")

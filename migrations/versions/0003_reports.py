@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create both tables; a user's mails go with the user."""
+    """Create both tables; the rows of a user's mails are deleted with the user."""
     op.create_table(
         "role_counts",
         sa.Column("day", sa.Date(), nullable=False),
@@ -37,6 +37,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both; afterwards everybody would be greeted again."""
+    """Drop both tables; the record of sent welcome mails is lost, so they could be sent again."""
     op.drop_table("sent_mails")
     op.drop_table("role_counts")

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns that may be NULL, which locks the table of users for a moment only."""
+    """Create the tables and add two columns; nullable columns lock `users` only briefly."""
     op.add_column("users", sa.Column("accept_language", sa.String(200), nullable=True))
     op.add_column("users", sa.Column("locale", sa.String(5), nullable=True))
     op.create_table(
@@ -47,8 +47,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_sessions_token_hash")),
     )
-    # What a foreign key refers to is looked up when the other end is deleted; what retention goes
-    # by is looked up for every batch.
+    # Deleting a user looks up its rows by `user_id`; each batch of `data cleanup` looks up rows by
+    # their age.
     for table, column in (
         ("events", "at"),
         ("events", "user_id"),
@@ -59,7 +59,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them: everybody has to sign in again, and what happened is forgotten."""
+    """Drop the tables and columns; all users have to sign in again, and the events are lost."""
     op.drop_table("sessions")
     op.drop_table("events")
     op.drop_column("users", "locale")
