@@ -1,4 +1,4 @@
-# One image for every process of the release, the one-off ones included:
+# One image for all processes of a release, including one-off processes:
 #   docker build --build-arg CODE_VERSION="$(git rev-parse HEAD)" -t shop .
 #   docker run --rm -e DATABASE_URL=... -e ENVIRONMENT=production shop admin migrate
 ARG PYTHON_VERSION=3.13
@@ -9,7 +9,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 RUN python -m venv /opt/venv
 WORKDIR /build
 
-# The locked dependencies first: their layer is built again only when the lock changes.
+# The locked dependencies come first, so that their layer is rebuilt only when the lock changes.
 COPY requirements.txt ./
 RUN /opt/venv/bin/pip install --require-hashes -r requirements.txt
 
@@ -17,7 +17,7 @@ COPY LICENSE README.md pyproject.toml ./
 COPY oneoff ./oneoff
 RUN /opt/venv/bin/pip install --no-deps .
 
-# Byte-compiled where it will stand. Nobody can write there later, and without .pyc files every
+# Compile to .pyc in the final folder, which is not writable at run time. Without .pyc files each
 # start of a one-off process would compile the project again.
 WORKDIR /srv/shop
 COPY alembic.ini manage.py pyproject.toml ./
@@ -35,6 +35,6 @@ ENV CODE_VERSION=${CODE_VERSION} \
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /srv/shop /srv/shop
 WORKDIR /srv/shop
-# By number, so that Kubernetes' runAsNonRoot can tell that it isn't root.
+# A number, so that Kubernetes can verify runAsNonRoot; it can't verify a name.
 USER 10001:10001
 CMD ["python", "manage.py", "help"]

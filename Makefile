@@ -1,6 +1,6 @@
-# What a developer does here. Bare `make` lists the targets; `make check` is what CI runs.
+# The development tasks. `make` lists the targets; `make check` runs the same checks as CI.
 #
-# PYTHON is the interpreter that VENV is made from, TESTS narrows a test run:
+# PYTHON is the interpreter with which VENV is created. TESTS selects the tests to run:
 #   make test TESTS="tests/unit -k gate"
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Without .pyc files everything starts three times as slowly.
+# Without .pyc files each program takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 
@@ -19,7 +19,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(READY) ## Make .venv from the lock, with nothing but python3
+setup: $(READY) ## Create .venv from the locked requirements; needs only python3
 
 $(READY): requirements-dev.txt pyproject.toml
 	@scripts/check-python.sh $(PYTHON)
@@ -35,23 +35,23 @@ demo: setup ## Migrate a SQLite database and manage its users
 	@scripts/demo.sh $(BIN)
 
 .PHONY: up
-up: setup ## Run web and worker here until Ctrl-C, with a Redis of their own if none is set
+up: setup ## Run web and worker until Ctrl-C; start a Redis if REDIS_URL is not set
 	@scripts/up.sh $(BIN)
 
 .PHONY: servers
-servers: setup ## Install the servers the tests need (as root on Debian), or say which are missing
+servers: setup ## Install the servers for the tests (as root on Debian), or list the missing ones
 	@scripts/servers.sh $(BIN)/python
 
 .PHONY: test
-test: setup servers ## Run the tests on SQLite and on a PostgreSQL and Redis of their own
+test: setup servers ## Run the tests on SQLite, and on temporary PostgreSQL and Redis servers
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 .PHONY: test-redis-8
-test-redis-8: setup servers ## Run the tests of Redis with the newest version of its driver
+test-redis-8: setup servers ## Run the Redis tests with redis-py 8
 	@scripts/test-redis-8.sh $(BIN)/python
 
 .PHONY: coverage
-coverage: setup servers ## Run the tests and show which branches they miss; slower
+coverage: setup servers ## Run the tests and show the branches that they do not cover; slower
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage report
 
@@ -60,12 +60,12 @@ test-matrix: ## Run the tests on every supported version of Python
 	@scripts/test-matrix.sh 3.11 3.12 3.13
 
 .PHONY: lint
-lint: setup ## Check style and format; `.venv/bin/ruff check --fix` mends much of it
+lint: setup ## Check style and format; `.venv/bin/ruff check --fix` fixes many findings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 .PHONY: types
-types: setup ## Check types, as mypy and as pyright see them
+types: setup ## Check types with mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
@@ -74,52 +74,52 @@ contracts: setup ## Check which package may import which
 	$(BIN)/lint-imports
 
 .PHONY: docs
-docs: setup ## Check that the generated command reference is fresh
+docs: setup ## Check that the generated command reference is up to date
 	$(BIN)/python manage.py commands check
 	$(BIN)/python manage.py commands docs --check
 
 .PHONY: check
-check: lint types contracts docs test test-redis-8 ## All of the above, as CI does
+check: lint types contracts docs test test-redis-8 ## Run all checks, as CI does
 
 .PHONY: bench-startup
-bench-startup: ## Measure start-up beside Django, Flask-Migrate, Alembic, Typer and others
+bench-startup: ## Compare start-up time with Django, Flask-Migrate, Alembic, Typer and others
 	$(PYTHON) benchmarks/startup.py
 
 .PHONY: bench-cache
-bench-cache: setup servers ## Measure clearing a million keys beside redis-cli
+bench-cache: setup servers ## Compare clearing a million keys with redis-cli
 	$(BIN)/python benchmarks/cache.py
 
 .PHONY: bench-jobs
-bench-jobs: setup servers ## Measure listing and purging 100,000 jobs beside ARQ's own functions
+bench-jobs: setup servers ## Compare listing and purging 100,000 jobs with ARQ's own functions
 	$(BIN)/python benchmarks/jobs.py
 
 .PHONY: bench-cleanup
-bench-cleanup: setup servers ## Measure deleting a million old rows beside one DELETE, and what others wait
+bench-cleanup: setup servers ## Compare deleting a million old rows with one DELETE; measure how long others wait
 	$(BIN)/python benchmarks/cleanup.py
 
 .PHONY: bench-load
-bench-load: setup servers ## Measure what a table's users notice of a cleanup, with pgbench
+bench-load: setup servers ## Measure how a cleanup affects other users of the table, with pgbench
 	$(BIN)/python benchmarks/load.py
 
 .PHONY: bench-batch
-bench-batch: setup servers ## Measure what a batch's checkpoint costs, and how it scales over workers
+bench-batch: setup servers ## Measure the cost of checkpoints, and how a batch scales with workers
 	$(BIN)/python benchmarks/batch.py
 	$(BIN)/python benchmarks/fleet.py
 
 .PHONY: simulate
-simulate: setup ## Work out what bounds ten billion rows on 200 workers
+simulate: setup ## Simulate ten billion rows on 200 workers and show the bottleneck
 	$(BIN)/python benchmarks/simulate.py
 
 .PHONY: faults
-faults: setup servers ## Kill, cut off and crash under batches hundreds of times, and count the rows
+faults: setup servers ## Kill runs, cut connections and crash servers during batches; count the rows
 	$(BIN)/python benchmarks/faults.py
 
 .PHONY: bench-data
-bench-data: setup servers ## Measure data export and import beside psql, pg_dump, sqlite3, Django and SQLAlchemy
+bench-data: setup servers ## Compare data export and import with psql, pg_dump, sqlite3, Django and SQLAlchemy
 	$(BIN)/python benchmarks/data.py
 
 .PHONY: lock
-lock: ## Compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade takes new versions
+lock: ## Compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade updates versions
 	@PYTHON=$(PYTHON) scripts/lock.sh $(UPGRADE)
 
 .PHONY: build
@@ -127,7 +127,7 @@ build: setup ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 .PHONY: clean
-clean: ## Remove all that these targets made
+clean: ## Remove everything that these targets created
 	rm -rf .venv .venv-* build dist demo.sqlite3* shop.sqlite3* .coverage .up outbox
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Show the first minutes with a database: each command is printed, then run. Ends at the first failure.
+# Show the first commands with a database. Each command is printed and then run. Stops at the first
+# failure.
 #
-#   scripts/demo.sh BIN    BIN is the environment's folder of programs
+#   scripts/demo.sh BIN    BIN is the bin folder of the virtual environment
 set -eu
 
 cd "$(dirname "$0")/.."
 PATH="$(cd "$1" && pwd):$PATH"
 
-# A database of its own, new each time, and nothing of the settings that stand here otherwise.
+# Use a new database each time, and ignore the settings of the environment and .env.
 rm -f demo.sqlite3 demo.sqlite3-* demo.sqlite3.locks
 export DATABASE_URL=sqlite:///demo.sqlite3 MIGRATION_DATABASE_URL='' ENVIRONMENT=development
 

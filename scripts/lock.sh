@@ -1,7 +1,8 @@
 #!/bin/sh
-# Compile the locks: requirements.txt for a deployed image, requirements-dev.txt for development.
+# Compile the locked requirements: requirements.txt for the image, requirements-dev.txt for
+# development.
 #
-#   scripts/lock.sh [--upgrade]    without it, versions stay as they are where they still fit
+#   scripts/lock.sh [--upgrade]    without --upgrade, versions are kept if they still fit
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -11,8 +12,8 @@ trap 'rm -rf "$tools"' EXIT
 "${PYTHON:-python3}" -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet uv
 
-# Extras stay in the locks: `pytest-cov` needs `coverage[toml]`, for which an older pip would take
-# the newest version, find no hash for it, and give up.
+# Keep extras in the locks. `pytest-cov` needs `coverage[toml]`; without the extra in the lock, an
+# older pip chooses the newest version, finds no hash for it, and fails.
 compile() {
     output=$1
     shift

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the servers that the tests start for themselves, where that can be done unasked.
+# Install the servers that the tests start, if this is possible without a password.
 #
 #   scripts/servers.sh PYTHON
 set -eu
@@ -11,12 +11,12 @@ missing=$("$1" -m tests.support.servers)
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing $missing ..."
     apt-get update -qq
-    # shellcheck disable=SC2086 # each name is a word
+    # shellcheck disable=SC2086 # split into words: each word is a package
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
     exit 0
 fi
 cat >&2 <<END
-the tests start servers of their own, and these are not installed: $missing
+the tests start their own servers, and some are not installed: $missing
   Debian, Ubuntu:  sudo apt-get install $missing
   macOS:           brew install postgresql redis pgbouncer openssl
 END

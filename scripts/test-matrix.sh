@@ -1,13 +1,13 @@
 #!/bin/sh
-# Run the tests on several versions of Python, each in an environment of its own.
+# Run the tests on several versions of Python, each in a separate environment.
 #
 #   scripts/test-matrix.sh VERSION...
 set -eu
 
 cd "$(dirname "$0")/.."
 
-# Print the path of an interpreter of this version: on PATH, or where pyenv and uv keep theirs.
-# A shim of pyenv may stand on PATH for a version that isn't active, so each is tried.
+# Print the path of an interpreter of this version, from PATH, pyenv or uv. Each candidate is run,
+# because PATH can contain a pyenv shim for a version that is not active.
 find_python() {
     for candidate in \
         "$(command -v "python$1" || true)" \
@@ -26,7 +26,7 @@ for version in "$@"; do
     find_python "$version" >/dev/null || missing="$missing $version"
 done
 if [ -n "$missing" ]; then
-    echo "no interpreter was found for Python$missing; install it, with pyenv for example:" >&2
+    echo "no interpreter was found for Python$missing; install it, for example with pyenv:" >&2
     for version in $missing; do echo "  pyenv install $version" >&2; done
     exit 1
 fi

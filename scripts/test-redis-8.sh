@@ -1,10 +1,10 @@
 #!/bin/sh
-# Run the tests on Redis with the newest major version of its driver, which arq still holds back.
+# Run the Redis tests with redis-py 8, which arq does not allow yet.
 #
 #   scripts/test-redis-8.sh PYTHON
 #
 # The version is locked in tests/requirements-redis-8.txt. It is installed into a temporary folder
-# that goes before the environment's own.
+# that precedes the environment on the import path.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ trap 'rm -rf "$folder"' EXIT
     --target "$folder" -r tests/requirements-redis-8.txt
 export PYTHONPATH="$folder"
 "$python" -c 'import redis; assert redis.__version__.startswith("8."), redis.__version__'
-# Two ways to get another client don't exist there: ARQ takes redis 5 alone, and a pool of redis 8
-# has arguments that a client does not take.
+# Two tests are left out: ARQ works with redis-py 5 only, and a pool of redis-py 8 has arguments that
+# a client does not accept.
 "$python" -m pytest -q -n auto -k "not by_enqueueing and not with_the_settings_of_the_cache" \
     tests/servers/redis tests/commands/test_cache_*.py tests/commands/test_redis_*.py

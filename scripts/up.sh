@@ -1,14 +1,14 @@
 #!/bin/sh
-# Run the web and the worker process of the Procfile here, until Ctrl-C.
+# Run the web and the worker process of the Procfile until Ctrl-C.
 #
-#   scripts/up.sh BIN    BIN is the environment's folder of programs
+#   scripts/up.sh BIN    BIN is the bin folder of the virtual environment
 #
-# What is set is used, from the environment or .env. What is not: the embedded SQLite file, which
-# `python manage.py` uses too, and a Redis of this script's own.
-#   PORT=8000            of the web process
-#   UP_HOST=127.0.0.1    the address it listens on: nobody else reaches development settings
-#   UP_REDIS_PORT=6380   of that Redis
-#   UP_FOLDER=.up        for its data
+# The settings come from the environment or .env. Without DATABASE_URL the processes use the same
+# SQLite file as `python manage.py`. Without REDIS_URL this script starts a Redis.
+#   PORT=8000            port of the web process
+#   UP_HOST=127.0.0.1    its address; the default makes it unreachable from other machines
+#   UP_REDIS_PORT=6380   port of the Redis that this script starts
+#   UP_FOLDER=.up        folder for the data of that Redis
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ folder="${UP_FOLDER:-$PWD/.up}"
 redis=''
 processes=''
 
-# As the processes read it: from the environment, or else from .env.
+# Print a setting as the processes read it: from the environment, or else from .env.
 setting() {
     python -c 'import sys
 from pathlib import Path
@@ -40,26 +40,27 @@ with socket.socket() as probe:
         sys.exit(1)' "$1" "$2"
 }
 
-# Before anything is started: another `make up` would lose its Redis to this one.
+# Check before anything is started: a second `make up` in the same folder would take over the Redis
+# of the first one.
 check_ports() {
     running=$(cat "$folder/redis.pid" 2>/dev/null || true)
     if [ -n "$running" ] && kill -0 "$running" 2>/dev/null; then
-        refuse "make up runs here already: its Redis is process $running" \
-            "stop that one, or give this one ports and a folder of its own:" \
+        refuse "make up is already running here: its Redis is process $running" \
+            "stop it, or use other ports and another folder:" \
             "PORT=$((PORT + 1)) UP_REDIS_PORT=$((redis_port + 1)) UP_FOLDER=.up2 make up"
     fi
     is_free "$host" "$PORT" ||
-        refuse "port $PORT is in use; take another: PORT=$((PORT + 1)) make up"
+        refuse "port $PORT is in use; use another: PORT=$((PORT + 1)) make up"
     [ -n "$REDIS_URL" ] || is_free 127.0.0.1 "$redis_port" ||
-        refuse "port $redis_port is in use; take another: UP_REDIS_PORT=$((redis_port + 1)) make up"
+        refuse "port $redis_port is in use; use another: UP_REDIS_PORT=$((redis_port + 1)) make up"
 }
 
 start_redis() {
     command -v redis-server >/dev/null ||
-        refuse "no Redis: install one (apt-get install redis-server, brew install redis), or set" \
+        refuse "no Redis was found: install it (apt-get install redis-server, brew install redis), or set" \
             "REDIS_URL=redis://host:6379/0 in .env"
     rm -f "$folder/redis.pid" "$folder/redis.log"
-    # In the background by itself: Ctrl-C is for web and worker, which need it to the end.
+    # As a daemon, so that Ctrl-C does not stop it: web and worker need it until they have stopped.
     redis-server --port "$redis_port" --bind 127.0.0.1 --dir "$folder" --save 60 1 \
         --daemonize yes --pidfile "$folder/redis.pid" --logfile "$folder/redis.log" \
         >/dev/null
@@ -74,7 +75,7 @@ start_redis() {
 
 stop() {
     trap - EXIT
-    # honcho asks both to stop, and waits.
+    # honcho asks both processes to stop, and waits for them. Redis is stopped after them.
     if [ -n "$processes" ]; then
         kill -TERM "$processes" 2>/dev/null || true
         wait "$processes" 2>/dev/null || true
@@ -109,7 +110,7 @@ cat <<END
 
 END
 
-# Each process reads .env by itself; honcho would let it win over the environment.
+# `-e /dev/null`: each process reads .env itself. honcho would let .env override the environment.
 sed "s/--host 0.0.0.0/--host $host/" Procfile >"$folder/Procfile"
 honcho -e /dev/null -d "$PWD" -f "$folder/Procfile" start web worker &
 processes=$!

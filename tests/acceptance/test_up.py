@@ -135,7 +135,7 @@ def test_a_port_that_is_taken_is_named(environ: dict[str, str], ports: tuple[int
 
     assert (
         1,
-        f"port {ports[1]} is in use; take another: UP_REDIS_PORT={ports[1] + 1} make up\n",
+        f"port {ports[1]} is in use; use another: UP_REDIS_PORT={ports[1] + 1} make up\n",
     ) == (
         done.returncode,
         done.stderr,
@@ -170,7 +170,8 @@ def test_a_second_one_in_the_same_folder_is_refused(
     refused = start_up(environ)
 
     assert 1 == refused.returncode
-    assert f"make up runs here already: its Redis is process {os.getpid()}\n" in refused.stderr
+    running = f"make up is already running here: its Redis is process {os.getpid()}\n"
+    assert running in refused.stderr
     assert "UP_FOLDER=.up2 make up\n" in refused.stderr
     assert [pid_file] == list(pid_file.parent.iterdir())
 
@@ -182,7 +183,7 @@ def test_a_port_of_the_web_process_that_is_taken_is_named(
     with socket.create_server((HOST, ports[0])):
         refused = start_up(environ)
 
-    line = f"port {ports[0]} is in use; take another: PORT={ports[0] + 1} make up\n"
+    line = f"port {ports[0]} is in use; use another: PORT={ports[0] + 1} make up\n"
     assert (1, line) == (refused.returncode, refused.stderr)
     assert [] == list((tmp_path / "up").iterdir())
 
