@@ -1,7 +1,7 @@
-"""What the checkpoint of a batch costs, and how many rows a second a batch does.
+"""Measure the cost of a batch's checkpoints, and the rows per second of a batch.
 
-The same loop with and without its checkpoint, in turn, on a PostgreSQL of this script's own.
-Exits 0 when the goal is met, 1 when it is missed. Run it with the project's own interpreter.
+Run the same loop with and without checkpoints, in turn, on a temporary PostgreSQL server. Exit with
+0 if the goal is met and 1 if it is missed. Start the script with the project's interpreter.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> int:
         make_tally(environ["DATABASE_URL"], wanted.rows)
         met = [_compare(environ, line, wanted) for line in CASES]
     if wanted.runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs decide nothing")
+        print(f"fewer than {ENOUGH_RUNS} runs: the goal is not judged")
         return 0
     return 0 if all(met) else 1
 
@@ -95,7 +95,7 @@ async def _run(manage: Manage, line: str) -> None:
 
 @contextmanager
 def _without_checkpoints() -> Iterator[None]:
-    """Let the loop remember how far it is, and write nothing down."""
+    """Keep the checkpoints in memory instead of the database."""
 
     async def remember(_connection: Any, mine: Checkpoint, step: StepResult) -> Checkpoint:
         return replace(

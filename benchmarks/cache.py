@@ -1,7 +1,7 @@
-"""Compare `cache clear` with redis-cli, in whole processes: `make bench-cache`.
+"""Compare `cache clear` with redis-cli, as entire processes: `make bench-cache`.
 
-1,000,000 of 1,100,000 keys match. Exits 0 when every goal is met, 1 when one is missed, 2 when
-something could not be measured. Run it with the project's own interpreter.
+1,000,000 of 1,100,000 keys match. Exit with 0 if all goals are met, 1 if one is missed, and 2 if
+something could not be measured. Start the script with the project's interpreter.
 """
 
 import argparse
@@ -27,13 +27,13 @@ ENOUGH_RUNS = 9
 COLUMNS = "{:<10} {:<34} {:>8} {:>11} {:>11} {:>8}"
 
 RATIO, WORST_PING, MEMORY = 0.40, 6.0, 80.0
-"""The goals: times redis-cli, milliseconds, MiB."""
+"""The goals: multiple of the time of redis-cli, milliseconds, MiB."""
 
 SCAN_AND_UNLINK = (
     "redis-cli -p {port} --scan --pattern 'user:*' | "
     "xargs -n 1000 redis-cli -p {port} unlink >/dev/null"
 )
-# One UNLINK can't name keys of two slots, so on a cluster redis-cli is fed one key a line.
+# In a cluster one UNLINK can't delete keys of two slots, so redis-cli gets one key per command.
 SCAN_AND_PIPE = (
     "(redis-cli -p {port} --scan --pattern 'user:*' | sed 's/^/UNLINK /' | "
     "redis-cli -p {port} --pipe >/dev/null)"
@@ -42,7 +42,7 @@ SCAN_AND_PIPE = (
 
 @dataclass(frozen=True)
 class Side:
-    """Something that removes the keys, as a command line."""
+    """A command line that removes the keys."""
 
     name: str
     argv: Sequence[str]
@@ -50,7 +50,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Run:
-    """One removal: seconds, the longest wait of another client in ms, and memory in MiB."""
+    """One removal: its seconds, the longest wait of another client in ms, and memory in MiB."""
 
     seconds: float
     ping: float
@@ -58,11 +58,11 @@ class Run:
 
 
 def main() -> int:
-    """Measure one server and a cluster, and print what came out."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and stops the servers
+    """Measure one server and a cluster, print the results, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that the servers stop
     options = _parse()
     if options.runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs: an impression, not a result")
+        print(f"fewer than {ENOUGH_RUNS} runs: the results are not reliable")
     print(COLUMNS.format("redis", "side", "time, s", "ping*, ms", "ping**, ms", "MiB"))
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="oneoff-bench-") as name:
@@ -157,7 +157,7 @@ def _shown(kind: str, side: Side, runs: Sequence[Run]) -> Run:
     worst = max(run.ping for run in runs)
     figures = (middle.seconds, middle.ping, worst)
     texts = (f"{figure:.2f}" for figure in figures)
-    # Of a pipeline of programs this would be the shell's.
+    # For a pipeline of programs, this would be the memory of the shell.
     memory = "" if side.argv[0] == "sh" else f"{middle.memory:.0f}"
     print(COLUMNS.format(kind, side.name, *texts, memory).rstrip(), flush=True)
     return middle
@@ -171,7 +171,8 @@ def _fill_one(servers: Sequence[Server], keys: int) -> None:
 
 
 def _fill_cluster(servers: Sequence[Server], keys: int) -> None:
-    """Write the keys where they belong; streamed, for a child's memory begins with its parent's."""
+    """Write each key to the node that holds its slot."""
+    # Keys are streamed: the measured memory of a child includes that of this process at the fork.
     homes = {slot: at for at, server in enumerate(servers) for slot in slots_of(server)}
     with ExitStack() as stack:
         for server in servers:
@@ -184,7 +185,7 @@ def _fill_cluster(servers: Sequence[Server], keys: int) -> None:
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    """Return the variables of a project of its own, with a migrated database."""
+    """Migrate a new SQLite database and return the environment variables that use it."""
     environ = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
@@ -204,8 +205,8 @@ def _environ(folder: Path) -> dict[str, str]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=ENOUGH_RUNS, help="timed runs a side")
-    parser.add_argument("--keys", type=int, default=MATCHING, help="keys that match")
+    parser.add_argument("--runs", type=int, default=ENOUGH_RUNS, help="timed runs of each side")
+    parser.add_argument("--keys", type=int, default=MATCHING, help="number of matching keys")
     parser.add_argument(
         "--only", action="append", choices=("one", "cluster"), help="measure this; may be repeated"
     )

@@ -1,8 +1,8 @@
-"""Delete half of a table by age: `data cleanup` beside one DELETE, and what others wait meanwhile.
+"""Compare `data cleanup` with one DELETE, for half of a table, and measure how long others wait.
 
-Both in turn, each on a fresh copy of the same database. The goal is for the batch, from its claim
-to the closed record; the whole process has a line of its own. Exits 0 when the goals are met, 1
-when one is missed. Run it with the project's own interpreter.
+Both run in turn, each on a new copy of the same database. The goal applies to the batch, from its
+claim to the closed record. The time of the entire process is a separate line. Exit with 0 if the
+goals are met and 1 if one is missed. Start the script with the project's interpreter.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--runs", type=int, default=ENOUGH_RUNS)
     wanted = parser.parse_args()
-    # The root's own folder can't be entered by the user that the server runs as.
+    # As root, the server runs as another user, which can't enter a folder with mode 700.
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with postgres.running(Path(folder)) as server:
@@ -72,9 +72,9 @@ def _measure(server: postgres.Server, rows: int, runs: int) -> int:
     ]
     _line("data cleanup, with checkpoints and record", took, took / base, waits, ", ".join(said))
     process = statistics.median(whole)
-    _line("the same, whole process", process, process / base, [], "")
+    _line("the same, entire process", process, process / base, [], "")
     if runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs decide nothing")
+        print(f"fewer than {ENOUGH_RUNS} runs: the goals are not judged")
         return 0
     return 0 if all(verdicts) else 1
 
@@ -90,7 +90,7 @@ def _line(
 
 
 def make_template(server: postgres.Server, rows: int) -> None:
-    """Make the database that each run copies: half of its events are old."""
+    """Create the database that each run copies. Half of its events are old."""
     server.create_database("shop")
     _manage(server, "shop", "migrate")
     server.query("shop", FILL.format(rows=rows, half=rows // 2))
@@ -98,7 +98,7 @@ def make_template(server: postgres.Server, rows: int) -> None:
 
 
 def fresh(server: postgres.Server) -> None:
-    """Copy the database anew."""
+    """Replace the database `run` with a new copy."""
     server.query("postgres", "DROP DATABASE IF EXISTS run")
     server.query("postgres", "CREATE DATABASE run TEMPLATE shop")
     server.query("postgres", "CHECKPOINT")
@@ -108,7 +108,7 @@ def _alone(server: postgres.Server, rows: int, work: Callable[[], float]) -> flo
     fresh(server)
     took = work()
     left = int(server.query("run", LEFT))
-    # The last rows get old while the benchmark runs.
+    # More rows become old while the benchmark runs, at most one per second.
     assert rows // 2 - 3_600 <= left <= rows // 2, left
     return took
 
@@ -137,7 +137,7 @@ def _psql(server: postgres.Server) -> float:
 
 
 def by_ours(server: postgres.Server, *words: str) -> float:
-    """Run the command as a whole process; return its milliseconds."""
+    """Run the command as a process; return its milliseconds."""
     started = time.perf_counter()
     _manage(server, "run", *OURS, *words)
     return (time.perf_counter() - started) * 1000

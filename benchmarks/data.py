@@ -1,8 +1,8 @@
-"""Compare `data export` and `data import` with their peers, in whole processes: `make bench-data`.
+"""Compare `data export` and `data import` with other tools, as entire processes: `make bench-data`.
 
-1,000,000 rows of users (id, two texts, role, bool, timestamptz). Exits 0 when every goal is met, 1
-when one is missed, 2 when something could not be measured. Run it with the project's own
-interpreter.
+The table has 1,000,000 users (id, two texts, role, bool, timestamptz). Exit with 0 if all goals are
+met, 1 if one is missed, and 2 if something could not be measured. Start the script with the
+project's interpreter.
 """
 
 import argparse
@@ -31,21 +31,21 @@ IMPORTS = (
     "import-sqlite",
 )
 GROWING = ("csv", "jsonl", "sql", "import")
-"""Whose memory is the same for any number of rows; a Parquet file keeps an index of its groups."""
+"""Rows whose memory must not grow with the number of rows. A Parquet file has a growing index."""
 ALL = (*EXPORTS, *IMPORTS, "memory")
 
 
 def main() -> int:
-    """Measure the rows asked for and print them."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and stops the server
+    """Measure the selected rows, print them, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that the server stops
     options = _parse()
     if options.runs < ENOUGH_RUNS or options.rows < ROWS:
-        print("fewer runs or rows than the goals are for: an impression, not a result")
+        print("fewer runs or rows than the goals need: the results are not reliable")
     print_head()
     missed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="oneoff-bench-") as place:
         folder = Path(place)
-        folder.chmod(0o711)  # the server's user must reach its data
+        folder.chmod(0o711)  # the user of the server must be able to enter the folder
         with postgres.running(folder) as server:
             shop = Shop(folder, server, options.rows)
             exports, imports = Exports(shop), Imports(shop)
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def _memory(exports: Exports, imports: Imports, shop: Shop) -> list[str]:
-    """Show the memory for a tenth, for all and for twice the rows."""
+    """Show the memory for a tenth of the rows, for all, and for twice as many."""
     rows = (shop.rows // 10, shop.rows, 2 * shop.rows)
     missed = []
     for name in GROWING:
@@ -71,14 +71,14 @@ def _memory(exports: Exports, imports: Imports, shop: Shop) -> list[str]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=ENOUGH_RUNS, help="timed runs a side")
-    parser.add_argument("--rows", type=int, default=ROWS, help="rows of the table")
+    parser.add_argument("--runs", type=int, default=ENOUGH_RUNS, help="timed runs of each side")
+    parser.add_argument("--rows", type=int, default=ROWS, help="number of rows of the table")
     parser.add_argument(
         "--only", action="append", choices=ALL, help="measure this; may be repeated"
     )
-    parser.add_argument("--fast", action="store_true", help="leave out the slow peers")
+    parser.add_argument("--fast", action="store_true", help="skip the slow peers")
     options = parser.parse_args()
-    # In this order: the rows for `memory` are more than those that others are measured with.
+    # Keep the order of ALL: `memory` comes last, because it adds rows to the table.
     options.only = [name for name in ALL if name in (options.only or ALL)]
     return options
 

@@ -1,4 +1,4 @@
-"""Time whole processes against one another, in turns, with the peak of their memory."""
+"""Compare the time and the peak memory of processes that run in turn."""
 
 import argparse
 import os
@@ -15,32 +15,34 @@ from errors import BenchmarkError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SLOW_EVERY = 3
-"""A peer that takes tens of seconds runs in every third round: its ratio needs no precision."""
+"""Slow peers, which take tens of seconds, run in every third round: the ratio is clear anyway."""
 MEMORY = 90.0
-"""MiB that a command of ours may take at most."""
+"""The maximum memory of our commands in MiB."""
 GROWTH = 1.1
-"""Times its memory for a tenth of the rows that it may take for twice the rows."""
+"""The maximum memory for twice the rows, as a multiple of that for a tenth of the rows."""
 SMALL = 0.2
-"""A ratio below is shown as a fraction."""
+"""Smaller ratios are shown as a fraction."""
 SHOWN_OUTPUT = 2_000
 COLUMNS = "{:<16} {:<34} {:>8} {:>6} {:>9} {:>8}"
 
 
 @dataclass(frozen=True)
 class Side:
-    """Something that does the work of a row.
+    """A program that does the work of a row.
 
     Attributes:
-        name: Shown.
+        name: The name in the table.
         argv: The command line.
-        before: Runs before each start, outside the time.
-        check: Raises BenchmarkError where the work was not done; outside the time too.
-        goal: Times this side that ours may take at most; of what is beaten, how many times faster.
-        faster: Whether the goal is the latter.
-        slow: Whether it runs in every third round only.
-        share: How much of the rows it does, where all would take too long; its time is scaled.
-        exit_code: How it has to end.
-        cwd: Where it is started.
+        before: Is called before each run; not timed.
+        check: Raises BenchmarkError if the work was not done; not timed.
+        goal: Our maximum time as a multiple of this side's; with `faster`, how many times faster
+            ours must be.
+        faster: Changes the meaning of `goal`.
+        slow: Run it in every third round only.
+        share: The share of the rows that it processes, if all would take too long. Its time is
+            scaled.
+        exit_code: The expected exit code.
+        cwd: The folder in which it is started.
     """
 
     name: str
@@ -57,7 +59,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the comparison: ours against peers, and the MiB that ours may take."""
+    """One row of the comparison: our side, its peers, and our maximum memory in MiB."""
 
     name: str
     ours: Side
@@ -67,19 +69,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: seconds, and MiB of memory at its peak."""
+    """One run: its seconds, and its peak memory in MiB."""
 
     seconds: float
     memory: float
 
 
 def print_head() -> None:
-    """Print what stands above the columns."""
+    """Print the names of the columns."""
     print(COLUMNS.format("row", "side", "time, s", "MiB", "ours/peer", "goal"))
 
 
 def compare(row: Row, environ: dict[str, str], options: argparse.Namespace) -> list[str]:
-    """Measure a row, print it, and return the goals it missed."""
+    """Measure a row, print it, and return its missed goals."""
     sides = [side for side in (*row.peers, row.ours) if not (side.slow and options.fast)]
     runs: dict[str, list[Run]] = {side.name: [] for side in sides}
     for number in range(options.runs + 1):  # the first round warms up
@@ -101,7 +103,7 @@ def compare(row: Row, environ: dict[str, str], options: argparse.Namespace) -> l
 
 
 def compare_memory(name: str, sides: Sequence[Side], environ: dict[str, str]) -> list[str]:
-    """Print the memory of ours with more and more rows, and return what is wrong with it."""
+    """Print our memory for each number of rows; return the missed goals."""
     peaks = [measure(side, environ).memory for side in sides]
     print(f"memory of {name}: {', '.join(f'{peak:.0f}' for peak in peaks)} MiB")
     sys.stdout.flush()
@@ -114,7 +116,7 @@ def measure(side: Side, environ: dict[str, str]) -> Run:
     """Run a side once.
 
     Raises:
-        BenchmarkError: It did not do its work.
+        BenchmarkError: The side failed, or did not do its work.
     """
     side.before()
     with tempfile.TemporaryFile() as said:

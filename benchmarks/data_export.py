@@ -1,4 +1,4 @@
-"""The rows of `data export`: what writes a million users to a file, and how fast ours must be."""
+"""The rows for `data export`: the programs that write a million users to a file, and the goals."""
 
 import shlex
 import sys
@@ -15,17 +15,17 @@ from errors import BenchmarkError
 PROJECTS = Path(__file__).resolve().parent / "projects"
 FORMATS = ("csv", "jsonl", "sql", "parquet")
 PARQUET_MEMORY = 170.0
-"""MiB: with pyarrow loaded, a single row takes 105."""
+"""The goal in MiB. With pyarrow loaded, the export of one row takes 105."""
 
 
 class Exports:
-    """Makes the rows."""
+    """Create the rows."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
 
     def row(self, name: str) -> Row:
-        """Return the row of a format of PostgreSQL, or that of SQLite."""
+        """Return the row of a format (on PostgreSQL), or the row "sqlite"."""
         if name == "sqlite":
             url = f"sqlite:///{self._shop.sqlite(FULL)}"
             return Row(name, self._ours("csv", url, name), list(self._sqlite_peers(url)))
@@ -40,7 +40,7 @@ class Exports:
         return Row(name, ours, list(peers[name]()))
 
     def growing(self, kind: str, rows: Sequence[int]) -> list[Side]:
-        """Return ours in this format with more and more rows."""
+        """Return our exports in this format, one for each number of rows."""
         self._shop.grow(max(rows))
         url = self._shop.database(FULL)
         return [self._ours(kind, url, kind, "--limit", str(limit)) for limit in rows]
@@ -50,8 +50,8 @@ class Exports:
             f"data export users --format {kind} --columns {NAMES.replace(' ', '')} --include-pii "
             "--reason benchmark --quiet -o"
         )
-        # As deployed: tools of development would be imported too, and make every start slower.
-        deployed = kind != "parquet"  # whose package is none of the reference project's
+        # Use the deployed environment: development tools would be imported and slow down the start.
+        deployed = kind != "parquet"  # the reference project does not install pyarrow
         python = str(environments.ours(environments.peers()).python) if deployed else sys.executable
         argv = ("env", f"DATABASE_URL={url}", python, "manage.py", *shlex.split(line))
         return self._side("manage.py data export", (*argv, "{file}", *words), row)
@@ -64,7 +64,7 @@ class Exports:
         yield self._dumpdata("json", "csv", goal=25)
 
     def _jsonl_peers(self) -> Iterator[Side]:
-        # COPY's text form doubles backslashes; this is the fastest that is right.
+        # COPY's text format doubles backslashes. This is the fastest query with a correct result.
         query = (
             f"\\copy (SELECT row_to_json(t) FROM (SELECT {NAMES} FROM users) t) "  # noqa: S608
             "TO '{file}' (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
@@ -115,7 +115,7 @@ class Exports:
 
 
 def django(url: str, *words: str) -> Sequence[str]:
-    """Return a command line of the project of Django, in whose folder it is to be started."""
+    """Return a command line of the Django project; start it in the folder of that project."""
     return ("env", f"DATABASE_URL={url}", str(environments.peers().python), "manage.py", *words)
 
 

@@ -1,6 +1,6 @@
-"""The rows of `data import`: what puts a million users into a table, and how fast ours must be.
+"""The rows for `data import`: the programs that load a million users, and the goals.
 
-Each run starts from a fresh copy of the same database.
+Each run starts from a new copy of the same database.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,25 +15,25 @@ from errors import BenchmarkError
 
 BAD_INPUT = 65
 FEWER = 10
-"""Django's loaddata gets a tenth of the rows: all of them take ten minutes."""
+"""Django's loaddata gets a tenth of the rows, because all of them would take ten minutes."""
 _COLUMNS = NAMES.split(", ")
 _SET = "SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
 _ONLY_CHANGED = (
     f"WHERE ({', '.join(f'users.{name}' for name in _COLUMNS[1:])}) "
     f"IS DISTINCT FROM ({', '.join(f'excluded.{name}' for name in _COLUMNS[1:])})"
 )
-# Of those in the database `changed` every second one has a role that the file doesn't say.
+# In the database `changed`, every second row has another role than in the file.
 _AS_IN_FILE = "role = (ARRAY['user', 'moderator', 'admin'])[1 + id % 3]"
 
 
 class Imports:
-    """Makes the rows."""
+    """Create the rows."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
 
     def row(self, name: str) -> Row:
-        """Return the row of this name."""
+        """Return the row with this name."""
         return {
             "import": self._plain,
             "import-skip": self._skip,
@@ -45,7 +45,7 @@ class Imports:
         }[name]()
 
     def growing(self, rows: Sequence[int]) -> list[Side]:
-        """Return ours with larger and larger files."""
+        """Return our imports, one for each number of rows."""
         return [self._ours(EMPTY, self._shop.csv(each), rows=each) for each in rows]
 
     def _plain(self) -> Row:
@@ -74,7 +74,7 @@ class Imports:
         return Row("import-update", self._ours(CHANGED, self._file(), "update"), [peer])
 
     def _same(self) -> Row:
-        """Return the import of what is there already, which most do by writing all of it again."""
+        """Return the import of rows that already exist and are equal; the peer rewrites them."""
         by_hand = self._by_hand(f"(id) DO UPDATE {_SET}")
         peer = self._side("ON CONFLICT, all rewritten", by_hand, FULL, goal=0.6)
         return Row("import-same", self._ours(FULL, self._file(), "update"), [peer])
@@ -86,7 +86,7 @@ class Imports:
         return Row("import-bad", ours, [good])
 
     def _rejects(self) -> Row:
-        """Return the import of a file that might hold bad rows; it holds none."""
+        """Return the import with --rejects of a file without bad rows."""
         plain = self._ours(EMPTY, self._file(), name="without --rejects", goal=1.2)
         ours = self._ours(EMPTY, self._file())
         words = ("--rejects", str(self._shop.folder / "rejects.csv"))
@@ -161,7 +161,7 @@ class Imports:
 
 
 def _beaten(side: Side, *, share: float = 1) -> Side:
-    """Return a side of Django's project, which ours must beat."""
+    """Return a side of the Django project with the goal that ours is faster."""
     return replace(side, faster=True, slow=True, share=share, cwd=PROJECTS / "django_data")
 
 

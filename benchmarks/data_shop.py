@@ -1,6 +1,6 @@
 """The databases and files of `make bench-data`: one table of users, in several states.
 
-A PostgreSQL database in a state is a template, so that each run starts from the same bytes.
+Each state is a PostgreSQL template database, so each run starts from the same bytes.
 """
 
 import csv
@@ -21,9 +21,9 @@ from errors import BenchmarkError
 
 NAMES = "id, username, email, role, active, created_at"
 RUN = "run"
-"""Name of the database, or of the file of SQLite, that a run may change."""
+"""The name of the PostgreSQL database or SQLite file that a run changes."""
 EMPTY, FULL, HALF, CHANGED = "empty", "shop", "half", "changed"
-"""No rows; all; every second one; all, with another role in every second one."""
+"""States: no rows; all rows; every second row; all rows, every second one with another role."""
 
 _ROLES = ("user", "moderator", "admin")
 _FILL = """
@@ -37,8 +37,8 @@ _CHANGE = """
 UPDATE users SET role = CASE role WHEN 'user' THEN 'admin' ELSE 'user' END WHERE id % 2 = 0
 """
 
-# A file has six columns, as an export does; the seventh is a secret. Two more indexes and three
-# checks would be most of the work, on all sides.
+# The files have six columns, like an export; the seventh column is a secret and gets a default.
+# Two more indexes and three checks would be most of the work on all sides, so they are dropped.
 _LEAN = """
 ALTER TABLE users ALTER password_hash SET DEFAULT 'x', DROP CONSTRAINT uq_users_username,
     DROP CONSTRAINT uq_users_email, DROP CONSTRAINT ck_users_email_lower,
@@ -50,7 +50,7 @@ _BAD_LINE = "none,last,last@example.com,user,t,2026-01-01 00:00:00+00\n"
 
 @dataclass
 class Shop:
-    """What the rows of the benchmark work on; each part is made when it is first asked for."""
+    """The databases and files of the benchmark. Each is created when it is first needed."""
 
     folder: Path
     server: postgres.Server
@@ -58,7 +58,7 @@ class Shop:
     _made: set[str] = field(default_factory=set)
 
     def environ(self) -> dict[str, str]:
-        """Return the variables of every child."""
+        """Return the environment variables of every child process."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder),
@@ -75,18 +75,19 @@ class Shop:
         return self.server.url(state).replace("postgres://", "postgresql://")
 
     def start_from(self, state: str) -> None:
-        """Make the database `run` anew, in this state, with nothing left to be written."""
+        """Create the database `run` again, in this state."""
+        # After a checkpoint the server has nothing to write that a run would pay for.
         self.database(state)
         self.server.query("postgres", f"DROP DATABASE IF EXISTS {RUN}")
         self.server.query("postgres", f"CREATE DATABASE {RUN} TEMPLATE {state}")
         self.server.query("postgres", "CHECKPOINT")
 
     def count(self, state: str, where: str = "true") -> int:
-        """Return how many users there are."""
+        """Return the number of users in a database."""
         return int(self.server.query(state, f"SELECT count(*) FROM users WHERE {where}"))  # noqa: S608
 
     def grow(self, rows: int) -> None:
-        """Add to the full database until it has so many rows."""
+        """Add rows to the full database until it has this many."""
         self.database(FULL)
         have = self.count(FULL)
         if have < rows:
@@ -103,20 +104,20 @@ class Shop:
         return path
 
     def start_from_empty_sqlite(self) -> None:
-        """Make the SQLite database `run` anew."""
+        """Create the SQLite database `run` again, empty."""
         for old in self.folder.glob(f"{RUN}.sqlite3*"):
             old.unlink()
         shutil.copyfile(self.sqlite(EMPTY), self.sqlite(RUN))
 
     def count_sqlite(self) -> int:
-        """Return how many users are in the SQLite database `run`."""
+        """Return the number of users in the SQLite database `run`."""
         with sqlite3.connect(self.sqlite(RUN)) as connection:
             ((count,),) = connection.execute("SELECT count(*) FROM users")
         connection.close()
         return int(count)
 
     def csv(self, rows: int, *, bad: bool = False) -> Path:
-        """Return a file of the first users; behind them may be one that can't be imported."""
+        """Return a file of the first users; with `bad`, its last row can't be imported."""
         path = self.folder / f"users-{rows}{'-bad' if bad else ''}.csv"
         if not path.exists():
             self.grow(rows)
@@ -128,12 +129,12 @@ class Shop:
         return path
 
     def sqlite_csv(self) -> Path:
-        """Return a file of all users and all columns, as SQLite itself keeps them."""
+        """Return a file of all users with all columns, in the form in which SQLite stores them."""
         path = self.folder / "sqlite.csv"
         if not path.exists():
             names = [name for name, _, _ in _columns(self.sqlite(EMPTY))]
             with path.open("w", newline="") as file:
-                # The shell wants each column in its place; those that are no user's are empty.
+                # The sqlite3 shell needs all columns in order; unused columns are empty.
                 writer = csv.DictWriter(file, names, restval="")
                 writer.writeheader()
                 for number, user in enumerate(self._users(), 1):
@@ -141,10 +142,11 @@ class Shop:
         return path
 
     def fixture(self, rows: int) -> Path:
-        """Return a file of users for Django's loaddata."""
+        """Return a file of users for Django's `loaddata`."""
         path = self.folder / f"users-{rows}.json"
         if not path.exists():
-            # Line by line: the memory of a child counts from that of this process.
+            # Line by line: the measured memory of a child includes that of this process at the
+            # fork.
             with self.csv(rows).open(newline="") as file, path.open("w") as fixture:
                 objects = map(json.dumps, _objects(csv.DictReader(file)))
                 fixture.write(f"[{next(objects)}")
@@ -201,7 +203,7 @@ class Shop:
 
 
 def _make_lean(path: Path) -> None:
-    """Leave nothing of a table in SQLite but its columns and its primary key."""
+    """Replace the table with one that has only the columns and the primary key."""
     parts = [
         f"{name} {kind}{' PRIMARY KEY' if name == 'id' else ' NOT NULL' if needed else ''}"
         for name, kind, needed in _columns(path)

@@ -1,7 +1,7 @@
-"""Two virtual environments, one for the peers and one for ours.
+"""Create two virtual environments: one for the peers and one for ours.
 
-They are apart because packages change one another's start-up: rich, which typer brings, doubles
-the import time of structlog.
+They are separate because a package can slow down the start of another one: rich, which typer
+installs, doubles the import time of structlog.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ LIST_VERSIONS = (
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment that is ready to run."""
+    """A virtual environment."""
 
     path: Path
 
     @property
     def python(self) -> Path:
-        """Return the interpreter to start."""
+        """Return the path of the interpreter."""
         return self.path / "bin" / "python"
 
     def versions(self) -> dict[str, str]:
@@ -46,14 +46,14 @@ class Environment:
 
 
 def peers() -> Environment:
-    """Return the environment of the peers; make it when it is missing or its lock has changed."""
+    """Return the environment of the peers; create it if it is missing or its lock has changed."""
     return _locked("peers", BENCHMARKS / "requirements.txt")
 
 
 def ours(builder: Environment) -> Environment:
-    """Return the environment of a deployed project: the lock, and oneoff as the wheel users get.
+    """Return the environment of a deployed project: the locked requirements and oneoff's wheel.
 
-    The wheel is built from the working tree by the hatchling of `builder`, which is locked too.
+    The wheel is built from the working tree with the locked hatchling of `builder`.
     """
     environment = _locked("ours", REPOSITORY / "requirements.txt")
     stamp = environment.path / "oneoff.sha256"
@@ -75,11 +75,12 @@ def _locked(name: str, lock: Path) -> Environment:
     wanted = _digest([lock], sys.version, sys.base_prefix)
     if _is_current(stamp, wanted):
         return environment
-    print(f"making {environment.path} from {lock.name} ...", file=sys.stderr, flush=True)
+    print(f"creating {environment.path} from {lock.name} ...", file=sys.stderr, flush=True)
     shutil.rmtree(environment.path, ignore_errors=True)
     _create(environment.path)
     _pip(environment, "install", "--require-hashes", "-r", str(lock))
-    byte_compile(environment, environment.path / "lib", check=False)  # some ship broken test files
+    # Without check: some packages contain test files that don't compile.
+    byte_compile(environment, environment.path / "lib", check=False)
     stamp.write_text(wanted)
     return environment
 
@@ -89,7 +90,7 @@ def _create(path: Path) -> None:
         venv.create(path, with_pip=True)
     except subprocess.CalledProcessError as error:
         hint = "on Debian: apt-get install python3-venv"
-        raise BenchmarkError(f"{sys.executable} can't make {path}: {error} ({hint})") from error
+        raise BenchmarkError(f"{sys.executable} can't create {path}: {error} ({hint})") from error
 
 
 def _install_wheel(builder: Environment, environment: Environment) -> None:
@@ -129,5 +130,5 @@ def _run(*command: str, check: bool = True) -> str:
 
 
 def _child_environment() -> dict[str, str]:
-    # Byte code is allowed whatever the caller's shell says: all sides must be equally warm.
+    # Ignore PYTHONDONTWRITEBYTECODE of the shell: all sides must run from byte code.
     return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}

@@ -1,4 +1,4 @@
-"""What stops a benchmark, and the exit code it then leaves with."""
+"""The error that stops a benchmark, and the exit code for it."""
 
 import sys
 from collections.abc import Callable
@@ -7,11 +7,11 @@ NOT_MEASURED = 2
 
 
 class BenchmarkError(Exception):
-    """Say why nothing can be measured, and what would help."""
+    """Something can't be measured. The message says why, and how to fix it."""
 
 
 def run_script(main: Callable[[], int]) -> None:
-    """Leave with the exit code of `main`, or with the one of what stopped it."""
+    """Run `main` and exit with its exit code: 2 for a BenchmarkError, 130 for Ctrl-C."""
     try:
         raise SystemExit(main())
     except BenchmarkError as error:

@@ -1,7 +1,7 @@
-"""Kill, cut off and crash under a batch, hundreds of times, and count the rows.
+"""Kill runs, cut connections and restart the server during batches, and count the rows.
 
-Real processes on a PostgreSQL of this script's own. Prints what was done and what came of it; exits
-1 when a row was lost, done twice, or recorded wrongly. Takes about twelve minutes.
+Starts real processes on a temporary PostgreSQL server. Prints the faults and their effects. Exits
+with 1 if a row was lost, processed twice or recorded wrongly. Takes about twelve minutes.
 """
 
 import argparse
@@ -43,11 +43,11 @@ RANGES = ("tally", "raise-all", "--duty", "10", "--confirm")
 WORKERS = 4
 SHORTEST_LIFE, LONGEST_LIFE = 0.4, 1.2
 Inflict = Callable[[Ordeal, int], int]
-"""Does a fault up to so many times to one batch, and returns how often it did."""
+"""Inflict a fault on one batch up to N times, and return how often it was inflicted."""
 
 
 def main() -> int:
-    """Run every ordeal and return the exit code."""
+    """Run every kind of fault and return the exit code."""
     wanted = _parse()
     print(COLUMNS.format("fault", "times", "rows", "lost", "twice", "off record", "seconds"))
     with (
@@ -58,7 +58,7 @@ def main() -> int:
         by_workers = _kill_workers(redis, wanted.every)
         right = [
             _suffer(url, wanted, "kill -9 at a random point", wanted.kills, _kill),
-            _suffer(url, wanted, "kill -9, four shards at work", wanted.shards, _kill_sharded),
+            _suffer(url, wanted, "kill -9 of a run with four shards", wanted.shards, _kill_sharded),
             _suffer(url, wanted, "kill -9 around a commit", wanted.commits, _die),
             _suffer(url, wanted, "server restarted, -m immediate", wanted.restarts, _crash(server)),
             _suffer(url, wanted, "the same, ranges", wanted.restarts, _crash(server), words=RANGES),
@@ -93,7 +93,7 @@ def _suffer(
     words: tuple[str, ...] = FAST,
     anew: str = ANEW,
 ) -> bool:
-    """Do a fault to one batch after another, until it was done often enough."""
+    """Inflict a fault on one batch after another, until it was inflicted `times` times."""
     started, done, rounds = time.monotonic(), 0, 0
     lost = twice = off = 0
     while done < times:
@@ -116,7 +116,7 @@ def _suffer(
 
 def _kill(ordeal: Ordeal, most: int) -> int:
     while ordeal.kills < most and not ordeal.codes:
-        ordeal.kill_after(random.uniform(SHORTEST_LIFE, LONGEST_LIFE))  # noqa: S311 - a moment
+        ordeal.kill_after(random.uniform(SHORTEST_LIFE, LONGEST_LIFE))  # noqa: S311 - a delay
     return ordeal.kills
 
 
@@ -149,7 +149,7 @@ def _cut(server: Postgres) -> Inflict:
 
 
 def _kill_workers(redis: Redis, every: float) -> Inflict:
-    """Kill the oldest of a fleet's workers every so many seconds, and hire another."""
+    """Kill the oldest worker of a fleet every `every` seconds, and start another one."""
 
     def inflict(ordeal: Ordeal, most: int) -> int:
         redis.flush()
@@ -176,11 +176,11 @@ def _has_ended(process: subprocess.Popen[str], within: float) -> bool:
 
 
 def _disturb(ordeal: Ordeal, through: Ordeal, most: int, fault: Callable[[], object]) -> int:
-    """Let one process work at a batch, and do something to its server every now and then."""
+    """Let one process work on a batch, and inflict a fault on its server at random times."""
     process, times = through.start(), 0
     wait_for_rows(ordeal.url, 1)
     while times < most:
-        time.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - a moment
+        time.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - a delay
         if process.poll() is not None:
             break
         fault()
@@ -205,13 +205,13 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=150_000)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--shards", type=int, default=50, help="kills of a run with shards")
+    parser.add_argument("--shards", type=int, default=50, help="kills of runs with shards")
     parser.add_argument("--commits", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--cuts", type=int, default=20)
-    parser.add_argument("--workers", type=int, default=20, help="workers of a fleet to kill")
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between two of them")
-    parser.add_argument("--imports", type=int, default=100, help="imports to kill")
+    parser.add_argument("--workers", type=int, default=20, help="kills of workers of a fleet")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two workers")
+    parser.add_argument("--imports", type=int, default=100, help="kills of imports")
     return parser.parse_args()
 
 

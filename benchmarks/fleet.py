@@ -1,8 +1,8 @@
-"""How a batch scales over worker processes, each of which does one shard at a time.
+"""Measure how a batch scales with worker processes. Each worker processes one shard at a time.
 
-Real workers on a PostgreSQL and a Redis of its own. The time is that of the work: from the
-first shard that was taken to the end of the last, as the database has it. Exits 1 when two workers
-do not do the waiting work at least 1.6 times as fast as one; the others tell what bounds them.
+Starts real workers, PostgreSQL and Redis. The time is measured in the database, from the start of
+the first shard to the end of the last one. Exits with 1 if two workers are less than 1.6 times as
+fast as one for work that waits. The other cases show what limits the speed.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> int:
     with _prepared(wanted.rows) as (url, environ):
         ratios = {title: _scale(url, environ, title, wanted) for title in CASES}
     if wanted.runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs decide nothing")
+        print(f"fewer than {ENOUGH_RUNS} runs: the goal is not judged")
         return 0
     return 0 if ratios[WAITING].get(2, GOAL) >= GOAL else 1
 
@@ -68,7 +68,7 @@ def _scale(
         )
         alone = alone or took
         ratios[workers] = alone / took
-        judged = title == WAITING and workers == 2  # noqa: PLR2004 - as the goal says
+        judged = title == WAITING and workers == 2  # noqa: PLR2004 - the goal is for two workers
         verdict = "met" if ratios[workers] >= GOAL else "MISSED"
         note = f"goal >= {GOAL}: {verdict}" if judged else ""
         shown = (f"{took * 1000:.0f}", f"{wanted.rows / took:,.0f}", f"{ratios[workers]:.2f}")

@@ -1,9 +1,9 @@
-"""Change rows that a cleanup is about to delete until standard input ends; print the waits.
+"""Change rows that a cleanup will delete soon, until standard input ends; print the waits.
 
     python frontier.py URL DOOMED
 
-A process of its own, so that what it measures is the server and not the client beside it. It goes
-for the rows of the batch at work, as its checkpoint tells: others would hardly ever be locked.
+This is a separate process, so it measures the server and not the cleanup's client. It chooses rows
+just above the checkpoint of the running batch, because other rows are hardly ever locked.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ CHANGE = "UPDATE events SET detail = 'seen' WHERE id = $1"
 
 
 async def main(url: str, doomed: int) -> None:
-    """Print the longest and the 99th percentile wait in milliseconds, and how many there were."""
+    """Print the longest wait and the 99th percentile in milliseconds, and the number of waits."""
     connection = await asyncpg.connect(url)
     waits = []
     await connection.execute(CHANGE, 0)

@@ -1,7 +1,7 @@
 """Generate equivalent projects from the trees under projects/.
 
-A tree is copied as it stands. A template `report_NUMBER.py.tmpl` becomes one command a number, and
-`revision_NUMBER.py.tmpl` one migration a number, with `$number` and `$previous` filled in.
+A tree is copied unchanged. A template `report_NUMBER.py.tmpl` becomes one command for each number,
+and `revision_NUMBER.py.tmpl` one migration. `$number` and `$previous` are replaced.
 """
 
 import shutil
@@ -14,9 +14,9 @@ REVISIONS = 10  # revision_001 is in the tree
 
 
 def project(target: Path, trees: Iterable[str], commands: int) -> Path:
-    """Write a project made of `trees` with this many commands of its own, and return its folder.
+    """Write a project from `trees` with this many commands, and return its folder.
 
-    One of the commands is `answer`, which every tree brings; the others are report-001 and so on.
+    One of the commands is `answer`, which is in every tree; the others are report-001 and so on.
     """
     for tree in trees:
         shutil.copytree(TREES / tree, target, dirs_exist_ok=True, ignore=_byte_code)

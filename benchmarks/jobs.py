@@ -1,7 +1,7 @@
-"""Compare the `jobs` commands with what ARQ offers, on 100,000 queued jobs and as many results.
+"""Compare the `jobs` commands with ARQ's functions, on 100,000 queued jobs and as many results.
 
-Start-up aside: both sides run in this process, in turn, on a redis-server of this script's own.
-Exits 0 when every goal is met, 1 when one is missed. Run it with the project's own interpreter.
+Start-up is not measured: both sides run in this process, in turn, on a temporary redis-server. Exit
+with 0 if all goals are met and 1 if one is missed. Start the script with the project's interpreter.
 """
 
 import argparse
@@ -42,12 +42,12 @@ COLUMNS = "{:<34} {:>12} {:>12} {:>9}  {}"
 
 
 async def task(_ctx: dict[Any, Any], number: int) -> int:
-    """Stand for the functions of a project."""
+    """Return the number; a task for the queue."""
     return number
 
 
 class WorkerSettings:
-    """The worker whose queue is looked at."""
+    """The worker whose queue is read."""
 
     functions = (task,)
 
@@ -73,7 +73,15 @@ class Bench(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One figure, and what it must be."""
+    """One measured value and its goal.
+
+    Attributes:
+        title: What was measured.
+        peer: The value of ARQ's function; None if there is none to compare with.
+        ours: Our value.
+        unit: The unit of both values.
+        limit: The goal: a multiple of `peer`, or an absolute value without a peer.
+    """
 
     title: str
     peer: float | None
@@ -82,7 +90,7 @@ class Line(NamedTuple):
     limit: float
 
     def met(self) -> bool:
-        """Say whether the goal is met: a share of the peer's time, or a figure of its own."""
+        """Return whether the goal is met."""
         return self.ours <= self.limit * (1 if self.peer is None else self.peer)
 
     def text(self) -> str:
@@ -96,14 +104,14 @@ class Line(NamedTuple):
 
 
 def main() -> int:
-    """Measure, and print the table."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and stops the server
+    """Measure, print the table, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that the server stops
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=ENOUGH_RUNS, help="timed runs a side")
-    parser.add_argument("--count", type=int, default=100_000, help="jobs, and results")
+    parser.add_argument("--runs", type=int, default=ENOUGH_RUNS, help="timed runs of each side")
+    parser.add_argument("--count", type=int, default=100_000, help="number of jobs and of results")
     options = parser.parse_args()
     if options.runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs: an impression, not a result")
+        print(f"fewer than {ENOUGH_RUNS} runs: the results are not reliable")
     print(COLUMNS.format(f"{options.count:,} queued, as many results", "peer", "ours", "ratio", ""))
     with (
         tempfile.TemporaryDirectory(prefix="oneoff-bench-") as folder,
@@ -116,7 +124,7 @@ def main() -> int:
 
 
 async def measure(server: Server, runs: int, count: int) -> list[Line]:
-    """Return all lines, printed as they come."""
+    """Measure all lines, print each one, and return them."""
     lines: list[Line] = []
 
     def show(*found: Line) -> None:
@@ -147,7 +155,7 @@ async def listing(bench: Bench, runs: int, title: str, statuses: list[JobStatus]
 
 
 async def counting(bench: Bench, runs: int) -> Line:
-    """Time `jobs stats`, and what ARQ would be asked instead."""
+    """Time `jobs stats`, and the functions of ARQ that return the same."""
 
     async def peer() -> None:
         queued = await bench.arq.queued_jobs()
@@ -167,7 +175,7 @@ async def counting(bench: Bench, runs: int) -> Line:
 
 
 async def purging(bench: Bench, runs: int) -> list[Line]:
-    """Time `jobs purge`, and a loop of DEL; and how long another client waits meanwhile."""
+    """Time `jobs purge` and a loop of DEL; measure how long another client waits meanwhile."""
 
     async def peer() -> None:
         async for key in bench.jobs.client.scan_iter(match="arq:result:*"):
@@ -192,7 +200,7 @@ async def purging(bench: Bench, runs: int) -> list[Line]:
 
 
 def memory(bench: Bench, *lines: str) -> list[Line]:
-    """Measure the most memory that whole processes take."""
+    """Measure the peak memory of our commands, each as a process."""
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": tempfile.gettempdir(),
@@ -216,13 +224,13 @@ def memory(bench: Bench, *lines: str) -> list[Line]:
 
 
 async def median_of(side: Callable[[], Awaitable[None]], runs: int) -> float:
-    """Time a side, after one run that is thrown away."""
+    """Return the median time of a side in milliseconds, after one warm-up run."""
     await side()
     return _median([await timed(side) for _ in range(runs)])
 
 
 async def timed(side: Callable[[], Awaitable[None]]) -> float:
-    """Return the milliseconds of one run."""
+    """Run a side once; return its milliseconds."""
     start = time.perf_counter()
     await side()
     return (time.perf_counter() - start) * 1000
@@ -234,7 +242,7 @@ def _median(samples: list[float]) -> float:
 
 @contextmanager
 def pinging(server: Server) -> Iterator[list[float]]:
-    """Ping from another process while the block runs; the list has the worst wait, in ms, after."""
+    """Ping from another process while the block runs; then add the worst wait in ms to the list."""
     worst: list[float] = []
     with subprocess.Popen(
         [sys.executable, str(HERE / "ping.py"), str(server.port)],
@@ -261,7 +269,7 @@ async def opened(server: Server, count: int) -> AsyncIterator[Bench]:
 
 
 async def fill_queue(bench: Bench) -> None:
-    """Queue jobs as ARQ does."""
+    """Queue jobs, with the same keys and values as ARQ."""
     now = round(time.time() * 1000)
     for page in range(0, bench.size, PAGE):
         pipe = bench.jobs.client.pipeline(transaction=False)
@@ -273,7 +281,7 @@ async def fill_queue(bench: Bench) -> None:
 
 
 async def fill_results(bench: Bench) -> None:
-    """Store results as ARQ does; every tenth job failed."""
+    """Store results, with the same keys and values as ARQ; every tenth job has failed."""
     now = round(time.time() * 1000)
     for page in range(0, bench.size, PAGE):
         pipe = bench.jobs.client.pipeline(transaction=False)

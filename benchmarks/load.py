@@ -1,8 +1,8 @@
-"""What the users of a table notice of a cleanup: pgbench on it, with the cleanup at work or paused.
+"""Measure how a cleanup affects other users of the table: pgbench runs with and without it.
 
-Both in turn, a few seconds each, for a machine is not equally quick all the time: a minute with and
-a minute without would tell the minutes apart. Exits 0 when the 99th percentile rises by less than
-the goal, 1 when it rises more. Run it with the project's own interpreter.
+The cleanup works and pauses in turn, a few seconds each. The speed of a machine changes from minute
+to minute, so one long phase of each would compare different conditions. Exit with 0 if the 99th
+percentile rises by less than the goal, else 1. Start the script with the project's interpreter.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from errors import BenchmarkError
 GOAL = 1.10
 ENOUGH_RUNS = 3
 CLIENTS = 4
-FEWEST = 100  # transactions, for a percentile to mean something
-FIELDS = 6  # of a line of pgbench's log, at least
+FEWEST = 100  # transactions on each side; with fewer, a percentile is meaningless
+FIELDS = 6  # a line of pgbench's log has at least this many fields
 COLUMNS = "{:<28} {:>12} {:>12} {:>12} {:>10}  {}"
-SETTLES = 2  # seconds after which what was asked for is so: a pause is heard twice a second
+SETTLES = 2  # seconds until a pause or resume has taken effect; a batch reads it twice a second
 ASK = "UPDATE oneoff_batches SET requested = '{}' WHERE finished_at IS NULL"
 Span = tuple[float, float]
-# What an application does to such a table: it writes a row, reads a new one and changes another.
+# A typical load on such a table: insert a row, then read and change a newer one.
 SCRIPT = """
 \\set id random(:first, :last)
 INSERT INTO events (at, kind, detail) VALUES (now(), 'session.opened', '');
@@ -43,10 +43,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="half of them are deleted")
     parser.add_argument(
-        "--seconds", type=int, default=20, help="at work, and paused for half of it, in turn"
+        "--seconds", type=int, default=20, help="length of a working phase; a pause is half of it"
     )
-    parser.add_argument("--rate", type=int, default=200, help="transactions a second")
-    parser.add_argument("--duty", type=float, default=0.25, help="percent of the time at work")
+    parser.add_argument("--rate", type=int, default=200, help="transactions per second")
+    parser.add_argument("--duty", type=float, default=0.25, help="duty of the cleanup in percent")
     parser.add_argument("--runs", type=int, default=ENOUGH_RUNS)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,13 +57,13 @@ def main() -> int:
     without, during, took = (statistics.median(column) for column in zip(*runs, strict=True))
     ratio = statistics.median(during / without for without, during, _ in runs)
     verdict = f"goal < {GOAL:.2f} x: {'met' if ratio < GOAL else 'MISSED'}"
-    head = ("p99 without", "p99 with, ms", "at work s", "ratio", "")
+    head = ("p99 without", "p99 with, ms", "working s", "ratio", "")
     print(COLUMNS.format(f"{wanted.rate} transactions/s", *head).rstrip())
     figures = (f"{without:.1f}", f"{during:.1f}", f"{took:.1f}", f"{ratio:.2f}")
     title = f"{wanted.rows // 2:,} rows, --duty {wanted.duty:g}"
     print(COLUMNS.format(title, *figures, verdict))
     if wanted.runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs decide nothing")
+        print(f"fewer than {ENOUGH_RUNS} runs: the goal is not judged")
         return 0
     return 0 if ratio < GOAL else 1
 
@@ -71,7 +71,7 @@ def main() -> int:
 def _run(
     server: postgres.Server, folder: Path, wanted: argparse.Namespace
 ) -> tuple[float, float, float]:
-    """Return the 99th percentiles without and with the cleanup in ms, and its seconds at work."""
+    """Return the 99th percentile without and with the cleanup in ms, and its working seconds."""
     cleanup.fresh(server)
     logs = folder / "pgbench"
     shutil.rmtree(logs, ignore_errors=True)
@@ -95,10 +95,10 @@ def _run(
 def _alternate(
     server: postgres.Server, done: Future[float], seconds: int
 ) -> tuple[list[Span], list[Span]]:
-    """Pause the batch and let it go on in turn, to its end; return when it was at work, and not."""
+    """Pause and resume the batch until it ends; return its working and its paused phases."""
     at_work: list[Span] = []
     paused: list[Span] = []
-    began = time.time()  # what a process costs to start is counted once, as it is paid
+    began = time.time()  # the first phase includes the start of the process
     while not done.done():
         wait([done], timeout=seconds)
         at_work.append((began, time.time()))
@@ -107,7 +107,7 @@ def _alternate(
         server.query("run", ASK.format("pause"))
         time.sleep(SETTLES)
         began = time.time()
-        time.sleep(seconds / 2)  # there are enough transactions to compare with
+        time.sleep(seconds / 2)  # half a phase has enough transactions for the comparison
         paused.append((began, time.time()))
         server.query("run", ASK.format(""))
         time.sleep(SETTLES)
@@ -125,7 +125,7 @@ def _start_load(
 ) -> subprocess.Popen[bytes]:
     script = logs / "script.sql"
     script.write_text(SCRIPT)
-    # Rows that stay: those that go would be looked for in vain after a while.
+    # Use only rows that the cleanup keeps. After a while, the others would no longer be found.
     ids = ("-D", f"first={wanted.rows // 2 + 10_000}", "-D", f"last={wanted.rows}")
     rate = ("-c", str(CLIENTS), "-R", str(wanted.rate), "-T", "3600", "-l")
     target = ("-h", "127.0.0.1", "-p", str(server.port), "-U", postgres.USER, "run")
@@ -139,7 +139,7 @@ def _start_load(
 
 
 def _latencies(logs: Path) -> list[tuple[float, float]]:
-    """Return when each transaction ended, and the milliseconds that it took with its waiting."""
+    """Return the end of each transaction, and its milliseconds including the wait to start."""
     found = []
     for file in logs.glob("pgbench_log.*"):
         for line in file.read_text().splitlines():

@@ -1,7 +1,7 @@
-"""Time whole processes, one of each side in turn.
+"""Time entire processes, one of each side in turn.
 
-Interleaving (A B C A B C ...) gives every side the same share of a slow moment of the machine, and
-the median drops the rest.
+With interleaved runs (A B C A B C ...) a slow phase of the machine affects all sides equally, and
+the median removes outliers.
 """
 
 import statistics
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from errors import BenchmarkError
 
-SHOWN_OUTPUT = 2_000  # characters of a failed command's output: its end says why
+SHOWN_OUTPUT = 2_000  # characters of a failed command's output to show; the end has the reason
 
 
 @dataclass(frozen=True)
 class Case:
-    """One command line of one side, and the proof that it did its work."""
+    """One command line of one side, and how to check that it did its work."""
 
     side: str
     argv: tuple[str, ...]
@@ -27,14 +27,16 @@ class Case:
     expect: str = ""  # must be in the output
     forbid: str | None = None  # must not be in the output
     exit_code: int = 0
-    before: Callable[[], None] | None = None  # runs before each start, outside the time
+    before: Callable[[], None] | None = None  # is called before each run; not timed
 
 
 def check(case: Case) -> str:
-    """Run a case once, untimed, and return its output; a benchmark that times a failure is a lie.
+    """Run a case once without timing it, and return its output.
 
-    Raises BenchmarkError with the whole output when the exit code or the output is not the
-    expected one.
+    This ensures that no failing command is timed.
+
+    Raises:
+        BenchmarkError: The exit code or the output is not the expected one.
     """
     if case.before:
         case.before()
@@ -58,7 +60,7 @@ def check(case: Case) -> str:
 
 
 def interleaved(cases: Sequence[Case], runs: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each run, by side, after one warm-up round that is thrown away."""
+    """Return the milliseconds of each run, by side, after one warm-up round."""
     samples: dict[str, list[float]] = {case.side: [] for case in cases}
     for round_number in range(runs + 1):
         for case in cases:

@@ -1,8 +1,8 @@
-"""Ask Redis servers PING until standard input ends, then print the longest wait in milliseconds.
+"""Send PING to Redis servers until standard input ends, then print the longest wait in ms.
 
     python ping.py PORT...
 
-A process of its own, so that what it measures is the server and not the client beside it.
+This is a separate process, so it measures the server and not the other client.
 """
 
 import select
@@ -10,11 +10,11 @@ import socket
 import sys
 import time
 
-PAUSE = 0.001  # seconds between two questions
+PAUSE = 0.001  # seconds between two rounds
 
 
 def main(ports: list[int]) -> None:
-    """Ask one server after the other."""
+    """Ping the servers one after the other, and print the longest wait."""
     connections = [socket.create_connection(("127.0.0.1", port)) for port in ports]
     worst = 0.0
     print("ready", flush=True)

@@ -1,7 +1,7 @@
-"""A PostgreSQL server of our own: private port, private data, gone afterwards.
+"""Start a temporary PostgreSQL server on a free port.
 
-It runs with its default settings, fsync included: ours is the only side that writes a row in each
-run, and a server that doesn't wait for its disk would hide what that costs.
+It has the default settings, including fsync. Only our side writes a row in each run, and a server
+without fsync would hide that cost.
 """
 
 import os
@@ -27,7 +27,7 @@ class Server:
     port: int
 
     def url(self, database: str) -> str:
-        """Return the URL of a database, spelled as platforms hand it out."""
+        """Return the URL of a database, in the form that platforms provide."""
         return f"postgres://{USER}@127.0.0.1:{self.port}/{database}"
 
     def version(self) -> str:
@@ -46,9 +46,9 @@ class Server:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Server]:
-    """Start a server whose files live in `folder`, and stop it at the end.
+    """Start a server with its files in `folder`, and stop it when the block ends.
 
-    PostgreSQL refuses to run as root: then it runs as the user `postgres`, or `nobody`.
+    PostgreSQL refuses to run as root. As root, start it as the user `postgres` or `nobody`.
     """
     server = Server(_find_binaries(), _free_port())
     data = folder / "postgres"

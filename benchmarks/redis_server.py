@@ -1,4 +1,4 @@
-"""Redis servers of our own: private ports, nothing on disk, gone afterwards."""
+"""Start temporary Redis servers on free ports, without persistence."""
 
 import binascii
 import shutil
@@ -29,7 +29,7 @@ class Server:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def ask(self, *words: object) -> str:
-        """Send one command by redis-cli, and return what it prints."""
+        """Send one command with redis-cli, and return its output."""
         done = subprocess.run(
             [_program("redis-cli"), "-p", str(self.port), *map(str, words)],
             capture_output=True,
@@ -42,7 +42,7 @@ class Server:
 
     @contextmanager
     def fed(self) -> Iterator[IO[str]]:
-        """Open a stream for many commands, one a line."""
+        """Open a stream for many commands, one per line."""
         with subprocess.Popen(
             [_program("redis-cli"), "-p", str(self.port), "--pipe"],
             stdin=subprocess.PIPE,
@@ -57,14 +57,14 @@ class Server:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Server]:
-    """Start one server whose files live in `folder`, and stop it at the end."""
+    """Start one server with its log in `folder`, and stop it when the block ends."""
     with _started(folder, "--enable-debug-command", "yes") as server:
         yield server
 
 
 @contextmanager
 def running_cluster(folder: Path, nodes: int = 3) -> Iterator[Sequence[Server]]:
-    """Start a cluster of primaries that share the slots evenly, and stop it at the end."""
+    """Start a cluster of primaries with equal shares of the slots; stop it when the block ends."""
     with ExitStack() as stack:
         servers = []
         for number in range(nodes):
@@ -86,7 +86,7 @@ def slots_of(server: Server) -> range:
 
 
 def slot_of(key: bytes) -> int:
-    """Return the slot of a key that has no hash tag."""
+    """Return the slot of a key without a hash tag."""
     return binascii.crc_hqx(key, 0) % SLOTS
 
 

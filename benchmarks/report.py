@@ -1,4 +1,4 @@
-"""The figures of a run, as a table and as JSON."""
+"""Format the results of a run, as a table and as JSON."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ COLUMNS = "{:<45} {:<20} {:>9} {:>9} {:>7}  {}"
 
 @dataclass(frozen=True)
 class Figures:
-    """The medians of one row, in milliseconds; `ours` is None where only peers were measured."""
+    """The medians of one row, in milliseconds; `ours` is None if only peers were measured."""
 
     row: Row
     runs: int
@@ -18,7 +18,7 @@ class Figures:
     ours: float | None
 
     def verdict(self, goal: Goal) -> str:
-        """Return met, MISSED, or `not reached` for a stretch goal."""
+        """Return "met", "MISSED", "not reached" for a stretch goal, or "not measured"."""
         if self.ours is None:
             return "not measured"
         limit = goal.limit if goal.against is None else goal.limit * self.peers[goal.against]
@@ -27,11 +27,11 @@ class Figures:
         return "not reached" if goal.stretch else "MISSED"
 
     def missed(self) -> bool:
-        """Return whether a goal, not a stretch goal, was missed."""
+        """Return whether a goal was missed; stretch goals don't count."""
         return any(self.verdict(goal) == "MISSED" for goal in self.row.goals)
 
     def lines(self) -> Iterable[str]:
-        """Return one line a peer, with ours, the ratio, and the goals against that peer."""
+        """Return one line for each peer, with our time, the ratio, and the goals for that peer."""
         title = self.row.title
         for peer, milliseconds in self.peers.items():
             ours = "" if self.ours is None else f"{self.ours:.0f}"
@@ -66,7 +66,7 @@ def header() -> str:
 
 
 def summary(figures: Sequence[Figures], failed: Sequence[Row]) -> str:
-    """Return the last lines: which rows missed their goal, and which could not be measured."""
+    """Return the last lines: the rows that missed a goal, and those that were not measured."""
     missed = [one.row.name for one in figures if one.missed()]
     lines = [f"goals MISSED: {', '.join(missed) or 'none'}"]
     if failed:

@@ -1,6 +1,6 @@
-"""The rows of the table: what is timed, against whom, and what the goal is.
+"""The rows of the table: the timed commands, their peers, and the goals.
 
-All projects have 500 commands unless a row says otherwise.
+All projects have 500 commands, except in rows that say otherwise.
 """
 
 import shutil
@@ -32,16 +32,16 @@ FEW_COMMANDS = f"{OURS.name}, {FEW} commands"
 
 @dataclass(frozen=True)
 class Goal:
-    """Ours takes at most `limit` times as long as `against`; without it, `limit` milliseconds."""
+    """Our maximum time: `limit` times that of the side `against`, or `limit` milliseconds."""
 
     limit: float
     against: str | None = None
-    stretch: bool = False  # shown, but missing it is no failure
+    stretch: bool = False  # a stretch goal is shown, but missing it is not a failure
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the yardstick. The cases are made only for the rows that are run."""
+    """One row of the table. `peers` and `ours` are called only if the row is measured."""
 
     name: str
     title: str
@@ -50,7 +50,7 @@ class Row:
     goals: tuple[Goal, ...] = ()
     database: bool = False
     against_itself: bool = False
-    rounds: int = 1  # multiplies --runs, where a goal is closer than the noise of a few runs
+    rounds: int = 1  # multiplies --runs, for goals that are smaller than the noise of a few runs
 
 
 def _bare_python(bench: Workbench) -> list[Case]:
@@ -83,7 +83,8 @@ def _help_of_few(bench: Workbench) -> list[Case]:
 
 
 def _cold_help(bench: Workbench) -> Case:
-    """Return `help` without our index; fail if a run leaves none, for then cold would be warm."""
+    """Return `help` without our index, which is deleted before each run."""
+    # Without an index that is written and deleted, "cold" would measure the same as "warm".
     home = bench.folder / "cold-cache"
     cache = home / OURS.name
     expect = "Write report number 499"
@@ -122,7 +123,7 @@ def _session_of_peers(bench: Workbench) -> list[Case]:
 
 
 def _session(bench: Workbench) -> Case:
-    """Return `answer`; fail if the run isn't in the record, for the record is part of the price."""
+    """Return `answer`; check that the run is recorded, because the record is part of its time."""
     case = bench.migrated(OURS, "answer", expect=ANSWER)
     check(case)
     check(bench.migrated(OURS, "audit", "list", expect="answer"))

@@ -1,8 +1,8 @@
-"""What bounds a batch on many workers, worked out from a few measured numbers.
+"""Calculate the bottleneck of a batch on many workers from a few measured numbers.
 
-Nothing is run: `docs/explanation/scale.md` has the reasoning, the inputs are options, and the same
-inputs give the same output. The defaults are ten billion rows on 200 workers; what was measured is
-one statement a range, on two cores that others used too.
+No batch is run. `docs/explanation/scale.md` explains the model. The inputs are options, and the
+same inputs give the same output. The defaults are ten billion rows on 200 workers. The measured
+numbers are for one statement per range, on two cores that were also used by other processes.
 """
 
 import argparse
@@ -23,19 +23,19 @@ from oneoff.services.batch.run.fleet import POLL, RECHECK  # noqa: E402
 LINE = "{:<46} {:>18}  {}"
 PAGE = 8192
 CONNECTIONS_PER_SHARD = 2
-"""One for the batches, one for the run's record with its lock."""
+"""One connection for the batches, and one for the run's record and its lock."""
 SUPERVISOR_CONNECTIONS = 3
 FREE_CONNECTIONS = 20
-"""For everything else: the application, operators, replication."""
+"""Connections for everything else: the application, operators, replication."""
 REDIS_COMMANDS = 12
-"""Of ARQ and ours for one job, from queueing to its end."""
+"""Redis commands of ARQ and oneoff for one job, from queueing to its end."""
 WORKER_POLL = 0.5
-"""Seconds between two looks of an ARQ worker into its queue, with two commands each."""
+"""Seconds between two polls of the queue by an ARQ worker; each poll is two commands."""
 SEEDS = 20
 
 
 def main() -> int:
-    """Print what comes out."""
+    """Print the results."""
     given = _parse()
     _title(given)
     rate, bound = _rates(given)
@@ -55,8 +55,9 @@ def _title(given: argparse.Namespace) -> None:
 
 
 def _rates(given: argparse.Namespace) -> tuple[float, str]:
-    """Print rows a second that each part could do, and return the least with its name."""
-    # A sweep touches each page once, so that each is written whole once after a checkpoint.
+    """Print the rows per second of which each part is capable; return the lowest and its name."""
+    # A batch changes each page once. PostgreSQL writes a full page image to the WAL at the first
+    # change after a checkpoint, so each page costs one image.
     whole_pages = PAGE / given.rows_per_page * given.full_page
     checkpoint = given.checkpoint_wal / given.batch
     wal = given.row_wal + whole_pages + checkpoint
@@ -93,7 +94,7 @@ def _checkpoints(given: argparse.Namespace, rate: float) -> None:
     a_second = rate / given.batch
     of_one = a_second / given.workers
     print(LINE.format("checkpoints/s, each shard its own row", f"{of_one:,.2f}", "of one row"))
-    # One row for all would be locked from its update to the end of the commit.
+    # A shared row would be locked from its update until the end of the commit.
     shared = 1000 / (given.fsync_ms + given.rtt_ms)
     fits = "enough" if shared >= a_second else "too few: it would be the bound"
     note = f"of the {a_second:,.0f} needed; {fits}"
@@ -119,7 +120,7 @@ def _supervisor(given: argparse.Namespace) -> None:
 
 
 def _balance(given: argparse.Namespace, ideal: float) -> None:
-    """Print how much longer the last worker works, for several numbers of shards."""
+    """Print how much later the last worker ends, for several numbers of shards."""
     print(LINE.format("shards", "time", f"ideal is {ideal / 3600:.1f} h"))
     for shards in _numbers(given):
         spans = [_makespan(shards, given.workers, seed) for seed in range(SEEDS)]
@@ -134,12 +135,10 @@ def _numbers(given: argparse.Namespace) -> Iterator[int]:
 
 
 def _makespan(shards: int, workers: int, seed: int) -> float:
-    """Return the time of the whole, as a multiple of all work evenly spread.
-
-    A range between two sampled quantiles has as many rows as that many gaps between sampled blocks;
-    gaps between points drawn at random are exponential, and their sum is gamma distributed.
-    """
-    random_ = random.Random(seed)  # noqa: S311 - a simulation, the same every time
+    """Return the total time, as a multiple of the time with perfectly balanced work."""
+    # A shard is a range between two sampled quantiles. Its size is the sum of BLOCKS_PER_SHARD gaps
+    # between random blocks. Such gaps are exponential, so their sum is gamma distributed.
+    random_ = random.Random(seed)  # noqa: S311 - a simulation with a fixed seed
     sizes = [random_.gammavariate(BLOCKS_PER_SHARD, 1) for _ in range(shards)]
     free = [0.0] * workers
     for size in sizes:
@@ -151,24 +150,24 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--rows", type=int, default=10_000_000_000)
-    add("--workers", type=int, default=200, help="shards that are worked at at once")
+    add("--workers", type=int, default=200, help="number of workers; each processes one shard")
     add("--shards", type=int, default=2_000)
     add("--batch", type=int, default=5_000, help="rows of a batch")
     add("--worker-rate", type=float, default=66_000, help="rows/s of one worker alone (measured)")
     add("--core-rate", type=float, default=66_000, help="rows/s of one core of the server")
-    add("--cores", type=int, default=32, help="of the server")
-    add("--row-wal", type=float, default=288, help="bytes of WAL a row (measured)")
-    add("--checkpoint-wal", type=float, default=262, help="bytes of WAL a checkpoint (measured)")
-    add("--rows-per-page", type=float, default=185, help="of the table (measured)")
-    add("--full-page", type=float, default=1.0, help="0.5 with wal_compression, 0 without them")
-    add("--disk-mb", type=float, default=500, help="MB/s that the WAL's disk takes")
+    add("--cores", type=int, default=32, help="cores of the server")
+    add("--row-wal", type=float, default=288, help="bytes of WAL per row (measured)")
+    add("--checkpoint-wal", type=float, default=262, help="bytes of WAL per checkpoint (measured)")
+    add("--rows-per-page", type=float, default=185, help="rows per page of the table (measured)")
+    add("--full-page", type=float, default=1.0, help="0.5 with wal_compression, 0 without images")
+    add("--disk-mb", type=float, default=500, help="MB/s of the disk with the WAL")
     add("--replica-mb", type=float, default=120, help="MB/s to the slowest replica or archive")
-    add("--fsync-ms", type=float, default=1.0, help="of one flush of the WAL's disk")
+    add("--fsync-ms", type=float, default=1.0, help="milliseconds of one flush of the WAL")
     add("--group", type=float, default=8, help="commits that share a flush")
-    add("--rtt-ms", type=float, default=0.5, help="between worker and server")
+    add("--rtt-ms", type=float, default=0.5, help="milliseconds between worker and server and back")
     add("--backend-mb", type=float, default=10, help="memory of one connection")
-    add("--shard-bytes", type=float, default=600, help="of one shard, as it is read")
-    add("--redis-rate", type=int, default=50_000, help="commands/s that Redis does")
+    add("--shard-bytes", type=float, default=600, help="bytes that the supervisor reads per shard")
+    add("--redis-rate", type=int, default=50_000, help="commands/s of Redis")
     return parser.parse_args()
 
 

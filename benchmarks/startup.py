@@ -1,6 +1,6 @@
-"""Compare the start-up of oneoff with its peers, in whole processes: `make bench-startup`.
+"""Compare the start-up time of oneoff with its peers, as entire processes: `make bench-startup`.
 
-Exits 0 when every goal is met, 1 when one is missed, 2 when a row could not be measured.
+Exit with 0 if all goals are met, 1 if one is missed, and 2 if a row could not be measured.
 """
 
 import argparse
@@ -36,13 +36,13 @@ SHOWN_PACKAGES = (
 
 
 def main() -> int:
-    """Measure the rows asked for and print them."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and stops the server
+    """Measure the selected rows, print them, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises, so that the server stops
     options = _parse()
     rows = _chosen(options)
     with tempfile.TemporaryDirectory(prefix="oneoff-bench-") as name:
         folder = Path(name)
-        folder.chmod(0o711)  # the server's user must reach its data
+        folder.chmod(0o711)  # the user of the server must be able to enter the folder
         with workbench.opened(
             folder,
             with_ours=not options.peers_only,
@@ -61,9 +61,9 @@ def _chosen(options: argparse.Namespace) -> list[Row]:
 def _compare(bench: Workbench, rows: Sequence[Row], options: argparse.Namespace) -> int:
     versions = _versions(bench)
     print(*(f"{name} {version}" for name, version in versions.items()), sep=", ")
-    print("whole processes, interleaved, byte-compiled on all sides; medians of", options.runs)
+    print("entire processes, interleaved, byte-compiled on all sides; medians of", options.runs)
     if options.runs < ENOUGH_RUNS:
-        print(f"fewer than {ENOUGH_RUNS} runs: an impression, not a result")
+        print(f"fewer than {ENOUGH_RUNS} runs: the results are not reliable")
     print(f"\n{header()}")
     figures: list[Figures] = []
     failed: list[Row] = []
@@ -121,14 +121,14 @@ def _versions(bench: Workbench) -> dict[str, str]:
 def _parse() -> argparse.Namespace:
     names = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--runs", type=int, default=11, help="timed runs a side (default 11)")
+    parser.add_argument("--runs", type=int, default=11, help="timed runs of each side (default 11)")
     parser.add_argument(
         "--only", action="append", choices=names, help="measure this row; may be repeated"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    parser.add_argument("--peers-only", action="store_true", help="leave ours out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write results to FILE")
+    parser.add_argument("--peers-only", action="store_true", help="measure only the peers")
     parser.add_argument(
-        "--profile", choices=names, help="print what our side of a row imports, and stop"
+        "--profile", choices=names, help="print the imports of our side of a row, and exit"
     )
     options = parser.parse_args()
     if options.profile:

@@ -1,4 +1,4 @@
-"""Everything a row needs: interpreters, generated projects, databases, and a clean environment."""
+"""Provide interpreters, generated projects, databases and clean environment variables for rows."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ LAST_FIELD_FOUND = """
 
 @dataclass(frozen=True)
 class Side:
-    """One framework: the trees its project is made of, and how its commands are started."""
+    """One framework: the trees of its project, and how its commands are started."""
 
     name: str
     trees: tuple[str, ...]
@@ -61,7 +61,7 @@ CYCLOPTS = Side("cyclopts, lazy", ("cyclopts",))
 
 @dataclass
 class Workbench:
-    """A temporary folder with the projects, made when a row first asks for them."""
+    """A temporary folder with the projects. Each is created when a row first needs it."""
 
     folder: Path
     peers: Environment
@@ -85,7 +85,7 @@ class Workbench:
         label: str | None = None,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> Case:
-        """Return a command line of a side, in its project of that many commands."""
+        """Return a command line of a side, in its project with this many commands."""
         return Case(
             side=label or side.name,
             argv=(str(self.environment(side).python), *side.launch, *arguments),
@@ -95,7 +95,7 @@ class Workbench:
         )
 
     def migrated(self, side: Side, *arguments: str, expect: str) -> Case:
-        """Return the same for a command that needs the side's own, migrated database."""
+        """Return a command line that uses the side's database, after migrating it."""
         if self.server is None:
             raise BenchmarkError(f"{side.name} needs a PostgreSQL server")
         database = side.name.replace(", ", "_")
@@ -116,7 +116,7 @@ class Workbench:
         return target
 
     def _variables(self, side: Side) -> dict[str, str]:
-        """Return the few variables a process needs, and none of the caller's PYTHON* settings."""
+        """Return only the variables that a process needs, without PYTHON* variables."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
@@ -129,7 +129,7 @@ class Workbench:
 
 @contextmanager
 def opened(folder: Path, *, with_ours: bool, with_database: bool) -> Iterator[Workbench]:
-    """Make the environments, start the server if a row needs it, and hand over the workbench."""
+    """Create the environments, start the server if a row needs it, and yield the workbench."""
     peers = environments.peers()
     bench = Workbench(folder, peers, environments.ours(peers) if with_ours else None)
     if not with_database:
