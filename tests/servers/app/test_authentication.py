@@ -1,4 +1,4 @@
-"""Signing in with an API key, and the end of old ones."""
+"""Authentication with API keys, and the deletion of old keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def statements(sessions: Sessions) -> Iterator[list[str]]:
-    """Return the SQL of the test's own sessions, as it is sent."""
+    """Return a list that collects the SQL of the test's sessions."""
     engine = sessions.kw["bind"].sync_engine
     sent: list[str] = []
 
@@ -37,21 +37,21 @@ def statements(sessions: Sessions) -> Iterator[list[str]]:
 
 
 async def with_key(manage: Manage) -> str:
-    """Make a service account and its key."""
+    """Create a service account and a key for it; return the key."""
     await manage(ACCOUNT)
     return await make_key(manage)
 
 
 def altered(key: str) -> str:
-    """Return a key with the same prefix and a right checksum, that was never made."""
+    """Return a key with the same prefix and a valid checksum, but with another secret."""
     body = f"{key[:14]}{'A' * apikey_format.SECRET_LENGTH}"
     return body + apikey_format.checksum(body)
 
 
-async def test_unknown_and_wrong_keys_cost_the_same(
+async def test_unknown_and_wrong_keys_cause_the_same_work(
     manage: Manage, sessions: Sessions, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One statement, one hash and one comparison in constant time for either."""
+    """For both: one statement, one hash and one comparison in constant time."""
     key = await with_key(manage)
     compared: list[tuple[int, int]] = []
     compare = hmac.compare_digest
@@ -74,8 +74,10 @@ async def test_unknown_and_wrong_keys_cost_the_same(
     assert (2, 1) == (len(asked), len(set(asked)))
 
 
-async def test_a_key_ends_at_its_second(manage: Manage, sessions: Sessions) -> None:
-    """It works just before, and not at the moment itself."""
+async def test_a_key_works_until_the_exact_time_of_its_end(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """It works a millisecond before, and not at that time."""
     key = await with_key(manage)
     (made,) = await stored(sessions)
     end = made.expires_at
@@ -85,10 +87,10 @@ async def test_a_key_ends_at_its_second(manage: Manage, sessions: Sessions) -> N
     ]
 
 
-async def test_the_keys_of_an_inactive_user_open_nothing(
+async def test_the_keys_of_an_inactive_user_do_not_work(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """Until the user is active again."""
+    """They work again when the user is active again."""
     await make_user("ada")
     key = await make_key(manage, "--user ada")
     reasons = []
@@ -103,7 +105,7 @@ async def test_the_keys_of_an_inactive_user_open_nothing(
 async def test_the_use_of_a_key_is_written_once_a_minute(
     manage: Manage, sessions: Sessions, statements: list[str]
 ) -> None:
-    """Not at every request."""
+    """Not for every request."""
     key = await with_key(manage)
     at = now()
     written, noted = [], []
@@ -119,7 +121,7 @@ async def test_the_use_of_a_key_is_written_once_a_minute(
 
 
 async def test_a_request_does_not_wait_for_a_rotation(manage: Manage, sessions: Sessions) -> None:
-    """On PostgreSQL, where the use of a key that is being changed is simply not written."""
+    """On PostgreSQL the use of a locked key is not written."""
     if manage.environ["DATABASE_URL"].startswith("sqlite"):
         pytest.skip("SQLite has one writer at a time")
     key = await with_key(manage)
@@ -132,8 +134,10 @@ async def test_a_request_does_not_wait_for_a_rotation(manage: Manage, sessions: 
     assert (await stored(sessions))[0].last_used_at is None
 
 
-async def test_the_successor_of_a_deleted_key_stays(manage: Manage, sessions: Sessions) -> None:
-    """And so does the one before, without naming a key that is not there."""
+async def test_deleting_a_successor_keeps_the_rotated_key(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """The rotated key then refers to no successor."""
     await with_key(manage)
     await manage("apikey rotate 1 --grace 0s --confirm")
 
@@ -149,8 +153,8 @@ async def test_the_successor_of_a_deleted_key_stays(manage: Manage, sessions: Se
     )
 
 
-async def test_the_database_insists_on_one_owner(manage: Manage, sessions: Sessions) -> None:
-    """Code that goes around the service can't make a key of nobody's, or of two."""
+async def test_the_database_enforces_exactly_one_owner(manage: Manage, sessions: Sessions) -> None:
+    """Code that bypasses the service can't create a key without an owner."""
     await with_key(manage)
 
     async with sessions() as session:

@@ -1,4 +1,4 @@
-"""The users table: models and migrations say the same."""
+"""The models and the migrations describe the same schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 async def test_models_and_migrations_do_not_differ(manage: Manage) -> None:
-    """Autogenerate finds nothing to do, on either database."""
+    """Autogenerate finds no difference on SQLite and on PostgreSQL."""
     outcome = await manage("db create-migration --check")
 
     assert 0 == outcome.exit_code, outcome.stderr

@@ -23,8 +23,8 @@ async def ada(manage: Manage) -> None:
     assert 0 == done.exit_code, done.stderr
 
 
-async def test_signing_in_opens_a_session_and_leaves_an_event(sessions: Sessions) -> None:
-    """By username or email in any case; the token itself is not stored."""
+async def test_signing_in_opens_a_session_and_stores_an_event(sessions: Sessions) -> None:
+    """The email is not case-sensitive, and the token itself is not stored."""
     async with sessions.begin() as session:
         opened, token = await service.sign_in(
             session, " ADA@example.com ", WORDS, accept_language=GERMAN
@@ -42,10 +42,10 @@ async def test_signing_in_opens_a_session_and_leaves_an_event(sessions: Sessions
 
 
 @pytest.mark.parametrize(("who", "password"), [("ada", "wrong"), ("eve", WORDS), ("", "")])
-async def test_a_wrong_name_or_password_opens_nothing(
+async def test_a_wrong_name_or_password_opens_no_session(
     sessions: Sessions, who: str, password: str
 ) -> None:
-    """And leaves nothing behind."""
+    """The table of sessions stays empty."""
     async with sessions() as session:
         with pytest.raises(service.BadSignIn):
             await service.sign_in(session, who, password)
@@ -53,10 +53,10 @@ async def test_a_wrong_name_or_password_opens_nothing(
         assert (await session.scalars(select(Session.id))).all() == []
 
 
-async def test_an_inactive_user_neither_signs_in_nor_stays_so(
+async def test_an_inactive_user_cannot_sign_in_or_use_a_session(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """The session of one who was deactivated is nobody's any more."""
+    """An open session ends when the user is deactivated."""
     async with sessions.begin() as session:
         _, token = await service.sign_in(session, "ada", WORDS)
         user = await session.scalar(select(User))
@@ -69,8 +69,8 @@ async def test_an_inactive_user_neither_signs_in_nor_stays_so(
         assert await service.find(session, token.reveal()) is None
 
 
-async def test_a_session_ends_by_itself(sessions: Sessions) -> None:
-    """After twelve hours, to the second."""
+async def test_a_session_expires_after_twelve_hours(sessions: Sessions) -> None:
+    """It works shortly before that time."""
     now = datetime.now(UTC)
     async with sessions.begin() as session:
         _, token = await service.sign_in(session, "ada", WORDS, now=now)

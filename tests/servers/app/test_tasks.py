@@ -1,4 +1,4 @@
-"""The reference project's tasks, on both databases."""
+"""The tasks of the reference project, on both databases."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from oneoff.testing import Manage
 from tests.support.fixture_types import MakeUser, Sessions
 
 
-class Unwell:
+class FailingMailer:
     """A mailer whose server is down."""
 
     async def send(self, mail: Mail) -> None:
-        """Fail."""
+        """Raise `Unavailable`."""
         raise Unavailable(f"no server for {mail.name}", code="mail-server-unreachable")
 
 
 @pytest.fixture
 async def ctx(manage_environ: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[Any, Any]]:
-    """Return what a worker's start-up makes."""
+    """Return the `ctx` that the start-up of a worker creates."""
     config = load_config(tmp_path, manage_environ)
     async with open_pooled_database(config, project, service="worker", pool_size=2) as database:
         mailer = FileMailer(tmp_path / "outbox", "shop@example.com")
@@ -48,10 +48,10 @@ async def ctx(manage_environ: dict[str, str], tmp_path: Path) -> AsyncIterator[d
         }
 
 
-async def test_a_user_is_greeted_once(
+async def test_a_user_gets_one_welcome_mail(
     ctx: dict[Any, Any], make_user: MakeUser, tmp_path: Path
 ) -> None:
-    """Two deliveries at once, and one later: one mail."""
+    """Two concurrent runs of the task and a later one send one mail."""
     await make_user("ada")
 
     both = await asyncio.gather(*(tasks.send_welcome_mail(ctx, 1) for _ in range(2)))
@@ -62,28 +62,28 @@ async def test_a_user_is_greeted_once(
     assert ["welcome-1.eml"] == [path.name for path in (tmp_path / "outbox").iterdir()]
 
 
-async def test_a_mail_that_could_not_be_sent_is_tried_again(
+async def test_a_mail_that_could_not_be_sent_is_retried(
     ctx: dict[Any, Any], make_user: MakeUser
 ) -> None:
-    """Later each time, and it does not count as sent."""
+    """After 20 seconds at the second try; the failed mail does not count as sent."""
     await make_user("ada")
-    well, ctx["mailer"] = ctx["mailer"], Unwell()
+    mailer, ctx["mailer"] = ctx["mailer"], FailingMailer()
 
     with pytest.raises(Retry) as caught:
         await tasks.send_welcome_mail(ctx, 1)
-    ctx["mailer"] = well
+    ctx["mailer"] = mailer
 
     assert 20_000 == caught.value.defer_score
     assert {"user_id": 1, "sent": True} == await tasks.send_welcome_mail(ctx, 1)
 
 
-async def test_nobody_is_greeted_who_is_not_there(ctx: dict[Any, Any]) -> None:
-    """An error that no further try would mend."""
+async def test_a_mail_to_an_unknown_user_fails_without_a_retry(ctx: dict[Any, Any]) -> None:
+    """Another try would fail too."""
     with pytest.raises(NotFound):
         await tasks.send_welcome_mail(ctx, 7)
 
 
-async def test_a_report_is_replaced_not_repeated(
+async def test_a_second_report_of_a_day_replaces_the_first(
     ctx: dict[Any, Any], make_user: MakeUser, sessions: Sessions
 ) -> None:
     """One row for each role and day, with the numbers of the last run."""
@@ -105,7 +105,7 @@ async def test_a_report_is_replaced_not_repeated(
 async def test_keys_that_expired_long_ago_are_deleted(
     ctx: dict[Any, Any], manage: Manage, sessions: Sessions
 ) -> None:
-    """Once; the run is recorded as what it is."""
+    """Each run of the task is recorded as a run of `data cleanup`."""
     await manage("service-account create ci")
     for _ in range(2):
         await manage("apikey create --service-account ci")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def add(sessions: Sessions, *usernames: str, role: Role = Role.USER) -> None:
-    """Commit users `NAME@example.com`."""
+    """Create users with the email `NAME@example.com`."""
     async with sessions.begin() as session:
         for name in usernames:
             await users.create(
@@ -32,14 +32,14 @@ async def add(sessions: Sessions, *usernames: str, role: Role = Role.USER) -> No
 
 
 async def names(sessions: Sessions, **filters: object) -> list[str]:
-    """Return the usernames a listing shows."""
+    """Return the usernames in a listing."""
     async with sessions() as session:
         found, _ = await users.matching(session, **{"limit": 50, **filters})  # type: ignore[arg-type]
     return [user.username for user in found]
 
 
 async def test_a_user_is_stored_in_lower_case_and_found_in_any(sessions: Sessions) -> None:
-    """Ada, ADA and ADA@Example.COM are one person."""
+    """Username and email are not case-sensitive."""
     async with sessions.begin() as session:
         made, created = await users.create(
             session, " Ada ", "Ada.L@Example.COM", password_hash=UNUSABLE
@@ -57,7 +57,7 @@ async def test_a_user_is_stored_in_lower_case_and_found_in_any(sessions: Session
 async def test_a_taken_name_or_email_is_an_error_in_any_case(
     sessions: Sessions, username: str, email: str
 ) -> None:
-    """The error names what is taken and shows who has it."""
+    """The error suggests to show the existing user."""
     await add(sessions, "ada")
 
     async with sessions() as session:
@@ -69,7 +69,7 @@ async def test_a_taken_name_or_email_is_an_error_in_any_case(
 
 
 async def test_if_not_exists_returns_the_same_user_and_refuses_another(sessions: Sessions) -> None:
-    """Only the same username with the same email is "exists already"."""
+    """Only a user with the same username and the same email counts as existing."""
     await add(sessions, "ada")
 
     async with sessions() as session:
@@ -84,8 +84,8 @@ async def test_if_not_exists_returns_the_same_user_and_refuses_another(sessions:
     assert ("ada", False) == (found.username, created)
 
 
-async def test_everything_wrong_with_a_new_user_is_said_at_once(sessions: Sessions) -> None:
-    """Both problems, each with the value given."""
+async def test_all_problems_of_a_new_user_are_in_one_error(sessions: Sessions) -> None:
+    """Both problems, each with the value."""
     async with sessions() as session:
         with pytest.raises(DataError) as caught:
             await users.create(session, "-rf /", "ada@example", password_hash=UNUSABLE)
@@ -100,13 +100,13 @@ async def test_everything_wrong_with_a_new_user_is_said_at_once(sessions: Sessio
 async def test_two_runs_that_create_the_same_user_make_one(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loser of the race gets the clean error, and its transaction lives on."""
+    """The second run gets the usual error, and its transaction is still usable."""
     await add(sessions, "ada")
-    looks = iter([True])
-    look = users._holders
+    reads = iter([True])
+    read = users._holders
 
     async def too_early_once(session: AsyncSession, *names: str) -> object:
-        return [] if next(looks, False) else await look(session, *names)
+        return [] if next(reads, False) else await read(session, *names)
 
     monkeypatch.setattr(users, "_holders", too_early_once)
     async with sessions() as session:
@@ -118,7 +118,7 @@ async def test_two_runs_that_create_the_same_user_make_one(
 
 
 async def test_an_unknown_user_gets_a_suggestion(sessions: Sessions) -> None:
-    """Similar names first; the listing where nothing is similar."""
+    """Similar names, or the command that lists users."""
     await add(sessions, "ada", "adam", "grace")
     hints = []
 
@@ -135,8 +135,8 @@ async def test_an_unknown_user_gets_a_suggestion(sessions: Sessions) -> None:
     ] == hints
 
 
-async def test_a_listing_is_in_order_of_creation_and_bounded(sessions: Sessions) -> None:
-    """The total counts those that were left out."""
+async def test_a_listing_is_in_order_of_creation_and_limited(sessions: Sessions) -> None:
+    """The total also counts users above the limit."""
     await add(sessions, "grace", "ada", "linus")
 
     async with sessions() as session:
@@ -145,8 +145,8 @@ async def test_a_listing_is_in_order_of_creation_and_bounded(sessions: Sessions)
     assert (["grace", "ada"], 3) == ([user.username for user in found], total)
 
 
-async def test_filters_of_a_listing_narrow_it_together(sessions: Sessions) -> None:
-    """Role, activity and a part of the name or email."""
+async def test_filters_of_a_listing_can_be_combined(sessions: Sessions) -> None:
+    """Role, activity, and a part of the name or email."""
     await add(sessions, "ada", "grace", role=Role.ADMIN)
     await add(sessions, "adam")
     async with sessions.begin() as session:
@@ -158,8 +158,8 @@ async def test_filters_of_a_listing_narrow_it_together(sessions: Sessions) -> No
     assert ["ada"] == await names(sessions, search="ad", role=Role.ADMIN, active_only=True)
 
 
-async def test_wildcards_in_a_search_stand_for_themselves(sessions: Sessions) -> None:
-    """`%` and `_` are letters to an operator."""
+async def test_a_search_has_no_wildcards(sessions: Sessions) -> None:
+    """`%` and `_` are ordinary characters."""
     await add(sessions, "ada", "a_a")
 
     found = [await names(sessions, search=text) for text in ("%", "_", "a_", "/", "' OR 1=1 --")]
@@ -167,8 +167,8 @@ async def test_wildcards_in_a_search_stand_for_themselves(sessions: Sessions) ->
     assert [[], ["a_a"], ["a_a"], [], []] == found
 
 
-async def test_a_new_role_comes_with_the_one_before(sessions: Sessions) -> None:
-    """The caller can tell a change from no change."""
+async def test_promoting_returns_the_previous_role(sessions: Sessions) -> None:
+    """The caller can see whether the role has changed."""
     await add(sessions, "ada")
 
     async with sessions.begin() as session:
@@ -177,8 +177,8 @@ async def test_a_new_role_comes_with_the_one_before(sessions: Sessions) -> None:
     assert [Role.USER, Role.ADMIN] == befores
 
 
-async def test_activity_comes_with_the_one_before(sessions: Sessions) -> None:
-    """As for roles."""
+async def test_activating_and_deactivating_return_the_previous_state(sessions: Sessions) -> None:
+    """The caller can see whether the state has changed."""
     await add(sessions, "ada")
 
     async with sessions.begin() as session:
@@ -191,8 +191,8 @@ async def test_activity_comes_with_the_one_before(sessions: Sessions) -> None:
 
 
 @pytest.mark.parametrize("who", ["ada", "ADA@example.com"])
-async def test_the_last_active_admin_stays_one(sessions: Sessions, who: str) -> None:
-    """An inactive admin does not count, by whatever name the last one is called."""
+async def test_the_last_active_admin_cannot_be_demoted(sessions: Sessions, who: str) -> None:
+    """Or deactivated, by username or email. Inactive admins do not count."""
     await add(sessions, "ada", "grace", role=Role.ADMIN)
     async with sessions.begin() as session:
         await users.deactivate(session, "grace")
@@ -209,7 +209,7 @@ async def test_the_last_active_admin_stays_one(sessions: Sessions, who: str) -> 
 
 
 async def test_two_concurrent_runs_cannot_demote_the_last_two_admins(sessions: Sessions) -> None:
-    """Each alone would leave one; so the second waits for the first, and is refused."""
+    """The second run waits for the first one, and is then refused."""
     await add(sessions, "ada", "grace", role=Role.ADMIN)
 
     async def demote_grace() -> None:
@@ -226,8 +226,8 @@ async def test_two_concurrent_runs_cannot_demote_the_last_two_admins(sessions: S
         await second
 
 
-async def test_the_database_itself_insists_on_lower_case(sessions: Sessions) -> None:
-    """Code that goes around the service can't make a second ada."""
+async def test_the_database_enforces_lower_case(sessions: Sessions) -> None:
+    """Code that bypasses the service can't store "Ada" beside "ada"."""
     await add(sessions, "ada")
 
     async with sessions() as session:
@@ -235,8 +235,8 @@ async def test_the_database_itself_insists_on_lower_case(sessions: Sessions) -> 
             await session.execute(update(User).values(username="Ada"))
 
 
-async def test_created_is_the_databases_clock_in_utc(sessions: Sessions) -> None:
-    """The same on both databases: aware, and at offset zero."""
+async def test_the_time_of_creation_is_in_utc(sessions: Sessions) -> None:
+    """On both databases it is aware, with offset zero."""
     await add(sessions, "ada")
 
     async with sessions() as session:
@@ -246,7 +246,7 @@ async def test_created_is_the_databases_clock_in_utc(sessions: Sessions) -> None
 
 
 async def test_seeding_twice_writes_once(sessions: Sessions) -> None:
-    """The sample people are there once, and none of them can sign in."""
+    """Each sample user is created once, and none of them can sign in."""
     (seed,) = SEEDS
 
     async with sessions.begin() as session:

@@ -1,4 +1,4 @@
-"""The form of API keys, and what their scopes mean: nothing here needs a database."""
+"""The format of API keys, and their scopes. No test needs a database."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ bodies = randoms.map(lambda text: f"shop_{text[:8]}_{text[8:]}")
 keys = bodies.map(lambda body: body + apikey_format.checksum(body))
 
 
-def test_a_key_says_what_it_is_and_has_256_random_bits() -> None:
-    """Prefix and hash are those of the text; two keys have nothing in common but the name."""
+def test_a_key_starts_with_the_brand_and_has_256_random_bits() -> None:
+    """Prefix and hash belong to the text, and two keys have different ids."""
     made, other = generate(), generate()
     text = made.text.reveal()
 
@@ -38,7 +38,7 @@ def test_a_key_says_what_it_is_and_has_256_random_bits() -> None:
 
 
 def test_the_checksum_is_crc_32_in_base_62() -> None:
-    """Known values: that of "123456789" in every table of CRCs is 0xCBF43926."""
+    """Every table of CRCs gives 0xCBF43926 for "123456789"."""
     number = sum(
         BASE62.index(digit) * 62**place
         for place, digit in enumerate(reversed(apikey_format.checksum("123456789")))
@@ -48,37 +48,37 @@ def test_the_checksum_is_crc_32_in_base_62() -> None:
 
 
 @given(keys, positions, characters)
-def test_one_wrong_character_is_always_found(key: str, at: int, wrong: str) -> None:
-    """Wherever it is, in the checksum too."""
+def test_one_wrong_character_is_always_detected(key: str, at: int, wrong: str) -> None:
+    """At any position, also in the checksum."""
     typed = key[:at] + wrong + key[at + 1 :]
 
     assert (typed == key) is (prefix_of(typed) is not None)
 
 
 @given(keys, st.integers(min_value=0, max_value=len(KEY) - 2))
-def test_two_neighbours_in_the_wrong_order_are_always_found(key: str, at: int) -> None:
-    """Unless they are the same."""
+def test_two_swapped_characters_are_always_detected(key: str, at: int) -> None:
+    """Unless both characters are equal."""
     typed = key[:at] + key[at + 1] + key[at] + key[at + 2 :]
 
     assert (typed == key) is (prefix_of(typed) is not None)
 
 
 @given(keys, positions, characters)
-def test_one_character_too_many_or_too_few_is_always_found(key: str, at: int, more: str) -> None:
-    """A copy that lost its end, or took a space with it."""
+def test_an_extra_or_missing_character_is_always_detected(key: str, at: int, more: str) -> None:
+    """For example when a copied key lacks its end or includes a space."""
     assert prefix_of(key[:at] + key[at + 1 :]) is None
     assert prefix_of(key[:at] + more + key[at:]) is None
 
 
 @given(st.text())
 def test_no_other_text_is_a_key(text: str) -> None:
-    """Nor an error."""
+    """And no text raises an error."""
     assert prefix_of(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "shop_", KEY[:-1], f"{KEY}\n", KEY.upper(), KEY * 1_000])
-async def test_a_mistyped_key_is_refused_without_the_database(text: str) -> None:
-    """There is no session here that could be asked."""
+async def test_a_mistyped_key_is_refused_without_a_query(text: str) -> None:
+    """The session is None, so a query would fail."""
     with pytest.raises(BadKey) as caught:
         await authenticate(None, text)  # type: ignore[arg-type]
 
@@ -89,8 +89,8 @@ async def test_a_mistyped_key_is_refused_without_the_database(text: str) -> None
 @pytest.mark.parametrize(
     "text", [f"apikey revoke {KEY} --confirm", f"curl -H 'X-API-Key: {KEY}'", f'["{KEY}"]', KEY]
 )
-def test_a_key_is_masked_by_its_shape(text: str) -> None:
-    """In the record of a run, for instance; the prefix stays, for that is how it is revoked."""
+def test_a_key_is_masked_by_its_format(text: str) -> None:
+    """The prefix is kept, because it is needed to revoke the key."""
     shown = Redactor().text(text)
 
     assert KEY[14:] not in shown
@@ -106,17 +106,17 @@ def test_a_key_is_masked_by_its_shape(text: str) -> None:
         (None, "read write admin"),
     ],
 )
-def test_a_role_limits_what_its_keys_can_do(role: Role | None, expected: str) -> None:
-    """A service account has none, and only the scopes of its keys limit it."""
+def test_a_role_limits_the_scopes_of_its_keys(role: Role | None, expected: str) -> None:
+    """A service account has no role, so its keys can have all scopes."""
     assert expected == scopes.as_text(scopes.allowed(role))
 
 
 @given(st.frozensets(st.sampled_from(Scope)))
-def test_scopes_are_stored_as_words_in_order(granted: frozenset[Scope]) -> None:
-    """And come back as they were."""
+def test_stored_scopes_are_read_back_unchanged(granted: frozenset[Scope]) -> None:
+    """For every set of scopes."""
     assert granted == scopes.from_text(scopes.as_text(granted))
 
 
-def test_a_scope_that_is_not_known_any_more_allows_nothing() -> None:
-    """The row of a key may be older than the code."""
+def test_a_scope_that_no_longer_exists_is_ignored() -> None:
+    """The row of a key can be older than the code."""
     assert frozenset({Scope.READ}) == scopes.from_text("read refund")

@@ -1,4 +1,4 @@
-"""What declaring the project's commands costs."""
+"""The modules that are loaded by declaring the project's commands."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_declaring_a_command_loads_no_library() -> None:
     assert set() == HEAVY & loaded
 
 
-def test_the_service_of_users_loads_no_settings() -> None:
-    """`user list` asks for no `settings`, so it does not pay for pydantic, nor for the mailer."""
+def test_the_user_service_loads_neither_settings_nor_mailer() -> None:
+    """`user list` needs neither, so it must not import pydantic or smtplib."""
     loaded = _loaded_by("app.users")
 
     assert "sqlalchemy" in loaded

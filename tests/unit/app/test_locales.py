@@ -1,4 +1,4 @@
-"""Which language a browser asks for."""
+"""The choice of a language from the Accept-Language header."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ from app.locales import best_match
         ("*", "en"),
     ],
 )
-def test_the_language_with_the_highest_weight_is_taken(header: str, language: str) -> None:
-    """The first of equal ones; English for who asks for none of ours."""
+def test_the_language_with_the_highest_weight_is_chosen(header: str, language: str) -> None:
+    """Of equal weights the first one; English if no language is supported."""
     assert language == best_match(header)

@@ -1,4 +1,4 @@
-"""How mail leaves the application."""
+"""Sending mail to a file and to a server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAIL = Mail(name="welcome-1", to="ada@example.com", subject="Wëlcome", text="He
 
 
 class Server:
-    """A mail server that says what it was told to, and notes what it hears.
+    """A mail server that records the lines it receives.
 
     Args:
-        refusal: Its answer to the recipient, instead of accepting it.
+        refusal: The response to a recipient; if empty, the recipient is accepted.
     """
 
     def __init__(self, refusal: str = "") -> None:
@@ -27,7 +27,7 @@ class Server:
         self.heard: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hold one conversation."""
+        """Serve one connection."""
         writer.write(b"220 mail\r\n")
         in_data = False
         while line := (await reader.readline()).decode().rstrip("\r\n"):
@@ -59,8 +59,8 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
         yield made, f"smtp://127.0.0.1:{running.sockets[0].getsockname()[1]}"
 
 
-async def test_a_mail_becomes_a_file(tmp_path: Path) -> None:
-    """In a folder that is made; the same one again replaces it."""
+async def test_a_mail_is_written_to_a_file(tmp_path: Path) -> None:
+    """The folder is created; a second mail with the same name replaces the first."""
     mailer = make_mailer("file:outbox", "shop@example.com", tmp_path)
 
     await mailer.send(MAIL)
@@ -72,23 +72,23 @@ async def test_a_mail_becomes_a_file(tmp_path: Path) -> None:
     assert "From: shop@example.com" in file.read_text()
 
 
-async def test_a_mail_is_handed_to_a_server(server: tuple[Server, str], tmp_path: Path) -> None:
-    """With the envelope of the message."""
+async def test_a_mail_is_sent_to_a_server(server: tuple[Server, str], tmp_path: Path) -> None:
+    """The envelope has the addresses of the message."""
     made, url = server
 
     await make_mailer(url, "shop@example.com", tmp_path).send(MAIL)
 
-    # Python 3.13 writes the commands in small letters.
+    # Python 3.13 sends the commands in lower case.
     said = [line.lower() for line in made.heard]
     assert "rcpt to:<ada@example.com>" in said
     assert any(line.startswith("mail from:<shop@example.com>") for line in said)
     assert "Hello ada," in made.heard
 
 
-async def test_a_server_that_takes_nothing_is_temporary(
+async def test_a_refused_recipient_is_a_temporary_error(
     server: tuple[Server, str], tmp_path: Path
 ) -> None:
-    """A task tries again."""
+    """A task can try again."""
     made, url = server
     made.refusal = "450 later"
 
@@ -98,10 +98,10 @@ async def test_a_server_that_takes_nothing_is_temporary(
     assert "mail-not-taken" == caught.value.code
 
 
-async def test_no_password_travels_in_clear_text(
+async def test_no_password_is_sent_in_clear_text(
     server: tuple[Server, str], tmp_path: Path
 ) -> None:
-    """Not even to a server that would take it."""
+    """The server offers no STARTTLS, so the mailer does not log in."""
     made, url = server
     secret = url.replace("//", "//shop:hunter2hunter2@")
 
@@ -112,8 +112,8 @@ async def test_no_password_travels_in_clear_text(
     assert "hunter2" not in f"{made.heard} {caught.value}"
 
 
-async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
-    """The message names it, without the password."""
+async def test_an_unreachable_server_is_an_error_without_the_password(tmp_path: Path) -> None:
+    """The error is `Unavailable`."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -134,16 +134,16 @@ async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None
         ("smtps://shop:p%40ss@mail.example", SMTPMailer),
     ],
 )
-def test_the_url_says_how(tmp_path: Path, url: str, kind: type) -> None:
-    """Three ways."""
+def test_the_url_decides_the_kind_of_mailer(tmp_path: Path, url: str, kind: type) -> None:
+    """`file:`, `smtp://` and `smtps://`."""
     assert kind is type(make_mailer(url, "shop@example.com", tmp_path))
 
 
 @pytest.mark.parametrize(
     "url", ["", "outbox", "file:", "http://mail", "smtp://", "smtp://h:x/", "smtp://u:hunter2@[1"]
 )
-def test_a_url_of_another_kind_is_refused(tmp_path: Path, url: str) -> None:
-    """Without repeating it: it may hold a password."""
+def test_any_other_url_is_refused(tmp_path: Path, url: str) -> None:
+    """The error does not repeat the URL, which can contain a password."""
     with pytest.raises(ConfigurationError) as caught:
         make_mailer(url, "shop@example.com", tmp_path)
 

@@ -1,4 +1,4 @@
-"""The user as an object."""
+"""Models without a database."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def ada() -> User:
-    """Return a user who was never in a database."""
+    """Return a user that is not in a database."""
     return User(
         id=1,
         username="ada",
         email="ada@example.com",
         role=Role.ADMIN,
         active=True,
-        password_hash="$argon2id$secret",  # noqa: S106 - no hash of anything
+        password_hash="$argon2id$secret",  # noqa: S106 - not a real hash
         created_at=NOON,
     )
 
 
-def test_what_is_public_has_no_hash() -> None:
-    """Commands and the API show this and nothing more."""
+def test_the_public_values_of_a_user_have_no_hash() -> None:
+    """Commands and the API show only these values."""
     assert {
         "id": 1,
         "username": "ada",
@@ -38,12 +38,12 @@ def test_what_is_public_has_no_hash() -> None:
 
 
 def test_repr_is_safe_to_log() -> None:
-    """No hash and no email in a traceback."""
+    """It contains neither the hash nor the email."""
     assert "<User 1 ada>" == repr(ada())
 
 
-def test_an_instant_goes_to_the_database_in_utc_and_comes_back_aware() -> None:
-    """SQLite keeps neither offset nor zone, so both are settled before and after."""
+def test_a_time_is_stored_in_utc_and_loaded_as_aware() -> None:
+    """SQLite stores no offset, so the type converts before and after."""
     column, dialect = UTCDateTime(), sqlite.dialect()
     in_paris = NOON.astimezone(timezone(timedelta(hours=1)))
 

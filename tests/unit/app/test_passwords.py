@@ -1,4 +1,4 @@
-"""The rules and parameters of passwords."""
+"""The rules for passwords and the parameters of their hashes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from oneoff import DataError, ExitCode
 LONG = "correct horse battery"
 
 
-async def test_a_hash_names_its_algorithm_and_costs() -> None:
-    """OWASP's minimum for argon2id: 19 MiB of memory, two passes, one lane."""
+async def test_a_hash_has_the_minimum_costs_of_owasp() -> None:
+    """Argon2id with 19 MiB of memory, two passes, one lane."""
     stored = await hash_password(LONG)
 
     assert ["argon2id", "v=19", "m=19456,t=2,p=1"] == stored.split("$")[1:4]
 
 
-async def test_only_the_right_password_is_verified() -> None:
-    """Another password, and a hash that is none, are both simply wrong."""
+async def test_only_the_right_password_is_accepted() -> None:
+    """A wrong password and a damaged hash are both refused, without an error."""
     stored = await hash_password(LONG)
 
     answers = [
@@ -33,28 +33,28 @@ async def test_only_the_right_password_is_verified() -> None:
     assert [True, False, False] == answers
 
 
-async def test_the_same_letter_typed_on_another_keyboard_is_the_same_password() -> None:
-    """One keyboard sends "é" as one code point, another as two."""
+async def test_composed_and_decomposed_letters_are_the_same_password() -> None:
+    """Some keyboards send "é" as one code point, others as two."""
     stored = await hash_password("caf\u00e9 au lait, merci")
 
     assert await verify_password(stored, "cafe\u0301 au lait, merci")
 
 
-async def test_nothing_signs_in_with_an_unusable_hash() -> None:
-    """A seeded user can't sign in, not even with the text that marks the hash."""
+async def test_no_password_matches_an_unusable_hash() -> None:
+    """Not even the text that marks the hash as unusable."""
     assert not await verify_password(UNUSABLE, UNUSABLE)
     assert not needs_rehash(UNUSABLE)
 
 
-async def test_a_hash_of_other_costs_is_to_be_renewed() -> None:
-    """Raising the costs finds the hashes made before."""
+async def test_a_hash_with_other_costs_needs_a_rehash() -> None:
+    """A hash with the current costs does not."""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(LONG)
 
     assert [True, False] == [needs_rehash(cheap), needs_rehash(await hash_password(LONG))]
 
 
 async def test_a_short_password_is_refused_without_repeating_it() -> None:
-    """The message gives both lengths, and never the password."""
+    """The message has both lengths, but not the password."""
     with pytest.raises(DataError) as caught:
         await hash_new("tr0ub4dor&3", min_length=15)
 
@@ -64,13 +64,13 @@ async def test_a_short_password_is_refused_without_repeating_it() -> None:
     assert "tr0ub4dor" not in f"{error.why}{error.try_}"
 
 
-async def test_length_counts_code_points_and_nothing_else_is_asked_for() -> None:
-    """Fifteen times one letter is long enough: composition rules are not."""
+async def test_the_length_in_code_points_is_the_only_rule() -> None:
+    """Fifteen times the same letter is accepted: there are no composition rules."""
     assert await verify_password(await hash_new("é" * 15, min_length=15), "é" * 15)
 
 
-async def test_the_event_loop_goes_on_while_a_password_is_hashed() -> None:
-    """Other tasks get their turns; hashed inline, none would before the hash is done."""
+async def test_hashing_does_not_block_the_event_loop() -> None:
+    """Other tasks run meanwhile, because hashing runs in a thread."""
     turns = 0
     hashing = asyncio.create_task(hash_password(LONG))
 

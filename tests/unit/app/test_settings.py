@@ -14,14 +14,14 @@ from oneoff.config.settings import SETTINGS
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep this machine's variables and `.env` out of the tests."""
+    """Run the tests without the variables and the `.env` of this machine."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
 
 
 def test_the_example_file_lists_every_setting_and_no_other() -> None:
-    """`.env.example` is complete: the application's settings and the framework's."""
+    """`.env.example` has the settings of the application and of the framework."""
     example = (ROOT / ".env.example").read_text()
     listed = re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)
 
@@ -30,13 +30,13 @@ def test_the_example_file_lists_every_setting_and_no_other() -> None:
     assert sorted(known) == sorted(listed)
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     """`config show` and the reference print the descriptions."""
     assert [] == [name for name, field in Settings.model_fields.items() if not field.description]
 
 
-def test_the_defaults_need_no_environment() -> None:
-    """A fresh clone starts with nothing set."""
+def test_the_application_starts_without_any_variable() -> None:
+    """A new clone uses the defaults."""
     settings = Settings()
 
     assert ("", "info", 15) == (
@@ -46,14 +46,14 @@ def test_the_defaults_need_no_environment() -> None:
     )
 
 
-def test_a_variable_set_to_nothing_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Platforms can't always unset a variable."""
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some platforms can't unset a variable."""
     monkeypatch.setenv("PASSWORD_MIN_LENGTH", "")
 
     assert 15 == Settings().password_min_length
 
 
-def test_the_environment_wins_over_the_file(
+def test_the_environment_overrides_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The file is for development; a deployment sets variables."""
@@ -66,7 +66,7 @@ def test_the_environment_wins_over_the_file(
 
 
 def test_no_setting_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither repr nor a dump of the settings holds the database's password."""
+    """Neither the repr nor a dump of the settings contains the database's password."""
     monkeypatch.setenv("DATABASE_URL", "postgres://shop:hunter2hunter2@db/shop")
 
     settings = Settings()
@@ -77,7 +77,7 @@ def test_no_setting_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_error_reports_all_settings_at_once_and_repeats_no_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was given may be a secret in the wrong variable."""
+    """A wrong value can be a secret in the wrong variable."""
     monkeypatch.setenv("LOG_LEVEL", "hunter2hunter2")
     monkeypatch.setenv("PASSWORD_MIN_LENGTH", "7")
 
