@@ -1,7 +1,8 @@
-"""What tests of every folder share: servers, databases, and command lines on them.
+"""Fixtures for all tests: servers, databases, and command lines on them.
 
-A server starts when the first test asks for it. `manage` and what builds on it run each test on
-SQLite and on PostgreSQL; what does not depend on the database is marked with `ON_SQLITE`.
+A server is started when the first test needs it. A test with `manage`, or with a fixture based on
+it, runs on SQLite and on PostgreSQL. Tests that do not depend on the database have the mark
+`ON_SQLITE`.
 """
 
 from __future__ import annotations
@@ -46,35 +47,35 @@ CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """Run one PostgreSQL for the whole run: `.url(database)`, `.psql(sql)`, `.restart()`."""
+    """Run one PostgreSQL server for all tests: `.url(database)`, `.psql(sql)`, `.restart()`."""
     with running_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def pgbouncer(postgres_server: Postgres) -> Iterator[PgBouncer]:
-    """Run one pgbouncer in transaction mode: `.url(database)`."""
+    """Run one pgbouncer in transaction mode for all tests: `.url(database)`."""
     with running_pgbouncer(postgres_server) as pooler:
         yield pooler
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
-    """Run one Redis for the whole run: `.url`; what it holds is for each test to remove."""
+    """Run one Redis server for all tests: `.url`. Each test has to remove its keys."""
     with running_redis() as server:
         yield server
 
 
 @pytest.fixture
 def postgres_database(postgres_server: Postgres) -> Iterator[str]:
-    """Name an empty PostgreSQL database of this test's own."""
+    """Return the name of an empty PostgreSQL database for this test."""
     with postgres_server.database() as name:
         yield name
 
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres, postgres_database: str) -> str:
-    """Return the URL of this test's own PostgreSQL database."""
+    """Return the URL of an empty PostgreSQL database for this test."""
     return postgres_server.url(postgres_database)
 
 
@@ -86,7 +87,7 @@ def pgbouncer_url(pgbouncer: PgBouncer, postgres_database: str) -> str:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """Return the URL of a SQLite file of this test's own, which doesn't exist yet."""
+    """Return the URL of a SQLite file for this test, which doesn't exist yet."""
     return f"sqlite:///{tmp_path}/test.sqlite3"
 
 
@@ -99,7 +100,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def redis_url(redis_server: Redis) -> Iterator[str]:
-    """Return the URL of an empty Redis; what the test puts there is gone after it."""
+    """Return the URL of an empty Redis, which is flushed after the test."""
     redis_server.flush()
     yield redis_server.url
     redis_server.flush()
@@ -107,14 +108,14 @@ def redis_url(redis_server: Redis) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[RedisCluster]:
-    """Run a cluster of three primaries: `.url`, `.nodes`; see `redis_cluster_url`."""
+    """Run a cluster of three primaries for all tests: `.url`, `.nodes`."""
     with running_redis_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
 def redis_cluster_url(redis_cluster: RedisCluster) -> Iterator[str]:
-    """Return the URL of a node of an empty cluster; what the test puts there is gone after it."""
+    """Return the URL of a node of an empty cluster, which is flushed after the test."""
     redis_cluster.flush()
     yield redis_cluster.url
     redis_cluster.flush()
@@ -122,21 +123,21 @@ def redis_cluster_url(redis_cluster: RedisCluster) -> Iterator[str]:
 
 @pytest.fixture
 def redis_proxy(redis_server: Redis) -> Iterator[Proxy]:
-    """Put a proxy before the Redis: `.url(redis_url)`, `.delay(s)`, `.cut()`, `.half_open()`."""
+    """Run a proxy for the Redis: `.url(redis_url)`, `.delay(s)`, `.cut()`, `.half_open()`."""
     with proxying(redis_server.port) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def postgres_proxy(postgres_server: Postgres) -> Iterator[Proxy]:
-    """Put a proxy before the PostgreSQL: `.url(postgres_url)`, and the rest as `redis_proxy`."""
+    """Run a proxy for the PostgreSQL: `.url(postgres_url)`, and the methods of `redis_proxy`."""
     with proxying(postgres_server.port) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: Postgres, manage_project: tuple[str, str]) -> Iterator[str]:
-    """Name a PostgreSQL database that `migrate` has brought to head once; tests get copies."""
+    """Return the name of a migrated PostgreSQL database, of which tests get copies."""
     with postgres_server.database() as name:
         environ = {"DATABASE_URL": postgres_server.url(name), "ENVIRONMENT": "test"}
         finished = asyncio.run(Manage(*manage_project, environ)("db migrate"))
@@ -150,8 +151,8 @@ def manage_environ(
     manage_environ: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[dict[str, str]]:
-    """Run `manage` on both databases, migrated and empty."""
-    # The costs of a real hash are tried in tests/unit/app/test_passwords.py.
+    """Run `manage` on SQLite and on PostgreSQL, each migrated and empty."""
+    # A hash with the real costs is slow; tests/unit/app/test_passwords.py tests those.
     monkeypatch.setattr("app.passwords.HASHER", CHEAP_HASHER)
     if request.param == "sqlite":
         yield manage_environ
@@ -164,7 +165,7 @@ def manage_environ(
 
 @pytest.fixture
 def make_user(manage: Manage) -> MakeUser:
-    """Return a function that creates users by the project's own command."""
+    """Return a function that creates users with `user create`."""
 
     async def make(username: str, *, role: str = "user", active: bool = True) -> None:
         line = f"user create {username} {username}@example.com --role {role} --generate-password"
@@ -176,10 +177,10 @@ def make_user(manage: Manage) -> MakeUser:
 
 @pytest.fixture
 async def sessions(manage_environ: dict[str, str]) -> AsyncIterator[Sessions]:
-    """Open sessions on the test's database that commit for themselves, as a web process does."""
+    """Return a factory of sessions on the test's database; as in a web process, they can commit."""
     url = parse_database_url(manage_environ["DATABASE_URL"], Path(), "shop")
     database = Database(url, run_id="test")
-    # On SQLite a writer that reads first has to be the only one from the start.
+    # On SQLite a transaction that reads and then writes must take the write lock at its start.
     engine = database.engine.execution_options(oneoff_begin="BEGIN IMMEDIATE")
     yield async_sessionmaker(engine, expire_on_commit=False)
     await database.dispose()
@@ -187,7 +188,7 @@ async def sessions(manage_environ: dict[str, str]) -> AsyncIterator[Sessions]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """Make a database with the two empty tables of `rehearsal`."""
+    """Create a database with the two empty tables of `rehearsal`."""
     database = Database(parse_database_url(database_url, Path(), "shop"), run_id="test")
     async with database.connect("schema") as connection:
         await connection.run_sync(METADATA.create_all)
@@ -206,20 +207,20 @@ def on_cluster(
 
 @pytest.fixture
 def url(manage_environ: dict[str, str]) -> str:
-    """Return the URL of a migrated database with the tally in it: for the tests of batches."""
+    """Return the URL of a migrated database with the table `tally`, for tests of batches."""
     make_tally(manage_environ["DATABASE_URL"], ROWS)
     return manage_environ["DATABASE_URL"]
 
 
 @pytest.fixture
 def tally(url: str, manage_environ: dict[str, str]) -> Manage:
-    """Run command lines of the tally's project."""
+    """Run command lines of the tally project."""
     return Manage(NAME, str(ROOT), manage_environ)
 
 
 @pytest.fixture
 def command_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Make an empty package of commands, `ninth`: `.write(report=command())`, `.registry()`."""
+    """Create an empty package of commands, `ninth`: `.write(report=command())`, `.registry()`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with importable(tmp_path) as package:
         yield package

@@ -1,7 +1,6 @@
-"""The command layer from outside, on the embedded SQLite: `pytest tests/test_cli_smoke.py`.
+"""Run commands as an operator does, on a SQLite file: `pytest tests/test_cli_smoke.py`.
 
-Needs no server and no fixture of the other tests. Every step is a process of its own, as an
-operator starts it.
+Each command is a separate process. The tests need no servers and no other fixtures.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Manage = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Manage:
-    """Return a function that runs `python manage.py WORDS` on a database of the test's own."""
+    """Return a function that runs `python manage.py WORDS` on a database for this test."""
     environ = {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": f"sqlite:///{tmp_path}/smoke.sqlite3",
@@ -44,24 +43,24 @@ def run(tmp_path: Path) -> Manage:
 
 
 def test_help_lists_the_commands_of_framework_and_project(run: Manage) -> None:
-    """Both kinds, with their summaries."""
+    """Commands of both are listed with their summaries."""
     help_ = run("help")
 
     assert 0 == help_.returncode, help_.stderr
     assert "migrate" in help_.stdout
-    assert "Give a user another role." in help_.stdout
+    assert "Change a user's role." in help_.stdout
 
 
 def test_a_mistyped_command_is_a_usage_error_with_a_suggestion(run: Manage) -> None:
-    """Exit 2, nothing on standard output, and the name that was meant."""
+    """The exit code is 2, and standard output is empty."""
     wrong = run("user", "promot", "ada", "admin")
 
     assert (2, "") == (wrong.returncode, wrong.stdout)
     assert "user promote" in wrong.stderr
 
 
-def test_the_first_day_of_a_database(run: Manage) -> None:
-    """Migrate, add the first user, look before promoting, promote, and promote again."""
+def test_the_first_commands_on_a_new_database_work(run: Manage) -> None:
+    """Migrate, create a user, preview a promotion, promote the user, and promote again."""
     said = [
         (step.returncode, step.stdout.splitlines()[:1], step.stderr)
         for step in (

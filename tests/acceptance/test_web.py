@@ -136,7 +136,7 @@ def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
         for headers in ({}, {"X-API-Key": "nonsense"}, {"Authorization": "Basic YTpi"})
     ]
 
-    assert {(401, 'Bearer realm="shop"', '{"detail":"a valid API key is needed"}')} == {
+    assert {(401, 'Bearer realm="shop"', '{"detail":"a valid API key is required"}')} == {
         (answer.status_code, answer.headers["www-authenticate"], answer.text) for answer in answers
     }
     assert ["missing", "malformed", "missing"] == [

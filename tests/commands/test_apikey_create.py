@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.support.fixture_types import MakeUser, Sessions
 
 
-async def test_a_key_is_shown_once_and_opens_the_door(manage: Manage, sessions: Sessions) -> None:
-    """On standard output, and nowhere else: not in the log, not in the database."""
+async def test_a_new_key_is_shown_once_and_works(manage: Manage, sessions: Sessions) -> None:
+    """It is only on standard output, not in the log and not in the database."""
     await manage(ACCOUNT)
 
     outcome = await manage("apikey create --service-account CI --scope write --scope read")
@@ -43,8 +43,8 @@ async def test_a_key_is_shown_once_and_opens_the_door(manage: Manage, sessions: 
     assert apikey_format.digest(shown[2]) in kept
 
 
-async def test_quiet_prints_the_key_alone(manage: Manage, sessions: Sessions) -> None:
-    """So that a script can take it from a pipe."""
+async def test_quiet_prints_only_the_key(manage: Manage, sessions: Sessions) -> None:
+    """A script can read it from a pipe."""
     await manage(ACCOUNT)
 
     outcome = await manage("apikey create --service-account ci --quiet")
@@ -53,8 +53,8 @@ async def test_quiet_prints_the_key_alone(manage: Manage, sessions: Sessions) ->
     assert "ci" == (await use(sessions, outcome.stdout.rstrip("\n"))).name
 
 
-async def test_json_has_the_key_among_the_data(manage: Manage, sessions: Sessions) -> None:
-    """Everything that `apikey list` shows, and the key."""
+async def test_json_has_the_key_in_its_data(manage: Manage, sessions: Sessions) -> None:
+    """The other data is that of `apikey list`."""
     await manage(ACCOUNT)
 
     outcome = await manage("apikey create --service-account ci --name deploy --json")
@@ -67,7 +67,7 @@ async def test_json_has_the_key_among_the_data(manage: Manage, sessions: Session
 
 @pytest.mark.parametrize("flag", ["", "--json", "--quiet"])
 async def test_a_dry_run_shows_no_key(manage: Manage, sessions: Sessions, flag: str) -> None:
-    """What it made was never stored, and would open nothing."""
+    """Its key is not stored, so it would not work."""
     await manage(ACCOUNT)
 
     outcome = await manage(f"apikey create --service-account ci --dry-run {flag}")
@@ -79,7 +79,7 @@ async def test_a_dry_run_shows_no_key(manage: Manage, sessions: Sessions, flag: 
 async def test_a_key_of_a_user_has_no_more_rights_than_the_user(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """Neither when it is made nor, after a demotion, when it is used."""
+    """Scopes are checked when the key is created, and when it is used after a demotion."""
     await make_user("ada", role="admin")
     await make_user("grace")
 
@@ -103,7 +103,7 @@ async def test_a_key_of_a_user_has_no_more_rights_than_the_user(
 async def test_an_inactive_owner_gets_no_key(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """77, and the line that opens the account again."""
+    """The exit code is 77, and the error suggests to activate the user."""
     await make_user("grace", active=False)
 
     outcome = await manage("apikey create --user grace")
@@ -111,22 +111,22 @@ async def test_an_inactive_owner_gets_no_key(
     assert (77, []) == (outcome.exit_code, await stored(sessions))
     assert (
         "error[owner-inactive]: grace is inactive\n"
-        "  why:  the keys of an inactive owner open nothing\n"
+        "  why:  the keys of an inactive owner do not work\n"
         "  try:  python manage.py user activate grace --confirm\n"
     ) in outcome.stderr
 
 
 @pytest.mark.parametrize("owners", ["", "--user ada --service-account ci"])
-async def test_there_is_one_owner(manage: Manage, owners: str) -> None:
-    """Neither none nor two."""
+async def test_exactly_one_owner_is_required(manage: Manage, owners: str) -> None:
+    """No owner and two owners are usage errors."""
     outcome = await manage(f"apikey create {owners}")
 
     assert 2 == outcome.exit_code
-    assert "one owner is needed: either --user or --service-account\n" in outcome.stderr
+    assert "exactly one owner is needed: --user or --service-account\n" in outcome.stderr
 
 
 async def test_an_unknown_scope_is_a_usage_error_with_a_suggestion(manage: Manage) -> None:
-    """Before anything is asked of the database."""
+    """The exit code is 2."""
     outcome = await manage("apikey create --service-account ci --scope raed")
 
     assert 2 == outcome.exit_code
@@ -134,7 +134,7 @@ async def test_an_unknown_scope_is_a_usage_error_with_a_suggestion(manage: Manag
 
 
 async def test_scopes_are_a_list_in_json_and_words_in_text(manage: Manage) -> None:
-    """As the web's /me gives them."""
+    """JSON has the same list as /me of the web process."""
     await manage(ACCOUNT)
     await make_key(manage, "--service-account ci --scope write --scope read")
 
@@ -142,8 +142,8 @@ async def test_scopes_are_a_list_in_json_and_words_in_text(manage: Manage) -> No
     assert " read, write " in (await manage("apikey list")).stdout
 
 
-async def test_a_short_lived_key_says_when_it_ends_to_the_second(manage: Manage) -> None:
-    """The day alone would be no help."""
+async def test_the_end_of_a_short_lived_key_is_shown_with_the_time(manage: Manage) -> None:
+    """The date alone would not be enough."""
     await manage(ACCOUNT)
 
     outcome = await manage("apikey create --service-account ci --expires 1m")
@@ -151,22 +151,24 @@ async def test_a_short_lived_key_says_when_it_ends_to_the_second(manage: Manage)
     assert re.search(r"expires 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", outcome.stdout)
 
 
-async def test_a_key_without_a_lifetime_is_refused(manage: Manage, sessions: Sessions) -> None:
-    """65, and what to say instead."""
+async def test_a_lifetime_of_zero_is_refused(manage: Manage, sessions: Sessions) -> None:
+    """The exit code is 65, and the error suggests a lifetime."""
     await manage(ACCOUNT)
 
     outcome = await manage("apikey create --service-account ci --expires 0s")
 
     assert (65, []) == (outcome.exit_code, await stored(sessions))
     assert (
-        "error[bad-apikey]: a lifetime of 0s is over before anybody can use the key\n"
-        "  try:  say how long it works: --expires 30d\n"
+        "error[bad-apikey]: with a lifetime of 0s the key would never work\n"
+        "  try:  give a longer lifetime: --expires 30d\n"
     ) in outcome.stderr
 
 
 @pytest.mark.parametrize("expires", ["366d", "999999999d"])
-async def test_a_lifetime_is_bounded(manage: Manage, sessions: Sessions, expires: str) -> None:
-    """65, with what was asked for and the setting that forbids it."""
+async def test_too_long_a_lifetime_is_refused(
+    manage: Manage, sessions: Sessions, expires: str
+) -> None:
+    """The exit code is 65, and the error has the value and the setting."""
     await manage(ACCOUNT)
 
     outcome = await manage(f"apikey create --service-account ci --expires {expires}")
@@ -174,7 +176,7 @@ async def test_a_lifetime_is_bounded(manage: Manage, sessions: Sessions, expires
     assert (65, []) == (outcome.exit_code, await stored(sessions))
     assert (
         f"error[bad-apikey]: a lifetime of {expires} is more than 365d (API_KEY_MAX_DAYS)\n"
-        "  why:  a key that nobody remembers must end by itself\n"
+        "  why:  a forgotten key must expire\n"
     ) in outcome.stderr
 
 
@@ -182,7 +184,7 @@ async def test_a_lifetime_is_bounded(manage: Manage, sessions: Sessions, expires
 async def test_the_longest_lifetime_is_a_setting(
     manage: Manage, sessions: Sessions, options: str, days: int
 ) -> None:
-    """Without --expires it is 90 days, or the longest that is allowed."""
+    """Without --expires the lifetime is 90 days, or the setting if that is shorter."""
     await manage(ACCOUNT)
 
     await manage(
@@ -193,8 +195,10 @@ async def test_the_longest_lifetime_is_a_setting(
     assert days * DAY == key.expires_at - key.created_at
 
 
-async def test_a_name_is_one_short_line(manage: Manage, sessions: Sessions) -> None:
-    """65: neither 101 characters nor two lines."""
+async def test_a_name_is_one_line_of_at_most_100_characters(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Any other name is bad data, with exit code 65."""
     await manage(ACCOUNT)
 
     codes = {
@@ -205,8 +209,8 @@ async def test_a_name_is_one_short_line(manage: Manage, sessions: Sessions) -> N
     assert ({65}, []) == (codes, await stored(sessions))
 
 
-async def test_a_whole_key_is_no_name(manage: Manage, sessions: Sessions) -> None:
-    """It would stay in the table and in every list; nor is one that holds a key."""
+async def test_a_name_with_a_complete_key_is_refused(manage: Manage, sessions: Sessions) -> None:
+    """Every list would show the key."""
     await manage(ACCOUNT)
     key = await make_key(manage)
 

@@ -19,7 +19,7 @@ PREFIX = re.compile(r"shop_\w{8}")
 async def test_the_list_is_a_table_of_the_keys_that_have_not_ended(
     manage: Manage, make_user: MakeUser
 ) -> None:
-    """The whole screen: no hash, and nothing of the key but its prefix."""
+    """The entire output, without the hash, and with the prefix as the only part of the key."""
     await make_user("ada")
     await manage(ACCOUNT)
     await make_key(manage, "--user ada --name laptop")
@@ -38,8 +38,10 @@ async def test_the_list_is_a_table_of_the_keys_that_have_not_ended(
     ) == re.sub(r"(?m)^ +| +(?= )", "", shown)
 
 
-async def test_every_state_is_told(manage: Manage, make_user: MakeUser, sessions: Sessions) -> None:
-    """With --all, also of the keys that have ended."""
+async def test_the_list_shows_every_state(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """Keys that have ended are shown with --all."""
     await make_user("ada")
     await manage(ACCOUNT)
     await make_key(manage, "--user ada")
@@ -58,8 +60,8 @@ async def test_every_state_is_told(manage: Manage, make_user: MakeUser, sessions
     assert [1, 2, 4] == [row["id"] for row in await listed(manage, "")]
 
 
-async def test_a_list_is_of_one_owner_and_bounded(manage: Manage, make_user: MakeUser) -> None:
-    """The last line counts those that were left out."""
+async def test_the_list_can_have_one_owner_and_a_limit(manage: Manage, make_user: MakeUser) -> None:
+    """The last line also counts keys above the limit."""
     await make_user("ada")
     await manage(ACCOUNT)
     for owner in ("--user ada", "--service-account ci", "--service-account ci"):
@@ -75,16 +77,16 @@ async def test_a_list_is_of_one_owner_and_bounded(manage: Manage, make_user: Mak
     assert 2 == (await manage("apikey list --limit 0")).exit_code
 
 
-async def test_one_key_is_counted_as_one(manage: Manage) -> None:
-    """In words."""
+async def test_one_key_is_counted_in_the_singular(manage: Manage) -> None:
+    """Not "1 keys"."""
     await manage(ACCOUNT)
     await make_key(manage)
 
     assert "1 of 1 key\n" in (await manage("apikey list")).stdout
 
 
-async def test_the_list_tells_when_a_key_was_last_used(manage: Manage, sessions: Sessions) -> None:
-    """A dash until then."""
+async def test_the_list_shows_when_a_key_was_last_used(manage: Manage, sessions: Sessions) -> None:
+    """The time is empty before the first use."""
     await manage(ACCOUNT)
     key = await make_key(manage)
     at = now().replace(microsecond=0)

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("by", ["number", "prefix"])
-async def test_a_revoked_key_opens_nothing_and_stays_revoked(
-    manage: Manage, sessions: Sessions, by: str
-) -> None:
-    """The second run succeeds, writes nothing, and says why."""
+async def test_a_revoked_key_does_not_work(manage: Manage, sessions: Sessions, by: str) -> None:
+    """A second run succeeds and writes nothing."""
     await manage(ACCOUNT)
     key = await make_key(manage)
     name = key[:13] if by == "prefix" else "1"
@@ -32,7 +30,7 @@ async def test_a_revoked_key_opens_nothing_and_stays_revoked(
         first.rows,
         first.stdout,
     )
-    assert (0, 0, "key 1 has ended already: it is revoked\n") == (
+    assert (0, 0, "key 1 has already ended: it is revoked\n") == (
         again.exit_code,
         again.rows,
         again.stdout,
@@ -41,7 +39,7 @@ async def test_a_revoked_key_opens_nothing_and_stays_revoked(
 
 
 async def test_a_dry_run_revokes_nothing(manage: Manage, sessions: Sessions) -> None:
-    """It counts the row that it would write."""
+    """It reports the row that the command would write."""
     await manage(ACCOUNT)
     key = await make_key(manage)
 
@@ -51,10 +49,10 @@ async def test_a_dry_run_revokes_nothing(manage: Manage, sessions: Sessions) -> 
     assert "" == await refusal(sessions, key)
 
 
-async def test_revoking_a_rotated_key_spares_its_successor(
+async def test_revoking_a_rotated_key_does_not_revoke_its_successor(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """And says so: whoever revokes a key that leaked may want to end both."""
+    """A warning names the successor, which the operator may want to revoke too."""
     await manage(ACCOUNT)
     old = await make_key(manage)
     new = (await manage("apikey rotate 1 --confirm --quiet")).stdout.rstrip("\n")
@@ -66,21 +64,23 @@ async def test_revoking_a_rotated_key_spares_its_successor(
 
 
 @pytest.mark.parametrize("which", ["2", "0", "2147483648", "99999999999", "shop_00000000", "-", ""])
-async def test_an_unknown_key_is_an_error_that_names_the_list(manage: Manage, which: str) -> None:
-    """Also one whose number no table can hold."""
+async def test_an_unknown_key_is_an_error_that_suggests_the_list(
+    manage: Manage, which: str
+) -> None:
+    """Also a number that is too large for the column."""
     outcome = await manage(["apikey", "revoke", "--confirm", "--", which])
 
     assert 1 == outcome.exit_code
     assert (
         f"error[apikey-not-found]: there is no API key {which!r}\n"
-        "  why:  a key is named by its number or its prefix\n"
+        "  why:  a key is identified by its number or its prefix\n"
         "  try:  python manage.py apikey list --all\n"
     ) in outcome.stderr
 
 
 @ON_SQLITE
-async def test_a_whole_key_is_refused_and_shown_nowhere(manage: Manage) -> None:
-    """It stood on a command line; what is recorded and printed has the prefix alone."""
+async def test_a_complete_key_is_refused_and_not_shown(manage: Manage) -> None:
+    """The output and the record have only its prefix."""
     await manage(ACCOUNT)
     key = await make_key(manage)
 
@@ -93,7 +93,7 @@ async def test_a_whole_key_is_refused_and_shown_nowhere(manage: Manage) -> None:
 
 
 async def test_the_hash_of_a_key_is_not_in_the_output(manage: Manage, sessions: Sessions) -> None:
-    """Of any command that shows keys."""
+    """For each command that shows keys."""
     await manage(ACCOUNT)
     await make_key(manage)
     (key,) = await stored(sessions)
@@ -107,10 +107,10 @@ async def test_the_hash_of_a_key_is_not_in_the_output(manage: Manage, sessions: 
 @ON_SQLITE
 @pytest.mark.parametrize("line", ["revoke", "rotate"])
 @pytest.mark.parametrize("confirm", ["", " --confirm", " --dry-run"])
-async def test_a_whole_key_is_named_as_such_before_anything_is_asked(
+async def test_a_complete_key_is_refused_before_the_confirmation(
     manage: Manage, line: str, confirm: str
 ) -> None:
-    """Whoever is told to confirm types the key a second time."""
+    """An error about the missing confirmation would make the operator type the key again."""
     await manage(ACCOUNT)
     key = await make_key(manage)
 

@@ -1,4 +1,4 @@
-"""`apikey rotate`, and what happens at once with it."""
+"""`apikey rotate`, and concurrent changes of keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rotate(session: AsyncSession, at: datetime | None = None) -> Coroutine[Any, 
 
 
 async def change(session: AsyncSession, work: str) -> str:
-    """Do one of the changes that may meet, and return how it ended."""
+    """Make one of the changes that can be concurrent, and return its result."""
     try:
         if work == "rotate":
             await rotate(session)
@@ -48,7 +48,7 @@ async def change(session: AsyncSession, work: str) -> str:
 
 
 async def test_the_old_key_works_until_its_grace_ends(manage: Manage, sessions: Sessions) -> None:
-    """The new one has its owner, scopes, name and lifetime, and works from now on."""
+    """The new key has the same owner, scopes, name and lifetime, and works immediately."""
     await manage(ACCOUNT)
     options = "--service-account ci --scope write --name deploy --expires 7d"
     old = await make_key(manage, options)
@@ -76,8 +76,10 @@ async def test_the_old_key_works_until_its_grace_ends(manage: Manage, sessions: 
     ]
 
 
-async def test_without_grace_the_old_key_ends_at_once(manage: Manage, sessions: Sessions) -> None:
-    """As one wants it for a key that leaked."""
+async def test_without_grace_the_old_key_ends_immediately(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Use it for a leaked key."""
     await manage(ACCOUNT)
     old = await make_key(manage)
 
@@ -87,8 +89,10 @@ async def test_without_grace_the_old_key_ends_at_once(manage: Manage, sessions: 
     assert "" == await refusal(sessions, outcome.stdout.rstrip("\n"))
 
 
-async def test_grace_makes_no_key_live_longer(manage: Manage, sessions: Sessions) -> None:
-    """Nor does a grace of a million years break anything."""
+async def test_grace_does_not_extend_the_lifetime_of_the_old_key(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """A grace of a million years is accepted, and the key expires as before."""
     await manage(ACCOUNT)
     await make_key(manage)
     (before,) = await stored(sessions)
@@ -99,10 +103,10 @@ async def test_grace_makes_no_key_live_longer(manage: Manage, sessions: Sessions
     assert before.expires_at == (await stored(sessions))[0].expires_at
 
 
-async def test_a_new_key_lives_no_longer_than_is_allowed_now(
+async def test_the_new_key_has_at_most_the_lifetime_that_is_allowed_now(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """API_KEY_MAX_DAYS may have been lowered since."""
+    """API_KEY_MAX_DAYS can be lower than when the old key was created."""
     await manage(ACCOUNT)
     await make_key(manage)
 
@@ -112,8 +116,8 @@ async def test_a_new_key_lives_no_longer_than_is_allowed_now(
     assert 10 * DAY == new.expires_at - new.created_at
 
 
-async def test_a_key_that_has_ended_is_not_rotated(manage: Manage, sessions: Sessions) -> None:
-    """Exit 1, and the line that makes a new one; the same in a preview."""
+async def test_a_revoked_key_is_not_rotated(manage: Manage, sessions: Sessions) -> None:
+    """The exit code is 1, also for a dry run, and the error suggests to create a key."""
     await manage(ACCOUNT)
     await make_key(manage)
     await manage("apikey revoke 1 --confirm")
@@ -123,13 +127,13 @@ async def test_a_key_that_has_ended_is_not_rotated(manage: Manage, sessions: Ses
     assert ([1, 1], 1) == ([done.exit_code for done in outcomes], len(await stored(sessions)))
     assert (
         "error[apikey-ended]: key 1 has ended: it is revoked\n"
-        "  why:  rotating continues a key that works\n"
+        "  why:  only a key that still works can be rotated\n"
         "  try:  python manage.py apikey create --service-account ci\n"
     ) in outcomes[0].stderr
 
 
 async def test_an_expired_key_is_not_rotated(manage: Manage, sessions: Sessions) -> None:
-    """It would be a way to a key that never ends, for whoever stole one."""
+    """Otherwise anyone with a stolen key could keep access permanently."""
     await manage(ACCOUNT)
     await make_key(manage)
 
@@ -138,8 +142,8 @@ async def test_an_expired_key_is_not_rotated(manage: Manage, sessions: Sessions)
             await rotate(session, now() + 91 * DAY)
 
 
-async def test_a_key_is_rotated_once(manage: Manage, sessions: Sessions) -> None:
-    """The message names the key that can be rotated instead."""
+async def test_a_key_can_be_rotated_only_once(manage: Manage, sessions: Sessions) -> None:
+    """The error names the successor, which can be rotated."""
     await manage(ACCOUNT)
     await make_key(manage)
     await manage("apikey rotate 1 --confirm")
@@ -148,20 +152,20 @@ async def test_a_key_is_rotated_once(manage: Manage, sessions: Sessions) -> None
 
     assert (1, 2) == (outcome.exit_code, len(await stored(sessions)))
     assert (
-        "error[apikey-rotated]: key 1 was rotated already; its successor is key 2\n"
+        "error[apikey-rotated]: key 1 was already rotated; its successor is key 2\n"
         "  try:  python manage.py apikey rotate 2 --confirm\n"
     ) in outcome.stderr
 
 
-async def test_the_successor_is_named_though_the_old_key_has_ended(manage: Manage) -> None:
-    """Nobody needs a third key."""
+async def test_the_error_names_the_successor_of_a_key_that_has_ended(manage: Manage) -> None:
+    """It does not suggest to create a third key."""
     await manage(ACCOUNT)
     await make_key(manage)
     await manage("apikey rotate 1 --grace 0s --confirm")
 
     outcome = await manage("apikey rotate 1 --grace 0s --confirm")
 
-    assert "error[apikey-rotated]: key 1 was rotated already; its successor is key 2\n" in (
+    assert "error[apikey-rotated]: key 1 was already rotated; its successor is key 2\n" in (
         outcome.stderr
     )
 
@@ -169,7 +173,7 @@ async def test_the_successor_is_named_though_the_old_key_has_ended(manage: Manag
 async def test_the_key_of_an_inactive_user_is_not_rotated(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """It works no more than the user."""
+    """The exit code is 77."""
     await make_user("ada")
     await make_key(manage, "--user ada")
     await manage("user deactivate ada --confirm")
@@ -193,7 +197,7 @@ async def test_the_key_of_an_inactive_user_is_not_rotated(
         ("create", "deactivate", "done", {"revoked"}),
     ],
 )
-async def test_the_second_of_two_changes_at_once_sees_what_the_first_did(
+async def test_the_second_of_two_concurrent_changes_sees_the_first(
     manage: Manage,
     sessions: Sessions,
     *,
@@ -202,13 +206,13 @@ async def test_the_second_of_two_changes_at_once_sees_what_the_first_did(
     expected: str,
     states: set[str],
 ) -> None:
-    """It waits until the first has committed, though it began before."""
+    """It waits until the first has committed, although it has read the key before."""
     await manage(ACCOUNT)
     await make_key(manage)
 
     async def change_too() -> str:
         async with sessions.begin() as session:
-            # What the session has read before the wait must not be what it decides by.
+            # The session reads the key before the wait; the change must not rely on these values.
             seen = await apikeys.get(session, "1")
             code = await change(session, second)
             return code if seen.id else ""

@@ -52,7 +52,7 @@ async def test_a_dry_run_lists_what_would_run(manage: Manage, redis_url: str) ->
     """It writes nothing."""
     preview = await manage("cache warm admins --dry-run --json")
 
-    plan = [{"warmer": "admins", "fills": "Who the active admins are."}]
+    plan = [{"warmer": "admins", "fills": "The usernames of the active admins."}]
     assert (0, 1, plan) == (preview.exit_code, preview.rows, preview.json["data"])
     assert [] == keys_in(redis_url)
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from tests.support.fixture_types import MakeUser, Sessions
 
 
-async def test_a_closed_account_loses_its_keys_for_ever(
+async def test_deactivating_an_account_revokes_its_keys_permanently(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """Also those that were rotated; those of others stay, and opening it brings none back."""
+    """Rotated keys too, but not those of others. They stay revoked after `activate`."""
     await make_user("ada")
     await manage(ACCOUNT)
     other = await make_key(manage, "--user ada")
@@ -22,22 +22,22 @@ async def test_a_closed_account_loses_its_keys_for_ever(
     keys.append((await manage("apikey rotate 2 --confirm --quiet")).stdout.rstrip("\n"))
 
     outcome = await manage("service-account deactivate CI --confirm")
-    reopened = await manage("service-account activate ci --confirm")
+    activated = await manage("service-account activate ci --confirm")
 
     assert (0, 4, "ci is now inactive; 3 keys revoked\n") == (
         outcome.exit_code,
         outcome.rows,
         outcome.stdout,
     )
-    assert "ci is now active\n" == reopened.stdout
+    assert "ci is now active\n" == activated.stdout
     assert ["revoked"] * 3 == [await refusal(sessions, key) for key in keys]
     assert "" == await refusal(sessions, other)
 
 
-async def test_a_dry_run_closes_nothing_and_counts_the_keys(
+async def test_a_dry_run_counts_the_keys_and_revokes_none(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """The table's counts are those of the real run."""
+    """It reports the same rows as the run that commits."""
     await manage(ACCOUNT)
     key = await make_key(manage)
 
@@ -50,8 +50,8 @@ async def test_a_dry_run_closes_nothing_and_counts_the_keys(
     assert preview.json["tables"] == real.json["tables"]
 
 
-async def test_doing_it_twice_writes_once(manage: Manage) -> None:
-    """Whichever way."""
+async def test_activating_or_deactivating_twice_writes_once(manage: Manage) -> None:
+    """The second run reports the state and changes no row."""
     await manage(ACCOUNT)
     lines = [
         f"service-account {verb} ci --confirm"
@@ -70,7 +70,7 @@ async def test_doing_it_twice_writes_once(manage: Manage) -> None:
 
 
 async def test_an_unknown_account_gets_a_suggestion(manage: Manage) -> None:
-    """Similar names first; the listing where nothing is similar."""
+    """The error suggests a similar name, or the command that lists accounts."""
     await manage("service-account create shipping")
 
     slip = await manage("service-account deactivate shiping --confirm")

@@ -22,13 +22,13 @@ MOMENT = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
 
 async def names(sessions: Sessions) -> list[str]:
-    """Return the names of all accounts, as the table has them."""
+    """Return the names of all accounts, in order of creation."""
     async with sessions() as session:
         return list(await session.scalars(select(ServiceAccount.name).order_by("id")))
 
 
 async def test_an_account_is_created_in_lower_case(manage: Manage) -> None:
-    """One row, one line; JSON has all there is to know."""
+    """JSON has all values of the account."""
     outcome = await manage('service-account create CI --description "Deploys" --json')
 
     data = outcome.json["data"]
@@ -37,35 +37,35 @@ async def test_an_account_is_created_in_lower_case(manage: Manage) -> None:
     assert (1, "created the service account ci") == (outcome.rows, outcome.json["message"])
 
 
-async def test_an_account_that_exists_is_an_error_that_says_what_to_do(manage: Manage) -> None:
-    """Exit 1, and the two lines that may have been meant."""
+async def test_creating_an_existing_account_is_an_error(manage: Manage) -> None:
+    """The exit code is 1, and the error suggests two commands."""
     await manage("service-account create ci")
 
     outcome = await manage("service-account create Ci")
 
     assert 1 == outcome.exit_code
     assert (
-        "error[service-account-exists]: the service account ci exists already\n"
+        "error[service-account-exists]: the service account ci already exists\n"
         "  try:  python manage.py apikey create --service-account ci\n"
         "  try:  python manage.py service-account create ci --if-not-exists\n"
     ) in outcome.stderr
 
 
-async def test_if_not_exists_makes_it_safe_to_repeat(manage: Manage) -> None:
-    """And warns where the account that is there is closed."""
+async def test_with_if_not_exists_an_existing_account_is_not_an_error(manage: Manage) -> None:
+    """A warning shows that the account is inactive."""
     await manage("service-account create ci")
     await manage("service-account deactivate ci --confirm")
 
     outcome = await manage("service-account create ci --if-not-exists")
 
-    assert (0, 0, "ci exists already\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
+    assert (0, 0, "ci already exists\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
     assert "ci is inactive; see service-account activate\n" in outcome.stderr
 
 
-async def test_everything_wrong_with_a_new_account_is_said_at_once(
+async def test_all_problems_of_a_new_account_are_in_one_error(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """Name and description; nothing is written."""
+    """Both name and description are wrong, and nothing is written."""
     outcome = await manage(["service-account", "create", "a b", "--description", "x" * 201])
 
     assert (65, []) == (outcome.exit_code, await names(sessions))
@@ -79,13 +79,13 @@ async def test_everything_wrong_with_a_new_account_is_said_at_once(
 async def test_two_runs_that_create_the_same_account_make_one(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loser of the race gets the clean error, and its transaction lives on."""
+    """The second run gets the usual error, and its transaction is still usable."""
     async with sessions.begin() as session:
         await service_accounts.create(session, "ci")
-    looks, look = iter([True]), service_accounts._named
+    reads, read = iter([True]), service_accounts._named
 
     async def too_early_once(session: AsyncSession, name: str) -> ServiceAccount | None:
-        return None if next(looks, False) else await look(session, name)
+        return None if next(reads, False) else await read(session, name)
 
     monkeypatch.setattr(service_accounts, "_named", too_early_once)
     async with sessions() as session:
@@ -96,8 +96,8 @@ async def test_two_runs_that_create_the_same_account_make_one(
     assert ("service-account-exists", 1) == (caught.value.code, alive)
 
 
-async def test_the_list_is_by_name_and_bounded(manage: Manage) -> None:
-    """The whole screen; the last line counts those that were left out."""
+async def test_the_list_is_sorted_by_name_and_limited(manage: Manage) -> None:
+    """The entire output; the last line also counts accounts above the limit."""
     for name in ("shipping", "ci", "old"):
         await manage(f"service-account create {name}")
     await manage("service-account deactivate old --confirm")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def test_deactivating_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:
-    """The second run says that it was so already."""
+    """The second run reports that the user is already inactive."""
     await make_user("ada")
 
     outcomes = [await manage("user deactivate ada --confirm") for _ in range(2)]
@@ -25,7 +25,7 @@ async def test_deactivating_twice_writes_once(manage: Manage, make_user: MakeUse
 
 
 async def test_activating_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:
-    """It undoes a deactivation, once."""
+    """The second run reports that the user is already active."""
     await make_user("ada", active=False)
 
     outcomes = [await manage("user activate ada --confirm") for _ in range(2)]
@@ -36,8 +36,10 @@ async def test_activating_twice_writes_once(manage: Manage, make_user: MakeUser)
     ]
 
 
-async def test_the_last_admin_is_not_deactivated(manage: Manage, make_user: MakeUser) -> None:
-    """An inactive one does not count."""
+async def test_the_last_active_admin_cannot_be_deactivated(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """Inactive admins do not count."""
     await make_user("ada", role="admin")
     await make_user("grace", role="admin", active=False)
 
@@ -47,10 +49,10 @@ async def test_the_last_admin_is_not_deactivated(manage: Manage, make_user: Make
     assert "error[last-admin]: ada is the last active admin\n" in outcome.stderr
 
 
-async def test_the_old_password_stops_working(
+async def test_a_reset_replaces_the_old_password(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """The new one is shown once, and works."""
+    """The new password is shown once, and works."""
     await make_user("ada")
     async with sessions() as session:
         before = (await users.get(session, "ada")).password_hash
@@ -64,15 +66,15 @@ async def test_the_old_password_stops_working(
     assert await verify_password(after, outcome.stdout.strip())
 
 
-async def test_a_reset_asks_first(manage: Manage, make_user: MakeUser) -> None:
+async def test_a_reset_needs_confirmation(manage: Manage, make_user: MakeUser) -> None:
     """Without a terminal and without --confirm it is refused."""
     await make_user("ada")
 
     assert 77 == (await manage("user reset-password ada --generate-password")).exit_code
 
 
-async def test_commands_on_unknown_users_fail_alike(manage: Manage) -> None:
-    """Exit 1 and the same error."""
+async def test_commands_on_unknown_users_fail_with_the_same_error(manage: Manage) -> None:
+    """The exit code is 1."""
     lines = [
         "user promote zoe admin --confirm",
         "user activate zoe --confirm",

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from oneoff.testing import Manage
     from tests.support.fixture_types import MakeUser, Sessions
 
-PASSWORD = "correct horse battery"  # noqa: S105 - the tests' own
+PASSWORD = "correct horse battery"  # noqa: S105 - only used in tests
 LINE = "user create Ada Ada@Example.com"
 
 
 async def stored_hash(sessions: Sessions, who: str) -> str:
-    """Return what stands in the table for a user."""
+    """Return the hash of a user's password."""
     async with sessions() as session:
         return (await users.get(session, who)).password_hash
 
 
-async def test_a_user_is_created_from_the_environments_password(
+async def test_the_password_can_come_from_the_environment(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """One row, one line; names in lower case; the password works and is not shown."""
+    """It works and is not shown; username and email are stored in lower case."""
     outcome = await manage(f"{LINE} --role admin", environ={"USER_PASSWORD": PASSWORD})
 
     assert (0, 1, "created ada (admin)\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
@@ -36,10 +36,10 @@ async def test_a_user_is_created_from_the_environments_password(
     assert await verify_password(await stored_hash(sessions, "ada@example.com"), PASSWORD)
 
 
-async def test_the_password_may_come_from_standard_input(
+async def test_the_password_can_come_from_standard_input(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """Without its line's end."""
+    """The end of the line is not a part of it."""
     outcome = await manage(f"{LINE} --password-stdin", stdin=f"{PASSWORD}\n")
 
     assert 0 == outcome.exit_code
@@ -49,7 +49,7 @@ async def test_the_password_may_come_from_standard_input(
 async def test_a_generated_password_is_shown_once_and_works(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """On standard output, where a script can take it; never on standard error."""
+    """It is on standard output, where a script can read it, and not on standard error."""
     outcome = await manage(f"{LINE} --generate-password")
 
     shown = re.fullmatch(r"created ada \(user\)\npassword: (\S{20,})\n", outcome.stdout)
@@ -59,7 +59,7 @@ async def test_a_generated_password_is_shown_once_and_works(
 
 
 async def test_json_has_the_user_without_the_hash(manage: Manage) -> None:
-    """The data is what `user show` shows."""
+    """The data is the same as that of `user show`."""
     outcome = await manage(f"{LINE} --inactive --json", environ={"USER_PASSWORD": PASSWORD})
 
     data = outcome.json["data"]
@@ -73,8 +73,8 @@ async def test_json_has_the_user_without_the_hash(manage: Manage) -> None:
     } == data
 
 
-async def test_a_dry_run_creates_nobody(manage: Manage, sessions: Sessions) -> None:
-    """It says what the real run would say, and how many rows."""
+async def test_a_dry_run_creates_no_user(manage: Manage, sessions: Sessions) -> None:
+    """It reports the row that the command would insert."""
     outcome = await manage(f"{LINE} --dry-run --json", environ={"USER_PASSWORD": PASSWORD})
 
     async with sessions() as session:
@@ -88,10 +88,8 @@ async def test_a_dry_run_creates_nobody(manage: Manage, sessions: Sessions) -> N
     )
 
 
-async def test_a_user_who_exists_is_an_error_that_says_what_to_do(
-    manage: Manage, make_user: MakeUser
-) -> None:
-    """Exit 1, and the line that shows the user."""
+async def test_creating_an_existing_user_is_an_error(manage: Manage, make_user: MakeUser) -> None:
+    """The exit code is 1, and the error suggests `user show`."""
     await make_user("ada")
 
     outcome = await manage(LINE, environ={"USER_PASSWORD": PASSWORD})
@@ -103,18 +101,20 @@ async def test_a_user_who_exists_is_an_error_that_says_what_to_do(
     ) in outcome.stderr
 
 
-async def test_if_not_exists_makes_it_safe_to_repeat(manage: Manage, make_user: MakeUser) -> None:
-    """The second run changes nothing, and warns that this is not the admin that was asked for."""
+async def test_with_if_not_exists_an_existing_user_is_not_an_error(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """Nothing is changed, and a warning shows that the role is different."""
     await make_user("ada")
 
     outcome = await manage(f"{LINE} --role admin --if-not-exists --generate-password")
 
-    assert (0, 0, "ada exists already\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
+    assert (0, 0, "ada already exists\n") == (outcome.exit_code, outcome.rows, outcome.stdout)
     assert "ada is user, not admin; see user promote\n" in outcome.stderr
 
 
 async def test_a_short_password_is_bad_data(manage: Manage, sessions: Sessions) -> None:
-    """Refused with both lengths and two ways out; nobody is created."""
+    """The error has both lengths, and no user is created."""
     outcome = await manage(LINE, environ={"USER_PASSWORD": "tr0ub4dor&3"})
 
     async with sessions() as session:
@@ -126,15 +126,15 @@ async def test_a_short_password_is_bad_data(manage: Manage, sessions: Sessions) 
     ) in outcome.stderr
 
 
-async def test_the_shortest_password_is_a_setting(manage: Manage) -> None:
-    """Where there is a second factor, 8 is enough."""
+async def test_the_minimum_length_of_a_password_is_a_setting(manage: Manage) -> None:
+    """With a second factor, 8 characters are enough."""
     environ = {"USER_PASSWORD": "tr0ub4dor&3", "PASSWORD_MIN_LENGTH": "8"}
 
     assert 0 == (await manage(LINE, environ=environ)).exit_code
 
 
 async def test_a_malformed_email_is_bad_data(manage: Manage) -> None:
-    """Exit 65, with the address and the reason."""
+    """The exit code is 65, and the error has the address and the reason."""
     outcome = await manage("user create ada ada@localhost --generate-password")
 
     assert 65 == outcome.exit_code
@@ -143,7 +143,7 @@ async def test_a_malformed_email_is_bad_data(manage: Manage) -> None:
 
 
 async def test_without_a_terminal_a_missing_password_is_a_usage_error(manage: Manage) -> None:
-    """Nobody can be asked; the message names the three other ways."""
+    """A prompt is not possible, so the error names the three other ways."""
     outcome = await manage(LINE, environ={"USER_PASSWORD": ""})
 
     assert 2 == outcome.exit_code
@@ -151,10 +151,10 @@ async def test_without_a_terminal_a_missing_password_is_a_usage_error(manage: Ma
         assert way in outcome.stderr
 
 
-async def test_on_a_terminal_the_password_is_asked_for_twice(
+async def test_on_a_terminal_the_prompt_asks_for_the_password_twice(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """Typed the same both times, it is the user's."""
+    """If both are equal, the user is created with it."""
     environ = {"USER_PASSWORD": ""}
 
     outcome = await manage(LINE, answers=[PASSWORD, PASSWORD], environ=environ)
@@ -163,9 +163,7 @@ async def test_on_a_terminal_the_password_is_asked_for_twice(
     assert await verify_password(await stored_hash(sessions, "ada"), PASSWORD)
 
 
-async def test_a_password_typed_differently_creates_nobody(
-    manage: Manage, sessions: Sessions
-) -> None:
+async def test_two_different_passwords_create_no_user(manage: Manage, sessions: Sessions) -> None:
     """A typing error must not become the password."""
     environ = {"USER_PASSWORD": ""}
 

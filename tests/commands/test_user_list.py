@@ -16,7 +16,7 @@ MOMENT = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
 @pytest.fixture
 async def three_users(make_user: MakeUser) -> None:
-    """Create an admin, and two users of whom one is inactive."""
+    """Create an admin, an active user and an inactive user."""
     await make_user("ada", role="admin")
     await make_user("grace")
     await make_user("linus", active=False)
@@ -24,7 +24,7 @@ async def three_users(make_user: MakeUser) -> None:
 
 @pytest.mark.usefixtures("three_users")
 async def test_a_list_is_a_table_in_order_of_creation(manage: Manage) -> None:
-    """The whole screen; the hash is not on it."""
+    """The entire output, without the hash."""
     outcome = await manage("user list")
 
     assert (
@@ -48,21 +48,21 @@ async def test_a_list_is_a_table_in_order_of_creation(manage: Manage) -> None:
         ("--role user --active-only --search example.com", ["grace"]),
     ],
 )
-async def test_filters_narrow_the_list(manage: Manage, flags: str, found: list[str]) -> None:
-    """Each alone, and all together."""
+async def test_filters_select_users(manage: Manage, flags: str, found: list[str]) -> None:
+    """Each alone, and several together."""
     outcome = await manage(f"user list {flags} --json")
 
     assert found == [user["username"] for user in outcome.json["data"]]
 
 
 @pytest.mark.usefixtures("three_users")
-async def test_a_cut_list_says_how_many_there_are(manage: Manage) -> None:
-    """So that nobody takes the first page for all."""
+async def test_a_limited_list_shows_the_total(manage: Manage) -> None:
+    """An operator sees that there are more users."""
     assert (await manage("user list --limit 2")).stdout.endswith("2 of 3 users\n")
 
 
-async def test_an_empty_list_is_no_error(manage: Manage) -> None:
-    """A script can count on exit 0 and an empty list."""
+async def test_an_empty_list_is_not_an_error(manage: Manage) -> None:
+    """The exit code is 0, and JSON has an empty list."""
     outcome = await manage("user list --json")
 
     assert (0, [], "0 of 0 users") == (
@@ -73,7 +73,7 @@ async def test_an_empty_list_is_no_error(manage: Manage) -> None:
 
 
 async def test_a_limit_below_one_is_a_usage_error(manage: Manage) -> None:
-    """The message names the flag and the value, and a line that works."""
+    """The error names the option and the value, and suggests a command that works."""
     outcome = await manage("user list --limit 0")
 
     assert 2 == outcome.exit_code
@@ -84,7 +84,7 @@ async def test_a_limit_below_one_is_a_usage_error(manage: Manage) -> None:
 @pytest.mark.usefixtures("three_users")
 @pytest.mark.parametrize("who", ["grace", "GRACE@example.com"])
 async def test_a_user_is_shown_by_name_or_email(manage: Manage, who: str) -> None:
-    """In any case."""
+    """Both are not case-sensitive."""
     outcome = await manage(f"user show {who}")
 
     assert (
@@ -99,7 +99,7 @@ async def test_a_user_is_shown_by_name_or_email(manage: Manage, who: str) -> Non
 
 @pytest.mark.usefixtures("three_users")
 async def test_an_unknown_user_is_an_error_with_a_suggestion(manage: Manage) -> None:
-    """Exit 1, and the similar name."""
+    """The exit code is 1, and the error suggests the similar name."""
     outcome = await manage("user show grcae")
 
     assert (1, "") == (outcome.exit_code, outcome.stdout)

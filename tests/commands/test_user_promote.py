@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 async def roles(manage: Manage) -> dict[str, str]:
-    """Return everybody's role."""
+    """Return the role of each user."""
     outcome = await manage("user list --json")
     return {user["username"]: user["role"] for user in outcome.json["data"]}
 
 
 async def demote(manage: Manage, who: str) -> int:
-    """Run the command as a process of its own and return its exit code."""
+    """Demote a user in a separate process, and return its exit code."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "manage.py",
@@ -36,7 +36,7 @@ async def demote(manage: Manage, who: str) -> int:
 
 
 async def test_promoting_twice_writes_once(manage: Manage, make_user: MakeUser) -> None:
-    """The second run succeeds, writes nothing, and says why."""
+    """The second run succeeds and writes nothing."""
     await make_user("ada")
 
     first = await manage("user promote ada admin --confirm")
@@ -49,7 +49,7 @@ async def test_promoting_twice_writes_once(manage: Manage, make_user: MakeUser) 
 
 
 async def test_a_dry_run_counts_and_changes_nothing(manage: Manage, make_user: MakeUser) -> None:
-    """The table's counts are those of the real run."""
+    """It reports the same rows as the run that commits."""
     await make_user("ada")
 
     preview = await manage("user promote ada admin --dry-run --json")
@@ -61,8 +61,8 @@ async def test_a_dry_run_counts_and_changes_nothing(manage: Manage, make_user: M
     assert preview.json["tables"] == real.json["tables"]
 
 
-async def test_without_confirmation_nothing_happens(manage: Manage, make_user: MakeUser) -> None:
-    """Exit 77, and both lines that would go on."""
+async def test_without_confirmation_nothing_is_changed(manage: Manage, make_user: MakeUser) -> None:
+    """The exit code is 77, and the error suggests --dry-run and --confirm."""
     await make_user("ada")
 
     outcome = await manage("user promote ada admin")
@@ -74,10 +74,10 @@ async def test_without_confirmation_nothing_happens(manage: Manage, make_user: M
 
 
 @pytest.mark.parametrize(("answer", "exit_code", "role"), [("y", 0, "admin"), ("", 77, "user")])
-async def test_on_a_terminal_a_person_is_asked(
+async def test_on_a_terminal_the_operator_is_asked(
     manage: Manage, make_user: MakeUser, answer: str, exit_code: int, role: str
 ) -> None:
-    """The question says what would happen; only a yes is a yes."""
+    """The question shows the consequence; no answer means no."""
     await make_user("ada")
 
     outcome = await manage("user promote ada admin", answers=[answer])
@@ -86,8 +86,8 @@ async def test_on_a_terminal_a_person_is_asked(
     assert "makes ada admin" in outcome.stderr
 
 
-async def test_the_last_admin_is_not_demoted(manage: Manage, make_user: MakeUser) -> None:
-    """Not even in a preview: it says what the real run would."""
+async def test_the_last_active_admin_cannot_be_demoted(manage: Manage, make_user: MakeUser) -> None:
+    """A dry run is refused too."""
     await make_user("ada", role="admin")
 
     refused = await manage("user promote ada user --confirm")
@@ -96,14 +96,16 @@ async def test_the_last_admin_is_not_demoted(manage: Manage, make_user: MakeUser
     assert (77, 77) == (refused.exit_code, preview.exit_code)
     assert (
         "error[last-admin]: ada is the last active admin\n"
-        "  why:  without one, nobody could manage users any more\n"
-        "  try:  make someone else admin first: "
+        "  why:  without an active admin, no one could manage users\n"
+        "  try:  make another user admin first: "
         "python manage.py user promote OTHER admin --confirm\n"
     ) in refused.stderr
 
 
-async def test_two_processes_at_once_leave_one_admin(manage: Manage, make_user: MakeUser) -> None:
-    """Both can't win, whatever the order."""
+async def test_two_concurrent_processes_leave_one_admin(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """One of them is refused, in any order."""
     await make_user("ada", role="admin")
     await make_user("grace", role="admin")
 
@@ -114,7 +116,7 @@ async def test_two_processes_at_once_leave_one_admin(manage: Manage, make_user: 
 
 
 async def test_an_unknown_role_is_a_usage_error(manage: Manage) -> None:
-    """The message names the roles there are."""
+    """The error lists the roles."""
     outcome = await manage("user promote ada king --confirm")
 
     assert 2 == outcome.exit_code
@@ -122,10 +124,10 @@ async def test_an_unknown_role_is_a_usage_error(manage: Manage) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--confirm", "--dry-run"])
-async def test_before_the_first_migrate_it_is_refused_and_leaves_no_file(
+async def test_a_missing_sqlite_file_is_an_error_and_is_not_created(
     manage: Manage, tmp_path: Path, flag: str
 ) -> None:
-    """Connecting would make one, and `migrate` does that."""
+    """Only `migrate` creates the file."""
     path = tmp_path / "missing.sqlite3"
 
     refused = await manage(
