@@ -1,4 +1,4 @@
-"""Real processes: a command line in, an exit code and two streams out."""
+"""Fixtures that run commands as real processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers import Postgres
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 60
-"""Seconds after which a process counts as hanging."""
+"""Seconds until a process that has not ended is an error."""
 
 Start = Callable[..., "subprocess.Popen[str]"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,7 +35,7 @@ project = Project("shop", commands=("commands",))
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Return the variables of a process that is nobody's: no terminal, no CI, no settings."""
+    """Return environment variables without a terminal, CI or settings."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -47,7 +47,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
-    """Build a project of the given files in a folder of its own, with `manage.py` and `app`."""
+    """Return a function that creates a project from files, and adds `manage.py` and `app`."""
 
     def make(files: Mapping[str, str]) -> Path:
         folder = tmp_path / "shop"
@@ -63,7 +63,7 @@ def make_project(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
 
 @pytest.fixture
 def start(environ: dict[str, str]) -> Start:
-    """Start `python manage.py WORDS` and return the process."""
+    """Return a function that starts `python manage.py WORDS` and returns the process."""
 
     def start(
         words: Sequence[str],
@@ -88,7 +88,7 @@ def start(environ: dict[str, str]) -> Start:
 
 @pytest.fixture
 def run(start: Start) -> Run:
-    """Run `python manage.py WORDS` to its end."""
+    """Return a function that runs `python manage.py WORDS` and waits for its end."""
 
     def run(
         words: Sequence[str],
@@ -106,11 +106,11 @@ def run(start: Start) -> Run:
 
 
 class AtHead:
-    """Copies of databases that `migrate` has brought to head, once for each project and kind.
+    """Copy migrated databases. `migrate` runs once for each project and kind of database.
 
     Args:
-        request: Of the session: its server is asked for by the first test that needs it.
-        folder: For the SQLite files.
+        request: The request of the session; PostgreSQL is started when a test first needs it.
+        folder: The folder for the SQLite files.
     """
 
     def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
@@ -118,7 +118,7 @@ class AtHead:
         self._made: dict[tuple[Path, str], str] = {}
 
     def bring(self, url: str, cwd: Path = ROOT) -> None:
-        """Make an empty database of a test a copy of the one that was migrated."""
+        """Replace the empty database of a test with a copy of a migrated one."""
         kind, _, place = url.partition("://")
         template = self._made.get((cwd, kind)) or self._make(kind, cwd)
         if kind == "sqlite":
@@ -136,7 +136,7 @@ class AtHead:
             template = f"{self._folder}/{len(self._made)}.sqlite3"
             url = f"sqlite:///{template}"
         else:
-            template = f"at_head_{len(self._made)}"  # gone with its server
+            template = f"at_head_{len(self._made)}"  # removed together with its server
             self._server.psql(f"CREATE DATABASE {template}")
             url = self._server.url(template)
         subprocess.run(
@@ -152,5 +152,5 @@ class AtHead:
 
 @pytest.fixture(scope="session")
 def at_head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AtHead:
-    """Make databases that need not be migrated again: `.bring(url, cwd)`."""
+    """Return an object that copies migrated databases: `.bring(url, cwd)`."""
     return AtHead(request, tmp_path_factory.mktemp("at-head"))

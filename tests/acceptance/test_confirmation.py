@@ -1,4 +1,4 @@
-"""Every command that asks: no hang, no wrong pass, and the message holds the line that passes."""
+"""Commands that need confirmation: they never hang, and only the right answer confirms them."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ PEOPLE = (
 CTRL_D = "\x04"
 
 TRIED_IN_ALL_WAYS = ("user promote", "db reset", "cache clear")
-"""One of each kind: y/N, the database's name, and what works on Redis. The rest goes through the
-same gate, and is tried in one way each."""
+"""One command of each kind: y/N, the database's name, and Redis. The others use the same gate and
+are tested in one way each."""
 
 
 def levels() -> dict[str, Confirm]:
-    """Return the commands that ask, under their full names."""
+    """Return the commands that need confirmation, by full name, with the kind of confirmation."""
     entries = APP.registry.entries()
     classes = {entry.name: APP.registry.load(entry) for entry in entries if not entry.alias_of}
     return {name: c.confirm for name, c in classes.items() if c.confirm is not Confirm.NEVER}
@@ -70,7 +70,7 @@ def levels() -> dict[str, Confirm]:
 
 @pytest.fixture(scope="session")
 def peopled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated SQLite file with two users; tests get copies of it."""
+    """Return a migrated SQLite file with users and accounts; tests get copies of it."""
     folder = tmp_path_factory.mktemp("peopled")
     env = {"DATABASE_URL": f"sqlite:///{folder}/shop.sqlite3", "ENVIRONMENT": "test"}
     for line in ("migrate", *PEOPLE):
@@ -86,7 +86,7 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(peopled: Path, tmp_path: Path, environ: dict[str, str], redis_url: str) -> str:
-    """Give this test a database of its own, and all its processes the URL; Redis has two jobs."""
+    """Copy the database for this test, store two jobs in Redis, and return the database's URL."""
     shutil.copyfile(peopled, tmp_path / "shop.sqlite3")
     environ |= {"DATABASE_URL": f"sqlite:///{tmp_path}/shop.sqlite3", "ENVIRONMENT": "test"}
     environ |= {"REDIS_URL": redis_url}
@@ -95,7 +95,7 @@ def database(peopled: Path, tmp_path: Path, environ: dict[str, str], redis_url: 
 
 
 def leave_jobs(url: str) -> None:
-    """Leave a job that waits, and one that failed, as ARQ does."""
+    """Store a waiting job and a failed one, with the same keys and values as ARQ."""
     job: dict[str, object] = {"t": None, "f": "refresh_report", "a": (), "k": {}, "et": 1}
     ending = {"s": False, "r": "no", "st": 1, "ft": 2, "q": "arq:queue", "id": "failed"}
     with redis.Redis.from_url(url) as client:
@@ -105,23 +105,23 @@ def leave_jobs(url: str) -> None:
 
 
 def state(url: str) -> list[tuple[object, ...]]:
-    """Return all that these commands could have changed."""
+    """Return the rows that these commands could change."""
     users = query(url, "SELECT username, role, active, password_hash FROM users ORDER BY id")
     keys = query(url, "SELECT id, expires_at, revoked_at FROM api_keys ORDER BY id")
     accounts = query(url, "SELECT name, active FROM service_accounts ORDER BY id")
     return [*users, *keys, *accounts, *query(url, "SELECT * FROM alembic_version")]
 
 
-def test_every_command_that_asks_is_tried() -> None:
-    """Whoever adds one adds a line here."""
+def test_every_command_that_needs_confirmation_is_tested() -> None:
+    """Add a line to LINES for each new one."""
     assert set(LINES) == set(levels())
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_without_a_person_nothing_passes_but_the_right_flag(
+def test_without_a_terminal_only_the_right_option_confirms(
     run: Run, database: str, name: str
 ) -> None:
-    """A pipe, /dev/null, CI and --no-input: 77 at once, and then the very line it names."""
+    """A pipe, /dev/null, CI and --no-input are refused with 77; the suggested command works."""
     words, before = LINES[name].split(), state(database)
     refusals = [run(words)]
     if name in TRIED_IN_ALL_WAYS:
@@ -142,10 +142,10 @@ def test_without_a_person_nothing_passes_but_the_right_flag(
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_person_passes_only_with_the_right_answer(
+def test_on_a_terminal_only_the_right_answer_confirms(
     environ: dict[str, str], database: str, name: str
 ) -> None:
-    """Enter, no, a near miss, end of input and Ctrl-C change nothing; the right answer works."""
+    """Enter, no, a similar answer, end of input and Ctrl-C change nothing."""
     words, before = LINES[name].split(), state(database)
     level = levels()[name]
     right = "y" if level is Confirm.PROMPT else "shop@test"
@@ -171,8 +171,8 @@ def at_terminal(words: list[str], answer: str, level: Confirm, environ: dict[str
     return person.leaves()
 
 
-def test_a_terminal_in_ci_is_not_asked(environ: dict[str, str], database: str) -> None:
-    """Some CI systems give a job a terminal, but nobody sits at it."""
+def test_in_ci_no_question_is_asked_on_a_terminal(environ: dict[str, str], database: str) -> None:
+    """Some CI systems give a job a terminal, but no person can answer."""
     person = Person(["user", "promote", "ada", "admin"], cwd=ROOT, env={**environ, "CI": "true"})
 
     assert 77 == person.leaves()
@@ -180,7 +180,7 @@ def test_a_terminal_in_ci_is_not_asked(environ: dict[str, str], database: str) -
 
 
 def test_a_password_is_not_echoed(environ: dict[str, str], database: str) -> None:
-    """What is typed at the prompt never reaches the screen."""
+    """The typed characters do not appear on the screen."""
     words = ["user", "create", "eve", "eve@example.com"]
     person = Person(words, cwd=ROOT, env=environ)
 
@@ -194,8 +194,8 @@ def test_a_password_is_not_echoed(environ: dict[str, str], database: str) -> Non
     assert "created eve (user)" in person.screen
 
 
-def test_the_environment_of_production_is_asked_for_break_glass(run: Run, database: str) -> None:
-    """Dropping everything in production takes a reason and the name."""
+def test_a_destructive_command_in_production_needs_break_glass(run: Run, database: str) -> None:
+    """`db reset` in production needs a reason and the name of the target."""
     words = ["db", "reset", "--confirm=shop@production"]
     env = {"ENVIRONMENT": "production"}
 
@@ -211,7 +211,7 @@ def test_the_environment_of_production_is_asked_for_break_glass(run: Run, databa
 
 
 def test_a_dry_run_needs_no_confirmation_in_production(run: Run, database: str) -> None:
-    """It is how one looks before leaping."""
+    """It changes nothing."""
     before = state(database)
 
     done = run(["db", "reset", "--dry-run"], env={"ENVIRONMENT": "production"})

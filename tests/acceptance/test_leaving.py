@@ -1,4 +1,4 @@
-"""A command that leaves the process by itself has failed, wherever it does so."""
+"""A command that exits the process itself has failed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["migrated"]
 
 
 @pytest.mark.parametrize("where", ["handle", "task", "callback", "thread"])
-def test_leaving_with_0_is_a_failure_that_is_rolled_back_and_recorded(
+def test_exiting_with_0_is_a_failure_that_is_rolled_back_and_recorded(
     run: Run, migrated: str, where: str
 ) -> None:
-    """SystemExit ends the event loop; the run goes on to its end all the same."""
+    """SystemExit stops the event loop, but the run is still closed."""
     done = run(["desert", where], cwd=PROJECT)
 
     assert 1 == done.returncode

@@ -1,4 +1,4 @@
-"""A command that calls another: the same rules hold for both."""
+"""Commands that call other commands: the same rules apply to both."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["migrated"]
 
 
 @pytest.mark.parametrize("what", ["nest inner", "db rollback"])
-def test_in_a_dry_run_the_inner_command_is_previewed_too(
+def test_in_a_dry_run_the_inner_command_is_a_dry_run_too(
     run: Run, migrated: str, what: str
 ) -> None:
-    """Also one with a lock, whose connections have another name."""
+    """Also a command with a lock, whose connections have another name."""
     done = run(["nest", "outer", what, "--dry-run"], cwd=PROJECT)
 
     assert (0, True) == (done.returncode, done.stdout.startswith("DRY RUN")), done.stderr
@@ -23,8 +23,8 @@ def test_in_a_dry_run_the_inner_command_is_previewed_too(
     assert [("0001",)] == query(migrated, "SELECT version_num FROM alembic_version")
 
 
-def test_in_a_real_run_the_inner_command_is_real_and_recorded(run: Run, migrated: str) -> None:
-    """With a row of its own."""
+def test_the_inner_command_commits_and_has_its_own_record(run: Run, migrated: str) -> None:
+    """Unless the outer run is a dry run."""
     done = run(["nest", "outer"], cwd=PROJECT)
 
     assert 0 == done.returncode, done.stderr
@@ -33,10 +33,8 @@ def test_in_a_real_run_the_inner_command_is_real_and_recorded(run: Run, migrated
     assert [("nest inner", "succeeded"), ("nest outer", "succeeded")] == query(migrated, recorded)
 
 
-def test_a_preview_that_failed_does_not_make_the_next_call_a_preview(
-    run: Run, migrated: str
-) -> None:
-    """A failed inner run ends like any other."""
+def test_after_a_failed_dry_run_the_next_call_commits(run: Run, migrated: str) -> None:
+    """The mode of a failed inner run does not affect later calls."""
     done = run(["nest", "preview-first"], cwd=PROJECT)
 
     assert 0 == done.returncode, done.stderr

@@ -1,4 +1,4 @@
-"""What a command writes past its session is refused too, where nothing may stay."""
+"""Writes that bypass the session are refused too, in dry runs and read-only runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["migrated"]
 
 
 def with_driver(url: str) -> str:
-    """Return the URL as SQLAlchemy's own engines want it."""
+    """Return the URL with the driver, as SQLAlchemy's `create_async_engine` needs it."""
     drivers = {"sqlite:": "sqlite+aiosqlite:", "postgres:": "postgresql+asyncpg:"}
     scheme, _, rest = url.partition("//")
     return f"{drivers[scheme]}//{rest}"
@@ -27,10 +27,8 @@ def with_driver(url: str) -> str:
         (["aside", "fail", "--dry-run"], "dry-run-violation"),
     ],
 )
-def test_another_engine_can_not_write_either(
-    run: Run, migrated: str, words: list[str], code: str
-) -> None:
-    """Not by a command that asks for no session, and not if it hides the error."""
+def test_another_engine_cannot_write(run: Run, migrated: str, words: list[str], code: str) -> None:
+    """Even if the command uses no session, or hides the error."""
     done = run(words, cwd=PROJECT, env={"ASIDE_URL": with_driver(migrated)})
 
     assert 1 == done.returncode, done.stdout + done.stderr
@@ -46,10 +44,10 @@ def test_another_engine_can_not_write_either(
         (["aside", "look"], "read-only"),
     ],
 )
-def test_a_provider_can_not_write_either(
+def test_a_provider_cannot_write(
     run: Run, migrated: str, words: list[str], code: str, when: str
 ) -> None:
-    """What opens before the work and closes after it belongs to the dry run too."""
+    """The dry run includes the time before and after `handle`."""
     env = {"ASIDE_URL": with_driver(migrated), "ASIDE_WHEN": when}
 
     done = run(words, cwd=PROJECT, env=env)

@@ -1,4 +1,4 @@
-"""A planted secret appears in no stream, no log, no traceback and no row."""
+"""Secrets do not appear in streams, logs, tracebacks or rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FLAGS = ((), ("--json",), ("--traceback",), ("--debug", "-vv"), ("--dry-run", "-
 
 @pytest.fixture
 def database_url(postgres_url: str) -> str:
-    """Use PostgreSQL alone: its errors repeat parameters and whole rows, SQLite's do not."""
+    """Use only PostgreSQL: its errors repeat parameters and rows, those of SQLite do not."""
     return postgres_url
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_secret_is_shown_nowhere(run: Run, migrated: str, way: str) -> None:
-    """However the author lets it out, and however talkative the run is."""
+def test_a_secret_is_not_shown(run: Run, migrated: str, way: str) -> None:
+    """For each way in which a command can leak it, and with all verbose options."""
     everything = ""
     for flags, secret in zip(FLAGS, itertools.cycle(SECRETS), strict=False):
         done = run(["leak", way, "--token-stdin", *flags], cwd=PROJECT, input=secret)
@@ -39,7 +39,7 @@ def test_a_secret_is_shown_nowhere(run: Run, migrated: str, way: str) -> None:
 
 
 def test_a_secret_on_the_command_line_is_refused_and_not_repeated(run: Run, migrated: str) -> None:
-    """Other users of the machine have seen it already; nobody else shall."""
+    """Other users of the machine could see it; the output must not show it again."""
     done = run(["leak", "message", "--token", "hunter2hunter2"], cwd=PROJECT)
 
     assert 2 == done.returncode
@@ -48,7 +48,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(run: Run, migr
 
 
 def test_the_database_password_is_never_shown(run: Run, postgres_url: str) -> None:
-    """Not even when the server refuses it."""
+    """Also when the server refuses it."""
     wrong = postgres_url.replace("p%40ss%25word", "wr0ng%40p%25ss")
 
     done = run(["migrate", "--traceback"], cwd=PROJECT, env={"DATABASE_URL": wrong})
@@ -61,10 +61,10 @@ def test_the_database_password_is_never_shown(run: Run, postgres_url: str) -> No
 @pytest.mark.parametrize(
     "way", ["structlog", "logging", "handler", "warning", "thread", "finalizer", "loop"]
 )
-def test_what_others_log_is_masked_and_kept_from_standard_output(
+def test_secrets_in_other_logs_are_masked_and_not_on_standard_output(
     run: Run, migrated: str, way: str
 ) -> None:
-    """The application's own loggers, its libraries', and what Python itself reports."""
+    """Loggers of the application and of libraries, and reports of Python itself."""
     del migrated
     secret = "sk_live_51Hx-quiet"  # noqa: S105 - planted
 
@@ -76,8 +76,10 @@ def test_what_others_log_is_masked_and_kept_from_standard_output(
     assert [json.loads(done.stdout)] == [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_record_is_closed_whatever_the_command_says(run: Run, migrated: str) -> None:
-    """PostgreSQL takes no NUL, no broken UTF-8, and no large number in a small column."""
+def test_a_record_is_closed_even_if_its_values_are_not_valid_in_postgresql(
+    run: Run, migrated: str
+) -> None:
+    """PostgreSQL refuses NUL, invalid UTF-8, and numbers that are too large for the column."""
     words = ["leak", "unwritable", "--token-stdin", "--reason", "broken \udcff"]
 
     done = run(words, cwd=PROJECT, input="planted-s3cret")

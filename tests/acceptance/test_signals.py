@@ -1,4 +1,4 @@
-"""TERM, INT and HUP stop a run cleanly, whenever they come; kill -9 is found out afterwards."""
+"""TERM, INT and HUP stop a run cleanly at any time; the next run detects a kill -9."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.database import query
 
 PROJECT = Path(__file__).parent / "project"
 SOON = 5.0
-"""Seconds a cancelled run may take on a loaded machine; the work itself would take for ever."""
+"""Seconds that a cancelled run may take on a busy machine; the command itself never ends."""
 STOPPED = {signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SIGINT: 130}
 
 
 @pytest.fixture
 def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
-    """Let all processes of the test use its database, which is at head."""
+    """Migrate the database of the test, and let all its processes use it."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
     at_head.bring(database_url, PROJECT)
     return database_url
@@ -31,12 +31,12 @@ def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Path:
-    """Name the file by which a command says that it has come to the point."""
+    """Return the path of a file that a command creates when it waits."""
     return tmp_path / "marker"
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until the process has made the file."""
+    """Wait until the process has created the file."""
     deadline = time.monotonic() + 30
     while not file.exists():
         assert process.poll() is None, process.communicate()
@@ -45,7 +45,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, float]:
-    """Return the exit code, and how many seconds it took to leave."""
+    """Wait for the end of a process; return the exit code and the seconds it took."""
     started = time.monotonic()
     process.communicate(timeout=30)
     return process.returncode, time.monotonic() - started
@@ -62,7 +62,7 @@ def statuses(url: str) -> list[str]:
 def test_a_signal_rolls_back_and_closes_the_run(
     start: Start, migrated: str, marker: Path, signum: signal.Signals, where: str
 ) -> None:
-    """In Python code as inside a statement, which is cancelled on the server too."""
+    """In Python code and during a statement, which is cancelled on the server too."""
     if where == "sql" and migrated.startswith("sqlite"):
         where = "loop"  # SQLite has no statement that waits
     process = start(["fill", str(marker), "--wait-in", where], cwd=PROJECT)
@@ -107,8 +107,8 @@ def test_five_terms_are_as_one(start: Start, migrated: str, marker: Path) -> Non
     assert ["interrupted"] == statuses(migrated)
 
 
-def test_a_second_interrupt_leaves_at_once(start: Start, marker: Path) -> None:
-    """Even where the command ignores the first one."""
+def test_a_second_interrupt_ends_the_process_immediately(start: Start, marker: Path) -> None:
+    """Even if the command ignores the first one."""
     process = start(["stubborn", str(marker)], cwd=PROJECT)
     wait_for(marker, process)
     process.send_signal(signal.SIGINT)
@@ -121,10 +121,10 @@ def test_a_second_interrupt_leaves_at_once(start: Start, marker: Path) -> None:
     assert seconds < 1
 
 
-def test_a_command_that_ignores_the_signal_is_left_after_the_grace(
+def test_a_command_that_ignores_the_signal_ends_after_the_grace(
     environ: dict[str, str], marker: Path
 ) -> None:
-    """A run can delay a deployment, but not stop it. Here the grace is one second, not twenty."""
+    """A run can delay a deployment, but not block it. Here the grace is 1 second instead of 20."""
     code = (
         "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 1\n"
         "from oneoff.cli import main\n"
@@ -185,10 +185,10 @@ def test_a_thread_that_blocks_does_not_hold_the_process(start: Start, marker: Pa
     assert seconds < SOON
 
 
-def test_a_signal_at_any_moment_leaves_nothing_half_done(
+def test_a_signal_at_any_time_leaves_no_partial_work(
     start: Start, migrated: str, marker: Path
 ) -> None:
-    """From the first import to the last line; the seed is printed by a failure."""
+    """From the first import to the last line. A failure prints the seed."""
     seed = random.randrange(1_000_000)
     moments = random.Random(seed)
     line = ["fill", str(marker), "--wait-in", "nothing", "--dry-run"]
@@ -201,8 +201,8 @@ def test_a_signal_at_any_moment_leaves_nothing_half_done(
         signum = moments.choice(list(STOPPED))
         process.send_signal(signum)
         _, stderr = process.communicate(timeout=30)
-        # Before the first line of ours runs, the signal has Python's own action: the same code, as
-        # a shell counts it, or a failed start of the interpreter. After the last, the run is done.
+        # Before our first line runs, Python handles the signal: it ends with -signum, or the start
+        # of the interpreter fails. After our last line, the run has succeeded.
         failed_start = "init_import_site" in stderr or "Fatal Python error: init_" in stderr
         allowed = {0, STOPPED[signum], -signum} | ({1} if failed_start else set())
         assert process.returncode in allowed, (seed, attempt, signum, stderr)
@@ -210,10 +210,10 @@ def test_a_signal_at_any_moment_leaves_nothing_half_done(
     assert set(statuses(migrated)) <= {"interrupted", "succeeded"}, seed
 
 
-def test_the_first_process_of_a_container_obeys_signals(
+def test_signals_work_for_the_first_process_of_a_container(
     start: Start, migrated: str, marker: Path
 ) -> None:
-    """For PID 1 the kernel drops signals that have no handler."""
+    """For PID 1 the kernel ignores signals without a handler."""
     as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     process = start(
         ["fill", str(marker)],
@@ -231,10 +231,10 @@ def test_the_first_process_of_a_container_obeys_signals(
     assert ["interrupted"] == statuses(migrated)
 
 
-def test_a_killed_run_is_abandoned_by_the_next_one(
+def test_the_next_run_sets_the_state_of_a_killed_run_to_abandoned(
     start: Start, run: Run, migrated: str, marker: Path
 ) -> None:
-    """The server rolled it back; its row says so from then on."""
+    """The server has rolled back the work of the killed run."""
     process = start(["fill", str(marker)], cwd=PROJECT)
     wait_for(marker, process)
     assert ["started"] == statuses(migrated)
@@ -248,10 +248,10 @@ def test_a_killed_run_is_abandoned_by_the_next_one(
     assert [(10,)] == query(migrated, "SELECT count(*) FROM item")
 
 
-def test_a_run_that_goes_on_is_not_taken_for_dead(
+def test_a_run_that_is_still_active_is_not_abandoned(
     start: Start, run: Run, migrated: str, marker: Path
 ) -> None:
-    """A slow run beside it is no reason to call it abandoned."""
+    """Another run that starts meanwhile does not change its state."""
     process = start(["pause", str(marker)], cwd=PROJECT)
     wait_for(marker, process)
 

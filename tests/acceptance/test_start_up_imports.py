@@ -79,7 +79,7 @@ def test_help_completion_and_usage_errors_import_nothing_heavy(
 
 
 @pytest.mark.parametrize("words", [(), ("help",), ("completion", "candidates", "--", "p")])
-def test_a_listing_does_not_even_import_asyncio(
+def test_a_listing_does_not_import_asyncio(
     modules: Callable[..., set[str]], words: tuple[str, ...]
 ) -> None:
     """It only reads folders and source files."""

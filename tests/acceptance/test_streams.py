@@ -1,4 +1,4 @@
-"""Standard output that can't be written, and standard error that nobody reads."""
+"""Commands whose standard output or standard error can't be written."""
 
 from __future__ import annotations
 
@@ -77,8 +77,10 @@ def test_a_reader_that_leaves_is_no_error(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("sink", ["2>/dev/full", "2>&-"])
-def test_lost_errors_change_no_exit_code(environ: dict[str, str], sink: str) -> None:
-    """The code is what still tells."""
+def test_lost_error_output_does_not_change_the_exit_code(
+    environ: dict[str, str], sink: str
+) -> None:
+    """The exit code still shows success or failure."""
     right = shell(f"$PY manage.py hello ada {sink}", environ, ROOT)
     wrong = shell(f"$PY manage.py helo {sink}", environ, ROOT)
 
@@ -86,8 +88,8 @@ def test_lost_errors_change_no_exit_code(environ: dict[str, str], sink: str) -> 
     assert "hello" in right.stdout.lower()
 
 
-def test_what_an_author_prints_does_not_stand_beside_the_json(environ: dict[str, str]) -> None:
-    """With --json standard output is one object, whatever the code says on the way."""
+def test_with_json_printed_text_goes_to_standard_error(environ: dict[str, str]) -> None:
+    """Standard output is one JSON object, even if the command calls `print`."""
     done = shell("$PY manage.py chatter --json", environ, PROJECT)
 
     assert 1 == done.stdout.count("\n")

@@ -1,4 +1,4 @@
-"""`make up`: web and worker on one machine, and nothing left of them after Ctrl-C."""
+"""`make up`: run web and worker on one machine, and stop everything after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.support.servers.process import HOST, free_port
 from tests.support.servers.programs import find_program
 
 LIMIT = 20.0
-"""Seconds in which everything has to end."""
+"""Seconds in which all processes have to end."""
 
 
 def poll(good: Callable[[], bool], process: subprocess.Popen[str], log: Path) -> None:
-    """Wait until it is so; a process that ended before is an error."""
+    """Wait until a condition is true; a process that ends before is an error."""
     deadline = time.monotonic() + 40
     while not good():
         assert process.poll() is None, log.read_text()
@@ -35,14 +35,14 @@ def poll(good: Callable[[], bool], process: subprocess.Popen[str], log: Path) ->
 
 
 def is_open(port: int) -> bool:
-    """Return whether anybody listens there."""
+    """Return whether a process listens on the port."""
     with closing(socket.socket()) as probe:
         return probe.connect_ex((HOST, port)) == 0
 
 
 @pytest.fixture
 def ports(environ: dict[str, str], tmp_path: Path, sqlite_url: str) -> tuple[int, int]:
-    """Choose ports of this test's own, and let all its processes use them."""
+    """Choose free ports for web and Redis, and let all processes of the test use them."""
     web, redis = free_port(), free_port()
     folders = [Path(sys.executable).parent, find_program("redis-server").parent]
     environ |= {
@@ -58,7 +58,7 @@ def ports(environ: dict[str, str], tmp_path: Path, sqlite_url: str) -> tuple[int
 
 @contextmanager
 def running_up(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start `make up`'s script in a session of its own, and end it with the block."""
+    """Start the script of `make up` in a separate session, and stop it when the block ends."""
     with log.open("w") as output:
         process = subprocess.Popen(
             ["scripts/up.sh", Path(sys.executable).parent],
@@ -78,15 +78,15 @@ def running_up(environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[
 
 
 def is_ready(web: int) -> bool:
-    """Return whether the web process takes requests."""
+    """Return whether the web process can serve requests."""
     try:
         return httpx.get(f"http://{HOST}:{web}/health/ready").status_code == 200
     except httpx.TransportError:
         return False
 
 
-def is_well(run: Run, redis: int) -> bool:
-    """Return what a command elsewhere says of all services, the worker among them."""
+def is_healthy(run: Run, redis: int) -> bool:
+    """Return whether `system health` reports that all services are up, including the worker."""
     done = run(["system", "health", "--json"], env={"REDIS_URL": f"redis://{HOST}:{redis}/0"})
     health = {row["service"]: row["health"] for row in json.loads(done.stdout)["data"]}
     assert ["database", "migrations", "redis", "worker"] == list(health)
@@ -96,14 +96,14 @@ def is_well(run: Run, redis: int) -> bool:
 def test_web_and_worker_run_until_ctrl_c(
     run: Run, environ: dict[str, str], ports: tuple[int, int], tmp_path: Path
 ) -> None:
-    """Migrated, with a Redis of their own; a command elsewhere sees the worker."""
+    """The database is migrated, a Redis is started, and another process sees the worker."""
     (web, redis), log = ports, tmp_path / "up.log"
     with running_up(environ, log) as process:
         poll(lambda: is_ready(web), process, log)
-        poll(lambda: is_well(run, redis), process, log)
+        poll(lambda: is_healthy(run, redis), process, log)
         started = time.monotonic()
 
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, signal.SIGINT)  # a terminal signals the entire process group
 
         assert 130 == process.wait(timeout=LIMIT)
         while is_open(web) or is_open(redis):
@@ -121,8 +121,10 @@ def test_web_and_worker_run_until_ctrl_c(
     assert "Traceback" not in printed
 
 
-def test_a_port_that_is_taken_is_named(environ: dict[str, str], ports: tuple[int, int]) -> None:
-    """With the line that takes another; nothing is started."""
+def test_a_redis_port_that_is_in_use_is_an_error(
+    environ: dict[str, str], ports: tuple[int, int]
+) -> None:
+    """The error suggests another port, and nothing is started."""
     with socket.create_server((HOST, ports[1])):
         done = subprocess.run(
             ["scripts/up.sh", Path(sys.executable).parent],
@@ -145,7 +147,7 @@ def test_a_port_that_is_taken_is_named(environ: dict[str, str], ports: tuple[int
 def start_up(
     environ: dict[str, str], script: Path = ROOT / "scripts/up.sh"
 ) -> subprocess.CompletedProcess[str]:
-    """Run the script to its end."""
+    """Run the script and wait for its end."""
     return subprocess.run(
         [script, Path(sys.executable).parent],
         cwd=script.parents[1],
@@ -159,10 +161,10 @@ def start_up(
 
 
 @pytest.mark.usefixtures("ports")
-def test_a_second_one_in_the_same_folder_is_refused(
+def test_a_second_make_up_in_the_same_folder_is_refused(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Before it touches what belongs to the first, whatever ports it was given."""
+    """It does not touch the files of the first one, even with other ports."""
     pid_file = tmp_path / "up/redis.pid"
     pid_file.parent.mkdir()
     pid_file.write_text(f"{os.getpid()}\n")
@@ -176,10 +178,10 @@ def test_a_second_one_in_the_same_folder_is_refused(
     assert [pid_file] == list(pid_file.parent.iterdir())
 
 
-def test_a_port_of_the_web_process_that_is_taken_is_named(
+def test_a_web_port_that_is_in_use_is_an_error(
     environ: dict[str, str], ports: tuple[int, int], tmp_path: Path
 ) -> None:
-    """Before anything is started: no Redis is left behind."""
+    """The error comes before Redis is started."""
     with socket.create_server((HOST, ports[0])):
         refused = start_up(environ)
 
@@ -188,10 +190,10 @@ def test_a_port_of_the_web_process_that_is_taken_is_named(
     assert [] == list((tmp_path / "up").iterdir())
 
 
-def test_the_environment_wins_over_the_file_in_all_processes(
+def test_the_environment_overrides_the_file_in_all_processes(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """What migrates and what serves see the same; the file is read as the processes read it."""
+    """`migrate` and the processes use the same values, and the script reads `.env` as they do."""
     project, port = tmp_path / "project", free_port()
     (project / "scripts").mkdir(parents=True)
     script = shutil.copy(ROOT / "scripts/up.sh", project / "scripts/up.sh")

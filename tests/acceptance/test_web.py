@@ -1,4 +1,4 @@
-"""The web process: health for probes, keys for callers, a clean start and a clean stop."""
+"""The web process: health checks, API keys, sessions, start and stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UP = [{"service": "database", "status": "up"}, {"service": "migrations", "status
 
 @pytest.fixture
 def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
-    """Let all processes of the test use its database, which is at head."""
+    """Migrate the database of the test, and let all its processes use it."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
     at_head.bring(database_url)
     return database_url
@@ -36,13 +36,13 @@ def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str
 
 @pytest.fixture
 def web(migrated: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Web]:
-    """Run the web process on the migrated database; there is no Redis."""
+    """Run the web process on the migrated database, without Redis."""
     with running_web(environ, tmp_path) as process:
         yield process
 
 
 def key_of_a_ci_job(run: Run, scope: str) -> str:
-    """Create a service account with a key for this scope."""
+    """Create a service account and a key with this scope; return the key."""
     name = f"ci-{scope}"
     done = run(["service-account", "create", name])
     assert 0 == done.returncode, done.stderr
@@ -52,7 +52,7 @@ def key_of_a_ci_job(run: Run, scope: str) -> str:
 
 
 def wait_for(web: Web, path: str, status: int) -> httpx.Response:
-    """Ask until the answer has this status, and return it."""
+    """Repeat a request until the response has this status; return the response."""
     deadline = time.monotonic() + 10
     while (answer := web.client.get(path)).status_code != status:
         assert time.monotonic() < deadline, web.lines()
@@ -60,8 +60,8 @@ def wait_for(web: Web, path: str, status: int) -> httpx.Response:
     return answer
 
 
-def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
-    """On both databases; the lines of each request name it, and show no key."""
+def test_health_checks_and_requests_with_a_key_are_answered(web: Web, run: Run) -> None:
+    """On both databases; log lines have the request id, and no key."""
     key, other = key_of_a_ci_job(run, "read"), key_of_a_ci_job(run, "write")
 
     live, ready, startup = (
@@ -93,7 +93,7 @@ def test_probes_and_callers_are_answered(web: Web, run: Run) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_a_person_signs_in_with_a_password(web: Web, run: Run) -> None:
-    """201 with a token, which then says who it is; 401 for what is wrong; no secret in the log."""
+    """The token identifies the user; a wrong password is refused; no secret is logged."""
     made = run("user create ada ada@example.com --generate-password --quiet".split())
     password = made.stdout.strip()
 
@@ -111,7 +111,7 @@ def test_a_person_signs_in_with_a_password(web: Web, run: Run) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_key_works_until_it_is_revoked(web: Web, run: Run) -> None:
-    """Through the grace after a rotation too, as its successor does; no restart in between."""
+    """It works during the grace after a rotation too, and a revocation needs no restart."""
 
     def statuses() -> list[int]:
         return [web.client.get("/me", headers={"X-API-Key": key}).status_code for key in keys]
@@ -129,8 +129,8 @@ def test_a_key_works_until_it_is_revoked(web: Web, run: Run) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
-    """The log has the reason."""
+def test_all_bad_keys_get_the_same_answer(web: Web) -> None:
+    """Only the log has the reason."""
     answers = [
         web.client.get("/me", headers=headers)
         for headers in ({}, {"X-API-Key": "nonsense"}, {"Authorization": "Basic YTpi"})
@@ -145,10 +145,10 @@ def test_a_caller_without_a_good_key_is_not_told_why(web: Web) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_it_starts_when_the_migrations_have_been_made(
+def test_the_startup_check_succeeds_after_the_migrations(
     run: Run, database_url: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Before that it lives, but takes no requests; afterwards it is started for good."""
+    """Once it has succeeded, it does not fail again, even if the database is lost."""
     environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
     with running_web(environ, tmp_path) as web:
         before = [web.client.get(f"/health/{name}").status_code for name in ("live", "startup")]
@@ -163,10 +163,10 @@ def test_it_starts_when_the_migrations_have_been_made(
     assert 200 == started.status_code
 
 
-def test_services_that_are_down_are_named_and_nothing_more(
+def test_answers_name_services_that_are_down_but_no_hosts(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """To anybody who asks; hosts are in the log. The process itself lives."""
+    """Hosts are only in the log. The process is still live."""
     environ |= {
         "DATABASE_URL": f"postgres://shop:{SECRET}@127.0.0.1:1/shop",
         "REDIS_URL": f"redis://:{SECRET}@127.0.0.1:1/0",
@@ -189,10 +189,10 @@ def test_services_that_are_down_are_named_and_nothing_more(
     assert SECRET not in json.dumps(web.lines())
 
 
-def test_redis_is_reported_and_does_not_decide(
+def test_the_web_process_is_ready_without_redis(
     run: Run, sqlite_url: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Requests are served without it."""
+    """The answer reports that Redis is down."""
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
     assert 0 == run(["migrate"]).returncode
     environ |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
@@ -206,10 +206,10 @@ def test_redis_is_reported_and_does_not_decide(
     )
 
 
-def test_a_silent_database_does_not_hold_up_a_probe(
+def test_a_database_that_never_answers_does_not_block_health_checks(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """It takes connections and never answers; twenty probes at once wait for one question."""
+    """Twenty concurrent health checks share one query to the database."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         url = f"postgres://shop:{SECRET}@127.0.0.1:{port}/shop"
@@ -223,10 +223,10 @@ def test_a_silent_database_does_not_hold_up_a_probe(
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_database_that_restarts_costs_no_request(
+def test_no_request_fails_after_a_restart_of_the_database(
     web: Web, run: Run, postgres_server: Postgres
 ) -> None:
-    """Connections of the pool that died are replaced before they are used."""
+    """Lost connections of the pool are replaced before they are used."""
     headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
     before = web.client.get("/me", headers=headers)
 
@@ -238,7 +238,7 @@ def test_a_database_that_restarts_costs_no_request(
 def test_wrong_settings_end_the_start_with_one_message(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """All of them, no traceback, and no values."""
+    """It names all wrong settings, without a traceback and without values."""
     environ |= {
         "DATABASE_URL": f"postgres://shop:{SECRET}@db:x/shop",
         "REDIS_URL": f"redis://:{SECRET}@cache:x/0",
@@ -258,14 +258,14 @@ def test_wrong_settings_end_the_start_with_one_message(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_sigterm_lets_a_request_end(web: Web, run: Run, migrated: str) -> None:
-    """One that waits for the database when the signal comes is answered; then the process ends."""
+def test_after_sigterm_a_running_request_is_answered(web: Web, run: Run, migrated: str) -> None:
+    """The request waits for the database when the signal arrives; then the process ends."""
     headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
     database = sqlite3.connect(migrated.removeprefix("sqlite:///"), isolation_level=None)
     with closing(database), ThreadPoolExecutor(1) as pool:
         database.execute("BEGIN IMMEDIATE")
         asked = pool.submit(web.client.get, "/me", headers=headers)
-        time.sleep(0.3)  # a request that waits leaves no trace to wait for
+        time.sleep(0.3)  # nothing shows when the request waits for the database
         web.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 10
         while not web.lines("Shutting down"):

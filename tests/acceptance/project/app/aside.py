@@ -1,4 +1,4 @@
-"""Ways to write past the session."""
+"""Functions that write without the session."""
 
 import asyncio
 import os
@@ -14,13 +14,13 @@ INSERT = text("INSERT INTO item (name) VALUES ('aside')")
 
 
 async def write_through(engine) -> None:
-    """Write by this engine, and commit."""
+    """Write with this engine, and commit."""
     async with engine.begin() as connection:
         await connection.execute(INSERT)
 
 
-async def write_in_spite() -> None:
-    """Write by an engine of one's own, and hide the error."""
+async def write_and_hide_error() -> None:
+    """Write with a separate engine, and hide the error."""
     engine = create_async_engine(os.environ["ASIDE_URL"])
     with suppress(SQLAlchemyError):
         await write_through(engine)
@@ -31,7 +31,7 @@ async def write_in_spite() -> None:
 async def open_scribble() -> AsyncIterator[None]:
     """Provide a resource that writes when it is opened, or when it is closed."""
     if os.environ["ASIDE_WHEN"] == "open":
-        await write_in_spite()
+        await write_and_hide_error()
     yield None
     if os.environ["ASIDE_WHEN"] == "fail":
         raise ValueError("can't be closed")

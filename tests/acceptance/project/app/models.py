@@ -1,11 +1,11 @@
-"""One table."""
+"""The table of the test project."""
 
 from sqlalchemy import String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """The project's tables."""
+    """The base of all models."""
 
 
 class Item(Base):

@@ -1,4 +1,4 @@
-"""What the test project is."""
+"""Declare the test project."""
 
 from oneoff import Project
 

@@ -1,4 +1,4 @@
-"""`block`: wait in a thread that nothing can interrupt."""
+"""`block`: wait in a thread that can't be interrupted."""
 
 import threading
 from pathlib import Path
@@ -7,11 +7,11 @@ from oneoff import Argument, BaseCommand, Result
 
 
 class Block(BaseCommand):
-    """Say so in a file, and block a thread for ever."""
+    """Create a file and block a thread indefinitely."""
 
     examples = ("block /tmp/marker",)
 
-    marker: Path = Argument(help="File that is made once it blocks.")
+    marker: Path = Argument(help="File to create when the command blocks.")
 
     def handle(self) -> Result:
         self.marker.touch()

@@ -1,10 +1,10 @@
-"""`chatter`: print on the way."""
+"""`chatter`: print to standard output."""
 
 from oneoff import BaseCommand, Result
 
 
 class Chatter(BaseCommand):
-    """Print something, as code that is called may do."""
+    """Print a line, as library code may do."""
 
     examples = ("chatter --json",)
 

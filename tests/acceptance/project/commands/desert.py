@@ -1,4 +1,4 @@
-"""`desert`: leave the process from where the executor is not on the stack."""
+"""`desert`: exit the process from `handle`, a task, a callback or a thread."""
 
 import asyncio
 from typing import Literal
@@ -9,23 +9,23 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Result
 
 
 def leave() -> None:
-    """Leave as a library might that was written for a program of its own."""
+    """Exit the process, as a library may do that was written for its own program."""
     raise SystemExit(0)
 
 
 async def leave_soon() -> None:
-    """Do so in a task."""
+    """Exit the process in a task."""
     leave()
 
 
 class Desert(BaseCommand):
-    """Write a row, and leave with exit code 0."""
+    """Write a row, and exit with 0."""
 
     access = Access.WRITE
     dry_run = DryRun.ROLLBACK
     examples = ("desert task",)
 
-    where: Literal["handle", "task", "callback", "thread"] = Argument(help="Who leaves.")
+    where: Literal["handle", "task", "callback", "thread"] = Argument(help="Where to exit.")
 
     async def handle(self, session) -> Result:
         await session.execute(text("INSERT INTO item (name) VALUES ('half done')"))

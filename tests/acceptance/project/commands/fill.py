@@ -8,14 +8,14 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Option, Result
 
 
 class Fill(BaseCommand):
-    """Write ten items, say so in a file, and wait for ever."""
+    """Write ten items, create a file, and wait indefinitely."""
 
     access = Access.WRITE
     dry_run = DryRun.ROLLBACK
     examples = ("fill /tmp/marker", "fill /tmp/marker --wait-in sql")
 
-    marker: Path = Argument(help="File that is made once the rows are written.")
-    wait_in: Literal["loop", "sql", "nothing"] = Option(default="loop", help="What to wait in.")
+    marker: Path = Argument(help="File to create when the rows are written.")
+    wait_in: Literal["loop", "sql", "nothing"] = Option(default="loop", help="Where to wait.")
 
     async def handle(self, session) -> Result:
         from sqlalchemy import text

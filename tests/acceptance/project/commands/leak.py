@@ -1,4 +1,4 @@
-"""`leak`: let secrets out in every way an author might."""
+"""`leak`: leak a secret in every way that an author might."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from oneoff import Access, Argument, BaseCommand, CommandError, DryRun, Result, 
 
 
 class Leak(BaseCommand):
-    """Let the secret out."""
+    """Leak the secret."""
 
     access = Access.WRITE
     dry_run = DryRun.ROLLBACK
@@ -24,8 +24,8 @@ class Leak(BaseCommand):
         "sql",
         "constraint",
         "unwritable",
-    ] = Argument(help="In which way.")
-    token: SecretStr = Secret(env="LEAK_TOKEN", help="What must not be seen.")
+    ] = Argument(help="How to leak it.")
+    token: SecretStr = Secret(env="LEAK_TOKEN", help="The secret to leak.")
 
     async def handle(self, session, log) -> Result:
         secret = self.token.reveal()

@@ -1,4 +1,4 @@
-"""`mutter`: log a secret in the ways that don't go through the command's own `log`."""
+"""`mutter`: log a secret without the command's own `log`."""
 
 import asyncio
 import logging
@@ -13,11 +13,11 @@ from oneoff import Access, Argument, BaseCommand, Result, Secret, SecretStr
 
 log = structlog.get_logger()
 if "handler" in sys.argv:
-    logging.basicConfig(stream=sys.stdout)  # as an application might, when it is imported
+    logging.basicConfig(stream=sys.stdout)  # some applications do this when they are imported
 
 
 class Noisy:
-    """Fails when it is freed."""
+    """Raise an error when it is freed."""
 
     def __init__(self, secret) -> None:
         self.secret = secret
@@ -27,20 +27,20 @@ class Noisy:
 
 
 def fail(secret) -> None:
-    """Raise where nobody catches it."""
+    """Raise an error that is not caught."""
     raise RuntimeError(secret)
 
 
 class Mutter(BaseCommand):
-    """Log the secret behind the command's back."""
+    """Log the secret without the command's own log."""
 
     access = Access.READ
     examples = ("mutter structlog --token-stdin",)
 
     how: Literal["structlog", "logging", "handler", "warning", "thread", "finalizer", "loop"] = (
-        Argument(help="In which way.")
+        Argument(help="How to log it.")
     )
-    token: SecretStr = Secret(env="MUTTER_TOKEN", help="What must not be seen.")
+    token: SecretStr = Secret(env="MUTTER_TOKEN", help="The secret to log.")
 
     async def handle(self) -> Result:
         secret = self.token.reveal()

@@ -1,4 +1,4 @@
-"""`pause`: have a run that goes on without a transaction that writes."""
+"""`pause`: keep a run active without writing."""
 
 import asyncio
 from pathlib import Path
@@ -7,11 +7,11 @@ from oneoff import Argument, BaseCommand, Result
 
 
 class Pause(BaseCommand):
-    """Say so in a file, and wait for ever."""
+    """Create a file and wait indefinitely."""
 
     examples = ("pause /tmp/marker",)
 
-    marker: Path = Argument(help="File that is made once it waits.")
+    marker: Path = Argument(help="File to create when the command waits.")
 
     async def handle(self, session) -> Result:
         self.marker.touch()

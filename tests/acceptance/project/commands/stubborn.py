@@ -1,4 +1,4 @@
-"""`stubborn`: ignore being cancelled."""
+"""`stubborn`: ignore cancellation."""
 
 import asyncio
 from pathlib import Path
@@ -7,11 +7,11 @@ from oneoff import Argument, BaseCommand, Result
 
 
 class Stubborn(BaseCommand):
-    """Say so in a file, and wait for ever whatever happens."""
+    """Create a file and wait indefinitely, even if cancelled."""
 
     examples = ("stubborn /tmp/marker",)
 
-    marker: Path = Argument(help="File that is made once it waits.")
+    marker: Path = Argument(help="File to create when the command waits.")
 
     async def handle(self) -> Result:
         while True:

@@ -1,4 +1,4 @@
-"""Alembic asks this file for the project's tables."""
+"""Run the migrations on the connection that oneoff opened."""
 
 from app.models import Base
 from oneoff import run_env

@@ -1,1 +1,1 @@
-"""Write past the session, by an engine of one's own."""
+"""Commands that write without the session, with a separate engine."""

@@ -1,10 +1,10 @@
-"""`aside look`: a reading command whose resource writes."""
+"""`aside look`: a read-only command with a resource that writes."""
 
 from oneoff import BaseCommand, Result
 
 
 class Look(BaseCommand):
-    """Ask for what writes while it is opened or closed."""
+    """Use a resource that writes when it is opened or closed."""
 
     examples = ("aside look",)
 

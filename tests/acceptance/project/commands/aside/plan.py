@@ -1,17 +1,17 @@
-"""`aside plan`: a plan that does the work."""
+"""`aside plan`: a plan that writes."""
 
 from oneoff import Access, BaseCommand, DryRun, Result
 
 
 class Plan(BaseCommand):
-    """Promise a plan, and do the work without looking."""
+    """Declare a plan, and write in it."""
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
     examples = ("aside plan",)
 
     async def handle(self) -> Result:
-        from app.aside import write_in_spite
+        from app.aside import write_and_hide_error
 
-        await write_in_spite()
+        await write_and_hide_error()
         return Result.changed("wrote")

@@ -1,10 +1,10 @@
-"""`aside provider`: a resource that writes by itself."""
+"""`aside provider`: a resource that writes."""
 
 from oneoff import Access, BaseCommand, DryRun, Result
 
 
 class Provider(BaseCommand):
-    """Promise a dry run, and ask for what writes while it is opened or closed."""
+    """Declare a dry run, and use a resource that writes when it is opened or closed."""
 
     access = Access.WRITE
     dry_run = DryRun.ROLLBACK

@@ -1,10 +1,10 @@
-"""`aside read`: a reading command that writes."""
+"""`aside read`: a read-only command that writes."""
 
 from oneoff import BaseCommand, Result
 
 
 class Read(BaseCommand):
-    """Say that it only reads, and write."""
+    """Declare read access, and write."""
 
     examples = ("aside read",)
 

@@ -1,4 +1,4 @@
-"""`aside save`: work that is committed, and a resource that can't be closed."""
+"""`aside save`: commit a row, and fail when the resource is closed."""
 
 from oneoff import Access, BaseCommand, DryRun, Result
 

@@ -1,4 +1,4 @@
-"""`nest preview-first`: preview one command, then run another."""
+"""`nest preview-first`: call one command as a dry run, then call another."""
 
 from contextlib import suppress
 
@@ -6,7 +6,7 @@ from oneoff import Access, BaseCommand, CommandError, DryRun, Result, call_comma
 
 
 class PreviewFirst(BaseCommand):
-    """Preview a command that fails, and then call one that writes."""
+    """Call a failing command as a dry run, and then call one that writes."""
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
