@@ -88,7 +88,8 @@ async def create(
     """
     lifetime = min(LIFETIME, longest) if lifetime is None else lifetime
     name = _check(name, lifetime, longest)
-    # Lock the owner: a concurrent `deactivate` revokes the owner's keys, and must see this one.
+    # `service_accounts.deactivate` locks the owner too. So it sees this key and revokes it, or this
+    # call sees that the owner is inactive.
     await session.refresh(owner, with_for_update=True)
     _check_owner(owner)
     _check_scopes(owner, granted)
@@ -99,7 +100,7 @@ async def create(
 
 
 async def find_owner(session: AsyncSession, *, user: str = "", service_account: str = "") -> Owner:
-    """Return the user or service account with this name. Pass exactly one of both.
+    """Return the owner with this name. Pass either a user or a service account.
 
     Args:
         session: The caller's transaction.

@@ -163,7 +163,7 @@ def _clean(name: str, description: str) -> tuple[str, str]:
     cleaned = name.strip().lower()
     if not NAME.fullmatch(cleaned):
         problems.append(
-            f"name {name!r} is not 1 to 64 letters a-z, digits, '.', '_' or '-', beginning with a "
+            f"name {name!r} is not 1 to 64 letters a-z, digits, '.', '_' or '-', starting with a "
             "letter or digit"
         )
     description = description.strip()

@@ -219,7 +219,7 @@ def _clean(username: str, email: str) -> tuple[str, str]:
     if not USERNAME.fullmatch(name):
         problems.append(
             f"username {username!r} is not 1 to 64 letters a-z, digits, '.', '_' or '-', "
-            "beginning with a letter or digit"
+            "starting with a letter or digit"
         )
     try:
         email = validate_email(email.strip(), check_deliverability=False).normalized.lower()

@@ -16,7 +16,7 @@ trap 'rm -rf "$folder"' EXIT
     --target "$folder" -r tests/requirements-redis-8.txt
 export PYTHONPATH="$folder"
 "$python" -c 'import redis; assert redis.__version__.startswith("8."), redis.__version__'
-# Two tests are left out: ARQ works with redis-py 5 only, and a pool of redis-py 8 has arguments that
-# a client does not accept.
+# Two ways to open a client are left out: ARQ works with redis-py 5 only, and a pool of redis-py 8
+# has arguments that a client does not accept. `-k` selects by parts of test names and ids.
 "$python" -m pytest -q -n auto -k "not by_enqueueing and not with_the_settings_of_the_cache" \
     tests/servers/redis tests/commands/test_cache_*.py tests/commands/test_redis_*.py

@@ -61,14 +61,14 @@ class Create(BaseCommand):
         log.info("apikey.created", key_id=key.id, kind=key.kind, owner=key.owner_name)
         return Result.changed(
             f"created key {key.id} ({key.prefix}) of {key.owner_name}: {key.scopes}, "
-            f"expires {_moment(key.expires_at, key.created_at)}",
+            f"expires {_end_text(key.expires_at, key.created_at)}",
             rows=1,
             data=key.public(datetime.now(UTC)),
             show_once={"key": text.reveal()},
         )
 
 
-def _moment(end: datetime, now: datetime) -> str:
+def _end_text(end: datetime, now: datetime) -> str:
     """Return the date; if the key works for less than two days, also the time."""
     short = end - now < timedelta(days=2)
     return f"{end:%Y-%m-%d %H:%M:%S} UTC" if short else f"{end:%Y-%m-%d}"

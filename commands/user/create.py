@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class Create(BaseCommand):
     """Create a user.
 
-    The password is read from a prompt, from standard input or from USER_PASSWORD, or it is
-    generated and shown once. It is never an argument, because other users can see arguments.
+    The password is asked for twice, read from standard input or USER_PASSWORD, or generated and
+    shown once. It is never an argument, because other users of the machine can see arguments.
     """
 
     access = Access.WRITE

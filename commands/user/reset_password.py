@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class ResetPassword(BaseCommand):
     """Set a new password for a user; the old one stops working.
 
-    The password is read from a prompt, from standard input or from USER_PASSWORD, or it is
-    generated and shown once.
+    The password is asked for twice, read from standard input or USER_PASSWORD, or generated and
+    shown once.
     """
 
     access = Access.WRITE

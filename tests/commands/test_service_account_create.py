@@ -71,7 +71,7 @@ async def test_all_problems_of_a_new_account_are_in_one_error(
     assert (65, []) == (outcome.exit_code, await names(sessions))
     assert (
         "error[bad-service-account]: name 'a b' is not 1 to 64 letters a-z, digits, '.', '_' or "
-        "'-', beginning with a letter or digit; the description is not one line of at most 200 "
+        "'-', starting with a letter or digit; the description is not one line of at most 200 "
         "characters\n"
     ) in outcome.stderr
 

@@ -91,7 +91,7 @@ async def test_all_problems_of_a_new_user_are_in_one_error(sessions: Sessions) -
             await users.create(session, "-rf /", "ada@example", password_hash=UNUSABLE)
 
     assert (
-        "username '-rf /' is not 1 to 64 letters a-z, digits, '.', '_' or '-', beginning with a "
+        "username '-rf /' is not 1 to 64 letters a-z, digits, '.', '_' or '-', starting with a "
         "letter or digit; email 'ada@example' is not valid: the part after the @-sign is not "
         "valid. It should have a period"
     ) == caught.value.message
