@@ -1,1 +1,1 @@
-"""API keys, which programs use to call the API."""
+"""Create, list, rotate and revoke API keys."""

@@ -1,1 +1,1 @@
-"""Service accounts, which are programs that may call the API."""
+"""Manage service accounts: programs that may call the API."""

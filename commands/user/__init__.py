@@ -1,1 +1,1 @@
-"""Users, who sign in with a password and have a role."""
+"""Manage users: their access, roles and passwords."""
