@@ -19,6 +19,6 @@ def mail_server(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # not chained: its message may contain a part of the password
+    except ValueError:  # not passed on: its message can contain a part of the password
         return None
     return parts if usable else None

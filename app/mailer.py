@@ -159,7 +159,7 @@ class NoMailer:
 
 @asynccontextmanager
 async def open_mailer(settings: Settings, mode: Mode) -> AsyncIterator[Mailer]:
-    """Yield the resource `mailer`: the mailer of the settings if the run commits, else none."""
+    """Yield the resource `mailer`. In dry runs and read-only runs it discards mail."""
     if mode is not Mode.COMMIT:
         yield NoMailer()
         return
