@@ -95,8 +95,10 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(
     assert ["interrupted"] == statuses(migrated)
 
 
-def test_five_terms_are_as_one(start: Start, migrated: str, marker: Path) -> None:
-    """An impatient platform changes nothing."""
+def test_five_sigterms_have_the_same_effect_as_one(
+    start: Start, migrated: str, marker: Path
+) -> None:
+    """Some platforms send the signal repeatedly."""
     process = start(["fill", str(marker)], cwd=PROJECT)
     wait_for(marker, process)
 
@@ -173,8 +175,8 @@ def test_the_deadline_ends_a_command_that_does_not_stop(
     assert seconds < 3 + 1 + SOON
 
 
-def test_a_thread_that_blocks_does_not_hold_the_process(start: Start, marker: Path) -> None:
-    """A plain `def handle` can't be cancelled, but it can be left behind."""
+def test_a_blocked_thread_does_not_keep_the_process_alive(start: Start, marker: Path) -> None:
+    """A `def handle` runs in a thread and can't be cancelled, but the process ends anyway."""
     process = start(["block", str(marker)], cwd=PROJECT)
     wait_for(marker, process)
 

@@ -36,7 +36,9 @@ def shell(
 
 @pytest.mark.parametrize("sink", [">/dev/full", ">&-"])
 @pytest.mark.parametrize("words", ["hello ada", "hello ada --json"])
-def test_lost_output_is_no_success(environ: dict[str, str], words: str, sink: str) -> None:
+def test_lost_output_of_a_run_that_changed_nothing_is_an_error(
+    environ: dict[str, str], words: str, sink: str
+) -> None:
     """It could not be read, and nothing was changed."""
     done = shell(f"$PY manage.py {words} {sink}", environ, ROOT)
 
@@ -69,8 +71,8 @@ def test_a_stream_takes_every_character(environ: dict[str, str], encoding: str) 
     assert "Łódź-é-😀" in json.loads(data.stdout)["message"]
 
 
-def test_a_reader_that_leaves_is_no_error(environ: dict[str, str]) -> None:
-    """`head` has seen enough."""
+def test_a_closed_pipe_is_not_an_error(environ: dict[str, str]) -> None:
+    """For example `head` closes the pipe after its last line."""
     done = shell("$PY manage.py help | head -1", environ, ROOT)
 
     assert (0, "") == (done.returncode, done.stderr)

@@ -36,7 +36,7 @@ async def open_scribble() -> AsyncIterator[None]:
     if os.environ["ASIDE_WHEN"] == "fail":
         raise ValueError("can't be closed")
     if os.environ["ASIDE_WHEN"] == "close":
-        await write_in_spite()
+        await write_and_hide_error()
     if os.environ["ASIDE_WHEN"] == "hang":
         Path(os.environ["ASIDE_MARKER"]).touch()  # noqa: ASYNC240 - takes no time
         await asyncio.Event().wait()
