@@ -159,7 +159,7 @@ def test_a_pooler_is_refused_where_a_revision_leaves_its_transaction(
 
     assert 78 == refused.returncode
     assert "error[pooler-without-direct-url]: revision a2" in refused.stderr
-    assert "try:  set MIGRATION_DATABASE_URL to a URL that leads to the database" in refused.stderr
+    assert "try:  set MIGRATION_DATABASE_URL to a URL that connects to the" in refused.stderr
     assert [] == query(postgres_url, "SELECT 1 FROM pg_tables WHERE tablename = 'item'")
 
 

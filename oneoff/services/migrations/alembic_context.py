@@ -1,9 +1,10 @@
 """Run the project's env.py inside Alembic: on a given connection, or offline to show the SQL.
 
-Alembic has no function for "run these steps on this connection". It builds an `EnvironmentContext`,
-installs it as the process-wide `alembic.context`, and executes env.py, which calls back through
-`oneoff.run_env` (in `env`). The steps to run come from the callback `fn`, which Alembic calls in
-`context.run_migrations`. Connection and options go to `run_env` in `config.attributes`.
+Alembic has no function that runs given steps on a given connection. So this module does what
+Alembic's own commands do: it installs an `EnvironmentContext` as the process-wide `alembic.context`
+and executes env.py, which calls `oneoff.run_env` (in `env`). `run_env` finds the connection and the
+options in `config.attributes`. Alembic gets the steps from the callback `fn`, which
+`context.run_migrations` calls.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 _Steps = Callable[[Any, MigrationContext], Iterable[RevisionStep]]
 
+# A line of rendered SQL that drops something: DROP TABLE ...; or ALTER TABLE ... DROP COLUMN ...;
 _DROP = re.compile(r"^(?:DROP|ALTER TABLE .+ DROP) .+;$", re.MULTILINE)
+# An asyncio.Lock can be used in one event loop only, so each loop has its own.
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -85,8 +88,8 @@ def render_offline(
     buffer = StringIO()
     shown: list[StepSQL] = []
 
-    # Alembic runs each step before it asks the generator for the next, so what was added to the
-    # buffer between two steps belongs to the first of them.
+    # Alembic runs each step before it asks the generator for the next. So the text that is added to
+    # the buffer between two steps belongs to the first of them.
     def one_by_one(_heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
         for step in steps:
             problems: list[str] = []
@@ -108,7 +111,7 @@ def render_offline(
 def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[str]) -> None:
     """Write an error of the revision into the SQL, so that the other revisions are still shown.
 
-    A revision that reads rows fails here, because there is no database to ask.
+    A revision that reads rows fails here, because there is no database connection.
     """
     migrate = step.migration_fn
 
@@ -116,10 +119,10 @@ def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[
     def migrate_or_report(**arguments: Any) -> None:
         try:
             migrate(**arguments)
-        except Exception as exc:  # noqa: BLE001 - any error; only this revision can't be shown
+        except Exception as exc:  # noqa: BLE001 - after any error the other revisions are shown
             problem = first_line(exc)
             problems.append(problem)
-            context.impl.static_output(f"-- not shown further, it needs the database: {problem}")
+            context.impl.static_output(f"-- incomplete: the revision needs the database: {problem}")
 
     step.migration_fn = migrate_or_report
 

@@ -55,7 +55,7 @@ def downgrade() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The operations that make the database equal to the models.
+    """The operations that make the database match the models.
 
     Attributes:
         operations: One line for each operation: "add column users.locale".
@@ -88,10 +88,11 @@ class Draft:
 
 
 def compare(connection: Connection, history: History) -> Difference:
-    """Compare the models in env.py with the database. It changes nothing."""
+    """Compare the models in env.py with the database. Only reads."""
     found: list[Difference] = []
 
-    # Returning no steps makes Alembic stop here, with the context that env.py has configured.
+    # Alembic calls this with the context that env.py has configured. It then runs the steps that
+    # this returns: none.
     def compare_models(_heads: Any, context: MigrationContext) -> tuple[()]:
         found.append(_difference(context))
         return ()
@@ -102,13 +103,13 @@ def compare(connection: Connection, history: History) -> Difference:
 
 
 def draft(history: History, message: str, difference: Difference, down: Sequence[str]) -> Draft:
-    """Return a new revision, for `write`.
+    """Return a new revision, which `write` saves.
 
     Args:
-        history: The revisions that it will belong to.
+        history: The revisions to which it is added.
         message: What the revision is for; the first line of its docstring.
-        difference: What it does. An empty one gives empty functions.
-        down: The revisions it follows: none, one, or several for a merge.
+        difference: Its operations. If there are none, its functions are empty.
+        down: The revisions that it follows: none, one, or several for a merge.
     """
     revision = rev_id()
     now = datetime.now(UTC)
@@ -132,7 +133,7 @@ def draft(history: History, message: str, difference: Difference, down: Sequence
 
 
 async def write(new: Draft) -> None:
-    """Format the source and write the file, which appears only when it is complete.
+    """Format the source and write the file.
 
     Raises:
         CommandError: The source is not valid Python. Nothing was written.
@@ -143,11 +144,12 @@ async def write(new: Draft) -> None:
         raise CommandError(
             f"the generated revision is not valid Python: {exc.msg}: {exc.text}",
             why="a type or default of the models has no representation in Python code",
-            try_="give env.py a render_item: run_env(Base.metadata, render_item=...)",
+            try_="pass render_item in env.py: run_env(Base.metadata, render_item=...)",
             code="unrenderable-models",
         ) from exc
     source = await _format(new.source, new.path)
     new.path.parent.mkdir(parents=True, exist_ok=True)
+    # Renaming is atomic, so a process that reads the folder never finds a half-written revision.
     unfinished = new.path.with_suffix(".tmp")
     try:
         unfinished.write_text(source, encoding="utf-8")
@@ -157,7 +159,7 @@ async def write(new: Draft) -> None:
 
 
 async def _format(source: str, path: Path) -> str:
-    """Format with ruff or black, whichever the project has installed; else change nothing."""
+    """Return the source formatted by ruff or black, or unchanged if neither is installed."""
     if find_spec("ruff"):
         command = ["ruff", "format", "--stdin-filename", str(path), "-"]
     elif find_spec("black"):

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Four steps:
-# 1. `spaces` are the schemas to empty: the default one ($1 adds those that the models name).
-# 2. `dependent` are objects that must not be dropped on their own. deptype 'e' is a member of an
+# The query has four parts:
+# 1. `spaces` are the schemas to empty: the default schema, and those that the models name ($1).
+# 2. `dependent` are objects that must not be dropped separately. deptype 'e' is a member of an
 #    extension, which belongs to the extension. 'i' and 'a' with refobjsubid > 0 (a column number)
-#    are the sequences of serial and identity columns, which go with their table.
-# 3. The UNION lists relations, routines and types by the keyword that DROP needs. Array types
-#    (typtype 'b') go with their element type, and the row type of a table (typtype 'c') with its
-#    table, so only composite types made by CREATE TYPE (relkind 'c') are taken.
-# 4. The order is the one in which to drop. Each DROP says CASCADE, so it may take later objects
-#    along; IF EXISTS skips those.
-# $2 is the prefix of the framework's own tables.
+#    are the sequences of serial and identity columns, which are dropped with their table.
+# 3. The UNION lists relations, routines and types with the keyword that DROP needs. Array types
+#    (typtype 'b') are dropped with their element type, and the row type of a table (typtype 'c')
+#    with its table. So it lists only composite types made by CREATE TYPE (relkind 'c').
+# 4. ORDER BY is the order in which to drop. Each DROP has CASCADE, so it may also drop objects that
+#    come later in the list. IF EXISTS skips those.
+# $2 is the prefix of the framework's own tables, which stay.
 _POSTGRESQL = """
 WITH spaces AS (
     SELECT oid, nspname FROM pg_namespace WHERE nspname = current_schema() OR nspname = ANY ($1)
@@ -55,6 +55,9 @@ WHERE NOT EXISTS (SELECT FROM dependent WHERE classid = catalog AND objid = obje
 ORDER BY array_position(ARRAY['VIEW', 'MATERIALIZED VIEW', 'TABLE', 'FOREIGN TABLE', 'SEQUENCE',
                               'ROUTINE', 'DOMAIN', 'TYPE'], kind), nspname, name, arguments
 """
+# `type DESC` lists views before tables. Indexes and triggers are dropped with their table. Tables
+# named sqlite_* belong to SQLite. The parameters are the length of the framework's prefix, and the
+# prefix.
 _SQLITE = """
 SELECT upper(type), '', name, '' FROM sqlite_master
 WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -79,7 +82,7 @@ class DatabaseObject(NamedTuple):
     arguments: str = ""
 
     def drop(self, dialect: Dialect) -> str:
-        """Return the statement that drops the object and, on PostgreSQL, all that depends on it."""
+        """Return the DROP statement; on PostgreSQL it also drops everything that depends on it."""
         quote = dialect.identifier_preparer.quote
         name = f"{quote(self.schema)}.{quote(self.name)}" if self.schema else quote(self.name)
         cascade = " CASCADE" if self.schema else ""
@@ -90,7 +93,7 @@ async def find_objects(connection: AsyncConnection, schemas: Sequence[str]) -> l
     """Return every object of the project, in the order in which they can be dropped.
 
     Args:
-        connection: Only read from.
+        connection: Used only for reading.
         schemas: The schemas that the models use besides the default one.
     """
     if connection.dialect.name == "postgresql":
@@ -108,5 +111,6 @@ async def drop_objects(connection: AsyncConnection, objects: Sequence[DatabaseOb
 
     for found in objects:
         await connection.exec_driver_sql(found.drop(connection.dialect))
-    # The table of applied revisions is the framework's and stays; its rows are no longer true.
+    # The table of applied revisions stays, because it belongs to the framework. Its rows name
+    # revisions that are no longer applied.
     await connection.execute(delete(applied_revisions))

@@ -34,23 +34,23 @@ def run_env(
 ) -> None:
     """Run the migrations on the connection and in the transactions of the running command.
 
-    Unlike the env.py that Alembic generates, it needs no URL, event loop or logging of its own.
+    Unlike the env.py that Alembic generates, it needs no URL, event loop or logging setup.
 
     Args:
-        metadata: The metadata of the models, which the database is compared with.
+        metadata: The metadata of the models. oneoff compares the database with it.
         include_name: As in Alembic. The framework's own tables are never included.
         **options: Other options of Alembic's `context.configure`, such as `include_object`,
             `render_item`, `compare_server_default` or `render_as_batch`.
 
     Raises:
-        alembic.util.CommandError: The `alembic` command was used, which takes no lock and
-            records no run.
+        alembic.util.CommandError: env.py was executed by the `alembic` command, which takes no lock
+            and records no run.
     """
     ours = context.config.attributes.get(CONFIGURE_OPTIONS)
     if ours is None:
         message = (
-            "migrations run under a lock and leave a record, so the alembic command is not used "
-            "for them; run: python manage.py migrate"
+            "the alembic command can't run these migrations, because they need a lock and a "
+            "recorded run; use: python manage.py migrate"
         )
         raise CommandError(message)
     context.configure(

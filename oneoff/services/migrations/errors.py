@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 def own_sqlstate(exc: BaseException) -> str:
     """Return the SQLSTATE of an error, or an empty text.
 
-    The errors that it was raised from are not looked at, as `sqlstate_of` does: a revision that
-    catches a lock timeout and raises an error of its own has decided that, and is not tried again.
+    Unlike `sqlstate_of`, it ignores the errors that this one was raised from. If a revision catches
+    a lock timeout and raises its own error, it must not be tried again.
     """
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     return str(getattr(cause, "sqlstate", None) or "")
 
 
 def message_of(exc: BaseException) -> str:
-    """Return the first line of an error's message. Later lines may hold values of rows."""
+    """Return the first line of an error's message. Later lines may contain values of rows."""
     if isinstance(exc, CommandError):
         return exc.message
     if isinstance(exc, DBAPIError) and exc.orig is not None:
@@ -108,7 +108,7 @@ def _advice(step: RevisionStep, file: str, *, partly: bool, lost: bool) -> list[
         return [again]
     advice = [f"correct {file}", again]
     if partly:
-        advice.insert(0, "undo by hand what it did, or make it skip what is there already")
+        advice.insert(0, "undo its changes by hand, or make it skip objects that already exist")
     return advice
 
 

@@ -44,7 +44,7 @@ class History:
         root: The project's root folder, for short paths in messages.
 
     Raises:
-        CommandError: A file can't be loaded, or the revisions don't fit together.
+        CommandError: A file can't be loaded, or the revisions are inconsistent.
     """
 
     def __init__(self, folder: Path, root: Path) -> None:
@@ -69,10 +69,11 @@ class History:
     def _load(self) -> tuple[str, ...]:
         try:
             with warnings.catch_warnings():
+                # Alembic only warns of an identifier that two files have.
                 warnings.filterwarnings("error", message=".*present more than once")
                 return tuple(sorted(self.scripts.get_heads()))
         except (AlembicError, RevisionError, KeyError, UserWarning) as exc:
-            raise _broken(f"the revisions don't fit together: {exc}") from exc
+            raise _broken(f"the revisions are inconsistent: {exc}") from exc
         except Exception as exc:
             file, line = _error_location(exc)
             where = f"{self.shorten(Path(file))}:{line}"
@@ -88,7 +89,7 @@ class History:
             names = " and ".join(self.heads)
             raise CommandError(
                 f"the migrations have {len(self.heads)} heads: {names}",
-                why="two revisions continue the same one, and only you can say in which order",
+                why="several revisions follow the same one, and their order is not defined",
                 try_=(
                     'python manage.py db create-migration --merge -m "merge heads"',
                     "or set down_revision of one of them to the other",
@@ -111,7 +112,11 @@ class History:
         return [self._make_step(make, script) for script in reversed(scripts)]
 
     def downward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
-        """Return the steps back from the database's revisions to `to`: "-1", "base", a revision.
+        """Return the steps back from the database's revisions to `to`, in order.
+
+        Args:
+            to: "-1", "base", a revision or the beginning of one.
+            current: The revisions of the database.
 
         Raises:
             CommandError: `to` or a current revision is unknown, or `to` is not below them.
@@ -132,10 +137,10 @@ class History:
         return [self.describe(script.revision) for script in reversed(scripts)]
 
     def check_known(self, current: Iterable[str]) -> None:
-        """Check that the files of the database's revisions are here.
+        """Check that the project has the files of the database's revisions.
 
         Raises:
-            CommandError: One is missing: other code has migrated this database.
+            CommandError: A file is missing: another version of the code migrated this database.
         """
         known = {script.revision for script in self.scripts.walk_revisions()}
         for revision in sorted(set(current) - known):
@@ -188,6 +193,7 @@ class History:
         here = tuple(current)
         self.check_known(here)
         try:
+            # The arguments are those with which Alembic's upgrade and downgrade call it.
             if up:
                 found = self.scripts.iterate_revisions(target, here or None, implicit_base=True)
             else:
@@ -205,7 +211,7 @@ class History:
 
 
 def _broken(message: str) -> CommandError:
-    return CommandError(message, try_="correct the file and run it again", code="broken-revision")
+    return CommandError(message, try_="correct the file and try again", code="broken-revision")
 
 
 def _python_files(folder: Path) -> list[Path]:

@@ -1,10 +1,10 @@
-"""The resource `migrations`: the project's Alembic history and the database it applies to.
+"""Provide the resource `migrations`: the project's Alembic history and the database it applies to.
 
-Most methods plan and read, here and in `history`. The work of `upgrade` and `downgrade` goes on in
-`revision_runner`. These modules commit, which otherwise the executor does: each revision has its
-own transaction, and CREATE INDEX CONCURRENTLY must be able to leave it.
+Most methods only plan and read. `upgrade` and `downgrade` run their steps with `revision_runner`.
+Elsewhere only the executor commits. Here each revision is committed separately, because
+CREATE INDEX CONCURRENTLY must be able to leave the transaction.
 
-Methods import Alembic when they need it. Finding that there is nothing to do needs no Alembic.
+Methods import Alembic only when they need it: `head_if_applied` usually does not.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Migrations:
         return [self.history.describe(step.revision.revision) for step in steps]
 
     async def applied_at(self) -> dict[str, datetime]:
-        """Return when each revision was applied; only those that oneoff applied are known."""
+        """Return when each revision was applied; only those that oneoff applied are included."""
         from sqlalchemy import select
 
         from oneoff.database.tables import applied_revisions
@@ -157,8 +157,8 @@ class Migrations:
         plan = self.history.downward(to, await self.current())
         undone = {step.revision.revision for step in plan}
 
-        # "-1" counts from the current revision, which changes with each step, so the target is
-        # resolved once and each step picks from what is left of the plan.
+        # "-1" counts from the current revision, which changes with each step. So the target is
+        # resolved once, and each step is chosen from the remaining plan.
         def choose(here: tuple[str, ...]) -> list[RevisionStep]:
             steps = self.history.downward("base", here) if here else []
             return [step for step in steps if step.revision.revision in undone]
@@ -176,7 +176,7 @@ class Migrations:
         return self._render(self.history.downward(to, current), current)
 
     async def difference(self) -> Difference:
-        """Return what would make the database equal to the models; reads only."""
+        """Return the operations that would make the database match the models. Only reads."""
         from oneoff.database.transaction import begin_work
         from oneoff.runtime.other_connections import read_only_connections
         from oneoff.services.migrations.alembic_context import exclusive_alembic
@@ -187,27 +187,27 @@ class Migrations:
                 return await work.connection.run_sync(compare, self.history)
 
     def draft(self, message: str, down: Sequence[str], difference: Difference | None) -> Draft:
-        """Return a revision that continues `down`; `write` makes it a file."""
+        """Return a revision that follows `down`; `write` saves it."""
         from oneoff.services.migrations.autogenerate import Difference, draft
 
         return draft(self.history, message, difference or Difference(), down)
 
     async def write(self, new: Draft) -> str:
-        """Write a revision's file, whole, and return its path from the project's root."""
+        """Write a revision's file and return its path, relative to the project's root."""
         from oneoff.services.migrations.autogenerate import write
 
         await write(new)
         return self.history.shorten(new.path)
 
     async def database_objects(self) -> list[DatabaseObject]:
-        """Return every object of the project in the database, in the order `drop_all` drops it."""
+        """Return every object of the project in the database, in the order of `drop_all`."""
         from oneoff.services.migrations.drop_all import find_objects
 
         async with self._reading() as connection:
             return await find_objects(connection, self._schemas())
 
     async def drop_all(self) -> list[DatabaseObject]:
-        """Drop every object of the project in one transaction; return what was dropped."""
+        """Drop every object of the project in one transaction; return the dropped objects."""
         from oneoff.services.migrations.drop_all import drop_objects, find_objects
         from oneoff.services.migrations.revision_runner import prepare_connection
 
@@ -220,9 +220,9 @@ class Migrations:
         return objects
 
     async def ensure_environment(self, environment: str) -> bool:
-        """Store in the database which environment it belongs to, unless it says so already.
+        """Store in the database which environment it belongs to, unless that is already stored.
 
-        Returns whether that changed anything.
+        Returns whether anything was changed.
         """
         from oneoff.database.schema.facts import read_facts, store_environment
 
@@ -240,9 +240,9 @@ class Migrations:
 
     @asynccontextmanager
     async def begin_work(self) -> AsyncIterator[WorkTransaction]:
-        """Begin a transaction for the sample data of `db reset`. The caller commits it.
+        """Start a transaction for the sample data of `db reset`. The caller commits it.
 
-        It is not the resource `work`, which would be open already while the tables are dropped.
+        The resource `work` can't be used, because it would be open while the tables are dropped.
         """
         from oneoff.database.transaction import begin_work
 
@@ -250,7 +250,7 @@ class Migrations:
             yield work
 
     async def lock_holder(self) -> str:
-        """Return who holds the migration lock now; empty if nobody does."""
+        """Describe the run that holds the migration lock; empty if no run holds it."""
         from oneoff.database.locks.acquire import describe_holder, make_lock
 
         lock = make_lock(self._database, LOCK)
@@ -261,7 +261,7 @@ class Migrations:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        """Give the one connection that all reads share. It holds no transaction between reads."""
+        """Yield the connection that all reads share. It has no transaction between reads."""
         if self._connection is None:
             self._connection = await self._stack.enter_async_context(self._database.connect())
         try:
@@ -270,9 +270,9 @@ class Migrations:
             await self._connection.rollback()
 
     def _absolute(self, to: str, current: tuple[str, ...]) -> str:
-        """Replace "+2" by the revision it means now.
+        """Replace "+2" by the revision that it means now.
 
-        Each step chooses again from the revision it starts at, and would count "+2" from there.
+        `upgrade` chooses again before each step, and would count "+2" from the new revision.
         """
         if not to.startswith("+"):
             return to
@@ -331,15 +331,15 @@ async def open_migrations(
     if not project.migrations:
         raise ConfigurationError(
             f"the project {project.name!r} has no migrations",
-            try_='say where they are: Project(..., migrations="migrations")',
+            try_='declare their folder: Project(..., migrations="migrations")',
             code="no-migrations",
         )
     folder = config.root / project.migrations
     if not (folder / "env.py").is_file():
         raise ConfigurationError(
-            f"{project.migrations}/env.py is not there",
-            why=f"the project says migrations={project.migrations!r}",
-            try_=f"write {project.migrations}/env.py; it is three lines: see `oneoff.run_env`",
+            f"{project.migrations}/env.py does not exist",
+            why=f"the project declares migrations={project.migrations!r}",
+            try_=f"create {project.migrations}/env.py with three lines: see `oneoff.run_env`",
             code="no-migrations",
         )
 

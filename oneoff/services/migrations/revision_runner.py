@@ -1,8 +1,8 @@
 """Run revisions on the database one by one, up or down, each in its own transaction.
 
 The transaction of a revision also stores when it was applied and by which run. It waits only a few
-seconds for a lock: while a migration waits behind a long transaction, everybody else waits behind
-the migration.
+seconds for a lock: while a migration waits for a table, later queries of that table wait for the
+migration.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ if TYPE_CHECKING:
     from oneoff.database.locks.base import HeldLock
 
 Choose = Callable[[tuple[str, ...]], list[RevisionStep]]
-"""Takes the database's revisions and returns the steps that are left to run."""
+"""Takes the database's revisions and returns the remaining steps."""
 
 LOCK_TIMEOUT = "5s"
-"""How long a statement of a revision may wait for a lock, as PostgreSQL writes it."""
+"""Maximum time that a statement of a revision waits for a lock, in PostgreSQL's notation."""
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts of a revision that did not get its locks."""
 _NO_LOCK = (sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED)
 
-# A backend notices that its client was killed only between statements, so a long ALTER TABLE would
-# go on, and hold its locks, for nobody. client_connection_check_interval (PostgreSQL 14, Linux)
-# makes it look during a statement. Both settings are local to the transaction (`true`).
+# A backend checks only between statements whether its client was killed. Until then, a long
+# ALTER TABLE would continue and hold its locks, although no process waits for it.
+# client_connection_check_interval (PostgreSQL 14, Linux) makes the backend check during a
+# statement. Both settings are local to the transaction (`true`).
 _LIMITS = f"""
 SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
        CASE WHEN version() LIKE '%linux%'
@@ -65,7 +66,7 @@ class RevisionRunner:
     # One attempt of a step, as Alembic and SQLAlchemy call back:
     #   begin (_on_begin) -> the revision's statements -> version row (_on_apply) -> commit
     # (_on_commit). A commit before _on_apply means that the revision left its transaction, as
-    # `autocommit_block` does: then a rollback can't undo all of it, and it is not tried again.
+    # `autocommit_block` does. Then a rollback can't undo all of it, so it is not tried again.
 
     def __init__(
         self, connection: AsyncConnection, history: History, lock: HeldLock | None, run_id: str
@@ -86,7 +87,7 @@ class RevisionRunner:
     async def open(
         cls, database: Database, history: History, lock: HeldLock | None
     ) -> AsyncIterator[RevisionRunner]:
-        """Connect, with the application name by which the lock finds its holder's backends."""
+        """Connect. The lock finds its holder's backends by the connection's application name."""
         role = lock_role(lock.key) if lock else WORK
         async with exclusive_alembic(), database.connect(role, immediate=True) as connection:
             runner = cls(connection, history, lock, database.run_id)
@@ -106,15 +107,15 @@ class RevisionRunner:
         """Run steps until `choose` returns none. The lock is checked before each step.
 
         Args:
-            choose: Asked again before each step, with the revisions that the database has then.
+            choose: Called before each step, with the revisions that the database has then.
             current: The revisions that the database has now.
             on_step: Called after each step.
-            sleep: How to pause before a step is tried again.
+            sleep: Pauses before a step is tried again.
 
         Raises:
-            LockLost: The lock was lost; the steps that are committed stay.
+            LockLost: The lock was lost. Committed steps stay.
             TemporaryError: A revision did not get its locks in any attempt.
-            CommandError: A revision failed and was rolled back; those before it stay.
+            CommandError: A revision failed and was rolled back. Committed steps stay.
         """
         self._planned = choose(current)
         self._refuse_pooler()
@@ -135,7 +136,7 @@ class RevisionRunner:
             await sleep(pause)
 
     def _pause_or_raise(self, exc: Exception, pauses: Iterator[float]) -> float:
-        """Return the seconds until the next attempt, or raise the error if none can help."""
+        """Return the seconds until the next attempt. Raise the error if there is none."""
         if own_sqlstate(exc) not in _NO_LOCK or self._committed_early:
             raise self._failure(exc) from exc
         pause = next(pauses, None)
@@ -147,8 +148,8 @@ class RevisionRunner:
         self._step, self._stored, self._committed_early = None, False, False
         found: list[RevisionStep] = []
 
-        # Alembic calls this with the revisions that the database has now, and runs what it returns:
-        # one step, so that each is an attempt of its own.
+        # Alembic calls this with the revisions that the database has now, and runs the steps that
+        # it returns. It returns one, so that each step is a separate attempt.
         def next_step(heads: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
             found.extend(choose(heads)[:1])
             self._step = found[0] if found else None
@@ -161,7 +162,7 @@ class RevisionRunner:
     def _on_apply(self, *, ctx: MigrationContext, step: Any, **_: Any) -> None:
         """Store when the revision was applied, in the transaction that applied it.
 
-        Alembic calls it after it has written its own version row.
+        Alembic calls this after it has written its own version row.
         """
         connection = ctx.connection
         assert connection is not None  # noqa: S101 - only offline runs have none
@@ -185,7 +186,7 @@ class RevisionRunner:
             raise self._needs_direct_url(self._step)
 
     def _refuse_pooler(self) -> None:
-        # A revision that would fail half-way is refused before the first one runs.
+        # Such a revision would fail after a part of its work. Refuse it before the first one runs.
         for step in self._planned if self._pooled else ():
             if "autocommit_block" in Path(step.revision.path).read_text(encoding="utf-8"):
                 raise self._needs_direct_url(step)
@@ -193,10 +194,10 @@ class RevisionRunner:
     def _needs_direct_url(self, step: RevisionStep) -> ConfigurationError:
         revision = self._history.describe(step.revision.revision)
         return ConfigurationError(
-            f"revision {revision.id} ({revision.message}) steps out of its transaction, which "
-            "does not work through a connection pooler",
+            f"revision {revision.id} ({revision.message}) leaves its transaction, which does not "
+            "work through a connection pooler",
             why="the pooler may send each statement to another server connection",
-            try_="set MIGRATION_DATABASE_URL to a URL that leads to the database directly",
+            try_="set MIGRATION_DATABASE_URL to a URL that connects to the database directly",
             code="pooler-without-direct-url",
         )
 
@@ -214,9 +215,9 @@ class RevisionRunner:
         step = self._history.describe(self._step.revision.revision) if self._step else None
         return TemporaryError(
             f"revision {step.id if step else '?'} did not get its locks in {len(PAUSES) + 1} tries",
-            why=f"{message_of(exc)}; it was rolled back each time, and what was applied stays",
+            why=f"{message_of(exc)}; it was rolled back each time, and applied revisions stay",
             try_=(
-                "end what uses its tables: select * from pg_stat_activity order by xact_start",
+                "end sessions that block it: select * from pg_stat_activity order by xact_start",
                 "python manage.py migrate",
             ),
             code="lock-timeout",
@@ -224,12 +225,13 @@ class RevisionRunner:
 
 
 async def prepare_connection(connection: AsyncConnection) -> bool:
-    """Prepare a connection for changing the schema; return whether it leads through a pooler."""
+    """Prepare a connection for changing the schema; return whether it goes through a pooler."""
     if connection.dialect.name == "sqlite":
         driver: Any = (await connection.get_raw_connection()).driver_connection
         # Alembic changes a SQLite table by copying it and dropping the old one. With foreign keys
         # on, that drop would delete the rows that refer to the table. The pragma has no effect in
-        # a transaction, so it goes to the driver. `_check_foreign_keys` checks before the commit.
+        # a transaction, so it is sent through the driver, outside of any transaction.
+        # `_check_foreign_keys` checks before the commit.
         await driver.execute("PRAGMA foreign_keys=OFF")
         return False
     event.listen(connection.sync_connection, "begin", _limit_waiting)
@@ -237,8 +239,8 @@ async def prepare_connection(connection: AsyncConnection) -> bool:
 
 
 def _limit_waiting(connection: Connection) -> None:
-    # In autocommit mode there is no transaction to which the settings would be local. And CREATE
-    # INDEX CONCURRENTLY must be allowed to wait: if it is stopped, it leaves an invalid index.
+    # In autocommit mode there is no transaction to which the settings could be local. And CREATE
+    # INDEX CONCURRENTLY must be allowed to wait: if it is cancelled, it leaves an invalid index.
     if not _commits_itself(connection):
         connection.exec_driver_sql(_LIMITS)
 

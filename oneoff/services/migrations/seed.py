@@ -1,4 +1,4 @@
-"""Declare, choose and load the sample data of a project: what `db seed` does."""
+"""Declare, choose and load the sample data of a project, for `db seed`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Seed:
         help: One sentence about the data.
         run: Writes the missing rows and returns how many it wrote. Running it twice must leave the
             same data as running it once.
-        production: Whether it may be loaded in protected environments. Reference data may be;
-            invented people may not.
+        production: Whether it may be loaded in protected environments: true for reference data,
+            false for invented people.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Seed:
 
 
 def choose_seeds(project: Project, run: Run, name: str = "") -> tuple[list[Seed], list[str]]:
-    """Return the seeds to load, and the names of those that this environment leaves out.
+    """Return the seeds to load, and the names of those that are skipped in this environment.
 
     Args:
         project: The project that declares the seeds.
@@ -59,8 +59,8 @@ def choose_seeds(project: Project, run: Run, name: str = "") -> tuple[list[Seed]
     if not allowed:
         raise Refused(
             f"{', '.join(left_out)} must not be loaded in {run.environment}",
-            why="sample data would mix with real data; the seed does not say production=True",
-            try_="a seed whose rows belong there says so: Seed(..., production=True)",
+            why="sample data would mix with real data; the seed does not declare production=True",
+            try_="if its rows belong there, declare Seed(..., production=True)",
             code="seed-refused",
         )
     return allowed, left_out

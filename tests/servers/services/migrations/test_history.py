@@ -161,7 +161,7 @@ async def test_a_database_that_newer_code_migrated_is_left_alone(shop: Shop) -> 
     [
         ("def upgrade(:", "migrations/versions/bad.py:1 can't be loaded: SyntaxError"),
         ("import nowhere", "migrations/versions/bad.py:1 can't be loaded: ModuleNotFoundError"),
-        ("revision, down_revision = 'a9', 'a8'", "the revisions don't fit together"),
+        ("revision, down_revision = 'a9', 'a8'", "the revisions are inconsistent"),
         ("revision, down_revision = 'a9', None", "migrations/versions/bad.py has no function"),
     ],
 )
@@ -182,7 +182,7 @@ async def test_two_files_with_one_identifier_are_refused(history: Shop) -> None:
 
     failed = await history.manage("db migrate")
 
-    assert "the revisions don't fit together: Revision a1 is present more than once" in (
+    assert "the revisions are inconsistent: Revision a1 is present more than once" in (
         failed.stderr
     )
 
@@ -194,7 +194,7 @@ async def test_without_env_py_the_error_says_what_to_write(history: Shop) -> Non
     failed = await history.manage("db migrate")
 
     assert 78 == failed.exit_code
-    assert "error[no-migrations]: migrations/env.py is not there" in failed.stderr
+    assert "error[no-migrations]: migrations/env.py does not exist" in failed.stderr
 
 
 async def test_status_shows_what_is_applied_and_what_is_not(shop: Shop) -> None:

@@ -122,7 +122,7 @@ async def test_a_revision_that_committed_part_of_its_work_is_not_called_rolled_b
         "why:  part of it may have been committed outside its transaction, and stays;"
         in failed.stderr
     )
-    assert "try:  undo by hand what it did, or make it skip what is there" in failed.stderr
+    assert "try:  undo its changes by hand, or make it skip objects" in failed.stderr
     assert [("one",)] == await shop.query("SELECT name FROM item")
 
 
