@@ -158,7 +158,7 @@ async def test_a_window_that_ended_by_itself_is_no_more(manage: Manage, sessions
 @pytest.mark.parametrize(
     ("expires", "wrong"),
     [
-        ("0s", "is no time at all"),
+        ("0s", "is not positive"),
         ("400d", "is longer than 365 days"),
         ("99999999d", "is longer than 365 days"),
     ],

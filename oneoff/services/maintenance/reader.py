@@ -1,18 +1,19 @@
-"""Tell a long-running process, at every request, whether a maintenance window is open.
+"""Report to a web process, at every request, whether a maintenance window is open.
 
-Read `_refresh` first: it takes the state from Redis if the copy there is fresh, else from the
-database. The rest makes sure that requests hardly ever wait for it:
+Start with `_refresh`: it reads the state from Redis if the copy there is fresh, else from the
+database. The other methods make sure that requests rarely wait for it:
 
-- A state that was read counts as fresh for `FRESH_WITH_REDIS` or `FRESH_WITHOUT_REDIS` seconds.
+- A state counts as fresh for `FRESH_WITH_REDIS` or `FRESH_WITHOUT_REDIS` seconds after it was read.
 - After a random part of that time (`REFRESH_AT`), the next request starts a reading in the
   background and still uses the old state. So a busy process always has a fresh state.
-- If the state is no longer fresh, requests wait for the one reading that is under way, each at most
+- If the state is no longer fresh, requests wait for the reading in progress, each for at most
   `REQUEST_WAIT` seconds. Then they use the last known state.
-- If both sources fail, the last known state holds, and they are asked again after `RETRY_AFTER`.
+- If both sources fail, the last known state is used. The sources are asked again after
+  `RETRY_AFTER` seconds.
 
-The age of a state adds up: a copy may be `MAX_COPY_AGE` old when it is read, and is then used for
-`FRESH_WITH_REDIS` seconds; with the time of the reading that stays below `STALE_LIMIT`. A state
-from the database has age 0, so without Redis it may be used longer.
+The age of a state has several parts: a copy may be `MAX_COPY_AGE` seconds old when it is read, and
+is then used for `FRESH_WITH_REDIS` seconds. With the time of the reading, the sum stays below
+`STALE_LIMIT`. A state from the database has age 0, so without Redis it may be used longer.
 """
 
 from __future__ import annotations
@@ -38,26 +39,26 @@ if TYPE_CHECKING:
     from oneoff.services.maintenance.redis_copy import Copy
 
 MAX_COPY_AGE = 1.0
-"""Seconds for which a copy is used: so all processes together query the database once a second."""
+"""Seconds for which a copy is used. All processes together query the database once in that time."""
 FRESH_WITH_REDIS = 0.5
-"""Seconds for which a state is fresh if Redis answers, because it may come from an old copy."""
+"""Seconds for which a state is fresh if Redis answers. It is short, as the copy may be old."""
 FRESH_WITHOUT_REDIS = 1.5
-"""Seconds for which a state is fresh without Redis: then it comes directly from the database."""
+"""Seconds for which a state is fresh without Redis, when it comes directly from the database."""
 REFRESH_AT = (0.5, 0.9)
 """The next state is read after a random part of that time, between these two."""
 REQUEST_WAIT = 0.5
-"""Seconds that a request waits at most."""
+"""Maximum seconds that a request waits for a reading."""
 REDIS_TIMEOUT = 0.25
-"""Seconds that Redis has for an answer; then the database is asked."""
+"""Seconds to wait for Redis; then the database is asked."""
 DATABASE_TIMEOUT = 2.0
-"""Seconds that the database has for an answer; no request waits that long."""
+"""Seconds to wait for the database; no request waits that long."""
 RETRY_AFTER = 0.5
 """Seconds until Redis and the database are asked again after both failed."""
 REDIS_RETRY_AFTER = 5.0
 """Seconds for which Redis is not asked after it failed; the database is enough."""
 
 _log = structlog.get_logger(__name__)
-_NEVER = float("-inf")
+_NEVER = float("-inf")  # a monotonic time before all others
 
 
 class _State(NamedTuple):
@@ -70,13 +71,13 @@ class _State(NamedTuple):
 class MaintenanceReader:
     """Reads whether a maintenance window is open; one instance for each process.
 
-    It connects when it is first asked: one connection to Redis that stays open, and a new one to
-    the database for each reading. If neither answers, the last known state holds. A process that
-    has never read a state is not in maintenance.
+    It connects at the first call of `window`. The connection to Redis stays open; each reading of
+    the database uses a new connection. If neither answers, the last known state is used. A process
+    that has never read a state is not in maintenance.
 
     Args:
-        config: Has DATABASE_URL, SECRET_KEY and REDIS_URL; without REDIS_URL only the database is
-            asked.
+        config: Has DATABASE_URL, SECRET_KEY and REDIS_URL. Without REDIS_URL, the state is always
+            read from the database.
         project: Its name is part of the copy's key.
 
     Raises:
@@ -122,7 +123,7 @@ class MaintenanceReader:
         return is_pass(self._secret_key, window.id, given)
 
     async def aclose(self) -> None:
-        """Stop reading and close the connections; the next question opens them again."""
+        """Stop reading and close the connections. The next call of `window` opens them again."""
         reading, self._reading = self._reading, None
         if reading is not None and _is_under_way(reading):
             reading.cancel()
@@ -132,13 +133,13 @@ class MaintenanceReader:
         await self._database.dispose()
 
     def _read(self) -> None:
-        """Start a reading, unless one is under way."""
+        """Start a reading, unless one is in progress."""
         if self._reading is None or not _is_under_way(self._reading):
             self._reading_since = monotonic()
             self._reading = asyncio.create_task(self._refresh())
 
     async def _wait(self, now: float) -> None:
-        """Wait for the reading under way, but not if the previous one failed a moment ago.
+        """Wait for the reading in progress, but not if the previous one has just failed.
 
         While both sources are down, requests must not all wait for a reading that fails again.
         """
@@ -150,9 +151,9 @@ class MaintenanceReader:
         await asyncio.wait({self._reading}, timeout=left)
 
     async def _refresh(self) -> None:
-        """Read the state from a fresh copy, else from the database, and then write the copy.
+        """Read the state from a fresh copy. Else read it from the database and write the copy.
 
-        Ages count from `began`, before the question was sent, so they are never too small.
+        Ages are counted from `began`, before the query was sent, so they are never too small.
         """
         began = monotonic()
         copy = await self._read_copy(began)
@@ -162,7 +163,7 @@ class MaintenanceReader:
         try:
             async with asyncio.timeout(DATABASE_TIMEOUT):
                 window = await read_window(self._database)
-        except Exception as exc:  # noqa: BLE001 - after any error the last known state holds
+        except Exception as exc:  # noqa: BLE001 - after any error the last known state is used
             self._fail(exc, copy, began)
             return
         shared = self._uses_copy(began)
@@ -175,7 +176,7 @@ class MaintenanceReader:
     def _is_usable(self, copy: Copy, began: float) -> bool:
         """Return whether a copy is fresh, and not older than a known state that differs from it.
 
-        Another process may have written an older state: then this process must not go back to it.
+        Another process may have written an older state, to which this process must not return.
         """
         newer = began - copy.age >= self._state.at
         return copy.age <= MAX_COPY_AGE and (newer or copy.window == self._state.window)
@@ -185,7 +186,7 @@ class MaintenanceReader:
             return None
         try:
             copy = await self._copy.read()
-        except Exception as exc:  # noqa: BLE001 - after any error the database is asked
+        except Exception as exc:  # noqa: BLE001 - after any error the database is read
             self._pause_copy(exc)
             return None
         self._copy_failing = False
@@ -197,7 +198,7 @@ class MaintenanceReader:
             return
         try:
             await self._copy.write(window, age=age)
-        except Exception as exc:  # noqa: BLE001 - the next process asks the database itself
+        except Exception as exc:  # noqa: BLE001 - the next process reads the database itself
             self._pause_copy(exc)
 
     def _uses_copy(self, now: float) -> bool:
@@ -214,7 +215,7 @@ class MaintenanceReader:
         before, self._state = self._state.window, known
         now = monotonic()
         self._fresh_until = fresh_until
-        # A random time: processes that were started together would otherwise always read together.
+        # The time is random. Otherwise processes that started together would always read together.
         self._refresh_at = now + (fresh_until - now) * uniform(*REFRESH_AT)  # noqa: S311 - no secret
         self._failed_at = _NEVER
         if self._failing:
@@ -225,7 +226,7 @@ class MaintenanceReader:
 
     def _fail(self, exc: Exception, copy: Copy | None, began: float) -> None:
         self._failed_at = monotonic()
-        # A copy that is too old to be used is still newer than this process's own last state.
+        # A copy that is too old to be usable may still be newer than this process's last state.
         if copy is not None and began - copy.age > self._state.at:
             self._state = _State(copy.window, began - copy.age)
         if not self._failing:
@@ -234,7 +235,7 @@ class MaintenanceReader:
 
 
 def _is_under_way(task: asyncio.Task[None]) -> bool:
-    """Return whether a task is running. A task of a loop that was closed never ends."""
+    """Return whether a task is running. After its event loop was closed, a task never ends."""
     return not task.done() and task.get_loop() is asyncio.get_running_loop()
 
 

@@ -1,9 +1,9 @@
-"""Read and write the copy of the maintenance state in Redis, which saves database queries.
+"""Read and write the copy of the maintenance state in Redis, which replaces database queries.
 
-The key lives for a day. Every process that has read the database writes it again, about once a
-second. The age of the copy is the key's lifetime minus its remaining time to live, both by the
-clock of the Redis server, so the clocks of the other machines need not agree. A copy that is too
-old to be used still tells a new process which state held before the database became unavailable.
+The key expires after a day. Each process that has read the database writes the key again, so it is
+written about once a second. The age of the copy is the key's lifetime minus its remaining time to
+live. Both are measured by the Redis server, so the clocks of the other machines need not agree. If
+the database is unavailable, a new process uses even an old copy as the last known state.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
 
 KEY_LIFETIME = 86_400.0
-"""Seconds that the key lives."""
+"""Seconds after which the key expires."""
 COMMAND_TIMEOUT = 1.0
-"""Seconds that Redis has for one reading or writing of a command."""
+"""Seconds that a command waits for Redis, for each read or write."""
 
 
 class Copy(NamedTuple):
@@ -52,7 +52,7 @@ class RedisCopy:
     Args:
         url: The URL of Redis.
         key: The key of the copy, from `key_of`.
-        limit: Seconds that one reading or writing may take, including the connection.
+        limit: Seconds that one read or write may take, including the time to connect.
     """
 
     def __init__(self, url: RedisURL, key: str, *, limit: float) -> None:
@@ -66,11 +66,11 @@ class RedisCopy:
         """Return the copy, or None if there is none.
 
         Raises:
-            CommandError: Redis can't be reached, did not answer in time, or refuses.
+            CommandError: Redis can't be reached, did not answer in time, or refused the command.
         """
         async with self._client() as client:
-            # PTTL before GET: if the copy is replaced in between, it seems older than it is. The
-            # other order would make an old copy seem new.
+            # PTTL before GET: if the copy is replaced in between, it seems older than it is. In the
+            # other order, an old copy would seem new.
             left = await client.pttl(self._key)
             text = await client.get(self._key)
         if text is None:
@@ -93,7 +93,7 @@ class RedisCopy:
             await client.set(self._key, encode(window), px=left)
 
     async def aclose(self) -> None:
-        """Close the connection. The next reading opens a new one."""
+        """Close the connection. The next read or write opens a new one."""
         stack, self._stack, self._redis = self._stack, None, None
         if stack is not None:
             await stack.aclose()
@@ -104,7 +104,7 @@ class RedisCopy:
             async with asyncio.timeout(self._limit):
                 yield self._redis or await self._connect()
         except BaseException as exc:
-            # Also after a cancellation: the answer that nobody has read would be taken for the
+            # Close it after a cancellation too. The answer that was not read would be taken for the
             # answer to the next command.
             await self.aclose()
             if error := self._error(exc):
@@ -147,7 +147,7 @@ async def open_copy(config: Config, project: Project) -> AsyncIterator[RedisCopy
 async def announced_window(client: Redis, config: Config, project: Project) -> Window | None:
     """Return the window that is open according to the copy; None if there is none.
 
-    The copy may be old or missing. The database, which decides, is not asked.
+    The copy may be old or missing. This does not read the database, whose state is the valid one.
 
     Args:
         client: The caller's connection; it may be read-only.
@@ -166,8 +166,8 @@ async def announced_window(client: Redis, config: Config, project: Project) -> W
 def key_of(project_name: str, database: DatabaseURL) -> str:
     """Return the key of the copy.
 
-    It contains a digest of the database's address: staging and production may share a Redis, and
-    must not share their maintenance.
+    It contains a digest of the database's address. Staging and production may share a Redis server,
+    but must not share a maintenance state.
     """
     address = f"{database.host}:{database.port}/{database.database}"
     digest = hashlib.blake2b(address.encode(), digest_size=6).hexdigest()

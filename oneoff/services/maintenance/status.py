@@ -1,4 +1,4 @@
-"""Report what the database and the copy in Redis say about maintenance."""
+"""Report the state of maintenance in the database and in the copy in Redis."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
-NO_DATABASE = "not there yet"
+NO_DATABASE = "does not exist yet"
 NO_COPY = "no copy"
 NO_REDIS = "REDIS_URL is not set"
 
 
 async def maintenance_status(config: Config, project: Project, run_id: str) -> dict[str, Any]:
-    """Return the state of maintenance, and what the database and the copy in Redis say.
+    """Return the state of maintenance, and the separate states in the database and in Redis.
 
     Raises:
-        CommandError: The database did not answer. The error's data contain what Redis says.
+        CommandError: The database did not answer. The error's data contain the state in Redis.
     """
     in_redis = await _ask_redis(config, project)
     try:

@@ -1,4 +1,4 @@
-"""Read and write the rows of maintenance windows, which say whether one is open."""
+"""Read and write the database rows of maintenance windows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Record(NamedTuple):
     """A window, and the facts about it that only operators see.
 
     Attributes:
-        window: What every process sees.
+        window: The facts that every process gets.
         reason: The text of `--reason`.
         operator: The name of the operator who opened it.
         run_id: The id of the run that opened it.
@@ -63,7 +63,7 @@ async def find_open(connection: Connection, now: datetime) -> Record | None:
 
     Args:
         connection: The connection or session to query.
-        now: The current time. A window that expired before is closed, even if its row has no end.
+        now: The current time. A window that has expired is not open, even if its row has no end.
     """
     open_ones = (
         select(maintenance)
@@ -81,7 +81,7 @@ async def find_open(connection: Connection, now: datetime) -> Record | None:
 
 async def begin(connection: Connection, record: Record) -> None:
     """Store a new window. The caller has checked that none is open."""
-    # A row without an end is a window that expired: it ended at its expiry.
+    # No window is open, so a row without an end is a window that expired. Its end is its expiry.
     expired = maintenance.c.ended_at.is_(None)
     await connection.execute(
         update(maintenance).where(expired).values(ended_at=maintenance.c.expires_at)
@@ -97,7 +97,7 @@ async def begin(connection: Connection, record: Record) -> None:
 
 
 async def change(connection: Connection, window: Window) -> None:
-    """Store another end or message of the open window."""
+    """Store a new end or message of the open window."""
     await connection.execute(
         update(maintenance)
         .where(maintenance.c.id == window.id)
@@ -106,7 +106,7 @@ async def change(connection: Connection, window: Window) -> None:
 
 
 async def end(connection: Connection, now: datetime) -> None:
-    """Store that no window is open anymore."""
+    """Store that no window is open any more."""
     still_open = maintenance.c.ended_at.is_(None)
     await connection.execute(update(maintenance).where(still_open).values(ended_at=now))
 
@@ -114,15 +114,15 @@ async def end(connection: Connection, now: datetime) -> None:
 async def read_record(database: Database) -> Record | None:
     """Return the record of the window that is open now, read over a new connection.
 
-    A new connection takes 6 ms on PostgreSQL. A permanent one would occupy a connection for each
-    process, and if it broke earlier, the reading would notice that only now.
+    A new connection takes 6 ms on PostgreSQL. A permanent one would occupy a server connection for
+    each process, and a broken one would be noticed only at the next reading.
 
     Raises:
         CommandError: The database can't be reached, or has no such table yet (`not-migrated`).
         SQLAlchemyError: The database answered with another error.
     """
-    # The role must differ from the name of the lock "maintenance": a run that takes over a lock
-    # waits for connections that have the lock's name.
+    # The role must differ from the name of the lock "maintenance". A run that takes over a lock
+    # waits until no connection has the lock's name.
     async with database.connect("maintenance-reader") as connection:
         try:
             return await find_open(connection, datetime.now(UTC))

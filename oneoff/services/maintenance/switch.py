@@ -1,6 +1,6 @@
-"""Open, change and end maintenance windows, and tell Redis after the commit.
+"""Open, change and end maintenance windows, and update the copy in Redis after the commit.
 
-`system maintenance on` and `off` call `switch_on` and `switch_off`, and put the result into the
+`system maintenance on` and `off` call `switch_on` and `switch_off`, and pass the result to the
 resource `announcement`.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
 
 LONGEST = timedelta(days=365)
-"""The longest time that --expires accepts; more is taken for a typing error."""
+"""Maximum of --expires; a longer time is probably a typing error."""
 
 
 async def switch_on(
@@ -38,14 +38,16 @@ async def switch_on(
     """Open a window, or change the end or message of the open one.
 
     Args:
-        session: The caller commits it. In a dry run nothing is written.
+        session: The caller commits it. In a dry run, nothing is written.
         run: The run that opens the window. Its start is the start of the window.
-        expires: Time from the run's start to the end; None keeps the end, or sets none.
-        message: The text for visitors; None keeps the message, or sets the default one.
+        expires: Time from the run's start to the end of the window. None keeps the present end; a
+            new window then has no end.
+        message: The text for visitors. None keeps the present text; a new window then has the
+            default text.
 
     Returns:
-        The window that was open before, and the one that is open now. They are equal if there was
-        nothing to do.
+        The window that was open before, and the one that is open now. They are equal if nothing
+        was changed.
 
     Raises:
         UsageError: `expires` is not positive, or longer than `LONGEST`.
@@ -68,7 +70,7 @@ async def switch_on(
 
 
 async def switch_off(session: AsyncSession, run: Run) -> Record | None:
-    """End the open window and return it. In a dry run nothing is written."""
+    """End the open window and return it. In a dry run, nothing is written."""
     open_one = await store.find_open(session, run.started_at)
     if open_one is not None and not run.dry_run:
         await store.end(session, run.started_at)
@@ -79,7 +81,7 @@ def _end(now: datetime, expires: timedelta | None) -> datetime | None:
     if expires is None:
         return None
     if not timedelta() < expires <= LONGEST:
-        wrong = f"is longer than {LONGEST.days} days" if expires > LONGEST else "is no time at all"
+        wrong = f"is longer than {LONGEST.days} days" if expires > LONGEST else "is not positive"
         raise UsageError(
             f"--expires {duration_text(expires)} {wrong}",
             try_="python manage.py system maintenance on --expires 2h",
@@ -91,9 +93,9 @@ class Announcement:
     """The change that is written to the copy in Redis after the commit.
 
     Attributes:
-        problem: Why the copy can't be written; empty if it can, or if Redis is not used.
+        problem: Why the copy can't be written; empty if it can be, or if Redis is not used.
         made: Whether there is a change to write.
-        window: The window that is open after the commit; None if none is.
+        window: The window that is open after the commit; None if no window is.
     """
 
     def __init__(self) -> None:
@@ -112,8 +114,8 @@ async def open_announcement(
 ) -> AsyncIterator[Announcement]:
     """Open the resource `announcement`. Closing it writes the announced window to Redis.
 
-    The executor commits before it closes resources. A failed run leaves this context manager with
-    its exception, which skips the writing. So Redis never gets a state that was not committed.
+    The executor commits before it closes resources. If the run fails, its exception leaves this
+    context manager and nothing is written. So Redis never gets a state that was not committed.
     """
     announcement = Announcement()
     if mode is not Mode.COMMIT or not config.redis_url:
@@ -137,5 +139,5 @@ async def _problem(copy: RedisCopy) -> str:
 async def _send(copy: RedisCopy, window: Window | None, log: Logger) -> None:
     try:
         await copy.write(window)
-    except CommandError as exc:  # it is committed; the copy expires after MAX_COPY_AGE
+    except CommandError as exc:  # the change is committed; an old copy is soon ignored
         log.warning("maintenance.copy_failed", error=exc.message)

@@ -1,8 +1,8 @@
 """Describe a maintenance window, its pass, and its form in the copy in Redis.
 
 The pass is a header that lets an operator through. It consists of the window's id and a signature
-with SECRET_KEY. So nothing is stored, every process can check it alone, and it ends with its
-window.
+with SECRET_KEY. So the pass need not be stored, every process can check it without the database,
+and it ends with its window.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Window(NamedTuple):
     Attributes:
         id: Unique for each window; not a secret.
         started_at: UTC.
-        expires_at: When the window ends by itself, UTC; None if an operator has to end it.
+        expires_at: When the window ends automatically, UTC; None if an operator has to end it.
         message: The text for visitors; may be empty.
     """
 
@@ -45,7 +45,7 @@ class Window(NamedTuple):
 
 
 def encode(window: Window | None) -> bytes:
-    """Return the copy for Redis. "No window is open" is a copy too, unlike a missing key."""
+    """Return the copy for Redis. If no window is open, the copy states that: the key exists."""
     text = json.dumps({"window": None if window is None else _plain(window)})
     return text.encode()
 
