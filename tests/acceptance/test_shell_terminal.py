@@ -57,7 +57,7 @@ def test_await_works_at_the_prompt(sit: Sit) -> None:
     person.types(CTRL_D)
 
     assert 0 == person.leaves(), person.screen
-    assert "reading only" in person.screen
+    assert "read-only" in person.screen
     assert "ready: session, select, " in person.screen
 
 

@@ -170,7 +170,7 @@ async def test_a_script_only_reads(manage: Manage, make_user: MakeUser, sessions
 
     assert 1 == outcome.exit_code
     assert "error[read-only]: " in outcome.stderr
-    assert "  try:  the same command with --write\n" in outcome.stderr
+    assert "  try:  run the same command with --write\n" in outcome.stderr
     assert ["ada@example.com"] == await emails(sessions)
 
 

@@ -1,4 +1,4 @@
-"""Report to a web process, at every request, whether a maintenance window is open.
+"""Report to a long-running process, at every request, whether a maintenance window is open.
 
 Start with `_refresh`: it reads the state from Redis if the copy there is fresh, else from the
 database. The other methods make sure that requests rarely wait for it:

@@ -1,1 +1,1 @@
-"""The Python shell: one prompt or script, in the event loop and the transaction of its run."""
+"""The Python shell: a prompt or a script in the event loop and the transaction of its run."""

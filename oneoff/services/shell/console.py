@@ -49,11 +49,11 @@ class Console(NamedTuple):
         """Return the script from standard input.
 
         Raises:
-            UsageError: Standard input is a terminal, but the run must not ask for anything.
+            UsageError: Standard input is a terminal, but the run is not interactive.
         """
         if _is_terminal(sys.stdin):
             raise UsageError(
-                "there is no script: standard input is a terminal, and nobody can be asked",
+                "no script was given: standard input is a terminal, but the run is not interactive",
                 try_='python manage.py shell -c "print(1)"',
             )
         return await self.terminal.read_all()
@@ -77,7 +77,7 @@ class Console(NamedTuple):
     async def interact(
         self, work: WorkTransaction, database: Database, *, plain: bool = False
     ) -> list[str]:
-        """Run a prompt until the person leaves it; return warnings for the end of the run."""
+        """Run a prompt until the user exits; return warnings for the end of the run."""
         async with open_database_session(work, database, self.mode) as session:
             shell_session = ShellSession(
                 self._names(session),
@@ -91,7 +91,7 @@ class Console(NamedTuple):
             banner = shell_session.banner(f"{database.url.name}@{self.run_info.environment}")
             await self._prompt(shell_session, banner, plain=plain)
             left_open = shell_session.left_open()
-        return ["what was not committed was rolled back"] if left_open else []
+        return ["uncommitted changes were rolled back"] if left_open else []
 
     def _names(self, session: AsyncSession) -> dict[str, Any]:
         cache = self.cache.placeholder()
@@ -138,7 +138,7 @@ async def open_console(
     mode: Mode,
     database: Database,
 ) -> AsyncIterator[Console]:
-    """Open the resource `console`. Closing it writes inputs that still wait, and closes Redis."""
+    """Open the resource `console`. Closing it stores the remaining inputs and closes Redis."""
     inputs = InputRecord(database, run.id, Redactor(config.environ))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(inputs.flush)

@@ -32,7 +32,7 @@ class Client(NamedTuple):
         url: The URL of the database.
         read_only: Whether transactions are read-only by default.
         sql: The statements to run; empty to read them from standard input.
-        interactive: Whether a person types the statements.
+        interactive: Whether a user types the statements.
     """
 
     url: DatabaseURL
@@ -46,7 +46,7 @@ class Client(NamedTuple):
         return "psql" if self.url.dialect == "postgresql" else "sqlite3"
 
     def arguments(self) -> list[str]:
-        """Return the arguments. All processes can read them, so they hold no password."""
+        """Return the arguments. Other users can see them, so they contain no password."""
         return self._psql() if self.program == "psql" else self._sqlite3()
 
     def environ(self, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -81,11 +81,11 @@ class Client(NamedTuple):
 
 
 async def run_client(client: Client, environ: Mapping[str, str]) -> None:
-    """Run the client until it ends. Meanwhile it owns the terminal.
+    """Run the client on this terminal until it ends.
 
     Args:
         client: The client to start.
-        environ: The variables of this process; the client is searched in PATH.
+        environ: The variables of this process. The client is searched for in PATH.
 
     Raises:
         ConfigurationError: The client is not installed, or its sessions can't be made read-only.
@@ -117,7 +117,7 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
 
 
 async def _check_read_only(client: Client, program: str, environ: Mapping[str, str]) -> None:
-    """Check that the server got the read-only option, which a pooler may drop."""
+    """Check that the server got the read-only option, because a pooler may drop it."""
     child = await asyncio.create_subprocess_exec(
         program,
         "--no-psqlrc",
@@ -136,9 +136,9 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
     text = complaint.decode(errors="replace").strip()
     raise ConfigurationError(
         f"{client.url.safe()} can't be opened read-only",
-        why=text or "the server was not told: a pooler drops the option",
+        why=text or "the server did not get the read-only option; a pooler drops it",
         try_=(
-            "set MIGRATION_DATABASE_URL to the server's own address",
+            "set MIGRATION_DATABASE_URL to a URL that connects to the database directly",
             "python manage.py db shell --write",
         ),
         code="not-read-only",
@@ -147,8 +147,8 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
 
 @contextmanager
 def _interrupts_left_to_child() -> Iterator[None]:
-    """Ignore Ctrl-C here. It reaches both processes, and cancels the client's statement."""
-    # A function and not SIG_IGN, which the child would inherit.
+    """Ignore Ctrl-C in this process. The client gets it too, and cancels its statement."""
+    # The handler is a function because the child would inherit SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         yield

@@ -25,7 +25,7 @@ _ENTERED = ("<string>", "<stdin>", "<input ")
 class Statements:
     """Compiles the statements of one interactive session.
 
-    They share `from __future__` imports, which `CommandCompiler` remembers.
+    `CommandCompiler` remembers `from __future__` imports for the statements that follow.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Statements:
 
 
 async def evaluate(code: CodeType, names: dict[str, Any]) -> None:
-    """Run code in the current task, so that context variables it sets stay set.
+    """Run code in the current task, so that the context variables that it sets stay set.
 
     Code with a top-level `await` becomes a coroutine function: calling it returns a coroutine.
     """
@@ -57,7 +57,7 @@ async def evaluate(code: CodeType, names: dict[str, Any]) -> None:
 
 
 def _remember_source(source: str, filename: str) -> None:
-    """Store the source where tracebacks look up lines; it was never a file."""
+    """Store the source in the cache where tracebacks find lines, because it is not in a file."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
 
 
@@ -70,7 +70,7 @@ async def run_script(
     terminal: Terminal,
     redactor: Redactor,
 ) -> None:
-    """Run a script in the current task. The caller's transaction contains all of its work.
+    """Run a script in the current task. All of its work is in the caller's transaction.
 
     Args:
         source: The text of the script.
@@ -81,7 +81,7 @@ async def run_script(
         redactor: Masks secrets in the traceback.
 
     Raises:
-        CommandError: The script raised an exception, or left with an exit code other than 0.
+        CommandError: The script raised an exception, or exited with a code other than 0.
     """
     _remember_source(source, filename)
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -91,7 +91,7 @@ async def run_script(
         if exc.code:
             text = exc.code if isinstance(exc.code, str) else None
             raise CommandError(
-                text or f"the script left with exit code {exc.code}",
+                text or f"the script exited with code {exc.code}",
                 why="its work was rolled back",
                 code="script-failed",
             ) from exc
@@ -107,8 +107,8 @@ def _failure(exc: Exception, filename: str) -> CommandError:
     if isinstance(known, ReadOnlyViolation):
         return ReadOnlyViolation(
             known.message,
-            why="a shell without --write only reads",
-            try_="the same command with --write",
+            why="a shell without --write is read-only",
+            try_="run the same command with --write",
         )
     return known or CommandError(
         f"{filename} failed: {type(exc).__name__}: {exc}",
@@ -139,7 +139,7 @@ def _keep_user_frames(shown: TracebackException, root: Path, script: str) -> Non
         if inner is None:
             continue
         _keep_user_frames(inner, root, script)
-        # The driver's error repeats the text of the SQLAlchemy error that it caused.
+        # Without user frames, it is the driver's error, whose text the SQLAlchemy error repeats.
         if not inner.stack:
             setattr(shown, link, None)
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class InputRecord:
     """Writes each input of one run before it is executed, on a separate connection.
 
-    SQLite allows one writer at a time, and the shell's own transaction may be that writer. So there
-    the inputs wait for `flush`; if the process is killed, they are in the log stream only.
+    SQLite allows one writer at a time, and the shell's own transaction may be that writer. So on
+    SQLite, `flush` writes all inputs at the end. If the process is killed before, they are only in
+    the log stream.
 
     Args:
         database: The database with the run's row.
@@ -65,7 +66,7 @@ class InputRecord:
                 await connection.execute(insert(shell_inputs), rows)
 
     async def _is_recorded(self, connection: AsyncConnection) -> bool:
-        """Return whether the run has a row. On a standby server it has none and runs anyway."""
+        """Return whether the run has a row. On a standby server, a run has none."""
         from sqlalchemy import select
 
         from oneoff.database.schema.facts import read_facts

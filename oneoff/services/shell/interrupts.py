@@ -1,16 +1,18 @@
 """Handle signals at a prompt: Ctrl-C cancels the line or the statement, not the run.
 
-A SIGINT can arrive in three situations, and each needs another answer:
+The handler of SIGINT distinguishes three situations:
 
-- The main thread is blocked in `input()`. The handler raises KeyboardInterrupt, which leaves it.
+- The main thread is blocked in `input()`. The handler raises KeyboardInterrupt, which ends
+  `input()`.
 - A statement's own frame is on the stack (`while True: pass`). The handler raises KeyboardInterrupt
   in the statement.
-- The event loop is running and the statement waits (`await asyncio.sleep(60)`). An exception raised
-  here would come out of the event loop and end it, so the handler cancels the statement's task.
+- The event loop is running and the statement waits (`await asyncio.sleep(60)`). An exception would
+  be raised in the event loop and end it, so the handler cancels the statement's task.
 
 SIGTERM and SIGHUP end the run. Their handlers, which `oneoff.runtime.signals` installed, cancel the
-run's task; but a main thread that is blocked in `input()` never gets to that. So the handler raises
-`PromptStopped` to leave `input()`, and `Interrupts.stop` then calls the earlier handler.
+run's task. But while the main thread is blocked in `input()`, the cancellation has no effect. So
+the handler raises `PromptStopped` to end `input()`, and `Interrupts.stop` then calls the handler
+that was installed before.
 """
 
 from __future__ import annotations
@@ -62,18 +64,18 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         if self._stopped:
-            # The run's own handler now uses SIGALRM to end the grace period.
+            # The run's own handler uses SIGALRM from now on, to end the grace period.
             del self._before[signal.SIGALRM]
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
     @contextmanager
     def at_prompt(self) -> Iterator[None]:
-        """Mark the time in which reading a line blocks the main thread."""
+        """Mark the time during which the main thread is blocked because it reads a line."""
         self._at_prompt = True
         # Python runs a signal handler only between bytecodes. A signal that arrives just before
-        # readline begins to wait would be handled at the end of the line. The timer's SIGALRM
-        # interrupts readline regularly, and then Python runs the waiting handler.
+        # readline starts to wait would be handled only after the line has ended. The timer's
+        # SIGALRM interrupts readline regularly, and then Python runs the pending handler.
         signal.setitimer(signal.ITIMER_REAL, _CHECK_SECONDS, _CHECK_SECONDS)
         try:
             yield
@@ -96,10 +98,10 @@ class Interrupts:
             self._cancel = lambda: loop.call_soon_threadsafe(cancel)
 
     def take_interrupt(self) -> bool:
-        """Return whether the CancelledError just caught came from Ctrl-C; if so, undo it.
+        """Return whether Ctrl-C caused the CancelledError that was just caught; if so, undo it.
 
-        If it returns False, the run itself is cancelled, and the caller must raise the error again.
-        `uncancel` returns how many cancellations are left: one that is left is the run's.
+        If this returns False, the run itself is cancelled, and the caller must raise the error
+        again. `uncancel` returns the number of other cancellations of the task: those of the run.
         """
         task = asyncio.current_task()
         if not self._cancelled or task is None:
@@ -110,7 +112,7 @@ class Interrupts:
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if signum != signal.SIGINT:
             if self._at_prompt:
-                # The run's handler starts a timer. Leaving `at_prompt` first stops ours.
+                # The run's handler starts a timer. So `at_prompt` must stop its own timer before.
                 raise PromptStopped(signum)
             self.stop(signum)
         elif self._at_prompt or self._runs_statement(frame):

@@ -22,8 +22,9 @@ _HISTORY_LENGTH = 1_000  # lines
 class LineReader:
     """Reads lines from the process's terminal.
 
-    Reading blocks the event loop on purpose: only the main thread handles signals, so in another
-    thread Ctrl-C could not cancel the line. Background tasks continue while a statement runs.
+    Reading blocks the event loop on purpose. Only the main thread handles signals, so Ctrl-C could
+    not cancel a line that is read in another thread. Background tasks continue while a statement
+    runs.
     """
 
     def __init__(self, terminal: Terminal, interrupts: Interrupts) -> None:
@@ -46,12 +47,12 @@ class LineReader:
         except PromptStopped as exc:
             self._terminal.err("\n")
             self._interrupts.stop(exc.signum)
-            await asyncio.sleep(1)  # the handler that `stop` called cancels this task meanwhile
+            await asyncio.sleep(1)  # the handler that `stop` called cancels this task here
         return None
 
     def _input(self, prompt: str) -> str:
         if not sys.stdout.isatty():
-            # Python would write the prompt to standard output, between the data.
+            # Python would write the prompt to standard output, among the data.
             self._terminal.err(prompt)
             prompt = ""
         return self._console.raw_input(prompt)
@@ -59,7 +60,7 @@ class LineReader:
 
 @contextmanager
 def line_editing(names: dict[str, Any], history: Path, redactor: Redactor) -> Iterator[None]:
-    """Complete names with Tab, and save the typed lines, with secrets masked, for next time."""
+    """Complete names with Tab. At the end, save the history with secrets masked."""
     try:
         import readline
         from rlcompleter import Completer

@@ -1,6 +1,6 @@
-"""Build the names that are ready in a shell; the Redis client `cache` opens when it is named.
+"""Build the namespace of a shell. The Redis client `cache` is opened when an input names it.
 
-A shell that does not use Redis neither imports its driver nor connects.
+A shell that does not use Redis neither imports the driver nor connects.
 """
 
 from __future__ import annotations
@@ -61,26 +61,25 @@ def _models(project: Project) -> dict[str, Any]:
 
 
 class CachePlaceholder:
-    """Stands for the client while there is none. Using it raises the reason.
+    """The value of `cache` while the client is not open. Using it raises an error.
 
     Args:
         why: The error to raise.
-        may_open: Whether an input that contains the name opens the client; false if Redis is not
-            set.
+        may_open: Whether an input that contains the name opens the client; false without REDIS_URL.
     """
 
     def __init__(self, why: CommandError, *, may_open: bool = True) -> None:
         self._why, self.may_open = why, may_open
 
     def __getattr__(self, name: str) -> Any:
-        """Raise the reason why there is no client."""
+        """Raise the error that says why the client is not open."""
         # Prompts look for methods such as `_repr_html_` and expect AttributeError.
         if name.startswith("_"):
             raise AttributeError(name)
         raise self._why
 
     def __repr__(self) -> str:
-        """Return what the prompt prints for the name alone."""
+        """Return the text that the prompt prints for the input `cache`."""
         return f"<no cache: {self._why.message}>"
 
 
@@ -103,18 +102,19 @@ class LazyCache:
             redis_url(self._config)
         except ConfigurationError as exc:
             return CachePlaceholder(exc, may_open=False)
-        return CachePlaceholder(CommandError("Redis is connected to when an input names `cache`"))
+        return CachePlaceholder(CommandError("it is opened when an input names `cache`"))
 
     async def open_if_named(self, source: str, names: dict[str, Any], *, at_prompt: bool) -> None:
-        """Open the client if the input contains the name `cache` and it is not reassigned.
+        """Open the client if the input contains the name `cache` and it was not reassigned.
 
-        If Redis is not set or can't be reached, the error is raised when the name is used, because
-        the input may use the word for something else.
+        If REDIS_URL is not set or Redis can't be reached, the error is raised only when the name is
+        used, because the input may use the word for something else.
 
         Args:
             source: The input.
             names: The namespace that the input will run in.
-            at_prompt: Whether a person sees a refused write. If so, it does not fail the run.
+            at_prompt: Whether the user sees the error of a refused write. If so, it does not fail
+                the run.
         """
         if not isinstance(names.get(CACHE), CachePlaceholder) or not _NAMES_CACHE.search(source):
             return

@@ -31,7 +31,7 @@ class PlainPrompt:
         shell_session: Records each input, and ends its transaction.
         terminal: Prints values and errors.
         read: Returns the lines.
-        interrupts: Tells a cancellation by Ctrl-C from the end of the run.
+        interrupts: Distinguishes a cancellation by Ctrl-C from the end of the run.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class PlainPrompt:
         self._read, self._interrupts = read, interrupts
 
     async def interact(self) -> None:
-        """Run the prompt until the person leaves it with Ctrl-D or exit()."""
+        """Run the prompt until the user exits with Ctrl-D or exit()."""
         with self._showing_values(), unawaited.collecting():
             async for source, code in self._statements():
                 try:
                     await self._run(source, code)
                 except SystemExit:
                     break
-            # Free the coroutines that names still hold inside this `collecting`, whose list nobody
-            # reads: outside of it, an unawaited coroutine fails the run.
+            # Free the coroutines that the namespace still holds, while `collecting` is active:
+            # its list is not used. After it, an unawaited coroutine would fail the run.
             self._shell_session.names.clear()
 
     async def _statements(self) -> AsyncIterator[tuple[str, CodeType]]:
@@ -63,7 +63,7 @@ class PlainPrompt:
                 lines.clear()
                 continue
             except asyncio.CancelledError:
-                # Ctrl-C just after a statement has ended; otherwise the run itself is cancelled.
+                # Ctrl-C was pressed just after a statement ended. Else the run itself is cancelled.
                 if not self._interrupts.take_interrupt():
                     raise
                 continue

@@ -1,8 +1,8 @@
 """Use the prompt of IPython or ptpython, if one is installed.
 
-Both start an event loop for their prompt, which is not possible inside a running loop. So the
-prompt runs in a second thread. The code that is typed still runs in the run's loop: the thread
-sends it there with `run_coroutine_threadsafe` and waits for the result.
+Both libraries start an event loop for their prompt, which is not possible inside a running loop. So
+the prompt runs in a second thread. The code that the user types still runs in the run's loop: the
+thread sends it there with `run_coroutine_threadsafe` and waits for the result.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Call = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 async def ipython(shell_session: ShellSession, banner: str) -> None:
-    """Run IPython's prompt until the person leaves it."""
+    """Run IPython's prompt until the user exits."""
     interactive = import_module("IPython.terminal.interactiveshell").TerminalInteractiveShell
     load_config = import_module("IPython.terminal.ipapp").load_default_config
 
     def prompt(call: Call) -> None:
-        # `instance` rather than the class: IPython's key bindings look up the one instance.
+        # Call `instance`, not the class, because IPython's key bindings use the one instance.
         shell = interactive.instance(
             config=load_config(), user_ns=shell_session.names, banner1=banner, confirm_exit=False
         )
@@ -48,7 +48,7 @@ async def ipython(shell_session: ShellSession, banner: str) -> None:
 
 
 async def ptpython(shell_session: ShellSession, terminal: Terminal, banner: str) -> None:
-    """Run ptpython's prompt until the person leaves it."""
+    """Run ptpython's prompt until the user exits."""
     repl_module = import_module("ptpython.repl")
 
     def prompt(call: Call) -> None:
@@ -76,7 +76,7 @@ async def _host(
         try:
             return await work, None
         except (SystemExit, KeyboardInterrupt) as exc:
-            return None, exc  # raised in a task, they would end the loop
+            return None, exc  # if a task raised them, they would end the loop
         finally:
             await shell_session.settle()
 
@@ -95,7 +95,7 @@ async def _host(
 
 @contextmanager
 def _terminal_restored() -> Iterator[None]:
-    """Undo raw mode: if a signal ends the run, the prompt's thread can't do it itself."""
+    """Undo raw mode at the end. If a signal ends the run, the prompt's thread can't do that."""
     import termios
 
     fd = sys.stdin.fileno()

@@ -1,4 +1,4 @@
-"""Do what every prompt needs around an input, whichever library reads the lines."""
+"""Record inputs, end their transactions and explain errors, for every kind of prompt."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
 
 _TRANSACTION = {
-    Mode.READ_ONLY: "reading only: the database refuses writes; shell --write allows them",
+    Mode.READ_ONLY: "read-only: the database refuses writes; shell --write allows them",
     Mode.COMMIT: (
-        "WRITING: `await session.commit()` saves at once; leaving rolls back what is not committed"
+        "WRITING: `await session.commit()` saves at once; uncommitted changes are rolled back"
     ),
-    Mode.ROLLBACK: "DRY RUN: write what you like; leaving rolls back all of it",
+    Mode.ROLLBACK: "DRY RUN: you can write; all changes are rolled back at the end",
 }
 
 
@@ -60,7 +60,7 @@ class ShellSession:
         """Return the text that is shown before the first input.
 
         Args:
-            where: `<database>@<environment>`.
+            where: The target: `<database>@<environment>`.
         """
         ready = ", ".join(
             name
@@ -72,7 +72,7 @@ class ShellSession:
             f"Python {sys.version.split()[0]} on {where}\n"
             f"{_TRANSACTION[self._mode]}\n"
             f"ready: {ready}\n"
-            "await works at the top level; every input is recorded; Ctrl-D leaves\n"
+            "await works at the top level; every input is recorded; Ctrl-D exits\n"
         )
 
     async def record(self, source: str) -> None:
@@ -89,11 +89,11 @@ class ShellSession:
     async def settle(self) -> None:
         """End the transaction of an input if the shell is read-only.
 
-        While the person thinks, an idle transaction would keep its locks, and a migration would
-        have to wait for them.
+        While the shell waits for the next input, an open transaction would keep its locks, and a
+        migration would have to wait for them.
 
         Raises:
-            ReadOnlyViolation: The session had changes; they are rolled back.
+            ReadOnlyViolation: The session had changes, which were rolled back.
         """
         if self._mode is not Mode.READ_ONLY or not self.session.in_transaction():
             return
@@ -114,9 +114,9 @@ class ShellSession:
 
         text = user_traceback(exc, self._root)
         if isinstance(_translated(exc), ReadOnlyViolation):
-            text += "this shell only reads: leave it, and start shell --write\n"
+            text += "this shell is read-only: exit, and start shell --write\n"
         elif self._mode is Mode.COMMIT and isinstance(exc, SQLAlchemyError):
-            text += "the transaction may have failed: `await session.rollback()` begins anew\n"
+            text += "the transaction may have failed: `await session.rollback()` starts a new one\n"
         return self._redactor.text(text)
 
     def left_open(self) -> bool:
@@ -130,9 +130,9 @@ async def open_database_session(
 ) -> AsyncIterator[AsyncSession]:
     """Open the SQLAlchemy session of a prompt.
 
-    In a dry run it is the run's session. Otherwise the run's empty transaction is ended, and the
+    In a dry run, it is the run's session. Otherwise the run's empty transaction is ended, and the
     session takes connections from the engine: `session.commit()` really commits, and no transaction
-    is open while the person thinks. In a read-only run these connections are read-only too.
+    is open while the shell waits for input. In a read-only run, these connections are read-only.
     """
     if mode is Mode.ROLLBACK:
         yield work.session
@@ -147,7 +147,7 @@ async def open_database_session(
 
 @contextmanager
 def _protection(mode: Mode) -> Iterator[None]:
-    """Refuse writes as the run does; the person sees the error, so it does not fail the run."""
+    """Refuse writes as the run does. The user sees the error, so it does not fail the run."""
     if mode is Mode.COMMIT:
         yield
         return

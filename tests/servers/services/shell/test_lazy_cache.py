@@ -72,7 +72,7 @@ async def test_a_refused_write_at_the_prompt_does_not_fail_the_run(
     outcome = await manage("shell", answers=["await cache.set('a', 1)", "1 + 1"])
 
     assert (0, "2\n") == (outcome.exit_code, outcome.stdout), outcome.stderr
-    assert "this shell only reads: leave it, and start shell --write\n" in outcome.stderr
+    assert "this shell is read-only: exit, and start shell --write\n" in outcome.stderr
     assert [] == keys_in(redis_url)
 
 

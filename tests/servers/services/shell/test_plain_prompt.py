@@ -94,7 +94,7 @@ async def test_the_prompt_only_reads(
     outcome = await manage("shell", answers=[RENAME, "await session.commit()", "'on'"])
 
     assert (0, "'on'\n") == (outcome.exit_code, outcome.stdout), outcome.stderr
-    assert "this shell only reads: leave it, and start shell --write\n" in outcome.stderr
+    assert "this shell is read-only: exit, and start shell --write\n" in outcome.stderr
     assert ["ada@example.com"] == await emails(sessions)
 
 
@@ -121,7 +121,7 @@ async def test_with_write_a_commit_saves_at_once_and_the_rest_is_rolled_back(
 
     assert 0 == outcome.exit_code, outcome.stderr
     assert "`await session.commit()` saves at once" in outcome.stderr
-    assert "warning: what was not committed was rolled back\n" in outcome.stderr
+    assert "warning: uncommitted changes were rolled back\n" in outcome.stderr
     assert ["new@example.com"] == await emails(sessions)
 
 
