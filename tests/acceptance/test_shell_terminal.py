@@ -1,4 +1,4 @@
-"""`shell` in a real process on a real terminal: keys, signals, and what the database keeps."""
+"""`shell` in a real process on a real terminal: keys, signals, and saved rows."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ ADD = (
     "await session.commit()"
 )
 
-Sit = Callable[..., Person]
+OpenPrompt = Callable[..., Person]
 
 
 @pytest.fixture
 def env(environ: dict[str, str], sqlite_url: str, at_head: AtHead) -> dict[str, str]:
-    """Return the variables of a process on a migrated SQLite file of its own."""
+    """Return the environment variables of a process with its own migrated SQLite file."""
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
     at_head.bring(sqlite_url)
     return environ
 
 
 @pytest.fixture
-def sit(env: dict[str, str]) -> Sit:
-    """Seat a person at the plain prompt of `manage.py shell WORDS`."""
+def open_prompt(env: dict[str, str]) -> OpenPrompt:
+    """Return a function that opens the plain prompt of `manage.py shell WORDS`."""
 
-    def sit(*words: str) -> Person:
+    def open_shell(*words: str) -> Person:
         person = Person(["shell", "--plain", *words], cwd=ROOT, env=env)
         person.sees(PROMPT)
         return person
 
-    return sit
+    return open_shell
 
 
 def enter(person: Person, line: str, then: str) -> None:
-    """Type a line, and wait for what it shows and the next prompt."""
+    """Type a line, and wait for its output and the next prompt."""
     person.types(f"{line}\r")
     person.sees(f"{then}\n{PROMPT}")
 
 
-def test_await_works_at_the_prompt(sit: Sit) -> None:
-    """The banner says what is ready; Ctrl-D leaves with 0."""
-    person = sit()
+def test_await_works_at_the_prompt(open_prompt: OpenPrompt) -> None:
+    """The banner lists the names that are defined. Ctrl-D exits with code 0."""
+    person = open_prompt()
 
     enter(person, COUNT, "\n0")
     person.types(CTRL_D)
@@ -61,9 +61,9 @@ def test_await_works_at_the_prompt(sit: Sit) -> None:
     assert "ready: session, select, " in person.screen
 
 
-def test_ctrl_c_cancels_the_line(sit: Sit) -> None:
-    """What was typed is gone, and the session goes on."""
-    person = sit()
+def test_ctrl_c_cancels_the_line(open_prompt: OpenPrompt) -> None:
+    """The typed text is discarded, and the session continues."""
+    person = open_prompt()
 
     person.types("1 / 0" + CTRL_C)
     person.sees(f"KeyboardInterrupt\n{PROMPT}")
@@ -75,9 +75,9 @@ def test_ctrl_c_cancels_the_line(sit: Sit) -> None:
 
 
 @pytest.mark.parametrize("statement", ["await asyncio.sleep(600)", "[0 for _ in repeat(0)]"])
-def test_ctrl_c_cancels_the_statement(sit: Sit, statement: str) -> None:
-    """Whether it waits or spins; the session goes on."""
-    person = sit()
+def test_ctrl_c_cancels_the_statement(open_prompt: OpenPrompt, statement: str) -> None:
+    """Whether it waits or loops. The session continues."""
+    person = open_prompt()
     enter(person, "import asyncio; from itertools import repeat; print('o' + 'k')", "\nok")
 
     person.types(f"print('beg' + 'un'); {statement}\r")
@@ -90,9 +90,11 @@ def test_ctrl_c_cancels_the_statement(sit: Sit, statement: str) -> None:
     assert 0 == person.leaves(), person.screen
 
 
-def test_a_commit_is_there_while_the_prompt_is_open(sit: Sit, env: dict[str, str]) -> None:
-    """Nobody waits for the person to leave."""
-    person = sit("--write", "--confirm")
+def test_a_commit_is_visible_while_the_prompt_is_open(
+    open_prompt: OpenPrompt, env: dict[str, str]
+) -> None:
+    """Other connections see it before the shell ends."""
+    person = open_prompt("--write", "--confirm")
 
     enter(person, f"{ADD}; print('sav' + 'ed')", "\nsaved")
 
@@ -103,9 +105,11 @@ def test_a_commit_is_there_while_the_prompt_is_open(sit: Sit, env: dict[str, str
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("line", ["half a li", "import asyncio; await asyncio.sleep(600)\r"])
-def test_a_signal_ends_it(sit: Sit, env: dict[str, str], signum: signal.Signals, line: str) -> None:
-    """At the prompt and in a statement: 143, recorded as interrupted."""
-    person = sit()
+def test_a_signal_ends_the_shell(
+    open_prompt: OpenPrompt, env: dict[str, str], signum: signal.Signals, line: str
+) -> None:
+    """At the prompt and in a statement: exit code 143, recorded as interrupted."""
+    person = open_prompt()
     person.types(line)
     person.sees(line.strip())
 
@@ -116,10 +120,10 @@ def test_a_signal_ends_it(sit: Sit, env: dict[str, str], signum: signal.Signals,
     assert [("interrupted", 143)] == query(env["DATABASE_URL"], sql)
 
 
-def test_the_history_is_kept_without_secrets(sit: Sit, env: dict[str, str]) -> None:
-    """In a file that only its owner can read."""
+def test_the_history_is_kept_without_secrets(open_prompt: OpenPrompt, env: dict[str, str]) -> None:
+    """It is in a file that only its owner can read."""
     env["STRIPE_API_KEY"] = "sk_live_0123456789"
-    person = sit()
+    person = open_prompt()
 
     enter(person, "key = 'sk_live_0123456789'; print('do' + 'ne')", "\ndone")
     person.types(CTRL_D)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Migrate(BaseCommand):
     """Bring the database's schema to the newest revision.
 
-    Runs the pending revisions one by one, each in its own transaction, under a lock: any number
-    of processes may migrate at once, and none returns before the work is done. A revision waits
-    for the locks of its tables 5 seconds, several times, so that it never holds up the
-    application. The framework's own tables come first.
+    The framework's own tables are migrated first. Then the pending revisions run one by one, each
+    in its own transaction. A lock lets any number of processes run `migrate` at the same time, and
+    none of them returns before the work is done. A revision waits up to 5 seconds for the locks of
+    its tables and is tried several times, so that it does not block the application for long.
     """
 
     access = Access.WRITE

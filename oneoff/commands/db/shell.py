@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class Shell(BaseCommand):
     """Open psql or sqlite3 on the project's database.
 
-    In production the database is opened for reading only, unless --write is given, which asks.
-    That keeps hands from slipping; it is not a wall: who may write can switch it off in psql.
-    The run is recorded, the statements typed in it are not. Where MIGRATION_DATABASE_URL is set
-    the client goes there, past a pooler.
+    In production, the database is read-only unless you give --write, which asks for confirmation.
+    This prevents accidents, not attacks: a user with write permission can switch it off in psql.
+    The run is recorded, but not the statements that you type. If MIGRATION_DATABASE_URL is set,
+    the client uses it, so that it does not connect through a pooler.
 
     Statements may also come from standard input; the first one that fails ends them.
     """

@@ -1,4 +1,4 @@
-"""What a process that serves requests knows of maintenance, whatever fails."""
+"""The maintenance state that a web process uses, also while servers fail."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.support.servers.proxy import Proxy, proxying
 
 PROJECT = Project("shop", commands=("commands",))
 KEY = "k" * 32
-MOMENT = 0.05
+MARGIN = 0.05  # seconds
 
 
 class Clock:
-    """Monotonic seconds that pass only when told to."""
+    """A monotonic clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = monotonic()
@@ -46,8 +46,8 @@ class Fleet:
     """An operator's database, and processes that read its state.
 
     Attributes:
-        database_proxy: Stands between the processes and PostgreSQL.
-        redis_proxy: Stands between the processes and Redis.
+        database_proxy: The proxy between the processes and PostgreSQL.
+        redis_proxy: The proxy between the processes and Redis.
     """
 
     def __init__(self, url: str, redis_url: str, proxies: tuple[Proxy, Proxy]) -> None:
@@ -57,7 +57,7 @@ class Fleet:
         self.readers: list[MaintenanceReader] = []
 
     def process(self, *, with_redis: bool = True) -> MaintenanceReader:
-        """Start one."""
+        """Start a process."""
         environ = {"DATABASE_URL": self.database_proxy.url(self.url), "SECRET_KEY": KEY}
         if with_redis:
             environ["REDIS_URL"] = self.redis_proxy.url(self.redis_url)
@@ -66,7 +66,7 @@ class Fleet:
         return made
 
     async def on(self, *, expires: timedelta | None = None) -> Window:
-        """Do as the operator's command does where it can't reach Redis."""
+        """Open a window as the command does if it can't reach Redis."""
         now = datetime.now(UTC)
         window = Window(uuid4().hex, now, now + expires if expires else None)
         async with self.database.connect("schema") as connection:
@@ -91,7 +91,7 @@ class Fleet:
 async def fleet(
     postgres_server: Postgres, postgres_url: str, redis_server: Redis, redis_url: str
 ) -> AsyncIterator[Fleet]:
-    """Give a fleet whose connections can be broken."""
+    """Yield a fleet whose connections can be broken."""
     redis_port = parse_redis_url(redis_url).port
     with proxying(postgres_server.port) as first, proxying(redis_port) as second:
         fleet = Fleet(postgres_url, redis_url, (first, second))
@@ -102,14 +102,14 @@ async def fleet(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let the reader's time stand still."""
+    """Stop the reader's clock."""
     clock = Clock()
     monkeypatch.setattr(reader, "monotonic", clock)
     return clock
 
 
 async def until(condition: Callable[[], object], limit: float = 10) -> None:
-    """Wait until something holds."""
+    """Wait until a condition is true."""
     deadline = monotonic() + limit
     while not condition():
         assert monotonic() < deadline
@@ -117,7 +117,7 @@ async def until(condition: Callable[[], object], limit: float = 10) -> None:
 
 
 async def seen(process: MaintenanceReader, expected: str | None, limit: float = 10) -> float:
-    """Ask again and again until a process sees this window; return the seconds it took."""
+    """Ask until a process sees this window; return the seconds it took."""
     started = monotonic()
     while True:
         window = await process.window()
@@ -129,7 +129,7 @@ async def seen(process: MaintenanceReader, expected: str | None, limit: float = 
 
 @pytest.mark.parametrize("with_redis", [True, False])
 async def test_a_state_is_noticed_in_time(fleet: Fleet, *, with_redis: bool) -> None:
-    """Though nobody told Redis: by processes that had just read the other state."""
+    """Without an update of Redis, by processes that have just read the other state."""
     processes = [fleet.process(with_redis=with_redis) for _ in range(3)]
     times = []
     for process in processes:
@@ -143,7 +143,7 @@ async def test_a_state_is_noticed_in_time(fleet: Fleet, *, with_redis: bool) -> 
 
 
 async def test_the_fleet_asks_the_database_once_a_second(fleet: Fleet) -> None:
-    """Ten busy processes share what one of them read."""
+    """Ten busy processes share the state that one of them read."""
     processes = [fleet.process() for _ in range(10)]
     await asyncio.gather(*(one.window() for one in processes))
     before, until_then = fleet.database_proxy.connections, monotonic() + 3
@@ -152,27 +152,27 @@ async def test_the_fleet_asks_the_database_once_a_second(fleet: Fleet) -> None:
         await asyncio.gather(*(one.window() for one in processes))
         await asyncio.sleep(0.01)
 
-    # One a second, and now and then two that find the copy too old in the same moment.
+    # One a second, and sometimes two, if two processes find the copy too old at the same time.
     assert 2 <= fleet.database_proxy.connections - before <= 12
 
 
-async def test_what_was_read_is_kept_for_a_moment(fleet: Fleet, clock: Clock) -> None:
-    """No source is asked at each request, and many requests at once ask once."""
+async def test_a_state_is_kept_for_a_short_time(fleet: Fleet, clock: Clock) -> None:
+    """Not every request reads a source, and simultaneous requests share one reading."""
     process = fleet.process(with_redis=False)
 
     await asyncio.gather(*(process.window() for _ in range(100)))
-    clock.now += reader.FRESH_WITHOUT_REDIS / 2 - MOMENT
+    clock.now += reader.FRESH_WITHOUT_REDIS / 2 - MARGIN
     await process.window()
 
     assert 1 == fleet.database_proxy.connections
 
 
-async def test_a_busy_process_reads_before_it_has_to(fleet: Fleet, clock: Clock) -> None:
-    """So that no request waits: this one is answered while the database is silent."""
+async def test_a_busy_process_reads_before_its_state_is_too_old(fleet: Fleet, clock: Clock) -> None:
+    """So no request waits: this one is answered although the database does not answer."""
     process = fleet.process(with_redis=False)
     await process.window()
     fleet.database_proxy.half_open()
-    clock.now += reader.FRESH_WITHOUT_REDIS - MOMENT
+    clock.now += reader.FRESH_WITHOUT_REDIS - MARGIN
     started = monotonic()
 
     assert None is await process.window()
@@ -180,7 +180,7 @@ async def test_a_busy_process_reads_before_it_has_to(fleet: Fleet, clock: Clock)
     assert monotonic() - started < reader.REQUEST_WAIT / 2
 
 
-async def test_an_old_state_is_not_served(fleet: Fleet, clock: Clock) -> None:
+async def test_an_old_state_is_not_used(fleet: Fleet, clock: Clock) -> None:
     """A process that was idle for an hour waits for the reading."""
     process = fleet.process()
     assert None is await process.window()
@@ -193,10 +193,10 @@ async def test_an_old_state_is_not_served(fleet: Fleet, clock: Clock) -> None:
     assert window == await process.window()
 
 
-async def test_a_copy_that_is_too_old_is_not_believed(fleet: Fleet) -> None:
-    """However it came to be there."""
+async def test_a_copy_that_is_too_old_is_not_used(fleet: Fleet) -> None:
+    """The state is read from the database."""
     window = await fleet.on()
-    age = reader.MAX_COPY_AGE + MOMENT
+    age = reader.MAX_COPY_AGE + MARGIN
     with redis.Redis.from_url(fleet.redis_url) as client:
         client.set(key(fleet), encode(None), px=round((KEY_LIFETIME - age) * 1000))
 
@@ -204,8 +204,8 @@ async def test_a_copy_that_is_too_old_is_not_believed(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"window": {"id": "x"}}'])
-async def test_a_copy_that_is_not_ours_is_replaced(fleet: Fleet, text: bytes) -> None:
-    """The database knows."""
+async def test_an_invalid_copy_is_replaced(fleet: Fleet, text: bytes) -> None:
+    """By the state in the database."""
     window = await fleet.on()
     with redis.Redis.from_url(fleet.redis_url) as client:
         client.set(key(fleet), text, px=round(KEY_LIFETIME * 1000))
@@ -215,22 +215,22 @@ async def test_a_copy_that_is_not_ours_is_replaced(fleet: Fleet, text: bytes) ->
         await until(lambda: client.get(key(fleet)) == encode(window))
 
 
-async def test_a_process_does_not_go_back_to_an_older_state(fleet: Fleet, clock: Clock) -> None:
-    """A copy that a slow process wrote too late contradicts what was read since."""
+async def test_a_process_does_not_return_to_an_older_state(fleet: Fleet, clock: Clock) -> None:
+    """A slow process may write a copy that is older than the known state."""
     process = fleet.process()
     window = await fleet.on()
     assert window == await process.window()
     with redis.Redis.from_url(fleet.redis_url) as client:
         await until(lambda: client.get(key(fleet)) == encode(window))
         clock.now += reader.FRESH_WITH_REDIS
-        age = reader.FRESH_WITH_REDIS + MOMENT
+        age = reader.FRESH_WITH_REDIS + MARGIN
         client.set(key(fleet), encode(None), px=round((KEY_LIFETIME - age) * 1000))
 
     assert window == await process.window()
 
 
-async def test_a_window_ends_by_itself(fleet: Fleet) -> None:
-    """On the reader's own clock; nobody has to do anything."""
+async def test_a_window_expires(fleet: Fleet) -> None:
+    """By the reader's own clock, even if both servers are down."""
     process = fleet.process()
     window = await fleet.on(expires=timedelta(seconds=0.4))
 
@@ -241,8 +241,8 @@ async def test_a_window_ends_by_itself(fleet: Fleet) -> None:
     assert await seen(process, None) < 1
 
 
-async def test_when_both_are_down_the_last_state_holds(fleet: Fleet, clock: Clock) -> None:
-    """For as long as it takes; and it is noticed when they are back."""
+async def test_while_both_are_down_the_last_state_is_used(fleet: Fleet, clock: Clock) -> None:
+    """For any time. A change is noticed when they are back."""
     process = fleet.process()
     window = await fleet.on()
     assert window == await process.window()
@@ -259,8 +259,8 @@ async def test_when_both_are_down_the_last_state_holds(fleet: Fleet, clock: Cloc
     await seen(process, None)
 
 
-async def test_nothing_known_is_no_maintenance(fleet: Fleet) -> None:
-    """A process that starts while both are down serves."""
+async def test_a_process_without_a_known_state_is_not_in_maintenance(fleet: Fleet) -> None:
+    """A process that starts while both servers are down serves requests."""
     await fleet.on()
     fleet.database_proxy.refuse()
     fleet.redis_proxy.refuse()
@@ -268,10 +268,10 @@ async def test_nothing_known_is_no_maintenance(fleet: Fleet) -> None:
     assert None is await fleet.process().window()
 
 
-async def test_a_new_process_believes_an_old_copy_while_the_database_is_away(
+async def test_a_new_process_uses_an_old_copy_while_the_database_is_unavailable(
     fleet: Fleet, clock: Clock
 ) -> None:
-    """Maintenance is when databases are away, and when processes are started."""
+    """During maintenance, databases may be unavailable and processes are started."""
     window = await fleet.on()
     assert window == await fleet.process().window()
     with redis.Redis.from_url(fleet.redis_url) as client:
@@ -284,7 +284,7 @@ async def test_a_new_process_believes_an_old_copy_while_the_database_is_away(
 
 @pytest.mark.parametrize("silent", ["redis", "database", "both"])
 async def test_no_request_waits_long_for_a_silent_server(fleet: Fleet, silent: str) -> None:
-    """Half-open connections, as when a cable is pulled: the state is kept or found elsewhere."""
+    """Half-open connections, as when a cable is pulled: the state is kept or read elsewhere."""
     process = fleet.process()
     window = await fleet.on()
     assert window == await process.window()
@@ -306,8 +306,8 @@ async def test_no_request_waits_long_for_a_silent_server(fleet: Fleet, silent: s
     fleet.database_proxy.heal()
 
 
-async def test_a_silent_server_that_answers_again_is_heard(fleet: Fleet) -> None:
-    """Nothing is left hanging that would keep the process from asking."""
+async def test_a_server_that_answers_again_is_read(fleet: Fleet) -> None:
+    """No reading hangs that would keep the process from reading again."""
     process = fleet.process(with_redis=False)
     window = await fleet.on()
     assert window == await process.window()
@@ -321,7 +321,7 @@ async def test_a_silent_server_that_answers_again_is_heard(fleet: Fleet) -> None
 
 
 async def seen_for(process: MaintenanceReader, window: Window, *, seconds: float) -> None:
-    """Ask for a while."""
+    """Check for some seconds that a process sees this window."""
     until_then = monotonic() + seconds
     while monotonic() < until_then:
         assert window == await process.window()
@@ -329,7 +329,7 @@ async def seen_for(process: MaintenanceReader, window: Window, *, seconds: float
 
 
 async def test_an_outage_is_logged_once(fleet: Fleet, clock: Clock) -> None:
-    """And its end; no line holds the password."""
+    """So is its end, and no line contains the password."""
     process = fleet.process()
     await process.window()
     with structlog.testing.capture_logs() as lines:
@@ -354,7 +354,7 @@ async def test_an_outage_is_logged_once(fleet: Fleet, clock: Clock) -> None:
 async def asked_until(
     process: MaintenanceReader, clock: Clock, condition: Callable[[], object]
 ) -> None:
-    """Ask once a minute until something holds."""
+    """Ask once a minute until a condition is true."""
     deadline = monotonic() + 10
     while not condition():
         assert monotonic() < deadline
@@ -362,8 +362,8 @@ async def asked_until(
         await process.window()
 
 
-async def test_a_closed_reader_may_be_asked_again(fleet: Fleet) -> None:
-    """It opens what it needs: it sees what came after, not only what it knew."""
+async def test_a_closed_reader_can_be_used_again(fleet: Fleet) -> None:
+    """It connects again, and sees a change after the close."""
     process = fleet.process()
     window = await fleet.on()
     assert window == await process.window()
@@ -377,7 +377,7 @@ async def test_a_closed_reader_may_be_asked_again(fleet: Fleet) -> None:
 async def test_a_database_without_the_table_has_no_window(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    """Code is deployed before `migrate` ran, or a SQLite file is not there yet."""
+    """Code is deployed before `migrate` ran, or a SQLite file does not exist yet."""
     for url in (postgres_url, f"sqlite:///{tmp_path}/none.sqlite3"):
         process = MaintenanceReader(load_config(tmp_path, {"DATABASE_URL": url}), PROJECT)
 
@@ -390,7 +390,7 @@ async def test_a_database_without_the_table_has_no_window(
 
 
 def files(folder: Path) -> list[Path]:
-    """Return what was made in a folder."""
+    """Return the files in a folder."""
     return list(folder.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Copies of the maintenance state that others wrote, and faults of the reader's own."""
+"""Invalid copies of the maintenance state, and faults in the reader itself."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["fleet"]
 
 
 def copy_with(**facts: object) -> bytes:
-    """Return a copy that says of a window what a reader can't use."""
+    """Return a copy of a window with values that a reader can't use."""
     ours = {"id": "x", "started_at": "2026-01-01T00:00:00Z", "expires_at": None, "message": ""}
     return json.dumps({"window": ours | facts}).encode()
 
 
-POISON = [
+INVALID = [
     b"",
     b"{",
     b"\xff",
@@ -41,15 +41,15 @@ POISON = [
 ]
 
 
-@pytest.mark.parametrize("text", POISON, ids=lambda text: repr(text[:120]))
-def test_a_copy_that_is_not_ours_is_refused(text: bytes) -> None:
-    """Above all times that can't be compared with the clock."""
+@pytest.mark.parametrize("text", INVALID, ids=lambda text: repr(text[:120]))
+def test_an_invalid_copy_is_refused(text: bytes) -> None:
+    """In particular, times that can't be compared with the clock."""
     with pytest.raises(ValueError, match="not a copy of a maintenance window"):
         decode(text)
 
 
-async def test_a_poisoned_copy_stops_nobody(fleet: Fleet) -> None:
-    """The database says what holds."""
+async def test_an_invalid_copy_does_not_stop_the_application(fleet: Fleet) -> None:
+    """The state is read from the database."""
     window = await fleet.on()
     with redis.Redis.from_url(fleet.redis_url) as client:
         client.set(key(fleet), copy_with(expires_at="2099-01-01T00:00:00"), px=86_400_000)
@@ -57,8 +57,8 @@ async def test_a_poisoned_copy_stops_nobody(fleet: Fleet) -> None:
     assert window == await fleet.process().window()
 
 
-async def test_a_key_of_another_kind_does_no_harm(fleet: Fleet) -> None:
-    """Then the database is asked."""
+async def test_a_key_of_another_type_is_ignored(fleet: Fleet) -> None:
+    """The state is read from the database."""
     window = await fleet.on()
     with redis.Redis.from_url(fleet.redis_url) as client:
         client.rpush(key(fleet), "x")
@@ -69,11 +69,11 @@ async def test_a_key_of_another_kind_does_no_harm(fleet: Fleet) -> None:
 async def test_a_fault_in_the_reader_does_not_stop_the_application(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is: here a window that can't be compared with the clock."""
+    """Here it is a window that can't be compared with the clock."""
     process = fleet.process()
 
     async def wrong(_: Database) -> Window:
-        naive = datetime(2099, 1, 1)  # noqa: DTZ001 - that is what is wrong with it
+        naive = datetime(2099, 1, 1)  # noqa: DTZ001 - the fault of this test
         return Window("x", naive, naive)
 
     monkeypatch.setattr(reader, "read_window", wrong)

@@ -1,4 +1,4 @@
-"""Looking before migrating, and histories that don't fit together."""
+"""Checks, plans and dry runs of `db migrate`, and inconsistent revisions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Give a project with two revisions, on an empty database."""
+    """Return a project with two revisions, on an empty database."""
     shop = Shop(tmp_path / "shop", database_url)
     shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
     shop.write("a2", "a1", INSERT_ONE)
@@ -24,12 +24,12 @@ def shop(tmp_path: Path, database_url: str) -> Shop:
 
 @pytest.fixture
 def history(tmp_path: Path, sqlite_url: str) -> Shop:
-    """Give a project without revisions, where the database does not matter."""
+    """Return a project without revisions, on SQLite."""
     return Shop(tmp_path / "shop", sqlite_url)
 
 
 async def test_a_check_finds_pending_revisions(shop: Shop) -> None:
-    """Exit 3, with the list as data."""
+    """The exit code is 3, and the data lists them."""
     found = await shop.manage("db migrate --check --json")
 
     assert (3, "migrations-pending") == (found.exit_code, found.json["error"]["code"])
@@ -64,14 +64,14 @@ async def test_files_that_hold_no_revision_are_no_empty_history(shop: Shop, plac
 
 
 async def test_a_check_passes_at_head(shop: Shop) -> None:
-    """Exit 0."""
+    """The exit code is 0."""
     await shop.manage("db migrate")
 
     assert 0 == (await shop.manage("db migrate --check")).exit_code
 
 
-async def test_the_plan_lists_what_is_pending(shop: Shop) -> None:
-    """And changes nothing."""
+async def test_the_plan_lists_pending_revisions(shop: Shop) -> None:
+    """It changes nothing."""
     planned = await shop.manage("db migrate --plan")
 
     assert (
@@ -81,7 +81,7 @@ async def test_the_plan_lists_what_is_pending(shop: Shop) -> None:
 
 
 async def test_a_dry_run_shows_the_sql(shop: Shop) -> None:
-    """From the revision the database is at, without touching it."""
+    """The SQL begins at the database's revision, and the database is not changed."""
     await shop.manage("db migrate --revision a1")
 
     shown = await shop.manage("db migrate --dry-run --json")
@@ -93,8 +93,8 @@ async def test_a_dry_run_shows_the_sql(shop: Shop) -> None:
     assert ["a1"] == await shop.versions_applied()
 
 
-async def test_a_dry_run_names_what_it_cannot_show(shop: Shop) -> None:
-    """A revision that reads the database doesn't hide the others."""
+async def test_a_dry_run_names_revisions_that_it_cannot_show(shop: Shop) -> None:
+    """A revision that reads the database does not hide the others."""
     shop.write("a3", "a2", 'op.get_bind().execute(sa.text("SELECT 1")).scalar_one()')
     shop.write("a4", "a3", INSERT_ONE)
 
@@ -114,8 +114,8 @@ async def test_a_percent_sign_is_shown_as_it_is(shop: Shop) -> None:
     assert "'100%'" in shown.json["data"]
 
 
-async def test_an_unknown_revision_is_answered_with_a_similar_one(history: Shop) -> None:
-    """The operator mistyped it."""
+async def test_the_error_for_an_unknown_revision_suggests_a_similar_one(history: Shop) -> None:
+    """The operator made a typing error."""
     history.write("3f2a1c9d", None)
 
     failed = await history.manage("db migrate --revision 3f2b1c9d")
@@ -128,7 +128,7 @@ async def test_an_unknown_revision_is_answered_with_a_similar_one(history: Shop)
 
 
 async def test_several_heads_are_refused_with_the_way_to_merge_them(history: Shop) -> None:
-    """Only a person knows in which order they go."""
+    """Their order is not defined."""
     history.write("a1", None)
     history.write("b1", "a1")
     history.write("b2", "a1")
@@ -142,7 +142,7 @@ async def test_several_heads_are_refused_with_the_way_to_merge_them(history: Sho
     assert (0, 0) == (merged.exit_code, done.exit_code)
 
 
-async def test_a_database_that_newer_code_migrated_is_left_alone(shop: Shop) -> None:
+async def test_a_database_that_newer_code_migrated_is_not_changed(shop: Shop) -> None:
     """The error says that a revision's file is missing."""
     await shop.manage("db migrate")
     (shop.versions / "a2.py").unlink()
@@ -166,7 +166,7 @@ async def test_a_database_that_newer_code_migrated_is_left_alone(shop: Shop) -> 
     ],
 )
 async def test_a_broken_revision_file_is_named(history: Shop, source: str, says: str) -> None:
-    """With the line, where there is one."""
+    """With the line, if there is one."""
     (history.versions / "bad.py").write_text(source)
 
     failed = await history.manage("db migrate")
@@ -176,7 +176,7 @@ async def test_a_broken_revision_file_is_named(history: Shop, source: str, says:
 
 
 async def test_two_files_with_one_identifier_are_refused(history: Shop) -> None:
-    """One of them would silently never run."""
+    """Otherwise one of them would never run."""
     history.write("a1", None)
     shutil.copyfile(history.versions / "a1.py", history.versions / "copy.py")
 
@@ -187,8 +187,8 @@ async def test_two_files_with_one_identifier_are_refused(history: Shop) -> None:
     )
 
 
-async def test_without_env_py_the_error_says_what_to_write(history: Shop) -> None:
-    """Exit 78."""
+async def test_a_missing_env_py_is_a_configuration_error(history: Shop) -> None:
+    """The exit code is 78."""
     (history.root / "migrations/env.py").unlink()
 
     failed = await history.manage("db migrate")
@@ -197,8 +197,8 @@ async def test_without_env_py_the_error_says_what_to_write(history: Shop) -> Non
     assert "error[no-migrations]: migrations/env.py does not exist" in failed.stderr
 
 
-async def test_status_shows_what_is_applied_and_what_is_not(shop: Shop) -> None:
-    """With heads, drift, and who holds the lock."""
+async def test_status_shows_applied_and_pending_revisions(shop: Shop) -> None:
+    """The message shows the heads, the drift and the lock."""
     await shop.manage("db migrate --revision a1")
 
     status = await shop.manage("db status --json")
@@ -211,7 +211,7 @@ async def test_status_shows_what_is_applied_and_what_is_not(shop: Shop) -> None:
 
 
 async def test_status_warns_of_drift(shop: Shop) -> None:
-    """Someone changed the database by hand."""
+    """A table was created by hand."""
     await shop.manage("db migrate")
     await shop.query("CREATE TABLE by_hand (id INTEGER PRIMARY KEY)")
 
@@ -239,8 +239,8 @@ depends_on = None
         'revision = "a2"\ndown_revision = "a1"\nTEXT = """\nrevision = "a3"\n"""',
     ],
 )
-def test_the_head_read_from_text_is_never_another_than_alembics(history: Shop, second: str) -> None:
-    """What is not plain is left to Alembic."""
+def test_the_head_read_from_text_is_empty_or_equal_to_alembics(history: Shop, second: str) -> None:
+    """It is empty if a file is not written in the usual way."""
     functions = "\ndef upgrade(): ...\ndef downgrade(): ...\n"
     (history.versions / "a1.py").write_text(f'revision = "a1"\ndown_revision = None{functions}')
     (history.versions / "a2.py").write_text(second + functions)
@@ -252,7 +252,7 @@ def test_the_head_read_from_text_is_never_another_than_alembics(history: Shop, s
 
 
 def test_the_head_of_a_history_with_a_gap_is_left_to_alembic(history: Shop) -> None:
-    """Which says what is missing."""
+    """Alembic reports the missing revision."""
     history.write("a2", "a1")
 
     assert "" == plain_head(history.versions.parent)

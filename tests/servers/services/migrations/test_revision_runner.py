@@ -1,4 +1,4 @@
-"""`db migrate`: revision by revision, all or nothing each, and clear words when one fails."""
+"""`db migrate`: each revision is applied completely or not at all, and errors explain why."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ FAIL = 'op.execute("SELECT nothing FROM nowhere")'
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Give a project without revisions, on an empty database."""
+    """Return a project without revisions, on an empty database."""
     return Shop(tmp_path / "shop", database_url)
 
 
 @pytest.fixture
 def postgres_shop(tmp_path: Path, postgres_url: str) -> Shop:
-    """Give a project on PostgreSQL."""
+    """Return a project on PostgreSQL."""
     return Shop(tmp_path / "shop", postgres_url)
 
 
 @pytest.fixture
 def sqlite_shop(tmp_path: Path, sqlite_url: str) -> Shop:
-    """Give a project on SQLite."""
+    """Return a project on SQLite."""
     return Shop(tmp_path / "shop", sqlite_url)
 
 
-async def test_an_empty_database_is_brought_to_head(shop: Shop) -> None:
-    """Every revision is applied, in order, and said."""
+async def test_an_empty_database_is_migrated_to_head(shop: Shop) -> None:
+    """Every revision is applied in order and listed."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", INSERT_ONE)
 
@@ -49,7 +49,7 @@ async def test_an_empty_database_is_brought_to_head(shop: Shop) -> None:
 
 
 async def test_migrating_twice_does_nothing_the_second_time(shop: Shop) -> None:
-    """The second run says where the database is."""
+    """The second run shows the database's revision."""
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
 
@@ -59,7 +59,7 @@ async def test_migrating_twice_does_nothing_the_second_time(shop: Shop) -> None:
 
 
 async def test_a_project_without_revisions_has_nothing_to_do(shop: Shop) -> None:
-    """An empty folder is a right start."""
+    """An empty folder of revisions is valid."""
     done = await shop.manage("db migrate")
 
     message = "nothing to do: the database is at no revision; stored its environment: test\n"
@@ -67,7 +67,7 @@ async def test_a_project_without_revisions_has_nothing_to_do(shop: Shop) -> None
 
 
 async def test_a_failing_revision_is_rolled_back_and_those_before_it_stay(shop: Shop) -> None:
-    """The error names revision, file, line, and what is in the database now."""
+    """The error names the revision, the file, the line, and the applied revisions."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", f"{INSERT_ONE}\n{FAIL}")
     shop.write("a3", "a2", INSERT_ONE)
@@ -87,8 +87,8 @@ async def test_a_failing_revision_is_rolled_back_and_those_before_it_stay(shop: 
     assert [] == await shop.query("SELECT name FROM item")
 
 
-async def test_the_sqlstate_of_a_failure_is_told(postgres_shop: Shop) -> None:
-    """It is what a person looks up."""
+async def test_the_sqlstate_of_a_failure_is_shown(postgres_shop: Shop) -> None:
+    """Operators look it up."""
     postgres_shop.write("a1", None, FAIL)
 
     failed = await postgres_shop.manage("db migrate")
@@ -97,7 +97,7 @@ async def test_the_sqlstate_of_a_failure_is_told(postgres_shop: Shop) -> None:
 
 
 async def test_values_of_rows_are_not_shown(postgres_shop: Shop) -> None:
-    """What PostgreSQL puts into the details of an error stays out of the message."""
+    """PostgreSQL adds them to the details of an error, which the message does not include."""
     postgres_shop.write(
         "a1", None, f"{CREATE_ITEM}op.create_unique_constraint('u','item',['name'])"
     )
@@ -112,7 +112,7 @@ async def test_values_of_rows_are_not_shown(postgres_shop: Shop) -> None:
 async def test_a_revision_that_committed_part_of_its_work_is_not_called_rolled_back(
     shop: Shop,
 ) -> None:
-    """What an autocommit block did stays, and the operator must know."""
+    """The changes of an autocommit block stay, and the error says so."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", f"{INSERT_OUTSIDE}{FAIL}")
 
@@ -126,7 +126,7 @@ async def test_a_revision_that_committed_part_of_its_work_is_not_called_rolled_b
     assert [("one",)] == await shop.query("SELECT name FROM item")
 
 
-async def test_when_and_by_which_run_is_stored(shop: Shop) -> None:
+async def test_the_run_that_applied_a_revision_is_stored(shop: Shop) -> None:
     """Each applied revision has its row, written in its own transaction."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", FAIL)
@@ -140,7 +140,7 @@ async def test_when_and_by_which_run_is_stored(shop: Shop) -> None:
 
 
 async def test_an_index_can_be_built_concurrently(postgres_shop: Shop) -> None:
-    """The lock's own connection must not hold the snapshot it would wait for."""
+    """CREATE INDEX CONCURRENTLY would wait for a snapshot of the lock's own connection."""
     postgres_shop.write("a1", None, CREATE_ITEM)
     postgres_shop.write(
         "a2",
@@ -158,19 +158,19 @@ async def test_an_index_can_be_built_concurrently(postgres_shop: Shop) -> None:
     )
 
 
-async def test_a_revision_waits_for_locks_again_until_it_gets_them(
+async def test_a_revision_is_tried_again_until_it_gets_its_locks(
     postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between its tries others get through."""
+    """Between the attempts, other sessions get their locks."""
     await _lock_out(postgres_shop, monkeypatch, pauses=(0.0,) * 1000, tries=2)
 
     assert ["a2"] == await postgres_shop.versions_applied()
 
 
-async def test_a_revision_that_never_gets_its_locks_may_be_tried_later(
+async def test_a_revision_that_never_gets_its_locks_is_a_temporary_error(
     postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 75: nothing of it is left, and a retry is right."""
+    """The exit code is 75: the revision was rolled back, and can be tried again."""
     code, stderr = await _lock_out(postgres_shop, monkeypatch, pauses=(0.0, 0.0), tries=1000)
 
     assert 75 == code
@@ -181,7 +181,7 @@ async def test_a_revision_that_never_gets_its_locks_may_be_tried_later(
 async def _lock_out(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, *, pauses: tuple[float, ...], tries: int
 ) -> tuple[int, str]:
-    """Migrate while another client uses the table, until `tries` tries have failed."""
+    """Migrate while another client uses the table, until `tries` attempts have failed."""
     monkeypatch.setattr(revision_runner, "PAUSES", pauses)
     monkeypatch.setattr(
         revision_runner, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)"
@@ -208,7 +208,7 @@ async def _lock_out(
 
 
 async def test_a_lost_lock_stops_before_the_next_revision(postgres_shop: Shop) -> None:
-    """What is done stays done; exit 75."""
+    """Applied revisions stay. The exit code is 75."""
     postgres_shop.write(
         "a1",
         None,
@@ -224,8 +224,8 @@ async def test_a_lost_lock_stops_before_the_next_revision(postgres_shop: Shop) -
     assert ["a1"] == await postgres_shop.versions_applied()
 
 
-async def test_a_lost_database_connection_is_told_as_such(postgres_shop: Shop) -> None:
-    """Exit 69: a retry may succeed."""
+async def test_a_lost_database_connection_is_reported(postgres_shop: Shop) -> None:
+    """The exit code is 69, because another attempt may succeed."""
     postgres_shop.write("a1", None, CREATE_ITEM)
     postgres_shop.write("a2", "a1", 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")')
 
@@ -237,7 +237,7 @@ async def test_a_lost_database_connection_is_told_as_such(postgres_shop: Shop) -
 
 
 async def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(sqlite_shop: Shop) -> None:
-    """SQLite would delete them with the old table, were foreign keys on."""
+    """With foreign keys on, SQLite would delete them with the old table."""
     sqlite_shop.write(
         "a1",
         None,
@@ -258,8 +258,8 @@ async def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(sqlite_shop: S
     assert [(1, 1)] == await sqlite_shop.query("SELECT id, item_id FROM part")
 
 
-async def test_a_revision_that_leaves_rows_pointing_nowhere_is_refused(sqlite_shop: Shop) -> None:
-    """Foreign keys are checked before the revision's commit instead."""
+async def test_a_revision_that_violates_foreign_keys_is_refused(sqlite_shop: Shop) -> None:
+    """They are checked before the revision is committed."""
     sqlite_shop.write(
         "a1",
         None,
@@ -274,15 +274,15 @@ async def test_a_revision_that_leaves_rows_pointing_nowhere_is_refused(sqlite_sh
 
 
 async def test_the_environment_is_stored(shop: Shop) -> None:
-    """Later runs take the stricter of this and their setting."""
+    """Later runs use the stricter of this and their own setting."""
     await shop.manage("db migrate", environ={"ENVIRONMENT": "staging"})
 
     assert [("staging",)] == await shop.query("SELECT environment FROM oneoff_environment")
 
 
 @pytest.mark.parametrize("to", ["a2", "+2"])
-async def test_a_migration_may_stop_on_the_way(shop: Shop, to: str) -> None:
-    """A revision, or a number of steps."""
+async def test_a_migration_can_stop_before_the_head(shop: Shop, to: str) -> None:
+    """At a revision, or after a number of steps."""
     shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
     shop.write("a2", "a1", INSERT_ONE)
     shop.write("a3", "a2", INSERT_ONE)
@@ -292,8 +292,8 @@ async def test_a_migration_may_stop_on_the_way(shop: Shop, to: str) -> None:
     assert ["a2"] == await shop.versions_applied()
 
 
-async def test_a_revision_below_the_databases_is_nothing_to_do(shop: Shop) -> None:
-    """Migrating never goes back."""
+async def test_migrating_to_an_older_revision_does_nothing(shop: Shop) -> None:
+    """`db migrate` never undoes a revision."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", INSERT_ONE)
     await shop.manage("db migrate")
@@ -304,7 +304,7 @@ async def test_a_revision_below_the_databases_is_nothing_to_do(shop: Shop) -> No
 
 
 async def test_two_migrations_in_one_process_take_turns(shop: Shop) -> None:
-    """Alembic's context is global to the process; the lock keeps them apart."""
+    """Alembic's context is global to the process, so only one may use it at a time."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", INSERT_OUTSIDE)
 

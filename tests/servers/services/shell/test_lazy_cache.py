@@ -1,4 +1,4 @@
-"""The name `cache` of `shell`: Redis where an input names it, under the rules of the run."""
+"""The name `cache` in a shell: a Redis client that follows the mode of the run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.redis_project import environ_on, fill, keys_in
 
 @pytest.fixture
 def manage_environ(migrated_sqlite: Path, tmp_path: Path, redis_url: str) -> dict[str, str]:
-    """Run `manage` on an empty Redis."""
+    """Return the environment variables of `manage`, with an empty Redis."""
     return environ_on(redis_url, migrated_sqlite, tmp_path)
 
 
 @pytest.fixture
 def without_redis(manage_project: tuple[str, str], manage_environ: dict[str, str]) -> Manage:
-    """Run `manage` where no Redis is set."""
+    """Return `manage` without REDIS_URL."""
     return Manage(*manage_project, {**manage_environ, "REDIS_URL": ""})
 
 
@@ -39,7 +39,7 @@ async def test_a_script_reads_the_cache(
 async def test_a_prompt_reads_the_cache_and_keeps_the_client(
     manage: Manage, redis_url: str
 ) -> None:
-    """A pipeline and a function that was defined before find the same one."""
+    """A pipeline works, and a function that was defined earlier finds the same client."""
     fill(redis_url, ["a"])
     answers = [
         "def twice(): return cache.pipeline().get('a').get('a')",
@@ -52,10 +52,8 @@ async def test_a_prompt_reads_the_cache_and_keeps_the_client(
     assert (0, "[b'x', b'x']\n") == (outcome.exit_code, outcome.stdout), outcome.stderr
 
 
-async def test_a_script_that_only_reads_can_not_write_to_the_cache(
-    manage: Manage, redis_url: str
-) -> None:
-    """Though it swallows the error, the run fails."""
+async def test_a_read_only_script_cannot_write_to_the_cache(manage: Manage, redis_url: str) -> None:
+    """The run fails even if the script catches the error."""
     code = "try:\n    await cache.set('a', 1)\nexcept BaseException:\n    pass"
 
     outcome = await manage(["shell", "-c", code])
@@ -68,7 +66,7 @@ async def test_a_script_that_only_reads_can_not_write_to_the_cache(
 async def test_a_refused_write_at_the_prompt_does_not_fail_the_run(
     manage: Manage, redis_url: str
 ) -> None:
-    """The person was shown it, and what would allow it."""
+    """The user sees the error and the option that allows writes."""
     outcome = await manage("shell", answers=["await cache.set('a', 1)", "1 + 1"])
 
     assert (0, "2\n") == (outcome.exit_code, outcome.stdout), outcome.stderr
@@ -77,30 +75,30 @@ async def test_a_refused_write_at_the_prompt_does_not_fail_the_run(
 
 
 async def test_write_allows_writing_to_the_cache(manage: Manage, redis_url: str) -> None:
-    """At once: it is no part of the transaction."""
+    """The write takes effect at once, because Redis is not part of the transaction."""
     outcome = await manage(["shell", "--write", "--confirm", "-c", "await cache.set('a', 1)"])
 
     assert (0, [b"a"]) == (outcome.exit_code, keys_in(redis_url)), outcome.stderr
 
 
-async def test_a_dry_run_can_not_write_to_the_cache(manage: Manage, redis_url: str) -> None:
-    """No rollback would undo it."""
+async def test_a_dry_run_cannot_write_to_the_cache(manage: Manage, redis_url: str) -> None:
+    """A rollback would not undo the write."""
     outcome = await manage(["shell", "--write", "--dry-run", "-c", "await cache.set('a', 1)"])
 
     assert 1 == outcome.exit_code
     assert [] == keys_in(redis_url)
 
 
-async def test_without_a_redis_the_name_says_so_when_it_is_used(without_redis: Manage) -> None:
-    """With the exit code of a setting that is missing."""
+async def test_using_the_cache_without_redis_url_is_an_error(without_redis: Manage) -> None:
+    """The exit code is that of a missing setting."""
     outcome = await without_redis(["shell", "-c", "await cache.get('a')"])
 
     assert 78 == outcome.exit_code
     assert "error[redis-not-configured]: REDIS_URL is not set\n" in outcome.stderr
 
 
-async def test_without_a_redis_the_name_is_free(without_redis: Manage) -> None:
-    """It is not among those that are ready, and may be given to something else."""
+async def test_without_redis_url_the_name_can_be_assigned(without_redis: Manage) -> None:
+    """The banner does not list it either."""
     outcome = await without_redis("shell", answers=["cache = {'a': 1}", "cache['a']"])
 
     assert (0, "1\n") == (outcome.exit_code, outcome.stdout), outcome.stderr
@@ -108,10 +106,10 @@ async def test_without_a_redis_the_name_is_free(without_redis: Manage) -> None:
     assert "cache" not in ready.removeprefix("ready: ").split(", ")
 
 
-async def test_a_redis_that_is_away_matters_only_to_who_uses_it(
+async def test_an_unreachable_redis_fails_only_inputs_that_use_it(
     manage_project: tuple[str, str], manage_environ: dict[str, str]
 ) -> None:
-    """The error names the server, and the session goes on."""
+    """The error names the server, and the session continues."""
     manage = Manage(*manage_project, {**manage_environ, "REDIS_URL": "redis://127.0.0.1:1/0"})
 
     outcome = await manage("shell", answers=["1 + 1", "await cache.get('a')", "'on'"])
@@ -123,7 +121,7 @@ async def test_a_redis_that_is_away_matters_only_to_who_uses_it(
 def test_a_shell_that_does_not_name_the_cache_does_not_import_redis(
     manage_environ: dict[str, str],
 ) -> None:
-    """Though one is set: start-up is a feature."""
+    """Even if REDIS_URL is set, because a shell must start fast."""
     code = "import sys; print('redis' in sys.modules)"
 
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`shell` with a person at the plain prompt: what is shown, what goes on, what is saved."""
+"""`shell` with a user at the plain prompt: output, errors, and what is saved."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ RENAME = "await session.execute(update(User).values(email='new@example.com'))"
 
 
 async def emails(sessions: Sessions) -> list[str]:
-    """Return what the table holds."""
+    """Return the emails in the table."""
     async with sessions() as session:
         return list(await session.scalars(select(User.email).order_by(User.id)))
 
 
 @ON_SQLITE
 async def test_values_are_shown_and_the_last_one_is_kept(manage: Manage) -> None:
-    """None is not; `_` is the last value, as in Python's own prompt."""
+    """None is not shown. `_` is the last value, as in Python's own prompt."""
     outcome = await manage("shell", answers=["1 + 1", "None", "_ * 2"])
 
     assert (0, "2\n4\n") == (outcome.exit_code, outcome.stdout)
 
 
 async def test_await_works_at_the_prompt(manage: Manage, make_user: MakeUser) -> None:
-    """And what was loaded stays readable in the next input."""
+    """Objects that were loaded stay readable in the next input."""
     await make_user("ada")
 
     outcome = await manage(
@@ -51,7 +51,7 @@ async def test_a_statement_may_take_several_lines(manage: Manage) -> None:
 
 
 async def test_an_error_does_not_end_the_session(manage: Manage) -> None:
-    """It is shown with the user's own frames, lines included, and so is a syntax error."""
+    """The traceback has the user's own frames with their lines. A syntax error is shown too."""
     outcome = await manage(
         "shell", answers=["def bad():", "    1 / 0", "", "bad()", "x = )", "'on'"]
     )
@@ -66,8 +66,8 @@ async def test_an_error_does_not_end_the_session(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_a_forgotten_await_is_pointed_out(manage: Manage) -> None:
-    """Shown or dropped, the coroutine is named, and the session is no failure."""
+async def test_a_forgotten_await_is_reported(manage: Manage) -> None:
+    """Whether the coroutine is shown or dropped, it is named, and the run succeeds."""
     outcome = await manage(
         "shell", answers=["session.execute(1)", "x = session.execute(1)", "x = 1"]
     )
@@ -78,17 +78,17 @@ async def test_a_forgotten_await_is_pointed_out(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_exit_leaves(manage: Manage) -> None:
+async def test_exit_ends_the_session(manage: Manage) -> None:
     """As Ctrl-D does."""
     outcome = await manage("shell", answers=["import sys; sys.exit()", "1 + 1"])
 
     assert (0, "") == (outcome.exit_code, outcome.stdout)
 
 
-async def test_the_prompt_only_reads(
+async def test_the_prompt_without_write_is_read_only(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """A refused write is told at once, and does not fail the run for one who saw it."""
+    """The error of a refused write is shown at once, and does not fail the run."""
     await make_user("ada")
 
     outcome = await manage("shell", answers=[RENAME, "await session.commit()", "'on'"])
@@ -98,8 +98,8 @@ async def test_the_prompt_only_reads(
     assert ["ada@example.com"] == await emails(sessions)
 
 
-async def test_nothing_stays_open_between_two_inputs_that_read(manage: Manage) -> None:
-    """An idle transaction would keep a migration out for as long as the person thinks."""
+async def test_no_transaction_is_open_between_two_inputs_that_read(manage: Manage) -> None:
+    """An open transaction would block a migration while the shell waits for input."""
     outcome = await manage(
         "shell",
         answers=["(await session.execute(text('SELECT 1'))).scalar()", "session.in_transaction()"],
@@ -108,10 +108,10 @@ async def test_nothing_stays_open_between_two_inputs_that_read(manage: Manage) -
     assert "1\nFalse\n" == outcome.stdout
 
 
-async def test_with_write_a_commit_saves_at_once_and_the_rest_is_rolled_back(
+async def test_with_write_commits_are_saved_and_other_changes_are_rolled_back(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """And leaving says so."""
+    """A warning at the end reports the rollback."""
     await make_user("ada")
     lost = "await session.execute(delete(User))"
 
@@ -128,7 +128,7 @@ async def test_with_write_a_commit_saves_at_once_and_the_rest_is_rolled_back(
 async def test_a_dry_run_rolls_commits_back_too(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """A sandbox, which counts what was done in it."""
+    """The changed rows are counted."""
     await make_user("ada")
 
     outcome = await manage("shell --write --dry-run", answers=[RENAME, "await session.commit()"])
@@ -139,7 +139,7 @@ async def test_a_dry_run_rolls_commits_back_too(
 
 
 async def test_every_input_is_in_the_log(manage: Manage) -> None:
-    """One event each, secrets masked, also for those that fail."""
+    """Each input has one event, with secrets masked, also if it fails."""
     outcome = await manage(
         "shell",
         answers=["x = 'sk_live_0123456789'", "1 / 0"],
@@ -153,7 +153,7 @@ async def test_every_input_is_in_the_log(manage: Manage) -> None:
 
 
 async def test_every_input_is_kept_with_the_run(manage: Manage) -> None:
-    """In order, secrets masked, the one that fails and the one that leaves included."""
+    """In order, with secrets masked, including an input that fails and one that exits."""
     typed = ["1 + 1", "password = 'hunter2hunter2'", "1 / 0", "exit()"]
     left = await manage("shell", answers=typed)
 
@@ -164,8 +164,8 @@ async def test_every_input_is_kept_with_the_run(manage: Manage) -> None:
     assert ["1 + 1", "password = '***'", "1 / 0", "exit()"] == [given["source"] for given in shown]
 
 
-async def test_inputs_are_kept_though_the_shell_holds_the_write_lock(manage: Manage) -> None:
-    """On SQLite they wait until the shell has let go of it."""
+async def test_inputs_are_kept_although_the_shell_holds_the_write_lock(manage: Manage) -> None:
+    """On SQLite, they are written after the shell has released it."""
     typed = [RENAME, "await session.scalar(select(func.count()).select_from(User))"]
     left = await manage("shell --write", answers=typed)
 

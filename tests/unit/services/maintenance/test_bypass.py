@@ -17,12 +17,12 @@ WINDOW = Window("two", datetime.now(UTC))
 
 
 def reader(**environ: str) -> MaintenanceReader:
-    """Return what asks whether a client may pass."""
+    """Return a reader with these environment variables."""
     return MaintenanceReader(load_config(Path(), environ), Project("shop", commands=()))
 
 
-def test_the_pass_of_this_window_is_good() -> None:
-    """In every process that has the key."""
+def test_the_pass_of_this_window_is_accepted() -> None:
+    """Every process with the key accepts it."""
     given = make_pass(KEY, "two").encode()
 
     assert reader(SECRET_KEY=KEY).accepts(given, WINDOW)
@@ -32,17 +32,17 @@ def test_the_pass_of_this_window_is_good() -> None:
     "given",
     [make_pass(KEY, "one"), make_pass("x" * 32, "two"), make_pass(KEY, "two")[:-1], "two.", "two"],
 )
-def test_anything_else_is_refused(given: str) -> None:
-    """An earlier window's, one by another key, a piece."""
+def test_other_values_are_refused(given: str) -> None:
+    """The pass of an earlier window, one that another key signed, and a part of a pass."""
     assert not reader(SECRET_KEY=KEY).accepts(given.encode(), WINDOW)
 
 
 @pytest.mark.parametrize("given", [b"", b"\xff\x00", b"two." + b"0" * 100_000])
 def test_bytes_of_any_kind_are_refused(given: bytes) -> None:
-    """A header may hold whatever a client likes."""
+    """A client can send any bytes in a header."""
     assert not reader(SECRET_KEY=KEY).accepts(given, WINDOW)
 
 
-def test_without_a_key_nothing_is_a_pass() -> None:
-    """Not even what an empty key would sign."""
+def test_without_a_key_no_value_is_a_pass() -> None:
+    """Not even one that the empty key signed."""
     assert not reader().accepts(make_pass("", "two").encode(), WINDOW)
