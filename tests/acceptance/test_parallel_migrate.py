@@ -93,7 +93,7 @@ def make_history(
 
 
 def head(url: str) -> list[str]:
-    """Return the revisions the database is at."""
+    """Return the revisions of the database."""
     return [str(row[0]) for row in query(url, "SELECT version_num FROM alembic_version")]
 
 
@@ -116,21 +116,21 @@ def migrate_in_parallel(
 
 
 @pytest.fixture
-def empty_or_half_way(request: pytest.FixtureRequest) -> Mapping[str, str]:
-    """Name the revisions that are applied before the crowd comes."""
+def applied_before(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Return the revisions that are applied before the processes start."""
     return {name: HISTORY[name] for name in request.param}
 
 
-@pytest.mark.parametrize("empty_or_half_way", [(), ("a1",)], indirect=True, ids=["empty", "half"])
+@pytest.mark.parametrize("applied_before", [(), ("a1",)], indirect=True, ids=["empty", "half"])
 def test_twenty_migrations_do_the_work_once(
     start: Start,
     run: Run,
     make_history: Callable[[Mapping[str, str]], Path],
     postgres_url: str,
-    empty_or_half_way: Mapping[str, str],
+    applied_before: Mapping[str, str],
 ) -> None:
     """All succeed, none returns before head, and the rows are inserted once."""
-    folder = make_history(empty_or_half_way)
+    folder = make_history(applied_before)
     run(["migrate"], cwd=folder, env={"DATABASE_URL": postgres_url, "ENVIRONMENT": "test"})
     make_history(HISTORY)
 
@@ -152,7 +152,7 @@ def test_a_pooler_is_refused_where_a_revision_leaves_its_transaction(
     postgres_url: str,
     pgbouncer_url: str,
 ) -> None:
-    """Exit 78, before anything is done, with the setting that helps."""
+    """The exit code is 78, nothing is changed, and the error names the setting to use."""
     env = {"DATABASE_URL": pgbouncer_url, "ENVIRONMENT": "test"}
 
     refused = run(["migrate"], cwd=make_history(HISTORY), env=env)
@@ -163,13 +163,13 @@ def test_a_pooler_is_refused_where_a_revision_leaves_its_transaction(
     assert [] == query(postgres_url, "SELECT 1 FROM pg_tables WHERE tablename = 'item'")
 
 
-def test_with_a_direct_url_a_pooler_is_no_obstacle(
+def test_migrations_use_the_direct_url_instead_of_the_pooler(
     start: Start,
     make_history: Callable[[Mapping[str, str]], Path],
     postgres_url: str,
     pgbouncer_url: str,
 ) -> None:
-    """Migrations and their lock take MIGRATION_DATABASE_URL."""
+    """Migrations and their lock use MIGRATION_DATABASE_URL."""
     codes, seen, stderr = migrate_in_parallel(
         start,
         make_history(HISTORY),
@@ -189,7 +189,7 @@ def test_transactional_revisions_migrate_through_a_pooler(
     postgres_url: str,
     pgbouncer_url: str,
 ) -> None:
-    """The lock is right there too."""
+    """The lock works through the pooler too."""
     insert = INSERT.replace("with op.get_context().autocommit_block():", "if True:")
     history = {"a1": CREATE, "a3": insert.replace("'a2'", "'a1'")}
 
@@ -213,7 +213,7 @@ def test_eight_migrations_of_one_sqlite_file_do_the_work_once(
 def test_when_the_holder_is_killed_another_finishes_the_work(
     start: Start, make_history: Callable[[Mapping[str, str]], Path], postgres_url: str
 ) -> None:
-    """But not before the dead one's statement has ended in the server."""
+    """It waits until the killed run's statement has ended in the server."""
     folder = make_history({"a1": CREATE, "a2": SLOW.format(600)})
     env = {"DATABASE_URL": postgres_url, "ENVIRONMENT": "test"}
     victim = start(["migrate"], cwd=folder, env=env)
@@ -231,10 +231,10 @@ def test_when_the_holder_is_killed_another_finishes_the_work(
     assert [] == query(postgres_url, f"SELECT 1 FROM pg_stat_activity WHERE pid = {orphan}")
 
 
-def test_nothing_overlaps_while_the_orphan_works(
+def test_no_statement_overlaps_with_that_of_a_killed_run(
     start: Start, make_history: Callable[[Mapping[str, str]], Path], postgres_url: str
 ) -> None:
-    """Even where the server does not look whether its client is alive."""
+    """Even if the server does not check whether its client is alive."""
     outside = SLOW.replace(
         'op.execute("SELECT',
         'with op.get_context().autocommit_block():\n        op.execute("SELECT',
@@ -277,13 +277,13 @@ def wait_for_statement(url: str) -> int:
         found = query(url, sleeping)
         if found:
             return int(found[0][0])
-    pytest.fail("the migration did not begin")
+    pytest.fail("the migration did not start")
 
 
 def test_the_plain_alembic_command_points_to_manage_py(
     make_history: Callable[[Mapping[str, str]], Path],
 ) -> None:
-    """It knows neither the lock nor the run record."""
+    """It takes no lock and records no run."""
     folder = make_history(HISTORY)
     (folder / "alembic.ini").write_text((ROOT / "alembic.ini").read_text())
 

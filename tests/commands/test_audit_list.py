@@ -19,7 +19,7 @@ AGES = {"new": timedelta(minutes=1), "day": timedelta(hours=23), "old": timedelt
 
 @pytest.fixture
 async def record(sessions: Sessions) -> None:
-    """Leave three runs in the record, and nothing else."""
+    """Leave exactly three runs in the database."""
     common = {
         "argv": "[]",
         "access": "write",
@@ -60,7 +60,7 @@ async def record(sessions: Sessions) -> None:
     ],
 )
 async def test_filters_and_order(manage: Manage, flags: str, expected: list[str]) -> None:
-    """The newest first; filters add up; a group's name stands for its commands."""
+    """Newest first. Filters are combined. The name of a group matches its commands."""
     outcome = await manage(f"audit list {flags}")
 
     assert 0 == outcome.exit_code, outcome.stderr
@@ -69,14 +69,14 @@ async def test_filters_and_order(manage: Manage, flags: str, expected: list[str]
 
 @pytest.mark.usefixtures("record")
 async def test_the_message_says_how_many_there_are(manage: Manage) -> None:
-    """Also those beyond --limit."""
+    """Runs beyond --limit are counted too."""
     outcome = await manage("audit list --limit 2")
 
     assert "2 of 3 runs\n" == outcome.stdout.splitlines(keepends=True)[-1]
 
 
-async def test_a_run_is_listed_with_its_end(manage: Manage) -> None:
-    """All that an operator looks for in one line."""
+async def test_a_run_is_listed_with_its_result(manage: Manage) -> None:
+    """One line has all facts that an operator looks for."""
     created = await manage("user create ada ada@example.com --generate-password --dry-run")
 
     (row, *_) = (await manage("audit list --json")).json["data"]
@@ -97,5 +97,5 @@ async def test_a_run_is_listed_with_its_end(manage: Manage) -> None:
 
 @pytest.mark.parametrize("flags", ["--limit 0", "--since yesterday", "--status fine"])
 async def test_bad_filters_are_usage_errors(manage: Manage, flags: str) -> None:
-    """Named, with what would be right."""
+    """The exit code is 2."""
     assert 2 == (await manage(f"audit list {flags}")).exit_code

@@ -16,8 +16,8 @@ def run_id(finished: Finished) -> str:
     return finished.outcome.run_id
 
 
-async def test_it_shows_who_what_why_and_the_end(manage: Manage) -> None:
-    """The whole row, with the command line as it was typed."""
+async def test_it_shows_who_what_why_and_the_result(manage: Manage) -> None:
+    """The entire row, with the command line as it was typed."""
     created = await manage(LINE)
 
     shown = (await manage(f"audit show {run_id(created)} --json")).json["data"]
@@ -40,7 +40,7 @@ async def test_it_shows_who_what_why_and_the_end(manage: Manage) -> None:
 
 
 async def test_the_beginning_of_an_id_is_enough(manage: Manage) -> None:
-    """As long as no other run begins the same."""
+    """If no other id has the same beginning."""
     created = await manage(LINE)
 
     shown = await manage(f"audit show {run_id(created)[:-1]}")
@@ -49,7 +49,7 @@ async def test_the_beginning_of_an_id_is_enough(manage: Manage) -> None:
 
 
 async def test_an_ambiguous_beginning_names_the_runs(manage: Manage) -> None:
-    """So that the operator can go on."""
+    """The operator can then choose one."""
     first, second = await manage("user list"), await manage("user list")
 
     shown = await manage("audit show 2")
@@ -60,7 +60,7 @@ async def test_an_ambiguous_beginning_names_the_runs(manage: Manage) -> None:
     assert run_id(second) in shown.stderr
 
 
-async def test_an_unknown_id_gets_the_nearest(manage: Manage) -> None:
+async def test_the_error_for_an_unknown_id_suggests_the_most_similar_one(manage: Manage) -> None:
     """One wrong digit at the end."""
     created = run_id(await manage(LINE))
     wrong = created[:-1] + ("0" if created[-1] != "0" else "1")
@@ -71,8 +71,8 @@ async def test_an_unknown_id_gets_the_nearest(manage: Manage) -> None:
     assert f"there is no run '{wrong}'; did you mean {created}?\n" in shown.stderr
 
 
-async def test_a_pattern_is_no_beginning(manage: Manage) -> None:
-    """What SQL takes for a wildcard is taken literally."""
+async def test_a_wildcard_of_sql_matches_no_run(manage: Manage) -> None:
+    """The id is matched literally."""
     await manage("user list")
 
     assert 1 == (await manage("audit show %")).exit_code

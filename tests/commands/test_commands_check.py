@@ -24,8 +24,8 @@ def test_the_command_fails_with_every_finding(command_package: Package) -> None:
 
 
 @pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)
-async def test_it_says_how_many_it_has_looked_at(manage: Manage) -> None:
-    """Built-in ones and those of the reference project."""
+async def test_it_shows_the_number_of_checked_commands(manage: Manage) -> None:
+    """The built-in ones and those of the reference project."""
     listed = await manage("commands list --names --json")
     checked = await manage("commands check")
 

@@ -45,14 +45,16 @@ def test_the_reference_is_written_once(docs: Callable[..., object], tmp_path: Pa
 
 
 def test_a_dry_run_writes_no_page(docs: Callable[..., object], tmp_path: Path) -> None:
-    """It says what it would do."""
+    """The page does not exist afterwards."""
     docs(dry_run=True)
 
     assert not (tmp_path / "page.md").exists()
 
 
-def test_a_stale_page_is_a_finding(docs: Callable[..., object], tmp_path: Path) -> None:
-    """Exit code 3; nothing is written."""
+def test_a_page_that_is_out_of_date_fails_the_check(
+    docs: Callable[..., object], tmp_path: Path
+) -> None:
+    """The exit code is 3, and nothing is written."""
     (tmp_path / "page.md").write_text("old")
 
     with pytest.raises(CheckFailed) as caught:

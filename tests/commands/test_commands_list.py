@@ -26,7 +26,7 @@ def test_the_list_shows_policy_and_what_is_broken(command_package: Package) -> N
 
 
 def test_a_list_of_names_imports_nothing(command_package: Package) -> None:
-    """A broken module is only a name."""
+    """A broken module is listed by its name."""
     command_package.write(bad="raise SystemExit")
 
     result = List(names=True).handle(command_package.registry())

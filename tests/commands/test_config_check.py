@@ -1,4 +1,4 @@
-"""`config check`: everything that is wrong, together, and never with its value."""
+"""`config check`: all problems together, and never the value of a setting."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def files(folder: Path, prefix: str) -> list[Path]:
-    """Return what is there of that name."""
+    """Return the files whose names have this prefix."""
     return list(folder.glob(f"{prefix}*"))
 
 
-async def test_right_settings_exit_0(manage: Manage) -> None:
+async def test_valid_settings_exit_0(manage: Manage) -> None:
     """On both databases."""
     outcome = await manage("config check")
 
@@ -32,8 +32,8 @@ async def test_right_settings_exit_0(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_a_file_that_is_not_there_yet_is_no_mistake(manage: Manage, tmp_path: Path) -> None:
-    """And looking does not make it."""
+async def test_a_file_that_does_not_exist_yet_is_no_problem(manage: Manage, tmp_path: Path) -> None:
+    """The check does not create it."""
     path = tmp_path / "new.sqlite3"
 
     outcome = await manage("config check", environ={"DATABASE_URL": f"sqlite:///{path}"})
@@ -44,7 +44,7 @@ async def test_a_file_that_is_not_there_yet_is_no_mistake(manage: Manage, tmp_pa
 
 @ON_SQLITE
 async def test_a_server_that_does_not_answer_exits_69(manage: Manage) -> None:
-    """The settings may be right: a retry is worth it."""
+    """The settings may be valid, so another attempt may succeed."""
     environ = {
         "DATABASE_URL": "postgres://ada:p%40ss-word@127.0.0.1:1/shop",
         "REDIS_URL": "redis://:p%40ss-word@127.0.0.1:1/0",
@@ -59,8 +59,8 @@ async def test_a_server_that_does_not_answer_exits_69(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_redis_is_tried_too(manage: Manage, redis_url: str) -> None:
-    """Where it is set."""
+async def test_redis_is_checked_if_it_is_set(manage: Manage, redis_url: str) -> None:
+    """With a right and a wrong password."""
     right = await manage("config check", environ={"REDIS_URL": redis_url})
     wrong = await manage("config check", environ={"REDIS_URL": redis_url.replace("@", "x@")})
 
@@ -70,7 +70,7 @@ async def test_redis_is_tried_too(manage: Manage, redis_url: str) -> None:
 
 
 @ON_SQLITE
-async def test_all_that_is_wrong_is_reported_together(manage: Manage) -> None:
+async def test_all_problems_are_reported_together(manage: Manage) -> None:
     """A setting of the project, the shape of one URL, and the connection of another."""
     environ = {
         "DATABASE_URL": "postgres://ada:p%40ss-word@127.0.0.1:1/shop",
@@ -92,7 +92,7 @@ async def test_all_that_is_wrong_is_reported_together(manage: Manage) -> None:
 @ON_SQLITE
 @pytest.mark.parametrize("name", ["DATABASE_URL", "MIGRATION_DATABASE_URL"])
 async def test_a_malformed_url_is_named_and_not_shown(manage: Manage, name: str) -> None:
-    """A piece of it may be the password."""
+    """A part of it may be the password."""
     outcome = await manage("config check", environ={name: "postgres://ada:p%40ss-word@db:x/shop"})
 
     assert 78 == outcome.exit_code
@@ -102,7 +102,7 @@ async def test_a_malformed_url_is_named_and_not_shown(manage: Manage, name: str)
 
 @ON_SQLITE
 async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: Manage) -> None:
-    """One table for all."""
+    """One table has all problems."""
     environ = {
         "AUDIT_REQUIRED": "perhaps",
         "LOG_LEVEL": "loud",
@@ -119,8 +119,8 @@ async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: M
 
 
 @ON_SQLITE
-async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -> None:
-    """They name what is wrong, and the command that tells more."""
+async def test_other_commands_do_not_start_with_invalid_settings(manage: Manage) -> None:
+    """The error names the setting and suggests `config check`."""
     outcome = await manage("user list", environ={"LOG_LEVEL": "loud"})
 
     assert 78 == outcome.exit_code
@@ -133,18 +133,18 @@ async def test_other_commands_do_not_start_with_wrong_settings(manage: Manage) -
     ("name", "value"),
     [("MAIL_URL", "ftp://planted-value"), ("MAIL_URL", "file:"), ("MAIL_FROM", "planted-value")],
 )
-async def test_mail_that_could_not_be_sent_is_found_before_the_first_one(
+async def test_invalid_mail_settings_are_found_before_the_first_mail(
     manage: Manage, name: str, value: str
 ) -> None:
-    """By the check, and by its name."""
+    """By the check, which names the setting."""
     outcome = await manage("config check --json", environ={name: value})
 
     assert (78, [name]) == (outcome.exit_code, [row["setting"] for row in outcome.json["data"]])
     assert "planted-value" not in outcome.stdout + outcome.stderr
 
 
-def test_a_name_in_the_file_that_nobody_reads_may_be_a_typo(tmp_path: Path) -> None:
-    """Those of other programs are left alone."""
+def test_an_unused_name_in_the_env_file_may_be_a_typo(tmp_path: Path) -> None:
+    """Names of other programs are not reported."""
     lines = "PASSWORD_MIN_LENGHT=20\nREDIS_ULR=x\nTEST_DATABASE_URL=x\nPORT=1\nLOG_LEVEL=info\n"
     (tmp_path / ".env").write_text(lines)
 
@@ -160,10 +160,10 @@ def test_a_name_in_the_file_that_nobody_reads_may_be_a_typo(tmp_path: Path) -> N
     ("text", "line"),
     [('A=1\n\nDATABASE_URL="postgres://u:planted@h/x\n', 3), ("DATABASE_URL planted\n", 1)],
 )
-def test_a_line_of_the_file_that_cannot_be_read_is_wrong(
+def test_a_line_of_the_env_file_that_cannot_be_read_is_an_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, line: int
 ) -> None:
-    """Named by its number; nothing starts without what it would have set."""
+    """It is named by its number. No command starts without the setting on that line."""
     (tmp_path / ".env").write_text(text)
     config = load_config(tmp_path, {})
 

@@ -1,4 +1,4 @@
-"""`config show`: where each setting came from, and no secret unless a person asks for it."""
+"""`config show`: the source of each setting, and secrets only if the operator asks for them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def shown(
 def test_secrets_are_masked_by_type_by_name_and_inside_urls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A number is no secret, whatever it is called."""
+    """A number is never a secret, even if its name looks like one."""
     values = shown(tmp_path, monkeypatch, SHOP_TOKEN_HIDDEN_BY_TYPE="planted-2")  # noqa: S106
 
     assert ("***", "environment", "planted-2") == values["SHOP_TOKEN_HIDDEN_BY_TYPE"]
@@ -65,7 +65,7 @@ def test_secrets_are_masked_by_type_by_name_and_inside_urls(
 def test_the_source_is_where_the_value_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable set to nothing is none; of two names that may be used, the one that is."""
+    """An empty variable counts as not set. If two names are allowed, the one that is set counts."""
     (tmp_path / ".env").write_text("SHOP_PAGE=https://file.example/\n")
 
     values = shown(tmp_path, monkeypatch, WORKERS="9", SHOP_SMTP_PASSWORD="")
@@ -77,7 +77,7 @@ def test_the_source_is_where_the_value_was_found(
 
 @ON_SQLITE
 async def test_it_works_when_the_database_is_down(manage: Manage) -> None:
-    """And never shows its password."""
+    """It never shows the password."""
     outcome = await manage("config show", environ=DOWN)
 
     assert 0 == outcome.exit_code, outcome.stderr
@@ -86,7 +86,7 @@ async def test_it_works_when_the_database_is_down(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_what_is_not_set_shows_what_holds(manage: Manage) -> None:
+async def test_a_setting_that_is_not_set_shows_its_default(manage: Manage) -> None:
     """The embedded file, and the environment that follows from it."""
     outcome = await manage("config show", environ={"DATABASE_URL": "", "ENVIRONMENT": ""})
 
@@ -96,7 +96,7 @@ async def test_what_is_not_set_shows_what_holds(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_a_setting_that_is_wrong_does_not_hide_the_others(manage: Manage) -> None:
+async def test_an_invalid_setting_does_not_hide_the_others(manage: Manage) -> None:
     """It is shown as it is set, with a warning."""
     outcome = await manage("config show", environ={"PASSWORD_MIN_LENGTH": "3"})
 
@@ -108,7 +108,7 @@ async def test_a_setting_that_is_wrong_does_not_hide_the_others(manage: Manage) 
 @ON_SQLITE
 @pytest.mark.parametrize("flags", ["", "--confirm", "--no-input"])
 async def test_secrets_are_refused_without_a_terminal(manage: Manage, flags: str) -> None:
-    """A pipe, a file, a CI log would keep them; no flag changes that."""
+    """A pipe, a file or a CI log would keep them. No option changes that."""
     outcome = await manage(f"config show --show-secrets {flags}", environ=DOWN)
 
     assert 77 == outcome.exit_code
@@ -117,10 +117,10 @@ async def test_secrets_are_refused_without_a_terminal(manage: Manage, flags: str
 
 @ON_SQLITE
 @pytest.mark.parametrize(("answer", "exit_code"), [("y", 0), ("n", 77)])
-async def test_secrets_are_shown_to_a_person_who_says_yes(
+async def test_secrets_are_shown_at_a_terminal_after_confirmation(
     manage: Manage, answer: str, exit_code: int
 ) -> None:
-    """On standard output alone."""
+    """On standard output only."""
     outcome = await manage("config show --show-secrets", environ=DOWN, answers=[answer])
 
     assert exit_code == outcome.exit_code, outcome.stderr
@@ -129,7 +129,7 @@ async def test_secrets_are_shown_to_a_person_who_says_yes(
 
 
 async def test_showing_secrets_is_recorded(manage: Manage) -> None:
-    """With who did it."""
+    """With the operator."""
     await manage("config show --show-secrets", answers=["y"])
 
     listed = await manage("audit list --command 'config show'")
@@ -138,7 +138,7 @@ async def test_showing_secrets_is_recorded(manage: Manage) -> None:
 
 @ON_SQLITE
 async def test_redis_and_the_secret_key_are_masked(manage: Manage) -> None:
-    """Redis' URL keeps what is no secret; a malformed one shows nothing."""
+    """The other parts of REDIS_URL are shown. Nothing is shown of a malformed one."""
     key = "0123456789abcdef-0123456789abcdef"
     environ = {"REDIS_URL": "rediss://ada:planted-pw@cache:6380/2", "SECRET_KEY": key}
 
@@ -153,8 +153,8 @@ async def test_redis_and_the_secret_key_are_masked(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_a_mail_url_hides_its_password_alone(manage: Manage) -> None:
-    """As the database's does; a folder is no secret, and what has no form is all hidden."""
+async def test_only_the_password_of_a_mail_url_is_masked(manage: Manage) -> None:
+    """As in a database URL. A folder is no secret. A malformed URL is masked completely."""
     urls = {
         "": "file:outbox",
         "smtp://shop:planted-pw@mail:587": "smtp://shop:***@mail:587",
@@ -170,8 +170,8 @@ async def test_a_mail_url_hides_its_password_alone(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_all_that_is_wrong_is_a_warning_once(manage: Manage) -> None:
-    """In words that the masking of secrets leaves alone; defaults stay shown beside it."""
+async def test_each_problem_is_one_warning(manage: Manage) -> None:
+    """The masking of secrets does not change the warnings, and defaults are still shown."""
     environ = {"LOG_LEVEL": "loud", "SECRET_KEY": "planted", "DATABASE_URL": "mysql://h/x"}
 
     outcome = await manage("config show --json", environ=environ)

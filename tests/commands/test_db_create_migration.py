@@ -1,4 +1,4 @@
-"""`db create-migration`: the models and the database become equal."""
+"""`db create-migration`: write a revision that makes the database match the models."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.support.shop import CREATE_ITEM, Shop
 
 @pytest.fixture
 def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Give a project without revisions, on an empty database."""
+    """Return a project without revisions, on an empty database."""
     return Shop(tmp_path / "shop", database_url)
 
 
 def files(shop: Shop) -> list[Path]:
-    """Return the revision files, and whatever else was left among them."""
+    """Return the revision files, and all other files in their folder."""
     return sorted(path for path in shop.versions.iterdir() if path.name != "__pycache__")
 
 
-async def test_the_written_revision_makes_the_models_true(shop: Shop) -> None:
-    """Written, applied, and then nothing is left to write."""
+async def test_the_written_revision_makes_the_database_match_the_models(shop: Shop) -> None:
+    """After it is applied, no difference is found."""
     written = await shop.manage(["db", "create-migration", "-m", "add items; 100% new"])
     migrated = await shop.manage("db migrate")
     checked = await shop.manage("db create-migration --check")
@@ -31,8 +31,8 @@ async def test_the_written_revision_makes_the_models_true(shop: Shop) -> None:
     assert {"item"} == await shop.tables()
 
 
-async def test_the_file_says_what_it_does(shop: Shop) -> None:
-    """Its docstring lists the operations."""
+async def test_the_file_describes_its_operations(shop: Shop) -> None:
+    """The docstring of the file lists them."""
     await shop.manage(["db", "create-migration", "-m", "add items"])
 
     (path,) = files(shop)
@@ -47,7 +47,7 @@ async def test_the_file_says_what_it_does(shop: Shop) -> None:
 
 
 async def test_a_change_of_a_table_can_be_applied_and_undone(shop: Shop) -> None:
-    """On SQLite too, which builds the table anew."""
+    """On SQLite too, where Alembic rebuilds the table."""
     shop.write("a1", None, 'op.create_table("item", sa.Column("id", sa.Integer, primary_key=True))')
     await shop.manage("db migrate")
 
@@ -62,7 +62,7 @@ async def test_a_change_of_a_table_can_be_applied_and_undone(shop: Shop) -> None
 
 
 async def test_drift_is_found(shop: Shop) -> None:
-    """Exit 3, with the operations as data; nothing is written."""
+    """The exit code is 3, the data has the operations, and nothing is written."""
     found = await shop.manage("db create-migration --check --json")
 
     assert (3, "schema-drift") == (found.exit_code, found.json["error"]["code"])
@@ -73,7 +73,7 @@ async def test_drift_is_found(shop: Shop) -> None:
 
 
 async def test_a_dry_run_lists_the_operations(shop: Shop) -> None:
-    """And writes nothing."""
+    """It writes nothing."""
     shown = await shop.manage("db create-migration -m x --dry-run")
 
     assert (
@@ -102,7 +102,7 @@ async def test_an_empty_revision_is_written_only_when_asked_for(shop: Shop) -> N
 
 @pytest.mark.parametrize("check", [False, True])
 async def test_a_database_behind_the_revisions_is_not_compared(shop: Shop, *, check: bool) -> None:
-    """It would differ by what is pending."""
+    """The pending revisions would appear as differences."""
     shop.write("a1", None, CREATE_ITEM)
 
     refused = await shop.manage("db create-migration " + ("--check" if check else "-m x"))
@@ -112,7 +112,7 @@ async def test_a_database_behind_the_revisions_is_not_compared(shop: Shop, *, ch
 
 
 async def test_a_message_is_needed(shop: Shop) -> None:
-    """And the three special ways exclude each other."""
+    """And only one of --empty, --merge and --check can be given."""
     refused = await shop.manage("db create-migration --empty --merge")
 
     assert 2 == refused.exit_code
@@ -125,7 +125,7 @@ async def test_a_message_is_needed(shop: Shop) -> None:
 async def test_nothing_is_left_when_writing_fails(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a revision would break every later command."""
+    """A half-written revision would break every later command."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -140,7 +140,7 @@ async def test_nothing_is_left_when_writing_fails(
 
 
 async def test_the_framework_and_its_tables_are_no_drift(shop: Shop) -> None:
-    """They have a history of their own."""
+    """They have a separate history."""
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
 

@@ -11,7 +11,7 @@ from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
 
 @pytest.fixture
 async def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Give a project with three revisions, all applied."""
+    """Return a project with three revisions, all applied."""
     shop = Shop(tmp_path / "shop", database_url)
     shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
     shop.write(
@@ -29,7 +29,7 @@ def target(shop: Shop) -> str:
 
 
 async def test_one_step_is_undone(shop: Shop) -> None:
-    """And its row about when it was applied goes with it."""
+    """The row with the time at which it was applied is deleted too."""
     done = await shop.manage(f"db rollback {target(shop)}")
 
     assert 0 == done.exit_code, done.stderr
@@ -59,7 +59,7 @@ async def test_everything_is_undone_down_to_base(shop: Shop) -> None:
 
 
 async def test_a_dry_run_shows_what_would_be_dropped(shop: Shop) -> None:
-    """And drops nothing."""
+    """It drops nothing."""
     shown = await shop.manage("db rollback --to base --dry-run")
 
     assert (
@@ -73,8 +73,8 @@ async def test_a_dry_run_shows_what_would_be_dropped(shop: Shop) -> None:
     assert {"item", "note"} == await shop.tables()
 
 
-async def test_wrong_steps_are_said_before_anybody_is_asked(shop: Shop) -> None:
-    """A usage error, not a refusal."""
+async def test_invalid_steps_are_refused_before_the_confirmation(shop: Shop) -> None:
+    """It is a usage error, not a refusal."""
     failed = await shop.manage("db rollback --steps -1")
 
     assert (2, True) == (failed.exit_code, "--steps -1 is not 1 or more" in failed.stderr)
@@ -88,7 +88,7 @@ async def test_wrong_steps_are_said_before_anybody_is_asked(shop: Shop) -> None:
         ("--to a1", "it undoes every revision after a1 in "),
     ],
 )
-async def test_the_confirmation_says_what_is_undone(shop: Shop, how: str, says: str) -> None:
+async def test_the_confirmation_names_the_revisions(shop: Shop, how: str, says: str) -> None:
     """With the operator's own values."""
     refused = await shop.manage(f"db rollback {how}")
 
@@ -104,7 +104,9 @@ async def test_the_confirmation_says_what_is_undone(shop: Shop, how: str, says: 
         ("--steps 1 --to a1", 2, "--steps and --to say the same thing twice"),
     ],
 )
-async def test_what_cannot_be_undone_is_refused(shop: Shop, how: str, code: int, says: str) -> None:
+async def test_an_impossible_rollback_is_refused(
+    shop: Shop, how: str, code: int, says: str
+) -> None:
     """Nothing is changed."""
     failed = await shop.manage(f"db rollback {how} {target(shop)}")
 
@@ -113,8 +115,8 @@ async def test_what_cannot_be_undone_is_refused(shop: Shop, how: str, code: int,
     assert ["a3"] == await shop.versions_applied()
 
 
-async def test_a_failing_downgrade_says_what_is_undone(shop: Shop) -> None:
-    """The steps before it stay undone, itself is rolled back."""
+async def test_a_failing_downgrade_reports_what_was_undone(shop: Shop) -> None:
+    """The steps before it stay undone. The failed step is rolled back."""
     shop.write("a2", "a1", "pass", "op.drop_table('note')\nraise NotImplementedError")
 
     failed = await shop.manage(f"db rollback --steps 2 {target(shop)}")
@@ -127,7 +129,7 @@ async def test_a_failing_downgrade_says_what_is_undone(shop: Shop) -> None:
 
 
 async def test_a_reset_drops_everything_and_migrates_again(shop: Shop) -> None:
-    """What was made by hand goes too; the record of runs stays."""
+    """Objects that were created by hand are dropped too. The record of runs stays."""
     await shop.query("CREATE TABLE by_hand (id INTEGER PRIMARY KEY)")
     await shop.query('CREATE VIEW "odd "" name" AS SELECT id FROM by_hand')
     await shop.query("DELETE FROM item")
@@ -144,7 +146,7 @@ async def test_a_reset_drops_everything_and_migrates_again(shop: Shop) -> None:
     assert [(3,)] == await shop.query("SELECT count(*) FROM oneoff_applied_revisions")
 
 
-async def test_a_reset_may_load_the_sample_data(shop: Shop) -> None:
+async def test_a_reset_can_load_the_sample_data(shop: Shop) -> None:
     """In the same run."""
     done = await shop.manage(f"db reset --seed {target(shop)}")
 
@@ -154,8 +156,8 @@ async def test_a_reset_may_load_the_sample_data(shop: Shop) -> None:
     )
 
 
-async def test_a_dry_run_of_a_reset_lists_what_would_go(shop: Shop) -> None:
-    """And drops nothing."""
+async def test_a_dry_run_of_a_reset_lists_the_objects(shop: Shop) -> None:
+    """It drops nothing."""
     shown = await shop.manage("db reset --dry-run --json")
 
     names = {row["name"].rpartition(".")[2] for row in shown.json["data"]}
@@ -163,8 +165,8 @@ async def test_a_dry_run_of_a_reset_lists_what_would_go(shop: Shop) -> None:
     assert {"item", "note"} == await shop.tables()
 
 
-async def test_a_reset_drops_whatever_a_project_can_make(tmp_path: Path, postgres_url: str) -> None:
-    """Types, sequences, routines, partitions and circles of foreign keys; extensions stay."""
+async def test_a_reset_drops_every_kind_of_object(tmp_path: Path, postgres_url: str) -> None:
+    """Types, sequences, routines, partitions and cycles of foreign keys. Extensions stay."""
     shop = Shop(tmp_path / "shop", postgres_url)
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
@@ -204,10 +206,10 @@ WHERE typnamespace = 'public'::regnamespace AND oid NOT IN (SELECT objid FROM ex
 """
 
 
-async def test_a_circle_of_foreign_keys_is_dropped_on_sqlite(
+async def test_a_cycle_of_foreign_keys_is_dropped_on_sqlite(
     tmp_path: Path, sqlite_url: str
 ) -> None:
-    """Whatever the order."""
+    """The order of the tables does not matter."""
     shop = Shop(tmp_path / "shop", sqlite_url)
     await shop.query("CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER REFERENCES b)")
     await shop.query("CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER REFERENCES a)")

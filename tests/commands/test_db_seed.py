@@ -1,4 +1,4 @@
-"""`db seed`: sample data, once, and not in production."""
+"""`db seed`: load sample data once, and not in production."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRODUCTION = {"ENVIRONMENT": "production"}
 
 @pytest.fixture
 async def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Give a migrated project."""
+    """Return a migrated project."""
     shop = Shop(tmp_path / "shop", database_url)
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
@@ -21,12 +21,12 @@ async def shop(tmp_path: Path, database_url: str) -> Shop:
 
 
 async def names(shop: Shop) -> list[str]:
-    """Return the items there are."""
+    """Return the names of the items."""
     return [row[0] for row in await shop.query("SELECT name FROM item ORDER BY name")]
 
 
 async def test_all_seeds_are_loaded_once(shop: Shop) -> None:
-    """The second run finds all rows there."""
+    """The second run finds that all rows exist."""
     first = await shop.manage("db seed --confirm")
     again = await shop.manage("db seed --confirm")
 
@@ -39,22 +39,22 @@ async def test_all_seeds_are_loaded_once(shop: Shop) -> None:
     ("name", "says"),
     [("", "it loads sample data into "), ("samples", "it loads the sample data of samples into ")],
 )
-async def test_the_confirmation_says_what_is_loaded(shop: Shop, name: str, says: str) -> None:
-    """And into which database."""
+async def test_the_confirmation_names_the_sample_data(shop: Shop, name: str, says: str) -> None:
+    """And the database."""
     refused = await shop.manage(f"db seed {name}")
 
     assert (77, True) == (refused.exit_code, says in refused.stderr)
 
 
 async def test_one_seed_is_loaded_by_name(shop: Shop) -> None:
-    """The others are left alone."""
+    """The others are not loaded."""
     await shop.manage("db seed samples --confirm")
 
     assert ["sample"] == await names(shop)
 
 
-async def test_an_unknown_seed_is_answered_with_the_ones_there_are(shop: Shop) -> None:
-    """And the one probably meant."""
+async def test_the_error_for_an_unknown_seed_lists_the_seeds(shop: Shop) -> None:
+    """It suggests the most similar one."""
     failed = await shop.manage("db seed sampels --confirm")
 
     assert (
@@ -65,7 +65,7 @@ async def test_an_unknown_seed_is_answered_with_the_ones_there_are(shop: Shop) -
 
 
 async def test_sample_data_is_refused_in_production(shop: Shop) -> None:
-    """Exit 77."""
+    """The exit code is 77."""
     refused = await shop.manage("db seed samples --confirm", environ=PRODUCTION)
 
     assert 77 == refused.exit_code
@@ -73,16 +73,16 @@ async def test_sample_data_is_refused_in_production(shop: Shop) -> None:
     assert [] == await names(shop)
 
 
-async def test_only_seeds_that_say_so_are_loaded_in_production(shop: Shop) -> None:
-    """The others are named."""
+async def test_only_seeds_declared_for_production_are_loaded_there(shop: Shop) -> None:
+    """A warning names the others."""
     loaded = await shop.manage("db seed --confirm --json", environ=PRODUCTION)
 
     assert ["left out in production: samples"] == loaded.json["warnings"]
     assert ["reference"] == await names(shop)
 
 
-async def test_a_dry_run_of_the_seeds_leaves_nothing(shop: Shop) -> None:
-    """It counts the rows all the same."""
+async def test_a_dry_run_of_the_seeds_writes_nothing(shop: Shop) -> None:
+    """It counts the rows."""
     shown = await shop.manage("db seed --dry-run --json")
 
     assert (True, 2) == (shown.json["dry_run"], shown.json["rows"])

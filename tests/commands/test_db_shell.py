@@ -1,4 +1,4 @@
-"""`db shell`: the database's own client, with the right flags, and its exit code."""
+"""`db shell`: the options of the database's client, and its exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRODUCTION = {"ENVIRONMENT": "production"}
 
 
 def test_the_password_is_in_the_environment_and_never_in_an_argument() -> None:
-    """Every process of the machine can read arguments."""
+    """Other users can see arguments."""
     client = Client(POSTGRES, sql="SELECT 1")
 
     assert not any("p@ss-word" in argument for argument in client.arguments())
@@ -47,14 +47,14 @@ def test_read_only_is_an_option_of_the_connection() -> None:
     assert "-c a=b -c default_transaction_read_only=on" == environ["PGOPTIONS"]
 
 
-def test_a_script_stops_where_it_fails_and_reads_nobodys_settings() -> None:
-    """A person's psql is as they have set it up."""
+def test_a_script_stops_at_the_first_error_and_ignores_psqlrc() -> None:
+    """At a terminal, psql uses the user's settings."""
     assert ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--no-password"] == Client(POSTGRES).arguments()
     assert [] == Client(POSTGRES, interactive=True).arguments()
 
 
 def test_sqlite_behaves_as_the_application_does() -> None:
-    """Foreign keys hold, and a writer waits for another."""
+    """Foreign keys are checked, and a writer waits for another one."""
     setup = ["-cmd", ".timeout 10000", "-cmd", "PRAGMA foreign_keys=ON"]
 
     assert [*setup, "/data/shop.sqlite3"] == Client(SQLITE, interactive=True).arguments()
@@ -64,10 +64,10 @@ def test_sqlite_behaves_as_the_application_does() -> None:
 
 
 @pytest.mark.parametrize("name", ["db shell", "dbshell"])
-async def test_a_statement_runs_and_its_output_passes(
+async def test_a_statement_runs_and_its_output_is_shown(
     manage: Manage, make_user: MakeUser, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Under Django's name too."""
+    """Under Django's name `dbshell` too."""
     await make_user("ada")
 
     outcome = await manage([*name.split(), "-c", "SELECT email FROM users"])
@@ -76,8 +76,8 @@ async def test_a_statement_runs_and_its_output_passes(
     assert "ada@example.com\n" in capfd.readouterr().out
 
 
-async def test_outside_production_it_writes(manage: Manage, make_user: MakeUser) -> None:
-    """A developer's database is the developer's."""
+async def test_outside_production_it_can_write(manage: Manage, make_user: MakeUser) -> None:
+    """A development database needs no protection."""
     await make_user("ada")
 
     outcome = await manage(["db", "shell", "-c", "DELETE FROM users"])
@@ -86,10 +86,10 @@ async def test_outside_production_it_writes(manage: Manage, make_user: MakeUser)
     assert [] == (await manage("user list")).result.data
 
 
-async def test_in_production_it_only_reads(
+async def test_in_production_it_is_read_only(
     manage: Manage, make_user: MakeUser, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The database refuses the statement, and the client's exit code is passed on as a failure."""
+    """The database refuses the statement, and the run fails because the client failed."""
     await make_user("ada")
 
     outcome = await manage(["db", "shell", "-c", "DELETE FROM users"], environ=PRODUCTION)
@@ -100,8 +100,10 @@ async def test_in_production_it_only_reads(
     assert 1 == len((await manage("user list")).result.data)
 
 
-async def test_writing_in_production_asks(manage: Manage, make_user: MakeUser) -> None:
-    """And works when it is confirmed."""
+async def test_writing_in_production_needs_confirmation(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """It works when it is confirmed."""
     await make_user("ada")
     line = ["db", "shell", "--write", "-c", "DELETE FROM users"]
 
@@ -112,15 +114,17 @@ async def test_writing_in_production_asks(manage: Manage, make_user: MakeUser) -
     assert [] == (await manage("user list")).result.data
 
 
-async def test_elsewhere_write_does_not_ask(manage: Manage) -> None:
-    """It is the default there."""
+async def test_outside_production_write_needs_no_confirmation(manage: Manage) -> None:
+    """Writing is the default there."""
     outcome = await manage("db shell --write -c 'SELECT 1'")
 
     assert 0 == outcome.exit_code, outcome.stderr
 
 
-async def test_a_missing_client_says_what_to_install(manage: Manage, tmp_path: Path) -> None:
-    """It is a matter of the image, not of the command."""
+async def test_the_error_for_a_missing_client_says_what_to_install(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """The exit code is 78."""
     outcome = await manage("db shell -c 'SELECT 1'", environ={"PATH": str(tmp_path)})
 
     assert 78 == outcome.exit_code
@@ -164,7 +168,7 @@ async def test_it_refuses_a_direct_url_of_another_database(
 async def test_it_goes_to_the_direct_url(
     manage: Manage, manage_environ: dict[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Past a pooler, which could not keep the session read-only."""
+    """A pooler could not keep the session read-only."""
     direct = manage_environ["DATABASE_URL"]
     if direct.startswith("sqlite"):
         pytest.skip("there is no pooler for SQLite")
@@ -179,7 +183,7 @@ async def test_it_goes_to_the_direct_url(
 
 
 async def test_the_run_is_recorded(manage: Manage) -> None:
-    """Who was in the database, and when."""
+    """With its operator."""
     await manage("db shell -c 'SELECT 1'")
 
     listed = await manage("audit list --command 'db shell'")

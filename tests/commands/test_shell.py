@@ -1,4 +1,4 @@
-"""`shell` with a script: from -c, a file or standard input; one transaction, and its end."""
+"""`shell` with a script from -c, a file or standard input: one transaction, and its result."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ RENAME = "await session.execute(update(User).values(email='new@example.com'))"
 
 
 async def emails(sessions: Sessions) -> list[str]:
-    """Return what the table holds."""
+    """Return the emails in the table."""
     async with sessions() as session:
         return list(await session.scalars(select(User.email).order_by(User.id)))
 
 
-async def test_await_works_at_the_top_level_and_the_names_are_ready(
+async def test_await_works_at_the_top_level_and_the_names_are_defined(
     manage: Manage, make_user: MakeUser, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The session, SQLAlchemy's verbs, the models, settings, run, and Project(shell=...)."""
@@ -45,19 +45,19 @@ async def test_await_works_at_the_top_level_and_the_names_are_ready(
 
 
 @pytest.mark.parametrize("line", ["shell", "shell -"])
-async def test_a_script_may_come_from_standard_input(
+async def test_a_script_can_come_from_standard_input(
     manage: Manage, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
-    """Without a terminal it is what `shell` runs."""
+    """Without a terminal, `shell` runs it."""
     outcome = await manage(line, stdin="print(1)\nprint(__name__)\n")
 
     assert (0, "1\n__main__\n") == (outcome.exit_code, capsys.readouterr().out)
 
 
-async def test_a_script_may_be_a_file(
+async def test_a_script_can_be_a_file(
     manage: Manage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It knows its own name."""
+    """`__file__` is its path."""
     script = tmp_path / "fix.py"
     script.write_text("print(__file__)\n")
 
@@ -68,7 +68,7 @@ async def test_a_script_may_be_a_file(
 
 @ON_SQLITE
 async def test_a_missing_file_is_bad_data(manage: Manage) -> None:
-    """Named, with the reason."""
+    """The error names the file and the reason."""
     outcome = await manage("shell nofile.py")
 
     assert 65 == outcome.exit_code
@@ -77,18 +77,18 @@ async def test_a_missing_file_is_bad_data(manage: Manage) -> None:
 
 @ON_SQLITE
 async def test_two_scripts_are_a_usage_error(manage: Manage) -> None:
-    """Nobody knows which comes first."""
+    """Their order is not defined."""
     assert 2 == (await manage("shell fix.py -c 1")).exit_code
 
 
 @ON_SQLITE
 async def test_an_empty_script_does_nothing(manage: Manage) -> None:
-    """As with any interpreter, /dev/null is a script."""
+    """As with other interpreters, an empty file is a valid script."""
     assert 0 == (await manage("shell")).exit_code
 
 
-def test_a_traceback_hides_the_framework_where_it_is_part_of_the_project() -> None:
-    """As in this repository, whose root holds both."""
+def test_a_traceback_hides_the_framework_inside_the_project() -> None:
+    """As in this repository, whose root contains both."""
     root = Path(__file__).resolve().parents[2]
 
     with pytest.raises(CommandError) as caught:
@@ -127,7 +127,7 @@ ZeroDivisionError: division by zero
 
 @ON_SQLITE
 async def test_the_frames_of_the_project_are_the_users_own(manage: Manage) -> None:
-    """And an error of the project's own keeps its code and its advice."""
+    """An error of the project keeps its code and its message."""
     outcome = await manage(["shell", "-c", "await users.get(session, 'zoe')"])
 
     assert 1 == outcome.exit_code
@@ -146,7 +146,7 @@ async def test_a_syntax_error_shows_where(manage: Manage) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize(("code", "exit_code"), [("exit(0)", 0), ("exit()", 0), ("exit(3)", 1)])
-async def test_a_script_may_leave_early(manage: Manage, code: str, exit_code: int) -> None:
+async def test_a_script_can_exit_early(manage: Manage, code: str, exit_code: int) -> None:
     """Any code but 0 is a failure."""
     outcome = await manage(["shell", "-c", f"import sys; sys.{code}"])
 
@@ -154,7 +154,7 @@ async def test_a_script_may_leave_early(manage: Manage, code: str, exit_code: in
 
 
 @ON_SQLITE
-async def test_a_coroutine_nobody_awaited_is_an_error(manage: Manage) -> None:
+async def test_a_coroutine_that_was_not_awaited_is_an_error(manage: Manage) -> None:
     """A script that did nothing must not exit 0."""
     outcome = await manage(["shell", "-c", "session.execute(text('SELECT 1'))"])
 
@@ -162,8 +162,10 @@ async def test_a_coroutine_nobody_awaited_is_an_error(manage: Manage) -> None:
     assert "error[not-awaited]: not awaited: AsyncSession.execute\n" in outcome.stderr
 
 
-async def test_a_script_only_reads(manage: Manage, make_user: MakeUser, sessions: Sessions) -> None:
-    """The database refuses a write, and the message says which flag allows it."""
+async def test_a_script_without_write_is_read_only(
+    manage: Manage, make_user: MakeUser, sessions: Sessions
+) -> None:
+    """The database refuses a write, and the error names the option that allows it."""
     await make_user("ada")
 
     outcome = await manage(["shell", "-c", RENAME])
@@ -174,8 +176,10 @@ async def test_a_script_only_reads(manage: Manage, make_user: MakeUser, sessions
     assert ["ada@example.com"] == await emails(sessions)
 
 
-async def test_a_write_that_was_swallowed_still_fails(manage: Manage, make_user: MakeUser) -> None:
-    """A script that catches the refusal has not done what it says."""
+async def test_a_refused_write_fails_the_run_even_if_the_error_is_caught(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """A script that catches the error has not done its work."""
     await make_user("ada")
 
     outcome = await manage(["shell", "-c", f"try:\n    {RENAME}\nexcept Exception:\n    pass"])
@@ -186,7 +190,7 @@ async def test_a_write_that_was_swallowed_still_fails(manage: Manage, make_user:
 async def test_with_write_a_script_is_saved_at_its_end(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """It need not commit."""
+    """The script need not commit."""
     await make_user("ada")
 
     outcome = await manage(["shell", "--write", "--confirm", "-c", RENAME])
@@ -221,8 +225,8 @@ async def test_a_dry_run_counts_and_rolls_back(
 
 
 @ON_SQLITE
-async def test_writing_asks_in_production(manage: Manage) -> None:
-    """Without a person it is refused, with the line that passes."""
+async def test_writing_in_production_needs_confirmation(manage: Manage) -> None:
+    """Without a terminal it is refused, and the error shows the command with --confirm."""
     outcome = await manage("shell --write -c 1", environ={"ENVIRONMENT": "production"})
 
     assert 77 == outcome.exit_code
@@ -230,8 +234,8 @@ async def test_writing_asks_in_production(manage: Manage) -> None:
 
 
 @ON_SQLITE
-async def test_writing_does_not_ask_elsewhere(manage: Manage) -> None:
-    """A developer's own database is for trying things."""
+async def test_writing_outside_production_needs_no_confirmation(manage: Manage) -> None:
+    """A development database needs no protection."""
     outcome = await manage("shell --write -c 1", environ={"ENVIRONMENT": "development"})
 
     assert 0 == outcome.exit_code, outcome.stderr
@@ -250,7 +254,7 @@ async def test_the_input_is_in_the_log_without_its_secrets(manage: Manage) -> No
 
 @ON_SQLITE
 async def test_secrets_in_a_traceback_are_masked(manage: Manage) -> None:
-    """In the message as in the line of code."""
+    """In the message and in the line of code."""
     secret = {"STRIPE_API_KEY": "sk_live_0123456789"}
 
     outcome = await manage(

@@ -23,8 +23,8 @@ async def database_of(manage: Manage) -> str:
     return name
 
 
-async def test_a_copy_says_so(manage: Manage) -> None:
-    """Each test's database is a copy of the one that was migrated."""
+async def test_a_copy_of_a_database_is_shown_as_one(manage: Manage) -> None:
+    """The database of each test is a copy of the one that was migrated."""
     data = await shown(manage)
 
     assert ("test", "test", "test", True) == (
@@ -37,7 +37,7 @@ async def test_a_copy_says_so(manage: Manage) -> None:
 
 
 async def test_storing_twice_writes_once(manage: Manage) -> None:
-    """The second run finds nothing to do; what was a copy is one no more."""
+    """The second run has nothing to do. The database is no longer shown as a copy."""
     line = f"system environment set test --confirm={await database_of(manage)}@test"
 
     first = await manage(line)
@@ -56,7 +56,7 @@ async def test_storing_twice_writes_once(manage: Manage) -> None:
 
 
 async def test_the_stricter_one_counts(manage: Manage) -> None:
-    """Whichever it is."""
+    """Whether it is stored or configured."""
     await manage(f"system environment set staging --confirm={await database_of(manage)}@test")
 
     stored, configured = await shown(manage), await shown(manage, ENVIRONMENT="production")
@@ -71,8 +71,8 @@ async def test_the_stricter_one_counts(manage: Manage) -> None:
     )
 
 
-async def test_production_is_lowered_only_behind_glass(manage: Manage) -> None:
-    """And only by who names the database and that it is production's."""
+async def test_production_is_lowered_only_with_break_glass(manage: Manage) -> None:
+    """The confirmation must name the database and production, too."""
     name = await database_of(manage)
     raised = await manage(f"system environment set production --confirm={name}@test")
     line = f"system environment set development --confirm={name}@production"
@@ -92,8 +92,8 @@ async def test_production_is_lowered_only_behind_glass(manage: Manage) -> None:
     assert "development" == (await shown(manage))["effective"]
 
 
-async def test_a_setting_that_is_stricter_is_pointed_out(manage: Manage) -> None:
-    """Lowering what is stored does not lower what is set."""
+async def test_a_stricter_setting_is_a_warning(manage: Manage) -> None:
+    """Lowering the stored environment does not change ENVIRONMENT."""
     line = f"system environment set staging --confirm={await database_of(manage)}@production"
 
     done = await manage(f"{line} --break-glass x", environ={"ENVIRONMENT": "production"})
@@ -102,8 +102,8 @@ async def test_a_setting_that_is_stricter_is_pointed_out(manage: Manage) -> None
     assert "ENVIRONMENT is stricter: runs stay in production" in done.stderr
 
 
-async def test_a_name_nobody_knows_counts_as_production(manage: Manage) -> None:
-    """It may be stored, with a warning."""
+async def test_an_unknown_name_counts_as_production(manage: Manage) -> None:
+    """It can be stored, with a warning."""
     name = await database_of(manage)
 
     done = await manage(f"system environment set qa-7 --confirm={name}@test")
@@ -113,7 +113,7 @@ async def test_a_name_nobody_knows_counts_as_production(manage: Manage) -> None:
 
 
 async def test_a_dry_run_changes_nothing(manage: Manage) -> None:
-    """It asks nobody, and says what would be."""
+    """It needs no confirmation, and shows the result."""
     preview = await manage("system environment set production --dry-run")
 
     assert "DRY RUN: nothing was changed\n" in preview.stdout
@@ -125,7 +125,7 @@ async def test_a_dry_run_changes_nothing(manage: Manage) -> None:
     "line",
     ["set", "set --dry-run", "production", "set Production --dry-run", 'set "a b" --dry-run'],
 )
-async def test_what_makes_no_sense_is_a_usage_error(manage: Manage, line: str) -> None:
-    """Before anybody is asked."""
+async def test_invalid_arguments_are_a_usage_error(manage: Manage, line: str) -> None:
+    """They are refused before the confirmation."""
     assert 2 == (await manage(f"system environment {line}")).exit_code
     assert "test" == (await shown(manage))["stored"]

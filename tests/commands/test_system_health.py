@@ -1,4 +1,4 @@
-"""`system health`: 0, 3 or 69, with a row for each service."""
+"""`system health`: the exit code, and a row for each service."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ UP, UNKNOWN, BEHIND, DOWN, WRONG = (Check("database", health) for health in Heal
 
 
 def make(path: Path) -> None:
-    """Make an empty file, which is a database without tables."""
+    """Create an empty file, which is a database without tables."""
     path.touch()
 
 
 def files(path: Path) -> list[Path]:
-    """Return what is there of that name."""
+    """Return the files of this name."""
     return list(path.parent.glob(f"{path.stem}*"))
 
 
 @pytest.fixture
 def new_file(tmp_path: Path) -> Path:
-    """Return where a SQLite file could be."""
+    """Return the path of a SQLite file that does not exist."""
     return tmp_path / "new.sqlite3"
 
 
-async def test_all_is_well(manage: Manage) -> None:
+async def test_healthy_services_exit_0(manage: Manage) -> None:
     """The database answers, with its latency, and is at head."""
     outcome = await manage("system health --json")
 
@@ -54,7 +54,7 @@ async def test_all_is_well(manage: Manage) -> None:
 
 
 async def test_a_database_that_is_down_exits_69(manage: Manage) -> None:
-    """Named without its password, and in the data too."""
+    """The error and the data name it without its password."""
     url = "postgres://ada:p%40ss-word@127.0.0.1:1/shop"
 
     outcome = await manage("system health", environ={"DATABASE_URL": url})
@@ -76,8 +76,8 @@ async def test_pending_migrations_exit_3(manage: Manage, new_file: Path) -> None
     assert "  try:  python manage.py migrate\n" in outcome.stderr
 
 
-async def test_looking_makes_no_file(manage: Manage, new_file: Path) -> None:
-    """A SQLite file that is not there yet stays away."""
+async def test_the_check_creates_no_file(manage: Manage, new_file: Path) -> None:
+    """A SQLite file that does not exist yet is not created."""
     outcome = await manage("system health", environ={"DATABASE_URL": f"sqlite:///{new_file}"})
 
     assert 3 == outcome.exit_code
@@ -85,14 +85,14 @@ async def test_looking_makes_no_file(manage: Manage, new_file: Path) -> None:
 
 
 async def test_a_probe_leaves_no_row(manage: Manage) -> None:
-    """It may run every few seconds for years."""
+    """It may run every few seconds."""
     await manage("system health")
 
     assert [] == (await manage("audit list --command 'system health'")).result.data
 
 
-async def test_a_database_ahead_of_the_code_is_well(manage: Manage, tmp_path: Path) -> None:
-    """In a rolling release old processes go on serving."""
+async def test_a_database_ahead_of_the_code_is_healthy(manage: Manage, tmp_path: Path) -> None:
+    """In a rolling release, old processes continue to serve requests."""
     await manage(
         'shell --write --confirm -c "await session.execute(text('
         "'UPDATE alembic_version SET version_num = \\'9999\\''))\""
@@ -114,10 +114,10 @@ async def test_a_database_ahead_of_the_code_is_well(manage: Manage, tmp_path: Pa
         ([DOWN, WRONG, UP], 60, 2),
     ],
 )
-async def test_it_asks_again_until_all_is_well_or_the_time_is_over(
+async def test_it_checks_again_until_all_are_healthy_or_the_time_is_over(
     answers: list[Check], seconds: float, asked: int
 ) -> None:
-    """Twice a second; a wrong setting is not waited for."""
+    """Twice a second. It does not wait if a setting is wrong."""
     now, count = 0.0, 0
 
     async def ask() -> list[Check]:
@@ -135,7 +135,7 @@ async def test_it_asks_again_until_all_is_well_or_the_time_is_over(
 
 
 def test_the_worst_service_counts() -> None:
-    """No service at all is well."""
+    """An empty list counts as healthy."""
     assert [Health.UP, Health.BEHIND, Health.DOWN, Health.WRONG] == [
         worst([]),
         worst([UP, UNKNOWN, BEHIND]),
@@ -144,10 +144,10 @@ def test_the_worst_service_counts() -> None:
     ]
 
 
-async def test_with_redis_it_is_asked_too_and_so_is_the_worker(
+async def test_with_redis_url_redis_and_the_worker_are_checked(
     manage: Manage, redis_url: str
 ) -> None:
-    """A project with a worker that nobody has started is not well."""
+    """A project whose worker is not running is not healthy."""
     outcome = await manage("system health --json", environ={"REDIS_URL": redis_url})
 
     found = {row["service"]: row for row in outcome.json["data"]}
@@ -163,10 +163,10 @@ async def test_with_redis_it_is_asked_too_and_so_is_the_worker(
     assert PASSWORD not in outcome.stdout + outcome.stderr
 
 
-async def test_a_worker_is_known_by_the_sign_it_leaves(
+async def test_a_running_worker_is_found_by_its_health_key(
     manage: Manage, redis_server: Redis, redis_url: str
 ) -> None:
-    """As ARQ writes it; it vanishes when the worker stops."""
+    """ARQ writes the key, which disappears when the worker stops."""
     sign = "Nov-21 12:00:00 j_complete=5 j_failed=1 j_retried=0 j_ongoing=2 queued=3"
     redis_server.ask("SET", "arq:queue:health-check", sign, "PX", 900)
 
@@ -177,10 +177,10 @@ async def test_a_worker_is_known_by_the_sign_it_leaves(
     assert worker["detail"].endswith(" s ago: 2 running, 3 queued, 5 completed, 1 failed")
 
 
-async def test_a_worker_that_pauses_is_well_and_says_so(
+async def test_a_paused_worker_is_healthy(
     manage: Manage, redis_server: Redis, redis_url: str
 ) -> None:
-    """Maintenance is on: it takes no job."""
+    """The detail says that it takes no job because maintenance is on."""
     environ = {"REDIS_URL": redis_url}
     redis_server.ask("SET", "arq:queue:health-check", "j_complete=5 queued=3", "PX", 9_000)
     await manage("system maintenance on --confirm", environ=environ)
@@ -205,7 +205,7 @@ async def test_a_worker_that_pauses_is_well_and_says_so(
 async def test_a_redis_that_fails_does_not_hide_the_others(
     manage: Manage, url: str, code: int, health: str
 ) -> None:
-    """A wrong setting exits 78: waiting won't cure it."""
+    """The exit code is 78 for a wrong setting, because waiting does not help."""
     line = "system health --only redis --only database"
 
     outcome = await manage(line, environ={"REDIS_URL": url})
@@ -215,10 +215,10 @@ async def test_a_redis_that_fails_does_not_hide_the_others(
     assert "database  up" in outcome.stdout
 
 
-async def test_services_are_asked_at_the_same_time_and_not_for_ever(
+async def test_services_are_checked_at_the_same_time_with_a_limit(
     manage_environ: dict[str, str],
 ) -> None:
-    """Neither server ever answers: both are down after one limit, not two."""
+    """Neither server answers. Both are down after one limit, not two."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         environ = {
@@ -239,7 +239,7 @@ async def test_services_are_asked_at_the_same_time_and_not_for_ever(
 async def test_before_the_first_migration_each_service_has_one_row(
     manage: Manage, new_file: Path, redis_url: str
 ) -> None:
-    """In the usual order, and none says what is another's."""
+    """In the usual order, and the problem is reported only once."""
     environ = {"DATABASE_URL": f"sqlite:///{new_file}", "REDIS_URL": redis_url}
 
     outcome = await manage("system health --json", environ=environ)
@@ -260,10 +260,10 @@ async def test_before_the_first_migration_each_service_has_one_row(
         ("--only worker --only migrations", ["down", "down"]),
     ],
 )
-async def test_what_could_not_be_asked_is_not_well(
+async def test_a_service_that_could_not_be_checked_is_not_healthy(
     manage: Manage, only: str, found: list[str]
 ) -> None:
-    """The service that it lives in does not answer; if that is left out, it stands for it."""
+    """Its server is down. If the server itself is not in the list, the service is shown as down."""
     environ = {"DATABASE_URL": "postgres://a@127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
     outcome = await manage(f"system health {only} --json", environ=environ)
@@ -271,8 +271,8 @@ async def test_what_could_not_be_asked_is_not_well(
     assert (69, found) == (outcome.exit_code, [row["health"] for row in outcome.json["data"]])
 
 
-async def test_services_that_are_not_set_are_named(manage: Manage) -> None:
-    """Whoever expects a worker sees why nobody asked for it."""
+async def test_services_that_are_not_configured_are_named(manage: Manage) -> None:
+    """The message says why the worker was not checked."""
     outcome = await manage("system health", environ={"REDIS_URL": ""})
 
     assert 0 == outcome.exit_code

@@ -1,4 +1,4 @@
-"""`system info`: what runs here, without asking any service."""
+"""`system info`: versions and settings, without contacting any service."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ async def test_it_works_without_a_database(manage: Manage) -> None:
         (DOWN, "production", "DATABASE_URL without ENVIRONMENT counts as production"),
     ],
 )
-async def test_it_says_why_this_is_the_environment(
+async def test_it_shows_why_this_is_the_environment(
     manage: Manage, url: str, environment: str, why: str
 ) -> None:
-    """A guess is told as one."""
+    """Without ENVIRONMENT, it follows from the other settings."""
     outcome = await manage("system info", environ={"DATABASE_URL": url, "ENVIRONMENT": ""})
 
     data = outcome.result.data
@@ -56,8 +56,8 @@ async def test_it_says_why_this_is_the_environment(
 
 
 @ON_SQLITE
-async def test_a_malformed_url_is_told_and_not_shown(manage: Manage) -> None:
-    """One runs this when nothing else works."""
+async def test_a_malformed_url_is_reported_and_not_shown(manage: Manage) -> None:
+    """The command works even if others don't."""
     outcome = await manage(
         "system info", environ={"DATABASE_URL": "postgres://a:s3cr3t-part@db:x/x"}
     )

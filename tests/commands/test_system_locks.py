@@ -45,7 +45,7 @@ BEGAN = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 async def holding(
     manage: Manage, sessions: Sessions, command: str, *keys: str
 ) -> AsyncIterator[None]:
-    """Let another process, recorded as run `theirs` of a command, hold locks."""
+    """Hold locks in another process, which is recorded as run `theirs` of a command."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOLD, manage.environ["DATABASE_URL"], "theirs", *keys),
         cwd=ROOT,
@@ -65,7 +65,7 @@ async def holding(
 
 
 def run_row(run_id: str, command: str, pid: int) -> dict[str, Any]:
-    """Return the row of a run that is at work on another machine."""
+    """Return the row of a run that is active on another machine."""
     return {
         "id": run_id,
         "command": command,
@@ -83,22 +83,22 @@ def run_row(run_id: str, command: str, pid: int) -> dict[str, Any]:
 
 
 async def locks(manage: Manage) -> list[dict[str, Any]]:
-    """Return what the command lists."""
+    """Return the rows that the command lists."""
     finished = await manage("system locks --json")
     assert 0 == finished.exit_code, finished.stderr
     found: list[dict[str, Any]] = finished.json["data"]
     return found
 
 
-async def test_nobody_holds_a_lock(manage: Manage) -> None:
-    """The run's own sign of life is none."""
+async def test_without_a_held_lock_the_list_is_empty(manage: Manage) -> None:
+    """The lock that marks this run as alive is not listed."""
     finished = await manage("system locks")
 
     assert (0, "no run holds a lock\n") == (finished.exit_code, finished.stdout)
 
 
 async def test_the_holder_is_named(manage: Manage, sessions: Sessions) -> None:
-    """By its run, as it is recorded; the lock by the name its command declares."""
+    """By its recorded run. The lock has the name that the command declares."""
     async with holding(manage, sessions, "system maintenance on", "maintenance"):
         (found,) = await locks(manage)
 
@@ -116,7 +116,7 @@ async def test_the_holder_is_named(manage: Manage, sessions: Sessions) -> None:
 
 
 async def test_all_locks_of_a_run_are_listed(manage: Manage, sessions: Sessions) -> None:
-    """Those every command may take, and one whose name nobody knows."""
+    """Locks that every command may take, and one whose name is unknown here."""
     names = ("migrations", "schema", "of a command that is not deployed here")
     async with holding(manage, sessions, "gone away", *names):
         found = await locks(manage)
@@ -125,8 +125,8 @@ async def test_all_locks_of_a_run_are_listed(manage: Manage, sessions: Sessions)
     assert {"theirs"} == {one["run_id"] for one in found}
 
 
-async def test_who_waits_is_named(manage: Manage, sessions: Sessions) -> None:
-    """As long as it waits."""
+async def test_waiting_runs_are_named(manage: Manage, sessions: Sessions) -> None:
+    """As long as they wait."""
     if manage.environ["DATABASE_URL"].startswith("sqlite"):
         pytest.skip("a waiter of a file lock leaves no trace")
     async with holding(manage, sessions, "system maintenance on", "maintenance"):
@@ -140,8 +140,8 @@ async def test_who_waits_is_named(manage: Manage, sessions: Sessions) -> None:
     assert [finished.outcome.run_id] == waiting
 
 
-async def test_an_orphan_is_told_from_a_holder(manage: Manage) -> None:
-    """The client was killed, its lock is free, and the server is still at its statement."""
+async def test_an_orphan_is_distinguished_from_a_holder(manage: Manage) -> None:
+    """The client was killed and its lock is free, but the server still executes its statement."""
     if manage.environ["DATABASE_URL"].startswith("sqlite"):
         pytest.skip("there is no server")
     url = parse_database_url(manage.environ["DATABASE_URL"], Path(), "shop")
@@ -160,7 +160,7 @@ async def test_an_orphan_is_told_from_a_holder(manage: Manage) -> None:
 
 
 def test_every_byte_that_others_locked_is_found(tmp_path: Path) -> None:
-    """In whatever order the kernel names them."""
+    """In any order in which the kernel reports them."""
     file = LockFile(tmp_path / "locks")
     taken = [5, 0, 700, 6, 2**61, 300]
 

@@ -24,7 +24,7 @@ KEY = "k" * 32
 
 
 def windows(manage: Manage) -> list[tuple[object, ...]]:
-    """Return what is stored of all windows: message, reason, whether it ended."""
+    """Return the message and reason of each stored window, and whether it ended."""
     rows = (
         "SELECT message, reason, ended_at IS NOT NULL FROM oneoff_maintenance ORDER BY started_at"
     )
@@ -39,7 +39,7 @@ def copy_key(manage: Manage) -> str:
 
 
 async def test_switching_on_twice_opens_one_window(manage: Manage) -> None:
-    """The second run succeeds, writes nothing, and says so."""
+    """The second run succeeds, writes nothing, and reports that."""
     first = await manage(
         ["system", "maintenance", "on", "--message", "back soon", "--reason", "move", "--confirm"]
     )
@@ -52,8 +52,8 @@ async def test_switching_on_twice_opens_one_window(manage: Manage) -> None:
     assert [("back soon", "move", False)] == windows(manage)
 
 
-async def test_a_second_run_may_give_another_end_and_message(manage: Manage) -> None:
-    """It stays the same window, so its pass stays good; what is not said stays."""
+async def test_a_second_run_can_change_the_end_and_the_message(manage: Manage) -> None:
+    """The window and its pass stay the same. Options that are not given keep their values."""
     await manage("system maintenance on --message one --confirm")
     before = (await manage("system maintenance status --json")).json["data"]
 
@@ -72,8 +72,8 @@ async def test_a_second_run_may_give_another_end_and_message(manage: Manage) -> 
     assert [before[name] for name in kept] == [after[name] for name in kept]
 
 
-async def test_a_second_run_says_what_visitors_are_told_from_now_on(manage: Manage) -> None:
-    """Only if that has changed."""
+async def test_a_second_run_shows_the_new_message_for_visitors(manage: Manage) -> None:
+    """Only if the message has changed."""
     await manage("system maintenance on --message one --confirm")
 
     planned = await manage("system maintenance on --message later --dry-run")
@@ -86,7 +86,7 @@ async def test_a_second_run_says_what_visitors_are_told_from_now_on(manage: Mana
     assert "visitors" not in longer.stdout
 
 
-async def test_a_dry_run_says_what_would_be_and_changes_nothing(manage: Manage) -> None:
+async def test_a_dry_run_shows_the_result_and_changes_nothing(manage: Manage) -> None:
     """For on and for off."""
     on = await manage("system maintenance on --expires 2h --dry-run", environ={"SECRET_KEY": KEY})
     untouched = windows(manage)
@@ -100,8 +100,8 @@ async def test_a_dry_run_says_what_would_be_and_changes_nothing(manage: Manage) 
     assert [("", "", False)] == windows(manage)
 
 
-async def test_switching_off_twice_ends_it_once(manage: Manage) -> None:
-    """The second finds nothing to do."""
+async def test_switching_off_twice_ends_the_window_once(manage: Manage) -> None:
+    """The second run has nothing to do."""
     await manage("system maintenance on --confirm")
 
     first = await manage("system maintenance off --confirm")
@@ -113,8 +113,8 @@ async def test_switching_off_twice_ends_it_once(manage: Manage) -> None:
     assert [("", "", True)] == windows(manage)
 
 
-async def test_the_pass_is_shown_once_and_kept_nowhere(manage: Manage) -> None:
-    """It fits this window, and neither the record nor Redis has it."""
+async def test_the_pass_is_shown_once_and_not_stored(manage: Manage) -> None:
+    """It is valid for this window. Neither the database nor later output contains it."""
     on = await manage("system maintenance on --confirm --json", environ={"SECRET_KEY": KEY})
     again = await manage("system maintenance on --confirm", environ={"SECRET_KEY": KEY})
     status = await manage("system maintenance status --json", environ={"SECRET_KEY": KEY})
@@ -130,15 +130,15 @@ async def test_the_pass_is_shown_once_and_kept_nowhere(manage: Manage) -> None:
 
 
 async def test_without_a_key_there_is_no_pass(manage: Manage) -> None:
-    """It says so, and goes on."""
+    """A warning says so, and maintenance is on."""
     on = await manage("system maintenance on --confirm --json")
 
     assert "no pass was made: SECRET_KEY is not set" in on.json["warnings"]
     assert "pass" not in on.json["data"]
 
 
-async def test_a_window_that_ended_by_itself_is_no_more(manage: Manage, sessions: Sessions) -> None:
-    """Status says off, off finds nothing to do, and on opens another window."""
+async def test_an_expired_window_is_off(manage: Manage, sessions: Sessions) -> None:
+    """`status` shows off, `off` has nothing to do, and `on` opens another window."""
     await manage("system maintenance on --expires 1h --confirm")
     async with sessions() as session:
         past = datetime.now(UTC) - timedelta(seconds=1)
@@ -163,7 +163,7 @@ async def test_a_window_that_ended_by_itself_is_no_more(manage: Manage, sessions
         ("99999999d", "is longer than 365 days"),
     ],
 )
-async def test_an_end_that_makes_no_sense_is_refused(
+async def test_an_invalid_time_to_expire_is_refused(
     manage: Manage, expires: str, wrong: str
 ) -> None:
     """A usage error that names the value as it was typed."""
@@ -174,8 +174,8 @@ async def test_an_end_that_makes_no_sense_is_refused(
     assert [] == windows(manage)
 
 
-async def test_status_says_who_and_why(manage: Manage) -> None:
-    """And what each source says."""
+async def test_status_shows_who_and_why(manage: Manage) -> None:
+    """And the state in the database and in Redis."""
     environ = {"OPERATOR": "ada"}
     on = await manage(
         'system maintenance on --message soon --reason "new disks" --confirm --json',
@@ -199,8 +199,10 @@ async def test_status_says_who_and_why(manage: Manage) -> None:
     } == data
 
 
-async def test_redis_hears_of_it_after_the_commit(manage: Manage, redis_url: str) -> None:
-    """Both ways; the copy holds what visitors may know, and no more."""
+async def test_the_copy_in_redis_is_written_after_the_commit(
+    manage: Manage, redis_url: str
+) -> None:
+    """For on and for off. The copy contains only what visitors may know."""
     environ = {"REDIS_URL": redis_url}
     found = []
     with redis.Redis.from_url(redis_url) as client:
@@ -217,10 +219,10 @@ async def test_redis_hears_of_it_after_the_commit(manage: Manage, redis_url: str
     assert ("off", "off") == (status.json["data"]["database"], status.json["data"]["redis"])
 
 
-async def test_a_run_that_fails_announces_nothing(
+async def test_a_run_that_fails_writes_no_copy(
     manage: Manage, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the database does not have, Redis must not claim."""
+    """Redis must not contain a state that the database does not have."""
 
     async def refuse(_work: object) -> None:
         message = "the commit failed"
@@ -236,8 +238,8 @@ async def test_a_run_that_fails_announces_nothing(
     assert [] == windows(manage)
 
 
-async def test_without_redis_it_is_on_all_the_same(manage: Manage) -> None:
-    """A warning says which server could not be told."""
+async def test_maintenance_can_be_switched_on_without_redis(manage: Manage) -> None:
+    """A warning names the server that can't be reached."""
     environ = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
 
     on = await manage("system maintenance on --confirm", environ=environ)
@@ -250,14 +252,14 @@ async def test_without_redis_it_is_on_all_the_same(manage: Manage) -> None:
     assert "can't be reached" in status.json["data"]["redis"]
 
 
-@pytest.mark.parametrize("poison", ["2099-01-01T00:00:00", "no time", 5])
-async def test_status_does_not_fail_for_a_copy_that_is_not_ours(
-    manage: Manage, redis_url: str, poison: object
+@pytest.mark.parametrize("time", ["2099-01-01T00:00:00", "no time", 5])
+async def test_status_does_not_fail_because_of_an_invalid_copy(
+    manage: Manage, redis_url: str, time: object
 ) -> None:
-    """And neither does switching it on, which replaces the copy."""
+    """It is shown as no copy."""
     environ = {"REDIS_URL": redis_url}
     await manage("system maintenance on --confirm", environ=environ)
-    facts = {"id": "x", "started_at": poison, "expires_at": poison, "message": ""}
+    facts = {"id": "x", "started_at": time, "expires_at": time, "message": ""}
     with redis.Redis.from_url(redis_url) as client:
         (key,) = client.scan_iter("oneoff:maintenance:*")
         client.set(key, json.dumps({"window": facts}))
@@ -268,10 +270,10 @@ async def test_status_does_not_fail_for_a_copy_that_is_not_ours(
     assert ("on", "no copy") == (status.json["data"]["database"], status.json["data"]["redis"])
 
 
-async def test_status_without_the_database_says_what_redis_says(
+async def test_status_without_the_database_shows_the_state_in_redis(
     manage: Manage, redis_url: str, tmp_path: Path
 ) -> None:
-    """Exit 69, and the data all the same."""
+    """The exit code is 69, and the data is shown."""
     environ = {
         "REDIS_URL": redis_url,
         "DATABASE_URL": f"postgres://nobody@127.0.0.1:{free_port()}/shop",
@@ -283,10 +285,10 @@ async def test_status_without_the_database_says_what_redis_says(
     assert (None, "no copy") == (status.json["data"]["maintenance"], status.json["data"]["redis"])
 
 
-async def test_a_database_of_older_code_wants_to_be_migrated(
+async def test_a_database_of_older_code_must_be_migrated_first(
     manage: Manage, sessions: Sessions
 ) -> None:
-    """Switching is refused with the line that helps; looking says so."""
+    """`on` is refused and suggests `migrate`; `status` shows that the database is not migrated."""
     async with sessions() as session:
         await session.execute(text("DROP TABLE oneoff_maintenance"))
         await session.execute(text("UPDATE oneoff_alembic_version SET version_num = '0001'"))
@@ -304,8 +306,8 @@ async def test_a_database_of_older_code_wants_to_be_migrated(
     )
 
 
-async def test_two_at_once_open_one_window(manage: Manage) -> None:
-    """The second waits for the first, and finds it done."""
+async def test_two_runs_at_once_open_one_window(manage: Manage) -> None:
+    """The second run waits for the first and has nothing to do."""
     line = "system maintenance on --confirm"
 
     done = await asyncio.gather(manage(line), manage(line))
@@ -314,8 +316,8 @@ async def test_two_at_once_open_one_window(manage: Manage) -> None:
     assert 1 == len(windows(manage))
 
 
-async def test_the_help_lists_three_words(manage: Manage) -> None:
-    """A group in a group."""
+async def test_the_help_lists_commands_with_three_words(manage: Manage) -> None:
+    """The group `maintenance` is in the group `system`."""
     everything = await manage("help")
     group = await manage("system maintenance --help")
 
