@@ -41,7 +41,7 @@ def test_the_password_is_in_the_environment_and_never_in_an_argument() -> None:
 
 
 def test_read_only_is_an_option_of_the_connection() -> None:
-    """Beside those of the URL."""
+    """It is added to the options of the URL."""
     environ = Client(POSTGRES, read_only=True).environ({})
 
     assert "-c a=b -c default_transaction_read_only=on" == environ["PGOPTIONS"]
@@ -165,7 +165,7 @@ async def test_it_refuses_a_direct_url_of_another_database(
     assert 78 == outcome.exit_code
 
 
-async def test_it_goes_to_the_direct_url(
+async def test_it_connects_to_the_direct_url(
     manage: Manage, manage_environ: dict[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A pooler could not keep the session read-only."""

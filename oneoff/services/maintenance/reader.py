@@ -158,6 +158,7 @@ class MaintenanceReader:
         began = monotonic()
         copy = await self._read_copy(began)
         if copy is not None and self._is_usable(copy, began):
+            # The copy's state is the one of `copy.age` seconds before this reading.
             self._learn(_State(copy.window, began - copy.age), began + FRESH_WITH_REDIS)
             return
         try:
@@ -166,6 +167,7 @@ class MaintenanceReader:
         except Exception as exc:  # noqa: BLE001 - after any error the last known state is used
             self._fail(exc, copy, began)
             return
+        # False also if `_read_copy` has just failed: then the copy is not written.
         shared = self._uses_copy(began)
         self._learn(
             _State(window, began), began + (FRESH_WITH_REDIS if shared else FRESH_WITHOUT_REDIS)
@@ -194,7 +196,7 @@ class MaintenanceReader:
 
     async def _write_copy(self, window: Window | None, began: float) -> None:
         age = monotonic() - began
-        if self._copy is None or age >= MAX_COPY_AGE:
+        if self._copy is None or age >= MAX_COPY_AGE:  # no process would use such an old copy
             return
         try:
             await self._copy.write(window, age=age)

@@ -75,6 +75,7 @@ class RedisCopy:
             text = await client.get(self._key)
         if text is None:
             return None
+        # PTTL is negative if the key has no expiry, as when another program wrote it.
         age = KEY_LIFETIME - left / 1000
         try:
             return Copy(decode(text), age if 0 <= age <= KEY_LIFETIME else float("inf"))

@@ -122,6 +122,7 @@ async def open_announcement(
         yield announcement
         return
     async with open_copy(config, project) as copy:
+        # Check Redis before the work, so that the command can warn of a problem in its result.
         announcement.problem = await _problem(copy)
         yield announcement
         if announcement.made and not announcement.problem:

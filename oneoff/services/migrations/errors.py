@@ -1,4 +1,4 @@
-"""Explain a failed revision: which one, where, why, and what is in the database now."""
+"""Explain a failed revision: which one, where, why, and the state of the database."""
 
 from __future__ import annotations
 

@@ -213,6 +213,7 @@ class Migrations:
 
         if self._lock is not None:
             await self._lock.check()
+        # By this role a run that takes over the lock finds this connection, and waits for it.
         async with self._database.transaction(lock_role(LOCK)) as connection:
             await prepare_connection(connection)
             objects = await find_objects(connection, self._schemas())

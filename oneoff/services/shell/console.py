@@ -60,6 +60,7 @@ class Console(NamedTuple):
 
     async def run(self, source: str, filename: str, session: AsyncSession) -> None:
         """Run a script in the run's transaction; see `run_script`."""
+        # Record the script first: if that raises, the script must not run.
         await self.inputs.add(source)
         self.log.info("shell.input_given", file=filename, source=source)
         names = self._names(session)
@@ -116,6 +117,7 @@ class Console(NamedTuple):
         from oneoff.services.shell.plain_prompt import PlainPrompt, Read
 
         with ExitStack() as stack:
+            # A frame of `evaluate` on the stack means that a statement is running.
             interrupts = stack.enter_context(Interrupts(evaluate.__code__))
             read: Read = self.terminal.ask
             if at_terminal:

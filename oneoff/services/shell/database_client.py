@@ -72,10 +72,12 @@ class Client(NamedTuple):
         return arguments
 
     def _sqlite3(self) -> list[str]:
+        # SQLite does not check foreign keys unless each connection asks for it.
         arguments = ["-cmd", f".timeout {_BUSY_MS}", "-cmd", "PRAGMA foreign_keys=ON"]
         if self.read_only:
             arguments.append("-readonly")
         if not self.interactive:
+            # -bail stops at the first error.
             arguments += ["-batch", "-bail"]
         return [*arguments, self.url.database, *([self.sql] if self.sql else [])]
 
@@ -111,7 +113,7 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
     try:
         return await child.wait()
     finally:
-        if child.returncode is None:
+        if child.returncode is None:  # the run was cancelled while the client was running
             child.terminate()
             await child.wait()
 

@@ -42,7 +42,7 @@ class Statements:
         filename = f"<input {self._count + 1}>"
         _remember_source(source, filename)
         code = self._compiler(source, filename, "single")
-        self._count += code is not None
+        self._count += code is not None  # an incomplete statement keeps its number
         return code
 
 
@@ -84,6 +84,7 @@ async def run_script(
         CommandError: The script raised an exception, or exited with a code other than 0.
     """
     _remember_source(source, filename)
+    # dont_inherit: the script must not get the `from __future__` imports of this module.
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
         await evaluate(compile(source, filename, "exec", flags=flags, dont_inherit=True), names)

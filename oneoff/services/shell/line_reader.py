@@ -69,6 +69,7 @@ def line_editing(names: dict[str, Any], history: Path, redactor: Redactor) -> It
         return
     completer = readline.get_completer()
     readline.set_completer(Completer(names).complete)
+    # GNU readline and libedit have different commands for the Tab key.
     libedit = "libedit" in (readline.__doc__ or "")
     readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
     with suppress(OSError):

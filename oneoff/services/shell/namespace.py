@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
 
 CACHE = "cache"
+# The name itself: not an attribute such as `settings.cache`, and not a part of a longer name.
 _NAMES_CACHE = re.compile(rf"(?<![\w.]){CACHE}\b")
 _SQLALCHEMY = ("select", "insert", "update", "delete", "func", "text")
 
