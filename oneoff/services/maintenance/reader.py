@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MAX_COPY_AGE = 1.0
 """Seconds for which a copy is used. All processes together query the database once in that time."""
 FRESH_WITH_REDIS = 0.5
-"""Seconds for which a state is fresh if Redis answers. It is short, as the copy may be old."""
+"""Seconds for which a state is fresh if Redis answers: short, because a copy is older already."""
 FRESH_WITHOUT_REDIS = 1.5
 """Seconds for which a state is fresh without Redis, when it comes directly from the database."""
 REFRESH_AT = (0.5, 0.9)
@@ -158,7 +158,7 @@ class MaintenanceReader:
         began = monotonic()
         copy = await self._read_copy(began)
         if copy is not None and self._is_usable(copy, began):
-            # The copy's state is the one of `copy.age` seconds before this reading.
+            # The copy was written with the state of `copy.age` seconds ago.
             self._learn(_State(copy.window, began - copy.age), began + FRESH_WITH_REDIS)
             return
         try:

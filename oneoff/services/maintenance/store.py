@@ -122,7 +122,7 @@ async def read_record(database: Database) -> Record | None:
         SQLAlchemyError: The database answered with another error.
     """
     # The role must differ from the name of the lock "maintenance". A run that takes over a lock
-    # waits until no connection has the lock's name.
+    # waits for active connections that have the lock's name.
     async with database.connect("maintenance-reader") as connection:
         try:
             return await find_open(connection, datetime.now(UTC))

@@ -103,7 +103,7 @@ class LazyCache:
             redis_url(self._config)
         except ConfigurationError as exc:
             return CachePlaceholder(exc, may_open=False)
-        return CachePlaceholder(CommandError("it is opened when an input names `cache`"))
+        return CachePlaceholder(CommandError("the client is opened when an input names `cache`"))
 
     async def open_if_named(self, source: str, names: dict[str, Any], *, at_prompt: bool) -> None:
         """Open the client if the input contains the name `cache` and it was not reassigned.

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _TRANSACTION = {
     Mode.READ_ONLY: "read-only: the database refuses writes; shell --write allows them",
     Mode.COMMIT: (
-        "WRITING: `await session.commit()` saves at once; uncommitted changes are rolled back"
+        "WRITING: `await session.commit()` saves at once; "
+        "uncommitted changes are rolled back at the end"
     ),
     Mode.ROLLBACK: "DRY RUN: you can write; all changes are rolled back at the end",
 }
