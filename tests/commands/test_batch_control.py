@@ -115,7 +115,7 @@ async def test_where_there_is_no_batch_the_list_says_so(tally: Manage) -> None:
     listed = await tally("batch list")
     unfinished = await tally("batch list --unfinished")
 
-    assert "no batch was begun yet\n" == listed.stdout
+    assert "no batch has been started yet\n" == listed.stdout
     assert "no batch is unfinished\n" == unfinished.stdout
 
 

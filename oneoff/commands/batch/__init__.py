@@ -1,1 +1,1 @@
-"""Show, pause, resume and cancel work in batches."""
+"""Show, pause, resume and cancel batches."""

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Cancel(BaseCommand):
-    """Give a batch up: what is done stays, and the next run begins anew.
+    """Cancel a batch: committed rows are kept, and the next run starts a new batch.
 
-    A run that works at it ends with 1 after the transaction it is in.
+    A run that works on the batch ends with exit code 1 after its current transaction.
     """
 
     access = Access.WRITE
@@ -21,10 +21,10 @@ class Cancel(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("batch cancel 20260131T120000-0123456789 --confirm",)
 
-    batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
+    batch: str = Argument(help="Id of the batch or of its run; the first characters are enough.")
 
     def consequence(self) -> str:
-        return f"gives the batch {self.batch} up, so that it can't be resumed"
+        return f"cancels the batch {self.batch}, so that it can't be resumed"
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.batch import operator_control

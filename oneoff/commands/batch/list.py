@@ -17,7 +17,7 @@ class List(BaseCommand):
     examples = ("batch list", "batch list --unfinished --json")
 
     limit: int = Option(default=20, short="l", help="Show at most this many.")
-    unfinished: bool = Flag(help="Only those that go on, or can be resumed.")
+    unfinished: bool = Flag(help="Show only batches that are active or can be resumed.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.batch import operator_control
@@ -30,5 +30,5 @@ class List(BaseCommand):
         rows = await operator_control.list_batches(
             session, unfinished=self.unfinished, limit=self.limit
         )
-        none = "no batch is unfinished" if self.unfinished else "no batch was begun yet"
+        none = "no batch is unfinished" if self.unfinished else "no batch has been started yet"
         return Result.report(rows, "" if rows else none)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Pause(BaseCommand):
-    """Let a batch wait after the transaction it is in, until `batch resume`.
+    """Pause a batch after its current transaction, until `batch resume`.
 
-    The run goes on, holds no lock and no transaction, and says what it waits for.
+    The run stays active and shows what it waits for. The batch holds no lock and no transaction.
     """
 
     access = Access.WRITE
@@ -21,7 +21,7 @@ class Pause(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("batch pause 20260131T120000-0123456789",)
 
-    batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
+    batch: str = Argument(help="Id of the batch or of its run; the first characters are enough.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.batch import operator_control

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Resume(BaseCommand):
-    """Let a paused batch go on.
+    """Resume a paused batch.
 
-    One that stopped is resumed by its own command, with the same arguments.
+    To resume a stopped batch, run its own command again with the same arguments.
     """
 
     access = Access.WRITE
@@ -21,7 +21,7 @@ class Resume(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("batch resume 20260131T120000-0123456789",)
 
-    batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
+    batch: str = Argument(help="Id of the batch or of its run; the first characters are enough.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.batch import operator_control

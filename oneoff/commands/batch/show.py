@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Show(BaseCommand):
-    """Show how far a batch has come, who works at it, and what can be done next.
+    """Show the progress of a batch, the run that works on it, and what to do next.
 
-    `rows_expected` is a guess of the database, left out once it was overtaken. A batch that is cut
-    into shards lists them; one is shown by its own id.
+    `rows_expected` is an estimate of the database; it is omitted once more rows are done. A batch
+    with shards lists them. To show only one shard, use its id.
     """
 
     access = Access.READ
@@ -23,7 +23,7 @@ class Show(BaseCommand):
         "batch show 20260131T120000-0123456789.3/8 --json",
     )
 
-    batch: str = Argument(help="Id of the batch or of the run at work; the beginning is enough.")
+    batch: str = Argument(help="Id of the batch or of its run; the first characters are enough.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.batch import operator_control

@@ -1,1 +1,1 @@
-"""Deliver what waits to be done outside the database."""
+"""List and deliver effects outside the database: mails, calls, jobs."""

@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
 
 class Deliver(BaseCommand):
-    """Deliver the effects that transactions have left in the outbox: mails, calls, jobs.
+    """Deliver the effects in the outbox: mails, calls, jobs.
 
-    Each is tried once, in a transaction of its own, and marked when it is done: at least once, for
-    a crash between the two delivers it again. The rows counted are effects.
+    Each effect is tried once, in its own transaction, and marked when it is delivered. After a
+    crash between the two it is delivered again. The row count of the run is the number of effects.
     """
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
     examples = ("outbox deliver --dry-run", "outbox deliver --max-time 50s")
 
-    max_rows: int = Option(default=0, help="Stop after so many effects; 0: all.")
-    max_time: timedelta | None = Option(default=None, help="Begin none after this long: 90s, 2h.")
-    given_up: bool = Flag(help="Also those that were given up, and those whose time has not come.")
+    max_rows: int = Option(default=0, help="Stop after this many effects; 0: all.")
+    max_time: timedelta | None = Option(
+        default=None, help="Start no further effect after this time: 90s, 2h."
+    )
+    given_up: bool = Flag(
+        help="Also try effects that were given up, or whose next attempt is not due yet."
+    )
 
     async def handle(
         self,

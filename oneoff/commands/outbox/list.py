@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class List(BaseCommand):
     """List effects that were not delivered, the oldest first.
 
-    State is waiting, or given-up after five failures. What an effect holds is not shown: it may be
-    personal.
+    The state is waiting, or given-up after five failures. The payload is not shown, because it may
+    contain personal data.
     """
 
     access = Access.READ
@@ -23,7 +23,7 @@ class List(BaseCommand):
     state: str = Option(
         default="",
         choices=("waiting", "given-up", "delivered"),
-        help="Only these; waiting and given-up ones if not said.",
+        help="Show only effects in this state (default: waiting and given-up).",
     )
     limit: int = Option(default=50, short="l", help="Show at most this many.")
 

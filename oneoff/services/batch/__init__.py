@@ -1,5 +1,5 @@
-"""Run a `BatchCommand`: select rows, process them batch by batch, save each, resume, hold and stop.
+"""Run a `BatchCommand`: select rows, process and save them in batches, resume, throttle and stop.
 
-`run.loop` is the loop. `state` is what the database keeps of a batch, `rows` what a batch consists
-of, and `operator_control` what other terminals can ask of it.
+`run.loop` has the loop. `state` stores batches in the database, `rows` selects their rows, and
+`operator_control` handles requests from other terminals.
 """

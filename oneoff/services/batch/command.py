@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 BOUNDS = frozenset("max_rows max_time max_errors rejects duty new_run shards shard fleet".split())
-"""The inputs that bound one run, or say where it runs. All others identify the batch, so that the
-same values resume it."""
-FULL_DUTY = 100  # percent of the time at work: no rests
-MIN_DUTY = 0.1  # percent; below it a rest is longer than anybody means
+"""The inputs that limit one run, or determine where it runs. All other inputs identify the batch:
+a run with the same values resumes it."""
+FULL_DUTY = 100  # percent of the time: no pause between batches
+MIN_DUTY = 0.1  # percent; a smaller value would mean pauses that no operator intends
 MAX_SHARDS = 10_000
 SHARD_VALUE = re.compile(r"(auto|[0-9]+)/([1-9][0-9]*)")  # `--shard`
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # Kubernetes sets it in the pods of an Indexed Job, from 0
@@ -39,20 +39,20 @@ class BatchRange(NamedTuple):
 
 
 class Throttle(Protocol):
-    """A probe that says when the next batch has to wait."""
+    """A probe that decides whether the next batch has to wait."""
 
     async def reason(self, connection: AsyncConnection) -> str | None:
         """Return the reason to wait, as "replica_lag 4.2s > 2s"; None if there is none.
 
         Args:
-            connection: In a transaction of its own, which is rolled back afterwards.
+            connection: In a separate transaction, which is rolled back afterwards.
         """
 
 
 class Batches(Protocol):
     """Runs the batches of a command: the resource `batches`.
 
-    The one class that does is `BatchRunner`, in `oneoff.services.batch.resource`.
+    The implementation is `BatchRunner`, in `oneoff.services.batch.resource`.
     """
 
     async def run(
@@ -64,20 +64,20 @@ class Batches(Protocol):
         name: str = "",
         reverts: str = "",
     ) -> Result:
-        """Do all batches of a command, from where an unfinished run of it stopped.
+        """Run all batches of a command; resume after the last checkpoint if it is unfinished.
 
         Args:
             command: What to do.
             limits: Only rows with keys in this range.
             part: Names one of several batches of the run; each has its own checkpoint.
-            name: The words that resume it, if the name of the command alone does not.
-            reverts: The `name` of the batch that this one reverts, or that reverts this one. Of
-                the two only one can be unfinished: to begin one cancels the other.
+            name: The words that resume the batch, if they are more than the command's name.
+            reverts: The `name` of the batch that this one reverts, or that reverts this one. Only
+                one of the two can be unfinished: starting one cancels the other.
 
         Raises:
             BatchRunning: Another run works on the same batch.
-            BatchTakenOver: Another run has claimed it from this one.
-            BatchBound: The run reached a bound; its work is saved.
+            BatchTakenOver: Another run has claimed the batch that this run had.
+            BatchBound: The run reached a bound; committed rows are kept.
             BatchCancelled: An operator cancelled the batch.
         """
         ...
@@ -86,9 +86,9 @@ class Batches(Protocol):
 class BatchCommand(BaseCommand):
     """Work over many rows: one transaction for each batch, with the checkpoint in it.
 
-    Declare either `select` and `process`, for work in Python, or `change` and `range_column`, for
-    one statement that the database does alone. An unfinished batch of the same command and
-    arguments is resumed where it stopped, whatever stopped it.
+    Declare either `select` and `process`, to change rows in Python, or `change` and `range_column`,
+    to change them by one SQL statement. An unfinished batch of the same command and arguments is
+    resumed after its last checkpoint, whatever stopped it.
     """
 
     access = Access.WRITE
@@ -96,54 +96,60 @@ class BatchCommand(BaseCommand):
     dry_run = DryRun.ROLLBACK
 
     batch_size: ClassVar[int] = 1_000
-    """Rows of the first batch; later ones have as many as fit into `batch_seconds`."""
+    """Rows of the first batch; later batches have as many rows as fit into `batch_seconds`."""
     largest_batch: ClassVar[int] = 20_000
-    """Rows a batch never exceeds: they are in memory together, and locked together."""
+    """The most rows of a batch: they are in memory, and locked, at the same time."""
     smallest_batch: ClassVar[int] = 0
-    """Rows below which slowness alone makes no batch: a busy server would only get busier. 0 for a
-    tenth of `batch_size`."""
+    """Rows below which a batch does not shrink because it is slow: more transactions would add load
+    to a busy server. 0 for a tenth of `batch_size`."""
     batch_seconds: ClassVar[float] = 0.75
-    """Seconds a batch aims at."""
+    """Seconds that a batch should take."""
     batch_duty: ClassVar[float] = FULL_DUTY
-    """Percent of the time at work. Between two batches the run rests, and leaves the database to
-    others, for as long as that takes: 19 times as long as a batch took for 5."""
+    """Percentage of the time in which the batch works; in the remaining time it pauses between two
+    batches. With 5, the pause is 19 times as long as the batch before it."""
     batch_timeout: ClassVar[float] = 60.0
-    """Seconds after which a batch is given up, and tried again with half the rows."""
+    """Seconds after which a batch is rolled back, and tried again with half the rows."""
     reconnect_seconds: ClassVar[float] = 60.0
-    """Seconds a database that went away is waited for."""
+    """Seconds to wait for a lost database."""
     key: ClassVar[str] = ""
     """Column of the selected table that orders the rows: unique, never NULL, never changed. Empty
     for the primary key."""
     range_column: ClassVar[str] = ""
-    """Indexed column that `change` is cut by; a batch takes all rows of its last value, unless it
-    deletes, and more rows than a batch has share it."""
+    """Indexed column whose ranges divide `change` into batches. A batch takes all rows of its last
+    value. Only a DELETE takes a part of them, if more rows share the value than a batch may have.
+    """
 
-    max_rows: int = Option(default=0, help="Stop after so many rows, with the work saved; 0: all.")
+    max_rows: int = Option(
+        default=0, help="Stop after this many rows and save the progress; 0: all."
+    )
     max_time: timedelta | None = Option(
-        default=None, help="Stop after this long, with the work saved: 90s, 2h."
+        default=None, help="Stop after this time and save the progress: 90s, 2h."
     )
     max_errors: int = Option(
-        default=0, help="Leave out rows that fail, up to this many; needs --rejects."
+        default=0, help="Skip rows that fail, up to this many; needs --rejects."
     )
-    rejects: Path | None = Option(default=None, help="File for the rows left out, as JSON lines.")
+    rejects: Path | None = Option(default=None, help="File for the skipped rows, as JSON lines.")
     duty: float | None = Option(
-        default=None, help="Percent of the time at work, instead of the command's own."
+        default=None,
+        help="Percentage of the time in which the batch works (default: the command's).",
     )
     new_run: bool = Flag(
-        default=False, help="Start again, though an unfinished run could be resumed."
+        default=False, help="Start a new batch instead of resuming an unfinished one."
     )
-    shards: int = Option(default=0, help="Cut the keys into so many ranges, done side by side.")
+    shards: int = Option(
+        default=0, help="Divide the keys into this many ranges, processed in parallel."
+    )
     shard: str = Option(
         default="",
         help="K/N: only the Kth of N ranges; auto/N takes K from JOB_COMPLETION_INDEX.",
     )
-    fleet: bool = Flag(default=False, help="Let the project's workers do the shards.")
+    fleet: bool = Flag(default=False, help="Let the project's workers process the shards.")
     once: str = Option(
-        default="", help="Name of this occasion: what is finished under it is not begun again."
+        default="", help="Name of this batch: once it is finished, it is not started again."
     )
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Refuse a class that says what to do in both ways, or in neither completely."""
+        """Refuse a class that declares both ways to change rows, or one of them incompletely."""
         super().__init_subclass__(**kwargs)
         problems = [text for wrong, text in _problems(cls) if wrong]
         if problems:
@@ -151,11 +157,11 @@ class BatchCommand(BaseCommand):
             raise TypeError(message)
 
     def __init__(self, **values: Any) -> None:
-        """Set the inputs, and refuse bounds that make no sense."""
+        """Set the inputs, and refuse invalid bounds."""
         super().__init__(**values)
         self.began = datetime.now(UTC)
-        """When the batch began. Count ages from it: a run that resumes the batch has the same one.
-        The engine sets it before it calls `change` or `select`."""
+        """When the batch was started. Compute ages from it: a run that resumes the batch has the
+        same value. It is set before `change` or `select` is called."""
         wrong = [
             f"--{name.replace('_', '-')} {number} is less than 0"
             for name in ("max_rows", "max_errors", "shards")
@@ -163,25 +169,25 @@ class BatchCommand(BaseCommand):
         ]
         wrong += duty_problems(self.duty) + _wrong_shards(self)
         if bool(self.max_errors) != bool(self.rejects):
-            wrong.append("--max-errors and --rejects go together: the rows left out are kept there")
+            wrong.append("--max-errors and --rejects go together: the file gets the skipped rows")
         if self.max_errors and self.range_column:
-            wrong.append("--max-errors has no meaning here: one statement changes many rows")
+            wrong.append("--max-errors does not work here: one statement changes many rows")
         if wrong:
             raise UsageError(wrong)
 
     def select(self) -> Any:
-        """Return the `Select` of the rows to work on, without order and limit."""
+        """Return the `Select` of the rows to process, without order and limit."""
 
     async def process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
-        """Work on one batch in its transaction; return how many rows were changed.
+        """Process one batch in its transaction; return how many rows were changed.
 
-        It may be called again for the same rows after their transaction was rolled back, so what
-        it does outside the database goes into the outbox: `oneoff.put_effect`.
+        It may be called again for the same rows after their transaction was rolled back. Therefore
+        put effects outside the database into the outbox: `oneoff.put_effect`.
         """
         raise NotImplementedError
 
     def change(self) -> Any:
-        """Return the `Delete` or `Update` to do batch by batch."""
+        """Return the `Delete` or `Update` to run in batches."""
 
     @property
     def percent_at_work(self) -> float:
@@ -193,16 +199,17 @@ class BatchCommand(BaseCommand):
         return ()
 
     def shards_to_do(self, environ: Mapping[str, str]) -> tuple[int, int]:
-        """Return the number of the shard to do, 0 for all, and how many there are, 0 for none.
+        """Return the number of the shard to process and the number of shards.
 
-        Both come from `--shard 3/8` or `--shards 8`. A run that a worker starts for one shard has
-        neither: its shard is `run.shard`.
+        The first is 0 for all shards, the second is 0 for a batch without shards. Both come from
+        `--shard 3/8` or `--shards 8`. A run that a worker starts for one shard has neither option:
+        its shard is `run.shard`.
 
         Args:
             environ: For `--shard auto/N`: Kubernetes sets the index there.
 
         Raises:
-            UsageError: There is no index, or it is not below N.
+            UsageError: The index is missing, or is not below N.
         """
         if not self.shard:
             return 0, self.shards
@@ -215,7 +222,7 @@ class BatchCommand(BaseCommand):
 
 
 def duty_problems(percent: float | None, name: str = "--duty") -> list[str]:
-    """Return what is wrong with a percentage of the time; empty if it is None or right."""
+    """Return the errors of a percentage of the time; empty if it is None or valid."""
     if percent is None or MIN_DUTY <= percent <= FULL_DUTY:
         return []
     return [f"{name} {percent:g} is not a percentage from {MIN_DUTY} to {FULL_DUTY}"]
@@ -225,7 +232,7 @@ def _problems(cls: type[BatchCommand]) -> tuple[tuple[bool, str], ...]:
     base = BatchCommand
     selects, changes = cls.select is not base.select, cls.change is not base.change
     return (
-        (selects and changes, "declares both select and change; one of them says what to do"),
+        (selects and changes, "declares both select and change; declare only one"),
         (selects and cls.process is base.process, "declares select, so it needs process too"),
         (changes and not cls.range_column, "declares change, so it needs range_column too"),
         *((True, wrong) for wrong in duty_problems(cls.batch_duty, "batch_duty")),
@@ -238,12 +245,15 @@ def _wrong_shards(command: BatchCommand) -> list[str]:
     problems = (
         (command.shards > MAX_SHARDS, f"--shards {command.shards} is more than {MAX_SHARDS}"),
         (command.shard and not parted, f"--shard {command.shard!r} is not like 3/8 or auto/8"),
-        (parted and not _fits(*parted.groups()), f"--shard {command.shard} is not one of its N"),
-        (command.shard and command.shards, "--shard says of how many; leave --shards out"),
+        (
+            parted and not _fits(*parted.groups()),
+            f"--shard {command.shard}: K is not 1 to N, or N is more than {MAX_SHARDS}",
+        ),
+        (command.shard and command.shards, "--shard includes the number of shards; omit --shards"),
         (command.shard and command.fleet, "--shard is for this process, --fleet for the workers"),
-        (command.shard and command.new_run, "--new-run would give up what other shards have done"),
-        (command.fleet and not command.shards, "--fleet needs --shards: how many ranges to do"),
-        (command.fleet and bounded, "--fleet has no bounds: one worker does not see the others"),
+        (command.shard and command.new_run, "--new-run would cancel the other shards too"),
+        (command.fleet and not command.shards, "--fleet needs --shards: the number of ranges"),
+        (command.fleet and bounded, "--fleet has no bounds: workers do not see each other's rows"),
     )
     return [text for wrong, text in problems if wrong]
 
