@@ -1,6 +1,6 @@
-"""What a batch survives: real processes, killed and cut off; rows are neither lost nor done twice.
+"""Batches in real processes that are killed or lose their connection: each row is done once.
 
-`make faults` does the same hundreds of times.
+`make faults` runs the same hundreds of times.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tests.support.tally_project import execute, make_tally
 
 ROWS = 4_000
 RIGHT = (0, 0, 0)
-"""Lost, done twice, off the record."""
+"""Rows that were lost, rows that were done twice, difference to the rows in the records."""
 
 RANGES = ("tally", "raise-all", "--duty", "1", "--confirm")
-"""A batch whose commits do not wait for the disk, at rest for most of the time."""
+"""A batch whose commits don't wait for the disk, and which pauses for most of the time."""
 
 Prepare = Callable[[str], Ordeal]
 
 
 @pytest.fixture
 def prepare(run: Run, environ: dict[str, str]) -> Iterator[Prepare]:
-    """Give a function that migrates a database, with rows to do."""
+    """Return a function that migrates a database and inserts rows."""
     with ExitStack() as stack:
 
         def prepare(url: str) -> Ordeal:
@@ -51,8 +51,8 @@ def ordeal(prepare: Prepare, database_url: str) -> Ordeal:
     return prepare(database_url)
 
 
-def test_killed_at_random_points_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
-    """Each run takes the batch over at once, and the rows of all runs are the truth."""
+def test_after_kills_at_random_times_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
+    """Each run resumes the batch immediately, and the records of all runs count every row."""
     while ordeal.kills < 3 and not ordeal.codes:
         ordeal.kill_after(random.uniform(0.4, 1.0))
 
@@ -61,10 +61,10 @@ def test_killed_at_random_points_no_row_is_lost_or_done_twice(ordeal: Ordeal) ->
     assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS)), said
 
 
-def test_the_shards_of_a_killed_run_go_on_where_each_of_them_was(
+def test_each_shard_of_a_killed_run_resumes_after_its_own_checkpoint(
     prepare: Prepare, postgres_url: str
 ) -> None:
-    """Four of them are at work when it is killed."""
+    """Four of them are active when the run is killed."""
     ordeal = prepare(postgres_url)
     ordeal.words = ("tally", "add", "--shards", "6", "--slow", "0.05", "--confirm")
     while ordeal.kills < 2 and not ordeal.codes:
@@ -75,8 +75,8 @@ def test_the_shards_of_a_killed_run_go_on_where_each_of_them_was(
     assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS)), said
 
 
-def test_killed_around_the_commit_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
-    """Before it, in it, and just after it."""
+def test_after_kills_around_a_commit_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
+    """Before the commit, during it, and just after it."""
     for moment in commit_moments(3, 8):
         assert ordeal.die_at_commit(*moment)
 
@@ -86,8 +86,8 @@ def test_killed_around_the_commit_no_row_is_lost_or_done_twice(ordeal: Ordeal) -
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_what_is_done(ordeal: Ordeal, signum: signal.Signals) -> None:
-    """And the message says that the same command goes on."""
+def test_after_a_signal_the_committed_rows_are_kept(ordeal: Ordeal, signum: signal.Signals) -> None:
+    """The message counts them."""
     process = ordeal.start()
     wait_for_rows(ordeal.url, 200)
 
@@ -103,7 +103,7 @@ def test_a_signal_saves_what_is_done(ordeal: Ordeal, signum: signal.Signals) -> 
 
 
 def test_the_second_of_two_runs_is_refused(ordeal: Ordeal) -> None:
-    """With the first one's id; the first one goes on."""
+    """The message has the id of the first run, which continues."""
     first = ordeal.start()
     wait_for_rows(ordeal.url, 100)
     run_id = query(ordeal.url, "SELECT run_id FROM oneoff_batches")[0][0]
@@ -114,16 +114,16 @@ def test_the_second_of_two_runs_is_refused(ordeal: Ordeal) -> None:
 
     assert (75, 0) == (second.returncode, first.returncode)
     assert (
-        f"error[batch-running]: tally add runs already with these arguments: run {run_id}" in said
-    )
+        f"error[batch-running]: tally add is already running with these arguments: run {run_id}"
+    ) in said
     assert RIGHT == ordeal.verdict(ROWS)
 
 
 @pytest.mark.parametrize("words", [SLOW, RANGES])
-def test_a_server_that_crashes_is_waited_for(
+def test_a_run_waits_for_a_crashed_server(
     prepare: Prepare, postgres_server: Postgres, postgres_url: str, words: tuple[str, ...]
 ) -> None:
-    """The run reads what was saved, also where it did not wait for that, and ends by itself."""
+    """It reads its checkpoint, also if its commits did not wait for the disk, and finishes."""
     ordeal = prepare(postgres_url)
     ordeal.words = words
     process = ordeal.start()
@@ -136,10 +136,10 @@ def test_a_server_that_crashes_is_waited_for(
     assert (0, RIGHT) == (process.returncode, ordeal.verdict(ROWS)), said
 
 
-def test_a_connection_that_is_cut_or_falls_silent_is_made_anew(
+def test_a_run_reconnects_after_a_reset_or_silent_connection(
     prepare: Prepare, postgres_proxy: Proxy, postgres_url: str
 ) -> None:
-    """Two resets, and a silence that ends after the batch was given up."""
+    """Two resets, and a silence that is longer than the timeout of a batch."""
     ordeal = prepare(postgres_url)
     url = postgres_proxy.url(postgres_url)
     process = ordeal.start(DATABASE_URL=url, TALLY_TIMEOUT="1")
@@ -156,10 +156,10 @@ def test_a_connection_that_is_cut_or_falls_silent_is_made_anew(
     assert (0, RIGHT) == (process.returncode, ordeal.verdict(ROWS)), said
 
 
-def test_a_database_that_stays_away_ends_the_run_with_its_work_saved(
+def test_a_run_stops_when_the_database_stays_unavailable(
     prepare: Prepare, postgres_proxy: Proxy, postgres_url: str
 ) -> None:
-    """Exit 69, which says what is saved; the next run does the rest."""
+    """Exit code 69; the message counts the committed rows, and the next run does the others."""
     ordeal = prepare(postgres_url)
     url = postgres_proxy.url(postgres_url)
     process = ordeal.start(DATABASE_URL=url, TALLY_RECONNECT="1")
@@ -170,13 +170,13 @@ def test_a_database_that_stays_away_ends_the_run_with_its_work_saved(
     ordeal.finish()
 
     assert 69 == process.returncode
-    assert "the database was lost, and did not come back within 1 s\n" in said
-    assert "what this run changed is saved (" in said
+    assert "the database was lost, and was not available again within 1 s\n" in said
+    assert "committed rows are kept (" in said
     assert ([0], RIGHT) == (ordeal.codes, ordeal.verdict(ROWS))
 
 
-def test_a_run_whose_batch_was_taken_stops_and_saves_nothing_more(ordeal: Ordeal) -> None:
-    """Here the first one sleeps so long that it counts as dead."""
+def test_a_run_whose_batch_was_taken_over_saves_nothing_more(ordeal: Ordeal) -> None:
+    """The first run sleeps until it is treated as dead."""
     first = ordeal.start()
     wait_for_rows(ordeal.url, 100)
     ordeal.freeze(first)

@@ -1,6 +1,6 @@
-"""A batch by real worker processes, killed and stopped; rows are neither lost nor done twice.
+"""A batch on real worker processes that are killed and stopped: each row is done once.
 
-`make faults` does the same many times.
+`make faults` runs the same many times.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.tally_project import make_tally
 
 ROWS = 4_000
 RIGHT = (0, 0, 0)
-"""Lost, done twice, off the record."""
+"""Rows that were lost, rows that were done twice, difference to the rows in the records."""
 WORDS = ("tally", "add", "--shards", "6", "--fleet", "--slow", "0.05", "--confirm")
 
 
@@ -40,8 +40,8 @@ def fleet(
         yield fleet
 
 
-def test_the_shards_of_a_killed_worker_are_done_by_another(fleet: Fleet) -> None:
-    """The supervisor notices, and hands them out again."""
+def test_another_worker_does_the_shards_of_a_killed_worker(fleet: Fleet) -> None:
+    """The supervisor detects that, and queues them again."""
     supervisor = fleet.start()
     wait_for_rows(fleet.url, 400)
 
@@ -53,8 +53,8 @@ def test_the_shards_of_a_killed_worker_are_done_by_another(fleet: Fleet) -> None
     assert states["abandoned"] >= 1
 
 
-def test_supervisors_and_workers_may_come_and_go(fleet: Fleet) -> None:
-    """One is killed, one is asked to stop; the same command goes on with the same shards."""
+def test_supervisors_and_workers_can_be_replaced(fleet: Fleet) -> None:
+    """The supervisor is killed, a worker is stopped; the same command resumes the same shards."""
     first = fleet.start()
     wait_for_rows(fleet.url, 400)
     first.kill()

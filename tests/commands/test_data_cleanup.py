@@ -37,17 +37,17 @@ def url(manage_environ: dict[str, str]) -> str:
 
 
 def add_events(url: str, rows: int, *, step: int = DAY, kind: str = "x") -> None:
-    """Add events that are one step, two steps, ... of seconds old."""
+    """Add events whose ages are one step, two steps, ...; a step is in seconds."""
     execute(url, INSERT[url.partition(":")[0]].format(rows=rows, step=step, kind=kind))
 
 
 def count(url: str) -> int:
-    """Return how many events are left."""
+    """Return the number of remaining events."""
     return int(query(url, "SELECT count(*) FROM events")[0][0])
 
 
 async def test_rows_older_than_their_rule_are_deleted(manage: Manage, url: str) -> None:
-    """The rest stays; the second run finds nothing to do."""
+    """The others are kept; the second run finds nothing to do."""
     add_events(url, 100)
 
     done = await manage("data cleanup --confirm")
@@ -60,7 +60,7 @@ async def test_rows_older_than_their_rule_are_deleted(manage: Manage, url: str) 
 
 
 async def test_each_rule_has_a_line_in_the_report(manage: Manage, url: str) -> None:
-    """With the moment that it deleted up to."""
+    """The line contains the time up to which it deleted."""
     add_events(url, 100)
     done = await manage("data cleanup --json --confirm")
 
@@ -75,8 +75,10 @@ async def test_each_rule_has_a_line_in_the_report(manage: Manage, url: str) -> N
     assert timedelta(days=90) < datetime.now(UTC) - before < timedelta(days=90, minutes=1)
 
 
-async def test_a_dry_run_counts_what_the_real_run_deletes(manage: Manage, url: str) -> None:
-    """And deletes nothing."""
+async def test_a_dry_run_counts_the_rows_that_the_real_run_deletes(
+    manage: Manage, url: str
+) -> None:
+    """It deletes nothing."""
     add_events(url, 100)
 
     preview = await manage("data cleanup --days 60 --dry-run")
@@ -87,10 +89,10 @@ async def test_a_dry_run_counts_what_the_real_run_deletes(manage: Manage, url: s
     assert "\ndeleted 41 rows by 5 rules\n" in preview.stdout
 
 
-async def test_a_bound_counts_over_all_rules_and_the_next_run_goes_on(
+async def test_a_bound_applies_to_all_rules_together_and_the_next_run_resumes(
     manage: Manage, url: str
 ) -> None:
-    """Exit 75; the report of the second run is about the rest."""
+    """Exit code 75; the second run reports only the remaining rows."""
     add_events(url, 100)
 
     first = await manage("data cleanup --max-rows 4 --confirm")
@@ -103,8 +105,10 @@ async def test_a_bound_counts_over_all_rules_and_the_next_run_goes_on(
     assert "resuming " in second.stderr
 
 
-async def test_a_resumed_run_goes_by_the_moment_its_batch_began(manage: Manage, url: str) -> None:
-    """So does its preview: what has become old since then is left to the next batch."""
+async def test_a_resumed_run_computes_ages_from_the_start_of_its_batch(
+    manage: Manage, url: str
+) -> None:
+    """So does its dry run. The next batch deletes rows that became old after that."""
     add_events(url, 100)
     await manage("data cleanup --only events --max-rows 4 --confirm")
     earlier = str(datetime.now(UTC) - timedelta(days=3))[:26]
@@ -117,8 +121,8 @@ async def test_a_resumed_run_goes_by_the_moment_its_batch_began(manage: Manage, 
     assert (4, 4, 3) == (preview.rows, resumed.rows, afterwards.rows)
 
 
-async def test_a_resumed_run_goes_by_its_own_days(manage: Manage, url: str) -> None:
-    """It is the same batch, from the oldest rows on, up to another moment."""
+async def test_a_resumed_run_uses_its_own_days(manage: Manage, url: str) -> None:
+    """It resumes the same batch, which starts with the oldest rows, up to another time."""
     add_events(url, 100)
     await manage("data cleanup --only events --max-rows 4 --confirm")
 
@@ -128,8 +132,8 @@ async def test_a_resumed_run_goes_by_its_own_days(manage: Manage, url: str) -> N
     assert (0, 37, 59) == (resumed.exit_code, resumed.rows, count(url))
 
 
-async def test_a_new_run_counts_from_now(manage: Manage, url: str) -> None:
-    """The unfinished batch is given up."""
+async def test_a_new_run_computes_ages_from_now(manage: Manage, url: str) -> None:
+    """The unfinished batch is cancelled."""
     add_events(url, 100)
     await manage("data cleanup --only events --max-rows 4 --confirm")
     earlier = str(datetime.now(UTC) - timedelta(days=3))[:26]
@@ -140,8 +144,8 @@ async def test_a_new_run_counts_from_now(manage: Manage, url: str) -> None:
     assert (0, 7) == (anew.exit_code, anew.rows)
 
 
-async def test_days_below_what_a_rule_keeps_are_refused(manage: Manage, url: str) -> None:
-    """Before the first row of any rule is deleted; the message has a line that passes."""
+async def test_days_below_the_minimum_of_a_rule_are_refused(manage: Manage, url: str) -> None:
+    """Before the first row of any rule is deleted; the message has a command that works."""
     add_events(url, 100)
 
     refused = await manage("data cleanup --days 10 --confirm")
@@ -156,15 +160,15 @@ async def test_days_below_what_a_rule_keeps_are_refused(manage: Manage, url: str
     ) in refused.stderr
 
 
-async def test_the_line_that_passes_names_the_rule_alone(manage: Manage) -> None:
-    """Without its name the days would be those of every other rule too."""
+async def test_the_suggested_command_names_only_the_rule(manage: Manage) -> None:
+    """Without the name, the days would apply to every other rule too."""
     refused = await manage("data cleanup --only events --days 10 --confirm")
 
     assert "  try:  python manage.py data cleanup --only events --days 30\n" in refused.stderr
 
 
 async def test_more_days_than_the_calendar_has_are_refused(manage: Manage) -> None:
-    """There is no moment so long ago."""
+    """The date would be before the first year of a datetime."""
     refused = await manage("data cleanup --only sessions --days 800000 --confirm")
 
     assert 2 == refused.exit_code
@@ -173,7 +177,7 @@ async def test_more_days_than_the_calendar_has_are_refused(manage: Manage) -> No
 
 @pytest.mark.parametrize("days", ["0", "-5"])
 async def test_days_that_would_delete_everything_are_refused(manage: Manage, days: str) -> None:
-    """Whatever the rule says."""
+    """For every rule."""
     refused = await manage(f"data cleanup --only sessions --days={days} --confirm")
 
     assert 2 == refused.exit_code
@@ -181,7 +185,7 @@ async def test_days_that_would_delete_everything_are_refused(manage: Manage, day
 
 
 async def test_an_unknown_rule_gets_a_suggestion(manage: Manage) -> None:
-    """And the names there are."""
+    """The message also lists the existing names."""
     refused = await manage("data cleanup --only event --confirm")
 
     assert 2 == refused.exit_code
@@ -194,28 +198,28 @@ async def test_an_unknown_rule_gets_a_suggestion(manage: Manage) -> None:
 
 
 @pytest.mark.parametrize("line", ["data cleanup", "data cleanup --only events --days 60"])
-async def test_a_second_operator_is_told_whose_run_it_is(
+async def test_a_second_run_is_refused_with_the_id_of_the_first(
     manage: Manage, url: str, line: str
 ) -> None:
-    """75, with the id of the first run, which is held up by a row that somebody has locked."""
+    """Exit code 75. The first run waits for a row that another session has locked."""
     if url.startswith("sqlite"):
-        pytest.skip("a batch on SQLite is never held up by a row")
+        pytest.skip("a batch on SQLite never waits for a row")
     add_events(url, 100)
     blocker = await asyncpg.connect(url)
     async with blocker.transaction():
         await blocker.execute("SELECT FROM events WHERE id = 100 FOR UPDATE")
         first = asyncio.create_task(manage("data cleanup --only events --confirm"))
-        await batch_is_begun(blocker)
+        await batch_waits(blocker)
         second = await manage(f"{line} --confirm")
         run_id = query(url, "SELECT run_id FROM oneoff_batches")[0][0]
     await blocker.close()
     done = await first
 
     assert (75, 0, 11) == (second.exit_code, done.exit_code, done.rows)
-    assert f"runs already with these arguments: run {run_id}" in second.stderr
+    assert f"is already running with these arguments: run {run_id}" in second.stderr
 
 
-async def batch_is_begun(connection: asyncpg.Connection) -> None:
+async def batch_waits(connection: asyncpg.Connection) -> None:
     """Wait until a batch waits for a lock."""
     sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     async with asyncio.timeout(20):
@@ -223,10 +227,10 @@ async def batch_is_begun(connection: asyncpg.Connection) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_project_without_rules_says_how_to_declare_them(
+async def test_a_project_without_rules_is_an_error(
     manage_environ: dict[str, str],
 ) -> None:
-    """78."""
+    """The exit code is 78."""
     root = Path(__file__).parents[2]
     tally = Manage("tests.support.tally_project:without_shards", str(root), manage_environ)
 
@@ -238,7 +242,7 @@ async def test_a_project_without_rules_says_how_to_declare_them(
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Make batches of ten rows, and return how many rows each of them deletes."""
+    """Make batches of ten rows, and return a list of the rows that each of them deletes."""
     for name in ("BATCH", "SMALLEST", "LARGEST"):
         monkeypatch.setattr(cleanup, name, 10)
     sizes: list[int] = []
@@ -255,10 +259,10 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-async def test_many_rows_of_one_moment_are_deleted_in_small_batches_too(
+async def test_many_rows_with_the_same_time_are_deleted_in_small_batches_too(
     manage: Manage, url: str, small_batches: list[int]
 ) -> None:
-    """An import may have given a million rows the same time; those before and after go as well."""
+    """An import may give a million rows the same time; rows before and after are deleted too."""
     add_events(url, 35, step=0)
     execute(url, f"UPDATE events SET at = '{NOON}'")
     add_events(url, 3, step=1)
@@ -273,10 +277,10 @@ async def test_many_rows_of_one_moment_are_deleted_in_small_batches_too(
     assert [2, 10, 10, 10, 6] == small_batches
 
 
-async def test_a_cleanup_that_stops_among_rows_of_one_moment_goes_on_there(
+async def test_a_cleanup_that_stops_among_rows_with_the_same_time_resumes_there(
     manage: Manage, url: str, small_batches: list[int]
 ) -> None:
-    """Its cursor still stands before them."""
+    """Its cursor is still before them."""
     add_events(url, 35, step=0)
     execute(url, f"UPDATE events SET at = '{NOON}'")
 
@@ -287,14 +291,16 @@ async def test_a_cleanup_that_stops_among_rows_of_one_moment_goes_on_there(
     assert [10, 10, 5, 10, 0] == small_batches
 
 
-async def test_dates_in_another_form_do_not_go_round_for_ever(manage: Manage, url: str) -> None:
-    """SQLite compares texts: what was read from one need not be equal to it."""
+async def test_dates_in_another_format_do_not_cause_an_endless_loop(
+    manage: Manage, url: str
+) -> None:
+    """SQLite compares texts: a date that was read from a text may not be equal to it."""
     if not url.startswith("sqlite"):
-        pytest.skip("PostgreSQL has one form")
+        pytest.skip("PostgreSQL has a type for dates")
     add_events(url, 3, step=0)
     execute(url, "UPDATE events SET at = '2020-01-31 12:00:00.000000+00:00'")
 
-    # The last batch takes what is left, whatever its form; this one ends before that.
+    # The last batch deletes all remaining rows, whatever their format; this run stops before it.
     refused = await manage("data cleanup --only events --max-rows 2 --confirm")
 
     assert (65, 3) == (refused.exit_code, count(url))

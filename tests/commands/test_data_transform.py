@@ -15,7 +15,7 @@ LANGUAGES = ("de-DE,de;q=0.9,en;q=0.8", "nl", "fr;q=0.2, es;q=0.7")
 
 @pytest.fixture
 async def url(manage_environ: dict[str, str], make_user: MakeUser) -> str:
-    """Return the URL of a database with four users, of whom three have said a language."""
+    """Return the URL of a database with four users; three of them have a language."""
     url = manage_environ["DATABASE_URL"]
     for number, language in enumerate(LANGUAGES, start=1):
         await make_user(f"user{number}")
@@ -43,15 +43,15 @@ async def test_a_transform_is_run_by_its_name(manage: Manage, url: str) -> None:
     assert (0, "nothing to do\n") == (again.exit_code, again.stdout)
 
 
-async def test_a_preview_changes_nothing(manage: Manage, url: str) -> None:
-    """It has the rows of the real run."""
+async def test_a_dry_run_changes_nothing(manage: Manage, url: str) -> None:
+    """It predicts the number of rows of the real run."""
     preview = await manage("data transform fill-locale --dry-run")
 
     assert (0, 3, [None] * 4) == (preview.exit_code, preview.rows, locales(url))
 
 
-async def test_what_was_taken_back_is_done_from_the_beginning(manage: Manage, url: str) -> None:
-    """The batch that stopped would go on behind the rows that were taken back."""
+async def test_after_a_revert_the_transform_starts_again(manage: Manage, url: str) -> None:
+    """If the stopped batch were resumed, it would skip the rows that were reverted."""
     await manage("data transform fill-locale --max-rows 2 --confirm")
     reverted = await manage("data transform fill-locale --revert --confirm")
     between = locales(url)
@@ -64,8 +64,10 @@ async def test_what_was_taken_back_is_done_from_the_beginning(manage: Manage, ur
 
 
 @pytest.mark.parametrize("words", ["", "--shards 2", "--shard 1/2"])
-async def test_it_is_not_taken_back_while_it_runs(manage: Manage, url: str, words: str) -> None:
-    """Each would undo what the other does, and both would say that all is done."""
+async def test_a_transform_is_not_reverted_while_it_runs(
+    manage: Manage, url: str, words: str
+) -> None:
+    """Each would undo the other's rows, and both would report that all rows are done."""
     await manage("data transform fill-locale --max-rows 2 --confirm")
     run = "WHERE id = (SELECT run_id FROM oneoff_batches)"
     execute(url, f"UPDATE oneoff_batches SET status = 'running'; {OPEN.format(run)}")
@@ -73,12 +75,14 @@ async def test_it_is_not_taken_back_while_it_runs(manage: Manage, url: str, word
     refused = await manage(f"data transform fill-locale --revert {words} --confirm")
 
     assert 75 == refused.exit_code
-    assert "error[batch-running]: data transform fill-locale runs already" in refused.stderr
+    assert "error[batch-running]: data transform fill-locale is already running" in refused.stderr
     assert ["de", "en", None, None] == locales(url)
 
 
-async def test_batches_are_listed_by_the_line_that_resumes_them(manage: Manage, url: str) -> None:
-    """So that an operator can copy it."""
+async def test_batches_are_listed_with_the_command_that_resumes_them(
+    manage: Manage, url: str
+) -> None:
+    """An operator can copy it."""
     await manage("data transform fill-locale --max-rows 1 --confirm")
     await manage("data transform fill-locale --revert --confirm")
 
@@ -90,8 +94,8 @@ async def test_batches_are_listed_by_the_line_that_resumes_them(manage: Manage, 
     ] == [(batch["command"], batch["state"]) for batch in listed.json["data"]]
 
 
-async def test_the_list_says_how_far_each_one_is(manage: Manage, url: str) -> None:
-    """Never run, stopped, finished, or taken back."""
+async def test_transforms_are_listed_with_their_states(manage: Manage, url: str) -> None:
+    """Never run, stopped, finished, or reverted."""
     seen = []
     for line in (
         "data transforms",
@@ -113,7 +117,7 @@ async def test_the_list_says_how_far_each_one_is(manage: Manage, url: str) -> No
 
 
 async def test_an_unknown_transform_gets_a_suggestion(manage: Manage) -> None:
-    """Exit 2."""
+    """The exit code is 2."""
     refused = await manage("data transform fill-locales --confirm")
 
     assert 2 == refused.exit_code

@@ -11,8 +11,8 @@ WAITING = (
 )
 
 
-async def test_where_nothing_waits_the_list_says_so(tally: Manage) -> None:
-    """No output at all would look like a failure."""
+async def test_an_empty_list_of_effects_is_a_message(tally: Manage) -> None:
+    """Without any output it would look like a failure."""
     listed = await tally("outbox list")
     given_up = await tally("outbox list --state given-up")
 
@@ -20,8 +20,8 @@ async def test_where_nothing_waits_the_list_says_so(tally: Manage) -> None:
     assert "no effect is given-up\n" == given_up.stdout
 
 
-async def test_what_waits_is_listed_until_it_is_delivered(tally: Manage, url: str) -> None:
-    """With its kind and how often it was tried."""
+async def test_a_waiting_effect_is_listed_until_it_is_delivered(tally: Manage, url: str) -> None:
+    """With its kind and its number of attempts."""
     execute(url, WAITING)
 
     before = await tally("outbox list --json")

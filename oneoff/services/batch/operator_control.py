@@ -1,7 +1,7 @@
 """Show, pause, resume and cancel batches from another terminal.
 
-A request is written into the row of the batch. The run that works on it reads the request with each
-checkpoint that it saves.
+A request is stored in the row of the batch. The run that works on the batch reads the request each
+time it saves a checkpoint.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_MAX_CANDIDATES = 5  # that an error names
+_MAX_CANDIDATES = 5  # batches that an error names
 
 
 async def list_batches(session: AsyncSession, *, unfinished: bool, limit: int) -> list[Any]:
-    """Return the newest batches, the last begun first; shards are counted in their parent."""
+    """Return the newest batches, the last started first; parents include their shards' counts."""
     where = [batches.c.finished_at.is_(None)] if unfinished else []
     return await _newest(session, *where, limit=limit)
 
 
 async def latest(session: AsyncSession, commands: Sequence[str]) -> dict[str, Any] | None:
-    """Return the batch that one of these command lines began last; None if there is none."""
+    """Return the newest batch that one of these command lines started; None if there is none."""
     found = await _newest(session, batches.c.command.in_(commands), limit=1)
     return found[0] if found else None
 
@@ -54,7 +54,7 @@ async def _newest(
 
 
 async def show(session: AsyncSession, name: str) -> dict[str, Any]:
-    """Return all that is known of one batch, with its shards."""
+    """Return the details of one batch, with its shards."""
     row = await _find(session, name)
     counts = await count_shards(session, [row["id"]] if row["shards"] else [])
     about = summary(row, counts.get(row["id"]))
@@ -67,7 +67,7 @@ async def show(session: AsyncSession, name: str) -> dict[str, Any]:
         "requested": row["requested"],
         "last_key": None if row["shards"] else readable(row["cursor"]),
         "run_rows": row["run_rows"],
-        # An estimate that was exceeded says nothing.
+        # An estimate that was exceeded is wrong, so it is not shown.
         "rows_expected": total if total is not None and total >= done else None,
         "heartbeat": row["heartbeat_at"],
         "finished": row["finished_at"],
@@ -91,67 +91,67 @@ def _show_shard(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 async def pause(session: AsyncSession, name: str) -> Result:
-    """Request that the run of a batch waits after the rows that it has in work."""
+    """Request that the run of a batch waits after its current transaction."""
     row = await _find(session, name)
     if not await _runs(session, row):
-        return _unchanged(row, "it does not run")
+        return _unchanged(row, "it is not running")
     if row["requested"]:
-        return _unchanged(row, f"it was asked to {row['requested']} already")
+        return _unchanged(row, f"it has already been asked to {row['requested']}")
     await _request(session, row, "pause")
-    return Result.changed(f"{row['id']} waits as soon as its batch in work is done", rows=1)
+    return Result.changed(f"{row['id']} pauses after its current transaction", rows=1)
 
 
 async def resume(session: AsyncSession, name: str) -> Result:
-    """Let a paused batch go on.
+    """Resume a paused batch.
 
     Raises:
         CommandError: `batch-not-running`: no run works on it, so none would read the request.
     """
     row = await _find(session, name)
     if State(row["status"]) is State.FINISHED:
-        return _unchanged(row, f"it is finished; `{row['command']}` begins a new one")
+        return _unchanged(row, f"it is finished; `{row['command']}` starts a new batch")
     if State(row["status"]) in ENDED:
-        raise _not_running(row, f"it is {row['status']}; `{row['command']}` begins a new one")
+        raise _not_running(row, f"start a new batch with `{row['command']}`")
     if not await _runs(session, row):
         raise _not_running(row, _next(row, summary(row)))
     if row["requested"] != "pause":
         return _unchanged(row, "it is not paused")
     await _request(session, row, "")
-    return Result.changed(f"{row['id']} goes on", rows=1)
+    return Result.changed(f"{row['id']} resumes", rows=1)
 
 
 def _not_running(row: Mapping[Any, Any], next_: str) -> CommandError:
     return CommandError(
-        f"{row['id']} does not go on: nobody works at it",
-        why="what stopped is resumed by its own command",
+        f"{row['id']} can't be resumed here: no run works on it",
+        why="`batch resume` is for paused batches; a stopped one is resumed by its own command",
         try_=next_,
         code="batch-not-running",
     )
 
 
 async def cancel(session: AsyncSession, name: str) -> Result:
-    """Cancel a batch: the rows that are done stay, and the next run begins a new batch.
+    """Cancel a batch: committed rows are kept, and the next run starts a new batch.
 
-    A run that works on it ends by itself when it reads the request; whatever no run works on is
-    cancelled here.
+    A run that works on the batch ends when it reads the request. A batch or shard without an active
+    run is cancelled here.
     """
     row = await _find(session, name)
     if State(row["status"]) in ENDED:
         return _unchanged(row, f"it is {row['status']}")
     if row["requested"] == "cancel":
-        return _unchanged(row, "it was asked to cancel already")
-    # The parent first: a run that claims a shard from now on reads there what is requested.
+        return _unchanged(row, "it has already been asked to cancel")
+    # The parent first: a run that claims a shard from now on reads the request in the parent's row.
     await _request(session, row, "cancel")
     for shard in await _shards(session, row):
         if State(shard["status"]) not in ENDED and not is_active(shard):
             await _cancel_inactive(session, shard)
     if await _runs(session, row):
-        return Result.changed(f"{row['id']} ends as soon as its batch in work is done", rows=1)
+        return Result.changed(f"{row['id']} ends after its current transaction", rows=1)
     if not row["shards"]:
         await _cancel_inactive(session, row)
     if parent := row["id"] if row["shards"] else row["parent"]:
         await close_parent(await session.connection(), parent)
-    return Result.changed(f"{row['id']} is given up; what it did stays", rows=1)
+    return Result.changed(f"{row['id']} is cancelled; committed rows are kept", rows=1)
 
 
 async def _cancel_inactive(session: AsyncSession, row: Mapping[Any, Any]) -> None:
@@ -160,14 +160,14 @@ async def _cancel_inactive(session: AsyncSession, row: Mapping[Any, Any]) -> Non
 
 
 async def _request(session: AsyncSession, row: Mapping[Any, Any], what: str) -> None:
-    """Write a request into a batch, then into its shards, except those that have ended."""
+    """Store a request in a batch, then in its shards, except those that have ended."""
     for which in (batches.c.id == row["id"], batches.c.parent == row["id"]):
         unfinished = update(batches).where(which, batches.c.finished_at.is_(None))
         await session.execute(unfinished.values(requested=what))
 
 
 async def _runs(session: AsyncSession, row: Mapping[Any, Any]) -> bool:
-    """Return whether a living run works on the batch, or on one of its shards."""
+    """Return whether an active run works on the batch, or on one of its shards."""
     return is_active(row) or any(is_active(shard) for shard in await _shards(session, row))
 
 
@@ -178,17 +178,17 @@ async def _shards(session: AsyncSession, row: Mapping[Any, Any]) -> list[Mapping
 
 
 async def _find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
-    """Return the batch with this id, or that the run with this id works on.
+    """Return the batch with this id, or the batch of the run with this id.
 
-    The beginning of an id is enough. Ids of shards begin with that of their parent, so a name that
-    fits a parent and its shards stands for the parent.
+    The first characters of an id are enough. The id of a shard starts with the id of its parent, so
+    a name that matches both means the parent.
 
     Raises:
-        NotFound: There is none.
-        UsageError: There are several.
+        NotFound: No batch matches.
+        UsageError: Several batches match.
     """
     begins = or_(*(c.startswith(name, autoescape=True) for c in (batches.c.id, batches.c.run_id)))
-    # Parents, which have no parent, come first: shards would fill the list.
+    # Batches without a parent come first: otherwise shards alone could fill the list.
     by_rank = (func.length(batches.c.parent), batches.c.id)
     found = await session.execute(
         with_run().where(begins).order_by(*by_rank).limit(_MAX_CANDIDATES)

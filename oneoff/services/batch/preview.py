@@ -1,4 +1,4 @@
-"""Preview a batch in a dry run: process a first sample, roll it back, and count the other rows."""
+"""Preview a batch in a dry run: process one sample, roll it back, and count the other rows."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Piece(NamedTuple):
-    """What is left of a batch, or of one of its shards.
+    """The remaining rows of a batch, or of one of its shards.
 
     Attributes:
-        selection: Its rows.
+        selection: The rows, including those that are done.
         after: The last key that is done.
         part: "3/8"; empty for a batch without shards.
     """
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
 
 
 class Preview:
-    """What the real run would do now, from where it would begin.
+    """Shows what a real run would do now, after the last checkpoint.
 
     Args:
         selection: The command with its rows.
@@ -62,8 +62,8 @@ class Preview:
         """Return the preview.
 
         Args:
-            shard_number: The one shard to do; 0 for all.
-            shards: Into how many the real run would cut it; 0 for not at all.
+            shard_number: The one shard to process; 0 for all.
+            shards: Number of shards that the real run would make; 0 for a batch without shards.
         """
         self._work.partial = True
         row = None
@@ -90,9 +90,9 @@ class Preview:
         if not rows:
             return Result.unchanged("nothing to do", data=data)
         return Result.changed(
-            f"would go through {counted(rows, 'row')}{_where(row, pieces, shards)}: "
+            f"would process {counted(rows, 'row')}{_where(row, pieces, shards)}: "
             f"{sample:,} were processed, of which {changed:,} changed, and rolled back; "
-            f"{rows - sample:,} were counted",
+            f"{rows - sample:,} were only counted",
             rows=changed + rows - sample,
             data=data,
         )
@@ -103,7 +103,7 @@ class Preview:
         if not shards:
             return [] if row and row["finished_at"] else [Piece(self._selection, _after(row))]
         if row is None:
-            limits = await ranges.cut(self._work.connection, self._selection, shards)
+            limits = await ranges.split(self._work.connection, self._selection, shards)
             parts = [f"{place}/{shards}" for place in range(1, shards + 1)]
             pieces = [self._piece(*each) for each in zip(limits, parts, strict=True)]
             return pieces[shard_number - 1 : shard_number] if shard_number else pieces
@@ -134,9 +134,9 @@ def _after(row: Mapping[Any, Any] | None) -> Any:
 
 def _where(row: RowMapping | None, pieces: Sequence[Piece], shards: int) -> str:
     if shards:
-        goes_on = f", going on with {row['id']}" if row else ""
-        return f" in {len(pieces)} of {shards} shards{goes_on}"
-    return f", going on after {readable(row['cursor'])}" if row and row["cursor"] else ""
+        resuming = f", resuming {row['id']}" if row else ""
+        return f" in {len(pieces)} of {shards} shards{resuming}"
+    return f", resuming after {readable(row['cursor'])}" if row and row["cursor"] else ""
 
 
 def _shown(piece: Piece, rows: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Ready-made probes for `BatchCommand.probes`: reasons to wait with the next batch.
+"""Ready-made probes for `BatchCommand.probes`: each can delay the next batch.
 
-All but `BatchTime` ask PostgreSQL; on SQLite they never hold a run. A probe that may not see what
-it asks for raises `ProbeDenied`: the run warns once, and goes on without it.
+All except `BatchTime` query PostgreSQL; on SQLite they never delay a batch. A probe that lacks a
+permission raises `ProbeDenied`: the run warns once, and continues without the probe.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ WAITED = 0.1
 """Seconds after which a session that waits for a lock counts; shorter waits are normal."""
 _MIB = 2**20
 
-# To a role without pg_monitor the rows are shown with NULLs, which would look like no lag: they are
-# counted, to tell the two apart. A standby that stands still reports no new times, so the bytes
-# that it lacks are asked for as well.
+# A role without pg_monitor sees NULLs in these rows, which would look like no lag. The third column
+# counts such rows. A standby that has stopped replaying reports no new times, so the second column
+# is the lag in bytes.
 _LAG = """
 SELECT extract(epoch FROM max(replay_lag))::float8,
        max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn))::float8,
        count(*) FILTER (WHERE state IS NULL)
 FROM pg_stat_replication
 """
-# Advisory locks are left out: who waits for one does not wait for rows. `waitstart` exists since
-# PostgreSQL 14; read through JSON, the statement works without it, and every waiting session
-# counts. A session that waits for a row waits for the transaction that has it, which names no
-# table. So for one table those sessions count that have a lock on it themselves, or wait for one.
+# Advisory locks are excluded, because a session that waits for one does not wait for rows.
+# `waitstart` exists since PostgreSQL 14. It is read through JSON, so that the statement also works
+# on older servers, where every waiting session counts. A session that waits for a row waits for the
+# transaction that locked the row, and pg_locks does not show the table of that wait. So for one
+# table the statement counts the waiting sessions that have a lock on the table, or wait for one.
 _WAITERS = """
 SELECT count(DISTINCT waiting.pid)
 FROM pg_locks AS waiting
@@ -42,15 +43,15 @@ WHERE NOT waiting.granted AND waiting.locktype <> 'advisory'
     SELECT FROM pg_locks AS held
     WHERE held.pid = waiting.pid AND held.relation = to_regclass(:table)))
 """
-# To a role without pg_read_all_stats the state of others' sessions is NULL, and their query this
-# text.
+# A role without pg_read_all_stats sees NULL as the state of other roles' sessions, and this text as
+# their query. The second column counts such sessions.
 _CONNECTIONS = """
 SELECT count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()),
        count(*) FILTER (WHERE state IS NULL AND query = '<insufficient privilege>')
 FROM pg_stat_activity WHERE datname IS NOT NULL
 """
-# Autovacuum is recognized by its lock on the table, and as its worker, unlike the session of a
-# manual VACUUM, has no user. An automatic ANALYZE has the same lock, and counts too.
+# Autovacuum is recognized by its lock on the table and by a session without a user: the session of
+# a manual VACUUM has one. An automatic ANALYZE has the same lock, and counts too.
 _VACUUM = """
 SELECT count(*)
 FROM pg_locks AS held JOIN pg_stat_activity AS who ON who.pid = held.pid
@@ -60,18 +61,18 @@ WHERE held.relation = to_regclass(:table) AND held.granted
 
 
 class ProbeDenied(Exception):
-    """A probe may not see what it asks for; the message says what to grant."""
+    """A probe lacks a permission; the message names the role to grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLag:
-    """Hold while a standby server lags.
+    """Wait while a standby server lags.
 
     Attributes:
-        seconds: How far it may be behind in time.
-        mebibytes: And in WAL: a standby that stands still is measured in bytes alone.
-        query: A statement that returns the seconds, where `pg_stat_replication` does not know
-            them: a managed server with a view of its own, a heartbeat table.
+        seconds: The highest lag in time.
+        mebibytes: The highest lag in WAL. A standby that has stopped replaying has no lag in time.
+        query: A statement that returns the seconds, where `pg_stat_replication` does not have
+            them: for a managed server with its own view, or a heartbeat table.
     """
 
     name: ClassVar[str] = "replica_lag"
@@ -86,9 +87,7 @@ class ReplicaLag:
             return None
         seconds, behind, hidden = row if not self.query else (row[0], None, 0)
         if hidden:
-            raise ProbeDenied(
-                "there are standby servers, but only pg_monitor sees how far they are"
-            )
+            raise ProbeDenied("there are standby servers, but only pg_monitor can read their lag")
         if seconds is not None and seconds > self.seconds:
             return f"{self.name} {seconds:.1f}s > {self.seconds:g}s"
         if behind is not None and behind > self.mebibytes * _MIB:
@@ -98,11 +97,12 @@ class ReplicaLag:
 
 @dataclass(frozen=True, slots=True)
 class LockWaiters:
-    """Hold while sessions wait for locks: the batch would be one more that they wait for.
+    """Wait while sessions wait for locks: they would have to wait for the batch too.
 
     Attributes:
-        table: Only those that have to do with it, as `schema.table` or `table`; empty for all.
-        limit: How many may wait.
+        table: Count only sessions that lock this table or wait for a lock on it, as `schema.table`
+            or `table`; empty for all sessions.
+        limit: The highest number of waiting sessions.
     """
 
     name: ClassVar[str] = "lock_waiters"
@@ -117,10 +117,10 @@ class LockWaiters:
 
 @dataclass(frozen=True, slots=True)
 class ActiveConnections:
-    """Hold while the server is busy: so many other sessions are in a statement.
+    """Wait while the server is busy: while more other sessions than this execute a statement.
 
     Attributes:
-        limit: How many may be.
+        limit: The highest number of other sessions that execute a statement.
     """
 
     name: ClassVar[str] = "active_connections"
@@ -130,13 +130,13 @@ class ActiveConnections:
         """Return "active_connections 48 > 40"."""
         row = await _ask(connection, _CONNECTIONS)
         if row is not None and row[1]:
-            raise ProbeDenied("only pg_read_all_stats sees what the sessions of other roles do")
+            raise ProbeDenied("only pg_read_all_stats can read the state of other roles' sessions")
         return _more(self.name, row, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Autovacuum:
-    """Hold while autovacuum is at work on a table: it would have to come again.
+    """Wait while autovacuum works on a table: otherwise it would have to run again.
 
     Attributes:
         table: As `schema.table` or `table`.
@@ -152,13 +152,14 @@ class Autovacuum:
 
 
 class BatchTime:
-    """Hold for a while when the run's own batches get slow: their 95th percentile is above a limit.
+    """Wait when the run's own batches are slow: when their 95th percentile is above a limit.
 
-    It is taken over the last hundred batches at most, and only over those since it last held.
+    The percentile is taken over at most the last hundred batches, and only those since the last
+    wait.
 
     Args:
         seconds: The limit.
-        rest: Seconds to hold for.
+        rest: Seconds to wait.
     """
 
     name = "batch_p95"
@@ -170,7 +171,7 @@ class BatchTime:
         self._said = ""
 
     def record(self, seconds: float) -> None:
-        """Take note of how long a batch took."""
+        """Record the duration of a batch."""
         self._times = [*self._times[-99:], seconds]
 
     async def reason(self, connection: AsyncConnection) -> str | None:
@@ -184,13 +185,14 @@ class BatchTime:
         p95 = sorted(self._times)[int(len(self._times) * 0.95)]
         if p95 <= self._limit:
             return None
+        # Without the reset the same slow batches would delay the run indefinitely.
         self._times = []
         self._until = monotonic() + self._rest
         self._said = f"{self.name} {p95:.1f}s > {self._limit:g}s"
         return self._said
 
 
-ENOUGH = 20  # batches; of fewer a 95th percentile says nothing
+ENOUGH = 20  # batches; with fewer, a 95th percentile has no meaning
 
 
 async def _ask(connection: AsyncConnection, query: str, **values: Any) -> Sequence[Any] | None:

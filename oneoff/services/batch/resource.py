@@ -27,17 +27,17 @@ EVERYTHING = BatchRange()
 
 
 class BatchRunner:
-    """Runs the batches of one run: for real on connections of its own, or as a preview.
+    """Runs the batches of one run on separate connections, or previews them in a dry run.
 
-    It implements `Batches`; `run_file` is for `data import` alone.
+    It implements `Batches`; `run_file` is only for `data import`.
 
     Args:
-        database: Where the rows are.
-        mode: Whether the run is real.
+        database: The database with the rows.
+        mode: Commit, rollback or read-only.
         run: The run.
         config: Of the process.
-        work: The transaction of a dry run. A real run has none: it would stay idle all the time,
-            and on SQLite hold the write lock.
+        work: The transaction of a dry run. A real run has none: it would be idle during all
+            batches, and on SQLite it would hold the write lock.
         progress: Shows how many rows are done.
         terminal: For messages to the operator.
         open: Opens a resource that only some batches need.
@@ -69,7 +69,7 @@ class BatchRunner:
         name: str = "",
         reverts: str = "",
     ) -> Result:
-        """Do all batches of a command: see `Batches`."""
+        """Run all batches of a command: see `Batches`."""
         from oneoff.services.batch.rows.selection import make_selection
         from oneoff.services.batch.state.identity import identify
 
@@ -98,17 +98,17 @@ class BatchRunner:
             )
 
     async def run_file(self, selection: FileSelection, arguments: str) -> Result:
-        """Do all rows of a file in batches, from where an unfinished run of it stopped.
+        """Process all rows of a file in batches; resume after the last checkpoint.
 
         Args:
             selection: The rows.
-            arguments: JSON of what makes it the same import: the file and what is done with it.
+            arguments: JSON that identifies the import: the file and its options.
         """
         from oneoff.services.batch.run.files import FileRun, preview_file
         from oneoff.services.batch.state.identity import Identity
 
-        # As with `--once`: a run that was killed after the last row could not report it, and the
-        # same command would import every row again.
+        # As with `--once`, a finished import is not started again. A run that was killed after its
+        # last commit did not report the end, and the same command would import every row again.
         identity = Identity(self._run.command, arguments, once=True)
         if self._work is not None:
             return await preview_file(selection, identity, self._work)
@@ -142,7 +142,7 @@ async def open_batches(
     progress: Progress,
     terminal: Terminal,
 ) -> AsyncIterator[BatchRunner]:
-    """Open the resource; a real run connects when a batch begins."""
+    """Open the resource; a real run connects when its first batch starts."""
     work = None if mode is Mode.COMMIT else await open("work")
     yield BatchRunner(
         database=database,

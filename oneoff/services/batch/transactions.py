@@ -1,6 +1,6 @@
 """Open the connection of a run's batches, and begin, commit and roll back its transactions.
 
-Batches are committed nowhere else.
+This is the only module that commits batches.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 ROLE = "batch"
 PATIENCE = 5.0
-"""Seconds for a connection to roll back or close; one that has gone silent never would."""
+"""Seconds for a connection to roll back or close; a silent connection would never answer."""
 
 COMMIT_TIMEOUT = 15.0
-"""Seconds for the answer to a commit, which nothing else may interrupt; shorter than the grace
-period of a signal. If no answer comes, the checkpoint tells whether the commit was made."""
+"""Seconds for the answer to a commit; shorter than the grace period of a signal. Nothing else
+interrupts a commit. If no answer arrives, the checkpoint shows whether the commit was made."""
 
 current_batch: ContextVar[str] = ContextVar("oneoff_current_batch", default="")
-"""Id of the batch that this task works on: effects in the outbox are marked with it."""
+"""Id of the batch that this task works on; `put_effect` stores it with the effect."""
 
 
 class Transactions:
@@ -59,7 +59,7 @@ class Transactions:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """Begin a transaction; commit it at the end of the block, or roll it back on an error.
 
-        A cancellation that comes during the commit is raised after it.
+        A cancellation during the commit is raised after the commit.
         """
         connection = await self._connect()
         await connection.begin()
@@ -75,7 +75,7 @@ class Transactions:
             raise
 
     async def drop(self) -> None:
-        """Throw the connection away, whatever its state; the next transaction opens another."""
+        """Discard the connection, whatever its state; the next transaction opens a new one."""
         connection, self._connection = self._connection, None
         with suppress(SQLAlchemyError, OSError, ValueError):
             async with asyncio.timeout(PATIENCE):
@@ -85,9 +85,10 @@ class Transactions:
 
     async def _connect(self) -> AsyncConnection:
         while self._connection is None:
-            # Every batch has the same statements. To parse and plan them each time would be a fifth
-            # of a batch that deletes a few thousand rows, so the server keeps them prepared. A
-            # pooler gives each transaction another server connection, which does not have them.
+            # Every batch runs the same statements. Parsing and planning them each time would take a
+            # fifth of a batch that deletes a few thousand rows, so they are prepared on the server.
+            # Behind a pooler, the next transaction may have another server connection, on which
+            # they are not prepared. Then the connection is opened again without preparing.
             opened = self._database.connect(ROLE, immediate=True, prepares=self._prepares)
             connection = await self._stack.enter_async_context(opened)
             if self._prepares and await leads_through_pooler(connection):
@@ -98,7 +99,7 @@ class Transactions:
         return self._connection
 
     async def _roll_back(self, connection: AsyncConnection) -> None:
-        # The first error tells more than a second one about a connection that is broken.
+        # An error of the rollback is dropped: the first error, which caused it, is raised instead.
         try:
             async with asyncio.timeout(PATIENCE):
                 await connection.rollback()
@@ -122,4 +123,4 @@ async def _commit(connection: AsyncConnection) -> None:
 
 
 async def _keep_committed(_: None) -> None:
-    """Do nothing: a commit can't be undone, though the run ends after it."""
+    """Do nothing: a commit can't be undone, even if the run ends after it."""

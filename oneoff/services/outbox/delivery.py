@@ -1,9 +1,9 @@
 """Deliver the effects of the outbox. Read `Delivery._deliver_one` from top to bottom.
 
-An attempt is counted and committed before it begins. So an effect that kills its process is given
-up in the end as well. The same commit claims the effect until a time in the future, so that other
-deliveries pass over it; after a crash it is free again at that time. While the handler works the
-row is locked too, since the clocks of two machines may differ by more than the claim lasts.
+An attempt is counted and committed before it starts. So an effect that kills its process is given
+up too, after its last attempt. The same commit claims the effect for a limited time: other
+deliveries skip it until then, and after a crash it is free again. While the handler runs, the row
+is also locked, because the clocks of two machines may differ by more than the claim lasts.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 OF_DELIVERY = frozenset({"effect", "session"})
-"""Names that a handler gets from the delivery, not from the project."""
-_MAX_ERROR = 500
+"""Names of parameters that the delivery provides, not the project."""
+_MAX_ERROR = 500  # characters of an error that are stored
 _CLAIM = timedelta(seconds=2 * TIMEOUT)
-"""For how long an effect is claimed: longer than its handler may take."""
+"""Duration of a claim; longer than a handler may take."""
 
 
 @dataclass(slots=True)
 class Delivered:
-    """What a delivery has done.
+    """The outcome of a delivery.
 
     Attributes:
         done: Effects that were delivered, by kind.
-        failed: Effects that failed, and are tried again by a later delivery, by kind.
-        given_up: Effects that failed for the last time, by kind.
-        bounded: Whether it stopped at a bound, with effects left.
-        unhandled: Effects that wait without a handler for their kind, by kind.
+        failed: Effects that failed and will be tried again by a later delivery, by kind.
+        given_up: Effects that failed at their last attempt, by kind.
+        bounded: Whether a bound stopped the delivery before all effects were tried.
+        unhandled: Waiting effects without a handler for their kind, by kind.
     """
 
     done: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Delivered:
     unhandled: dict[str, int] = field(default_factory=dict)
 
     def by_kind(self) -> list[dict[str, Any]]:
-        """Return the numbers for a table."""
+        """Return the counts as rows of a table."""
         kinds = sorted({*self.done, *self.failed, *self.given_up, *self.unhandled})
         return [
             {
@@ -83,18 +83,18 @@ async def deliver_effects(
     max_seconds: float = 0.0,
     given_up: bool = False,
 ) -> Delivered:
-    """Deliver the effects that are due, each in a transaction of its own, as `outbox deliver` does.
+    """Deliver the effects that are due, each in its own transaction, as `outbox deliver` does.
 
-    Several deliveries may run at once, on any number of machines: an effect that one of them has
-    claimed is passed over by the others.
+    Several deliveries may run at the same time, on any number of machines: each skips the effects
+    that another one has claimed.
 
     Args:
-        transaction: Opens one.
+        transaction: Opens a transaction.
         handlers: The handler of each kind.
-        given: What handlers may ask for by name, besides `effect` and `session`.
-        max_rows: Stop after so many effects; 0 for all.
-        max_seconds: Begin no other effect after so long; 0 for no limit.
-        given_up: Whether to try effects again that were given up.
+        given: Objects that handlers may request by name, besides `effect` and `session`.
+        max_rows: Stop after this many effects; 0 for all.
+        max_seconds: Start no further effect after this many seconds; 0 for no limit.
+        given_up: Whether to also try effects that were given up, or are not due yet.
     """
     delivery = Delivery(transaction, handlers, given or {}, given_up=given_up)
     return await delivery.run(max_rows=max_rows, max_seconds=max_seconds)
@@ -136,13 +136,13 @@ class Delivery:
         try:
             async with self._transaction() as session:
                 if not await _lock(session, effect):
-                    return  # its claim ran out, and another delivery has it
+                    return  # the claim has expired, and another delivery has the effect
                 async with asyncio.timeout(TIMEOUT):
                     await self._handle(effect, session)
                 done = {"delivered_at": datetime.now(UTC), "error": "", "claimed_until": None}
                 await session.execute(_update_of(effect).values(done))
         except asyncio.CancelledError:
-            # The run was stopped, which is no failure of the effect: the attempt does not count.
+            # The run was stopped, so the effect did not fail: the attempt does not count.
             with suppress(SQLAlchemyError, OSError):
                 await uninterrupted(self._write(effect, attempts=outbox.c.attempts - 1))
             raise
@@ -154,13 +154,11 @@ class Delivery:
             self.result.done[effect.kind] += 1
 
     async def _claim_next(self) -> Effect | None:
-        """Claim the next effect and count the attempt; return None if there is none.
-
-        SKIP LOCKED passes over a row that another delivery is claiming at this moment, or whose
-        handler works, instead of waiting for it.
-        """
+        """Claim the next effect and count the attempt; return None if there is none."""
         kinds = self._handlers.keys() - self._down
         free = select(outbox).where(self._condition, *self._remaining(kinds)).order_by(outbox.c.id)
+        # SKIP LOCKED skips a row that another delivery is claiming now, or whose handler is
+        # running. Without it, this delivery would wait for the other one.
         async with self._transaction() as session:
             found = await session.execute(free.limit(1).with_for_update(skip_locked=True))
             row = found.mappings().one_or_none()
@@ -184,7 +182,7 @@ class Delivery:
         await session.flush()
 
     async def _failed(self, effect: Effect, exc: Exception) -> None:
-        """Write the error. If the service was down, the attempt does not count."""
+        """Store the error. If the service was down, the attempt does not count."""
         attempt, values = effect.attempt, {}
         if isinstance(exc, Unavailable):
             self._down.add(effect.kind)
@@ -195,7 +193,7 @@ class Delivery:
         count[effect.kind] += 1
 
     async def _write(self, effect: Effect, **values: Any) -> None:
-        """Write the outcome and end the claim, unless another delivery has the effect by now."""
+        """Store the outcome and end the claim, unless another delivery has claimed the effect."""
         mine = _update_of(effect).where(*_same_claim(effect))
         async with self._transaction() as session:
             await session.execute(mine.values(**values, claimed_until=None))
@@ -211,12 +209,12 @@ def load_handlers(project: Project) -> Mapping[str, Handler]:
     """Return the project's handlers, by kind.
 
     Raises:
-        ConfigurationError: It has none.
+        ConfigurationError: The project has none.
     """
     if not project.outbox:
         raise ConfigurationError(
             f"the project {project.name!r} has no handlers for its outbox",
-            try_='name them: Project(..., outbox="app.outbox:HANDLERS"), a mapping of kinds to '
+            try_='declare them: Project(..., outbox="app.outbox:HANDLERS"), a mapping of kinds to '
             "async functions",
             code="no-outbox",
         )
@@ -225,16 +223,16 @@ def load_handlers(project: Project) -> Mapping[str, Handler]:
 
 
 def resources_of(handlers: Mapping[str, Handler]) -> list[str]:
-    """Return the names of the resources that handlers ask the project for."""
+    """Return the names of the project's resources that handlers request."""
     return sorted({name for one in handlers.values() for name in parameters(one)} - OF_DELIVERY)
 
 
 def deliverable(*, given_up: bool = False) -> ColumnElement[bool]:
-    """Return the condition for effects that are to be delivered now.
+    """Return the condition for effects to deliver now.
 
-    They are not claimed, and the pause before their next attempt is over; `PAUSES` has one for each
-    number of attempts, counted from when the effect was put. After the last attempt no pause
-    matches. With `given_up` neither pauses nor attempts matter.
+    These effects are not claimed, and the pause before their next attempt is over. `PAUSES` has a
+    pause for each number of attempts, counted from when the effect was stored. After the last
+    attempt no pause matches. With `given_up`, pauses and attempts are ignored.
     """
     now = datetime.now(UTC)
     free = outbox.c.claimed_until.is_(None) | (outbox.c.claimed_until <= now)
@@ -258,12 +256,12 @@ async def plan(
 
 
 async def list_effects(session: AsyncSession, *, state: str, limit: int) -> list[dict[str, Any]]:
-    """Return effects, the oldest first, without their payload, which may be personal.
+    """Return effects, the oldest first, without their payload, which may contain personal data.
 
     Args:
-        session: Reads.
-        state: "waiting", "given-up", "delivered", or empty for all that is undelivered.
-        limit: How many at most.
+        session: For reading.
+        state: "waiting", "given-up", "delivered", or empty for all undelivered effects.
+        limit: The highest number of effects.
     """
     states = case(
         (outbox.c.delivered_at.is_not(None), "delivered"),
@@ -285,14 +283,15 @@ async def _unhandled(session: AsyncSession, handlers: Mapping[str, Handler]) -> 
 async def _lock(session: AsyncSession, effect: Effect) -> bool:
     """Lock the row until the transaction ends; return False if the claim is lost.
 
-    SQLite has no row locks, but its transaction keeps out every other writer.
+    SQLite has no row locks, but its transaction excludes every other writer.
     """
     mine = select(outbox.c.id).where(outbox.c.id == effect.id, *_same_claim(effect))
     return await session.scalar(mine.with_for_update(skip_locked=True)) is not None
 
 
 def _same_claim(effect: Effect) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions that no other delivery has it: each claim counts an attempt."""
+    """Return the conditions that no other delivery has claimed the effect since this claim."""
+    # Each claim counts an attempt, so the number of attempts identifies the claim.
     return (outbox.c.delivered_at.is_(None), outbox.c.attempts == effect.attempt)
 
 

@@ -1,4 +1,4 @@
-"""Put effects outside the database into the outbox, in the transaction that they belong to."""
+"""Store effects outside the database in the outbox, in the transaction that they belong to."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 PAUSES = (0, 60, 300, 1_800, 7_200)
-"""Seconds, since the effect was put, after which it is tried for the first, second, ... time. After
-the last attempt it is given up, and waits for an operator."""
+"""Seconds between storing an effect and its first, second, ... attempt. After the last attempt it
+is given up: not tried again until an operator asks."""
 TIMEOUT = 30.0
 """Seconds that a handler may take for one effect."""
 
 Handler = Callable[..., Awaitable[None]]
-"""Does one effect: `async def promoted(effect, session, mailer)`. It asks by parameter name for
-`effect`, for `session`, and for resources of the project. What it writes in the session is
-committed if, and only if, the effect counts as delivered. `Unavailable` says that a service is
-down, which is no failure of the effect: the attempt does not count, and no other effect of its kind
-is tried in this delivery."""
+"""Executes one effect: `async def promoted(effect, session, mailer)`. It requests `effect`,
+`session` and resources of the project by parameter name. Its writes in the session are committed if
+and only if the effect is marked as delivered. If a service is down, raise `Unavailable`: the
+attempt does not count, and no other effect of this kind is tried in this delivery."""
 Transaction = Callable[[], AbstractAsyncContextManager["AsyncSession"]]
 """Opens a session in a transaction, which the end of the block commits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One effect that is to be delivered.
+    """One effect to deliver.
 
     Attributes:
-        id: Its number; the same when it is delivered again, so that the receiver can recognize it.
+        id: Its number, which stays the same if it is delivered again: pass it on as the
+            idempotency key.
         kind: What to do: "mail.welcome".
-        payload: What `put_effect` was given.
-        attempt: 1 for the first.
+        payload: The payload that was passed to `put_effect`.
+        attempt: 1 for the first attempt.
     """
 
     id: int
@@ -44,15 +44,15 @@ class Effect:
 
 
 async def put_effect(session: AsyncSession, kind: str, payload: Mapping[str, Any]) -> None:
-    """Put an effect into the outbox; it is committed or rolled back with the transaction's rows.
+    """Store an effect in the outbox; it is committed or rolled back with the transaction's rows.
 
-    It is delivered later, and at least once: a crash between the delivery and its record delivers
-    it again, so the receiver must accept it twice.
+    It is delivered later, at least once: after a crash between the delivery and the mark it is
+    delivered again, so the receiver must accept it twice.
 
     Args:
-        session: The one that `process` or `handle` got, or a request's.
-        kind: Which handler delivers it: "mail.welcome".
-        payload: What the handler needs, as JSON; no secrets, since it is stored as it is.
+        session: The session of `process`, of `handle`, or of a request.
+        kind: Selects the handler: "mail.welcome".
+        payload: Input of the handler, as JSON; without secrets, because it is stored unencrypted.
     """
     import json
     from datetime import UTC, datetime

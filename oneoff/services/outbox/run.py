@@ -1,4 +1,4 @@
-"""Run `outbox deliver`: preview, delivery on the database of the run, and result."""
+"""Run `outbox deliver`: its preview, the delivery on the run's database, and its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def preview(database: Database, handlers: Mapping[str, Handler], *, given_up: bool) -> Result:
-    """Return the result of a dry run: how many effects would be tried."""
+    """Return the result of a dry run: the number of effects that would be tried."""
     async with begin_work(database, Mode.READ_ONLY) as work:
         planned = await plan(work.session, handlers, given_up=given_up)
     rows = sum(one["waiting"] for one in planned if one["has_handler"])
@@ -34,7 +34,7 @@ async def preview(database: Database, handlers: Mapping[str, Handler], *, given_
 async def deliver_all(
     database: Database, handlers: Mapping[str, Handler], given: Mapping[str, Any], **bounds: Any
 ) -> Delivered:
-    """Deliver on one connection, as the transactions follow each other."""
+    """Deliver on one connection, because the transactions run one after the other."""
     async with Transactions(database) as transactions:
 
         @asynccontextmanager
@@ -50,13 +50,13 @@ def result_of(delivered: Delivered) -> Result:
 
     Raises:
         CommandError: `effect-given-up`.
-        TemporaryError: `effects-left`: effects failed, or a bound was reached first.
+        TemporaryError: `effects-left`: effects failed, or a bound was reached before the end.
     """
     done, failed = delivered.done.total(), delivered.failed.total()
     if lost := delivered.given_up.total():
         raise CommandError(
             f"{counted(lost, 'effect')} given up, {done} delivered, {failed} to be tried again",
-            why="the same effect has failed too often to be tried for ever",
+            why="an effect whose last attempt fails is not tried again by itself",
             try_=(
                 "python manage.py outbox list --state given-up",
                 "python manage.py outbox deliver --given-up",
@@ -67,7 +67,7 @@ def result_of(delivered: Delivered) -> Result:
         left = f"{failed} failed" if failed else "there are more"
         raise TemporaryError(
             f"{counted(done, 'effect')} delivered, {left}",
-            why="those that are left are tried again by the next run",
+            why="the next run tries the remaining effects",
             try_="python manage.py outbox list",
             code="effects-left",
         )

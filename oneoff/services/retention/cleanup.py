@@ -21,12 +21,11 @@ from oneoff.services.retention.rules import Retention
 if TYPE_CHECKING:
     from oneoff.services.batch.command import Batches
 
-BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500
-MAX_DAYS = 365_000
-"""A thousand years; many more days ago is before the first year that a datetime has."""
-SECONDS = 0.01
-"""Others may wait for a batch of these sizes without noticing: one DELETE of a million rows takes
-half a second, one of five thousand takes three milliseconds."""
+BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500  # rows of a batch
+MAX_DAYS = 365_000  # a thousand years; a much earlier date is before the first year of a datetime
+SECONDS = 0.01  # seconds that a batch should take
+# Batches of these sizes don't delay other transactions noticeably: one DELETE of a million rows
+# takes half a second, one of five thousand rows takes three milliseconds.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +33,12 @@ class CleanupRequest:
     """The inputs of `data cleanup`.
 
     Attributes:
-        rules: The rules, in this order.
-        days: Instead of each rule's own; None for those.
-        max_rows: Rows of all rules together; 0 for all there are.
-        max_time: Of all rules together.
-        duty: Instead of each rule's own percentage of the time at work; None for those.
-        new_run: Cancel unfinished batches, and count ages from now.
+        rules: The rules, in the order in which they run.
+        days: Replaces the days of each rule; None to use the rule's own.
+        max_rows: Rows of all rules together; 0 for no limit.
+        max_time: Time for all rules together; None for no limit.
+        duty: Replaces the duty of each rule; None to use the rule's own.
+        new_run: Cancel unfinished batches, and compute ages from now.
     """
 
     rules: Sequence[Retention]
@@ -51,11 +50,11 @@ class CleanupRequest:
 
 
 def choose_rules(project: Project, names: Sequence[str], days: int | None) -> list[Retention]:
-    """Return the rules with these names, or all if there are none.
+    """Return the rules with these names, or all rules if no name is given.
 
     Raises:
-        ConfigurationError: The project has no rules, or two of one name.
-        UsageError: There is no rule of a name, or one of them keeps its rows longer.
+        ConfigurationError: The project has no rules, or two with the same name.
+        UsageError: A name is unknown, or a rule must keep its rows for more days.
     """
     rules: list[Retention] = project_parts.RETENTION.load(project, code="no-retention")
     known = {rule.name for rule in rules}
@@ -67,11 +66,13 @@ def choose_rules(project: Project, names: Sequence[str], days: int | None) -> li
 
 
 async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any]]:
-    """Run the rules one after the other; return for each what it deleted, or would delete.
+    """Run the rules one after the other; return the number of deleted rows for each.
+
+    In a dry run, return the number of rows that would be deleted.
 
     Raises:
-        BatchBound: The run went as far as it may; its work is saved.
-        CommandError: What a rule's batch raises; those before it are done.
+        BatchBound: The run reached a bound; committed rows stay deleted.
+        CommandError: The error of a rule's batch; the rules before it are done.
     """
     started, done = monotonic(), 0
     report = []
@@ -92,10 +93,10 @@ async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any
 
 
 def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:
-    """Return the moment before which rows are old, as a value for the rule's column.
+    """Return the time before which rows are deleted, as a value for the rule's column.
 
     Raises:
-        ConfigurationError: The column has no date or time.
+        ConfigurationError: The column does not contain a date or a time.
     """
     at = began.astimezone(UTC) - timedelta(days=days)
     kind = _column(rule).type
@@ -104,19 +105,19 @@ def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:
         return at.date()
     if not isinstance(base, DateTime):
         raise ConfigurationError(
-            f"the retention rule {rule.name!r} goes by {_column(rule)}, which is no date or time",
-            try_="name the column that says since when a row is there",
+            f"the retention rule {rule.name!r} uses {_column(rule)}, which is not a date or time",
+            try_="use the column with the time at which a row was created, or became obsolete",
             code="batch-key",
         )
-    # A type of the project's own converts by itself.
+    # A custom type of the project converts the value itself.
     return at if base.timezone or base is not kind else at.replace(tzinfo=None)
 
 
 def _remaining(request: CleanupRequest, done: int, seconds: float) -> dict[str, Any]:
-    """Return what the rules before have left of the bounds.
+    """Return the bounds that remain after the earlier rules.
 
     Raises:
-        BatchBound: They have left nothing.
+        BatchBound: A bound is reached.
     """
     time = request.max_time
     if (request.max_rows and done >= request.max_rows) or (
@@ -130,14 +131,13 @@ def _remaining(request: CleanupRequest, done: int, seconds: float) -> dict[str, 
 
 
 def _batch(rule: Retention, days: int, **bounds: Any) -> BatchCommand:
-    """Return the batch that deletes the rows of a rule.
-
-    The days are not an input of it, so that another number resumes the same batch: it begins with
-    the oldest rows either way, and two batches at once would wait for each other's row locks.
-    """
+    """Return the batch that deletes the rows of a rule."""
+    # The days are not an input of the batch, so a run with other days resumes the same batch. It
+    # starts with the oldest rows in any case, and two batches at the same time would wait for each
+    # other's row locks.
 
     class RuleBatch(BatchCommand):
-        """Delete what the rule does not keep."""
+        """Delete the rows that the rule does not keep."""
 
         batch_size = BATCH
         smallest_batch = SMALLEST
@@ -166,13 +166,13 @@ def _bound_reached(request: CleanupRequest, done: int) -> BatchBound:
 
 
 def _column(rule: Retention) -> Column[Any]:
-    """Return the column itself of what may be a mapped attribute."""
+    """Return the table's column of a rule, which may name a mapped attribute."""
     column: object = getattr(rule.age, "expression", rule.age)
     if isinstance(column, Column) and isinstance(column.table, Table):
         return column
     raise ConfigurationError(
-        f"the retention rule {rule.name!r} goes by {rule.age}, which is no column of a table",
-        try_="age=Event.at names a column of a model",
+        f"the retention rule {rule.name!r} uses {rule.age}, which is not a column of a table",
+        try_="use a column of a model: age=Event.at",
         code="batch-key",
     )
 
@@ -190,7 +190,7 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
     if days > MAX_DAYS:
         raise UsageError(f"--days {days} is more than {MAX_DAYS:,}: a thousand years")
     if kept := [rule for rule in rules if days < rule.minimum_days]:
-        # Without their names the number would be that of every other rule too.
+        # With `--only`, because without names the number would apply to all other rules too.
         only = " ".join(f"--only {rule.name}" for rule in kept)
         longest = max(rule.minimum_days for rule in kept)
         raise UsageError(

@@ -20,17 +20,18 @@ RECORDS_COMPLETION = (
     batches.c.command.startswith(f"{TRANSFORM} ", autoescape=True),
     func.coalesce(batches.c.cursor, "").contains(", sha256 ", autoescape=True),
 )
-"""The row of a batch with `--once`, of a transform, or of an imported file is what says that it is
-done, so it is kept for ever. A row that only looks like one of them is kept too."""
+"""Conditions for batches whose row is the record that they are done: batches with `--once`,
+transforms, and imported files. These rows are kept permanently. Other rows that match by chance are
+kept too."""
 
 
 def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Retention, ...]:
-    """Return the rules for what the framework itself writes, to stand among a project's own.
+    """Return the rules for the framework's own rows, to add to the rules of a project.
 
-    `oneoff-effects` deletes effects of the outbox that were delivered, `oneoff-batches` the
-    checkpoints of batches that have ended. What is undelivered or unfinished stays, and what says
-    that something is done: a batch with `--once`, a transform, an imported file, a batch whose run
-    was killed before it could say that it is finished.
+    `oneoff-effects` deletes effects that were delivered. `oneoff-batches` deletes the checkpoints
+    of batches that have ended. Undelivered effects and unfinished batches are kept. Records of
+    finished work are kept too: batches with `--once`, transforms, imported files, and batches whose
+    run was killed before it reported that they are finished.
 
     Args:
         effect_days: Days for which delivered effects are kept.
@@ -39,13 +40,13 @@ def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Ret
     return (
         Retention(
             name="oneoff-effects",
-            help="Effects of the outbox that were delivered; those that were not stay.",
+            help="Delivered effects of the outbox; undelivered effects are kept.",
             age=outbox.c.delivered_at,
             days=effect_days,
         ),
         Retention(
             name="oneoff-batches",
-            help="Checkpoints of batches that have ended; those that say what is done stay.",
+            help="Checkpoints of ended batches; records that work is finished are kept.",
             age=batches.c.finished_at,
             days=batch_days,
             where=deletable_batches(),
@@ -56,13 +57,12 @@ def framework_rules(*, effect_days: int = 30, batch_days: int = 90) -> tuple[Ret
 def deletable_batches() -> ColumnElement[bool]:
     """Return the condition for ended batches that no later run reads: see `find_current`.
 
-    A run with the same arguments reads only the newest batch of its key, and only to see whether
-    the run that finished it, or one of its shards, has not reported that. So an older batch may be
-    deleted, and so may one that was reported. A newest batch that was not reported must stay: if it
-    were deleted, the next run would process every row again.
-
-    Shards stay as long as their parent; the next cleanup deletes them.
+    A shard is deleted by the cleanup after the one that deletes its parent.
     """
+    # A run with the same arguments reads only the newest batch of its key. It reads it only to find
+    # out whether the run that finished it, or finished one of its shards, has not reported that. So
+    # older batches and reported batches may be deleted. An unreported newest batch must be kept: if
+    # it were deleted, the next run would process every row again.
     parent, shard, later = (batches.alias(name) for name in ("parent_batch", "shard", "later"))
     has_parent = exists().where(parent.c.id == batches.c.parent)
     unreported_shard = exists().where(shard.c.parent == batches.c.id, _unreported(shard))
@@ -82,5 +82,5 @@ def deletable_batches() -> ColumnElement[bool]:
 
 
 def _unreported(table: FromClause) -> ColumnElement[bool]:
-    """Return the condition that the run which ended a batch still runs, or was killed."""
+    """Return the condition that the run which ended a batch is still active, or was killed."""
     return exists().where(runs.c.id == table.c.run_id, runs.c.status.in_(sorted(UNREPORTED)))

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """One rule: rows of one table that are older than so many days are deleted.
+    """One rule: rows of one table are deleted when they are older than a number of days.
 
     Attributes:
-        name: What the operator types: `data cleanup --only events`.
-        help: One sentence for the confirmation of a reader: which rows, and why so long.
-        age: The column that says how old a row is: a date or an instant. Its table is the one that
-            is cleaned up, and it needs an index. Rows where it is NULL stay.
+        name: The name that the operator types: `data cleanup --only events`.
+        help: One sentence for readers: which rows, and why they are kept for this time.
+        age: The column with the date or time of a row. Rows of its table are deleted. The column
+            needs an index. Rows with NULL are kept.
         days: Rows that are older than this are deleted.
-        minimum_days: `--days` can't go below it.
-        where: What else must be true of a row: `Job.state == "done"`.
-        duty: Percent of the time at work; between batches the run rests. 100 for no rests.
+        minimum_days: The lowest value of `--days`.
+        where: A further condition for rows to delete: `Job.state == "done"`.
+        duty: Percentage of the time in which the run works; it pauses between batches. 100 for no
+            pauses.
     """
 
     name: str
@@ -49,11 +50,12 @@ class Retention:
         if not 1 <= self.minimum_days <= self.days:
             message = (
                 f"the retention rule {self.name!r} keeps rows {self.days} days and at least "
-                f"{self.minimum_days}: say 1 <= minimum_days <= days"
+                f"{self.minimum_days}: declare 1 <= minimum_days <= days"
             )
             raise ValueError(message)
 
 
 MAX_NAME = 40
-"""The name is part of the id of the rule's batches, a column of 80 characters."""
+"""Characters of a name, which is part of the id of the rule's batches: a column of 80 characters.
+"""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")

@@ -1,1 +1,1 @@
-"""Resumable backfills, by name."""
+"""Backfills that are run by name and can be resumed."""

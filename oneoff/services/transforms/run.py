@@ -22,21 +22,21 @@ COMMAND = "data transform"
 
 
 def all_transforms(project: Project) -> list[type[Transform]]:
-    """Return the project's transforms, in its order.
+    """Return the project's transforms, in the order of their declaration.
 
     Raises:
-        ConfigurationError: It has none, or two of one name.
+        ConfigurationError: The project has none, or two with the same name.
     """
     found: list[type[Transform]] = project_parts.TRANSFORMS.load(project, code="no-transforms")
     return found
 
 
 def choose_transform(project: Project, name: str, *, revert: bool) -> type[Transform]:
-    """Return the transform of this name.
+    """Return the transform with this name.
 
     Raises:
-        ConfigurationError: The project has none, or two of one name.
-        UsageError: None has this name, or it can't be reverted.
+        ConfigurationError: The project has no transforms, or two with the same name.
+        UsageError: The name is unknown, or the transform can't be reverted.
     """
     found = all_transforms(project)
     chosen = next((one for one in found if one.name == name), None)
@@ -55,10 +55,10 @@ def choose_transform(project: Project, name: str, *, revert: bool) -> type[Trans
 async def run_transform(
     batches: Batches, chosen: type[Transform], command: BatchCommand, *, revert: bool
 ) -> Result:
-    """Run a transform, or the batch that reverts it, within the bounds of a command.
+    """Run a transform, or the batch that reverts it, with the bounds of a command.
 
-    The batch is named by the line that resumes it: "data transform fill-locale --revert". A worker
-    of a fleet finds the command and the transform by this name too.
+    The name of the batch is the command line that resumes it: "data transform fill-locale
+    --revert". Workers of a fleet find the command and the transform by this name too.
     """
     batch_class = chosen.revert if revert and chosen.revert else chosen
     bounds = {name: getattr(command, name) for name in BatchCommand.fields()}
@@ -72,7 +72,7 @@ async def run_transform(
 
 
 def line_of(chosen: type[Transform], *, revert: bool = False) -> str:
-    """Return the words that run a transform."""
+    """Return the command line that runs a transform, without options for a single run."""
     return f"{COMMAND} {chosen.name}" + (" --revert" if revert else "")
 
 

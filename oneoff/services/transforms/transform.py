@@ -1,4 +1,4 @@
-"""Declare a change of all rows that is run once, by its name: `data transform`."""
+"""Declare a one-time change of many rows that is run by its name: `data transform`."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 class Transform(BatchCommand):
     """A batch that is run by its name; declare `select` and `process`, or `change`.
 
-    It has no inputs of its own: what it does is the same whoever runs it, and on every server.
+    It has no inputs of its own, so it does the same for every operator and on every server.
     """
 
     name: ClassVar[str]
-    """What the operator types: `data transform fill-locale`."""
+    """The name that the operator types: `data transform fill-locale`."""
     task_id: ClassVar[str] = ""
     """Number in the catalogue of admin tasks: "ADM-002"."""
     revert: ClassVar[type[BatchCommand] | None] = None
     """The batch that reverts it: `data transform fill-locale --revert`."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Refuse inputs, which `data transform` could not set."""
+        """Refuse inputs, because `data transform` can't set them."""
         super().__init_subclass__(**kwargs)
         inputs = [name for name, value in cls.__dict__.items() if isinstance(value, Field)]
         if inputs:
             message = (
                 f"{cls.__module__}.{cls.__qualname__}: a transform has no inputs of its own, so "
-                f"not {', '.join(inputs)}; write a command for what an operator decides"
+                f"not {', '.join(inputs)}; write a command if an operator must set a value"
             )
             raise TypeError(message)
 
     def probes(self) -> Sequence[Throttle]:
-        """Wait for standby servers, and while sessions wait for locks."""
+        """Wait while standby servers lag, and while sessions wait for locks."""
         return (ReplicaLag(), LockWaiters())

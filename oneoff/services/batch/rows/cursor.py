@@ -1,4 +1,4 @@
-"""Write the key of a row as JSON into a checkpoint, and read it again."""
+"""Convert the key of a row to the JSON of a checkpoint, and back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def encode(key: Any) -> str:
-    """Return the key as JSON, without loss for any type that a key may have.
+    """Return the key as JSON, from which `decode` returns an equal key of the same type.
 
     Raises:
-        ConfigurationError: `batch-key`: no key can have this type.
+        ConfigurationError: `batch-key`: a key can't have this type.
     """
     if isinstance(key, str | int | float) and not isinstance(key, bool):
         return json.dumps(key, ensure_ascii=False)
@@ -42,12 +42,12 @@ def decode(text: str) -> Any:
 
 
 def readable(text: str | None) -> str:
-    """Return the cursor of a checkpoint for a person to read."""
+    """Return the cursor of a checkpoint as text for messages."""
     return "the beginning" if text is None else str(decode(text))
 
 
 def _tagged(key: Any) -> tuple[str, str]:
-    if isinstance(key, datetime):  # before date, which it is too
+    if isinstance(key, datetime):  # before `date`: a datetime is also a date
         return "datetime", (key.astimezone(UTC) if key.tzinfo else key).isoformat()
     if isinstance(key, date):
         return "date", key.isoformat()
@@ -57,7 +57,7 @@ def _tagged(key: Any) -> tuple[str, str]:
         return type(key).__name__.lower(), str(key)
     raise ConfigurationError(
         f"a {type(key).__name__} can't be the key of a batch",
-        why="a checkpoint keeps numbers, texts, bytes, dates, instants, decimals and UUIDs",
+        why="a checkpoint stores numbers, texts, bytes, dates, datetimes, decimals and UUIDs",
         try_="declare another unique column: key = ...",
         code="batch-key",
     )

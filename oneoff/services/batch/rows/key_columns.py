@@ -19,7 +19,7 @@ def key_column(table: Table, name: str, command: str) -> Column[Any]:
     """Return the column that pages of rows are ordered by.
 
     Args:
-        table: Whose rows are selected.
+        table: The table whose rows are selected.
         name: As the command declares it; empty for the primary key.
         command: Name of the command's class, for messages.
 
@@ -74,8 +74,8 @@ def _constraints(table: Table) -> Iterator[list[str]]:
 
 def _bad_key(table: FromClause, command: str, what: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{command} can't go through {table.description!r} in batches: {what}",
-        why="a row could be left out or done twice, or each batch would search the whole table",
-        try_="declare a column that fits, as key or range_column; index it in the model",
+        f"{command} can't process {table.description!r} in batches: {what}",
+        why="rows could be missed or processed twice, or each batch would scan the entire table",
+        try_="declare a suitable column as key or range_column, and index it in the model",
         code="batch-key",
     )

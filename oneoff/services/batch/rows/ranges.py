@@ -1,8 +1,8 @@
-"""Estimate how many rows a batch has, and cut its keys into ranges of about the same size.
+"""Estimate the number of rows of a batch, and split its keys into ranges of about the same size.
 
-Ranges are not computed between the smallest and the largest key: keys have gaps, and texts can't be
-divided. Their limits are quantiles of the keys themselves; of a sample of them if the table is
-large.
+The limits of the ranges are quantiles of the keys, or of a sample of the keys if the table is
+large. They are not computed from the smallest and the largest key: keys have gaps, and a distance
+between texts can't be divided.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from oneoff.services.batch.rows.selection import Selection
 
 BLOCKS_PER_SHARD = 30
-"""Blocks sampled for each range. Rows that are neighbours in the table often are neighbours by key,
-and then a block tells no more than one row would: 30 of them put the size of a range within about a
-fifth of its fair share."""
+"""Blocks sampled for each range."""
+# Rows of one block often have neighbouring keys, and then a block gives no more information than
+# one row. With 30 blocks, the size of a range is within about a fifth of its fair share.
 MIN_BLOCKS = 1_000
 """Tables of up to this many blocks (8 MB) are read completely."""
 MIN_KEYS = 20
 """Keys that each range needs in the sample. If the command selects fewer of the sampled rows, the
-ranges are cut evenly over all rows of the table instead."""
+ranges are split evenly over all rows of the table."""
 NO_ROWS = "null"
-"""Both limits, as they are stored, of a range without rows."""
+"""The stored value of both limits of a range without rows."""
 
-# The number of blocks of a table. A partitioned table has none itself, so its partitions are added
-# up; views and foreign tables have no row here, and can't be sampled.
+# The number of blocks of a table. A partitioned table has no blocks itself, so its partitions are
+# added up. The relkind condition excludes views and foreign tables, which can't be sampled.
 _BLOCKS = """
 SELECT coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(c.oid)),
                 pg_relation_size(c.oid))::bigint / current_setting('block_size')::bigint
@@ -62,28 +62,29 @@ def _compile(element: _Explain, compiler: SQLCompiler, **options: Any) -> str:
 
 
 async def estimate(connection: AsyncConnection, keys: Select[Any]) -> int:
-    """Return about how many rows a select has: the estimate of PostgreSQL's planner.
+    """Return the estimated number of rows of a select, from PostgreSQL's planner.
 
-    A count of ten million rows would take seconds before the first batch. SQLite has no such
-    estimate, so there the rows are counted.
+    Counting ten million rows would delay the first batch by seconds. SQLite has no estimate, so
+    its rows are counted.
     """
     if connection.dialect.name != "postgresql":
         return await connection.scalar(select(func.count()).select_from(keys.subquery())) or 0
-    # SQLAlchemy converts the plan as if it were the first selected column, so that has no type.
+    # SQLAlchemy converts the plan with the type of the first selected column, so that column must
+    # not have a type.
     rows: Select[Any] = select(literal_column("1")).select_from(keys.subquery())
     plan = await connection.scalar(_Explain(rows))
     facts: Any = json.loads(plan) if isinstance(plan, str) else plan
     return int(facts[0]["Plan"]["Plan Rows"])
 
 
-async def cut(
+async def split(
     connection: AsyncConnection, selection: Selection, shards: int
 ) -> list[BatchRange | None]:
-    """Return as many ranges as shards, in order; None for each one without rows.
+    """Return as many ranges as shards, in order; None for a range without rows.
 
-    The first range begins where the selection does and the last one ends with it, so that rows
-    beyond the sampled keys, and rows that come later, fall into one of them too. Rows with equal
-    keys stay in one range: equal quantiles are one limit, and ranges at the end are left empty.
+    The first range starts where the selection starts, and the last one ends where it ends. So rows
+    outside the sampled keys, and rows that are inserted later, belong to a range too. Rows with
+    equal keys are in one range: equal quantiles become one limit, and the last ranges are None.
     """
     bounds = list(dict.fromkeys((await _quantiles(connection, selection, shards))[:-1]))
     limits = selection.limits or BatchRange()
@@ -112,18 +113,18 @@ async def _quantiles(
 ) -> Sequence[Any]:
     """Return the last key of each range; fewer if there are fewer keys.
 
-    In three steps, each for what the one before can't do. A small table is read completely. Of a
-    large one, the selected rows among a sample of its blocks are taken. If too few of the sampled
-    rows are selected, their quantiles would be chance: then the sampled rows themselves are taken,
-    without the command's conditions, which cuts the table evenly and the selection only roughly.
+    A small table is read completely. From a large table, blocks are sampled, and the quantiles are
+    those of the selected rows among them. If the command selects too few of the sampled rows, their
+    quantiles would be random. Then all sampled rows are used, without the command's conditions:
+    this splits the table evenly, but the selected rows only roughly.
     """
     blocks = await _blocks(connection, selection)
     wanted = max(MIN_BLOCKS, BLOCKS_PER_SHARD * shards)
     keys = selection.keys(None)
     if blocks <= wanted:
         return (await connection.scalars(_last_of_each(keys, shards))).all()
-    # SYSTEM reads whole blocks, so the cost follows the sample and not the table. The seed makes
-    # both statements below see the same blocks.
+    # SYSTEM reads entire blocks, so the cost depends on the sample and not on the table. With the
+    # same seed, all statements below sample the same blocks.
     sample = selection.table.tablesample(
         func.system(100 * wanted / blocks), name="oneoff_sampled", seed=literal_column("1")
     )
@@ -139,7 +140,7 @@ async def _quantiles(
 
 
 async def _blocks(connection: AsyncConnection, selection: Selection) -> int:
-    """Return the size of the table in blocks; 0 for one that can't be sampled."""
+    """Return the size of the table in blocks; 0 for a table that can't be sampled."""
     if connection.dialect.name != "postgresql":
         return 0
     name = connection.dialect.identifier_preparer.format_table(selection.table)
@@ -148,12 +149,11 @@ async def _blocks(connection: AsyncConnection, selection: Selection) -> int:
 
 
 def _last_of_each(keys: Select[Any], shards: int) -> Select[Any]:
-    """Select the last key of each of so many equal parts, in order.
-
-    Row number n of t rows ends part floor(n * shards / t). It is the last of a part exactly where
-    this number is higher than for the row before it. Integer division keeps that exact, and works
-    the same on SQLite; `percentile_disc` is PostgreSQL's alone, and needs one number for each part.
-    """
+    """Select the last key of each of `shards` equal parts, in order."""
+    # Up to row n of t rows, floor(n * shards / t) parts are complete. A row is the last one of a
+    # part exactly if this number is higher than for the row before it. Integer division is exact,
+    # and works the same on SQLite. `percentile_disc` exists only in PostgreSQL, and needs one
+    # number for each part.
     inner = keys.subquery()
     key = inner.c[0]
     place = func.row_number().over(order_by=key)
@@ -167,8 +167,8 @@ def _last_of_each(keys: Select[Any], shards: int) -> Select[Any]:
 def _ctid(table: Any) -> ColumnElement[Any]:
     """Return the physical place of a row.
 
-    A semi-join on it lets PostgreSQL fetch the sampled rows by their place, instead of reading the
-    whole table to see which of its rows are in the sample.
+    With a semi-join on it, PostgreSQL fetches the sampled rows by their place, and does not read
+    the entire table to find the rows of the sample.
     """
     place: ColumnClause[Any] = column("ctid")
     place.table = table

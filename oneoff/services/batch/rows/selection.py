@@ -1,6 +1,6 @@
 """Select the rows of a batch command: pages of rows for Python, or ranges for one statement.
 
-Both continue after the last key. OFFSET from the beginning would read again all that is done, and
+Both continue after the last key. An OFFSET from the start would read all finished rows again, and
 `IN (SELECT ... LIMIT n)` would search the rest of the table for the last batch.
 """
 
@@ -47,12 +47,12 @@ _SIZE = bindparam("oneoff_size", type_=Integer)
 
 
 class StepResult(NamedTuple):
-    """One batch that is done, and not saved yet.
+    """One processed batch, before its checkpoint is saved.
 
     Attributes:
-        key: The last key that is done with; None where that has not changed.
-        done: Rows it went through.
-        changed: Rows it changed.
+        key: The last processed key; None if the cursor does not change.
+        done: Rows that were processed.
+        changed: Rows that were changed.
         last: Whether no rows are left.
         errors: Rows that were rejected because they failed.
     """
@@ -68,13 +68,13 @@ class Selection(ABC):
     """The rows of one command, within a range of their keys.
 
     Args:
-        command: What is done with them.
+        command: The command that processes them.
         limits: The range; None for no rows.
 
     Attributes:
-        column: The key: it orders the rows.
+        column: The key, which orders the rows.
         table: The table of the column.
-        durable: Whether each commit waits until it is on the disk; the last one always does.
+        durable: Whether each commit waits until it is on the disk; the last commit always waits.
     """
 
     column: ColumnElement[Any]
@@ -87,7 +87,7 @@ class Selection(ABC):
         self._declare()
 
     def declare_again(self, began: datetime) -> None:
-        """Ask the command again for its rows: the batch that is resumed began at this moment."""
+        """Ask the command again for its rows, with the start time of the batch that is resumed."""
         self.command.began = began
         self._declare()
 
@@ -104,15 +104,15 @@ class Selection(ABC):
 
     @abstractmethod
     def keys(self, after: Any) -> Select[Any]:
-        """Return a select of the keys that are left after one."""
+        """Return a select of the remaining keys: those after `after`."""
 
     async def count(self, connection: AsyncConnection, after: Any) -> int:
-        """Count the rows that are left after a key."""
+        """Count the remaining rows: those after a key."""
         left = self.keys(after).subquery()
         return await connection.scalar(select(func.count()).select_from(left)) or 0
 
     def between(self, after: Any, upto: Any = None) -> list[ColumnElement[bool]]:
-        """Return the conditions for the keys after one, within the limits."""
+        """Return the conditions for the keys after `after` and up to `upto`, within the limits."""
         if self.limits is None:
             return [false()]
         low = self.limits.low if after is None else after
@@ -133,7 +133,7 @@ class RowWise(Selection):
         self._single = len(self._select.column_descriptions) == 1
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
-        """Load a page of rows and hand it to the command."""
+        """Load a page of rows and pass it to the command."""
         async with session_in(connection) as session:
             keys, batch = await self.page(session, after, size)
             changed = await self._process(session, batch) if batch else 0
@@ -142,7 +142,7 @@ class RowWise(Selection):
     async def page(
         self, session: AsyncSession, after: Any, size: int
     ) -> tuple[list[Any], Sequence[Any]]:
-        """Return the keys and the rows of the page that follows a key.
+        """Return the keys and the rows of the page after a key.
 
         Raises:
             ConfigurationError: A key is in several rows. A page that ended between them would skip
@@ -161,16 +161,16 @@ class RowWise(Selection):
         return keys[:size], batch[:size]
 
     async def one(self, session: AsyncSession, key: Any) -> int:
-        """Process the row with this key alone, if the select still finds it."""
+        """Process only the row with this key, if the select still finds it."""
         found = await session.execute(self._keyed().where(self.column == key))
         _, batch = self._split(found.all())
         return await self._process(session, batch) if batch else 0
 
     def keys(self, after: Any) -> Select[Any]:
-        """Return a select of the keys that are left after one."""
+        """Return a select of the remaining keys: those after `after`."""
         only = self._select.with_only_columns(self.column, maintain_column_froms=True)
         only = only.where(*self.between(after)).order_by(None)
-        only._for_update_arg = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way; to count rows is no reason to lock them
+        only._for_update_arg = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - SQLAlchemy has no public way; counting must not lock the rows
         return only
 
     def _keyed(self) -> Select[Any]:
@@ -184,8 +184,8 @@ class RowWise(Selection):
         changed: object = await self.command.process(session, batch)
         if not isinstance(changed, int):
             raise CommandError(
-                f"process returned {type(changed).__name__}, not how many rows it changed",
-                try_="return len(batch), or the number of those that were changed",
+                f"process returned {type(changed).__name__}, not the number of changed rows",
+                try_="return len(batch), or the number of rows that were changed",
                 code="no-result",
             )
         await session.flush()
@@ -195,9 +195,9 @@ class RowWise(Selection):
 class SetBased(Selection):
     """`change` and `range_column`: one statement for each range of an indexed column.
 
-    Only the last commit waits for the disk, as that of one big statement would. What a crash of the
-    server undoes is undone together with its checkpoint, and nothing outside the database depends
-    on such a batch.
+    Only the last commit waits for the disk, as the commit of one big statement would. A crash of
+    the server may undo rows, but undoes their checkpoint with them, and nothing outside the
+    database depends on such a batch.
     """
 
     durable = False
@@ -213,7 +213,7 @@ class SetBased(Selection):
         _check_range_column_stays(self._change, column, command)
         # Rows without a value are left out. The bounds leave them out too, but not all have bounds.
         change = self._change.where(self.column.is_not(None))
-        # Built once: SQLAlchemy takes as long to build them as the server to run a small batch.
+        # Built once: building them takes SQLAlchemy as long as a small batch takes the server.
         self._first_end = self._ends(self.keys(None))
         self._next_end = self._ends(self.keys(_AFTER))
         self._first_range = change.where(*self.between(None, _UPTO))
@@ -222,7 +222,7 @@ class SetBased(Selection):
         self._rest = change.where(*self.between(_AFTER))
 
     async def step(self, connection: AsyncConnection, after: Any, size: int) -> StepResult:
-        """Find where the range ends, and change what is in it."""
+        """Find the end of the range, and change the rows in it."""
         place = {} if after is None else {_AFTER.key: after}
         ends = self._first_end if after is None else self._next_end
         end = (await connection.execute(ends, place | {_SIZE.key: size})).one_or_none()
@@ -232,9 +232,9 @@ class SetBased(Selection):
             return StepResult(None, done.rowcount, done.rowcount, last=True)
         upto, ties = end
         if ties >= size:
-            # More rows than a batch may have share this value. First the rows below it are a batch.
-            # If there are none, a DELETE takes some of the rows with the value; an UPDATE has to
-            # take all of them, since it could not tell afterwards which ones are done.
+            # More rows than a batch may have share this value. First, the rows below the value are
+            # a batch. If there are none, a DELETE takes some of the rows with the value. An UPDATE
+            # must take all of them: afterwards it could not distinguish the updated rows.
             before = self.keys(after).where(self.column < upto).subquery()
             below = await connection.scalar(select(func.max(before.c[0])))
             if below is None and isinstance(self._change, Delete) and self.table.primary_key:
@@ -246,30 +246,30 @@ class SetBased(Selection):
         return StepResult(upto, done.rowcount, done.rowcount, last=False)
 
     def _ends(self, keys: Select[Any]) -> Select[Any, int]:
-        """Select the last value of a full page, and how many rows share it, counting up to a page.
+        """Select the last value of a full page, and how many rows share it, counted up to a page.
 
-        No row is returned if the page is not full: then the rest is the last batch. OFFSET here
-        skips one page of an index, which costs half as much as to return its rows.
+        The result is empty if the page is not full: then the remaining rows are the last batch.
         """
+        # OFFSET here skips one page of an index, which costs half as much as returning its rows.
         end = keys.order_by(self.column).offset(_SIZE - 1).limit(1).subquery()
         same = keys.where(self.column == end.c[0]).limit(_SIZE)
         ties = select(func.count()).select_from(same.correlate(end).subquery())
         return select(end.c[0], ties.scalar_subquery())
 
     def _check_changed(self, connection: AsyncConnection, rows: int, value: Any) -> None:
-        """Refuse a range of SQLite in which no row was changed although its last value was read.
+        """Refuse a range of SQLite if no row was changed, although the range's last value was read.
 
-        SQLite compares dates as texts. A value that was written in another form is converted when
-        it is read, and then does not compare equal to itself. Other databases have real dates, and
-        there other clients may have deleted the rows in between.
+        SQLite compares dates as texts. A value that is stored in another format is converted when
+        it is read, and then is not equal to the stored text. Other databases have a type for dates;
+        there, an empty range only means that other clients have deleted the rows meanwhile.
         """
         if rows or connection.dialect.name != "sqlite":
             return
         raise DataError(
-            f"{self.column} of some rows reads as {value}, and the database takes it for more",
-            why="SQLite compares dates as texts, and these were written in another form; the batch "
-            "would find the same rows for ever",
-            try_="write them in one form: UPDATE ... SET column = strftime(...)",
+            f"{self.column} of some rows reads as {value}, but compares as greater",
+            why="SQLite compares dates as texts, and these have another format; the batch would "
+            "find the same rows again and again",
+            try_="convert them to one format: UPDATE ... SET column = strftime(...)",
             code="batch-unequal",
         )
 
@@ -284,7 +284,7 @@ class SetBased(Selection):
         return StepResult(None, done.rowcount, done.rowcount, last=False)
 
     def keys(self, after: Any) -> Select[Any]:
-        """Return a select of the keys that are left after one."""
+        """Return a select of the remaining keys: those after `after`."""
         keys = select(self.column).select_from(self._change.table)
         if self._change.whereclause is not None:
             keys = keys.where(self._change.whereclause)
@@ -299,7 +299,7 @@ def make_selection(command: BatchCommand, limits: BatchRange | None) -> Selectio
         limits: The range of its keys; None for no rows.
 
     Raises:
-        ConfigurationError: It can't be done in batches as it is declared.
+        ConfigurationError: Its declaration can't be processed in batches.
     """
     if command.range_column:
         return SetBased(command, limits)
@@ -329,7 +329,7 @@ def _check_select(statement: object, command: BatchCommand) -> None:
         raise _wrong(command, "select must return a Select")
     limited = statement._limit_clause is not None or statement._offset_clause is not None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
     if limited:
-        raise _wrong(command, "select must not have a limit; --max-rows is for that")
+        raise _wrong(command, "select must not have a limit; use --max-rows")
 
 
 def _table_of(statement: Select[Any], command: BatchCommand) -> Table:
@@ -341,7 +341,7 @@ def _table_of(statement: Select[Any], command: BatchCommand) -> Table:
         while isinstance(table, Join):
             table = table.left
     if not isinstance(table, Table):
-        raise _wrong(command, "select must begin with a table or a mapped class")
+        raise _wrong(command, "select must start with a table or a mapped class")
     return table
 
 

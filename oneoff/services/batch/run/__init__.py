@@ -1,1 +1,1 @@
-"""Run a batch command: the loop, its bounds, throttling, shards and workers."""
+"""Run the batches of a command: the loop, its bounds, throttling, shards and workers."""

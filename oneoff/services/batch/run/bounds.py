@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from oneoff.services.batch.state.checkpoints import Checkpoint
 
 TURN = 180.0
-"""Seconds a worker works on a shard before other jobs of the project get their turn."""
+"""Seconds for which a worker works on a shard before it takes other jobs of the project."""
 
 
 class BatchBound(TemporaryError):
-    """A bound was reached; what is done is saved, and the same command goes on from there.
+    """The run reached a bound; committed rows are kept, and the same command continues after them.
 
     Args:
-        bound: As it was given: "--max-rows 1000".
-        done: Rows this run has done.
+        bound: The option with its value: "--max-rows 1000".
+        done: Rows processed by this run.
     """
 
     code = "batch-bound"
@@ -30,22 +30,22 @@ class BatchBound(TemporaryError):
     def __init__(self, bound: str, done: int) -> None:
         super().__init__(
             f"stopped after {counted(done, 'row')}: {bound}",
-            why="what is done is saved, and there may be more to do",
-            try_="run the same command again: it goes on from there",
+            why="the progress is saved, and there may be more rows to process",
+            try_="run the same command again: it continues after the last saved row",
         )
         self.done = done
 
 
 class TurnEnded(Exception):
-    """A worker has had its `TURN` with a shard; another job resumes it."""
+    """A worker's `TURN` with a shard is over; another job resumes the shard."""
 
 
 class Bounds:
-    """The bounds of one run, counted from now on, over all the shards it works on.
+    """The bounds of one run, counted from now on, over all shards that it works on.
 
     Args:
-        command: With the bounds.
-        worker: Whether a worker runs it, which stops after its `TURN`.
+        command: The command with the bounds.
+        worker: Whether a worker runs it; a worker stops after its `TURN`.
     """
 
     def __init__(self, command: BatchCommand, *, worker: bool = False) -> None:
@@ -57,27 +57,26 @@ class Bounds:
 
     @property
     def done(self) -> int:
-        """Rows this run has done."""
+        """Rows processed by this run."""
         return sum(self._done.values())
 
     def count(self, checkpoint: Checkpoint) -> None:
-        """Take note of how far the run has come with one batch or shard."""
+        """Record the progress of the run in one batch or shard."""
         self._done[checkpoint.id] = checkpoint.done_by_run
         self._errors[checkpoint.id] = checkpoint.errors
 
     def check(self, checkpoint: Checkpoint, *, held: bool = False) -> None:
         """Stop the run if it has reached a bound.
 
-        A turn lasts at least one batch. Otherwise a shard whose claim alone takes that long would
-        be handed on for ever without progress.
+        A turn lasts at least one batch, unless the run waits between two batches.
 
         Args:
-            checkpoint: How far it has come with this batch.
-            held: Whether it is held between two batches, so that no further one may come first.
+            checkpoint: The progress in this batch.
+            held: Whether the run waits between two batches.
 
         Raises:
-            BatchBound: It has reached a bound.
-            TurnEnded: It has had its turn.
+            BatchBound: The run has reached a bound.
+            TurnEnded: The turn of the worker is over.
         """
         self.count(checkpoint)
         limit, elapsed = self._command.max_time, monotonic() - self._started
@@ -85,18 +84,20 @@ class Bounds:
             raise BatchBound(f"--max-rows {self._command.max_rows}", self.done)
         if limit is not None and elapsed >= limit.total_seconds():
             raise BatchBound(f"--max-time {limit.total_seconds():g}s", self.done)
+        # Without `self.done`, a shard whose claim alone takes longer than a turn would be passed
+        # from job to job indefinitely without progress.
         if self._turn is not None and elapsed >= self._turn and (self.done or held):
             raise TurnEnded
 
     def at_most(self, size: int) -> int:
-        """Return the size of a batch, lowered to what `--max-rows` leaves."""
+        """Return the size of a batch, at most the remaining rows of `--max-rows`."""
         return min(size, self._command.max_rows - self.done) if self._command.max_rows else size
 
     def check_errors(self, more: int) -> None:
         """Stop the run if more rows failed than `--max-errors` allows.
 
         Args:
-            more: Rows that failed in the batch in work, which is not saved yet.
+            more: Rows that failed in the current batch, which is not saved yet.
 
         Raises:
             DataError: `too-many-errors`; the caller rolls the batch back.
@@ -106,17 +107,20 @@ class Bounds:
             raise DataError(
                 f"{counted(errors, 'row')} failed, "
                 f"and --max-errors allows {self._command.max_errors}",
-                why=f"those before are in {self._command.rejects}; the last batch was rolled back",
-                try_="mend what they have in common, and run the same command again",
+                why=f"the last batch was rolled back; rows that failed in earlier batches are in "
+                f"{self._command.rejects}",
+                try_="fix the cause, and run the same command again",
                 code="too-many-errors",
             )
 
 
 class DutyCycle:
-    """The rests of one run, over all its shards and parts: the next batch may be another one's.
+    """The pauses of one run between batches.
+
+    All shards and parts of the run share it, because the next batch may belong to another shard.
 
     Attributes:
-        percent: Of the time at work, for the command of the last batch.
+        percent: Percentage of the time in which the command of the last batch works.
     """
 
     def __init__(self) -> None:
@@ -124,16 +128,16 @@ class DutyCycle:
         self._until = 0.0
 
     @property
-    def rest_left(self) -> float:
-        """Seconds until the rest is over; 0 or less once it is."""
+    def pause_left(self) -> float:
+        """Seconds until the pause is over; 0 or less afterwards."""
         return self._until - monotonic()
 
-    def begin_rest(self, seconds: float, percent: float) -> None:
-        """Begin the rest after a batch.
+    def start_pause(self, seconds: float, percent: float) -> None:
+        """Start the pause after a batch.
 
         Args:
-            seconds: How long the batch took.
-            percent: Of the time that its command may be at work.
+            seconds: Duration of the batch.
+            percent: Percentage of the time in which its command may work.
         """
         self.percent = percent
         self._until = monotonic() + seconds * (FULL_DUTY / percent - 1)

@@ -1,4 +1,4 @@
-"""What all batches of one run use: the bounds of the run, its output, and its liveness lock."""
+"""The objects that all batches of one run share: bounds, output, and the liveness lock."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What all batches of one run use. Leaving its `async with` closes what it opened.
+    """The objects that all batches of one run share; the end of `async with` closes them.
 
     Attributes:
         run: The run.
-        database: Where its rows are.
+        database: The database with the rows.
         terminal: For messages to the operator.
         progress: Shows how many rows are done.
-        duty_cycle: The rests between batches.
-        bounds: How far the run may go.
+        duty_cycle: The pauses between batches.
+        bounds: The bounds of the run.
         rejects: The file for rows that are rejected.
-        liveness: The lock by which other runs see that this one is alive.
+        liveness: The lock that shows other runs that this run is alive.
     """
 
     run: Run
@@ -53,11 +53,12 @@ class RunContext:
 
 
 class Liveness:
-    """Hold the liveness lock of the run again after its connection broke.
+    """Takes the liveness lock of the run again after its connection was lost.
 
     The connection that writes the run's record holds the lock from the start. If the server
-    restarts, it breaks together with the connection of the batches. Without the lock another run
-    would take this one for dead and claim its batch. SQLite's locks are in a file and don't break.
+    restarts, that connection is lost together with the connection of the batches. Without the lock,
+    another run would treat this run as dead and claim its batch. On SQLite the lock is in a file
+    and can't be lost.
     """
 
     def __init__(self, database: Database) -> None:
@@ -75,7 +76,7 @@ class Liveness:
             await hold_for_transaction(connection, self._database, f"run:{self._database.run_id}")
 
     async def release(self) -> None:
-        """Close the connection, and so release the lock."""
-        # A connection that is broken has released the lock already.
+        """Close the connection, which releases the lock."""
+        # The lock of a broken connection is already released, so its error does not matter.
         with suppress(SQLAlchemyError, OSError):
             await self._stack.aclose()

@@ -1,4 +1,4 @@
-"""Classify the errors of a batch: whether it can be tried again, and what must be done first."""
+"""Classify the errors of a batch: whether to try again, and whether to reconnect first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fault(Enum):
     CONFLICT = "conflict"
     """The transaction was rolled back; a smaller one may succeed."""
     LOST = "lost"
-    """The connection is gone or silent; the checkpoint tells whether the last commit was made."""
+    """The connection is lost or silent; the checkpoint shows whether the last commit was made."""
     FATAL = "fatal"
     """Trying again would not help."""
 
@@ -32,11 +32,11 @@ def failed_too_often(what: str, rows: int) -> TemporaryError:
     """Return the error for a batch that failed too often.
 
     Args:
-        what: Why it failed the last time.
-        rows: Rows this run has changed and saved.
+        what: The type of the last error.
+        rows: Rows that this run has changed and committed.
     """
     return TemporaryError(
-        f"a batch failed too often, the last time because {what}",
+        f"a batch failed too often, the last time with {what}",
         why=_saved(rows),
         try_=_RESUME,
         code="database-busy",
@@ -44,23 +44,23 @@ def failed_too_often(what: str, rows: int) -> TemporaryError:
 
 
 def database_lost(seconds: float, rows: int) -> Unavailable:
-    """Return the error for a database that did not come back in time."""
+    """Return the error for a database that was unavailable for too long."""
     return Unavailable(
-        f"the database was lost, and did not come back within {seconds:g} s",
+        f"the database was lost, and was not available again within {seconds:g} s",
         why=_saved(rows),
         try_=_RESUME,
     )
 
 
 def _saved(rows: int) -> str:
-    return f"what this run changed is saved ({counted(rows, 'row')}), the batch in work is not"
+    return f"committed rows are kept ({counted(rows, 'row')} by this run), the last batch is not"
 
 
-_RESUME = "run the same command again: it goes on from there"
+_RESUME = "run the same command again: it continues after the last committed row"
 
 
 def fault_of(exc: BaseException) -> Fault:
-    """Return what an error of a batch means."""
+    """Return the kind of an error of a batch."""
     if isinstance(exc, CommandError):
         return Fault.LOST if isinstance(exc, Unavailable) else Fault.FATAL
     if sqlstate_of(exc) in CONFLICTS or sqlite_code(exc) in (BUSY, LOCKED) or is_outdated(exc):

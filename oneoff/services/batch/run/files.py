@@ -1,4 +1,4 @@
-"""Run batches over the rows of a file: the key of a batch is a place in the file."""
+"""Run batches over the rows of a file: the cursor is a place in the file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PLACE = re.compile(r"line (\d+), byte (\d+), sha256 ([0-9a-f]+)")
 
 
 class Place(NamedTuple):
-    """How far a file is done.
+    """The place up to which a file is imported.
 
     Attributes:
-        line: The last that is done; 0 for none.
-        offset: Bytes up to its end, decompressed.
-        digest: The beginning of the whole file's SHA-256, in hexadecimal digits.
+        line: The last line that is done; 0 for none.
+        offset: Bytes up to the end of the line, decompressed.
+        digest: The first hexadecimal digits of the SHA-256 of the entire file.
     """
 
     line: int
@@ -42,10 +42,10 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the place that a checkpoint holds."""
+        """Return the place that a checkpoint stores."""
         found = _PLACE.fullmatch(text)
         if found is None:
-            message = f"{text!r} is no place in a file"
+            message = f"{text!r} is not a place in a file"
             raise ValueError(message)
         return cls(int(found[1]), int(found[2]), found[3])
 
@@ -54,49 +54,49 @@ class Place(NamedTuple):
 
 
 class FileBatch(BatchCommand):
-    """Stands for the import of a file where the engine asks for a command."""
+    """The command of a file import; it only has options, because the file has the rows."""
 
 
 class FileSelection(Selection):
-    """The rows of a file: `FileRows`, in `oneoff.services.data.imports.resume`, reads them.
+    """The rows of a file; `FileRows`, in `oneoff.services.data.imports.resume`, reads them.
 
     Attributes:
-        name: Of the file, for messages.
-        digest: SHA-256 of it as it is now.
+        name: Name of the file, for messages.
+        digest: SHA-256 of the file as it is now.
     """
 
     name: str
     digest: str
 
     def is_of(self, cursor: str | None) -> bool:
-        """Return whether a checkpoint is one of the file as it is now."""
+        """Return whether a checkpoint belongs to the file as it is now."""
         return cursor is not None and Place.read(decode(cursor)).digest == self.digest
 
     @abstractmethod
     def rows_left(self, after: Place | None) -> int:
-        """Return about how many rows are left."""
+        """Return the approximate number of remaining rows."""
 
     def _declare(self) -> None:
-        """Do nothing: the command declares no rows, the file has them."""
+        """Do nothing: the rows are in the file, the command declares none."""
 
     def keys(self, after: Any) -> Select[Any]:
-        """Not called: a file has no keys in the database."""
+        """Raise an error: a file has no keys in the database. It is never called."""
         raise NotImplementedError
 
     def place(self, after: str | None) -> Place | None:
         """Return the place to resume at.
 
         Raises:
-            DataError: `file-changed`: it is not the file that the batch began with.
+            DataError: `file-changed`: the file was changed after the batch was started.
         """
         found = None if after is None else Place.read(after)
         if found is not None and found.digest != self.digest:
             raise DataError(
                 f"{self.name} has changed since it was imported up to line {found.line:,}",
-                why="nobody knows which of its rows are done",
+                why="it is unknown which rows of the changed file are imported",
                 try_=(
-                    "bring back the file as it was, and run the same command",
-                    "--new-run --on-conflict skip begins again, and leaves alone what is there",
+                    "restore the original file, and run the same command",
+                    "add --new-run --on-conflict skip to start again and keep existing rows",
                 ),
                 code="file-changed",
             )
@@ -104,23 +104,23 @@ class FileSelection(Selection):
 
 
 class FileRun(BatchRun):
-    """One run of the batches of a file, for real."""
+    """One run of the batches of a file."""
 
     _selection: FileSelection
 
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
-        """Resume the file; one that is imported to its end is not begun again by itself."""
+        """Resume the file; a file that is completely imported is only started again on request."""
         anew = await _find(connection, self._selection, self._identity) is None
         checkpoint = await claims.claim(
             connection, self._database, self._identity, new_run=self._command.new_run or anew
         )
-        self._place(checkpoint.cursor)  # refuses a file that has changed; the claim is rolled back
+        self._place(checkpoint.cursor)  # raises for a changed file; the claim is then rolled back
         return checkpoint
 
     def _say_finished(self, checkpoint: Checkpoint) -> None:
         self._terminal.err(
-            f"{self._selection.name} is done already, by {checkpoint.id}: "
-            "--new-run begins it again\n"
+            f"{self._selection.name} was already imported by {checkpoint.id}: "
+            "use --new-run to import it again\n"
         )
 
     async def _estimate(self) -> None:
@@ -138,12 +138,12 @@ class FileRun(BatchRun):
 async def preview_file(
     selection: FileSelection, identity: Identity, work: WorkTransaction
 ) -> Result:
-    """Do what a real run would do now, in the transaction of a dry run.
+    """Import the remaining rows in the transaction of a dry run.
 
     Args:
-        selection: Its rows.
+        selection: The rows of the file.
         identity: To find the batch that a real run would resume.
-        work: What the executor rolls back.
+        work: The transaction, which the executor rolls back.
     """
     new_run = selection.command.new_run
     row = None if new_run else await _find(work.connection, selection, identity)
@@ -165,7 +165,7 @@ async def preview_file(
 async def _find(
     connection: AsyncConnection, selection: FileSelection, identity: Identity
 ) -> RowMapping | None:
-    """Return the batch to resume: an unfinished one, or the one that finished this very file."""
+    """Return the batch to resume: an unfinished one, or the one that finished this same file."""
     row = await find_current(connection, identity)
     if row is None or (row["finished_at"] is not None and not selection.is_of(row["cursor"])):
         return None

@@ -1,13 +1,12 @@
-"""Supervise a fleet: hand the shards of a batch to workers, and wait until all have ended.
+"""Supervise a fleet: queue the shards of a batch for workers, and wait until all have ended.
 
 The run of `--fleet` is the supervisor. It only puts the ids of shards into the workers' queue
-(`oneoff.services.jobs.shard_queue`). A worker does the job in `oneoff.integrations.arq.shard_job`,
-and writes how far it is into the row of the shard. The supervisor reads these rows twice a second;
-its result and its exit code come from them.
+(`oneoff.services.jobs.shard_queue`). A worker executes the job in
+`oneoff.integrations.arq.shard_job`, and stores its progress in the row of the shard. The supervisor
+reads these rows twice a second; its result and its exit code come from them.
 
-What is done, and by which run, is read from the database every time. So a supervisor that was
-killed is replaced by starting it again, and a worker that was killed is noticed like any other run
-that died.
+The progress and the run of each shard are read from the database every time. So a killed supervisor
+can be started again, and a killed worker is detected like any other run whose process died.
 """
 
 from __future__ import annotations
@@ -48,32 +47,32 @@ if TYPE_CHECKING:
     from oneoff.services.batch.state.identity import Identity
     from oneoff.services.jobs.shard_queue import ShardQueue
 
-POLL = 0.5  # seconds between two looks at the shards
-ABANDONED_PAUSE = 2.0  # seconds between two searches for runs that died
+POLL = 0.5  # seconds between two reads of the shards
+ABANDONED_PAUSE = 2.0  # seconds between two searches for runs whose process died
 RECHECK = 5.0
-"""Seconds after which the queue is asked again whether a shard that no run has claimed is in it."""
+"""Seconds between two checks that an unclaimed shard is still in the queue."""
 LOST_AFTER = 15.0
-"""Seconds after which a job that a worker has taken, without claiming its shard, is queued anew."""
+"""Seconds after which a job is queued again, if a worker took it but did not claim its shard."""
 SAY_IDLE_AFTER = 15.0
-"""Seconds without progress and without an active shard, after which the operator is told."""
+"""Seconds without progress and without an active shard, after which the operator is informed."""
 MAX_SHARD_FAILURES = 5
-"""Times in a row that a shard may stop for a temporary reason without any progress."""
+"""Consecutive times that a shard may stop for a temporary reason without progress."""
 JOB_OVERHEAD = 10.0
-"""Seconds of a job that are left for what is not a batch: start, claim, and the end of the run."""
+"""Seconds of a job that are reserved for its start, its claim, and the end of its run."""
 _TEMPORARY = frozenset({ExitCode.UNAVAILABLE, ExitCode.TEMPORARY})
 
 
 @dataclass
 class TrackedJob:
-    """What the supervisor remembers of the job for a shard; it is not stored anywhere.
+    """The job of a shard, as the supervisor has it in memory.
 
     Attributes:
-        fence: The fence that the shard had when it was queued: a claim raises it.
-        attempt: How many jobs before this one were given up for the same fence.
-        checked: When it was last made sure that the job is in the queue; monotonic.
+        fence: The fence of the shard when it was queued; a claim raises the fence.
+        attempt: How many earlier jobs for the same fence were replaced.
+        checked: When the supervisor last made sure that the job is in the queue; monotonic.
         taken: Since when a worker has had the job; None while it is queued.
-        failures: Times in a row that the shard stopped for a temporary reason without progress.
-        rows: Rows that were done when it last did.
+        failures: Consecutive times that the shard stopped for a temporary reason without progress.
+        rows: Rows that were done when the shard last stopped.
     """
 
     fence: int = -1
@@ -85,10 +84,10 @@ class TrackedJob:
 
 
 def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
-    """Refuse what workers can't do.
+    """Refuse a command that workers can't run.
 
     Raises:
-        UsageError: All reasons together.
+        UsageError: With all reasons.
     """
     from oneoff.services.jobs import shard_queue
 
@@ -97,20 +96,23 @@ def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
     slow = command.batch_timeout > longest
     reasons = (
         (dialect == "sqlite", "--fleet needs PostgreSQL: a SQLite file has one writer at a time"),
-        (secrets, "--fleet is not for commands with secrets: they do not travel to workers"),
-        (command.lock, f"--fleet is not for commands with a lock: {command.lock!r} is one run's"),
+        (secrets, "--fleet is not for commands with secrets: they are not sent to workers"),
+        (
+            command.lock,
+            f"--fleet is not for commands with a lock: only one run can hold {command.lock!r}",
+        ),
         (slow, f"--fleet needs a batch_timeout of at most {longest:g} s"),
         (
             not secrets and not _is_reproducible(command, name),
-            "--fleet can't pass these arguments on",
+            "--fleet can't send these arguments to workers",
         ),
     )
     if wrong := [text for is_so, text in reasons if is_so]:
-        raise UsageError(wrong, try_="the same without --fleet")
+        raise UsageError(wrong, try_="run the same command without --fleet")
 
 
 def _is_reproducible(command: BatchCommand, name: str) -> bool:
-    """Return whether a worker that builds the command from the stored arguments has this batch."""
+    """Return whether the stored arguments, from which a worker builds the command, are complete."""
     arguments = identify(command, name).arguments
     try:
         return identify(type(command)(**json.loads(arguments)), name).arguments == arguments
@@ -119,13 +121,13 @@ def _is_reproducible(command: BatchCommand, name: str) -> bool:
 
 
 class Fleet:
-    """One run that lets workers do a batch.
+    """One run that lets workers process a batch.
 
     Args:
         selection: The command with its rows.
-        identity: Which batch that is.
+        identity: Identity of the batch.
         context: The database, the run, and its output.
-        queue: Where the shards are queued.
+        queue: The queue for the shards.
     """
 
     def __init__(
@@ -143,7 +145,7 @@ class Fleet:
         self._parent: Checkpoint
 
     async def run(self) -> Result:
-        """Claim the parent batch, hand its shards out, and wait until they have ended."""
+        """Claim the parent batch, queue its shards, and wait until they have ended."""
         async with self._transactions:
             self._parent = await claim_with_retry(self._transactions, self._claim)
             shards = await self._read()
@@ -173,7 +175,7 @@ class Fleet:
         return parent
 
     async def _supervise(self, shards: list[Shard]) -> list[Shard]:
-        """Repeat until every shard has ended or failed for good; return the shards as they are."""
+        """Queue and watch the shards until each has ended or failed permanently; return them."""
         while unfinished := [shard for shard in shards if not shard.ended]:
             waiting = [shard for shard in unfinished if not shard.active]
             for shard in waiting:
@@ -187,7 +189,7 @@ class Fleet:
         return shards
 
     async def _queue_shards(self, waiting: list[Shard]) -> None:
-        """Queue the shards that wait; while Redis is away the workers do what they have."""
+        """Queue the waiting shards; tolerate a lost Redis for `reconnect_seconds`."""
         try:
             for shard in waiting:
                 await self._queue_shard(shard)
@@ -199,15 +201,14 @@ class Fleet:
                 raise
 
     async def _queue_shard(self, shard: Shard) -> None:
-        """Make sure that there is a job for the shard.
-
-        The id of a job has the fence of the shard in it, so to queue it twice for the same claim
-        changes nothing. A new claim, by whatever run, makes a new id. Two cases need another id for
-        the same fence, which `attempt` gives: the worker that took the job died before it claimed
-        the shard; or ARQ keeps a result under the id, and accepts no job with it.
-        """
+        """Make sure that there is a job for the shard."""
         from oneoff.services.jobs.shard_queue import JobState
 
+        # The id of a job contains the fence of the shard, so queueing it twice for the same claim
+        # changes nothing. Each claim raises the fence, so the next job has a new id. In two cases
+        # the same fence needs another id, for which `attempt` is in the id too: the worker that
+        # took the job died before it claimed the shard, or ARQ stores a result under the id and
+        # accepts no job with it.
         job, now = self._jobs.setdefault(shard.id, TrackedJob()), monotonic()
         if job.fence != shard.fence:
             job.fence, job.attempt, job.taken = shard.fence, 0, None
@@ -230,7 +231,7 @@ class Fleet:
         job.rows = shard.rows_done
 
     def _has_failed(self, shard: Shard) -> bool:
-        """Return whether a shard has failed for good: no further job is queued for it."""
+        """Return whether a shard has failed permanently: no further job is queued for it."""
         if shard.ended or shard.active or shard.exit_code is None:
             return False
         return (
@@ -238,7 +239,7 @@ class Fleet:
         )
 
     async def _read(self) -> list[Shard]:
-        """Read how far the shards are, and wait for a database that is away."""
+        """Read the shards; wait for a lost database."""
         deadline, lost = monotonic() + self._command.reconnect_seconds, False
         while True:
             try:
@@ -257,7 +258,7 @@ class Fleet:
             await asyncio.sleep(POLL)
 
     async def _read_in(self, connection: AsyncConnection) -> list[Shard]:
-        # A worker that was killed leaves its shard active until its run is closed as abandoned.
+        # The shard of a killed worker looks active until its run is closed as abandoned.
         if monotonic() - self._closed_abandoned_at > ABANDONED_PAUSE:
             await close_abandoned(connection, self._database)
             self._closed_abandoned_at = monotonic()
@@ -272,9 +273,9 @@ class Fleet:
         self._context.progress.start(max((self._parent.total or 0) - done, 0))
         self._busy = monotonic()
         so_far = f": {ended} of them are finished, {counted(done, 'row')} done"
-        goes_on = so_far if done or ended else ""
+        resumes = so_far if done or ended else ""
         self._context.terminal.err(
-            f"{self._parent.id} is handed to the workers in {len(shards)} shards{goes_on}\n"
+            f"workers process {self._parent.id} in {len(shards)} shards{resumes}\n"
         )
 
     def _show(self, shards: list[Shard]) -> None:
@@ -284,15 +285,15 @@ class Fleet:
         self._shown = done
 
     def _say_if_idle(self, *, busy: bool) -> None:
-        """Tell the operator, once for each idle period, that no worker does anything."""
+        """Inform the operator, once for each idle period, that no worker processes a shard."""
         now = monotonic()
         if busy:
             self._busy = now
         elif self._busy is not None and now - self._busy > SAY_IDLE_AFTER:
             self._busy = None
             self._context.terminal.err(
-                f"no worker has had a shard in hand for {SAY_IDLE_AFTER:.0f} s: "
-                "see whether one runs, with `jobs stats`, and whether it is held, "
+                f"no worker has processed a shard for {SAY_IDLE_AFTER:.0f} s: "
+                "check that a worker is running with `jobs stats`, and that it is not paused "
                 "with `system maintenance status`\n"
             )
 
@@ -304,7 +305,7 @@ class Fleet:
                 connection, self._parent.id, self._database.run_id, supervised=True
             )
             if failed:
-                # Without a confirmed target, workers refuse the jobs that are left in the queue.
+                # Without a confirmed target, workers refuse jobs that are still in the queue.
                 parent = replace(self._parent, state=State.STOPPED)
                 await checkpoints.write(connection, parent, note=failed[0].note)
                 refused = update(batches).where(batches.c.id == parent.id).values(confirmed="")
@@ -315,13 +316,13 @@ class Fleet:
             raise shards_cancelled(self._parent.id)
 
     async def _leave(self, exc: BaseException) -> None:
-        """Tell the operator that the workers go on without this run."""
+        """Inform the operator that the workers continue without this run."""
         if isinstance(exc, CommandError) and not isinstance(exc, Unavailable):
             return
         self._context.progress.close()
         self._context.terminal.err(
-            f"the workers go on with {self._parent.id} without this run; the same command watches "
-            f"them again, and to end it: python manage.py batch cancel {self._parent.id}\n"
+            f"the workers continue {self._parent.id} without this run; to watch them, run the same "
+            f"command again; to stop them: python manage.py batch cancel {self._parent.id}\n"
         )
 
 
@@ -330,13 +331,13 @@ def _shard_failed(parent_id: str, failed: list[Shard], of: int) -> CommandError:
     others = f", and {len(failed) - 1} more" if failed[1:] else ""
     error = CommandError(
         f"shard {first.part} failed: {first.note}{others}",
-        why=f"what was done is saved; {of - len(failed)} of {of} shards are finished",
+        why=f"committed rows are kept; {of - len(failed)} of {of} shards are finished",
         try_=(
             f"python manage.py batch show {parent_id}",
-            "mend what is wrong, and run the same command again: it goes on from there",
+            "fix the cause, and run the same command again: it resumes the unfinished shards",
         ),
         code="shard-failed",
     )
-    # `oneoff.cli` ends the process with it: the supervisor exits as a run of this shard would.
+    # `oneoff.cli` exits with this code, so the supervisor exits like a run of this shard.
     error.exit_code = ExitCode(first.exit_code or ExitCode.FAILED)
     return error

@@ -1,10 +1,9 @@
 """The loop of a batch run. Read `BatchRun._loop` from top to bottom.
 
-The order of one round is what makes it safe. The bounds are checked and the pauses kept between two
-batches, when no transaction is open and no row is locked. Then the rows of a batch are processed,
-the rejected ones are written to their file, and the checkpoint is saved, in one transaction; only
-its commit makes any of it count. The rest after the batch comes last, when others can have the
-rows.
+The order of the steps matters. The run checks its bounds and pauses between two batches, when no
+transaction is open and no row is locked. Then one transaction processes the rows of a batch, writes
+rejected rows to their file, and saves the checkpoint; nothing counts before its commit. The pause
+of `--duty` follows the commit, when other transactions can use the rows.
 """
 
 from __future__ import annotations
@@ -39,23 +38,22 @@ if TYPE_CHECKING:
     from oneoff.services.batch.state.identity import Identity
 
 MAX_FAILURES = 8
-"""Batches in a row that may fail by conflicts or lost connections before the run gives up."""
+"""Consecutive batches that may fail by conflicts or lost connections before the run stops."""
 MAX_RECONNECT_PAUSE = 2.0  # seconds between two attempts to connect, at most
-STOP_TIMEOUT = 10.0
-"""Seconds to write that a run stopped; it does no harm if that fails."""
+STOP_TIMEOUT = 10.0  # seconds to store that a run stopped; a failure to store it is harmless
+# On SQLite, the run pauses after each batch for this part of the batch's duration. Other writers
+# poll for the write lock, and would never get it if the run took it again immediately.
 GAP = 0.2
-"""Part of a batch's time for which SQLite is then left to other writers: they poll for its lock,
-and would starve if it were taken again at once."""
-MIN_GAP = 0.005
+MIN_GAP = 0.005  # seconds
 
 
 class BatchRun:
-    """One run of one batch, for real.
+    """One run of one batch.
 
     Args:
         selection: The command with its rows.
-        identity: Which batch that is.
-        context: What the batches of the run share.
+        identity: Identity of the batch.
+        context: The objects that the batches of the run share.
     """
 
     def __init__(self, selection: Selection, identity: Identity, context: RunContext) -> None:
@@ -76,7 +74,7 @@ class BatchRun:
         self._checkpoint: Checkpoint
 
     async def run(self) -> Result:
-        """Claim the batch and work on it to its end, or as far as this run may go."""
+        """Claim the batch and process it to its end, or until a bound stops this run."""
         async with self._transactions:
             self._checkpoint = await claims.claim_with_retry(self._transactions, self._claim)
             self._say_claimed(self._checkpoint)
@@ -97,7 +95,7 @@ class BatchRun:
         return checkpoint
 
     async def _estimate(self) -> None:
-        """Show about how many rows are left, here and to other terminals."""
+        """Show and store the approximate number of remaining rows."""
         async with self._transactions.begin() as connection:
             left = await estimate(connection, self._selection.keys(self._last_key()))
             await checkpoints.write_total(connection, self._checkpoint, left)
@@ -125,7 +123,7 @@ class BatchRun:
             raise
 
     async def _do_batch(self) -> None:
-        """Do one batch, and save it in the same transaction."""
+        """Process one batch, and save its checkpoint in the same transaction."""
         size = self._bounds.at_most(self._sizing.size)
         started = monotonic()
         async with asyncio.timeout(self._command.batch_timeout):
@@ -151,6 +149,8 @@ class BatchRun:
         async with self._transactions.begin() as connection:
             if row_by_row and isinstance(self._selection, RowWise):
                 step, failed = await process_row_by_row(connection, self._selection, after, size)
+                # The file is on the disk before the commit: after a crash in between, a row may be
+                # in it twice, but none is missing.
                 self._bounds.check_errors(step.errors)
                 self._rejects.write(failed)
             else:
@@ -173,9 +173,9 @@ class BatchRun:
             )
 
     def _say_finished(self, checkpoint: Checkpoint) -> None:
-        why = "its run was killed before it said so"
+        why = "its run was killed before it reported the end"
         if self._identity.once:
-            why = "what has this name is not begun again, except with --new-run"
+            why = "use --new-run to start it again"
         self._terminal.err(f"{checkpoint.id} is finished: {why}\n")
 
     async def _recover(self, exc: Exception) -> None:
@@ -194,11 +194,13 @@ class BatchRun:
             await self._reconnect()
 
     async def _reconnect(self) -> None:
-        """Wait for the database to come back, and read what was saved there."""
+        """Wait until the database is available again, and read the checkpoint."""
         seconds = self._command.reconnect_seconds
         deadline, pause = monotonic() + seconds, 0.05
         while True:
             last = monotonic() + pause > deadline
+            # Drop first, then claim again on a new connection, then renew the liveness lock. The
+            # checkpoint shows whether the last commit on the lost connection was made.
             await self._transactions.drop()
             try:
                 async with asyncio.timeout(self._command.batch_timeout):
@@ -219,21 +221,22 @@ class BatchRun:
             return await checkpoints.reclaim(connection, self._checkpoint, self._database.run_id)
 
     async def _stop(self, exc: BaseException) -> None:
-        """Write that the run ended before the batch did, and tell the operator."""
+        """Store that the run ended before the batch did, and inform the operator."""
         if isinstance(exc, BatchTakenOver) or self._checkpoint.state in ENDED:
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._write_stopped(note_of(exc), _exit_code(exc))
         except (SQLAlchemyError, OSError, CommandError):
-            return  # it stays "running" of a run that has ended, and the next run resumes it
+            # The row keeps the state `running`, but its run has ended, so the next run resumes it.
+            return
         self._say_stopped()
 
     def _say_stopped(self) -> None:
         self._progress.close()
         self._terminal.err(
             f"saved: {counted(self._checkpoint.run_rows, 'row')} changed by this run, "
-            f"up to {readable(self._checkpoint.cursor)}; the same command goes on from there\n"
+            f"up to {readable(self._checkpoint.cursor)}; the same command continues from there\n"
         )
 
     async def _write_stopped(self, note: str, exit_code: int | None = None) -> None:
@@ -256,7 +259,7 @@ class BatchRun:
         if not checkpoint.run_rows:
             return Result.unchanged("nothing to do", data=data, warnings=warnings)
         before = checkpoint.rows_changed - checkpoint.run_rows
-        also = f", {checkpoint.rows_changed:,} with the runs before" if before else ""
+        also = f", {checkpoint.rows_changed:,} including earlier runs" if before else ""
         return Result.changed(
             f"changed {counted(checkpoint.run_rows, 'row')}{also}",
             rows=checkpoint.run_rows,
@@ -266,7 +269,7 @@ class BatchRun:
 
 
 def note_of(exc: BaseException) -> str:
-    """Return why a run stopped, as `batch show` says it."""
+    """Return why a run stopped, as the note of `batch show`."""
     if isinstance(exc, asyncio.CancelledError):
         return "interrupted"
     return exc.message if isinstance(exc, CommandError) else type(exc).__name__

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class FailedRowsFile:
-    """The file for rows that fail: JSON lines with the key and the error, readable by its owner.
+    """The file for rows that fail: JSON lines with key and error, readable only by its owner.
 
     It is opened when the first row fails. A line is on the disk before its batch is committed:
-    after a crash a row may stand there twice, but none is missing.
+    after a crash a row may be in the file twice, but none is missing.
 
     Args:
         path: The file; None if no row may fail.
@@ -36,19 +36,19 @@ class FailedRowsFile:
         self._file: IO[str] | None = None
 
     def check_place(self, batch: str, run_id: str) -> None:
-        """Refuse a file that exists, unless this run resumes a batch, whose file it then is.
+        """Refuse a file that exists, unless this run resumes a batch: then it belongs to the batch.
 
         Args:
-            batch: Its id, which begins with that of the run that began it.
-            run_id: Of this run.
+            batch: Id of the batch, which starts with the id of the run that started the batch.
+            run_id: Id of this run.
 
         Raises:
             CommandError: `file-exists`.
         """
         if self._path is not None and batch.startswith(run_id) and os.path.lexists(self._path):
             raise CommandError(
-                f"{self._path} is there already",
-                why="it holds rows that another batch has left out",
+                f"{self._path} already exists",
+                why="it may contain rows that another batch has skipped",
                 try_="choose another name with --rejects",
                 code="file-exists",
             )
@@ -74,7 +74,7 @@ class FailedRowsFile:
             raise DataError(
                 f"{str(self._path)!r} can't be written: {exc.strerror}",
                 why="the rows that failed would be lost; their batch was rolled back",
-                try_="make room or name another file with --rejects, and run it again",
+                try_="correct that, or name another file with --rejects; then run it again",
                 code="rejects-file",
             ) from exc
 
@@ -86,11 +86,11 @@ class FailedRowsFile:
 
 def rejects_warning(count: int) -> str:
     """Return the warning that rows were rejected."""
-    return f"left out {counted(count, 'row')}: see --rejects"
+    return f"skipped {counted(count, 'row')}: see the file of --rejects"
 
 
 def row_error(exc: Exception) -> CommandError | None:
-    """Return the error as one of a row, or None if it is not the row that is wrong."""
+    """Return the error if it was caused by a row; otherwise None."""
     if isinstance(exc, CommandError):
         of_row = isinstance(exc, DataError) or exc.exit_code == CommandError.exit_code
         return exc if of_row else None
@@ -101,10 +101,10 @@ def row_error(exc: Exception) -> CommandError | None:
 async def process_row_by_row(
     connection: AsyncConnection, selection: RowWise, after: Any, size: int
 ) -> tuple[StepResult, Failed]:
-    """Process the batch that follows a key with one savepoint a row; return the rows that failed.
+    """Process the batch after a key with one savepoint for each row; return the rows that failed.
 
-    It is tried after the batch as a whole has failed. The savepoint undoes only the row that fails,
-    so the others are committed with the checkpoint.
+    Call it after the entire batch has failed. The savepoint undoes only the row that fails, so the
+    other rows are committed with the checkpoint.
     """
     async with session_in(connection) as session:
         keys, _ = await selection.page(session, after, size)

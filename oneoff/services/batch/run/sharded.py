@@ -1,4 +1,4 @@
-"""Run the shards of a batch in one process: all of them side by side, or one alone."""
+"""Run the shards of a batch in one process: all of them in parallel, or only one."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from oneoff.services.batch.state.identity import Identity
 
 AT_ONCE = 4
-"""Shards that one process works on at once, each with a connection: with more of them this process
-would be what they wait for."""
+"""Shards that one process runs in parallel, each with its own connection. With more, the process
+itself would be the bottleneck."""
 
 
 class ShardRun(BatchRun):
     """One run of one shard.
 
     Args:
-        command: What to do.
-        shard: With which of its rows.
-        identity: Of the parent batch.
-        context: What the batches of the run share.
-        alone: Whether it is the run's only shard, and is reported to the operator.
+        command: The command.
+        shard: The shard with its range.
+        identity: Identity of the parent batch.
+        context: The objects that the batches of the run share.
+        alone: Whether it is the run's only shard, so that its progress is shown to the operator.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ async def run_shard(
     *,
     alone: bool = True,
 ) -> Result:
-    """Work on one shard, and close the parent batch if it was the last to end."""
+    """Run one shard, and close the parent batch if all shards have ended."""
     try:
         return await ShardRun(command, shard, identity, context, alone=alone).run()
     finally:
@@ -95,7 +95,7 @@ async def run_shard(
 
 
 async def _close_parent(shard: Shard, database: Database) -> None:
-    # If this fails the parent stays open, and the next run, which finds nothing to do, closes it.
+    # If this fails, the parent stays open. The next run finds nothing to do, and closes it.
     with suppress(SQLAlchemyError, OSError, CommandError):
         async with (
             Transactions(database) as transactions,
@@ -106,12 +106,12 @@ async def _close_parent(shard: Shard, database: Database) -> None:
 
 
 class ShardedRun:
-    """One run of a batch that is cut into shards, for real.
+    """One run of a batch that is divided into shards.
 
     Args:
         selection: The command with its rows.
-        identity: Which batch that is.
-        context: What the shards of the run share.
+        identity: Identity of the batch.
+        context: The objects that the shards of the run share.
     """
 
     def __init__(self, selection: Selection, identity: Identity, context: RunContext) -> None:
@@ -123,7 +123,10 @@ class ShardedRun:
         self._parent: Checkpoint
 
     async def run(self) -> Result:
-        """Claim the parent batch, and work on its shards to their end, or as far as it may go."""
+        """Claim the parent batch, and process its shards to their end, or until a bound is reached.
+
+        Return the result of the run.
+        """
         async with self._transactions:
             self._parent = await claim_with_retry(self._transactions, self._claim)
             found = await self._read()
@@ -156,28 +159,29 @@ class ShardedRun:
             raise shards_cancelled(self._parent.id)
 
     def _at_once(self) -> int:
-        # One at a time if a bound counts rows, as batches side by side would exceed it; if the run
-        # rests, as no other shard may work then; and on SQLite, which has one writer at a time.
+        # One at a time in three cases. If a bound counts rows: batches in parallel would exceed it.
+        # If the run pauses for `--duty`: no other shard may work then. On SQLite: it has one writer
+        # at a time.
         counts = self._command.max_rows or self._command.max_errors
-        rests = self._command.percent_at_work < FULL_DUTY
-        return 1 if counts or rests or self._database.url.dialect == "sqlite" else AT_ONCE
+        pauses = self._command.percent_at_work < FULL_DUTY
+        return 1 if counts or pauses or self._database.url.dialect == "sqlite" else AT_ONCE
 
     async def _take_from(self, queue: deque[Shard]) -> None:
-        """Work on one shard after the other, until one reaches a bound.
+        """Run one shard after the other, until one reaches a bound.
 
-        The shards beside it are not cancelled: each stops at the same bound by itself, with its
-        batch saved.
+        Shards that run in parallel are not cancelled: each stops at the same bound, after its
+        current batch is saved.
         """
         while queue and self._bound is None:
             shard = queue.popleft()
-            # A copy: what the author's code keeps in `self` must not be shared between shards.
+            # A copy: attributes that the author's code sets on `self` must not be shared by shards.
             command = copy.copy(self._command)
             try:
                 await ShardRun(command, shard, self._identity, self._context, alone=False).run()
             except BatchBound as exc:
                 self._bound = exc
             except BatchCancelled:
-                continue  # the others go on; the state of the parent tells
+                continue  # the others continue; `close_parent` reports that a shard was cancelled
 
     async def _read(self) -> list[Shard]:
         async with self._transactions.begin() as connection:
@@ -194,14 +198,15 @@ class ShardedRun:
         self._context.progress.start(max((self._parent.total or 0) - done, 0))
 
     async def _stop(self, exc: BaseException) -> None:
-        """Write that the run ended before the batch did, and tell the operator."""
+        """Store that the run ended before the batch did, and inform the operator."""
         if isinstance(exc, BatchTakenOver):
             return
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._write_stopped(exc)
         except (SQLAlchemyError, OSError, CommandError):
-            return  # it stays "running" of a run that has ended, and the next run resumes it
+            # The row keeps the state `running`, but its run has ended, so the next run resumes it.
+            return
 
     async def _write_stopped(self, exc: BaseException) -> None:
         note = note_of(exc)
@@ -213,15 +218,15 @@ class ShardedRun:
         self._context.progress.close()
         self._context.terminal.err(
             f"saved: {counted(rows, 'row')} changed by this run; "
-            "the same command goes on from there\n"
+            "the same command continues from there\n"
         )
 
 
 def shards_cancelled(parent_id: str) -> BatchCancelled:
-    """Return the error for a batch of which shards were cancelled."""
+    """Return the error for a batch with cancelled shards."""
     return BatchCancelled(
-        f"an operator has given the batch {parent_id} up, or shards of it",
-        why="what is done stays; the next run begins a new batch",
+        f"an operator has cancelled the batch {parent_id}, or shards of it",
+        why="committed rows are kept; the next run starts a new batch",
         try_=f"python manage.py batch show {parent_id}",
     )
 
@@ -231,8 +236,8 @@ def result_of(parent_id: str, found: list[Shard], rows: int) -> Result:
 
     Args:
         parent_id: Id of the parent batch.
-        found: Its shards at the end.
-        rows: How many rows were changed meanwhile.
+        found: Its shards at the end of the run.
+        rows: Rows that were changed during the run.
     """
     changed = sum(shard.rows_changed for shard in found)
     errors = sum(shard.errors for shard in found)
@@ -246,7 +251,7 @@ def result_of(parent_id: str, found: list[Shard], rows: int) -> Result:
     warnings = [rejects_warning(errors)] if errors else []
     if not rows:
         return Result.unchanged("nothing to do", data=data, warnings=warnings)
-    also = f", {changed:,} with the runs before" if changed > rows else ""
+    also = f", {changed:,} including earlier runs" if changed > rows else ""
     return Result.changed(
         f"changed {counted(rows, 'row')} in {len(found)} shards{also}",
         rows=rows,

@@ -1,6 +1,6 @@
-"""Start a batch as its command line says: completely, in shards, by workers, or one shard of it.
+"""Start a batch as its options require: in one piece, in shards, by workers, or one shard of it.
 
-| Started by | Goes on in |
+| Started by | Runs in |
 | --- | --- |
 | the job of a worker: `run.shard` is the id of its shard | `run_shard`, for this shard |
 | `--fleet` | `fleet.Fleet`, the supervisor |
@@ -8,7 +8,7 @@
 | `--shards 8` | `sharded.ShardedRun`, which makes a `ShardRun` for each shard |
 | none of these | `loop.BatchRun` |
 
-`BatchRun` does the work in all of these cases: a `ShardRun` is one, with another claim.
+In all cases a `BatchRun` processes the rows: `ShardRun` is a subclass that claims a shard.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ async def start(
     shards: int,
     open_jobs: Callable[[], Awaitable[Jobs]],
 ) -> Result:
-    """Run the batch for real: in this process, or by the project's workers.
+    """Run the batch in this process, or let the project's workers run it.
 
     Args:
         selection: The command with its rows.
-        identity: Which batch that is.
-        context: What the batches of the run share. If it has been started for one shard, nothing
-            else is done.
-        shard_number: The one shard to do; 0 for all.
-        shards: Into how many the batch is cut; 0 for not at all.
+        identity: Identity of the batch.
+        context: The objects that the batches of the run share. If the run was started for one
+            shard, only this shard is processed.
+        shard_number: The one shard to process; 0 for all.
+        shards: Number of shards of the batch; 0 for a batch without shards.
         open_jobs: Connects to the queue of the workers.
     """
     command, database = selection.command, context.database
@@ -63,7 +63,7 @@ async def start(
 
         return await Fleet(selection, identity, context, ShardQueue(await open_jobs())).run()
     if shard_number:
-        # Many processes may begin the batch at once; one cuts it, and the others try again.
+        # Many processes may start the batch at the same time; one divides it, the others try again.
         async with Transactions(database) as transactions:
             shard = await claim_with_retry(
                 transactions,
@@ -84,10 +84,10 @@ async def start(
 async def _run_assigned_shard(
     command: BatchCommand, identity: Identity, context: RunContext
 ) -> Result:
-    """Do the shard that a worker started the run for, if it belongs to this batch of the command.
+    """Run the shard that a worker started this run for, if it belongs to this batch.
 
     Raises:
-        ConfigurationError: `batch-arguments`: the inputs are not those that the batch began with.
+        ConfigurationError: `batch-arguments`: the batch was started with other inputs.
     """
     async with Transactions(context.database) as transactions, transactions.begin() as connection:
         parent, shard = await read_with_parent(connection, context.run.shard)
@@ -96,8 +96,8 @@ async def _run_assigned_shard(
     if identity.key != parent["key"]:
         raise ConfigurationError(
             f"{identity.command} has other inputs here than in the batch {parent['id']}",
-            why="the worker's code is not the code that began the batch",
-            try_="deploy the same release everywhere, or begin again with --new-run",
+            why="the worker's code is not the code that started the batch",
+            try_="deploy the same release everywhere, or start a new batch with --new-run",
             code="batch-arguments",
         )
     return await run_shard(command, shard, identity, context, alone=False)

@@ -1,7 +1,7 @@
 """Limit the load of a run: adapt the size of its batches, and wait between two of them.
 
-A run rests in proportion to `--duty`. It waits while an operator has paused it, and while a probe
-of its command gives a reason to.
+A run pauses in proportion to `--duty`. It waits while an operator has paused it, and while a probe
+of its command returns a reason to wait.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from oneoff.services.batch.run.context import RunContext
     from oneoff.services.batch.transactions import Transactions
 
-POLL = 0.5  # seconds between two looks whether a run may go on
+POLL = 0.5  # seconds between two checks whether the batch may continue
 PROBE_EVERY = 0.5
-"""Seconds for which the answer of a probe holds while it says go: batches may be much shorter."""
+"""Seconds for which "no reason to wait" is not asked again; batches may be much shorter."""
 GROWTH = 1.2
-"""Factor by which a batch grows that would have stayed within its aim with so many rows. Not more:
-a batch that was quick by luck must not lead to one that locks rows for long."""
+"""Factor by which the size grows, if a batch of the larger size would still have met its aim."""
+# A small factor: after a batch that was fast by chance, the next one must not lock rows for long.
 MIN_DIVISOR = 10
-"""The first size divided by this is the default of the smallest size that slowness leads to: what
-takes long below it is not the number of rows."""
+"""The default of the smallest size after slow batches is the first size divided by this."""
+# Below that size, the number of rows is not what makes a batch slow.
 SLACK = 1 / 3
-"""The part of the aim by which a batch may be late before the next one is made smaller."""
+"""The part of the aim by which a batch may exceed the aim before the size is reduced."""
 
 
 class BatchCancelled(CommandError):
@@ -49,9 +49,9 @@ class Sizing:
 
     Args:
         size: Rows of the first batch.
-        aim: Seconds a batch should take.
-        largest: Rows it never exceeds.
-        smallest: Rows below which slowness makes no batch; 0 for a tenth of the first.
+        aim: Seconds that a batch should take.
+        largest: The most rows of a batch.
+        smallest: The fewest rows that slow batches lead to; 0 for a tenth of the first size.
 
     Attributes:
         size: Rows of the next batch.
@@ -63,15 +63,15 @@ class Sizing:
         self._smallest = smallest or max(1, self.size // MIN_DIVISOR)
 
     def record(self, seconds: float, rows: int) -> None:
-        """Adapt to a batch that is done; a short one at the end says nothing about its size."""
-        if rows < self.size:
+        """Adapt the size to the duration of a batch."""
+        if rows < self.size:  # the last batch has fewer rows, so its duration does not fit the size
             return
         factor = self._aim / max(seconds, 0.001)
         if factor >= GROWTH:
-            # At least one row more: 1.2 times one or two is still one or two.
+            # At least one row more: 1.2 times one or two rounds to one or two.
             self.size = min(max(round(self.size * GROWTH), self.size + 1), self._largest)
         elif seconds > self._aim * (1 + SLACK):
-            floor = min(self._smallest, self.size)  # conflicts may have led below it
+            floor = min(self._smallest, self.size)  # `halve` may have gone below it
             self.size = max(floor, round(self.size * max(0.5, factor)))
 
     def halve(self) -> None:
@@ -92,24 +92,24 @@ class Throttling:
         self._percent, self._timeout = command.percent_at_work, command.batch_timeout
 
     def record(self, seconds: float) -> None:
-        """Take note of how long a batch took, and begin the rest after it."""
-        self._duty_cycle.begin_rest(seconds, self._percent)
+        """Record the duration of a batch, and start the pause after it."""
+        self._duty_cycle.start_pause(seconds, self._percent)
         for probe in self._probes:
             if isinstance(probe, BatchTime):
                 probe.record(seconds)
 
     async def wait(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Wait until the next batch may begin, and return the checkpoint as it is then.
+        """Wait until the next batch may start, and return the current checkpoint.
 
-        While it waits it writes the reason into the row of the batch twice a second. That shows the
-        reason to other terminals, and reads there what an operator requests.
+        While it waits, it stores the reason in the row of the batch twice a second. This shows the
+        reason to other terminals, and reads the request of an operator.
 
         Raises:
-            BatchCancelled: An operator cancelled it.
-            BatchBound: The run may not take longer.
+            BatchCancelled: An operator cancelled the batch.
+            BatchBound: The run has reached a bound.
             BatchTakenOver: Another run has claimed the batch.
         """
-        checkpoint = await self._rest(checkpoint)
+        checkpoint = await self._pause_for_duty(checkpoint)
         shown = ""
         while reason := await self._reason(checkpoint):
             if checkpoint.requested == "cancel":
@@ -117,9 +117,9 @@ class Throttling:
                     replace(checkpoint, state=State.CANCELLED), "cancelled by an operator"
                 )
                 raise BatchCancelled(
-                    f"an operator has given the batch {checkpoint.id} up",
-                    why=f"what this run changed stays ({counted(checkpoint.run_rows, 'row')}); "
-                    "the next run begins a new batch",
+                    f"an operator has cancelled the batch {checkpoint.id}",
+                    why=f"committed rows are kept ({counted(checkpoint.run_rows, 'row')} by this "
+                    "run); the next run starts a new batch",
                     try_=f"python manage.py batch show {checkpoint.id}",
                 )
             if _without_numbers(reason) != _without_numbers(shown):
@@ -131,23 +131,23 @@ class Throttling:
             await asyncio.sleep(POLL)
         return checkpoint
 
-    async def _rest(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Leave the database to others for a while, in proportion to the last batch."""
-        while not checkpoint.requested and (left := self._duty_cycle.rest_left) > 0:
+    async def _pause_for_duty(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Pause in proportion to the duration of the last batch."""
+        while not checkpoint.requested and (left := self._duty_cycle.pause_left) > 0:
             await asyncio.sleep(min(left, POLL))
             if left > POLL:
-                note = f"resting: {self._duty_cycle.percent:g} % of the time at work"
+                note = f"pause between batches: the duty is {self._duty_cycle.percent:g} %"
                 checkpoint = await self._write(checkpoint, note)
                 self._bounds.check(checkpoint, held=True)
         return checkpoint
 
     async def _reason(self, checkpoint: Checkpoint) -> str:
-        """Return why the next batch has to wait; empty if it may begin."""
+        """Return why the next batch has to wait; empty if it may start."""
         if checkpoint.requested == "cancel":
             return "cancelled"
         if checkpoint.requested:
             batch = checkpoint.parent or checkpoint.id
-            return f"paused: python manage.py batch resume {batch} lets it go on"
+            return f"paused: to continue, run: python manage.py batch resume {batch}"
         if not self._probes or monotonic() - self._probed < PROBE_EVERY:
             return ""
         for probe in self._probes:
@@ -164,11 +164,12 @@ class Throttling:
         except Exception as exc:
             if fault_of(exc) is not Fault.FATAL:
                 raise  # the connection failed, not the probe: the run reconnects and asks again
-            # A probe that can't be asked must not end the run, and must not look as if it said go.
+            # A probe that fails must not end the run. It is removed with a warning: otherwise it
+            # would look like a probe that has no reason to wait.
             error = translate_error(exc)
             message = error.message if error else str(exc) or type(exc).__name__
             name = getattr(probe, "name", type(probe).__name__)
-            self._terminal.warn_once(f"the probe {name} holds nothing in this run: {message}")
+            self._terminal.warn_once(f"the probe {name} is not used in this run: {message}")
             self._probes = [one for one in self._probes if one is not probe]
             return None
         return reason
@@ -179,5 +180,6 @@ class Throttling:
 
 
 def _without_numbers(reason: str) -> str:
-    """Return what stays the same while a lag grows: a line twice a second would flood the log."""
+    """Return a reason without its numbers, to compare two reasons."""
+    # The numbers change while a lag grows: a line twice a second would flood the log.
     return re.sub(r"[0-9.]+", "", reason)

@@ -1,1 +1,1 @@
-"""What is stored of a batch: identity, claim, checkpoint, shards."""
+"""The stored state of a batch: identity, claim, checkpoint, shards."""

@@ -1,9 +1,9 @@
-"""Save the checkpoint of a batch: which run works on it, and how far it has come.
+"""Save the checkpoint of a batch: the run that works on it, and its progress.
 
-A run claims the checkpoint, which adds one to its fence. It then saves each batch of rows in the
-transaction that processes them, with an UPDATE that matches only its own fence. So whatever happens
-to a run or its connection, the rows and the checkpoint are committed together or not at all; and of
-two runs that both believe they have the batch, only the later one can commit anything.
+A run claims the checkpoint, which adds one to the fence. It then saves each batch of rows in the
+transaction that processes them, with an UPDATE that matches only its own fence. So the rows and the
+checkpoint are committed together or not at all, whatever happens to the run or its connection. If
+two runs both act as the owner of the batch, only the later one can commit.
 """
 
 from __future__ import annotations
@@ -29,73 +29,74 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """The states of a batch. A run that claims it makes it `running`, whatever it was."""
+    """The states of a batch. A claim changes any unfinished state to `running`."""
 
     WAITING = "waiting"
     """A shard that no run has claimed yet."""
     RUNNING = "running"
-    """A run works on it; or it was killed, and the next run with the same arguments resumes."""
+    """A run works on it, or was killed; then the next run with the same arguments resumes it."""
     PAUSED = "paused"
-    """A run has it, and waits for `batch resume`."""
+    """Its run waits for `batch resume`."""
     STOPPED = "stopped"
-    """A bound, a signal or an error ended the run; the next one resumes."""
+    """A bound, a signal or an error ended the run; the next run resumes."""
     FINISHED = "finished"
     """All rows are done."""
     CANCELLED = "cancelled"
-    """An operator cancelled it, or began it again with `--new-run`."""
+    """An operator cancelled it, or started it again with `--new-run`."""
 
 
 ENDED = frozenset({State.FINISHED, State.CANCELLED})
-"""Final states: the next run with the same arguments begins a new batch."""
+"""Final states: the next run with the same arguments starts a new batch."""
 
 IDLE = frozenset({State.WAITING, State.STOPPED})
-"""In these no run works on it, whatever became of the run that had it."""
+"""States in which no run works on the batch, whatever the status of its last run."""
 
 UNREPORTED = frozenset({Status.STARTED.value, Status.ABANDONED.value})
-"""A run with such a status has not reported what it finished: it still runs, or was killed."""
+"""Statuses of a run that has not reported its end: it is still active, or was killed."""
 
 
 class BatchTakenOver(TemporaryError):
-    """Another run has claimed the batch; this one stops, and saves nothing more."""
+    """Another run has claimed the batch; this run stops, and saves nothing more."""
 
     code = "batch-taken-over"
 
 
 _ID, _FENCE = bindparam("of_id", type_=String), bindparam("of_fence", type_=Integer)
-# Built once: every batch has it, however small. The condition on the fence is what keeps out a run
-# that lost its batch: it updates no row, and gets none back. RETURNING also brings what an operator
-# requests, so that asking for it takes no round trip of its own.
+# Built once, because every batch executes it. The condition on the fence stops a run that has lost
+# its batch: its UPDATE matches no row and returns none. RETURNING also reads the request of an
+# operator, without another round trip.
 _WRITE = (
     update(batches)
     .where(batches.c.id == _ID, batches.c.fence == _FENCE)
     .returning(batches.c.requested)
 )
-# Turns off, for this transaction, the wait for the disk at its commit; in the same statement, since
-# a SET LOCAL would be one more round trip. A crash of the server may then undo the transaction, the
-# rows together with the checkpoint. The next commit that waits, whoever makes it, makes it durable.
+# Turns off the wait for the disk at the commit, for this transaction only (the third argument of
+# set_config). It is in the same statement because SET LOCAL would be another round trip. A crash of
+# the server may then undo the transaction: the rows together with the checkpoint. The next commit
+# that waits, of any session, makes it durable too.
 _SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", true())
 _WRITE_WITHOUT_WAITING = _WRITE.returning(_SYNCHRONOUS_COMMIT_OFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A batch as this run saved it last.
+    """A batch or shard, as this run saved it last.
 
     Attributes:
-        id: The run that began it, and the part.
-        fence: Of this claim.
+        id: Id of the run that started the batch, and the part.
+        fence: The fence of this claim.
         cursor: JSON of the last key that is done; None before the first.
-        rows_done: Rows gone through, by all runs.
-        rows_changed: Rows changed, by all runs.
+        rows_done: Rows processed by all runs.
+        rows_changed: Rows changed by all runs.
         run_rows: Rows changed by this run.
-        errors: Rows rejected, by all runs.
-        requested: What an operator requests of the run: "pause", "cancel", or nothing.
+        errors: Rows rejected by all runs.
+        requested: The request of an operator: "pause", "cancel", or empty.
         state: See `State`.
-        started_at: When its first run began it.
-        began: Rows that were done when this run claimed it.
-        parent: Id of the batch whose shard it is; empty for a batch of its own.
-        shards: Into how many it was cut; 0 for not at all.
-        total: About how many rows there were when it was claimed last; None for unknown.
+        started_at: When the batch was started, by its first run.
+        done_before: Rows that were done when this run claimed the batch.
+        parent: For a shard, the id of its parent batch; otherwise empty.
+        shards: Number of shards of the batch; 0 for a batch without shards.
+        total: Estimated number of rows at the last claim; None if unknown.
     """
 
     id: str
@@ -108,37 +109,36 @@ class Checkpoint:
     requested: str
     state: State
     started_at: datetime
-    began: int
+    done_before: int
     parent: str
     shards: int
     total: int | None
 
     @property
     def done_by_run(self) -> int:
-        """Rows this run has gone through."""
-        return self.rows_done - self.began
+        """Rows processed by this run."""
+        return self.rows_done - self.done_before
 
     @classmethod
-    def of_row(cls, row: RowMapping, began: int) -> Checkpoint:
-        """Return what a row of the table says."""
+    def of_row(cls, row: RowMapping, done_before: int) -> Checkpoint:
+        """Return the checkpoint that a row of the table stores."""
         names = (
             "id fence cursor rows_done rows_changed run_rows errors requested started_at parent "
             "shards total"
         )
         facts: dict[str, Any] = {name: row[name] for name in names.split()}
-        return cls(**facts, state=State(row["status"]), began=began)
+        return cls(**facts, state=State(row["status"]), done_before=done_before)
 
 
 async def reclaim(connection: AsyncConnection, checkpoint: Checkpoint, run_id: str) -> Checkpoint:
-    """Read the checkpoint again after the connection broke, and raise the fence.
-
-    Nobody knows whether the last commit on the broken connection was made. The lock waits for a
-    transaction that the server still has open there, so the row read then is final; and the higher
-    fence keeps out anything that the old connection might still send.
+    """Read the checkpoint again after the connection was lost, and raise the fence.
 
     Raises:
-        BatchTakenOver: Another run has claimed it meanwhile.
+        BatchTakenOver: Another run has claimed the batch meanwhile.
     """
+    # It is unknown whether the last commit on the lost connection was made. FOR UPDATE waits for a
+    # transaction that the server still has open on that connection, so the row is final when it is
+    # read. The higher fence rejects statements that the old connection might still send.
     query = select(batches).where(batches.c.id == checkpoint.id).with_for_update()
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None or row["run_id"] != run_id or State(row["status"]) in ENDED - {State.FINISHED}:
@@ -146,22 +146,22 @@ async def reclaim(connection: AsyncConnection, checkpoint: Checkpoint, run_id: s
     fence = row["fence"] + 1
     raised = update(batches).where(batches.c.id == checkpoint.id)
     await connection.execute(raised.values(fence=fence, heartbeat_at=datetime.now(UTC)))
-    return replace(Checkpoint.of_row(row, checkpoint.began), fence=fence)
+    return replace(Checkpoint.of_row(row, checkpoint.done_before), fence=fence)
 
 
 async def save(
     connection: AsyncConnection, checkpoint: Checkpoint, step: StepResult, *, durable: bool = True
 ) -> Checkpoint:
-    """Save that a batch of rows is done, in the transaction that did them.
+    """Save the checkpoint of a batch of rows, in the transaction that processed them.
 
     Args:
         connection: In that transaction.
-        checkpoint: What was saved last.
-        step: What was done since.
-        durable: Whether the commit waits until it is on the disk, as the last one always does.
+        checkpoint: The last saved checkpoint.
+        step: The batch of rows since then.
+        durable: Whether the commit waits until it is on the disk; the last commit always waits.
 
     Raises:
-        BatchTakenOver: The batch is another run's now; the transaction must be rolled back.
+        BatchTakenOver: Another run has claimed the batch; the transaction must be rolled back.
     """
     after = replace(
         checkpoint,
@@ -183,17 +183,17 @@ async def write(
     exit_code: int | None = None,
     durable: bool = True,
 ) -> Checkpoint:
-    """Write a checkpoint under its own fence, and read what operators request.
+    """Write a checkpoint if its fence is current, and read the request of an operator.
 
     Args:
         connection: In the transaction that processes the rows.
-        new: What is to be saved.
-        note: What it waits for, or why it stopped.
-        exit_code: Of the error that stopped it.
-        durable: Whether the commit waits until it is on the disk; that of SQLite always does.
+        new: The checkpoint to save.
+        note: What the batch waits for, or why it stopped.
+        exit_code: Exit code of the error that stopped it.
+        durable: Whether the commit waits until it is on the disk; on SQLite it always waits.
 
     Raises:
-        BatchTakenOver: The fence is another run's.
+        BatchTakenOver: The fence is not current: another run has claimed the batch.
     """
     now = datetime.now(UTC)
     values = {
@@ -218,7 +218,7 @@ async def write(
 
 
 async def write_total(connection: AsyncConnection, checkpoint: Checkpoint, left: int) -> None:
-    """Write the estimate of how many rows there are in all."""
+    """Write the estimated total number of rows."""
     total = checkpoint.rows_done + left
     await connection.execute(
         update(batches).where(batches.c.id == checkpoint.id).values(total=total)
@@ -226,10 +226,11 @@ async def write_total(connection: AsyncConnection, checkpoint: Checkpoint, left:
 
 
 def taken_over(checkpoint: Checkpoint) -> BatchTakenOver:
-    """Return the error for a batch that is not this run's any more."""
+    """Return the error for a batch that this run no longer has."""
     return BatchTakenOver(
-        f"another run has taken the batch {checkpoint.id} over, or an operator has given it up",
-        why=f"this run stopped; what it changed is saved ({counted(checkpoint.run_rows, 'row')})",
+        f"another run has taken over the batch {checkpoint.id}, or an operator has cancelled it",
+        why=f"this run stopped; its committed rows are kept "
+        f"({counted(checkpoint.run_rows, 'row')})",
         try_=f"python manage.py batch show {checkpoint.id}",
     )
 
@@ -241,10 +242,10 @@ async def cancel_unfinished(
 
     Args:
         connection: In a transaction, which the caller commits.
-        batch_id: Its id.
-        note: Why, for `batch show`.
-        fence: Cancel the batch alone, and only if no run has claimed it since it had this fence. A
-            run that has claimed it finds out by itself what was requested.
+        batch_id: Id of the batch.
+        note: The reason, for `batch show`.
+        fence: Cancel only the batch, and only if it still has this fence. If it has another, a run
+            has claimed it since, and reads the request itself.
     """
     if fence is None:
         which = or_(batches.c.id == batch_id, batches.c.parent == batch_id)

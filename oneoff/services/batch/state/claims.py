@@ -1,9 +1,9 @@
-"""Claim a batch: find the one to resume or begin one, and refuse while a living run works on it.
+"""Claim a batch: find the one to resume or start a new one; refuse it while a run works on it.
 
-The claim protocol in short. A claim locks the row of the batch, makes sure that no living run has
-it, writes its own run id into the row, and adds one to the fence. From then on `checkpoints.write`
-of the run before matches no row, so whatever that run still has in work is rolled back: a run that
-was taken for dead, and is not, can't save anything over the newer one.
+The steps of a claim: lock the row of the batch, make sure that no active run has the batch, write
+the new run id into the row, and add one to the fence. After that, `checkpoints.write` of the
+earlier run matches no row, so its current transaction is rolled back. A run that was treated as
+dead but is alive can't overwrite the work of the newer run.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CLAIMS = 10
-_CLAIM_PAUSE = 0.2  # seconds; with ten attempts, two seconds for the server to notice a killed run
+_CLAIMS = 10  # attempts
+_CLAIM_PAUSE = 0.2  # seconds; ten attempts give the server two seconds to notice a killed run
 
 
 class BatchRunning(TemporaryError):
-    """Another run works on the same batch now.
+    """Another run works on the same batch.
 
     Args:
         command: The command of the batch.
-        run_id: The other run.
-        whose: Its operator, and where: "ada on shop-1".
+        run_id: Id of the other run.
+        whose: Its operator and host: "ada on shop-1".
         paused: Whether it waits for `batch resume`.
     """
 
     code = "batch-running"
 
     def __init__(self, command: str, run_id: str, whose: str, *, paused: bool = False) -> None:
-        does = "is paused" if paused else "runs already"
+        does = "is paused" if paused else "is already running"
         super().__init__(
             f"{command} {does} with these arguments: run {run_id}, by {whose}",
-            why="two runs of one batch would only take it from each other",
+            why="only one run at a time can work on a batch",
             try_=f"python manage.py batch {'resume' if paused else 'show'} {run_id}",
         )
         self.run_id = run_id
@@ -65,15 +65,15 @@ async def claim_with_retry(
     transactions: Transactions,
     attempt: Callable[[AsyncConnection], Awaitable[T]],
 ) -> T:
-    """Claim a batch, and try again if the conflict will pass by itself.
+    """Claim a batch, and try again after a temporary conflict.
 
-    Two conflicts do. Another run begins the same batch at the same moment: the unique index over
-    the keys of unfinished batches lets only one insert it, and the next attempt finds its row. Or
-    the run that has the batch was killed a moment ago, and the server still holds its lock.
+    There are two. Another run may start the same batch at the same time: the unique index over the
+    keys of unfinished batches lets only one run insert the row, and the next attempt finds it. Or
+    the run that has the batch was just killed, and the server still holds its lock.
 
     Args:
-        transactions: Where the claim is committed.
-        attempt: Claims the batch in the transaction that it is given.
+        transactions: Opens the transaction in which the claim is committed.
+        attempt: Claims the batch in the transaction of the given connection.
 
     Raises:
         BatchRunning: Another run works on it, and is alive.
@@ -102,34 +102,36 @@ async def claim(
     shards: int = 0,
     beside_workers: bool = False,
 ) -> Checkpoint:
-    """Claim the unfinished batch with this identity, or begin a new one.
+    """Claim the unfinished batch with this identity, or start a new one.
 
     Args:
         connection: In a transaction, which the caller commits.
-        database: Its run id is the one that claims.
-        identity: Which batch.
-        new_run: Cancel an unfinished one, and begin again.
-        shards: Into how many it is cut; 0 for not at all.
+        database: Its run id is that of the claiming run.
+        identity: Identity of the batch.
+        new_run: Cancel an unfinished batch, and start a new one.
+        shards: Number of shards of the batch; 0 for a batch without shards.
         beside_workers: Whether other runs may work on its shards.
 
     Raises:
         BatchRunning: Another run works on it.
-        UsageError: `batch-shards`: it was cut into another number.
+        UsageError: `batch-shards`: it was divided into another number of shards.
     """
     await cancel_reverted(connection, database, identity)
+    # Before the row is read: a killed run has the status `started` until it is closed, and would
+    # look like an active one.
     await close_abandoned(connection, database)
     row = await find_current(connection, identity, lock=True)
     if row is None:
-        return await begin_batch(connection, identity, database.run_id, shards=shards)
+        return await insert_batch(connection, identity, database.run_id, shards=shards)
     if not (identity.once and row["finished_at"]):
         await refuse_while_running(connection, row, database.run_id)
     if row["shards"] and (new_run or not beside_workers):
         await _refuse_while_shards_run(connection, row, database.run_id)
     if new_run:
         if row["finished_at"] is None:
-            note = f"begun again by run {database.run_id}"
+            note = f"started again by run {database.run_id}"
             await cancel_unfinished(connection, row["id"], note)
-        return await begin_batch(connection, identity, database.run_id, shards=shards)
+        return await insert_batch(connection, identity, database.run_id, shards=shards)
     check_shards(row, shards)
     return await claim_row(connection, row, database.run_id)
 
@@ -139,27 +141,28 @@ async def cancel_reverted(
 ) -> None:
     """Cancel the unfinished batch that this one reverts, if it reverts one.
 
-    If that batch resumed later where it stopped, it would pass over the rows that were reverted in
-    the meantime, and report that all rows are done.
+    If that batch were resumed later, it would skip the rows that were reverted in the meantime, and
+    report that all rows are done.
 
     Args:
         connection: In the transaction that claims the batch.
-        database: Its run id is the one that claims.
-        identity: Of the batch that is claimed.
+        database: Its run id is that of the claiming run.
+        identity: Identity of the batch that is claimed.
 
     Raises:
         BatchRunning: Another run works on the batch to revert.
-        TemporaryError: `batch-running`: another run claims one of the two at this moment.
+        TemporaryError: `batch-running`: another run is claiming one of the two now.
     """
     if not identity.reverts:
         return
-    # Until the transaction ends: without the lock, two runs that begin one of the pair each would
-    # not see each other's uncommitted rows. On SQLite there is one writing transaction anyway.
+    # The lock is held until the transaction ends. Without it, two runs that start one batch of the
+    # pair each would not see each other's uncommitted rows. SQLite has one writing transaction at a
+    # time anyway.
     first, second = sorted((identity.command, identity.reverts))
     if not await is_free(connection, database, f"batch:{first}|{second}"):
         raise TemporaryError(
-            f"another run begins {first} or {second} in this moment",
-            why="only one of the two can be going on",
+            f"another run is starting {first} or {second}",
+            why="only one of the two can be unfinished",
             try_="python manage.py batch list",
             code="batch-running",
         )
@@ -173,15 +176,15 @@ async def cancel_reverted(
         await refuse_while_running(connection, row, database.run_id)
         if row["shards"]:
             await _refuse_while_shards_run(connection, row, database.run_id)
-        note = f"run {database.run_id} did the opposite"
+        note = f"reverted by run {database.run_id}"
         await cancel_unfinished(connection, row["id"], note)
 
 
 async def refuse_while_running(connection: AsyncConnection, row: RowMapping, run_id: str) -> None:
-    """Refuse a batch that a living run works on; `close_abandoned` has closed the dead ones before.
+    """Refuse a batch that an active run works on. Call `close_abandoned` first.
 
     Raises:
-        BatchRunning: One does.
+        BatchRunning: A run works on it.
     """
     if State(row["status"]) in IDLE or row["run_id"] == run_id:
         return
@@ -205,29 +208,29 @@ async def _refuse_while_shards_run(
 
 
 def check_shards(row: RowMapping, shards: int) -> None:
-    """Refuse to resume a batch that was cut into another number of shards.
+    """Refuse to resume a batch that was divided into another number of shards.
 
     Raises:
         UsageError: `batch-shards`.
     """
     if row["shards"] == shards:
         return
-    begun = f"with --shards {row['shards']}" if row["shards"] else "without --shards"
+    how = f"with --shards {row['shards']}" if row["shards"] else "without --shards"
     raise UsageError(
-        f"the unfinished batch {row['id']} was begun {begun}: that is how it goes on",
-        try_=(f"the same command {begun} goes on with it", "--new-run begins again"),
+        f"the unfinished batch {row['id']} was started {how}, and can only be resumed that way",
+        try_=(f"run the same command {how} to resume it", "add --new-run to start a new batch"),
         code="batch-shards",
     )
 
 
-async def begin_batch(
+async def insert_batch(
     connection: AsyncConnection, identity: Identity, run_id: str, *, shards: int = 0
 ) -> Checkpoint:
-    """Insert the row of a new batch, with this run as the one that has it.
+    """Insert the row of a new batch, claimed by this run.
 
     Raises:
-        IntegrityError: Another run began the same batch at this moment: a unique index allows each
-            key once among unfinished batches.
+        IntegrityError: Another run has just started the same batch: a unique index allows each key
+            once among unfinished batches.
     """
     now = datetime.now(UTC)
     values = {
@@ -244,7 +247,7 @@ async def begin_batch(
         "heartbeat_at": now,
     }
     row = await connection.execute(insert(batches).values(values).returning(batches))
-    return Checkpoint.of_row(row.mappings().one(), began=0)
+    return Checkpoint.of_row(row.mappings().one(), done_before=0)
 
 
 async def claim_row(
@@ -256,10 +259,11 @@ async def claim_row(
         connection: In a transaction, in which the row is locked.
         found: The row.
         run_id: The run that claims it.
-        requested: What operators ask of the parent batch, if it is a shard.
+        requested: For a shard, the request of an operator for the parent batch.
     """
-    # `close_abandoned` closes a run that was killed, with the sum of `run_rows` over its batches.
-    # This batch leaves it now and counts from 0 again, so its rows go into that record first.
+    # `close_abandoned` closes a killed run with the sum of `run_rows` over its batches. This batch
+    # now belongs to another run and counts from 0 again, so its rows are added to the record of the
+    # earlier run first.
     await connection.execute(
         update(runs)
         .where(runs.c.id == found["run_id"], runs.c.finished_at.is_(None))
@@ -280,14 +284,14 @@ async def claim_row(
         )
     )
     row = (await connection.execute(taken.returning(batches))).mappings().one()
-    return Checkpoint.of_row(row, began=row["rows_done"])
+    return Checkpoint.of_row(row, done_before=row["rows_done"])
 
 
 async def _is_gone(connection: AsyncConnection, run_id: str) -> bool:
-    """Return whether the process of a run on this machine is dead, though its lock is held.
+    """Return whether the process of a run on this machine is dead, although its lock is held.
 
-    The server notices a killed client a moment later. The start time of the process tells it from
-    another one that got the same process id since.
+    The server notices a killed client with a delay. The start time distinguishes the process from a
+    later one with the same process id.
     """
     about = select(runs.c.host, runs.c.pid, runs.c.process_started).where(runs.c.id == run_id)
     row = (await connection.execute(about)).one_or_none()

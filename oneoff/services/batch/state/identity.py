@@ -14,14 +14,14 @@ from oneoff.services.batch.command import BOUNDS, BatchCommand
 
 
 class Identity(NamedTuple):
-    """What makes a batch this one.
+    """Identifies a batch: two runs with the same identity work on the same batch.
 
     Attributes:
         command: Name as typed by operators: "apikey purge".
         arguments: JSON; without secrets, and without the bounds of a single run.
         part: Names one of several batches of a run, or a shard: "3/8"; empty for the only one.
-        parent: Id of the batch that it is a shard of; empty for a batch of its own.
-        once: Whether it has the name of an occasion, under which it is done only once.
+        parent: For a shard, the id of its parent batch; otherwise empty.
+        once: Whether it was named with `--once`, so that it is finished only once.
         reverts: The command of the batch that this one reverts, or that reverts it; empty if none.
     """
 
@@ -34,19 +34,19 @@ class Identity(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A hash of it, unique among the batches that are not finished.
+        """A hash, unique among the unfinished batches.
 
-        `once` and `reverts` are no part of it: they say how the batch is claimed.
+        It does not include `once` and `reverts`, which only affect how the batch is claimed.
         """
         identifying = self[:4] if self.parent else self[:3]
         return hashlib.blake2b(json.dumps(identifying).encode(), digest_size=16).hexdigest()
 
 
 def identify(command: BatchCommand, name: str, part: str = "", reverts: str = "") -> Identity:
-    """Return the identity of the batch that a command with its inputs stands for.
+    """Return the identity of the batch of a command with its inputs.
 
     Args:
-        command: With its inputs; secrets, and the bounds of a single run, are left out.
+        command: With its inputs; secrets and the bounds of a single run are omitted.
         name: Name of the command, or the words that resume the batch.
         part: Names one of several batches of a run.
         reverts: The name of the batch that this one reverts, or that reverts it.
@@ -58,7 +58,7 @@ def identify(command: BatchCommand, name: str, part: str = "", reverts: str = ""
         if field.kind is not Kind.SECRET and field.name not in BOUNDS
     }
     if not command.once:
-        del inputs["once"]  # batches that began before there was this input keep their identity
+        del inputs["once"]  # batches that are older than this input keep their identity
     text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
     return Identity(name, text, part, once=bool(command.once), reverts=reverts)
 

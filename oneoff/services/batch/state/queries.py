@@ -1,4 +1,4 @@
-"""Read batches, each with the run that works on it or worked on it last."""
+"""Read batches, each with the run that works on it or last worked on it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One shard as its row has it.
+    """One shard, as its row stores it.
 
     Attributes:
         id: The id of the parent batch, and the part.
         parent: Id of the parent batch.
         part: "3/8".
-        limits: Its range; None if no rows fall into it.
+        limits: Its range; None for a range without rows.
         state: See `State`.
-        active: Whether a run that is not known to be dead works on it.
+        active: Whether a run works on it that is not known to be dead.
         fence: How often it was claimed.
-        rows_done: Rows gone through, by all runs.
-        rows_changed: Rows changed, by all runs.
+        rows_done: Rows processed by all runs.
+        rows_changed: Rows changed by all runs.
         errors: Rows rejected.
         note: Why it stopped.
-        exit_code: Of the error that stopped it.
+        exit_code: Exit code of the error that stopped it.
     """
 
     id: str
@@ -67,11 +67,11 @@ def with_run() -> Select[Any]:
 
 
 def is_active(row: Mapping[Any, Any]) -> bool:
-    """Return whether a living run works on the batch.
+    """Return whether an active run works on the batch.
 
     Args:
-        row: From `with_run`. Call `close_abandoned` before it is read: until then a run that was
-            killed still has the status `started`.
+        row: From `with_run`. Call `close_abandoned` before reading it: until then, a killed run
+            still has the status `started`.
     """
     return State(row["status"]) not in IDLE | ENDED and row["run_status"] == Status.STARTED.value
 
@@ -79,22 +79,22 @@ def is_active(row: Mapping[Any, Any]) -> bool:
 async def find_current(
     connection: AsyncConnection, identity: Identity, *, shard_number: int = 0, lock: bool = False
 ) -> RowMapping | None:
-    """Return the row of the batch that a run with this identity resumes, or None to begin one.
+    """Return the row of the batch that a run with this identity resumes; None to start a new one.
 
-    This is the unfinished batch. If there is none, it is the newest one, provided that it finished
-    and was not reported: its run was killed after the last commit, or is still ending. To begin
-    again there would process every row twice. A batch with a name of its own (`--once`) is never
-    begun again.
+    This is the unfinished batch. If there is none, it is the newest batch, if it is finished but
+    its run has not reported that: the run was killed after the last commit, or is still ending.
+    Starting a new batch then would process every row twice. A finished batch that was named with
+    `--once` is always returned, so it is never started again.
 
     Args:
-        connection: Reads.
-        identity: Of the batch.
-        shard_number: The one shard that the run is for; 0 for all. It is then the run of this shard
-            that must not have reported, since each shard of the batch may have a run of its own.
+        connection: For reading.
+        identity: Identity of the batch.
+        shard_number: The one shard that the run is for; 0 for all. For one shard, the run of this
+            shard counts, since each shard of the batch may have its own run.
         lock: Whether to lock an unfinished batch until the transaction ends.
     """
     same_batch = batches.c.key == identity.key
-    # Without the run: PostgreSQL refuses FOR UPDATE on the nullable side of an outer join.
+    # Not `with_run`: PostgreSQL refuses FOR UPDATE on the nullable side of an outer join.
     unfinished = select(batches).where(same_batch, batches.c.finished_at.is_(None))
     found = await connection.execute(unfinished.with_for_update() if lock else unfinished)
     row = found.mappings().one_or_none()
@@ -118,26 +118,26 @@ async def find_current(
 async def read_shards(
     connection: AsyncConnection, parent_id: str, *, part: str = ""
 ) -> list[Shard]:
-    """Return the shards of a batch in order, or only the one with that part."""
+    """Return the shards of a batch in order, or only the shard with this part."""
     return [_shard_of(row) for row in await shard_rows(connection, parent_id, part=part)]
 
 
 async def shard_rows(
     connection: AsyncConnection, parent_id: str, *, part: str = "", unfinished: bool = False
 ) -> list[RowMapping]:
-    """Return the same as rows of `with_run`, or only those that have not finished."""
+    """Return the shards of a batch as rows of `with_run`, or only the unfinished ones."""
     query = with_run().where(batches.c.parent == parent_id)
     if part:
         query = query.where(batches.c.part == part)
     if unfinished:
         query = query.where(batches.c.finished_at.is_(None))
     found = (await connection.execute(query)).mappings().all()
-    # By number: as a text "10/12" comes before "2/12".
+    # Sorted by number: as texts, "10/12" comes before "2/12".
     return sorted(found, key=lambda row: int(row["part"].partition("/")[0]))
 
 
 async def read_with_parent(connection: AsyncConnection, shard_id: str) -> tuple[RowMapping, Shard]:
-    """Return the row of the batch that a shard belongs to, and the shard."""
+    """Return the row of the parent batch of a shard, and the shard."""
     query = with_run().where(batches.c.id == shard_id)
     row = (await connection.execute(query)).mappings().one()
     parent = select(batches).where(batches.c.id == row["parent"])

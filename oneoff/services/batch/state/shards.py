@@ -1,9 +1,9 @@
-"""Cut a batch into shards, claim one of them, and close the parent batch when all have ended.
+"""Divide a batch into shards, claim one of them, and close the parent batch when all have ended.
 
-A shard is a row of its own in `oneoff_batches`, which names the row of its batch as `parent`. The
-run that begins the parent cuts it and writes all shards in one transaction, so that every later run
-works with the same ranges. Each shard is claimed, fenced and saved like any batch. The run that
-finishes the last one closes the parent; in a fleet the supervisor does.
+A shard has its own row in `oneoff_batches`, with the id of its batch as `parent`. The run that
+starts the parent inserts all shards in the same transaction, so that every later run uses the same
+ranges. Each shard is claimed, fenced and saved like any batch. The run that finishes the last shard
+closes the parent; in a fleet, the supervisor closes it.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ async def claim_parent(
     *,
     confirmed: str = "",
 ) -> Checkpoint:
-    """Claim the parent batch, and cut it if it is new, into as many shards as its command says.
+    """Claim the parent batch; if it is new, divide it into the number of shards of its command.
 
     Args:
         connection: In a transaction, which the caller commits.
-        database: Its run id is the one that claims.
-        identity: Which batch.
+        database: Its run id is that of the claiming run.
+        identity: Identity of the batch.
         selection: Its rows.
-        confirmed: The target that was confirmed, for workers to do the shards there. Empty if this
-            run does them itself; workers then refuse them.
+        confirmed: The confirmed target, on which workers may process the shards. Empty if this run
+            processes them itself; workers then refuse the shards.
 
     Raises:
         BatchRunning: Another run works on it.
-        UsageError: `batch-shards`: it was cut into another number.
+        UsageError: `batch-shards`: it was divided into another number of shards.
     """
     checkpoint = await claims.claim(
         connection,
@@ -60,8 +60,8 @@ async def claim_parent(
         shards=selection.command.shards,
         beside_workers=bool(confirmed),
     )
-    if checkpoint.fence == 1:  # it was begun just now
-        await _cut(connection, checkpoint, identity, selection, database.run_id)
+    if checkpoint.fence == 1:  # this transaction has inserted it
+        await _insert_shards(connection, checkpoint, identity, selection, database.run_id)
     await connection.execute(
         update(batches).where(batches.c.id == checkpoint.id).values(confirmed=confirmed)
     )
@@ -77,22 +77,23 @@ async def join_parent(
     shard_number: int,
     shards: int,
 ) -> Shard:
-    """Return one shard of the unfinished parent batch; begin and cut the parent if there is none.
+    """Return one shard of the unfinished parent batch; start and divide the parent if none exists.
 
-    Any number of runs may do that at once: all but one get an IntegrityError, and try again.
+    Any number of runs may call this at the same time: all but one get an IntegrityError, and must
+    try again.
 
     Raises:
         BatchRunning: Another run has finished that shard, and has not ended yet.
-        UsageError: `batch-shards`: it was cut into another number.
+        UsageError: `batch-shards`: it was divided into another number of shards.
     """
     await claims.cancel_reverted(connection, database, identity)
     await close_abandoned(connection, database)
     part = f"{shard_number}/{shards}"
     row = await find_current(connection, identity, shard_number=shard_number)
     if row is None:
-        begun = await claims.begin_batch(connection, identity, database.run_id, shards=shards)
-        await _cut(connection, begun, identity, selection, database.run_id)
-        return (await read_shards(connection, begun.id, part=part))[0]
+        parent = await claims.insert_batch(connection, identity, database.run_id, shards=shards)
+        await _insert_shards(connection, parent, identity, selection, database.run_id)
+        return (await read_shards(connection, parent.id, part=part))[0]
     claims.check_shards(row, shards)
     if row["finished_at"] and not identity.once:
         for shard in await shard_rows(connection, row["id"], part=part):
@@ -101,10 +102,10 @@ async def join_parent(
 
 
 async def claim_shard(connection: AsyncConnection, database: Database, shard_id: str) -> Checkpoint:
-    """Claim a shard; return one that has ended as it is.
+    """Claim a shard; return a shard that has ended without claiming it.
 
-    A shard that ended in a run which was killed before it reported is claimed all the same, so that
-    this run reports it.
+    If the run that ended the shard was killed before it reported that, the shard is claimed anyway,
+    so that this run reports it.
 
     Raises:
         BatchRunning: Another run works on it.
@@ -117,10 +118,10 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
     if State(row["status"]) in ENDED:
         status = await connection.scalar(select(runs.c.status).where(runs.c.id == row["run_id"]))
         if status != Status.ABANDONED.value:
-            return replace(Checkpoint.of_row(row, began=row["rows_done"]), run_rows=0)
+            return replace(Checkpoint.of_row(row, done_before=row["rows_done"]), run_rows=0)
     await claims.refuse_while_running(connection, row, database.run_id)
-    # A claim clears what an operator requested of the run before. What was requested of the parent
-    # holds for every shard of it, also for one that is claimed only now.
+    # A claim clears the request that the earlier run had. A request for the parent applies to all
+    # of its shards, also to one that is claimed only now.
     requested = await connection.scalar(
         select(batches.c.requested).where(batches.c.id == row["parent"])
     )
@@ -130,20 +131,22 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
 async def close_parent(
     connection: AsyncConnection, parent_id: str, run_id: str = "", *, supervised: bool = False
 ) -> State | None:
-    """Close the parent if all of its shards have ended; return what it ended as, or None.
+    """Close the parent if all of its shards have ended; return its final state, or None.
 
-    Call it in a transaction after the one that ended a shard. Two runs may end the last two shards
-    at once, and neither sees the other's uncommitted row; but each locks the parent here after its
-    own commit, so the second to get the lock sees both shards ended.
+    Call it in a transaction after the one that ended a shard.
 
     Args:
         connection: In a transaction, which the caller commits.
-        parent_id: Id of the batch that has the shards.
-        run_id: The run that closes it; empty to leave the run that had it last.
-        supervised: The supervisor of a fleet calls. Workers leave a batch that is finished to it:
-            if it was stopped meanwhile, the operator starts it again, and must then read that all
-            rows are done. A batch that workers had closed would be begun anew.
+        parent_id: Id of the parent batch.
+        run_id: The run that closes it; empty to keep the run that had it last.
+        supervised: Whether the supervisor of a fleet calls. Workers don't close a finished batch of
+            a fleet. If the supervisor was stopped meanwhile, the operator starts it again, and it
+            must report that all rows are done. If workers had closed the batch, that run would
+            start a new one.
     """
+    # Two runs may end the last two shards at the same time, and neither sees the other's
+    # uncommitted row. But each locks the parent here after its own commit, so the second one to get
+    # the lock sees that both shards have ended.
     locked = select(batches).where(batches.c.id == parent_id).with_for_update()
     row = (await connection.execute(locked)).mappings().one()
     if State(row["status"]) in ENDED:
@@ -166,24 +169,24 @@ async def close_parent(
 
 
 async def rows_by_run(connection: AsyncConnection, parent_id: str, run_id: str) -> int:
-    """Return how many rows a run has changed in all shards of a batch."""
+    """Return the number of rows that a run has changed in all shards of a batch."""
     rows = select(func.sum(batches.c.run_rows)).where(
         batches.c.parent == parent_id, batches.c.run_id == run_id
     )
     return int(await connection.scalar(rows) or 0)
 
 
-async def _cut(
+async def _insert_shards(
     connection: AsyncConnection,
     parent: Checkpoint,
     identity: Identity,
     selection: Selection,
     run_id: str,
 ) -> None:
-    """Write the shards of a batch: all of them, also those without rows, or none."""
+    """Insert all shards of a batch, including those without rows."""
     total = await ranges.estimate(connection, selection.keys(None))
     await checkpoints.write_total(connection, parent, total)
-    limits = await ranges.cut(connection, selection, parent.shards)
+    limits = await ranges.split(connection, selection, parent.shards)
     parts = [f"{number}/{parent.shards}" for number in range(1, parent.shards + 1)]
     now = datetime.now(UTC)
     common = {
@@ -193,7 +196,7 @@ async def _cut(
         "status": State.WAITING.value,
         "run_id": run_id,
         "fence": 0,
-        "started_at": parent.started_at,  # ages count from the same moment in all of them
+        "started_at": parent.started_at,  # all shards compute ages from the same time
         "heartbeat_at": now,
     }
     rows = [

@@ -1,4 +1,4 @@
-"""Summarize a batch in one line; if it has shards, add up theirs."""
+"""Summarize a batch for listings; for a batch with shards, add up their counts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Counts:
-    """What the shards of one batch add up to.
+    """The sums over the shards of one batch.
 
     Attributes:
-        shards: How many there are.
-        ended: How many of them have ended.
+        shards: Number of shards.
+        ended: Number of shards that have ended.
         states: The states of the shards that a run works on.
-        sums: Rows done and changed, and errors.
+        sums: Rows done, rows changed, and errors.
     """
 
     shards: int = 0
@@ -36,7 +36,7 @@ class Counts:
     )
 
     def add(self, row: Mapping[Any, Any]) -> None:
-        """Add the shards in one state."""
+        """Add a group of shards with the same state and the same status of their runs."""
         self.shards += row["number"]
         self.ended += row["number"] if State(row["status"]) in ENDED else 0
         if is_active(row):
@@ -45,12 +45,10 @@ class Counts:
 
 
 async def count_shards(session: AsyncSession, parents: Sequence[str]) -> Mapping[str, Counts]:
-    """Return the counts of several batches by id, of those that have shards.
-
-    Grouped by the status of the run too: whether a shard in state `running` is worked on, or was
-    left so by a run that was killed, only its run says. A batch may have ten thousand shards, so
-    the database adds them up.
-    """
+    """Return the counts of several batches by id; batches without shards are omitted."""
+    # Also grouped by the status of the run: a shard in state `running` may be active, or its run
+    # was killed, and only the run's status distinguishes the two. A batch may have ten thousand
+    # shards, so the database adds them up.
     by = (batches.c.parent, batches.c.status, runs.c.status)
     query = (
         select(
@@ -75,7 +73,7 @@ def summary(row: Mapping[Any, Any], counts: Counts | None = None) -> dict[str, A
 
     Args:
         row: From `with_run`.
-        counts: What its shards add up to, if it has some.
+        counts: The counts of its shards, if it has shards.
     """
     rows = {name: row[name] for name in ("rows_done", "rows_changed", "errors")}
     return {
@@ -91,13 +89,13 @@ def summary(row: Mapping[Any, Any], counts: Counts | None = None) -> dict[str, A
 
 
 def next_step(batch: Mapping[str, Any], line: Sequence[str]) -> str:
-    """Return the command line an operator may want next; empty where nothing is left to do.
+    """Return the command line that an operator may want to run next; empty if the batch has ended.
 
     Args:
         batch: Its summary.
-        line: The argv of the run that works on it, or worked on it last.
+        line: The argv of the run that works on it, or last worked on it.
     """
-    # Without --new-run: with it the line would not resume the batch but begin another.
+    # Without --new-run: with it, the line would start another batch instead of resuming this one.
     same = shlex.join(word for word in line if word != "--new-run") or batch["command"]
     what = {
         State.RUNNING: f"batch pause {batch['batch']}",

@@ -1,4 +1,4 @@
-"""Which commits of a batch wait for the disk: as the server sees them."""
+"""Which commits of a batch wait for the disk, as seen by the server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHERE status IN ('finished', 'succeeded') OR waits = 'off'
 
 @pytest.fixture
 def url(migrated_postgres: str, postgres_server: Postgres) -> Iterator[str]:
-    """Return the URL of a database that writes down what its transactions wait for."""
+    """Return the URL of a database with triggers that record each `synchronous_commit`."""
     with postgres_server.database(migrated_postgres) as name:
         url = postgres_server.url(name)
         make_tally(url, ROWS)
@@ -47,12 +47,12 @@ def manage_environ(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shards", ["", "--shards 2"])
-async def test_ranges_do_not_wait_and_the_last_one_does(
+async def test_only_the_commit_of_the_last_range_waits(
     tally: Manage, url: str, shards: str
 ) -> None:
-    """The log is written in order: what the last commit waits for has all those before it.
+    """The write-ahead log is in order, so the last commit makes all earlier ones durable too.
 
-    If that did not wait, the run could take for finished what a crash of the server undoes.
+    If it did not wait, a crash of the server could undo rows of a batch that is reported finished.
     """
     done = await tally(f"tally raise-all {shards} --confirm")
 
@@ -61,8 +61,8 @@ async def test_ranges_do_not_wait_and_the_last_one_does(
     assert expected == set(query(url, SEEN))
 
 
-async def test_rows_that_python_changes_wait(tally: Manage, url: str) -> None:
-    """Its code may have told somebody what it has done."""
+async def test_every_commit_of_rows_changed_in_python_waits(tally: Manage, url: str) -> None:
+    """The code may have effects outside the database, which a crash does not undo."""
     done = await tally("tally add --confirm")
 
     assert (0, ROWS) == (done.exit_code, done.rows), done.stderr

@@ -1,4 +1,4 @@
-"""What holds the next batch: the ready-made probes, on a real server."""
+"""The ready-made probes on a real server: when they delay the next batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS = 100
 
 @pytest.fixture
 def url(migrated_postgres: str, postgres_server: Postgres) -> Iterator[str]:
-    """Return the URL of a migrated database with the tally in it."""
+    """Return the URL of a migrated database with the tally table."""
     with postgres_server.database(migrated_postgres) as name:
         make_tally(postgres_server.url(name), ROWS)
         yield postgres_server.url(name)
@@ -52,15 +52,15 @@ async def database(url: str) -> AsyncIterator[Database]:
     await database.dispose()
 
 
-async def note_begins(connection: asyncpg.Connection, beginning: str) -> None:
-    """Wait until the batch says what it waits for."""
+async def note_starts_with(connection: asyncpg.Connection, beginning: str) -> None:
+    """Wait until the note of the batch starts with a text."""
     sql = "SELECT count(*) FROM oneoff_batches WHERE note LIKE $1 || '%'"
     async with asyncio.timeout(20):
         while not await connection.fetchval(sql, beginning):  # noqa: ASYNC110 - another process's
             await asyncio.sleep(0.02)
 
 
-async def somebody_waits(connection: asyncpg.Connection) -> None:
+async def session_waits(connection: asyncpg.Connection) -> None:
     """Wait until a session has waited for a lock long enough to count."""
     sql = "SELECT count(*) FROM pg_locks WHERE waitstart < clock_timestamp() - interval '0.1s'"
     async with asyncio.timeout(20):
@@ -68,10 +68,10 @@ async def somebody_waits(connection: asyncpg.Connection) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_cleanup_waits_while_somebody_waits_for_a_lock(
+async def test_a_cleanup_waits_while_another_session_waits_for_a_lock(
     url: str, manage_project: tuple[str, str]
 ) -> None:
-    """It says so, and goes on when nobody does any more."""
+    """It shows the reason, and continues when no session waits any more."""
     manage = Manage(*manage_project, {"DATABASE_URL": url, "ENVIRONMENT": "test"})
     execute(url, "INSERT INTO events (at, kind) VALUES (now() - interval '1 year', 'x')")
     holder, waiter = await asyncpg.connect(url), await asyncpg.connect(url)
@@ -79,9 +79,9 @@ async def test_a_cleanup_waits_while_somebody_waits_for_a_lock(
     waiting = asyncio.create_task(
         waiter.execute("BEGIN; SELECT FROM events; LOCK TABLE role_counts; COMMIT")
     )
-    await somebody_waits(holder)
+    await session_waits(holder)
     cleaning = asyncio.create_task(manage("data cleanup --only events --confirm"))
-    await note_begins(holder, "throttled: lock_waiters 1 > 0")
+    await note_starts_with(holder, "throttled: lock_waiters 1 > 0")
     held_up = query(url, "SELECT count(*) FROM events")
     await holder.execute("COMMIT")
     await waiting
@@ -93,12 +93,14 @@ async def test_a_cleanup_waits_while_somebody_waits_for_a_lock(
     assert 1 == done.stderr.count("throttled: lock_waiters 1 > 0\n")
 
 
-async def test_somebody_who_waits_elsewhere_holds_nothing(url: str, database: Database) -> None:
-    """Only who has to do with the table."""
+async def test_sessions_that_wait_for_other_tables_are_not_counted(
+    url: str, database: Database
+) -> None:
+    """Only sessions that lock the table, or wait for a lock on it."""
     holder, waiter = await asyncpg.connect(url), await asyncpg.connect(url)
     await holder.execute("BEGIN; LOCK TABLE role_counts")
     waiting = asyncio.create_task(waiter.execute("BEGIN; LOCK TABLE role_counts; COMMIT"))
-    await somebody_waits(holder)
+    await session_waits(holder)
     async with database.connect() as connection:
         anywhere = await LockWaiters().reason(connection)
         there = await LockWaiters("role_counts").reason(connection)
@@ -114,14 +116,14 @@ async def test_somebody_who_waits_elsewhere_holds_nothing(url: str, database: Da
 async def test_a_cleanup_waits_for_a_standby_server_that_replays_nothing(
     url: str, postgres_server: Postgres, manage_project: tuple[str, str]
 ) -> None:
-    """Shown where it runs and in `batch show`: it goes on when the server has caught up."""
+    """The terminal and `batch show` have the reason; it continues when the lag is gone."""
     manage = Manage(*manage_project, {"DATABASE_URL": url, "ENVIRONMENT": "test"})
     with running_standby(postgres_server) as standby:
         standby.pause()
         execute(url, "INSERT INTO events (at, kind) VALUES (now() - interval '1 year', 'x')")
         await until(url, "SELECT max(replay_lag) > interval '2s' FROM pg_stat_replication")
         cleaning = asyncio.create_task(manage("data cleanup --only events --confirm"))
-        # The lag grows, and is said once all the same.
+        # The lag grows, but the message is shown only once.
         await until(url, "SELECT max(note) ~ '^throttled: replica_lag [3-9]' FROM oneoff_batches")
         shown = await manage("batch show 2")
         held_up = query(url, "SELECT count(*) FROM events")
@@ -136,8 +138,8 @@ async def test_a_cleanup_waits_for_a_standby_server_that_replays_nothing(
 async def test_a_batch_waits_until_autovacuum_is_done_with_its_table(
     tally: Manage, url: str, postgres_server: Postgres
 ) -> None:
-    """Forced here by settings: it is the server's own that is at work."""
-    at_work = "SELECT count(*) > 0 FROM pg_stat_progress_vacuum WHERE relid = 'tally'::regclass"
+    """Settings force the server's own autovacuum to start."""
+    active = "SELECT count(*) > 0 FROM pg_stat_progress_vacuum WHERE relid = 'tally'::regclass"
     many, said = 20_000, "throttled: autovacuum works on tally"
     soon, slow = "autovacuum_vacuum_threshold = 0", "autovacuum_vacuum_cost_delay = 100"
     often = "autovacuum_vacuum_scale_factor = 0"
@@ -145,12 +147,14 @@ async def test_a_batch_waits_until_autovacuum_is_done_with_its_table(
     execute(url, f"ALTER TABLE tally SET ({soon}, {often}, {slow}, autovacuum_vacuum_cost_limit=1)")
     execute(url, f"INSERT INTO tally SELECT x, 0, 0 FROM generate_series({ROWS + 1}, {many}) AS x")
     execute(url, "UPDATE tally SET age = 0")  # as many dead rows, and pages to pause at
-    await until(url, at_work)
+    await until(url, active)
     running = asyncio.create_task(tally("tally lagging --confirm"))
     await until(url, f"SELECT max(note) = '{said}' FROM oneoff_batches")
     held_up = times_done(url)
     postgres_server.psql("ALTER SYSTEM RESET autovacuum_naptime; SELECT pg_reload_conf()")
-    execute(url, "ALTER TABLE tally SET (autovacuum_enabled = false)")  # the server ends its own
+    execute(
+        url, "ALTER TABLE tally SET (autovacuum_enabled = false)"
+    )  # the server cancels its autovacuum
     done = await running
 
     assert ({0: many}, 0, {1: many}) == (held_up, done.exit_code, times_done(url)), done.stderr
@@ -158,11 +162,11 @@ async def test_a_batch_waits_until_autovacuum_is_done_with_its_table(
 
 
 async def test_a_batch_waits_for_a_standby_server(tally: Manage, url: str) -> None:
-    """Shown where it runs and in `batch show`; it goes on when the server has caught up."""
+    """The terminal and `batch show` have the reason; it continues when the lag is gone."""
     execute(url, "UPDATE tally SET age = 42 WHERE id = 1")
     looking = await asyncpg.connect(url)
     running = asyncio.create_task(tally("tally lagging --confirm"))
-    await note_begins(looking, "throttled: replica_lag 42.0s > 2s")
+    await note_starts_with(looking, "throttled: replica_lag 42.0s > 2s")
     shown = await tally("batch show 2")
     await looking.execute("UPDATE tally SET age = 0 WHERE id = 1")
     done = await running
@@ -173,12 +177,12 @@ async def test_a_batch_waits_for_a_standby_server(tally: Manage, url: str) -> No
     assert 1 == done.stderr.count("throttled: replica_lag 42.0s > 2s\n")
 
 
-async def test_a_probe_that_fails_is_warned_of_and_left_out(tally: Manage, url: str) -> None:
-    """The batch goes on."""
+async def test_a_probe_that_fails_is_removed_with_a_warning(tally: Manage, url: str) -> None:
+    """The batch continues."""
     done = await tally("tally lagging --column no_such_column --confirm")
 
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
-    assert 1 == done.stderr.count("warning: the probe replica_lag holds nothing in this run: ")
+    assert 1 == done.stderr.count("warning: the probe replica_lag is not used in this run: ")
     assert "no_such_column" in done.stderr
 
 
@@ -194,14 +198,16 @@ async def test_a_probe_that_fails_is_warned_of_and_left_out(tally: Manage, url: 
     ],
     ids=lambda probe: type(probe).__name__,
 )
-async def test_a_server_at_rest_holds_nothing(probe: Throttle, database: Database) -> None:
-    """Each question is one that the server understands."""
+async def test_on_an_idle_server_no_probe_has_a_reason_to_wait(
+    probe: Throttle, database: Database
+) -> None:
+    """The server accepts each statement."""
     async with database.connect() as connection:
         assert await probe.reason(connection) is None
 
 
-async def test_other_sessions_at_work_are_counted(url: str, database: Database) -> None:
-    """Not the one that asks."""
+async def test_active_sessions_are_counted(url: str, database: Database) -> None:
+    """Except the session of the probe."""
     busy = await asyncpg.connect(url)
     sleeping = asyncio.create_task(busy.execute("SELECT pg_sleep(60)"))
     async with database.connect() as connection, asyncio.timeout(20):
@@ -214,26 +220,26 @@ async def test_other_sessions_at_work_are_counted(url: str, database: Database) 
     assert "active_connections 1 > 0" == said
 
 
-async def test_a_role_that_may_not_look_is_told_so(url: str) -> None:
-    """What it can't see is not taken for nothing."""
+async def test_a_role_without_permission_is_an_error_of_the_probe(url: str) -> None:
+    """Rows that it can't see do not count as no reason to wait."""
     execute(url, "DROP ROLE IF EXISTS blind; CREATE ROLE blind LOGIN PASSWORD 'x'")
     other = await asyncpg.connect(url)
     address, _, name = url.rpartition("@")[2].partition("/")
-    seeing = Database(
+    restricted = Database(
         parse_database_url(f"postgres://blind:x@{address}/{name}", Path(), "shop"), run_id="test"
     )
-    async with seeing.connect() as connection:
+    async with restricted.connect() as connection:
         with pytest.raises(ProbeDenied, match="pg_read_all_stats"):
             await ActiveConnections(10).reason(connection)
         waiters = await LockWaiters("tally").reason(connection)
-    await seeing.dispose()
+    await restricted.dispose()
     await other.close()
 
     assert waiters is None
 
 
 class Answer:
-    """Stands for a connection to a server that answers so."""
+    """A fake connection whose statements return one given row."""
 
     dialect = SimpleNamespace(name="postgresql")
 
@@ -241,11 +247,11 @@ class Answer:
         self._row = row
 
     async def execute(self, _statement: object) -> Answer:
-        """Take the question."""
+        """Accept any statement."""
         return self
 
     def one(self) -> tuple[Any, ...]:
-        """Give the answer."""
+        """Return the row."""
         return self._row
 
 
@@ -258,23 +264,23 @@ class Answer:
         ((None, 300 * 2**20, 0), "replica_lag 300MiB > 256MiB"),
     ],
 )
-async def test_a_standby_is_behind_in_time_or_in_bytes(row: tuple[Any, ...], said: Any) -> None:
-    """One that stands still is behind in bytes alone."""
+async def test_the_lag_of_a_standby_is_in_time_or_in_bytes(row: tuple[Any, ...], said: Any) -> None:
+    """A standby that has stopped replaying lags only in bytes."""
     connection: Any = Answer(*row)
 
     assert said == await ReplicaLag().reason(connection)
 
 
-async def test_standby_servers_that_only_others_see_are_no_all_clear() -> None:
-    """The server gives their rows, and NULL for what is in them."""
+async def test_standby_servers_that_the_role_can_not_see_are_an_error() -> None:
+    """The server returns their rows with NULLs."""
     connection: Any = Answer(None, None, 1)
 
     with pytest.raises(ProbeDenied, match="pg_monitor"):
         await ReplicaLag().reason(connection)
 
 
-async def test_slow_batches_hold_for_a_while_and_are_then_looked_at_anew() -> None:
-    """Else the first slow ones would hold the run for ever."""
+async def test_after_a_wait_only_new_batches_count_as_slow() -> None:
+    """Otherwise the first slow batches would delay the run indefinitely."""
     probe, connection = BatchTime(0.5, rest=0.05), Answer()
     anyone: Any = connection
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Where a batch is cut: every row is in one range, and the ranges have about as many rows."""
+"""How a batch is divided: each row is in one range, and the ranges have about the same size."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ PLACES = Table(
 
 
 class Visit(BatchCommand):
-    """Go through the places."""
+    """Visit all places."""
 
     def select(self) -> Select[Any]:
-        """Return all, locked: to count them is no reason to."""
+        """Return all rows, locked; counting them must not lock them."""
         return select(PLACES).with_for_update()
 
     async def process(self, session: Any, batch: Sequence[Any]) -> int:
@@ -57,22 +57,22 @@ class Visit(BatchCommand):
 
 
 class Number(Visit):
-    """The same by number."""
+    """Visit all places, ordered by number."""
 
     key = "number"
 
 
 class Name(Visit):
-    """The same by name."""
+    """Visit all places, ordered by name."""
 
     key = "name"
 
 
 class Late(Number):
-    """Only the last of them."""
+    """Visit only the last places."""
 
     def select(self) -> Select[Any]:
-        """Return one in twenty."""
+        """Return one row in twenty."""
         return select(PLACES).where(PLACES.c.number >= 95**3 * 100)
 
 
@@ -82,7 +82,7 @@ class Forget(BatchCommand):
     range_column = "age"
 
     def change(self) -> Any:
-        """Delete all that have one."""
+        """Delete all rows with an age."""
         return delete(PLACES)
 
 
@@ -95,7 +95,7 @@ async def on_postgres(postgres_url: str) -> AsyncIterator[Database]:
 
 
 async def fill(connection: AsyncConnection, rows: int) -> None:
-    """Make rows whose keys are spread unevenly: cubes, and every third age is NULL."""
+    """Insert rows with unevenly spread keys: cubes; every third age is NULL."""
     await connection.run_sync(METADATA.create_all)
     values = [
         {
@@ -110,11 +110,11 @@ async def fill(connection: AsyncConnection, rows: int) -> None:
         await connection.execute(insert(PLACES), values)
 
 
-async def cut(
+async def split(
     connection: AsyncConnection, command: BatchCommand, shards: int
 ) -> tuple[list[BatchRange | None], list[int]]:
-    """Return the ranges of a command, and the rows in each."""
-    found = await ranges.cut(connection, make_selection(command, BatchRange()), shards)
+    """Return the ranges of a command, and the number of rows in each."""
+    found = await ranges.split(connection, make_selection(command, BatchRange()), shards)
     counts = []
     for limits in found:
         keys = make_selection(command, limits).keys(None).subquery()
@@ -123,34 +123,38 @@ async def cut(
 
 
 @pytest.mark.parametrize("command", [Visit, Number, Name])
-async def test_each_row_is_in_one_of_as_many_ranges_of_one_size(
+async def test_each_row_is_in_one_range_and_all_ranges_have_the_same_size(
     database: Database, command: type[BatchCommand]
 ) -> None:
-    """Whatever the keys are, and however they are spread."""
+    """For any type and distribution of keys."""
     async with database.connect() as connection:
         await fill(connection, 1_000)
-        found, counts = await cut(connection, command(), 8)
+        found, counts = await split(connection, command(), 8)
 
     assert [125] * 8 == counts
     assert (None, None) == (found[0] and found[0].low, found[-1] and found[-1].high)
 
 
-async def test_ties_are_never_parted_and_null_is_in_no_range(database: Database) -> None:
-    """Most rows share an age: fewer ranges are left."""
+async def test_rows_with_equal_keys_are_in_one_range_and_null_is_in_none(
+    database: Database,
+) -> None:
+    """Most rows have the same age, so there are fewer ranges with rows."""
     async with database.connect() as connection:
         await fill(connection, 600)
-        found, counts = await cut(connection, Forget(), 4)
+        found, counts = await split(connection, Forget(), 4)
 
     assert [100, 300, 0, 0] == counts
     assert [False, False, False, True] == [limits is None for limits in found]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 5])
-async def test_fewer_rows_than_ranges_leave_the_last_empty(database: Database, rows: int) -> None:
-    """The first is there always, for rows that come later."""
+async def test_with_fewer_rows_than_ranges_the_last_ranges_are_empty(
+    database: Database, rows: int
+) -> None:
+    """The first range always exists, for rows that are inserted later."""
     async with database.connect() as connection:
         await fill(connection, rows)
-        found, counts = await cut(connection, Number(), 8)
+        found, counts = await split(connection, Number(), 8)
 
     assert [1] * rows + [0] * (8 - rows) == counts
     assert max(rows, 1) == sum(limits is not None for limits in found)
@@ -160,12 +164,12 @@ async def test_fewer_rows_than_ranges_leave_the_last_empty(database: Database, r
 async def test_a_large_table_is_sampled(
     on_postgres: Database, monkeypatch: pytest.MonkeyPatch, command: type[BatchCommand]
 ) -> None:
-    """The ranges are near each other in size, and the same each time."""
+    """The ranges have similar sizes, and are the same each time."""
     monkeypatch.setattr(ranges, "MIN_BLOCKS", 40)
     async with on_postgres.connect() as connection:
         await fill(connection, 20_000)
-        found, counts = await cut(connection, command(), 4)
-        again, _ = await cut(connection, command(), 4)
+        found, counts = await split(connection, command(), 4)
+        again, _ = await split(connection, command(), 4)
 
     assert 20_000 == sum(counts)
     assert all(1_000 < count < 9_000 for count in counts), counts
@@ -173,18 +177,18 @@ async def test_a_large_table_is_sampled(
     assert found == again
 
 
-async def test_a_sample_with_too_few_of_the_wanted_rows_cuts_the_table_evenly(
+async def test_a_sample_with_too_few_selected_rows_splits_the_table_evenly(
     on_postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All the wanted rows are in the last range, and none is lost."""
+    """All selected rows are in the last range, and none is lost."""
     monkeypatch.setattr(ranges, "MIN_BLOCKS", 40)
     monkeypatch.setattr(ranges, "BLOCKS_PER_SHARD", 10)
     monkeypatch.setattr(ranges, "MIN_KEYS", 10_000)
     async with on_postgres.connect() as connection:
         await fill(connection, 20_000)
-        found, counts = await cut(connection, Late(), 4)
+        found, counts = await split(connection, Late(), 4)
 
-    whole = sum(counts)
+    total = sum(counts)
     assert 4 == sum(limits is not None for limits in found)
-    assert whole > 0
-    assert counts[-1] == whole
+    assert total > 0
+    assert counts[-1] == total

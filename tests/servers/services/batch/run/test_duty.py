@@ -1,4 +1,4 @@
-"""`--duty`: a batch rests between its transactions, and still hears who asks it to stop."""
+"""`--duty`: a batch pauses between its transactions, and can be stopped during a pause."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from tests.support.tally_commands.tally.add import Add
 from tests.support.tally_project import ROWS, Tally, times_done, until
 
 BATCHES = 5
-"""Or more: the first has 100 rows, and none has over 200."""
-SLOW = 0.02
-"""Seconds that a batch takes at least."""
+"""The lowest number of batches: the first has 100 rows, and none has more than 200."""
+SLOW = 0.02  # seconds that a batch takes at least
 
 
-async def test_a_run_rests_in_proportion_to_its_batches(tally: Manage, url: str) -> None:
-    """At work for a tenth of the time, it rests nine times as long as it works."""
+async def test_a_run_pauses_in_proportion_to_its_batches(tally: Manage, url: str) -> None:
+    """With a duty of 10 %, it pauses nine times as long as it works."""
     started = monotonic()
     done = await tally(f"tally add --slow {SLOW} --duty 10 --confirm")
     took = monotonic() - started
@@ -31,8 +30,8 @@ async def test_a_run_rests_in_proportion_to_its_batches(tally: Manage, url: str)
     assert took > (BATCHES - 1) * SLOW * 9
 
 
-async def test_a_run_rests_between_its_shards_too(tally: Manage, url: str) -> None:
-    """Each of them is less than a batch, and they are worked at one after the other."""
+async def test_a_run_pauses_between_its_shards_too(tally: Manage, url: str) -> None:
+    """Each shard has fewer rows than a batch, and the shards run one after the other."""
     started = monotonic()
     done = await tally(f"tally add --slow {SLOW} --duty 10 --shards 10 --confirm")
     took = monotonic() - started
@@ -41,24 +40,26 @@ async def test_a_run_rests_between_its_shards_too(tally: Manage, url: str) -> No
     assert took > 9 * SLOW * 9
 
 
-async def test_a_resting_run_says_so_and_can_be_cancelled(tally: Manage, url: str) -> None:
-    """A rest may be long; nobody has to wait for its end."""
-    resting = asyncio.create_task(tally("tally add --slow 0.1 --duty 1 --confirm"))
+async def test_a_run_shows_its_pause_and_can_be_cancelled_during_it(
+    tally: Manage, url: str
+) -> None:
+    """A pause may be long, and the operator does not have to wait for its end."""
+    pausing = asyncio.create_task(tally("tally add --slow 0.1 --duty 1 --confirm"))
     await until(url, "SELECT count(*) FROM oneoff_batches WHERE note <> ''")
     listed = await tally("batch list --json")
     batch = listed.json["data"][0]["batch"]
     shown = await tally(f"batch show {batch} --json")
     cancelled = await tally(f"batch cancel {batch} --confirm")
-    ended = await resting
+    ended = await pausing
 
-    assert "resting: 1 % of the time at work" == shown.json["data"]["note"]
+    assert "pause between batches: the duty is 1 %" == shown.json["data"]["note"]
     assert (0, 1) == (cancelled.exit_code, ended.exit_code)
-    assert f"error[batch-cancelled]: an operator has given the batch {batch} up\n" in ended.stderr
+    assert f"error[batch-cancelled]: an operator has cancelled the batch {batch}\n" in ended.stderr
     assert {0: 900, 1: 100} == times_done(url)
 
 
-async def test_the_time_that_a_run_may_take_ends_in_a_rest_too(tally: Manage, url: str) -> None:
-    """Otherwise it would be over by as long as the rest."""
+async def test_max_time_can_end_a_run_during_a_pause(tally: Manage, url: str) -> None:
+    """Otherwise the run would take longer by the duration of the pause."""
     stopped = await tally("tally add --slow 0.1 --duty 1 --max-time 600ms --confirm")
 
     assert 75 == stopped.exit_code
@@ -66,8 +67,8 @@ async def test_the_time_that_a_run_may_take_ends_in_a_rest_too(tally: Manage, ur
     assert {0: 900, 1: 100} == times_done(url)
 
 
-async def test_how_fast_a_run_goes_does_not_make_it_another_batch(tally: Manage, url: str) -> None:
-    """An operator who finds it too slow stops it, and lets it go on faster."""
+async def test_a_run_with_another_duty_resumes_the_same_batch(tally: Manage, url: str) -> None:
+    """An operator can stop a slow batch, and resume it with a higher duty."""
     await tally("tally add --duty 50 --max-rows 100 --confirm")
     faster = await tally("tally add --confirm")
 
@@ -75,8 +76,8 @@ async def test_how_fast_a_run_goes_does_not_make_it_another_batch(tally: Manage,
     assert {1: ROWS} == times_done(url)
 
 
-def test_a_share_of_the_time_is_a_percentage() -> None:
-    """Wherever it is declared or given."""
+def test_a_duty_that_is_not_a_percentage_is_refused() -> None:
+    """As an option, in a batch command, and in a retention rule."""
     with pytest.raises(UsageError, match=r"--duty 0 is not a percentage from 0\.1 to 100"):
         Add(duty=0)
     with pytest.raises(TypeError, match=r"batch_duty 101 is not a percentage from 0\.1 to 100"):
@@ -85,8 +86,8 @@ def test_a_share_of_the_time_is_a_percentage() -> None:
         Retention(name="old", help="Old rows.", age=Tally.age, days=1, duty=0)
 
 
-def test_what_is_given_goes_before_what_is_declared() -> None:
-    """The author knows the table, the operator the hour."""
+def test_the_duty_option_overrides_the_declared_duty() -> None:
+    """The author knows the table, the operator knows the current load."""
     careful = type("Careful", (Add,), {"batch_duty": 5})
 
     assert (5, 50) == (careful().percent_at_work, careful(duty=50).percent_at_work)

@@ -1,4 +1,4 @@
-"""`--fleet`: workers do the shards, the database says which are open, the command waits."""
+"""`--fleet`: workers process the shards that are open in the database; the command waits."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from tests.support.tally_project import (
 
 ROWS = 1_000
 FLEET = "tally add --shards 4 --fleet --confirm"
-WHOLE = "SELECT id FROM oneoff_batches WHERE parent = ''"
+PARENT = "SELECT id FROM oneoff_batches WHERE parent = ''"
 Work = Callable[[], Any]
 
 
 @pytest.fixture
 def environ(manage_environ: dict[str, str], redis_url: str) -> dict[str, str]:
-    """Return the variables of a migrated PostgreSQL with the tally in it, and an empty Redis."""
+    """Return the variables of a migrated PostgreSQL with the tally table, and an empty Redis."""
     make_tally(manage_environ["DATABASE_URL"], ROWS)
     return {**manage_environ, "REDIS_URL": redis_url}
 
 
 @pytest.fixture
 def manage_environ(postgres_server: Postgres, migrated_postgres: str) -> Any:
-    """Run `manage` on PostgreSQL alone."""
+    """Run `manage` only on PostgreSQL."""
     with postgres_server.database(migrated_postgres) as name:
         yield {
             "DATABASE_URL": postgres_server.url(name),
@@ -81,7 +81,7 @@ async def queue(environ: dict[str, str]) -> AsyncIterator[ArqRedis]:
 async def worker(
     environ: dict[str, str], *, of: Project = project, **more: str
 ) -> AsyncIterator[Worker]:
-    """Let a worker of a project take part during the block."""
+    """Run a worker of a project during the block."""
     async with queue(environ) as pool:
         made: Worker = Worker(
             functions=[shard_function(of, str(ROOT), {**environ, **more})],
@@ -92,8 +92,8 @@ async def worker(
         )
         task = asyncio.create_task(made.async_run())
         yield made
-        # What still ends is let end, the loop too: a connection that is cancelled while it opens,
-        # or while it unwatches a key, is not closed.
+        # Let active jobs and the loop end. A connection that is cancelled while it opens, or while
+        # it unwatches a key, is not closed.
         made.allow_pick_jobs = False
         made.burst, made.max_burst_jobs = True, 0
         await asyncio.wait([task, *made.tasks.values()], timeout=5)
@@ -103,7 +103,7 @@ async def worker(
 
 
 async def work_off(environ: dict[str, str]) -> None:
-    """Let a worker do what is in the queue."""
+    """Let a worker execute all jobs in the queue."""
     async with queue(environ) as pool:
         made: Worker = Worker(
             functions=[shard_function(project, str(ROOT), environ)],
@@ -115,16 +115,16 @@ async def work_off(environ: dict[str, str]) -> None:
         await made.async_run()
 
 
-async def interrupted(running: Coroutine[Any, Any, Finished], moment: Awaitable[None]) -> Finished:
-    """Interrupt a run at a moment."""
+async def interrupted(running: Coroutine[Any, Any, Finished], event: Awaitable[None]) -> Finished:
+    """Interrupt a run after an event."""
     task = asyncio.create_task(running)
-    await moment
+    await event
     task.cancel()
     return await task
 
 
 async def until_queued(pool: ArqRedis, jobs: int) -> None:
-    """Wait until so many jobs are in the queue."""
+    """Wait until the queue has at least this number of jobs."""
     async with asyncio.timeout(PATIENCE):
         while True:
             if await pool.zcard(pool.default_queue_name) >= jobs:
@@ -133,13 +133,13 @@ async def until_queued(pool: ArqRedis, jobs: int) -> None:
 
 
 async def test_workers_do_every_row_once(environ: dict[str, str], tally: Manage, url: str) -> None:
-    """The result counts all of them; each row is in the record of the run that did it."""
+    """The result counts all rows; each row is in the record of the run that processed it."""
     async with worker(environ):
         done = await tally(f"{FLEET} --ticket T-1")
 
     assert (0, ROWS, {1: ROWS}) == (done.exit_code, done.rows, times_done(url)), done.stderr
     assert "changed 1,000 rows in 4 shards\n" == done.stdout
-    assert " is handed to the workers in 4 shards\n" in done.stderr
+    assert f"workers process {query(url, PARENT)[0][0]} in 4 shards\n" in done.stderr
     supervisor, *workers = query(
         url,
         "SELECT id, parent, argv, rows, status, operator, operator_source, ticket "
@@ -153,18 +153,18 @@ async def test_workers_do_every_row_once(environ: dict[str, str], tally: Manage,
     assert {("tester", "parent-run", "T-1")} == {run[5:] for run in workers}
 
 
-async def test_a_job_that_is_delivered_twice_does_nothing_twice(
+async def test_a_job_that_is_delivered_twice_processes_each_row_once(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """Neither while its shard is worked at, nor after it."""
+    """If it is delivered while its shard is active, and after the shard has ended."""
     async with worker(environ), queue(environ) as pool:
         running = asyncio.create_task(tally("tally add --shards 2 --fleet --slow 0.1 --confirm"))
         await until(url, "SELECT count(*) = 2 FROM oneoff_batches WHERE fence = 1 AND parent <> ''")
-        whole = query(url, WHOLE)[0][0]
+        parent = query(url, PARENT)[0][0]
         for number in (1, 2, 1, 2):
-            await pool.enqueue_job(FUNCTION, f"{whole}.{number}/2")
+            await pool.enqueue_job(FUNCTION, f"{parent}.{number}/2")
         done = await running
-        await pool.enqueue_job(FUNCTION, f"{whole}.1/2")
+        await pool.enqueue_job(FUNCTION, f"{parent}.1/2")
         await work_off(environ)
 
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
@@ -172,25 +172,25 @@ async def test_a_job_that_is_delivered_twice_does_nothing_twice(
 
 
 @pytest.mark.parametrize("shard", ["{}.1/4", "{}", "nothing", ""])
-async def test_a_job_does_only_what_the_database_says_is_open(
+async def test_a_job_processes_only_shards_that_were_confirmed_for_workers(
     environ: dict[str, str], tally: Manage, url: str, shard: str
 ) -> None:
-    """Whoever can write to Redis can't start what nobody has confirmed for workers."""
+    """Anyone who can write to Redis can't start other work."""
     await tally("tally add --shards 4 --max-rows 100 --confirm")
-    whole = query(url, WHOLE)[0][0]
+    parent = query(url, PARENT)[0][0]
 
     async with queue(environ) as pool:
-        await pool.enqueue_job(FUNCTION, shard.format(whole))
+        await pool.enqueue_job(FUNCTION, shard.format(parent))
     await work_off(environ)
 
     assert {0: ROWS - 100, 1: 100} == times_done(url)
     assert [100] == rows_of_runs(url)
 
 
-async def test_a_worker_elsewhere_is_refused_by_the_gate(
+async def test_the_gate_refuses_a_worker_in_another_environment(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """The target that was confirmed is not the one it would work on."""
+    """The confirmed target is not the target of the worker."""
     async with worker(environ, ENVIRONMENT="production"):
         refused = await tally(FLEET)
 
@@ -199,10 +199,10 @@ async def test_a_worker_elsewhere_is_refused_by_the_gate(
     assert {0: ROWS} == times_done(url)
 
 
-async def test_a_shard_that_fails_is_the_supervisors_error(
+async def test_the_error_of_a_shard_is_the_error_of_the_supervisor(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """The others are done; the queue is empty, and the same command goes on."""
+    """The other shards are finished, and the parent batch is stopped."""
     async with worker(environ):
         failed = await tally("tally check --shards 4 --fleet --confirm")
     open_ = query(url, "SELECT status, confirmed FROM oneoff_batches WHERE parent = ''")
@@ -213,10 +213,10 @@ async def test_a_shard_that_fails_is_the_supervisors_error(
     assert ({0: 250, 1: 750}, [("stopped", "")]) == (times_done(url), open_)
 
 
-async def test_a_command_that_does_nothing_in_a_worker_has_failed(
+async def test_a_command_that_does_not_claim_its_shard_in_a_worker_fails(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rather than being handed out again and again."""
+    """Otherwise the shard would be queued again and again."""
 
     async def leave(*_: object) -> Result:
         return Result.unchanged("not here")
@@ -233,24 +233,24 @@ async def test_a_command_that_does_nothing_in_a_worker_has_failed(
 async def test_a_supervisor_that_is_started_again_watches_the_same_shards(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """Interrupted, it says that the workers go on; none of the rows is done twice."""
+    """When interrupted, it reports that the workers continue; no row is done twice."""
     line = "tally add --shards 2 --fleet --slow 0.3 --confirm"
     async with worker(environ):
-        begun = until(url, "SELECT max(rows_done) > 0 FROM oneoff_batches")
-        first = await interrupted(tally(line), begun)
+        started = until(url, "SELECT max(rows_done) > 0 FROM oneoff_batches")
+        first = await interrupted(tally(line), started)
         second = await tally(line)
 
     assert 130 == first.exit_code
-    whole = query(url, WHOLE)[0][0]
-    assert f"the workers go on with {whole} without this run;" in first.stderr
+    parent = query(url, PARENT)[0][0]
+    assert f"the workers continue {parent} without this run;" in first.stderr
     assert (0, {1: ROWS}) == (second.exit_code, times_done(url)), second.stderr
     assert ROWS == sum(row or 0 for row in rows_of_runs(url))
 
 
-async def test_a_fleet_that_ended_without_its_supervisor_is_not_begun_again(
+async def test_a_fleet_that_ended_without_its_supervisor_is_not_started_again(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """The one that is started again says that there is nothing to do; the next one begins anew."""
+    """The next supervisor reports that nothing is left to do; the one after it starts again."""
     line = "tally add --shards 2 --fleet --confirm"
     async with queue(environ) as pool:
         first = await interrupted(tally(line), until_queued(pool, 2))
@@ -264,10 +264,10 @@ async def test_a_fleet_that_ended_without_its_supervisor_is_not_begun_again(
     assert ({1: ROWS}, ROWS) == (once, anew.rows)
 
 
-async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
+async def test_after_a_turn_another_job_resumes_the_shard(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that other jobs of the project get their turn."""
+    """In between, the worker can take other jobs of the project."""
     monkeypatch.setattr("oneoff.services.batch.run.bounds.TURN", 0.001)
     execute(url, "DELETE FROM tally WHERE id > 400")
     async with worker(environ):
@@ -279,20 +279,20 @@ async def test_a_turn_ends_and_the_shard_goes_on_in_another_job(
     assert states <= {"succeeded", "unchanged"}
 
 
-async def test_a_worker_leaves_the_batches_of_called_commands_to_the_supervisor(
+async def test_a_worker_does_not_process_the_batches_of_called_commands(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """A worker's run works on its shard alone, also where `handle` calls another batch command."""
+    """Its run processes only its shard, even if `handle` calls another batch command."""
     async with worker(environ):
         done = await tally("tally chained --shards 2 --fleet --confirm")
 
     assert (0, {2: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
-async def test_what_redis_has_lost_is_queued_again(
+async def test_lost_jobs_are_queued_again(
     environ: dict[str, str], tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Jobs that are gone, that expired, and that a worker took which died before it claimed."""
+    """Deleted jobs, expired jobs, and the job of a worker that died before it claimed the shard."""
     monkeypatch.setattr(fleet, "RECHECK", 0.1)
     monkeypatch.setattr(fleet, "LOST_AFTER", 0.2)
     running = asyncio.create_task(tally(FLEET))
@@ -310,10 +310,10 @@ async def test_what_redis_has_lost_is_queued_again(
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
-async def test_workers_go_on_while_the_supervisor_has_no_redis(
+async def test_workers_continue_while_the_supervisor_has_no_redis(
     environ: dict[str, str], url: str, redis_url: str, redis_proxy: Proxy
 ) -> None:
-    """It hands out the rest when Redis is back."""
+    """The supervisor queues the other shards when Redis is available again."""
     through = Manage(NAME, str(ROOT), {**environ, "REDIS_URL": redis_proxy.url(redis_url)})
     running = asyncio.create_task(through(FLEET))
     async with queue(environ) as pool:
@@ -328,42 +328,42 @@ async def test_workers_go_on_while_the_supervisor_has_no_redis(
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
-async def test_a_fleet_that_no_worker_takes_up_says_so(
+async def test_a_fleet_without_a_worker_informs_the_operator(
     environ: dict[str, str], tally: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, and it goes on waiting."""
-    looks = 0
+    """Once; then it continues to wait."""
+    checks = 0
 
     class Watched(fleet.Fleet):
         def _say_if_idle(self, *, busy: bool) -> None:
-            nonlocal looks
+            nonlocal checks
             super()._say_if_idle(busy=busy)
-            looks += 1
+            checks += 1
 
     monkeypatch.setattr(fleet, "Fleet", Watched)
     monkeypatch.setattr(fleet, "SAY_IDLE_AFTER", 0.0)
 
     running = asyncio.create_task(tally(FLEET))
     async with asyncio.timeout(PATIENCE):
-        while looks < 3:  # noqa: ASYNC110 - of a run that knows nothing of being watched
+        while checks < 3:  # noqa: ASYNC110 - the run can't set an event
             await asyncio.sleep(0.02)
     monkeypatch.setattr(fleet, "SAY_IDLE_AFTER", 1_000.0)  # a slow worker must not count as idle
     async with worker(environ):
         done = await running
 
     assert 0 == done.exit_code, done.stderr
-    assert 1 == done.stderr.count("no worker has had a shard in hand for 0 s"), done.stderr
+    assert 1 == done.stderr.count("no worker has processed a shard for 0 s"), done.stderr
 
 
-async def test_a_cancelled_fleet_ends_everywhere(
+async def test_cancelling_a_fleet_ends_its_shards_and_its_supervisor(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """At the workers, in the queue, and at the supervisor, with 1."""
+    """The active shards, the queued ones, and the supervisor with exit code 1."""
     execute(url, "UPDATE tally SET age = 500 WHERE id = 1")
     async with worker(environ):
         running = asyncio.create_task(tally("tally careful --shards 4 --fleet --confirm"))
         await until(url, "SELECT count(*) > 1 FROM oneoff_batches WHERE status = 'running'")
-        cancelled = await tally(f"batch cancel {query(url, WHOLE)[0][0]} --confirm")
+        cancelled = await tally(f"batch cancel {query(url, PARENT)[0][0]} --confirm")
         done = await running
 
     assert (0, 1, {0: ROWS}) == (cancelled.exit_code, done.exit_code, times_done(url))
@@ -373,20 +373,20 @@ async def test_a_cancelled_fleet_ends_everywhere(
     )
 
 
-async def test_parts_of_a_command_are_handed_out_one_after_the_other(
+async def test_the_parts_of_a_command_are_processed_one_after_the_other(
     environ: dict[str, str], tally: Manage, url: str
 ) -> None:
-    """Each with its own limits; a worker does only the part its shard is of."""
+    """Each with its own limits; a worker processes only the part that its shard belongs to."""
     async with worker(environ):
         done = await tally("tally halves --shards 2 --fleet --confirm")
 
     assert (0, ROWS, {1: ROWS}) == (done.exit_code, done.rows, times_done(url)), done.stderr
 
 
-async def test_a_batch_that_is_run_by_name_is_done_by_workers_too(
+async def test_workers_can_process_a_transform(
     environ: dict[str, str], manage: Manage, make_user: MakeUser, url: str
 ) -> None:
-    """Here a transform of the reference project, of which the line alone says which it is."""
+    """They find the transform by the command line that is the name of its batch."""
     for name in ("ada", "bob", "cleo"):
         await make_user(name)
     execute(url, "UPDATE users SET accept_language = 'de'")

@@ -1,4 +1,4 @@
-"""`--fleet` where it can't be: what is refused before anything has begun."""
+"""`--fleet` where it is impossible: the run is refused before it starts a batch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.servers import Postgres
 from tests.support.tally_project import NAME, ROOT, make_tally
 
 FLEET = "tally add --shards 4 --fleet --confirm"
-WHOLE = "SELECT id FROM oneoff_batches WHERE parent = ''"
+PARENT = "SELECT id FROM oneoff_batches WHERE parent = ''"
 
 
 @pytest.fixture
 def environ(
     postgres_server: Postgres, migrated_postgres: str, redis_url: str
 ) -> Iterator[dict[str, str]]:
-    """Return the variables of a PostgreSQL with a small tally in it, and an empty Redis."""
+    """Return the variables of a PostgreSQL with a small tally table, and an empty Redis."""
     with postgres_server.database(migrated_postgres) as name:
         url = postgres_server.url(name)
         make_tally(url, 10)
@@ -40,10 +40,10 @@ def url(environ: dict[str, str]) -> str:
     return environ["DATABASE_URL"]
 
 
-async def test_what_workers_can_not_do_is_refused_before_anything_is_asked(
+async def test_a_command_that_workers_can_not_run_is_refused(
     environ: dict[str, str], url: str
 ) -> None:
-    """All reasons at once; the dry run says the same."""
+    """With all reasons, also in a dry run."""
     for last in ("--confirm", "--dry-run"):
         refused = await Manage(NAME, str(ROOT), {**environ, "TALLY_KEY": "k"})(
             f"tally sign --shards 2 --fleet {last}"
@@ -51,13 +51,13 @@ async def test_what_workers_can_not_do_is_refused_before_anything_is_asked(
         assert 2 == refused.exit_code
         for reason in ("with secrets", "with a lock: 'signing'", "batch_timeout of at most 100 s"):
             assert reason in refused.stderr
-    assert [] == query(url, WHOLE)
+    assert [] == query(url, PARENT)
 
 
 async def test_a_fleet_needs_redis_and_a_worker_that_takes_shards(
     environ: dict[str, str], url: str
 ) -> None:
-    """78, with what is missing; nothing has begun."""
+    """Exit code 78; the message names the missing part, and no batch is started."""
     bare = {name: value for name, value in environ.items() if name != "REDIS_URL"}
     unset = await Manage(NAME, str(ROOT), bare)(FLEET)
     unwilling = await Manage(NAME.replace(":project", ":without_shards"), str(ROOT), environ)(FLEET)
@@ -65,13 +65,13 @@ async def test_a_fleet_needs_redis_and_a_worker_that_takes_shards(
     assert (78, 78) == (unset.exit_code, unwilling.exit_code)
     assert "REDIS_URL" in unset.stderr
     assert "error[worker-without-shards]" in unwilling.stderr
-    assert [] == query(url, WHOLE)
+    assert [] == query(url, PARENT)
 
 
-async def test_sqlite_is_no_place_for_a_fleet(
+async def test_a_fleet_on_sqlite_is_refused(
     environ: dict[str, str], migrated_sqlite: Path, tmp_path: Path
 ) -> None:
-    """Exit 2, and why."""
+    """Exit code 2; the message has the reason."""
     path = shutil.copyfile(migrated_sqlite, tmp_path / "fleet.sqlite3")
     on_sqlite = {**environ, "DATABASE_URL": f"sqlite:///{path}"}
 

@@ -1,4 +1,4 @@
-"""A batch, run for real and as a preview, resumed, bounded, and refused."""
+"""A batch: run, dry run, resume, bounds, and refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tally_project import ROWS, execute, rows_of_runs, times_done,
 
 
 async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
-    """And the run's record says how many."""
+    """The run's record has the number of rows."""
     done = await tally("tally add --confirm")
 
     assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
@@ -40,21 +40,19 @@ async def test_a_dry_run_predicts_the_rows_and_changes_nothing(
     assert preview.json["tables"] == real.json["tables"]
 
 
-async def test_a_preview_says_what_was_processed_and_what_was_counted(tally: Manage) -> None:
-    """One sample of the first batch's size."""
+async def test_a_dry_run_shows_the_processed_and_the_counted_rows(tally: Manage) -> None:
+    """It processes one sample of the size of the first batch."""
     preview = await tally("tally add --dry-run")
 
     assert (
         "DRY RUN: nothing was changed\n"
-        "would go through 1,000 rows: 100 were processed, of which 100 changed, and "
-        "rolled back; 900 were counted\n"
+        "would process 1,000 rows: 100 were processed, of which 100 changed, and "
+        "rolled back; 900 were only counted\n"
     ) == preview.stdout
 
 
-async def test_a_bound_stops_with_the_work_saved_and_the_next_run_goes_on(
-    tally: Manage, url: str
-) -> None:
-    """Exit 75; exactly so many rows; a preview counts the rest."""
+async def test_a_bound_stops_the_run_and_the_next_run_resumes(tally: Manage, url: str) -> None:
+    """Exit code 75 after exactly 250 rows; a dry run counts the remaining rows."""
     first = await tally("tally add --max-rows 250 --confirm")
     so_far = times_done(url)
     preview = await tally("tally add --dry-run")
@@ -66,12 +64,12 @@ async def test_a_bound_stops_with_the_work_saved_and_the_next_run_goes_on(
     assert 750 == preview.rows
     assert (0, 750, {1: ROWS}) == (second.exit_code, second.rows, times_done(url))
     assert "after 250: 250 rows done\n" in second.stderr
-    assert "changed 750 rows, 1,000 with the runs before\n" == second.stdout
+    assert "changed 750 rows, 1,000 including earlier runs\n" == second.stdout
     assert [250, 750] == rows_of_runs(url)
 
 
-async def test_time_is_a_bound_too(tally: Manage, url: str) -> None:
-    """It is looked at between batches."""
+async def test_max_time_stops_the_run(tally: Manage, url: str) -> None:
+    """It is checked between batches."""
     stopped = await tally("tally add --max-time 300ms --slow 0.1 --confirm")
 
     done = times_done(url)[1]
@@ -79,8 +77,8 @@ async def test_time_is_a_bound_too(tally: Manage, url: str) -> None:
     assert f"error[batch-bound]: stopped after {done} rows: --max-time 0.3s\n" in stopped.stderr
 
 
-async def test_a_deadline_saves_what_is_done(tally: Manage, url: str) -> None:
-    """The batch in work is rolled back, and the record counts the others."""
+async def test_after_a_deadline_the_committed_rows_are_kept(tally: Manage, url: str) -> None:
+    """The current batch is rolled back, and the record counts the rows of the others."""
     stopped = await tally("tally add --slow 0.2 --timeout 1s --confirm")
 
     done = times_done(url)[1]
@@ -90,8 +88,8 @@ async def test_a_deadline_saves_what_is_done(tally: Manage, url: str) -> None:
     assert f"saved: {done} rows" in stopped.stderr
 
 
-async def test_other_arguments_are_another_batch(tally: Manage, url: str) -> None:
-    """Bounds are no arguments of that kind."""
+async def test_other_arguments_start_another_batch(tally: Manage, url: str) -> None:
+    """Bounds do not count as arguments."""
     await tally("tally add --max-rows 100 --confirm")
     other = await tally("tally add --name other --max-rows 100 --confirm")
     again = await tally("tally add --max-rows 100 --confirm")
@@ -101,8 +99,8 @@ async def test_other_arguments_are_another_batch(tally: Manage, url: str) -> Non
     assert {0: 800, 1: 100, 2: 100} == times_done(url)
 
 
-async def test_a_new_run_gives_the_unfinished_one_up(tally: Manage, url: str) -> None:
-    """It begins with the first row again."""
+async def test_new_run_cancels_the_unfinished_batch(tally: Manage, url: str) -> None:
+    """The new batch starts with the first row again."""
     await tally("tally add --max-rows 100 --confirm")
     await tally("tally add --new-run --max-rows 200 --confirm")
     states = query(url, "SELECT status FROM oneoff_batches ORDER BY started_at")
@@ -112,17 +110,17 @@ async def test_a_new_run_gives_the_unfinished_one_up(tally: Manage, url: str) ->
 
 
 async def test_a_finished_batch_is_not_resumed(tally: Manage, url: str) -> None:
-    """The same command then works on what there is now."""
+    """The same command starts a new batch with the current rows."""
     await tally("tally add --confirm")
     await tally("tally add --confirm")
 
     assert {2: ROWS} == times_done(url)
 
 
-async def test_a_batch_that_was_finished_by_a_killed_run_is_not_done_again(
+async def test_a_batch_that_a_killed_run_finished_is_not_started_again(
     tally: Manage, url: str
 ) -> None:
-    """Its run died after the last commit; once that was said, the command begins anew."""
+    """Its run died after the last commit. The next run reports that; the one after starts again."""
     await tally("tally add --confirm")
     execute(url, "UPDATE oneoff_runs SET status = 'abandoned' WHERE command = 'tally add'")
 
@@ -133,14 +131,14 @@ async def test_a_batch_that_was_finished_by_a_killed_run_is_not_done_again(
 
     assert (0, 0) == (preview.rows, told.rows)
     assert (0, "nothing to do\n") == (told.exit_code, told.stdout)
-    assert " is finished: its run was killed before it said so\n" in told.stderr
+    assert " is finished: its run was killed before it reported the end\n" in told.stderr
     assert ({1: ROWS}, ROWS) == (after, again.rows)
 
 
-async def test_a_batch_whose_run_has_not_ended_yet_is_not_begun_again(
+async def test_a_finished_batch_is_not_started_again_while_its_run_is_active(
     tally: Manage, url: str
 ) -> None:
-    """It has other parts to do, or died a moment ago where nobody has noticed it."""
+    """The run has other parts to do, or its process died and no other run has found that yet."""
     await tally("tally add --confirm")
     execute(url, "UPDATE oneoff_runs SET status = 'started', finished_at = NULL, host = 'far'")
 
@@ -151,33 +149,33 @@ async def test_a_batch_whose_run_has_not_ended_yet_is_not_begun_again(
     assert {1: ROWS} == times_done(url)
 
 
-async def test_ranges_take_all_ties_of_their_last_value(tally: Manage, url: str) -> None:
-    """Batches of seven, where ten rows share an age."""
+async def test_a_range_includes_all_rows_with_its_last_value(tally: Manage, url: str) -> None:
+    """Batches of seven rows, while ten rows have the same age."""
     done = await tally("tally purge 55 --confirm")
     left = query(url, "SELECT count(*), min(age) FROM tally")
 
     assert (549, [(451, 55)]) == (done.rows, left)
 
 
-async def test_nothing_to_do_is_said(tally: Manage) -> None:
-    """Exit 0, unchanged."""
+async def test_a_batch_without_rows_reports_nothing_to_do(tally: Manage) -> None:
+    """Exit code 0."""
     done = await tally("tally purge 0 --confirm")
 
     assert (0, "nothing to do\n") == (done.exit_code, done.stdout)
 
 
-async def test_an_error_keeps_the_batches_before_it(tally: Manage, url: str) -> None:
-    """The batch it comes from is rolled back."""
+async def test_an_error_rolls_back_only_the_batch_that_raised_it(tally: Manage, url: str) -> None:
+    """Here it is the first batch."""
     failed = await tally("tally check --confirm")
 
     assert (65, {0: ROWS}) == (failed.exit_code, times_done(url))
     assert "error[bad-data]: row 7 has no address\n" in failed.stderr
 
 
-async def test_bad_rows_are_left_out_and_written_down(
+async def test_bad_rows_are_skipped_and_written_to_the_file(
     tally: Manage, url: str, tmp_path: Path
 ) -> None:
-    """One by a command's error, one by a constraint; the file holds their keys."""
+    """One row fails with an error of the command, one at a constraint; the file has their keys."""
     file = tmp_path / "rejects.jsonl"
     done = await tally(f"tally check --max-errors 2 --rejects {file} --confirm")
     rejected = [json.loads(line) for line in file.read_text().splitlines()]
@@ -191,7 +189,7 @@ async def test_bad_rows_are_left_out_and_written_down(
 
 
 async def test_rejects_of_another_batch_are_kept(tally: Manage, url: str, tmp_path: Path) -> None:
-    """A batch that begins refuses the file, one that goes on adds to its own."""
+    """A new batch refuses an existing file; a resumed batch appends to its own file."""
     file = tmp_path / "rejects.jsonl"
     line = f"tally check --max-errors 9 --rejects {file} --confirm"
     first = await tally(f"{line} --max-rows 700")
@@ -201,13 +199,13 @@ async def test_rejects_of_another_batch_are_kept(tally: Manage, url: str, tmp_pa
     written = file.read_text(encoding="utf-8")
 
     assert (75, 1, 0) == (first.exit_code, anew.exit_code, done.exit_code), done.stderr
-    assert f"error[file-exists]: {file} is there already" in anew.stderr
+    assert f"error[file-exists]: {file} already exists" in anew.stderr
     assert 2 == len(written.splitlines())
     assert "-rw-------" == mode
 
 
 async def test_too_many_bad_rows_stop_the_run(tally: Manage, url: str, tmp_path: Path) -> None:
-    """65; the batch of the last one is rolled back."""
+    """Exit code 65; the batch of the last bad row is rolled back."""
     file = tmp_path / "rejects.jsonl"
     failed = await tally(f"tally check --max-errors 1 --rejects {file} --confirm")
 
@@ -222,10 +220,8 @@ async def test_too_many_bad_rows_stop_the_run(tally: Manage, url: str, tmp_path:
         ("tally add --max-rows=-1", "--max-rows -1 is less than 0"),
     ],
 )
-async def test_bounds_that_make_no_sense_are_refused(
-    tally: Manage, line: str, problem: str
-) -> None:
-    """Exit 2, before anything is asked."""
+async def test_invalid_bounds_are_refused(tally: Manage, line: str, problem: str) -> None:
+    """Exit code 2."""
     refused = await tally(f"{line} --confirm")
 
     assert 2 == refused.exit_code
@@ -233,26 +229,26 @@ async def test_bounds_that_make_no_sense_are_refused(
 
 
 async def test_a_conflict_is_tried_again_with_fewer_rows(tally: Manage, url: str) -> None:
-    """Here a row that another client holds locked, longer than the server lets us wait."""
+    """Another session locks a row for longer than the server's lock_timeout."""
     if url.startswith("sqlite"):
-        pytest.skip("SQLite waits for the other writer by itself")
+        pytest.skip("SQLite itself waits for the other writer")
     name = url.rpartition("/")[2]
     execute(url, f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
     blocker = await asyncpg.connect(url)
     async with blocker.transaction():
         await blocker.execute("UPDATE tally SET age = age WHERE id = 50")
         running = asyncio.create_task(tally("tally add --confirm"))
-        await lock_timeouts(blocker, name)
+        await batch_is_rolled_back(blocker, name)
     await blocker.close()
     done = await running
 
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
-async def test_a_table_may_change_its_types_between_two_batches(tally: Manage, url: str) -> None:
-    """What the server keeps prepared for the run is made anew."""
+async def test_a_column_may_change_its_type_between_two_batches(tally: Manage, url: str) -> None:
+    """The run prepares its statements on the server again."""
     if url.startswith("sqlite"):
-        pytest.skip("SQLite prepares anew by itself")
+        pytest.skip("SQLite itself prepares statements again")
     running = asyncio.create_task(tally("tally add --slow 0.05 --confirm"))
     await until(url, "SELECT count(*) > 200 FROM tally WHERE n > 0")
     await asyncio.to_thread(execute, url, "ALTER TABLE tally ALTER n TYPE bigint")
@@ -261,8 +257,8 @@ async def test_a_table_may_change_its_types_between_two_batches(tally: Manage, u
     assert (0, {1: ROWS}) == (done.exit_code, times_done(url)), done.stderr
 
 
-async def lock_timeouts(connection: Any, database: str) -> None:
-    """Wait until a batch was rolled back."""
+async def batch_is_rolled_back(connection: Any, database: str) -> None:
+    """Wait until a batch is rolled back."""
     sql = "SELECT xact_rollback FROM pg_stat_database WHERE datname = $1"
     before = await connection.fetchval(sql, database)
     async with asyncio.timeout(20):

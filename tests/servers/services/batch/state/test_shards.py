@@ -1,4 +1,4 @@
-"""A batch in shards: cut once, done side by side or one by one, every row once."""
+"""A batch in shards: divided once, processed in parallel or one by one, each row once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.support.tally_project import (
 )
 
 ON_POSTGRESQL = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
-"""For what the two databases can't differ in."""
+"""For tests whose result does not depend on the database."""
 BOUNDS = "SELECT part, low, high FROM oneoff_batches WHERE parent <> '' ORDER BY part"
 STATES = "SELECT part, status FROM oneoff_batches ORDER BY parent, part"
 
 
 async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
-    """And the run's record, like its result, says how many."""
+    """The run's record and its result have the number of rows."""
     done = await tally("tally add --shards 4 --confirm")
 
     assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
@@ -39,10 +39,8 @@ async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
-async def test_fewer_rows_than_shards_leave_shards_empty(
-    tally: Manage, url: str, rows: int
-) -> None:
-    """Which end all the same."""
+async def test_shards_without_rows_are_finished_too(tally: Manage, url: str, rows: int) -> None:
+    """They exist if there are fewer rows than shards."""
     execute(url, f"DELETE FROM tally WHERE id > {rows}")
 
     done = await tally("tally add --shards 8 --confirm")
@@ -54,8 +52,8 @@ async def test_fewer_rows_than_shards_leave_shards_empty(
     )
 
 
-async def test_ties_stay_together_in_one_shard(tally: Manage, url: str) -> None:
-    """Ten rows share an age, half of all share one."""
+async def test_rows_with_equal_keys_are_in_one_shard(tally: Manage, url: str) -> None:
+    """Half of all rows have the same age; ten of the others share each age."""
     execute(url, "UPDATE tally SET age = 7 WHERE id > 500")
 
     done = await tally("tally purge 55 --shards 5 --confirm")
@@ -64,10 +62,8 @@ async def test_ties_stay_together_in_one_shard(tally: Manage, url: str) -> None:
     assert [(0,)] == query(url, "SELECT count(*) FROM tally")
 
 
-async def test_rows_beyond_the_ends_belong_to_the_first_and_the_last_shard(
-    tally: Manage, url: str
-) -> None:
-    """They came after the ranges were cut."""
+async def test_rows_beyond_the_last_key_belong_to_the_last_shard(tally: Manage, url: str) -> None:
+    """They were inserted after the ranges were made."""
     await tally("tally add --shards 3 --max-rows 100 --confirm")
     execute(url, "INSERT INTO tally VALUES (5000, 0, 1)")
 
@@ -77,10 +73,10 @@ async def test_rows_beyond_the_ends_belong_to_the_first_and_the_last_shard(
     assert {1: ROWS + 1} == times_done(url)
 
 
-async def test_a_bound_counts_over_all_shards_and_the_next_run_keeps_the_ranges(
+async def test_a_bound_applies_to_all_shards_together_and_the_next_run_keeps_the_ranges(
     tally: Manage, url: str
 ) -> None:
-    """Exactly so many rows; then the unfinished shards alone are left."""
+    """The run stops after exactly 400 rows; the next one processes only unfinished shards."""
     first = await tally("tally add --shards 4 --max-rows 400 --confirm")
     before, states = query(url, BOUNDS), query(url, STATES)
     execute(url, "INSERT INTO tally SELECT id + 2000, 0, 1 FROM tally WHERE id <= 500")
@@ -89,7 +85,7 @@ async def test_a_bound_counts_over_all_shards_and_the_next_run_keeps_the_ranges(
 
     assert 75 == first.exit_code
     assert "stopped after 400 rows: --max-rows 400\n" in first.stderr
-    assert "saved: 400 rows changed by this run; the same command goes on" in first.stderr
+    assert "saved: 400 rows changed by this run; the same command continues" in first.stderr
     assert [
         ("", "stopped"),
         ("1/4", "finished"),
@@ -101,12 +97,14 @@ async def test_a_bound_counts_over_all_shards_and_the_next_run_keeps_the_ranges(
     assert ["2/4", "3/4", "4/4"] == [each["part"] for each in preview.json["data"]["ranges"]]
     assert (0, 1_100, {1: 1_500}) == (second.exit_code, second.rows, times_done(url))
     assert ": 1 of 4 shards are finished, 400 rows done\n" in second.stderr
-    assert "changed 1,100 rows in 4 shards, 1,500 with the runs before\n" == second.stdout
+    assert "changed 1,100 rows in 4 shards, 1,500 including earlier runs\n" == second.stdout
 
 
 @ON_POSTGRESQL
-async def test_a_deadline_saves_what_all_shards_have_done(tally: Manage, url: str) -> None:
-    """The batches in work are rolled back, the record counts the others."""
+async def test_after_a_deadline_the_committed_rows_of_all_shards_are_kept(
+    tally: Manage, url: str
+) -> None:
+    """The current batches are rolled back, and the record counts the rows of the others."""
     stopped = await tally("tally add --shards 4 --slow 0.3 --timeout 500ms --confirm")
     done = times_done(url).get(1, 0)
     again = await tally("tally add --shards 4 --slow 0.3 --confirm")
@@ -117,8 +115,8 @@ async def test_a_deadline_saves_what_all_shards_have_done(tally: Manage, url: st
     assert {1: ROWS} == times_done(url)
 
 
-async def test_an_error_of_one_shard_is_the_runs(tally: Manage, url: str) -> None:
-    """The other shards stop, with their work saved."""
+async def test_the_error_of_one_shard_is_the_error_of_the_run(tally: Manage, url: str) -> None:
+    """The other shards stop, and their committed rows are kept."""
     failed = await tally("tally check --shards 4 --confirm")
 
     assert 65 == failed.exit_code
@@ -130,14 +128,16 @@ async def test_an_error_of_one_shard_is_the_runs(tally: Manage, url: str) -> Non
 
 
 @ON_POSTGRESQL
-async def test_a_batch_that_was_cut_otherwise_is_not_resumed(tally: Manage, url: str) -> None:
-    """The message says how it goes on; a new run begins again."""
+async def test_a_batch_with_another_number_of_shards_is_not_resumed(
+    tally: Manage, url: str
+) -> None:
+    """The message shows how to resume it; `--new-run` starts a new batch."""
     await tally("tally add --shards 3 --max-rows 100 --confirm")
     for words in ("", "--shards 4", "--shard 1/4"):
         refused = await tally(f"tally add {words} --confirm")
         previewed = await tally(f"tally add {words} --dry-run")
         assert (2, 2) == (refused.exit_code, previewed.exit_code)
-        assert "was begun with --shards 3: that is how it goes on\n" in refused.stderr
+        assert "was started with --shards 3, and can only be resumed that way\n" in refused.stderr
     anew = await tally("tally add --shards 4 --new-run --confirm")
 
     assert (0, ROWS) == (anew.exit_code, anew.rows)
@@ -147,8 +147,8 @@ async def test_a_batch_that_was_cut_otherwise_is_not_resumed(tally: Manage, url:
 
 
 @ON_POSTGRESQL
-async def test_a_preview_shows_the_ranges_and_writes_nothing(tally: Manage, url: str) -> None:
-    """It predicts the rows of the real run."""
+async def test_a_dry_run_shows_the_ranges_and_writes_nothing(tally: Manage, url: str) -> None:
+    """It predicts the number of rows of the real run."""
     preview = await tally("tally add --shards 2 --dry-run --json")
 
     assert (0, ROWS) == (preview.exit_code, preview.rows), preview.stderr
@@ -160,7 +160,7 @@ async def test_a_preview_shows_the_ranges_and_writes_nothing(tally: Manage, url:
 
 
 async def test_shards_that_are_run_one_by_one_share_the_ranges(tally: Manage, url: str) -> None:
-    """The first to come cuts; who ends the last closes the whole."""
+    """The first run divides the batch; the run that ends the last shard closes the parent."""
     last = await tally("tally add --shard 3/3 --confirm")
     between = query(url, "SELECT status FROM oneoff_batches WHERE parent = ''")
     others = [await tally(f"tally add --shard {number}/3 --confirm") for number in (1, 2)]
@@ -171,8 +171,8 @@ async def test_shards_that_are_run_one_by_one_share_the_ranges(tally: Manage, ur
 
 
 @ON_POSTGRESQL
-async def test_a_shard_that_is_done_is_not_done_again(tally: Manage, url: str) -> None:
-    """As long as the whole is unfinished."""
+async def test_a_finished_shard_is_not_processed_again(tally: Manage, url: str) -> None:
+    """While the parent batch is unfinished."""
     await tally("tally add --shard 1/2 --confirm")
     again = await tally("tally add --shard 1/2 --confirm")
 
@@ -181,10 +181,10 @@ async def test_a_shard_that_is_done_is_not_done_again(tally: Manage, url: str) -
 
 
 @ON_POSTGRESQL
-async def test_a_killed_shard_is_not_begun_again_after_the_whole_is_finished(
+async def test_the_shard_of_a_killed_run_is_not_started_again_after_the_batch_is_finished(
     tally: Manage, url: str
 ) -> None:
-    """Its run died after its last commit, and a platform starts it once more."""
+    """Its run died after its last commit, and a platform starts the command again."""
     for number in (1, 2):
         await tally(f"tally add --shard {number}/2 --confirm")
     run = "SELECT run_id FROM oneoff_batches WHERE part = '1/2'"
@@ -199,10 +199,10 @@ async def test_a_killed_shard_is_not_begun_again_after_the_whole_is_finished(
 
 
 @ON_POSTGRESQL
-async def test_a_shard_whose_run_has_not_ended_yet_is_not_begun_again(
+async def test_a_finished_shard_is_not_started_again_while_its_run_is_active(
     tally: Manage, url: str
 ) -> None:
-    """A platform took its machine for dead, and starts it once more."""
+    """A platform treats its machine as dead, and starts the command again."""
     for number in (1, 2):
         await tally(f"tally add --shard {number}/2 --confirm")
     run = "SELECT run_id FROM oneoff_batches WHERE part = '1/2'"
@@ -215,10 +215,10 @@ async def test_a_shard_whose_run_has_not_ended_yet_is_not_begun_again(
 
 
 @ON_POSTGRESQL
-async def test_a_shard_beyond_those_of_the_finished_batch_begins_a_new_one(
+async def test_a_shard_that_the_finished_batch_did_not_have_starts_a_new_batch(
     tally: Manage, url: str
 ) -> None:
-    """The last batch had two shards, the next one has four."""
+    """The finished batch had two shards, the new one has four."""
     await tally("tally add --shards 2 --confirm")
 
     done = await tally("tally add --shard 3/4 --confirm")
@@ -228,8 +228,8 @@ async def test_a_shard_beyond_those_of_the_finished_batch_begins_a_new_one(
 
 
 @ON_POSTGRESQL
-async def test_what_has_a_name_is_done_once(tally: Manage, url: str) -> None:
-    """However often it is started: with shards, alone, or as a whole."""
+async def test_a_batch_that_was_named_with_once_is_done_once(tally: Manage, url: str) -> None:
+    """However often it is started: shard by shard, with all shards, or without shards."""
     named = "tally add --once job-17 --confirm"
     for words in ("--shard 1/2", "--shard 2/2", "--shard 1/2", "--shard 2/2", "--shards 2"):
         assert 0 == (await tally(f"{named} {words}")).exit_code
@@ -239,8 +239,8 @@ async def test_what_has_a_name_is_done_once(tally: Manage, url: str) -> None:
     assert (ROWS, 0, {2: ROWS}) == (other.rows, again.rows, times_done(url))
 
 
-async def test_all_shards_may_begin_at_once(tally: Manage, url: str) -> None:
-    """One of them cuts the ranges."""
+async def test_all_shards_can_be_started_at_the_same_time(tally: Manage, url: str) -> None:
+    """One of the runs divides the batch."""
     done = await asyncio.gather(
         *(tally(f"tally add --shard {number}/4 --confirm") for number in range(1, 5))
     )
@@ -251,7 +251,7 @@ async def test_all_shards_may_begin_at_once(tally: Manage, url: str) -> None:
 
 
 async def test_the_second_of_two_runs_is_refused(tally: Manage, url: str) -> None:
-    """Of the same shard, and of the whole beside a shard; here the first waits for its brake."""
+    """For the same shard, and for all shards. The first run waits while the first row is old."""
     execute(url, "UPDATE tally SET age = 500 WHERE id = 1")
     shard = asyncio.create_task(tally("tally careful --shard 2/2 --confirm"))
     await until(url, "SELECT count(*) FROM oneoff_batches WHERE part = '2/2' AND fence = 1")
@@ -267,8 +267,10 @@ async def test_the_second_of_two_runs_is_refused(tally: Manage, url: str) -> Non
 
 
 @ON_POSTGRESQL
-async def test_kubernetes_says_which_shard(url: str, manage_environ: dict[str, str]) -> None:
-    """It counts from 0."""
+async def test_the_index_of_a_kubernetes_job_selects_the_shard(
+    url: str, manage_environ: dict[str, str]
+) -> None:
+    """The index starts at 0."""
     pod = Manage(NAME, str(ROOT), {**manage_environ, "JOB_COMPLETION_INDEX": "1"})
 
     done = await pod("tally add --shard auto/4 --confirm")

@@ -102,7 +102,7 @@ async def test_a_completed_file_is_not_imported_again(manage: Manage, tmp_path: 
     anew = await import_batches(manage, path, "--new-run", "--confirm")
 
     assert (0, 0, 0) == (preview.rows, again.exit_code, again.rows), again.stderr
-    assert f"{path} is done already, by " in again.stderr
+    assert f"{path} was already imported by " in again.stderr
     assert ((ROWS, ROWS), ROWS) == (after, anew.rows)
 
 
