@@ -65,6 +65,7 @@ class Preview:
             shard_number: The one shard to process; 0 for all.
             shards: Number of shards that the real run would make; 0 for a batch without shards.
         """
+        # A sample changes only some rows, so the counts by table would be too low.
         self._work.partial = True
         row = None
         if not self._command.new_run:
@@ -120,6 +121,7 @@ class Preview:
 
     async def _sample(self, piece: Piece, most: int) -> tuple[int, int]:
         size = min(self._command.batch_size, most)
+        # Effects that the sample stores need a batch id; they are rolled back with it.
         token = current_batch.set("dry-run")
         try:
             step = await piece.selection.step(self._work.connection, piece.after, size)

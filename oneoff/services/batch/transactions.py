@@ -69,6 +69,7 @@ class Transactions:
             await self._roll_back(connection)
             raise
         try:
+            # If a cancellation interrupted the COMMIT, it would be unknown whether it was made.
             await undivided(_commit(connection), _keep_committed)
         except Exception:
             await self._roll_back(connection)
@@ -110,6 +111,8 @@ class Transactions:
 @asynccontextmanager
 async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
     """Open a session in a savepoint of the connection's transaction; release it at the end."""
+    # With a savepoint, an error undoes only the work of this session, and the transaction can
+    # continue: see `process_row_by_row`.
     async with AsyncSession(
         connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
     ) as session:

@@ -139,6 +139,7 @@ class Delivery:
                     return  # the claim has expired, and another delivery has the effect
                 async with asyncio.timeout(TIMEOUT):
                     await self._handle(effect, session)
+                # In the transaction of the handler: its writes and the mark are committed together.
                 done = {"delivered_at": datetime.now(UTC), "error": "", "claimed_until": None}
                 await session.execute(_update_of(effect).values(done))
         except asyncio.CancelledError:
@@ -148,7 +149,7 @@ class Delivery:
             raise
         except Exception as exc:
             if isinstance(exc, SQLAlchemyError) and is_connection_loss(exc):
-                raise
+                raise  # the failure can't be stored now; the claim expires by itself
             await self._failed(effect, exc)
         else:
             self.result.done[effect.kind] += 1
@@ -168,11 +169,14 @@ class Delivery:
             effect = Effect(
                 id=row["id"], kind=row["kind"], payload=json.loads(row["payload"]), attempt=attempt
             )
+            # Committed before the handler starts, so an effect that kills its process has used up
+            # an attempt.
             claimed = {"attempts": attempt, "claimed_until": datetime.now(UTC) + _CLAIM}
             await session.execute(_update_of(effect).values(claimed))
         return effect
 
     def _remaining(self, kinds: set[str]) -> list[ColumnElement[bool]]:
+        # Ids only grow within a delivery, so it tries each effect once.
         return [outbox.c.id > self._last, outbox.c.kind.in_(sorted(kinds))]
 
     async def _handle(self, effect: Effect, session: AsyncSession) -> None:

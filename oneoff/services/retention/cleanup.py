@@ -78,6 +78,7 @@ async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any
     report = []
     for rule in request.rules:
         days = rule.days if request.days is None else request.days
+        # The bounds apply to all rules together, so a rule gets the remainder of the earlier ones.
         bounds = _remaining(request, done, monotonic() - started)
         duty = request.duty or rule.duty
         command = _batch(rule, days, duty=duty, new_run=request.new_run, **bounds)

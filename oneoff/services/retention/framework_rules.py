@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.expression import FromClause
 
 RECORDS_COMPLETION = (
-    batches.c.arguments.contains('"once": ', autoescape=True),
-    batches.c.command.startswith(f"{TRANSFORM} ", autoescape=True),
-    func.coalesce(batches.c.cursor, "").contains(", sha256 ", autoescape=True),
+    batches.c.arguments.contains('"once": ', autoescape=True),  # see `identify`
+    batches.c.command.startswith(f"{TRANSFORM} ", autoescape=True),  # see `line_of`
+    func.coalesce(batches.c.cursor, "").contains(", sha256 ", autoescape=True),  # see `Place`
 )
 """Conditions for batches whose row is the record that they are done: batches with `--once`,
 transforms, and imported files. These rows are kept permanently. Other rows that match by chance are
@@ -75,8 +75,8 @@ def deletable_batches() -> ColumnElement[bool]:
     return and_(
         not_(or_(*RECORDS_COMPLETION)),
         or_(
-            and_(batches.c.parent != "", not_(has_parent)),
-            and_(batches.c.parent == "", or_(outdated, reported)),
+            and_(batches.c.parent != "", not_(has_parent)),  # shards without their parent
+            and_(batches.c.parent == "", or_(outdated, reported)),  # parents, and batches alone
         ),
     )
 

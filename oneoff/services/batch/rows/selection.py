@@ -168,12 +168,14 @@ class RowWise(Selection):
 
     def keys(self, after: Any) -> Select[Any]:
         """Return a select of the remaining keys: those after `after`."""
+        # `maintain_column_froms` keeps the joins, although only the key is selected.
         only = self._select.with_only_columns(self.column, maintain_column_froms=True)
         only = only.where(*self.between(after)).order_by(None)
         only._for_update_arg = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - SQLAlchemy has no public way; counting must not lock the rows
         return only
 
     def _keyed(self) -> Select[Any]:
+        # The order of the author's select is dropped: pages are ordered by the key.
         return self._select.add_columns(self.column.label("oneoff_key")).order_by(None)
 
     def _split(self, rows: Sequence[Any]) -> tuple[list[Any], Sequence[Any]]:
@@ -226,7 +228,7 @@ class SetBased(Selection):
         place = {} if after is None else {_AFTER.key: after}
         ends = self._first_end if after is None else self._next_end
         end = (await connection.execute(ends, place | {_SIZE.key: size})).one_or_none()
-        if end is None:
+        if end is None:  # the page is not full, so the remaining rows are the last batch
             rest = self._all if after is None else self._rest
             done = await connection.execute(rest, place)
             return StepResult(None, done.rowcount, done.rowcount, last=True)
@@ -275,6 +277,8 @@ class SetBased(Selection):
 
     async def _delete_some(self, connection: AsyncConnection, value: Any, size: int) -> StepResult:
         """Delete some of the rows that share a value; the next batch finds the others."""
+        # By primary key, because DELETE has no LIMIT in PostgreSQL. The result has no key, so the
+        # cursor stays before the value.
         key = tuple_(*self.table.primary_key)
         some = select(*self.table.primary_key).where(self.column == value).limit(size)
         if self._change.whereclause is not None:

@@ -161,6 +161,7 @@ class Fleet:
             return result_of(self._parent.id, shards, rows)
 
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
+        # Workers compare the target with their own database and environment, and refuse another.
         name = await connection.scalar(select(func.current_database()))
         parent = await claim_parent(
             connection,
@@ -219,6 +220,7 @@ class Fleet:
         job.taken = (job.taken or now) if state is JobState.TAKEN else None
         lost = job.taken is not None and now - job.taken >= LOST_AFTER
         if lost or state is JobState.BLOCKED:
+            # `checked` is 0, so the next round queues the new attempt without waiting for RECHECK.
             job.attempt, job.taken, job.checked = job.attempt + 1, None, 0.0
 
     def _count_failure(self, shard: Shard) -> None:
@@ -245,6 +247,7 @@ class Fleet:
             try:
                 async with asyncio.timeout(self._command.batch_timeout):
                     if lost:
+                        # Otherwise other runs would close this run as abandoned.
                         await self._context.liveness.renew()
                     async with self._transactions.begin() as connection:
                         return await self._read_in(connection)
@@ -262,6 +265,7 @@ class Fleet:
         if monotonic() - self._closed_abandoned_at > ABANDONED_PAUSE:
             await close_abandoned(connection, self._database)
             self._closed_abandoned_at = monotonic()
+        # Another fence means that another supervisor has claimed the parent: this one stops.
         fence = select(batches.c.fence).where(batches.c.id == self._parent.id)
         if await connection.scalar(fence) != self._parent.fence:
             raise taken_over(self._parent)

@@ -111,6 +111,7 @@ class BatchRun:
         try:
             while self._checkpoint.state not in ENDED:
                 try:
+                    # Both before the transaction: while the run waits, it holds no row locks.
                     self._bounds.check(self._checkpoint)
                     self._checkpoint = await self._throttling.wait(self._checkpoint)
                     await self._do_batch()
@@ -132,6 +133,7 @@ class BatchRun:
             except Exception as exc:
                 if not self._may_reject(exc):
                     raise
+                # The failed transaction was rolled back, so its rows can be processed again.
                 step, saved = await self._attempt(size, row_by_row=True)
         self._checkpoint, self._failures = saved, 0
         self._bounds.count(saved)
@@ -149,12 +151,15 @@ class BatchRun:
         async with self._transactions.begin() as connection:
             if row_by_row and isinstance(self._selection, RowWise):
                 step, failed = await process_row_by_row(connection, self._selection, after, size)
-                # The file is on the disk before the commit: after a crash in between, a row may be
-                # in it twice, but none is missing.
+                # Checked before the file is written: too many errors roll the batch back, and then
+                # its rows must not be in the file.
                 self._bounds.check_errors(step.errors)
+                # Written before the commit: after a crash in between, a row may be in the file
+                # twice, but none is missing.
                 self._rejects.write(failed)
             else:
                 step = await self._selection.step(connection, after, size)
+            # In the transaction of the rows: both are committed, or neither is.
             durable = self._selection.durable
             saved = await checkpoints.save(connection, self._checkpoint, step, durable=durable)
         return step, saved
@@ -240,6 +245,7 @@ class BatchRun:
         )
 
     async def _write_stopped(self, note: str, exit_code: int | None = None) -> None:
+        # The error may have come while a commit was under way, so `_checkpoint` may be outdated.
         checkpoint = await self._reclaim()
         async with self._transactions.begin() as connection:
             stopped = replace(checkpoint, state=State.STOPPED)

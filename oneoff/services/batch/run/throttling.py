@@ -126,6 +126,7 @@ class Throttling:
                 self._terminal.err(f"{reason}\n")
             shown = reason
             state = State.PAUSED if checkpoint.requested else State.RUNNING
+            # `_write` returns the current request, so the next round sees a resume or a cancel.
             checkpoint = await self._write(replace(checkpoint, state=state), reason)
             self._bounds.check(checkpoint, held=True)
             await asyncio.sleep(POLL)
@@ -160,7 +161,7 @@ class Throttling:
         try:
             async with asyncio.timeout(self._timeout), self._transactions.begin() as connection:
                 reason = await probe.reason(connection)
-                await connection.rollback()
+                await connection.rollback()  # so that the commit of `begin` keeps nothing of it
         except Exception as exc:
             if fault_of(exc) is not Fault.FATAL:
                 raise  # the connection failed, not the probe: the run reconnects and asks again

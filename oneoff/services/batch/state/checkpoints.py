@@ -143,6 +143,7 @@ async def reclaim(connection: AsyncConnection, checkpoint: Checkpoint, run_id: s
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None or row["run_id"] != run_id or State(row["status"]) in ENDED - {State.FINISHED}:
         raise taken_over(checkpoint)
+    # A finished batch is accepted above: the last commit on the lost connection may have been made.
     fence = row["fence"] + 1
     raised = update(batches).where(batches.c.id == checkpoint.id)
     await connection.execute(raised.values(fence=fence, heartbeat_at=datetime.now(UTC)))
@@ -163,6 +164,8 @@ async def save(
     Raises:
         BatchTakenOver: Another run has claimed the batch; the transaction must be rolled back.
     """
+    # A step without a key keeps the cursor: it was the last one, or some rows that share the next
+    # value are left.
     after = replace(
         checkpoint,
         cursor=checkpoint.cursor if step.key is None else encode(step.key),

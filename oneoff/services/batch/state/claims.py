@@ -83,12 +83,13 @@ async def claim_with_retry(
             async with transactions.begin() as connection:
                 return await attempt(connection)
         except IntegrityError:
-            pass
+            pass  # another run has inserted the batch; the next attempt finds its row
         except BatchRunning as exc:
             async with transactions.begin() as connection:
                 if not await _is_gone(connection, exc.run_id):
                     raise
         await asyncio.sleep(_CLAIM_PAUSE)
+    # The last attempt: its error is raised.
     async with transactions.begin() as connection:
         return await attempt(connection)
 
@@ -120,11 +121,15 @@ async def claim(
     # Before the row is read: a killed run has the status `started` until it is closed, and would
     # look like an active one.
     await close_abandoned(connection, database)
+    # The lock on the row orders concurrent claims: the second one reads the run id of the first.
     row = await find_current(connection, identity, lock=True)
     if row is None:
         return await insert_batch(connection, identity, database.run_id, shards=shards)
+    # A finished batch of `--once` has no rows left to process, so its run may still be active.
     if not (identity.once and row["finished_at"]):
         await refuse_while_running(connection, row, database.run_id)
+    # A supervisor may claim the parent while workers process its shards. A run that processes the
+    # shards itself, or cancels them with --new-run, is refused.
     if row["shards"] and (new_run or not beside_workers):
         await _refuse_while_shards_run(connection, row, database.run_id)
     if new_run:

@@ -105,12 +105,13 @@ async def find_current(
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
     if shard_number and not last["shards"]:
-        return None
+        return None  # the finished batch had no shards, so `--shard` starts a new one
     if identity.once:
         return last
     status = last["run_status"]
     if shard_number:
         rows = await shard_rows(connection, last["id"], part=f"{shard_number}/{last['shards']}")
+        # Without a row, the finished batch had fewer shards, so `--shard` starts a new one.
         status = rows[0]["run_status"] if rows else None
     return last if status in UNREPORTED else None
 

@@ -62,6 +62,8 @@ async def claim_parent(
     )
     if checkpoint.fence == 1:  # this transaction has inserted it
         await _insert_shards(connection, checkpoint, identity, selection, database.run_id)
+    # At each claim: a run that processes the shards itself clears the target, so that workers
+    # refuse jobs that an earlier supervisor has queued.
     await connection.execute(
         update(batches).where(batches.c.id == checkpoint.id).values(confirmed=confirmed)
     )
@@ -95,6 +97,8 @@ async def join_parent(
         await _insert_shards(connection, parent, identity, selection, database.run_id)
         return (await read_shards(connection, parent.id, part=part))[0]
     claims.check_shards(row, shards)
+    # A finished batch is found only if the run of this shard has not reported its end. It may still
+    # be active, and is then refused.
     if row["finished_at"] and not identity.once:
         for shard in await shard_rows(connection, row["id"], part=part):
             await claims.refuse_while_running(connection, shard, database.run_id)
@@ -111,6 +115,7 @@ async def claim_shard(connection: AsyncConnection, database: Database, shard_id:
         BatchRunning: Another run works on it.
     """
     await close_abandoned(connection, database)
+    # The lock orders concurrent claims of the shard: the second one reads the run id of the first.
     found = await connection.execute(
         select(batches).where(batches.c.id == shard_id).with_for_update()
     )
@@ -157,7 +162,9 @@ async def close_parent(
     states = {State(status) for status in found}
     if not states <= ENDED:
         return None
+    # One cancelled shard makes the batch cancelled: its rows are not done.
     ended = State.CANCELLED if State.CANCELLED in states else State.FINISHED
+    # Only a fleet has a confirmed target: see `supervised`.
     if row["confirmed"] and ended is State.FINISHED and not supervised:
         return None
     now = datetime.now(UTC)
