@@ -123,10 +123,7 @@ class ShardedRun:
         self._parent: Checkpoint
 
     async def run(self) -> Result:
-        """Claim the parent batch, and process its shards to their end, or until a bound is reached.
-
-        Return the result of the run.
-        """
+        """Claim the parent batch, and run its shards until all end or a bound is reached."""
         async with self._transactions:
             self._parent = await claim_with_retry(self._transactions, self._claim)
             found = await self._read()
