@@ -49,7 +49,11 @@ async def test_a_command_that_workers_can_not_run_is_refused(
             f"tally sign --shards 2 --fleet {last}"
         )
         assert 2 == refused.exit_code
-        for reason in ("with secrets", "with a lock: 'signing'", "batch_timeout of at most 100 s"):
+        for reason in (
+            "with secrets",
+            "only one run can hold 'signing'",
+            "batch_timeout of at most 100 s",
+        ):
             assert reason in refused.stderr
     assert [] == query(url, PARENT)
 
