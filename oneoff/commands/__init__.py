@@ -1,1 +1,1 @@
-"""The built-in commands: they need no model of the project."""
+"""The built-in commands. They do not depend on the project's models."""

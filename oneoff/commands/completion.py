@@ -8,15 +8,16 @@ from oneoff import Access, Argument, BaseCommand, Option, Result
 
 
 class Completion(BaseCommand):
-    """Print the script that completes command lines in a shell.
+    """Print a script that completes command lines in a shell.
 
-    Load it in the shell's start-up file: source <(python manage.py completion bash)
+    To load it, add this line to the shell's start-up file:
+    source <(python manage.py completion bash)
     """
 
     access = Access.READ
     examples = ("completion bash", "completion fish | source")
 
-    shell: Literal["bash", "zsh", "fish"] = Argument(help="The shell to write it for.")
+    shell: Literal["bash", "zsh", "fish"] = Argument(help="The shell that loads the script.")
     program: str = Option(default="manage.py", help="File name of the program to complete.")
 
     async def handle(self) -> Result:

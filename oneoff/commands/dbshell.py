@@ -1,4 +1,4 @@
-"""`dbshell`, as Django calls `db shell`.
+"""`dbshell` is `db shell`.
 
 The registry takes the class that `__all__` names, and runs are recorded as `db shell`.
 """

@@ -27,20 +27,21 @@ if TYPE_CHECKING:
 class Shell(BaseCommand):
     """Open a Python shell on the project, or run a script in it.
 
-    Ready are `session`, `cache`, `settings`, `run`, the models, what Project(shell=...) names, and
-    SQLAlchemy's `select`, `insert`, `update`, `delete`, `func` and `text`; `await` works at the
-    top level. `cache` is a client of REDIS_URL, connected when an input names it. A person at a
-    terminal gets a prompt (IPython's or ptpython's where installed); otherwise the script comes
-    from -c, FILE or standard input.
+    At a terminal, it opens a prompt: that of IPython or ptpython if one is installed. Otherwise it
+    runs the script from -c, FILE or standard input. `await` works at the top level.
 
-    Without --write the database and Redis refuse to write. With it, at the prompt
-    `await session.commit()` saves at once, and what is not committed is rolled back on leaving; a
-    script is one transaction, saved when it ends without an error and rolled back when it fails,
-    its own commits included. With --write --dry-run everything is rolled back. No rollback undoes
-    what `cache` has written, and a dry run refuses it.
+    These names are defined: `session`, `cache`, `settings`, `run`, the models, the names in
+    Project(shell=...), and SQLAlchemy's `select`, `insert`, `update`, `delete`, `func` and `text`.
+    `cache` is a client of REDIS_URL. It connects when an input names it.
 
-    Every input is kept beside the run's record, before it is run, and written to the log stream as
-    `shell.input_given`; secrets are masked. `audit show` lists the inputs of a run.
+    Without --write, the database and Redis refuse writes. With --write at the prompt,
+    `await session.commit()` saves at once, and uncommitted changes are rolled back at the end. With
+    --write, a script is one transaction. It is saved if the script ends without an error. If the
+    script fails, everything is rolled back, including its own commits. With --write --dry-run,
+    everything is rolled back. A rollback does not undo writes to `cache`; a dry run refuses them.
+
+    Every input is stored with the record of the run before it is executed, and written to the log
+    as `shell.input_given`. Secrets are masked. `audit show` lists the inputs of a run.
     """
 
     access = Access.WRITE
@@ -54,10 +55,10 @@ class Shell(BaseCommand):
         "shell --write",
     )
 
-    file: Path | None = Argument(default=None, help="A script; - is standard input.")
-    code: str = Option(default="", short="c", help="Run this text instead of a file.")
-    write: bool = Flag(help="Allow writing; asks first in production.")
-    plain: bool = Flag(help="Use the plain prompt though another one is installed.")
+    file: Path | None = Argument(default=None, help="The script to run; - is standard input.")
+    code: str = Option(default="", short="c", help="Run this code instead of a file.")
+    write: bool = Flag(help="Allow writes; asks for confirmation in production.")
+    plain: bool = Flag(help="Use the plain prompt even if IPython or ptpython is installed.")
 
     def only_reads(self) -> bool:
         return not self.write
@@ -70,7 +71,7 @@ class Shell(BaseCommand):
 
     async def handle(self, console: Console, work: WorkTransaction, database: Database) -> Result:
         if self.code and self.file:
-            raise UsageError(f"-c and {self.file} can't be run both; give one of them")
+            raise UsageError(f"-c and {self.file} can't be used together; give one of them")
         warnings: list[str] = []
         if self.code or self.file or not console.interactive:
             source, name = await self._script(console)

@@ -13,7 +13,7 @@ from oneoff.services.settings import check_settings, likely_typos
 from tests.support.on_sqlite import ON_SQLITE
 
 SETTINGS = "app.settings:Settings"
-MESSAGE = "all settings are right, and the database answers\n"
+MESSAGE = "all settings are valid, and the database answers\n"
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -39,7 +39,7 @@ async def test_a_file_that_does_not_exist_yet_is_no_problem(manage: Manage, tmp_
     outcome = await manage("config check", environ={"DATABASE_URL": f"sqlite:///{path}"})
 
     assert (0, []) == (outcome.exit_code, files(tmp_path, "new"))
-    assert "the database is not there yet" in outcome.stdout
+    assert "the database does not exist yet" in outcome.stdout
 
 
 @ON_SQLITE

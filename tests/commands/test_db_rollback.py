@@ -101,7 +101,7 @@ async def test_the_confirmation_names_the_revisions(shop: Shop, how: str, says: 
         ("--steps 9", 1, "error[unreachable-revision]: -9 can't be reached from a3"),
         ("--to b9", 1, "error[unknown-revision]: there is no revision 'b9'"),
         ("--steps 0", 2, "--steps 0 is not 1 or more"),
-        ("--steps 1 --to a1", 2, "--steps and --to say the same thing twice"),
+        ("--steps 1 --to a1", 2, "--steps and --to can't be used together"),
     ],
 )
 async def test_an_impossible_rollback_is_refused(
@@ -137,7 +137,7 @@ async def test_a_reset_drops_everything_and_migrates_again(shop: Shop) -> None:
     done = await shop.manage(f"db reset {target(shop)}")
 
     assert 0 == done.exit_code, done.stderr
-    assert done.stdout.endswith("dropped 5 things, applied 3 revisions\n")
+    assert done.stdout.endswith("dropped 5 objects, applied 3 revisions\n")
     assert {"item", "note"} == await shop.tables()
     assert [("one",)] == await shop.query("SELECT name FROM item")
     assert [("db migrate",), ("db reset",)] == await shop.query(

@@ -31,7 +31,7 @@ async def test_all_seeds_are_loaded_once(shop: Shop) -> None:
     again = await shop.manage("db seed --confirm")
 
     assert "seed        rows\nsamples        1\nreferences     1\nloaded 2 rows\n" == first.stdout
-    assert (0, "nothing to do: all rows are there\n") == (again.exit_code, again.stdout)
+    assert (0, "nothing to do: all rows exist\n") == (again.exit_code, again.stdout)
     assert ["reference", "sample"] == await names(shop)
 
 
@@ -77,7 +77,7 @@ async def test_only_seeds_declared_for_production_are_loaded_there(shop: Shop) -
     """A warning names the others."""
     loaded = await shop.manage("db seed --confirm --json", environ=PRODUCTION)
 
-    assert ["left out in production: samples"] == loaded.json["warnings"]
+    assert ["skipped in production: samples"] == loaded.json["warnings"]
     assert ["reference"] == await names(shop)
 
 

@@ -44,8 +44,8 @@ async def test_storing_twice_writes_once(manage: Manage) -> None:
     again = await manage(line)
 
     assert (0, 1) == (first.exit_code, first.rows), first.stderr
-    assert "this database belongs to test now (was test)\n" == first.stdout
-    assert (0, 0, "this database belongs to test already\n") == (
+    assert "this database now belongs to test (was test)\n" == first.stdout
+    assert (0, 0, "this database already belongs to test\n") == (
         again.exit_code,
         again.rows,
         again.stdout,
@@ -117,7 +117,7 @@ async def test_a_dry_run_changes_nothing(manage: Manage) -> None:
     preview = await manage("system environment set production --dry-run")
 
     assert "DRY RUN: nothing was changed\n" in preview.stdout
-    assert "this database would belong to production now (was test)\n" in preview.stdout
+    assert "this database would belong to production (was test)\n" in preview.stdout
     assert "test" == (await shown(manage))["stored"]
 
 

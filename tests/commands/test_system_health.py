@@ -276,4 +276,4 @@ async def test_services_that_are_not_configured_are_named(manage: Manage) -> Non
     outcome = await manage("system health", environ={"REDIS_URL": ""})
 
     assert 0 == outcome.exit_code
-    assert "redis and worker were not asked: REDIS_URL is not set" in outcome.stdout
+    assert "redis and worker were not checked: REDIS_URL is not set" in outcome.stdout

@@ -41,7 +41,7 @@ async def test_it_works_without_a_database(manage: Manage) -> None:
 @pytest.mark.parametrize(
     ("url", "environment", "why"),
     [
-        ("", "development", "nothing is set: the embedded SQLite file is a developer's"),
+        ("", "development", "nothing is set: the embedded SQLite file counts as development"),
         (DOWN, "production", "DATABASE_URL without ENVIRONMENT counts as production"),
     ],
 )

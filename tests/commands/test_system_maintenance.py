@@ -48,7 +48,7 @@ async def test_switching_on_twice_opens_one_window(manage: Manage) -> None:
     assert (0, 1) == (first.exit_code, first.rows), first.stderr
     assert "maintenance is on, until it is switched off\n" == first.stdout
     assert (0, 0) == (again.exit_code, again.rows)
-    assert "maintenance is on already, until it is switched off\n" == again.stdout
+    assert "maintenance is already on, until it is switched off\n" == again.stdout
     assert [("back soon", "move", False)] == windows(manage)
 
 
@@ -80,7 +80,7 @@ async def test_a_second_run_shows_the_new_message_for_visitors(manage: Manage) -
     changed = await manage("system maintenance on --message later --confirm")
     longer = await manage("system maintenance on --message later --expires 2h --confirm")
 
-    said = "on, until it is switched off; visitors are told 'later'\n"
+    said = "on, until it is switched off; visitors see 'later'\n"
     assert planned.stdout.endswith(f"maintenance would stay {said}")
     assert f"maintenance stays {said}" == changed.stdout
     assert "visitors" not in longer.stdout
@@ -109,7 +109,7 @@ async def test_switching_off_twice_ends_the_window_once(manage: Manage) -> None:
 
     assert (0, 1) == (first.exit_code, first.rows), first.stderr
     assert first.stdout.startswith("maintenance is off; it was on since ")
-    assert (0, 0, "maintenance is off already\n") == (again.exit_code, again.rows, again.stdout)
+    assert (0, 0, "maintenance is already off\n") == (again.exit_code, again.rows, again.stdout)
     assert [("", "", True)] == windows(manage)
 
 
@@ -133,7 +133,7 @@ async def test_without_a_key_there_is_no_pass(manage: Manage) -> None:
     """A warning says so, and maintenance is on."""
     on = await manage("system maintenance on --confirm --json")
 
-    assert "no pass was made: SECRET_KEY is not set" in on.json["warnings"]
+    assert "no pass was created: SECRET_KEY is not set" in on.json["warnings"]
     assert "pass" not in on.json["data"]
 
 
@@ -150,7 +150,7 @@ async def test_an_expired_window_is_off(manage: Manage, sessions: Sessions) -> N
     on = await manage("system maintenance on --message again --confirm")
 
     assert "off" == status.json["data"]["maintenance"]
-    assert "maintenance is off already\n" == off.stdout
+    assert "maintenance is already off\n" == off.stdout
     assert (0, 1) == (on.exit_code, on.rows), on.stderr
     assert [("", "", True), ("again", "", False)] == windows(manage)
 

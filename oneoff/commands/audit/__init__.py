@@ -1,1 +1,1 @@
-"""Who ran which command, when, and how it ended."""
+"""Show who ran which command, when, and how it ended."""

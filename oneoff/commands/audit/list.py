@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class List(BaseCommand):
-    """List runs, the newest first.
+    """List recorded runs, newest first.
 
-    Shown are the runs that wrote or read the database; others are in the log stream alone. This
-    run itself is left out.
+    Runs that read or write the database are recorded. Other runs are only in the log stream. This
+    run is not listed.
     """
 
     access = Access.READ
@@ -28,11 +28,13 @@ class List(BaseCommand):
         'audit list --command "user promote" --operator ada --limit 100 --json',
     )
 
-    limit: int = Option(default=20, short="l", help="Show at most this many.")
-    command: str = Option(default="", help="Only this command, or this group of commands.")
-    operator: str = Option(default="", help="Only runs this operator started.")
+    limit: int = Option(default=20, short="l", help="Show at most this many runs.")
+    command: str = Option(default="", help="Only runs of this command or group of commands.")
+    operator: str = Option(default="", help="Only runs that this operator started.")
     status: Status | None = Option(default=None, help="Only runs in this state.")
-    since: timedelta | None = Option(default=None, help="Only runs this young: 90m, 24h, 7d.")
+    since: timedelta | None = Option(
+        default=None, help="Only runs that started within this time: 90m, 24h, 7d."
+    )
 
     async def handle(self, session: AsyncSession, run: Run) -> Result:
         from oneoff.runtime.audit.queries import Filter, list_runs
@@ -53,8 +55,8 @@ class List(BaseCommand):
         return Result.report(rows, f"{len(rows)} of {total} runs")
 
 
-def _before(moment: datetime, age: timedelta | None) -> datetime | None:
+def _before(now: datetime, age: timedelta | None) -> datetime | None:
     try:
-        return moment - age if age else None
-    except OverflowError:  # before the calendar begins: nothing is older
+        return now - age if age else None
+    except OverflowError:  # earlier than the year 1: no run is older
         return None

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Show(BaseCommand):
-    """Show everything that is recorded of one run."""
+    """Show the record of one run, including the inputs of a shell."""
 
     access = Access.READ
     examples = ("audit show 20260131T120000-0123456789", "audit show 20260131T12 --json")
 
-    run_id: str = Argument(help="The run's id, or the beginning of it.")
+    run_id: str = Argument(help="The id of the run, or the beginning of the id.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.runtime.audit.queries import find_run

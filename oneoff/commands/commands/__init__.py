@@ -1,1 +1,1 @@
-"""The commands themselves: list, check, document and create them."""
+"""List, check, document and create commands."""

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Check(BaseCommand):
-    """Import every command and check what it declares.
+    """Import every command and check its declarations.
 
-    Finds modules that don't import, names that collide, resources nobody provides, inputs that
-    contradict each other and examples that don't parse. Meant for CI: exits 1 if there is any.
+    It finds modules that can't be imported, duplicate names, resources without a provider, inputs
+    that contradict each other, and examples that can't be parsed. It is meant for CI: the exit code
+    is 1 if it finds a problem.
     """
 
     access = Access.READ

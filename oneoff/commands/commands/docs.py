@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Docs(BaseCommand):
-    """Write the reference of all commands as one Markdown page."""
+    """Write a reference of all commands as one Markdown page."""
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
@@ -23,9 +23,9 @@ class Docs(BaseCommand):
     output: Path = Option(
         default=Path("docs/reference/commands.md"),
         short="o",
-        help="Where to write it; a relative path starts at the project's root.",
+        help="The file to write; a relative path starts at the project's root.",
     )
-    check: bool = Flag(help="Write nothing; exit 3 if the page is not what would be written.")
+    check: bool = Flag(help="Write nothing; exit 3 if the page is out of date.")
 
     def only_reads(self) -> bool:
         return self.check
@@ -38,8 +38,8 @@ class Docs(BaseCommand):
             return Result.unchanged(f"{self.output} is up to date")
         if self.check:
             raise CheckFailed(
-                f"{self.output} is stale",
-                why="the commands declare something else than the page says",
+                f"{self.output} is out of date",
+                why="the page differs from what the commands declare",
                 try_=f"python manage.py commands docs -o {self.output}",
                 code="reference-stale",
             )

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 class List(BaseCommand):
     """List all commands with their policy.
 
-    The policy is in the classes, so every module is imported; --names only reads folders.
+    The command classes declare the policy, so every module is imported. With --names, no module is
+    imported.
     """
 
     access = Access.READ
     examples = ("commands list", "commands list --names", "commands list --json")
 
-    names: bool = Flag(help="Show the names alone, without importing anything.")
+    names: bool = Flag(help="Show only the names, without importing modules.")
 
     def handle(self, registry: Registry) -> Result:
         if self.names:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class New(BaseCommand):
     """Create a command and its test.
 
-    Both pass as they are; change them into what is needed. The name is a path: `report daily`
-    becomes report/daily.py in the project's commands. Nothing is ever overwritten.
+    The command runs and its test passes; edit both to do what you need. The name is a path:
+    `report daily` becomes report/daily.py in the project's package of commands. Existing files are
+    never overwritten.
     """
 
     access = Access.WRITE
@@ -25,7 +26,7 @@ class New(BaseCommand):
     examples = ("commands new report daily", "commands new report/daily --dry-run")
 
     name: list[str] = Argument(help="Name of the command: its group, if any, and a verb.")
-    package: str = Option(default="", help="Package to write it to; the project's first if empty.")
+    package: str = Option(default="", help="Package of the command (default: the project's first).")
 
     def handle(self, config: Config, project: Project, registry: Registry, run: Run) -> Result:
         from oneoff.services import scaffold

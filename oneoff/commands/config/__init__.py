@@ -1,1 +1,1 @@
-"""The settings of this process: where they come from, and whether they fit."""
+"""Show and check the settings of this process."""

@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 class Check(BaseCommand):
-    """Check every setting, and that the database and Redis take connections.
+    """Check every setting, and connect to the database and Redis.
 
-    Everything that is wrong is reported together, by the name of the variable and never with its
-    value. The exit code is 78; or 69 when the settings are right as far as can be told, and a
-    server does not answer.
+    All problems are reported together, with the name of the variable and never its value. The exit
+    code is then 78. It is 69 if the only problem is that a server does not answer.
     """
 
     access = Access.READ
@@ -38,9 +37,11 @@ class Check(BaseCommand):
         if problems:
             raise _error(problems, typos)
         url = parse_database_url(config.database_url, config.root, project.name)
-        found = "answers" if url.exists() else "is not there yet; python manage.py migrate makes it"
+        found = (
+            "answers" if url.exists() else "does not exist yet; python manage.py migrate creates it"
+        )
         redis = "; Redis answers" if config.redis_url else ""
-        message = f"all settings are right, and the database {found}{redis}"
+        message = f"all settings are valid, and the database {found}{redis}"
         return Result.report(None, message, warnings=typos)
 
 

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class Show(BaseCommand):
-    """Show every setting, its value, and where it came from.
+    """Show every setting with its value and its source.
 
-    Secrets are masked: by their type, by their name, and passwords inside URLs. --show-secrets
-    shows them too, to a person at a terminal alone, and the run is recorded.
+    Secrets are masked: settings with a secret type or name, and passwords in URLs. --show-secrets
+    shows them in clear text. It works only at a terminal, and the run is recorded.
     """
 
     access = Access.READ
     accepts_problems = True
     examples = ("config show", "config show --json", "config show --show-secrets")
 
-    show_secrets: bool = Flag(help="Show secrets in clear text; asks first.")
+    show_secrets: bool = Flag(help="Show secrets in clear text; asks for confirmation.")
 
     def confirm_level(self) -> Confirm:
         return Confirm.PROMPT if self.show_secrets else Confirm.NEVER
@@ -31,7 +31,7 @@ class Show(BaseCommand):
         return self.show_secrets
 
     def consequence(self) -> str:
-        return "shows every secret of this process in clear text, which a pipe or a log would keep"
+        return "shows every secret of this process in clear text; a pipe or a log would keep them"
 
     def handle(self, config: Config, project: Project) -> Result:
         from oneoff.services.settings import likely_typos, setting_values, settings_problems

@@ -1,1 +1,1 @@
-"""The database: its schema, its sample data, its state."""
+"""Manage the database: its schema, sample data and state."""

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class CreateMigration(BaseCommand):
-    """Write a revision that makes the database equal to the models.
+    """Write a revision that makes the database match the models.
 
-    Compares the models with the connected database, which must be at the newest revision. Read
-    the file before you commit it: a renamed column looks like one dropped and one added.
+    It compares the models with the connected database, which must be at the newest revision. Read
+    the file before you commit it: a renamed column appears as one dropped and one added column.
     """
 
     access = Access.WRITE
@@ -38,9 +38,9 @@ class CreateMigration(BaseCommand):
     )
 
     message: str = Option(default="", short="m", help="What the revision is for.")
-    empty: bool = Flag(help="Write a revision without operations, to be filled in by hand.")
-    merge: bool = Flag(help="Write a revision that joins several heads.")
-    check: bool = Flag(help="Write nothing; exit 3 if models and database differ.")
+    empty: bool = Flag(help="Write a revision without operations, which you fill in by hand.")
+    merge: bool = Flag(help="Write a revision that merges several heads.")
+    check: bool = Flag(help="Write nothing; exit 3 if the models and the database differ.")
 
     def only_reads(self) -> bool:
         return self.check
@@ -75,7 +75,7 @@ class CreateMigration(BaseCommand):
         if pending:
             kind = CheckFailed if self.check else CommandError
             raise kind(
-                f"{len(pending)} of the revisions are not applied to this database",
+                f"revisions that are not applied to this database: {len(pending)}",
                 why="the models are compared with the connected database",
                 try_="python manage.py migrate",
                 code="migrations-pending",
@@ -84,7 +84,7 @@ class CreateMigration(BaseCommand):
     async def _merge(self, migrations: Migrations, run: Run) -> Result:
         heads = migrations.history.heads
         if len(heads) < 2:  # noqa: PLR2004 - what merging means
-            return Result.unchanged("nothing to do: there is one head")
+            return Result.unchanged("nothing to do: there is only one head")
         return await self._write(migrations, run, heads, None)
 
     async def _write(

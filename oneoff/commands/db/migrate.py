@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Migrate(BaseCommand):
-    """Bring the database's schema to the newest revision.
+    """Migrate the database schema to the newest revision.
 
     The framework's own tables are migrated first. Then the pending revisions run one by one, each
     in its own transaction. A lock lets any number of processes run `migrate` at the same time, and
@@ -37,12 +37,12 @@ class Migrate(BaseCommand):
     )
 
     revision: str = Option(
-        default="head", help="Stop at this revision; the beginning of one, or +2, will do."
+        default="head", help="Stop at this revision: its id, the beginning of its id, or +2."
     )
     plan: bool = Flag(help="List the pending revisions and change nothing.")
     check: bool = Flag(help="Change nothing; exit 3 if revisions are pending.")
     wait: timedelta = Option(
-        default=timedelta(0), help="Wait this long for a database that is still starting."
+        default=timedelta(0), help="Wait up to this long for a database that is starting."
     )
 
     def only_reads(self) -> bool:

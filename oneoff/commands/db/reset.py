@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Reset(BaseCommand):
-    """Drop everything of the project in the database, and migrate again from nothing.
+    """Drop all objects of the project in the database, and migrate again.
 
-    Tables, views, sequences, types and routines go, with all their data. The framework's own
-    tables stay: they hold the record of every run.
+    Tables, views, sequences, types and routines are dropped with all their data. The framework's
+    own tables stay, because they contain the record of every run.
     """
 
     access = Access.WRITE
@@ -30,7 +30,7 @@ class Reset(BaseCommand):
     creates_schema = True
     examples = ("db reset --dry-run", "db reset --seed --confirm=shop@development")
 
-    seed: bool = Flag(help="Load the sample data afterwards.")
+    seed: bool = Flag(help="Load the sample data after the migration.")
 
     def consequence(self) -> str:
         return "drops every table, view, type and routine in {target}, and migrates again"
@@ -43,7 +43,7 @@ class Reset(BaseCommand):
         if run.dry_run:
             objects = await migrations.database_objects()
             return Result.changed(
-                f"would drop {counted(len(objects), 'thing')} and apply {revisions}",
+                f"would drop {counted(len(objects), 'object')} and apply {revisions}",
                 data=_table(objects),
             )
         objects = await migrations.drop_all()
@@ -51,7 +51,7 @@ class Reset(BaseCommand):
         await migrations.ensure_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(
-            f"dropped {counted(len(objects), 'thing')}, applied {revisions}"
+            f"dropped {counted(len(objects), 'object')}, applied {revisions}"
             + (f", loaded {counted(rows, 'row')}" if seeds else ""),
             rows=rows,
             data=_table(objects),

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Rollback(BaseCommand):
-    """Undo the newest revisions of the schema.
+    """Undo the newest revisions of the database schema.
 
-    Dropped columns and tables lose their data: look at the plan first, and have a backup. Under
-    the same lock as `db migrate`, one transaction a revision.
+    Dropped columns and tables lose their data. Check the plan with --dry-run first, and have a
+    backup. Each revision is undone in its own transaction, under the same lock as `db migrate`.
     """
 
     access = Access.WRITE
@@ -29,14 +29,14 @@ class Rollback(BaseCommand):
         "db rollback --to 3f2a1c",
     )
 
-    steps: int | None = Option(default=None, help="Undo this many revisions; 1 if not said.")
-    to: str = Option(default="", help="Undo everything after this revision; `base` for all.")
+    steps: int | None = Option(default=None, help="Undo this many revisions (default: 1).")
+    to: str = Option(default="", help="Undo all revisions after this one; `base` undoes all.")
 
     def __init__(self, **values: Any) -> None:
-        """Refuse contradictions before anybody is asked to confirm them."""
+        """Refuse contradictory options before the confirmation."""
         super().__init__(**values)
         if self.steps is not None and self.to:
-            raise UsageError("--steps and --to say the same thing twice; give one of them")
+            raise UsageError("--steps and --to can't be used together; give one of them")
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps {self.steps} is not 1 or more")
 
@@ -44,7 +44,7 @@ class Rollback(BaseCommand):
         steps = self.steps or 1
         newest = "the newest revision" if steps == 1 else f"the newest {steps} revisions"
         what = f"every revision after {self.to}" if self.to else newest
-        return f"undoes {what} in {{target}}, with the data they hold"
+        return f"undoes {what} in {{target}}, and deletes the data of dropped tables and columns"
 
     async def handle(self, migrations: Migrations, run: Run) -> Result:
         target = self.to or f"-{self.steps or 1}"

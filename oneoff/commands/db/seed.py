@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Seed(BaseCommand):
-    """Load sample data; what is there already stays as it is.
+    """Load the sample data that is missing; existing rows are not changed.
 
-    In production only seeds that say `production=True` are loaded.
+    In production, only seeds that declare `production=True` are loaded.
     """
 
     access = Access.WRITE
@@ -24,7 +24,7 @@ class Seed(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("db seed --confirm", "db seed users --dry-run")
 
-    name: str = Argument(default="", help="One seed; all of them if not said.")
+    name: str = Argument(default="", help="Name of one seed (default: all seeds).")
 
     def consequence(self) -> str:
         what = f"the sample data of {self.name}" if self.name else "sample data"
@@ -37,8 +37,8 @@ class Seed(BaseCommand):
         seeds, left_out = choose_seeds(project, run, self.name)
         loaded = await load_seeds(session, seeds)
         rows = sum(seed["rows"] for seed in loaded)
-        warnings = [f"left out in {run.environment}: {', '.join(left_out)}"] if left_out else []
+        warnings = [f"skipped in {run.environment}: {', '.join(left_out)}"] if left_out else []
         if not rows:
-            return Result.unchanged("nothing to do: all rows are there", warnings=warnings)
+            return Result.unchanged("nothing to do: all rows exist", warnings=warnings)
         message = f"loaded {counted(rows, 'row')}"
         return Result.changed(message, rows=rows, data=loaded, warnings=warnings)

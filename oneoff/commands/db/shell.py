@@ -18,10 +18,10 @@ class Shell(BaseCommand):
 
     In production, the database is read-only unless you give --write, which asks for confirmation.
     This prevents accidents, not attacks: a user with write permission can switch it off in psql.
-    The run is recorded, but not the statements that you type. If MIGRATION_DATABASE_URL is set,
-    the client uses it, so that it does not connect through a pooler.
+    The run is recorded, but not its statements. If MIGRATION_DATABASE_URL is set, the client
+    connects to it instead of a pooler.
 
-    Statements may also come from standard input; the first one that fails ends them.
+    Statements can also come from standard input. The client stops at the first one that fails.
     """
 
     access = Access.WRITE
@@ -29,8 +29,8 @@ class Shell(BaseCommand):
     confirm_only_protected = True
     examples = ("db shell", 'db shell -c "SELECT count(*) FROM users"', "db shell --write")
 
-    sql: str = Option(default="", short="c", help="Run this statement and leave.")
-    write: bool = Flag(help="Allow writing in production too; asks first.")
+    sql: str = Option(default="", short="c", help="Run this statement and exit.")
+    write: bool = Flag(help="Allow writes in production; asks for confirmation.")
 
     def confirm_level(self) -> Confirm:
         return Confirm.PROMPT if self.write else Confirm.NEVER

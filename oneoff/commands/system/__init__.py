@@ -1,1 +1,1 @@
-"""What runs here, and whether it is well."""
+"""Show what runs here and whether it is healthy; switch maintenance."""

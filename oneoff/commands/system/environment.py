@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Environment(BaseCommand):
-    """Show which environment this database belongs to, or store another one.
+    """Show or store the environment that this database belongs to.
 
-    A run is in the stricter of what is stored and what ENVIRONMENT says. Without arguments both
-    are shown, and which of them counts. `set NAME` stores another name, a less strict one too:
-    what is confirmed is the database with the environment it is in now, and in production it
-    takes --break-glass.
+    A run uses the stricter of two environments: the stored one and ENVIRONMENT. Without arguments,
+    this command shows both and which of them counts. `set NAME` stores another name, which may be
+    less strict. You confirm the database with its present environment; in production, --break-glass
+    is needed too.
     """
 
     access = Access.WRITE
@@ -32,11 +32,11 @@ class Environment(BaseCommand):
         "system environment set staging --confirm=shop@development",
     )
 
-    action: Literal["set"] | None = Argument(default=None, help="`set`, to store a name.")
-    name: str = Argument(default="", help="production, staging, development, test, ci, or yours.")
+    action: Literal["set"] | None = Argument(default=None, help="`set` stores NAME.")
+    name: str = Argument(default="", help="production, staging, development, test, ci, or another.")
 
     def only_reads(self) -> bool:
-        return self.action is None or not self.name  # `set` alone is an error, which asks nobody
+        return self.action is None or not self.name  # without NAME, `set` is an error
 
     def consequence(self) -> str:
         return f"stores that the database of {{target}} belongs to {self.name}"
@@ -52,17 +52,17 @@ class Environment(BaseCommand):
             return Result.report(about)
         if not self.name:
             raise UsageError(
-                "NAME is missing: which environment to store",
+                "NAME is missing: the environment to store",
                 try_="python manage.py system environment set staging",
             )
         before, changed, warnings = await environment.store(
             connection, database.url, config, self.name, dry_run=run.dry_run
         )
         if not changed:
-            message = f"this database belongs to {self.name} already"
+            message = f"this database already belongs to {self.name}"
             return Result.unchanged(message, warnings=warnings)
         return Result.changed(
-            f"this database {'would belong' if run.dry_run else 'belongs'} to {self.name} now"
+            f"this database {'would belong' if run.dry_run else 'now belongs'} to {self.name}"
             + (f" (was {before})" if before else ""),
             rows=1,
             warnings=warnings,

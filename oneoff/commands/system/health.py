@@ -17,12 +17,12 @@ Name = Literal["database", "migrations", "redis", "worker"]
 
 
 class Health(BaseCommand):
-    """Ask every service whether it is well, and how fast it answers.
+    """Check whether every service is healthy, and how fast it answers.
 
-    The database and its migrations; with REDIS_URL, Redis and the project's worker. Exit code 0:
-    all are well; 3: they answer, but migrations are pending; 69: one is down, or no worker is at
-    work; 78: one refuses the settings. The run leaves no row in the database, so it may be a probe
-    that runs every few seconds.
+    The services are the database and its migrations. If REDIS_URL is set, they are also Redis and
+    the project's worker. The exit code is 0 if all are healthy, 3 if they answer but migrations are
+    pending, 69 if one is down or no worker is running, and 78 if one refuses the settings. The run
+    leaves no row in the database, so a probe can run this command every few seconds.
     """
 
     access = Access.READ
@@ -34,9 +34,9 @@ class Health(BaseCommand):
     )
 
     wait: timedelta = Option(
-        default=timedelta(), help="Ask again until all is well, at most this long."
+        default=timedelta(), help="Try again until all are healthy, for at most this long."
     )
-    only: list[Name] = Option(default=[], help="Ask this service alone; may be given again.")
+    only: list[Name] = Option(default=[], help="Check only this service; can be repeated.")
 
     async def handle(self, config: Config, project: Project, run: Run) -> Result:
         from oneoff.services import health
@@ -50,7 +50,7 @@ class Health(BaseCommand):
         worst = health.worst(checks)
         if worst is health.Health.UP:
             left_out = not only and project.worker and not config.redis_url
-            note = "redis and worker were not asked: REDIS_URL is not set" if left_out else ""
+            note = "redis and worker were not checked: REDIS_URL is not set" if left_out else ""
             return Result.report(rows, note)
         raise _error(worst.value, rows)
 

@@ -25,10 +25,10 @@ PACKAGES = (
 
 
 class Info(BaseCommand):
-    """Show what runs here: versions, environment, database and operator.
+    """Show versions, environment, database and operator.
 
-    No service is asked. The environment is the one that is set; a run on a database that stores a
-    stricter one takes that.
+    It contacts no service. The environment is the one from the settings. If the database stores a
+    stricter one, runs on that database use the stricter one.
     """
 
     access = Access.READ
@@ -61,7 +61,7 @@ def _why(config: Config) -> str:
         return f"ENVIRONMENT ({config.sources['ENVIRONMENT']})"
     if config.database_url:
         return "DATABASE_URL without ENVIRONMENT counts as production"
-    return "nothing is set: the embedded SQLite file is a developer's"
+    return "nothing is set: the embedded SQLite file counts as development"
 
 
 def _database(config: Config, project: Project) -> str:
@@ -74,7 +74,7 @@ def _database(config: Config, project: Project) -> str:
 
 
 def _versions() -> dict[str, Any]:
-    """Return the versions of what is installed of the packages that matter."""
+    """Return the versions of the packages in `PACKAGES` that are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     import oneoff

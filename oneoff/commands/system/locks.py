@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Locks(BaseCommand):
-    """List the locks that runs hold now, and who waits for them.
+    """List the locks that runs hold, and the runs that wait for them.
 
-    A lock is given back when its run ends, however that ends; there is nothing to unlock. An
-    orphan is the statement of a run that was killed, at which the server is still at work. On
-    SQLite it can't be told who waits.
+    A lock is released when its run ends, even if the run was killed. You never have to unlock
+    anything. An orphan is a statement of a killed run that the server still executes. On SQLite,
+    waiting runs are not known.
     """
 
     access = Access.READ
@@ -28,7 +28,7 @@ class Locks(BaseCommand):
         from oneoff.database.locks.holders import list_lock_holders
 
         def lock_of(command: str) -> str:
-            # What runs may be newer or older than this code, and have commands it doesn't know.
+            # The run may have other code than this process, with commands that don't exist here.
             with suppress(CommandError):
                 return registry.load(registry.find(command.split())[0]).lock
             return ""

@@ -1,1 +1,1 @@
-"""The application's maintenance: 503 for visitors, while operators work."""
+"""Switch maintenance on and off: visitors get 503 while operators work."""

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 class Off(BaseCommand):
-    """Serve requests again, and let workers go on.
+    """End maintenance: serve requests and let workers continue.
 
-    Every process notices within two seconds. The pass of the window that ends is worth nothing
-    from then on.
+    Every process reacts within two seconds. The pass of the maintenance window becomes invalid.
     """
 
     access = Access.WRITE
@@ -27,14 +26,14 @@ class Off(BaseCommand):
     examples = ("system maintenance off --confirm", "system maintenance off --dry-run")
 
     def consequence(self) -> str:
-        return "lets requests to the application on {target} in again"
+        return "makes the application on {target} serve requests again"
 
     async def handle(self, session: AsyncSession, announcement: Announcement, run: Run) -> Result:
         from oneoff.services.maintenance.switch import switch_off
 
         ended = await switch_off(session, run)
         if ended is None:
-            return Result.unchanged("maintenance is off already")
+            return Result.unchanged("maintenance is already off")
         announcement.make(None)
         since = f"{ended.window.started_at:%Y-%m-%d %H:%M:%S} UTC"
         return Result.changed(

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 class On(BaseCommand):
-    """Answer every request with 503 and let workers pause; health checks go on.
+    """Start maintenance: answer requests with 503 and pause the workers.
 
-    Every process notices within two seconds. Where maintenance is on already, a new --expires
-    counts from now and a new --message replaces the old one; what is not said stays.
+    Health checks are still answered. Every process reacts within two seconds. If maintenance is
+    already on, a new --expires counts from now and a new --message replaces the old one. Options
+    that you do not give keep their values.
 
-    Visitors are told the message; the --reason is for operators alone. The pass that is shown
-    once lets its holder in, sent as the header X-Maintenance-Bypass. It ends with the window.
+    Visitors see the message. Only operators see the --reason. The command shows a pass once. A
+    request with the pass in the header X-Maintenance-Bypass is served. The pass ends with the
+    maintenance window.
     """
 
     access = Access.WRITE
@@ -35,8 +37,10 @@ class On(BaseCommand):
         'system maintenance on --message "back at 14:00 UTC" --dry-run',
     )
 
-    expires: timedelta | None = Option(default=None, help="End by itself after this long: 90m, 2h.")
-    message: str | None = Option(default=None, help="What visitors are told.")
+    expires: timedelta | None = Option(
+        default=None, help="End automatically after this time: 90m, 2h."
+    )
+    message: str | None = Option(default=None, help="The text that visitors see.")
 
     def consequence(self) -> str:
         return "answers every request to the application on {target} with 503"
@@ -48,12 +52,12 @@ class On(BaseCommand):
 
         before, after = await switch_on(session, run, expires=self.expires, message=self.message)
         if before == after:
-            return Result.unchanged(f"maintenance is on already{_until(after)}", data=after.facts())
+            return Result.unchanged(f"maintenance is already on{_until(after)}", data=after.facts())
         announcement.make(after.window)
         warnings = [announcement.problem] if announcement.problem else []
         passes = {} if before or run.dry_run else _pass(config, after)
         if not before and not config.secret_key:
-            warnings.append("no pass was made: SECRET_KEY is not set")
+            warnings.append("no pass was created: SECRET_KEY is not set")
         would, is_on = ("would stay", "stays") if before else ("would be", "is")
         message = f"maintenance {would if run.dry_run else is_on} on{_until(after)}"
         return Result.changed(
@@ -74,11 +78,11 @@ def _pass(config: Config, record: Record) -> dict[str, str]:
 
 
 def _message_change(before: Record | None, after: Record) -> str:
-    """Return the part of the message that names the new text for visitors, if it changed."""
+    """Return the part of the message that shows the new text for visitors, if it changed."""
     if before is None or before.window.message == after.window.message:
         return ""
-    text = repr(after.window.message) if after.window.message else "the usual"
-    return f"; visitors are told {text}"
+    text = repr(after.window.message) if after.window.message else "the default text"
+    return f"; visitors see {text}"
 
 
 def _until(record: Record) -> str:

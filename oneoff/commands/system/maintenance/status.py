@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Status(BaseCommand):
     """Show whether maintenance is on, since when, by whom and why.
 
-    What counts is what the database says. Redis has a copy, which processes believe for a second;
-    an older one is ignored, and left there for the day the database is away. Exit code 69: the
-    database does not answer.
+    The state in the database is the valid one. Redis has a copy, which processes use while it is at
+    most a second old. They use an older copy only if the database is unavailable. The exit code is
+    69 if the database does not answer.
     """
 
     access = Access.READ
