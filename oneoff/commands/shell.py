@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Shell(BaseCommand):
     """Open a Python shell on the project, or run a script in it.
 
-    At a terminal, it opens a prompt: that of IPython or ptpython if one is installed. Otherwise it
-    runs the script from -c, FILE or standard input. `await` works at the top level.
+    With -c or FILE, it runs a script. Without them, it opens a prompt at a terminal (IPython or
+    ptpython, if installed); otherwise it runs standard input. `await` works at the top level.
 
     These names are defined: `session`, `cache`, `settings`, `run`, the models, the names in
     Project(shell=...), and SQLAlchemy's `select`, `insert`, `update`, `delete`, `func` and `text`.

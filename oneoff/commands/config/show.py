@@ -15,7 +15,7 @@ class Show(BaseCommand):
     """Show every setting with its value and its source.
 
     Secrets are masked: settings with a secret type or name, and passwords in URLs. --show-secrets
-    shows them in clear text. It works only at a terminal, and the run is recorded.
+    shows them in clear text, but only at a terminal, and the run is recorded.
     """
 
     access = Access.READ

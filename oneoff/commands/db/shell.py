@@ -17,9 +17,9 @@ class Shell(BaseCommand):
     """Open psql or sqlite3 on the project's database.
 
     In production, the database is read-only unless you give --write, which asks for confirmation.
-    This prevents accidents, not attacks: a user with write permission can switch it off in psql.
-    The run is recorded, but not its statements. If MIGRATION_DATABASE_URL is set, the client
-    connects to it instead of a pooler.
+    This prevents accidents, not attacks: a user with write permission can turn it off in psql.
+    The run is recorded, but not the statements that you type. If MIGRATION_DATABASE_URL is set,
+    the client uses it, so that it does not connect through a pooler.
 
     Statements can also come from standard input. The client stops at the first one that fails.
     """
