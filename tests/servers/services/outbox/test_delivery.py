@@ -1,4 +1,4 @@
-"""`outbox deliver`, and what the worker does of the outbox."""
+"""`outbox deliver`, and deliveries by the worker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STATES = "SELECT id, attempts, delivered_at IS NOT NULL FROM oneoff_outbox ORDER
 
 @pytest.fixture
 def url(manage_environ: dict[str, str]) -> str:
-    """Return the URL of a migrated database with ten rows of the tally."""
+    """Return the URL of a migrated database with ten rows in the tally table."""
     make_tally(manage_environ["DATABASE_URL"], 10)
     seen.clear()
     return manage_environ["DATABASE_URL"]
@@ -49,7 +49,7 @@ def tally(url: str, manage_environ: dict[str, str]) -> Manage:
 
 
 def put(url: str, *payloads: dict[str, Any], kind: str = "tally.count") -> None:
-    """Leave effects in the outbox, long ago: all of them are due, however often they failed."""
+    """Store effects in the outbox with an old time, so that they are due after each failure."""
     for payload in payloads:
         text = json.dumps(payload)
         execute(
@@ -60,11 +60,11 @@ def put(url: str, *payloads: dict[str, Any], kind: str = "tally.count") -> None:
 
 
 def states(url: str) -> list[tuple[int, int, bool]]:
-    """Return number, attempts, and whether it was delivered, of each effect."""
+    """Return for each effect its number, its attempts, and whether it was delivered."""
     return [(number, attempts, bool(done)) for number, attempts, done in query(url, STATES)]
 
 
-async def test_what_waits_is_delivered_once(tally: Manage, url: str) -> None:
+async def test_waiting_effects_are_delivered_once(tally: Manage, url: str) -> None:
     """The second run finds nothing to do."""
     put(url, {"row": 1}, {"row": 2})
 
@@ -92,8 +92,10 @@ async def test_a_dry_run_counts_by_kind_and_delivers_nothing(tally: Manage, url:
     ] == preview.json["data"]
 
 
-async def test_a_failure_keeps_its_reason_and_stops_nobody_else(tally: Manage, url: str) -> None:
-    """75; what the handler had written is rolled back, and no secret stands in the error."""
+async def test_a_failed_effect_keeps_its_error_and_the_others_are_delivered(
+    tally: Manage, url: str
+) -> None:
+    """Exit code 75; the handler's writes are rolled back, and the error contains no secret."""
     put(url, {"row": 1, "fails": "always"}, {"row": 2})
 
     failed = await tally("outbox deliver")
@@ -107,8 +109,8 @@ async def test_a_failure_keeps_its_reason_and_stops_nobody_else(tally: Manage, u
     assert "hunter2" not in one["error"] + listed.stdout
 
 
-async def test_the_next_run_tries_it_again(tally: Manage, url: str) -> None:
-    """At least once: here the first attempt had failed."""
+async def test_the_next_run_tries_a_failed_effect_again(tally: Manage, url: str) -> None:
+    """Here the second attempt succeeds."""
     put(url, {"row": 1, "fails": "once"})
 
     first = await tally("outbox deliver")
@@ -118,10 +120,8 @@ async def test_the_next_run_tries_it_again(tally: Manage, url: str) -> None:
     assert [(1, 2, True)] == states(url)
 
 
-async def test_an_effect_that_just_failed_is_left_alone_for_a_while(
-    tally: Manage, url: str
-) -> None:
-    """A minute after it was put down at the earliest."""
+async def test_an_effect_that_just_failed_is_not_tried_immediately(tally: Manage, url: str) -> None:
+    """It is tried again a minute after it was stored."""
     put(url, {"row": 1, "fails": "once"})
     now = datetime.now(UTC).isoformat(sep=" ")
     execute(url, f"UPDATE oneoff_outbox SET created_at = '{now}'")
@@ -134,7 +134,7 @@ async def test_an_effect_that_just_failed_is_left_alone_for_a_while(
 
 
 async def test_an_effect_that_always_fails_is_given_up_and_kept(tally: Manage, url: str) -> None:
-    """After five attempts: exit 1 then, and nobody tries it any more unless told to."""
+    """After five attempts, with exit code 1. Then only `--given-up` tries it."""
     put(url, {"row": 1, "fails": "always"})
 
     codes = [(await tally("outbox deliver")).exit_code for _ in range(6)]
@@ -147,8 +147,8 @@ async def test_an_effect_that_always_fails_is_given_up_and_kept(tally: Manage, u
     assert "error[effect-given-up]: 1 effect given up, 0 delivered, 0 to be tried" in told.stderr
 
 
-async def test_a_service_that_is_down_costs_no_attempt(tally: Manage, url: str) -> None:
-    """And no other effect of the kind is tried in this run; those of other kinds are."""
+async def test_an_attempt_does_not_count_if_a_service_is_down(tally: Manage, url: str) -> None:
+    """No other effect of this kind is tried in this run; effects of other kinds are."""
     put(url, {"row": 1, "fails": "down"}, {"row": 2})
     put(url, {"row": 3}, kind="tally.other")
 
@@ -158,10 +158,10 @@ async def test_a_service_that_is_down_costs_no_attempt(tally: Manage, url: str) 
     assert [(1, 0, False), (2, 0, False), (3, 1, True)] == states(url)
 
 
-async def test_an_effect_that_kills_its_process_is_an_attempt_too(
+async def test_an_attempt_counts_if_the_effect_kills_its_process(
     url: str, manage_environ: dict[str, str]
 ) -> None:
-    """Else it would kill every delivery for ever; what it wrote is not there."""
+    """Otherwise it would kill every later delivery. Its writes are rolled back."""
     put(url, {"row": 1, "fails": "dies"}, {"row": 2})
     line = [sys.executable, "-m", "tests.support.tally_project", "outbox", "deliver"]
 
@@ -173,10 +173,10 @@ async def test_an_effect_that_kills_its_process_is_an_attempt_too(
     assert [(1, 1, False), (2, 0, False)] == states(url)
 
 
-async def test_a_delivery_that_is_stopped_costs_no_attempt(
+async def test_an_attempt_does_not_count_if_the_delivery_is_stopped(
     url: str, manage_environ: dict[str, str]
 ) -> None:
-    """Five deployments in the middle of a mail are no reason to give it up."""
+    """Otherwise five deployments during a delivery would give the effect up."""
     put(url, {"row": 1, "fails": "hangs"})
     line = [sys.executable, "-m", "tests.support.tally_project", "outbox", "deliver"]
 
@@ -188,8 +188,8 @@ async def test_a_delivery_that_is_stopped_costs_no_attempt(
     assert [(1, 0, False)] == states(url)
 
 
-async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
-    """Each effect is done once; the one at work is passed over."""
+async def test_concurrent_deliveries_deliver_each_effect_once(url: str) -> None:
+    """Each delivery skips the effects that another one is delivering."""
     if url.startswith("sqlite"):
         pytest.skip("SQLite has one writer at a time")
     put(url, *({"row": row} for row in range(1, 11)))
@@ -211,8 +211,8 @@ async def test_deliveries_at_the_same_time_share_the_work(url: str) -> None:
     assert all(delivered for _, _, delivered in states(url))
 
 
-async def test_an_effect_that_another_delivery_has_counted_is_passed_over(url: str) -> None:
-    """Though its handler has not begun yet; else each delivery would use up an attempt."""
+async def test_an_effect_that_another_delivery_has_claimed_is_skipped(url: str) -> None:
+    """Even before its handler starts; otherwise each delivery would use up an attempt."""
     put(url, {"row": 1}, {"row": 2})
     process = PooledDatabase(Database(parse_database_url(url, Path(), "shop"), run_id="test"))
     others: list[Delivered] = []
@@ -232,10 +232,10 @@ async def test_an_effect_that_another_delivery_has_counted_is_passed_over(url: s
     assert [(1, 1, True), (2, 1, True)] == states(url)
 
 
-async def test_what_a_dead_process_has_claimed_is_free_again_after_a_minute(
+async def test_an_effect_that_a_dead_process_has_claimed_is_free_after_a_minute(
     tally: Manage, url: str
 ) -> None:
-    """Nobody else can tell that it is dead."""
+    """Other deliveries can't detect that the process is dead."""
     put(url, {"row": 1}, {"row": 2})
     now = datetime.now(UTC)
     for number, until in ((1, now + timedelta(minutes=1)), (2, now - timedelta(seconds=1))):
@@ -249,8 +249,8 @@ async def test_what_a_dead_process_has_claimed_is_free_again_after_a_minute(
     assert [(1, 0, False), (2, 1, True)] == states(url)
 
 
-async def test_a_bound_leaves_the_rest(tally: Manage, url: str) -> None:
-    """75 while there is more, 0 when there is not."""
+async def test_a_bound_leaves_the_other_effects(tally: Manage, url: str) -> None:
+    """The exit code is 75 while effects are left, otherwise 0."""
     put(url, {"row": 1}, {"row": 2})
 
     first = await tally("outbox deliver --max-rows 1")
@@ -260,8 +260,8 @@ async def test_a_bound_leaves_the_rest(tally: Manage, url: str) -> None:
     assert "error[effects-left]: 1 effect delivered, there are more\n" in first.stderr
 
 
-async def test_a_kind_without_a_handler_waits_and_is_warned_of(tally: Manage, url: str) -> None:
-    """It is no failure of the effect."""
+async def test_effects_without_a_handler_wait_and_cause_a_warning(tally: Manage, url: str) -> None:
+    """The attempt does not count, and the exit code is 0."""
     put(url, {}, kind="nobody.does")
 
     done = await tally("outbox deliver")
@@ -273,7 +273,7 @@ async def test_a_kind_without_a_handler_waits_and_is_warned_of(tally: Manage, ur
 async def test_a_promoted_user_gets_a_mail_by_the_command_and_by_the_worker(
     manage: Manage, make_user: MakeUser, manage_environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Not before the promotion is committed, and a preview of one sends nothing."""
+    """It is sent after the promotion is committed; a dry run sends nothing."""
     await make_user("ada")
     environ = {"MAIL_URL": f"file:{tmp_path}/mails"}
     await manage("user promote ada moderator --dry-run", environ=environ)

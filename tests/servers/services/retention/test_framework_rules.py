@@ -1,4 +1,4 @@
-"""`data cleanup` on the framework's own tables: what is over goes, what says what is done stays."""
+"""`data cleanup` on the framework's own tables: which rows are deleted, and which are kept."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ IDS = "SELECT id FROM oneoff_batches WHERE command NOT LIKE 'data cleanup%'"
 
 
 def ids(url: str) -> set[str]:
-    """Return the ids of the batches there are, aside from those of cleanups."""
+    """Return the ids of all batches, except those of cleanups."""
     return {str(row[0]) for row in query(url, IDS)}
 
 
 def make_old(url: str) -> None:
-    """Let all batches that have ended have done so long ago."""
+    """Set an old end time for all batches that have ended."""
     execute(
         url, f"UPDATE oneoff_batches SET finished_at = '{LONG_AGO}' WHERE finished_at IS NOT NULL"
     )
 
 
-async def test_a_batch_goes_first_and_its_shards_by_the_next_cleanup(
+async def test_a_batch_is_deleted_first_and_its_shards_by_the_next_cleanup(
     tally: Manage, url: str
 ) -> None:
-    """Nothing is left of it then; a batch that has ended lately stays, as that of the cleanup."""
+    """Batches that ended recently are kept."""
     single = batch_of(await tally("tally add --confirm"))
-    whole = batch_of(await tally("tally add --name a --shards 2 --confirm"))
+    parent = batch_of(await tally("tally add --name a --shards 2 --confirm"))
     make_old(url)
-    young = batch_of(await tally("tally add --name b --confirm"))
+    recent = batch_of(await tally("tally add --name b --confirm"))
     before = ids(url)
 
     preview = await tally("data cleanup --dry-run")
@@ -41,13 +41,13 @@ async def test_a_batch_goes_first_and_its_shards_by_the_next_cleanup(
     second = await tally(CLEANUP)
 
     assert (0, 2, 2, 2) == (first.exit_code, preview.rows, first.rows, second.rows), first.stderr
-    assert ({single, whole}, {young}) == (before - between, ids(url))
+    assert ({single, parent}, {recent}) == (before - between, ids(url))
 
 
-async def test_what_is_unfinished_stays_with_the_shards_that_are_done(
+async def test_unfinished_batches_are_kept_with_their_finished_shards(
     tally: Manage, url: str
 ) -> None:
-    """The next run goes on with them."""
+    """The next run resumes them."""
     await tally("tally add --name a --max-rows 100 --confirm")
     await tally("tally add --name b --shard 1/2 --confirm")
     make_old(url)
@@ -60,10 +60,10 @@ async def test_what_is_unfinished_stays_with_the_shards_that_are_done(
     assert (before, ROWS // 2) == (ids(url), rest.rows)
 
 
-async def test_an_occasion_and_a_file_are_not_forgotten(
+async def test_batches_with_once_and_imported_files_are_kept(
     tally: Manage, url: str, tmp_path: Path
 ) -> None:
-    """They are done, however long ago, and are not begun again."""
+    """However old they are, they are not started again."""
     file = tmp_path / "tally.csv"
     file.write_text(f"id,n,age\n{ROWS + 1},0,1\n")
     lines = (
@@ -82,8 +82,8 @@ async def test_an_occasion_and_a_file_are_not_forgotten(
     assert (before, {2: ROWS, 0: 1}) == (ids(url), times_done(url))
 
 
-async def test_a_transform_is_kept_for_the_record(tally: Manage, url: str) -> None:
-    """`data transforms` says by its batch that it is done."""
+async def test_the_batch_of_a_transform_is_kept(tally: Manage, url: str) -> None:
+    """`data transforms` reads from it that the transform is done."""
     await tally("tally add --confirm")
     execute(url, "UPDATE oneoff_batches SET command = 'data transform fill-locale'")
     make_old(url)
@@ -93,8 +93,8 @@ async def test_a_transform_is_kept_for_the_record(tally: Manage, url: str) -> No
     assert (0, 0) == (cleaned.exit_code, cleaned.rows)
 
 
-async def test_what_nobody_was_told_of_is_not_forgotten(tally: Manage, url: str) -> None:
-    """A run that was killed after its last commit: the next one must not do every row again."""
+async def test_a_finished_batch_that_was_not_reported_is_kept(tally: Manage, url: str) -> None:
+    """Its run was killed after its last commit. The next run must not process every row again."""
     for name, shards in (("a", ""), ("b", "--shards 2")):
         await tally(f"tally add --name {name} {shards} --confirm")
     execute(url, "UPDATE oneoff_runs SET status = 'abandoned' WHERE command = 'tally add'")
@@ -107,10 +107,10 @@ async def test_what_nobody_was_told_of_is_not_forgotten(tally: Manage, url: str)
     assert {2: ROWS} == times_done(url)
 
 
-async def test_an_older_batch_does_not_outlive_the_one_that_was_begun_instead(
+async def test_an_unreported_batch_is_deleted_if_a_newer_one_exists(
     tally: Manage, url: str
 ) -> None:
-    """It would tell the next run that all is done, long after it was done again."""
+    """If only the newer one were deleted, the next run would report that all rows are done."""
     await tally("tally add --confirm")
     execute(url, "UPDATE oneoff_runs SET status = 'abandoned' WHERE command = 'tally add'")
     await tally("tally add --new-run --confirm")
@@ -122,8 +122,8 @@ async def test_an_older_batch_does_not_outlive_the_one_that_was_begun_instead(
     assert (2, ROWS) == (cleaned.rows, again.rows), again.stderr
 
 
-async def test_effects_go_when_they_were_delivered_long_ago(tally: Manage, url: str) -> None:
-    """Those that were not stay, however old they are."""
+async def test_effects_that_were_delivered_long_ago_are_deleted(tally: Manage, url: str) -> None:
+    """Undelivered effects are kept, however old they are."""
     for number, delivered in ((1, f"'{LONG_AGO}'"), (2, "NULL")):
         execute(
             url,

@@ -1,4 +1,4 @@
-"""What a batch command declares, and the small parts of its engine."""
+"""Declarations and options of a batch command; units such as keys, sizes and connections."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ KEYS = st.one_of(
 
 
 class Rows(BatchCommand):
-    """Go through the pairs."""
+    """Process the pairs."""
 
     key = "code"
 
     def select(self) -> Any:
-        """Return all of them."""
+        """Return all pairs."""
         return select(PAIRS)
 
     async def process(self, session: Any, batch: Any) -> int:
@@ -71,7 +71,7 @@ class Ranges(BatchCommand):
     range_column = "left"
 
     def change(self) -> Any:
-        """Delete all of them."""
+        """Delete all pairs."""
         return delete(PAIRS)
 
 
@@ -83,10 +83,10 @@ class Ranges(BatchCommand):
         ({"change": lambda _: 0}, "declares change, so it needs range_column too"),
     ],
 )
-def test_a_class_that_does_not_fit_together_does_not_load(
+def test_a_class_with_an_incomplete_declaration_is_refused(
     body: dict[str, Any], problem: str
 ) -> None:
-    """The message says what is missing."""
+    """The message names the missing part."""
     with pytest.raises(TypeError, match=problem):
         type("Odd", (BatchCommand,), {"__doc__": "Odd.", **body})
 
@@ -101,10 +101,10 @@ def test_a_class_that_does_not_fit_together_does_not_load(
         (Ranges, "plain", "no index begins with 'plain'"),
     ],
 )
-def test_a_key_that_could_lose_rows_is_refused(
+def test_an_unsuitable_key_column_is_refused(
     base: type[BatchCommand], column: str, problem: str
 ) -> None:
-    """Before anything is done."""
+    """With such a key rows could be missed."""
     name = "key" if base is Rows else "range_column"
     wrong: Any = type("Wrong", (base,), {"__doc__": "Wrong.", name: column})
 
@@ -113,49 +113,49 @@ def test_a_key_that_could_lose_rows_is_refused(
 
 
 @pytest.mark.parametrize("base", [Rows, Ranges])
-def test_a_key_that_fits_is_taken(base: type[BatchCommand]) -> None:
-    """A unique column, or one that an index begins with."""
+def test_a_suitable_key_column_is_accepted(base: type[BatchCommand]) -> None:
+    """A unique column, or the first column of an index."""
     expected = {Rows: "code", Ranges: "left"}[base]
 
     assert expected == make_selection(base(), BatchRange()).column.name
 
 
 def test_a_select_with_a_limit_is_refused() -> None:
-    """It would end after the first batch."""
+    """The batch would end too early."""
 
     class Limited(Rows):
-        """Go through some."""
+        """Process some pairs."""
 
         def select(self) -> Any:
-            """Return ten."""
+            """Return ten pairs."""
             return select(PAIRS).limit(10)
 
-    with pytest.raises(ConfigurationError, match="--max-rows is for that"):
+    with pytest.raises(ConfigurationError, match="use --max-rows"):
         make_selection(Limited(), BatchRange())
 
 
 @given(KEYS)
-def test_a_key_comes_back_from_its_checkpoint_as_it_was(key: Any) -> None:
-    """Every type, exactly."""
+def test_a_key_is_read_from_its_checkpoint_unchanged(key: Any) -> None:
+    """With its value and its type."""
     again = decode(encode(key))
 
     assert (key, type(key)) == (again, type(again))
 
 
 @pytest.mark.parametrize("key", [None, True, object(), [1]])
-def test_what_is_no_key_is_refused(key: Any) -> None:
-    """Rather than written down as something else."""
+def test_a_value_that_can_not_be_a_key_is_refused(key: Any) -> None:
+    """It is not converted to another type."""
     with pytest.raises(ConfigurationError, match="can't be the key of a batch"):
         encode(key)
 
 
-def test_an_instant_and_a_day_are_told_apart() -> None:
-    """One is a kind of the other in Python."""
+def test_a_datetime_and_a_date_keep_their_types() -> None:
+    """In Python a datetime is also a date."""
     assert date(2026, 1, 31) == decode(encode(date(2026, 1, 31)))
     assert datetime(2026, 1, 31, tzinfo=UTC) == decode(encode(datetime(2026, 1, 31, tzinfo=UTC)))
 
 
-def test_bounds_do_not_make_it_another_batch() -> None:
+def test_bounds_do_not_change_the_identity_of_a_batch() -> None:
     """Names and parts do."""
     plain = identify(Rows(), "pairs go")
 
@@ -164,8 +164,8 @@ def test_bounds_do_not_make_it_another_batch() -> None:
     assert plain.key != identify(Rows(), "pairs go", "1/2").key
 
 
-def test_batches_grow_by_little_and_shrink_at_once() -> None:
-    """Towards the time they aim at, and never beyond the largest."""
+def test_batches_grow_slowly_and_shrink_immediately() -> None:
+    """Towards the time that they should take, and up to the largest size."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
     sizes = []
@@ -176,8 +176,8 @@ def test_batches_grow_by_little_and_shrink_at_once() -> None:
     assert [1_200, 1_440, 1_728, 2_000, 2_000, 1_000, 1_000] == sizes
 
 
-def test_a_batch_grows_only_where_it_would_still_be_within_its_aim() -> None:
-    """One that was made smaller by a slow moment finds back; one that is nearly late stays."""
+def test_a_batch_grows_only_if_the_larger_size_would_meet_the_aim() -> None:
+    """So it grows after 0.6 s, but not after 0.7 s."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
     sizing.record(0.7, 1_000)
@@ -187,8 +187,8 @@ def test_a_batch_grows_only_where_it_would_still_be_within_its_aim() -> None:
     assert (1_000, 1_200) == (nearly_late, sizing.size)
 
 
-def test_slowness_alone_does_not_shrink_batches_to_nothing() -> None:
-    """A pause in each batch would otherwise end at one row; a conflict may lead there."""
+def test_slow_batches_do_not_shrink_below_a_smallest_size() -> None:
+    """Otherwise a constant delay in each batch would lead to one row; only conflicts may do so."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
     for _ in range(20):
@@ -200,8 +200,8 @@ def test_slowness_alone_does_not_shrink_batches_to_nothing() -> None:
     assert (100, 50) == (smallest, sizing.size)
 
 
-def test_a_short_last_batch_teaches_nothing() -> None:
-    """It was quick because it had no rows."""
+def test_a_last_batch_with_few_rows_does_not_change_the_size() -> None:
+    """It was fast because it had few rows."""
     sizing = Sizing(1_000, aim=0.75, largest=2_000)
 
     sizing.record(0.001, 3)
@@ -210,8 +210,8 @@ def test_a_short_last_batch_teaches_nothing() -> None:
     assert 500 == sizing.size
 
 
-def test_a_batch_of_one_row_still_grows_and_never_vanishes() -> None:
-    """Rounding must not hold it there."""
+def test_a_batch_of_one_row_can_grow_and_does_not_shrink_to_none() -> None:
+    """Despite rounding."""
     sizing = Sizing(1, aim=0.75, largest=2_000)
 
     sizing.halve()
@@ -221,7 +221,7 @@ def test_a_batch_of_one_row_still_grows_and_never_vanishes() -> None:
 
 
 class Silent:
-    """A connection whose commit is never answered, and the database that gives it."""
+    """A fake connection whose commit is never answered, and the database that opens it."""
 
     url = parse_database_url("sqlite:///shop.db", Path(), "shop")
     dropped = False
@@ -242,8 +242,8 @@ class Silent:
         yield self
 
 
-async def test_a_commit_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else may interrupt it, so a connection that fell silent would hang for ever."""
+async def test_a_commit_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else may interrupt it, so a silent connection would block it indefinitely."""
     silent = Silent()
     monkeypatch.setattr(transactions, "COMMIT_TIMEOUT", 0.01)
     monkeypatch.setattr(transactions, "PATIENCE", 0.01)
@@ -256,7 +256,7 @@ async def test_a_commit_without_an_answer_is_given_up(monkeypatch: pytest.Monkey
 
 
 class Broken:
-    """A connection that breaks as soon as it is asked something, and its driver."""
+    """A fake connection, and its driver's, whose first statement fails."""
 
     @property
     def driver_connection(self) -> Broken:
@@ -269,8 +269,8 @@ class Broken:
         raise InterfaceError("connection is closed")
 
 
-async def test_a_connection_that_breaks_at_its_first_question_is_tried_again() -> None:
-    """Past SQLAlchemy the driver's errors are its own; a batch has to know them all the same."""
+async def test_a_connection_that_breaks_at_its_first_statement_counts_as_lost() -> None:
+    """The error is the driver's own, because the statement does not go through SQLAlchemy."""
     with pytest.raises(Unavailable) as lost:
         await leads_through_pooler(cast("Any", Broken()))
 
@@ -292,8 +292,8 @@ async def test_a_connection_that_breaks_at_its_first_question_is_tried_again() -
         ({"fleet": True, "shards": 2, "max_rows": 9}, "--fleet has no bounds"),
     ],
 )
-def test_shards_that_make_no_sense_are_refused(values: dict[str, Any], problem: str) -> None:
-    """Before anything is asked."""
+def test_invalid_shard_options_are_refused(values: dict[str, Any], problem: str) -> None:
+    """When the command is created."""
     with pytest.raises(UsageError) as refused:
         Rows(**values)
 
@@ -301,8 +301,8 @@ def test_shards_that_make_no_sense_are_refused(values: dict[str, Any], problem: 
 
 
 @pytest.mark.parametrize("index", ["", "8", "-1", "one"])
-def test_a_shard_that_kubernetes_does_not_say_is_refused(index: str) -> None:
-    """The variable is named, with what stands in it."""
+def test_a_missing_or_invalid_kubernetes_index_is_refused(index: str) -> None:
+    """The message has the variable and its value."""
     with pytest.raises(UsageError) as refused:
         Rows(shard="auto/8").shards_to_do({"JOB_COMPLETION_INDEX": index})
 
@@ -319,16 +319,16 @@ def test_a_shard_that_kubernetes_does_not_say_is_refused(index: str) -> None:
         ({"shard": "auto/3"}, (1, 3)),
     ],
 )
-def test_a_command_says_which_shards_it_does(
+def test_a_command_returns_its_shard_and_the_number_of_shards(
     values: dict[str, Any], expected: tuple[int, int]
 ) -> None:
-    """Kubernetes counts from 0."""
+    """The index of Kubernetes starts at 0, the number of the shard at 1."""
     assert expected == Rows(**values).shards_to_do({"JOB_COMPLETION_INDEX": "0"})
 
 
 @given(low=st.none() | KEYS, high=st.none() | KEYS)
-def test_a_range_comes_back_from_its_columns_as_it_was(low: Any, high: Any) -> None:
-    """Open ends and all types of keys."""
+def test_a_range_is_read_from_its_columns_unchanged(low: Any, high: Any) -> None:
+    """With open ends and all types of keys."""
     limits = BatchRange(low, high)
 
     assert limits == restored(**stored(limits))

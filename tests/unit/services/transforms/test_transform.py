@@ -1,4 +1,4 @@
-"""What a transform declares, and which of a project's transforms a name means."""
+"""The declaration of a transform, and the choice of a transform by its name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Revert(BatchCommand):
-    """Empty the locale again."""
+    """Clear the locale again."""
 
     def select(self) -> object:
-        """Return nothing to do."""
+        """Return no select."""
         return None
 
     async def process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
@@ -27,10 +27,10 @@ class Revert(BatchCommand):
 
 
 class Work(Transform):
-    """Work on no row."""
+    """Process no row."""
 
     def select(self) -> object:
-        """Return nothing to do."""
+        """Return no select."""
         return None
 
     async def process(self, session: AsyncSession, batch: Sequence[Any]) -> int:
@@ -46,7 +46,7 @@ class FillLocale(Work):
 
 
 class Forget(Work):
-    """Forget a column for good."""
+    """Clear a column permanently."""
 
     name = "forget"
 
@@ -56,7 +56,7 @@ project = Project("shop", transforms=f"{__name__}:TRANSFORMS")
 
 
 def test_a_transform_has_no_inputs_of_its_own() -> None:
-    """It would be a flag that nobody can give."""
+    """`data transform` could not set them."""
     with pytest.raises(TypeError, match="no inputs of its own, so not loud"):
 
         class Loud(Transform):
@@ -67,8 +67,8 @@ def test_a_transform_has_no_inputs_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("name", "revert"), [("fill-locale", True), ("forget", False)])
-def test_a_name_means_one_transform(name: str, *, revert: bool) -> None:
-    """The line that runs it is the one its batch is known by."""
+def test_a_transform_is_found_by_its_name(name: str, *, revert: bool) -> None:
+    """The command line that runs it is the name of its batch."""
     chosen = choose_transform(project, name, revert=revert)
 
     expected = "data transform fill-locale --revert" if revert else "data transform forget"
@@ -82,8 +82,10 @@ def test_a_name_means_one_transform(name: str, *, revert: bool) -> None:
         ("forget", True, "not-revertible"),
     ],
 )
-def test_what_cannot_be_run_is_refused(name: str, *, revert: bool, code: str) -> None:
-    """Exit code 2, and how to go on."""
+def test_an_unknown_or_irreversible_transform_is_refused(
+    name: str, *, revert: bool, code: str
+) -> None:
+    """Exit code 2, with advice."""
     with pytest.raises(CommandError) as refused:
         choose_transform(project, name, revert=revert)
 
@@ -91,8 +93,8 @@ def test_what_cannot_be_run_is_refused(name: str, *, revert: bool, code: str) ->
     assert refused.value.try_
 
 
-def test_two_transforms_of_one_name_are_refused() -> None:
-    """Whoever types the name would get one of them by chance."""
+def test_two_transforms_with_the_same_name_are_refused() -> None:
+    """An operator who types the name would run one of them by chance."""
     with pytest.raises(CommandError, match="two transforms are named fill-locale"):
         choose_transform(
             Project("shop", transforms=f"{__name__}:TWICE"), "fill-locale", revert=False
