@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Cancel(BaseCommand):
-    """Cancel a batch: committed rows are kept, and the next run starts a new batch.
+    """Cancel a batch. Committed rows are kept.
 
-    A run that works on the batch ends with exit code 1 after its current transaction.
+    The next run of the same command starts a new batch. A run that works on the batch ends with exit code 1 after its current transaction.
     """
 
     access = Access.WRITE

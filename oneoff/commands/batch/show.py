@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Show(BaseCommand):
-    """Show the progress of a batch, the run that works on it, and what to do next.
+    """Show the progress of a batch, its current run, and what to do next.
 
     `rows_expected` is an estimate of the database; it is omitted once more rows are done. A batch
     with shards lists them. To show only one shard, use its id.

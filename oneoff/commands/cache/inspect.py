@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Inspect(BaseCommand):
-    """Show keys in Redis: type, time to live, size, encoding, and the start of the value.
+    """Show keys in Redis: type, time to live, size, and start of the value.
 
     Recognised secrets are masked, and pickles are not shown. Values may still contain personal
     data. The search stops early if only few of very many keys match.

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class TransformByName(BatchCommand):
-    """Run one of the project's transforms, which change the rows of a table in batches.
+    """Run a transform of the project by its name.
 
-    `data transforms` lists them.
+    A transform changes the rows of a table in batches. `data transforms` lists all of them.
     """
 
     examples = (

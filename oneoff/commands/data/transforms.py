@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Transforms(BaseCommand):
-    """List the project's transforms, and the progress of each one in this database."""
+    """List the project's transforms and their progress in this database."""
 
     access = Access.READ
     examples = ("data transforms", "data transforms --json")

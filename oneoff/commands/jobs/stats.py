@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Stats(BaseCommand):
-    """Count the jobs of each function by state, and show when a worker was last seen."""
+    """Count jobs by function and state; show when a worker was last seen."""
 
     access = Access.READ
     examples = ("jobs stats", "jobs stats --json")

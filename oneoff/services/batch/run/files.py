@@ -112,9 +112,9 @@ class FileRun(BatchRun):
         """Resume the file; a file that is completely imported is only started again on request."""
         # The identity has `once`, so `claim` would return a finished batch of another version of
         # the file too. `_find` does not return it; then a new batch is started.
-        anew = await _find(connection, self._selection, self._identity) is None
+        is_new = await _find(connection, self._selection, self._identity) is None
         checkpoint = await claims.claim(
-            connection, self._database, self._identity, new_run=self._command.new_run or anew
+            connection, self._database, self._identity, new_run=self._command.new_run or is_new
         )
         self._place(checkpoint.cursor)  # raises for a changed file; the claim is then rolled back
         return checkpoint
