@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Cancel(BaseCommand):
     """Cancel a batch. Committed rows are kept.
 
-    The next run of the same command starts a new batch. A run that works on the batch ends with exit code 1 after its current transaction.
+    The next run of the same command starts a new batch. A run that works on this batch ends with
+    exit code 1 after its current transaction.
     """
 
     access = Access.WRITE
