@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.services.migrations.env import CONFIGURE_OPTIONS
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import first_line
@@ -136,5 +137,38 @@ def _run_env_py(history: History, options: dict[str, Any], **of_environment: Any
         **of_environment: Options of `EnvironmentContext`.
     """
     history.config.attributes[CONFIGURE_OPTIONS] = options
-    with EnvironmentContext(history.config, history.scripts, **of_environment):
+    environment = EnvironmentContext(history.config, history.scripts, **of_environment)
+    configured = _let_only_run_env_configure(environment)
+    with environment:
         history.scripts.run_env()
+    if not configured:
+        raise _no_run_env("it never calls run_env, so nothing would be migrated")
+
+
+def _let_only_run_env_configure(environment: EnvironmentContext) -> list[bool]:
+    """Refuse an env.py that configures Alembic itself; return a list that `run_env` adds to.
+
+    With its own engine it would migrate whatever database that engine reaches, and not the one that
+    the run was checked and recorded for.
+    """
+    configured: list[bool] = []
+    configure = environment.configure
+
+    def configure_for_run_env(*args: Any, **options: Any) -> None:
+        if not options.pop(CONFIGURE_OPTIONS, False):
+            raise _no_run_env("it calls context.configure itself, perhaps with its own engine")
+        configure(*args, **options)
+        configured.append(True)
+
+    # The functions of the module `alembic.context` call the methods of the instance.
+    environment.configure = configure_for_run_env  # type: ignore[method-assign]
+    return configured
+
+
+def _no_run_env(why: str) -> ConfigurationError:
+    return ConfigurationError(
+        "migrations/env.py does not use run_env",
+        why=why,
+        try_="replace its content: from oneoff import run_env; run_env(Base.metadata)",
+        code="no-run-env",
+    )

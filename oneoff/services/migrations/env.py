@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic import context
 from alembic.util import CommandError
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.database.tables import PREFIX
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 CONFIGURE_OPTIONS = "oneoff"
 """Key of `config.attributes`: the options that `alembic_context` adds to `context.configure`."""
+
+_DECIDED_BY_ONEOFF = frozenset(
+    "connection url dialect_name dialect_opts as_sql fn dont_mutate target_metadata starting_rev "
+    "version_table version_table_schema version_table_pk transaction_per_migration "
+    "transactional_ddl literal_binds output_buffer".split()
+)
+"""Options of `context.configure` that would have no effect, or change where revisions are read."""
 
 _NameFilter = Callable[[str | None, Any, Any], bool]
 
@@ -43,6 +51,7 @@ def run_env(
             `render_item`, `compare_server_default` or `render_as_batch`.
 
     Raises:
+        ConfigurationError: An option is one that oneoff sets itself.
         alembic.util.CommandError: env.py was executed by the `alembic` command, which takes no lock
             and records no run.
     """
@@ -53,6 +62,15 @@ def run_env(
             "recorded run; use: python manage.py migrate"
         )
         raise CommandError(message)
+    refused = sorted(_DECIDED_BY_ONEOFF & options.keys())
+    if refused:
+        raise ConfigurationError(
+            f"run_env does not take the option {', '.join(refused)}",
+            why="oneoff sets it itself: it reads and stores revisions in the table alembic_version",
+            try_="remove it from migrations/env.py",
+            code="bad-env-option",
+        )
+    both = [ours.get("on_version_apply", ()), options.pop("on_version_apply", ())]
     context.configure(
         target_metadata=metadata,
         include_name=_without_framework(include_name),
@@ -62,11 +80,19 @@ def run_env(
         # Alembic assumes that SQLite can't roll back DDL. It can, because our engine sends a real
         # BEGIN, which Python's sqlite3 does not do before DDL.
         transactional_ddl=True,
-        **ours,
-        **options,
+        **ours
+        | options
+        | {
+            "on_version_apply": [each for given in both for each in _as_tuple(given)],
+            CONFIGURE_OPTIONS: True,
+        },
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _as_tuple(given: Any) -> tuple[Any, ...]:
+    return (given,) if callable(given) else tuple(given)
 
 
 def _without_framework(wanted: _NameFilter | None) -> _NameFilter:
