@@ -17,6 +17,16 @@ with create_engine("sqlite:///other.sqlite3").connect() as connection:
     with context.begin_transaction():
         context.run_migrations()
 """
+UNIQUE_EXPRESSION = """
+import sqlalchemy as sa
+from oneoff import run_env
+
+metadata = sa.MetaData()
+users = sa.Table("users", metadata, sa.Column("id", sa.Integer, primary_key=True),
+                 sa.Column("email", sa.String(99)))
+sa.Index("uq_users_email", sa.text("lower(email)"), unique=True, _table=users)
+run_env(metadata)
+"""
 WITH_OPTION = (
     "from oneoff import run_env\nfrom tests.support.shop import metadata\nrun_env(metadata, {})\n"
 )
@@ -68,12 +78,32 @@ async def test_an_option_that_oneoff_sets_itself_is_refused(shop: Shop, option: 
 async def test_a_callback_of_env_py_is_called_for_each_revision(shop: Shop) -> None:
     """Beside the one that oneoff passes."""
     file = shop.root / "applied.txt"
-    callback = (
-        f"on_version_apply=lambda **facts: open({str(file)!r}, 'a').write(facts['step'].up_revision_id)"
-    )
+    write = f"open({str(file)!r}, 'a').write(facts['step'].up_revision_id)"
+    callback = f"on_version_apply=lambda **facts: {write}"
     env(shop).write_text(WITH_OPTION.format(callback))
 
     done = await shop.manage("db migrate")
 
     assert 0 == done.exit_code, done.stderr
     assert "a1" in file.read_text()
+
+
+async def test_an_index_on_an_expression_is_created_on_sqlite(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    """SQLAlchemy can't read it from the database, but that is no reason to leave it out."""
+    shop = Shop(tmp_path / "shop", sqlite_url)
+    env(shop).write_text(UNIQUE_EXPRESSION)
+
+    written = await shop.manage("db create-migration -m users")
+    applied = await shop.manage("db migrate")
+    created = await shop.query("SELECT name FROM sqlite_master WHERE name = 'uq_users_email'")
+    again = await shop.manage("db create-migration --check")
+    undone = await shop.manage(
+        f"db rollback --confirm={Path(shop.database().url.database).stem}@test"
+    )
+
+    assert "add index uq_users_email on users" in written.stdout, written.stderr
+    assert (0, 0, 0) == (applied.exit_code, again.exit_code, undone.exit_code), undone.stderr
+    assert [("uq_users_email",)] == created
+    assert "users" not in await shop.tables()
