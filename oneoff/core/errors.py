@@ -122,13 +122,13 @@ class LockBusy(TemporaryError):
 
 
 class LockLost(TemporaryError):
-    """The lock's connection broke, so the run stopped before its next step."""
+    """The lock was lost while the run held it, so the run stopped before its next step."""
 
     code = "lock-lost"
 
 
 class DeadlineReached(TemporaryError):
-    """The run did not end within `--timeout` and was rolled back."""
+    """The run did not end within `--timeout`; its open transaction was rolled back."""
 
     code = "deadline-reached"
 
@@ -160,14 +160,14 @@ class DryRunViolation(CommandError):
 
 
 class Interrupted(CommandError):
-    """A signal stopped the run; its work was rolled back."""
+    """A signal stopped the run; its open transaction was rolled back."""
 
     code = "interrupted"
     exit_code = ExitCode.INTERRUPTED
 
 
 class Terminated(Interrupted):
-    """SIGTERM or SIGHUP stopped the run; its work was rolled back."""
+    """SIGTERM or SIGHUP stopped the run; its open transaction was rolled back."""
 
     code = "terminated"
     exit_code = ExitCode.TERMINATED

@@ -222,7 +222,7 @@ async def test_pattern_and_prefix_together_are_a_usage_error(manage: Manage) -> 
     refused = await manage("cache clear --pattern a* --prefix a --confirm")
 
     assert 2 == refused.exit_code
-    assert "--pattern and --prefix exclude each other" in refused.stderr
+    assert "--pattern and --prefix can't be used together" in refused.stderr
 
 
 async def test_no_command_blocks_the_server(manage: Manage, redis_url: str) -> None:

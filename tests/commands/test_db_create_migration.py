@@ -117,7 +117,7 @@ async def test_a_message_is_needed(shop: Shop) -> None:
 
     assert 2 == refused.exit_code
     assert (
-        "error[usage]: --empty, --merge and --check exclude each other\n"
+        "error[usage]: --empty, --merge and --check can't be used together\n"
         "error[usage]: -m is missing: what the revision is for\n"
     ) in refused.stderr
 

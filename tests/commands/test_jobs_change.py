@@ -286,7 +286,7 @@ async def test_the_confirmation_names_the_age(queue: Queue) -> None:
 
 
 async def test_contradictory_options_are_refused(littered: Queue) -> None:
-    """--failed-only and --queued exclude each other."""
+    """--failed-only and --queued can't be used together."""
     assert 2 == (await littered.manage("jobs purge --failed-only --queued --confirm")).exit_code
 
 

@@ -44,7 +44,7 @@ async def test_a_job_is_queued_as_arq_would(queue: Queue) -> None:
         ("jobs run sum --args left=2 wrong=3", "there is no argument 'wrong'"),
         ("jobs run sum", "the argument left is missing"),
         ("jobs run sum --args-json '{'", "--args-json is not JSON"),
-        ("jobs run sum left=2 --inline --defer 5m", "--inline and --defer exclude each other"),
+        ("jobs run sum left=2 --inline --defer 5m", "--inline and --defer can't be used together"),
         ("jobs run cron:add --args left=1 --wait", "cron:add keeps no result"),
     ],
 )

@@ -49,7 +49,7 @@ class Clear(BaseCommand):
         """Refuse contradictory options before the operator has to confirm."""
         super().__init__(**values)
         if self.pattern and self.prefix:
-            raise UsageError("--pattern and --prefix exclude each other")
+            raise UsageError("--pattern and --prefix can't be used together")
 
     def confirm_level(self) -> Confirm:
         from oneoff.services.cache.scan import is_everything

@@ -63,7 +63,7 @@ class CreateMigration(BaseCommand):
     def _check_inputs(self) -> None:
         problems: list[str] = []
         if self.empty + self.merge + self.check > 1:
-            problems.append("--empty, --merge and --check exclude each other")
+            problems.append("--empty, --merge and --check can't be used together")
         if not self.message.strip() and not self.check:
             problems.append("-m is missing: what the revision is for")
         if problems:

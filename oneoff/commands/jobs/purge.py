@@ -43,7 +43,7 @@ class Purge(BaseCommand):
         super().__init__(**values)
         if self.failed_only and self.queued:
             raise UsageError(
-                "--failed-only and --queued exclude each other",
+                "--failed-only and --queued can't be used together",
                 try_="python manage.py jobs purge --queued --dry-run",
             )
 

@@ -68,7 +68,7 @@ class Run(BaseCommand):
     def _check(self) -> None:
         together: dict[str, Any] = {"--wait": self.wait, "--defer": self.defer is not None}
         problems = [
-            f"--inline and {option} exclude each other"
+            f"--inline and {option} can't be used together"
             for option, given in together.items()
             if self.inline and given
         ]

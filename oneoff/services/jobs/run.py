@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
-_LONGEST_ID = 200
+_LONGEST_ID = 200  # characters
 
 
 class Call(NamedTuple):
@@ -70,7 +70,7 @@ def prepare(
     found = jobs.worker.task(task)
     kwargs = arguments_of(found.name, found.coroutine, pairs, json_text)
     if len(job_id) > _LONGEST_ID or not job_id.isprintable():
-        raise UsageError(f"--job-id {job_id!r} is not a short, printable text")
+        raise UsageError(f"--job-id {job_id!r} is not 1 to {_LONGEST_ID} printable characters")
     if wait:
         from oneoff.services.jobs.wait import check_keeps_result
 
@@ -108,7 +108,9 @@ async def queue(jobs: Jobs, call: Call) -> Result:
 
 
 async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Call) -> Result:
-    """Queue the call, wait, and return the job's result. Wait for an existing job with its id too.
+    """Queue the call, wait, and return the job's result.
+
+    If a job with the same id already exists, wait for that job instead.
 
     Raises:
         CommandError: `job-failed`, or `job-lost`.

@@ -94,7 +94,7 @@ def _state(
     verb = "applied" if step.is_upgrade else "rolled back"
     facts = ["it was rolled back"]
     if partly:
-        facts = ["part of it may have been committed outside its transaction, and stays"]
+        facts = ["part of it may have been committed outside its transaction, and is kept"]
     if done:
         facts.append(f"{verb} before it: {', '.join(item.revision.revision for item in done)}")
     if left:

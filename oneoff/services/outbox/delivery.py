@@ -1,7 +1,7 @@
 """Deliver the effects of the outbox. Read `Delivery._deliver_one` from top to bottom.
 
-An attempt is counted and committed before it starts. So an effect that kills its process is given
-up too, after its last attempt. The same commit claims the effect for a limited time: other
+An attempt is counted and committed before it starts. So an effect that kills its process is also
+given up after its last attempt. The same commit claims the effect for a limited time: other
 deliveries skip it until then, and after a crash it is free again. While the handler runs, the row
 is also locked, because the clocks of two machines may differ by more than the claim lasts.
 """
@@ -176,7 +176,7 @@ class Delivery:
         return effect
 
     def _remaining(self, kinds: set[str]) -> list[ColumnElement[bool]]:
-        # Ids only grow within a delivery, so it tries each effect once.
+        # A delivery tries effects in the order of their ids, and each only once.
         return [outbox.c.id > self._last, outbox.c.kind.in_(sorted(kinds))]
 
     async def _handle(self, effect: Effect, session: AsyncSession) -> None:

@@ -36,7 +36,7 @@ class FailedRowsFile:
         self._file: IO[str] | None = None
 
     def check_place(self, batch: str, run_id: str) -> None:
-        """Refuse a file that exists, unless this run resumes a batch: then it belongs to the batch.
+        """Refuse an existing file, unless this run resumes the batch that has written it.
 
         Args:
             batch: Id of the batch, which starts with the id of the run that started the batch.
@@ -73,8 +73,8 @@ class FailedRowsFile:
         except OSError as exc:
             raise DataError(
                 f"{str(self._path)!r} can't be written: {exc.strerror}",
-                why="the rows that failed would be lost; their batch was rolled back",
-                try_="correct that, or name another file with --rejects; then run it again",
+                why="without the file, the failed rows would be lost; their batch was rolled back",
+                try_="fix the cause or name another file with --rejects, then run it again",
                 code="rejects-file",
             ) from exc
 
@@ -86,7 +86,7 @@ class FailedRowsFile:
 
 def rejects_warning(count: int) -> str:
     """Return the warning that rows were rejected."""
-    return f"skipped {counted(count, 'row')}: see the file of --rejects"
+    return f"skipped {counted(count, 'row')}, written to the --rejects file"
 
 
 def row_error(exc: Exception) -> CommandError | None:

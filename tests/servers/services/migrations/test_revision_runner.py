@@ -119,7 +119,7 @@ async def test_a_revision_that_committed_part_of_its_work_is_not_called_rolled_b
     failed = await shop.manage("db migrate")
 
     assert (
-        "why:  part of it may have been committed outside its transaction, and stays;"
+        "why:  part of it may have been committed outside its transaction, and is kept;"
         in failed.stderr
     )
     assert "try:  undo its changes by hand, or make it skip objects" in failed.stderr
