@@ -8,11 +8,12 @@ from oneoff.services.data.columns import Kind
 from oneoff.services.data.tables import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oneoff.services.data.columns import Column
     from oneoff.services.data.imports.plan import Plan
 
 _MOMENTS = (Kind.TIMESTAMP, Kind.INSTANT)
-_WITHOUT_EQUALITY = (Kind.JSON, Kind.OTHER)
 
 
 def insert_statement(plan: Plan, rows: str) -> str:
@@ -44,21 +45,31 @@ def _on_conflict(plan: Plan) -> str:
     sets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in changed)
     # Without this WHERE, PostgreSQL and SQLite would write and count rows that already have these
     # values.
-    differ = " OR ".join(_differs(plan, column) for column in changed)
-    return f" ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE {differ}"
+    differ = _differ_sqlite if plan.table.dialect == "sqlite" else _differ_postgresql
+    return f" ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE {differ(plan, changed)}"
 
 
-def _differs(plan: Plan, column: Column) -> str:
-    """Return a condition: the existing row and the new one differ in this column."""
+def _differ_postgresql(plan: Plan, columns: Sequence[Column]) -> str:
+    """Return a condition: the existing row and the new one differ in one of these columns."""
+    names = [quote(column.name) for column in columns]
+    existing = ", ".join(f"{plan.table.quoted}.{name}" for name in names)
+    # *<> compares the stored bytes. Types may call different values equal ('a' and 'A' of citext,
+    # 1.0 and 1.00, 1 day and 24 hours), and some types have no equality at all (json, point, xml).
+    new = ", ".join(f"excluded.{name}" for name in names)
+    # Without the cast, PostgreSQL would look for an operator *<> of each pair of columns.
+    return f"ROW({existing})::record *<> ROW({new})::record"
+
+
+def _differ_sqlite(plan: Plan, columns: Sequence[Column]) -> str:
+    """Return the same condition; the collation of a column must not call other texts equal."""
+    return " OR ".join(_differs_sqlite(plan, column) for column in columns)
+
+
+def _differs_sqlite(plan: Plan, column: Column) -> str:
     name = quote(column.name)
-    sides = (f"{plan.table.quoted}.{name}", f"excluded.{name}")
-    if plan.table.dialect == "sqlite":
-        differs = " IS NOT ".join(sides)
-        if column.kind not in _MOMENTS:
-            return differs
-        # CURRENT_TIMESTAMP stores no fraction, but an import always writes six digits. Without this
-        # comparison such a row would count as different.
-        return f"({differs} AND {sides[0]} || '.000000' IS NOT {sides[1]})"
-    if column.kind in _WITHOUT_EQUALITY:  # json, point, xml and others have no equality operator
-        sides = (f"{sides[0]}::text", f"{sides[1]}::text")
-    return " IS DISTINCT FROM ".join(sides)
+    existing, new = f"{plan.table.quoted}.{name} COLLATE BINARY", f"excluded.{name}"
+    if column.kind not in _MOMENTS:
+        return f"{existing} IS NOT {new}"
+    # CURRENT_TIMESTAMP stores no fraction, but an import always writes six digits. Without this
+    # comparison such a row would count as different.
+    return f"({existing} IS NOT {new} AND {plan.table.quoted}.{name} || '.000000' IS NOT {new})"
