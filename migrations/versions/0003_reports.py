@@ -1,4 +1,4 @@
-"""Create what the worker's tasks keep: user counts by day, and which mails were sent.
+"""Create the tables of the worker's tasks: user counts by day, and sent mails.
 
 Revision: 0003, after 0002
 """

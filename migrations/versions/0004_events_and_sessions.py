@@ -1,4 +1,4 @@
-"""Create events and sessions, and keep which language a user's browser asks for.
+"""Create events and sessions, and add two language columns to the users.
 
 Revision: 0004, after 0003
 """

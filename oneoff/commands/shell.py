@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 
 class Shell(BaseCommand):
-    """Open a Python shell on the project, or run a script in it.
+    """Open a Python shell for the project, or run a script in it.
 
-    With -c or FILE, it runs a script. Without them, it opens a prompt at a terminal (IPython or
-    ptpython, if installed); otherwise it runs standard input. `await` works at the top level.
+    With -c or FILE, it runs a script. Without them, it opens a prompt if standard input is a
+    terminal (with IPython or ptpython, if installed); otherwise it runs standard input as a script.
+    `await` works at the top level.
 
     These names are defined: `session`, `cache`, `settings`, `run`, the models, the names in
     Project(shell=...), and SQLAlchemy's `select`, `insert`, `update`, `delete`, `func` and `text`.
-    `cache` is a client of REDIS_URL. It connects when an input names it.
+    `cache` is a client of REDIS_URL. It connects when your code first names it.
 
     Without --write, the database and Redis refuse writes. With --write at the prompt,
     `await session.commit()` saves at once, and uncommitted changes are rolled back at the end. With

@@ -69,7 +69,7 @@ def logging_to(logs: Logs) -> Iterator[None]:
 
 
 def configuring_handler(service: str) -> logging.Handler:
-    """Configure the logs. A dictionary for `logging.config` names this function."""
+    """Configure the logs, and return a handler that does nothing. WORKER_LOGGING names this."""
     configure_logging(service)
     return logging.NullHandler()
 

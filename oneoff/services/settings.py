@@ -124,7 +124,7 @@ def url_problems(config: Config, project: Project) -> Iterator[Problem]:
 
 
 def settings_problems(config: Config, project: Project) -> list[Problem]:
-    """Return all problems of the settings themselves. It connects to no server."""
+    """Return all problems of the settings, without connecting to a server."""
     _, problems = read_settings(config, project)
     found = [*problems, *framework_problems(config), *url_problems(config, project)]
     # Report a variable that both the framework and the project read only once, but each line of

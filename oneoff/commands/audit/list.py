@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class List(BaseCommand):
     """List recorded runs, newest first.
 
-    Runs that read or write the database are recorded. Other runs are only in the log stream. This
-    run is not listed.
+    Runs that read or write the database are recorded. Other runs are only in the log. The list does
+    not contain the run that shows it.
     """
 
     access = Access.READ

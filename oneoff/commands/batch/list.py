@@ -16,7 +16,7 @@ class List(BaseCommand):
     access = Access.READ
     examples = ("batch list", "batch list --unfinished --json")
 
-    limit: int = Option(default=20, short="l", help="Show at most this many.")
+    limit: int = Option(default=20, short="l", help="Show at most this many batches.")
     unfinished: bool = Flag(help="Show only batches that are active or can be resumed.")
 
     async def handle(self, session: AsyncSession) -> Result:

@@ -40,7 +40,7 @@ class Clear(BaseCommand):
     )
 
     pattern: str = Option(
-        default="", help="Only keys that match: * any text, ? any byte, [ab] a or b."
+        default="", help="Only keys that match. * is any text, ? is any byte, [ab] is a or b."
     )
     prefix: str = Option(default="", help="Only keys that start with this text, taken literally.")
     include_jobs: bool = Flag(help="Also remove keys of jobs and of oneoff; jobs are lost.")

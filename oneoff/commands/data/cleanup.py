@@ -43,7 +43,7 @@ class Cleanup(BaseCommand):
         default=None, help="Stop after this time and save the progress: 90s, 2h."
     )
     duty: float | None = Option(
-        default=None, help="Percentage of the time in which to work, instead of each rule's own."
+        default=None, help="Percentage of the time in which a batch works (default: the rule's)."
     )
     new_run: bool = Flag(help="Start again, even if an unfinished run could be resumed.")
 

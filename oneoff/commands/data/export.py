@@ -40,7 +40,8 @@ class Export(BaseCommand):
     limit: int | None = Option(default=None, short="l", help="Write at most this many rows.")
     where: list[str] = Option(
         default=[],
-        help="Write only rows with COLUMN=VALUE, or != < <= > >= ~ (contains); repeat to combine.",
+        help="Write only rows that match every condition: COLUMN=VALUE, or with != < <= > >= or ~ "
+        "(contains).",
     )
     columns: str = Option(default="", help="Write only these columns, separated by commas.")
     include_pii: bool = Flag(help="Write personal data unmasked; needs --reason.")

@@ -22,8 +22,9 @@ OnConflict = Literal["error", "skip", "update"]
 class Import(BaseCommand):
     """Import the rows of a file into a table: all of them, or none.
 
-    Files that `data export` wrote are read back exactly. If a row can't be imported, the error
-    names its line, column and value; `--rejects` leaves such rows out.
+    Values in a file from `data export` are read exactly as they were written. If a row can't be
+    imported, the error names its line, column and value. With `--rejects`, the other rows are
+    imported.
     """
 
     access = Access.WRITE

@@ -20,9 +20,9 @@ class Migrate(BaseCommand):
     """Migrate the database schema to the newest revision.
 
     The framework's own tables are migrated first. Then the pending revisions run one by one, each
-    in its own transaction. A lock lets any number of processes run `migrate` at the same time, and
-    none of them returns before the work is done. A revision waits up to 5 seconds for the locks of
-    its tables and is tried several times, so that it does not block the application for long.
+    in its own transaction. Any number of processes can run `migrate` at the same time: one does
+    the work, and the others wait until it is done. A revision waits up to 5 seconds for the locks
+    of its tables and is tried several times, so that it does not block the application for long.
     """
 
     access = Access.WRITE

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Status(BaseCommand):
-    """Show which revisions are applied, and the drift from the models."""
+    """Show which revisions are applied, and whether the models differ."""
 
     access = Access.READ
     examples = ("db status", "db status --json")

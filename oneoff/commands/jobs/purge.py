@@ -34,7 +34,7 @@ class Purge(BaseCommand):
     failed_only: bool = Flag(help="Remove only results of failed jobs.")
     older_than: timedelta | None = Option(
         default=None,
-        help="Remove only what ended, or was due, longer ago than this: 24h, 7d.",
+        help="Remove only jobs that ended, or were due, at least this long ago: 24h, 7d.",
     )
     queued: bool = Flag(help="Also remove waiting jobs; they will never run.")
 

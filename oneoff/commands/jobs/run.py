@@ -18,8 +18,8 @@ class Run(BaseCommand):
     """Queue a job for the worker, or run it in this process.
 
     The task and its arguments are checked before the job is queued. Values are converted to the
-    annotated types of the task; write lists, dicts and objects as JSON. With --quiet only the
-    job's id is printed, or, with --wait or --inline, only its result as JSON.
+    annotated types of the task; write lists, dicts and objects as JSON. With --quiet, only the
+    job's id is printed; if --wait or --inline is given too, only its result, as JSON.
     """
 
     access = Access.WRITE
@@ -32,11 +32,11 @@ class Run(BaseCommand):
     )
 
     task: str = Argument(help="Name of a function of the worker.")
-    values: list[str] = Argument(default=[], help="More arguments of the task, as with --args.")
+    values: list[str] = Argument(default=[], help="Arguments of the task, as name=value.")
     args: list[str] = Option(default=[], help="An argument of the task, as name=value.")
     args_json: str = Option(default="", help="Arguments as a JSON object.")
     wait: bool = Flag(help="Wait for the result; the run fails if the job fails.")
-    inline: bool = Flag(help="Run the task in this process, without a worker; needs Redis too.")
+    inline: bool = Flag(help="Run the task in this process, without a worker. Redis is needed.")
     defer: timedelta | None = Option(default=None, help="Delay the job by this time: 5m, 2h.")
     job_id: str = Option(default="", help="Id of the job; if it already exists, nothing is queued.")
 

@@ -25,7 +25,7 @@ class List(BaseCommand):
         choices=("waiting", "given-up", "delivered"),
         help="Show only effects in this state (default: waiting and given-up).",
     )
-    limit: int = Option(default=50, short="l", help="Show at most this many.")
+    limit: int = Option(default=50, short="l", help="Show at most this many effects.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.outbox.delivery import list_effects

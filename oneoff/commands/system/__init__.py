@@ -1,1 +1,1 @@
-"""Show what runs here and whether it is healthy; switch maintenance."""
+"""Show health, locks and environment; turn maintenance on and off."""

@@ -19,10 +19,10 @@ Name = Literal["database", "migrations", "redis", "worker"]
 class Health(BaseCommand):
     """Check whether every service is healthy, and how fast it answers.
 
-    The services are the database and its migrations. If REDIS_URL is set, they are also Redis and
-    the project's worker. The exit code is 0 if all are healthy, 3 if they answer but migrations are
-    pending, 69 if one is down or no worker is running, and 78 if one refuses the settings. The run
-    leaves no row in the database, so a probe can run this command every few seconds.
+    This checks the database and its migrations and, if REDIS_URL is set, Redis and the project's
+    worker. The exit code is 0 if all are healthy, 3 if they answer but migrations are pending, 69
+    if one is down or no worker is running, and 78 if one refuses a setting, such as the password.
+    The run is not recorded in the database, so a probe can run this command every few seconds.
     """
 
     access = Access.READ

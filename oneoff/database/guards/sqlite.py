@@ -67,7 +67,10 @@ class SQLiteGuard(Guard):
         return self._refused
 
     async def check(self) -> None:
-        """Ask the driver, because INSERT OR ROLLBACK ends a transaction without the authorizer."""
+        """Raise the first refusal, or an error if the transaction has ended.
+
+        INSERT OR ROLLBACK ends it without a call of the authorizer, so ask the driver.
+        """
         if self._refused is not None:
             raise self._refused
         if not self._driver.in_transaction:

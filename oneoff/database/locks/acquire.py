@@ -107,7 +107,7 @@ async def hold_for_transaction(connection: AsyncConnection, database: Database, 
 
 
 async def is_free(connection: AsyncConnection, database: Database, key: str) -> bool:
-    """Return whether the lock is free; if so, PostgreSQL holds it until the transaction ends."""
+    """Return whether the lock is free. PostgreSQL then holds it until the transaction ends."""
     return await make_lock(database, key).is_free_in(connection)
 
 

@@ -178,8 +178,8 @@ class Removal:
                 await asyncio.shield(pending)
         finally:
             if pending is not None and not pending.done():
-                # The server executes the commands that were sent in any case. Wait for its answer,
-                # so that the log has the number of removed keys.
+                # The server executes a command that was sent, even if the run is stopped. Wait for
+                # its answer, so that the log has the number of removed keys.
                 await asyncio.wait({pending}, timeout=LAST_ANSWER)
                 pending.cancel()
                 # Ignore its error: it would hide the reason why the removal was stopped.

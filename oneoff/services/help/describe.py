@@ -150,11 +150,11 @@ def _confirmation(command: type[BaseCommand]) -> str:
     asks = {
         Confirm.NEVER: "",
         Confirm.PROMPT: "requires confirmation: at a prompt, or --confirm",
-        Confirm.TYPE_NAME: "requires the target: at a prompt, or --confirm=TARGET",
+        Confirm.TYPE_NAME: "requires confirmation of the target: at a prompt, or --confirm=TARGET",
     }[command.confirm]
     if command.confirm is Confirm.TYPE_NAME or not may_raise_confirmation(command):
         return asks
-    return f"{asks}; some inputs need the target" if asks else "some inputs need confirmation"
+    return f"{asks}; some inputs require the target" if asks else "some inputs require confirmation"
 
 
 def _dry_run(command: type[BaseCommand]) -> str:

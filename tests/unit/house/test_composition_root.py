@@ -12,7 +12,7 @@ from oneoff.runtime.container import BUILTIN
 from oneoff.runtime.registry.packages import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[3]
-FLOORS = ("runtime", "database", "redis", "config", "core", "utils")
+LAYERS = ("runtime", "database", "redis", "config", "core", "utils")
 IMPORT_STRING = re.compile(r"oneoff(\.\w+)+(:\w+)?")
 ROOT_OF_COMPOSITION = {
     "oneoff/runtime/container.py": set(BUILTIN.values()),
@@ -32,8 +32,8 @@ def test_no_other_module_uses_import_strings() -> None:
     """Import contracts do not see such an import."""
     found = {
         path.relative_to(ROOT).as_posix(): strings
-        for floor in FLOORS
-        for path in (ROOT / "oneoff" / floor).rglob("*.py")
+        for layer in LAYERS
+        for path in (ROOT / "oneoff" / layer).rglob("*.py")
         if (strings := _import_strings(path))
     }
 

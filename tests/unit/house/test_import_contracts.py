@@ -15,16 +15,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-FLOORS = "the floors of oneoff: each imports only floors below it"
-SERVICES = "the floors of oneoff.services"
-CIRCLES = "no circles: of two packages, or two modules of one, only one imports the other"
-PROJECT = "commands -> app -> oneoff, never back"
-STANDARD_LIBRARY = "core and utils need the standard library alone"
-DOOR = "applications and their commands come in by the public door"
-INSIDE = "inside oneoff, only commands and cli use the public door"
+LAYERS = "the layers of oneoff: each imports only layers below it"
+SERVICES = "the layers of oneoff.services"
+CYCLES = "no import cycles between packages, or between the modules of a package"
+PROJECT = "commands import app and oneoff, app imports oneoff, and never in reverse"
+STANDARD_LIBRARY = "core and utils import only the standard library"
+PUBLIC = "applications and their commands import only the public packages of oneoff"
+INSIDE = "inside oneoff, only commands and cli import the public names"
 FRAMEWORK = "only app.web imports a web framework"
 WEB = "nothing imports app.web"
-ARQ = "ARQ stays behind jobs, its integration, and the project's worker"
+ARQ = "only jobs, its integration and the project's worker import ARQ"
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def broken(copy: Path) -> Callable[[Mapping[str, str]], list[str]]:
                 (copy / name).unlink()
                 if not any((copy / name).parent.iterdir()):
                     (copy / name).parent.rmdir()
-        lines = " ".join(done.stdout.split()).partition("---- the floors")[2]
-        summary = f"the floors{lines}".partition(" Contracts: ")[0]
+        lines = " ".join(done.stdout.split()).partition("---- the layers")[2]
+        summary = f"the layers{lines}".partition(" Contracts: ")[0]
         kept = summary.replace(" KEPT ", " KEPT\n").replace(" BROKEN ", " BROKEN\n").splitlines()
         return [line.removesuffix(" BROKEN") for line in kept if line.endswith(" BROKEN")]
 
@@ -66,25 +66,25 @@ def broken(copy: Path) -> Callable[[Mapping[str, str]], list[str]]:
 @pytest.mark.parametrize(
     ("contract", "files"),
     [
-        (FLOORS, {"oneoff/extras/__init__.py": ""}),
-        (FLOORS, {"oneoff/example.py": ""}),
-        (FLOORS, {"oneoff/config/example.py": "from oneoff.runtime import gate"}),
+        (LAYERS, {"oneoff/extras/__init__.py": ""}),
+        (LAYERS, {"oneoff/example.py": ""}),
+        (LAYERS, {"oneoff/config/example.py": "from oneoff.runtime import gate"}),
         (
-            FLOORS,
+            LAYERS,
             {"oneoff/core/example.py": "if TYPE_CHECKING:\n    from oneoff.config import settings"},
         ),
-        (FLOORS, {"oneoff/core/example.py": "def f():\n    from oneoff.runtime import gate"}),
+        (LAYERS, {"oneoff/core/example.py": "def f():\n    from oneoff.runtime import gate"}),
         (SERVICES, {"oneoff/services/example.py": ""}),
         (SERVICES, {"oneoff/services/help/example.py": "from oneoff.services import data"}),
         (
-            CIRCLES,
+            CYCLES,
             {
                 "oneoff/utils/one.py": "from oneoff.utils import two",
                 "oneoff/utils/two.py": "from oneoff.utils import one",
             },
         ),
         (
-            CIRCLES,
+            CYCLES,
             {
                 "oneoff/runtime/logs/example.py": "from oneoff.runtime.audit import record",
                 "oneoff/runtime/audit/example.py": "from oneoff.runtime.logs import loggers",
@@ -96,10 +96,10 @@ def broken(copy: Path) -> Callable[[Mapping[str, str]], list[str]]:
             STANDARD_LIBRARY,
             {"oneoff/utils/example.py": "if TYPE_CHECKING:\n    import structlog"},
         ),
-        (DOOR, {"app/example.py": "from oneoff.core.errors import NotFound"}),
-        (DOOR, {"commands/example.py": "from oneoff.database.engine import Database"}),
-        (DOOR, {"app/example.py": "from oneoff.integrations.asgi.health import HealthChecks"}),
-        (DOOR, {"app/example.py": "from oneoff.cli.dispatch import dispatch"}),
+        (PUBLIC, {"app/example.py": "from oneoff.core.errors import NotFound"}),
+        (PUBLIC, {"commands/example.py": "from oneoff.database.engine import Database"}),
+        (PUBLIC, {"app/example.py": "from oneoff.integrations.asgi.health import HealthChecks"}),
+        (PUBLIC, {"app/example.py": "from oneoff.cli.dispatch import dispatch"}),
         (INSIDE, {"oneoff/runtime/example.py": "from oneoff import Result"}),
         (FRAMEWORK, {"app/example.py": "from fastapi import Request"}),
         (FRAMEWORK, {"commands/example.py": "import starlette"}),
@@ -110,5 +110,5 @@ def broken(copy: Path) -> Callable[[Mapping[str, str]], list[str]]:
 def test_each_contract_finds_code_that_breaks_it(
     broken: Callable[[Mapping[str, str]], list[str]], contract: str, files: Mapping[str, str]
 ) -> None:
-    """For example, a folder without a floor, an upward import, or a circular import."""
+    """For example, a folder without a layer, an import from a higher layer, or an import cycle."""
     assert contract in broken(files)

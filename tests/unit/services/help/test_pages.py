@@ -93,7 +93,7 @@ Options:
 
 Effects:
   - changes data
-  - requires the target: at a prompt, or --confirm=TARGET
+  - requires confirmation of the target: at a prompt, or --confirm=TARGET
   - --dry-run runs the command, counts the rows and rolls back
   - runs only in: development, staging (or with --break-glass)
   - holds the lock 'users'; a second run waits for it
@@ -209,11 +209,11 @@ Accounts.
         ),
         (
             {"confirm_level": lambda _self: Confirm.PROMPT},
-            "some inputs need confirmation",
+            "some inputs require confirmation",
         ),
         (
             {"confirm": Confirm.PROMPT, "confirm_level": lambda _self: Confirm.TYPE_NAME},
-            "requires confirmation: at a prompt, or --confirm; some inputs need the target",
+            "requires confirmation: at a prompt, or --confirm; some inputs require the target",
         ),
     ],
 )

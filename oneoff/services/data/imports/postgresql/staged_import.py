@@ -85,7 +85,7 @@ class StagedImport:
             advance: Called with each chunk after it has been loaded.
 
         Raises:
-            DataError: A row can't be imported, and bad rows are errors.
+            DataError: A row can't be imported, and `--rejects` was not given.
         """
         await self._create_tables(into_target=False)
         await self._load_all(advance)
