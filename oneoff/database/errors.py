@@ -249,7 +249,7 @@ def _from_sqlite(exc: BaseException, code: int) -> CommandError:
 
 
 def busy_error(what: str) -> TemporaryError:
-    """Return the error for a conflict with another client's work, after which a retry may work."""
+    """Return the error for a conflict with another client, after which a retry may succeed."""
     return TemporaryError(
         f"the database stopped the work: {what}",
         why="nothing was written",

@@ -166,7 +166,7 @@ class Removal:
         self.size = WINDOW if self._cluster else PAGE
 
     async def run(self, batches: AsyncIterator[list[bytes]]) -> None:
-        """Remove each page of keys while the next one is read."""
+        """Remove each batch of keys while the next one is read."""
         pending: asyncio.Task[None] | None = None
         try:
             async for batch in batches:

@@ -55,7 +55,7 @@ class JsonArray(TextFormat):
         self._has_rows = False
 
     def header(self) -> bytes:
-        """Open the array."""
+        """Return the start of the array."""
         return b"["
 
     def rows(self, lines: bytes) -> bytes:
@@ -64,7 +64,7 @@ class JsonArray(TextFormat):
         return separator + lines.removesuffix(b"\n").replace(b"\n", b",\n")
 
     def footer(self) -> bytes:
-        """Close the array."""
+        """Return the end of the array."""
         return b"\n]\n" if self._has_rows else b"]\n"
 
 
@@ -80,7 +80,7 @@ class SqlStatements(TextFormat):
         self._has_rows = False
 
     def header(self) -> bytes:
-        """Start a transaction, so that a truncated file loads nothing."""
+        """Return the start of a transaction, so that a truncated file loads nothing."""
         name = " ".join(self._name.split())
         encoding = "SET client_encoding = 'UTF8';\n" if self._dialect == "postgresql" else ""
         return f"-- {name}, exported by oneoff\n{encoding}BEGIN;\n".encode()
@@ -94,7 +94,7 @@ class SqlStatements(TextFormat):
         return lines
 
     def footer(self) -> bytes:
-        """End the last statement and the transaction."""
+        """Return the end of the last statement and of the transaction."""
         return b";\nCOMMIT;\n" if self._has_rows else b"COMMIT;\n"
 
     def _unquoted(self, lines: bytes) -> bytes:

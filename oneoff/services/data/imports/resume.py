@@ -156,7 +156,7 @@ class _ChunkReader(Reader):
         return self._reader.parse(chunk, plan)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Return a chunk in the format of COPY."""
+        """Return a chunk in the format that COPY reads."""
         return self._reader.stage(chunk, first)
 
 

@@ -135,7 +135,7 @@ class Reader(ABC):
 
     @abstractmethod
     def stage(self, chunk: Chunk, first: int) -> Staged:
-        """Return a chunk in the form in which COPY reads it.
+        """Return a chunk in the format that COPY reads.
 
         Args:
             chunk: The rows.

@@ -177,15 +177,15 @@ class JsonArrayReader(JsonReader):
         array.expect_end_of_file()
 
     def rejects_header(self) -> bytes:
-        """Open the array."""
+        """Return the start of the array."""
         return b"[\n"
 
     def rejects_separator(self) -> bytes:
-        """Separate two objects."""
+        """Return a comma and a line end."""
         return b",\n"
 
     def rejects_footer(self) -> bytes:
-        """Close the array."""
+        """Return the end of the array."""
         return b"\n]\n"
 
 
