@@ -63,7 +63,7 @@ class Rejects:
         await self._stack.__aexit__(kind, exc, traceback)
 
     async def add(self, raw: bytes, problem: Problem) -> None:
-        """Write a bad row and its problem. If bad rows are errors, keep the first problems to show.
+        """Write a bad row and its problem. Without `--rejects`, keep the first problems to show.
 
         Raises:
             CommandError: The files can't be written.
@@ -80,7 +80,7 @@ class Rejects:
         self._line += raw.count(b"\n") + 1  # a row may have several lines
 
     def raise_first(self) -> None:
-        """Raise an error with the first problems, if bad rows are errors.
+        """Raise an error with the first problems, if `--rejects` was not given.
 
         Raises:
             DataError: There are bad rows.

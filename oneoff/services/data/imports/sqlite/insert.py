@@ -86,7 +86,7 @@ class SqliteImport:
             advance: Called with each chunk after it has been written.
 
         Raises:
-            DataError: A row can't be imported, and bad rows are errors.
+            DataError: A row can't be imported, and `--rejects` was not given.
         """
         self_references = None
         if not self._rejects.enabled:
@@ -128,7 +128,7 @@ class SqliteImport:
         """Write one chunk, add its bad rows to the rejects, and return the number of changed rows.
 
         Raises:
-            DataError: A row is bad, and bad rows are errors.
+            DataError: A row is bad, and `--rejects` was not given.
         """
         bad, good = [*converted.parsed.bad], converted
         self._raise_unless_rejected(bad)
