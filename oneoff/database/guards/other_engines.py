@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # Keys in the `info` of a connection.
 _QUERY_ONLY = "oneoff_query_only"  # whether PRAGMA query_only is on
+_KNOWN_DIALECTS = ("postgresql", "sqlite")
 _AUTOCOMMIT = "oneoff_autocommit"  # the dialect that restores AUTOCOMMIT at checkin
 
 
@@ -66,6 +67,17 @@ class Protection:
     def refuse(self, url: str = "") -> CommandError:
         """Store and return the error of an attempt to write or to switch the protection off."""
         error = _other_connection_wrote(self.mode, url)
+        self.refused = self.refused or error
+        return error
+
+    def refuse_dialect(self, connection: Connection) -> CommandError:
+        """Store and return the error of a connection that can't be made read-only."""
+        kind = DryRunViolation if self.mode is Mode.ROLLBACK else ReadOnlyViolation
+        error = kind(
+            f"the run opened a connection to {_safe_url(connection)}",
+            why=f"oneoff can't make a {connection.dialect.name} database read-only",
+            try_="open it only in a real run of a command with access = Access.WRITE",
+        )
         self.refused = self.refused or error
         return error
 
@@ -117,7 +129,10 @@ def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _prox
 
 
 def _on_connect(connection: Connection) -> None:
-    if _protection_of(connection) and _leave_autocommit(connection):
+    protection = _protection_of(connection)
+    if protection is not None and connection.dialect.name not in _KNOWN_DIALECTS:
+        raise protection.refuse_dialect(connection)
+    if protection is not None and _leave_autocommit(connection):
         driver: Any = connection.connection.dbapi_connection
         _begin_read_only(driver)
 
