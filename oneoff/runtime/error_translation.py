@@ -39,7 +39,12 @@ KEPT = "its work before that was kept; run the same command again to do the rest
 
 
 def explain(
-    exc: BaseException, run_id: str = "", line: str = "", *, undone: bool = True
+    exc: BaseException,
+    run_id: str = "",
+    line: str = "",
+    *,
+    undone: bool = True,
+    deadline_passed: bool = False,
 ) -> CommandError:
     """Return the error to show for an exception.
 
@@ -48,14 +53,14 @@ def explain(
         run_id: Id of the run; named in unexpected errors, so that its log can be found.
         line: The command line, for the advice on what to try next.
         undone: Whether the run's work was rolled back; work on Redis or in files can't be.
+        deadline_passed: Whether `--timeout` stopped the run; a command may have its own timeouts.
     """
     what_now = ROLLED_BACK if undone else KEPT
     if isinstance(exc, CommandError):
         return exc
     if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
         return _interrupted(exc, what_now)
-    # `asyncio.timeout` raises TimeoutError from the CancelledError with which it stopped the run.
-    if isinstance(exc, TimeoutError) and isinstance(exc.__cause__, asyncio.CancelledError):
+    if deadline_passed:  # other errors are consequences of it, as those of a signal below
         return DeadlineReached(
             "the run did not end within --timeout",
             why=what_now,

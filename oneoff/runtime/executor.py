@@ -85,6 +85,7 @@ class Execution:
         self.tables: dict[str, RowCounts] = {}
         self._container: Container | None = None
         self._raised_in_task: BaseException | None = None
+        self._deadline: asyncio.Timeout  # set by `run`: it needs the running loop
 
     @classmethod
     def from_code(cls, app: Application, call: Call, *, run: Run | None = None) -> Execution:
@@ -103,8 +104,9 @@ class Execution:
         """
         started = monotonic()
         result = cause = None
+        self._deadline = asyncio.timeout(self.call.options.timeout)
         try:
-            async with asyncio.timeout(self.call.options.timeout):
+            async with self._deadline:
                 await self.recorder.connect(self.run_info)
                 await self._gate()
                 await self.recorder.record_intent(self.run_info)
@@ -269,7 +271,11 @@ class Execution:
 
     def _error(self, cause: BaseException) -> CommandError:
         return error_translation.explain(
-            cause, self.run_info.id, self.call.line, undone=self._is_undone()
+            cause,
+            self.run_info.id,
+            self.call.line,
+            undone=self._is_undone(),
+            deadline_passed=self._deadline.expired(),
         )
 
     def _is_undone(self) -> bool:

@@ -8,24 +8,31 @@ import pytest
 
 from oneoff.runtime.error_translation import explain
 
-
-def deadline() -> TimeoutError:
-    """Return an error like that of asyncio.timeout."""
-    error = TimeoutError()
-    error.__cause__ = asyncio.CancelledError()
-    return error
+EXCEPTIONS = [asyncio.CancelledError(), TimeoutError(), RuntimeError("bug")]
 
 
-@pytest.mark.parametrize("exc", [asyncio.CancelledError(), deadline(), RuntimeError("bug")])
+@pytest.mark.parametrize("exc", EXCEPTIONS)
 def test_the_error_says_that_the_work_was_rolled_back(exc: BaseException) -> None:
     """The work was done in a transaction."""
     assert "its work was rolled back" in explain(exc).why
 
 
-@pytest.mark.parametrize("exc", [asyncio.CancelledError(), deadline(), RuntimeError("bug")])
+@pytest.mark.parametrize("exc", EXCEPTIONS)
 def test_the_error_says_that_other_work_was_kept(exc: BaseException) -> None:
     """For example, keys that were removed from Redis can't be restored."""
     why = explain(exc, undone=False).why
 
     assert "rolled back" not in why
     assert "its work before that was kept; run the same command again to do the rest" in why
+
+
+def test_a_timeout_of_the_command_is_not_the_deadline_of_the_run() -> None:
+    """Exit code 75 would make a scheduler run it again."""
+    codes = [explain(TimeoutError(), deadline_passed=passed).code for passed in (False, True)]
+
+    assert ["unexpected-error", "deadline-reached"] == codes
+
+
+def test_an_error_after_the_deadline_is_a_consequence_of_it() -> None:
+    """A driver may raise any error while it is cancelled."""
+    assert "deadline-reached" == explain(OSError("closed"), deadline_passed=True).code
