@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, UsageError
 from oneoff.core.outcome import Outcome, RowCounts
-from oneoff.utils.text import cell, for_json, plain
+from oneoff.utils.text import cell, for_json, plain, printable
 
 if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
@@ -42,7 +43,22 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
     if shown := _shown_once(outcome):
         # Added after redaction: the operator asked for these secrets, and sees them only now.
         envelope["data"] = {**_as_mapping(envelope["data"]), **shown}
-    return json.dumps(envelope, ensure_ascii=False, default=for_json) + "\n"
+    try:
+        text = json.dumps(envelope, ensure_ascii=False, default=for_json, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_with_numbers_of_json(envelope), ensure_ascii=False, default=for_json)
+    return text + "\n"
+
+
+def _with_numbers_of_json(value: Any) -> Any:
+    """Replace NaN and infinite numbers, which JSON does not have, by their names."""
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _with_numbers_of_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_numbers_of_json(item) for item in value]
+    return value
 
 
 def render_text(
@@ -59,7 +75,7 @@ def render_text(
     """
     result, error = outcome.result, outcome.error
     if quiet and result and result.answer:
-        return redactor.text(result.answer) + "\n"
+        return printable(redactor.text(result.answer)) + "\n"
     parts = []
     if outcome.dry_run and not quiet and error is None:
         parts.append("DRY RUN: nothing was changed\n")
@@ -69,7 +85,7 @@ def render_text(
         # in one row would make the redactor mask the wrong half of the next.
         parts.append(render_data(redactor.data(data), width=width))
     if result and result.message and not quiet:
-        parts.append(redactor.text(result.message) + "\n")
+        parts.append(printable(redactor.text(result.message)) + "\n")
     if outcome.dry_run and outcome.tables and not quiet:
         parts.append(_render_tables(outcome.tables))
     parts += [
@@ -85,17 +101,17 @@ def render_error(error: CommandError, redactor: Redactor, *, color: bool = False
     if color:
         label = f"\x1b[1;31m{label}\x1b[0m"
     problems = error.problems if isinstance(error, UsageError) else (error.message,)
-    lines = [f"{label} {redactor.text(problem)}" for problem in problems]
+    lines = [f"{label} {printable(redactor.text(problem))}" for problem in problems]
     if error.why:
-        lines.append(f"  why:  {redactor.text(error.why)}")
-    lines += [f"  try:  {redactor.text(line)}" for line in error.try_]
+        lines.append(f"  why:  {printable(redactor.text(error.why))}")
+    lines += [f"  try:  {printable(redactor.text(line))}" for line in error.try_]
     return "\n".join(lines) + "\n"
 
 
 def render_warning(text: str, redactor: Redactor, *, color: bool = False) -> str:
     """Return a warning as one line."""
     label = "\x1b[1;33mwarning:\x1b[0m" if color else "warning:"
-    return f"{label} {redactor.text(text)}\n"
+    return f"{label} {printable(redactor.text(text))}\n"
 
 
 def render_data(data: Any, *, width: int = 0) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+# All control characters but tab and line feed, and those that reverse the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -32,6 +36,11 @@ def cell(value: Any) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: escape characters that would control it, but not line ends."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def for_json(value: Any) -> Any:

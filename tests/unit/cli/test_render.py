@@ -224,3 +224,21 @@ def test_each_usage_problem_is_shown_on_its_own_line() -> None:
 def test_enums_are_shown_by_value(value: object) -> None:
     """In tables and in JSON."""
     assert "colour\nred\n" == render_table([{"colour": value}])
+
+
+def test_control_characters_of_a_message_are_escaped() -> None:
+    """They could clear the screen or hide text; line ends and tabs are kept."""
+    text = "\x1b[2Jdone\r\x9b\u202e\n\tnext é"
+    shown = render_text(outcome(Result.unchanged(text)), Redactor())
+    error = render_error(CommandError(text, why=text, try_=text), Redactor())
+
+    assert "\\x1b[2Jdone\\r\\x9b\\u202e\n\tnext é\n" == shown
+    assert not {"\x1b", "\r", "\x9b", "\u202e"} & set(error)
+
+
+def test_numbers_that_json_does_not_have_are_texts() -> None:
+    """A parser would refuse the output."""
+    data = [{"a": float("nan"), "b": [float("inf"), -float("inf")], "c": 1.5}]
+    text = render_json(outcome(Result.report(data)), Redactor())
+
+    assert [{"a": "NaN", "b": ["Infinity", "-Infinity"], "c": 1.5}] == json.loads(text)["data"]
