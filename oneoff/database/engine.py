@@ -222,7 +222,8 @@ class Database:
 
     def _asyncpg_arguments(self) -> dict[str, Any]:
         return {
-            "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)),
+            # 0 means no limit, as it does for libpq.
+            "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)) or None,
             "statement_cache_size": 0,
         }
 

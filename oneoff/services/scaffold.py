@@ -75,6 +75,12 @@ def words_of(name: Sequence[str]) -> list[str]:
         UsageError: It can't be a name. The error suggests a valid one.
     """
     words = [word for text in name for word in re.split(r"[/\s]+", text) if word]
+    if words[:1] == ["help"]:
+        raise UsageError(
+            "a command's name can't start with 'help': `manage.py help ...` shows help",
+            try_=f"python manage.py commands new {' '.join(words[1:]) or 'report daily'}",
+            code="bad-command-name",
+        )
     valid = [_corrected(word) for word in words]
     if words and words == valid and all(map(_WORD.fullmatch, words)):
         return words

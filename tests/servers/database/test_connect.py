@@ -199,6 +199,10 @@ class TestPostgreSQL:
             with pytest.raises(Unavailable, match="no answer in time"):
                 await scalar(make_database(url), "SELECT 1")
 
+    async def test_a_connect_timeout_of_zero_is_no_limit(self, postgres_url: str) -> None:
+        """As for psql, which gets the same URL."""
+        assert 1 == await scalar(make_database(f"{postgres_url}?connect_timeout=0"), "SELECT 1")
+
     async def test_the_run_waits_for_a_database_that_is_starting(
         self, postgres_server: Postgres
     ) -> None:

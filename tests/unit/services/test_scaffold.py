@@ -58,6 +58,8 @@ def test_a_name_can_be_a_path_or_words(name: str) -> None:
         ("a--b", "a-b"),
         ("bericht/täglich", "bericht t-glich"),
         ("/", "report daily"),
+        ("help/topics", "topics"),
+        ("help", "report daily"),
     ],
 )
 def test_the_error_for_a_bad_name_suggests_a_valid_one(name: str, right: str) -> None:
