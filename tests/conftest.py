@@ -37,10 +37,11 @@ from tests.support.servers import (
 )
 from tests.support.tally_project import NAME, ROOT, ROWS, make_tally
 
-# A shell ignores SIGINT in what it starts in the background, and so would every process that a test
-# starts to interrupt it. A handler of our own is not inherited.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP. Processes that
+# a test starts would inherit that, but not a handler.
+for _signal in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, lambda *_: None)
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 

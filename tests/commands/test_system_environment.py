@@ -88,7 +88,7 @@ async def test_production_is_lowered_only_with_break_glass(manage: Manage) -> No
     assert (77, 77, "production") == (refused.exit_code, wrong.exit_code, unchanged)
     assert "error[prohibited-here]" in refused.stderr
     assert "error[confirmation-mismatch]" in wrong.stderr
-    assert "this database belongs to development now (was production)\n" == lowered.stdout
+    assert "this database now belongs to development (was production)\n" == lowered.stdout
     assert "development" == (await shown(manage))["effective"]
 
 

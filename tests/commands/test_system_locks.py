@@ -16,6 +16,7 @@ from sqlalchemy import insert, text
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
 from oneoff.database.locks.sqlite import LockFile
+from oneoff.database.roles import lock_role
 from oneoff.database.tables import runs
 from oneoff.testing import Manage
 from tests.servers.database.locks.test_locks import ROOT
@@ -146,7 +147,7 @@ async def test_an_orphan_is_distinguished_from_a_holder(manage: Manage) -> None:
         pytest.skip("there is no server")
     url = parse_database_url(manage.environ["DATABASE_URL"], Path(), "shop")
     dead = Database(url, run_id="dead")
-    async with dead.connect("migrations") as connection:
+    async with dead.connect(lock_role("migrations")) as connection:
         statement = asyncio.create_task(connection.execute(text("SELECT pg_sleep(600)")))
         while not (found := await locks(manage)):
             assert not statement.done()
