@@ -37,8 +37,8 @@ from tests.support.servers import (
 )
 from tests.support.tally_project import NAME, ROOT, ROWS, make_tally
 
-# A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP. Processes that
-# a test starts would inherit that, but not a handler.
+# A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP. Processes
+# that a test starts would inherit that, but not a handler.
 for _signal in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, lambda *_: None)
