@@ -174,7 +174,7 @@ def parse_database_url(
         f"{setting} can't be used: {problem}",
         try_=(
             f"{setting}=postgres://user:password@host:5432/database",
-            "percent-encode special characters in the password: @ is %40, / is %2F, ? is %3F",
+            "in the password, write @ as %40, / as %2F and ? as %3F",
         ),
         code="bad-database-url",
     )

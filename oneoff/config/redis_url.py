@@ -78,7 +78,7 @@ def redis_url(config: Config) -> RedisURL:
     if not config.redis_url:
         raise ConfigurationError(
             "REDIS_URL is not set",
-            why="this command needs Redis, and oneoff has no embedded one",
+            why="this command needs a Redis server",
             try_=(
                 "REDIS_URL=redis://localhost:6379/0 python manage.py ...",
                 "set REDIS_URL in .env",
@@ -106,7 +106,7 @@ def parse_redis_url(text: str) -> RedisURL:
         f"REDIS_URL can't be used: {problem}",
         try_=(
             "REDIS_URL=redis://:password@host:6379/0",
-            "percent-encode special characters in the password: @ is %40, / is %2F, ? is %3F",
+            "in the password, write @ as %40, / as %2F and ? as %3F",
         ),
         code="bad-redis-url",
     )

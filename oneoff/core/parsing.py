@@ -1,7 +1,7 @@
 """Parse the words after a command's name into its inputs and the global options.
 
-All problems of a line are reported together. Secrets are never taken from the command line; if a
-line contains one anyway, the error does not repeat it.
+All problems of a line are reported together. Secrets on the command line are refused, and
+the error does not repeat them.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ class _Line:
         self._refusal: UsageError | None = None
 
     def takes(self, words: Sequence[str]) -> dict[str, Takes]:
-        """Return how each option gets its value; for a misspelt option, guess it.
+        """Return how each option gets its value; for a misspelt option this is a guess.
 
-        Otherwise the value of a misspelt option would be reported as a second problem.
+        Without the guess, the value of a misspelt option would be reported as a second problem.
         """
         takes = {spelling: spec.takes for spelling, spec in self.table.items()}
         for spelling in {word.partition("=")[0] for word in words} - takes.keys():
@@ -167,7 +167,9 @@ class _Line:
         if before and not spec.repeats and spec.takes is not Takes.NOTHING:
             return f"{spec.spelling} is given twice"
         if token.value is None and spec.takes is Takes.VALUE:
-            return f"{token.spelling} needs a value ({spec.spelling}=VALUE if it starts with -)"
+            return (
+                f"{token.spelling} needs a value (write {spec.spelling}=VALUE if it starts with -)"
+            )
         if token.value is not None and spec.takes is Takes.NOTHING:
             return f"{token.spelling} takes no value"
         return ""
@@ -202,13 +204,13 @@ class _Line:
         if spec is None:
             self._problems.append(self._why_absent(option))
         elif option.is_flag and value is not True:
-            self._problems.append(f"{option.name} is True or False, not {value!r}")
+            self._problems.append(f"{option.name} must be True or False, not {value!r}")
         elif option.is_flag or isinstance(value, str) or (option.equals_only and value is True):
             self._set_option(spec, value)
         elif option.name in DURATIONS and isinstance(value, int | float):
             setattr(self.options, option.name, float(value))  # seconds
         else:
-            self._problems.append(f"{option.name} is a text, not {value!r}")
+            self._problems.append(f"{option.name} must be a text, not {value!r}")
 
     def _why_absent(self, option: GlobalOption) -> str:
         why = option.why_missing(self.command)
@@ -262,14 +264,14 @@ class _Line:
         for word in words:
             spelling = word.partition("=")[0]
             if spelling in self.table:  # after `--`; the words after it may be its value
-                self._problems.append(f"{spelling} is an option: write it without -- before it")
+                self._problems.append(f"{spelling} is an option, so it must come before --")
                 break
             self._problems.append(f"unexpected argument {word!r}{self._hint_for(word)}")
 
     def _words_to_assign(self) -> list[Token]:
-        """Return the words without surplus ones that seem to be the values of unknown options.
+        """Return the words, without extra ones that are probably the values of unknown options.
 
-        The unknown option is reported already.
+        The unknown options have already been reported.
         """
         arguments = self._arguments()
         if any(shape_of(field.annotation).many for field in arguments):
@@ -288,7 +290,7 @@ class _Line:
 
         Raises:
             UsageError: The line or the values are wrong; it contains all problems. If the line
-                contains a secret, only that is reported: other words may be parts of it.
+                contains a secret, only this is reported, because other words may be parts of it.
         """
         command, problems = self._construct()
         problems = self._secrets or [*self._problems, *problems]

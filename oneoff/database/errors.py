@@ -135,9 +135,9 @@ def read_only_error() -> ReadOnlyViolation:
     """Return the error for a write on a connection that is read-only."""
     return ReadOnlyViolation(
         "the command tried to write, but its database connection is read-only",
-        why="commands that only read and planned dry runs get a read-only session; so does every "
-        "run on a standby server or a file without write permission",
-        try_="set access = Access.WRITE and a dry_run if the command is meant to write",
+        why="it is read-only in a command with access = Access.READ, in a dry run with "
+        "DryRun.PLAN, on a standby server, and for a file without write permission",
+        try_="if the command is meant to write, declare access = Access.WRITE and a dry_run",
     )
 
 

@@ -1,13 +1,13 @@
-"""Name the roles of connections, and what these may do in a dry run or a read-only run."""
+"""The roles of connections. They decide what a connection may do in a dry or read-only run."""
 
 from __future__ import annotations
 
 WORK = "work"
 """The role of a run's work; see `Database.connect`."""
 OWN_ROLES = frozenset({"audit", "lock", "schema"})
-"""The roles of the framework's own records, which are written in every mode."""
+"""The roles of the framework's own connections, which may write in every mode."""
 EXEMPT = "oneoff_exempt"
-"""Key in a connection's `info`: `oneoff.database.guards.other_engines` ignores the connection."""
+"""Key in the `info` of a connection that `oneoff.database.guards.other_engines` ignores."""
 
 
 _LONGEST_KEY = 24  # of the 63 bytes of an application_name; the run id and the slashes take 34
@@ -16,8 +16,8 @@ _LONGEST_KEY = 24  # of the 63 bytes of an application_name; the run id and the 
 def lock_role(key: str) -> str:
     """Return the role of the work that a lock protects: "lock:migrations".
 
-    It never is one of `OWN_ROLES`, and it is the same text wherever the lock is named: a key that
-    is too long for application_name, or has other characters than the server keeps, is hashed.
+    It is never one of `OWN_ROLES`. In application_name, the server cuts off long texts and replaces
+    some characters; a key that it would change is hashed, so that the role can be found there.
     """
     if len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable() and "/" not in key:
         return f"lock:{key}"

@@ -181,10 +181,10 @@ def _refusal(mode: Mode, name: bytes) -> CommandError:
     if mode is Mode.READ_ONLY:
         return ReadOnlyViolation(
             f"a read-only run tried to send {what} to Redis, which may write",
-            why="commands that only read and planned dry runs get a read-only client; the command "
-            "was not sent",
+            why="a command with access = Access.READ and a dry run with DryRun.PLAN must "
+            "not write; nothing was sent",
             try_=(
-                "set access = Access.WRITE and a dry_run if the command is meant to write",
+                "if the command is meant to write, declare access = Access.WRITE and a dry_run",
                 "in a dry run return the plan instead: if run.dry_run: return Result.changed(...)",
             ),
         )

@@ -185,7 +185,7 @@ def _refusal(mode: Mode, name: bytes, connection: Any) -> CommandError:
         f"the run tried to send {what} to {_server_of(connection)} through another client",
         why="it may write, and this run must not change Redis; it was not sent",
         try_=(
-            "set access = Access.WRITE and dry_run = DryRun.PLAN if the command is meant to write",
+            "if the command is meant to write, declare access = Access.WRITE and DryRun.PLAN",
             "in a dry run return the plan instead: if run.dry_run: return Result.changed(...)",
         ),
     )

@@ -65,7 +65,7 @@ class Application:
             missing = any(problem.startswith(NO_DATABASE) for problem in problems)
             raise ConfigurationError(
                 "; ".join(problems),
-                why="settings are checked before anything starts",
+                why="all settings are checked before the command starts",
                 try_="python manage.py config check",
                 code="missing-setting" if missing else "",
             )

@@ -34,8 +34,8 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     It never prompts: pass `confirm=True` (or the target) to a command that needs a confirmation.
     The command opens its own session; the caller's transaction is not part of the run.
 
-    Within a dry run, the called command is a dry run too. A read-only run can call only read-only
-    runs.
+    Within a dry run, the called command is a dry run too. A read-only run can only call commands
+    that read.
 
     Args:
         name: A command line without the program: "user promote", or "migrate --check".
@@ -92,11 +92,11 @@ def _make_call(app: Application, line: str, values: dict[str, Any]) -> Call:
 
 
 def _check_reads(call: Call, outer: Call) -> None:
-    """Refuse a command that would write: the run that calls it is read-only."""
+    """Refuse a command that would write, because the run that calls it is read-only."""
     if mode_of(call.command, call.options) is Mode.READ_ONLY:
         return
     if outer.options.dry_run:
-        return  # it was made a dry run; its transaction is rolled back
+        return  # the called command is a dry run too: its transaction is rolled back
     raise ReadOnlyViolation(
         f"{outer.name} is a read-only run, so it can't call {call.name}, which writes",
         try_=f"declare access = Access.WRITE in {type(outer.command).__name__}",

@@ -64,7 +64,10 @@ def explain(
         return DeadlineReached(
             "the run did not end within --timeout",
             why=what_now,
-            try_="give it more time, or find out what it waits for: python manage.py audit list",
+            try_=(
+                "give it more time with a longer --timeout",
+                "or find out which other runs it waits for: python manage.py audit list",
+            ),
         )
     if signals.received():
         # While a signal cancels the run, a driver may raise other errors, for example because its

@@ -111,7 +111,7 @@ class Execution:
                 await self._gate()
                 await self.recorder.record_intent(self.run_info)
                 result = await self._lock_to_commit()
-        except BaseException as exc:  # noqa: BLE001 - every end of a run is closed and reported
+        except BaseException as exc:  # noqa: BLE001 - however it ends, a run is closed and reported
             cause = self._raised_in_task or exc
         outcome = self._outcome(result, cause, started)
         # A cancellation must not interrupt this: the record would stay open.
@@ -157,8 +157,8 @@ class Execution:
         A transaction that was not committed is rolled back when it is closed.
         """
         async with AsyncExitStack() as stack:
-            # The protection is entered first and ends last, because providers must not write either
-            # when they open and close their resources.
+            # Providers must not write either. So the protection starts before the first resource is
+            # opened, and ends after the last one is closed.
             stack.enter_context(self._protection())
             container = Container(stack, self.app.project.resources, self._given())
             self._container = container
@@ -174,9 +174,9 @@ class Execution:
         return result
 
     async def _close_after_commit(self, stack: AsyncExitStack) -> None:
-        """Close what was opened. The work is done, so nothing here can fail the run any more."""
+        """Close what was opened. The work is committed, so an error here is only a warning."""
         try:
-            # Half the time that a signal leaves: the other half is for closing the record.
+            # After a signal the process has GRACE_SECONDS. Half of them are for closing the record.
             async with asyncio.timeout(signals.GRACE_SECONDS / 2):
                 await stack.aclose()
         except BaseException as exc:  # noqa: BLE001 - shown as a warning
@@ -236,7 +236,7 @@ class Execution:
         """Step 8: commit the work, or roll it back and keep the counts of changed rows."""
         work, lock = container.opened("work"), container.opened("lock")
         if signum := signals.received():
-            # The command swallowed its cancellation. An interrupted run must not commit.
+            # The command caught its cancellation and went on. An interrupted run must not commit.
             raise signals.SignalReceived(signum)
         if lock is not None:
             # If the lock was lost, another run may hold it: committing could do the work twice.
@@ -246,7 +246,7 @@ class Execution:
         if self.mode is Mode.READ_ONLY and (unsaved := work.unsaved_changes()):
             raise unsaved
         if self.mode is Mode.COMMIT:
-            # If a cancellation hit the COMMIT, it would be unknown whether the server did it.
+            # After a cancelled COMMIT, it would be unknown whether the server has committed.
             self.tables = await uninterrupted(work.commit())
         elif self.mode is Mode.ROLLBACK:
             self.tables = await work.finish_dry_run()
@@ -288,8 +288,8 @@ class Execution:
         if work is not None:
             # A project may provide its own `work`, which does not record how it ended.
             return getattr(work, "ending", Ending.ROLLED_BACK) is Ending.ROLLED_BACK
-        # Without `work`, a batch has committed its rows itself. A command that asks for batches may
-        # open `work` too: `data import` does.
+        # Without `work`, only batches have committed rows. A command that asks for batches may open
+        # `work` instead: `data import` does.
         return "batches" not in self.recorder.asks_for
 
     def _banner(self, situation: gate.Situation) -> str:

@@ -1,4 +1,4 @@
-"""Decide whether a run may start: pure functions over policy, flags, environment and terminal.
+"""Decide whether a run may start, from its policy, its options, the environment and the terminal.
 
 `Execution._gate` calls them in this order: `situation_of`, `decide`, and if the operator must be
 asked, `banner`, `question` and `check_answer`.
@@ -92,7 +92,7 @@ def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
 
 
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
-    """Return how the run may change things."""
+    """Return how the run may change data."""
     if command.access is Access.READ or command.only_reads():
         return Mode.READ_ONLY
     if not options.dry_run:
@@ -129,7 +129,7 @@ def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: 
     """Refuse the run unless the answer confirms it.
 
     Raises:
-        Refused: The answer is another one, or the input ended.
+        Refused: The answer does not confirm the run, or the input ended.
     """
     if answer is None:
         level = Confirm.PROMPT if ask is Ask.YES_OR_NO else Confirm.TYPE_NAME
@@ -177,7 +177,7 @@ def _check_terminal(command: BaseCommand, situation: Situation) -> None:
         raise Refused(
             f"{situation.name} needs an interactive terminal here",
             why=f"it {consequence(command, situation)}",
-            try_="run the command at a terminal, or without the flag that asks",
+            try_="run it at a terminal, or leave out the option that needs one",
             code="terminal-required",
         )
 
@@ -252,14 +252,14 @@ def _because(why: str, situation: Situation) -> str:
     return f"{why}; {situation.environment_from}" if situation.environment_from else why
 
 
-def _tries(command: BaseCommand, situation: Situation, passing: str) -> Sequence[str]:
+def _tries(command: BaseCommand, situation: Situation, confirmed: str) -> Sequence[str]:
     if command.dry_run is DryRun.UNSUPPORTED:
-        return (passing,)
-    return (_with(situation.line, "--dry-run"), passing)
+        return (confirmed,)
+    return (_with(situation.line, "--dry-run"), confirmed)
 
 
 def _with(line: str, *flags: str) -> str:
-    """Return the line with the flags added, and any earlier confirmation removed."""
+    """Return the line with the flags added, and without an earlier --confirm or --break-glass."""
     words = [
         word
         for word in shlex.split(line)

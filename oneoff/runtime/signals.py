@@ -9,8 +9,8 @@ decides what the first signal does:
    the server. An alarm ends the process if that takes longer than `GRACE_SECONDS`.
 3. `_nothing`, after the run: the signal is only stored, so that it can't interrupt the report.
 
-A signal that the process was started to ignore, as SIGHUP under `nohup`, stays ignored. Further
-SIGTERMs change nothing. A second SIGINT ends the process at once.
+A signal that is already ignored when the process starts, such as SIGHUP under `nohup`, stays
+ignored. Further SIGTERMs change nothing. A second SIGINT ends the process at once.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def received() -> int | None:
 
 
 def finish() -> None:
-    """Note that the work is done: a process that ends by a signal from now on ends with 0."""
+    """Store that the work is done: from now on, a process that must be ended exits with 0."""
     _state.finished = True
 
 
@@ -101,13 +101,13 @@ class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)
 
 
 class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
-    """Within the block, end the process if it does not stop within the grace after a deadline.
+    """End the process if the block still runs `GRACE_SECONDS` after a deadline.
 
-    `--timeout` cancels the run. But a thread, a driver or the command itself may not let itself be
-    cancelled. A timer thread ends the process then, because the main thread may be what blocks.
+    `--timeout` cancels the run. But a thread, a driver or the command itself may ignore the
+    cancellation. Then a timer thread ends the process, because the main thread may be blocked.
 
     Args:
-        seconds: From now to the deadline; None for no deadline.
+        seconds: Time from now to the deadline; None for no deadline.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -128,13 +128,16 @@ class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
     def __exit__(self, *_: object) -> None:
         from time import monotonic
 
-        # After the deadline the timer stays: the interpreter waits at exit for threads that block.
+        # After the deadline the timer keeps running: at exit the interpreter waits for threads,
+        # and one of them may block.
         if self._seconds is not None and monotonic() < self._until:
             self._timer.cancel()
 
 
 def _end_late() -> None:
-    text = f"error: the run did not stop within {GRACE_SECONDS} s after --timeout; process ended\n"
+    text = (
+        f"error: the run did not stop {GRACE_SECONDS} s after --timeout, so its process was ended\n"
+    )
     os.write(2, text.encode())
     os._exit(0 if _state.finished else 75)
 

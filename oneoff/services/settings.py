@@ -163,7 +163,7 @@ def check_settings(config: Config, project: Project) -> None:
     if problems:
         raise ConfigurationError(
             "; ".join(problem.line() for problem in problems),
-            why="settings are checked before anything starts",
+            why="all settings are checked at the start",
             try_="python manage.py config check",
             code="bad-settings",
         )

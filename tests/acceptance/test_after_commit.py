@@ -1,4 +1,4 @@
-"""After the commit nothing turns a run that did its work into one that failed."""
+"""After its commit, a run can no longer fail."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def state(url: str) -> tuple[int, list[str]]:
     return int(items), [str(row[0]) for row in found]
 
 
-def test_a_resource_that_can_not_be_closed_is_a_warning(run: Run, migrated: str) -> None:
-    """Exit code 1 would make somebody run the command again."""
+def test_a_resource_that_can_not_be_closed_causes_only_a_warning(run: Run, migrated: str) -> None:
+    """With another exit code, an operator would run the command again."""
     env = {"ASIDE_URL": with_driver(migrated), "ASIDE_WHEN": "fail"}
 
     done = run(["aside", "save"], cwd=PROJECT, env=env)
@@ -46,14 +46,14 @@ def test_a_resource_that_can_not_be_closed_is_a_warning(run: Run, migrated: str)
     ("signum", "options"),
     [(signal.SIGTERM, []), (signal.SIGINT, []), (None, ["--timeout", "3s"])],
 )
-def test_what_stops_a_run_while_it_closes_does_not_fail_it(
+def test_a_run_that_is_stopped_while_it_closes_has_succeeded(
     environ: dict[str, str],
     migrated: str,
     tmp_path: Path,
     signum: signal.Signals | None,
     options: list[str],
 ) -> None:
-    """The work is committed: a signal, the deadline and a resource that hangs change nothing."""
+    """Its work is committed before the signal or the deadline comes, or a resource hangs."""
     marker = tmp_path / "closing"
     environ |= {
         "ASIDE_URL": with_driver(migrated),
@@ -72,9 +72,9 @@ def test_what_stops_a_run_while_it_closes_does_not_fail_it(
 
     if signum is not None:
         process.send_signal(signum)
-    out, complaint = process.communicate(timeout=30)
+    out, errors = process.communicate(timeout=30)
 
-    assert 0 == process.returncode, complaint
-    assert "rolled back" not in complaint
+    assert 0 == process.returncode, errors
+    assert "rolled back" not in errors
     assert (1, ["succeeded"]) == state(migrated)
     assert "saved\n" == out

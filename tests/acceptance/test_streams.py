@@ -21,7 +21,7 @@ PYTHON = sys.executable
 def shell(
     line: str, environ: dict[str, str], cwd: Path, encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[str]:
-    """Run one line of sh in a project; `$PY` is the interpreter."""
+    """Run one line of bash in a project; `$PY` is the Python interpreter."""
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=cwd,
@@ -39,7 +39,7 @@ def shell(
 def test_lost_output_of_a_run_that_changed_nothing_is_an_error(
     environ: dict[str, str], words: str, sink: str
 ) -> None:
-    """It could not be read, and nothing was changed."""
+    """The result is all that such a run does, and nobody could read it."""
     done = shell(f"$PY manage.py {words} {sink}", environ, ROOT)
 
     assert 1 == done.returncode
@@ -51,7 +51,7 @@ def test_lost_output_of_a_run_that_changed_nothing_is_an_error(
 def test_lost_output_does_not_fail_a_run_that_changed_something(
     environ: dict[str, str], migrated: str, sink: str
 ) -> None:
-    """A scheduler would do the work a second time."""
+    """After an error, a scheduler would do the work a second time."""
     done = shell(f"$PY manage.py nest inner {sink}", environ, PROJECT)
 
     assert 0 == done.returncode, done.stderr
@@ -60,8 +60,8 @@ def test_lost_output_does_not_fail_a_run_that_changed_something(
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_a_stream_takes_every_character(environ: dict[str, str], encoding: str) -> None:
-    """As an escape, which is valid JSON, where its encoding does not have it."""
+def test_every_character_can_be_written(environ: dict[str, str], encoding: str) -> None:
+    """A character that the encoding does not have is written as an escape, as JSON allows."""
     environ |= {"PYTHONIOENCODING": encoding}
 
     text = shell("$PY manage.py hello Łódź-é-😀", environ, ROOT, encoding)

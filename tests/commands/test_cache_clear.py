@@ -199,7 +199,7 @@ async def test_the_confirmation_says_whether_jobs_are_lost(manage: Manage) -> No
     without = await manage("cache clear")
     including = await manage("cache clear --include-jobs")
 
-    assert "but not arq:*, oneoff:*" in without.stderr
+    assert "except arq:*, oneoff:*" in without.stderr
     assert "; queued jobs are lost" in including.stderr
 
 

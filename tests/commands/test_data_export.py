@@ -147,7 +147,7 @@ async def test_conditions_select_rows(
             "usrname=ada",
             "--where 'usrname=ada': users has no column 'usrname': did you mean username?",
         ),
-        ("username", "--where 'username' is not a condition: COLUMN=VALUE, with ="),
+        ("username", "--where 'username' is not a condition: write COLUMN=VALUE, or another of ="),
         ("id>null", "--where 'id>null': null can only be compared with = or !="),
     ],
 )

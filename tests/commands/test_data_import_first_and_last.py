@@ -19,10 +19,10 @@ from tests.support.imports import load, names
         ('"two\nlines"', "two\nlines"),
     ],
 )
-async def test_quotes_in_a_last_row_without_a_line_feed_are_quotes(
+async def test_quotes_are_read_in_a_last_row_that_has_no_line_feed(
     manage: Manage, tmp_path: Path, last: str, name: str, options: list[str]
 ) -> None:
-    """As in every other row."""
+    """They have the same meaning as in other rows."""
     path = tmp_path / "names.csv"
     path.write_bytes(f'name\n"ci"\n{last}'.encode())
 
@@ -36,10 +36,10 @@ async def test_quotes_in_a_last_row_without_a_line_feed_are_quotes(
     ("file", "text"),
     [("names.jsonl", '{}\n{"name": "ci"}\n'), ("names.json", '[{}, {"name": "ci"}]')],
 )
-async def test_an_empty_first_object_is_no_empty_file(
+async def test_an_empty_first_object_is_refused(
     manage: Manage, tmp_path: Path, file: str, text: str
 ) -> None:
-    """It names no columns, and the others would be ignored."""
+    """The first object names the columns; without names, all rows would be ignored."""
     path = tmp_path / file
     path.write_text(text)
 

@@ -1,4 +1,4 @@
-"""`data export` and `data import`: a table is the same, however its name is typed."""
+"""`data export` and `data import` protect a table, however its name is typed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.fixture_types import MakeUser
 
 
 def spellings(manage: Manage) -> list[str]:
-    """Return other names of the table `users`; on PostgreSQL a child and a partition too."""
+    """Return other names of the table `users`; on PostgreSQL also of a table that inherits it."""
     url = manage.environ["DATABASE_URL"]
     if url.startswith("sqlite"):
         return ["USERS", "Users"]
@@ -24,7 +24,7 @@ def spellings(manage: Manage) -> list[str]:
 async def test_personal_data_is_masked_under_every_name(
     manage: Manage, make_user: MakeUser
 ) -> None:
-    """Without a reason nothing of it is written."""
+    """No value is written if the operator gives no reason."""
     await make_user("ada")
     names = spellings(manage)
 
@@ -38,7 +38,7 @@ async def test_personal_data_is_masked_under_every_name(
 async def test_a_masked_file_is_refused_under_every_name(
     manage: Manage, make_user: MakeUser, tmp_path: Path
 ) -> None:
-    """It would overwrite the data that it hides."""
+    """The import would replace the real values with masked ones."""
     await make_user("ada")
     names, file = spellings(manage), tmp_path / "masked.csv"
     assert 0 == (await manage(f"data export users -o {file}")).exit_code
@@ -57,7 +57,7 @@ async def test_a_masked_file_is_refused_under_every_name(
 async def test_the_tables_of_the_framework_are_refused_under_every_name(
     manage: Manage, tmp_path: Path, name: str
 ) -> None:
-    """Where the database knows the name at all."""
+    """Or the database has no table with this name."""
     file = tmp_path / "rows.csv"
     file.write_text("id,environment\n1,development\n")
 

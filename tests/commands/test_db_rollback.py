@@ -98,7 +98,11 @@ async def test_the_confirmation_names_the_revisions(shop: Shop, how: str, says: 
 @pytest.mark.parametrize(
     ("how", "code", "says"),
     [
-        ("--steps 9", 1, "error[unreachable-revision]: -9 can't be reached from a3"),
+        (
+            "--steps 9",
+            1,
+            "error[unreachable-revision]: the database can't go back 9 revisions from a3",
+        ),
         ("--to b9", 1, "error[unknown-revision]: there is no revision 'b9'"),
         ("--steps 0", 2, "--steps 0 is not 1 or more"),
         ("--steps 1 --to a1", 2, "--steps and --to can't be used together"),

@@ -61,7 +61,7 @@ class Clear(BaseCommand):
         which = "every key"
         if self.prefix or self.pattern:
             which = f"every key that {self._condition()}"
-        jobs = "; queued jobs are lost" if self.include_jobs else f", but not {KEPT}"
+        jobs = "; queued jobs are lost" if self.include_jobs else f" except {KEPT}"
         return f"removes {which} from {{target}}{jobs}"
 
     def _condition(self) -> str:

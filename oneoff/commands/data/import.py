@@ -71,7 +71,7 @@ class Import(BaseCommand):
         self._request().check()
 
     def consequence(self) -> str:
-        return f"imports {self.file} into {self.table} of {{target}}"
+        return f"imports {self.file} into the table {self.table} of {{target}}"
 
     async def handle(
         self,

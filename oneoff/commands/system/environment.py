@@ -39,7 +39,7 @@ class Environment(BaseCommand):
         return self.action is None or not self.name  # without NAME, `set` is an error
 
     def consequence(self) -> str:
-        return f"stores that the database of {{target}} belongs to {self.name}"
+        return f"stores that the database {{target}} belongs to {self.name}"
 
     async def handle(
         self, session: AsyncSession, database: Database, config: Config, run: Run

@@ -205,8 +205,8 @@ def lock_file(database: Database) -> LockFile:
     if links > 1:
         raise ConfigurationError(
             f"the SQLite file {file} has {links} names (hard links)",
-            why="SQLite keeps its journal, and oneoff its locks, beside the name that is opened: "
-            "two processes with different names would not see each other",
+            why="the journal and the lock files are named after the name that a process opens, so "
+            "processes that open different names would not see each other's locks",
             try_=f"remove the other names: find / -samefile {shlex.quote(str(file))}",
             code="hard-links",
         )

@@ -61,7 +61,7 @@ async def store_environment(connection: AsyncConnection, facts: Facts, environme
 
     identity = facts.identity
     if identity.startswith("@"):
-        # The identity of a SQLite file has no random part yet.
+        # The identity of this SQLite file has no random part yet.
         identity = f"{uuid4().hex}{identity}"
     await connection.execute(delete(environments))
     await connection.execute(
@@ -100,7 +100,7 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
     if other.identity != facts.identity:
         raise ConfigurationError(
             "MIGRATION_DATABASE_URL and DATABASE_URL name two different databases",
-            why=f"{connected.safe()} is not {main.safe()}",
+            why=f"the first is {connected.safe()}, the second is {main.safe()}",
             try_="set both to the same database; MIGRATION_DATABASE_URL may bypass a pooler",
             code="migration-url-mismatch",
         )

@@ -1,8 +1,8 @@
 """Decide whether and where a run is recorded, and close its record.
 
 A run that writes, or that needs a confirmation, belongs in the runs table. If that table can't be
-written, a command that writes to the database is refused. Any other command warns and is recorded
-in the log only. Dry runs, and runs whose options make them only read, don't warn. The module
+written, a command that writes to the database is refused. Any other command is recorded
+in the log only, with a warning. Dry runs and runs that only read get no warning. The module
 `record` writes the row; it is imported only if there is a database.
 
 The executor calls `connect` (step 3 of a run), `record_intent` (step 4) and `close` (step 9). It
@@ -37,7 +37,7 @@ class Recorder:
     Args:
         app: The project.
         call: The command and its options.
-        mode: How the run may change things.
+        mode: How the run may change data.
         redactor: Masks secrets in the row.
         warnings: The run's warnings; those about the record are appended.
 
@@ -114,7 +114,7 @@ class Recorder:
             from oneoff.database.schema.upgrade import ensure_schema
 
             await ensure_schema(self.database)
-            # The record must learn that its table exists now.
+            # Read by the record, so that it knows that its table exists now.
             self.facts = await self._record.read_facts()
         if self.facts.schema_ready:
             await self._insert_or_use_the_log(run)
@@ -129,7 +129,8 @@ class Recorder:
         Returns:
             The outcome, with a warning if the record could not be closed.
         """
-        # Leaving the block closes the connection, which also releases the lock of a live run.
+        # Leaving the block closes the connection. This also releases the lock that shows that the
+        # run is alive.
         async with self._stack:
             if self._record is None or not self._record.can_record:
                 return outcome
@@ -143,7 +144,7 @@ class Recorder:
         return outcome
 
     def _url(self) -> DatabaseURL | None:
-        """Return the URL to connect to; None without a file, if the command needs no database.
+        """Return the URL to connect to; None if there is no file and the command needs no database.
 
         On PostgreSQL it is always the URL of the database itself. Connecting to a SQLite file that
         does not exist would create it. So only a run that may create the file gets its URL, and a
@@ -153,8 +154,8 @@ class Recorder:
             ConfigurationError: There is no file, and the command needs the framework's tables.
         """
         url = self._app.database_url(for_migrations="migrations" in self.asks_for)
-        makes_it = self._may_create_schema() or not self.asks_for & NEED_TABLES
-        if url.exists() or (self.needs_database and self._mode is Mode.COMMIT and makes_it):
+        creates_it = self._may_create_schema() or not self.asks_for & NEED_TABLES
+        if url.exists() or (self.needs_database and self._mode is Mode.COMMIT and creates_it):
             return url
         if self.asks_for & NEED_TABLES:
             raise self._not_migrated()

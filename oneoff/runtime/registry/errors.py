@@ -1,4 +1,4 @@
-"""Create the errors for commands that can't be found or loaded; imported only then."""
+"""Create the errors for commands that can't be found or loaded; imported only for such an error."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Output:
 
 
 def format_of(path: str) -> Format | None:
-    """Return the format that a file's suffix names; a suffix of a compression is ignored."""
+    """Return the format that a file's suffix names; the suffix of a compressed file is ignored."""
     suffix = suffix_of(path)
     return next((known for known in FORMATS if known == suffix), None)
 

@@ -31,8 +31,8 @@ PII = "pii"
 
 # One row for each column, in the order of the table; no rows if the table does not exist.
 # `t` is the column's type or, for a domain, the type below it. `type` includes the length and
-# precision, `base_type` does not. `key` is the position in the primary key, from 1: the subscripts
-# of an int2vector, and of the array it is cast to, start at 0.
+# precision, `base_type` does not. `key` is the position in the primary key, from 1. array_position
+# counts from 0 here, because the subscripts of an int2vector do, even after the cast.
 _POSTGRESQL_COLUMNS = text("""
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
        format_type(t.oid, -1) AS base_type,
@@ -92,7 +92,7 @@ class Table(NamedTuple):
         quoted: The name, quoted for SQL.
         columns: Its columns in the order of the database; only the declared ones if it is declared.
         key: The names of the primary key's columns, in the order of the key; empty for none.
-        declared: Whether the project's metadata declares it. Only then personal data is known.
+        declared: Whether the project's metadata declares it, and so marks its personal data.
         dialect: "postgresql" or "sqlite".
         is_view: Whether it is a view.
     """
@@ -166,10 +166,10 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
 async def _model_of(
     connection: AsyncConnection, spelling: str, metadata: MetaData | None
 ) -> Model | None:
-    """Return the model of a table, whatever its name was typed like; of a partition, the parent's.
+    """Return the model of a table, however its name was typed; for a partition, its parent's model.
 
-    The models say which columns are personal data. `public.users`, `USERS` on SQLite, or a
-    partition must not be a way around that.
+    Only the model marks personal data. Without it, an export of `public.users`, of `USERS` on
+    SQLite, or of a partition would not mask the values.
     """
     models = list(metadata.tables.values()) if metadata is not None else []
     quoted = [_quoted(model) for model in models]
@@ -246,7 +246,7 @@ def _quoted(declared: Model) -> str:
 
 
 def _possible_tables(name: str) -> list[str]:
-    """Return the quoted names that a name may stand for.
+    """Return the quoted names that a typed name may mean.
 
     A name with a dot may be the name of a table, or a schema and a table.
     """
@@ -257,7 +257,7 @@ def _possible_tables(name: str) -> list[str]:
 def _not_migrated(name: str, what: str) -> ConfigurationError:
     return ConfigurationError(
         f"the database has no {what} {name!r}",
-        why="the project declares it, so the database has not been migrated to the code's revision",
+        why="the project declares it, so the database is not at the revision that the code needs",
         try_=("python manage.py migrate", "python manage.py db status"),
         code="not-migrated",
     )
@@ -274,7 +274,7 @@ async def _unknown_table(
     near = similar(name, names, limit=1)
     return NotFound(
         f"there is no table {name!r}" + (f": did you mean {near[0]}?" if near else ""),
-        why=f"tables: {shown}{' ...' if len(own) > _MOST_SHOWN else ''}",
+        why=f"the tables are: {shown}{' ...' if len(own) > _MOST_SHOWN else ''}",
         code="unknown-table",
     )
 

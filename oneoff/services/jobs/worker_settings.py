@@ -114,7 +114,7 @@ def load_worker(project: Project) -> WorkerSpec:
         raise ConfigurationError(
             f"{project.worker} can't be used: {exc}",
             why="ARQ would refuse it too",
-            try_="give functions= coroutine functions, arq.func(...) or import strings",
+            try_="set functions to a list of coroutine functions, arq.func(...) or import strings",
             code="bad-worker",
         ) from exc
 

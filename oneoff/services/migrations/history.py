@@ -17,7 +17,7 @@ from alembic.util import CommandError as AlembicError
 
 from oneoff.core.errors import CommandError, NotFound
 from oneoff.utils.suggestions import similar
-from oneoff.utils.text import first_line
+from oneoff.utils.text import counted, first_line
 
 _RELATIVE = re.compile(r"[+-]\d+")
 
@@ -202,12 +202,19 @@ class History:
                 )
             return list(found)
         except (AlembicError, RevisionError) as exc:
-            raise CommandError(
-                f"{target} can't be reached from {', '.join(here) or 'the empty database'}",
-                why=first_line(exc),
-                try_="python manage.py db status",
-                code="unreachable-revision",
-            ) from exc
+            raise _unreachable(target, ", ".join(here) or "the empty database", exc) from exc
+
+
+def _unreachable(target: str, start: str, exc: Exception) -> CommandError:
+    message, why = f"{target} can't be reached from {start}", first_line(exc)
+    sign, steps = target[:1], target[1:]
+    if sign == "-" and steps.isdigit():
+        message = f"the database can't go back {counted(int(steps), 'revision')} from {start}"
+        if "didn't produce" in why:
+            why = "there are fewer revisions before it"
+    return CommandError(
+        message, why=why, try_="python manage.py db status", code="unreachable-revision"
+    )
 
 
 def _broken(message: str) -> CommandError:

@@ -1,4 +1,4 @@
-"""Commands that are run from code: every word and every keyword is honoured or refused."""
+"""`call_command`: every word and every keyword argument is either used or refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def _role(application: Application, user: str = "ada") -> str:
 async def test_words_after_the_name_are_parsed_as_on_the_command_line(
     application: Application, make_user: MakeUser
 ) -> None:
-    """Arguments and options alike."""
+    """Both arguments and options."""
     await make_user("ada")
 
     result = await call_command("user promote ada moderator --confirm", application)
@@ -47,7 +47,7 @@ async def test_words_after_the_name_are_parsed_as_on_the_command_line(
 async def test_a_dry_run_in_words_is_a_dry_run(
     application: Application, make_user: MakeUser
 ) -> None:
-    """Also when the confirmation is given by name."""
+    """Even if the confirmation is given by name."""
     await make_user("ada")
 
     await call_command("user promote ada admin --dry-run", application, confirm=True)
@@ -63,9 +63,9 @@ async def test_a_dry_run_in_words_is_a_dry_run(
         ("user promote ada admin", {"rolle": "admin"}, "Promote has no input 'rolle'"),
         ("user promote ada admin now", {}, "unexpected argument 'now'"),
         ("user promote ada admin --loud", {}, "user promote has no option --loud"),
-        ("user promote", {"user": "ada", "role": "admin", "dry_run": "no"}, "dry_run is True or"),
+        ("user promote", {"user": "ada", "role": "admin", "dry_run": "no"}, "dry_run must be"),
         ("user promote", {"user": "ada", "role": "admin", "timeout": "soon"}, "'soon' is not a"),
-        ("user promote", {"user": "ada", "role": "admin", "reason": 7}, "reason is a text, not 7"),
+        ("user promote", {"user": "ada", "role": "admin", "reason": 7}, "reason must be a text"),
         ("user promote", {"user": "ada", "role": "admin", "lock_wait": 5}, "does not take a lock"),
         ("user show ada", {"dry_run": True}, "user show does not write, so it has no --dry-run"),
         ("user show ada --json", {}, "json has no effect"),
@@ -74,20 +74,20 @@ async def test_a_dry_run_in_words_is_a_dry_run(
         ("user show 'ada", {}, "can't be split into words"),
     ],
 )
-async def test_what_can_not_be_honoured_is_refused(
+async def test_a_wrong_call_is_refused(
     application: Application, line: str, given: dict[str, Any], problem: str
 ) -> None:
-    """Before anything runs."""
+    """The error comes before the command starts."""
     with pytest.raises(UsageError) as caught:
         await call_command(line, application, **given)
 
     assert problem in str(caught.value)
 
 
-async def test_options_that_are_off_count_as_not_given(
+async def test_options_that_are_off_are_ignored(
     application: Application, make_user: MakeUser
 ) -> None:
-    """A caller may pass on its own options, whether or not they are set."""
+    """So a caller can pass on its own options without checking which are set."""
     await make_user("ada")
 
     await call_command("user show ada", application, dry_run=False, confirm=None, reason="")

@@ -1,4 +1,4 @@
-"""Protected environments, when the setting and the database name two of them."""
+"""Which environments are protected if the setting and the database name different ones."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def store(manage: Manage, environment: str) -> None:
         ("development", "staging", ("development",)),
     ],
 )
-async def test_a_database_is_protected_if_either_name_is(
+async def test_one_protected_environment_of_the_two_is_enough(
     manage: Manage, stored: str, setting: str, protect: tuple[str, ...]
 ) -> None:
-    """Also if the unprotected one is stricter, or as strict."""
+    """Even if the other one is as strict or stricter."""
     environ = {**manage.environ, "ENVIRONMENT": setting}
     await store(manage, stored)
     protecting = copy(project)
@@ -49,8 +49,8 @@ async def test_a_database_is_protected_if_either_name_is(
     assert "--break-glass" in str(caught.value.try_)
 
 
-async def test_of_two_names_that_are_as_strict_the_stored_one_stays(manage: Manage) -> None:
-    """So `migrate` does not store another name for production."""
+async def test_of_two_equally_strict_environments_the_stored_one_stays(manage: Manage) -> None:
+    """`migrate` does not replace it with another name for production."""
     await store(manage, "live")
     application = Application(project, str(ROOT), {**manage.environ, "ENVIRONMENT": ""})
 

@@ -75,6 +75,6 @@ def test_an_option_after_two_dashes_is_explained(word: str) -> None:
     """It is reported once, without its value and the words after it."""
     spelling = word.partition("=")[0]
 
-    assert [f"{spelling} is an option: write it without -- before it"] == problems_of(
+    assert [f"{spelling} is an option, so it must come before --"] == problems_of(
         f"-- ada {word} more"
     )

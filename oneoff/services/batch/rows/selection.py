@@ -145,8 +145,8 @@ class RowWise(Selection):
         """Return the keys and the rows of the page after a key.
 
         Raises:
-            ConfigurationError: A key is in several rows. A page that ended between them would skip
-                those that are left.
+            ConfigurationError: Several rows have the same key. If a page ended between them, the
+                others would be skipped.
         """
         # One row more than the page, to see whether it ends between rows with the same key.
         page = self._keyed().where(*self.between(after)).order_by(self.column).limit(size + 1)
@@ -155,8 +155,8 @@ class RowWise(Selection):
         if repeated is not None:
             raise _wrong(
                 self.command,
-                f"select returns several rows with {self.column} {repeated!r}; select the rows of "
-                "the joined table by their own key, or use exists() instead of the join",
+                f"select returns several rows with {self.column} {repeated!r}",
+                "use exists() instead of the join, or select the rows of the joined table",
             )
         return keys[:size], batch[:size]
 
@@ -198,8 +198,8 @@ class SetBased(Selection):
     """`change` and `range_column`: one statement for each range of an indexed column.
 
     Only the last commit waits for the disk, as the commit of one big statement would. A crash of
-    the server may undo rows, but undoes their checkpoint with them, and nothing outside the
-    database depends on such a batch.
+    the server may undo committed ranges, but it undoes their checkpoints too, and nothing outside
+    the database depends on such a batch.
     """
 
     durable = False
@@ -208,14 +208,19 @@ class SetBased(Selection):
         command = self.command
         self._change: Delete | Update = command.change()
         if not isinstance(self._change, Delete | Update):
-            raise _wrong(command, "change must return a Delete or an Update")
+            raise _wrong(
+                command,
+                "change does not return a Delete or an Update",
+                "return delete(...) or update(...) in change",
+            )
         name = type(command).__name__
         self.column = column = range_column(self._change.table, command.range_column, name)
         self.table = column.table
         _check_range_column_stays(self._change, column, command)
-        # Rows without a value are left out. The bounds leave them out too, but not all have bounds.
+        # Rows without a value in the range column are left out. A bound excludes them, but the
+        # statement for all rows may have no bound.
         change = self._change.where(self.column.is_not(None))
-        # Built once: building them takes SQLAlchemy as long as a small batch takes the server.
+        # Built once: SQLAlchemy needs as long to build them as the server needs for a small batch.
         self._first_end = self._ends(self.keys(None))
         self._next_end = self._ends(self.keys(_AFTER))
         self._first_range = change.where(*self.between(None, _UPTO))
@@ -234,9 +239,9 @@ class SetBased(Selection):
             return StepResult(None, done.rowcount, done.rowcount, last=True)
         upto, ties = end
         if ties >= size:
-            # More rows than a batch may have share this value. First, the rows below the value are
-            # a batch. If there are none, a DELETE takes some of the rows with the value. An UPDATE
-            # must take all of them: afterwards it could not distinguish the updated rows.
+            # More rows have this value than a batch may have. The rows below the value are a batch
+            # of their own. If there are none, a DELETE takes some of the rows with the value. An
+            # UPDATE must take all of them: later it could not find out which ones it has changed.
             before = self.keys(after).where(self.column < upto).subquery()
             below = await connection.scalar(select(func.max(before.c[0])))
             if below is None and isinstance(self._change, Delete) and self.table.primary_key:
@@ -248,7 +253,7 @@ class SetBased(Selection):
         return StepResult(upto, done.rowcount, done.rowcount, last=False)
 
     def _ends(self, keys: Select[Any]) -> Select[Any, int]:
-        """Select the last value of a full page, and how many rows share it, counted up to a page.
+        """Select the last value of a full page, and count the rows that have it, up to a page.
 
         The result is empty if the page is not full: then the remaining rows are the last batch.
         """
@@ -259,19 +264,19 @@ class SetBased(Selection):
         return select(end.c[0], ties.scalar_subquery())
 
     def _check_changed(self, connection: AsyncConnection, rows: int, value: Any) -> None:
-        """Refuse a range of SQLite if no row was changed, although the range's last value was read.
+        """Refuse a range on SQLite that changed no row, although its end was read from a row.
 
-        SQLite compares dates as texts. A value that is stored in another format is converted when
-        it is read, and then is not equal to the stored text. Other databases have a type for dates;
-        there, an empty range only means that other clients have deleted the rows meanwhile.
+        SQLite compares dates as texts. A date in another format is converted when it is read, so it
+        is no longer equal to the stored text. Other databases have a type for dates. There, an
+        empty range only means that other clients have deleted the rows in the meantime.
         """
         if rows or connection.dialect.name != "sqlite":
             return
         raise DataError(
-            f"{self.column} of some rows reads as {value}, but compares as greater",
-            why="SQLite compares dates as texts, and these have another format; the batch would "
-            "find the same rows again and again",
-            try_="convert them to one format: UPDATE ... SET column = strftime(...)",
+            f"{self.column} has dates in different formats; one of them is read as {value}",
+            why="SQLite compares dates as texts, so the batch would find the same rows again and "
+            "again",
+            try_="convert the dates to one format: UPDATE ... SET column = strftime(...)",
             code="batch-unequal",
         )
 
@@ -313,7 +318,7 @@ def make_selection(command: BatchCommand, limits: BatchRange | None) -> Selectio
 def _check_range_column_stays(
     change: Delete | Update, column: Column[Any], command: BatchCommand
 ) -> None:
-    """Refuse an UPDATE that sets the column by which it is divided: it would find rows again."""
+    """Refuse an UPDATE that sets its range column: later batches would find the same rows again."""
     if not isinstance(change, Update):
         return
     values: Any = change._values or {}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
@@ -324,16 +329,19 @@ def _check_range_column_stays(
     if computed or not names.isdisjoint({column.key, column.name, attribute}):
         raise _wrong(
             command,
-            f"change sets {column}, which is its range_column; divide by another column",
+            f"change sets {column}, which is its range_column",
+            "declare a range_column that change does not set",
         )
 
 
 def _check_select(statement: object, command: BatchCommand) -> None:
     if not isinstance(statement, Select):
-        raise _wrong(command, "select must return a Select")
+        raise _wrong(command, "select does not return a Select", "return select(...) in select")
     limited = statement._limit_clause is not None or statement._offset_clause is not None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
     if limited:
-        raise _wrong(command, "select must not have a limit; use --max-rows")
+        raise _wrong(
+            command, "select has a limit or an offset", "remove it, and run it with --max-rows"
+        )
 
 
 def _table_of(statement: Select[Any], command: BatchCommand) -> Table:
@@ -345,13 +353,17 @@ def _table_of(statement: Select[Any], command: BatchCommand) -> Table:
         while isinstance(table, Join):
             table = table.left
     if not isinstance(table, Table):
-        raise _wrong(command, "select must start with a table or a mapped class")
+        raise _wrong(
+            command,
+            "select does not start with a table or a mapped class",
+            "select the table or the class first",
+        )
     return table
 
 
-def _wrong(command: BatchCommand, what: str) -> ConfigurationError:
+def _wrong(command: BatchCommand, what: str, advice: str) -> ConfigurationError:
     return ConfigurationError(
         f"{type(command).__name__}: {what}",
-        try_="correct the command",
+        try_=advice,
         code="batch-select",
     )

@@ -167,7 +167,7 @@ async def preview_file(
 async def _find(
     connection: AsyncConnection, selection: FileSelection, identity: Identity
 ) -> RowMapping | None:
-    """Return the batch to resume: an unfinished one, or the one that finished this same file."""
+    """Return the batch to resume: an unfinished one, or one that has finished the same file."""
     row = await find_current(connection, identity)
     if row is None or (row["finished_at"] is not None and not selection.is_of(row["cursor"])):
         return None

@@ -24,7 +24,7 @@ _CONDITION = re.compile(
     r"(?P<column>[^=!<>~]+?)\s*(?P<operator>!=|<=|>=|=|<|>|~)\s*(?P<value>.*)", re.DOTALL
 )
 _NULL = "null"
-_SYNTAX = "COLUMN=VALUE, with =, !=, <, <=, >, >= or ~ (contains)"
+_SYNTAX = "write COLUMN=VALUE, or another of =, !=, <, <=, >, >= and ~ (contains)"
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MOMENT = re.compile(

@@ -1,10 +1,10 @@
 """Import a file in batches for `data import --resume`: each batch commits with its checkpoint.
 
 `pipeline.import_in_batches` passes `FileRows` to `BatchRunner.run_file`. `FileRun`, in
-`oneoff.services.batch.run.files`, then runs the loop of every batch run. For each batch the loop
-calls `FileRows.step`, which reads the next rows and imports them. The loop saves the place in the
-file where these rows end as the cursor, and commits. A dry run calls `preview_file` instead of the
-loop, and does not commit.
+`oneoff.services.batch.run.files`, then runs the same loop as other batches. For each batch the loop
+calls `FileRows.step`, which reads the next rows and imports them. The loop saves the end of these
+rows in the file as the cursor, and commits. A dry run calls `preview_file` instead of the loop, and
+does not commit.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class FileRows(FileSelection):
             line += 1
             if is_csv and part.count(b'"') % 2:
                 continue  # the line feed is inside quotes
-            raw = _without_end(part, crlf=is_csv)
+            raw = _without_line_end(part, crlf=is_csv)
             # A blank line is no row in JSON Lines. In csv it is a row with one cell, NULL.
             if is_csv or raw.strip():
                 raw_rows.append(raw)
@@ -193,7 +193,7 @@ def _digest_of(source: Source) -> tuple[str, int]:
     return digest.hexdigest()[:_DIGITS], lines + (last != b"\n")
 
 
-def _without_end(raw: bytes, *, crlf: bool) -> bytes:
+def _without_line_end(raw: bytes, *, crlf: bool) -> bytes:
     raw = raw.removesuffix(b"\n")
     return raw.removesuffix(b"\r") if crlf else raw
 

@@ -1,4 +1,4 @@
-"""The names of locks: in application_name, and for files with several names."""
+"""Names of locks in application_name, and locks of SQLite files that have several names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def postgres(postgres_url: str) -> AsyncIterator[Database]:
 
 
 async def ask(database: Database, sql: str) -> Any:
-    """Return the one value of a query of another client."""
+    """Run a query on another connection, and return its only value."""
     async with database.connect("look") as connection:
         return (await connection.exec_driver_sql(sql)).scalar_one()
 
@@ -38,11 +38,13 @@ async def ask(database: Database, sql: str) -> Any:
 @pytest.mark.parametrize(
     "key", ["migrations", "the-monthly-report-of-all-the-regions", "reports/daily", "größe"]
 )
-async def test_the_orphan_of_a_killed_holder_is_waited_for(
+async def test_a_lock_stays_busy_while_a_statement_of_its_killed_holder_runs(
     postgres: Database, postgres_url: str, key: str
 ) -> None:
-    """Its statement runs on in the server although its lock is free."""
-    run_id = "20260131T093000-0123456789"  # as long as a real one: the server cuts long names
+    """The server goes on with the statement, although the holder's lock is released."""
+    run_id = (
+        "20260131T093000-0123456789"  # as long as a real one, because the server cuts long names
+    )
     dead = open_database(postgres_url, run_id)
     lock = make_lock(postgres, key)
     async with dead.connect(lock_role(key)) as connection:
@@ -61,7 +63,7 @@ async def test_the_orphan_of_a_killed_holder_is_waited_for(
 
 @pytest.mark.parametrize("key", ["audit", "schema", "lock", "work"])
 async def test_a_lock_may_have_the_name_of_a_role(postgres: Database, key: str) -> None:
-    """The connections of other runs' records must not keep it busy."""
+    """Connections of other runs in this role must not make the lock busy."""
     lock = make_lock(postgres, key)
     other = Database(postgres.url, run_id="theirs")
     async with other.connect(key) as connection:
@@ -78,8 +80,8 @@ async def test_a_lock_may_have_the_name_of_a_role(postgres: Database, key: str) 
 
 
 @pytest.mark.parametrize("link", ["link.sqlite3", "folder/../shop.sqlite3"])
-async def test_a_link_to_a_sqlite_file_is_the_same_lock(tmp_path: Path, link: str) -> None:
-    """Also where `..` follows the link of a folder."""
+async def test_a_link_to_a_sqlite_file_has_the_same_lock(tmp_path: Path, link: str) -> None:
+    """Even if `..` follows a link to a folder."""
     (tmp_path / "data" / "deep").mkdir(parents=True)
     (tmp_path / "data" / "shop.sqlite3").touch()
     (tmp_path / "link.sqlite3").symlink_to(tmp_path / "data" / "shop.sqlite3")
@@ -92,8 +94,8 @@ async def test_a_link_to_a_sqlite_file_is_the_same_lock(tmp_path: Path, link: st
     await direct.release()
 
 
-async def test_a_sqlite_file_with_two_hard_links_has_no_lock(tmp_path: Path) -> None:
-    """Each name would have a lock file of its own."""
+async def test_a_sqlite_file_with_two_hard_links_is_refused(tmp_path: Path) -> None:
+    """Each name would have its own lock file."""
     (tmp_path / "shop.sqlite3").touch()
     (tmp_path / "other.sqlite3").hardlink_to(tmp_path / "shop.sqlite3")
 

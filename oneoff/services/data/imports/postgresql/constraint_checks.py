@@ -116,7 +116,7 @@ class ConstraintChecks:
             pass
 
     async def _check_partitions(self, target: str) -> None:
-        """Find rows that no partition accepts, if the file has all columns that determine it."""
+        """Find rows that no partition accepts, if the file has all columns of the partition key."""
         levels = await self._driver.fetch(_PARTITION_KEYS, target)
         known = not any(level["computed"] for level in levels)
         names = list(dict.fromkeys(name for level in levels for name in level["columns"]))
@@ -127,7 +127,7 @@ class ConstraintChecks:
         accepted = " OR ".join(f"({rule})" for rule in rules) or "false"
         query = f"FROM {STAGING_TABLE} t WHERE ({accepted}) IS NOT TRUE"
         await self._move(
-            query, sqlstates.CHECK_VIOLATION, names if known else [], "no partition takes it"
+            query, sqlstates.CHECK_VIOLATION, names if known else [], "no partition accepts it"
         )
 
     async def _check_unique(self, index: Any) -> None:

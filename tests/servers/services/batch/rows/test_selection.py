@@ -1,4 +1,4 @@
-"""A selection processes each selected row once, or refuses."""
+"""A selection processes each selected row once, or refuses the command."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ByEvents(BatchCommand):
 
 
 class Mark(BatchCommand):
-    """Mark the users by age."""
+    """Mark the users, in ranges of their age."""
 
     range_column = "age"
 
@@ -94,7 +94,7 @@ async def test_a_select_that_repeats_a_key_is_refused(database: Database, size: 
 
 @pytest.mark.parametrize("size", [2, 100])
 async def test_rows_without_a_value_are_in_no_range(database: Database, size: int) -> None:
-    """Whether or not the batch is the only one."""
+    """Neither with several batches nor with a single one."""
     selection = make_selection(Mark(), BatchRange())
     after, last = None, False
 
@@ -119,8 +119,10 @@ async def test_rows_without_a_value_are_in_no_range(database: Database, size: in
         ("seen", {"marks": 1}),
     ],
 )
-def test_a_change_of_its_own_range_column_is_refused(column: str, values: dict[Any, Any]) -> None:
-    """It would find the rows again. `onupdate` sets the column too."""
+def test_an_update_that_sets_its_range_column_is_refused(
+    column: str, values: dict[Any, Any]
+) -> None:
+    """Later batches would find the same rows again. `onupdate` sets the column too."""
     body = {"__doc__": "Move.", "range_column": column}
     move: Any = type(
         "Move", (BatchCommand,), body | {"change": lambda _: update(USERS).values(values)}

@@ -158,7 +158,7 @@ async def test_a_row_that_no_partition_accepts_is_rejected(
     assert [("at, id", "2027-01-01, 2"), ("at, id", "2026-02-03, 3")] == [
         (each["column"], each["value"]) for each in _errors(f"{path}.bad")
     ]
-    assert {"is not allowed (no partition takes it)"} == {
+    assert {"is not allowed (no partition accepts it)"} == {
         each["error"] for each in _errors(f"{path}.bad")
     }
 
