@@ -31,7 +31,7 @@ class List(BaseCommand):
 
         if self.limit < 1:
             raise UsageError(
-                f"--limit {self.limit} is not 1 or more",
+                f"--limit {self.limit} is less than 1",
                 try_="python manage.py user list --limit 50",
             )
         found, total = await users.matching(

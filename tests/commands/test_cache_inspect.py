@@ -144,7 +144,7 @@ async def test_a_limit_below_1_is_a_usage_error(manage: Manage) -> None:
     refused = await manage("cache inspect --limit 0")
 
     assert 2 == refused.exit_code
-    assert "--limit 0 is not 1 or more" in refused.stderr
+    assert "--limit 0 is less than 1" in refused.stderr
 
 
 @pytest.mark.parametrize("pattern", ["user:*", "user:7"])

@@ -90,7 +90,7 @@ async def test_a_concurrency_below_1_is_a_usage_error(manage: Manage) -> None:
     refused = await manage("cache warm --concurrency 0")
 
     assert 2 == refused.exit_code
-    assert "--concurrency 0 is not 1 or more" in refused.stderr
+    assert "--concurrency 0 is less than 1" in refused.stderr
 
 
 async def test_concurrency_limits_how_many_warmers_run_at_a_time(

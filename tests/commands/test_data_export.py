@@ -194,7 +194,7 @@ async def test_a_table_that_no_model_declares_is_exported_with_a_warning(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ("--limit 0", "--limit 0 is not 1 or more"),
+        ("--limit 0", "--limit 0 is less than 1"),
         ("--excel-safe --format json", "--excel-safe is for csv, not for json"),
         ("-o users.xlsx", "the name users.xlsx does not show a known format: give --format"),
         ("--json", "--json and the data of data export can't both go to standard output"),

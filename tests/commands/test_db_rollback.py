@@ -77,7 +77,7 @@ async def test_invalid_steps_are_refused_before_the_confirmation(shop: Shop) -> 
     """It is a usage error, not a refusal."""
     failed = await shop.manage("db rollback --steps -1")
 
-    assert (2, True) == (failed.exit_code, "--steps -1 is not 1 or more" in failed.stderr)
+    assert (2, True) == (failed.exit_code, "--steps -1 is less than 1" in failed.stderr)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_the_confirmation_names_the_revisions(shop: Shop, how: str, says: 
             "error[unreachable-revision]: the database can't go back 9 revisions from a3",
         ),
         ("--to b9", 1, "error[unknown-revision]: there is no revision 'b9'"),
-        ("--steps 0", 2, "--steps 0 is not 1 or more"),
+        ("--steps 0", 2, "--steps 0 is less than 1"),
         ("--steps 1 --to a1", 2, "--steps and --to can't be used together"),
     ],
 )

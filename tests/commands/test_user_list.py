@@ -77,7 +77,7 @@ async def test_a_limit_below_one_is_a_usage_error(manage: Manage) -> None:
     outcome = await manage("user list --limit 0")
 
     assert 2 == outcome.exit_code
-    assert "--limit 0 is not 1 or more" in outcome.stderr
+    assert "--limit 0 is less than 1" in outcome.stderr
     assert "try:  python manage.py user list --limit 50" in outcome.stderr
 
 

@@ -41,7 +41,7 @@ class List(BaseCommand):
 
         if self.limit < 1:
             raise UsageError(
-                f"--limit {self.limit} is not 1 or more",
+                f"--limit {self.limit} is less than 1",
                 try_="python manage.py audit list --limit 20",
             )
         wanted = Filter(

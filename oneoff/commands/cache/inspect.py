@@ -28,7 +28,7 @@ class Inspect(BaseCommand):
         """Refuse a limit below 1."""
         super().__init__(**values)
         if self.limit < 1:
-            raise UsageError(f"--limit {self.limit} is not 1 or more")
+            raise UsageError(f"--limit {self.limit} is less than 1")
 
     async def handle(self, cache: Redis, config: Config) -> Result:
         from oneoff.services.cache.inspection import inspect

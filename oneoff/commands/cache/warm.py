@@ -35,7 +35,7 @@ class Warm(BaseCommand):
         """Refuse a concurrency below 1."""
         super().__init__(**values)
         if self.concurrency < 1:
-            raise UsageError(f"--concurrency {self.concurrency} is not 1 or more")
+            raise UsageError(f"--concurrency {self.concurrency} is less than 1")
 
     async def handle(
         self,

@@ -38,7 +38,7 @@ class Rollback(BaseCommand):
         if self.steps is not None and self.to:
             raise UsageError("--steps and --to can't be used together; give one of them")
         if self.steps is not None and self.steps < 1:
-            raise UsageError(f"--steps {self.steps} is not 1 or more")
+            raise UsageError(f"--steps {self.steps} is less than 1")
 
     def consequence(self) -> str:
         steps = self.steps or 1

@@ -34,7 +34,7 @@ class List(BaseCommand):
 
         if self.limit < 1:
             raise UsageError(
-                f"--limit {self.limit} is not 1 or more",
+                f"--limit {self.limit} is less than 1",
                 try_="python manage.py jobs list --limit 50",
             )
         known = {status.value: status for status in JobStatus}

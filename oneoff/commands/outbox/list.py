@@ -32,7 +32,7 @@ class List(BaseCommand):
 
         if self.limit < 1:
             raise UsageError(
-                f"--limit {self.limit} is not 1 or more",
+                f"--limit {self.limit} is less than 1",
                 try_="python manage.py outbox list --limit 50",
             )
         rows = await list_effects(session, state=self.state, limit=self.limit)

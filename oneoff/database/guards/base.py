@@ -58,12 +58,12 @@ def refusal(mode: Mode, statement: str) -> CommandError:
     if mode is Mode.READ_ONLY:
         return ReadOnlyViolation(
             f"a read-only run tried to end its transaction: {statement}",
-            why="statements after it could have written",
+            why="later statements could have written",
             try_=_LEAVE_IT,
         )
     return DryRunViolation(
         f"a dry run tried to end its transaction: {statement}",
-        why="its changes would have been saved; it was refused, and they were rolled back",
+        why="this could have saved its changes; the statement was refused, and they were rolled back",
         try_=_LEAVE_IT,
     )
 
@@ -91,4 +91,4 @@ def too_late(mode: Mode) -> CommandError:
     )
 
 
-_LEAVE_IT = "leave COMMIT and ROLLBACK to the executor; session.commit() is harmless"
+_LEAVE_IT = "remove the statement: the executor ends the transaction; session.commit() is allowed"

@@ -187,7 +187,7 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
     if days is None:
         return
     if days < 1:
-        raise UsageError(f"--days {days} is not 1 or more")
+        raise UsageError(f"--days {days} is less than 1")
     if days > MAX_DAYS:
         raise UsageError(f"--days {days} is more than {MAX_DAYS:,}: a thousand years")
     if kept := [rule for rule in rules if days < rule.minimum_days]:

@@ -340,7 +340,7 @@ def _check_select(statement: object, command: BatchCommand) -> None:
     limited = statement._limit_clause is not None or statement._offset_clause is not None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
     if limited:
         raise _wrong(
-            command, "select has a limit or an offset", "remove it, and run it with --max-rows"
+            command, "select has a limit or an offset", "remove it from select, and use --max-rows"
         )
 
 

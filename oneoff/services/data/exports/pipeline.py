@@ -159,7 +159,7 @@ async def _send_rows(
 def _check(request: ExportRequest) -> None:
     problems = []
     if request.limit is not None and request.limit < 1:
-        problems.append(f"--limit {request.limit} is not 1 or more")
+        problems.append(f"--limit {request.limit} is less than 1")
     if request.excel_safe and request.format != "csv":
         problems.append(f"--excel-safe is for csv, not for {request.format}")
     suffix = suffix_of(request.output)

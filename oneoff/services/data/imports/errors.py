@@ -142,7 +142,7 @@ def bad_file(name: str, what: str, *, code: str = "", try_: str = "") -> DataErr
     return BadFile(
         f"{name} {what}",
         why="nothing was imported",
-        try_=try_ or "give the complete file as UTF-8 text",
+        try_=try_ or "give a complete file in UTF-8, or name its format with --format",
         code=code,
     )
 

@@ -130,7 +130,7 @@ def test_a_select_with_a_limit_is_refused() -> None:
             """Return ten pairs."""
             return select(PAIRS).limit(10)
 
-    with pytest.raises(ConfigurationError, match="use --max-rows"):
+    with pytest.raises(ConfigurationError, match="has a limit or an offset"):
         make_selection(Limited(), BatchRange())
 
 
