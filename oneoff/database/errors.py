@@ -241,7 +241,8 @@ def _from_sqlite(exc: BaseException, code: int) -> CommandError:
         # A guard's authorizer refused the statement.
         return DryRunViolation(
             "the command tried to end the transaction of a dry run or of a read-only run",
-            try_="remove the statement: the executor ends the transaction; session.commit() is allowed",
+            try_="remove the statement: the executor ends the transaction; "
+            "session.commit() is allowed",
         )
     if text.startswith(("no such table", "no such column")):
         return _not_migrated(text)

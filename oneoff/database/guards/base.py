@@ -63,7 +63,7 @@ def refusal(mode: Mode, statement: str) -> CommandError:
         )
     return DryRunViolation(
         f"a dry run tried to end its transaction: {statement}",
-        why="this could have saved its changes; the statement was refused, and they were rolled back",
+        why="the statement could have saved changes, so it was refused, and they were rolled back",
         try_=_LEAVE_IT,
     )
 
