@@ -36,7 +36,7 @@ async def hash_new(password: str, min_length: int) -> str:
             why="a longer password is harder to guess",
             try_=(
                 "choose a longer password; a few random words are easy to remember",
-                "generate a password: --generate-password",
+                "or let the command generate one with --generate-password",
             ),
             code="password-too-short",
         )

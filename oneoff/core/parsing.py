@@ -167,8 +167,9 @@ class _Line:
         if before and not spec.repeats and spec.takes is not Takes.NOTHING:
             return f"{spec.spelling} is given twice"
         if token.value is None and spec.takes is Takes.VALUE:
-            example = f"{spec.spelling}=VALUE"
-            return f"{token.spelling} needs a value (write {example} if the value starts with -)"
+            return (
+                f"{token.spelling} needs a value (if it starts with -, write {spec.spelling}=VALUE)"
+            )
         if token.value is not None and spec.takes is Takes.NOTHING:
             return f"{token.spelling} takes no value"
         return ""

@@ -53,7 +53,7 @@ def test_a_run_that_is_stopped_while_it_closes_has_succeeded(
     signum: signal.Signals | None,
     options: list[str],
 ) -> None:
-    """Its work is committed before the signal or the deadline comes, or a resource hangs."""
+    """The work is already committed when the signal or the deadline comes, or a resource hangs."""
     marker = tmp_path / "closing"
     environ |= {
         "ASIDE_URL": with_driver(migrated),

@@ -39,7 +39,7 @@ def shell(
 def test_lost_output_of_a_run_that_changed_nothing_is_an_error(
     environ: dict[str, str], words: str, sink: str
 ) -> None:
-    """The result is all that such a run does, and nobody could read it."""
+    """Such a run only produces a result, and nobody can read it."""
     done = shell(f"$PY manage.py {words} {sink}", environ, ROOT)
 
     assert 1 == done.returncode

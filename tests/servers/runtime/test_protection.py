@@ -30,7 +30,7 @@ async def store(manage: Manage, environment: str) -> None:
         ("development", "staging", ("development",)),
     ],
 )
-async def test_one_protected_environment_of_the_two_is_enough(
+async def test_a_run_is_protected_if_one_of_the_two_environments_is(
     manage: Manage, stored: str, setting: str, protect: tuple[str, ...]
 ) -> None:
     """Even if the other one is as strict or stricter."""
@@ -49,7 +49,7 @@ async def test_one_protected_environment_of_the_two_is_enough(
     assert "--break-glass" in str(caught.value.try_)
 
 
-async def test_of_two_equally_strict_environments_the_stored_one_stays(manage: Manage) -> None:
+async def test_a_stored_environment_as_strict_as_the_setting_is_kept(manage: Manage) -> None:
     """`migrate` does not replace it with another name for production."""
     await store(manage, "live")
     application = Application(project, str(ROOT), {**manage.environ, "ENVIRONMENT": ""})

@@ -168,7 +168,7 @@ def test_all_problems_are_reported_together() -> None:
     assert [
         "thing do has no option --limt; did you mean --limit?",
         "--timeout 'soon' is not a duration such as 90s, 5m or 1h30m",
-        "--tag needs a value (write --tag=VALUE if the value starts with -)",
+        "--tag needs a value (if it starts with -, write --tag=VALUE)",
         "NAME is missing: Which one",
         "--role 'king' is not one of user, admin",
     ] == problems_of(Reader, "--limt 5 --timeout soon --role king --tag --active-only")
@@ -177,11 +177,8 @@ def test_all_problems_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("ada --limit", "--limit needs a value (write --limit=VALUE if the value starts with -)"),
-        (
-            "ada --limit --json",
-            "--limit needs a value (write --limit=VALUE if the value starts with -)",
-        ),
+        ("ada --limit", "--limit needs a value (if it starts with -, write --limit=VALUE)"),
+        ("ada --limit --json", "--limit needs a value (if it starts with -, write --limit=VALUE)"),
         ("ada --limit 1 -l 2", "--limit is given twice"),
         ("ada --json=yes", "--json takes no value"),
         ("ada --limit x", "--limit 'x' is not a whole number"),
@@ -215,9 +212,9 @@ def test_a_required_option_without_its_value_is_one_problem() -> None:
             return Result.unchanged("read")
 
     assert ["--since is missing: From when"] == problems_of(Strict, "")
-    assert [
-        "--since needs a value (write --since=VALUE if the value starts with -)"
-    ] == problems_of(Strict, "--since")
+    assert ["--since needs a value (if it starts with -, write --since=VALUE)"] == problems_of(
+        Strict, "--since"
+    )
 
 
 def test_a_surplus_word_is_an_error() -> None:

@@ -96,7 +96,7 @@ def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
     slow = command.batch_timeout > longest
     reasons = (
         (dialect == "sqlite", "--fleet needs PostgreSQL: a SQLite file has one writer at a time"),
-        (secrets, "--fleet is not for commands with secrets: they are not sent to workers"),
+        (secrets, "--fleet is not for commands that take secrets, which are not sent to workers"),
         (
             command.lock,
             f"--fleet is not for commands with a lock: only one run can hold {command.lock!r}",

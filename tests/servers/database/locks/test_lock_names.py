@@ -42,9 +42,8 @@ async def test_a_lock_stays_busy_while_a_statement_of_its_killed_holder_runs(
     postgres: Database, postgres_url: str, key: str
 ) -> None:
     """The server goes on with the statement, although the holder's lock is released."""
-    run_id = (
-        "20260131T093000-0123456789"  # as long as a real one, because the server cuts long names
-    )
+    # As long as a real id, because the server cuts off long names.
+    run_id = "20260131T093000-0123456789"
     dead = open_database(postgres_url, run_id)
     lock = make_lock(postgres, key)
     async with dead.connect(lock_role(key)) as connection:
