@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from io import TextIOWrapper
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Terminal:
         """
         codecs.register_error("oneoff", _escape)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
+            if isinstance(stream, TextIOWrapper):  # else somebody has replaced it
                 stream.reconfigure(errors="oneoff")
         return cls(sys.stdin, sys.stdout, sys.stderr, os.environ if environ is None else environ)
 
