@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import Run
 from tests.acceptance.test_other_engines import with_driver
-from tests.acceptance.test_signals import PROJECT, migrated, wait_for
+from tests.acceptance.test_signals import PROJECT, migrated, start_with_grace, wait_for
 from tests.support.database import query
 
 __all__ = ["migrated"]
-
-WITH_A_SHORT_GRACE = (
-    "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 8\n"
-    "from oneoff.cli import main\n"
-    "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
-)
 
 
 def state(url: str) -> tuple[int, list[str]]:
@@ -60,14 +52,7 @@ def test_a_run_that_is_stopped_while_it_closes_has_succeeded(
         "ASIDE_WHEN": "hang",
         "ASIDE_MARKER": str(marker),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-c", WITH_A_SHORT_GRACE, "aside", "save", *options],
-        cwd=PROJECT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_with_grace(8, environ, "aside", "save", *options)
     wait_for(marker, process)
 
     if signum is not None:

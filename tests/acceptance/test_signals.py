@@ -35,6 +35,23 @@ def marker(tmp_path: Path) -> Path:
     return tmp_path / "marker"
 
 
+def start_with_grace(seconds: int, environ: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    """Start a command whose process has this many seconds to stop, instead of 20."""
+    code = (
+        f"import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = {seconds}\n"
+        "from oneoff.cli import main\n"
+        "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        cwd=PROJECT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
     """Wait until the process has created the file."""
     deadline = time.monotonic() + 30
@@ -127,19 +144,7 @@ def test_a_command_that_ignores_the_signal_ends_after_the_grace(
     environ: dict[str, str], marker: Path
 ) -> None:
     """A run can delay a deployment, but not block it. Here the grace is 1 second instead of 20."""
-    code = (
-        "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 1\n"
-        "from oneoff.cli import main\n"
-        "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "stubborn", str(marker)],
-        cwd=PROJECT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_with_grace(1, environ, "stubborn", str(marker))
     wait_for(marker, process)
 
     process.send_signal(signal.SIGTERM)
@@ -154,19 +159,7 @@ def test_the_deadline_ends_a_command_that_does_not_stop(
     environ: dict[str, str], marker: Path, command: str
 ) -> None:
     """It ignores that it is cancelled, or blocks a thread or the event loop."""
-    code = (
-        "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 1\n"
-        "from oneoff.cli import main\n"
-        "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, command, str(marker), "--timeout", "3s"],
-        cwd=PROJECT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_with_grace(1, environ, command, str(marker), "--timeout", "3s")
     wait_for(marker, process)
 
     exit_code, seconds = ended(process)

@@ -50,7 +50,7 @@ async def test_a_command_that_workers_can_not_run_is_refused(
         )
         assert 2 == refused.exit_code
         for reason in (
-            "with secrets",
+            "commands that take secrets",
             "only one run can hold 'signing'",
             "batch_timeout of at most 100 s",
         ):

@@ -373,7 +373,7 @@ def test_repeated_names_and_colliding_keys_are_cheap() -> None:
     """A long name used often would fill the memory; colliding keys would take hours."""
     name = b"\x80\x04\x8d" + (1_000_000).to_bytes(8, "little") + b"n" * 1_000_000 + b"\x94"
     names = name + b"0]\x94(" + b"h\x00h\x00\x93" * 200 + b"e."
-    numbers = [pickle.dumps((2**61 - 1) * number, 2)[2:-1] + b"N" for number in range(1, 20_000)]
+    numbers = [pickle.dumps((2**61 - 1) * number, 2)[2:-1] + b"N" for number in range(1, 40_000)]
     collide = b"\x80\x02}(" + b"".join(numbers) + b"u."
     tracemalloc.start()
     reader.read(names)
@@ -383,4 +383,4 @@ def test_repeated_names_and_colliding_keys_are_cheap() -> None:
     reader.read(collide)
 
     assert most < 20_000_000
-    assert process_time() - started < 1
+    assert process_time() - started < 5  # hashed, they take about 13
