@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config import environment
 from oneoff.config.redis_url import redis_url
-from oneoff.core.errors import CommandError
+from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.outcome import Call, Ending, Outcome, RowCounts
 from oneoff.core.policy import DryRun, Mode
 from oneoff.core.result import Result
@@ -85,6 +85,7 @@ class Execution:
         self.tables: dict[str, RowCounts] = {}
         self._container: Container | None = None
         self._raised_in_task: BaseException | None = None
+        self._is_done = False
         self._deadline: asyncio.Timeout  # set by `run`: it needs the running loop
 
     @classmethod
@@ -105,6 +106,8 @@ class Execution:
         started = monotonic()
         result = cause = None
         self._deadline = asyncio.timeout(self.call.options.timeout)
+        if self.process_wide:
+            signals.let_choose_exit_code(self._exit_code_if_ended_now)
         try:
             async with self._deadline:
                 await self.recorder.connect(self.run_info)
@@ -168,8 +171,7 @@ class Execution:
                 result = await self._handle(opened)
             await self._commit_or_roll_back(container)
             if self.mode is Mode.COMMIT:
-                if self.process_wide:
-                    signals.finish()
+                self._is_done = True
                 await uninterrupted(self._close_after_commit(stack.pop_all()))
         return result
 
@@ -277,6 +279,17 @@ class Execution:
             undone=self._is_undone(),
             deadline_passed=self._deadline.expired(),
         )
+
+    def _exit_code_if_ended_now(self) -> int | None:
+        """Return the exit code if the process is ended by force; None if no work can be saved yet.
+
+        A scheduler repeats the command after most other codes.
+        """
+        if self._is_done:
+            return 0
+        work = self._container.opened("work") if self._container else None
+        in_commit = getattr(work, "ending", None) is Ending.UNKNOWN
+        return int(ExitCode.FAILED) if in_commit else None
 
     def _is_undone(self) -> bool:
         """Return whether the failed run's work was rolled back."""

@@ -45,7 +45,7 @@ class _State:
         self.first: int | None = None
         self.interrupts = 0
         self.cancel: Callable[[], object] | None = None
-        self.finished = False
+        self.exit_code: Callable[[], int | None] = lambda: None
 
 
 _state = _State()
@@ -58,7 +58,8 @@ def exit_code_of(signum: int) -> int:
 
 def install() -> None:
     """Install the handler for the stopping signals; call this before the project is imported."""
-    _state.first, _state.interrupts, _state.cancel, _state.finished = None, 0, None, False
+    _state.first, _state.interrupts, _state.cancel = None, 0, None
+    _state.exit_code = lambda: None
     for signum in stopping():
         signal.signal(signum, _on_signal)
 
@@ -76,9 +77,14 @@ def received() -> int | None:
     return _state.first
 
 
-def finish() -> None:
-    """Store that the work is done: from now on, a process that must be ended exits with 0."""
-    _state.finished = True
+def let_choose_exit_code(exit_code: Callable[[], int | None]) -> None:
+    """Let a function choose the exit code of a process that must be ended before its run has ended.
+
+    Args:
+        exit_code: Returns the code, or None for that of the signal or of the deadline. With it, a
+            run keeps a scheduler from repeating work that is or may be committed.
+    """
+    _state.exit_code = exit_code
 
 
 class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)`
@@ -139,7 +145,7 @@ def _end_late() -> None:
         f"error: the run did not stop {GRACE_SECONDS} s after --timeout, so its process was ended\n"
     )
     os.write(2, text.encode())
-    os._exit(0 if _state.finished else 75)
+    os._exit(_exit_code(75))
 
 
 def _nothing() -> None:
@@ -149,7 +155,7 @@ def _nothing() -> None:
 def _on_signal(signum: int, _frame: FrameType | None) -> None:
     _state.interrupts += signum == signal.SIGINT
     if _state.interrupts > 1:
-        os._exit(_exit_code(signal.SIGINT))
+        os._exit(_exit_code(exit_code_of(signum)))
     if _state.first is not None:
         return
     _state.first = signum
@@ -162,8 +168,9 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
 
 def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
     """End the process even if something still blocks; the server rolls back open transactions."""
-    os._exit(_exit_code(_state.first or signal.SIGTERM))
+    os._exit(_exit_code(exit_code_of(_state.first or signal.SIGTERM)))
 
 
-def _exit_code(signum: int) -> int:
-    return 0 if _state.finished else exit_code_of(signum)
+def _exit_code(otherwise: int) -> int:
+    chosen = _state.exit_code()
+    return otherwise if chosen is None else chosen

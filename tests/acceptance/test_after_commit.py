@@ -63,3 +63,39 @@ def test_a_run_that_is_stopped_while_it_closes_has_succeeded(
     assert "rolled back" not in errors
     assert (1, ["succeeded"]) == state(migrated)
     assert "saved\n" == out
+
+
+WAIT_LONG = """
+CREATE FUNCTION wait_long() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(600); RETURN NULL; END $$
+"""
+WAIT_IN_COMMIT = """
+CREATE CONSTRAINT TRIGGER wait_long AFTER INSERT ON item DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION wait_long()
+"""
+IN_COMMIT = "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT;' AND state = 'active'"
+
+
+@pytest.mark.parametrize(("signum", "options"), [(signal.SIGTERM, []), (None, ["--timeout", "3s"])])
+def test_a_process_that_is_ended_during_the_commit_is_not_worth_a_retry(
+    environ: dict[str, str],
+    migrated: str,
+    tmp_path: Path,
+    signum: signal.Signals | None,
+    options: list[str],
+) -> None:
+    """The work may be committed, so the exit code is 1, and neither 143 nor 75."""
+    if migrated.startswith("sqlite"):
+        pytest.skip("a commit of SQLite waits for no server")
+    query(migrated, WAIT_LONG)
+    query(migrated, WAIT_IN_COMMIT)
+    words = ("fill", str(tmp_path / "marker"), "--wait-in", "nothing", *options)
+    process = start_with_grace(1, environ, *words)
+    while query(migrated, IN_COMMIT) == [(0,)]:
+        assert process.poll() is None, process.communicate()
+
+    if signum is not None:
+        process.send_signal(signum)
+    process.communicate(timeout=30)
+
+    assert 1 == process.returncode
