@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # Keys in the `info` of a connection.
 _QUERY_ONLY = "oneoff_query_only"  # whether PRAGMA query_only is on
 _KNOWN_DIALECTS = ("postgresql", "sqlite")
+_KNOWN_DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "sqlite3", "aiosqlite")
 _AUTOCOMMIT = "oneoff_autocommit"  # the dialect that restores AUTOCOMMIT at checkin
 
 
@@ -70,12 +71,12 @@ class Protection:
         self.refused = self.refused or error
         return error
 
-    def refuse_dialect(self, connection: Connection) -> CommandError:
+    def refuse_unknown(self, what: str) -> CommandError:
         """Store and return the error of a connection that can't be made read-only."""
         kind = DryRunViolation if self.mode is Mode.ROLLBACK else ReadOnlyViolation
         error = kind(
-            f"the run opened a connection to {_safe_url(connection)}",
-            why=f"oneoff can't make a {connection.dialect.name} database read-only",
+            f"the run opened a connection {what}",
+            why="oneoff can make only connections to PostgreSQL and SQLite read-only",
             try_="open it only in a real run of a command with access = Access.WRITE",
         )
         self.refused = self.refused or error
@@ -126,12 +127,14 @@ def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _prox
         _make_asyncpg_read_only(connection, protection)
         if not getattr(connection, "autocommit", False):
             _begin_read_only(connection)
+    elif not _is_known(record.driver_connection):
+        raise protection.refuse_unknown(f"with the driver {type(record.driver_connection)}")
 
 
 def _on_connect(connection: Connection) -> None:
     protection = _protection_of(connection)
     if protection is not None and connection.dialect.name not in _KNOWN_DIALECTS:
-        raise protection.refuse_dialect(connection)
+        raise protection.refuse_unknown(f"to {_safe_url(connection)}")
     if protection is not None and _leave_autocommit(connection):
         driver: Any = connection.connection.dbapi_connection
         _begin_read_only(driver)
@@ -261,6 +264,12 @@ def _protection_of(connection: Connection) -> Protection | None:
 
 def _safe_url(connection: Connection | None) -> str:
     return connection.engine.url.render_as_string(hide_password=True) if connection else ""
+
+
+def _is_known(connection: object) -> bool:
+    """Return whether a driver's connection is one to PostgreSQL or SQLite."""
+    modules = {base.__module__.partition(".")[0] for base in type(connection).__mro__}
+    return not modules.isdisjoint(_KNOWN_DRIVERS)
 
 
 def _is_sqlite(connection: object) -> bool:

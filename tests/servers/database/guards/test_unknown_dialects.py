@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.pool import NullPool
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
@@ -53,6 +54,25 @@ def test_it_is_refused(engine: Engine, mode: Mode, error: type[CommandError]) ->
     assert isinstance(refused, error)
     with engine.connect() as connection:
         assert 0 == connection.scalar(text("SELECT count(*) FROM notes"))
+
+
+class Driver:
+    """A connection of an unknown driver."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Accept every call."""
+        return lambda *_: None
+
+
+def test_a_raw_connection_of_an_unknown_driver_is_refused() -> None:
+    """Code that uses it can write without SQLAlchemy."""
+    pool: NullPool = NullPool(Driver)  # type: ignore[arg-type]  # all that the pool needs of one
+
+    with (
+        read_only_engines(Mode.READ_ONLY),
+        pytest.raises(ReadOnlyViolation, match="with the driver"),
+    ):
+        pool.connect()
 
 
 def test_it_can_be_used_in_a_real_run(engine: Engine) -> None:
