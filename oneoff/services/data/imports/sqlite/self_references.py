@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.readers.base import Reader
 
 _REFERENCES = """
-SELECT id, "from", lower("table") = lower(?1) FROM pragma_foreign_key_list(?1) ORDER BY id, seq
+SELECT id, "from", lower("table") = lower(?) FROM pragma_foreign_key_list(?) ORDER BY id, seq
 """
 _VIOLATIONS = "SELECT rowid, fkid FROM pragma_foreign_key_check(?)"
 
@@ -45,7 +45,7 @@ class SelfReferences:
         table = plan.table.schema_and_name[1]
         columns: dict[int, list[str]] = {}
         has_own = False
-        for number, name, own in await driver.execute_fetchall(_REFERENCES, (table,)):
+        for number, name, own in await driver.execute_fetchall(_REFERENCES, (table, table)):
             columns.setdefault(number, []).append(name)
             has_own = has_own or bool(own)
         if not has_own:
