@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,28 @@ def test_an_error_reports_all_settings_at_once_and_repeats_no_value(
         tuple(str(part).upper() for part in error["loc"]) for error in caught.value.errors()
     ]
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "mail_url", "is_valid"),
+    [
+        ("production", "", False),
+        ("staging", "", False),
+        ("production", "smtps://mail.example", True),
+        ("production", "file:outbox", True),
+        ("development", "", True),
+        ("test", "", True),
+    ],
+)
+def test_mail_is_not_written_to_files_by_default_outside_development(
+    monkeypatch: pytest.MonkeyPatch, environment: str, mail_url: str, *, is_valid: bool
+) -> None:
+    """Nobody would receive it."""
+    monkeypatch.setenv("ENVIRONMENT", environment)
+    monkeypatch.setenv("MAIL_URL", mail_url)
+
+    expected = (
+        nullcontext() if is_valid else pytest.raises(ValidationError, match="MAIL_URL is not set")
+    )
+    with expected:
+        assert environment == Settings().environment
