@@ -10,9 +10,10 @@ from tests.support.shop import CREATE_ITEM, DROP_ITEM, Shop
 
 OWN_ENGINE = """
 from alembic import context
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import MetaData, NullPool, create_engine
 
-with create_engine("sqlite:///other.sqlite3").connect() as connection:
+engine = create_engine("sqlite:///other.sqlite3", poolclass=NullPool)
+with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=MetaData())
     with context.begin_transaction():
         context.run_migrations()
