@@ -196,7 +196,8 @@ class _Line:
                 self._problems.append(f"{name} is given twice")
             elif option is None:
                 self.values[name] = value
-            elif value:  # None, False and "" mean that the option is not given
+            elif value is not None and value is not False and value != "":
+                # 0 is a value: lock_wait=0 tries once.
                 self._add_given_option(option, value)
 
     def _add_given_option(self, option: GlobalOption, value: Any) -> None:
@@ -207,7 +208,7 @@ class _Line:
             self._problems.append(f"{option.name} must be True or False, not {value!r}")
         elif option.is_flag or isinstance(value, str) or (option.equals_only and value is True):
             self._set_option(spec, value)
-        elif option.name in DURATIONS and isinstance(value, int | float):
+        elif option.name in DURATIONS and isinstance(value, int | float) and value is not True:
             setattr(self.options, option.name, float(value))  # seconds
         else:
             self._problems.append(f"{option.name} must be a text, not {value!r}")
