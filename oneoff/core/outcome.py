@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.core.errors import CommandError, ExitCode, Interrupted, Refused
 
@@ -42,6 +42,18 @@ class Ending(Enum):
     COMMITTED = "committed"
     UNKNOWN = "unknown"
     """COMMIT was sent, but no answer arrived."""
+
+
+class Closing(NamedTuple):
+    """How the transaction of a run's work also closes the record of the run.
+
+    Attributes:
+        close: Sends the last statement before COMMIT on the connection that it is called with.
+        settle: Reads from the record how the transaction ended, if the answer to COMMIT was lost.
+    """
+
+    close: Callable[[Any], Awaitable[None]]
+    settle: Callable[[], Awaitable[Ending]]
 
 
 class Call(NamedTuple):

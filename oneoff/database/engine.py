@@ -137,8 +137,7 @@ class Database:
                 await connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
             yield connection
         finally:
-            # This closes the connection even while the task is being cancelled.
-            await started.__aexit__(None, None, None)
+            await _close(started)
 
     async def _open(self, started: AsyncConnection) -> AsyncConnection:
         if self.url.dialect == "postgresql":
@@ -264,6 +263,20 @@ class Database:
         room = _MAX_NAME - len("oneoff//") - len(self.run_id)
         short = role.encode("ascii", "replace")[:room].decode()
         return f"oneoff/{short}/{self.run_id}"
+
+
+async def _close(connection: AsyncConnection) -> None:
+    """Close the connection, even while the task is being cancelled; a lost one is closed already.
+
+    What was done on the connection is known by then, so its loss must not become the result.
+    """
+    from oneoff.database.errors import is_connection_loss
+
+    try:
+        await connection.__aexit__(None, None, None)
+    except Exception as exc:
+        if not is_connection_loss(exc):
+            raise
 
 
 def _mark_exempt(_connection: object, record: ConnectionPoolEntry) -> None:

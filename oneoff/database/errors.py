@@ -18,6 +18,7 @@ from oneoff.core.errors import (
     TemporaryError,
     Unavailable,
 )
+from oneoff.core.outcome import Ending
 from oneoff.database import sqlstates
 from oneoff.utils.text import first_line
 
@@ -103,15 +104,28 @@ def is_connection_loss(exc: BaseException) -> bool:
     )
 
 
-def commit_unknown() -> CommandError:
+def commit_lost(ending: Ending, *, recorded: bool) -> CommandError:
     """Return the error for a connection that was lost during a commit.
 
-    Its exit code is not one that schedulers retry: the work may be done.
+    Args:
+        ending: How the transaction ended. If that is not known, the exit code is not one that
+            schedulers retry: the work may be done.
+        recorded: Whether the transaction closes the record of the run.
     """
+    message = "the connection to the database was lost while the work was being committed"
+    if ending is Ending.ROLLED_BACK:
+        return Unavailable(
+            message,
+            why="the record of the run, which is part of the same transaction, shows that the work "
+            "was rolled back",
+            try_="run the command again",
+        )
     return CommandError(
-        "the connection to the database was lost while the work was being committed",
+        message,
         why="it is unknown whether the work was saved",
-        try_="check the data before you run the command again",
+        try_=("python manage.py audit list: if this run has succeeded, its work was saved",)
+        if recorded
+        else ("check the data before you run the command again",),
         code="commit-unknown",
     )
 

@@ -23,7 +23,7 @@ from oneoff.database.row_counts import RowCounter, make_counter
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.core.outcome import RowCounts
+    from oneoff.core.outcome import Closing, RowCounts
     from oneoff.database.engine import Database
     from oneoff.database.guards.base import Guard
     from oneoff.database.locks.base import HeldLock
@@ -93,17 +93,23 @@ class WorkTransaction:
             try_="declare access = Access.WRITE; for the shell, use --write",
         )
 
-    async def commit(self) -> dict[str, RowCounts]:
+    async def commit(self, closing: Closing | None = None) -> dict[str, RowCounts]:
         """Write the pending changes of the session, count the changed rows, and commit.
 
+        Args:
+            closing: How the transaction closes the record of the run; None if it does not.
+
         Raises:
-            CommandError: The connection was lost during the commit (`commit-unknown`).
+            Unavailable: The answer to COMMIT was lost, and the work was rolled back.
+            CommandError: It was lost, and how the work ended is not known (`commit-unknown`).
         """
         if self._guard is not None:
             message = "only the work of a real run is committed"
             raise RuntimeError(message)
         await self._end_session()
-        await self._commit()
+        if closing is not None:
+            await closing.close(self.connection)
+        await self._commit(closing)
         return self.changes()
 
     async def finish_dry_run(self) -> dict[str, RowCounts]:
@@ -150,18 +156,21 @@ class WorkTransaction:
             if counts and any(left := counts._replace(inserted=counts.inserted - inserted)):
                 self._changes[table] = left
 
-    async def _commit(self) -> None:
-        from oneoff.database.errors import commit_unknown, is_connection_loss
+    async def _commit(self, closing: Closing | None) -> None:
+        from oneoff.database.errors import commit_lost, is_connection_loss
 
         # From here until the answer arrives, the server may or may not have committed.
         self.ending = Ending.UNKNOWN
         try:
             await self.connection.commit()
         except (SQLAlchemyError, OSError) as exc:
-            if is_connection_loss(exc):
-                raise commit_unknown() from exc
-            self.ending = Ending.ROLLED_BACK
-            raise
+            if not is_connection_loss(exc):
+                self.ending = Ending.ROLLED_BACK
+                raise
+            if closing is not None:
+                self.ending = await closing.settle()
+            if self.ending is not Ending.COMMITTED:
+                raise commit_lost(self.ending, recorded=closing is not None) from exc
         self.ending = Ending.COMMITTED
 
 

@@ -38,7 +38,7 @@ from oneoff.runtime.container import Container
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
-from oneoff.utils.concurrency import in_daemon_thread, stoppable, uninterrupted
+from oneoff.utils.concurrency import Late, in_daemon_thread, stoppable, uninterrupted
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Execution:
         self._container: Container | None = None
         self._raised_in_task: BaseException | None = None
         self._is_done = False
+        self._closing_error = ""
+        self._started = 0.0
         self._deadline: asyncio.Timeout  # set by `run`: it needs the running loop
 
     @classmethod
@@ -103,7 +105,7 @@ class Execution:
 
         `--timeout` limits steps 3 to 8.
         """
-        started = monotonic()
+        self._started = monotonic()
         result = cause = None
         self._deadline = asyncio.timeout(self.call.options.timeout)
         if self.process_wide:
@@ -116,9 +118,10 @@ class Execution:
                 result = await self._lock_to_commit()
         except BaseException as exc:  # noqa: BLE001 - however it ends, a run is closed and reported
             cause = self._raised_in_task or exc
-        outcome = self._outcome(result, cause, started)
+        outcome = self._outcome(result, cause)
         # A cancellation must not interrupt this: the record would stay open.
-        outcome = await uninterrupted(self.recorder.close(self.run_info, outcome))
+        closing = self.recorder.close(self.run_info, outcome, note=self._closing_error)
+        outcome = await uninterrupted(closing)
         self.logs.report(self.run_info, outcome)
         return outcome
 
@@ -168,8 +171,8 @@ class Execution:
             container.give("lock", await self._lock(stack))
             opened = await self._open(container)
             with capturing(self.logs, self.run_info):
-                result = await self._handle(opened)
-            await self._commit_or_roll_back(container)
+                result = await self._handle(container, opened)
+            await self._commit_or_roll_back(container, result)
             if self.mode is Mode.COMMIT:
                 self._is_done = True
                 await uninterrupted(self._close_after_commit(stack.pop_all()))
@@ -183,7 +186,8 @@ class Execution:
                 await stack.aclose()
         except BaseException as exc:  # noqa: BLE001 - shown as a warning
             what = f"{type(exc).__name__}: {exc}".rstrip(": ")
-            self.warnings.append(f"the work is done, but closing a resource failed: {what}")
+            self._closing_error = f"closing a resource failed: {what}"
+            self.warnings.append(f"the work is done, but {self._closing_error}")
 
     def _protection(self) -> AbstractContextManager[None]:
         """Make the application's other connections read-only, unless the run commits."""
@@ -216,8 +220,9 @@ class Execution:
         self.app.freeze_imports()
         return opened
 
-    async def _handle(self, opened: dict[str, Any]) -> Result:
+    async def _handle(self, container: Container, opened: dict[str, Any]) -> Result:
         """Step 7: run the command's `handle`."""
+        result: object
         handle = self.call.command.handle
         token = running.set(self)
         try:
@@ -230,34 +235,40 @@ class Execution:
                     # A plain `def handle` returned a coroutine: its work would never be done.
                     result.close()
                     dropped.append(handle.__qualname__)
+        except Late as exc:
+            # The run was cancelled, but its work has ended. If that can't be rolled back, it is
+            # done: a retry would do it twice.
+            has_failed = self._raised_in_task is not None
+            if has_failed or self.mode is not Mode.COMMIT or container.opened("work"):
+                raise
+            result = exc.result
         finally:
             running.reset(token)
         return _checked(result, dropped, handle.__qualname__)
 
-    async def _commit_or_roll_back(self, container: Container) -> None:
+    async def _commit_or_roll_back(self, container: Container, result: Result) -> None:
         """Step 8: commit the work, or roll it back and keep the counts of changed rows."""
         work, lock = container.opened("work"), container.opened("lock")
+        if work is None:
+            return  # nothing can be rolled back: the work is done
         if signum := signals.received():
             # The command caught its cancellation and went on. An interrupted run must not commit.
             raise signals.SignalReceived(signum)
         if lock is not None:
             # If the lock was lost, another run may hold it: committing could do the work twice.
             await lock.check()
-        if work is None:
-            return
         if self.mode is Mode.READ_ONLY and (unsaved := work.unsaved_changes()):
             raise unsaved
         if self.mode is Mode.COMMIT:
             # After a cancelled COMMIT, it would be unknown whether the server has committed.
-            self.tables = await uninterrupted(work.commit())
+            success = self._outcome(result, None)
+            self.tables = await uninterrupted(work.commit(self.recorder.closing(work, success)))
         elif self.mode is Mode.ROLLBACK:
             self.tables = await work.finish_dry_run()
             if work.uncounted:
                 self.warnings.append(f"changed rows could not be counted: {work.uncounted}")
 
-    def _outcome(
-        self, result: Result | None, cause: BaseException | None, started: float
-    ) -> Outcome:
+    def _outcome(self, result: Result | None, cause: BaseException | None) -> Outcome:
         if result and self.warnings:
             result = replace(result, warnings=(*self.warnings, *result.warnings))
         return Outcome(
@@ -268,17 +279,28 @@ class Execution:
             error=self._error(cause) if cause else None,
             tables=self.tables if cause is None else {},
             cause=cause,
-            duration_ms=round((monotonic() - started) * 1000),
+            duration_ms=round((monotonic() - self._started) * 1000),
         )
 
     def _error(self, cause: BaseException) -> CommandError:
-        return error_translation.explain(
+        error = error_translation.explain(
             cause,
             self.run_info.id,
             self.call.line,
             undone=self._is_undone(),
             deadline_passed=self._deadline.expired(),
         )
+        if self._ending() is not Ending.ROLLED_BACK:
+            error.exit_code = ExitCode.FAILED  # a scheduler must not do the work twice
+        if self._ending() is Ending.COMMITTED:
+            error.why = "what it committed before that is saved"
+        return error
+
+    def _ending(self) -> Ending:
+        """Return how the transaction of the work ended, as far as it is known."""
+        work = self._container.opened("work") if self._container else None
+        # A project may provide its own `work`, which does not record how it ended.
+        return getattr(work, "ending", Ending.ROLLED_BACK)
 
     def _exit_code_if_ended_now(self) -> int | None:
         """Return the exit code if the process is ended by force; None if no work can be saved yet.
@@ -287,9 +309,7 @@ class Execution:
         """
         if self._is_done:
             return 0
-        work = self._container.opened("work") if self._container else None
-        in_commit = getattr(work, "ending", None) is Ending.UNKNOWN
-        return int(ExitCode.FAILED) if in_commit else None
+        return None if self._ending() is Ending.ROLLED_BACK else int(ExitCode.FAILED)
 
     def _is_undone(self) -> bool:
         """Return whether the failed run's work was rolled back."""
@@ -297,10 +317,8 @@ class Execution:
             return True
         if self.call.command.dry_run is DryRun.PLAN:
             return False  # changes to Redis, files or the queue can't be rolled back
-        work = self._container.opened("work") if self._container else None
-        if work is not None:
-            # A project may provide its own `work`, which does not record how it ended.
-            return getattr(work, "ending", Ending.ROLLED_BACK) is Ending.ROLLED_BACK
+        if self._container and self._container.opened("work") is not None:
+            return self._ending() is Ending.ROLLED_BACK
         # Without `work`, only batches have committed rows. A command that asks for batches may open
         # `work` instead: `data import` does.
         return "batches" not in self.recorder.asks_for

@@ -49,15 +49,23 @@ async def undivided(work: Coroutine[Any, Any, T], undo: Callable[[T], Awaitable[
     raise cancelled
 
 
+class Late(asyncio.CancelledError):
+    """A cancellation that came too late: the work has ended, with this result."""
+
+    def __init__(self, result: object) -> None:
+        super().__init__()
+        self.result = result
+
+
 async def stoppable(work: Coroutine[Any, Any, T]) -> T:
     """Wait for the work in a separate task, and make sure that a cancellation stops it.
 
     A cancellation can be lost: before Python 3.12 `asyncio.wait_for`, which drivers use, drops it
-    if the answer arrives at the same time. So it is repeated until the work has ended. If the
-    work then returns a result, the cancellation is still raised.
+    if the answer arrives at the same time. So it is repeated until the work has ended.
 
     Raises:
         CancelledError: This task was cancelled meanwhile, and the work did not fail itself.
+        Late: The same, but the work has returned a result.
     """
     task = asyncio.create_task(_return_errors(work))
     try:
@@ -66,9 +74,10 @@ async def stoppable(work: Coroutine[Any, Any, T]) -> T:
         while not task.done():
             task.cancel()  # again after INSIST seconds, because the work may have dropped it
             await uninterrupted(_wait(task))
-        if not task.cancelled() and isinstance(error := task.result(), BaseException):
-            raise error from None
-        raise
+        if task.cancelled():
+            raise
+        outcome = task.result()
+        raise (outcome if isinstance(outcome, BaseException) else Late(outcome)) from None
     result = task.result()
     if isinstance(result, BaseException):
         raise result

@@ -32,6 +32,8 @@ def test_a_resource_that_can_not_be_closed_causes_only_a_warning(run: Run, migra
     assert (0, "saved\n") == (done.returncode, done.stdout)
     assert warning in done.stderr
     assert (1, ["succeeded"]) == state(migrated)
+    message = query(migrated, "SELECT message FROM oneoff_runs WHERE command = 'aside save'")
+    assert [("saved; closing a resource failed: ValueError: can't be closed",)] == message
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ ADD = (
     "await session.commit()"
 )
 
+DEFERRED = (
+    "CREATE TABLE parent (id integer PRIMARY KEY)",
+    "CREATE TABLE child (id integer REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+)
+
 OpenPrompt = Callable[..., Person]
 
 
@@ -118,6 +123,38 @@ def test_a_signal_ends_the_shell(
     assert 143 == person.leaves(), person.screen
     sql = "SELECT status, exit_code FROM oneoff_runs WHERE command = 'shell'"
     assert [("interrupted", 143)] == query(env["DATABASE_URL"], sql)
+
+
+def test_a_signal_after_a_commit_at_the_prompt_does_not_deny_it(
+    open_prompt: OpenPrompt, env: dict[str, str]
+) -> None:
+    """Exit code 1: after 143, a scheduler would run the input again."""
+    person = open_prompt("--write", "--confirm")
+    enter(person, f"{ADD}; print('sav' + 'ed')", "\nsaved")
+
+    person.process.send_signal(signal.SIGTERM)
+
+    assert 1 == person.leaves(), person.screen
+    assert "what it committed before that is saved" in person.screen
+    assert "rolled back" not in person.screen.rpartition("error[")[2]
+    sql = "SELECT status, exit_code FROM oneoff_runs WHERE command = 'shell'"
+    assert [("interrupted", 1)] == query(env["DATABASE_URL"], sql)
+
+
+def test_a_commit_that_fails_at_the_prompt_saves_nothing(
+    open_prompt: OpenPrompt, env: dict[str, str]
+) -> None:
+    """A deferred constraint is checked at COMMIT."""
+    for statement in DEFERRED:
+        query(env["DATABASE_URL"], statement)
+    person = open_prompt("--write", "--confirm")
+    person.types("await session.execute(text('INSERT INTO child VALUES (1)')); ")
+    enter(person, "await session.commit()", "starts a new one")
+
+    person.process.send_signal(signal.SIGTERM)
+
+    assert 143 == person.leaves(), person.screen
+    assert "its work was rolled back" in person.screen
 
 
 def test_the_history_is_kept_without_secrets(open_prompt: OpenPrompt, env: dict[str, str]) -> None:

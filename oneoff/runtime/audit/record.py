@@ -4,10 +4,14 @@ It is written on a separate connection, so that a rollback of the work can't rem
 run, that connection holds a lock named after the run. The server releases the lock when the process
 dies. A later run can therefore distinguish dead runs from slow ones, and closes the rows of dead
 runs as `abandoned`.
+
+If the work is one transaction, its last statement closes the row. So the row shows that the run
+succeeded if and only if the work is committed, even if the answer to COMMIT is lost.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -17,19 +21,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, cast, func, insert, select, update
+from sqlalchemy import BigInteger, cast, func, insert, literal_column, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.config.environment import Facts
 from oneoff.core.errors import CommandError, Unavailable
-from oneoff.core.outcome import Outcome, Status
+from oneoff.core.outcome import Ending, Outcome, Status
 from oneoff.database.errors import translate_error
 from oneoff.database.locks.acquire import hold_for_transaction, is_free
 from oneoff.database.schema.facts import read_facts
 from oneoff.database.tables import batches, runs
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.core.outcome import Call
@@ -41,8 +45,16 @@ if TYPE_CHECKING:
 # run is alive.
 LOCK_DELAY = timedelta(seconds=30)
 """Age of a record from which a free lock proves that a run on another machine is dead."""
+SETTLE_TIME = 10.0
+"""Seconds to wait for the end of a transaction whose connection was lost during COMMIT."""
 LARGEST_BIGINT = 2**63 - 1
 """The largest number that the column can store; larger counts of rows are stored as this."""
+
+# The work may change `search_path`, so its last statement names the schema of the table.
+_SCHEMA: ColumnElement[str] = literal_column(
+    "(SELECT nspname::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace"
+    " WHERE pg_class.oid = oneoff_runs.tableoid)"
+)
 
 
 class RunRecord:
@@ -57,6 +69,7 @@ class RunRecord:
         self._database = database
         self._connection = connection
         self._run_id = ""
+        self._schema: str | None = None  # of the framework's tables; SQLite has none
         self._schema_ready = False
         self.may_exist = False
 
@@ -92,7 +105,7 @@ class RunRecord:
         try:
             await close_abandoned(self._connection, self._database)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
-            await self._connection.execute(insert(runs).values(row))
+            await self._insert(row)
             # Set this before the commit, because a signal may arrive during the commit, and a
             # committed row must be closed. Closing a row that was not committed changes nothing.
             self.may_exist = True
@@ -101,29 +114,74 @@ class RunRecord:
         except Exception as exc:
             raise _not_recorded(exc) from exc
 
-    async def close_row(self, outcome: Outcome) -> None:
+    async def close_within(self, connection: AsyncConnection, outcome: Outcome) -> None:
+        """Close the row in the transaction of the work, which is then committed.
+
+        Raises:
+            CommandError: The row could not be closed, so the work must be rolled back.
+        """
+        schema = {"schema_translate_map": {None: self._schema}} if self._schema else {}
+        try:
+            await connection.execute(self._closing(outcome), execution_options=schema)
+        except Exception as exc:
+            raise _not_recorded(exc) from exc
+
+    async def read_ending(self) -> Ending:
+        """Return how the transaction of `close_within` ended, after its connection was lost.
+
+        Until the server has ended that transaction, the transaction holds a lock on the row. The
+        query waits for it, for up to `SETTLE_TIME`.
+        """
+        locked = select(runs.c.status).where(runs.c.id == self._run_id).with_for_update()
+        try:
+            async with asyncio.timeout(SETTLE_TIME):
+                await self._database.wait_until_up(SETTLE_TIME)
+                async with self._database.connect("audit") as connection:
+                    status = await connection.scalar(locked)
+        except (CommandError, SQLAlchemyError, OSError):  # OSError includes TimeoutError
+            return Ending.UNKNOWN
+        if status in (Status.SUCCEEDED.value, Status.UNCHANGED.value):
+            return Ending.COMMITTED
+        return Ending.ROLLED_BACK if status else Ending.UNKNOWN
+
+    async def close_row(self, outcome: Outcome, note: str = "") -> None:
         """Close the row, on a new connection if the old one is broken.
+
+        Args:
+            outcome: How the run ended.
+            note: Added to the message.
 
         Raises:
             CommandError: The row could not be closed; a later run will mark it as abandoned.
         """
-        statement = (
+        statement = self._closing(outcome, note)
+        try:
+            await self._connection.execute(statement)
+            await self._connection.commit()
+        except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
+            await self._close_on_new_connection(statement)
+
+    async def _insert(self, row: dict[str, Any]) -> None:
+        statement = insert(runs).values(row)
+        if self._database.url.dialect == "postgresql":
+            self._schema = await self._connection.scalar(statement.returning(_SCHEMA))
+        else:
+            await self._connection.execute(statement)
+
+    def _closing(self, outcome: Outcome, note: str = "") -> Update:
+        message = "; ".join(filter(None, (outcome.message, note)))
+        return (
             update(runs)
             .where(runs.c.id == self._run_id)
             .values(
                 status=outcome.status.value,
                 exit_code=int(outcome.exit_code),
                 rows=func.coalesce(_rows_saved(self._run_id), min(outcome.rows, LARGEST_BIGINT)),
-                message=self._redactor.text(outcome.message),
+                message=self._redactor.text(message),
                 finished_at=datetime.now(UTC),
                 duration_ms=outcome.duration_ms,
             )
         )
-        try:
-            await self._connection.execute(statement)
-            await self._connection.commit()
-        except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
-            await self._close_on_new_connection(statement)
 
     async def _close_on_new_connection(self, statement: Any) -> None:
         # Drivers raise various errors when they close a broken connection.
@@ -143,10 +201,16 @@ async def close_abandoned(connection: AsyncConnection, database: Database) -> No
     for row in found.all():
         if not _can_be_judged(row) or not await is_free(connection, database, f"run:{row.id}"):
             continue
+        # The run may have closed its row since it was read, or its transaction, which has closed
+        # the row, may still be open in the server: the row stays as it is then.
+        still_open = (
+            select(runs.c.id)
+            .where(runs.c.id == row.id, runs.c.status == Status.STARTED.value)
+            .with_for_update(skip_locked=True)
+        )
         await connection.execute(
             update(runs)
-            # The run may have closed its own row since it was read.
-            .where(runs.c.id == row.id, runs.c.status == Status.STARTED.value)
+            .where(runs.c.id.in_(still_open))
             .values(
                 status=Status.ABANDONED.value,
                 finished_at=datetime.now(UTC),

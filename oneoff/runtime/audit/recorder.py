@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oneoff.config.operator_identity import code_version
 from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavailable
+from oneoff.core.outcome import Closing, Ending
 from oneoff.core.policy import Access, Confirm, Mode
 from oneoff.runtime.container import NEED_DATABASE, NEED_TABLES
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from oneoff.core.outcome import Call, Outcome
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.runtime.application import Application
     from oneoff.runtime.audit.record import RunRecord
     from oneoff.utils.redaction import Redactor
@@ -57,6 +60,7 @@ class Recorder:
         self._writes = call.command.access is Access.WRITE
         self._record: RunRecord | None = None
         self._stack = AsyncExitStack()
+        self._closing_work: WorkTransaction | None = None
         self.database: Database | None = None
         self.facts: Facts | None = None
 
@@ -123,8 +127,38 @@ class Recorder:
         elif self.must_record:
             self._use_only_the_log("the database has not been migrated")
 
-    async def close(self, run: Run, outcome: Outcome) -> Outcome:
+    def closing(self, work: WorkTransaction, outcome: Outcome) -> Closing | None:
+        """Return how the transaction of the work closes the row; None if it can't.
+
+        Args:
+            work: The transaction.
+            outcome: How the run ends if the transaction is committed.
+        """
+        record, database = self._record, self.database
+        if record is None or database is None or not record.may_exist:
+            return None
+        if work.connection.sync_engine is not database.engine.sync_engine:
+            return None  # the project has replaced the resource `database`: the row is elsewhere
+        self._closing_work = work
+
+        async def settle() -> Ending:
+            ending = await record.read_ending()
+            if ending is Ending.COMMITTED:
+                self._warnings.append(
+                    "the connection to the database was lost during the commit; the record of the "
+                    "run shows that the work was committed"
+                )
+            return ending
+
+        return Closing(partial(record.close_within, outcome=outcome), settle)
+
+    async def close(self, run: Run, outcome: Outcome, *, note: str = "") -> Outcome:
         """Store how the run ended, and disconnect. The row of a refused run is inserted only here.
+
+        Args:
+            run: The facts of the run.
+            outcome: How it ended.
+            note: What happened after the commit, for the record.
 
         Returns:
             The outcome, with a warning if the record could not be closed.
@@ -132,16 +166,25 @@ class Recorder:
         # Leaving the block closes the connection. This also releases the lock that shows that the
         # run is alive.
         async with self._stack:
-            if self._record is None or not self._record.can_record:
+            if self._record is None or not self._record.can_record or self._is_closed(note):
                 return outcome
             try:
                 if not self._record.may_exist and isinstance(outcome.error, Refused):
                     await self._insert(run)
                 if self._record.may_exist:
-                    await self._record.close_row(outcome)
+                    await self._record.close_row(outcome, note)
             except CommandError as exc:
                 return _with_open_record(outcome, exc)
         return outcome
+
+    def _is_closed(self, note: str) -> bool:
+        """Return whether the transaction of the work has or may have closed the row.
+
+        If it is not known how that transaction ended, it may still be open in the server. Then
+        only its end decides how the row is closed.
+        """
+        ending = self._closing_work.ending if self._closing_work else Ending.ROLLED_BACK
+        return ending is Ending.UNKNOWN or (ending is Ending.COMMITTED and not note)
 
     def _url(self) -> DatabaseURL | None:
         """Return the URL to connect to; None if there is no file and the command needs no database.

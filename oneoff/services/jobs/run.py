@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError
 
-from oneoff.core.errors import UsageError
+from oneoff.core.errors import CommandError, ExitCode, UsageError
 from oneoff.core.result import Result
 from oneoff.runtime import signals
 from oneoff.runtime.error_translation import explain
@@ -119,7 +119,10 @@ async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Cal
     from oneoff.services.jobs.wait import require_completed, wait_for_end
 
     queued = await _enqueue(jobs, call)
-    record = await wait_for_end(jobs, config, project, queued.id)
+    try:
+        record = await wait_for_end(jobs, config, project, queued.id)
+    except CommandError as exc:
+        raise _without_retry(exc, call) from exc.__cause__
     if not queued.created:
         return _existing_result(record)
     return _completed(
@@ -152,16 +155,23 @@ async def _enqueue(jobs: Jobs, call: Call) -> Enqueued:
             call.task.name, _job_id=job_id, _defer_by=call.defer, **call.kwargs
         )
     except (RedisError, asyncio.CancelledError) as exc:
-        if isinstance(exc, asyncio.CancelledError) and not signals.received():
-            raise  # the run's own deadline, which the executor reports
-        error = explain(exc)
+        cancelled = isinstance(exc, asyncio.CancelledError)
+        late = cancelled and not signals.received()  # the run's own deadline
+        error = explain(TimeoutError() if late else exc, deadline_passed=late)
         error.why = f"Redis sent no answer, so job {job_id} may or may not be in the queue"
         once = (
             f"add --job-id={shlex.quote(job_id)} to queue the job only once; "
             "without it another job is queued"
         )
         error.try_ = (once, *error.try_)
-        raise error from exc
+        raise _without_retry(error, call) from exc
+
+
+def _without_retry(error: CommandError, call: Call) -> CommandError:
+    """Return the error with an exit code after which a scheduler does not queue another job."""
+    if not call.job_id:
+        error.exit_code = ExitCode.FAILED
+    return error
 
 
 def _completed(call: Call, record: JobRecord) -> Result:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ReadOnlyViolation
+from oneoff.core.outcome import Ending
 from oneoff.core.policy import Mode
+from oneoff.database.roles import EXEMPT
 from oneoff.services.shell.evaluation import user_traceback
 from oneoff.services.shell.namespace import CachePlaceholder
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, ExceptionContext
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger
 
@@ -141,9 +144,36 @@ async def open_database_session(
     from sqlalchemy.ext.asyncio import AsyncSession
 
     await work.rollback()
-    with _protection(mode):
+    with _protection(mode), _noting_commits(work, database):
         async with AsyncSession(database.engine, expire_on_commit=False) as session:
             yield session
+
+
+@contextmanager
+def _noting_commits(work: WorkTransaction, database: Database) -> Iterator[None]:
+    """Note in `work` what was committed at the prompt: a run that fails later must not deny it."""
+    from sqlalchemy import event
+
+    before = work.ending
+
+    def on_commit(connection: Connection) -> None:
+        nonlocal before
+        if not connection.info.get(EXEMPT):  # not one of the framework's own records
+            # The event comes before COMMIT is sent; `on_error` follows if it fails.
+            before, work.ending = work.ending, Ending.COMMITTED
+
+    def on_error(context: ExceptionContext) -> None:
+        if context.statement is None and work.ending is Ending.COMMITTED:
+            work.ending = Ending.UNKNOWN if context.is_disconnect else before
+
+    engine = database.engine.sync_engine
+    event.listen(engine, "commit", on_commit)
+    event.listen(engine, "handle_error", on_error)
+    try:
+        yield
+    finally:
+        event.remove(engine, "commit", on_commit)
+        event.remove(engine, "handle_error", on_error)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from urllib.parse import urlsplit
 
 from tests.support.servers.process import HOST, free_port
@@ -20,6 +21,27 @@ CHUNK = 65_536
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends RST instead of FIN
 
 Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+
+
+class Fate(Enum):
+    """What happens to one message of a client, and to its answer."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    RESET = "reset"
+    """It does not reach the server: all connections are reset instead."""
+    LOSE_ANSWER = "lose answer"
+    """It reaches the server, and all connections are reset when the answer arrives."""
+    OUTAGE = "outage"
+    """The same, and new connections are reset too."""
+    HOLD = "hold"
+    """It waits for `HOLD` seconds."""
+    HOLD_ANSWER = "hold answer"
+    """It reaches the server, and the answer waits for `HOLD` seconds."""
+
+
+_ON_MESSAGE, _ON_ANSWER = (Fate.RESET,), (Fate.LOSE_ANSWER, Fate.OUTAGE)
+HOLD = 2.0
+"""Seconds that a message is held: longer than the deadline of the run that sent it."""
 
 
 class Proxy:
@@ -39,6 +61,7 @@ class Proxy:
         self.target, self.port = target, free_port()
         self.connections = 0
         self._seconds, self._down = 0.0, False
+        self._decide: Callable[[bytes], Fate] = lambda _message: Fate.PASS
         self._passing = asyncio.Event()
         self._passing.set()
         self._pairs: set[Pair] = set()
@@ -53,6 +76,10 @@ class Proxy:
     def delay(self, seconds: float) -> None:
         """Delay each answer of the server by this time from now on."""
         self._seconds = seconds
+
+    def decide(self, decide: Callable[[bytes], Fate]) -> None:
+        """Call a function with each message of a client, to decide what happens to it."""
+        self._decide = decide
 
     def half_open(self) -> None:
         """Stop passing bytes, and close nothing, as if a cable was unplugged."""
@@ -122,23 +149,38 @@ class Proxy:
             return
         pair = writer, to_server
         self._pairs.add(pair)
+        fates: list[Fate] = []  # of messages whose answer has not arrived
         # `stop` cancels the tasks that still wait, which asyncio would report as an error.
         with suppress(asyncio.CancelledError):
             await asyncio.gather(
-                self._pass(reader, to_server),
-                self._pass(from_server, writer, answers=True),
+                self._pass(reader, to_server, fates),
+                self._pass(from_server, writer, fates, answers=True),
             )
         self._pairs.discard(pair)
         for end in pair:
             end.close()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        fates: list[Fate],
+        *,
+        answers: bool = False,
     ) -> None:
         with suppress(OSError):
             while chunk := await reader.read(CHUNK):
                 if answers and self._seconds:
                     await asyncio.sleep(self._seconds)
+                if not answers:
+                    fates[:] = [self._decide(chunk)]
+                fate = fates[0] if fates else Fate.PASS
+                if fate in (_ON_ANSWER if answers else _ON_MESSAGE):
+                    self._down = self._down or fate is Fate.OUTAGE
+                    await self._reset()
+                    return
+                if fate is (Fate.HOLD_ANSWER if answers else Fate.HOLD):
+                    await asyncio.sleep(HOLD)
                 await self._passing.wait()
                 writer.write(chunk)
                 await writer.drain()

@@ -15,3 +15,12 @@ class Item(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
+
+
+class Tick(Base):
+    """A row of `deed batch`; the tests that need the table create it."""
+
+    __tablename__ = "tick"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    n: Mapped[int]
