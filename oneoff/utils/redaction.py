@@ -13,28 +13,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-MASK = "***"
+from oneoff.utils import sql_secrets
+from oneoff.utils.secret_names import MASK, NAME
+
 SHORTEST = 5
 """Characters. Shorter values are not masked: masking every "a" would make texts unreadable."""
 SHORTEST_WORD = 8
 """The same for a value of lower-case letters only, which may be an English word: with the password
 "wrong", the message "your password is ***" would reveal it."""
 
-# Every pattern starts with a literal, and never searches beyond the next place where it could
-# start: texts may have megabytes, and the time must stay proportional to their length.
-_NAME = (
-    r"(?:(?:(?<!com)(?<!by)pass(?:word|wd|phrase)?|(?-i:(?<=_)PWD|[pP]wd)|secret|token|"
-    r"api[-_]?key|private[-_]?key|access[-_]?key|credential|authorization|signature|"
-    r"(?<!ba)salt|dsn|"
-    # Short words are the ends of other words: `spin`, `opinion`. In camelCase they start with a
-    # capital letter.
-    r"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:jwt|csrf|cookie|(?:otp|pin)(?:[-_]?code)?|"
-    r"(?:php|j)?sess(?:ion(?!s))?(?:[-_]?id)?)|"
-    # A variable; `primary_key` is a column.
-    r"(?-i:(?<=_)(?<!PUBLIC_)(?<!PRIMARY_)(?<!FOREIGN_)(?<!CACHE_)(?<!SORT_)KEY))(?P<many>s)?+)"
-    # PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
-    r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
-)
 # A quote that is followed by a letter does not end the text: the next quoted text starts there.
 _QUOTED = r"[bru]{0,2}+(?:\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+')(?!\w)"
 # A quoted text without its end, which was cut off. It is masked up to the end of the line.
@@ -45,7 +32,7 @@ _SENTENCE = (
     r" (?:has|is|are|was|must|should|needs|can't|cannot|not|"
     r"field(?= required)|(?:string|input|value)(?= should)|value(?= error)) "
 )
-_SECRET_NAME = re.compile(rf"{_NAME}$", re.IGNORECASE)
+_SECRET_NAME = re.compile(rf"{NAME}$", re.IGNORECASE)
 _URL = re.compile(
     r"(?P<head>://[^\s:/@]*+:)(?!\d{1,5}/)"
     # A raw "/" or "@" may be part of the password; a quote too, unless it ends the URL.
@@ -53,12 +40,12 @@ _URL = re.compile(
 )
 _USER = re.compile(r"://(?P<user>[^\s:/@]+)@")
 _ASSIGNMENT = re.compile(
-    rf"(?P<head>{_NAME}\\?[\"']?\s*+(?:=|:(?!{_SENTENCE}))\s*+(?:(?:Bearer|Basic) )?)"
+    rf"(?P<head>{NAME}\\?[\"']?\s*+(?:=|:(?!{_SENTENCE}))\s*+(?:(?:Bearer|Basic) )?)"
     rf"(?P<value>{_QUOTED}|{_CUT}|{_ESCAPED}|[\[{{][^\n]*+|[^\s,;)}}\]&]++)",
     re.IGNORECASE | re.DOTALL,
 )
 _WORD_ASSIGNMENT = re.compile(
-    rf"(?P<head>[\w.\-=]*?{_NAME}=)(?P<value>.+)", re.IGNORECASE | re.DOTALL
+    rf"(?P<head>[\w.\-=]*?{NAME}=)(?P<value>.+)", re.IGNORECASE | re.DOTALL
 )
 _COOKIES = re.compile(r"(?P<head>\bCookie\\?[\"']?: ?\\?[\"']?)[^\n\"'\\]++", re.IGNORECASE)
 _OPTION = re.compile(
@@ -71,7 +58,7 @@ _PAIR = re.compile(
 )
 _CUT_OFF = re.compile(
     r"(?P<head>(?:(?<![\w\-])--(?!generate-|show-|no-)|\([\"'])[\w\-]{0,60}?"
-    rf"{_NAME}(?:[\"']\s*+,|\s)\s*+)(?P<value>(?!{_QUOTED}){_CUT})",
+    rf"{NAME}(?:[\"']\s*+,|\s)\s*+)(?P<value>(?!{_QUOTED}){_CUT})",
     re.IGNORECASE | re.DOTALL,
 )
 _REDIS_USER = re.compile(
@@ -82,9 +69,6 @@ _BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]
 # An access token as services write it, ours and others': a name, then at least 36 letters and
 # digits (ghp_..., shop_4Tf9sKq2_...). A hash in hexadecimal has no capital letters; it is none.
 _TOKEN = re.compile(r"_(?=[a-z0-9]*+[A-Z])(?=[A-Za-z]*+[0-9])[A-Za-z0-9]{36,}+(?!_)")
-_FAILING_ROW = re.compile(
-    r"Failing row contains \((?!\*\*\*\)).*?(?:\)\.?(?=\n|\\n|$)|\Z)", re.DOTALL
-)
 _WORD = re.compile(r"[a-z']{1,7}")
 _COUNT = re.compile(r"\d{1,9}")
 _OPENING = re.compile(r"[bru]{0,2}(\\?[\"'])", re.IGNORECASE)
@@ -145,6 +129,7 @@ class Redactor:
             text = self._pattern.sub(MASK, text)
         text = _URL.sub(_mask_password, text)
         text = _REDIS_USER.sub(rf"\g<head>{MASK}", text)
+        text = sql_secrets.mask(text)
         text = _COOKIES.sub(rf"\g<head>{MASK}", text)
         text = _ASSIGNMENT.sub(_mask_value, text)
         text = _OPTION.sub(_mask_option, text)
@@ -153,7 +138,7 @@ class Redactor:
         text = _BEARER.sub(rf"\g<head>{MASK}", text)
         text = _TOKEN.sub(f"_{MASK}", text)
         text = _JWT.sub(MASK, text)
-        return clean(_FAILING_ROW.sub(f"Failing row contains ({MASK})", text))
+        return clean(text)
 
     def data(self, value: Any) -> Any:
         """Return a copy of mappings and lists with every secret in them masked.

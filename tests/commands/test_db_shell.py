@@ -9,6 +9,7 @@ import pytest
 
 from oneoff.config.database_url import parse_database_url
 from oneoff.services.shell.database_client import Client
+from tests.support.database import query
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -74,6 +75,23 @@ async def test_a_statement_runs_and_its_output_is_shown(
 
     assert 0 == outcome.exit_code, outcome.stderr
     assert "ada@example.com\n" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "sql", ["ALTER ROLE x PASSWORD 's3cret'", "INSERT INTO api_keys (token) VALUES ('s3cret')"]
+)
+async def test_a_secret_in_a_statement_is_neither_recorded_nor_repeated(
+    manage: Manage, manage_environ: dict[str, str], sql: str
+) -> None:
+    """The record names the statement, and the advice of an error repeats the command line."""
+    for options in ([], ["--write", "--confirm=nothing@nowhere"]):
+        outcome = await manage(["db", "shell", "-c", sql, *options])
+        assert 0 != outcome.exit_code
+        assert "s3cret" not in outcome.stdout + outcome.stderr
+
+    rows = repr(query(manage_environ["DATABASE_URL"], "SELECT * FROM oneoff_runs"))
+    assert sql.split("'", maxsplit=1)[0] in rows
+    assert "s3cret" not in rows
 
 
 async def test_outside_production_it_can_write(manage: Manage, make_user: MakeUser) -> None:
