@@ -144,6 +144,7 @@ class Execution:
         situation = gate.situation_of(
             self.app, self.call, facts, run=self.run_info, interactive=self.terminal.interactive
         )
+        self.redactor.keep(situation.target)  # which an operator has to type
         ask = gate.decide(command, options, situation)
         if ask is not gate.Ask.NOTHING:
             self.terminal.err(self.redactor.text(self._banner(situation)))

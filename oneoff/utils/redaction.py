@@ -69,6 +69,11 @@ _BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]
 # An access token as services write it, ours and others': a name, then at least 36 letters and
 # digits (ghp_..., shop_4Tf9sKq2_...). A hash in hexadecimal has no capital letters; it is none.
 _TOKEN = re.compile(r"_(?=[a-z0-9]*+[A-Z])(?=[A-Za-z]*+[0-9])[A-Za-z0-9]{36,}+(?!_)")
+# Before a word there may be an escape that ends with a letter: \n, \x00, %2F, or a color.
+_WORD_START = (
+    r"(?:(?<!\w)|(?<=\\[abfnrtv0])|(?<=\\x..)|(?<=\\u....)|(?<=%[0-9A-Fa-f]{2})"
+    r"|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm))"
+)
 _WORD = re.compile(r"[a-z']{1,7}")
 _COUNT = re.compile(r"\d{1,9}")
 _OPENING = re.compile(r"[bru]{0,2}(\\?[\"'])", re.IGNORECASE)
@@ -110,6 +115,7 @@ class Redactor:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._values: set[str] = set()
+        self._kept: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         for name, value in (environ or {}).items():
             self._learn_variable(name, value)
@@ -120,13 +126,21 @@ class Redactor:
         if len(value) < (SHORTEST_WORD if is_word else SHORTEST):
             return
         self._values |= {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}
-        longest_first = sorted(self._values, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._compile()
+
+    def keep(self, *texts: str) -> None:
+        """Show these texts, although a part of them may be a secret.
+
+        With the password "shop1" an operator must be able to read and type "shop1_live@production".
+        A text that is itself a secret is masked.
+        """
+        self._kept |= {text for text in texts if len(text) > SHORTEST}
+        self._compile()
 
     def text(self, text: str) -> str:
         """Return the text with every secret masked, cleaned as by `clean`."""
         if self._pattern:
-            text = self._pattern.sub(MASK, text)
+            text = self._pattern.sub(self._mask_known, text)
         text = _URL.sub(_mask_password, text)
         text = _REDIS_USER.sub(rf"\g<head>{MASK}", text)
         text = sql_secrets.mask(text)
@@ -170,6 +184,16 @@ class Redactor:
         """Mask each text."""
         return [self.text(text) for text in texts]
 
+    def _compile(self) -> None:
+        if not self._values:
+            return
+        # The longest first: a text to keep is found before the secret that is a part of it.
+        longest_first = sorted(self._values | self._kept, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(_pattern_of, longest_first)))
+
+    def _mask_known(self, match: re.Match[str]) -> str:
+        return MASK if match[0] in self._values else match[0]
+
     def _learn_variable(self, name: str, value: str) -> None:
         passwords = [match["password"] for match in _URL.finditer(value)]
         for password in passwords:
@@ -200,10 +224,18 @@ class Redactor:
         others = re.split(r"[:/@?&=]", url.replace(f":{password}@", "@", 1))
         # The pattern may match too much: up to an "@" in a path, or in the next host of a list.
         first, *more = re.split(r"@[^\s,@]*,[^\s,:@]*:", password)
+        self.keep(*others)
         for known in {password, first, *more, re.split(r"@[^@]*/", first)[0]}:
             if known not in others:
                 self.add(known)
                 self.add(unquote(known))
+
+
+def _pattern_of(value: str) -> str:
+    """Return the pattern that finds a value; a short one only if it is not part of a word."""
+    pattern = re.escape(value)
+    is_short_word = len(value) < SHORTEST_WORD and value.isascii() and value.isalnum()
+    return rf"{_WORD_START}{pattern}(?!\w)" if is_short_word else pattern
 
 
 def _mask_password(match: re.Match[str]) -> str:

@@ -74,6 +74,38 @@ def test_short_values_are_not_masked() -> None:
     assert "banana" == redactor.text("banana")
 
 
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({"DATABASE_URL": "postgres://u:shop1@h/shop1_live"}, "--confirm=shop1_live@production"),
+        ({"DATABASE_URL": "postgres://u:shop-live@h/shop-live-2"}, "shop-live-2@staging"),
+        ({"DATABASE_URL": "postgres://u:intern@db.intern1.example/shop"}, "db.intern1.example"),
+        ({"PASSWORD": "order1"}, "order12, reorder1, order1_lines"),
+    ],
+)
+def test_a_secret_that_is_a_part_of_a_longer_word_is_not_masked_there(
+    environ: dict[str, str], text: str
+) -> None:
+    """Names from a URL, of any length, and all words if the secret is short."""
+    assert text == Redactor(environ).text(text)
+
+
+@pytest.mark.parametrize("before", ["", " ", "=", r"\n", r"\x00", "%2F", "\x1b[35m", "/", "'"])
+def test_a_short_secret_is_masked_as_a_word(before: str) -> None:
+    """An escape before it is not a part of the word."""
+    redactor = Redactor({"DATABASE_URL": "postgres://u:shop1@h/shop1_live"})
+
+    assert f"{before}***, shop1_live" == redactor.text(f"{before}shop1, shop1_live")
+
+
+def test_a_text_to_keep_is_shown_unless_it_is_itself_a_secret() -> None:
+    """The target of a run must be readable."""
+    redactor = Redactor({"PASSWORD": "hunter2hunter2"})
+    redactor.keep("hunter2hunter2@staging", "hunter2hunter2")
+
+    assert "hunter2hunter2@staging ***" == redactor.text("hunter2hunter2@staging hunter2hunter2")
+
+
 def test_data_is_masked_by_key_and_by_value() -> None:
     """Nested mappings and lists too. Numbers and None are unchanged."""
     redactor = Redactor()
