@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.utils.redaction import MASK
+from oneoff.utils.secret_names import MASK
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config

@@ -22,7 +22,8 @@ from oneoff.config.settings import SETTINGS
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
-from oneoff.utils.redaction import MASK, Redactor, hides
+from oneoff.utils.redaction import Redactor, hides
+from oneoff.utils.secret_names import MASK
 from oneoff.utils.suggestions import similar
 from oneoff.utils.text import cell
 

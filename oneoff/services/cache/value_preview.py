@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from oneoff.utils.redaction import MASK, Redactor, is_secret_name
+from oneoff.utils.redaction import Redactor, is_secret_name
+from oneoff.utils.secret_names import MASK
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

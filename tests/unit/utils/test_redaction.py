@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneoff.utils.redaction import MASK, Redactor, is_secret_name
+from oneoff.utils.redaction import Redactor, is_secret_name
+from oneoff.utils.secret_names import MASK
 
 SECRET = "h0t!/p@tato"  # noqa: S105 - planted
 

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any
 
 from oneoff.services.jobs.pickles.reader import Opaque
-from oneoff.utils.redaction import MASK, hides
+from oneoff.utils.redaction import hides
+from oneoff.utils.secret_names import MASK
 
 DEEPEST = 20  # levels of nested values that are shown
 SHORT = 60
