@@ -92,13 +92,16 @@ class Container:
             raise ConfigurationError(
                 f"resources depend on each other: {circle}", code="resource-cycle"
             )
+        from oneoff.runtime.unfinished_tasks import untracked
+
         provider = load_object(self._provider_of(name))
         self._opening.append(name)
         # `_opening` is the chain of providers that wait for one another; a name that occurs twice
         # in it is a circle.
         needs = {need: await self.get(need) for need in parameters(provider)}
         self._opening.pop()
-        self._ready[name] = await self._stack.enter_async_context(provider(**needs))
+        with untracked():  # a resource may keep a task until it is closed
+            self._ready[name] = await self._stack.enter_async_context(provider(**needs))
         return self._ready[name]
 
     def _provider_of(self, name: str) -> str:

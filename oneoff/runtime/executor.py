@@ -38,6 +38,7 @@ from oneoff.runtime.container import Container
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
+from oneoff.runtime.unfinished_tasks import waiting_for_tasks
 from oneoff.utils.concurrency import Late, in_daemon_thread, stoppable, uninterrupted
 from oneoff.utils.redaction import Redactor
 
@@ -229,7 +230,8 @@ class Execution:
         try:
             with unawaited.collecting() as dropped:
                 if asyncio.iscoroutinefunction(handle):
-                    result = await stoppable(handle(**opened))
+                    async with waiting_for_tasks():
+                        result = await stoppable(handle(**opened))
                 else:
                     result = await in_daemon_thread(lambda: handle(**opened))
                 if asyncio.iscoroutine(result):

@@ -7,6 +7,7 @@
 | `stoppable` | the work is cancelled until it has ended |
 | `in_daemon_thread` | the thread continues, and nothing waits for it |
 | `together` | all of the work is cancelled |
+| `cancelled` | the tasks are cancelled nevertheless |
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 INSIST = 1.0
 """Seconds until work that ignored a cancellation is cancelled again."""
+_TRIES = 3
 
 
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
@@ -94,8 +96,19 @@ async def _return_errors(work: Coroutine[Any, Any, T]) -> T | BaseException:
         return exc
 
 
-async def _wait(task: asyncio.Task[Any]) -> None:
-    await asyncio.wait([task], timeout=INSIST)
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended; give up on those that ignore it repeatedly."""
+    for _ in range(_TRIES):
+        running = [task for task in tasks if not task.done()]
+        if not running:
+            return
+        for task in running:
+            task.cancel()
+        await uninterrupted(_wait(*running))
+
+
+async def _wait(*tasks: asyncio.Task[Any]) -> None:
+    await asyncio.wait(tasks, timeout=INSIST)
 
 
 async def _wait_until_done(
