@@ -133,6 +133,13 @@ class BaseCommand:
         """Return whether these inputs make the run read-only (`--check`, `--plan`)."""
         return False
 
+    def works_unrecorded(self) -> bool:
+        """Return whether a run with these inputs may go on if its record can't be written.
+
+        It then has to change nothing itself. Runs that are read-only may always go on.
+        """
+        return False
+
     def fills_stdout(self) -> bool:
         """Return whether these inputs make the command write its data to standard output itself.
 

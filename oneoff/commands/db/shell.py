@@ -21,6 +21,9 @@ class Shell(BaseCommand):
     The run is recorded, but not the statements that you type. If MIGRATION_DATABASE_URL is set,
     the client uses it, so that it does not connect through a pooler.
 
+    It is read-only too where the run can't be recorded: on a standby server, or with a user who may
+    only read.
+
     Statements can also come from standard input. The client stops at the first one that fails.
     """
 
@@ -35,6 +38,9 @@ class Shell(BaseCommand):
     def confirm_level(self) -> Confirm:
         return Confirm.PROMPT if self.write else Confirm.NEVER
 
+    def works_unrecorded(self) -> bool:
+        return not self.write  # `handle` then opens a read-only session
+
     def consequence(self) -> str:
         return "opens {target} for writing"
 
@@ -47,10 +53,13 @@ class Shell(BaseCommand):
         self, config: Config, database: Database, run: Run, terminal: Terminal
     ) -> Result:
         from oneoff.services.shell.database_client import Client, run_client
+        from oneoff.services.shell.input_record import is_recorded
 
+        async with database.autocommit("audit") as connection:
+            unrecorded = await is_recorded(connection, database, run.id) is False
         client = Client(
             database.url,
-            read_only=not self.write and run.protected,
+            read_only=not self.write and (run.protected or unrecorded),
             sql=self.sql,
             interactive=terminal.interactive and not self.sql,
         )

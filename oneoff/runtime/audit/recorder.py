@@ -215,23 +215,26 @@ class Recorder:
         try:
             await self._insert(run)
         except CommandError as exc:
-            if self._writes and self.needs_database:
+            reads = self._mode is not Mode.COMMIT or self._call.command.works_unrecorded()
+            if self.needs_database and not reads:
                 raise
-            self._use_only_the_log(exc.message)
+            self._use_only_the_log(exc.message, failed=True)
 
     async def _insert(self, run: Run) -> None:
         if self._record is not None:
             version = code_version(self._app.config.environ, self._app.config.root)
             await self._record.insert_row(run, self._call, code_version=version)
 
-    def _use_only_the_log(self, reason: str) -> None:
+    def _use_only_the_log(self, reason: str, *, failed: bool = False) -> None:
         """Warn that only the log records the run; refuse the run if AUDIT_REQUIRED is on.
 
-        A run that changes nothing continues without a warning.
+        A run that changes nothing continues, and without a warning if there is no table for its
+        record. `failed` means that there is one, which the run can't write.
         """
-        if self._call.options.dry_run or self._call.command.only_reads():
+        changes_nothing = self._call.options.dry_run or self._call.command.only_reads()
+        if changes_nothing and not failed:
             return
-        if self._app.config.audit_required:
+        if self._app.config.audit_required and not changes_nothing:
             raise Refused(
                 f"{self._call.name} can't be recorded: {reason}",
                 why="AUDIT_REQUIRED is on",

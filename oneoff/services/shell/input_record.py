@@ -61,17 +61,21 @@ class InputRecord:
 
         async with self._database.autocommit("audit") as connection:
             if self._recorded is None:
-                self._recorded = await self._is_recorded(connection)
+                self._recorded = bool(await is_recorded(connection, self._database, self._run_id))
             if self._recorded:
                 await connection.execute(insert(shell_inputs), rows)
 
-    async def _is_recorded(self, connection: AsyncConnection) -> bool:
-        """Return whether the run has a row. On a standby server, a run has none."""
-        from sqlalchemy import select
 
-        from oneoff.database.schema.facts import read_facts
-        from oneoff.database.tables import runs
+async def is_recorded(connection: AsyncConnection, database: Database, run_id: str) -> bool | None:
+    """Return whether the run has a row, or None if there is no table for it.
 
-        if not (await read_facts(connection, self._database.url)).schema_ready:
-            return False
-        return bool(await connection.scalar(select(runs.c.id).where(runs.c.id == self._run_id)))
+    On a standby server, or with a role that can't write, a run has none.
+    """
+    from sqlalchemy import select
+
+    from oneoff.database.schema.facts import read_facts
+    from oneoff.database.tables import runs
+
+    if not (await read_facts(connection, database.url)).schema_ready:
+        return None
+    return bool(await connection.scalar(select(runs.c.id).where(runs.c.id == run_id)))
