@@ -43,6 +43,7 @@ def read_only_connections(
         DryRunViolation: The same in a dry run that is rolled back.
     """
     protections: list[ClientProtection | Protection] = []
+    others: Protection | None = None
     with ExitStack() as stack:
         if clients:
             entered = read_only_clients(mode, process_wide=process_wide)
@@ -50,12 +51,13 @@ def read_only_connections(
         if engines:
             from oneoff.database.guards.other_engines import read_only_engines
 
-            protections.append(
-                stack.enter_context(read_only_engines(mode, process_wide=process_wide))
-            )
+            others = stack.enter_context(read_only_engines(mode, process_wide=process_wide))
+            protections.append(others)
         try:
             yield
         except Exception as exc:
+            if others is not None:
+                others.note_error(exc)
             violation = _first_violation(protections)
             reported = isinstance(exc, DryRunViolation | ReadOnlyViolation)
             # After a signal, errors are consequences of the signal, and the signal decides the exit

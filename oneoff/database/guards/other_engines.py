@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
+from sqlalchemy import URL, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
@@ -29,7 +29,7 @@ from oneoff.database.roles import EXEMPT
 from oneoff.utils.context_scope import Scope
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _QUERY_ONLY = "oneoff_query_only"  # whether PRAGMA query_only is on
 _KNOWN_DIALECTS = ("postgresql", "sqlite")
 _KNOWN_DRIVERS = ("asyncpg", "psycopg", "psycopg2", "pg8000", "sqlite3", "aiosqlite")
+_URL = "oneoff_url"  # the URL for messages, without the password
 _AUTOCOMMIT = "oneoff_autocommit"  # the dialect that restores AUTOCOMMIT at checkin
 
 
@@ -50,6 +51,20 @@ class Protection:
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
         self.refused: CommandError | None = None
+        self._others: list[dict[str, Any]] = []  # the `info` of each connection that was used
+
+    def add(self, info: dict[str, Any]) -> None:
+        """Remember a connection that is not the run's own."""
+        if not any(info is other for other in self._others):
+            self._others.append(info)
+
+    def note_error(self, exc: BaseException) -> None:
+        """Store the error of a write that a driver refused without SQLAlchemy's knowledge.
+
+        Which of the other connections wrote is not known, so the error names all of them.
+        """
+        if self._others and not self.refused and is_read_only_error(exc):
+            self.refuse(" or ".join(dict.fromkeys(filter(None, map(_url_of, self._others)))))
 
     def note(self, connection: Connection | None) -> None:
         """Store the error of a refused write; on the run's own connection only in a read-only run.
@@ -63,7 +78,7 @@ class Protection:
         if own:
             self.refused = self.refused or read_only_error()
         else:
-            self.refuse(_safe_url(connection))
+            self.refuse(_url_of(connection.info) if connection else "")
 
     def refuse(self, url: str = "") -> CommandError:
         """Store and return the error of an attempt to write or to switch the protection off."""
@@ -107,6 +122,7 @@ def _listen() -> None:
     # The listeners stay installed. Without a protection in the current context they do nothing.
     if event.contains(Engine, "begin", _on_begin):
         return
+    event.listen(Engine, "do_connect", _on_opening)
     event.listen(Pool, "checkout", _on_checkout)
     event.listen(Pool, "checkin", _on_checkin)
     event.listen(Engine, "engine_connect", _on_connect)
@@ -116,15 +132,27 @@ def _listen() -> None:
     event.listen(Engine, "handle_error", _on_error)
 
 
+def _on_opening(
+    dialect: Dialect, record: ConnectionPoolEntry | None, args: Any, options: dict[str, Any]
+) -> None:
+    """Note where a connection leads: events of a pool don't tell, nor do errors of a driver."""
+    if record is not None:
+        where = {"database": args[0]} if args and dialect.name == "sqlite" else options
+        database = where.get("database") or where.get("dbname")
+        url = URL.create(dialect.name, host=where.get("host"), database=database)
+        record.info[_URL] = str(url)
+
+
 def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
     """Protect the raw driver connection, for code that uses it without SQLAlchemy's BEGIN."""
     protection = _scope.current()
     if protection is None or record.info.get(EXEMPT):
         return
+    protection.add(record.info)
     if _is_sqlite(connection):
         _make_sqlite_read_only(connection, record.info, protection)
     elif _is_asyncpg(connection):
-        _make_asyncpg_read_only(connection, protection)
+        _make_asyncpg_read_only(connection, record.info, protection)
         if not getattr(connection, "autocommit", False):
             _begin_read_only(connection)
     elif not _is_known(record.driver_connection):
@@ -132,9 +160,10 @@ def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _prox
 
 
 def _on_connect(connection: Connection) -> None:
+    connection.info[_URL] = connection.engine.url.render_as_string(hide_password=True)
     protection = _protection_of(connection)
     if protection is not None and connection.dialect.name not in _KNOWN_DIALECTS:
-        raise protection.refuse_unknown(f"to {_safe_url(connection)}")
+        raise protection.refuse_unknown(f"to {_url_of(connection.info)}")
     if protection is not None and _leave_autocommit(connection):
         driver: Any = connection.connection.dbapi_connection
         _begin_read_only(driver)
@@ -172,7 +201,7 @@ def _on_begin(connection: Connection) -> None:
     elif connection.dialect.name == "postgresql":
         _leave_autocommit(connection)
         if _is_asyncpg(driver):
-            _make_asyncpg_read_only(driver, protection)
+            _make_asyncpg_read_only(driver, connection.info, protection)
         connection.exec_driver_sql(READ_ONLY)
         connection.exec_driver_sql(ANY_QUERY)
 
@@ -183,7 +212,7 @@ def _on_statement(connection: Connection, _cursor: object, statement: str, *_: o
     if protection is None or connection.dialect.name != "postgresql":
         return
     if ending_statement(statement):
-        raise protection.refuse(_safe_url(connection))
+        raise protection.refuse(_url_of(connection.info))
 
 
 def _make_sqlite_read_only(connection: Any, info: dict[str, Any], protection: Protection) -> None:
@@ -196,7 +225,7 @@ def _make_sqlite_read_only(connection: Any, info: dict[str, Any], protection: Pr
     def authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
         if not switches_query_only(action, first, second):
             return sqlite3.SQLITE_OK
-        protection.refuse()
+        protection.refuse(_url_of(info))
         return sqlite3.SQLITE_DENY
 
     _execute(connection, "PRAGMA query_only=ON")
@@ -204,10 +233,10 @@ def _make_sqlite_read_only(connection: Any, info: dict[str, Any], protection: Pr
     info[_QUERY_ONLY] = True
 
 
-def _make_asyncpg_read_only(connection: Any, protection: Protection) -> None:
+def _make_asyncpg_read_only(connection: Any, info: dict[str, Any], protection: Protection) -> None:
     from oneoff.database.guards.read_only_asyncpg import make_read_only
 
-    make_read_only(connection.driver_connection, lambda _: protection.refuse())
+    make_read_only(connection.driver_connection, lambda _: protection.refuse(_url_of(info)))
 
 
 def _make_writable(connection: Any, info: dict[str, Any]) -> None:
@@ -262,8 +291,8 @@ def _protection_of(connection: Connection) -> Protection | None:
     return None if connection.info.get(EXEMPT) else _scope.current()
 
 
-def _safe_url(connection: Connection | None) -> str:
-    return connection.engine.url.render_as_string(hide_password=True) if connection else ""
+def _url_of(info: dict[str, Any]) -> str:
+    return str(info.get(_URL, ""))
 
 
 def _is_known(connection: object) -> bool:
