@@ -6,12 +6,15 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import NamedTuple
 
 from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.runtime import signals
+from oneoff.utils.concurrency import uninterrupted
 
+_STOP_SECONDS = 3.0  # for each of three signals; after a signal the process has 20
 _BUSY_MS = 10_000  # milliseconds that sqlite3 waits for a lock
 _READ_ONLY = "-c default_transaction_read_only=on"
 # libpq reads these, and asyncpg does not, or in another order. PGSERVICE even wins over PGHOST.
@@ -102,8 +105,12 @@ async def run_client(client: Client, environ: Mapping[str, str]) -> None:
         )
     if client.read_only and client.program == "psql":
         await _check_read_only(client, program, environ)
-    with _interrupts_left_to_child():
+    # A user's Ctrl-C is for the client, which cancels the statement and goes on. Without a user
+    # it ends the run, as every signal does.
+    with _interrupts_left_to_child() if client.interactive else nullcontext():
         code = await _run(program, client.arguments(), client.environ(environ))
+    if signum := signals.received():
+        raise signals.SignalReceived(signum)  # Ctrl-C at a terminal may end the client first
     if code:
         raise CommandError(f"{client.program} ended with exit code {code}", code="client-failed")
 
@@ -114,8 +121,17 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
         return await child.wait()
     finally:
         if child.returncode is None:  # the run was cancelled while the client was running
-            child.terminate()
-            await child.wait()
+            await uninterrupted(_stop(child))
+
+
+async def _stop(child: asyncio.subprocess.Process) -> None:
+    """End a client: SIGINT cancels its statement on the server, which SIGTERM leaves running."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            child.send_signal(signum)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), _STOP_SECONDS)
+            return
 
 
 async def _check_read_only(client: Client, program: str, environ: Mapping[str, str]) -> None:

@@ -31,7 +31,8 @@ async def with_a_connection_of_the_pool(engine: AsyncEngine) -> None:
     """Write on a connection that the pool gives without SQLAlchemy's own."""
     raw = await engine.raw_connection()
     try:
-        await raw.driver_connection.execute(WRITE)
+        driver: Any = raw.driver_connection
+        await driver.execute(WRITE)
     finally:
         raw.close()
 
