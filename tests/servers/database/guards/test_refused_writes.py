@@ -47,7 +47,7 @@ async def by_ending_the_protection(engine: AsyncEngine) -> None:
 @pytest.mark.parametrize(
     "write",
     [in_a_transaction, with_the_driver, with_a_connection_of_the_pool, by_ending_the_protection],
-    ids=names,  # type: ignore[arg-type]
+    ids=names,
 )
 @pytest.mark.parametrize(
     ("mode", "code"), [(Mode.READ_ONLY, "read-only"), (Mode.ROLLBACK, "dry-run-violation")]
