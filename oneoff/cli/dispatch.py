@@ -63,11 +63,9 @@ def options_for_error(words: Sequence[str]) -> GlobalOptions:
 
 def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> Page | Call:
     """Import the command and parse the other words. With `--help`, return its page."""
-    import shlex
-
     from oneoff.core.outcome import Call
     from oneoff.core.parsing import parse, scrub_argv
-    from oneoff.utils.redaction import Redactor
+    from oneoff.utils.redaction import command_line
 
     command_class = app.registry.load(entry)
     app.accepts_problems = command_class.accepts_problems
@@ -77,8 +75,7 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
         return Page(_help(app, entry.name.split()))
     if parsed.options.json and parsed.command.fills_stdout():
         raise _two_outputs_error(entry.name)
-    # Words are masked before they are quoted, because quotes within quotes hide a secret's form.
-    line = " ".join([program, entry.name, *map(shlex.quote, map(Redactor().word, argv))])
+    line = command_line(f"{program} {entry.name}", argv)
     name = app.registry.name_of(command_class)
     return Call(name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
 

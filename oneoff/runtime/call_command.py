@@ -18,6 +18,7 @@ from oneoff.core.result import Result
 from oneoff.runtime.application import Application, find_project, load_application
 from oneoff.runtime.executor import Execution, running
 from oneoff.runtime.gate import mode_of
+from oneoff.utils.redaction import command_line
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
@@ -87,7 +88,7 @@ def _make_call(app: Application, line: str, values: dict[str, Any]) -> Call:
         )
     options.no_input = True
     name = app.registry.name_of(command_class)
-    typed = " ".join(["python manage.py", entry.name, *map(shlex.quote, argv)])
+    typed = command_line(f"python manage.py {entry.name}", argv)
     return Call(name, command, options, [*entry.name.split(), *argv], typed)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
@@ -229,6 +230,14 @@ class Redactor:
             if known not in others:
                 self.add(known)
                 self.add(unquote(known))
+
+
+def command_line(program: str, words: Iterable[str]) -> str:
+    """Return a line that can be typed, with the secrets in its words masked.
+
+    They are masked before they are quoted, because quotes within quotes hide a secret's form.
+    """
+    return " ".join([program, *map(shlex.quote, map(Redactor().word, words))])
 
 
 def _pattern_of(value: str) -> str:
