@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from oneoff.core.arguments import (
@@ -249,6 +250,11 @@ def _convert_one(field: Field, shape: Shape, value: Any) -> Any:
             return shape.parse(value)
         except ValueError:
             raise ValueError(wrong + shape.hint(value)) from None
+    if shape.choices and not isinstance(value, Enum):
+        # Code may give a value of an Enum or a Literal: 0 for the member of an IntEnum.
+        if str(value) not in shape.choices:
+            raise ValueError(wrong)
+        return shape.parse(str(value))
     # In Python True is an int, but `limit=True` is surely a mistake.
     if not isinstance(value, shape.accepts) or (
         isinstance(value, bool) and bool not in shape.accepts

@@ -7,7 +7,7 @@ datetime, timedelta ("90d"), UUID, Decimal, Literal, list[T] and T | None.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -118,15 +118,31 @@ def _by_constructor(kind: type) -> Callable[[str], Any]:
     return parse
 
 
+def _by_text(annotation: Any, pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return what each text stands for.
+
+    Raises:
+        TypeError: A text stands for two things: for 1 and "1".
+    """
+    found: dict[str, Any] = {}
+    for value, meant in pairs:
+        if found.setdefault(str(value), meant) is not meant:
+            message = f"{annotation!r} has two values that are typed alike: {value}"
+            raise TypeError(message)
+    return found
+
+
 def _enum_shape(kind: type[Enum]) -> Shape:
-    members = {str(member.value): member for member in kind}
+    # Iterating over a Flag would leave out the member with the value 0.
+    members = _by_text(kind, [(each.value, each) for each in kind.__members__.values()])
+    by_name = {name.lower(): member for name, member in kind.__members__.items()}
 
     def parse(text: str) -> Any:
-        by_name = {name.lower(): member for name, member in kind.__members__.items()}
-        member = members.get(text) or members.get(text.lower()) or by_name.get(text.lower())
-        if member is None:
-            raise ValueError(text)
-        return member
+        # A member may be false: that of an IntEnum with the value 0, for example.
+        for found, key in ((members, text), (members, text.lower()), (by_name, text.lower())):
+            if key in found:
+                return found[key]
+        raise ValueError(text)
 
     choices = tuple(members)
     return Shape(
@@ -139,8 +155,9 @@ def _enum_shape(kind: type[Enum]) -> Shape:
     )
 
 
-def _literal_shape(values: tuple[Any, ...]) -> Shape:
-    texts = {str(value): value for value in values}
+def _literal_shape(annotation: Any) -> Shape:
+    values = get_args(annotation)
+    texts = _by_text(annotation, [(value, value) for value in values])
 
     def parse(text: str) -> Any:
         if text not in texts:
@@ -214,7 +231,7 @@ def shape_of(annotation: Any) -> Shape:
         (item,) = get_args(annotation)
         return shape_of(item)._replace(many=True)
     elif origin is Literal:
-        return _literal_shape(get_args(annotation))
+        return _literal_shape(annotation)
     elif isinstance(annotation, type):
         shape = _enum_shape(annotation) if issubclass(annotation, Enum) else None
         shape = shape or _named_shape(annotation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, IntFlag
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -28,6 +28,27 @@ class Level(IntEnum):
 
     LOW = 1
     HIGH = 2
+
+
+class Switch(IntEnum):
+    """A member that is false."""
+
+    OFF = 0
+    ON = 1
+
+
+class Suffix(Enum):
+    """A member whose text is empty."""
+
+    NONE = ""
+    DATE = "date"
+
+
+class Rights(IntFlag):
+    """A flag that iterating over the class leaves out."""
+
+    NOTHING = 0
+    READ = 1
 
 
 @pytest.mark.parametrize(
@@ -58,6 +79,15 @@ class Level(IntEnum):
         (Literal["a", "b"], "b", "b"),
         (Literal[1, 2], "2", 2),
         (int | None, "5", 5),
+        (int | None, "0", 0),
+        (Switch, "0", Switch.OFF),
+        (Switch, "off", Switch.OFF),
+        (Switch | None, "0", Switch.OFF),
+        (Suffix, "", Suffix.NONE),
+        (Rights, "0", Rights.NOTHING),
+        (Rights, "nothing", Rights.NOTHING),
+        (Literal[0, 1], "0", 0),
+        (timedelta, "0", timedelta()),
     ],
 )
 def test_a_text_is_converted_to_the_declared_type(
@@ -104,6 +134,13 @@ def test_a_list_parses_its_items() -> None:
 def test_an_unsupported_type_is_refused_at_declaration(annotation: Any) -> None:
     """The author sees the error, not the operator."""
     with pytest.raises((TypeError, ValueError)):
+        shape_of(annotation)
+
+
+@pytest.mark.parametrize("annotation", [Literal[1, "1"], Enum("Mixed", {"NUMBER": 1, "TEXT": "1"})])
+def test_two_choices_that_are_typed_alike_are_refused_at_declaration(annotation: Any) -> None:
+    """Only one of them could be chosen."""
+    with pytest.raises(TypeError, match="typed alike: 1"):
         shape_of(annotation)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Literal
+
 import pytest
 
-from oneoff import Access, BaseCommand, DryRun, Result, UsageError
+from oneoff import Access, BaseCommand, DryRun, Option, Result, UsageError
 from oneoff.core.parsing import parse
 
 
@@ -36,3 +39,39 @@ def test_an_option_has_its_own_type(given: dict[str, object]) -> None:
     """A number is not a flag, and a flag is not a duration."""
     with pytest.raises(UsageError, match=r"must be (a text|True or False)"):
         parse(Writer, [], given=given)
+
+
+class Level(IntEnum):
+    """A member that is false."""
+
+    OFF = 0
+    ON = 1
+
+
+class Chooser(BaseCommand):
+    """Choose something."""
+
+    examples = ("chooser",)
+
+    level: Level = Option(default=Level.ON, help="A member.")
+    size: Literal[0, 1] = Option(default=1, help="A number.")
+
+    def handle(self) -> Result:
+        """Do nothing."""
+        return Result.unchanged("done")
+
+
+def test_code_may_give_a_choice_by_its_value() -> None:
+    """0 is one of the choices."""
+    command = parse(Chooser, [], given={"level": 0, "size": 0}).command
+
+    assert isinstance(command, Chooser)
+    assert (Level.OFF, 0) == (command.level, command.size)
+
+
+def test_code_can_not_give_a_value_that_is_no_choice() -> None:
+    """Of a member or of a literal."""
+    with pytest.raises(UsageError, match="--level '2' is not one of 0, 1"):
+        parse(Chooser, [], given={"level": 2})
+    with pytest.raises(UsageError, match="--size '2' is not one of 0, 1"):
+        parse(Chooser, [], given={"size": 2})
