@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from oneoff.config.settings import Config
+from oneoff.config.settings import Config, why_quoted
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import Project, load_object
 from oneoff.utils.redaction import is_secret_name
@@ -37,7 +37,9 @@ def load_settings(project: Project, config: Config) -> Any:
         return instantiate_settings(project, config)
     except ValidationError as exc:
         raise ConfigurationError(
-            "; ".join(problem_line(*problem) for problem in validation_problems(exc)),
+            "; ".join(
+                problem_line(*problem) for problem in validation_problems(exc, config.environ)
+            ),
             why=f"{project.settings} reads them from the environment and .env",
             try_="python manage.py config check",
             code="bad-settings",
@@ -56,15 +58,19 @@ def instantiate_settings(project: Project, config: Config) -> Any:
         log.disabled = before
 
 
-def validation_problems(error: Any) -> list[tuple[str, str]]:
-    """Return each problem of a ValidationError as variable and text, without the value."""
-    return [
-        (
-            "_".join(str(part) for part in one["loc"]).upper() or "settings",
-            _lowered(str(one["msg"]).removeprefix("Value error, ")),
-        )
-        for one in error.errors(include_input=False)
-    ]
+def validation_problems(error: Any, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return each problem of a ValidationError as variable and text, without the value.
+
+    Args:
+        error: The error.
+        environ: The variables. A value in quotes is the problem itself: it is not what was meant.
+    """
+    problems = []
+    for one in error.errors(include_input=False):
+        name = "_".join(str(part) for part in one["loc"]).upper() or "settings"
+        text = _lowered(str(one["msg"]).removeprefix("Value error, "))
+        problems.append((name, why_quoted(environ.get(name, "")) or text))
+    return problems
 
 
 def problem_line(name: str, problem: str) -> str:

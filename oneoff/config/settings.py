@@ -19,6 +19,7 @@ SECRET_KEY_LENGTH = 32
 NO_DATABASE = "DATABASE_URL is not set, but ENVIRONMENT is"
 """How the problem of a missing DATABASE_URL begins."""
 _TRUE = ("1", "true", "yes", "on")
+_QUOTES = ("''", '""', "``")
 _FALSE = ("", "0", "false", "no", "off")
 
 
@@ -160,7 +161,15 @@ def _problems(value: Mapping[str, str]) -> dict[str, str]:
         problems["DATABASE_URL"] = f"{NO_DATABASE} {environment}"
     if 0 < len(value["SECRET_KEY"]) < SECRET_KEY_LENGTH:
         problems["SECRET_KEY"] = f"SECRET_KEY has fewer than {SECRET_KEY_LENGTH} characters"
-    return problems
+    quoted = {name: f"{name} {why}" for name, text in value.items() if (why := why_quoted(text))}
+    return problems | quoted
+
+
+def why_quoted(text: str) -> str:
+    """Return the problem of a value that is enclosed in quotes, or an empty text."""
+    if len(text) > 1 and text[0] + text[-1] in _QUOTES:
+        return f"is enclosed in {text[0]} quotes, which `docker --env-file` keeps: remove them"
+    return ""
 
 
 def _is_seconds(text: str) -> bool:

@@ -99,7 +99,7 @@ def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]
     try:
         return instantiate_settings(project, config), []
     except ValidationError as exc:
-        return None, [Problem(*error) for error in validation_problems(exc)]
+        return None, [Problem(*error) for error in validation_problems(exc, config.environ)]
     except SettingsError as exc:  # a list or a nested model that is not JSON
         return None, [Problem(_quoted(str(exc)).upper(), "is not JSON")]
 

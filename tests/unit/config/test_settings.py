@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oneoff import ConfigurationError, Project
-from oneoff.config.settings import load_config
+from oneoff.config.settings import SETTINGS, load_config
 from oneoff.runtime.application import Application
 
 
@@ -31,3 +31,27 @@ def test_a_missing_database_url_is_an_error_outside_development(
 def test_development_uses_a_file(tmp_path: Path, environ: dict[str, str]) -> None:
     """Nothing has to be set for the first steps."""
     assert () == load_config(tmp_path, environ).problems
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in SETTINGS])
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_value_that_is_enclosed_in_quotes_is_a_problem(
+    tmp_path: Path, name: str, quote: str
+) -> None:
+    """`docker run --env-file` keeps them. In `.env` they belong to the syntax."""
+    given = f"{quote}postgres://shop:s3cret@db/shop{quote}"
+    (tmp_path / ".env").write_text(f"OPERATOR={quote}ada{quote}\n")
+
+    config = load_config(tmp_path, {"DATABASE_URL": "sqlite:///x.db", name: given})
+
+    problem = f"{name} is enclosed in {quote} quotes, which `docker --env-file` keeps: remove them"
+    assert (problem,) == config.problems
+    assert name == "OPERATOR" or config.operator == "ada"
+
+
+def test_no_run_uses_another_database_because_of_quotes(tmp_path: Path) -> None:
+    """The embedded file is not used instead."""
+    url = {"DATABASE_URL": "'postgres://db/shop'"}
+
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is enclosed in ' quotes"):
+        Application(Project("shop"), str(tmp_path), url).database_url()
