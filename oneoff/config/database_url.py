@@ -8,36 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
+from oneoff.config.url_parameters import (
+    NOT_ASYNCPG,
+    SYSTEM,
+    TLS,
+    VARIABLES,
+    Unreadable,
+    check_numbers,
+    listed_names,
+    read_parameters,
+)
 from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 _POSTGRESQL = ("postgres", "postgresql")
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_TRUE = ("true", "1", "yes", "on")
-
-# libpq's connection parameters that may follow "?", with the variables that psql and pg_dump read.
-_LIBPQ = {
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslcrl": "PGSSLCRL",
-    "sslnegotiation": "PGSSLNEGOTIATION",
-    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
-    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
-    "target_session_attrs": "PGTARGETSESSIONATTRS",
-    "passfile": "PGPASSFILE",
-    "options": "PGOPTIONS",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "channel_binding": "PGCHANNELBINDING",
-    "gssencmode": "PGGSSENCMODE",
-}
-# Only libpq knows these. asyncpg would send them as settings, and the server would refuse them.
-_NOT_ASYNCPG = ("connect_timeout", "channel_binding", "gssencmode")
-# oneoff sets the application name itself; `pgbouncer` is a hint for other clients.
-_IGNORED = ("application_name", "fallback_application_name", "pgbouncer")
 
 
 class DatabaseURL(NamedTuple):
@@ -51,7 +37,7 @@ class DatabaseURL(NamedTuple):
         password: The password in clear text. `safe` and `repr` never show it.
         database: Name of the database, or absolute path of the SQLite file, without
             symbolic links.
-        query: Parameters by the names that libpq uses; for SQLite only `timeout`, in seconds.
+        query: Parameters as `read_parameters` returns them; for SQLite only `timeout`, in seconds.
     """
 
     dialect: str
@@ -104,7 +90,7 @@ class DatabaseURL(NamedTuple):
             "postgresql+asyncpg",
             username=self.user or None,
             password=self.password or None,
-            host=self.host or None,
+            host=self.query.get("hostaddr") or self.host or None,
             port=self.port,
             database=self.database,
             query=self._asyncpg_query(),
@@ -113,7 +99,7 @@ class DatabaseURL(NamedTuple):
     def asyncpg(self) -> dict[str, str | int]:
         """Return the keyword arguments for `asyncpg.connect`."""
         parts = {
-            "host": self.host,
+            "host": self.query.get("hostaddr") or self.host,
             "port": self.port,
             "user": self.user,
             "password": self.password,
@@ -133,12 +119,17 @@ class DatabaseURL(NamedTuple):
             "PGPASSWORD": self.password,
             "PGDATABASE": self.database,
         }
-        environ |= {_LIBPQ[name]: value for name, value in self.query.items()}
+        environ |= {
+            VARIABLES[name]: value for name, value in self.query.items() if name in VARIABLES
+        }
         return {name: value for name, value in environ.items() if value}
 
     def _asyncpg_query(self) -> dict[str, str]:
         """Return libpq's parameters in asyncpg's `dsn`, the only argument that accepts all."""
-        query = {name: text for name, text in self.query.items() if name not in _NOT_ASYNCPG}
+        query = {name: text for name, text in self.query.items() if name not in NOT_ASYNCPG}
+        if query.get("sslrootcert") == SYSTEM:
+            # asyncpg takes it for the name of a file. `oneoff.database.engine` gives it a context.
+            query = {name: text for name, text in query.items() if name not in TLS}
         return {"dsn": f"postgresql://?{urlencode(query)}"} if query else {}
 
 
@@ -163,25 +154,27 @@ def parse_database_url(
         parts = urlsplit(text.strip(), allow_fragments=False)
         dialect = scheme.partition("+")[0].lower()
         if not colon or dialect not in (*_POSTGRESQL, "sqlite"):
-            raise _Unreadable(_unknown_scheme(scheme if colon else ""))
+            raise Unreadable(_unknown_scheme(scheme if colon else ""))
         return _sqlite(parts, root) if dialect == "sqlite" else _postgresql(parts)
-    except _Unreadable as exc:
-        problem = str(exc)
+    except Unreadable as exc:
+        problem, parameter = str(exc), exc.parameter
     except ValueError:
         # Messages of urlsplit contain pieces of the URL, which may be a part of the password.
-        problem = "its host and port can't be read"
+        problem, parameter = "its host and port can't be read", ""
     raise ConfigurationError(
         f"{setting} can't be used: {problem}",
-        try_=(
-            f"{setting}=postgres://user:password@host:5432/database",
-            "in the password, write @ as %40, / as %2F and ? as %3F",
-        ),
+        try_=_advice(setting, parameter),
         code="bad-database-url",
     )
 
 
-class _Unreadable(Exception):
-    """A problem of a URL; its message contains nothing of the password."""
+def _advice(setting: str, parameter: str) -> tuple[str, ...]:
+    if parameter:
+        return (f"correct or remove {parameter} in {setting}",)
+    return (
+        f"{setting}=postgres://user:password@host:5432/database",
+        "in the password, write @ as %40, / as %2F and ? as %3F",
+    )
 
 
 def _unknown_scheme(scheme: str) -> str:
@@ -194,14 +187,15 @@ def _sqlite(parts: SplitResult, root: Path) -> DatabaseURL:
     # sqlite:///relative, sqlite:////absolute: the first slash of the path belongs to the URL.
     path = unquote(parts.path)[1:]
     if parts.netloc:
-        raise _Unreadable("a SQLite file is written with three slashes: sqlite:///file.sqlite3")
+        raise Unreadable("a SQLite file is written with three slashes: sqlite:///file.sqlite3")
     if path in ("", ":memory:"):
-        raise _Unreadable("a database in memory would be a new, empty one for each connection")
+        raise Unreadable("a database in memory would be a new, empty one for each connection")
     query = dict(parse_qsl(parts.query))
     unknown = query.keys() - {"timeout"}
     if unknown:
-        raise _Unreadable(f"unknown parameter {_listed(unknown)} after '?' (SQLite has: timeout)")
-    _check_seconds(query, "timeout")
+        names = listed_names(unknown)
+        raise Unreadable(f"unknown parameter {names} after '?' (SQLite has: timeout)")
+    check_numbers(query, "timeout")
     # One file has one path here, whatever link leads to it: locks and the stored environment depend
     # on it.
     return DatabaseURL("sqlite", database=realpath(root / path), query=query)
@@ -212,17 +206,24 @@ def _postgresql(parts: SplitResult) -> DatabaseURL:
     host = query.pop("host", "") or _host(parts.netloc)
     if {"@", "/"} & {*parts.path.strip("/")}:
         # A "/" or "?" in the password is not percent-encoded, so the text after it became the path.
-        raise _Unreadable("the text after the host is not the name of a database")
-    if "," in host:
-        raise _Unreadable("it names several hosts; give the address of the primary")
+        raise Unreadable("the text after the host is not the name of a database")
+    if "," in host + query.get("hostaddr", ""):
+        raise Unreadable("it names several hosts; give the address of the primary")
     port = query.pop("port", "") or parts.port
     user = query.pop("user", "") or unquote(parts.username or "")
     password = query.pop("password", "") or unquote(parts.password or "")
     database = query.pop("dbname", "") or unquote(parts.path.strip("/"))
     if not database:
-        raise _Unreadable("it names no database")
+        raise Unreadable("it names no database")
+    host = host or query.get("hostaddr", "")
     return DatabaseURL(
-        "postgresql", host, int(port) if port else None, user, password, database, _libpq(query)
+        "postgresql",
+        host,
+        int(port) if port else None,
+        user,
+        password,
+        database,
+        read_parameters(query),
     )
 
 
@@ -233,31 +234,3 @@ def _host(netloc: str) -> str:
         return host
     host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return unquote(host)
-
-
-def _libpq(query: dict[str, str]) -> dict[str, str]:
-    """Return libpq's parameters under the names that libpq uses.
-
-    Raises `_Unreadable` for unknown ones.
-    """
-    ssl = query.pop("ssl", "")
-    if ssl:
-        # URLs for SQLAlchemy with asyncpg say ssl=require, others say ssl=true.
-        query.setdefault("sslmode", "require" if ssl.lower() in _TRUE else ssl)
-    if query.get("sslmode", "prefer") not in _SSL_MODES:
-        raise _Unreadable(f"sslmode is not one of {', '.join(_SSL_MODES)}")
-    unknown = query.keys() - _LIBPQ.keys() - set(_IGNORED)
-    if unknown:
-        raise _Unreadable(f"unknown parameter {_listed(unknown)} after '?'")
-    _check_seconds(query, "connect_timeout")
-    return {name: value for name, value in query.items() if name in _LIBPQ and value}
-
-
-def _check_seconds(query: Mapping[str, str], name: str) -> None:
-    if not query.get(name, "0").isdecimal():
-        raise _Unreadable(f"{name} is not a number of seconds")
-
-
-def _listed(names: set[str]) -> str:
-    # A text that is not a name may be part of a password with an unescaped "?".
-    return ", ".join(repr(name) if name.isidentifier() else "(no name)" for name in sorted(names))

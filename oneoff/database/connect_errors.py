@@ -28,6 +28,13 @@ def translate_connect_error(exc: Exception, url: DatabaseURL) -> CommandError | 
         return exc
     if url.dialect == "sqlite":
         return _unopened_file(exc, url)
+    if isinstance(exc, OSError):  # also ssl.SSLError, and a file that is missing
+        from oneoff.database.url_arguments import check_certificates
+
+        try:
+            check_certificates(url)
+        except ConfigurationError as error:
+            return error
     sqlstate, text = sqlstate_of(exc), driver_message(exc)
     refused = sqlstate == sqlstates.PROTOCOL_VIOLATION and any(
         words in text for words in _POOLER_REFUSES

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config.database_url import DatabaseURL, parse_database_url
+from oneoff.config.url_parameters import KEEPALIVES, STATEMENT_CACHE, SYSTEM
 from oneoff.core.errors import Unavailable
 from oneoff.database.roles import EXEMPT, WORK, Opening
 from oneoff.utils.concurrency import undivided
@@ -54,7 +55,6 @@ _WITHOUT_PREPARED = {
 # statement is unknown in another server process, which is an error. A predictable name could be
 # that of another client's statement there, which would return a wrong result.
 _WITH_PREPARED = {
-    "prepared_statement_cache_size": 100,
     "prepared_statement_name_func": lambda: f"oneoff_{os.urandom(8).hex()}",
 }
 
@@ -102,6 +102,8 @@ class Database:
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
         else:
             event.listen(engine.sync_engine, "do_connect", self._set_connection_arguments)
+            if any(name in self.url.query for name in KEEPALIVES):
+                event.listen(engine.sync_engine, "connect", self._keep_alive)
         return engine
 
     @asynccontextmanager
@@ -220,11 +222,16 @@ class Database:
         }
 
     def _asyncpg_arguments(self) -> dict[str, Any]:
-        return {
+        arguments: dict[str, Any] = {
             # 0 means no limit, as it does for libpq.
             "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)) or None,
             "statement_cache_size": 0,
         }
+        if self.url.query.get("sslrootcert") == SYSTEM:
+            from oneoff.database.url_arguments import system_context
+
+            arguments["ssl"] = system_context(self.url)
+        return arguments
 
     def _sqlite_arguments(self) -> dict[str, Any]:
         from oneoff.database.sqlite_connection import SQLiteConnection
@@ -251,12 +258,21 @@ class Database:
     ) -> None:
         opening = _opening.get() or Opening(WORK)
         arguments["server_settings"] = {"application_name": self._application_name(opening.role)}
-        arguments |= _WITH_PREPARED if opening.prepares else _WITHOUT_PREPARED
+        cached = int(self.url.query.get(STATEMENT_CACHE, 100))
+        if opening.prepares and cached:
+            arguments |= _WITH_PREPARED | {STATEMENT_CACHE: cached}
+        else:
+            arguments |= _WITHOUT_PREPARED
         arguments.pop("connection_class", None)
         if opening.guarded:
             from oneoff.database.guards.postgresql import GuardedConnection
 
             arguments["connection_class"] = GuardedConnection
+
+    def _keep_alive(self, connection: Any, _record: object) -> None:
+        from oneoff.database.url_arguments import keep_alive
+
+        keep_alive(connection.driver_connection, self.url)
 
     def _application_name(self, role: str) -> str:
         # The server truncates long names. Shorten the role, because operators search by run id.

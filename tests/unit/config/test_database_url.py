@@ -56,7 +56,12 @@ def parse(text: str) -> DatabaseURL:
         ),
         (
             "postgres://db/shop?ssl=true&pgbouncer=true",
-            DatabaseURL("postgresql", "db", database="shop", query={"sslmode": "require"}),
+            DatabaseURL(
+                "postgresql",
+                "db",
+                database="shop",
+                query={"sslmode": "require", "prepared_statement_cache_size": "0"},
+            ),
         ),
         ("", DatabaseURL("sqlite", database="/srv/shop/shop.sqlite3")),
         ("sqlite:///data/shop.db", DatabaseURL("sqlite", database="/srv/shop/data/shop.db")),
@@ -100,7 +105,64 @@ def test_a_bad_url_is_a_configuration_error(text: str, problem: str) -> None:
         parse_database_url(text, ROOT, "shop", setting="MIGRATION_DATABASE_URL")
 
     assert problem in error.value.message
-    assert error.value.try_[0].startswith("MIGRATION_DATABASE_URL=postgres://")
+    assert "MIGRATION_DATABASE_URL" in error.value.try_[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem", "parameter"),
+    [
+        ("pool_size=5", "pool_size has no meaning here: a run uses no connection pool", ""),
+        ("service=shop", "service has no meaning here: only libpq reads service files", ""),
+        ("client_encoding=latin1", "client_encoding can only be utf8", ""),
+        ("keepalives_idle=long", "keepalives_idle is not a number", ""),
+        ("sslmod=require", "unknown parameter 'sslmod' after '?'; did you mean sslmode?", ""),
+        (
+            "sslmode=require&sslrootcert=system",
+            "sslrootcert=system needs sslmode=verify-full",
+            "sslmode",
+        ),
+        ("hostaddr=10.0.0.1&sslmode=verify-full", "can't be used together", "hostaddr"),
+    ],
+)
+def test_a_parameter_that_can_not_be_honoured_is_refused_by_its_name(
+    query: str, problem: str, parameter: str
+) -> None:
+    """Percent-encoding is not the problem, and no parameter is ignored."""
+    with pytest.raises(ConfigurationError) as error:
+        parse(f"postgres://db/shop?{query}")
+
+    name = parameter or query.partition("=")[0]
+    assert problem in error.value.message
+    assert (f"correct or remove {name} in DATABASE_URL",) == tuple(error.value.try_)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("sslrootcert=system", {"sslrootcert": "system", "sslmode": "verify-full"}),
+        ("schema=crm", {"options": '-c search_path="crm"'}),
+        ("currentSchema=crm&options=-c%20a%3Db", {"options": '-c a=b -c search_path="crm"'}),
+        ("search_path=crm, public", {"options": r"-c search_path=crm,\ public"}),
+        ("statement_cache_size=0", {"prepared_statement_cache_size": "0"}),
+        ("prepared_statements=false", {"prepared_statement_cache_size": "0"}),
+        ("prepareThreshold=0", {"prepared_statement_cache_size": "0"}),
+        ("pgbouncer=false", {}),
+        ("timeout=5&ApplicationName=web", {"connect_timeout": "5"}),
+        ("tcpKeepAlive=true", {"keepalives": "1"}),
+        ("client_encoding=UTF8&encoding=unicode", {}),
+    ],
+)
+def test_parameters_of_other_clients_are_translated(query: str, expected: dict[str, str]) -> None:
+    """Application and commands share one URL."""
+    assert expected == parse(f"postgres://db/shop?{query}").query
+
+
+def test_an_address_goes_to_both_clients() -> None:
+    """The client psql still checks certificates for the host."""
+    url = parse("postgres://db/shop?hostaddr=10.0.0.1&keepalives=1")
+
+    assert "10.0.0.1" == url.sqlalchemy().host
+    assert {"PGHOST": "db", "PGDATABASE": "shop", "PGHOSTADDR": "10.0.0.1"} == url.libpq_environ()
 
 
 @pytest.mark.parametrize(

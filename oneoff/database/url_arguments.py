@@ -1,0 +1,80 @@
+"""Apply the parameters of a URL that asyncpg can't apply itself: certificates and keepalives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import Any
+
+from oneoff.config.database_url import DatabaseURL
+from oneoff.config.url_parameters import CERTIFICATES, KEEPALIVES, SYSTEM, VARIABLES
+from oneoff.core.errors import ConfigurationError
+
+_OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+
+
+def system_context(url: DatabaseURL) -> ssl.SSLContext | None:
+    """Return the TLS context for `sslrootcert=system`, or None for another URL.
+
+    It trusts the certificates that the system trusts, and checks the name of the host.
+    """
+    query = url.query
+    if query.get("sslrootcert") != SYSTEM:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+    for name, attribute in (("min", "minimum_version"), ("max", "maximum_version")):
+        if version := query.get(f"ssl_{name}_protocol_version"):
+            setattr(context, attribute, ssl.TLSVersion[version.replace(".", "_")])
+    if "sslcrl" in query:
+        context.load_verify_locations(query["sslcrl"])
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    if "sslcert" in query:
+        context.load_cert_chain(query["sslcert"], query.get("sslkey"))
+    return context
+
+
+def check_certificates(url: DatabaseURL) -> None:
+    """Check the files that the URL names, because errors of the TLS library don't name them.
+
+    Raises:
+        ConfigurationError: A file can't be read, or contains no certificate.
+    """
+    for name in CERTIFICATES:
+        path = url.query.get(name) or os.environ.get(VARIABLES[name], "")
+        if not path or (name, path) == ("sslrootcert", SYSTEM):
+            continue
+        try:
+            with open(path, "rb"):
+                pass
+            if name in {"sslrootcert", "sslcrl"}:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError:
+            problem = "it contains no certificate"
+        except OSError as exc:
+            problem = str(exc.strerror).lower()
+        else:
+            continue
+        raise ConfigurationError(
+            f"the file {path} of {name} can't be used: {problem}",
+            try_=f"correct {name} in the URL, or {VARIABLES[name]}",
+            code="bad-tls",
+        )
+
+
+def keep_alive(connection: Any, url: DatabaseURL) -> None:
+    """Set the options of the socket that `keepalives` and its relatives stand for.
+
+    Args:
+        connection: A connection of asyncpg, which offers no way to set them.
+        url: The URL of the connection.
+    """
+    numbers = [url.query.get(name) for name in KEEPALIVES]
+    transport = getattr(connection, "_transport", None)
+    of_socket = transport.get_extra_info("socket") if transport and any(numbers) else None
+    if of_socket is None or of_socket.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    of_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(numbers[0] != "0"))
+    for option, number in zip(_OPTIONS, numbers[1:], strict=True):
+        if number and hasattr(socket, option):
+            of_socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), int(number))
