@@ -76,8 +76,23 @@ def claimed(setting: str, facts: Facts | None) -> list[str]:
     return [setting, facts.stored_environment]
 
 
-def why(setting: str, effective_one: str) -> str:
-    """Return why a run is not in the configured environment; empty if it is."""
+def protecting(setting: str, facts: Facts | None) -> list[str]:
+    """Return the environments of which each one alone protects the database.
+
+    They include that of the original of a copy: production that was moved by a dump, or upgraded
+    with pg_upgrade, looks like a copy until its environment is stored again.
+    """
+    stored = facts.stored_environment if facts else ""
+    return [setting, stored] if stored else [setting]
+
+
+def why(setting: str, effective_one: str, facts: Facts | None) -> str:
+    """Return why a run is not in the configured environment alone; empty if it is."""
+    if facts and facts.is_copy and facts.stored_environment != setting:
+        return (
+            f"the database is a copy of one in {facts.stored_environment}, until "
+            "`python manage.py migrate` stores its new environment"
+        )
     if setting == effective_one:
         return ""
     return (

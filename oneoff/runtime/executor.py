@@ -130,14 +130,17 @@ class Execution:
         """Step 3: allow the run, ask the operator, or refuse."""
         command, options = self.call.command, self.call.options
         facts = self.recorder.facts
-        claimed = environment.claimed(self.app.configured_environment, facts)
+        protecting = environment.protecting(self.app.configured_environment, facts)
         self.run_info = replace(
             self.run_info,
             environment=environment.effective(self.app.configured_environment, facts),
             # A project may protect an environment that is less strict than the effective one.
-            protected=any(environment.is_protected(e, self.app.project.protect) for e in claimed),
+            protected=any(
+                environment.is_protected(e, self.app.project.protect) for e in protecting
+            ),
         )
-        if facts and facts.is_copy:
+        stores_it = command.creates_schema and self.mode is Mode.COMMIT
+        if facts and facts.is_copy and not stores_it:
             self.warnings.append(
                 f"this database is a copy of one in {facts.stored_environment}; "
                 "run `python manage.py migrate` to store its new environment"

@@ -75,7 +75,7 @@ def situation_of(
         target=f"{_database_name(app, call, facts)}@{run.environment}",
         protected=run.protected,
         interactive=interactive and not call.options.no_input,
-        environment_from=environments.why(app.configured_environment, run.environment),
+        environment_from=environments.why(app.configured_environment, run.environment, facts),
     )
 
 

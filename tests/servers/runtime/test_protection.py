@@ -5,12 +5,14 @@ from __future__ import annotations
 from copy import copy
 
 import pytest
+from sqlalchemy import text
 
 from app.project import project
 from app.settings import ROOT
 from oneoff import Refused, call_command
 from oneoff.runtime.application import Application
 from oneoff.testing import Manage
+from tests.support.fixture_types import Sessions
 
 
 async def store(manage: Manage, environment: str) -> None:
@@ -59,3 +61,45 @@ async def test_a_stored_environment_as_strict_as_the_setting_is_kept(manage: Man
 
     assert isinstance(shown.data, dict)
     assert ("live", "live") == (shown.data["stored"], shown.data["effective"])
+
+
+async def make_copy(sessions: Sessions) -> None:
+    """Make the database look like a copy, as pg_upgrade and a move by a dump do."""
+    async with sessions() as session:
+        await session.execute(text("UPDATE oneoff_environment SET cluster_identity = '1@2:9/9'"))
+        await session.commit()
+
+
+async def test_a_copy_of_production_stays_protected_until_its_environment_is_stored(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """It may be production itself, on a new server."""
+    await store(manage, "production")
+    await make_copy(sessions)
+    target = (await manage("system environment --json")).json["data"]["database"] + "@test"
+
+    refused = await manage(f"db reset --confirm={target}")
+    migrated = await manage("migrate")
+    allowed = await manage(f"db reset --confirm={target}")
+
+    assert 77 == refused.exit_code
+    assert "error[prohibited-here]: db reset may not run in test\n" in refused.stderr
+    assert (
+        "the database is a copy of one in production, until `python manage.py migrate` stores "
+        "its new environment" in refused.stderr
+    )
+    assert "is a copy" not in migrated.stderr
+    assert (0, 0) == (migrated.exit_code, allowed.exit_code), allowed.stderr
+
+
+async def test_a_copy_of_an_unprotected_database_is_not_protected(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """As that of a developer."""
+    await store(manage, "development")
+    await make_copy(sessions)
+    target = (await manage("system environment --json")).json["data"]["database"] + "@test"
+
+    done = await manage(f"db reset --confirm={target}")
+
+    assert 0 == done.exit_code, done.stderr
