@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from oneoff.config.database_url import parse_database_url
+from oneoff.database.engine import Database
+from oneoff.database.locks.acquire import make_lock
 from oneoff.testing import Manage
 
 
@@ -129,3 +133,23 @@ async def test_invalid_arguments_are_a_usage_error(manage: Manage, line: str) ->
     """They are refused before the confirmation."""
     assert 2 == (await manage(f"system environment {line}")).exit_code
     assert "test" == (await shown(manage))["stored"]
+
+
+async def test_storing_waits_for_a_migration(
+    manage: Manage, manage_environ: dict[str, str]
+) -> None:
+    """`migrate` stores the environment as well, so one of the two would fail or be lost."""
+    name = await database_of(manage)
+    url = parse_database_url(manage_environ["DATABASE_URL"], Path(), "shop")
+    database = Database(url, run_id="other")
+    lock = make_lock(database, "migrations")
+    assert await lock.try_acquire()
+
+    line = f"system environment set staging --confirm={name}@test --lock-wait 0"
+    busy = await manage(line)
+    await lock.release()
+    await database.dispose()
+    done = await manage(line)
+
+    assert (75, 0) == (busy.exit_code, done.exit_code), done.stderr
+    assert "error[lock-busy]" in busy.stderr

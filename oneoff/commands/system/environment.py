@@ -26,6 +26,7 @@ class Environment(BaseCommand):
     access = Access.WRITE
     confirm = Confirm.TYPE_NAME
     dry_run = DryRun.PLAN
+    lock = "migrations"  # `migrate` stores the environment too
     examples = (
         "system environment",
         "system environment set staging --dry-run",

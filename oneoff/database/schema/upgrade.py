@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oneoff.core.options import LOCK_WAIT
 from oneoff.database.locks.acquire import acquire, make_lock
 from oneoff.database.schema.facts import read_facts
 
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
 
 
-SCHEMA_LOCK_WAIT = 60.0
-"""Seconds to wait for another process that creates or upgrades the tables."""
-
-
-async def ensure_schema(database: Database) -> None:
+async def ensure_schema(database: Database, *, wait: float = LOCK_WAIT) -> None:
     """Create or upgrade the framework's tables; do nothing if they are current.
 
     Several processes may call it at the same time.
 
+    Args:
+        database: The database.
+        wait: Seconds to wait for another process that does the same; 0 tries once.
+
     Raises:
-        LockBusy: Another process did not finish the same work within `SCHEMA_LOCK_WAIT`.
+        LockBusy: The other process did not finish in this time.
     """
     if await _is_current(database):
         return
     # Without the lock, two processes could create the same table at the same time.
-    lock = await acquire(make_lock(database, "schema"), wait=SCHEMA_LOCK_WAIT)
+    lock = await acquire(make_lock(database, "schema"), wait=wait)
     try:
         # Another process may have upgraded the tables while this one waited for the lock.
         if not await _is_current(database):

@@ -117,7 +117,7 @@ class Recorder:
         if not self.facts.schema_ready and self._may_create_schema():
             from oneoff.database.schema.upgrade import ensure_schema
 
-            await ensure_schema(self.database)
+            await ensure_schema(self.database, wait=self._call.options.lock_wait)
             # Read by the record, so that it knows that its table exists now.
             self.facts = await self._record.read_facts()
         if self.facts.schema_ready:

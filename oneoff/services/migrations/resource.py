@@ -223,12 +223,15 @@ class Migrations:
     async def ensure_environment(self, environment: str) -> bool:
         """Store in the database which environment it belongs to, unless that is already stored.
 
+        A stricter one may have been stored since the run's environment was decided; it stays.
         Returns whether anything was changed.
         """
+        from oneoff.config.environment import effective
         from oneoff.database.schema.facts import read_facts, store_environment
 
         async with self._reading() as connection:
             facts = await read_facts(connection, self._database.url)
+        environment = effective(environment, facts)
         if facts.stored_environment == environment and not facts.is_copy:
             return False
         async with self._database.transaction("schema") as connection:
