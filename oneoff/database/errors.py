@@ -17,6 +17,7 @@ from oneoff.core.errors import (
     ReadOnlyViolation,
     TemporaryError,
     Unavailable,
+    unstorable_text,
 )
 from oneoff.core.outcome import Ending
 from oneoff.database import sqlstates
@@ -66,9 +67,13 @@ def translate_error(exc: BaseException) -> CommandError | None:
     """Return the error to report for an exception, or None if no database raised it."""
     if isinstance(exc, CommandError):
         return exc
+    sqlstate = sqlstate_of(exc)
+    # The drivers encode each text that is sent. sqlite3 does not wrap the error.
+    is_encoding = any(isinstance(link, UnicodeEncodeError) for link in _links(exc))
+    if is_encoding or sqlstate == sqlstates.CHARACTER_NOT_IN_REPERTOIRE:
+        return unstorable_text()
     if not is_from_database(exc):
         return None
-    sqlstate = sqlstate_of(exc)
     if sqlstate:
         return _from_postgresql(exc, sqlstate)
     code = sqlite_code(exc)

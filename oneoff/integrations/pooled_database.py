@@ -36,7 +36,8 @@ class PooledDatabase:
 
         Raises:
             CommandError: The error that a command would report: `Unavailable` if the database
-                can't be reached, `TemporaryError` if all connections stayed in use.
+                can't be reached, `TemporaryError` if all connections stayed in use, `DataError` if
+                a text can't be stored.
         """
         # On SQLite, a transaction that reads first and writes later must be the only writer from
         # its start. Otherwise its first write fails if another transaction has written meanwhile.
@@ -50,7 +51,7 @@ class PooledDatabase:
                 yield session
         except PoolTimeoutError as exc:
             raise self._exhausted() from exc
-        except SQLAlchemyError as exc:
+        except (SQLAlchemyError, UnicodeEncodeError) as exc:
             error = translate_error(exc)
             if error is None:
                 raise

@@ -13,6 +13,7 @@ from oneoff.core.errors import (
     ExitCode,
     Interrupted,
     Terminated,
+    unstorable_text,
 )
 from oneoff.runtime import signals
 
@@ -73,6 +74,8 @@ def explain(
         # While a signal cancels the run, a driver may raise other errors, for example because its
         # connection was only half opened. They are consequences of the signal.
         return _interrupted(exc, what_now)
+    if isinstance(exc, UnicodeEncodeError):  # by a driver; it encodes each text that it sends
+        return unstorable_text()
     known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
     if known is not None:
         return known

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app.models import User
 from app.project import project
-from oneoff import CommandError, TemporaryError, Unavailable
+from oneoff import CommandError, DataError, TemporaryError, Unavailable
 from oneoff.config.settings import load_config
 from oneoff.integrations.pooled_database import PooledDatabase, open_pooled_database
 
@@ -126,3 +126,20 @@ async def test_a_database_that_is_down_is_unavailable() -> None:
         with pytest.raises(Unavailable, match=r"PostgreSQL at 127\.0\.0\.1:1 can't be reached"):
             async with database.session():
                 pass
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\x00b"])
+async def test_text_that_cannot_be_stored_is_bad_data(
+    database: PooledDatabase, manage_environ: dict[str, str], name: str
+) -> None:
+    """A web process can answer it with a status below 500."""
+    if "\0" in name and manage_environ["DATABASE_URL"].startswith("sqlite"):
+        pytest.skip("SQLite stores a NUL")
+
+    with pytest.raises(DataError) as caught:
+        async with database.session() as session:
+            await session.execute(
+                text("SELECT * FROM users WHERE username = :name"), {"name": name}
+            )
+
+    assert "unstorable-text" == caught.value.code

@@ -36,3 +36,11 @@ def test_a_timeout_of_the_command_is_not_the_deadline_of_the_run() -> None:
 def test_an_error_after_the_deadline_is_a_consequence_of_it() -> None:
     """A driver may raise any error while it is cancelled."""
     assert "deadline-reached" == explain(OSError("closed"), deadline_passed=True).code
+
+
+def test_text_that_a_driver_cannot_encode_is_bad_data() -> None:
+    """Redis's driver encodes each text that is sent, and does not wrap the error."""
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "\udcff".encode()
+
+    assert "unstorable-text" == explain(caught.value).code
