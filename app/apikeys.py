@@ -51,7 +51,6 @@ LONGEST_NAME = 100
 """Characters, as in the column `api_keys.name`."""
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
-_GREATEST_ID = 2**31 - 1
 
 ENDED = frozenset({"revoked", "expired"})
 """The states in which a key has stopped working permanently."""
@@ -132,11 +131,13 @@ async def get(session: AsyncSession, which: str, *, lock: bool = False) -> ApiKe
         UsageError: `which` is a complete key, which must not be on a command line.
     """
     statement = _select()
-    if _NUMBER.fullmatch(which) and int(which) <= _GREATEST_ID:
+    if _NUMBER.fullmatch(which) and int(which) <= users.GREATEST_ID:
         statement = statement.where(ApiKey.id == int(which))
     else:
         apikey_format.refuse_key(which)
-        statement = statement.where(ApiKey.prefix == which)
+        # Only a prefix is looked up: other text may be one that the database can't store.
+        prefix = which if apikey_format.is_prefix(which) else ""
+        statement = statement.where(ApiKey.prefix == prefix)
     if lock:
         statement = statement.with_for_update(of=ApiKey)
     key = await session.scalar(statement)

@@ -14,16 +14,22 @@ if TYPE_CHECKING:
 
 
 async def add(
-    session: AsyncSession, kind: str, user: User, detail: str = "", *, now: datetime | None = None
+    session: AsyncSession,
+    kind: str,
+    user: User | None,
+    detail: str = "",
+    *,
+    now: datetime | None = None,
 ) -> None:
     """Add an event.
 
     Args:
         session: The caller's transaction.
         kind: What happened, such as "user.promoted" or "session.opened".
-        user: The user to whom it happened.
+        user: The user to whom it happened; None if there is none.
         detail: At most 200 characters, without secrets.
         now: The time of the event; for tests.
     """
-    session.add(Event(at=now or datetime.now(UTC), kind=kind, user_id=user.id, detail=detail))
+    user_id = user and user.id
+    session.add(Event(at=now or datetime.now(UTC), kind=kind, user_id=user_id, detail=detail))
     await session.flush()

@@ -240,7 +240,8 @@ class RoleCount(Base):
 class Event(Base):
     """Something that happened to an account, such as a sign-in or a new role.
 
-    An event is kept when its user is deleted. `data cleanup` deletes old events.
+    An event has no user if its user was deleted, or if a sign-in with an unknown name was refused.
+    `data cleanup` deletes old events.
     """
 
     __tablename__ = "events"
@@ -266,6 +267,15 @@ class Session(Base):
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
 
     user: Mapped[User] = relationship(lazy="joined")
+
+    def public(self) -> dict[str, Any]:
+        """Return the values that may be shown, without the hash of the token."""
+        return {
+            "id": self.id,
+            "user": self.user.username,
+            "created": self.created_at,
+            "expires": self.expires_at,
+        }
 
 
 class SentMail(Base):

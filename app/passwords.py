@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import unicodedata
+from base64 import b64encode
+from collections.abc import Iterable
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from app.weak_passwords import is_weak
 from oneoff import DataError
 
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -20,16 +24,23 @@ UNUSABLE = "!"
 """Stored instead of a hash, for a user who can't sign in until the password is reset."""
 
 
-async def hash_new(password: str, min_length: int) -> str:
+async def hash_new(password: str, min_length: int, about: Iterable[str] = ()) -> str:
     """Return the hash of a new password.
 
-    Length is the only rule: NIST SP 800-63B-4, section 3.1.1.2, forbids composition rules ("one
-    digit, one symbol") and forced rotation. Characters are counted as Unicode code points.
+    It must be long and hard to guess. There is no other rule: NIST SP 800-63B-4, section 3.1.1.2,
+    forbids composition rules ("one digit, one symbol") and forced rotation. Characters are counted
+    as Unicode code points.
+
+    Args:
+        password: The new password.
+        min_length: The minimum number of characters.
+        about: What is known of the user, such as username and email.
 
     Raises:
-        DataError: The password is shorter than `min_length`.
+        DataError: The password is shorter than `min_length`, or easy to guess.
     """
-    length = len(_normalise(password))
+    normal = _normalise(password)
+    length = len(normal)
     if length < min_length:
         raise DataError(
             f"the password is too short: {length} characters, at least {min_length} are needed",
@@ -40,6 +51,16 @@ async def hash_new(password: str, min_length: int) -> str:
             ),
             code="password-too-short",
         )
+    if is_weak(normal, about):
+        raise DataError(
+            "the password is easy to guess",
+            why="it consists of runs such as 12345, repetitions, common words or the user's name",
+            try_=(
+                "choose a few random words, which are easy to remember",
+                "or let the command generate one with --generate-password",
+            ),
+            code="password-too-weak",
+        )
     return await hash_password(password)
 
 
@@ -48,15 +69,16 @@ async def hash_password(password: str) -> str:
 
     Hashing runs in a thread, because it takes tens of milliseconds and would block the event loop.
     """
-    return await asyncio.to_thread(HASHER.hash, _normalise(password))
+    return await asyncio.to_thread(HASHER.hash, _encoded(password))
 
 
 async def verify_password(password_hash: str, password: str) -> bool:
-    """Return whether the password is correct; False for an unusable or damaged hash."""
-    try:
-        return await asyncio.to_thread(HASHER.verify, password_hash, _normalise(password))
-    except (VerificationError, InvalidHashError):
-        return False
+    """Return whether the password is correct; False for an unusable or damaged hash.
+
+    Each call costs one hash, also for an account without a password and for a name that does not
+    exist (pass `UNUSABLE`). Otherwise the response time would reveal which accounts exist.
+    """
+    return await asyncio.to_thread(_verify, password_hash, _encoded(password))
 
 
 def needs_rehash(password_hash: str) -> bool:
@@ -65,6 +87,32 @@ def needs_rehash(password_hash: str) -> bool:
     Call this after a successful sign-in: only then the password is known.
     """
     return password_hash != UNUSABLE and HASHER.check_needs_rehash(password_hash)
+
+
+def _verify(password_hash: str, password: bytes) -> bool:
+    try:
+        extract_parameters(password_hash)
+    except InvalidHashError:
+        password_hash = _hash_of_no_password()
+    try:
+        return HASHER.verify(password_hash, password)
+    except VerificationError:
+        return False
+
+
+def _hash_of_no_password() -> str:
+    """Return a hash with the current costs. The password that it fits is not known to anyone."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(length)).decode().rstrip("=")
+        for length in (HASHER.salt_len, HASHER.hash_len)
+    )
+    costs = f"m={HASHER.memory_cost},t={HASHER.time_cost},p={HASHER.parallelism}"
+    return f"$argon2id$v=19${costs}${salt}${digest}"
+
+
+def _encoded(password: str) -> bytes:
+    # A password with a lone surrogate, which JSON allows, fits no hash. It must not be an error.
+    return _normalise(password).encode("utf-8", "surrogatepass")
 
 
 def _normalise(password: str) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from app.models import ApiKey, ServiceAccount
+from app import access
+from app.models import ServiceAccount
+from app.names import lookup_form, normal_name
 from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound
 
@@ -81,12 +83,13 @@ async def get(session: AsyncSession, name: str, *, lock: bool = False) -> Servic
     Raises:
         NotFound: The account does not exist; the hint names similar ones.
     """
-    account = await _named(session, name.strip().lower(), lock=lock)
+    wanted = lookup_form(name)
+    account = None if wanted is None else await _named(session, wanted, lock=lock)
     if account is None:
         raise NotFound(
             f"there is no service account {name!r}",
             try_=await did_you_mean(
-                session, ServiceAccount.name, name.strip().lower(), listing="service-account list"
+                session, ServiceAccount.name, wanted, listing="service-account list"
             ),
             code="service-account-not-found",
         )
@@ -136,18 +139,7 @@ async def deactivate(
     account = await get(session, name, lock=True)
     before, account.active = account.active, False
     await session.flush()
-    revoked = await session.scalars(
-        update(ApiKey)
-        .where(
-            ApiKey.service_account_id == account.id,
-            ApiKey.revoked_at.is_(None),
-            ApiKey.expires_at > now,
-        )
-        .values(revoked_at=now)
-        .returning(ApiKey.id)
-        .execution_options(synchronize_session=False)
-    )
-    return account, before, len(revoked.all())
+    return account, before, await access.revoke_keys(session, account, now)
 
 
 async def _named(session: AsyncSession, name: str, *, lock: bool = False) -> ServiceAccount | None:
@@ -160,7 +152,7 @@ async def _named(session: AsyncSession, name: str, *, lock: bool = False) -> Ser
 def _clean(name: str, description: str) -> tuple[str, str]:
     """Return both as they are stored; raise one error with everything that is wrong."""
     problems = []
-    cleaned = name.strip().lower()
+    cleaned = normal_name(name)
     if not NAME.fullmatch(cleaned):
         problems.append(
             f"name {name!r} is not 1 to 64 letters a-z, digits, '.', '_' or '-', starting with a "

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
 
 
 async def did_you_mean(
-    session: AsyncSession, column: InstrumentedAttribute[Any], name: str, *, listing: str
+    session: AsyncSession, column: InstrumentedAttribute[Any], name: str | None, *, listing: str
 ) -> str:
-    """Return a hint: the values of a column that are similar, or else the command to list them."""
+    """Return a hint: the values of a column that are similar, or else the command to list them.
+
+    Args:
+        session: The caller's transaction.
+        column: The column of names.
+        name: As `names.lookup_form` returns it.
+        listing: The command.
+    """
+    if name is None:
+        return f"python manage.py {listing}"
     # People rarely mistype the first letter, and the limit bounds the work on a large table.
     near = select(column).where(column.startswith(name[:1], autoescape=True)).limit(1_000)
     similar = get_close_matches(name, (await session.scalars(near.order_by(column))).all())

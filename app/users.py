@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
 from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from app import events
+from app import access, events
+from app.access import Ended
 from app.models import User
+from app.names import lookup_form, normal_email, normal_name
 from app.outbox import PROMOTED
 from app.roles import Role
 from app.similar import did_you_mean
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Without "@", so that it is never read as an email; no leading "-", so never as an option."""
+
+GREATEST_ID = 2**31 - 1
+"""The greatest number that fits into a key column."""
 
 _ACTIVE_ADMIN = (User.role == Role.ADMIN) & User.active
 
@@ -92,20 +98,26 @@ async def get(session: AsyncSession, who: str, *, lock: bool = False) -> User:
     Raises:
         NotFound: The user does not exist; the hint names similar ones.
     """
-    name = who.strip().lower()
-    statement = select(User).where((User.email if "@" in name else User.username) == name)
-    if lock:
-        statement = statement.with_for_update().execution_options(populate_existing=True)
-    user = await session.scalar(statement)
+    user = await find(session, who, lock=lock)
     if user is None:
+        column = User.email if "@" in who else User.username
         raise NotFound(
             f"there is no user {who!r}",
-            try_=await did_you_mean(
-                session, User.email if "@" in name else User.username, name, listing="user list"
-            ),
+            try_=await did_you_mean(session, column, lookup_form(who), listing="user list"),
             code="user-not-found",
         )
     return user
+
+
+async def find(session: AsyncSession, who: str, *, lock: bool = False) -> User | None:
+    """Return the user as `get` does, or None."""
+    name = lookup_form(who)
+    if name is None:
+        return None
+    statement = select(User).where((User.email if "@" in name else User.username) == name)
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return await session.scalar(statement)
 
 
 async def matching(
@@ -126,7 +138,9 @@ async def matching(
     if role:
         where.append(User.role == role)
     if search:
-        text = search.lower()
+        text = lookup_form(search)
+        if text is None:
+            return [], 0
         columns = (User.username, User.email)
         where.append(or_(*(column.contains(text, autoescape=True) for column in columns)))
     found = await session.scalars(select(User).where(*where).order_by(User.id).limit(limit))
@@ -152,8 +166,14 @@ async def promote(session: AsyncSession, who: str, role: Role) -> tuple[User, Ro
     return user, before
 
 
-async def activate(session: AsyncSession, who: str) -> tuple[User, bool]:
-    """Activate a user; return the user and whether it was active before.
+async def activate(session: AsyncSession, who: str) -> tuple[User, bool, Ended]:
+    """Activate a user.
+
+    Sessions and keys from before do not work again, also if the user was deactivated by other
+    means than `deactivate`, such as an import.
+
+    Returns:
+        The user, whether it was active before, and what was ended.
 
     Raises:
         NotFound: The user does not exist.
@@ -161,11 +181,15 @@ async def activate(session: AsyncSession, who: str) -> tuple[User, bool]:
     user = await get(session, who, lock=True)
     before, user.active = user.active, True
     await session.flush()
-    return user, before
+    ended = Ended(0, 0) if before else await access.end(session, user, datetime.now(UTC))
+    return user, before, ended
 
 
-async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool]:
-    """Deactivate a user; return the user and whether it was active before.
+async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool, Ended]:
+    """Deactivate a user, and end all its sessions and API keys.
+
+    Returns:
+        The user, whether it was active before, and what was ended.
 
     Raises:
         NotFound: The user does not exist.
@@ -175,11 +199,14 @@ async def deactivate(session: AsyncSession, who: str) -> tuple[User, bool]:
     user = await get(session, who, lock=True)
     before, user.active = user.active, False
     await session.flush()
-    return user, before
+    return user, before, await access.end(session, user, datetime.now(UTC))
 
 
-async def reset_password(session: AsyncSession, who: str, password_hash: str) -> User:
+async def reset_password(session: AsyncSession, who: str, password_hash: str) -> tuple[User, Ended]:
     """Replace the hash of a user's password with one from `passwords.hash_new`.
+
+    All sessions and API keys of the user end, because they may be those of an attacker who knew the
+    old password. Return the user and what was ended.
 
     Raises:
         NotFound: The user does not exist.
@@ -187,7 +214,7 @@ async def reset_password(session: AsyncSession, who: str, password_hash: str) ->
     user = await get(session, who, lock=True)
     user.password_hash = password_hash
     await session.flush()
-    return user
+    return user, await access.end(session, user, datetime.now(UTC))
 
 
 async def _refuse_last_admin(session: AsyncSession, who: str) -> None:
@@ -202,7 +229,7 @@ async def _refuse_last_admin(session: AsyncSession, who: str) -> None:
         .execution_options(populate_existing=True)
     )
     match admins.all():
-        case [last] if who.strip().lower() in (last.username, last.email):
+        case [last] if lookup_form(who) in (last.username, last.email):
             raise Refused(
                 f"{last.username} is the last active admin",
                 why="without an active admin, no one could manage users",
@@ -215,14 +242,14 @@ async def _refuse_last_admin(session: AsyncSession, who: str) -> None:
 def _clean(username: str, email: str) -> tuple[str, str]:
     """Return both as they are stored; raise one error with everything that is wrong."""
     problems = []
-    name = username.strip().lower()
+    name = normal_name(username)
     if not USERNAME.fullmatch(name):
         problems.append(
             f"username {username!r} is not 1 to 64 letters a-z, digits, '.', '_' or '-', "
             "starting with a letter or digit"
         )
     try:
-        email = validate_email(email.strip(), check_deliverability=False).normalized.lower()
+        email = normal_email(email)
     except EmailNotValidError as exc:
         reason = str(exc).rstrip(".")
         problems.append(f"email {email!r} is not valid: {reason[:1].lower()}{reason[1:]}")

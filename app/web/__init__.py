@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from app.project import project
 from app.settings import ROOT
 from app.web import health, identity, signing_in
+from app.web.body_limit import BodyLimitMiddleware
 from oneoff import (
     CommandError,
     Config,
     ConfigurationError,
+    DataError,
     TemporaryError,
     Unavailable,
     check_settings,
@@ -83,8 +86,11 @@ def _api(config: Config) -> FastAPI:
     api.include_router(health.router)
     api.include_router(identity.router)
     api.include_router(signing_in.router)
+    api.add_middleware(BodyLimitMiddleware)
     for kind in (Unavailable, TemporaryError):
         api.add_exception_handler(kind, _answer_unavailable)
+    api.add_exception_handler(RequestValidationError, _answer_invalid)
+    api.add_exception_handler(DataError, _answer_bad_data)
     return api
 
 
@@ -95,6 +101,18 @@ async def _answer_unavailable(_request: Request, exc: Exception) -> JSONResponse
     return JSONResponse(
         {"detail": "a service is not available now"}, 503, headers={"Retry-After": RETRY_AFTER}
     )
+
+
+async def _answer_invalid(_request: Request, exc: Exception) -> JSONResponse:
+    """Answer 422 with what is wrong, without the input: it can be a password."""
+    errors = exc.errors() if isinstance(exc, RequestValidationError) else ()
+    problems = [{"loc": error["loc"], "msg": error["msg"]} for error in errors]
+    return JSONResponse({"detail": problems}, 422)
+
+
+async def _answer_bad_data(_request: Request, exc: Exception) -> JSONResponse:
+    """Answer 422 to input that a service or the database refused."""
+    return JSONResponse({"detail": exc.message if isinstance(exc, DataError) else ""}, 422)
 
 
 def _for_server() -> App:

@@ -65,8 +65,11 @@ async def me(principal: Annotated[Principal, Depends(allowed_to(Scope.READ))]) -
     }
 
 
+def bearer_token(request: Request) -> str:
+    """Return the token in `Authorization: Bearer TOKEN`, or an empty text."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def _key(request: Request) -> str:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip()
-    return request.headers.get("X-API-Key", "")
+    return bearer_token(request) or request.headers.get("X-API-Key", "")

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Activate(BaseCommand):
-    """Let a user sign in again."""
+    """Let a user sign in again.
+
+    Old sessions and API keys stay ended. Create new keys with `apikey create`.
+    """
 
     access = Access.WRITE
     confirm = Confirm.PROMPT
@@ -24,11 +27,15 @@ class Activate(BaseCommand):
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from app import users
 
-        user, was_active = await users.activate(session, self.user)
+        user, was_active, ended = await users.activate(session, self.user)
         if was_active:
             return Result.unchanged(f"{user.username} is already active", data=user.public())
-        log.info("user.activated", user_id=user.id)
-        return Result.changed(f"{user.username} is now active", rows=1, data=user.public())
+        log.info("user.activated", user_id=user.id, sessions=ended.sessions, keys=ended.keys)
+        return Result.changed(
+            f"{user.username} is now active" + (f"; {ended}" if any(ended) else ""),
+            rows=1 + sum(ended),
+            data=user.public(),
+        )
 
     def consequence(self) -> str:
         return f"lets {self.user} sign in again in {{target}}"

@@ -61,7 +61,9 @@ class Create(BaseCommand):
             session,
             self.username,
             self.email,
-            password_hash=await passwords.hash_new(password, settings.password_min_length),
+            password_hash=await passwords.hash_new(
+                password, settings.password_min_length, about=(self.username, self.email)
+            ),
             role=self.role,
             active=not self.inactive,
             if_not_exists=self.if_not_exists,

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Deactivate(BaseCommand):
-    """Stop a user from signing in.
+    """Stop a user from signing in, and end the user's sessions and API keys.
 
-    Nothing is deleted, and `user activate` undoes it. The last active admin can't be deactivated.
+    `user activate` lets the user sign in again, but the sessions and keys stay ended. The last
+    active admin can't be deactivated.
     """
 
     access = Access.WRITE
@@ -27,11 +28,15 @@ class Deactivate(BaseCommand):
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from app import users
 
-        user, was_active = await users.deactivate(session, self.user)
-        if not was_active:
+        user, was_active, ended = await users.deactivate(session, self.user)
+        if not was_active and not any(ended):
             return Result.unchanged(f"{user.username} is already inactive", data=user.public())
-        log.info("user.deactivated", user_id=user.id)
-        return Result.changed(f"{user.username} is now inactive", rows=1, data=user.public())
+        log.info("user.deactivated", user_id=user.id, sessions=ended.sessions, keys=ended.keys)
+        return Result.changed(
+            f"{user.username} is now inactive" + (f"; {ended}" if any(ended) else ""),
+            rows=was_active + sum(ended),
+            data=user.public(),
+        )
 
     def consequence(self) -> str:
-        return f"stops {self.user} from signing in in {{target}}"
+        return f"deactivates {self.user} in {{target}} and ends all sessions and API keys"

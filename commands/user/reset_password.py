@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class ResetPassword(BaseCommand):
     """Set a new password for a user; the old one stops working.
 
+    All sessions and API keys of the user end too.
+
     The password is asked for twice, read from standard input or USER_PASSWORD, or generated and
     shown once.
     """
@@ -37,15 +39,20 @@ class ResetPassword(BaseCommand):
         from app import passwords, users
 
         password = self.password.reveal()
-        password_hash = await passwords.hash_new(password, settings.password_min_length)
-        user = await users.reset_password(session, self.user, password_hash)
-        log.info("user.password_reset", user_id=user.id)
+        user = await users.get(session, self.user)
+        password_hash = await passwords.hash_new(
+            password, settings.password_min_length, about=(user.username, user.email)
+        )
+        user, ended = await users.reset_password(session, self.user, password_hash)
+        log.info("user.password_reset", user_id=user.id, sessions=ended.sessions, keys=ended.keys)
         return Result.changed(
-            f"{user.username} has a new password",
-            rows=1,
+            f"{user.username} has a new password" + (f"; {ended}" if any(ended) else ""),
+            rows=1 + sum(ended),
             data=user.public(),
             show_once={"password": password} if self.password.generated else None,
         )
 
     def consequence(self) -> str:
-        return f"replaces the password of {self.user} in {{target}}"
+        return (
+            f"replaces the password of {self.user} in {{target}} and ends all sessions and API keys"
+        )

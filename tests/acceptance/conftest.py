@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support.servers import Postgres
+from tests.support.web import Web, running_web
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 60
@@ -154,3 +155,18 @@ class AtHead:
 def at_head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AtHead:
     """Return an object that copies migrated databases: `.bring(url, cwd)`."""
     return AtHead(request, tmp_path_factory.mktemp("at-head"))
+
+
+@pytest.fixture
+def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
+    """Migrate the database of the test, and let all its processes use it."""
+    environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
+    at_head.bring(database_url)
+    return database_url
+
+
+@pytest.fixture
+def web(migrated: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Web]:
+    """Run the web process on the migrated database, without Redis."""
+    with running_web(environ, tmp_path) as process:
+        yield process

@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.conftest import AtHead, Run
+from tests.acceptance.conftest import Run
 from tests.support.servers import Postgres
 from tests.support.web import Web, running_web
 
@@ -24,21 +23,6 @@ if TYPE_CHECKING:
 
 SECRET = "p4ssw0rd-x"  # noqa: S105 - planted
 UP = [{"service": "database", "status": "up"}, {"service": "migrations", "status": "up"}]
-
-
-@pytest.fixture
-def migrated(at_head: AtHead, database_url: str, environ: dict[str, str]) -> str:
-    """Migrate the database of the test, and let all its processes use it."""
-    environ |= {"DATABASE_URL": database_url, "ENVIRONMENT": "test"}
-    at_head.bring(database_url)
-    return database_url
-
-
-@pytest.fixture
-def web(migrated: str, environ: dict[str, str], tmp_path: Path) -> Iterator[Web]:
-    """Run the web process on the migrated database, without Redis."""
-    with running_web(environ, tmp_path) as process:
-        yield process
 
 
 def key_of_a_ci_job(run: Run, scope: str) -> str:
@@ -89,24 +73,6 @@ def test_health_checks_and_requests_with_a_key_are_answered(web: Web, run: Run) 
     ]
     assert 3 == len(finished)
     assert key not in json.dumps(web.lines())
-
-
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_person_signs_in_with_a_password(web: Web, run: Run) -> None:
-    """The token identifies the user; a wrong password is refused; no secret is logged."""
-    made = run("user create ada ada@example.com --generate-password --quiet".split())
-    password = made.stdout.strip()
-
-    opened = web.client.post("/session", json={"user": "ada", "password": password})
-    token = opened.json()["token"]
-    who = web.client.get("/session", headers={"Authorization": f"Bearer {token}"})
-    wrong = web.client.post("/session", json={"user": "ada", "password": "x"})
-    nobody = web.client.get("/session")
-
-    codes = [answer.status_code for answer in (opened, who, wrong, nobody)]
-    assert [201, 200, 401, 401] == codes, web.lines()
-    assert ("ada", "user") == (who.json()["user"], who.json()["role"])
-    assert not {part for part in (token, password) if part in json.dumps(web.lines())}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

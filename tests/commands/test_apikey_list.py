@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from app import apikeys
-from tests.support.keys import ACCOUNT, DAY, listed, make_key, now, use
+from tests.support.keys import ACCOUNT, DAY, listed, make_key, now, set_inactive, use
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -49,7 +49,7 @@ async def test_the_list_shows_every_state(
     await make_key(manage)
     await manage("apikey rotate 2 --confirm")
     await manage("apikey revoke 3 --confirm")
-    await manage("user deactivate ada --confirm")
+    await set_inactive(sessions, "ada")
     async with sessions.begin() as session:
         owner = await apikeys.find_owner(session, service_account="ci")
         await apikeys.create(session, owner, lifetime=DAY, longest=DAY, now=now() - 2 * DAY)

@@ -11,7 +11,7 @@ import pytest
 
 from app import apikeys, service_accounts
 from oneoff import CommandError
-from tests.support.keys import ACCOUNT, DAY, make_key, now, refusal, stored, use
+from tests.support.keys import ACCOUNT, DAY, make_key, now, refusal, set_inactive, stored, use
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -176,7 +176,7 @@ async def test_the_key_of_an_inactive_user_is_not_rotated(
     """The exit code is 77."""
     await make_user("ada")
     await make_key(manage, "--user ada")
-    await manage("user deactivate ada --confirm")
+    await set_inactive(sessions, "ada")
 
     outcome = await manage("apikey rotate 1 --confirm")
 

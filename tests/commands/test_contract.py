@@ -34,6 +34,7 @@ USERS = (
     "user create grace grace@example.com --password-stdin",
 )
 ACCOUNTS = ROOT / "tests/support/accounts.csv"
+SESSION = f"data import sessions {Path(ACCOUNTS).with_name('sessions.csv')} --confirm"
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
 CLEANED = ("data cleanup --only events --confirm",)
@@ -121,6 +122,8 @@ SAMPLES = {
     "service-account create": Sample(line=f"{KEYS[0]} --if-not-exists"),
     "service-account deactivate": Sample(line="service-account deactivate ci", setup=KEYS),
     "service-account list": Sample(line="service-account list", setup=KEYS[:1]),
+    "session list": Sample(line="session list"),
+    "session revoke": Sample(line="session revoke 1", setup=(*USERS, SESSION), again=None),
     "shell": Sample(line="shell -c \"await session.execute(text('SELECT 1'))\""),
     "system environment": Sample(line="system environment set test"),
     "system health": Sample(line="system health --only database --only redis", volatile=("*",)),

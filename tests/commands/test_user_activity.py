@@ -66,6 +66,22 @@ async def test_a_reset_replaces_the_old_password(
     assert await verify_password(after, outcome.stdout.strip())
 
 
+async def test_a_password_that_is_easy_to_guess_is_refused(
+    manage: Manage, make_user: MakeUser
+) -> None:
+    """For a new user and for a reset; the username adds nothing."""
+    await make_user("ada")
+    lines = ("user create eve eve@example.com", "user reset-password ada --confirm")
+
+    outcomes = [
+        await manage(f"{line} --password-stdin", stdin=f"{name} 123456789012345")
+        for line, name in zip(lines, ("eve", "ada"), strict=True)
+    ]
+
+    assert [65, 65] == [outcome.exit_code for outcome in outcomes]
+    assert all("error[password-too-weak]" in outcome.stderr for outcome in outcomes)
+
+
 async def test_a_reset_needs_confirmation(manage: Manage, make_user: MakeUser) -> None:
     """Without a terminal and without --confirm it is refused."""
     await make_user("ada")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app import apikeys
-from app.models import ApiKey
+from app.models import ApiKey, User
 
 if TYPE_CHECKING:
     from app.apikeys import Principal
@@ -56,3 +56,9 @@ async def listed(manage: Manage, options: str = "--all") -> list[dict[str, Any]]
     """Return the keys that `apikey list` shows."""
     rows: list[dict[str, Any]] = (await manage(f"apikey list {options} --json")).json["data"]
     return rows
+
+
+async def set_inactive(sessions: Sessions, username: str) -> None:
+    """Deactivate a user as an import does: nothing is ended."""
+    async with sessions.begin() as session:
+        await session.execute(update(User).where(User.username == username).values(active=False))

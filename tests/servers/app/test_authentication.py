@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from app import apikey_format, apikeys
 from app.authentication import USE_INTERVAL
 from app.models import ApiKey
-from tests.support.keys import ACCOUNT, DAY, make_key, now, refusal, stored, use
+from tests.support.keys import ACCOUNT, DAY, make_key, now, refusal, set_inactive, stored, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,19 +87,41 @@ async def test_a_key_works_until_the_exact_time_of_its_end(
     ]
 
 
-async def test_the_keys_of_an_inactive_user_do_not_work(
+@pytest.mark.parametrize(
+    "line",
+    ["user deactivate ada --confirm", "user reset-password ada --generate-password --confirm"],
+)
+async def test_the_keys_of_a_user_end_with_the_password_or_the_account(
+    manage: Manage, make_user: MakeUser, sessions: Sessions, line: str
+) -> None:
+    """Permanently: also a rotated key in its grace, and also when the user is active again."""
+    await make_user("ada")
+    await make_user("eve")
+    old = await make_key(manage, "--user ada")
+    new = (await manage("apikey rotate 1 --confirm --quiet")).stdout.strip()
+    other = await make_key(manage, "--user eve")
+
+    await manage(line)
+    await manage("user activate ada --confirm")
+
+    reasons = [await refusal(sessions, key) for key in (old, new, other)]
+    assert ["revoked", "revoked", ""] == reasons
+
+
+async def test_a_key_does_not_work_again_when_its_owner_is_activated(
     manage: Manage, make_user: MakeUser, sessions: Sessions
 ) -> None:
-    """They work again when the user is active again."""
+    """Also if the user was deactivated without the command."""
     await make_user("ada")
     key = await make_key(manage, "--user ada")
-    reasons = []
+    await set_inactive(sessions, "ada")
+    reasons = [await refusal(sessions, key)]
 
-    for verb in ("deactivate", "activate"):
-        await manage(f"user {verb} ada --confirm")
-        reasons.append(await refusal(sessions, key))
+    activated = await manage("user activate ada --confirm")
 
-    assert ["owner-inactive", ""] == reasons
+    reasons.append(await refusal(sessions, key))
+    assert ["owner-inactive", "revoked"] == reasons
+    assert "ada is now active; 0 sessions and 1 API key ended\n" == activated.stdout
 
 
 async def test_the_use_of_a_key_is_written_once_a_minute(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app import users
+from app import apikeys, service_accounts, users
 from app.models import User
 from app.passwords import UNUSABLE
 from app.roles import Role
@@ -48,6 +48,53 @@ async def test_a_user_is_stored_in_lower_case_and_found_in_any(sessions: Session
 
     assert (True, "ada", "ada.l@example.com") == (created, made.username, made.email)
     assert {made} == found
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        "ada@xn--bcher-kva.example",
+        "ADA@B\u00dcCHER.example",
+        "ada@bu\u0308cher.example",
+        "\uff21da",
+    ],
+)
+async def test_a_user_is_found_by_each_spelling_of_name_and_address(
+    sessions: Sessions, who: str
+) -> None:
+    """In each function: one of them with its own form would miss the user, or the last admin."""
+    async with sessions.begin() as session:
+        await users.create(
+            session, "ada", "ada@b\u00fccher.example", password_hash=UNUSABLE, role=Role.ADMIN
+        )
+    username, email = ("new", who) if "@" in who else (who, "new@example.com")
+
+    async with sessions() as session:
+        found = await users.get(session, who)
+        searched, _ = await users.matching(session, limit=2, search=who)
+        with pytest.raises(Refused, match="ada is the last active admin"):
+            await users.deactivate(session, who)
+        with pytest.raises(CommandError, match="taken"):
+            await users.create(session, username, email, password_hash=UNUSABLE)
+
+    assert ("ada", ["ada"]) == (found.username, [user.username for user in searched])
+
+
+@pytest.mark.parametrize("who", ["\ud800", "a\x00b", "\udcff@example.com"])
+async def test_text_that_cannot_be_stored_names_nobody(sessions: Sessions, who: str) -> None:
+    """On both databases the answer is the usual one, and the transaction stays usable."""
+    await add(sessions, "ada")
+
+    async with sessions() as session:
+        for find in (users.get, service_accounts.get, apikeys.get):
+            with pytest.raises(NotFound):
+                await find(session, who)
+        assert ([], 0) == await users.matching(session, limit=2, search=who)
+        with pytest.raises(DataError):
+            await users.create(session, who, who, password_hash=UNUSABLE)
+        with pytest.raises(DataError):
+            await service_accounts.create(session, "ci", description=who)
+        assert "ada" == (await users.get(session, "ada")).username
 
 
 @pytest.mark.parametrize(

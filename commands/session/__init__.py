@@ -1,0 +1,1 @@
+"""List and revoke the sessions of users."""
