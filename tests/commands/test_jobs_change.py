@@ -221,6 +221,27 @@ async def test_purge_removes_only_the_selected_entries(
     assert "nothing to remove\n" == again.stdout
 
 
+@pytest.mark.parametrize("options", ["", "--older-than 1ms", "--failed-only", "--queued"])
+async def test_purge_keeps_what_belongs_to_other_queues(queue: Queue, options: str) -> None:
+    """Results, and requests to abort jobs: all queues share their keys."""
+    await queue.manage("jobs run fail --job-id one")
+    await queue.work()
+    own = await queue.change("GET", "arq:result:one")
+    await queue.change("DEL", "arq:result:one")
+    await queue.change("SET", "arq:result:two", own.replace(b"shop:queue", b"farm:queue", 1))
+    await queue.change("SET", "arq:result:three", b"in a format that only its worker can read")
+    for job_id, key in (("waits", "arq:job:waits"), ("runs", "arq:in-progress:runs")):
+        await queue.change("ZADD", "farm:queue", "1", job_id)
+        await queue.change("SET", key, "1")
+        await queue.change("ZADD", "arq:abort", "1", job_id)
+    before = await queue.contents()
+
+    done = await queue.manage(f"jobs purge {options} --confirm={target(queue)}")
+
+    assert (0, "nothing to remove\n") == (done.exit_code, done.stdout), done.stderr
+    assert before == await queue.contents()
+
+
 async def test_purge_reads_all_pages_while_the_queue_shrinks(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Purge(BaseCommand):
     """Remove results of jobs, and expired jobs in the queue.
 
-    Results of every queue in this Redis are removed. With --queued, waiting jobs are removed too
-    and will never run. Running jobs are always kept.
+    With --queued, waiting jobs are removed too and will never run. Running jobs are always kept,
+    and so are the jobs and results of other queues.
     """
 
     access = Access.WRITE

@@ -10,7 +10,7 @@ from oneoff.services.jobs import arq_keys
 from oneoff.services.jobs.abort import remove_waiting
 from oneoff.services.jobs.pages import PAGE, QueueEntry, read_entries, result_pages
 from oneoff.services.jobs.queue import Jobs, now_ms
-from oneoff.services.jobs.records import JobStatus, ending_of
+from oneoff.services.jobs.records import JobStatus, ending_of, queue_of
 from oneoff.utils.concurrency import together
 
 
@@ -38,9 +38,9 @@ class PurgeCounts(NamedTuple):
     """Numbers of what was removed, or would be removed.
 
     Attributes:
-        results: Results of ended jobs, of every queue.
-        dead: Entries of the queue whose job has expired, and requests to abort a job that is no
-            longer in the queue.
+        results: Results of ended jobs.
+        dead: Entries of the queue whose job has expired, and requests to abort a job that no longer
+            exists.
         queued: Jobs that waited in the queue.
     """
 
@@ -52,7 +52,8 @@ class PurgeCounts(NamedTuple):
 async def purge(jobs: Jobs, what: PurgeFilter, *, plan: bool) -> PurgeCounts:
     """Remove the selected entries in pages, or count them if `plan` is true.
 
-    A job that a worker has taken is not changed.
+    A job that a worker has taken is not changed. Results and requests to abort of all queues share
+    their keys; those of other queues are kept, because other applications may wait for them.
     """
     if not plan:
         jobs.must_write("remove jobs")
@@ -79,14 +80,12 @@ async def _purge_results(jobs: Jobs, what: PurgeFilter, *, plan: bool) -> PurgeC
 async def _selected_results(
     jobs: Jobs, keys: Sequence[bytes], what: PurgeFilter
 ) -> Sequence[bytes]:
-    before = what.before()
-    if not what.failed_only and before is None:
-        return keys
+    worker, before = jobs.worker, what.before()
     selected = []
     for key, raw in zip(keys, await jobs.mget(keys), strict=True):
-        if raw is None:
+        if raw is None or queue_of(raw, worker.deserializer, worker.queue) != worker.queue:
             continue
-        ending = ending_of(raw, jobs.worker.deserializer)
+        ending = ending_of(raw, worker.deserializer)
         wanted = ending.status is JobStatus.FAILED or not what.failed_only
         # A time of 0 can't be read: the age is not known, so keep the result.
         if wanted and (before is None or 0 < ending.finished_ms < before):
@@ -130,7 +129,7 @@ async def _removable_entries(
 
 
 async def _purge_abort_requests(jobs: Jobs, what: PurgeFilter, *, plan: bool) -> int:
-    """Remove requests to abort a job that is no longer in the queue; ARQ does not remove them."""
+    """Remove requests to abort a job that no longer exists; ARQ does not remove them."""
     removed = 0
     stale = [job_id async for page in _stale_requests(jobs, what.before()) for job_id in page]
     for start in range(0, len(stale), PAGE):
@@ -146,11 +145,13 @@ async def _stale_requests(jobs: Jobs, before: int | None) -> AsyncIterator[list[
     ):
         async with jobs.client.pipeline(transaction=False) as pipe:
             for job_id, _ in requests:
+                # A job has one of these keys in whichever queue it is.
+                pipe.exists(arq_keys.job(job_id), arq_keys.in_progress(job_id))
                 pipe.zscore(jobs.worker.queue, job_id)
-            scores = await pipe.execute()
+            answers = iter(await pipe.execute())
         yield [
             job_id
-            for (job_id, since), score in zip(requests, scores, strict=True)
-            if score is None and (before is None or since < before)
+            for (job_id, since), exists, score in zip(requests, answers, answers, strict=True)
+            if not exists and score is None and (before is None or since < before)
         ]
         first += PAGE

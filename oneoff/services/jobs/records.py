@@ -61,6 +61,7 @@ _SUCCESS = re.compile(
     rb"\x8c\x02et\x94\x8a\x06.{6}\x8c\x01s\x94([\x88\x89])\x8c\x01r\x94", re.DOTALL
 )
 _FINISHED = b"\x8c\x02ft\x94\x8a\x06"
+_QUEUE = re.compile(rb"\x8c\x01q\x94\x8c(.)", re.DOTALL)  # `q` follows `ft`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +255,26 @@ def ending_of(raw: bytes, deserializer: Deserializer | None) -> Ending:
         return Ending(JobStatus.UNREADABLE, 0)
     status = JobStatus.COMPLETED if found.get("s") is True else JobStatus.FAILED
     return Ending(status, _whole_number(found.get("ft")))
+
+
+def queue_of(raw: bytes, deserializer: Deserializer | None, default: str) -> str | None:
+    """Return the queue of a job that has ended; None if that can't be read.
+
+    Args:
+        raw: The result.
+        deserializer: As for `load`.
+        default: Returned for results of old versions of ARQ, which do not name their queue.
+    """
+    at = raw.rfind(_FINISHED)
+    if deserializer is None and at > 0 and _FUNCTION.match(raw):
+        found = _QUEUE.match(raw, at + len(_FINISHED) + _NUMBER_BYTES)
+        if found:
+            return raw[found.end() : found.end() + found[1][0]].decode(errors="replace")
+    try:
+        named = load(raw, deserializer).get("q")
+    except UnreadableError:
+        return None
+    return named if isinstance(named, str) else default
 
 
 def utc_time(milliseconds: Any) -> datetime | None:
