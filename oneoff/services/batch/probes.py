@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from oneoff.core.errors import NotFound
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,9 +41,9 @@ JOIN pg_stat_activity AS who ON who.pid = waiting.pid AND who.datname = current_
 WHERE NOT waiting.granted AND waiting.locktype <> 'advisory'
   AND coalesce((to_jsonb(waiting) ->> 'waitstart')::timestamptz, '-infinity')
       < clock_timestamp() - make_interval(secs => :seconds)
-  AND (:table = '' OR EXISTS (
+  AND (CAST(:tables AS oid[]) IS NULL OR EXISTS (
     SELECT FROM pg_locks AS held
-    WHERE held.pid = waiting.pid AND held.relation = to_regclass(:table)))
+    WHERE held.pid = waiting.pid AND held.relation = ANY(CAST(:tables AS oid[]))))
 """
 # A role without pg_read_all_stats sees NULL as the state of other roles' sessions, and this text as
 # their query. The second column counts such sessions.
@@ -55,13 +57,33 @@ FROM pg_stat_activity WHERE datname IS NOT NULL
 _VACUUM = """
 SELECT count(*)
 FROM pg_locks AS held JOIN pg_stat_activity AS who ON who.pid = held.pid
-WHERE held.relation = to_regclass(:table) AND held.granted
+WHERE held.relation = ANY(CAST(:tables AS oid[])) AND held.granted
   AND held.mode = 'ShareUpdateExclusiveLock' AND who.usesysid IS NULL
+"""
+# A table and its partitions, which are locked and vacuumed instead of it; NULL if it does not
+# exist. The names are quoted, because to_regclass would convert them to lower case. Neither this
+# nor pg_inherits needs a lock on the table; pg_partition_tree() would wait for one.
+_TABLES = """
+WITH RECURSIVE tree (oid) AS (
+    SELECT coalesce(
+        to_regclass(quote_ident(:table)),
+        to_regclass(quote_ident(split_part(:table, '.', 1)) || '.'
+                    || quote_ident(substr(:table, strpos(:table, '.') + 1))))::oid
+    UNION
+    SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid
+)
+SELECT array_agg(oid) FROM tree WHERE oid IS NOT NULL
 """
 
 
 class ProbeDenied(Exception):
     """A probe lacks a permission; the message names the role to grant."""
+
+
+class ProbeTableNotFound(NotFound):
+    """A probe watches a table that does not exist, so it would never delay a batch."""
+
+    code = "probe-table-not-found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +123,7 @@ class LockWaiters:
 
     Attributes:
         table: Count only sessions that lock this table or wait for a lock on it, as `schema.table`
-            or `table`; empty for all sessions.
+            or `table`, not quoted and in the database's spelling; empty for all sessions.
         limit: The highest number of waiting sessions.
     """
 
@@ -111,7 +133,8 @@ class LockWaiters:
 
     async def reason(self, connection: AsyncConnection) -> str | None:
         """Return "lock_waiters 3 > 0"."""
-        row = await _ask(connection, _WAITERS, table=self.table, seconds=WAITED)
+        tables = await _tables(connection, self.name, self.table) if self.table else None
+        row = await _ask(connection, _WAITERS, tables=tables, seconds=WAITED)
         return _more(self.name, row, self.limit)
 
 
@@ -139,7 +162,7 @@ class Autovacuum:
     """Wait while autovacuum works on a table: otherwise it would have to run again.
 
     Attributes:
-        table: As `schema.table` or `table`.
+        table: As `schema.table` or `table`, not quoted and in the database's spelling.
     """
 
     name: ClassVar[str] = "autovacuum"
@@ -147,7 +170,8 @@ class Autovacuum:
 
     async def reason(self, connection: AsyncConnection) -> str | None:
         """Return "autovacuum works on orders"."""
-        row = await _ask(connection, _VACUUM, table=self.table)
+        tables = await _tables(connection, self.name, self.table)
+        row = await _ask(connection, _VACUUM, tables=tables)
         return f"{self.name} works on {self.table}" if row is not None and row[0] else None
 
 
@@ -202,6 +226,24 @@ async def _ask(connection: AsyncConnection, query: str, **values: Any) -> Sequen
 
     statement = text(query).bindparams(**values) if values else text(query)
     return (await connection.execute(statement)).one()
+
+
+async def _tables(connection: AsyncConnection, probe: str, table: str) -> list[int] | None:
+    """Return the oids of a table and its partitions; None on SQLite.
+
+    Raises:
+        ProbeTableNotFound: The table does not exist.
+    """
+    row = await _ask(connection, _TABLES, table=table)
+    if row is None:
+        return None
+    if row[0] is None:
+        raise ProbeTableNotFound(
+            f"the probe {probe} watches the table {table!r}, which does not exist",
+            why="it would never delay a batch; names are not quoted, and upper case counts",
+            try_="correct the name in the command's probes()",
+        )
+    return list(row[0])
 
 
 def _more(name: str, row: Sequence[Any] | None, limit: int) -> str | None:

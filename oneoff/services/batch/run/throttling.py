@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from oneoff.core.errors import CommandError
 from oneoff.database.errors import translate_error
-from oneoff.services.batch.probes import BatchTime
+from oneoff.services.batch.probes import BatchTime, ProbeTableNotFound
 from oneoff.services.batch.run.faults import Fault, fault_of
 from oneoff.services.batch.state import checkpoints
 from oneoff.services.batch.state.checkpoints import Checkpoint, State
@@ -165,6 +165,8 @@ class Throttling:
         except Exception as exc:
             if fault_of(exc) is not Fault.FATAL:
                 raise  # the connection failed, not the probe: the run reconnects and asks again
+            if isinstance(exc, ProbeTableNotFound):
+                raise  # a mistake in the command, which would otherwise be found too late
             # A probe that fails must not end the run. It is removed with a warning: otherwise it
             # would look like a probe that has no reason to wait.
             error = translate_error(exc)

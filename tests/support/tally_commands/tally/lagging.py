@@ -19,6 +19,8 @@ class Lagging(BatchCommand):
 
     column: str = Option(default="age", help="Where the first row has the lag.")
 
+    watched: str = Option(default="tally", help="The table of the probe of autovacuum.")
+
     def change(self) -> Update:
         """Count each row once."""
         return update(Tally).values(n=Tally.n + 1)
@@ -26,4 +28,4 @@ class Lagging(BatchCommand):
     def probes(self) -> Sequence[Throttle]:
         """Read the lag from the table instead of the standby server."""
         lag = ReplicaLag(query=f"SELECT {self.column}::float8 FROM tally WHERE id = 1")
-        return (lag, Autovacuum("tally"))
+        return (lag, Autovacuum(self.watched))
