@@ -158,3 +158,28 @@ async def test_on_a_cluster_all_nodes_are_asked(
 
     expected = [f"user:{number}" for number in range(9)] if "*" in pattern else ["user:7"]
     assert expected == list(found)
+
+
+@pytest.mark.parametrize("pattern", ["*", "secret"])
+async def test_a_key_that_an_acl_hides_is_shown_without_its_value(
+    manage: Manage, redis_url: str, pattern: str
+) -> None:
+    """The other keys are shown as usual; so is the rest of a key whose value can't be read."""
+    fill(redis_url, ["shop:1", "secret"])
+    ask(redis_url, "RPUSH", "shop:2", "x")
+    rules = ("resetkeys", "~shop:*", "+@all", "-lrange")
+    ask(redis_url, "ACL", "SETUSER", "part", "on", ">part-pw", *rules)
+    url = f"redis://part:part-pw@{redis_url.rpartition('@')[2].removeprefix('redis://')}"
+    try:
+        found = rows(await manage(f"cache inspect '{pattern}' --json", environ={"REDIS_URL": url}))
+    finally:
+        ask(redis_url, "ACL", "DELUSER", "part")
+
+    shown = {key: (row["type"], row["value"]) for key, row in found.items()}
+    expected = {
+        "secret": (None, "(no permission)"),
+        "shop:1": ("string", "x"),
+        "shop:2": ("list", "(no permission)"),
+    }
+    assert {key: expected[key] for key in shown} == shown
+    assert (3 if pattern == "*" else 1) == len(shown)

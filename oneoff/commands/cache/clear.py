@@ -33,7 +33,7 @@ class Clear(BaseCommand):
     aims_at = "redis"
     allow_in_production = True
     examples = (
-        "cache clear --pattern 'user:*' --dry-run",
+        "cache clear --pattern 'shop:*' --dry-run",
         "cache clear --prefix 'report[2026]:' --confirm",
         "cache clear --confirm=localhost/0@staging",
         "cache clear --prefix arq: --include-jobs --dry-run",

@@ -19,7 +19,7 @@ class Inspect(BaseCommand):
     data. The search stops early if only few of very many keys match.
     """
 
-    examples = ("cache inspect 'user:*' --limit 10", "cache inspect report:latest")
+    examples = ("cache inspect 'shop:*' --limit 10", "cache inspect report:latest")
 
     pattern: str = Argument(default="*", help="A key, or a pattern of keys with *, ? or [ab].")
     limit: int = Option(default=50, help="Show at most this many keys.")

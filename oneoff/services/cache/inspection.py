@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError, MovedError, NoPermissionError
 
 from oneoff.redis.client import each_primary
 from oneoff.services.cache.scan import PAGE, is_one_key, pages
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 ROUNDS = 400
 """Most SCANs of one server, so that a pattern that matches nothing does not read all keys."""
+
+HIDDEN = "(no permission)"
+"""Shown for a value that the user of REDIS_URL may not read."""
 
 _COMMANDS = ("TYPE", "PTTL", "MEMORY USAGE", "OBJECT ENCODING")
 
@@ -87,20 +90,28 @@ async def _facts(node: Redis, keys: Sequence[bytes], redactor: Redactor) -> list
     return [
         {
             "key": shown_key(key),
-            "type": _text(kind),
+            "type": _text(kind) or None,
             "ttl": round(ttl / 1000) if isinstance(ttl, int) and ttl >= 0 else None,
             "bytes": sizes[key],
             "encoding": _text(encoding) or None,
-            "value": preview(key, value, redactor),
+            "value": _value(key, kind, value, redactor),
         }
         for (key, kind, ttl, _, encoding), value in zip(existing, values, strict=True)
     ]
+
+
+def _value(key: bytes, kind: Any, value: Any, redactor: Redactor) -> str | None:
+    if any(isinstance(answer, NoPermissionError) for answer in (kind, value)):
+        return HIDDEN
+    return preview(key, value, redactor)
 
 
 def _exists(kind: Any) -> bool:
     """Return whether the answer to TYPE means that the key exists; raise if it is an error."""
     if isinstance(kind, MovedError | AskError):
         return False  # another node of the cluster has the key
+    if isinstance(kind, NoPermissionError):
+        return True  # an ACL hides it
     if isinstance(kind, Exception):
         raise kind
     return _text(kind) != "none"

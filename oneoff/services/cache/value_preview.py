@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import NoPermissionError
+
 from oneoff.utils.redaction import Redactor, is_secret_name
 from oneoff.utils.secret_names import MASK
 
@@ -46,7 +48,7 @@ async def fetch(node: Redis, keys: Sequence[tuple[bytes, str, int | None]]) -> l
 
     Returns:
         Bytes, a list or a mapping for each key; None if its type is unknown, its value is too
-        large, or it no longer exists.
+        large, or it no longer exists; the error if the user has no permission.
     """
     pipeline: Any = node.pipeline(transaction=False)
     asked = [_command(key, kind, size) for key, kind, size in keys]
@@ -91,7 +93,9 @@ def _command(key: bytes, kind: str, size: int | None) -> tuple[Any, ...]:
 
 
 def _items(command: str, answer: Any) -> Any:
-    if isinstance(answer, Exception):  # the key has expired, or this user has no permission
+    if isinstance(answer, NoPermissionError):
+        return answer
+    if isinstance(answer, Exception):  # the key has expired
         return None
     if command in _SCANS:
         answer = answer[1]
