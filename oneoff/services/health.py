@@ -253,10 +253,12 @@ async def check_redis(client: Redis, name: str) -> Check:
 async def check_worker(client: Redis, config: Config, project: Project) -> Check:
     """Read the heartbeat that a running worker writes to Redis."""
     from oneoff.services.jobs.heartbeat import read_heartbeat
-    from oneoff.services.jobs.worker_settings import load_worker
+    from oneoff.services.jobs.worker_settings import check_same_redis, load_worker
     from oneoff.services.maintenance.redis_copy import announced_window
 
-    seen = await read_heartbeat(client, load_worker(project))
+    worker = load_worker(project)
+    check_same_redis(worker, redis_url(config))
+    seen = await read_heartbeat(client, worker)
     if seen is None:
         start = f"arq {project.worker.replace(':', '.')} {LOGGING}"
         return Check("worker", Health.DOWN, detail=f"no worker has reported; start one: {start}")

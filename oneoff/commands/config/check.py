@@ -33,19 +33,41 @@ class Check(BaseCommand):
 
         problems = settings_problems(config, project)
         problems += await connection_problems(config, project, run.id)
-        typos = likely_typos(config, project)
+        warnings = likely_typos(config, project)
+        if not problems:
+            problems, more = _worker_findings(config, project)
+            warnings += more
         if problems:
-            raise _error(problems, typos)
+            raise _error(problems, warnings)
         url = parse_database_url(config.database_url, config.root, project.name)
         found = (
             "answers" if url.exists() else "does not exist yet; python manage.py migrate creates it"
         )
         redis = "; Redis answers" if config.redis_url else ""
         message = f"all settings are valid, and the database {found}{redis}"
-        return Result.report(None, message, warnings=typos)
+        return Result.report(None, message, warnings=warnings)
 
 
-def _error(problems: Sequence[Problem], typos: Sequence[str]) -> CommandError:
+def _worker_findings(config: Config, project: Project) -> tuple[list[Problem], list[str]]:
+    """Return the problem, or the warning, of a worker that uses another Redis than REDIS_URL."""
+    from oneoff.services.settings import REDIS, Problem
+
+    if not (config.redis_url and project.worker):
+        return [], []
+    from oneoff.config.redis_url import redis_url
+    from oneoff.services.jobs import worker_settings
+
+    url = redis_url(config)
+    try:
+        worker = worker_settings.load_worker(project)
+        worker_settings.check_same_redis(worker, url)
+    except ConfigurationError as exc:
+        return [Problem(REDIS, exc.message)], []
+    warning = worker_settings.default_redis_warning(worker, url)
+    return [], [warning] if warning else []
+
+
+def _error(problems: Sequence[Problem], warnings: Sequence[str]) -> CommandError:
     names = ", ".join(dict.fromkeys(problem.setting for problem in problems))
     rows = [problem.row() for problem in problems]
     if all(problem.temporary for problem in problems):
@@ -59,6 +81,6 @@ def _error(problems: Sequence[Problem], typos: Sequence[str]) -> CommandError:
         if len(problems) > 1
         else f"{names} is wrong",
         data=rows,
-        try_=("python manage.py config show", *typos),
+        try_=("python manage.py config show", *warnings),
         code="bad-settings",
     )

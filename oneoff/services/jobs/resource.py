@@ -24,15 +24,17 @@ async def open_jobs(config: Config, project: Project, mode: Mode, run: Run) -> A
     """Open the resource `jobs`: the queue of the project's worker, connected.
 
     Raises:
-        ConfigurationError: REDIS_URL is not set or names a cluster, or the project names no worker.
+        ConfigurationError: REDIS_URL is not set or names a cluster, or the project names no worker
+            or one that uses another Redis.
         Unavailable: The server can't be reached, or is too slow.
     """
     url = redis_url(config)
     from oneoff.redis.client import connect
     from oneoff.services.jobs.queue import Jobs
-    from oneoff.services.jobs.worker_settings import load_worker
+    from oneoff.services.jobs.worker_settings import check_same_redis, load_worker
 
     worker = load_worker(project)
+    check_same_redis(worker, url)
     async with connect(url, mode, name=f"oneoff/{run.id}") as client:
         _check_server(client, url)
         jobs = Jobs(client, worker, mode)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from oneoff.config.redis_url import RedisURL
 from oneoff.core.errors import ConfigurationError, UsageError
 from oneoff.core.project import load_object
 from oneoff.utils.suggestions import similar
@@ -53,6 +54,7 @@ class WorkerSpec:
         retry_jobs: Whether `Retry` and cancellation lead to another try.
         health_check_key: Key of the heartbeat.
         health_check_interval: Seconds between two heartbeats.
+        redis: Its `redis_settings`; None if it sets neither them nor a `redis_pool`.
         ctx: The initial context of every job.
         hooks: Those of `on_startup`, `on_shutdown`, `on_job_start`, `on_job_end` and
             `after_job_end` that the settings define.
@@ -69,6 +71,7 @@ class WorkerSpec:
     retry_jobs: bool
     health_check_key: str
     health_check_interval: float
+    redis: Any = field(repr=False)
     ctx: Mapping[Any, Any] = field(repr=False)
     hooks: Mapping[str, Hook] = field(repr=False)
 
@@ -91,6 +94,58 @@ class WorkerSpec:
         )
 
 
+def check_same_redis(worker: WorkerSpec, url: RedisURL) -> None:
+    """Check that the worker reads jobs from the Redis in REDIS_URL, where the commands put them.
+
+    Raises:
+        ConfigurationError: `redis_settings` names another server or database.
+    """
+    own = _address(worker.redis)
+    if own is None or _same(own, url):
+        return
+    raise ConfigurationError(
+        f"the worker uses Redis at {own.name}, and REDIS_URL is {url.name}",
+        why=f"the redis_settings of {worker.source} would leave jobs from commands waiting forever",
+        try_=(
+            "in the worker's settings: redis_settings = WorkerConnection(config, project)",
+            f"or set REDIS_URL to the Redis of the worker, {own.name}",
+        ),
+        code="worker-on-another-redis",
+    )
+
+
+def default_redis_warning(worker: WorkerSpec, url: RedisURL) -> str:
+    """Return a warning if the worker sets no Redis and ARQ's default is another than REDIS_URL."""
+    default = RedisURL("localhost")
+    if worker.redis is not None or _same(default, url):
+        return ""
+    return (
+        f"{worker.source} has no redis_settings; started by `arq`, it uses {default.name}, "
+        f"and REDIS_URL is {url.name}"
+    )
+
+
+def _address(settings: Any) -> RedisURL | None:
+    """Return what ARQ's RedisSettings connect to; None for other objects, and for sentinels."""
+    from arq.connections import RedisSettings
+
+    # `WorkerConnection` is another class: it uses REDIS_URL, and reading it would check settings.
+    if not isinstance(settings, RedisSettings) or settings.sentinel:
+        return None
+    host = settings.unix_socket_path or str(settings.host)
+    return RedisURL(host, settings.port, settings.database)
+
+
+def _same(one: RedisURL, other: RedisURL) -> bool:
+    return one.db == other.db and _server(one) == _server(other)
+
+
+def _server(url: RedisURL) -> tuple[str, int]:
+    host = url.host.lower()
+    return ("localhost" if host in _LOCAL else host, url.port)
+
+
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOOKS = ("on_startup", "on_shutdown", "on_job_start", "on_job_end", "after_job_end")
 
 
@@ -151,6 +206,7 @@ def _spec(source: str, values: Mapping[str, Any]) -> WorkerSpec:
         retry_jobs=values["retry_jobs"],
         health_check_key=values["health_check_key"] or f"{queue}:health-check",
         health_check_interval=to_seconds(values["health_check_interval"]),
+        redis=values["redis_settings"] or values["redis_pool"],
         ctx=values["ctx"] or {},
         hooks={name: values[name] for name in _HOOKS if values[name]},
     )
