@@ -153,14 +153,23 @@ def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> No
     """Make this worker take no jobs while a maintenance window is open: for `on_startup`.
 
     Running jobs are finished. Waiting jobs are not changed, and no try of them is counted, because
-    the worker does not read the queue.
+    the worker does not read the queue. Each cron job is queued at most once during the window:
+    otherwise all runs that were due in it would start at its end.
 
     Args:
         ctx: The worker's context, whose connection reads the queue.
         reader: Read before each read of the queue, twice a second.
     """
     pool = ctx["redis"]
-    read, queue, paused = pool.zrangebyscore, pool.default_queue_name, False
+    read, enqueue, queue = pool.zrangebyscore, pool.enqueue_job, pool.default_queue_name
+    paused, queued_crons = False, set[str]()
+
+    async def enqueue_cron_once(function: str, *args: Any, **kwargs: Any) -> Any:
+        if paused and _is_cron(function, kwargs.get("_job_id")):
+            if function in queued_crons:
+                return None
+            queued_crons.add(function)
+        return await enqueue(function, *args, **kwargs)
 
     async def read_unless_paused(name: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal paused
@@ -169,10 +178,18 @@ def pause_during_maintenance(ctx: Mapping[Any, Any], reader: WindowReader) -> No
             return await read(name, *args, **kwargs)
         before, paused = paused, await reader.window() is not None
         if paused is not before:
+            queued_crons.clear()
             _log.info("worker.paused" if paused else "worker.resumed", queue=queue)
         return [] if paused else await read(name, *args, **kwargs)
 
     pool.zrangebyscore = read_unless_paused
+    pool.enqueue_job = enqueue_cron_once
+
+
+def _is_cron(function: str, job_id: str | None) -> bool:
+    """Return whether ARQ's scheduler queues this job; its ids end with the time in milliseconds."""
+    name, _, due = (job_id or "").rpartition(":")
+    return (name == function and due.isdecimal()) or (not job_id and function.startswith("cron:"))
 
 
 def shard_function(
