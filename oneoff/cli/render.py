@@ -84,8 +84,8 @@ def render_text(
         # Redact each value separately, before it is shortened. In one joined text, an open quote
         # in one row would make the redactor mask the wrong half of the next.
         parts.append(render_data(redactor.data(data), width=width))
-    if result and result.message and not quiet:
-        parts.append(printable(redactor.text(result.message)) + "\n")
+    if result and outcome.message and not quiet:
+        parts.append(printable(redactor.text(outcome.message)) + "\n")
     if outcome.dry_run and outcome.tables and not quiet:
         parts.append(_render_tables(outcome.tables))
     parts += [

@@ -130,7 +130,11 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """One line that summarizes the run."""
+        """One line that summarizes the run. That of a dry run says what would happen."""
         if self.error:
             return self.error.message
-        return self.result.message if self.result else ""
+        message = self.result.message if self.result else ""
+        # A command that is rolled back does not know it, so it says "ada is now admin".
+        if self.dry_run and self.status is Status.SUCCEEDED and message:
+            return message if "would" in message.split() else f"would report: {message}"
+        return message

@@ -14,6 +14,7 @@ import redis
 
 from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.config.redis_url import parse_redis_url
+from oneoff.core.outcome import Status
 from oneoff.runtime.application import load_application
 from oneoff.testing import Finished, Manage
 from tests.support.database import dump, query
@@ -304,10 +305,12 @@ async def test_a_dry_run_says_so_and_changes_nothing(stage: Stage) -> None:
 
     assert 0 == preview.exit_code, preview.stderr
     assert preview.stdout.startswith("DRY RUN"), preview.stdout
+    assert preview.outcome
+    if preview.outcome.status is Status.SUCCEEDED:
+        assert "would" in preview.outcome.message.split()
     assert before == stage.dump()
     url = stage.manage.environ["DATABASE_URL"]
     last = "SELECT dry_run, status FROM oneoff_runs ORDER BY started_at DESC, id DESC LIMIT 1"
-    assert preview.outcome
     assert [(True, preview.outcome.status.value)] == [
         (bool(row[0]), row[1]) for row in query(url, last)
     ]

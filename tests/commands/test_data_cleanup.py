@@ -86,7 +86,7 @@ async def test_a_dry_run_counts_the_rows_that_the_real_run_deletes(
     real = await manage("data cleanup --days 60 --confirm")
 
     assert (41, 100, 41) == (preview.rows, left, real.rows)
-    assert "\ndeleted 41 rows by 5 rules\n" in preview.stdout
+    assert "\nwould report: deleted 41 rows by 5 rules\n" in preview.stdout
 
 
 async def test_a_bound_applies_to_all_rules_together_and_the_next_run_resumes(

@@ -102,7 +102,8 @@ class Logs:
             processors=self._processors(),
             wrapper_class=structlog.make_filtering_bound_logger(self.lowest),
         )
-        return logger.bind(run_id=run.id, command=run.command)
+        dry = {"dry_run": True} if run.dry_run else {}
+        return logger.bind(run_id=run.id, command=run.command, **dry)
 
     def relay(self, level: str, event: dict[str, Any]) -> None:
         """Write an event of another logging library in the format of structlog's own lines."""

@@ -114,13 +114,31 @@ def test_a_table_without_a_width_is_not_shortened() -> None:
     assert f"text\n{'x' * 500}\n" == render_table([row], width=0)
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("ada is now admin", "would report: ada is now admin"),
+        ("would remove 3 keys", "would remove 3 keys"),
+        ("maintenance would be on", "maintenance would be on"),
+    ],
+)
+def test_a_dry_run_never_says_that_something_was_done(message: str, shown: str) -> None:
+    """In text, in JSON and in the record. What did not change is said as in a real run."""
+    dry = outcome(Result.changed(message, rows=1), dry_run=True)
+    same = outcome(Result.unchanged(message), dry_run=True)
+
+    assert shown == dry.message == json.loads(render_json(dry, Redactor()))["message"]
+    assert f"\n{shown}\n" in render_text(dry, Redactor())
+    assert message == same.message
+
+
 def test_a_dry_run_is_announced_and_shows_the_row_counts() -> None:
     """It shows the command's message and the database's counts."""
     text = render_text(outcome(Result.changed("ada is admin", rows=1), dry_run=True), Redactor())
 
     assert (
         "DRY RUN: nothing was changed\n"
-        "ada is admin\n"
+        "would report: ada is admin\n"
         "table  inserted  updated  deleted\n"
         "users         0        1        0\n"
     ) == text
