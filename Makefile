@@ -36,7 +36,7 @@ demo: setup ## Migrate a SQLite database and manage its users
 
 .PHONY: up
 up: setup ## Run web and worker until Ctrl-C; start a Redis if REDIS_URL is not set
-	@scripts/up.sh $(BIN)
+	@trap : INT; scripts/up.sh $(BIN) || test $$? -eq 130 # 130: it was stopped with Ctrl-C
 
 .PHONY: servers
 servers: setup ## Install the servers for the tests (as root on Debian), or list the missing ones

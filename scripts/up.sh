@@ -74,7 +74,9 @@ start_redis() {
 }
 
 stop() {
+    # A second signal would interrupt the wait below.
     trap - EXIT
+    trap '' INT TERM HUP
     # honcho asks both processes to stop, and waits for them. Redis is stopped after them.
     if [ -n "$processes" ]; then
         kill -TERM "$processes" 2>/dev/null || true
@@ -112,6 +114,11 @@ END
 
 # `-e /dev/null`: each process reads .env itself. honcho would let .env override the environment.
 sed "s/--host 0.0.0.0/--host $host/" Procfile >"$folder/Procfile"
-honcho -e /dev/null -d "$PWD" -f "$folder/Procfile" start web worker &
+# In a session of its own: Ctrl-C signals all processes of the terminal, and honcho fails if it gets
+# that signal and the one of `stop` at the same time.
+python -c 'import os, sys
+os.setsid()
+os.execvp(sys.argv[1], sys.argv[1:])' \
+    honcho -e /dev/null -d "$PWD" -f "$folder/Procfile" start web worker &
 processes=$!
 wait "$processes"
