@@ -6,6 +6,7 @@ No container engine runs here, so the tests prove only that every name in the fi
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -87,4 +88,14 @@ def test_app_json_matches_the_procfile() -> None:
     for check in APP["healthchecks"]["web"]:
         assert check["path"] in {"/health/ready", "/health/live"}
     (check,) = APP["healthchecks"]["worker"]
-    assert parses(check["command"][1:])
+    # A buildpack installs requirements.txt, but not the project, so there is no `admin`.
+    assert ["python", "manage.py"] == check["command"][:2]
+    assert parses(check["command"][2:])
+
+
+def test_a_buildpack_uses_a_version_of_python_that_the_project_supports() -> None:
+    """Without the file it uses its newest one."""
+    wanted = (ROOT / ".python-version").read_text().strip()
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+
+    assert f"Programming Language :: Python :: {wanted}" in declared
