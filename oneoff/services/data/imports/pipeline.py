@@ -24,7 +24,7 @@ from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
-from oneoff.services.data.imports.file_check import check_file
+from oneoff.services.data.imports.file_check import bad_quote_error, check_file
 from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
 from oneoff.services.data.imports.readers.csv_reader import CsvReader, read_header
@@ -213,12 +213,16 @@ def _open_reader(source: Source, request: ImportRequest) -> tuple[Reader, int]:
 
         parquet = ParquetReader(source)
         return parquet, parquet.rows
-    size, mixed_line_ends = check_file(source, file_format)
+    facts = check_file(source, file_format)
     if file_format == "csv":
-        return CsvReader(source, read_header(source, mixed_line_ends=mixed_line_ends)), size
+        # The header first: in a file with other separators, most quotes are in wrong places.
+        header = read_header(source, mixed_line_ends=facts.mixed_line_ends)
+        if facts.bad_quote is not None:
+            raise bad_quote_error(source, facts.bad_quote)
+        return CsvReader(source, header), facts.size
     from oneoff.services.data.imports.readers.json_reader import JsonArrayReader, JsonReader
 
-    return (JsonReader if file_format == "jsonl" else JsonArrayReader)(source), size
+    return (JsonReader if file_format == "jsonl" else JsonArrayReader)(source), facts.size
 
 
 async def _check_key(connection: AsyncConnection, plan: Plan) -> None:

@@ -30,7 +30,7 @@ from oneoff.services.data.imports.postgresql.staging_table import (
     create_staging_table,
     drop_not_null,
 )
-from oneoff.services.data.imports.readers.csv_reader import CsvReader, count_problem
+from oneoff.services.data.imports.readers.csv_reader import CsvReader, shape_problem
 from oneoff.services.data.imports.readers.csv_records import (
     LineIndex,
     cells_of,
@@ -194,11 +194,10 @@ class CsvImport:
         line, rest = self._copy_location(getattr(exc, "context", None) or "")
         row = await in_daemon_thread(lambda: self._find(line)) if line else None
         if row is not None and state == sqlstates.BAD_COPY_FILE_FORMAT:
-            found = len(cells_of(row.raw))
-            if found != len(self._plan.names):
-                return count_problem(row, found, len(self._plan.names))
             # Only the first line: the others are hints for users of COPY.
-            return Problem(row.line, first_line(exc), state=state)
+            found, width = len(cells_of(row.raw)), len(self._plan.names)
+            what = first_line(exc)
+            return shape_problem(row, found, width) or Problem(row.line, what, state=state)
         names, values = self._columns(exc, rest)
         if row is None:
             return await self._problem_by_values(state, names, values, constraint)

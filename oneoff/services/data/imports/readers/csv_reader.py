@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.services.data.imports.errors import Problem, bad_file
 from oneoff.services.data.imports.readers.base import BadRow, Chunk, Parsed, RawRow, Reader, Staged
-from oneoff.services.data.imports.readers.csv_records import RowStart, cells_of, chunks, columns_of
+from oneoff.services.data.imports.readers.csv_records import (
+    RowStart,
+    cell_count,
+    cells_of,
+    chunks,
+    columns_of,
+)
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
@@ -60,22 +66,22 @@ def read_header(source: Source, *, mixed_line_ends: bool = False) -> Header:
     while raw.count(b'"') % 2 and len(raw) < _LONGEST_HEADER:
         more = stream.readline(_LONGEST_HEADER)
         if not more:
-            raise bad_file(source.name, "has a quote in its first line that is never closed")
+            break
         raw, lines = raw + more, lines + 1
+    line = raw.rstrip(b"\r\n")
+    _refuse_other_formats(source, raw, line)
     if len(raw) >= _LONGEST_HEADER:
         raise bad_file(
             source.name,
             "has a first line of more than 1 MiB, which can't be a header",
             try_="start the file with a header line of column names",
         )
-    line = raw.rstrip(b"\r\n")
     if not line:
         raise bad_file(
             source.name,
             "has no header line",
             try_="start the file with a header line of column names",
         )
-    _refuse_other_formats(source, raw, line)
     return Header(tuple(cell or "" for cell in cells_of(line)), raw, lines, mixed_line_ends)
 
 
@@ -86,14 +92,15 @@ def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
             "contains JSON, not csv",
             try_="give --format jsonl, or --format json for an array",
         )
-    if b"\r" in line and not whole.endswith(b"\n"):
+    unquoted = b"".join(whole.split(b'"')[::2])
+    if b"\r" in unquoted.replace(b"\r\n", b"\n").removesuffix(b"\r"):
         raise bad_file(
             source.name,
             "ends its lines with a carriage return alone",
             try_="convert the line ends with tr '\\r' '\\n'",
         )
     for sign, word in _OTHER_SEPARATORS.items():
-        if sign in line and b"," not in line:
+        if unquoted.count(sign) > unquoted.count(b","):
             raise bad_file(
                 source.name,
                 f"separates columns with {word}, not with commas",
@@ -118,42 +125,48 @@ class CsvReader(Reader):
         if columns is not None:
             return Parsed(range(len(chunk.raw_rows)), columns, ())
         rows = [cells_of(raw) for raw in chunk.raw_rows]
-        good = [at for at, row in enumerate(rows) if len(row) == width]
-        bad = [
-            (at, count_problem(chunk.raw_row(at), len(row), width))
-            for at, row in enumerate(rows)
-            if len(row) != width
-        ]
+        bad = self._bad_rows(chunk, map(len, rows))
+        left_out = {at for at, _ in bad}
+        good = [at for at in range(len(rows)) if at not in left_out]
         return Parsed.of_rows(good, [rows[at] for at in good], bad)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
         """Return the rows with their number as an additional first cell."""
-        width = len(self.names)
-        bad: list[BadRow] = []
-        lines: list[bytes] = []
         # A row that COPY can't read would end the COPY of all rows, so such rows are found here.
-        for at, raw in enumerate(chunk.raw_rows):
-            found = raw.count(b",") + 1 if b'"' not in raw else len(cells_of(raw))
-            if found != width:
-                bad.append((at, count_problem(chunk.raw_row(at), found, width)))
-            elif b"\r" in raw and _has_bare_return(raw):
-                what = "the row contains a carriage return outside of quotes"
-                problem = Problem(chunk.raw_row(at).line, what, state="carriage-return")
-                bad.append((at, problem))
-            else:
-                lines.append(b"%d,%b\n" % (first + at, raw))
+        bad = self._bad_rows(chunk, map(cell_count, chunk.raw_rows))
+        left_out = {at for at, _ in bad}
+        lines = [
+            b"%d,%b\n" % (first + at, raw)
+            for at, raw in enumerate(chunk.raw_rows)
+            if at not in left_out
+        ]
         return Staged(b"".join(lines), bad)
+
+    def _bad_rows(self, chunk: Chunk, counts: Iterable[int]) -> list[BadRow]:
+        width = len(self.names)
+        return [
+            (at, problem)
+            for at, found in enumerate(counts)
+            if (problem := shape_problem(chunk.raw_row(at), found, width)) is not None
+        ]
 
     def rejects_header(self) -> bytes:
         """Return the header as it is in the file."""
         return self.header.raw
 
 
-def count_problem(row: RawRow, found: int, width: int) -> Problem:
-    """Return the problem of a row with too many or too few cells."""
-    return Problem(row.line, f"the row has {found} cells, not {width}", state="cell-count")
+def shape_problem(row: RawRow, found: int, width: int) -> Problem | None:
+    """Return what is wrong with a row before its values are read; None if nothing is.
 
-
-def _has_bare_return(raw: bytes) -> bool:
-    """Return whether a row contains a carriage return outside of quotes."""
-    return any(b"\r" in part for part in raw.split(b'"')[::2])
+    Args:
+        row: The row.
+        found: The number of its cells.
+        width: The number of cells that it must have.
+    """
+    raw = row.raw
+    if found != width:
+        return Problem(row.line, f"the row has {found} cells, not {width}", state="cell-count")
+    if b"\r" in raw and any(b"\r" in part for part in raw.split(b'"')[::2]):
+        what = "the row contains a carriage return outside of quotes"
+        return Problem(row.line, what, state="carriage-return")
+    return None

@@ -127,14 +127,18 @@ def columns_of(chunk: Chunk, width: int) -> list[list[str | None]] | None:
     """Split all rows of a chunk at once, and return the cells of each column.
 
     Returns:
-        None if that is impossible: a row contains a quote, or does not have `width` cells.
+        None if that is impossible: a row contains a quote or a carriage return, or does not have
+        `width` cells.
     """
     if chunk.lines is not None:
         return None
     rows, step = len(chunk.raw_rows), width + 1
     # A line feed is inserted as an additional cell between two rows. A cell without quotes can't
     # contain one. So if all line feeds are at the expected positions, each row has `width` cells.
-    cells = b",\n,".join(chunk.raw_rows).decode().split(",")
+    joined = b",\n,".join(chunk.raw_rows)
+    if b"\r" in joined:
+        return None
+    cells = joined.decode().split(",")
     if len(cells) != rows * step - 1 or cells[width::step] != ["\n"] * (rows - 1):
         return None
     return [_with_nulls(cells[at::step]) for at in range(width)]
@@ -158,6 +162,11 @@ def cells_of(raw: bytes) -> Row:
         if not found[2]:
             break
     return cells
+
+
+def cell_count(raw: bytes) -> int:
+    """Return the number of cells of a row."""
+    return len(cells_of(raw)) if b'"' in raw else raw.count(b",") + 1
 
 
 def _unquoted(field: str) -> str:

@@ -64,6 +64,6 @@ async def test_an_unquoted_carriage_return_is_an_error(manage: Manage, tmp_path:
     done = await manage(f"{line} --rejects {path}.bad")
 
     assert 65 == refused.exit_code
-    assert "a.csv, line 2: unquoted carriage return found in data" in refused.stderr
+    assert "a.csv, line 2: the row contains a carriage return outside of quotes" in refused.stderr
     assert (0, 1) == (done.exit_code, done.rows), done.stderr
     assert b"id,s\n1,a\rb\n" == bytes_of(Path(f"{path}.bad"))
