@@ -20,7 +20,12 @@ MOST_SHOWN = 10
 """The largest number of problems that an error lists."""
 TRIGGER = sqlstates.RAISE_EXCEPTION
 """The SQLSTATE of an error that a trigger raises."""
-ROW_ERRORS = ("22", "23", TRIGGER)
+ROW_ERRORS = (
+    sqlstates.DATA_EXCEPTION,
+    sqlstates.INTEGRITY_CONSTRAINT_VIOLATION,
+    sqlstates.PROGRAM_LIMIT_EXCEEDED,
+    TRIGGER,
+)
 """The SQLSTATEs, or their classes, of errors in the content of rows."""
 DUPLICATE_IN_FILE = "twice"
 """Used instead of a SQLSTATE if two rows of the file have the same key."""
@@ -33,6 +38,7 @@ _BY_SQLSTATE = {
     sqlstates.DATETIME_FIELD_OVERFLOW: "is not a valid {type}, or out of its range",
     sqlstates.NUMERIC_VALUE_OUT_OF_RANGE: "is out of the range of {type}",
     sqlstates.STRING_DATA_RIGHT_TRUNCATION: "is too long for {type}",
+    sqlstates.STATEMENT_TOO_COMPLEX: "is nested too deeply",
     sqlstates.CHARACTER_NOT_IN_REPERTOIRE: "contains a character that the database can't store",
     sqlstates.UNTRANSLATABLE_CHARACTER: "contains a character that the database can't store",
     sqlstates.NOT_NULL_VIOLATION: "is empty, but the column requires a value",
@@ -104,7 +110,9 @@ def problem_of(
         constraint: The name of the violated constraint.
     """
     type_name = columns[0].type if columns else "value of its column"
-    what = _BY_SQLSTATE.get(sqlstate, "is refused by the database").format(type=type_name)
+    limit = sqlstate.startswith(sqlstates.PROGRAM_LIMIT_EXCEEDED)
+    other = "is too large for the table or an index" if limit else "is refused by the database"
+    what = _BY_SQLSTATE.get(sqlstate, other).format(type=type_name)
     # A key of several columns is shown only if all of its values are known and none is personal.
     known = [value for value in values if value is not None]
     hidden = any(column.pii for column in columns) or len(known) != len(columns)
@@ -129,6 +137,13 @@ def short(value: str) -> str:
     """Shorten a long value, and escape characters that can't be printed."""
     value = value.encode(errors="backslashreplace").decode()
     return value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
+    shown = ", ".join(map(short, names[:MOST_SHOWN]))
+    more = len(names) - MOST_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 class BadFile(DataError):

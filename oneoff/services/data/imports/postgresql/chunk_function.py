@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 CHUNK_FUNCTION = "pg_temp.oneoff_import_chunk"
 
-# Errors that one row can cause. Other errors, such as a full disk, a deadlock or a cancelled
-# statement, end the import.
+# Errors that one row can cause. The last two are raised by the input functions of some types, such
+# as hstore. Other errors, such as a full disk, a deadlock or a cancelled statement, end the import.
 _CAUGHT = (
     "data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table "
-    "OR undefined_function OR feature_not_supported OR insufficient_privilege"
+    "OR undefined_function OR feature_not_supported OR insufficient_privilege "
+    "OR program_limit_exceeded OR syntax_error OR internal_error"
 )
 # A block with EXCEPTION is a subtransaction: its inserted rows are rolled back before the handler
 # runs. So after a failed chunk the target contains none of its rows, and the loop can insert the

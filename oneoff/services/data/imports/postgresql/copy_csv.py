@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
-from oneoff.database.errors import sqlstate_of
+from oneoff.database.errors import CONFLICTS, UNAVAILABLE, sqlstate_of
 from oneoff.services.data.driver import driver_with_settings
 from oneoff.services.data.imports.errors import (
     DUPLICATE_IN_FILE,
@@ -57,7 +57,8 @@ _ROW_SECURITY = "SELECT row_security_active($1::text::regclass)"
 """Whether row-level security is active for the role. COPY refuses to write such a table."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
 """Columns and values in the DETAIL of a constraint's error. This part is not translated."""
-_LINE = re.compile(r"\D*(\d+)")
+_LINE = r"^COPY {table}, \D*(\d+)"
+"""The line in an error's context. The server translates the text around it."""
 
 
 class CsvImport:
@@ -97,9 +98,20 @@ class CsvImport:
         try:
             return await self._run(blocks)
         except Exception as exc:
-            if sqlstate_of(exc).startswith(ROW_ERRORS):
+            if self._is_row_error(exc):
                 raise await self._data_error(exc) from exc
             raise
+
+    def _is_row_error(self, exc: Exception) -> bool:
+        """Return whether one row of the file caused an error."""
+        state = sqlstate_of(exc)
+        if state.startswith(ROW_ERRORS):
+            return True
+        # The input function of a type may raise any SQLSTATE: hstore raises XX000 in PostgreSQL 15.
+        # If COPY was reading a value then, the value is the cause, unless the server has a problem.
+        _, rest = self._copy_location(exc)
+        of_the_server = state in CONFLICTS or state.startswith(UNAVAILABLE)
+        return bool(self._column_in(rest)) and not of_the_server
 
     async def _run(self, blocks: AsyncIterable[bytes]) -> ImportSummary:
         if await self._can_copy_into_target():
@@ -191,7 +203,7 @@ class CsvImport:
         if sqlstate_of(exc) == TRIGGER:
             return refused_by_trigger(exc, self._plan.written)
         state, constraint = sqlstate_of(exc), getattr(exc, "constraint_name", None) or ""
-        line, rest = self._copy_location(getattr(exc, "context", None) or "")
+        line, rest = self._copy_location(exc)
         row = await in_daemon_thread(lambda: self._find(line)) if line else None
         if row is not None and state == sqlstates.BAD_COPY_FILE_FORMAT:
             # Only the first line: the others are hints for users of COPY.
@@ -203,12 +215,14 @@ class CsvImport:
             return await self._problem_by_values(state, names, values, constraint)
         return self._problem_in(row, state, names, constraint)
 
-    def _copy_location(self, context: str) -> tuple[int, str]:
+    def _copy_location(self, exc: Exception) -> tuple[int, str]:
         """Return the line of the file that COPY's context names, and the text after it."""
         # The server translates "COPY users, line 3, column age: ...", except for "COPY users, ".
-        # The first number is the line in every language. COPY counts its header as line 1.
-        start = f"COPY {self._table}, "
-        found = _LINE.match(context, len(start)) if context.startswith(start) else None
+        # The first number is the line in every language. COPY counts its header as line 1. The
+        # context of a JSON type or a trigger comes first, on lines of its own.
+        context = getattr(exc, "context", None) or ""
+        pattern = _LINE.format(table=re.escape(self._table))
+        found = re.search(pattern, context, re.MULTILINE)
         if found is None:
             return 0, ""
         return int(found[1]) + self._first_line - 2, context[found.end() :]
@@ -228,7 +242,11 @@ class CsvImport:
             values = found[2].split(", ") if len(names) > 1 else [found[2]]
             if set(names) <= set(self._plan.names) and len(names) == len(values):
                 return names, values
-        return [name for name in self._plan.names if f" {name}:" in rest.partition('"')[0]][:1], []
+        return self._column_in(rest), []
+
+    def _column_in(self, rest: str) -> list[str]:
+        """Return the column that COPY's context names, if it names one."""
+        return [name for name in self._plan.names if f" {name}:" in rest.partition('"')[0]][:1]
 
     def _problem_in(self, row: RawRow, state: str, names: list[str], constraint: str) -> Problem:
         cells = cells_of(row.raw)

@@ -34,6 +34,8 @@ _TRIED_ROW_BY_ROW = (
     sqlstates.INTEGRITY_CONSTRAINT_VIOLATION,
     sqlstates.SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
     sqlstates.FEATURE_NOT_SUPPORTED,
+    sqlstates.PROGRAM_LIMIT_EXCEEDED,
+    sqlstates.INTERNAL_ERROR,
 )
 """Classes of SQLSTATEs after which the rows are inserted one by one, to find the bad ones."""
 # True for a plain table without rules, without the project's own triggers, and without constraints

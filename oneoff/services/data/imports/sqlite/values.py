@@ -270,7 +270,10 @@ def _instant(text: str) -> str:
 
 
 def _json(text: str) -> str:
-    json.loads(text, parse_constant=_no_constant)
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        _out_of_range(sqlstates.STATEMENT_TOO_COMPLEX)
     return text
 
 
