@@ -222,7 +222,8 @@ def _open_reader(source: Source, request: ImportRequest) -> tuple[Reader, int]:
         return CsvReader(source, header), facts.size
     from oneoff.services.data.imports.readers.json_reader import JsonArrayReader, JsonReader
 
-    return (JsonReader if file_format == "jsonl" else JsonArrayReader)(source), facts.size
+    make = JsonReader if file_format == "jsonl" else JsonArrayReader
+    return make(source, request.columns), facts.size
 
 
 async def _check_key(connection: AsyncConnection, plan: Plan) -> None:

@@ -222,7 +222,7 @@ class StagedImport:
         """Return the SQLSTATE of a bad row, and the columns that it is about."""
         state = error["state"]
         if self._reader.json and state in _TEXT_ERRORS:
-            from oneoff.services.data.imports.readers.json_reader import unstorable_member
+            from oneoff.services.data.imports.readers.json_values import unstorable_member
 
             # To read one member, the server parses all of them. So it fails at the first member
             # that it probes, which may not be the bad one.

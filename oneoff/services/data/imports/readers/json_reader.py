@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from json import JSONDecoder, dumps
+from contextlib import suppress
+from json import JSONDecoder
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from oneoff.services.data.columns import Kind
-from oneoff.services.data.imports.errors import Problem, bad_file
+from oneoff.services.data.imports.errors import Problem, bad_file, listed, short
 from oneoff.services.data.imports.readers.base import (
     SEPARATOR,
     BadRow,
@@ -23,39 +24,37 @@ from oneoff.services.data.imports.readers.base import (
     Row,
     Staged,
 )
+from oneoff.services.data.imports.readers.json_values import (
+    DECODER,
+    EXACT,
+    TOO_DEEP,
+    Decoder,
+    Repeated,
+    cell_of,
+    decoded,
+    message_of,
+    surrogate_problem,
+)
 
 if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
     from oneoff.services.data.imports.plan import Plan
     from oneoff.services.data.imports.source import Source
 
-_TOO_DEEP = "the row is nested too deeply"
 _SPACE = re.compile(r"[ \t\r\n]*")
-_UNSTORABLE = re.compile("[\\ud800-\\udfff\\0]")
+_ARRAY_MEMBER = re.compile(r'("(?:[^"\\]|\\.)*+")\s*+:\s*+\[\s*+\{')
+_SCANNER = JSONDecoder(parse_float=str, parse_int=str)
 _LONGEST = 256 << 20
 """Limit of characters in one object of an array: an object without an end must not fill memory."""
 
 
-class _Number(str):
-    """A number as it is written in the file."""
-
-    __slots__ = ()
-
-
-def _no_constant(text: str) -> Any:
-    message = f"{text} is not JSON"
-    raise ValueError(message)
-
-
-# Both decoders return numbers as text: parsing them takes time, and a number may have more digits
-# than Python can parse. The second one distinguishes numbers from strings, which is necessary if
-# the value is written as JSON again.
-_DECODER = JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
-_EXACT = JSONDecoder(parse_float=_Number, parse_int=_Number, parse_constant=_no_constant)
-
-
 class JsonReader(Reader):
     """Reads JSON Lines; the members of the first object are the columns.
+
+    Args:
+        source: The file.
+        wanted: The columns that the operator names. A later object may be the first one that has
+            them, and objects may have other members too. A member that an object lacks is NULL.
 
     Attributes:
         format_name: The name of the format in messages.
@@ -64,26 +63,41 @@ class JsonReader(Reader):
     json = True
     format_name = "JSON Lines"
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, wanted: Sequence[str] = ()) -> None:
+        self.source, self._wanted = source, wanted
         self.names: tuple[str, ...] = ()
         first = next(self.chunks(), None)
         if first is None:
             return  # an empty array
-        found = _decoded(_DECODER, first.raw_rows[0])
+        line, raw = first.raw_row(0)
+        found = decoded(DECODER, raw)
         if isinstance(found, str):
-            line = first.raw_row(0).line
-            raise bad_file(source.name, f"is not {self.format_name}: line {line}, {found}")
-        if not found:
-            line = first.raw_row(0).line
+            array = raw.lstrip().startswith(b"[")
+            raise bad_file(
+                source.name,
+                f"is not {self.format_name}: line {line}, {found}",
+                try_="it starts with an array: give --format json" if array else "",
+            )
+        if not found and not wanted:
             raise bad_file(
                 source.name,
                 f"has an object without members in line {line}, and the first object names the "
                 "columns",
-                try_="remove that object",
+                try_="remove that object, or name the columns with --columns",
             )
-        self.names = tuple(found)
+        self.names = (*found, *self._found_later(set(wanted) - found.keys()))
         self._known = set(self.names)
+
+    def _found_later(self, missing: set[str]) -> list[str]:
+        """Return those of the missing names that a later object has."""
+        later: list[str] = []
+        rows = (raw for chunk in self.chunks() for raw in chunk.raw_rows)
+        while missing and (raw := next(rows, None)) is not None:
+            found = decoded(DECODER, raw)
+            names = sorted(missing & found.keys()) if isinstance(found, dict) else []
+            later += names
+            missing = missing.difference(names)
+        return later
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the objects; blank lines are left out."""
@@ -103,12 +117,15 @@ class JsonReader(Reader):
         rows: list[Row] = []
         bad: list[BadRow] = []
         for at, raw in enumerate(chunk.raw_rows):
+            line = chunk.raw_row(at).line
             found = self._cells(raw, columns)
             if isinstance(found, str):
-                bad.append((at, Problem(chunk.raw_row(at).line, found, state="not-json")))
-                continue
-            indexes.append(at)
-            rows.append(found)
+                bad.append((at, Problem(line, found, state="not-json")))
+            elif b"\\u" in raw and (problem := surrogate_problem(found, columns, line)):
+                bad.append((at, problem))
+            else:
+                indexes.append(at)
+                rows.append(found)
         return Parsed.of_rows(indexes, rows, bad)
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
@@ -116,7 +133,7 @@ class JsonReader(Reader):
         lines: list[bytes] = []
         bad: list[BadRow] = []
         for at, raw in enumerate(chunk.raw_rows):
-            found = self._object(_DECODER, raw)
+            found = self._object(DECODER, raw)
             if isinstance(found, str):
                 bad.append((at, Problem(chunk.raw_row(at).line, found, state="not-json")))
                 continue
@@ -127,21 +144,26 @@ class JsonReader(Reader):
 
     def _cells(self, raw: bytes, columns: Sequence[Column | None]) -> Row | str:
         """Return the cells of an object, or a description of what is wrong with its text."""
-        found = self._object(_EXACT, raw)
+        found = self._object(EXACT, raw)
         if isinstance(found, str):
             return found
         pairs = zip(self.names, columns, strict=True)
         try:
-            return [_cell(found.get(name), column) for name, column in pairs]
+            return [cell_of(found.get(name), column) for name, column in pairs]
         except RecursionError:
-            return _TOO_DEEP
+            return TOO_DEEP
 
-    def _object(self, decoder: JSONDecoder, raw: bytes) -> dict[str, Any] | str:
+    def _object(self, decoder: Decoder, raw: bytes) -> dict[str, Any] | str:
         """Return an object with known members, or a description of what is wrong with its text."""
-        found = _decoded(decoder, raw)
-        if isinstance(found, dict) and not found.keys() <= self._known:
-            unknown = sorted(found.keys() - self._known)
-            return f"the object has {', '.join(unknown)}, which the first object does not have"
+        found = decoded(decoder, raw)
+        if isinstance(found, Repeated):
+            return f"the object has the member {short(found.repeated())} more than once"
+        if isinstance(found, dict) and not self._wanted and not found.keys() <= self._known:
+            unknown = listed(sorted(found.keys() - self._known))
+            return (
+                f"the object has {unknown}, which the first object does not have (if objects "
+                "may differ, name the columns with --columns)"
+            )
         return found
 
 
@@ -212,7 +234,9 @@ class _ArrayScanner:
             found = self._text[self._at : self._at + 1]
             what = f"has {found!r} instead of {sign!r}" if found else "is incomplete"
             raise bad_file(
-                self._name, f"is not an array of JSON objects: line {self._line}, it {what}"
+                self._name,
+                f"is not an array of JSON objects: line {self._line}, it {what}",
+                try_=_array_advice(self._text[self._at :]) if sign == "[" else "",
             )
 
     def skip_sign(self, sign: str) -> bool:
@@ -242,18 +266,18 @@ class _ArrayScanner:
         self._skip_space()
         while True:
             try:
-                _, end = _DECODER.raw_decode(self._text, self._at)
+                _, end = _SCANNER.raw_decode(self._text, self._at)
                 # A number at the end of the text may continue in the next block.
                 if end < len(self._text) or not self._read_block():
                     break
             except RecursionError:
                 raise bad_file(
-                    self._name, f"is not an array of JSON objects: line {self._line}, {_TOO_DEEP}"
+                    self._name, f"is not an array of JSON objects: line {self._line}, {TOO_DEEP}"
                 ) from None
             except ValueError as exc:
                 # An object that continues in the next block is an error too: read it and try again.
                 if len(self._text) - self._at > _LONGEST or not self._read_block():
-                    what = f"is incomplete or not JSON at line {self._line}: {_message(exc)}"
+                    what = f"is incomplete or not JSON at line {self._line}: {message_of(exc)}"
                     raise bad_file(self._name, what) from None
         line, raw = self._line, self._text[self._at : end]
         self._advance(end)
@@ -281,68 +305,25 @@ class _ArrayScanner:
         return True
 
 
-def _message(exc: ValueError) -> str:
-    return str(getattr(exc, "msg", exc))
+def _array_advice(text: str) -> str:
+    """Return how to import a file that does not start with an array."""
+    if not text.startswith("{"):
+        return ""
+    with suppress(ValueError, RecursionError):
+        _, end = _SCANNER.raw_decode(text)
+        if text[end:].strip():
+            return "it has one object after another: give --format jsonl"
+    # An object that contains the rows, as web interfaces return them.
+    member = _ARRAY_MEMBER.search(text)
+    path = quote(f".[{member[1]}]" if member else ".NAME")
+    return f"select the array of rows: jq {path} FILE > rows.json, and import rows.json"
 
 
 def _without_blank_lines(raw_rows: Sequence[bytes], line: int, size: int) -> Iterable[Chunk]:
     """Return one chunk with the lines that are not blank, or no chunk."""
-    if all(raw_rows) and not any(raw.isspace() for raw in (raw_rows[0], raw_rows[-1])):
+    if all(map(bytes.strip, raw_rows)):
         return [Chunk(line, raw_rows, None, size)]
     rows = [(line + at, raw) for at, raw in enumerate(raw_rows) if raw.strip()]
     if not rows:
         return []
     return [Chunk(line, [raw for _, raw in rows], [number for number, _ in rows], size)]
-
-
-def _decoded(decoder: JSONDecoder, raw: bytes) -> dict[str, Any] | str:
-    """Return an object, or a description of what is wrong with its text."""
-    try:
-        found = decoder.decode(raw.decode())
-    except ValueError as exc:
-        return f"the row is not JSON: {_message(exc)}"
-    except RecursionError:
-        return _TOO_DEEP
-    return found if isinstance(found, dict) else "the row is not a JSON object"
-
-
-def _cell(value: Any, column: Column | None) -> str | None:
-    """Return a value of an object as a csv cell; None for NULL."""
-    if value is None:
-        return None
-    if column is not None and column.kind is Kind.JSON:
-        return _encoded(value)
-    if isinstance(value, bool):
-        return "t" if value else "f"
-    return str(value) if isinstance(value, str) else _encoded(value)
-
-
-def unstorable_member(raw: bytes, names: Sequence[str]) -> str | None:
-    """Return the first member of an object whose text the database can't store.
-
-    Such a text contains half of a surrogate pair, or a zero character.
-    """
-    found = _decoded(_DECODER, raw)
-    if isinstance(found, str):
-        return None
-    return next((name for name in names if not _is_storable(found.get(name))), None)
-
-
-def _is_storable(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_is_storable(part) for pair in value.items() for part in pair)
-    if isinstance(value, list):
-        return all(map(_is_storable, value))
-    return not isinstance(value, str) or not _UNSTORABLE.search(value)
-
-
-def _encoded(value: Any) -> str:
-    """Return JSON with each number as it was written in the file."""
-    if isinstance(value, dict):
-        members = ",".join(
-            f"{_encoded(str(name))}:{_encoded(item)}" for name, item in value.items()
-        )
-        return f"{{{members}}}"
-    if isinstance(value, list):
-        return f"[{','.join(map(_encoded, value))}]"
-    return str(value) if isinstance(value, _Number) else dumps(value, ensure_ascii=False)
