@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, UsageError
 from oneoff.core.outcome import Outcome, RowCounts
-from oneoff.utils.text import cell, for_json, plain, printable
+from oneoff.utils.text import bounded, cell, for_json, plain, printable
 
 if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
 
+_MOST_PROBLEMS = 20
+"""The largest number of problems of a command line that are shown."""
 GAP = "  "
 SHORTEST = 8
 """The minimum width of a shortened column, in characters."""
@@ -35,9 +37,9 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
         "changed": bool(result and result.did_change and not outcome.dry_run),
         "rows": outcome.rows,
         "tables": {name: counts._asdict() for name, counts in sorted(outcome.tables.items())},
-        "message": redactor.text(outcome.message),
+        "message": _shown(outcome.message, redactor) if error else redactor.text(outcome.message),
         "data": redactor.data(data),
-        "warnings": redactor.lines(result.warnings if result else ()),
+        "warnings": list(map(bounded, redactor.lines(result.warnings if result else ()))),
         "exit_code": int(outcome.exit_code),
     }
     if shown := _shown_once(outcome):
@@ -101,9 +103,13 @@ def render_error(error: CommandError, redactor: Redactor, *, color: bool = False
     if color:
         label = f"\x1b[1;31m{label}\x1b[0m"
     problems = error.problems if isinstance(error, UsageError) else (error.message,)
-    lines = [f"{label} {printable(redactor.text(problem))}" for problem in problems]
+    lines = [
+        f"{label} {printable(_shown(problem, redactor))}" for problem in problems[:_MOST_PROBLEMS]
+    ]
+    if len(problems) > _MOST_PROBLEMS:
+        lines.append(f"{label} and {len(problems) - _MOST_PROBLEMS:,} more problems")
     if error.why:
-        lines.append(f"  why:  {printable(redactor.text(error.why))}")
+        lines.append(f"  why:  {printable(_shown(error.why, redactor))}")
     lines += [f"  try:  {printable(redactor.text(line))}" for line in error.try_]
     return "\n".join(lines) + "\n"
 
@@ -111,7 +117,7 @@ def render_error(error: CommandError, redactor: Redactor, *, color: bool = False
 def render_warning(text: str, redactor: Redactor, *, color: bool = False) -> str:
     """Return a warning as one line."""
     label = "\x1b[1;33mwarning:\x1b[0m" if color else "warning:"
-    return f"{label} {printable(redactor.text(text))}\n"
+    return f"{label} {printable(_shown(text, redactor))}\n"
 
 
 def render_data(data: Any, *, width: int = 0) -> str:
@@ -219,10 +225,15 @@ def _render_tables(tables: Mapping[str, RowCounts]) -> str:
 def _error_object(error: CommandError, redactor: Redactor) -> dict[str, Any]:
     return {
         "code": error.code,
-        "message": redactor.text(error.message),
-        "why": redactor.text(error.why),
+        "message": _shown(error.message, redactor),
+        "why": _shown(error.why, redactor),
         "try": redactor.lines(error.try_),
     }
+
+
+def _shown(text: str, redactor: Redactor) -> str:
+    """Return a text for people, with secrets masked, and not longer than a message may be."""
+    return bounded(redactor.text(text))
 
 
 def _shown_once(outcome: Outcome) -> Mapping[str, str]:

@@ -16,6 +16,19 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+LONGEST_MESSAGE = 4_000
+"""Characters of a message that are shown and stored. A message may list values of a large file."""
+
+
+def bounded(text: str) -> str:
+    """Return the start of a text that is longer than a message may be, or the text itself.
+
+    Redact the text first. The redactor might not recognize half of a secret.
+    """
+    more = len(text) - LONGEST_MESSAGE
+    return text if more <= 0 else f"{text[:LONGEST_MESSAGE]}... ({more:,} more characters)"
+
+
 def first_line(exc: BaseException) -> str:
     """Return the first line of an exception's text, or the name of its class if it has none."""
     return str(exc).strip().partition("\n")[0] or type(exc).__name__

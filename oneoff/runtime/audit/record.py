@@ -31,6 +31,7 @@ from oneoff.database.errors import translate_error
 from oneoff.database.locks.acquire import hold_for_transaction, is_free
 from oneoff.database.schema.facts import read_facts
 from oneoff.database.tables import batches, runs
+from oneoff.utils.text import bounded
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Update
@@ -177,7 +178,7 @@ class RunRecord:
                 status=outcome.status.value,
                 exit_code=int(outcome.exit_code),
                 rows=func.coalesce(_rows_saved(self._run_id), min(outcome.rows, LARGEST_BIGINT)),
-                message=self._redactor.text(message),
+                message=bounded(self._redactor.text(message)),
                 finished_at=datetime.now(UTC),
                 duration_ms=outcome.duration_ms,
             )

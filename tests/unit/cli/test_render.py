@@ -238,6 +238,28 @@ def test_each_usage_problem_is_shown_on_its_own_line() -> None:
     assert "error[usage]: a is wrong\nerror[usage]: b is wrong\n" == text
 
 
+def test_only_the_first_usage_problems_are_shown() -> None:
+    """The last line says how many more there are."""
+    text = render_error(UsageError([f"{number} is wrong" for number in range(9_000)]), Redactor())
+
+    assert 21 == len(text.splitlines())
+    assert text.endswith("error[usage]: 19 is wrong\nerror[usage]: and 8,980 more problems\n")
+
+
+def test_a_long_message_is_shortened_after_secrets_were_masked() -> None:
+    """In text and in JSON. Half of a secret might not be recognized."""
+    url = "postgres://ada:hunter2@db/shop"
+    error = CommandError("x" * 3_980 + url + "y" * 9_000, why="z" * 9_000)
+
+    shown = render_error(error, Redactor())
+    envelope = json.loads(render_json(outcome(error=error), Redactor()))
+
+    assert "hunter2" not in shown
+    assert "... (5,000 more characters)\n" in shown
+    assert envelope["message"] == envelope["error"]["message"]
+    assert len(envelope["message"]) < 4_100
+
+
 @pytest.mark.parametrize("value", [Colour.RED, "red"])
 def test_enums_are_shown_by_value(value: object) -> None:
     """In tables and in JSON."""

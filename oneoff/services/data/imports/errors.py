@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from oneoff.core.errors import DataError
 from oneoff.database import sqlstates
 from oneoff.database.errors import driver_message
+from oneoff.utils.text import cell
 
 if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
@@ -141,7 +142,7 @@ def short(value: str) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Return names for a message: the first ones, and how many more there are."""
-    shown = ", ".join(map(short, names[:MOST_SHOWN]))
+    shown = ", ".join(cell(short(name)) for name in names[:MOST_SHOWN])
     more = len(names) - MOST_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
 

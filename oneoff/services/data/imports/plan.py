@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.core.errors import DataError, UsageError
 from oneoff.services.data.columns import MASK, Kind
-from oneoff.services.data.imports.errors import bad_file
+from oneoff.services.data.imports.errors import MOST_SHOWN, bad_file, listed, short
 from oneoff.services.data.tables import quote, unknown_column
 
 if TYPE_CHECKING:
@@ -71,11 +73,12 @@ def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRe
     """
     _check_options(table, names, source, request)
     columns = request.columns
-    problems = list(_problems(table, names, columns))
+    problems = list(islice(_problems(table, names, columns), MOST_SHOWN + 1))
     if problems:
+        more = "; and more" if len(problems) > MOST_SHOWN else ""
         raise DataError(
-            f"{source}: {'; '.join(problems)}",
-            why=f"nothing was imported; the file has the columns {', '.join(names)}",
+            f"{source}: {'; '.join(problems[:MOST_SHOWN])}{more}",
+            why=f"nothing was imported; the file has the columns {listed(names)}",
             try_=(
                 "correct the names in the file",
                 _TRY_MORE_COLUMNS if columns else _TRY_FEWER_COLUMNS,
@@ -83,6 +86,7 @@ def make_plan(table: Table, names: Sequence[str], source: str, request: ImportRe
             ),
             code="bad-columns",
         )
+    _check_key(table, names, request)
     by_name = {column.name: column for column in table.columns}
     wanted = set(columns or names)
     matched = tuple(
@@ -98,42 +102,44 @@ def _check_options(table: Table, names: Sequence[str], source: str, request: Imp
     table.columns_named(key)
     problems = [f"--columns: {source} has no column {n!r}" for n in columns if n not in names]
     problems += [f"--columns {n}: the database computes it" for n in _generated(table, columns)]
-    wanted = columns or names
-    if on_conflict != "error":
-        if not key and not table.key:
-            problems.append(
-                f"--on-conflict {on_conflict}: {table.name} has no primary key; give --key"
-            )
-        problems += [
-            f"--on-conflict {on_conflict} finds rows by {name}, which the file does not provide"
-            for name in key or table.key
-            if name not in wanted
-        ]
-    elif key:
+    if on_conflict != "error" and not key and not table.key:
+        problems.append(f"--on-conflict {on_conflict}: {table.name} has no primary key; give --key")
+    if on_conflict == "error" and key:
         problems.append("--key needs --on-conflict skip or --on-conflict update")
     if problems:
         raise UsageError(problems)
+
+
+def _check_key(table: Table, names: Sequence[str], request: ImportRequest) -> None:
+    """Refuse a key that the file lacks. Wrong names in the file are reported first."""
+    wanted = request.columns or names
+    missing = [name for name in request.key or table.key if name not in wanted]
+    if request.on_conflict != "error" and missing:
+        raise UsageError(
+            f"--on-conflict {request.on_conflict} finds rows by {listed(missing)}, which the file "
+            "does not provide"
+        )
 
 
 def _generated(table: Table, names: Sequence[str]) -> list[str]:
     return [column.name for column in table.columns if column.generated and column.name in names]
 
 
-def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> list[str]:
+def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
     known = {column.name for column in table.columns}
     wanted = set(columns or names)
-    problems = [unknown_column(table, n) for n in names if n not in known and n in wanted]
-    problems += [
-        f"column {name!r} is listed twice" for name in dict.fromkeys(names) if names.count(name) > 1
-    ]
-    if names and all(name in _generated(table, names) for name in names):
-        problems.append(f"the database computes all of these columns of {table.name}")
-    problems += [
-        f"column {column.name!r} is missing, but the table requires it"
-        for column in table.columns
-        if column.name not in wanted and _is_needed(table, column)
-    ]
-    return problems
+    counts = Counter(name for name in names if name in wanted)
+    for name in counts:
+        if name not in known:
+            yield unknown_column(table, name)
+    for name, count in counts.items():
+        if count > 1:
+            yield f"column {short(name)!r} is listed twice"
+    if counts and len(_generated(table, list(counts))) == len(counts):
+        yield f"the database computes all of these columns of {table.name}"
+    for column in table.columns:
+        if column.name not in wanted and _is_needed(table, column):
+            yield f"column {column.name!r} is missing, but the table requires it"
 
 
 def _is_needed(table: Table, column: Column) -> bool:
