@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.services.data.imports.errors import bad_file
+from oneoff.services.data.imports.file_kinds import refuse_other_kinds
 from oneoff.services.data.imports.readers.csv_quotes import BadQuote, QuoteScanner
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _END_OF_DATA = re.compile(rb"\n\\\.\r?\n")
-_PARQUET = b"PAR1"
 _COMPRESSED = (".gz", ".zst")
 
 
@@ -46,8 +46,7 @@ def check_file(source: Source, file_format: Format) -> FileFacts:
     Raises:
         DataError: The file can't be imported, independent of its rows.
     """
-    if source.signature == _PARQUET and file_format != "parquet":
-        raise bad_file(source.name, "is a Parquet file", try_="give --format parquet")
+    refuse_other_kinds(source)
     if source.signature[:2] in _UTF_16_MARKS:
         raise _encoding(source, "UTF-16", 1)
     scanner = _FileScanner(source, file_format)
