@@ -5,12 +5,12 @@ from __future__ import annotations
 from oneoff.config.database_url import DatabaseURL
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.database import sqlstates
+from oneoff.database.error_table import FILE_LOCKED
 from oneoff.database.errors import (
     BAD_LOGIN,
     BUSY,
     LOCKED,
     UNAVAILABLE,
-    busy_error,
     driver_message,
     is_from_database,
     sqlite_code,
@@ -87,7 +87,7 @@ def _unopened_file(exc: Exception, url: DatabaseURL) -> CommandError | None:
     if code is None:
         return None
     if code in (BUSY, LOCKED):
-        return busy_error("the file stayed locked by another process")
+        return FILE_LOCKED.as_error("")
     return ConfigurationError(
         f"the SQLite file {url.database} can't be opened: {driver_message(exc)}",
         try_="check that its folder exists and is writable",

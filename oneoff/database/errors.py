@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from traceback import walk_tb
 
 from oneoff.core.errors import (
     CommandError,
-    ConfigurationError,
     DryRunViolation,
     ReadOnlyViolation,
-    TemporaryError,
     Unavailable,
     unstorable_text,
 )
 from oneoff.core.outcome import Ending
 from oneoff.database import sqlstates
+from oneoff.database.error_table import (
+    LOST,
+    NOT_MIGRATED,
+    NOT_VALID,
+    busy,
+    cause_of_sqlite_code,
+    cause_of_sqlstate,
+)
 from oneoff.utils.text import first_line
 
 CONSTRAINT_MESSAGES = {
@@ -30,23 +37,20 @@ CONSTRAINT_MESSAGES = {
     sqlstates.UNIQUE_VIOLATION: "such a row already exists",
     sqlstates.CHECK_VIOLATION: "a value is not allowed",
     sqlstates.EXCLUSION_VIOLATION: "a row conflicts with an existing one",
+    sqlstates.WITH_CHECK_OPTION_VIOLATION: "a row does not match the condition of its view",
 }
 """The problem that a violated constraint found, by SQLSTATE."""
 
-_BUSY_MESSAGES = {
-    sqlstates.SERIALIZATION_FAILURE: "it conflicted with another transaction",
-    sqlstates.DEADLOCK_DETECTED: "it was in a deadlock with another transaction",
-    sqlstates.LOCK_NOT_AVAILABLE: "a row or table stayed locked by another transaction",
-    sqlstates.OBJECT_IN_USE: "something it needs is in use",
-    sqlstates.QUERY_CANCELED: "a statement took longer than the server allows, or was cancelled",
-}
-CONFLICTS = frozenset(_BUSY_MESSAGES)
-"""SQLSTATEs after which the same work may succeed if it is tried again."""
-_NOT_MIGRATED = (
-    sqlstates.UNDEFINED_TABLE,
-    sqlstates.INVALID_SCHEMA_NAME,
-    sqlstates.UNDEFINED_COLUMN,
+CONFLICTS = frozenset(
+    {
+        sqlstates.SERIALIZATION_FAILURE,
+        sqlstates.DEADLOCK_DETECTED,
+        sqlstates.LOCK_NOT_AVAILABLE,
+        sqlstates.OBJECT_IN_USE,
+        sqlstates.QUERY_CANCELED,
+    }
 )
+"""SQLSTATEs after which the same work may succeed if it is tried again."""
 # The codes below are also returned to attempts to connect.
 BAD_LOGIN = (
     sqlstates.INVALID_PASSWORD,
@@ -58,9 +62,11 @@ CONNECTION_LOST = (sqlstates.CONNECTION_EXCEPTION, sqlstates.SERVER_SHUTDOWN)
 UNAVAILABLE = (*CONNECTION_LOST, sqlstates.INSUFFICIENT_RESOURCES, sqlstates.SYSTEM_ERROR)
 """Prefixes of the SQLSTATEs of a server that can't work at present."""
 
+_NOT_STORABLE = (sqlstates.CHARACTER_NOT_IN_REPERTOIRE, sqlstates.UNTRANSLATABLE_CHARACTER)
+_DRIVERS = ("aiosqlite", "asyncpg", "sqlalchemy")
+
 # SQLite's primary result codes: https://www.sqlite.org/rescode.html
-BUSY, LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN = 5, 6, 8, 10, 11, 13, 14
-_CONSTRAINT, _AUTH, _NOTADB = 19, 23, 26
+BUSY, LOCKED, _READONLY, _CONSTRAINT, _AUTH = 5, 6, 8, 19, 23
 
 
 def translate_error(exc: BaseException) -> CommandError | None:
@@ -70,8 +76,10 @@ def translate_error(exc: BaseException) -> CommandError | None:
     sqlstate = sqlstate_of(exc)
     # The drivers encode each text that is sent. sqlite3 does not wrap the error.
     is_encoding = any(isinstance(link, UnicodeEncodeError) for link in _links(exc))
-    if is_encoding or sqlstate == sqlstates.CHARACTER_NOT_IN_REPERTOIRE:
+    if is_encoding or sqlstate in _NOT_STORABLE:
         return unstorable_text()
+    if _is_refused_by_driver(exc):
+        return NOT_VALID.as_error("")
     if not is_from_database(exc):
         return None
     if sqlstate:
@@ -212,6 +220,16 @@ def driver_message(exc: BaseException) -> str:
     return first_line(list(_links(exc))[-1])
 
 
+def _is_refused_by_driver(exc: BaseException) -> bool:
+    """Return whether a driver can't send a number, and raised an error of Python's own for it."""
+    if not isinstance(exc, OverflowError):
+        return False
+    last = None
+    for frame, _ in walk_tb(exc.__traceback__):
+        last = frame.f_globals.get("__name__")
+    return isinstance(last, str) and last.partition(".")[0] in _DRIVERS
+
+
 def _fact(exc: BaseException, name: str) -> str:
     return next((value for link in _links(exc) if (value := getattr(link, name, None))), "")
 
@@ -219,28 +237,17 @@ def _fact(exc: BaseException, name: str) -> str:
 def _from_postgresql(exc: BaseException, sqlstate: str) -> CommandError:
     if sqlstate == sqlstates.READ_ONLY_SQL_TRANSACTION:
         return read_only_error()
-    if sqlstate.startswith(sqlstates.INTEGRITY_CONSTRAINT_VIOLATION):
+    if sqlstate in CONSTRAINT_MESSAGES or sqlstate.startswith(
+        sqlstates.INTEGRITY_CONSTRAINT_VIOLATION
+    ):
         name, table = _fact(exc, "constraint_name"), _fact(exc, "table_name")
         column = _fact(exc, "column_name")
         where = f"{table}.{column}" if column else f"{table}, {name}" if name else table
         return constraint_error(CONSTRAINT_MESSAGES.get(sqlstate, "a constraint is not met"), where)
-    if sqlstate in _BUSY_MESSAGES:
-        return busy_error(_BUSY_MESSAGES[sqlstate])
-    if sqlstate.startswith(UNAVAILABLE):
-        return connection_lost()
-    if sqlstate in BAD_LOGIN:
-        return ConfigurationError(
-            driver_message(exc), try_="correct DATABASE_URL", code="bad-login"
-        )
-    if sqlstate in _NOT_MIGRATED:
-        return _not_migrated(driver_message(exc))
-    if sqlstate == sqlstates.INSUFFICIENT_PRIVILEGE:
-        return ConfigurationError(
-            f"the database user lacks a permission: {driver_message(exc)}",
-            try_="GRANT the permission, or use a DATABASE_URL with another user",
-            code="permission-denied",
-        )
-    return _bug(exc, sqlstate)
+    if is_outdated(exc):
+        return busy("a table was changed while the run used it").as_error("")
+    cause = cause_of_sqlstate(sqlstate)
+    return cause.as_error(driver_message(exc)) if cause is not None else _bug(exc, sqlstate)
 
 
 def _from_sqlite(exc: BaseException, code: int) -> CommandError:
@@ -250,12 +257,6 @@ def _from_sqlite(exc: BaseException, code: int) -> CommandError:
     if code == _CONSTRAINT:
         what, _, where = text.partition(" failed: ")
         return constraint_error(what.removesuffix(" failed"), where)
-    if code in (BUSY, LOCKED):
-        return busy_error("the file stayed locked by another process")
-    if code in (_IOERR, _FULL):
-        return Unavailable(f"SQLite: {text}", try_="free disk space, or check the disk")
-    if code in (_CORRUPT, _NOTADB, _CANTOPEN):
-        return ConfigurationError(f"SQLite: {text}", try_="check DATABASE_URL", code="bad-file")
     if code == _AUTH:
         # A guard's authorizer refused the statement.
         return DryRunViolation(
@@ -263,37 +264,15 @@ def _from_sqlite(exc: BaseException, code: int) -> CommandError:
             try_="remove the statement: the executor ends the transaction; "
             "session.commit() is allowed",
         )
+    cause = cause_of_sqlite_code(code)
     if text.startswith(("no such table", "no such column")):
-        return _not_migrated(text)
-    return _bug(exc, f"SQLite {code}")
+        cause = NOT_MIGRATED
+    return cause.as_error(text) if cause is not None else _bug(exc, f"SQLite {code}")
 
 
-def busy_error(what: str) -> TemporaryError:
-    """Return the error for a conflict with another client, after which a retry may succeed."""
-    return TemporaryError(
-        f"the database stopped the work: {what}",
-        why="nothing was written",
-        try_="run the command again",
-        code="database-busy",
-    )
-
-
-def connection_lost() -> Unavailable:
+def connection_lost() -> CommandError:
     """Return the error for a connection that was lost."""
-    return Unavailable(
-        "the connection to the database was lost",
-        why="the server ended it, is shutting down, or is out of resources; nothing was written",
-        try_="run the command again",
-    )
-
-
-def _not_migrated(text: str) -> ConfigurationError:
-    return ConfigurationError(
-        text,
-        why="the database has not been migrated to the revision that the code needs",
-        try_=("python manage.py migrate", "python manage.py db status"),
-        code="not-migrated",
-    )
+    return LOST.as_error("")
 
 
 def _bug(exc: BaseException, where: str) -> CommandError:

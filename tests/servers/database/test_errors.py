@@ -17,6 +17,7 @@ from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
     DryRunViolation,
+    ExitCode,
     ReadOnlyViolation,
     TemporaryError,
     Unavailable,
@@ -144,14 +145,14 @@ class TestPostgreSQL:
         """PostgreSQL's own message quotes it."""
         error = await error_of(database, lambda c: c.execute(text(sql)))
 
-        assert "database-error" == error.code
+        assert ("bad-data", ExitCode.DATA) == (error.code, error.exit_code)
         assert SECRET not in error.message
 
     async def test_a_parameter_of_the_wrong_type_is_not_quoted(self, database: Database) -> None:
         """The driver's own message quotes it."""
         error = await error_of(database, lambda c: c.exec_driver_sql("SELECT $1::int", (SECRET,)))
 
-        assert "database-error" == error.code
+        assert "bad-data" == error.code
         assert SECRET not in error.message
 
     @pytest.mark.parametrize(
