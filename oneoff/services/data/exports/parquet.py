@@ -8,6 +8,7 @@ days since 1970. PostgreSQL's infinity is the largest number, as in DuckDB.
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError, DataError
@@ -38,6 +39,7 @@ pa.set_memory_pool(pa.system_memory_pool())
 MOST_DIGITS = 38
 """Decimal digits that every Parquet reader supports; numbers with more digits become text."""
 
+_HEX = re.compile(r"\\x(?:[0-9a-f]{2})*")
 _INTEGERS = {"smallint": pa.int16(), "integer": pa.int32()}
 _TYPES = {
     Kind.BOOLEAN: (pa.bool_(), pa.bool_()),
@@ -113,15 +115,25 @@ class ParquetRows:
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def _array(self, column: Column, values: Any) -> Any:
-        if column.kind is Kind.BINARY:
-            texts = values.to_pylist()
-            return pa.array(
-                [None if text is None else bytes.fromhex(text[2:]) for text in texts], pa.binary()
-            )
         try:
+            if column.kind is Kind.BINARY:
+                return pa.array(map(_bytes, values.to_pylist()), pa.binary())
             return values.cast(_file_type(column))
-        except pa.ArrowInvalid as exc:
+        except ValueError as exc:  # ArrowInvalid is one
             raise _wrong_type(f"column {column.name}", f"is not a {_file_type(column)}") from exc
+
+
+def _bytes(text: str | None) -> bytes | None:
+    """Return the bytes that a text of hexadecimal digits describes.
+
+    Raises:
+        ValueError: It is another text, which SQLite accepts in a column for bytes.
+    """
+    if text is None:
+        return None
+    if not _HEX.fullmatch(text):
+        raise ValueError(text)
+    return bytes.fromhex(text[2:])
 
 
 def _wrong_type(where: str, what: str) -> DataError:
@@ -177,4 +189,4 @@ def _file_type(column: Column) -> Any:
 
 def _integer(column: Column) -> Any:
     # SQLite stores 64 bits, whatever the type is called.
-    return _INTEGERS.get(column.type, pa.int64())
+    return _INTEGERS.get(column.base_type, pa.int64())

@@ -1,18 +1,35 @@
 """Export rows from SQLite: SQLite itself formats them, as PostgreSQL would.
 
 Python's driver is the bottleneck: reading one text for each row takes a third of the time that
-reading its values takes. A column of SQLite may contain values of any type. So each expression
-first tests for the expected type, and otherwise uses an expression that is correct for all types.
+reading its values takes. `sqlite_values` builds the SQL of their texts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff.services.data.columns import FORMULA_SIGNS, FREE_TEXT, MASK, Kind, float_text, writable
+from oneoff.core.errors import DataError
+from oneoff.services.data.columns import FORMULA_SIGNS, FREE_TEXT, MASK, Kind, writable
 from oneoff.services.data.csv_writer import EMPTY, csv_lines
 from oneoff.services.data.driver import driver_connection
 from oneoff.services.data.exports.query import sqlite_value
+from oneoff.services.data.exports.sqlite_values import (
+    FLOAT,
+    MOMENTS,
+    Cases,
+    canonical,
+    case,
+    fast_text,
+    has_no_zero,
+    is_finite,
+    is_moment,
+    moment_cases,
+    moment_number,
+    number_cases,
+    text_of_any,
+    without_zeros,
+    write_float,
+)
 from oneoff.services.data.exports.text_formats import ROWS_A_STATEMENT, insert_head
 from oneoff.services.data.tables import quote, quote_text
 
@@ -25,14 +42,9 @@ if TYPE_CHECKING:
     from oneoff.services.data.exports.query import Condition, Query
     from oneoff.services.data.files import Format
 
-Cases = list[tuple[str, str]]
-"""SQL of conditions, each with the SQL of the value's text. The first condition that is met counts.
-"""
-
 # A multiple of ROWS_A_STATEMENT: each read starts a new INSERT statement.
 ROWS_A_READ = 20 * ROWS_A_STATEMENT
-_FLOAT = "oneoff_float"
-_MOMENTS = (Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.INSTANT)
+_EMPTY = f"CAST(x'{EMPTY.hex()}' AS TEXT)"
 
 
 async def export_sqlite(
@@ -57,7 +69,7 @@ async def export_sqlite(
     if file_format == "csv":
         await take(csv_lines([[column.name.encode() for column in query.columns]]))
     driver = await driver_connection(connection)
-    await driver.create_function(_FLOAT, 1, _float_text, deterministic=True)
+    await driver.create_function(FLOAT, 1, write_float, deterministic=True)
     expect(await _expected_rows(driver, query))
     # Read texts as bytes. Decoding them here and encoding them for the file would take longer.
     text_factory, driver.text_factory = driver.text_factory, bytes
@@ -65,11 +77,45 @@ async def export_sqlite(
     try:
         async with driver.execute(query.select(expressions, conditions), values) as cursor:
             while rows := await cursor.fetchmany(ROWS_A_READ):
-                await take(join_rows(rows))
+                lines = join_rows(rows)
+                if file_format != "sql":
+                    _check_text(lines, rows, query, file_format)
+                await take(lines)
                 count += len(rows)
     finally:
         driver.text_factory = text_factory
     return count
+
+
+def _check_text(
+    lines: bytes, rows: Sequence[Sequence[bytes]], query: Query, file_format: Format
+) -> None:
+    """Refuse texts that the file can't contain: SQLite stores any bytes as a text.
+
+    Raises:
+        DataError: A text is not UTF-8, or contains a zero character that JSON does not escape.
+    """
+    if not _is_bad_text(lines):
+        return
+    row = next(row for row in rows if any(map(_is_bad_text, row)))
+    at = next(at for at, cell in enumerate(row) if _is_bad_text(cell))
+    where = f"column {query.columns[at].name}" if len(row) == len(query.columns) else "a column"
+    raise DataError(
+        f"{where} of {query.table.name} contains a text with a zero character, or one that is not "
+        "UTF-8",
+        why=f"a {file_format} file can't contain such a text",
+        try_="export as sql, or leave the column or the row out with --columns or --where",
+        code="not-text",
+    )
+
+
+def _is_bad_text(text: bytes) -> bool:
+    if b"\0" in text:
+        return True
+    try:
+        return text != EMPTY and not text.isascii() and text.decode() is None
+    except UnicodeDecodeError:
+        return True
 
 
 async def _expected_rows(driver: Any, query: Query) -> int:
@@ -79,16 +125,6 @@ async def _expected_rows(driver: Any, query: Query) -> int:
     async with driver.execute(f"SELECT count(*) FROM {query.table.quoted}") as cursor:  # noqa: S608 - quoted
         (rows,) = await cursor.fetchone()
     return int(rows if query.limit is None else min(rows, query.limit))
-
-
-def canonical(column: Column) -> str:
-    """Return the SQL of a value's canonical text; NULL for NULL."""
-    return _case(_fast_text(column), _text_of_any(quote(column.name)))
-
-
-def _case(fast: Cases, slow: str) -> str:
-    whens = " ".join(f"WHEN {condition} THEN {text}" for condition, text in fast)
-    return f"CASE {whens} ELSE {slow} END" if whens else slow
 
 
 def _row_expressions(
@@ -139,74 +175,10 @@ def _conditions(conditions: Sequence[Condition]) -> tuple[list[str], list[Any]]:
         if condition.operator == "~":
             tests.append(f"instr({name}, ?) > 0")
             continue
-        side = _without_zeros(name) if condition.column.kind in _MOMENTS else name
+        side = without_zeros(name) if condition.column.kind in MOMENTS else name
         # IS NOT: unlike in SQL, where `NULL <> 'x'` is not true, a NULL differs from the value.
         tests.append(f"{side} {'IS NOT' if condition.operator == '!=' else condition.operator} ?")
     return tests, values
-
-
-# --- texts of values -------------------------------------------------------------------------
-
-
-def _text_of_any(name: str) -> str:
-    """Return the SQL of a value's text, for any storage class."""
-    return (
-        f"CASE typeof({name}) WHEN 'real' THEN {_FLOAT}({name}) "
-        f"WHEN 'blob' THEN '\\x' || lower(hex({name})) ELSE CAST({name} AS TEXT) END"
-    )
-
-
-def _fast_text(column: Column) -> Cases:
-    """Return the cases for values of the column's own type, and their texts.
-
-    None of them is met by the empty text.
-    """
-    name, kind = quote(column.name), column.kind
-    if kind is Kind.INTEGER:
-        return [(f"typeof({name}) = 'integer'", f"CAST({name} AS TEXT)")]
-    if kind is Kind.BOOLEAN:
-        return [(f"{name} = 1", "'t'"), (f"{name} = 0", "'f'")]
-    if kind is Kind.FLOAT:
-        return [(f"typeof({name}) = 'real'", f"{_FLOAT}({name})")]
-    if kind is Kind.NUMERIC and column.scale is not None:
-        finite = f"typeof({name}) IN ('integer', 'real') AND abs({name}) < 9e999"
-        return [(finite, f"printf('%.{column.scale}f', {name})")]
-    if kind is Kind.UUID:
-        dashed = " || '-' || ".join(
-            f"substr({name}, {start}, {length})" for start, length in _UUID_PARTS
-        )
-        return [(f"length({name}) = 32 AND {name} NOT GLOB '*[^0-9a-f]*'", dashed)]
-    zone = " || '+00'" if kind is Kind.INSTANT else ""
-    return [(condition, text + zone) for condition, text in _moment_cases(name, kind)]
-
-
-def _moment_cases(name: str, kind: Kind) -> Cases:
-    """Return the cases for values that look like a time of this kind, with texts without a zone."""
-    # Patterns of question marks are fast. A stricter check would take a third of the export's time.
-    shape = _SHAPES.get(kind)
-    if shape is None:
-        return []
-    short = f"rtrim(rtrim({name}, '0'), '.')"
-    whole = (f"{name} GLOB '{shape}'", name)
-    if kind is Kind.DATE:
-        return [whole]
-    # Most fractions don't end in zeros. Removing zeros costs as much as the rest of the expression.
-    exact = (f"{name} GLOB '{shape}.?????[1-9]'", name)
-    return [exact, (f"{name} GLOB '{shape}.??????'", short), whole]
-
-
-_SHAPES = {
-    Kind.DATE: "????-??-??",
-    Kind.TIME: "??:??:??",
-    Kind.TIMESTAMP: "????-??-?? ??:??:??",
-    Kind.INSTANT: "????-??-?? ??:??:??",
-}
-_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-
-
-def _without_zeros(name: str) -> str:
-    """Return the SQL of a time without trailing zeros, as PostgreSQL writes it."""
-    return f"CASE WHEN instr({name}, '.') THEN rtrim(rtrim({name}, '0'), '.') ELSE {name} END"
 
 
 def _csv_cell(query: Query, column: Column) -> str:
@@ -214,33 +186,36 @@ def _csv_cell(query: Query, column: Column) -> str:
     name = quote(column.name)
     if query.masks(column):
         return f"coalesce({_mask(column)}, '')"
-    fast = _fast_text(column) or [(_is_text(name), name)]
+    fast = fast_text(column) or [(_is_text(name), name)]
     if query.excel_safe and column.kind in FREE_TEXT:
         signs = ", ".join(f"char({ord(sign)})" for sign in FORMULA_SIGNS)
         formula = f"substr({name}, 1, 1) IN ({signs})"
         ((is_text, text),) = fast
         fast = [(f"{is_text} AND {formula}", f"'''' || {name}"), (is_text, text)]
-    rest = f"coalesce({_marked_if_empty(_text_of_any(name))}, '')"
-    return _case(fast, rest)
+    rest = f"coalesce({_marked_if_empty(text_of_any(name))}, '')"
+    return case(fast, rest)
 
 
 def _is_text(name: str) -> str:
     """Return the SQL of a condition: the value is a text that is not empty."""
-    # In SQLite's order such texts are between '' and all blobs. Calling typeof() would take twice
-    # as long. BINARY, because the column's own collation may have another order, or be defined
-    # only in the application.
-    return f"{name} COLLATE BINARY > '' AND {name} COLLATE BINARY < x''"
+    # In SQLite's order such texts are between '' and `_EMPTY`, which is before all blobs. Calling
+    # typeof() would take twice as long. BINARY, because the column's own collation may have another
+    # order, or be defined only in the application.
+    return f"{name} COLLATE BINARY > '' AND {name} COLLATE BINARY < {_EMPTY}"
 
 
 def _marked_if_empty(text: str) -> str:
-    return f"CASE {text} WHEN '' THEN CAST(x'{EMPTY.hex()}' AS TEXT) ELSE {text} END"
+    # A text that is `_EMPTY` itself is not UTF-8. It is doubled, and then refused.
+    return (
+        f"CASE {text} WHEN '' THEN {_EMPTY} WHEN {_EMPTY} THEN {text} || {_EMPTY} ELSE {text} END"
+    )
 
 
 def _json_member(query: Query, column: Column) -> str:
     name = quote(column.name)
     if query.masks(column):
         return f"json_quote({_mask(column)})"
-    return _case(_fast_json(column), f"json_quote({_text_of_any(name)})")
+    return case(_fast_json(column), f"json_quote({text_of_any(name)})")
 
 
 def _parquet_member(query: Query, column: Column) -> str:
@@ -248,70 +223,55 @@ def _parquet_member(query: Query, column: Column) -> str:
     name, kind = quote(column.name), column.kind
     if query.masks(column):
         return _json_member(query, column)
-    if kind in (Kind.BOOLEAN, Kind.INTEGER):
-        return _case(_fast_json(column), f"json_quote({name})")
-    if kind in _MOMENTS:
-        day = f"'1970-01-01 ' || {name}" if kind is Kind.TIME else name
-        seconds = (
-            # 19 characters: without the fraction, which strftime() would round.
-            f"CAST(strftime('%s', substr({day}, 1, 19)) AS INTEGER)"
-        )
-        number = (
-            f"{seconds} / 86400"
-            if kind is Kind.DATE
-            else f"{seconds} * 1000000 + {_microseconds(name)}"
-        )
-        # strftime() returns NULL for NULL, and for a value that is no time. json_quote() writes
-        # such a value unchanged, and Arrow refuses it if it is not NULL.
-        return f"coalesce({number}, json_quote({name}))"
-    return f"json_quote({canonical(column)})"
-
-
-def _microseconds(name: str) -> str:
-    """Return the SQL of a time's fraction in microseconds."""
-    fraction = f"substr(substr({name}, instr({name}, '.') + 1) || '00000', 1, 6)"
-    return f"iif(instr({name}, '.'), CAST({fraction} AS INTEGER), 0)"
+    if kind in MOMENTS:
+        fast = [(is_moment(name, kind), moment_number(name, kind))]
+    elif kind in (Kind.BOOLEAN, Kind.INTEGER):
+        fast = _fast_json(column)
+    else:
+        return f"json_quote({canonical(column)})"
+    # What is not of the column's type is written as a text, and Arrow refuses it.
+    return case(fast, f"json_quote({text_of_any(name)})")
 
 
 def _fast_json(column: Column) -> Cases:
     name, kind = quote(column.name), column.kind
     if kind is Kind.BOOLEAN:
-        return [(f"{name} = 1", "'true'"), (f"{name} = 0", "'false'")]
-    if kind is Kind.FLOAT:
-        return [(f"typeof({name}) = 'real' AND abs({name}) < 9e999", f"{_FLOAT}({name})")]
+        words = [(f"{name} = 1", "'true'"), (f"{name} = 0", "'false'")]
+        return [*words, *number_cases(name, None)]
+    if kind in (Kind.INTEGER, Kind.FLOAT):
+        return number_cases(name, None)
     if kind is Kind.JSON:
         # SQLite stores a JSON value that is only a number as a number. json() would write only 15
-        # of its digits.
-        number = f"typeof({name}) = 'real' AND abs({name}) < 9e999"
-        return [(number, f"{_FLOAT}({name})"), (f"json_valid({name})", f"json({name})")]
+        # of its digits. It ignores what follows a zero character.
+        valid = f"json_valid({name}) AND {has_no_zero(name)}"
+        return [(is_finite(name), f"{FLOAT}({name})"), (valid, f"json({name})")]
     if kind in (Kind.TIMESTAMP, Kind.INSTANT):
         zone = "+00:00" if kind is Kind.INSTANT else ""
         return [
             (condition, f"'\"' || replace({text}, ' ', 'T') || '{zone}\"'")
-            for condition, text in _moment_cases(name, kind)
+            for condition, text in moment_cases(name, kind)
         ]
-    fast = _fast_text(column)
-    if kind in (*_MOMENTS, Kind.UUID):
+    fast = fast_text(column)
+    if kind in (*MOMENTS, Kind.UUID):
         return [(condition, f"'\"' || {text} || '\"'") for condition, text in fast]
     return fast
 
 
 def _sql_literal(column: Column) -> str:
     """Return the SQL that writes a value as an SQL literal."""
-    # quote() keeps every bit, but has no literal for infinity. SQLite reads 9e999, which is too
-    # large for a float, as infinity.
+    # quote() ends at a zero character in a text, and has no literal for infinity. SQLite reads
+    # 9e999, which is too large for a float, as infinity.
     name = quote(column.name)
-    if column.kind is Kind.TEXT:
-        return f"quote({name})"
+    cut = f"typeof({name}) = 'text' AND instr({name}, char(0))"
+    as_bytes = f"'CAST(x''' || hex({name}) || ''' AS TEXT)'"
     infinite = f"typeof({name}) = 'real' AND abs({name}) = 9e999"
-    return f"CASE WHEN {infinite} THEN iif({name} > 0, '9e999', '-9e999') ELSE quote({name}) END"
+    return (
+        f"CASE WHEN {cut} THEN {as_bytes} "
+        f"WHEN {infinite} THEN iif({name} > 0, '9e999', '-9e999') ELSE quote({name}) END"
+    )
 
 
 def _mask(column: Column) -> str:
     if column.mask is None:
         return "NULL"
     return f"CASE WHEN {quote(column.name)} IS NOT NULL THEN '{MASK}' END"
-
-
-def _float_text(value: object) -> object:
-    return float_text(value) if isinstance(value, float) else value

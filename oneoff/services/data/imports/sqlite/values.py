@@ -25,6 +25,7 @@ _TRUE, _FALSE = ("t", "true", "y", "yes", "on", "1"), ("f", "false", "n", "no", 
 _BOOLEANS = {**dict.fromkeys(_TRUE, 1), **dict.fromkeys(_FALSE, 0)}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 _DAY_LENGTH = len("2026-01-31")
 _LENGTH = re.compile(r"CHAR\w*\s*\(\s*(\d+)\s*\)", re.IGNORECASE)
@@ -103,7 +104,20 @@ def _converter(column: Column) -> Convert | None:
         as_hex = "32" in column.type  # CHAR(32), as SQLAlchemy declares it
         return (lambda text: UUID(text).hex) if as_hex else (lambda text: str(UUID(text)))
     length = _max_length(column)
-    return _CONVERTERS.get(column.kind) if length is None else _text_within(length)
+    if length is not None:
+        return _text_within(length)
+    if _stores_numbers(column) and column.kind in _CONVERTERS_TO_NUMBERS:
+        return _CONVERTERS_TO_NUMBERS[column.kind]
+    return _CONVERTERS.get(column.kind)
+
+
+def _stores_numbers(column: Column) -> bool:
+    """Return whether SQLite stores a text that looks like a number as a number in this column."""
+    # https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+    words = column.type.upper()
+    if "INT" in words:
+        return True
+    return bool(words) and not any(word in words for word in ("CHAR", "CLOB", "TEXT", "BLOB"))
 
 
 def _max_length(column: Column) -> int | None:
@@ -223,7 +237,11 @@ def _float(text: str) -> float:
         return _INFINITE[plain]
     if not _NUMBER.fullmatch(plain):  # NaN too, which SQLite would store as NULL
         raise ValueError(text)
-    number = float(plain)
+    return _finite(plain)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
     return number if math.isfinite(number) else _out_of_range(sqlstates.NUMERIC_VALUE_OUT_OF_RANGE)
 
 
@@ -233,7 +251,25 @@ def _numeric(text: str) -> str | float:
         return _INFINITE[plain]
     if not _NUMBER.fullmatch(plain):
         raise ValueError(text)
-    return plain  # SQLite converts it to a number without loss
+    return plain
+
+
+def _number(text: str) -> int | float:
+    """Return a number as SQLite stores it; refuse one that it would store as infinity."""
+    # Not SQLite's own conversion of a text, which does not always find the nearest number.
+    number = _numeric(text)
+    whole = _WHOLE.fullmatch(number) if isinstance(number, str) else None
+    if whole and len(whole[1]) <= _SAFE_DIGITS + 1:
+        integer = int(whole[1])
+        return integer if abs(integer) <= _MAX_INT64 else float(integer)
+    return number if isinstance(number, float) else _finite(number)
+
+
+def _text(text: str) -> str:
+    """Refuse a text that SQLite would store as infinity. It stores other numbers as numbers."""
+    if _NUMBER.fullmatch(text.strip()):
+        _finite(text)
+    return text
 
 
 def _binary(text: str) -> bytes:
@@ -277,6 +313,12 @@ def _json(text: str) -> str:
     return text
 
 
+def _json_or_number(text: str) -> str:
+    if isinstance(json.loads(text, parse_constant=_no_constant), float):
+        _finite(text)
+    return text
+
+
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(text)
 
@@ -293,3 +335,9 @@ _CONVERTERS: dict[Kind, Convert] = {
     Kind.INSTANT: _instant,
     Kind.JSON: _json,
 }
+_CONVERTERS_TO_NUMBERS: dict[Kind, Convert] = {
+    Kind.NUMERIC: _number,
+    Kind.JSON: _json_or_number,
+    **dict.fromkeys((Kind.TEXT, Kind.ENUM, Kind.INTERVAL, Kind.ARRAY, Kind.OTHER), _text),
+}
+"""Converters for columns in which SQLite stores a text that looks like a number as a number."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import sqlite3
+from contextlib import closing
 
-from oneoff.services.data.columns import Column, Kind
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from oneoff.database import sqlstates
+from oneoff.services.data.columns import Column, Kind, float_text
 from oneoff.services.data.imports.sqlite.values import BadValue, convert
 
 MOMENTS = (
@@ -77,3 +83,52 @@ def test_a_value_is_converted_independently_of_the_other_values(kind: Kind) -> N
             expected = [read(kind, first, None)[0], read(kind, second, None)[0]]
 
             assert expected == read(kind, first, second), (first, second)
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared"),
+    [
+        (Kind.NUMERIC, "numeric(10, 2)"),
+        (Kind.FLOAT, "double"),
+        (Kind.JSON, "JSON"),
+        (Kind.OTHER, "money"),
+        (Kind.INTERVAL, "interval"),
+    ],
+)
+def test_a_number_that_sqlite_would_store_as_infinity_is_refused(kind: Kind, declared: str) -> None:
+    """In every column in which SQLite stores a text that looks like a number as a number."""
+    with pytest.raises(BadValue) as caught:
+        convert(Column("c", kind, declared), ["1", "-1e400"])
+
+    assert (1, sqlstates.NUMERIC_VALUE_OUT_OF_RANGE) == (caught.value.at, caught.value.state)
+
+
+@pytest.mark.parametrize("declared", ["TEXT", "VARCHAR", ""])
+def test_a_column_that_stores_texts_takes_every_number(declared: str) -> None:
+    """Also as JSON, and as a decimal of any size."""
+    for kind in (Kind.NUMERIC, Kind.JSON, Kind.OTHER):
+        assert ["1e400"] == list(convert(Column("c", kind, declared), ["1e400"]))
+
+
+@given(st.floats(allow_nan=False))
+@example(-8.501019900530849e-307)
+def test_a_decimal_is_stored_as_the_nearest_number(value: float) -> None:
+    """SQLite would convert some texts of 17 digits to another number."""
+    column = Column("c", Kind.NUMERIC, "numeric")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (c numeric)")
+        connection.execute("INSERT INTO t VALUES (?)", convert(column, [float_text(value)]))
+
+        assert [(value,)] == connection.execute("SELECT c FROM t").fetchall()
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 2**63 - 1, -(2**63) + 1])
+def test_an_integer_in_a_decimal_column_keeps_its_digits(value: int) -> None:
+    """All of the digits that fit into 64 bits."""
+    column = Column("c", Kind.NUMERIC, "numeric(20, 2)")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (c numeric)")
+        connection.execute("INSERT INTO t VALUES (?)", convert(column, [f"{value}.00"]))
+        connection.execute("INSERT INTO t VALUES (?)", convert(column, [str(value)]))
+
+        assert [(value,), (value,)] == connection.execute("SELECT c FROM t").fetchall()

@@ -1,0 +1,197 @@
+"""`data export`: values that are unusual for their column are written exactly, or refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from oneoff.testing import Manage
+from tests.support.imports import bytes_of, execute
+from tests.support.on_sqlite import ON_SQLITE
+
+ON_POSTGRESQL = pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+
+NUMBERS = """
+CREATE TABLE numbers (id integer PRIMARY KEY, n numeric(10, 2), wide numeric(20, 4), any numeric);
+INSERT INTO numbers (n, wide, any) VALUES
+    (1.239, 9007199254740993, 1.5), (1.5, 0.12345678901234568, 9007199254740993),
+    (-0.001, -9223372036854775807 - 1, 1e300), (7, 1e22, 'x'), (9e999, 0.1, 0.1);
+"""
+
+
+async def exported(manage: Manage, table: str, suffix: str, folder: Path) -> bytes:
+    """Export a table and return the file's bytes."""
+    path = folder / f"{table}.{suffix}"
+    done = await manage(f"data export {table} -o {path}")
+    assert 0 == done.exit_code, done.stderr
+    return bytes_of(path)
+
+
+@ON_SQLITE
+async def test_a_decimal_is_written_with_all_of_its_digits(manage: Manage, tmp_path: Path) -> None:
+    """Also one with more digits than the column declares, and an integer beyond 2**53."""
+    await execute(manage, NUMBERS)
+
+    as_csv = await exported(manage, "numbers", "csv", tmp_path)
+    as_json = await exported(manage, "numbers", "jsonl", tmp_path)
+
+    assert [
+        "1,1.239,9007199254740993.0000,1.5",
+        "2,1.50,0.12345678901234568,9007199254740993",
+        "3,-0.001,-9223372036854775808.0000,1e+300",
+        "4,7.00,10000000000000000000000.0000,x",
+        "5,Infinity,0.1000,0.1",
+    ] == as_csv.decode().splitlines()[1:]
+    assert [
+        '{"id":1,"n":1.239,"wide":9007199254740993.0000,"any":1.5}',
+        '{"id":2,"n":1.50,"wide":0.12345678901234568,"any":9007199254740993}',
+        '{"id":3,"n":-0.001,"wide":-9223372036854775808.0000,"any":1e+300}',
+        '{"id":4,"n":7.00,"wide":10000000000000000000000.0000,"any":"x"}',
+        '{"id":5,"n":"Infinity","wide":0.1000,"any":0.1}',
+    ] == as_json.decode().splitlines()
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("numeric(10, 2)", "1.239"),
+        ("numeric(10, 2)", "12345678901"),
+        ("integer", "1.5"),
+        ("boolean", "7"),
+        ("date", "20260131"),
+        ("date", "'now'"),
+        ("date", "'2026-02-30'"),
+        ("date", "'2026-01-31' || char(0) || 'x'"),
+        ("date", "x'00'"),
+        ("time", "'24:00:00'"),
+        ("datetime", "'2026-01-31 09:30:00+02:00'"),
+        ("datetime", "'2026-01-31 09:30:00.1234567'"),
+        ("datetime", "'2026-01-31'"),
+        ("blob", "'zz00ff'"),
+        ("blob", "5"),
+    ],
+)
+async def test_a_value_that_parquet_would_change_is_refused(
+    manage: Manage, tmp_path: Path, kind: str, value: str
+) -> None:
+    """No file remains. Other formats write the value as it is."""
+    path = tmp_path / "odd.parquet"
+    await execute(
+        manage,
+        f"CREATE TABLE odd (id integer PRIMARY KEY, what {kind});"
+        f"INSERT INTO odd (what) VALUES ({value})",
+    )
+
+    done = await manage(f"data export odd -o {path}")
+
+    assert (65, False) == (done.exit_code, path.exists()), done.stderr
+    assert "error[not-for-parquet]" in done.stderr
+
+
+@ON_SQLITE
+async def test_a_text_in_a_column_for_times_is_written_as_it_is(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Even if it has the length and the signs of a time. In JSON it is escaped."""
+    texts = ['"a\\b-cd-ef', "a b -cd-ef gh:ij:kl.mnop00", "0000-00-00"]
+    await execute(manage, "CREATE TABLE odd (id integer PRIMARY KEY, day date, at timestamp)")
+    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
+    with sqlite3.connect(database) as connection:
+        connection.executemany(
+            "INSERT INTO odd (day, at) VALUES (?, ?)", zip(texts, texts, strict=True)
+        )
+    connection.close()
+
+    lines = await exported(manage, "odd", "jsonl", tmp_path)
+
+    found = [json.loads(line) for line in lines.splitlines()]
+    assert [(text, text) for text in texts] == [(row["day"], row["at"]) for row in found]
+
+
+ZERO = """
+CREATE TABLE odd (id integer PRIMARY KEY, what {kind});
+INSERT INTO odd (what) VALUES ({start} || char(0) || 'b'), ('plain');
+"""
+
+
+@ON_SQLITE
+async def test_a_text_with_a_zero_character_is_complete_in_sql_json_and_parquet(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Importing the file stores the same text again."""
+    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
+    await execute(manage, ZERO.format(kind="text", start="'a'"))
+
+    files = {name: tmp_path / f"odd.{name}" for name in ("sql", "jsonl", "json", "parquet")}
+    for path in files.values():
+        assert 0 == (await manage(f"data export odd -o {path}")).exit_code
+    read = []
+    for name, path in files.items():
+        await execute(manage, "DELETE FROM odd")
+        if name == "sql":
+            await execute(manage, path.read_text())
+        else:
+            done = await manage(f"data import odd {path} --confirm")
+            assert 0 == done.exit_code, done.stderr
+        with sqlite3.connect(database) as connection:
+            read.append(connection.execute("SELECT what FROM odd ORDER BY id").fetchall())
+        connection.close()
+
+    assert [[("a\0b",), ("plain",)]] * 4 == read
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("kind", "start", "suffix"),
+    [
+        ("text", "'a'", "csv"),
+        ("text", "CAST(x'ff' AS TEXT)", "csv"),
+        ("text", "CAST(x'ff' AS TEXT)", "jsonl"),
+        ("date", "'2026-01-31'", "jsonl"),
+        ("datetime", "'2026-01-31 09:30:00.500000'", "json"),
+    ],
+)
+async def test_a_text_that_the_file_cannot_contain_is_refused(
+    manage: Manage, tmp_path: Path, kind: str, start: str, suffix: str
+) -> None:
+    """A zero character, or bytes that are not UTF-8. No file remains."""
+    path = tmp_path / f"odd.{suffix}"
+    await execute(manage, ZERO.format(kind=kind, start=start))
+
+    done = await manage(f"data export odd -o {path}")
+
+    assert (65, False) == (done.exit_code, path.exists()), done.stderr
+    assert "error[not-text]:" in done.stderr
+    assert suffix != "csv" or "column what of odd contains a text with a zero" in done.stderr
+
+
+@ON_SQLITE
+async def test_a_text_of_the_single_byte_ff_is_refused_and_not_written_as_empty(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Within the export, this byte marks an empty text."""
+    await execute(
+        manage,
+        "CREATE TABLE odd (id integer PRIMARY KEY, what text);"
+        "INSERT INTO odd (what) VALUES (CAST(x'ff' AS TEXT))",
+    )
+
+    done = await manage(f"data export odd -o {tmp_path}/odd.csv")
+
+    assert (65, True) == (done.exit_code, "error[not-text]" in done.stderr), done.stderr
+
+
+@ON_SQLITE
+async def test_json_followed_by_a_zero_character_is_written_as_a_text(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """SQLite calls it valid JSON, and would drop what follows the zero character."""
+    await execute(manage, ZERO.format(kind="json", start="""'{"a":1}'"""))
+
+    lines = await exported(manage, "odd", "jsonl", tmp_path)
+
+    assert '{"a":1}\0b' == json.loads(lines.splitlines()[0])["what"]
