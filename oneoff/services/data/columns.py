@@ -71,6 +71,9 @@ class Column(NamedTuple):
         pii: Whether the project marks it as personal data: `Column(info={"pii": True})`.
         base_type: On PostgreSQL, the type without length and domain. A cast to it does not
             truncate.
+        value_type: The type of its values: without domain, but with length and precision.
+        leaf: The catalog's name of its built-in type, without domain; for an array, that of its
+            elements. Empty for types that PostgreSQL does not define itself, and on SQLite.
     """
 
     name: str
@@ -82,6 +85,8 @@ class Column(NamedTuple):
     identity: str = ""
     pii: bool = False
     base_type: str = ""
+    value_type: str = ""
+    leaf: str = ""
 
     @property
     def mask(self) -> str | None:
@@ -91,14 +96,18 @@ class Column(NamedTuple):
     @property
     def scale(self) -> int | None:
         """Digits after the decimal point; None if the type does not limit them."""
-        found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
+        found = self._limits()
         return int(found[2] or 0) if found else None
 
     @property
     def precision(self) -> int | None:
         """Digits of a number; None if the type does not limit them."""
-        found = _PRECISION.search(self.type) if self.kind is Kind.NUMERIC else None
+        found = self._limits()
         return int(found[1]) if found else None
+
+    def _limits(self) -> re.Match[str] | None:
+        numeric = self.kind is Kind.NUMERIC
+        return _PRECISION.search(self.value_type or self.type) if numeric else None
 
 
 _PRECISION = re.compile(r"\((\d+)\s*(?:,\s*(\d+)\s*)?\)")

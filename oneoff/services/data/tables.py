@@ -30,19 +30,32 @@ PII = "pii"
 """The key in a declared column's `info` that marks personal data."""
 
 # One row for each column, in the order of the table; no rows if the table does not exist.
-# `t` is the column's type or, for a domain, the type below it. `type` includes the length and
-# precision, `base_type` does not. `key` is the position in the primary key, from 1. array_position
-# counts from 0 here, because the subscripts of an int2vector do, even after the cast.
+# `t` is the column's type or, for a domain, the type below it; `e` is the same for the elements of
+# an array. A domain may be over another domain. `type` and `value_type` include the length and
+# precision, `base_type` does not. Types below 16384 are PostgreSQL's own. `key` is the position in
+# the primary key, from 1. array_position counts from 0 here, because the subscripts of an
+# int2vector do, even after the cast.
 _POSTGRESQL_COLUMNS = text("""
+WITH RECURSIVE below (domain, oid, typmod, depth) AS (
+    SELECT oid, typbasetype, typtypmod, 1 FROM pg_type WHERE typtype = 'd'
+    UNION ALL
+    SELECT below.domain, d.typbasetype, d.typtypmod, depth + 1
+    FROM below JOIN pg_type d ON d.oid = below.oid WHERE d.typtype = 'd'
+), base AS (SELECT DISTINCT ON (domain) domain, oid, typmod FROM below ORDER BY domain, depth DESC)
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typname AS base,
        format_type(t.oid, -1) AS base_type,
+       format_type(t.oid, coalesce(b.typmod, a.atttypmod)) AS value_type,
+       coalesce(e.typname, t.typname) AS leaf, coalesce(e.oid, t.oid) < 16384 AS built_in,
        t.typcategory::text AS category, NOT a.attnotnull AS nullable, a.atthasdef AS has_default,
        a.attgenerated <> '' AS generated, a.attidentity::text AS identity,
        array_position(i.indkey::int2[], a.attnum) + 1 AS key, c.relkind IN ('v', 'm') AS is_view
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
-JOIN pg_type d ON d.oid = a.atttypid
-JOIN pg_type t ON t.oid = coalesce(nullif(d.typbasetype, 0::oid), d.oid)
+LEFT JOIN base b ON b.domain = a.atttypid
+JOIN pg_type t ON t.oid = coalesce(b.oid, a.atttypid)
+LEFT JOIN pg_type element ON element.typarray = t.oid
+LEFT JOIN base eb ON eb.domain = element.oid
+LEFT JOIN pg_type e ON e.oid = coalesce(eb.oid, element.oid)
 LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
@@ -224,6 +237,8 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         generated=bool(facts["generated"]),
         identity=_IDENTITIES.get(facts.get("identity") or "", ""),
         base_type=facts.get("base_type", ""),
+        value_type=facts.get("value_type", facts["type"]),
+        leaf=facts["leaf"] if facts.get("built_in") else "",
         pii=model is not None and bool(model.info.get(PII)),
     )
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _READY_TEXT = {"format": "csv", "quote": QUOTE, "delimiter": DELIMITER}
 _LARGE_PART = 64 * 1024  # bytes; after a smaller part the reader pauses
 _PAUSE = 0.001  # seconds
+# Its number of microseconds means infinity, so it is written as a number that Arrow refuses.
+_LAST_MOMENT = "294247-01-10 04:00:54.775807+00"
 
 
 async def export_postgresql(
@@ -128,8 +130,18 @@ async def _condition(driver: Any, condition: Condition) -> str:
 def _mask(column: Column) -> str:
     name = quote(column.name)
     if column.mask is None:
-        return f"NULL::{column.type} AS {name}"
+        return f"NULL::{column.base_type} AS {name}"  # a domain may refuse NULL
     return f"CASE WHEN {name} IS NOT NULL THEN '{MASK}' END AS {name}"
+
+
+def _text(column: Column) -> str:
+    """Return the SQL of a value's text."""
+    name = quote(column.name)
+    if column.leaf:
+        return f"{name}::text"
+    # A cast may be defined as a function, and then its text may differ from the type's own text.
+    # IS DISTINCT FROM, because a composite value of only NULLs IS NULL.
+    return f"CASE WHEN {name} IS DISTINCT FROM NULL THEN format('%s', {name}) END"
 
 
 def _csv_cell(query: Query, column: Column) -> str:
@@ -139,7 +151,7 @@ def _csv_cell(query: Query, column: Column) -> str:
         return _mask(column)
     if query.excel_safe and column.kind in FREE_TEXT:
         signs = ", ".join(f"E'\\x{ord(sign):02x}'" for sign in FORMULA_SIGNS)
-        text = f"{name}::text"
+        text = _text(column)
         return (
             f"CASE WHEN left({text}, 1) IN ({signs}) THEN '''' || {text} ELSE {text} END AS {name}"
         )
@@ -151,11 +163,18 @@ def _json_member(query: Query, column: Column) -> str:
     name = quote(column.name)
     if query.masks(column):
         return _mask(column)
-    if column.type in ("json", "json[]"):
+    if column.kind is Kind.ARRAY and column.leaf in ("json", "jsonb"):
+        # In an array of JSON, a value that is an array would be read back as another dimension.
+        return f"{_text(column)} AS {name}"
+    if column.leaf == "json":
         # The type json stores the text as entered. Its line ends would split the row's line.
-        flat = f"translate({name}::text, E'\\n\\r', '  ')"
-        return f"{flat}::{column.type} AS {name}"
-    return name
+        return f"translate({name}::text, E'\\n\\r', '  ')::json AS {name}"
+    if column.leaf:
+        return name
+    # row_to_json would write a composite value as an object, with the line ends of a member of type
+    # json, and would use a cast to json, which an extension or the project may have defined.
+    text = f"{name}::text[]" if column.kind is Kind.ARRAY else _text(column)
+    return f"{text} AS {name}"
 
 
 def _parquet_member(query: Query, column: Column) -> str:
@@ -165,21 +184,21 @@ def _parquet_member(query: Query, column: Column) -> str:
         return _mask(column)
     if kind in (Kind.BOOLEAN, Kind.INTEGER):
         return name
+    # Without a cast to bigint, which would fail: Arrow refuses a number of more than 64 bits.
+    microseconds = f"trunc(extract(epoch FROM {name}) * 1000000)"
     if kind is Kind.TIME:
-        return f"(extract(epoch FROM {name}) * 1000000)::bigint AS {name}"
+        return f"{microseconds} AS {name}"
     if kind is Kind.DATE:
-        number = f"{name} - DATE '1970-01-01'"
-        return _finite(name, number, INFINITE_DAY)
+        return _finite(name, f"{name} - DATE '1970-01-01'", INFINITE_DAY)
     if kind in (Kind.TIMESTAMP, Kind.INSTANT):
-        number = f"(extract(epoch FROM {name}) * 1000000)::bigint"
-        return _finite(name, number, INFINITE_MOMENT)
-    return f"{name}::text AS {name}"
+        return _finite(name, microseconds, INFINITE_MOMENT, f"WHEN '{_LAST_MOMENT}' THEN 1e19")
+    return f"{_text(column)} AS {name}"
 
 
-def _finite(name: str, number: str, infinite: int) -> str:
+def _finite(name: str, number: str, infinite: int, when: str = "") -> str:
     """Return the SQL of a number, with `infinite` in place of PostgreSQL's infinity."""
     return (
-        f"CASE {name} WHEN 'infinity' THEN {infinite} WHEN '-infinity' THEN -{infinite} "
+        f"CASE {name} WHEN 'infinity' THEN {infinite} WHEN '-infinity' THEN -{infinite} {when} "
         f"ELSE {number} END AS {name}"
     )
 
@@ -203,7 +222,7 @@ def _select_inserts(query: Query, conditions: list[str]) -> str:
 
 def _sql_literal(column: Column) -> str:
     """Return the SQL that writes a value as an SQL literal, and NULL as the text NULL."""
-    text = f"{quote(column.name)}::text"
+    text = _text(column)
     if column.kind in (Kind.INTEGER, Kind.BOOLEAN):
         return f"coalesce({text}, 'NULL')"
     return f"quote_nullable({text})"

@@ -7,8 +7,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from oneoff.testing import Manage
+from tests.support.database import query
 from tests.support.imports import bytes_of, execute
 from tests.support.on_sqlite import ON_SQLITE
 
@@ -195,3 +197,89 @@ async def test_json_followed_by_a_zero_character_is_written_as_a_text(
     lines = await exported(manage, "odd", "jsonl", tmp_path)
 
     assert '{"a":1}\0b' == json.loads(lines.splitlines()[0])["what"]
+
+
+OWN_TYPES = r"""
+CREATE EXTENSION hstore;
+CREATE DOMAIN note AS json;
+CREATE DOMAIN signed_note AS note;
+CREATE TYPE mood AS ENUM ('ok', 'so, so');
+CREATE FUNCTION mood_to_json(mood) RETURNS json LANGUAGE sql AS 'SELECT ''{"mood": 1}''::json';
+CREATE CAST (mood AS json) WITH FUNCTION mood_to_json(mood);
+CREATE TYPE pair AS (n int, what json);
+CREATE DOMAIN price AS numeric(10, 2);
+CREATE DOMAIN sale_price AS price CHECK (value > 0);
+CREATE TABLE own (
+    id int PRIMARY KEY, a_note note, notes json[], signed signed_note, signed_notes signed_note[],
+    a_pair pair, pairs pair[], a_map hstore, maps hstore[], a_mood mood, moods mood[],
+    a_price sale_price
+);
+INSERT INTO own VALUES
+(1, E'{"a" :\n1}', ARRAY[E'[1,\r\n2]'::json], E'{"b":\n2}', ARRAY[E'\n3'::signed_note],
+    ROW(1, E'{"c":\n3}'), ARRAY[ROW(2, E'\n4')::pair], 'a=>1, "b c"=>NULL', ARRAY['a=>1'::hstore],
+    'so, so', '{ok,"so, so"}', 1.5),
+(2, NULL, '{}', NULL, '{}', ROW(NULL, NULL), '{}', '', '{}', NULL, '{}', NULL),
+(3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE saved AS SELECT * FROM own;
+"""
+SAME = "SELECT count(*) FROM own a JOIN saved b USING (id) WHERE flat(a::text) = flat(b::text)"
+FLAT = """
+CREATE FUNCTION flat(text) RETURNS text LANGUAGE sql AS
+$$SELECT replace(translate($1, E'\\n\\r', '  '), '"', '')$$
+"""
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
+async def test_types_of_the_project_and_of_extensions_are_read_back_as_the_same_values(
+    manage: Manage, tmp_path: Path, suffix: str
+) -> None:
+    """Domains over domains, composite types, and types with a cast to json."""
+    url, path = manage.environ["DATABASE_URL"], tmp_path / f"own.{suffix}"
+    await execute(manage, OWN_TYPES)
+    await execute(manage, FLAT)
+
+    exported = await manage(f"data export own -o {path}")
+    await execute(manage, "TRUNCATE own")
+    done = await manage(f"data import own {path} --confirm")
+
+    assert (0, 0, 3) == (exported.exit_code, done.exit_code, done.rows), done.stderr
+    assert [(3,)] == query(url, SAME)
+    if suffix == "jsonl":
+        assert 3 == len([json.loads(line) for line in bytes_of(path).splitlines()])
+    if suffix == "parquet":
+        assert "decimal128(10, 2)" == str(parquet.read_schema(path).field("a_price").type)
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize(
+    ("value", "exit_code"),
+    [
+        ("294247-01-10 04:00:54.775806", 0),
+        ("294247-01-10 04:00:54.775807", 65),
+        ("294276-12-31 23:59:59.999999", 65),
+        ("4713-01-01 00:00:00 BC", 0),
+    ],
+)
+@pytest.mark.parametrize("zone", ["", " with time zone"])
+async def test_a_timestamp_in_a_parquet_file_is_exact_or_refused(
+    manage: Manage, tmp_path: Path, value: str, zone: str, exit_code: int
+) -> None:
+    """Timestamps that 64 bits can or can't hold."""
+    url, path = manage.environ["DATABASE_URL"], tmp_path / "moments.parquet"
+    await execute(
+        manage,
+        f"CREATE TABLE moments (id int, what timestamp{zone});"
+        f"INSERT INTO moments VALUES (1, '{value}')",
+    )
+
+    exported = await manage(f"data export moments -o {path}")
+    if exit_code:
+        assert (65, False) == (exported.exit_code, path.exists()), exported.stderr
+        assert "error[not-for-parquet]" in exported.stderr
+        return
+    await execute(manage, "DELETE FROM moments")
+    done = await manage(f"data import moments {path} --confirm")
+
+    assert (0, 0) == (exported.exit_code, done.exit_code), exported.stderr + done.stderr
+    assert [(1,)] == query(url, f"SELECT count(*) FROM moments WHERE what = '{value}'")
