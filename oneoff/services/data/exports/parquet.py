@@ -11,30 +11,16 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from oneoff.core.errors import ConfigurationError, DataError
+from oneoff.core.errors import DataError
+from oneoff.services.data.arrow import arrow_json, pa, parquet
 from oneoff.services.data.columns import Kind
 from oneoff.utils.concurrency import in_daemon_thread
-
-try:
-    import pyarrow as pa
-    from pyarrow import json as arrow_json
-    from pyarrow import parquet
-except ModuleNotFoundError as exc:
-    raise ConfigurationError(
-        "Parquet files need the Python package 'pyarrow', which is not installed",
-        try_=("pip install 'oneoff[parquet]'", "or choose another --format"),
-        code="missing-dependency",
-    ) from exc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.services.data.columns import Column
     from oneoff.services.data.files import Sink
-
-# Arrow's own allocator keeps 20 MiB or more of freed memory, which makes it faster. An export does
-# not need that: its bottleneck is the database.
-pa.set_memory_pool(pa.system_memory_pool())
 
 MOST_DIGITS = 38
 """Decimal digits that every Parquet reader supports; numbers with more digits become text."""

@@ -174,7 +174,7 @@ async def _plan(
 ) -> Plan:
     name = reader.source.name
     table = await _find_target(connection, project, request)
-    plan = make_plan(table, reader.names, name, request)
+    plan = reader.plan = make_plan(table, reader.names, name, request)
     await in_daemon_thread(lambda: refuse_masks(plan, name, _sample(reader, plan)))
     return plan
 

@@ -142,7 +142,7 @@ class StagedImport:
         data, bad = await in_daemon_thread(lambda: self._reader.stage(chunk, first))
         if bad:
             rows: list[tuple[int, str, list[str], str]] = [
-                (first + at, problem.state, [], problem.what) for at, problem in bad
+                (first + at, problem.state, [problem.column], problem.what) for at, problem in bad
             ]
             insert = f"INSERT INTO {ERRORS_TABLE} VALUES ($1, $2, $3, $4)"  # noqa: S608
             await self._driver.executemany(insert, rows)

@@ -119,11 +119,13 @@ class Reader(ABC):
         source: The file.
         names: The names of the columns.
         json: Whether a raw row is JSON; otherwise it is csv.
+        plan: What is imported; None until it is known.
     """
 
     source: Source
     names: tuple[str, ...]
     json = False
+    plan: Plan | None = None
 
     @abstractmethod
     def chunks(self) -> Iterator[Chunk]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from oneoff.core.errors import ConfigurationError
-from oneoff.services.data.columns import INFINITE_DAY, INFINITE_MOMENT, float_text
+from oneoff.database import sqlstates
+from oneoff.services.data.arrow import pa, parquet
 from oneoff.services.data.csv_writer import EMPTY, csv_lines
-from oneoff.services.data.imports.errors import bad_file
+from oneoff.services.data.imports.errors import Problem, bad_file
 from oneoff.services.data.imports.readers.base import Chunk, Parsed, Reader, Row, Staged
 from oneoff.services.data.imports.readers.csv_records import cells_of
-
-try:
-    import pyarrow as pa
-    from pyarrow import compute, parquet
-except ModuleNotFoundError as exc:
-    raise ConfigurationError(
-        "Parquet files need the Python package 'pyarrow', which is not installed",
-        try_=("pip install 'oneoff[parquet]'", "or export the rows as csv"),
-        code="missing-dependency",
-    ) from exc
+from oneoff.services.data.imports.readers.parquet_values import (
+    InexactValue,
+    texts_of,
+)
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
@@ -28,6 +22,10 @@ if TYPE_CHECKING:
 
 ROWS = 8_192
 """The number of rows that are read at a time."""
+BLOCK = 64 * 1024
+"""The number of bytes of a column that are read at a time."""
+
+_NOT_STORABLE = sqlstates.CHARACTER_NOT_IN_REPERTOIRE
 
 
 class ParquetReader(Reader):
@@ -39,8 +37,15 @@ class ParquetReader(Reader):
     def __init__(self, source: Source) -> None:
         self.source = source
         try:
-            self._file = parquet.ParquetFile(source.seekable)
-        except (pa.ArrowInvalid, OSError) as exc:
+            # Without these options Arrow reads all bytes of a row group at once. `us`: nanoseconds
+            # since 1970 would have no room for years after 2262.
+            self._file = parquet.ParquetFile(
+                source.seekable,
+                pre_buffer=False,
+                buffer_size=BLOCK,
+                coerce_int96_timestamp_unit="us",
+            )
+        except (pa.ArrowException, OSError) as exc:
             raise bad_file(source.name, f"is not a complete Parquet file: {exc}") from exc
         self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
 
@@ -55,12 +60,12 @@ class ParquetReader(Reader):
         line = 1
         try:
             for batch in self._file.iter_batches(ROWS):
-                columns = [_cells(array) for array in batch.columns]
+                columns = [self._cells(array, at) for at, array in enumerate(batch.columns)]
                 rows = list(zip(*columns, strict=True))
                 raw_rows = [csv_lines([row])[:-1] for row in rows]
                 yield Chunk(line, raw_rows, list(range(line, line + len(raw_rows))), len(raw_rows))
                 line += len(raw_rows)
-        except (pa.ArrowInvalid, OSError) as exc:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
             raise bad_file(self.source.name, f"can't be read: {exc}") from exc
 
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
@@ -70,77 +75,40 @@ class ParquetReader(Reader):
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
         """Return the rows with their number as an additional first cell."""
-        lines = [b"%d,%b\n" % (first + at, raw) for at, raw in enumerate(chunk.raw_rows)]
-        return Staged(b"".join(lines), ())
+        lines, bad = [], []
+        for at, raw in enumerate(chunk.raw_rows):
+            # PostgreSQL stores no zero character, and COPY would refuse the entire chunk.
+            name = self._column_with_zero(raw) if b"\0" in raw else None
+            if name is None:
+                lines.append(b"%d,%b\n" % (first + at, raw.replace(b"\0", b"")))
+            else:
+                line = chunk.raw_row(at).line
+                bad.append((at, Problem(line, "", name, state=_NOT_STORABLE)))
+        return Staged(b"".join(lines), bad)
+
+    def _column_with_zero(self, raw: bytes) -> str | None:
+        """Return the name of the first imported column whose text contains a zero character."""
+        columns = self.plan.columns if self.plan else (None,) * len(self.names)
+        for cell, column in zip(cells_of(raw), columns, strict=True):
+            if cell and column is not None and "\0" in cell:
+                return column.name
+        return None
 
     def rejects_header(self) -> bytes:
         """Return a csv header."""
         return csv_lines([[name.encode() for name in self.names]])
 
-
-def _cells(array: Any) -> list[bytes]:
-    """Return the values of a column as csv cells; a cell without bytes is NULL."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        array = array.dictionary_decode()
-        kind = array.type
-    text = _formatter(kind)
-    array = _moments_as_numbers(array, kind)
-    return [b"" if value is None else text(value).encode() or EMPTY for value in array.to_pylist()]
-
-
-def _moments_as_numbers(array: Any, kind: Any) -> Any:
-    """Return timestamps and dates as numbers: Python's types have no infinity and end in 9999."""
-    if pa.types.is_timestamp(kind):
-        return compute.cast(array, pa.timestamp("us", kind.tz)).cast(pa.int64())
-    if pa.types.is_date32(kind):
-        return array.cast(pa.int32())
-    return array
-
-
-def _formatter(kind: Any) -> Callable[[Any], str]:
-    """Return the function that converts a value of this type to text, as PostgreSQL does."""
-    if pa.types.is_boolean(kind):
-        return lambda value: "t" if value else "f"
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return lambda value: "\\x" + value.hex()
-    if pa.types.is_floating(kind):
-        return float_text
-    if pa.types.is_timestamp(kind):
-        zone = "+00" if kind.tz else ""
-        return lambda value: _timestamp_text(value, zone)
-    if pa.types.is_date32(kind):
-        return _date_text
-    return _json_text if pa.types.is_nested(kind) else str
-
-
-def _timestamp_text(value: int, zone: str) -> str:
-    """Return the timestamp for a number of microseconds since 1970."""
-    if abs(value) == INFINITE_MOMENT:
-        return "infinity" if value > 0 else "-infinity"
-    days, micro = divmod(value, 86_400_000_000)
-    seconds, fraction = divmod(micro, 1_000_000)
-    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    date, _, era = _date_text(days).partition(" ")
-    return f"{date} {clock}{f'.{fraction:06}' if fraction else ''}{zone}{f' {era}' if era else ''}"
-
-
-def _date_text(value: int) -> str:
-    """Return the date for a number of days since 1970; years before 1 are BC."""
-    if abs(value) == INFINITE_DAY:
-        return "infinity" if value > 0 else "-infinity"
-    # https://howardhinnant.github.io/date_algorithms.html#civil_from_days
-    era, day_of_era = divmod(value + 719_468, 146_097)
-    year = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month + 2) // 5 + 1
-    month = month + 3 if month < 10 else month - 9  # noqa: PLR2004 - a year begins in March
-    year += era * 400 + (month <= 2)  # noqa: PLR2004
-    return f"{year:04}-{month:02}-{day:02}" if year > 0 else f"{1 - year:04}-{month:02}-{day:02} BC"
-
-
-def _json_text(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, default=str)
+    def _cells(self, array: Any, at: int) -> list[bytes]:
+        """Return the values of a column as csv cells; a cell without bytes is NULL."""
+        column = self.plan.columns[at] if self.plan else None
+        try:
+            texts = texts_of(array, column and column.kind)
+        except InexactValue as exc:
+            if self.plan and column is None:  # the column is not imported
+                return [b""] * len(array)
+            raise bad_file(
+                self.source.name,
+                f"can't be read exactly: column {self.names[at]} {exc}",
+                try_="convert the column before the import, or leave it out with --columns",
+            ) from exc
+        return [b"" if text is None else text.encode() or EMPTY for text in texts]
