@@ -28,6 +28,14 @@ T = TypeVar("T")
 BLOCK = 1 << 20
 """Bytes that are read and sent at a time."""
 
+# Bytes of a compressed file that are decompressed at a time. At most 16 MiB come out: from a byte,
+# gzip makes up to 1032 bytes, and zstd up to 128 KiB from four bytes.
+_GZIP_PART, _ZSTD_PART = 4 * 1024, 512
+_LARGEST_WINDOW = 1 << 27
+"""Bytes of earlier output to which zstd may refer; it needs that much memory. `zstd --long` uses as
+many, and the usual levels use at most 8 MiB.
+"""
+
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BOM = b"\xef\xbb\xbf"
 
@@ -61,20 +69,23 @@ class Source:
     def stream(self) -> io.BufferedReader[Any]:
         """Return a stream of the decompressed bytes from the start, without a byte order mark."""
         raw: io.RawIOBase = _IndependentFile(self._file.fileno())
-        make = self._decompressor()
+        make, part = self._decompressor()
         if make is not None:
-            raw = _Decompressed(raw, make, self.name)
+            raw = _Decompressed(io.BufferedReader(raw, BLOCK), make, part, self.name)
         stream: io.BufferedReader[Any] = io.BufferedReader(raw, BLOCK)
         if stream.peek(len(_BOM)).startswith(_BOM):
             stream.read(len(_BOM))
         return stream
 
-    def _decompressor(self) -> Callable[[], Any] | None:
-        """Return a factory of decompressors, or None; the signature decides, not the name."""
+    def _decompressor(self) -> tuple[Callable[[], Any] | None, int]:
+        """Return a factory of decompressors, or None, and the bytes to decompress at a time.
+
+        The signature decides, not the name.
+        """
         if self.signature.startswith(_GZIP):
-            return lambda: zlib.decompressobj(31)  # 31: with the header of a gzip file
+            return lambda: zlib.decompressobj(31), _GZIP_PART  # 31: with the header of a gzip file
         if self.signature != _ZSTD:
-            return None
+            return None, 0
         try:
             import zstandard
         except ModuleNotFoundError:
@@ -83,7 +94,8 @@ class Source:
                 try_=("pip install 'oneoff[zstd]'", "or decompress the file first"),
                 code="missing-dependency",
             ) from None
-        return lambda: zstandard.ZstdDecompressor().decompressobj()
+        zstd = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+        return zstd.decompressobj, _ZSTD_PART
 
     def read_blocks(self, skip: int = 0) -> Iterator[bytes]:
         """Yield the decompressed bytes in blocks. Reading blocks, so call it in a thread.
@@ -167,12 +179,15 @@ class _IndependentFile(io.RawIOBase):
 class _Decompressed(io.RawIOBase):
     """The content of a compressed file, which may be several compressed files joined together.
 
-    Each part needs a new decompressor, which starts with the bytes that the last one did not use.
+    Each of them needs a new decompressor, which starts with the bytes that the last one did not
+    use.
     """
 
-    def __init__(self, raw: io.RawIOBase, make: Callable[[], Any], name: str) -> None:
-        self._raw, self._make, self._name = raw, make, name
-        self._object, self._pending = make(), b""
+    def __init__(
+        self, raw: io.BufferedReader[Any], make: Callable[[], Any], part: int, name: str
+    ) -> None:
+        self._raw, self._make, self._part, self._name = raw, make, part, name
+        self._object, self._pending = make(), memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -180,14 +195,14 @@ class _Decompressed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._pending:
             data = self._object.unused_data if self._object.eof else b""
-            data = data or self._raw.read(BLOCK >> 2)
+            data = data or self._raw.read(self._part)
             if not data:
                 if not self._object.eof:
                     raise bad_file(self._name, "is incomplete: its compressed data has no end")
                 return 0
             if self._object.eof:
                 self._object = self._make()
-            self._pending = self._decompress(data)
+            self._pending = memoryview(self._decompress(data))
         count = min(len(buffer), len(self._pending))
         buffer[:count], self._pending = self._pending[:count], self._pending[count:]
         return count
