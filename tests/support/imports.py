@@ -30,6 +30,11 @@ def bytes_of(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder."""
+    return sorted(folder.iterdir())
+
+
 def names(manage: Manage) -> list[str]:
     """Return the names of the service accounts, in the order of their numbers."""
     found = query(manage.environ["DATABASE_URL"], "SELECT name FROM service_accounts ORDER BY id")

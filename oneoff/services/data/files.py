@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 import zlib
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from oneoff.core.errors import CommandError, ConfigurationError
-from oneoff.utils.concurrency import in_daemon_thread, uninterrupted
-from oneoff.utils.files import open_private
+from oneoff.services.data.partial_files import PartialFile, create_partial
+from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 
     from oneoff.runtime.terminal import Terminal
 
@@ -61,6 +62,7 @@ class Output:
     Attributes:
         size: Bytes written so far, after compression.
         complete: False if the reader closed the output before the end.
+        removed: The names of incomplete files that killed runs had left for the same path.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Output:
         self._parts: list[bytes] = []
         self._waiting = 0
         self._writing: asyncio.Future[None] | None = None
+        self._in_thread = threading.Lock()  # held while a thread writes
         self.size = 0
         self.complete = True
+        self.removed: tuple[str, ...] = ()
 
     async def write(self, data: bytes) -> None:
         """Buffer bytes. Wait only if a block is full while another one is still being written."""
@@ -86,24 +90,54 @@ class Output:
         await self.settle()
         if self._compressor is not None:
             end = self._compressor.flush()
-            await in_daemon_thread(lambda: self._write(end))
+            await self._write_in_thread(lambda: self._write(end))
 
     async def settle(self) -> None:
         """Wait for the block that is being written."""
         if self._writing is None:
             return
         try:
-            # A cancellation does not stop the thread. The caller waits again, then closes the file.
+            # A cancellation does not stop the thread.
             await asyncio.shield(self._writing)
         finally:
             if self._writing.done():
                 self._writing = None
 
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor, after a thread that still writes to it has ended.
+
+        Closing makes the number free for the next file that is opened, and the rest of the block
+        would be written into that file. This does not wait: a pipe that nobody reads blocks the
+        thread.
+        """
+
+        def close() -> None:
+            with self._in_thread:
+                os.close(descriptor)
+
+        if self._in_thread.locked():
+            threading.Thread(target=close, daemon=True, name="oneoff-closing").start()
+        else:
+            close()
+
     async def _start_block(self) -> None:
         # One block at a time: the compressor and the file need the bytes in their order.
         await self.settle()
         parts, self._parts, self._waiting = self._parts, [], 0
-        self._writing = asyncio.ensure_future(in_daemon_thread(lambda: self._write_parts(parts)))
+        self._writing = asyncio.ensure_future(
+            self._write_in_thread(lambda: self._write_parts(parts))
+        )
+
+    def _write_in_thread(self, write: Callable[[], None]) -> Coroutine[Any, Any, None]:
+        self._in_thread.acquire()
+
+        def locked() -> None:
+            try:
+                write()
+            finally:
+                self._in_thread.release()
+
+        return in_daemon_thread(locked)
 
     def _write_parts(self, parts: Sequence[bytes]) -> None:
         # One part at a time: joining the parts would copy all bytes once more.
@@ -164,20 +198,22 @@ async def _open_device(path: str, compressor: _Compressor | None) -> AsyncIterat
     """Open a device or a named pipe. It is written directly, as no file can replace it."""
     with _file_errors(path):
         descriptor = await in_daemon_thread(lambda: os.open(path, os.O_WRONLY))
+    output = Output(path, lambda data: _write_all(descriptor, data), compressor)
     try:
-        output = Output(path, lambda data: _write_all(descriptor, data), compressor)
         yield output
         await output.finish()
     finally:
-        os.close(descriptor)
+        output.close(descriptor)
 
 
 @asynccontextmanager
 async def _open_atomic_file(
     path: str, compressor: _Compressor | None, *, overwrite: bool
 ) -> AsyncIterator[Output]:
-    partial, place, descriptor = _open_partial(path, overwrite=overwrite)
+    place, partial = _open_partial(path, overwrite=overwrite)
+    descriptor = partial.descriptor
     output = Output(path, lambda data: _write_through(descriptor, data), compressor)
+    output.removed = partial.removed
     try:
         yield output
         await output.finish()
@@ -185,19 +221,15 @@ async def _open_atomic_file(
             # First the content, then the name: after a power failure the name never refers to an
             # incomplete file.
             await in_daemon_thread(lambda: os.fsync(descriptor))
-            _rename(partial, place, overwrite=overwrite)
+            _rename(partial.path, place, overwrite=overwrite)
     finally:
-        # A thread may still be writing a block. Closing a descriptor makes its number free for the
-        # next file that is opened, and the rest of the block would be written into that file.
-        with suppress(CommandError):
-            await uninterrupted(output.settle())
-        os.close(descriptor)
+        output.close(descriptor)
         with suppress(FileNotFoundError):
-            os.unlink(partial)
+            os.unlink(partial.path)
 
 
-def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
-    """Create a file beside the target; return its path, the target's path, and its descriptor.
+def _open_partial(path: str, *, overwrite: bool) -> tuple[str, PartialFile]:
+    """Return the real path of the target, and a new file beside it.
 
     Only its owner can read it. If it replaces a file, it gets the mode of that file.
     """
@@ -206,13 +238,11 @@ def _open_partial(path: str, *, overwrite: bool) -> tuple[str, str, int]:
     # Through a symbolic link, the file is replaced and not the link. The partial file is in the
     # same folder, because a rename works only within one file system.
     place = os.path.realpath(path)
-    folder, name = os.path.split(place)
-    partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
     with _file_errors(path):
-        descriptor = open_private(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        partial = create_partial(place)
         with suppress(FileNotFoundError):
-            os.fchmod(descriptor, stat.S_IMODE(os.stat(place).st_mode))
-        return partial, place, descriptor
+            os.fchmod(partial.descriptor, stat.S_IMODE(os.stat(place).st_mode))
+    return place, partial
 
 
 def _rename(partial: str, path: str, *, overwrite: bool) -> None:
@@ -291,6 +321,12 @@ def _file_errors(path: str) -> Iterator[None]:
             try_="check that the folder exists and the disk has space, or choose another path",
             code="file-not-written",
         ) from exc
+
+
+def removed_warning(removed: Sequence[str]) -> list[str]:
+    """Return the warning that files of killed runs were removed."""
+    what = "an incomplete file of a run that was killed"
+    return [f"removed {what}: {name}" for name in removed]
 
 
 def _file_exists(path: str) -> CommandError:

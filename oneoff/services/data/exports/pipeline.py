@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from oneoff.core.errors import Refused, UsageError
 from oneoff.services.data.exports.query import Query, parse_conditions
 from oneoff.services.data.exports.text_formats import text_format
-from oneoff.services.data.files import STDOUT, format_of, open_output, suffix_of
+from oneoff.services.data.files import STDOUT, format_of, open_output, removed_warning, suffix_of
 from oneoff.services.data.tables import find_table
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def export(
     # Open the output first: if that fails, no row has been read without use.
     async with open_output(request.output, terminal, overwrite=request.overwrite) as output:
         rows = await _write(session, query, request.format, output, progress)
-    warnings = _warnings(query, request)
+    warnings = [*_warnings(query, request), *removed_warning(output.removed)]
     return ExportSummary(rows, output.size, monotonic() - started, output.complete, warnings)
 
 

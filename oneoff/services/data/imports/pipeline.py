@@ -96,7 +96,8 @@ async def import_rows(
         progress.start(size, unit="rows" if request.format == "parquet" else "bytes")
         async with Rejects(request.rejects, reader, terminal) as rejects:
             done = await _write_rows(work, plan, reader, rejects, progress)
-        done = done._replace(rejected=rejects.count)
+        warnings = [*done.warnings, *rejects.warnings]
+        done = done._replace(rejected=rejects.count, warnings=warnings)
         if done.rejected and done.total == done.rejected:
             raise _all_rejected(source.name, request.rejects, done.total)
         return done

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from oneoff.core.errors import CommandError
-from oneoff.services.data.files import Output, open_output
+from oneoff.services.data.files import Output, open_output, removed_warning
 from oneoff.services.data.imports.errors import MOST_SHOWN, Problem, bad_rows
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Rejects:
     Attributes:
         enabled: Whether bad rows are rejected; otherwise the first one ends the import.
         count: The number of bad rows so far.
+        warnings: Messages for the operator.
     """
 
     def __init__(self, path: str, reader: Reader, terminal: Terminal) -> None:
@@ -47,6 +48,7 @@ class Rejects:
         self._first_problems: list[Problem] = []
         self.enabled = bool(path)
         self.count = 0
+        self.warnings: list[str] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,6 +97,7 @@ class Rejects:
             )
             for path in (self._path, self._path + ERRORS_SUFFIX)
         ]
+        self.warnings = removed_warning([*rows.removed, *errors.removed])
         header = self._reader.rejects_header()
         await rows.write(header)
         self._line += header.count(b"\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import signal
 from pathlib import Path
 from stat import filemode
@@ -108,6 +109,20 @@ async def test_an_existing_file_is_replaced_only_with_overwrite(
     assert f"error[file-exists]: {path} already exists" in refused.stderr
     assert path.read_text().startswith("id,what")
     assert ["many.csv"] == names_like("many", tmp_path)
+
+
+async def test_the_file_of_a_killed_export_does_not_block_the_next_one(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """It is removed, and named. In a container both processes have the same number."""
+    left = tmp_path / f".users.csv.{os.getpid()}.partial"
+    left.touch()
+
+    done = await manage(f"data export users -o {tmp_path}/users.csv")
+
+    assert 0 == done.exit_code, done.stderr
+    assert f"removed an incomplete file of a run that was killed: {left.name}\n" in done.stderr
+    assert ["users.csv"] == names_like("users", tmp_path)
 
 
 async def test_an_error_names_the_file_that_cannot_be_written(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from oneoff.testing import Manage
 from tests.support.fixture_types import Sessions
-from tests.support.imports import HEADER, account, bytes_of, load, names, write_csv
+from tests.support.imports import HEADER, account, bytes_of, files_in, load, names, write_csv
 
 GOOD = account(1, "ci")
 TEXT = f"{HEADER}\n{GOOD}\n".encode()
@@ -189,6 +190,23 @@ async def test_a_second_file_describes_the_error_of_each_reject(
     ]
     assert ["maybe", "soon", "two"] == [error["value"] for error in errors[:3]]
     assert "the row has 2 cells, not 5" == errors[-1]["error"]
+
+
+async def test_rejects_of_a_killed_import_do_not_block_the_next_one(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """They are removed, and named. In a container both processes have the same number."""
+    path = write_csv(tmp_path / "new.csv", account(1, "one"), account(2, "two", active="maybe"))
+    left = [f".bad.csv{end}.{os.getpid()}.partial" for end in ("", ".errors.jsonl")]
+    for name in left:
+        (tmp_path / name).touch()
+
+    done = await load(manage, path, "--rejects", str(tmp_path / "bad.csv"))
+
+    assert 0 == done.exit_code, done.stderr
+    for name in left:
+        assert f"removed an incomplete file of a run that was killed: {name}\n" in done.stderr
+    assert [] == [path.name for path in files_in(tmp_path) if path.name in left]
 
 
 async def test_an_existing_file_of_rejects_is_not_replaced(manage: Manage, tmp_path: Path) -> None:
