@@ -11,10 +11,12 @@ SIMILAR = 0.7
 
 
 def similar(word: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
-    """Return the known words that are most similar to a word, the best first."""
+    """Return the known words that are most similar to a word, the best first; case is ignored."""
     from difflib import get_close_matches  # imported only for an error message
 
-    return get_close_matches(word, sorted(known), n=limit, cutoff=SIMILAR)
+    spellings = {known_word.lower(): known_word for known_word in sorted(known)}
+    found = get_close_matches(word.lower(), spellings, n=limit, cutoff=SIMILAR)
+    return [spellings[name] for name in found]
 
 
 def similar_option(spelling: str, known: Iterable[str]) -> str:

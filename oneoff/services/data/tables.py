@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
 
-from oneoff.core.errors import ConfigurationError, NotFound, UsageError
+from oneoff.core.errors import ConfigurationError, UsageError
 from oneoff.core.project import load_object
 from oneoff.services.data.columns import Column, kind_of_model, kind_of_postgresql, kind_of_sqlite
+from oneoff.services.data.table_names import find_name, look_up, unknown_table
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import MetaData, RowMapping
     from sqlalchemy import Table as Model
@@ -48,7 +49,7 @@ SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, t.typnam
        coalesce(e.typname, t.typname) AS leaf, coalesce(e.oid, t.oid) < 16384 AS built_in,
        t.typcategory::text AS category, NOT a.attnotnull AS nullable, a.atthasdef AS has_default,
        a.attgenerated <> '' AS generated, a.attidentity::text AS identity,
-       array_position(i.indkey::int2[], a.attnum) + 1 AS key, c.relkind IN ('v', 'm') AS is_view
+       array_position(i.indkey::int2[], a.attnum) + 1 AS key
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
 LEFT JOIN base b ON b.domain = a.atttypid
@@ -60,28 +61,13 @@ LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """)
-_POSTGRESQL_NAMES = text("""
-SELECT CASE WHEN pg_table_is_visible(c.oid) THEN '' ELSE n.nspname || '.' END || c.relname
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%'
-""")
 # pragma_table_xinfo: `hidden` is 1 for a hidden column of a virtual table, 2 or 3 for a generated
 # column. `pk` is the position in the primary key, from 1; 0 for other columns.
 _SQLITE_COLUMNS = text("""
 SELECT name, type, "notnull" = 0 AND pk = 0 AS nullable, dflt_value IS NOT NULL AS has_default,
-       hidden IN (2, 3) AS generated, pk AS key,
-       EXISTS (SELECT 1 FROM sqlite_master m WHERE m.name = :table AND m.type = 'view') AS is_view
+       hidden IN (2, 3) AS generated, pk AS key
 FROM pragma_table_xinfo(:table) WHERE hidden <> 1 ORDER BY cid
 """)
-_SQLITE_NAMES = text(
-    "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' "
-    "ESCAPE '~'"
-)
-_SQLITE_SPELLING = text(
-    "SELECT name FROM sqlite_master "
-    "WHERE name = :table COLLATE NOCASE AND type IN ('table', 'view')"
-)
 # The table itself first, then those that it is a partition of or inherits from.
 _POSTGRESQL_MODEL = text("""
 WITH RECURSIVE same (oid, distance) AS (
@@ -107,7 +93,10 @@ class Table(NamedTuple):
         key: The names of the primary key's columns, in the order of the key; empty for none.
         declared: Whether the project's metadata declares it, and so marks its personal data.
         dialect: "postgresql" or "sqlite".
+        identity: The name in the database's catalog, equal for all spellings; of a partition, the
+            name of the partitioned table.
         is_view: Whether it is a view.
+        children: The names of the tables that inherit from it.
     """
 
     name: str
@@ -116,7 +105,9 @@ class Table(NamedTuple):
     key: tuple[str, ...]
     declared: bool
     dialect: str
+    identity: str
     is_view: bool = False
+    children: tuple[str, ...] = ()
 
     @property
     def schema_and_name(self) -> tuple[str | None, str]:
@@ -151,28 +142,33 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
     metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
     named = metadata.tables.get(name) if metadata is not None else None
     dialect = connection.dialect.name
-    if dialect == "sqlite":
-        name = await connection.scalar(_SQLITE_SPELLING, {"table": name}) or name
-    spellings = [_quoted(named)] if named is not None else _possible_tables(name)
-    for spelling in spellings:
-        rows = await _columns(connection, dialect, spelling)
-        if rows:
-            break
+    if named is not None:
+        found = await look_up(connection, named.schema, named.name)
     else:
+        found = await find_name(connection, name)
+    if found is None:
         if named is not None:
             raise _not_migrated(name, "table")
-        raise await _unknown_table(connection, dialect, name, metadata)
-    declared = await _model_of(connection, spelling, metadata)
+        raise await unknown_table(connection, name, metadata.tables if metadata is not None else ())
+    if dialect == "sqlite":
+        name = found.identity
+    quoted = ".".join(quote(part) for part in (found.schema, found.name) if part is not None)
+    rows = await _columns(connection, dialect, quoted)
+    if not rows:
+        raise UsageError(f"the table {name} has no columns")
+    declared = await _model_of(connection, quoted, metadata)
     columns = [_column(row, declared) for row in rows]
     key = sorted((row["key"], row["name"]) for row in rows if row["key"])
     return Table(
         name=name,
-        quoted=spelling,
+        quoted=quoted,
         columns=tuple(_declared_columns(columns, declared)),
         key=tuple(column for _, column in key),
         declared=declared is not None,
         dialect=dialect,
-        is_view=bool(rows[0]["is_view"]),
+        identity=found.identity,
+        is_view=found.is_view,
+        children=found.children,
     )
 
 
@@ -260,15 +256,6 @@ def _quoted(declared: Model) -> str:
     return f"{quote(declared.schema)}.{name}" if declared.schema else name
 
 
-def _possible_tables(name: str) -> list[str]:
-    """Return the quoted names that a typed name may mean.
-
-    A name with a dot may be the name of a table, or a schema and a table.
-    """
-    schema, dot, table = name.partition(".")
-    return [quote(name), *([f"{quote(schema)}.{quote(table)}"] if dot else [])]
-
-
 def _not_migrated(name: str, what: str) -> ConfigurationError:
     return ConfigurationError(
         f"the database has no {what} {name!r}",
@@ -276,22 +263,3 @@ def _not_migrated(name: str, what: str) -> ConfigurationError:
         try_=("python manage.py migrate", "python manage.py db status"),
         code="not-migrated",
     )
-
-
-async def _unknown_table(
-    connection: AsyncConnection, dialect: str, name: str, metadata: MetaData | None
-) -> NotFound:
-    query = _POSTGRESQL_NAMES if dialect == "postgresql" else _SQLITE_NAMES
-    found: Collection[str] = (await connection.scalars(query)).all()
-    names = sorted({*found, *(metadata.tables if metadata is not None else ())})
-    own = [known for known in names if not known.startswith("oneoff_")]
-    shown = ", ".join(own[:_MOST_SHOWN]) or "none"
-    near = similar(name, names, limit=1)
-    return NotFound(
-        f"there is no table {name!r}" + (f": did you mean {near[0]}?" if near else ""),
-        why=f"the tables are: {shown}{' ...' if len(own) > _MOST_SHOWN else ''}",
-        code="unknown-table",
-    )
-
-
-_MOST_SHOWN = 20

@@ -181,6 +181,11 @@ def _warnings(query: Query, request: ExportRequest) -> list[str]:
             f"the project's models do not declare {query.table.name}: "
             "no column of it was masked as personal data"
         )
+    if query.table.children:
+        warnings.append(
+            f"{query.table.name} was exported without the rows of the tables that inherit from it; "
+            f"export them too: {', '.join(query.table.children)}"
+        )
     if query.excel_safe:
         warnings.append("do not import this file again: --excel-safe may have changed cells")
     return warnings

@@ -84,7 +84,9 @@ class Query(NamedTuple):
             expressions: The SQL of each value of a row.
             conditions: The SQL of each condition.
         """
-        parts = [f"SELECT {', '.join(expressions)} FROM {self.table.quoted}"]  # noqa: S608 - quoted
+        # The rows of tables that inherit from this one are in the exports of those tables.
+        source = f"ONLY {self.table.quoted}" if self.table.children else self.table.quoted
+        parts = [f"SELECT {', '.join(expressions)} FROM {source}"]  # noqa: S608 - quoted
         if conditions:
             parts.append("WHERE " + " AND ".join(conditions))
         if self.table.key:

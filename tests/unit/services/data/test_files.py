@@ -30,6 +30,7 @@ TABLE = Table(
     key=(),
     declared=True,
     dialect="postgresql",
+    identity="public.t",
 )
 ROWS = st.lists(st.text(alphabet="a\x01\n,;", min_size=1), min_size=1, max_size=20)
 
