@@ -97,19 +97,16 @@ class BatchRunner:
                 open_jobs=lambda: self._open("jobs"),
             )
 
-    async def run_file(self, selection: FileSelection, arguments: str) -> Result:
-        """Process all rows of a file in batches; resume after the last checkpoint.
-
-        Args:
-            selection: The rows.
-            arguments: JSON that identifies the import: the file and its options.
-        """
+    async def run_file(self, selection: FileSelection) -> Result:
+        """Process all rows of a file in batches; resume after the last checkpoint."""
         from oneoff.services.batch.run.files import FileRun, preview_file
         from oneoff.services.batch.state.identity import Identity
 
         # As with `--once`, a finished import is not started again. A run that was killed after its
         # last commit did not report the end, and the same command would import every row again.
-        identity = Identity(self._run.command, arguments, once=True)
+        identity = Identity(
+            self._run.command, selection.arguments, once=True, content=selection.content
+        )
         if self._work is not None:
             return await preview_file(selection, identity, self._work)
         async with self._run_context(selection.command) as context:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from oneoff.core.errors import DataError
+from sqlalchemy import select
+
+from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
+from oneoff.database.tables import batches
+from oneoff.runtime.audit.record import close_abandoned
 from oneoff.services.batch.command import BatchCommand
 from oneoff.services.batch.rows.cursor import decode
 from oneoff.services.batch.rows.selection import Selection, StepResult
 from oneoff.services.batch.run.loop import BatchRun
 from oneoff.services.batch.state import checkpoints, claims
-from oneoff.services.batch.state.queries import find_current
+from oneoff.services.batch.state.checkpoints import State
+from oneoff.services.batch.state.queries import find_current, find_newest
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import RowMapping, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,7 +41,7 @@ class Place(NamedTuple):
     Attributes:
         line: The last line that is done; 0 for none.
         offset: Bytes up to the end of the line, decompressed.
-        digest: The first hexadecimal digits of the SHA-256 of the entire file.
+        digest: The first hexadecimal digits of the SHA-256 of the entire file, decompressed.
     """
 
     line: int
@@ -62,15 +70,13 @@ class FileSelection(Selection):
 
     Attributes:
         name: Name of the file, for messages.
-        digest: SHA-256 of the file as it is now.
+        content: Identifies the content of the file and the table; a batch is resumed by it.
+        arguments: JSON of what the import does, with "file" and "table".
     """
 
     name: str
-    digest: str
-
-    def is_of(self, cursor: str | None) -> bool:
-        """Return whether a checkpoint belongs to the file as it is now."""
-        return cursor is not None and Place.read(decode(cursor)).digest == self.digest
+    content: str
+    arguments: str
 
     @abstractmethod
     def rows_left(self, after: Place | None) -> int:
@@ -84,23 +90,8 @@ class FileSelection(Selection):
         raise NotImplementedError
 
     def place(self, after: str | None) -> Place | None:
-        """Return the place to resume at.
-
-        Raises:
-            DataError: `file-changed`: the file was changed after the batch was started.
-        """
-        found = None if after is None else Place.read(after)
-        if found is not None and found.digest != self.digest:
-            raise DataError(
-                f"{self.name} has changed since it was imported up to line {found.line:,}",
-                why="it is unknown which rows of the changed file are imported",
-                try_=(
-                    "restore the original file, and run the same command",
-                    "add --new-run --on-conflict skip to start again and keep existing rows",
-                ),
-                code="file-changed",
-            )
-        return found
+        """Return the place to resume at."""
+        return None if after is None else Place.read(after)
 
 
 class FileRun(BatchRun):
@@ -110,14 +101,20 @@ class FileRun(BatchRun):
 
     async def _claim(self, connection: AsyncConnection) -> Checkpoint:
         """Resume the file; a file that is completely imported is only started again on request."""
-        # The identity has `once`, so `claim` would return a finished batch of another version of
-        # the file too. `_find` does not return it; then a new batch is started.
-        is_new = await _find(connection, self._selection, self._identity) is None
-        checkpoint = await claims.claim(
-            connection, self._database, self._identity, new_run=self._command.new_run or is_new
-        )
-        self._place(checkpoint.cursor)  # raises for a changed file; the claim is then rolled back
-        return checkpoint
+        new_run = self._command.new_run
+        if new_run:
+            await self._cancel_changed(connection)
+        else:
+            await _refuse_other_import(connection, self._selection, self._identity)
+        return await claims.claim(connection, self._database, self._identity, new_run=new_run)
+
+    async def _cancel_changed(self, connection: AsyncConnection) -> None:
+        """Cancel the unfinished import of an earlier content of the file."""
+        await close_abandoned(connection, self._database)
+        for row in await _unfinished_of_file(connection, self._identity):
+            await claims.refuse_while_running(connection, row, self._database.run_id)
+            note = f"started again by run {self._database.run_id}"
+            await checkpoints.cancel_unfinished(connection, row["id"], note)
 
     def _say_finished(self, checkpoint: Checkpoint) -> None:
         self._terminal.err(
@@ -147,8 +144,10 @@ async def preview_file(
         identity: To find the batch that a real run would resume.
         work: The transaction, which the executor rolls back.
     """
-    new_run = selection.command.new_run
-    row = None if new_run else await _find(work.connection, selection, identity)
+    row = None
+    if not selection.command.new_run:
+        await _refuse_other_import(work.connection, selection, identity)
+        row = await find_current(work.connection, identity)
     after = decode(row["cursor"]) if row and row["cursor"] else None
     done = changed = 0
     last = row is not None and row["finished_at"] is not None
@@ -164,11 +163,78 @@ async def preview_file(
     return Result.changed(f"would change {counted(changed, 'row')}", rows=changed, data=data)
 
 
-async def _find(
+async def _refuse_other_import(
     connection: AsyncConnection, selection: FileSelection, identity: Identity
-) -> RowMapping | None:
-    """Return the batch to resume: an unfinished one, or one that has finished the same file."""
-    row = await find_current(connection, identity)
-    if row is None or (row["finished_at"] is not None and not selection.is_of(row["cursor"])):
-        return None
-    return row
+) -> None:
+    """Refuse an import that would repeat rows, or that did not do what is asked for now.
+
+    Raises:
+        DataError: `file-changed`: an import of the file is unfinished, and the file has changed.
+        UsageError: `already-imported`: the same content was imported with other options, or until
+            an operator cancelled it.
+    """
+    row = await find_newest(connection, identity)
+    if row is None:
+        for other in await _unfinished_of_file(connection, identity):
+            raise _file_changed(selection.name, other)
+        return
+    differences = _differences(json.loads(row["arguments"]), json.loads(identity.arguments))
+    what = ""
+    if differences:
+        what = f"was imported by {row['id']} with other options: {'; '.join(differences)}"
+    elif State(row["status"]) is State.CANCELLED and row["cursor"]:
+        what = f"was imported up to {_line_of(row)} by {row['id']}, which was cancelled"
+    if what:
+        raise UsageError(
+            f"{selection.name} {what}",
+            try_=(
+                f"python manage.py batch show {row['id']}",
+                "add --new-run to import the file again from its start",
+            ),
+            code="already-imported",
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {_shown(before[name])}, not {_shown(now[name])}"
+        for name in ("on_conflict", "key", "columns")
+        if before[name] != now[name]
+    ]
+
+
+def _shown(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
+
+
+def _file_changed(name: str, row: RowMapping) -> DataError:
+    return DataError(
+        f"{name} has changed since it was imported up to {_line_of(row)}",
+        why="it is unknown which rows of the changed file are imported",
+        try_=(
+            "restore the original file, and run the same command",
+            "add --new-run --on-conflict skip to start again and keep existing rows",
+        ),
+        code="file-changed",
+    )
+
+
+def _line_of(row: RowMapping) -> str:
+    return f"line {Place.read(decode(row['cursor'])).line:,}" if row["cursor"] else "line 0"
+
+
+async def _unfinished_of_file(connection: AsyncConnection, identity: Identity) -> list[RowMapping]:
+    """Return the unfinished imports of the same file into the same table with another content."""
+    others = select(batches).where(
+        batches.c.command == identity.command,
+        batches.c.key != identity.key,
+        batches.c.finished_at.is_(None),
+    )
+    rows = (await connection.execute(others)).mappings().all()
+    same = _file_and_table(identity.arguments)
+    return [row for row in rows if _file_and_table(row["arguments"]) == same]
+
+
+def _file_and_table(arguments: str) -> tuple[str, str]:
+    facts = json.loads(arguments)
+    return facts["file"], facts["table"]

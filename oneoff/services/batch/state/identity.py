@@ -23,6 +23,7 @@ class Identity(NamedTuple):
         parent: For a shard, the id of its parent batch; otherwise empty.
         once: Whether it was named with `--once`, so that it is finished only once.
         reverts: The command of the batch that this one reverts, or that reverts it; empty if none.
+        content: For an imported file, what identifies it instead of `arguments`.
     """
 
     command: str
@@ -31,6 +32,7 @@ class Identity(NamedTuple):
     parent: str = ""
     once: bool = False
     reverts: str = ""
+    content: str = ""
 
     @property
     def key(self) -> str:
@@ -38,7 +40,9 @@ class Identity(NamedTuple):
 
         It does not include `once` and `reverts`, which only affect how the batch is claimed.
         """
-        identifying = self[:4] if self.parent else self[:3]
+        identifying = [self.command, self.content or self.arguments, self.part]
+        if self.parent:
+            identifying.append(self.parent)
         return hashlib.blake2b(json.dumps(identifying).encode(), digest_size=16).hexdigest()
 
 

@@ -100,8 +100,7 @@ async def find_current(
     row = found.mappings().one_or_none()
     if row is not None:
         return row
-    newest = with_run().where(same_batch).order_by(batches.c.finished_at.desc()).limit(1)
-    last: RowMapping | None = (await connection.execute(newest)).mappings().one_or_none()
+    last = await find_newest(connection, identity)
     if last is None or State(last["status"]) is not State.FINISHED:
         return None
     if shard_number and not last["shards"]:
@@ -114,6 +113,16 @@ async def find_current(
         # Without a row, the finished batch had fewer shards, so `--shard` starts a new one.
         status = rows[0]["run_status"] if rows else None
     return last if status in UNREPORTED else None
+
+
+async def find_newest(connection: AsyncConnection, identity: Identity) -> RowMapping | None:
+    """Return the unfinished batch with this identity, or the one that ended last, as `with_run`."""
+    newest = with_run().where(batches.c.key == identity.key)
+    # The unfinished one first: PostgreSQL and SQLite sort NULL differently.
+    newest = newest.order_by(batches.c.finished_at.is_(None).desc(), batches.c.finished_at.desc())
+    row: RowMapping | None
+    row = (await connection.execute(newest.limit(1))).mappings().one_or_none()
+    return row
 
 
 async def read_shards(

@@ -117,7 +117,7 @@ async def import_in_batches(
         UsageError: An option is invalid.
         DataError: The file or a row can't be imported; the batches before it are kept.
     """
-    from oneoff.services.data.imports.resume import FileRows, arguments_of, file_batch
+    from oneoff.services.data.imports.resume import FileRows, file_batch
 
     async with open_source(request.path, terminal) as source:
         reader, _ = await in_daemon_thread(lambda: _open_reader(source, request))
@@ -129,7 +129,7 @@ async def import_in_batches(
             await _check_key(connection, plan)
         batch = file_batch(request)
         rows = await in_daemon_thread(lambda: FileRows(batch, reader, plan, terminal=terminal))
-        result = await batches.run_file(rows, arguments_of(request))
+        result = await batches.run_file(rows)
     if not result.did_change:
         return result
     return replace(result, message=f"imported {counted(result.rows, 'row')} into {request.table}")

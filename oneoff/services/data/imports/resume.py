@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ class FileRows(FileSelection):
         self._reader, self._plan, self._terminal = reader, plan, terminal
         self.name = reader.source.name
         self.digest, self._lines = _digest_of(reader.source)
+        self.content = json.dumps([plan.table.identity, self.digest])
+        self.arguments = json.dumps(_arguments_of(plan, reader), ensure_ascii=False)
         header = reader.header if isinstance(reader, CsvReader) else None
         line, offset = (header.lines, len(header.raw)) if header else (0, 0)
         self._first_place = Place(line, offset, self.digest)
@@ -169,17 +172,15 @@ def file_batch(request: ImportRequest) -> FileBatch:
     return batch
 
 
-def arguments_of(request: ImportRequest) -> str:
-    """Return the arguments that identify an import; it is resumed only with the same arguments."""
-    arguments = {
-        "table": request.table,
-        "file": request.path,
-        "format": request.format,
-        "on_conflict": request.on_conflict,
-        "key": list(request.key),
-        "columns": list(request.columns),
+def _arguments_of(plan: Plan, reader: Reader) -> dict[str, Any]:
+    """Return what an import does, however its options were typed."""
+    return {
+        "table": plan.table.identity,
+        "file": os.path.realpath(reader.source.path),
+        "on_conflict": plan.on_conflict,
+        "key": sorted(plan.key),
+        "columns": sorted(column.name for column in plan.written),
     }
-    return json.dumps(arguments, sort_keys=True, ensure_ascii=False)
 
 
 def _digest_of(source: Source) -> tuple[str, int]:

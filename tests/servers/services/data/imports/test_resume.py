@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from oneoff.testing import Finished, Manage
 from tests.support.database import query
 from tests.support.exports import started
 from tests.support.fixture_types import Sessions
-from tests.support.imports import write_csv
+from tests.support.imports import on_postgres, write_csv
 
 ROWS = 6_000
 BAD = 4_500
@@ -189,3 +190,92 @@ async def test_a_key_that_is_not_unique_is_refused(manage: Manage, tmp_path: Pat
 
     assert 2 == refused.exit_code
     assert "--on-conflict skip: tally has no unique index on n" in refused.stderr
+
+
+async def test_the_same_content_is_imported_once_under_every_name(
+    manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is known by its content before compression, the table by its name in the catalog."""
+    path = make_file(tmp_path / "rows.csv")
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    monkeypatch.chdir(tmp_path)
+    table = "public.tally" if on_postgres(manage) else "TALLY"
+    await import_batches(manage, path)
+
+    again = [
+        await manage(["data", "import", *words, "--resume", "--confirm"])
+        for words in (
+            ["tally", "rows.csv"],
+            ["tally", "./rows.csv"],
+            ["tally", "rows.csv.gz"],
+            [table, "rows.csv"],
+            ["tally", "rows.csv", "--columns", "what,n"],
+            ["tally", "rows.csv", "--format", "csv"],
+        )
+    ]
+
+    assert [(0, 0)] * 6 == [(one.exit_code, one.rows) for one in again]
+    assert all("was already imported by" in one.stderr for one in again)
+    assert (ROWS, ROWS) == counted(manage)
+
+
+async def test_an_import_is_resumed_under_another_name(manage: Manage, tmp_path: Path) -> None:
+    """It continues after the rows that are saved."""
+    path = make_file(tmp_path / "rows.csv", bad=True)
+    await import_batches(manage, path)
+    copy = tmp_path / "copy.csv.gz"
+    copy.write_bytes(gzip.compress(path.read_bytes()))
+
+    again = await import_batches(manage, copy)
+
+    assert "4,000 rows done" in again.stderr
+    assert (4_000, 4_000) == counted(manage)
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--confirm"]])
+async def test_the_same_content_with_other_options_is_refused(
+    manage: Manage, tmp_path: Path, words: list[str]
+) -> None:
+    """Its rows would be in the table twice; --new-run imports them."""
+    path = make_file(tmp_path / "rows.csv")
+    await import_batches(manage, path)
+
+    refused = await import_batches(manage, path, "--columns", "n", *words)
+    anew = await import_batches(manage, path, "--columns", "n", "--new-run", "--confirm")
+
+    assert 2 == refused.exit_code
+    assert "error[already-imported]" in refused.stderr
+    assert "with other options: columns n, what, not n" in refused.stderr
+    assert (0, ROWS) == (anew.exit_code, anew.rows)
+
+
+async def test_a_cancelled_import_is_not_repeated(manage: Manage, tmp_path: Path) -> None:
+    """Its first rows are in the table; --new-run imports them again."""
+    path = make_file(tmp_path / "rows.csv", bad=True)
+    await import_batches(manage, path)
+    ((batch,),) = query(manage.environ["DATABASE_URL"], "SELECT id FROM oneoff_batches")
+    await manage(f"batch cancel {batch} --confirm")
+
+    refused = await import_batches(manage, path)
+    left = counted(manage)
+    anew = await import_batches(manage, path, "--new-run", "--confirm")
+
+    assert (2, 65) == (refused.exit_code, anew.exit_code)
+    assert f"was imported up to line 4,573 by {batch}, which was cancelled" in refused.stderr
+    assert (4_000, 4_000) == left
+    assert (8_000, 4_000) == counted(manage)
+
+
+async def test_a_new_run_replaces_the_import_of_an_earlier_content(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Later contents of the file are then imported without --new-run."""
+    path = make_file(tmp_path / "rows.csv", bad=True)
+    await import_batches(manage, path)
+    make_file(path)
+    await import_batches(manage, path, "--new-run", "--confirm")
+    write_csv(path, "7001,new", header="n,what")
+
+    done = await import_batches(manage, path)
+
+    assert (0, 1) == (done.exit_code, done.rows), done.stderr
