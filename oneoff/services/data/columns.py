@@ -74,6 +74,7 @@ class Column(NamedTuple):
         value_type: The type of its values: without domain, but with length and precision.
         leaf: The catalog's name of its built-in type, without domain; for an array, that of its
             elements. Empty for types that PostgreSQL does not define itself, and on SQLite.
+        sequence: The quoted name of the sequence that its model declares; empty for none.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Column(NamedTuple):
     base_type: str = ""
     value_type: str = ""
     leaf: str = ""
+    sequence: str = ""
 
     @property
     def mask(self) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqlalchemy import Sequence as DeclaredSequence
 from sqlalchemy import text
 
 from oneoff.core.errors import ConfigurationError, UsageError
@@ -21,6 +22,7 @@ from oneoff.utils.suggestions import similar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import Column as ModelColumn
     from sqlalchemy import MetaData, RowMapping
     from sqlalchemy import Table as Model
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -236,7 +238,14 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         value_type=facts.get("value_type", facts["type"]),
         leaf=facts["leaf"] if facts.get("built_in") else "",
         pii=model is not None and bool(model.info.get(PII)),
+        sequence=_sequence_of(model) if model is not None else "",
     )
+
+
+def _sequence_of(model: ModelColumn[Any]) -> str:
+    """Return the quoted name of the sequence from which SQLAlchemy takes a column's values."""
+    declared = model.default
+    return _quoted(declared) if isinstance(declared, DeclaredSequence) else ""
 
 
 def _declared_columns(columns: Sequence[Column], declared: Model | None) -> Sequence[Column]:
@@ -251,7 +260,7 @@ def _declared_columns(columns: Sequence[Column], declared: Model | None) -> Sequ
     return [column for column in columns if column.name in declared_names]
 
 
-def _quoted(declared: Model) -> str:
+def _quoted(declared: Model | DeclaredSequence) -> str:
     name = quote(declared.name)
     return f"{quote(declared.schema)}.{name}" if declared.schema else name
 

@@ -2,57 +2,111 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from oneoff.services.data.columns import Kind
-from oneoff.services.data.tables import quote
+from oneoff.services.data.tables import quote, quote_text
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
 
-# The sequence that belongs to the column $2 of the table $1, if it counts upwards.
-_SEQUENCE = """
-SELECT s.name, has_sequence_privilege(s.name, 'UPDATE') AS allowed
-FROM (SELECT pg_get_serial_sequence($1, $2) AS name) s
-JOIN pg_sequence p ON p.seqrelid = s.name::regclass
-WHERE p.seqincrement > 0
+# The sequences that number the columns $2 of the table $1: one that belongs to the column, those
+# that its default uses, also through the default of a domain, and the one that its model names ($3,
+# in the order of $2). `expression` is the default. `sequence` is NULL if the default calls
+# nextval() with a text, which it looks up each time: the catalog does not record such a use.
+_SEQUENCES = """
+WITH defaults AS (
+    SELECT a.attname, a.attnum, d.oid AS attrdef,
+           CASE WHEN d.oid IS NULL THEN t.oid END AS domain, c.model_sequence,
+           CASE WHEN d.oid IS NULL THEN t.typdefault
+                ELSE pg_get_expr(d.adbin, d.adrelid) END AS expression
+    FROM unnest($2::text[], $3::text[]) c (name, model_sequence)
+    JOIN pg_attribute a ON a.attrelid = $1::text::regclass AND a.attname = c.name
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+), found AS (
+    SELECT attname, expression, s.oid
+    FROM defaults
+    JOIN pg_depend p ON (p.classid, p.objid) IN (
+        ('pg_attrdef'::regclass, attrdef), ('pg_type'::regclass, domain)
+    ) AND p.refclassid = 'pg_class'::regclass
+    JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+    UNION
+    SELECT attname, expression, s.oid
+    FROM defaults
+    JOIN pg_depend p ON p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
+        AND p.refobjid = $1::text::regclass AND p.refobjsubid = attnum
+    JOIN pg_class s ON s.oid = p.objid AND s.relkind = 'S'
+    UNION
+    SELECT attname, expression, to_regclass(model_sequence)
+    FROM defaults WHERE to_regclass(model_sequence) IS NOT NULL
+)
+SELECT attname AS column, expression, oid::regclass::text AS sequence,
+       has_sequence_privilege(oid, 'UPDATE') AS allowed, seqincrement > 0 AS upwards
+FROM found JOIN pg_sequence ON seqrelid = oid
+UNION ALL
+SELECT attname, expression, NULL, false, true
+FROM defaults
+WHERE expression ~* '\\mnextval\\(' AND attname NOT IN (SELECT attname FROM found)
+ORDER BY 1, 3
 """
-# Move it only forward, because the application may have used higher numbers in the meantime, and
-# only within its bounds, because setval() refuses other values.
+# Move it only in its own direction, because the application may have used other numbers in the
+# meantime, and only within its bounds, because setval() refuses other values.
 _MOVE = """
-SELECT setval('{sequence}', m.most)
-FROM (SELECT max({column}) AS most FROM {table}) m
-JOIN pg_sequence p ON p.seqrelid = '{sequence}'::regclass
-WHERE m.most BETWEEN p.seqmin AND p.seqmax
-  AND m.most > coalesce(pg_sequence_last_value(p.seqrelid), p.seqmin - 1)
+SELECT setval({sequence}, m.last::bigint)
+FROM (SELECT {last}({column}) AS last FROM {table}) m
+JOIN pg_sequence p ON p.seqrelid = {sequence}::regclass
+WHERE m.last BETWEEN p.seqmin AND p.seqmax
+  AND (pg_sequence_last_value(p.seqrelid) IS NULL
+       OR m.last {beyond} pg_sequence_last_value(p.seqrelid))
 """
+_NEXT_VALUE = re.compile(r"nextval\('[^)]*'::regclass\)")
+_NUMBERS = (Kind.INTEGER, Kind.NUMERIC)
 
 
 async def move_sequences(driver: Any, plan: Plan) -> list[str]:
-    """Move the sequences of the serial and identity columns for which the file has values.
+    """Move the sequences that number the columns for which the file has values.
 
     Sequences are not part of the transaction: a run that is rolled back leaves a gap.
 
     Returns:
-        Warnings about sequences that the role has no permission to change.
+        Warnings about sequences that could not be moved.
     """
+    kinds = {column.name: column.kind for column in plan.written}
+    of_models = [column.sequence or None for column in plan.written]
     warnings = []
-    for column in plan.written:
-        if column.kind is not Kind.INTEGER or not (column.identity or column.has_default):
-            continue
-        row = await driver.fetchrow(_SEQUENCE, plan.table.quoted, column.name)
-        if row is None:
-            continue
-        if not row["allowed"]:
+    for row in await driver.fetch(_SEQUENCES, plan.table.quoted, list(kinds), of_models):
+        problem = _problem(row, kinds[row["column"]])
+        if problem:
+            name = f"the sequence {row['sequence'] or ''}".strip()
             warnings.append(
-                f"the sequence of {column.name} was not moved: the role has no UPDATE privilege"
+                f"{name} of {row['column']} was not moved past the imported values: {problem}; "
+                "move it with setval()"
             )
             continue
+        last, beyond = ("max", ">") if row["upwards"] else ("min", "<")
         await driver.execute(
             _MOVE.format(
-                sequence=row["name"].replace("'", "''"),
-                column=quote(column.name),
+                sequence=quote_text(row["sequence"]),
+                column=quote(row["column"]),
                 table=plan.table.quoted,
+                last=last,
+                beyond=beyond,
             )
         )
     return warnings
+
+
+def _problem(row: Any, kind: Kind) -> str:
+    """Return why a sequence can't be moved; empty if it can."""
+    default = row["expression"]
+    if row["sequence"] is None:
+        return f"the default {default} names it only when it is used"
+    if not row["allowed"]:
+        return "the role has no UPDATE privilege"
+    # Another expression may compute the value from the number, so the value is not the number.
+    is_number = default is None or _NEXT_VALUE.fullmatch(default)
+    if kind not in _NUMBERS or not is_number:
+        return f"the column's default is {default}"
+    return ""
