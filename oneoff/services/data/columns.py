@@ -75,6 +75,7 @@ class Column(NamedTuple):
         leaf: The catalog's name of its built-in type, without domain; for an array, that of its
             elements. Empty for types that PostgreSQL does not define itself, and on SQLite.
         sequence: The quoted name of the sequence that its model declares; empty for none.
+        members: On SQLite, the texts that the enum of its model allows; empty for other types.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Column(NamedTuple):
     value_type: str = ""
     leaf: str = ""
     sequence: str = ""
+    members: tuple[str, ...] = ()
 
     @property
     def mask(self) -> str | None:
@@ -193,15 +195,34 @@ def kind_of_model(declared: TypeEngine[Any]) -> Kind | None:
 
     SQLite has no booleans, instants or UUIDs, so there the model's type is more precise.
     """
+    declared = _undecorated(declared)
     kind = _kind_by_base(declared)
-    while kind is None and (inner := getattr(declared, "impl_instance", None)) is not None:
-        declared = inner  # the type that a TypeDecorator wraps
-        kind = _kind_by_base(declared)
     if kind is Kind.ENUM and not getattr(declared, "native_enum", True):
         return Kind.TEXT
     if kind is Kind.TIMESTAMP and getattr(declared, "timezone", False):
         return Kind.INSTANT
     return kind
+
+
+def members_of_model(declared: TypeEngine[Any]) -> tuple[str, ...]:
+    """Return the texts that a SQLAlchemy enum allows; empty if PostgreSQL would allow others too.
+
+    SQLite stores an enum as a text, and does not check it.
+    """
+    declared = _undecorated(declared)
+    if kind_of_model(declared) is not Kind.ENUM:
+        return ()
+    return tuple(getattr(declared, "enums", ()))
+
+
+def _undecorated(declared: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the type that a TypeDecorator wraps, or the type itself."""
+    while (
+        _kind_by_base(declared) is None
+        and (inner := getattr(declared, "impl_instance", None)) is not None
+    ):
+        declared = inner
+    return declared
 
 
 def _kind_by_base(declared: TypeEngine[Any]) -> Kind | None:

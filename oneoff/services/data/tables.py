@@ -15,7 +15,14 @@ from sqlalchemy import text
 
 from oneoff.core.errors import ConfigurationError, UsageError
 from oneoff.core.project import load_object
-from oneoff.services.data.columns import Column, kind_of_model, kind_of_postgresql, kind_of_sqlite
+from oneoff.services.data.columns import (
+    Column,
+    Kind,
+    kind_of_model,
+    kind_of_postgresql,
+    kind_of_sqlite,
+    members_of_model,
+)
 from oneoff.services.data.table_names import find_name, look_up, unknown_table
 from oneoff.utils.suggestions import similar
 
@@ -239,6 +246,7 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         leaf=facts["leaf"] if facts.get("built_in") else "",
         pii=model is not None and bool(model.info.get(PII)),
         sequence=_sequence_of(model) if model is not None else "",
+        members=members_of_model(model.type) if model is not None and kind is Kind.ENUM else (),
     )
 
 

@@ -110,7 +110,7 @@ def problem_of(
         line: The line in which the row starts; 0 if it is unknown.
         constraint: The name of the violated constraint.
     """
-    type_name = columns[0].type if columns else "value of its column"
+    type_name = _type_name(columns[0]) if columns else "value of its column"
     limit = sqlstate.startswith(sqlstates.PROGRAM_LIMIT_EXCEEDED)
     other = "is too large for the table or an index" if limit else "is refused by the database"
     what = _BY_SQLSTATE.get(sqlstate, other).format(type=type_name)
@@ -122,6 +122,13 @@ def problem_of(
         what = f"the value {what}" if columns else f"the row {what}"
     names = ", ".join(column.name for column in columns)
     return Problem(line, what, names, shown, sqlstate, constraint)
+
+
+def _type_name(column: Column) -> str:
+    if not column.members:
+        return column.type
+    more = ", ..." if len(column.members) > MOST_SHOWN else ""
+    return f"value: it must be one of {', '.join(column.members[:MOST_SHOWN])}{more}"
 
 
 def refused_by_trigger(exc: Exception, columns: Sequence[Column]) -> Problem:

@@ -121,8 +121,6 @@ def cell_of(value: Any, column: Column | None) -> str | None:
         return None
     if column is not None and column.kind is Kind.JSON:
         return _encoded(value)
-    if isinstance(value, bool):
-        return "t" if value else "f"
     return str(value) if isinstance(value, str) else _encoded(value)
 
 

@@ -78,6 +78,8 @@ def _converted_at_once(column: Column, values: Sequence[str | None]) -> Sequence
     )
     if not given:
         return values
+    if column.members:
+        return values if set(given) <= set(column.members) else None
     length = _max_length(column)
     if length is not None:
         return values if max(map(len, given)) <= length else None
@@ -103,6 +105,8 @@ def _converter(column: Column) -> Convert | None:
     if column.kind is Kind.UUID:
         as_hex = "32" in column.type  # CHAR(32), as SQLAlchemy declares it
         return (lambda text: UUID(text).hex) if as_hex else (lambda text: str(UUID(text)))
+    if column.members:
+        return _member(frozenset(column.members))
     length = _max_length(column)
     if length is not None:
         return _text_within(length)
@@ -118,6 +122,15 @@ def _stores_numbers(column: Column) -> bool:
     if "INT" in words:
         return True
     return bool(words) and not any(word in words for word in ("CHAR", "CLOB", "TEXT", "BLOB"))
+
+
+def _member(members: frozenset[str]) -> Convert:
+    def check(text: str) -> str:
+        if text not in members:
+            raise ValueError(text)
+        return text
+
+    return check
 
 
 def _max_length(column: Column) -> int | None:

@@ -1,0 +1,83 @@
+"""`data import` accepts the same values, and stores the same texts, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Enum, Integer, Table
+from sqlalchemy.types import TypeDecorator
+
+from app.models import Base
+from oneoff.testing import Manage
+from tests.support.database import query
+from tests.support.imports import execute, on_postgres
+
+Mood = Enum("happy", "sad", name="mood")
+
+
+class Decorated(TypeDecorator[str]):
+    """An enum inside another type."""
+
+    impl = Mood
+    cache_ok = True
+
+
+@pytest.fixture(params=[Mood, Decorated()])
+def moods(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Declare a table with an enum."""
+    number, mood = Column("id", Integer, primary_key=True), Column("mood", request.param)
+    model = Table("moods", Base.metadata, number, mood)
+    yield
+    Base.metadata.remove(model)
+
+
+async def create_moods(manage: Manage) -> None:
+    """Create the table in the database, as SQLAlchemy would."""
+    kind = "varchar(5)"
+    if on_postgres(manage):
+        kind = "mood"
+        await execute(manage, "CREATE TYPE mood AS ENUM ('happy', 'sad')")
+    await execute(manage, f"CREATE TABLE moods (id integer PRIMARY KEY, mood {kind})")
+
+
+@pytest.mark.usefixtures("moods")
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+async def test_a_text_that_is_no_member_of_an_enum_is_refused(
+    manage: Manage, tmp_path: Path, suffix: str
+) -> None:
+    """With its line; the members are accepted, and so is NULL."""
+    await create_moods(manage)
+    good, bad = tmp_path / f"good.{suffix}", tmp_path / f"bad.{suffix}"
+    for path, mood in ((good, "sad"), (bad, "angry")):
+        csv = f"id,mood\n1,happy\n2,\n3,{mood}\n"
+        path.write_text(csv if suffix == "csv" else as_json(mood), encoding="utf-8")
+
+    refused = await manage(f"data import moods {bad} --confirm")
+    done = await manage(f"data import moods {good} --confirm")
+
+    line = 4 if suffix == "csv" else 3
+    assert (65, 0) == (refused.exit_code, done.exit_code), done.stderr
+    assert f"line {line}, column mood: 'angry' is not a valid" in refused.stderr
+    found = query(manage.environ["DATABASE_URL"], "SELECT mood FROM moods ORDER BY id")
+    assert [("happy",), (None,), ("sad",)] == found
+
+
+def as_json(mood: str) -> str:
+    """Return the rows as JSON lines."""
+    return f'{{"id":1,"mood":"happy"}}\n{{"id":2,"mood":null}}\n{{"id":3,"mood":"{mood}"}}\n'
+
+
+async def test_json_values_keep_their_text_in_a_text_column(manage: Manage, tmp_path: Path) -> None:
+    """A boolean is `true`, not the `t` of a boolean column; a number keeps all digits."""
+    await execute(manage, "CREATE TABLE texts (id integer PRIMARY KEY, v text)")
+    path = tmp_path / "texts.jsonl"
+    values = ("true", "false", "1.50", "[1,2]")
+    path.write_text("\n".join(f'{{"id":{at},"v":{v}}}' for at, v in enumerate(values)))
+
+    done = await manage(f"data import texts {path} --confirm")
+
+    assert 0 == done.exit_code, done.stderr
+    found = query(manage.environ["DATABASE_URL"], "SELECT v FROM texts ORDER BY id")
+    assert list(values) == [value for (value,) in found]
