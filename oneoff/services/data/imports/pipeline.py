@@ -18,12 +18,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
 from oneoff.database import sqlstates
-from oneoff.database.errors import sqlstate_of
+from oneoff.database.errors import driver_message, sqlstate_of
 from oneoff.services.data.imports.file_check import bad_quote_error, check_file
 from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
@@ -55,6 +56,16 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.source import Source
     from oneoff.services.data.tables import Table
 
+# A deferrable constraint of exactly the columns `key`.
+_DEFERRABLE_KEY = text("""
+SELECT c.conname FROM pg_constraint c JOIN pg_index i ON i.indexrelid = c.conindid
+WHERE c.conrelid = to_regclass(:table) AND c.contype IN ('p', 'u') AND NOT i.indimmediate
+  AND CAST(:key AS text[]) = ARRAY(
+      SELECT a.attname::text FROM pg_attribute a
+      WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+      ORDER BY a.attname::text COLLATE "C")
+LIMIT 1
+""")
 _FRAMEWORK_TABLES = "oneoff_"
 _SAMPLE_ROWS = 1_000
 """The number of rows that are checked for masked personal data."""
@@ -228,25 +239,39 @@ def _open_reader(source: Source, request: ImportRequest) -> tuple[Reader, int]:
 
 
 async def _check_key(connection: AsyncConnection, plan: Plan) -> None:
-    """Refuse a key that no unique index or constraint covers.
+    """Refuse a key by which the database can't find existing rows.
 
     Raises:
-        UsageError: No unique index or constraint covers the key.
+        UsageError: No unique index or constraint covers the key, one that does is deferrable, or
+            the table accepts no ON CONFLICT.
     """
     if not plan.key:
         return
+    option, table, key = f"--on-conflict {plan.on_conflict}", plan.table.name, ", ".join(plan.key)
     # EXPLAIN plans the INSERT without writing, and fails with the same error as the INSERT would.
     nothing = f"SELECT {plan.quoted_columns} FROM {plan.table.quoted} WHERE false"  # noqa: S608 - quoted
     try:
         await connection.exec_driver_sql(f"EXPLAIN {insert_statement(plan, nothing)}")
     except DBAPIError as exc:
+        if sqlstate_of(exc).startswith(sqlstates.FEATURE_NOT_SUPPORTED):  # a table with rules
+            raise UsageError(f"{option}: {table} refuses it: {driver_message(exc)}") from exc
         no_such_key = sqlstate_of(exc) == sqlstates.INVALID_COLUMN_REFERENCE
         if not no_such_key and "ON CONFLICT clause" not in str(exc.orig):
             raise
-        key = ", ".join(plan.key)
-        raise UsageError(
-            f"--on-conflict {plan.on_conflict}: {plan.table.name} has no unique index on {key}"
-        ) from exc
+        raise UsageError(f"{option}: {table} has no unique index on {key}") from exc
+    if plan.table.dialect == "postgresql":
+        # EXPLAIN does not find this; the INSERT would fail.
+        names = {"table": plan.table.quoted, "key": sorted(plan.key)}
+        constraint = await connection.scalar(_DEFERRABLE_KEY, names)
+        if constraint:
+            raise UsageError(
+                f"{option}: the key {key} of {table} is deferrable, and PostgreSQL finds no "
+                f"existing rows by such a key ({constraint})",
+                try_=(
+                    "give other unique columns with --key",
+                    "or make the constraint NOT DEFERRABLE in a migration",
+                ),
+            )
 
 
 def _sample(reader: Reader, plan: Plan) -> list[Row]:
