@@ -7,7 +7,7 @@ drivers report none. The tables of the framework (oneoff_*) and of Alembic are n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from operator import add, sub
 from typing import TYPE_CHECKING, Any
@@ -70,9 +70,7 @@ class PostgresCounter(RowCounter):
 
     async def changes(self) -> dict[str, RowCounts]:
         """Return the difference between the present counts and those at the start."""
-        now = await self._read()
-        changes = {table: _difference(now[table], self._before.get(table)) for table in sorted(now)}
-        return {table: counts for table, counts in changes.items() if any(counts)}
+        return subtract_counts(await self._read(), self._before)
 
     async def _read(self) -> dict[str, RowCounts]:
         found = await self.connection.exec_driver_sql(_STATISTICS)
@@ -83,8 +81,15 @@ class PostgresCounter(RowCounter):
         return tables
 
 
-def _difference(now: RowCounts, before: RowCounts | None) -> RowCounts:
-    return RowCounts(*map(sub, now, before or RowCounts()))
+def subtract_counts(
+    now: Mapping[str, RowCounts], before: Mapping[str, RowCounts]
+) -> dict[str, RowCounts]:
+    """Return the differences of two counts by table, sorted by name, without equal ones."""
+    changes = {
+        table: RowCounts(*map(sub, now[table], before.get(table, RowCounts())))
+        for table in sorted(now)
+    }
+    return {table: counts for table, counts in changes.items() if any(counts)}
 
 
 _SERVER = "SELECT pg_backend_pid() AS pid, current_setting('track_counts') = 'on' AS counts"

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from operator import add
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.core.errors import CommandError, ReadOnlyViolation
-from oneoff.core.outcome import Ending
+from oneoff.core.outcome import Ending, RowCounts
 from oneoff.core.policy import Mode
 from oneoff.database.roles import WORK, lock_role
-from oneoff.database.row_counts import RowCounter, make_counter
+from oneoff.database.row_counts import RowCounter, make_counter, subtract_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.core.outcome import Closing, RowCounts
+    from oneoff.core.outcome import Closing
     from oneoff.database.engine import Database
     from oneoff.database.guards.base import Guard
     from oneoff.database.locks.base import HeldLock
@@ -55,7 +58,7 @@ class WorkTransaction:
         self._counter = counter
         self._guard = guard
         self._changes: dict[str, RowCounts] = {}
-        self._rolled_back: dict[str, int] = {}
+        self._rolled_back: dict[str, RowCounts] = {}
         self.partial = False
         self.ending = Ending.ROLLED_BACK
 
@@ -68,14 +71,19 @@ class WorkTransaction:
         """Return the rows that were changed, by table, as counted at the end of the work."""
         return {} if self.partial else dict(self._changes)
 
-    def exclude_rolled_back(self, table: str, inserted: int) -> None:
-        """Subtract inserted rows that a savepoint rolled back, because PostgreSQL counts them.
+    async def counts(self) -> dict[str, RowCounts]:
+        """Return the rows that were changed so far, by table, also those that were rolled back."""
+        return await self._counter.changes() if self._counter else {}
+
+    def exclude_rolled_back(self, counts: Mapping[str, RowCounts]) -> None:
+        """Subtract rows that a savepoint rolled back, because PostgreSQL counts them.
 
         Args:
-            table: Name of the table in `changes`.
-            inserted: Number of rows.
+            counts: The numbers of these rows, by table.
         """
-        self._rolled_back[table] = self._rolled_back.get(table, 0) + inserted
+        for table, rolled_back in counts.items():
+            so_far = self._rolled_back.get(table, RowCounts())
+            self._rolled_back[table] = RowCounts(*map(add, so_far, rolled_back))
 
     def violation(self) -> CommandError | None:
         """Return the error of the guard's first refusal, even if the command swallowed it."""
@@ -151,10 +159,7 @@ class WorkTransaction:
         await self.session.commit()
         if self._counter is not None:
             self._changes = await self._counter.changes()
-        for table, inserted in self._rolled_back.items():
-            counts = self._changes.pop(table, None)
-            if counts and any(left := counts._replace(inserted=counts.inserted - inserted)):
-                self._changes[table] = left
+        self._changes = subtract_counts(self._changes, self._rolled_back)
 
     async def _commit(self, closing: Closing | None) -> None:
         from oneoff.database.errors import commit_lost, is_connection_loss

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 # `identity` of a partition is that of its partitioned table, because the rows are the same.
 # `children` inherit from the table, and a SELECT from the table also returns their rows. Partitions
-# are no children in this sense: all rows of a partitioned table are in them.
+# are no children in this sense: all rows of a partitioned table are in them. The bits 7 of a
+# trigger are FOR EACH ROW, BEFORE and INSERT.
 _POSTGRESQL_TABLE = text("""
 SELECT format('%I.%I', n.nspname, root.relname) AS identity,
        c.relkind IN ('v', 'm') AS is_view,
        ARRAY(SELECT inhrelid::regclass::text FROM pg_inherits
-             WHERE inhparent = c.oid AND c.relkind <> 'p' ORDER BY 1) AS children
+             WHERE inhparent = c.oid AND c.relkind <> 'p' ORDER BY 1) AS children,
+       EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
+               AND tgenabled <> 'D' AND tgtype & 7 = 7) AS has_trigger
 FROM pg_class c
 JOIN pg_class root ON root.oid = coalesce(pg_partition_root(c.oid), c.oid)
 JOIN pg_namespace n ON n.oid = root.relnamespace
@@ -58,6 +61,7 @@ class TableName(NamedTuple):
             table.
         is_view: Whether it is a view.
         children: The tables that inherit from it, as operators write their names.
+        has_trigger: Whether a trigger may change a new row before its constraints are checked.
     """
 
     schema: str | None
@@ -65,6 +69,7 @@ class TableName(NamedTuple):
     identity: str
     is_view: bool
     children: tuple[str, ...] = ()
+    has_trigger: bool = False
 
 
 async def find_name(connection: AsyncConnection, name: str) -> TableName | None:
@@ -88,7 +93,9 @@ async def look_up(connection: AsyncConnection, schema: str | None, name: str) ->
     if connection.dialect.name == "postgresql":
         names = {"schema": schema, "name": name}
         row = (await connection.execute(_POSTGRESQL_TABLE, names)).one_or_none()
-        found = row and TableName(schema, name, row.identity, row.is_view, tuple(row.children))
+        found = row and TableName(
+            schema, name, row.identity, row.is_view, tuple(row.children), row.has_trigger
+        )
     elif schema not in (None, "main"):
         return None
     else:

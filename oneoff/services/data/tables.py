@@ -106,6 +106,7 @@ class Table(NamedTuple):
             name of the partitioned table.
         is_view: Whether it is a view.
         children: The names of the tables that inherit from it.
+        has_trigger: Whether a trigger may change a new row before its constraints are checked.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Table(NamedTuple):
     identity: str
     is_view: bool = False
     children: tuple[str, ...] = ()
+    has_trigger: bool = False
 
     @property
     def schema_and_name(self) -> tuple[str | None, str]:
@@ -178,6 +180,7 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
         identity=found.identity,
         is_view=found.is_view,
         children=found.children,
+        has_trigger=found.has_trigger,
     )
 
 

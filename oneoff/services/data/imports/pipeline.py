@@ -8,7 +8,7 @@ check the file, find the table and make the plan. Then one of these modules writ
 | SQLite | any | `sqlite.insert` |
 | PostgreSQL | csv | `postgresql.copy_csv` |
 | PostgreSQL | csv, with `--rejects` | `postgresql.copy_with_rejects`, or as in the next row |
-| PostgreSQL | JSON, Parquet | `postgresql.staged_import` |
+| PostgreSQL | JSON, Parquet; csv of which the table refuses a row | `postgresql.staged_import` |
 
 With `--resume` the same modules write one batch at a time; `resume` chooses the module.
 """
@@ -164,9 +164,15 @@ async def _write_rows(
 
         return await import_with_rejects(work, plan, reader, rejects, advance)
     if isinstance(reader, CsvReader):
-        from oneoff.services.data.imports.postgresql.copy_csv import import_by_copy
+        from oneoff.services.data.imports.postgresql.copy_csv import (
+            StagedRowRefused,
+            import_by_copy,
+        )
 
-        return await import_by_copy(connection, plan, reader, progress)
+        try:
+            return await import_by_copy(connection, plan, reader, progress)
+        except StagedRowRefused:
+            progress.start(0, unit="bytes")  # the file is read again, to name the refused rows
     from oneoff.services.data.imports.postgresql.staged_import import import_staged
 
     return await import_staged(connection, plan, reader, rejects, advance)

@@ -145,6 +145,8 @@ def _problems(table: Table, names: Sequence[str], columns: Sequence[str]) -> Ite
 def _is_needed(table: Table, column: Column) -> bool:
     if column.nullable or column.has_default or column.generated or column.identity:
         return False
+    if table.has_trigger:  # it may fill the column
+        return False
     # SQLite numbers the rows itself if the key is a single INTEGER column.
     numbers_itself = table.dialect == "sqlite" and table.key == (column.name,)
     return not (numbers_itself and column.type.upper() == "INTEGER")

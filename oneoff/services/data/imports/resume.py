@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import DataError
@@ -100,11 +101,12 @@ class FileRows(FileSelection):
     async def _import(self, connection: AsyncConnection, chunk: Chunk) -> ImportSummary:
         """Choose the module that writes the rows, as `pipeline` does for an entire file."""
         if self._plan.table.dialect == "postgresql" and isinstance(self._reader, CsvReader):
-            from oneoff.services.data.imports.postgresql.copy_csv import CsvImport
+            from oneoff.services.data.imports.postgresql.copy_csv import CsvImport, StagedRowRefused
 
             driver = await driver_with_settings(connection)
             importing = CsvImport(driver, self._plan, self._reader, first_line=chunk.line)
-            return await importing.run(copy_source(chunk.as_lines()))
+            with suppress(StagedRowRefused):
+                return await importing.run(copy_source(chunk.as_lines()))
         reader = _ChunkReader(self._reader, chunk)
         async with Rejects("", reader, self._terminal) as rejects:
             if self._plan.table.dialect == "sqlite":

@@ -29,7 +29,7 @@ CHUNK_FUNCTION = "pg_temp.oneoff_import_chunk"
 
 # Errors that one row can cause. The last two are raised by the input functions of some types, such
 # as hstore. Other errors, such as a full disk, a deadlock or a cancelled statement, end the import.
-_CAUGHT = (
+CAUGHT = (
     "data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table "
     "OR undefined_function OR feature_not_supported OR insufficient_privilege "
     "OR program_limit_exceeded OR syntax_error OR internal_error"
@@ -38,9 +38,8 @@ _CAUGHT = (
 # runs. So after a failed chunk the target contains none of its rows, and the loop can insert the
 # good ones.
 # `use_column`: a column of the project may have the same name as one of the variables.
-# COLUMN_NAME is empty for a violated unique key (23505) or reference (23503). Their columns are
-# only in DETAIL, as `(a, b)=(1, 2)`, which is not translated. For other violated constraints
-# (class 23) the constraint's name is enough. All other errors need the probes.
+# COLUMN_NAME is empty for a violated unique key, exclusion or reference. Their columns are
+# only in DETAIL, as `(a, b)=(1, 2)`, which is not translated. All other errors need the probes.
 _FUNCTION = f"""
 CREATE OR REPLACE FUNCTION {CHUNK_FUNCTION}() RETURNS void LANGUAGE plpgsql AS %(tag)s
 #variable_conflict use_column
@@ -50,20 +49,20 @@ BEGIN
     BEGIN
         %(chunk)s;
         RETURN;
-    EXCEPTION WHEN {_CAUGHT} THEN NULL;
+    EXCEPTION WHEN {CAUGHT} THEN NULL;
     END;
     FOR r IN SELECT * FROM {TEXTS_TABLE} LOOP
         BEGIN
             %(row)s;
-        EXCEPTION WHEN {_CAUGHT} THEN
+        EXCEPTION WHEN {CAUGHT} THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, error_column = COLUMN_NAME,
                 error_constraint = CONSTRAINT_NAME, error_detail = PG_EXCEPTION_DETAIL;
             names := '{{}}';
             IF error_column <> '' THEN names := ARRAY[error_column];
-            ELSIF state IN ('23505', '23503') AND error_detail ~ '\\)=\\(' THEN
+            ELSIF left(state, 2) = '23' AND error_detail ~ '\\)=\\(' THEN
                 names := string_to_array(
                     replace(substring(error_detail FROM '\\((.*?)\\)=\\('), '"', ''), ', ');
-            ELSIF left(state, 2) <> '23' THEN %(probes)s
+            ELSE %(probes)s
             END IF;
             INSERT INTO {ERRORS_TABLE} VALUES (r.number, state, names, error_constraint);
         END;
@@ -71,7 +70,7 @@ BEGIN
 END %(tag)s
 """  # noqa: S608 - constants
 # Insert one value alone, to find out whether it causes the error. The inserted value must not stay,
-# so after a success an error rolls it back: assert_failure, which no cast raises and which _CAUGHT
+# so after a success an error rolls it back: assert_failure, which no cast raises and which CAUGHT
 # does not contain.
 _PROBE = f"""
 IF cardinality(names) = 0 THEN
@@ -80,7 +79,7 @@ IF cardinality(names) = 0 THEN
         RAISE assert_failure;
     EXCEPTION
         WHEN assert_failure THEN NULL;
-        WHEN {_CAUGHT} THEN
+        WHEN {CAUGHT} THEN
             GET STACKED DIAGNOSTICS probe_state = RETURNED_SQLSTATE;
             IF probe_state = state THEN names := ARRAY[%(text)s]; END IF;
     END;
@@ -116,11 +115,19 @@ def create_chunk_function(
     ]
     chunk = f"{insert}{select} FROM {TEXTS_TABLE} r" + (f", {members}" if members else "")
     row, probed = insert + select + _from(members), "".join(probes)
-    # The name of a column may contain any text, even the tag that ends the function's body.
+    parts = {"chunk": chunk, "row": row, "probes": probed}
+    return _FUNCTION % (parts | {"tag": dollar_tag(row + probed)})
+
+
+def dollar_tag(body: str) -> str:
+    """Return a tag to quote the body of a function.
+
+    The name of a column may contain any text, even the tag that would end the body.
+    """
     tag = "$check$"
-    while tag in row + probed:
+    while tag in body:
         tag = tag[:-1] + "k$"
-    return _FUNCTION % {"tag": tag, "chunk": chunk, "row": row, "probes": probed}
+    return tag
 
 
 def _members(columns: list[Column], *, json: bool) -> str:

@@ -14,7 +14,6 @@ from oneoff.database import sqlstates
 from oneoff.database.errors import CONFLICTS, UNAVAILABLE, sqlstate_of
 from oneoff.services.data.driver import driver_with_settings
 from oneoff.services.data.imports.errors import (
-    DUPLICATE_IN_FILE,
     ROW_ERRORS,
     TRIGGER,
     Problem,
@@ -25,10 +24,10 @@ from oneoff.services.data.imports.errors import (
 from oneoff.services.data.imports.insert_statement import insert_statement
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.postgresql.staging_table import (
+    ROW_SECURITY,
     SAVEPOINT,
     STAGING_TABLE,
     create_staging_table,
-    drop_not_null,
 )
 from oneoff.services.data.imports.readers.csv_reader import CsvReader, shape_problem
 from oneoff.services.data.imports.readers.csv_records import (
@@ -53,12 +52,16 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
     from oneoff.services.data.imports.readers.base import RawRow
 
-_ROW_SECURITY = "SELECT row_security_active($1::text::regclass)"
-"""Whether row-level security is active for the role. COPY refuses to write such a table."""
+_SAME_KEY = sqlstates.CARDINALITY_VIOLATION
+"""The SQLSTATE of ON CONFLICT DO UPDATE that finds a row which the same statement has written."""
 _KEY = re.compile(r"\((.*?)\)=\((.*)\)", re.DOTALL)
 """Columns and values in the DETAIL of a constraint's error. This part is not translated."""
 _LINE = r"^COPY {table}, \D*(\d+)"
 """The line in an error's context. The server translates the text around it."""
+
+
+class StagedRowRefused(Exception):
+    """The target refuses a row of the staging table; `StagedImport` finds out which one."""
 
 
 class CsvImport:
@@ -94,9 +97,12 @@ class CsvImport:
 
         Raises:
             DataError: A row can't be imported; the error names the row and the reason.
+            StagedRowRefused: A row can't be imported. Nothing was written.
         """
         try:
             return await self._run(blocks)
+        except StagedRowRefused:
+            raise
         except Exception as exc:
             if self._is_row_error(exc):
                 raise await self._data_error(exc) from exc
@@ -133,7 +139,7 @@ class CsvImport:
     async def _can_copy_into_target(self) -> bool:
         if self._plan.on_conflict != "error" or None in self._plan.columns:
             return False
-        return not await self._driver.fetchval(_ROW_SECURITY, self._plan.table.quoted)
+        return not await self._driver.fetchval(ROW_SECURITY, self._plan.table.quoted)
 
     async def _copy(self, blocks: AsyncIterable[bytes], names: Sequence[str]) -> int:
         status: str = await self._driver.copy_to_table(
@@ -152,7 +158,6 @@ class CsvImport:
         COPY can't skip a column of the file, so a column that is not imported is stored as text.
         """
         await self._driver.execute(create_staging_table(self._plan))
-        await drop_not_null(self._driver, self._plan)
         names = [
             f"oneoff left out {at}" if column is None else column.name
             for at, column in enumerate(self._plan.columns)
@@ -168,32 +173,19 @@ class CsvImport:
 
     async def _insert(self) -> int:
         staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
-        statement = insert_statement(self._plan, staged)
-        # After an error PostgreSQL accepts no statement until a rollback. Without the savepoint the
-        # staging table could not be queried for the rows that have the same key.
+        # After an error PostgreSQL accepts no statement until a rollback.
         await self._driver.execute(f"SAVEPOINT {SAVEPOINT}")
         try:
-            status: str = await self._driver.execute(statement)
+            status: str = await self._driver.execute(insert_statement(self._plan, staged))
+            await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except Exception as exc:
-            # This SQLSTATE: ON CONFLICT DO UPDATE found a row that the same statement has written.
-            if sqlstate_of(exc) != sqlstates.CARDINALITY_VIOLATION:
+            state = sqlstate_of(exc)
+            if state == TRIGGER or not state.startswith((*ROW_ERRORS, _SAME_KEY)):
                 raise
             await self._driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-            raise await self._duplicate_keys() from exc
+            await self._driver.execute(f"DROP TABLE {STAGING_TABLE}")
+            raise StagedRowRefused from exc
         return int(status.rpartition(" ")[2])
-
-    async def _duplicate_keys(self) -> CommandError:
-        """Return the error for rows of the file with the same key."""
-        key = ", ".join(map(quote, self._plan.key))
-        texts = ", ".join(f"{quote(name)}::text" for name in self._plan.key)
-        rows = await self._driver.fetch(
-            f"SELECT {texts} FROM {STAGING_TABLE} GROUP BY {key} HAVING count(*) > 1 LIMIT 10"  # noqa: S608
-        )
-        problems = [
-            await self._problem_by_values(DUPLICATE_IN_FILE, list(self._plan.key), list(row))
-            for row in rows
-        ]
-        return bad_rows(self._source.name, problems)
 
     async def _data_error(self, exc: Exception) -> CommandError:
         """Return the error for a row that the server refused, with its line if it is known."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oneoff.core.outcome import RowCounts
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
 from oneoff.services.data.driver import copy_source, driver_with_settings
@@ -64,8 +65,8 @@ class CopyWithRejects(StagedImport):
     def __init__(
         self, work: WorkTransaction, driver: Any, plan: Plan, reader: Reader, rejects: Rejects
     ) -> None:
-        super().__init__(driver, plan, reader, rejects)
-        self._work = work
+        super().__init__(driver, plan, reader, rejects, work)
+        self._work: WorkTransaction = work
         self._schema, self._table = plan.table.schema_and_name
         self._names = [column.name for column in plan.written]
         self._has_tables = False
@@ -81,7 +82,8 @@ class CopyWithRejects(StagedImport):
             await self._drop_tables()
             # The server's statistics also count rows that were rolled back to a savepoint.
             name = await self._driver.fetchval(_COUNTED_TABLE, self._plan.table.quoted)
-            self._work.exclude_rolled_back(name, await self._inserted() - before - changed)
+            rolled_back = await self._inserted() - before - changed
+            self._work.exclude_rolled_back({name: RowCounts(inserted=rolled_back)})
         warnings = await move_sequences(self._driver, self._plan)
         return ImportSummary(self._total, changed, warnings=warnings)
 
@@ -125,7 +127,7 @@ async def import_with_rejects(
     driver = await driver_with_settings(work.connection)
     if await _can_copy(driver, plan, reader):
         return await CopyWithRejects(work, driver, plan, reader, rejects).run(advance)
-    return await StagedImport(driver, plan, reader, rejects).run(advance)
+    return await StagedImport(driver, plan, reader, rejects, work).run(advance)
 
 
 async def _can_copy(driver: Any, plan: Plan, reader: Reader) -> bool:

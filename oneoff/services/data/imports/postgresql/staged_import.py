@@ -4,13 +4,14 @@ This is for formats that COPY can't read (JSON, Parquet), and for `--rejects`. T
 
 1. COPY loads a chunk of rows as text into a temporary table, `TEXTS_TABLE`.
 2. `chunk_function` casts the texts, and inserts the rows with one statement into `STAGING_TABLE`,
-   which has the target's types, constraints and unique indexes. Only if this fails, the server
-   inserts the chunk row by row, and stores the bad rows in `ERRORS_TABLE`.
-3. When all chunks are staged, `constraint_checks` moves more bad rows to `ERRORS_TABLE`.
-4. The bad rows are written to the rejects, and one INSERT writes the good rows into the target.
+   which has the target's types. Only if this fails, the server inserts the chunk row by row, and
+   stores the bad rows in `ERRORS_TABLE`.
+3. When all chunks are staged, one INSERT writes the rows into the target. If the target refuses
+   some, `refused_rows` moves them to `ERRORS_TABLE`.
+4. The bad rows are written to the rejects, and one INSERT writes the others into the target.
 
-So a bad row slows down only its own chunk. Constraints that depend on other rows of the database
-are checked in step 3, for all rows at once.
+So a value of a wrong type slows down only its own chunk. Everything else is checked by the table
+itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
 from oneoff.database.errors import sqlstate_of
+from oneoff.database.row_counts import subtract_counts
 from oneoff.services.data.driver import copy_source, driver_with_settings
 from oneoff.services.data.imports.errors import (
     ROW_ERRORS,
@@ -34,15 +36,16 @@ from oneoff.services.data.imports.postgresql.chunk_function import (
     CHUNK_FUNCTION,
     create_chunk_function,
 )
-from oneoff.services.data.imports.postgresql.constraint_checks import ConstraintChecks
+from oneoff.services.data.imports.postgresql.refused_rows import RefusedRows
 from oneoff.services.data.imports.postgresql.sequences import move_sequences
 from oneoff.services.data.imports.postgresql.staging_table import (
     ERRORS_TABLE,
     NUMBER_COLUMN,
+    ROW_SECURITY,
+    SAVEPOINT,
     STAGING_TABLE,
     TEXTS_TABLE,
     create_staging_table,
-    drop_not_null,
 )
 from oneoff.services.data.imports.readers.base import SEPARATOR
 from oneoff.services.data.imports.source import iterate_in_thread
@@ -53,6 +56,7 @@ from oneoff.utils.concurrency import in_daemon_thread
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.database.transaction import WorkTransaction
     from oneoff.services.data.imports.plan import Plan
     from oneoff.services.data.imports.readers.base import Advance, Chunk, Reader
     from oneoff.services.data.imports.rejects import Rejects
@@ -60,10 +64,14 @@ if TYPE_CHECKING:
 _ERRORS_A_READ = 1_000
 _CREATE_ERRORS_TABLE = (
     f"CREATE TEMP TABLE {ERRORS_TABLE} "
-    "(number bigint, state text, columns text[], constraint_name text) ON COMMIT DROP"
+    "(number bigint, state text, columns text[], constraint_name text, "
+    "waits boolean DEFAULT false) ON COMMIT DROP"
 )
 
 
+_REFUSALS = (*ROW_ERRORS, sqlstates.CARDINALITY_VIOLATION, sqlstates.INSUFFICIENT_PRIVILEGE)
+"""SQLSTATEs, or their classes, of an INSERT whose rows are then tried one by one. A cardinality
+violation is an update of two rows with the same key."""
 _SQLSTATE_LENGTH = 5
 """A state of another length is one of oneoff's own words, for a row that Python found bad."""
 _UNTRANSLATABLE = sqlstates.UNTRANSLATABLE_CHARACTER
@@ -71,11 +79,27 @@ _TEXT_ERRORS = (sqlstates.INVALID_TEXT_REPRESENTATION, _UNTRANSLATABLE)
 
 
 class StagedImport:
-    """One import in the transaction of a connection."""
+    """One import in the transaction of a connection.
 
-    def __init__(self, driver: Any, plan: Plan, reader: Reader, rejects: Rejects) -> None:
+    Args:
+        driver: asyncpg's connection.
+        plan: What is imported.
+        reader: The reader of the file.
+        rejects: The rejects of the import.
+        work: The transaction of the run, if bad rows are rejected: what was tried with them must
+            not be counted.
+    """
+
+    def __init__(
+        self,
+        driver: Any,
+        plan: Plan,
+        reader: Reader,
+        rejects: Rejects,
+        work: WorkTransaction | None = None,
+    ) -> None:
         self._driver, self._plan, self._reader, self._rejects = driver, plan, reader, rejects
-        self._checks = ConstraintChecks(driver, plan)
+        self._work = work
         self._total = 0
 
     async def run(self, advance: Advance) -> ImportSummary:
@@ -89,9 +113,6 @@ class StagedImport:
         """
         await self._create_tables(into_target=False)
         await self._load_all(advance)
-        await self._checks.run()
-        await self._reject_bad_rows()
-        self._rejects.raise_first()
         changed = await self._insert()
         await self._drop_tables()
         warnings = await move_sequences(self._driver, self._plan)
@@ -100,10 +121,7 @@ class StagedImport:
     async def _create_tables(self, *, into_target: bool) -> None:
         cells = ", ".join(f"c{at} text" for at in range(len(self._plan.names)))
         columns = "row json" if self._reader.json else cells
-        await self._driver.execute(create_staging_table(self._plan, " INCLUDING INDEXES"))
-        # First: it drops a primary key whose columns `drop_not_null` could not change otherwise.
-        await self._checks.prepare()
-        await drop_not_null(self._driver, self._plan)
+        await self._driver.execute(create_staging_table(self._plan))
         for statement in (
             f"ALTER TABLE {STAGING_TABLE} ADD COLUMN {quote(NUMBER_COLUMN)} bigint",
             f"CREATE TEMP TABLE {TEXTS_TABLE} (number bigint, {columns}) ON COMMIT DROP",
@@ -160,22 +178,63 @@ class StagedImport:
         await self._driver.execute(f"TRUNCATE {TEXTS_TABLE}")
 
     async def _insert(self) -> int:
-        staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
-        statement = insert_statement(self._plan, staged)
+        """Insert the staged rows, except those that the target refuses; return their number.
+
+        Raises:
+            DataError: The target refuses a row, and `--rejects` was not given.
+        """
+        before = await self._work.counts() if self._work else {}
+        await self._driver.execute(f"SAVEPOINT {SAVEPOINT}")
+        changed: int | None = None
         try:
-            status: str = await self._driver.execute(statement)
-            await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            changed = await self._insert_all()
         except Exception as exc:
-            state = sqlstate_of(exc)
-            if not state.startswith(ROW_ERRORS):
+            if not sqlstate_of(exc).startswith(_REFUSALS):
                 raise
-            # For triggers, and for constraints that only the target can check, no line is known.
-            if state == TRIGGER:
-                problem = refused_by_trigger(exc, self._plan.written)
-            else:
-                constraint = getattr(exc, "constraint_name", None) or ""
-                problem = problem_of(state, [], [], constraint=constraint)
-            raise bad_rows(self._reader.source.name, [problem]) from exc
+            await self._driver.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            await self._move_refused(exc)
+            if self._work:
+                tried = subtract_counts(await self._work.counts(), before)
+                self._work.exclude_rolled_back(tried)
+        await self._reject_bad_rows()
+        self._rejects.raise_first()
+        if changed is None:
+            try:
+                changed = await self._insert_all()
+            except Exception as exc:
+                raise self._refusal(exc) from exc
+        return changed
+
+    async def _move_refused(self, exc: Exception) -> None:
+        """Move the refused rows to the table of errors, after an INSERT of all rows has failed."""
+        state = sqlstate_of(exc)
+        if state == sqlstates.INSUFFICIENT_PRIVILEGE and not await self._driver.fetchval(
+            ROW_SECURITY, self._plan.table.quoted
+        ):
+            raise exc  # the role must not write the table, whatever is in the rows
+        if state == TRIGGER:
+            raise self._refusal(exc) from exc
+        try:
+            await RefusedRows(self._driver, self._plan).move()
+        except Exception as later:
+            raise self._refusal(later) from later
+
+    def _refusal(self, exc: Exception) -> Exception:
+        """Return the error for a row of unknown line, or the exception if no row caused it."""
+        state = sqlstate_of(exc)
+        if state == TRIGGER:
+            problem = refused_by_trigger(exc, self._plan.written)
+        elif state.startswith(_REFUSALS):
+            constraint = getattr(exc, "constraint_name", None) or ""
+            problem = problem_of(state, [], [], constraint=constraint)
+        else:
+            return exc
+        return bad_rows(self._reader.source.name, [problem])
+
+    async def _insert_all(self) -> int:
+        staged = f"SELECT {self._plan.quoted_columns} FROM {STAGING_TABLE}"  # noqa: S608 - quoted
+        status: str = await self._driver.execute(insert_statement(self._plan, staged))
+        await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return int(status.rpartition(" ")[2])
 
     async def _reject_bad_rows(self) -> None:
@@ -208,13 +267,13 @@ class StagedImport:
             return Problem(line, error["constraint_name"], state=error["state"])
         state, names = self._state_and_names(chunk.raw_rows[at], error)
         positions = self._plan.positions(names)
+        if len(positions) < len(names):  # a part of an expression, or a column's default
+            positions = []
         one_row = chunk._replace(line=line, raw_rows=[chunk.raw_rows[at]], lines=[line])
         parsed = self._reader.parse(one_row, self._plan)
         cells = parsed.row(0) if parsed.indexes else []
         values = [cells[position] for position in positions] if cells else []
         constraint = error["constraint_name"] or ""
-        if constraint.startswith(STAGING_TABLE):  # the copy of an index, which has a new name
-            constraint = ""
         columns = self._plan.written_at(positions)
         return problem_of(state, columns, values, line=line, constraint=constraint)
 
