@@ -10,6 +10,21 @@ from typing import Any
 # All control characters but tab and line feed, and those that reverse the direction of text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+_NAME = re.compile(r'\s*"(?P<quoted>(?:[^"]|"")+)"\s*(?=,|$)|(?P<plain>[^,]+)')
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names in a text that are separated by commas.
+
+    A name that contains a comma is in double quotes: `id,"last, first"`. A quote in such a name is
+    doubled.
+    """
+    names = [
+        (found["quoted"] or "").replace('""', '"') or (found["plain"] or "").strip()
+        for found in _NAME.finditer(text)
+    ]
+    return [name for name in names if name]
+
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return "1 key", "0 keys" or "1,500 keys". `plural` is for nouns whose plural is not -s."""

@@ -65,7 +65,7 @@ class Export(BaseCommand):
             missing_reason,
             summary_data,
         )
-        from oneoff.utils.text import counted
+        from oneoff.utils.text import counted, split_names
 
         request = ExportRequest(
             table=self.table,
@@ -73,7 +73,7 @@ class Export(BaseCommand):
             output=self.output,
             limit=self.limit,
             where=self.where,
-            columns=[name.strip() for name in self.columns.split(",") if name.strip()],
+            columns=split_names(self.columns),
             include_pii=self.include_pii,
             excel_safe=self.excel_safe,
             overwrite=self.overwrite,

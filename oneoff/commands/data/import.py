@@ -101,20 +101,17 @@ class Import(BaseCommand):
 
     def _request(self) -> ImportRequest:
         from oneoff.services.data.imports.request import ImportRequest
+        from oneoff.utils.text import split_names
 
         return ImportRequest(
             table=self.table,
             path=self.file,
             chosen_format=self.format,
             on_conflict=self.on_conflict,
-            key=_names(self.key),
-            columns=_names(self.columns),
+            key=split_names(self.key),
+            columns=split_names(self.columns),
             rejects=self.rejects,
             resume=self.resume,
             batch_size=self.batch_size,
             new_run=self.new_run,
         )
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -119,7 +119,8 @@ async def _condition(driver: Any, condition: Condition) -> str:
     try:
         # An untyped literal gets the type of the other side without its length, so PostgreSQL
         # doesn't truncate it. Evaluating it here reports a wrong value before the export starts.
-        await driver.fetchval(f"SELECT NULL::{condition.column.type} {operator} {literal}")
+        # The type below a domain: the domain itself may not accept NULL.
+        await driver.fetchval(f"SELECT NULL::{condition.column.base_type} {operator} {literal}")
     except Exception as exc:
         if sqlstate_of(exc).startswith((sqlstates.DATA_EXCEPTION, sqlstates.UNDEFINED_FUNCTION)):
             raise bad_value(condition) from exc

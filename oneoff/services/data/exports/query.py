@@ -21,16 +21,15 @@ if TYPE_CHECKING:
     from oneoff.services.data.tables import Table
 
 _CONDITION = re.compile(
-    r"(?P<column>[^=!<>~]+?)\s*(?P<operator>!=|<=|>=|=|<|>|~)\s*(?P<value>.*)", re.DOTALL
+    r'(?P<column>"(?:[^"]|"")+"|[^=!<>~]+?)\s*(?P<operator>!=|<=|>=|=|<|>|~)\s*(?P<value>.*)',
+    re.DOTALL,
 )
 _NULL = "null"
 _SYNTAX = "write COLUMN=VALUE, or another of =, !=, <, <=, >, >= and ~ (contains)"
-_WHOLE_NUMBER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _MOMENT = re.compile(
     r"(\d{4,}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?)(\.\d+)?(Z|[+-]\d\d(?::?\d\d)?)?)?"
 )
-_TRUE, _FALSE = ("true", "t", "yes", "on", "1"), ("false", "f", "no", "off", "0")
+_AS_TYPED = (Kind.TEXT, Kind.JSON, Kind.ARRAY, Kind.INTERVAL, Kind.OTHER)
 
 
 class Condition(NamedTuple):
@@ -125,27 +124,28 @@ def bad_value(condition: Condition) -> UsageError:
     )
 
 
-def sqlite_value(condition: Condition) -> str | float | None:
+def sqlite_value(condition: Condition) -> str | float | bytes | None:
     """Return a condition's value as SQLite stores the values of the column.
 
     Raises:
         UsageError: It is not of the column's type. SQLite itself would compare it without an
             error.
     """
+    from oneoff.services.data.imports.sqlite.values import BadValue, convert
+
     text, kind = condition.value, condition.column.kind
-    if text is None or condition.operator == "~":
+    if text is None or condition.operator == "~" or kind in _AS_TYPED:
         return text
-    if kind is Kind.BOOLEAN:
-        if text.lower() not in _TRUE + _FALSE:
-            raise bad_value(condition)
-        return int(text.lower() in _TRUE)
-    if kind in (Kind.INTEGER, Kind.FLOAT, Kind.NUMERIC):
-        if not (_WHOLE_NUMBER if kind is Kind.INTEGER else _NUMBER).fullmatch(text):
-            raise bad_value(condition)
-        return int(text) if _WHOLE_NUMBER.fullmatch(text) else float(text)
     if kind in (Kind.DATE, Kind.TIMESTAMP, Kind.INSTANT):
         return _utc_text(condition, text)
-    return text.replace("-", "") if kind is Kind.UUID else text
+    try:
+        (value,) = convert(condition.column, [text])
+    except BadValue:
+        raise bad_value(condition) from None
+    if kind is Kind.TIME:
+        return str(value).rstrip("0").removesuffix(".")  # compared like timestamps
+    stored: str | float | bytes = value
+    return stored
 
 
 def _parse(table: Table, text: str) -> Condition | str:
@@ -153,7 +153,10 @@ def _parse(table: Table, text: str) -> Condition | str:
     found = _CONDITION.fullmatch(text)
     if not found:
         return f"--where {text!r} is not a condition: {_SYNTAX}"
-    name, operator, value = found["column"].strip(), found["operator"], found["value"]
+    name = found["column"].strip()
+    if name.startswith('"'):
+        name = name[1:-1].replace('""', '"')
+    operator, value = found["operator"], found["value"]
     column = next((column for column in table.columns if column.name == name), None)
     if column is None:
         return f"--where {text!r}: {unknown_column(table, name)}"
@@ -161,6 +164,8 @@ def _parse(table: Table, text: str) -> Condition | str:
         if operator not in ("=", "!="):
             return f"--where {text!r}: null can only be compared with = or !="
         return Condition(text, column, operator, None)
+    if value.lower() == f'"{_NULL}"':
+        value = value[1:-1]  # the text, not NULL
     return Condition(text, column, operator, value)
 
 
