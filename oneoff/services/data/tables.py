@@ -184,6 +184,17 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
     )
 
 
+def models_with_personal_data(project: Project) -> list[tuple[str, str, list[str]]]:
+    """Return the quoted name, the name and the marked columns of each model that has some."""
+    metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
+    models = metadata.tables.values() if metadata is not None else ()
+    return [
+        (_quoted(model), model.name, columns)
+        for model in models
+        if (columns := [column.name for column in model.columns if column.info.get(PII)])
+    ]
+
+
 async def _model_of(
     connection: AsyncConnection, spelling: str, metadata: MetaData | None
 ) -> Model | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from oneoff.core.errors import Refused, UsageError
 from oneoff.services.data.exports.query import Query, parse_conditions
 from oneoff.services.data.exports.text_formats import text_format
+from oneoff.services.data.exports.view_sources import refuse_personal_data
 from oneoff.services.data.files import STDOUT, format_of, open_output, removed_warning, suffix_of
 from oneoff.services.data.tables import find_table
 
@@ -90,7 +91,10 @@ async def export(
         CommandError: The file already exists, or can't be written.
     """
     _check(request)
-    table = await find_table(await session.connection(), project, request.table)
+    connection = await session.connection()
+    table = await find_table(connection, project, request.table)
+    if table.is_view and not table.declared and not request.include_pii:
+        await refuse_personal_data(connection, table, project)
     query = Query(
         table=table,
         columns=table.columns_named(request.columns),
