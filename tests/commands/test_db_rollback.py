@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
+from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop, revision
 
 
 @pytest.fixture
@@ -71,6 +71,74 @@ async def test_a_dry_run_shows_what_would_be_dropped(shop: Shop) -> None:
         "would roll back 3 revisions, from a3\n"
     ) == shown.stdout
     assert {"item", "note"} == await shop.tables()
+
+
+@pytest.mark.parametrize(
+    ("downgrade", "shown"),
+    [
+        ('op.execute("drop\\n table crm.people")', "drop table crm.people"),
+        ("op.execute('DO $$ BEGIN END $$')", "unknown: DO $$ BEGIN END $$"),
+        ("op.get_bind().scalar(sa.text('SELECT 1'))", "unknown: "),
+    ],
+)
+async def test_a_dry_run_never_shows_that_nothing_is_dropped_without_knowing_it(
+    shop: Shop, downgrade: str, shown: str
+) -> None:
+    """SQL by hand is shown too, and what can't be known is shown as unknown."""
+    shop.write("a3", "a2", INSERT_ONE, downgrade)
+
+    dry = await shop.manage("db rollback --dry-run --json")
+
+    assert dry.json["data"][0]["drops"].startswith(shown)
+
+
+async def test_downgrade_runs_once(shop: Shop) -> None:
+    """The SQL of a real rollback is not shown first, because that would call the function too."""
+    file = shop.root / "calls.txt"
+    shop.write("a3", "a2", INSERT_ONE, f"open({str(file)!r}, 'a').write('called ')")
+
+    done = await shop.manage(f"db rollback {target(shop)}")
+
+    assert (0, "called ") == (done.exit_code, file.read_text())
+
+
+async def test_the_steps_after_a_merge_are_undone_one_by_one(shop: Shop) -> None:
+    """First the merge. Then it is not defined which of the two heads is the newest."""
+    shop.write("b2", "a1")
+    (shop.versions / "m.py").write_text(revision("m", "").replace("''", "('a3', 'b2')", 1))
+    assert 0 == (await shop.manage("db migrate")).exit_code
+
+    refused = await shop.manage(f"db rollback --steps 2 {target(shop)}")
+    unchanged = await shop.versions_applied()
+    merge = await shop.manage(f"db rollback {target(shop)}")
+    after = sorted(await shop.versions_applied())
+    branch = await shop.manage(f"db rollback --to b2@-1 {target(shop)}")
+
+    assert (1, ["m"]) == (refused.exit_code, unchanged)
+    assert (0, ["a3", "b2"]) == (merge.exit_code, after), merge.stderr
+    assert (0, ["a3"]) == (branch.exit_code, await shop.versions_applied()), branch.stderr
+
+
+async def test_steps_are_refused_while_the_database_has_several_heads(
+    shop: Shop,
+) -> None:
+    """More revisions than confirmed could be undone. The error names what can be given instead."""
+    shop.write("b2", "a1", 'op.create_table("part", sa.Column("id", sa.Integer))')
+    assert 0 == (await shop.manage("db migrate --revision heads")).exit_code
+
+    refused = await shop.manage(f"db rollback --steps 2 {target(shop)}")
+
+    assert 1 == refused.exit_code
+    assert (
+        "error[ambiguous-rollback]: it is not defined which 2 revisions to undo: the database has "
+        "2 heads: a3 and b2\n"
+        "  why:  no revision is the newest one\n"
+        "  try:  python manage.py rollback --to a3@-1\n"
+        "  try:  python manage.py rollback --to b2@-1\n"
+        "  try:  python manage.py rollback --to a1\n"
+        "  try:  python manage.py rollback --to a2\n"
+    ) in refused.stderr
+    assert {"item", "note", "part"} == await shop.tables()
 
 
 async def test_invalid_steps_are_refused_before_the_confirmation(shop: Shop) -> None:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oneoff.core.run import Run
-    from oneoff.services.migrations.resource import Migrations, MigrationSQL
+    from oneoff.services.migrations.history import Revision
+    from oneoff.services.migrations.resource import Migrations
 
 
 class Rollback(BaseCommand):
@@ -47,32 +50,31 @@ class Rollback(BaseCommand):
         return f"undoes {what} in {{target}}, and deletes the data of dropped tables and columns"
 
     async def handle(self, migrations: Migrations, run: Run) -> Result:
+        from oneoff.utils.text import counted
+
         target = self.to or f"-{self.steps or 1}"
         before = await migrations.current()
         if not before:
             return Result.unchanged("nothing to do: no revision is applied")
-        sql = await migrations.downgrade_sql(target)
-        if not sql.revisions:
+        planned = migrations.downward(target, before)
+        if not planned:
             return Result.unchanged(f"nothing to do: the database is at {', '.join(before)}")
         if run.dry_run:
-            count = len(sql.revisions)
+            sql = await migrations.downgrade_sql(target)
             return Result.changed(
-                f"would roll back {count} revision{'' if count == 1 else 's'}, from "
-                f"{', '.join(before)}",
-                data=_table(sql),
+                f"would roll back {counted(len(planned), 'revision')}, from {', '.join(before)}",
+                data=[
+                    row | {"drops": drops}
+                    for row, drops in zip(_table(planned), sql.drops, strict=True)
+                ],
                 warnings=sql.problems,
             )
-        await migrations.downgrade(target)
+        undone = await migrations.downgrade(target)
         after = ", ".join(await migrations.current()) or "base"
-        return Result.changed(f"rolled back from {', '.join(before)} to {after}", data=_table(sql))
+        return Result.changed(
+            f"rolled back from {', '.join(before)} to {after}", data=_table(undone)
+        )
 
 
-def _table(sql: MigrationSQL) -> list[dict[str, str]]:
-    return [
-        {
-            "revision": revision.id,
-            "message": revision.message,
-            "drops": "; ".join(drops) or "nothing",
-        }
-        for revision, drops in zip(sql.revisions, sql.drops, strict=True)
-    ]
+def _table(revisions: Sequence[Revision]) -> list[dict[str, str]]:
+    return [{"revision": revision.id, "message": revision.message} for revision in revisions]

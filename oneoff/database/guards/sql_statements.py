@@ -1,4 +1,4 @@
-"""Find statements in SQL text for PostgreSQL that would end the transaction.
+"""Read SQL text for PostgreSQL: its statements, and those that would end the transaction.
 
 The text is read as the server's scanner reads it. Otherwise a text that only resembles a quote, a
 comment or a dollar quote could hide a COMMIT.
@@ -28,6 +28,11 @@ _ENDS = (
 _CLOSES = rf"(?i)\s*(?P<how>close\s+(?:all\b|\"?{CURSOR}\b|u&\"))"
 _FUNCTION_BODY = r"(?is)\s*create\b.*\b(?:function|procedure)\b.*\bbegin\s+atomic\b"
 
+# What decides where a statement ends: a semicolon in parentheses does not end it, as in CREATE RULE,
+# nor does one in the body of a routine or of a SQLite trigger.
+_MARK = re.compile(r"[;()]|\b(?:begin|case|end)\b", re.IGNORECASE)
+_HAS_BODY = re.compile(r"(?is)\s*create\b[^;]*\b(?:function|procedure|trigger)\b")
+
 _LETTER = "A-Za-z_\u0080-\U0010ffff"
 _SPACE = r"(?:\s|--[^\r\n]*)*"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*'"
@@ -45,6 +50,33 @@ def ending_statement(sql: str) -> str:
 def cursor_closing_statement(sql: str) -> str:
     """Return the first statement in `sql` that would close the guard's cursor, or an empty text."""
     return _first(sql, _CLOSES)
+
+
+def split_statements(sql: str) -> list[str]:
+    """Return the statements of a text, without the semicolons that end them."""
+    masked, ends, start, depth, blocks = mask_texts(sql), [], 0, 0, 0
+    for mark in _MARK.finditer(masked):
+        word = mark[0].lower()
+        if word == "(":
+            depth += 1
+        elif word == ")":
+            depth = max(depth - 1, 0)
+        elif word == "begin":
+            blocks += bool(_HAS_BODY.match(masked, start))
+        elif word == "case":
+            blocks += bool(blocks)
+        elif word == "end":
+            blocks = max(blocks - 1, 0)
+        elif not depth and not blocks:
+            ends.append((start, mark.start()))
+            start = mark.end()
+    ends.append((start, len(sql)))
+    return [sql[first:last].strip() for first, last in ends if masked[first:last].strip()]
+
+
+def mask_texts(sql: str) -> str:
+    """Replace comments, string literals and quoted names by spaces, one for each character."""
+    return re.sub(r'"[^"]*"', lambda name: " " * len(name[0]), _without_texts(sql, _PLAIN))
 
 
 def is_only_control(sql: str) -> bool:
@@ -74,16 +106,14 @@ def _first_as_read(sql: str, pattern: str, text: str) -> str:
 
 
 def _without_texts(sql: str, text: str) -> str:
-    """Replace string literals and comments by spaces; keep quoted names."""
+    """Replace string literals and comments by spaces of the same length; keep quoted names."""
     kept, at = [], 0
     while found := _opaque(text).search(sql, at):
-        kept += [sql[at : found.start()], _shown(found)]
-        at = _comment_end(sql, found.start()) if found.lastgroup == "comment" else found.end()
+        start, before = found.start(), sql[at : found.start()]
+        at = _comment_end(sql, start) if found.lastgroup == "comment" else found.end()
+        name = found[0].replace(";", " ") if found.lastgroup == "name" else " " * (at - start)
+        kept += [before, name]
     return "".join([*kept, sql[at:]])
-
-
-def _shown(found: re.Match[str]) -> str:
-    return found[0].replace(";", " ") if found.lastgroup == "name" else " "
 
 
 def _comment_end(sql: str, start: int) -> int:

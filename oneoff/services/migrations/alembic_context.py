@@ -10,7 +10,6 @@ options in `config.attributes`. Alembic gets the steps from the callback `fn`, w
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -22,6 +21,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 
 from oneoff.core.errors import ConfigurationError
+from oneoff.services.migrations.drops import describe_drops
 from oneoff.services.migrations.env import CONFIGURE_OPTIONS
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import first_line
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _Steps = Callable[[Any, MigrationContext], Iterable[RevisionStep]]
 
-# A line of rendered SQL that drops something: DROP TABLE ...; or ALTER TABLE ... DROP COLUMN ...;
-_DROP = re.compile(r"^(?:DROP|ALTER TABLE .+ DROP) .+;$", re.MULTILINE)
 # An asyncio.Lock can be used in one event loop only, so each loop has its own.
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -70,9 +68,9 @@ class StepSQL(NamedTuple):
     problem: str
 
     @property
-    def drops(self) -> list[str]:
-        """The statements that drop an object of the project."""
-        return [text.rstrip(";") for text in _DROP.findall(self.sql)]
+    def drops(self) -> str:
+        """The statements that drop something, "nothing", or "unknown: " and the reason."""
+        return f"unknown: {self.problem}" if self.problem else describe_drops(self.sql)
 
 
 def render_offline(

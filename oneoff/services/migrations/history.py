@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alembic.config import Config
-from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.runtime.migration import HeadMaintainer, MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import CommandError as AlembicError
@@ -20,6 +20,8 @@ from oneoff.utils.suggestions import similar
 from oneoff.utils.text import counted, first_line
 
 _RELATIVE = re.compile(r"[+-]\d+")
+# A position within one branch: the name of the branch, or one of its revisions, and what follows.
+_IN_BRANCH = re.compile(r"[^@]+@(?:base|head|[+-]\d+)")
 
 
 class Revision(NamedTuple):
@@ -34,6 +36,22 @@ class Revision(NamedTuple):
     id: str
     message: str
     file: str
+
+
+class Heads(HeadMaintainer):
+    """The revisions that Alembic's version table contains after given steps."""
+
+    def __init__(self, current: Iterable[str]) -> None:
+        self.heads = set(current)
+
+    def _insert_version(self, version: str) -> None:
+        self.heads.add(version)
+
+    def _delete_version(self, version: str) -> None:
+        self.heads.remove(version)
+
+    def _update_version(self, from_: str, to_: str) -> None:
+        self.heads = self.heads - {from_} | {to_}
 
 
 class History:
@@ -115,15 +133,51 @@ class History:
         """Return the steps back from the database's revisions to `to`, in order.
 
         Args:
-            to: "-1", "base", a revision or the beginning of one.
+            to: "-1", "base", a revision, the beginning of one, or "<revision or branch>@-1".
             current: The revisions of the database.
 
         Raises:
-            CommandError: `to` or a current revision is unknown, or `to` is not below them.
+            CommandError: `to` or a current revision is unknown, `to` is not below them, or it is a
+                number of steps and the order in which to undo the revisions is not defined.
         """
+        if to.startswith("-") and _RELATIVE.fullmatch(to):
+            return self._newest(-int(to), tuple(current))
         scripts = self._between(self._resolve(to), current, up=False)
-        make = MigrationStep.downgrade_from_script
-        return [self._make_step(make, script) for script in scripts]
+        return [self._downgrade(script) for script in scripts]
+
+    def _newest(self, count: int, current: tuple[str, ...]) -> list[RevisionStep]:
+        """Return the steps that undo exactly `count` revisions."""
+        self.check_known(current)
+        heads, steps = Heads(current), list[RevisionStep]()
+        while len(steps) < count:
+            if not heads.heads:
+                raise _too_few(count, len(steps), current)
+            if len(heads.heads) > 1:
+                raise self._ambiguous(count, len(steps), sorted(heads.heads))
+            (newest,) = heads.heads
+            script = self.scripts.get_revision(newest)
+            assert script is not None  # noqa: S101 - `check_known` found it
+            steps.append(self._downgrade(script))
+            heads.update_to_step(steps[-1])
+        return steps
+
+    def _ambiguous(self, count: int, done: int, heads: list[str]) -> CommandError:
+        after = f" after {counted(done, 'revision')}" if done else ""
+        before: set[str] = set()
+        for head in heads:
+            script = self.scripts.get_revision(head)
+            before.update(script._all_down_revisions if script else ())  # noqa: SLF001
+        targets = [f"{head}@-1" for head in heads] + sorted(before.difference(heads) or {"base"})
+        return CommandError(
+            f"it is not defined which {counted(count, 'revision')} to undo: the database has "
+            f"{len(heads)} heads{after}: {' and '.join(heads)}",
+            why="no revision is the newest one",
+            try_=[f"python manage.py rollback --to {target}" for target in targets],
+            code="ambiguous-rollback",
+        )
+
+    def _downgrade(self, script: Script) -> RevisionStep:
+        return self._make_step(MigrationStep.downgrade_from_script, script)
 
     def describe(self, revision: str) -> Revision:
         """Return the facts of a known revision."""
@@ -173,7 +227,7 @@ class History:
     def _resolve(self, text: str) -> str:
         if text == "head":
             return self.only_head()
-        if text in ("heads", "base") or _RELATIVE.fullmatch(text):
+        if text in ("heads", "base") or _RELATIVE.fullmatch(text) or _IN_BRANCH.fullmatch(text):
             return text
         try:
             found = self.scripts.get_revision(text)
@@ -206,14 +260,21 @@ class History:
 
 
 def _unreachable(target: str, start: str, exc: Exception) -> CommandError:
-    message, why = f"{target} can't be reached from {start}", first_line(exc)
-    sign, steps = target[:1], target[1:]
-    if sign == "-" and steps.isdigit():
-        message = f"the database can't go back {counted(int(steps), 'revision')} from {start}"
-        if "didn't produce" in why:
-            why = "there are fewer revisions before it"
     return CommandError(
-        message, why=why, try_="python manage.py db status", code="unreachable-revision"
+        f"{target} can't be reached from {start}",
+        why=first_line(exc),
+        try_="python manage.py db status",
+        code="unreachable-revision",
+    )
+
+
+def _too_few(count: int, found: int, current: tuple[str, ...]) -> CommandError:
+    start = ", ".join(current) or "the empty database"
+    return CommandError(
+        f"the database can't go back {counted(count, 'revision')} from {start}",
+        why=f"only {counted(found, 'revision')} can be undone",
+        try_="python manage.py db status",
+        code="unreachable-revision",
     )
 
 

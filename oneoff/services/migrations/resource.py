@@ -52,13 +52,13 @@ class MigrationSQL(NamedTuple):
         text: All statements, in order.
         revisions: The revisions that the statements apply or undo, in order.
         problems: One line for each revision whose SQL can't be shown completely.
-        drops: For each revision, its statements that drop something.
+        drops: For each revision, its statements that drop something, or that this is unknown.
     """
 
     text: str
     revisions: list[Revision]
     problems: list[str]
-    drops: list[list[str]]
+    drops: list[str]
 
 
 class Migrations:
@@ -139,8 +139,8 @@ class Migrations:
         Raises:
             CommandError: A revision failed and was rolled back. The revisions before it stay.
         """
-        target = self._absolute(to, await self.current())
-        return await self._run(lambda here: self.history.upward(target, here), on_step)
+        current = await self.current()
+        return await self._run(self.history.upward(to, current), current, on_step)
 
     async def downgrade(
         self, to: str, on_step: Callable[[Revision], object] = lambda _: None
@@ -148,22 +148,19 @@ class Migrations:
         """Undo revisions down to `to`, each in its own transaction; return them.
 
         Args:
-            to: "-1", "base", a revision or the beginning of one.
+            to: As for `History.downward`.
             on_step: Called after each revision.
 
         Raises:
             CommandError: A revision failed and was rolled back. Those before it stay undone.
         """
-        plan = self.history.downward(to, await self.current())
-        undone = {step.revision.revision for step in plan}
+        current = await self.current()
+        return await self._run(self.history.downward(to, current), current, on_step)
 
-        # "-1" counts from the current revision, which changes with each step. So the target is
-        # resolved once, and each step is chosen from the remaining plan.
-        def choose(here: tuple[str, ...]) -> list[RevisionStep]:
-            steps = self.history.downward("base", here) if here else []
-            return [step for step in steps if step.revision.revision in undone]
-
-        return await self._run(choose, on_step)
+    def downward(self, to: str, current: tuple[str, ...]) -> list[Revision]:
+        """Return the revisions that `downgrade(to)` would undo, in order."""
+        steps = self.history.downward(to, current)
+        return [self.history.describe(step.revision.revision) for step in steps]
 
     async def upgrade_sql(self, to: str = "head") -> MigrationSQL:
         """Return what `upgrade(to)` would run, without running it."""
@@ -273,28 +270,18 @@ class Migrations:
         finally:
             await self._connection.rollback()
 
-    def _absolute(self, to: str, current: tuple[str, ...]) -> str:
-        """Replace "+2" by the revision that it means now.
-
-        `upgrade` chooses again before each step, and would count "+2" from the new revision.
-        """
-        if not to.startswith("+"):
-            return to
-        steps = self.history.upward(to, current)
-        return steps[-1].revision.revision if steps else "heads"
-
     async def _run(
         self,
-        choose: Callable[[tuple[str, ...]], list[RevisionStep]],
+        plan: list[RevisionStep],
+        current: tuple[str, ...],
         on_step: Callable[[Revision], object],
     ) -> list[Revision]:
         from oneoff.services.migrations.revision_runner import RevisionRunner
 
         history = self.history
-        current = await self.current()
         async with RevisionRunner.open(self._database, history, self._lock) as runner:
             await runner.run(
-                choose, current, lambda step: on_step(history.describe(step.revision.revision))
+                plan, current, lambda step: on_step(history.describe(step.revision.revision))
             )
             return [history.describe(step.revision.revision) for step in runner.done]
 

@@ -8,13 +8,12 @@ migration.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,18 +24,16 @@ from oneoff.database.roles import WORK, lock_role
 from oneoff.database.tables import applied_revisions
 from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
-from oneoff.services.migrations.history import History
+from oneoff.services.migrations.history import Heads, History
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, RevisionStep
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
-
-Choose = Callable[[tuple[str, ...]], list[RevisionStep]]
-"""Takes the database's revisions and returns the remaining steps."""
 
 LOCK_TIMEOUT = "5s"
 """Maximum time that a statement of a revision waits for a lock, in PostgreSQL's notation."""
@@ -98,38 +95,47 @@ class RevisionRunner:
 
     async def run(
         self,
-        choose: Choose,
+        plan: Sequence[RevisionStep],
         current: tuple[str, ...],
         on_step: Callable[[RevisionStep], object],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Run steps until `choose` returns none. The lock is checked before each step.
+        """Run the steps in order. The lock is checked before each step.
 
         Args:
-            choose: Called before each step, with the revisions that the database has then.
+            plan: The steps.
             current: The revisions that the database has now.
             on_step: Called after each step.
             sleep: Pauses before a step is tried again.
 
         Raises:
             LockLost: The lock was lost. Committed steps stay.
-            TemporaryError: A revision did not get its locks in any attempt.
+            TemporaryError: A revision did not get its locks in any attempt, or another program
+                changed the revisions of the database. Committed steps stay.
             CommandError: A revision failed and was rolled back. Committed steps stay.
         """
-        self._planned = choose(current)
+        self._planned = list(plan)
         self._refuse_pooler()
-        while await self._run_next(choose, sleep):
-            on_step(self.done[-1])
+        heads = Heads(current)
+        for step in plan:
+            await self._run_step(step, frozenset(heads.heads), sleep)
+            heads.update_to_step(step)
+            self.done.append(step)
+            on_step(step)
 
-    async def _run_next(self, choose: Choose, sleep: Callable[[float], Awaitable[None]]) -> bool:
-        """Run the next step; return whether there was one."""
+    async def _run_step(
+        self,
+        step: RevisionStep,
+        expected: frozenset[str],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         pauses = iter(PAUSES)
         while True:
             if self._lock is not None:
                 await self._lock.check()
             try:
-                return await self._connection.run_sync(self._attempt, choose)
+                return await self._connection.run_sync(self._attempt, step, expected)
             except Exception as exc:  # noqa: BLE001 - a revision may raise anything
                 await _roll_back(self._connection)
                 pause = self._pause_or_raise(exc, pauses)
@@ -137,6 +143,8 @@ class RevisionRunner:
 
     def _pause_or_raise(self, exc: Exception, pauses: Iterator[float]) -> float:
         """Return the seconds until the next attempt. Raise the error if there is none."""
+        if isinstance(exc, TemporaryError):
+            raise exc
         if own_sqlstate(exc) not in _NO_LOCK or self._committed_early:
             raise self._failure(exc) from exc
         pause = next(pauses, None)
@@ -144,20 +152,20 @@ class RevisionRunner:
             raise self._no_locks(exc) from exc
         return pause
 
-    def _attempt(self, connection: Connection, choose: Choose) -> bool:
+    def _attempt(
+        self, connection: Connection, step: RevisionStep, expected: frozenset[str]
+    ) -> None:
         self._step, self._stored, self._committed_early = None, False, False
-        found: list[RevisionStep] = []
 
         # Alembic calls this with the revisions that the database has now, and runs the steps that
         # it returns. It returns one, so that each step is a separate attempt.
-        def next_step(heads: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
-            found.extend(choose(heads)[:1])
-            self._step = found[0] if found else None
-            return found
+        def one_step(heads: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
+            if set(heads) != expected:
+                raise _changed_meanwhile(heads, expected)
+            self._step = step
+            return [step]
 
-        run_online(connection, self._history, next_step, on_version_apply=self._on_apply)
-        self.done += found
-        return bool(found)
+        run_online(connection, self._history, one_step, on_version_apply=self._on_apply)
 
     def _on_apply(self, *, ctx: MigrationContext, step: Any, **_: Any) -> None:
         """Store when the revision was applied, in the transaction that applied it.
@@ -222,6 +230,16 @@ class RevisionRunner:
             ),
             code="lock-timeout",
         )
+
+
+def _changed_meanwhile(found: Iterable[str], expected: Iterable[str]) -> TemporaryError:
+    return TemporaryError(
+        f"the database is at {', '.join(sorted(found)) or 'no revision'}, and was expected at "
+        f"{', '.join(sorted(expected)) or 'no revision'}",
+        why="another program changed its revisions meanwhile",
+        try_="python manage.py db status",
+        code="revisions-changed",
+    )
 
 
 async def prepare_connection(connection: AsyncConnection) -> bool:

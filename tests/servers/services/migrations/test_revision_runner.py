@@ -273,6 +273,25 @@ async def test_a_revision_that_violates_foreign_keys_is_refused(sqlite_shop: Sho
     assert set() == await sqlite_shop.tables()
 
 
+async def test_a_change_of_the_revisions_by_another_program_stops_the_run(shop: Shop) -> None:
+    """The next step was planned for another revision. The exit code is 75."""
+    for name, after in (("a1", None), ("a2", "a1"), ("a3", "a2")):
+        shop.write(name, after)
+    env = shop.root / "migrations/env.py"
+    env.write_text(env.read_text().replace("(metadata)", "(metadata, on_version_apply=move)"))
+    sql = "UPDATE alembic_version SET version_num = 'a1'"
+    move = f"if step.up_revision_id == 'a2': ctx.execute({sql!r})"
+    env.write_text(f"def move(ctx, step, **_):\n    {move}\n\n{env.read_text()}")
+
+    stopped = await shop.manage("db migrate")
+
+    assert 75 == stopped.exit_code, stopped.stderr
+    assert (
+        "error[revisions-changed]: the database is at a1, and was expected at a2\n"
+        "  why:  another program changed its revisions meanwhile\n"
+    ) in stopped.stderr
+
+
 async def test_the_environment_is_stored(shop: Shop) -> None:
     """Later runs use the stricter of this and their own setting."""
     await shop.manage("db migrate", environ={"ENVIRONMENT": "staging"})
