@@ -37,7 +37,9 @@ class Migrate(BaseCommand):
     )
 
     revision: str = Option(
-        default="head", help="Stop at this revision: its id, the beginning of its id, or +2."
+        default="head",
+        help="Stop at this revision: its id, the beginning of its id, or +2; `heads` applies all "
+        "branches.",
     )
     plan: bool = Flag(help="List the pending revisions and change nothing.")
     check: bool = Flag(help="Change nothing; exit 3 if revisions are pending.")
@@ -53,10 +55,12 @@ class Migrate(BaseCommand):
 
     async def handle(self, migrations: Migrations, run: Run, progress: Progress) -> Result:
         read_only = self.only_reads() or run.dry_run
-        if self.revision == "head" and (head := await migrations.head_if_applied()):
+        if self.revision in ("head", "heads") and (head := await migrations.head_if_applied()):
             stored = not read_only and await migrations.ensure_environment(run.environment)
             return _nothing_to_do(f"{head} (head)", run.environment if stored else "")
         pending = await migrations.pending(self.revision)
+        if not pending and not self.check:
+            migrations.history.check_not_past(self.revision, await migrations.current())
         if read_only:
             return await self._preview(migrations, pending)
         progress.start(len(pending), unit="revisions")
@@ -76,7 +80,8 @@ class Migrate(BaseCommand):
             raise CheckFailed(
                 f"{_revisions(pending)} pending",
                 why="the code expects a newer schema than the database has",
-                try_="python manage.py migrate",
+                try_="python manage.py migrate"
+                + ("" if self.revision == "head" else f" --revision {self.revision}"),
                 code="migrations-pending",
                 data=_table(pending),
             )

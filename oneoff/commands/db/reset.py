@@ -39,7 +39,7 @@ class Reset(BaseCommand):
         from oneoff.utils.text import counted
 
         seeds = self._seeds(project, run)  # refused before anything is dropped
-        revisions = counted(len(migrations.history.upward("head", ())), "revision")
+        revisions = counted(len(migrations.history.upward("heads", ())), "revision")
         if run.dry_run:
             objects = await migrations.database_objects()
             return Result.changed(
@@ -47,7 +47,7 @@ class Reset(BaseCommand):
                 data=_table(objects),
             )
         objects = await migrations.drop_all()
-        await migrations.upgrade()
+        await migrations.upgrade("heads")
         await migrations.ensure_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(

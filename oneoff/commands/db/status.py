@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
+    from oneoff.services.migrations.history import History
     from oneoff.services.migrations.resource import Migrations
 
 
@@ -39,7 +40,7 @@ class Status(BaseCommand):
             _drift(pending, differences),
             f"lock held by {holder}" if (holder := await migrations.lock_holder()) else "lock free",
         ]
-        return Result.report(rows, "; ".join(facts), warnings=_warnings(history.heads, differences))
+        return Result.report(rows, "; ".join(facts), warnings=_warnings(history, differences))
 
 
 def _drift(pending: set[str], differences: Any) -> str:
@@ -48,8 +49,8 @@ def _drift(pending: set[str], differences: Any) -> str:
     return f"drift: {len(differences)} differences from the models" if differences else "no drift"
 
 
-def _warnings(heads: tuple[str, ...], differences: Any) -> list[str]:
+def _warnings(history: History, differences: Any) -> list[str]:
     warnings = [f"drift: {operation}" for operation in differences]
-    if len(heads) > 1:
+    if len(history.heads) > 1 and not history.separate_branches():
         warnings.append('several heads: db create-migration --merge -m "merge heads"')
     return warnings

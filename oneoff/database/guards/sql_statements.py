@@ -28,8 +28,8 @@ _ENDS = (
 _CLOSES = rf"(?i)\s*(?P<how>close\s+(?:all\b|\"?{CURSOR}\b|u&\"))"
 _FUNCTION_BODY = r"(?is)\s*create\b.*\b(?:function|procedure)\b.*\bbegin\s+atomic\b"
 
-# What decides where a statement ends: a semicolon in parentheses does not end it, as in CREATE RULE,
-# nor does one in the body of a routine or of a SQLite trigger.
+# What decides where a statement ends. A semicolon does not end it in parentheses, as in CREATE RULE
+# (...; ...), or in the body of a routine or of a SQLite trigger.
 _MARK = re.compile(r"[;()]|\b(?:begin|case|end)\b", re.IGNORECASE)
 _HAS_BODY = re.compile(r"(?is)\s*create\b[^;]*\b(?:function|procedure|trigger)\b")
 

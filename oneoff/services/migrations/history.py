@@ -104,17 +104,53 @@ class History:
             CommandError: The history has several heads.
         """
         if len(self.heads) > 1:
-            names = " and ".join(self.heads)
-            raise CommandError(
-                f"the migrations have {len(self.heads)} heads: {names}",
-                why="several revisions follow the same one, and their order is not defined",
-                try_=(
-                    'python manage.py db create-migration --merge -m "merge heads"',
-                    "or set down_revision of one of them to the other",
-                ),
-                code="multiple-heads",
-            )
+            raise self._multiple_heads()
         return self.heads[0] if self.heads else ""
+
+    def separate_branches(self) -> bool:
+        """Return whether several heads are meant: their branches share nothing, or have labels."""
+        lines = [
+            {one.revision for one in self.scripts.iterate_revisions(head, "base")}
+            for head in self.heads
+        ]
+        labels = [
+            script.branch_labels
+            for script in map(self.scripts.get_revision, self.heads)
+            if script is not None
+        ]
+        return len(set[str]().union(*lines)) == sum(map(len, lines)) or all(labels)
+
+    def check_not_past(self, to: str, current: Iterable[str]) -> None:
+        """Check that the database is not at a later revision than `to`.
+
+        Raises:
+            CommandError: `migrate` would have to undo revisions.
+        """
+        here = tuple(current)
+        if not here or to in ("head", "heads") or to.startswith("+"):
+            return
+        target = self._resolve(to)
+        if target not in here and self._between(target, here, up=False):
+            raise CommandError(
+                f"the database is at {', '.join(here)}, which is after {target}",
+                why="migrate does not undo revisions",
+                try_=f"python manage.py rollback --to {target} --dry-run",
+                code="revision-passed",
+            )
+
+    def _multiple_heads(self) -> CommandError:
+        merge = 'python manage.py db create-migration --merge -m "merge heads"'
+        separate = self.separate_branches()
+        return CommandError(
+            f"the migrations have {len(self.heads)} heads: {' and '.join(self.heads)}",
+            why="they are the ends of separate branches, so there is not one newest revision"
+            if separate
+            else "several revisions follow the same one, and their order is not defined",
+            try_=("python manage.py migrate --revision heads", merge)
+            if separate
+            else (merge, "or set down_revision of one of them to the other"),
+            code="multiple-heads",
+        )
 
     def upward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
         """Return the steps from the database's revisions to `to`, in order.
@@ -233,15 +269,25 @@ class History:
             found = self.scripts.get_revision(text)
         except AlembicError:
             found = None
-        if found is None:
-            known = [revision.id for revision in self.all()]
+        return found.revision if found else self._by_beginning(text)
+
+    def _by_beginning(self, text: str) -> str:
+        known = [revision.id for revision in self.all()]
+        matches = [name for name in known if name.startswith(text)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise NotFound(
-                f"there is no revision {text!r} in {self._versions}",
-                try_=[f"did you mean {name}?" for name in similar(text, known, limit=1)]
-                + ["python manage.py db status"],
-                code="unknown-revision",
+                f"{len(matches)} revisions begin with {text!r}: {', '.join(matches)}",
+                try_="give more characters of the one that you mean",
+                code="ambiguous-revision",
             )
-        return found.revision
+        raise NotFound(
+            f"there is no revision {text!r} in {self._versions}",
+            try_=[f"did you mean {name}?" for name in similar(text, known, limit=1)]
+            + ["python manage.py db status"],
+            code="unknown-revision",
+        )
 
     def _between(self, target: str, current: Iterable[str], *, up: bool) -> list[Script]:
         here = tuple(current)

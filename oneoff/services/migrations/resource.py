@@ -105,10 +105,11 @@ class Migrations:
             return await _read_versions(connection)
 
     async def head_if_applied(self) -> str:
-        """Return the head if the database is at it, else an empty text."""
+        """Return the head, or the heads, if the database is at all of them, else an empty text."""
         current = await self.current()
-        head = plain_head(self._folder) or self.history.only_head()
-        return head if current == (head,) else ""
+        head = plain_head(self._folder)
+        heads = (head,) if head else self.history.heads
+        return ", ".join(heads) if current == heads else ""
 
     async def pending(self, to: str = "head") -> list[Revision]:
         """Return the revisions that `upgrade(to)` would apply, in order."""

@@ -127,6 +127,54 @@ async def test_the_error_for_an_unknown_revision_suggests_a_similar_one(history:
     ) in failed.stderr
 
 
+async def test_the_beginning_of_several_identifiers_is_ambiguous(history: Shop) -> None:
+    """It is not unknown: the error lists the revisions."""
+    history.write("abcd1", None)
+    history.write("abcd2", "abcd1")
+
+    failed = await history.manage("db migrate --revision abcd")
+
+    assert (
+        "error[ambiguous-revision]: 2 revisions begin with 'abcd': abcd1, abcd2\n" in failed.stderr
+    )
+
+
+async def test_independent_branches_are_applied_together(history: Shop) -> None:
+    """They are several heads on purpose, and need no merge."""
+    history.write("a1", None)
+    history.write("b1", None)
+
+    failed = await history.manage("db migrate")
+    done = await history.manage("db migrate --revision heads")
+    again = await history.manage("db migrate --revision heads")
+    status = await history.manage("db status --json")
+    health = await history.manage("system health --json")
+
+    assert (
+        "error[multiple-heads]: the migrations have 2 heads: a1 and b1\n"
+        "  why:  they are the ends of separate branches, so there is not one newest revision\n"
+        "  try:  python manage.py migrate --revision heads\n"
+    ) in failed.stderr
+    assert (0, 0) == (done.exit_code, health.exit_code), done.stderr
+    assert "nothing to do: the database is at a1, b1 (head)\n" == again.stdout
+    assert not [text for text in status.json["warnings"] if "heads" in text]
+
+
+async def test_labelled_branches_are_meant_although_they_begin_together(history: Shop) -> None:
+    """The error names the way to apply both."""
+    history.write("a1", None)
+    for name, label in (("b1", "accounts"), ("b2", "bills")):
+        history.write(name, "a1")
+        file = history.versions / f"{name}.py"
+        file.write_text(f"{file.read_text()}\nbranch_labels = {label!r}\n")
+
+    failed = await history.manage("db migrate")
+    one = await history.manage("db migrate --revision accounts@head")
+
+    assert "try:  python manage.py migrate --revision heads\n" in failed.stderr
+    assert (0, ["b1"]) == (one.exit_code, await history.versions_applied()), one.stderr
+
+
 async def test_several_heads_are_refused_with_the_way_to_merge_them(history: Shop) -> None:
     """Their order is not defined."""
     history.write("a1", None)

@@ -311,15 +311,23 @@ async def test_a_migration_can_stop_before_the_head(shop: Shop, to: str) -> None
     assert ["a2"] == await shop.versions_applied()
 
 
-async def test_migrating_to_an_older_revision_does_nothing(shop: Shop) -> None:
-    """`db migrate` never undoes a revision."""
+@pytest.mark.parametrize("to", ["a1", "base"])
+async def test_migrating_to_an_older_revision_is_refused(shop: Shop, to: str) -> None:
+    """`db migrate` never undoes a revision, and the error names the command that does."""
     shop.write("a1", None, CREATE_ITEM)
     shop.write("a2", "a1", INSERT_ONE)
     await shop.manage("db migrate")
 
-    done = await shop.manage("db migrate --revision a1")
+    failed = await shop.manage(f"db migrate --revision {to}")
+    checked = await shop.manage(f"db migrate --revision {to} --check")
 
-    assert (0, "nothing to do: the database is at a2\n") == (done.exit_code, done.stdout)
+    assert (1, 0) == (failed.exit_code, checked.exit_code)
+    assert (
+        f"error[revision-passed]: the database is at a2, which is after {to}\n"
+        "  why:  migrate does not undo revisions\n"
+        f"  try:  python manage.py rollback --to {to} --dry-run\n"
+    ) in failed.stderr
+    assert ["a2"] == await shop.versions_applied()
 
 
 async def test_two_migrations_in_one_process_take_turns(shop: Shop) -> None:
