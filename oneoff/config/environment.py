@@ -24,6 +24,8 @@ class Facts(NamedTuple):
         stored_environment: The environment that the last `migrate` stored; empty if none did.
         stored_identity: The identity at the time when the environment was stored.
         schema_ready: Whether the framework's tables exist and are current.
+        server: When the PostgreSQL server was started; empty on SQLite. It distinguishes servers
+            for roles that can't read the identity of the cluster.
     """
 
     database: str
@@ -31,11 +33,19 @@ class Facts(NamedTuple):
     stored_environment: str = ""
     stored_identity: str = ""
     schema_ready: bool = False
+    server: str = ""
 
     @property
     def is_copy(self) -> bool:
         """Whether this is a restored dump. Its stored environment is that of another database."""
         return bool(self.stored_environment) and not _same(self.stored_identity, self.identity)
+
+
+def same_database(one: Facts, other: Facts) -> bool:
+    """Return whether two connections that are open now lead to the same database."""
+    if all(facts.identity.partition("/")[0] for facts in (one, other)):
+        return one.identity == other.identity
+    return _same(one.identity, other.identity) and one.server == other.server
 
 
 def _same(stored: str, here: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from oneoff.config.environment import Facts
+from oneoff.config.environment import Facts, same_database
 from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ HEAD = "0005"
 Revisions have increasing numbers. They only add tables and columns, so that code older than the
 tables still works."""
 
-# The name and identity of the database, whether this role may read the identity of the cluster, and
-# whether the framework's tables exist. The last two decide what the second query may ask for: a
+# The name and identity of the database, whether this role may read the identity of the cluster,
+# whether the framework's tables exist, and when the server was started. The third and the fourth
+# decide what the second query may ask for: a
 # missing table or permission would be an error there, and end the transaction.
 _POSTGRESQL_ABOUT = """
 SELECT current_database(), oid::text, has_function_privilege('pg_control_system()', 'EXECUTE'),
-       to_regclass('oneoff_alembic_version') IS NOT NULL
+       to_regclass('oneoff_alembic_version') IS NOT NULL,
+       extract(epoch FROM pg_postmaster_start_time())::text
 FROM pg_database WHERE datname = current_database()
 """
 _CLUSTER = "(SELECT system_identifier::text FROM pg_control_system())"
@@ -97,7 +99,7 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
             other = await read_facts(connection, main)
     finally:
         await database.dispose()
-    if other.identity != facts.identity:
+    if not same_database(facts, other):
         raise ConfigurationError(
             "MIGRATION_DATABASE_URL and DATABASE_URL name two different databases",
             why=f"the first is {connected.safe()}, the second is {main.safe()}",
@@ -109,12 +111,12 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
 async def _read_postgresql(connection: AsyncConnection) -> Facts:
     about = await connection.exec_driver_sql(_POSTGRESQL_ABOUT)
     row: Any = about.one()
-    name, oid, may_ask_cluster, stored = row
+    name, oid, may_ask_cluster, stored, server = row
     cluster = _CLUSTER if may_ask_cluster else "''"
     version, environment, identity, system = await _select(
         connection, *(_STORED if stored else _NOTHING_STORED), cluster
     )
-    return Facts(name, f"{system}/{oid}", environment, identity, version >= HEAD)
+    return Facts(name, f"{system}/{oid}", environment, identity, version >= HEAD, server)
 
 
 async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:
