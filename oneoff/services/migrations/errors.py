@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
     from oneoff.services.migrations.history import History
+
+
+# Alembic copies a SQLite table into one of this name, drops the old one, and renames the copy.
+_LEFT_BY_ALEMBIC = re.compile(r"table (_alembic_tmp_\w+) already exists")
 
 
 def own_sqlstate(exc: BaseException) -> str:
@@ -70,8 +75,8 @@ def step_error(
     kind = Unavailable if lost else CommandError
     return kind(
         f"{name} failed at {revision.file}{f':{line}' if line else ''}: {what}",
-        why="; ".join(_state(step, done, left, partly=partly)),
-        try_=_advice(step, revision.file, partly=partly, lost=lost),
+        why="; ".join(_state(step, what, done, left, partly=partly)),
+        try_=_advice(step, revision.file, what, partly=partly, lost=lost),
         code="connection-lost" if lost else "migration-failed",
         data={
             "failed": revision.id,
@@ -86,6 +91,7 @@ def step_error(
 
 def _state(
     step: RevisionStep,
+    what: str,
     done: Sequence[RevisionStep],
     left: Sequence[RevisionStep],
     *,
@@ -93,6 +99,8 @@ def _state(
 ) -> list[str]:
     verb = "applied" if step.is_upgrade else "rolled back"
     facts = ["it was rolled back"]
+    if _LEFT_BY_ALEMBIC.search(what):
+        facts.insert(0, "an interrupted migration left this copy, which no revision needs")
     if partly:
         facts = ["part of it may have been committed outside its transaction, and is kept"]
     if done:
@@ -102,10 +110,13 @@ def _state(
     return facts
 
 
-def _advice(step: RevisionStep, file: str, *, partly: bool, lost: bool) -> list[str]:
+def _advice(step: RevisionStep, file: str, what: str, *, partly: bool, lost: bool) -> list[str]:
     again = "python manage.py " + ("migrate" if step.is_upgrade else "rollback")
     if lost:
         return [again]
+    left = _LEFT_BY_ALEMBIC.search(what)
+    if left:
+        return [f"""python manage.py db shell --write -c 'DROP TABLE "{left[1]}"'""", again]
     advice = [f"correct {file}", again]
     if partly:
         advice.insert(0, "undo its changes by hand, or make it skip objects that already exist")

@@ -8,6 +8,7 @@ migration.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.database import sqlstates
 from oneoff.database.engine import leads_through_pooler
+from oneoff.database.guards.sql_statements import ending_statement, split_statements
 from oneoff.database.roles import WORK, lock_role
 from oneoff.database.tables import applied_revisions
 from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
@@ -78,6 +80,7 @@ class RevisionRunner:
         self._step: RevisionStep | None = None
         self._stored = False
         self._committed_early = False
+        self._dangling: Counter[tuple[str, str]] = Counter()
 
     @classmethod
     @asynccontextmanager
@@ -89,8 +92,10 @@ class RevisionRunner:
         async with exclusive_alembic(), database.connect(role, immediate=True) as connection:
             runner = cls(connection, history, lock, database.run_id)
             runner._pooled = await prepare_connection(connection)
-            event.listen(connection.sync_connection, "commit", runner._on_commit)
-            event.listen(connection.sync_connection, "begin", runner._on_begin)
+            driven = connection.sync_connection
+            event.listen(driven, "commit", runner._on_commit)
+            event.listen(driven, "begin", runner._on_begin)
+            event.listen(driven, "before_cursor_execute", runner._on_statement, retval=True)
             yield runner
 
     async def run(
@@ -163,6 +168,7 @@ class RevisionRunner:
             if set(heads) != expected:
                 raise _changed_meanwhile(heads, expected)
             self._step = step
+            self._dangling = _dangling_rows(connection)
             return [step]
 
         run_online(connection, self._history, one_step, on_version_apply=self._on_apply)
@@ -175,7 +181,7 @@ class RevisionRunner:
         connection = ctx.connection
         assert connection is not None  # noqa: S101 - only offline runs have none
         if connection.dialect.name == "sqlite":
-            _check_foreign_keys(connection)
+            _check_foreign_keys(connection, self._dangling)
         revision = step.up_revision_id
         connection.execute(
             delete(applied_revisions).where(applied_revisions.c.revision == revision)
@@ -192,6 +198,21 @@ class RevisionRunner:
     def _on_begin(self, connection: Connection) -> None:
         if _commits_itself(connection) and self._pooled and self._step is not None:
             raise self._needs_direct_url(self._step)
+
+    def _on_statement(
+        self, connection: Connection, _cursor: object, text: str, parameters: Any, *_: object
+    ) -> tuple[str, Any]:
+        """Run the statements of a text one by one: psycopg takes several, our drivers don't."""
+        if self._step is None:
+            return text, parameters
+        if ending_statement(text):
+            self._committed_early = True
+        statements = split_statements(text) if ";" in text else []
+        if len(statements) < 2 or parameters:  # noqa: PLR2004 - several
+            return text, parameters
+        for statement in statements[:-1]:
+            connection.exec_driver_sql(statement)
+        return statements[-1], parameters
 
     def _refuse_pooler(self) -> None:
         # Such a revision would fail after a part of its work. Refuse it before the first one runs.
@@ -267,11 +288,23 @@ def _commits_itself(connection: Connection) -> bool:
     return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
 
 
-def _check_foreign_keys(connection: Connection) -> None:
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    if broken:
-        tables = ", ".join(sorted({f"{row[0]} (to {row[2]})" for row in broken}))
-        message = f"{counted(len(broken), 'row')} would refer to rows that don't exist: {tables}"
+def _dangling_rows(connection: Connection) -> Counter[tuple[str, str]]:
+    """Count the rows that refer to rows that don't exist, by their table and the other one."""
+    if connection.dialect.name != "sqlite":
+        return Counter()
+    found = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return Counter((row[0], row[2]) for row in found)
+
+
+def _check_foreign_keys(connection: Connection, before: Counter[tuple[str, str]]) -> None:
+    """Check that the revision added no row that refers to nothing; there may be older ones."""
+    after = _dangling_rows(connection)
+    added, gone = after - before, before - after
+    tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+    renamed = sum(rows for (table, other), rows in gone.items() if not {table, other} <= tables)
+    if added.total() > renamed:
+        names = ", ".join(sorted(f"{table} (to {other})" for table, other in added))
+        message = f"{counted(added.total(), 'row')} would refer to rows that don't exist: {names}"
         raise CommandError(message, code="foreign-key-violation")
 
 
