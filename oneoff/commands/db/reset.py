@@ -20,7 +20,8 @@ class Reset(BaseCommand):
     """Drop all objects of the project in the database, and migrate again.
 
     Tables, views, sequences, types and routines are dropped with all their data. The framework's
-    own tables stay, because they contain the record of every run.
+    own tables stay, because they contain the record of every run. If a revision fails, nothing was
+    dropped, unless a revision left its transaction.
     """
 
     access = Access.WRITE
@@ -46,8 +47,7 @@ class Reset(BaseCommand):
                 f"would drop {counted(len(objects), 'object')} and apply {revisions}",
                 data=_table(objects),
             )
-        objects = await migrations.drop_all()
-        await migrations.upgrade("heads")
+        objects = await migrations.reset()
         await migrations.ensure_environment(run.environment)
         rows = await _load(migrations, seeds) if seeds else 0
         return Result.changed(

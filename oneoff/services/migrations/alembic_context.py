@@ -1,10 +1,9 @@
-"""Run the project's env.py inside Alembic: on a given connection, or offline to show the SQL.
+"""Use Alembic with the options of the project's env.py: on a connection, or offline to show SQL.
 
 Alembic has no function that runs given steps on a given connection. So this module does what
-Alembic's own commands do: it installs an `EnvironmentContext` as the process-wide `alembic.context`
-and executes env.py, which calls `oneoff.run_env` (in `env`). `run_env` finds the connection and the
-options in `config.attributes`. Alembic gets the steps from the callback `fn`, which
-`context.run_migrations` calls.
+Alembic's own commands do, except that env.py was executed before (`env_file`), and its options are
+in `History.env`. Alembic gets the steps from the callback `fn`, which `context.run_migrations`
+calls.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from weakref import WeakKeyDictionary
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from sqlalchemy.util import await_only
 
-from oneoff.core.errors import ConfigurationError
 from oneoff.services.migrations.drops import describe_drops
-from oneoff.services.migrations.env import CONFIGURE_OPTIONS
+from oneoff.services.migrations.env_file import execute_env_file, read_place
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import first_line
 
@@ -43,15 +42,42 @@ async def exclusive_alembic() -> AsyncIterator[None]:
 
 
 def run_online(connection: Connection, history: History, steps: _Steps, **options: Any) -> None:
-    """Run env.py on a connection.
+    """Run steps on a connection; called through `AsyncConnection.run_sync`.
 
     Args:
         connection: A connection that is not in a transaction, if steps are to be committed.
-        history: The revisions, and the folder with env.py.
+        history: The revisions, and the options of env.py. It is executed now if it was not before.
         steps: Called with the database's revisions and Alembic's context; returns the steps to run.
         **options: Other options for `context.configure`.
     """
-    _run_env_py(history, {"connection": connection, **options}, fn=steps)
+    if history.env is None:
+        await_only(execute_env_file(history, read_place(connection)))
+    _run(history, {"connection": connection, **options}, fn=steps)
+
+
+def run_online_together(
+    connection: Connection,
+    history: History,
+    first: Callable[[], object],
+    steps: _Steps,
+    **options: Any,
+) -> None:
+    """Call `first` and run steps like `run_online`, but all in one transaction."""
+    options |= {"connection": connection, "transaction_per_migration": False}
+    _run(history, options, first, fn=steps)
+
+
+def read_heads(connection: Connection, history: History) -> tuple[str, ...]:
+    """Return the revisions of the database, from the version table that env.py names."""
+    found: list[str] = []
+
+    def no_steps(heads: Any, _context: MigrationContext) -> tuple[()]:
+        found.extend(heads)
+        return ()
+
+    # Without dont_mutate Alembic would create its version table.
+    run_online(connection, history, no_steps, dont_mutate=True)
+    return tuple(sorted(found))
 
 
 class StepSQL(NamedTuple):
@@ -79,7 +105,7 @@ def render_offline(
     """Return the SQL of steps without connecting to a database.
 
     Args:
-        history: The revisions, and the folder with env.py.
+        history: The revisions, and the options of env.py, which must have been executed.
         dialect: "postgresql" or "sqlite".
         current: The database's revisions.
         steps: The steps, in the order in which they would run.
@@ -103,7 +129,7 @@ def render_offline(
         "literal_binds": True,
         "output_buffer": buffer,
     }
-    _run_env_py(history, options, fn=one_by_one, as_sql=True, starting_rev=current or None)
+    _run(history, options, fn=one_by_one, as_sql=True, starting_rev=current or None)
     return shown
 
 
@@ -126,47 +152,26 @@ def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[
     step.migration_fn = migrate_or_report
 
 
-def _run_env_py(history: History, options: dict[str, Any], **of_environment: Any) -> None:
-    """Execute the project's env.py.
+def _run(
+    history: History,
+    options: dict[str, Any],
+    first: Callable[[], object] = lambda: None,
+    **of_environment: Any,
+) -> None:
+    """Let Alembic run migrations.
 
     Args:
-        history: The folder with env.py.
-        options: What `run_env` passes to `context.configure`.
+        history: The revisions, and the options of env.py.
+        options: Other options of `context.configure`.
+        first: Called in the transaction of all revisions, if there is one.
         **of_environment: Options of `EnvironmentContext`.
     """
-    history.config.attributes[CONFIGURE_OPTIONS] = options
-    environment = EnvironmentContext(history.config, history.scripts, **of_environment)
-    configured = _let_only_run_env_configure(environment)
-    with environment:
-        history.scripts.run_env()
-    if not configured:
-        raise _no_run_env("it never calls run_env, so nothing would be migrated")
-
-
-def _let_only_run_env_configure(environment: EnvironmentContext) -> list[bool]:
-    """Refuse an env.py that configures Alembic itself; return a list that `run_env` adds to.
-
-    With its own engine it would migrate whatever database that engine reaches, and not the one that
-    the run was checked and recorded for.
-    """
-    configured: list[bool] = []
-    configure = environment.configure
-
-    def configure_for_run_env(*args: Any, **options: Any) -> None:
-        if not options.pop(CONFIGURE_OPTIONS, False):
-            raise _no_run_env("it calls context.configure itself, perhaps with its own engine")
-        configure(*args, **options)
-        configured.append(True)
-
-    # The functions of the module `alembic.context` call the methods of the instance.
-    environment.configure = configure_for_run_env  # type: ignore[method-assign]
-    return configured
-
-
-def _no_run_env(why: str) -> ConfigurationError:
-    return ConfigurationError(
-        "migrations/env.py does not use run_env",
-        why=why,
-        try_="replace its content: from oneoff import run_env; run_env(Base.metadata)",
-        code="no-run-env",
-    )
+    assert history.env is not None  # noqa: S101 - the caller has executed env.py
+    given = history.env.configure
+    both = (options.get("on_version_apply", ()), given.get("on_version_apply") or ())
+    callbacks = [one for each in both for one in ((each,) if callable(each) else each)]
+    with EnvironmentContext(history.config, history.scripts, **of_environment) as environment:
+        environment.configure(**given | options | {"on_version_apply": callbacks})
+        with environment.begin_transaction():  # it begins one only for `run_online_together`
+            first()
+            environment.run_migrations(**history.env.run_migrations)

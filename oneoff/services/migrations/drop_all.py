@@ -40,7 +40,9 @@ SELECT kind, nspname, name, arguments FROM (
            relnamespace, relname, '', 'pg_class'::regclass, oid
     FROM pg_class WHERE relkind IN ('v', 'm', 'S', 'f', 'r', 'p')
   UNION ALL
-    SELECT 'ROUTINE', pronamespace, proname, '(' || pg_get_function_identity_arguments(oid) || ')',
+    SELECT CASE prokind WHEN 'a' THEN 'AGGREGATE' ELSE 'ROUTINE' END, pronamespace, proname,
+           '(' || CASE WHEN prokind = 'a' AND pronargs = 0 THEN '*'
+                       ELSE pg_get_function_identity_arguments(oid) END || ')',
            'pg_proc'::regclass, oid
     FROM pg_proc WHERE prokind IN ('f', 'p', 'w', 'a')
   UNION ALL
@@ -53,7 +55,21 @@ JOIN spaces ON spaces.oid = space
 WHERE NOT EXISTS (SELECT FROM dependent WHERE classid = catalog AND objid = objects.oid)
   AND NOT starts_with(name, $2)
 ORDER BY array_position(ARRAY['VIEW', 'MATERIALIZED VIEW', 'TABLE', 'FOREIGN TABLE', 'SEQUENCE',
-                              'ROUTINE', 'DOMAIN', 'TYPE'], kind), nspname, name, arguments
+                              'AGGREGATE', 'ROUTINE', 'DOMAIN', 'TYPE'], kind),
+         nspname, name, arguments
+"""
+# Schemas that revisions create ($1) have to be dropped themselves. The one with the framework's
+# tables stays; $2 is their prefix. The last part is Alembic's version table, which env.py may have
+# put into another schema ($3, $4).
+_POSTGRESQL_OUTSIDE = """
+SELECT 'SCHEMA', '', nspname, '' FROM pg_namespace WHERE nspname = ANY ($1)
+   AND nspname <> current_schema()
+   AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid
+                                          AND starts_with(relname, $2))
+UNION ALL
+SELECT 'TABLE', nspname, relname, '' FROM pg_class
+  JOIN pg_namespace ON pg_namespace.oid = relnamespace
+ WHERE nspname = $3 AND relname = $4 AND relkind = 'r'
 """
 # `type DESC` lists views before tables. Indexes and triggers are dropped with their table. Tables
 # named sqlite_* belong to SQLite. The parameters are the length of the framework's prefix, and the
@@ -85,22 +101,34 @@ class DatabaseObject(NamedTuple):
         """Return the DROP statement; on PostgreSQL it also drops everything that depends on it."""
         quote = dialect.identifier_preparer.quote
         name = f"{quote(self.schema)}.{quote(self.name)}" if self.schema else quote(self.name)
-        cascade = " CASCADE" if self.schema else ""
+        cascade = " CASCADE" if self.schema or self.kind == "SCHEMA" else ""
         return f"DROP {self.kind} IF EXISTS {name}{self.arguments}{cascade}"
 
 
-async def find_objects(connection: AsyncConnection, schemas: Sequence[str]) -> list[DatabaseObject]:
+async def find_objects(
+    connection: AsyncConnection,
+    schemas: Sequence[str],
+    created_schemas: Sequence[str] = (),
+    version_table: tuple[str, str] = ("", ""),
+) -> list[DatabaseObject]:
     """Return every object of the project, in the order in which they can be dropped.
 
     Args:
         connection: Used only for reading.
         schemas: The schemas that the models use besides the default one.
+        created_schemas: The schemas that revisions create, which are dropped themselves.
+        version_table: The schema and name of Alembic's version table; empty for the default.
     """
-    if connection.dialect.name == "postgresql":
-        found = await connection.exec_driver_sql(_POSTGRESQL, (list(schemas), PREFIX))
-    else:
+    if connection.dialect.name != "postgresql":
         found = await connection.exec_driver_sql(_SQLITE, (len(PREFIX), PREFIX))
-    return [DatabaseObject._make(row) for row in found.all()]
+        return [DatabaseObject._make(row) for row in found.all()]
+    created, (schema, table) = list(created_schemas), version_table
+    outside = await connection.exec_driver_sql(
+        _POSTGRESQL_OUTSIDE, (created, PREFIX, schema, table or "alembic_version")
+    )
+    found = await connection.exec_driver_sql(_POSTGRESQL, ([*schemas, *created], PREFIX))
+    rows = [DatabaseObject._make(row) for row in (*found.all(), *outside.all())]
+    return list(dict.fromkeys(rows))
 
 
 async def drop_objects(connection: AsyncConnection, objects: Sequence[DatabaseObject]) -> None:

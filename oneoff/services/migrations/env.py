@@ -16,28 +16,26 @@ from alembic import context
 from alembic.util import CommandError
 
 from oneoff.core.errors import ConfigurationError
-from oneoff.database.tables import PREFIX
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
-CONFIGURE_OPTIONS = "oneoff"
-"""Key of `config.attributes`: the options that `alembic_context` adds to `context.configure`."""
+MARK = "oneoff"
+"""Key of `config.attributes`, and option of `context.configure`: the call comes from `run_env`."""
+
+NameFilter = Callable[[str | None, Any, Any], bool]
 
 _DECIDED_BY_ONEOFF = frozenset(
     "connection url dialect_name dialect_opts as_sql fn dont_mutate target_metadata starting_rev "
-    "version_table version_table_schema version_table_pk transaction_per_migration "
-    "transactional_ddl literal_binds output_buffer".split()
+    "transaction_per_migration transactional_ddl literal_binds output_buffer".split()
 )
-"""Options of `context.configure` that would have no effect, or change where revisions are read."""
-
-_NameFilter = Callable[[str | None, Any, Any], bool]
+"""Options of `context.configure` that would have no effect."""
 
 
 def run_env(
     metadata: MetaData | Sequence[MetaData],
     *,
-    include_name: _NameFilter | None = None,
+    include_name: NameFilter | None = None,
     **options: Any,
 ) -> None:
     """Run the migrations on the connection and in the transactions of the running command.
@@ -48,15 +46,14 @@ def run_env(
         metadata: The metadata of the models. oneoff compares the database with it.
         include_name: As in Alembic. The framework's own tables are never included.
         **options: Other options of Alembic's `context.configure`, such as `include_object`,
-            `render_item`, `compare_server_default` or `render_as_batch`.
+            `version_table`, `render_item`, `compare_server_default` or `render_as_batch`.
 
     Raises:
         ConfigurationError: An option is one that oneoff sets itself.
         alembic.util.CommandError: env.py was executed by the `alembic` command, which takes no lock
             and records no run.
     """
-    ours = context.config.attributes.get(CONFIGURE_OPTIONS)
-    if ours is None:
+    if not context.config.attributes.get(MARK):
         message = (
             "the alembic command can't run these migrations, because they need a lock and a "
             "recorded run; use: python manage.py migrate"
@@ -66,39 +63,10 @@ def run_env(
     if refused:
         raise ConfigurationError(
             f"run_env does not take the option {', '.join(refused)}",
-            why="oneoff sets it itself: it reads and stores revisions in the table alembic_version",
+            why="oneoff sets it itself",
             try_="remove it from migrations/env.py",
             code="bad-env-option",
         )
-    both = [ours.get("on_version_apply", ()), options.pop("on_version_apply", ())]
-    context.configure(
-        target_metadata=metadata,
-        include_name=_without_framework(include_name),
-        # One transaction for each revision: CREATE INDEX CONCURRENTLY must be able to leave it,
-        # and revisions that succeeded stay when a later one fails.
-        transaction_per_migration=True,
-        # Alembic assumes that SQLite can't roll back DDL. It can, because our engine sends a real
-        # BEGIN, which Python's sqlite3 does not do before DDL.
-        transactional_ddl=True,
-        **ours
-        | options
-        | {
-            "on_version_apply": [each for given in both for each in _as_tuple(given)],
-            CONFIGURE_OPTIONS: True,
-        },
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-def _as_tuple(given: Any) -> tuple[Any, ...]:
-    return (given,) if callable(given) else tuple(given)
-
-
-def _without_framework(wanted: _NameFilter | None) -> _NameFilter:
-    def include(name: str | None, kind: Any, parents: Any) -> bool:
-        if kind == "table" and (name or "").startswith(PREFIX):
-            return False
-        return wanted is None or wanted(name, kind, parents)
-
-    return include
+    own: dict[str, Any] = {MARK: True, "include_name": include_name}
+    context.configure(target_metadata=metadata, **options | own)
+    context.run_migrations()

@@ -51,6 +51,7 @@ def step_error(
     done: Sequence[RevisionStep],
     left: Sequence[RevisionStep],
     partly: bool,
+    together: bool = False,
 ) -> CommandError:
     """Return the error that explains a failed step to the operator.
 
@@ -61,6 +62,7 @@ def step_error(
         done: The steps that are committed.
         left: The steps after the failed one.
         partly: Whether the step had already committed a part of its work.
+        together: Whether the steps and a reset before them share one transaction.
     """
     if isinstance(exc, ConfigurationError):
         return exc
@@ -75,8 +77,8 @@ def step_error(
     kind = Unavailable if lost else CommandError
     return kind(
         f"{name} failed at {revision.file}{f':{line}' if line else ''}: {what}",
-        why="; ".join(_state(step, what, done, left, partly=partly)),
-        try_=_advice(step, revision.file, what, partly=partly, lost=lost),
+        why="; ".join(_state(step, what, done, left, partly=partly, together=together)),
+        try_=_advice(step, revision.file, what, partly=partly, lost=lost, together=together),
         code="connection-lost" if lost else "migration-failed",
         data={
             "failed": revision.id,
@@ -96,7 +98,12 @@ def _state(
     left: Sequence[RevisionStep],
     *,
     partly: bool,
+    together: bool,
 ) -> list[str]:
+    if together:
+        if partly:
+            return ["a revision left its transaction; what was done before that is kept"]
+        return ["all was rolled back, and nothing was dropped"]
     verb = "applied" if step.is_upgrade else "rolled back"
     facts = ["it was rolled back"]
     if _LEFT_BY_ALEMBIC.search(what):
@@ -110,15 +117,19 @@ def _state(
     return facts
 
 
-def _advice(step: RevisionStep, file: str, what: str, *, partly: bool, lost: bool) -> list[str]:
+def _advice(
+    step: RevisionStep, file: str, what: str, *, partly: bool, lost: bool, together: bool
+) -> list[str]:
     again = "python manage.py " + ("migrate" if step.is_upgrade else "rollback")
+    if together and not partly:
+        again = "python manage.py db reset --dry-run"
     if lost:
         return [again]
     left = _LEFT_BY_ALEMBIC.search(what)
     if left:
         return [f"""python manage.py db shell --write -c 'DROP TABLE "{left[1]}"'""", again]
     advice = [f"correct {file}", again]
-    if partly:
+    if partly and not together:
         advice.insert(0, "undo its changes by hand, or make it skip objects that already exist")
     return advice
 

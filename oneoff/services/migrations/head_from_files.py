@@ -1,4 +1,4 @@
-"""Find the head revision by reading the files as text, without importing Alembic.
+"""Read env.py and the revision files as text, to find the head without importing Alembic.
 
 If there is nothing to migrate, importing Alembic would take half of the time of `migrate`. If a
 file is not written in the usual way, the result is empty and the caller asks Alembic.
@@ -14,6 +14,28 @@ _ASSIGNMENT = re.compile(r"^(revision|down_revision)\b[^=\n]*=[ \t]*([^#\n]*)", 
 _NAMES = re.compile(r"""["']([\w.-]+)["']""")
 # None, one string, or a tuple of strings. Any other value needs Python to evaluate it.
 _PLAIN_VALUE = re.compile(r"""None|["'][\w.-]+["']|\((?:["'][\w.-]+["'],?\s*)+\)""")
+
+
+# What in a configuration of Alembic makes revisions be found elsewhere than in `versions/`.
+_LOCATION = re.compile(r"^\s*(?:recursive_)?version_locations\b", re.MULTILINE)
+_CALL = re.compile(r"\brun_env\(")
+# What in env.py may name another version table than Alembic's usual one, or call `run_env` again:
+# an indented call may be in a loop.
+_NOT_PLAIN = re.compile(
+    r"version_table|\*\*|\bcontext\b|\balembic\b|^[ \t]+run_env\(", re.MULTILINE
+)
+
+
+def plain_env(folder: Path) -> bool:
+    """Return whether env.py only calls `run_env` once, and with the usual version table."""
+    source = (folder / "env.py").read_text(encoding="utf-8", errors="replace")
+    return len(_CALL.findall(source)) == 1 and not _NOT_PLAIN.search(source)
+
+
+def plain_locations(folder: Path, root: Path) -> bool:
+    """Return whether all revisions are in the folder `versions`."""
+    files = (root / "alembic.ini", folder.parent / "alembic.ini", root / "pyproject.toml")
+    return not any(_LOCATION.search(file.read_text("utf-8")) for file in files if file.is_file())
 
 
 def plain_head(folder: Path) -> str:

@@ -7,21 +7,28 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from alembic.config import Config
 from alembic.runtime.migration import HeadMaintainer, MigrationStep, RevisionStep
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import CommandError as AlembicError
 
 from oneoff.core.errors import CommandError, NotFound
+from oneoff.services.migrations.alembic_config import load_config
 from oneoff.utils.suggestions import similar
 from oneoff.utils.text import counted, first_line
 
 _RELATIVE = re.compile(r"[+-]\d+")
 # A position within one branch: the name of the branch, or one of its revisions, and what follows.
 _IN_BRANCH = re.compile(r"[^@]+@(?:base|head|[+-]\d+)")
+
+
+# CREATE SCHEMA crm, or SQLAlchemy's CreateSchema("crm").
+_CREATE_SCHEMA = re.compile(
+    r"""(?i)\bcreate\s+schema\s+(?:if\s+not\s+exists\s+)?[\\"]*([\w$]+)"""
+    r"""|\bCreateSchema\(\s*["'](\w+)"""
+)
 
 
 class Revision(NamedTuple):
@@ -36,6 +43,18 @@ class Revision(NamedTuple):
     id: str
     message: str
     file: str
+
+
+class EnvOptions(NamedTuple):
+    """What env.py passed to Alembic.
+
+    Attributes:
+        configure: The options of `context.configure`, without a connection.
+        run_migrations: The arguments of `context.run_migrations`, which revisions get.
+    """
+
+    configure: dict[str, Any]
+    run_migrations: dict[str, Any]
 
 
 class Heads(HeadMaintainer):
@@ -57,6 +76,9 @@ class Heads(HeadMaintainer):
 class History:
     """Reads the revisions of one script directory.
 
+    Attributes:
+        env: The options of env.py; None until it has been executed.
+
     Args:
         folder: The folder that holds `env.py` and `versions/`.
         root: The project's root folder, for short paths in messages.
@@ -67,10 +89,8 @@ class History:
 
     def __init__(self, folder: Path, root: Path) -> None:
         self.root = root
-        self.config = Config()
-        # A % begins an interpolation in Alembic's configuration.
-        self.config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        self.config.set_main_option("path_separator", "os")
+        self.env: EnvOptions | None = None
+        self.config = load_config(folder, root)
         versions = folder / "versions"
         if any(versions.glob("*.pyc")):
             # An image may hold compiled files alone, which Alembic reads only when told to. It then
@@ -113,11 +133,7 @@ class History:
             {one.revision for one in self.scripts.iterate_revisions(head, "base")}
             for head in self.heads
         ]
-        labels = [
-            script.branch_labels
-            for script in map(self.scripts.get_revision, self.heads)
-            if script is not None
-        ]
+        labels = [self.scripts.get_revision(head).branch_labels for head in self.heads]
         return len(set[str]().union(*lines)) == sum(map(len, lines)) or all(labels)
 
     def check_not_past(self, to: str, current: Iterable[str]) -> None:
@@ -191,9 +207,7 @@ class History:
             if len(heads.heads) > 1:
                 raise self._ambiguous(count, len(steps), sorted(heads.heads))
             (newest,) = heads.heads
-            script = self.scripts.get_revision(newest)
-            assert script is not None  # noqa: S101 - `check_known` found it
-            steps.append(self._downgrade(script))
+            steps.append(self._downgrade(self.scripts.get_revision(newest)))
             heads.update_to_step(steps[-1])
         return steps
 
@@ -201,8 +215,7 @@ class History:
         after = f" after {counted(done, 'revision')}" if done else ""
         before: set[str] = set()
         for head in heads:
-            script = self.scripts.get_revision(head)
-            before.update(script._all_down_revisions if script else ())  # noqa: SLF001
+            before.update(self.scripts.get_revision(head)._all_down_revisions)  # noqa: SLF001
         targets = [f"{head}@-1" for head in heads] + sorted(before.difference(heads) or {"base"})
         return CommandError(
             f"it is not defined which {counted(count, 'revision')} to undo: the database has "
@@ -240,6 +253,15 @@ class History:
                 try_="deploy the code that has this revision, or restore its file",
                 code="unknown-database-revision",
             )
+
+    def created_schemas(self) -> list[str]:
+        """Return the names of the schemas that revisions create, as their text shows them."""
+        found: set[str] = set()
+        for script in self.scripts.walk_revisions():
+            if script.path.endswith(".py"):
+                source = Path(script.path).read_text(encoding="utf-8", errors="replace")
+                found.update(name for pair in _CREATE_SCHEMA.findall(source) for name in pair)
+        return sorted(found - {""})
 
     def shorten(self, path: Path) -> str:
         """Return a path relative to the project's root, or the absolute path if it is outside."""

@@ -15,11 +15,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
 from oneoff.database.roles import lock_role
-from oneoff.services.migrations.head_from_files import plain_head
+from oneoff.services.migrations.head_from_files import plain_env, plain_head, plain_locations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,8 @@ class Migrations:
         database: The database, reached without a connection pooler.
         lock: The lock that the run holds; None in a dry run.
         schemas: Returns the schemas of the models besides the default one.
+        file: The file of a SQLite database. If it does not exist, a run that only reads has an
+            empty database in memory instead.
     """
 
     def __init__(
@@ -78,13 +81,16 @@ class Migrations:
         root: Path,
         database: Database,
         lock: HeldLock | None,
+        *,
         schemas: Callable[[], Sequence[str]] = tuple,
+        file: str = "",
     ) -> None:
         self._folder = folder
         self._root = root
         self._database = database
         self._lock = lock
         self._schemas = schemas
+        self._file = file
         self._stack = AsyncExitStack()
         self._connection: AsyncConnection | None = None
 
@@ -101,13 +107,20 @@ class Migrations:
 
     async def current(self) -> tuple[str, ...]:
         """Return the current revisions of the database: none, one, or one for each branch."""
-        async with self._reading() as connection:
-            return await _read_versions(connection)
+        if plain_env(self._folder):
+            async with self._reading() as connection:
+                return await _read_versions(connection)
+        from oneoff.services.migrations.alembic_context import exclusive_alembic, read_heads
+
+        await self._execute_env_file()
+        async with exclusive_alembic(), self._reading() as connection:
+            return await connection.run_sync(read_heads, self.history)
 
     async def head_if_applied(self) -> str:
         """Return the head, or the heads, if the database is at all of them, else an empty text."""
         current = await self.current()
-        head = plain_head(self._folder)
+        plain = plain_locations(self._folder, self._root)
+        head = plain_head(self._folder) if plain else ""
         heads = (head,) if head else self.history.heads
         return ", ".join(heads) if current == heads else ""
 
@@ -166,12 +179,12 @@ class Migrations:
     async def upgrade_sql(self, to: str = "head") -> MigrationSQL:
         """Return what `upgrade(to)` would run, without running it."""
         current = await self.current()
-        return self._render(self.history.upward(to, current), current)
+        return await self._render(self.history.upward(to, current), current)
 
     async def downgrade_sql(self, to: str) -> MigrationSQL:
         """Return what `downgrade(to)` would run, without running it."""
         current = await self.current()
-        return self._render(self.history.downward(to, current), current)
+        return await self._render(self.history.downward(to, current), current)
 
     async def difference(self) -> Difference:
         """Return the operations that would make the database match the models. Only reads."""
@@ -180,6 +193,7 @@ class Migrations:
         from oneoff.services.migrations.alembic_context import exclusive_alembic
         from oneoff.services.migrations.autogenerate import compare
 
+        await self._execute_env_file()
         async with exclusive_alembic(), begin_work(self._database, Mode.READ_ONLY) as work:
             with read_only_connections(Mode.READ_ONLY, clients=False):
                 return await work.connection.run_sync(compare, self.history)
@@ -198,25 +212,41 @@ class Migrations:
         return self.history.shorten(new.path)
 
     async def database_objects(self) -> list[DatabaseObject]:
-        """Return every object of the project in the database, in the order of `drop_all`."""
+        """Return every object of the project in the database, in the order of `reset`."""
+        await self._execute_env_file()
+        async with self._reading() as connection:
+            return await self._find_objects(connection)
+
+    async def reset(self) -> list[DatabaseObject]:
+        """Drop every object of the project, and apply all revisions; return the dropped objects.
+
+        Both are done in one transaction. It ends early if a revision leaves its transaction.
+
+        Raises:
+            CommandError: A revision failed. Unless one left its transaction, nothing was dropped.
+        """
+        from oneoff.services.migrations.drop_all import drop_objects
+        from oneoff.services.migrations.revision_runner import RevisionRunner
+
+        await self._execute_env_file()
+        dropped: list[DatabaseObject] = []
+
+        async def drop(connection: AsyncConnection) -> None:
+            dropped[:] = await self._find_objects(connection)
+            await drop_objects(connection, dropped)
+
+        async with RevisionRunner.open(self._database, self.history, self._lock) as runner:
+            await runner.run_together(self.history.upward("heads", ()), drop)
+        return dropped
+
+    async def _find_objects(self, connection: AsyncConnection) -> list[DatabaseObject]:
         from oneoff.services.migrations.drop_all import find_objects
 
-        async with self._reading() as connection:
-            return await find_objects(connection, self._schemas())
-
-    async def drop_all(self) -> list[DatabaseObject]:
-        """Drop every object of the project in one transaction; return the dropped objects."""
-        from oneoff.services.migrations.drop_all import drop_objects, find_objects
-        from oneoff.services.migrations.revision_runner import prepare_connection
-
-        if self._lock is not None:
-            await self._lock.check()
-        # By this role a run that takes over the lock finds this connection, and waits for it.
-        async with self._database.transaction(lock_role(LOCK)) as connection:
-            await prepare_connection(connection)
-            objects = await find_objects(connection, self._schemas())
-            await drop_objects(connection, objects)
-        return objects
+        given = self.history.env.configure if self.history.env else {}
+        version_table = (given.get("version_table_schema") or "", given.get("version_table") or "")
+        return await find_objects(
+            connection, self._schemas(), self.history.created_schemas(), version_table
+        )
 
     async def ensure_environment(self, environment: str) -> bool:
         """Store in the database which environment it belongs to, unless that is already stored.
@@ -271,6 +301,19 @@ class Migrations:
         finally:
             await self._connection.rollback()
 
+    async def _execute_env_file(self) -> None:
+        """Execute env.py without migrating, if that was not done before."""
+        from oneoff.services.migrations.alembic_context import exclusive_alembic
+        from oneoff.services.migrations.env_file import execute_env_file, read_place
+
+        if self.history.env is not None:
+            return
+        async with exclusive_alembic(), self._reading() as connection:
+            place = await connection.run_sync(read_place)
+            if place.dialect == "sqlite":
+                place = place._replace(database=(self._file,))
+            await execute_env_file(self.history, place)
+
     async def _run(
         self,
         plan: list[RevisionStep],
@@ -280,15 +323,19 @@ class Migrations:
         from oneoff.services.migrations.revision_runner import RevisionRunner
 
         history = self.history
+        if not plain_env(self._folder):
+            # Before the first revision it must be known that env.py uses no other database.
+            await self._execute_env_file()
         async with RevisionRunner.open(self._database, history, self._lock) as runner:
             await runner.run(
                 plan, current, lambda step: on_step(history.describe(step.revision.revision))
             )
             return [history.describe(step.revision.revision) for step in runner.done]
 
-    def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:
+    async def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:
         from oneoff.services.migrations.alembic_context import render_offline
 
+        await self._execute_env_file()
         shown = render_offline(self.history, self._database.url.dialect, current, steps)
         revisions = [self.history.describe(one.step.revision.revision) for one in shown]
         return MigrationSQL(
@@ -341,7 +388,8 @@ async def open_migrations(
         tables = load_object(project.metadata).tables.values()
         return sorted({table.schema for table in tables if table.schema})
 
-    migrations = Migrations(folder, config.root, database, lock, schemas)
+    file = parse_database_url(config.database_url, config.root, project.name).database
+    migrations = Migrations(folder, config.root, database, lock, schemas=schemas, file=file)
     try:
         yield migrations
     finally:

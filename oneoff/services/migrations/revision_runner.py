@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, event, insert
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.util import await_only
 
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.database import sqlstates
@@ -24,7 +26,12 @@ from oneoff.database.engine import leads_through_pooler
 from oneoff.database.guards.sql_statements import ending_statement, split_statements
 from oneoff.database.roles import WORK, lock_role
 from oneoff.database.tables import applied_revisions
-from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
+from oneoff.services.migrations.alembic_context import (
+    exclusive_alembic,
+    run_online,
+    run_online_together,
+)
+from oneoff.services.migrations.env_file import execute_env_file, read_place
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
 from oneoff.services.migrations.history import Heads, History
 from oneoff.utils.text import counted
@@ -79,6 +86,7 @@ class RevisionRunner:
         self._planned: list[RevisionStep] = []
         self._step: RevisionStep | None = None
         self._stored = False
+        self._together = False
         self._committed_early = False
         self._dangling: Counter[tuple[str, str]] = Counter()
 
@@ -120,27 +128,73 @@ class RevisionRunner:
                 changed the revisions of the database. Committed steps stay.
             CommandError: A revision failed and was rolled back. Committed steps stay.
         """
+        place = await self._connection.run_sync(read_place)
+        await execute_env_file(
+            self._history, place, lambda: self._run_steps(plan, current, on_step, sleep)
+        )
+
+    async def _run_steps(
+        self,
+        plan: Sequence[RevisionStep],
+        current: tuple[str, ...],
+        on_step: Callable[[RevisionStep], object],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
         self._planned = list(plan)
         self._refuse_pooler()
         heads = Heads(current)
         for step in plan:
-            await self._run_step(step, frozenset(heads.heads), sleep)
+            await self._try(partial(self._attempt, step=step, expected=set(heads.heads)), sleep)
             heads.update_to_step(step)
             self.done.append(step)
             on_step(step)
 
-    async def _run_step(
+    async def run_together(
         self,
-        step: RevisionStep,
-        expected: frozenset[str],
-        sleep: Callable[[float], Awaitable[None]],
+        plan: Sequence[RevisionStep],
+        first: Callable[[AsyncConnection], Awaitable[None]],
     ) -> None:
+        """Await `first` and run the steps, all in one transaction.
+
+        A revision that leaves its transaction commits what was done before it.
+
+        Raises:
+            LockLost, TemporaryError, CommandError: As for `run`.
+        """
+        place = await self._connection.run_sync(read_place)
+        self._planned, self._together = list(plan), True
+        self._refuse_pooler()
+
+        def attempt(connection: Connection) -> None:
+            self._step, self._stored, self._committed_early = None, False, False
+            run_online_together(
+                connection,
+                self._history,
+                lambda: await_only(first(self._connection)),
+                self._all_steps,
+                on_version_apply=self._on_apply,
+            )
+            self.done = list(plan)
+
+        await execute_env_file(self._history, place, lambda: self._try(attempt, asyncio.sleep))
+
+    def _all_steps(self, _heads: object, _context: object) -> Iterator[RevisionStep]:
+        for step in self._planned:
+            if self._lock is not None:
+                await_only(self._lock.check())
+            self._step, self._stored = step, False
+            yield step
+
+    async def _try(
+        self, attempt: Callable[[Connection], None], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        """Attempt one step, or all steps together, until the locks of the tables are free."""
         pauses = iter(PAUSES)
         while True:
             if self._lock is not None:
                 await self._lock.check()
             try:
-                return await self._connection.run_sync(self._attempt, step, expected)
+                return await self._connection.run_sync(attempt)
             except Exception as exc:  # noqa: BLE001 - a revision may raise anything
                 await _roll_back(self._connection)
                 pause = self._pause_or_raise(exc, pauses)
@@ -148,7 +202,7 @@ class RevisionRunner:
 
     def _pause_or_raise(self, exc: Exception, pauses: Iterator[float]) -> float:
         """Return the seconds until the next attempt. Raise the error if there is none."""
-        if isinstance(exc, TemporaryError):
+        if isinstance(exc, TemporaryError):  # of the lock or of the version table
             raise exc
         if own_sqlstate(exc) not in _NO_LOCK or self._committed_early:
             raise self._failure(exc) from exc
@@ -157,9 +211,7 @@ class RevisionRunner:
             raise self._no_locks(exc) from exc
         return pause
 
-    def _attempt(
-        self, connection: Connection, step: RevisionStep, expected: frozenset[str]
-    ) -> None:
+    def _attempt(self, connection: Connection, step: RevisionStep, expected: set[str]) -> None:
         self._step, self._stored, self._committed_early = None, False, False
 
         # Alembic calls this with the revisions that the database has now, and runs the steps that
@@ -194,6 +246,8 @@ class RevisionRunner:
     def _on_commit(self, _connection: Connection) -> None:
         if self._step is not None and not self._stored:
             self._committed_early = True
+            if self._together:
+                self.done = self._planned[: self._planned.index(self._step)]
 
     def _on_begin(self, connection: Connection) -> None:
         if _commits_itself(connection) and self._pooled and self._step is not None:
@@ -238,6 +292,7 @@ class RevisionRunner:
             done=self.done,
             left=[step for step in self._planned if step not in (*self.done, self._step)],
             partly=self._committed_early,
+            together=self._together,
         )
 
     def _no_locks(self, exc: Exception) -> TemporaryError:

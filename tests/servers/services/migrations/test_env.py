@@ -1,4 +1,4 @@
-"""What a project's env.py may do: call `run_env`, and nothing that leads to another database."""
+"""What a project's env.py may do: call `run_env` with options, and migrate only this database."""
 
 from __future__ import annotations
 
@@ -17,6 +17,27 @@ with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=MetaData())
     with context.begin_transaction():
         context.run_migrations()
+"""
+SWALLOWED = f"""
+try:
+    {OWN_ENGINE.strip().replace(chr(10), chr(10) + "    ")}
+except Exception:
+    pass
+"""
+TWICE = """
+from alembic import context
+from oneoff import run_env
+from tests.support.shop import metadata
+
+run_env(metadata)
+context.run_migrations()
+"""
+LOOP = """
+from oneoff import run_env
+from tests.support.shop import metadata
+
+for _ in range(2):
+    run_env(metadata)
 """
 UNIQUE_EXPRESSION = """
 import sqlalchemy as sa
@@ -46,27 +67,38 @@ def env(shop: Shop) -> Path:
     return shop.root / "migrations" / "env.py"
 
 
-@pytest.mark.parametrize("line", ["db migrate", "db migrate --dry-run"])
-@pytest.mark.parametrize("source", [OWN_ENGINE, "pass\n"], ids=["own engine", "nothing"])
-async def test_an_env_py_without_run_env_is_refused(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, source: str, line: str
+@pytest.mark.parametrize("line", ["db migrate", "db migrate --dry-run", "db migrate --check"])
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (OWN_ENGINE, "env-other-database]: migrations/env.py connects to another database"),
+        ("pass\n", "env-runs-nothing]: migrations/env.py never runs the migrations"),
+        (TWICE, "env-not-supported]: migrations/env.py runs the migrations more than once"),
+        (LOOP, "env-not-supported]: migrations/env.py runs the migrations more than once"),
+        (SWALLOWED, "env-other-database]: migrations/env.py connects to another database"),
+        ("1 / 0\n", "migration-failed]: migrations/env.py failed: ZeroDivisionError"),
+        ("raise SystemExit('no')\n", "migration-failed]: migrations/env.py failed: SystemExit"),
+    ],
+    ids=["other database", "nothing", "twice", "loop", "swallowed", "error", "exit"],
+)
+async def test_an_env_py_that_would_migrate_something_else_is_refused(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, source: str, says: str, line: str
 ) -> None:
-    """It would migrate another database, or none, and report success."""
+    """Nothing is applied to the database of the run, or to another one."""
     monkeypatch.chdir(shop.root)
     env(shop).write_text(source)
 
     done = await shop.manage(line)
 
-    assert 78 == done.exit_code, done.stdout
-    assert "error[no-run-env]" in done.stderr
-    assert (
-        not (shop.root / "other.sqlite3").exists() or not (shop.root / "other.sqlite3").read_bytes()
-    )
+    other = shop.root / "other.sqlite3"
+    assert done.exit_code in (1, 78), done.stdout
+    assert f"error[{says}" in done.stderr
+    assert (set(), False) == (await shop.tables(), other.exists() and bool(other.read_bytes()))
 
 
-@pytest.mark.parametrize("option", ["version_table='v'", "version_table_schema='crm'", "url='x'"])
+@pytest.mark.parametrize("option", ["as_sql=False", "transactional_ddl=True", "url='x'"])
 async def test_an_option_that_oneoff_sets_itself_is_refused(shop: Shop, option: str) -> None:
-    """It would have no effect, or hide the revisions that are applied."""
+    """It would have no effect."""
     env(shop).write_text(WITH_OPTION.format(option))
 
     done = await shop.manage("db migrate")
@@ -74,6 +106,40 @@ async def test_an_option_that_oneoff_sets_itself_is_refused(shop: Shop, option: 
     assert 78 == done.exit_code, done.stdout
     assert f"run_env does not take the option {option.partition('=')[0]}" in done.stderr
     assert "item" not in await shop.tables()
+
+
+@pytest.mark.parametrize("option", ["version_table='v'", "version_table_schema='crm'"])
+async def test_the_version_table_of_env_py_is_used_by_every_command(
+    tmp_path: Path, postgres_url: str, option: str
+) -> None:
+    """Its name and its schema."""
+    shop = Shop(tmp_path / "shop", postgres_url)
+    env(shop).write_text(WITH_OPTION.format(option))
+    await shop.query("CREATE SCHEMA crm")
+    shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
+    target = f"--confirm={shop.database().url.name}@test"
+
+    lines = ["db migrate", "db migrate", "db migrate --check", "db create-migration --check"]
+    lines += ["db status", f"db rollback {target}", "db migrate", f"db reset {target}"]
+    done = [await shop.manage(line) for line in lines]
+
+    assert [0] * len(lines) == [one.exit_code for one in done], [one.stderr for one in done]
+    assert done[0].stdout.endswith("applied 1 revision; the database is at a1\n")
+    assert "nothing to do: the database is at a1 (head)\n" == done[1].stdout
+    assert "rolled back from a1 to base" in done[5].stdout
+    assert "dropped 2 objects, applied 1 revision" in done[7].stdout
+    assert {"item"} == await shop.tables() - {"v"}
+
+
+async def test_env_py_is_executed_once_for_all_revisions(shop: Shop) -> None:
+    """Not for each of them."""
+    file = shop.root / "calls.txt"
+    shop.write("a2", "a1")
+    env(shop).write_text(f"open({str(file)!r}, 'a').write('called ')\n{env(shop).read_text()}")
+
+    done = await shop.manage("db migrate")
+
+    assert (0, "called ") == (done.exit_code, file.read_text())
 
 
 async def test_a_callback_of_env_py_is_called_for_each_revision(shop: Shop) -> None:
