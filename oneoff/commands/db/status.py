@@ -32,20 +32,23 @@ class Status(BaseCommand):
             }
             for revision in history.all()
         ]
-        differences = () if pending else (await migrations.difference()).operations
+        unchecked = "while revisions are pending" if pending else ""
+        if not pending and not await migrations.has_models():
+            unchecked = "because env.py has no target_metadata"
+        differences = () if unchecked else (await migrations.difference()).operations
         facts = [
             f"at {', '.join(current) or 'no revision'}",
             f"heads: {', '.join(history.heads) or 'none'}",
             f"{len(pending)} pending",
-            _drift(pending, differences),
+            _drift(unchecked, differences),
             f"lock held by {holder}" if (holder := await migrations.lock_holder()) else "lock free",
         ]
         return Result.report(rows, "; ".join(facts), warnings=_warnings(history, differences))
 
 
-def _drift(pending: set[str], differences: Any) -> str:
-    if pending:
-        return "drift not checked while revisions are pending"
+def _drift(unchecked: str, differences: Any) -> str:
+    if unchecked:
+        return f"drift not checked {unchecked}"
     return f"drift: {len(differences)} differences from the models" if differences else "no drift"
 
 

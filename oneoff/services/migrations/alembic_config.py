@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from alembic.config import Config
@@ -12,10 +13,15 @@ class ProjectConfig(Config):
     """Alembic's configuration, with paths relative to the project's root and not to the process."""
 
     root: Path
+    folder: Path
+    also: Path | None
 
     def get_version_locations_list(self) -> list[str] | None:
         """Return the folders of the revisions."""
-        return self._absolute(super().get_version_locations_list())
+        given = self._absolute(super().get_version_locations_list())
+        if self.also is None:
+            return given
+        return [*(given or [str(self.folder / "versions")]), str(self.also)]
 
     def get_prepend_sys_paths_list(self) -> list[str] | None:
         """Return the folders that Alembic adds to `sys.path`."""
@@ -27,12 +33,13 @@ class ProjectConfig(Config):
         return [str(self.root / coerce_resource_to_filename(path)) for path in paths]
 
 
-def load_config(folder: Path, root: Path) -> Config:
+def load_config(folder: Path, root: Path, also: Path | None = None) -> Config:
     """Return the configuration whose `script_location` is the folder, or an empty one.
 
     Args:
         folder: The folder that holds `env.py`.
         root: The project's root folder.
+        also: A second folder with revisions, which are not part of the project yet.
     """
     toml = root / "pyproject.toml"
     for file in dict.fromkeys([root / "alembic.ini", folder.parent / "alembic.ini"]):
@@ -42,6 +49,9 @@ def load_config(folder: Path, root: Path) -> Config:
             break
     else:
         config = _make(root, None, None)
+    config.folder, config.also = folder, also
+    # What an env.py may ask about the command line of Alembic.
+    config.cmd_opts = Namespace(x=None, autogenerate=True, quiet=True)
     # A % begins an interpolation in Alembic's configuration.
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     if not config.get_main_option("path_separator"):
@@ -51,7 +61,7 @@ def load_config(folder: Path, root: Path) -> Config:
 
 def _make(root: Path, ini: Path | None, toml: Path | None) -> ProjectConfig:
     config = ProjectConfig(ini, toml_file=toml)
-    config.root = root
+    config.root, config.also = root, None
     return config
 
 

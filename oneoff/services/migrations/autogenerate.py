@@ -132,7 +132,7 @@ def draft(history: History, message: str, difference: Difference, down: Sequence
         upgrade=_body(difference.upgrade),
         downgrade=_body(difference.downgrade),
     )
-    path = Path(history.scripts.versions) / f"{now:%Y%m%d}_{revision}_{slug}.py"
+    path = history.versions / f"{now:%Y%m%d}_{revision}_{slug}.py"
     return Draft(revision, path, source, difference.operations)
 
 

@@ -78,20 +78,24 @@ class History:
 
     Attributes:
         env: The options of env.py; None until it has been executed.
+        versions: The folder of the revisions; the first one if there are several.
 
     Args:
         folder: The folder that holds `env.py` and `versions/`.
         root: The project's root folder, for short paths in messages.
+        also: A second folder with revisions, which are not part of the project yet.
 
     Raises:
         CommandError: A file can't be loaded, or the revisions are inconsistent.
     """
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Path, root: Path, also: Path | None = None) -> None:
+        self.folder = folder
         self.root = root
         self.env: EnvOptions | None = None
-        self.config = load_config(folder, root)
-        versions = folder / "versions"
+        self.config = load_config(folder, root, also)
+        locations = self.config.get_version_locations_list()
+        self.versions = versions = Path(locations[0]) if locations else folder / "versions"
         if any(versions.glob("*.pyc")):
             # An image may hold compiled files alone, which Alembic reads only when told to. It then
             # reads `__pycache__` too, where files of deleted revisions may be left.
@@ -271,7 +275,7 @@ class History:
 
     @property
     def _versions(self) -> str:
-        return self.shorten(Path(self.scripts.versions))
+        return self.shorten(self.versions)
 
     def _make_step(
         self, make: Callable[[RevisionMap, Script], RevisionStep], script: Script

@@ -21,6 +21,7 @@ from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
 from oneoff.database.roles import lock_role
 from oneoff.services.migrations.head_from_files import plain_env, plain_head, plain_locations
+from oneoff.services.migrations.usual_version_table import has_table, read_versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,11 +40,6 @@ if TYPE_CHECKING:
 
 LOCK = "migrations"
 """The lock of every command that changes the schema."""
-
-_EXISTS = {
-    "postgresql": "SELECT to_regclass($1) IS NOT NULL",
-    "sqlite": "SELECT count(*) > 0 FROM sqlite_master WHERE name = ?",
-}
 
 
 class MigrationSQL(NamedTuple):
@@ -109,7 +105,7 @@ class Migrations:
         """Return the current revisions of the database: none, one, or one for each branch."""
         if plain_env(self._folder):
             async with self._reading() as connection:
-                return await _read_versions(connection)
+                return await read_versions(connection)
         from oneoff.services.migrations.alembic_context import exclusive_alembic, read_heads
 
         await self._execute_env_file()
@@ -136,7 +132,7 @@ class Migrations:
         from oneoff.database.tables import applied_revisions
 
         async with self._reading() as connection:
-            if not await _has_table(connection, applied_revisions.name):
+            if not await has_table(connection, applied_revisions.name):
                 return {}
             rows = await connection.execute(select(applied_revisions))
             return {row.revision: row.applied_at for row in rows}
@@ -186,14 +182,30 @@ class Migrations:
         current = await self.current()
         return await self._render(self.history.downward(to, current), current)
 
+    async def has_models(self) -> bool:
+        """Return whether env.py passes the metadata of the models, as `difference` needs it."""
+        await self._execute_env_file()
+        assert self.history.env is not None  # noqa: S101 - it was executed
+        return self.history.env.configure.get("target_metadata") is not None
+
     async def difference(self) -> Difference:
-        """Return the operations that would make the database match the models. Only reads."""
+        """Return the operations that would make the database match the models. Only reads.
+
+        Raises:
+            ConfigurationError: env.py passes no models.
+        """
         from oneoff.database.transaction import begin_work
         from oneoff.runtime.other_connections import read_only_connections
         from oneoff.services.migrations.alembic_context import exclusive_alembic
         from oneoff.services.migrations.autogenerate import compare
 
-        await self._execute_env_file()
+        if not await self.has_models():
+            raise ConfigurationError(
+                "migrations/env.py passes no models to compare with",
+                why="its target_metadata is None",
+                try_="set target_metadata = Base.metadata in migrations/env.py",
+                code="no-models",
+            )
         async with exclusive_alembic(), begin_work(self._database, Mode.READ_ONLY) as work:
             with read_only_connections(Mode.READ_ONLY, clients=False):
                 return await work.connection.run_sync(compare, self.history)
@@ -344,18 +356,6 @@ class Migrations:
             [f"{one.step.revision.revision}: {one.problem}" for one in shown if one.problem],
             [one.drops for one in shown],
         )
-
-
-async def _read_versions(connection: AsyncConnection) -> tuple[str, ...]:
-    if not await _has_table(connection, "alembic_version"):
-        return ()
-    found = await connection.exec_driver_sql("SELECT version_num FROM alembic_version")
-    return tuple(sorted(found.scalars().all()))
-
-
-async def _has_table(connection: AsyncConnection, table: str) -> bool:
-    answer = await connection.exec_driver_sql(_EXISTS[connection.dialect.name], (table,))
-    return bool(answer.scalar_one())
 
 
 @asynccontextmanager

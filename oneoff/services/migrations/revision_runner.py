@@ -130,16 +130,17 @@ class RevisionRunner:
         """
         place = await self._connection.run_sync(read_place)
         await execute_env_file(
-            self._history, place, lambda: self._run_steps(plan, current, on_step, sleep)
+            self._history, place, lambda: self.run_steps(plan, current, on_step, sleep)
         )
 
-    async def _run_steps(
+    async def run_steps(
         self,
         plan: Sequence[RevisionStep],
         current: tuple[str, ...],
-        on_step: Callable[[RevisionStep], object],
-        sleep: Callable[[float], Awaitable[None]],
+        on_step: Callable[[RevisionStep], object] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """Run the steps as `run` does, but with the options in `History.env` instead of env.py."""
         self._planned = list(plan)
         self._refuse_pooler()
         heads = Heads(current)

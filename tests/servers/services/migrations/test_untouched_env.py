@@ -215,3 +215,16 @@ async def test_the_folders_of_the_revisions_are_those_of_the_configuration(shop:
     done = await shop.manage("db migrate")
 
     assert done.stdout.endswith("applied 3 revisions; the database is at a3\n"), done.stderr
+
+
+async def test_an_env_py_without_models_migrates_and_compares_nothing(async_shop: Shop) -> None:
+    """It is what `alembic init` writes, for revisions that are written by hand."""
+    replace(async_shop.root / "migrations/env.py", OWN_MODELS, NO_MODELS)
+
+    done = await async_shop.manage("db migrate")
+    status = await async_shop.manage("db status --json")
+    checked = await async_shop.manage("db create-migration --check")
+
+    assert (0, 0, 78) == (done.exit_code, status.exit_code, checked.exit_code), status.stderr
+    assert "drift not checked because env.py has no target_metadata" in status.json["message"]
+    assert "error[no-models]: migrations/env.py passes no models to compare with" in checked.stderr
