@@ -23,4 +23,4 @@ compile() {
 }
 
 compile requirements.txt --group app "$@"
-compile requirements-dev.txt --extra parquet --extra zstd --group app --group dev "$@"
+compile requirements-dev.txt --extra parquet --extra zstd --extra shell --group app --group dev "$@"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 
 LIMIT = 30
 """Seconds after which a process counts as hanging."""
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\].*?\x07")
+"""A control sequence, or the title of the window."""
 
 
 class Person:
@@ -26,7 +30,7 @@ class Person:
 
     def __init__(self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         self._master, slave = pty.openpty()
-        self.screen = ""
+        self._received = ""
         self.process = subprocess.Popen(
             # Ctrl-C sends SIGINT only to the session whose controlling terminal this is.
             ["setsid", "--ctty", sys.executable, "manage.py", *words],
@@ -37,6 +41,11 @@ class Person:
             stderr=slave,
         )
         os.close(slave)
+
+    @property
+    def screen(self) -> str:
+        """The text that the process has written, without colours and movements of the cursor."""
+        return _ESCAPES.sub("", self._received).replace("\r\n", "\n")
 
     def sees(self, text: str) -> None:
         """Wait until the text is on the screen."""
@@ -67,5 +76,5 @@ class Person:
             data = os.read(self._master, 65_536)
         except OSError:  # on Linux, when the last process has closed the other end
             return False
-        self.screen += data.decode(errors="replace").replace("\r\n", "\n")
+        self._received += data.decode(errors="replace")
         return bool(data)

@@ -103,7 +103,7 @@ class Console(NamedTuple):
         if not plain and at_terminal and find_spec("IPython"):
             from oneoff.services.shell.prompt_libraries import ipython
 
-            await ipython(shell_session, banner)
+            await ipython(shell_session, self.terminal, banner)
         elif not plain and at_terminal and find_spec("ptpython"):
             from oneoff.services.shell.prompt_libraries import ptpython
 

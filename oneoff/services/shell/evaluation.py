@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FRAMEWORK = Path(__file__).resolve().parents[2]
 _INSTALLED = ("site-packages", "dist-packages")
-_ENTERED = ("<string>", "<stdin>", "<input ")
+_ENTERED = ("<string>", "<stdin>", "<input ", "<ipython-input-")
 
 
 class Statements:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from oneoff.core.errors import CommandError
 from oneoff.runtime.terminal import Terminal
 from oneoff.services.shell.interrupts import Interrupts
 from oneoff.utils.concurrency import in_daemon_thread
@@ -26,7 +27,7 @@ Call = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs a coroutine in the run's loop from the prompt's thread, and returns its result."""
 
 
-async def ipython(shell_session: ShellSession, banner: str) -> None:
+async def ipython(shell_session: ShellSession, terminal: Terminal, banner: str) -> None:
     """Run IPython's prompt until the user exits."""
     interactive = import_module("IPython.terminal.interactiveshell").TerminalInteractiveShell
     load_config = import_module("IPython.terminal.ipapp").load_default_config
@@ -34,17 +35,63 @@ async def ipython(shell_session: ShellSession, banner: str) -> None:
     def prompt(call: Call) -> None:
         # Call `instance`, not the class, because IPython's key bindings use the one instance.
         shell = interactive.instance(
-            config=load_config(), user_ns=shell_session.names, banner1=banner, confirm_exit=False
+            config=load_config(), user_ns=shell_session.names, confirm_exit=False
         )
-        shell.loop_runner = call
-        # Run every cell in the run's loop, also those without `await`.
-        shell.should_run_async = lambda *_args, **_options: True
-        shell.events.register(
-            "pre_run_cell", lambda info: call(shell_session.record(info.raw_cell))
-        )
-        shell.mainloop()
+        _connect(shell, shell_session, call)
+        _mask(shell, shell_session)
+        try:
+            shell.mainloop()
+        finally:
+            shell.clear_instance()
 
+    terminal.err(banner)
     await _host(prompt, shell_session, Interrupts(interactive.run_code.__code__))
+
+
+def _connect(shell: Any, shell_session: ShellSession, call: Call) -> None:
+    """Let an IPython shell record its cells and run them in the run's loop."""
+    run_cell, needs_loop = shell.run_cell, shell.should_run_async
+
+    def record_and_run(raw_cell: str, *args: Any, **options: Any) -> Any:
+        if not _in_running_loop():
+            try:
+                call(shell_session.record(raw_cell))
+            except CommandError:
+                shell.showtraceback()
+                return None
+        return run_cell(raw_cell, *args, **options)
+
+    def run_in_loop(cell: Coroutine[Any, Any, Any]) -> Any:
+        if not _in_running_loop():
+            return call(cell)
+        # `%rerun` and macros run a cell inside a cell. Waiting for the loop there would block it.
+        cell.close()
+        raise RuntimeError("this cell has `await`, so it can't run inside another: paste it")
+
+    def runs_in_loop(raw_cell: str, **options: Any) -> bool:
+        # At the prompt, every cell does, also one without `await`.
+        return not _in_running_loop() or needs_loop(raw_cell, **options)
+
+    shell.run_cell, shell.loop_runner, shell.should_run_async = (
+        record_and_run,
+        run_in_loop,
+        runs_in_loop,
+    )
+
+
+def _mask(shell: Any, shell_session: ShellSession) -> None:
+    """Let an IPython shell mask secrets in its history, and show errors as the other prompts do."""
+    store_inputs, show_traceback = shell.history_manager.store_inputs, shell._showtraceback  # noqa: SLF001
+
+    def store(number: int, *sources: str) -> None:
+        store_inputs(number, *map(shell_session.mask, sources))
+
+    def show(etype: type, exc: BaseException, _lines: Sequence[str]) -> None:
+        cancelled = isinstance(exc, asyncio.CancelledError)  # by Ctrl-C
+        shown = "KeyboardInterrupt" if cancelled else shell_session.explain(exc).rstrip("\n")
+        show_traceback(etype, exc, [shown])
+
+    shell.history_manager.store_inputs, shell._showtraceback = store, show  # noqa: SLF001
 
 
 async def ptpython(shell_session: ShellSession, terminal: Terminal, banner: str) -> None:
@@ -64,6 +111,14 @@ async def ptpython(shell_session: ShellSession, terminal: Terminal, banner: str)
 
     terminal.err(banner)
     await _host(prompt, shell_session, Interrupts(repl_module.PythonRepl.eval_async.__code__))
+
+
+def _in_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _host(

@@ -121,6 +121,10 @@ class ShellSession:
             text += "this shell is read-only: exit, and start shell --write\n"
         elif self._mode is Mode.COMMIT and isinstance(exc, SQLAlchemyError):
             text += "the transaction may have failed: `await session.rollback()` starts a new one\n"
+        return self.mask(text)
+
+    def mask(self, text: str) -> str:
+        """Return a text with the secrets of the process's environment masked."""
         return self._redactor.text(text)
 
     def left_open(self) -> bool:
