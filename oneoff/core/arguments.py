@@ -11,6 +11,7 @@ name its spelling: `active_only` is `--active-only`. Secrets are never taken fro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
@@ -32,6 +33,9 @@ class Field:
     """One declared input.
 
     `name` and `annotation` are set when the fields of the declaring class are first used.
+
+    Attributes:
+        line: The file and the line of the declaration, for messages about it.
     """
 
     __slots__ = (
@@ -43,6 +47,7 @@ class Field:
         "generate",
         "help",
         "kind",
+        "line",
         "name",
         "short",
     )
@@ -69,6 +74,8 @@ class Field:
         self.generate = generate
         self.name = ""
         self.annotation: Any = str
+        code = sys._getframe(2)  # noqa: SLF001 - of the class whose attribute this becomes
+        self.line = (code.f_code.co_filename, code.f_lineno)
 
     @property
     def required(self) -> bool:

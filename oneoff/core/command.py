@@ -28,6 +28,21 @@ RESERVED = frozenset(
 """Names of the options that every command has, which no input may use."""
 
 
+class DeclarationError(TypeError):
+    """An input of a command is declared wrongly.
+
+    Attributes:
+        place: The file and the line of the declaration.
+    """
+
+    def __init__(self, field: Field, name: str, problem: Exception) -> None:
+        from oneoff.utils.places import error_text, shown_place
+
+        text = str(problem) if isinstance(problem, TypeError) else error_text(problem)
+        super().__init__(f"{name}: {text}")
+        self.place = shown_place(*field.line)
+
+
 @dataclass_transform(kw_only_default=True, field_specifiers=(Argument, Option, Flag, Secret))
 class BaseCommand:
     """Declares the policy and the inputs of a command, and does its work in `handle`.
@@ -168,7 +183,30 @@ class BaseCommand:
         return f"would {summary[:1].lower()}{summary[1:]} in {{target}}"
 
 
+_DECLARED_TYPES: dict[str, tuple[type, ...]] = {
+    "access": (Access,),
+    "confirm": (Confirm,),
+    "dry_run": (DryRun,),
+    "lock": (str,),
+    "aims_at": (str,),
+    "confirm_only_protected": (bool,),
+    "allow_in_production": (bool,),
+    "creates_schema": (bool,),
+    "accepts_problems": (bool,),
+    "overrides": (bool,),
+    "environments": (frozenset, set, tuple, list),
+    "examples": (tuple, list),
+}
+"""The types of the attributes in which a class declares its policy."""
+
+
 def _policy_problems(cls: type[BaseCommand]) -> Any:
+    for name, types in _DECLARED_TYPES.items():
+        # A text is iterable too: `examples = ("one")` would be three examples.
+        if not isinstance(value := getattr(cls, name), types):
+            yield f"{name} = {value!r} must be of the type {types[0].__name__}"
+    if not hasattr(cls.__dict__["handle"], "__code__"):
+        yield "handle is not a function"
     if not cls.summary():
         yield "needs a docstring: its first line is the summary in help"
     if cls.access is Access.WRITE and not _declares(cls, "dry_run"):
@@ -191,27 +229,29 @@ def _collect_fields(cls: type[BaseCommand]) -> dict[str, Field]:
     for base in reversed(cls.__mro__):
         for name, value in list(base.__dict__.items()):
             if isinstance(value, Field):
-                _bind(value, base, name)
+                try:
+                    _bind(value, base, name)
+                except Exception as exc:
+                    raise DeclarationError(value, f"{base.__qualname__}.{name}", exc) from exc
                 fields[name] = value
     return fields
 
 
 def _bind(field: Field, owner: type, name: str) -> None:
     """Set a field's name and type; `from __future__ import annotations` makes the type a string."""
-    where = f"{owner.__module__}.{owner.__qualname__}.{name}"
     if name in RESERVED or hasattr(BaseCommand, name):
-        message = f"{where}: every command already has {name!r}; choose another name"
+        message = f"every command already has {name!r}; choose another name"
         raise TypeError(message)
     annotation = owner.__annotations__.get(name)
     if annotation is None:
-        message = f"{where}: needs a type annotation, which determines how to parse it"
+        message = "needs a type annotation, which determines how to parse it"
         raise TypeError(message)
     if isinstance(annotation, str):
         try:
             # The text comes from the class's own module. typing.get_type_hints does the same.
             annotation = eval(annotation, vars(sys.modules[owner.__module__]))  # noqa: S307
         except NameError as exc:
-            message = f"{where}: {exc}; import it at run time, not under TYPE_CHECKING"
+            message = f"{exc}; import it at run time, not under TYPE_CHECKING"
             raise TypeError(message) from None
     field.name, field.annotation = name, annotation
     if field.kind is not Kind.SECRET:

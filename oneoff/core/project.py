@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from oneoff.core.errors import ConfigurationError
+
 
 class Project:
     """Declares the parts of an application that its commands use.
@@ -73,30 +75,58 @@ def load_object(name: str) -> Any:
     """Import "package.module:attribute.path" and return the object.
 
     Raises:
-        ConfigurationError: The module or the attribute does not exist.
+        ConfigurationError: The module or the attribute does not exist, or the module's own code
+            fails. Then the cause is the error of that code.
     """
     from importlib import import_module
 
-    from oneoff.core.errors import ConfigurationError
+    from oneoff.core.errors import CommandError
 
     module_name, _, path = name.partition(":")
+    if not all(module_name.split(".")):
+        raise _not_found(name, "does not name a module")
     try:
         target: Any = import_module(module_name)
         for attribute in filter(None, path.split(".")):
             target = getattr(target, attribute)
-    except ModuleNotFoundError as exc:
-        # If the named module exists and imports a missing one, that error stays as it is.
-        if exc.name is None or not (module_name + ".").startswith(exc.name + "."):
-            raise
-        raise ConfigurationError(
-            f"{name!r} can't be imported: no module named {exc.name!r}",
-            try_="correct the import string, or run from the project's root folder",
-            code="project-not-found",
-        ) from None
-    except AttributeError as exc:
-        raise ConfigurationError(
-            f"{name!r} does not exist: {exc}",
-            try_="correct the import string, written as package.module:attribute",
-            code="project-not-found",
-        ) from None
+    except CommandError:
+        raise  # for example, a missing setting
+    except (Exception, SystemExit) as exc:
+        if problem := _what_is_missing(exc, module_name):
+            raise _not_found(name, problem) from None
+        raise _broken(name, exc) from exc
     return target
+
+
+def _what_is_missing(exc: BaseException, module_name: str) -> str:
+    """Return the problem if the import string is wrong; empty if the module's own code failed."""
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        # Another missing module is one that the named module imports.
+        is_named = (module_name + ".").startswith(exc.name + ".")
+        return f"can't be imported: no module named {exc.name!r}" if is_named else ""
+    # An AttributeError from the module's code, or from its `__getattr__`, has more frames.
+    trace = exc.__traceback__
+    is_ours = isinstance(exc, AttributeError) and trace is not None and trace.tb_next is None
+    return f"does not exist: {exc}" if is_ours else ""
+
+
+def _not_found(name: str, problem: str) -> ConfigurationError:
+    from oneoff.core.errors import ConfigurationError
+
+    return ConfigurationError(
+        f"{name!r} {problem}",
+        try_="correct the import string, written as package.module:attribute, or run the command "
+        "from the project's root folder",
+        code="project-not-found",
+    )
+
+
+def _broken(name: str, exc: BaseException) -> ConfigurationError:
+    from oneoff.core.errors import ConfigurationError
+    from oneoff.utils.places import error_text, place_of
+
+    return ConfigurationError(
+        f"{name!r} can't be imported: {place_of(exc)}: {error_text(exc)}",
+        try_="correct that line; --traceback shows how it was reached",
+        code="project-broken",
+    )

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from oneoff.core.errors import CommandError, ConfigurationError
+from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import Project, load_object
 from oneoff.runtime.registry.registry import Registry
 
@@ -166,16 +166,7 @@ def load_application(
     """
     if root not in sys.path:
         sys.path.insert(0, root)
-    try:
-        loaded = load_object(project)
-    except CommandError:
-        raise
-    except Exception as exc:
-        raise ConfigurationError(
-            f"{project} can't be imported: {type(exc).__name__}: {exc}",
-            try_="fix the module; --traceback shows where it fails",
-            code="project-broken",
-        ) from exc
+    loaded = load_object(project)
     if not isinstance(loaded, Project):
         raise ConfigurationError(
             f"{project} is a {type(loaded).__name__}, not a Project",

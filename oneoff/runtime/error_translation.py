@@ -16,6 +16,7 @@ from oneoff.core.errors import (
     unstorable_text,
 )
 from oneoff.runtime import signals
+from oneoff.utils.places import error_text, place_of
 
 _PACKAGES = {
     "aiosqlite": "oneoff[sqlite]",
@@ -58,7 +59,9 @@ def explain(
     """
     what_now = ROLLED_BACK if undone else KEPT
     if isinstance(exc, CommandError):
-        return exc
+        # A module of the project, or of a command, that imports a missing package of the framework.
+        imports = isinstance(exc, ConfigurationError)
+        return (_from_import(exc.__cause__) if imports else None) or exc
     if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
         return _interrupted(exc, what_now)
     if deadline_passed:  # other errors are consequences of it, as those of a signal below
@@ -79,10 +82,11 @@ def explain(
     known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
     if known is not None:
         return known
-    text = str(exc).strip()
+    place = place_of(exc)
     return UnexpectedError(
-        f"{type(exc).__name__}: {text}" if text else type(exc).__name__,
-        why=f"this is a bug in the command or in code that it calls; {what_now}",
+        error_text(exc),
+        why="this is a bug in the command or in code that it calls"
+        + (f", at {place}; {what_now}" if place else f"; {what_now}"),
         try_=(
             f"{line} --traceback" if line else "run the same command with --traceback",
             *((f"search the logs for run {run_id}",) if run_id else ()),
@@ -98,7 +102,7 @@ def _interrupted(exc: BaseException, what_now: str) -> Interrupted:
     return Interrupted("interrupted", why=what_now)
 
 
-def _from_import(exc: BaseException) -> CommandError | None:
+def _from_import(exc: BaseException | None) -> CommandError | None:
     """Return the error for a package that the framework needs and that is not installed."""
     missing = (getattr(exc, "name", "") or "").partition(".")[0]
     if not isinstance(exc, ModuleNotFoundError) or missing not in _PACKAGES:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
-
 from oneoff.core.errors import ConfigurationError, UsageError
+from oneoff.utils.places import error_text, place_of
 from oneoff.utils.suggestions import similar_names
 
 TYPE_CHECKING = False
@@ -109,28 +108,10 @@ def no_command(name: str, file: str, found: Sequence[str]) -> ConfigurationError
 
 
 def import_failed(name: str, file: str, error: BaseException) -> ConfigurationError:
-    """Return the error for a command whose module can't be imported, with place and cause."""
+    """Return the error for a command that can't be imported or is declared wrongly, with place."""
     return ConfigurationError(
-        f"{name!r} is broken: {place_of(error, file)}: {_error_text(error)}",
-        why="its module could not be imported; other commands are not affected",
+        f"{name!r} is broken: {place_of(error) or file}: {error_text(error)}",
+        why="other commands are not affected",
         try_=f"{PROGRAM} {name} --traceback",
         code="command-broken",
     )
-
-
-def place_of(error: BaseException, file: str) -> str:
-    """Return "file:line" of the error; `file` if its place is not known."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno or 1}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen ")
-    ]
-    # The first frame is the registry's own import statement.
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if len(frames) > 1 else file
-
-
-def _error_text(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

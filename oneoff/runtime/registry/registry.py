@@ -82,9 +82,18 @@ class Registry:
         """Import the command's module, and no other, and return its class.
 
         Raises:
-            ConfigurationError: The module can't be imported or doesn't define one command.
+            ConfigurationError: The module can't be imported, doesn't define one command, or
+                declares it wrongly.
         """
+        from oneoff.core.command import DeclarationError
+
         command = _command_in(_import(entry), entry)
+        try:
+            command.fields()
+        except DeclarationError as exc:
+            from oneoff.runtime.registry.errors import import_failed
+
+            raise import_failed(entry.name, entry.file, exc) from exc
         if entry.replaces and not command.overrides:
             from oneoff.runtime.registry.errors import collision
 

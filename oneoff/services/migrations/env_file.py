@@ -25,9 +25,9 @@ from sqlalchemy import text
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.database.tables import PREFIX
 from oneoff.services.migrations.env import MARK, NameFilter
-from oneoff.services.migrations.errors import message_of
 from oneoff.utils.concurrency import in_daemon_thread
 from oneoff.utils.logging_state import LoggingState
+from oneoff.utils.places import error_text, place_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -296,11 +296,11 @@ def _other_schema(theirs: str, ours: str) -> ConfigurationError:
     )
 
 
-def _env_failed(history: History, exc: BaseException) -> CommandError:
+def _env_failed(history: History, exc: BaseException) -> ConfigurationError:
     file = history.shorten(Path(history.scripts.dir) / "env.py")
-    return CommandError(
-        f"{file} failed: {message_of(exc)}",
+    return ConfigurationError(
+        f"{file} can't be run: {place_of(exc)}: {error_text(exc)}",
         why="nothing was migrated by it",
-        try_=f"correct {file}",
-        code="migration-failed",
+        try_="correct that line; --traceback shows how it was reached",
+        code="project-broken",
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
+from oneoff.core.errors import ConfigurationError
 from oneoff.runtime.error_translation import explain
 
 EXCEPTIONS = [asyncio.CancelledError(), TimeoutError(), RuntimeError("bug")]
@@ -44,3 +46,21 @@ def test_text_that_a_driver_cannot_encode_is_bad_data() -> None:
         "\udcff".encode()
 
     assert "unstorable-text" == explain(caught.value).code
+
+
+def test_a_bug_names_its_line() -> None:
+    """Also if a library raised the error; then it is the line that called the library."""
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        json.loads("{")
+
+    line = caught.traceback[0].lineno + 1
+    place = f"tests/unit/runtime/test_error_translation.py:{line}; its work was rolled back"
+    assert explain(caught.value).why.endswith(place)
+
+
+def test_a_project_that_needs_a_missing_package_of_the_framework_says_how_to_install_it() -> None:
+    """The virtual environment is probably not active."""
+    broken = ConfigurationError("'app.models:Base' can't be imported", code="project-broken")
+    broken.__cause__ = ModuleNotFoundError("No module named 'sqlalchemy'", name="sqlalchemy")
+
+    assert "missing-dependency" == explain(broken).code

@@ -76,8 +76,11 @@ def env(shop: Shop) -> Path:
         (TWICE, "env-not-supported]: migrations/env.py runs the migrations more than once"),
         (LOOP, "env-not-supported]: migrations/env.py runs the migrations more than once"),
         (SWALLOWED, "env-other-database]: migrations/env.py connects to another database"),
-        ("1 / 0\n", "migration-failed]: migrations/env.py failed: ZeroDivisionError"),
-        ("raise SystemExit('no')\n", "migration-failed]: migrations/env.py failed: SystemExit"),
+        ("1 / 0\n", "project-broken]: migrations/env.py can't be run: migrations/env.py:1: Zero"),
+        (
+            "raise SystemExit('no')\n",
+            "project-broken]: migrations/env.py can't be run: migrations/env.py:1: SystemExit",
+        ),
     ],
     ids=["other database", "nothing", "twice", "loop", "swallowed", "error", "exit"],
 )
@@ -91,7 +94,7 @@ async def test_an_env_py_that_would_migrate_something_else_is_refused(
     done = await shop.manage(line)
 
     other = shop.root / "other.sqlite3"
-    assert done.exit_code in (1, 78), done.stdout
+    assert 78 == done.exit_code, done.stdout
     assert f"error[{says}" in done.stderr
     assert (set(), False) == (await shop.tables(), other.exists() and bool(other.read_bytes()))
 
@@ -174,3 +177,28 @@ async def test_an_index_on_an_expression_is_created_on_sqlite(
     assert (0, 0, 0) == (applied.exit_code, again.exit_code, undone.exit_code), undone.stderr
     assert [("uq_users_email",)] == created
     assert "users" not in await shop.tables()
+
+
+@pytest.mark.parametrize("line", ["db migrate", "db migrate --dry-run"])
+@pytest.mark.parametrize(
+    ("models", "problem"),
+    [
+        ("import no_such_module", "models.py:1: ModuleNotFoundError: No module named"),
+        ("x = 1\nx.upper()", "models.py:2: AttributeError: 'int' object has no"),
+        ("raise SystemExit('no')", "models.py:1: SystemExit: no"),
+    ],
+)
+async def test_models_that_cannot_be_imported_are_no_bug_of_the_command(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, models: str, problem: str, line: str
+) -> None:
+    """The error names the line in the models."""
+    monkeypatch.syspath_prepend(str(shop.root))
+    monkeypatch.chdir(shop.root)
+    (shop.root / "broken_models.py").write_text(models)
+    env(shop).write_text("import broken_models\n")
+
+    done = await shop.manage(line)
+
+    assert 78 == done.exit_code, done.stdout
+    expected = f"error[project-broken]: migrations/env.py can't be run: broken_{problem}"
+    assert expected in done.stderr
