@@ -5,24 +5,31 @@ from __future__ import annotations
 import os
 
 from oneoff.core.options import GlobalOptions, split_leading, without_flags
+from oneoff.runtime.registry.registry import HELP_FLAGS, Registry
+from oneoff.runtime.terminal import PROGRAM
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oneoff.core.errors import UsageError
+    from oneoff.core.errors import CommandError, UsageError
     from oneoff.core.outcome import Call
     from oneoff.runtime.application import Application
     from oneoff.runtime.registry.entry import Entry
 
 
 class Page:
-    """A text that answers the command line: help, the version, completions."""
+    """A text that answers the command line: help, the version, completions.
 
-    __slots__ = ("text",)
+    Attributes:
+        warnings: What may be missing in it, and why.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("text", "warnings")
+
+    def __init__(self, text: str, warnings: Sequence[str] = ()) -> None:
         self.text = text
+        self.warnings = tuple(warnings)
 
 
 def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Call:
@@ -37,18 +44,50 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
         UsageError: The words are wrong; it contains all problems.
         ConfigurationError: The command is broken.
     """
+    page = _page(app.registry, words, program, project=app.project.name)
+    if page:
+        return page
     leading, words = split_leading(list(words))
-    if "--version" in leading:
-        return Page(_version(app))
-    if list(words[:2]) == ["completion", "candidates"]:
-        return Page(_candidates(app, words[2:]))
-    if not words or words[0] == "help" or {"--help", "-h"} & {*leading}:
-        return Page(_help(app, [word for word in words[:1] if word != "help"] + [*words[1:]]))
-    group = without_flags(words)
-    if app.registry.group_named(group):
-        return Page(_help(app, group))
     entry, rest = app.registry.find(words)
     return _call(app, entry, [*leading, *rest], program)
+
+
+def page_without_project(words: Sequence[str], problem: CommandError, program: str) -> Page | None:
+    """Return the page that the words ask for if the project can't be loaded; None for other words.
+
+    It knows only the commands of oneoff and of plug-ins.
+
+    Args:
+        words: What was typed after the program's name.
+        problem: Why the project can't be loaded.
+        program: The program's name.
+    """
+    from oneoff.core.errors import UsageError
+
+    before = list(words[: words.index("--")] if "--" in words else words)
+    asks = [at for at, word in enumerate(before) if word in HELP_FLAGS]
+    words = ["help", *before[: asks[0]]] if asks else words
+    registry = Registry.of_project((), os.getcwd())
+    try:
+        return _page(registry, words, program, problem=problem.message)
+    except UsageError:  # perhaps a command of the project
+        return None
+
+
+def _page(
+    registry: Registry, words: Sequence[str], program: str, *, project: str = "", problem: str = ""
+) -> Page | None:
+    leading, words = split_leading(list(words))
+    if {"--version", "-V"} & {*leading}:
+        return Page(_version(project))
+    if list(words[:2]) == ["completion", "candidates"]:
+        return Page(_candidates(registry, words[2:]))
+    named = without_flags(words)
+    if not words or words[0] == "help" or {*HELP_FLAGS} & {*leading}:
+        named = named[1:] if named[:1] == ["help"] else named
+    elif not registry.group_named(named):
+        return None
+    return _help(registry, named, program, problem)
 
 
 def options_for_error(words: Sequence[str]) -> GlobalOptions:
@@ -72,7 +111,7 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
     argv = scrub_argv(command_class, rest)
     parsed = parse(command_class, rest, name=entry.name)
     if parsed.command is None:
-        return Page(_help(app, entry.name.split()))
+        return _help(app.registry, entry.name.split(), program)
     if parsed.options.json and parsed.command.fills_stdout():
         raise _two_outputs_error(entry.name)
     line = command_line(f"{program} {entry.name}", argv)
@@ -89,23 +128,26 @@ def _two_outputs_error(name: str) -> UsageError:
     )
 
 
-def _help(app: Application, words: Sequence[str]) -> str:
+def _help(registry: Registry, words: Sequence[str], program: str, problem: str = "") -> Page:
     from oneoff.services.help.pages import help_page
 
-    return help_page(app.registry, words, width=_width())
+    text = help_page(registry, words, width=_width()).replace(PROGRAM, program)
+    if problem:
+        return Page(text, [f"the project's own commands are not listed: {problem}"])
+    return Page(text, [" ".join(problem) for problem in registry.problems()])
 
 
-def _candidates(app: Application, rest: Sequence[str]) -> str:
+def _candidates(registry: Registry, rest: Sequence[str]) -> str:
     from oneoff.services.help.completion import candidates
 
     words = rest[1:] if rest[:1] == ["--"] else rest
-    return "".join(f"{candidate}\n" for candidate in candidates(app.registry, words))
+    return "".join(f"{candidate}\n" for candidate in candidates(registry, words))
 
 
-def _version(app: Application) -> str:
+def _version(project: str) -> str:
     from oneoff import __version__
 
-    return f"{app.project.name}, oneoff {__version__}\n"
+    return f"{project}, oneoff {__version__}\n" if project else f"oneoff {__version__}\n"
 
 
 def _width() -> int:

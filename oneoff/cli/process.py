@@ -13,7 +13,8 @@ import gc
 import os
 import sys
 
-from oneoff.cli.dispatch import Page, dispatch, options_for_error
+from oneoff.cli.dispatch import Page, dispatch, options_for_error, page_without_project
+from oneoff.core.errors import ConfigurationError
 from oneoff.runtime import signals
 from oneoff.runtime.application import Application, find_project, load_application
 from oneoff.runtime.terminal import Terminal
@@ -22,6 +23,7 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from oneoff.core.options import GlobalOptions
     from oneoff.core.outcome import Call, Outcome
     from oneoff.runtime.executor import Execution
     from oneoff.utils.redaction import Redactor
@@ -49,7 +51,9 @@ def _run_process(load: Callable[[], Application], argv: Sequence[str] | None) ->
     gc.disable()
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _run_line(load, words, Terminal.of_process())
+        terminal = Terminal.of_process()
+        terminal.program = _program()
+        return _run_line(load, words, terminal)
     except signals.SignalReceived as exc:
         return signals.exit_code_of(exc.signum)
 
@@ -58,20 +62,36 @@ def _run_line(load: Callable[[], Application], words: Sequence[str], terminal: T
     options = options_for_error(words)
     app = None
     try:
-        app = load()
-        page_or_call = dispatch(app, words, _program())
-        if isinstance(page_or_call, Page):
-            terminal.out(page_or_call.text)
-            return int(terminal.output_lost)
-        options = page_or_call.options
+        try:
+            app = load()
+        except ConfigurationError as problem:
+            page = page_without_project(words, problem, terminal.program)
+            if page is None:
+                raise
+            return _show_page(page, options, terminal, None)
+        found = dispatch(app, words, terminal.program)
+        if isinstance(found, Page):
+            return _show_page(found, options, terminal, app)
+        options = found.options
         redactor = _redactor(app)
-        outcome = _execute(app, page_or_call, terminal, redactor)
+        outcome = _execute(app, found, terminal, redactor)
     except Exception as exc:  # noqa: BLE001 - shown to the operator; sets the exit code
         redactor = _redactor(app)
         outcome = _failed_outcome(exc)
     from oneoff.cli.reply import reply
 
     return reply(outcome, options, terminal, redactor)
+
+
+def _show_page(
+    page: Page, options: GlobalOptions, terminal: Terminal, app: Application | None
+) -> int:
+    terminal.out(page.text)
+    if page.warnings:
+        from oneoff.cli.reply import show_warnings
+
+        show_warnings(page.warnings, options, terminal, _redactor(app))
+    return int(terminal.output_lost)
 
 
 def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redactor) -> Outcome:
@@ -136,5 +156,8 @@ def _root() -> str:
 
 def _program() -> str:
     """Return how the operator started the process, for the command lines in messages."""
-    name = os.path.basename(sys.argv[0])
-    return name if name in {"oneoff", "admin"} else f"python {name}"
+    folder, name = os.path.split(sys.argv[0])
+    if name == "__main__.py":  # python -m PACKAGE
+        spec = sys.modules["__main__"].__spec__
+        return f"python -m {spec.name.removesuffix('.__main__')}" if spec else f"python {folder}"
+    return f"python {name}" if name.endswith(".py") else name

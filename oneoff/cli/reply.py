@@ -9,6 +9,8 @@ from oneoff.core.errors import CommandError
 from oneoff.core.outcome import Outcome, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from oneoff.core.options import GlobalOptions
     from oneoff.runtime.terminal import Terminal
     from oneoff.utils.redaction import Redactor
@@ -22,7 +24,7 @@ def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
     if outcome.status is Status.SUCCEEDED and not outcome.dry_run:
         # Another exit code would make a scheduler do the work a second time.
         lost = "the work is done, but its result could not be written to standard output"
-        terminal.err(render_warning(lost, redactor, color=terminal.color and not options.no_color))
+        show_warnings([lost], options, terminal, redactor)
         return code
     error = CommandError(
         "standard output could not be written",
@@ -34,25 +36,28 @@ def reply(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
     return int(error.exit_code)
 
 
+def show_warnings(
+    warnings: Iterable[str], options: GlobalOptions, terminal: Terminal, redactor: Redactor
+) -> None:
+    """Write warnings to standard error."""
+    color = terminal.color and not options.no_color
+    for warning in warnings:
+        terminal.err(render_warning(warning, redactor, color=color))
+
+
 def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor) -> int:
     color = terminal.color and not options.no_color
     if outcome.cause is not None and (options.traceback or options.debug):
         terminal.err(redactor.text(_traceback(outcome.cause)))
     if options.json:
-        terminal.out(render_json(outcome, redactor))
+        terminal.out(terminal.as_started(render_json(outcome, redactor)))
         return int(outcome.exit_code)
-    for warning in outcome.result.warnings if outcome.result else ():
-        terminal.err(render_warning(warning, redactor, color=color))
+    show_warnings(outcome.result.warnings if outcome.result else (), options, terminal, redactor)
     say = terminal.err if terminal.has_data else terminal.out
-    say(
-        render_text(
-            outcome,
-            redactor,
-            width=terminal.width,
-            quiet=options.quiet,
-            verbose=options.verbose,
-        )
+    text = render_text(
+        outcome, redactor, width=terminal.width, quiet=options.quiet, verbose=options.verbose
     )
+    say(terminal.as_started(text))
     if outcome.error:
         terminal.err(render_error(outcome.error, redactor, color=color))
     return int(outcome.exit_code)

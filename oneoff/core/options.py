@@ -178,7 +178,7 @@ OPTIONS = (
     GlobalOption("ticket", "Record the ticket that the run belongs to.", metavar="TEXT"),
     GlobalOption("help", "Show this page.", short="h"),
 )
-VERSION = GlobalOption("version", "Show the version. Only without a command.")
+VERSION = GlobalOption("version", "Show the version. Only without a command.", short="V")
 COUNTED = "verbose"
 
 

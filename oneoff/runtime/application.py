@@ -142,8 +142,14 @@ def find_project(start: str, environ: Mapping[str, str] = os.environ) -> tuple[s
     for folder in (here, *here.parents):
         file = folder / "pyproject.toml"
         if file.is_file():
-            tool = tomllib.loads(file.read_text()).get("tool", {})
-            name = tool.get("oneoff", {}).get("project")
+            try:
+                tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
+            except (OSError, ValueError) as exc:  # also what TOML and UTF-8 can't contain
+                raise ConfigurationError(
+                    f"{file} can't be read: {exc}", try_=f"correct {file}", code="project-not-found"
+                ) from exc
+            ours = tool.get("oneoff", {})
+            name = ours.get("project") if isinstance(ours, dict) else None
             if name:
                 return str(name), str(folder)
     raise ConfigurationError(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
+PROGRAM = "python manage.py"
+"""How all texts of oneoff name the program. A terminal shows how it was really started."""
+
 _ERASE = "\r\x1b[K"  # moves the cursor to the start of the line, and erases the line
 
 
@@ -30,6 +33,7 @@ class Terminal:
         shows_logs_readably: Whether logs are for a person rather than for a program.
         shows_status: Whether standard error is a terminal that can erase a line.
         output_lost: Whether standard output is closed, or failed to take a text (a full disk).
+        program: How the operator started the process: "admin", or "python manage.py".
         has_data: Whether standard output holds a command's own data. If so, everything else goes to
             standard error.
     """
@@ -53,6 +57,7 @@ class Terminal:
         self._status_width = _columns(stderr, environ)
         self._status = ""
         self.output_lost = False
+        self.program = PROGRAM
         self.has_data = False
         self._reader_gone = False
         self._warned: set[str] = set()
@@ -132,6 +137,7 @@ class Terminal:
         """Write to standard error."""
         if self._stderr is None:
             return
+        text = self.as_started(text)
         if self._status:
             text, self._status = _ERASE + text, ""
         try:
@@ -141,6 +147,10 @@ class Terminal:
             # The reader has closed the stream. The interpreter flushes it at exit, and an error
             # there would change the exit code.
             _discard(self._stderr)
+
+    def as_started(self, text: str) -> str:
+        """Return a text in which command lines begin as the operator's own did."""
+        return text.replace(PROGRAM, self.program)
 
     def warn_once(self, warning: str) -> None:
         """Write a warning to standard error immediately, but each text only once."""

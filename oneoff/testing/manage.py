@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from oneoff.cli.dispatch import Page, dispatch, options_for_error
-from oneoff.cli.reply import reply
+from oneoff.cli.reply import reply, show_warnings
 from oneoff.core.outcome import Outcome
 from oneoff.core.result import Result
 from oneoff.runtime.application import load_application
@@ -136,9 +136,10 @@ class Manage:
         redactor = Redactor(os.environ)
         try:
             app = load_application(self.project, self.root, dict(os.environ))
-            found = dispatch(app, words, "python manage.py")
+            found = dispatch(app, words, terminal.program)
             if isinstance(found, Page):
                 terminal.out(found.text)
+                show_warnings(found.warnings, options, terminal, redactor)
                 return _finished(0, terminal, None)
             options = found.options
             outcome = await Execution(app, found, terminal, redactor).run()

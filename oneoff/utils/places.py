@@ -42,8 +42,11 @@ def error_text(exc: BaseException) -> str:
 
 def shown_place(file: str, line: int) -> str:
     """Return "file:line", relative to the current folder if the file is in it."""
-    inside = os.getcwd() + os.sep
-    return f"{file.removeprefix(inside)}:{line}"
+    try:
+        here = os.getcwd() + os.sep
+    except FileNotFoundError:  # it was deleted
+        here = file
+    return f"{file.removeprefix(here) or file}:{line}"
 
 
 def is_user_code(file: str) -> bool:

@@ -33,8 +33,8 @@ def findings(registry: Registry, project: Project) -> Iterator[tuple[str, str, s
     Every module is imported. One that fails doesn't hide the problems of the others.
     """
     known = known_names(project.resources)
-    for package in registry.missing:
-        yield "", package, "the package does not exist"
+    for where, problem in registry.problems():
+        yield "", where, problem
     for entry in registry.entries():
         for problem in entry_problems(registry, entry, known):
             yield entry.name, entry.file, problem

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from oneoff.core.errors import ConfigurationError, UsageError
+from oneoff.core.options import OPTIONS
+from oneoff.runtime.terminal import PROGRAM
 from oneoff.utils.places import error_text, place_of
 from oneoff.utils.suggestions import similar_names
 
@@ -10,11 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-PROGRAM = "python manage.py"
-
 
 def unknown_command(
-    words: Sequence[str], depth: int, names: Iterable[str], missing: Sequence[str]
+    words: Sequence[str],
+    depth: int,
+    names: Iterable[str],
+    unread: Iterable[tuple[str, str]],
 ) -> UsageError:
     """Return the error for a name that no command has; it suggests similar names.
 
@@ -22,7 +25,7 @@ def unknown_command(
         words: The words that the operator typed.
         depth: How many of them are the wrong name; the others may be arguments.
         names: The names of all commands.
-        missing: Packages of commands that don't exist.
+        unread: What is not read as commands, and why; it may be the reason.
     """
     names = list(names)
     quoted = _quoted_name(words, names)
@@ -32,8 +35,8 @@ def unknown_command(
         problem = f"{quoted!r} in quotes is one word, not a command; write it without quotes"
     elif near and not words[0].startswith("-"):
         problem += f"; did you mean {near[0]}?"
-    problems = [problem, *(f"the commands package {name!r} was not found" for name in missing)]
     tries = [f"{PROGRAM} {name} --help" for name in near] or [f"{PROGRAM} help"]
+    problems = [problem, *map(" ".join, unread)]
     return UsageError(problems, try_=tries, code="unknown-command")
 
 
@@ -42,6 +45,9 @@ def _not_a_command(words: Sequence[str], depth: int) -> str:
         return "no command was given"
     if words[0].startswith("-"):
         option = words[0].partition("=")[0]
+        known = {spelling for one in OPTIONS for spelling in (one.spelling, f"-{one.short}")}
+        if option not in known:
+            return f"{option} is not an option that may come before the command's name"
         return f"{option} can't come before the command's name; put it after the name"
     return f"{' '.join(words[:depth])!r} is not a command"
 

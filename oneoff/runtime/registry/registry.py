@@ -57,11 +57,19 @@ class Registry:
         package = next(name for name in self.packages if module.startswith(name + "."))
         return module[len(package) + 1 :].replace(".", " ").replace("_", "-")
 
-    @property
-    def missing(self) -> list[str]:
-        """Packages that don't exist."""
-        found = {package for package, _ in self._located()}
-        return [package for package in self.packages if package not in found]
+    def problems(self) -> list[tuple[str, str]]:
+        """Return what is not read as commands, and why: packages, and files in them."""
+        from oneoff.runtime.registry.unread import package_problem, unread_files
+
+        located = self._located()
+        found = {package for package, _ in located}
+        missing = [package for package in self.packages if package not in found]
+        return [package_problem(package) for package in missing] + [
+            problem
+            for package, folder in located
+            if package != BUILT_IN
+            for problem in unread_files(folder, package)
+        ]
 
     def find(self, words: Sequence[str]) -> tuple[Entry, list[str]]:
         """Return the command that the first words name, and the words after its name.
@@ -202,7 +210,7 @@ class Registry:
         depth = sum(bool(self.group_named(words[:count])) for count in range(1, len(parts) + 1))
         if depth and (depth == len(words) or words[depth].startswith("-")):
             return is_a_group(" ".join(words[:depth]), self.names())
-        return unknown_command(words, depth + 1, self.names(), self.missing)
+        return unknown_command(words, depth + 1, self.names(), self.problems())
 
 
 def _says_overrides(entry: Entry) -> bool:

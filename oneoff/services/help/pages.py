@@ -5,6 +5,8 @@ The overview and the pages of groups import no command.
 
 from __future__ import annotations
 
+from oneoff.runtime.terminal import PROGRAM
+
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from oneoff.runtime.registry.entry import Entry, Listing
     from oneoff.runtime.registry.registry import Registry
 
-PROGRAM = "python manage.py"
 BROKEN = "BROKEN"
 INDENT = "  "
 UNKNOWN_WIDTH = 100  # columns, if the width of the terminal is unknown

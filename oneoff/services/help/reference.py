@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oneoff.runtime.terminal import PROGRAM
 from oneoff.services.help import describe
-from oneoff.services.help.pages import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -33,3 +33,21 @@ def test_a_group_refuses_an_option_that_only_some_commands_have() -> None:
     """For example, `--dry-run`."""
     with pytest.raises(UsageError, match="'user' is a group of commands: user activate"):
         page("user --dry-run")
+
+
+@pytest.mark.parametrize(
+    "line", ["help --no-color user", "help user --json", "--no-color help user", "help -v user -q"]
+)
+def test_help_accepts_the_flags_that_every_command_has(line: str) -> None:
+    """They do not change the page."""
+    assert page("help user") == page(line)
+
+
+@pytest.mark.parametrize("option", ["-x", "--settings"])
+def test_an_unknown_option_before_the_name_is_not_said_to_be_misplaced(option: str) -> None:
+    """After the name it would be an error too."""
+    with pytest.raises(UsageError) as caught:
+        page(f"{option}=shop user promote")
+
+    said = f"{option} is not an option that may come before the command's name"
+    assert said == caught.value.problems[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -112,9 +113,53 @@ def test_a_broken_module_does_not_hide_the_others(check: FindAll) -> None:
         report=command(resources=", mailr"),
     )
 
-    assert ["tenth", "ninth/bad.py", "ninth/report.py", "ninth/worse.py"] == [
-        text.partition(":")[0] for text in found
-    ]
+    assert [
+        "the commands package 'tenth'",
+        "ninth/bad.py",
+        "ninth/report.py",
+        "ninth/worse.py",
+    ] == [text.partition(":")[0] for text in found]
+
+
+def test_files_that_no_command_can_be_named_after_are_findings(
+    check: FindAll, command_package: Package, tmp_path: Path
+) -> None:
+    """They would be ignored in silence. Private names are left out."""
+    package = Path(command_package.root, "ninth")
+    for name in ("user_tasks", "re-ports", "texts-only", "__pycache__"):
+        (package / name).mkdir()
+    for file in ("my-report.py", "2fa.py", "_private.py", ".hidden-file.py", "notes-2.txt"):
+        (package / file).write_text(command())
+    for file in ("user_tasks/1st.py", "re-ports/daily.py", "texts-only/a.txt", "ready.pyc"):
+        (package / file).write_bytes(b"")
+    needs = "is not read: its name must consist of letters, digits and _, and start with a letter"
+
+    found = check(report=command())
+
+    assert [
+        f"ninth/2fa.py: {needs}",
+        f"ninth/my-report.py: {needs}; my_report.py would be 'my-report'",
+        f"ninth/re-ports: {needs}; re_ports would be 're-ports'",
+        "ninth/ready.pyc: is not a command: commands are read from their source, so deploy it too",
+        f"ninth/user_tasks/1st.py: {needs}",
+    ] == found
+
+
+def test_a_package_in_a_zip_file_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python can import it, but its commands can't be found."""
+    with ZipFile(tmp_path / "app.zip", "w") as archive:
+        archive.writestr("zipped_tasks/__init__.py", "")
+        archive.writestr("zipped_tasks/report.py", command())
+    monkeypatch.syspath_prepend(str(tmp_path / "app.zip"))
+
+    registry = Registry(("zipped_tasks",), str(tmp_path))
+
+    where = f"is in {tmp_path}/app.zip/zipped_tasks, which is not a folder; unpack it"
+    assert [("the commands package 'zipped_tasks'", f"{where}, so that its files are found")] == (
+        registry.problems()
+    )
 
 
 def test_the_commands_of_this_project_have_no_findings() -> None:

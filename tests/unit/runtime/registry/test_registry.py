@@ -315,6 +315,16 @@ def test_a_missing_package_is_named_where_a_command_is_not_found(tmp_path: Path)
         registry.find(["report"])
 
 
+def test_a_file_with_an_impossible_name_is_named_where_a_command_is_not_found(
+    write: Write,
+) -> None:
+    """`my-report.py` looks like the file of the command `my-report`."""
+    registry = write(**{"first/my-report": COMMAND})
+
+    with pytest.raises(UsageError, match=r"first/my-report\.py is not read: .* my_report\.py"):
+        registry.find(["my-report"])
+
+
 def test_children_are_the_next_words(write: Write) -> None:
     """Completion walks down a name word by word."""
     registry = write(**{"first/user/show": COMMAND, "second/user/list": COMMAND})
