@@ -16,6 +16,7 @@ from oneoff.database.errors import (
     sqlite_code,
     sqlstate_of,
 )
+from oneoff.utils.files import file_advice, file_problem
 
 # pgbouncer reports every error with the code PROTOCOL_VIOLATION, so only its text, which is always
 # English, shows what is wrong.
@@ -28,13 +29,8 @@ def translate_connect_error(exc: Exception, url: DatabaseURL) -> CommandError | 
         return exc
     if url.dialect == "sqlite":
         return _unopened_file(exc, url)
-    if isinstance(exc, OSError):  # also ssl.SSLError, and a file that is missing
-        from oneoff.database.url_arguments import check_certificates
-
-        try:
-            check_certificates(url)
-        except ConfigurationError as error:
-            return error
+    if isinstance(exc, OSError) and (problem := _bad_file(exc, url)):
+        return problem
     sqlstate, text = sqlstate_of(exc), driver_message(exc)
     refused = sqlstate == sqlstates.PROTOCOL_VIOLATION and any(
         words in text for words in _POOLER_REFUSES
@@ -97,3 +93,21 @@ def _unopened_file(exc: Exception, url: DatabaseURL) -> CommandError | None:
 
 def _server(url: DatabaseURL) -> str:
     return f"PostgreSQL at {url.host or 'the local socket'}:{url.port or 5432}"
+
+
+def _bad_file(exc: OSError, url: DatabaseURL) -> ConfigurationError | None:
+    """Return the error for a file of the driver that is missing, wrong or can't be read."""
+    from oneoff.database.url_arguments import check_certificates
+
+    try:
+        check_certificates(url)
+    except ConfigurationError as error:
+        return error
+    if problem := file_problem(exc):
+        # The driver looks for passwords and certificates in the home folder.
+        return ConfigurationError(
+            f"a file that the database driver looks for can't be read: {problem}",
+            try_=f"{file_advice(exc)}; HOME, PGPASSFILE and sslrootcert say where it is",
+            code="driver-file",
+        )
+    return None

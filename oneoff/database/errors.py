@@ -13,6 +13,7 @@ from traceback import walk_tb
 
 from oneoff.core.errors import (
     CommandError,
+    ConfigurationError,
     DryRunViolation,
     ReadOnlyViolation,
     Unavailable,
@@ -162,9 +163,25 @@ def read_only_error() -> ReadOnlyViolation:
     """Return the error for a write on a connection that is read-only."""
     return ReadOnlyViolation(
         "the command tried to write, but its database connection is read-only",
-        why="it is read-only in a command with access = Access.READ, in a dry run with "
-        "DryRun.PLAN, on a standby server, and for a file without write permission",
+        why="it is read-only in a command with access = Access.READ, and in a dry run with "
+        "DryRun.PLAN",
         try_="if the command is meant to write, declare access = Access.WRITE and a dry_run",
+    )
+
+
+def unwritable_error(exc: BaseException) -> ConfigurationError:
+    """Return the error for a write that the database itself refuses, not a guard of the run."""
+    if sqlite_code(exc) is None:
+        why = "it is a standby server, or the user's transactions are read-only by default"
+        advice = "set DATABASE_URL to the primary server, and to a user that may write"
+    else:
+        why = "the user that runs the command may not write the file, or not into its folder"
+        advice = "make the file and its folder writable for this user"
+    return ConfigurationError(
+        f"the database can't be written: {driver_message(exc)}",
+        why=why,
+        try_=advice,
+        code="unwritable-database",
     )
 
 

@@ -12,10 +12,12 @@ from oneoff.core.errors import (
     DeadlineReached,
     ExitCode,
     Interrupted,
+    ReadOnlyViolation,
     Terminated,
     unstorable_text,
 )
 from oneoff.runtime import signals
+from oneoff.utils.files import file_advice, file_problem
 from oneoff.utils.places import error_text, place_of
 
 _PACKAGES = {
@@ -47,6 +49,7 @@ def explain(
     *,
     undone: bool = True,
     deadline_passed: bool = False,
+    writes: bool = False,
 ) -> CommandError:
     """Return the error to show for an exception.
 
@@ -56,6 +59,7 @@ def explain(
         line: The command line, for the advice on what to try next.
         undone: Whether the run's work was rolled back; work on Redis or in files can't be.
         deadline_passed: Whether `--timeout` stopped the run; a command may have its own timeouts.
+        writes: Whether the run may write, so that only the database itself can refuse a write.
     """
     what_now = ROLLED_BACK if undone else KEPT
     if isinstance(exc, CommandError):
@@ -79,7 +83,8 @@ def explain(
         return _interrupted(exc, what_now)
     if isinstance(exc, UnicodeEncodeError):  # by a driver; it encodes each text that it sends
         return unstorable_text()
-    known = _from_import(exc) or _from_database(exc) or _from_redis(exc)
+    known = _from_import(exc) or _from_database(exc, writes=writes) or _from_redis(exc)
+    known = known or _from_file(exc, what_now)
     if known is not None:
         return known
     place = place_of(exc)
@@ -118,13 +123,28 @@ def _from_import(exc: BaseException | None) -> CommandError | None:
     )
 
 
-def _from_database(exc: BaseException) -> CommandError | None:
+def _from_file(exc: BaseException, what_now: str) -> CommandError | None:
+    """Return the error for a file that can't be read or written: not a bug, unless the path is."""
+    problem = file_problem(exc) if isinstance(exc, OSError) else ""
+    if not isinstance(exc, OSError) or not problem:
+        return None
+    place = place_of(exc)
+    return CommandError(
+        problem,
+        why=f"needed at {place}; {what_now}" if place else what_now,
+        try_=file_advice(exc),
+        code="file-error",
+    )
+
+
+def _from_database(exc: BaseException, *, writes: bool) -> CommandError | None:
     """Let the database adapter translate the exception, if SQLAlchemy is loaded."""
     if "sqlalchemy" not in sys.modules:
         return None
-    from oneoff.database.errors import translate_error
+    from oneoff.database.errors import translate_error, unwritable_error
 
-    return translate_error(exc)
+    error = translate_error(exc)
+    return unwritable_error(exc) if writes and isinstance(error, ReadOnlyViolation) else error
 
 
 def _from_redis(exc: BaseException) -> CommandError | None:

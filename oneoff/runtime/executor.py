@@ -295,6 +295,7 @@ class Execution:
             self.call.line,
             undone=self._is_undone(),
             deadline_passed=self._deadline.expired(),
+            writes=self.mode is Mode.COMMIT,
         )
         if self._ending() is not Ending.ROLLED_BACK:
             error.exit_code = ExitCode.FAILED  # a scheduler must not do the work twice

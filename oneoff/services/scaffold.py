@@ -8,6 +8,7 @@ from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.core.errors import CommandError, UsageError
+from oneoff.utils.files import file_advice, file_problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,8 +161,27 @@ def _class_name(word: str) -> str:
 
 
 def write(files: Sequence[NewFile]) -> None:
-    """Write new files. Raises FileExistsError rather than overwrite one."""
-    for file in files:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        with file.path.open("x", encoding="utf-8") as stream:
-            stream.write(file.text)
+    """Write new files, or none of them.
+
+    Raises:
+        CommandError: One exists, or can't be written.
+    """
+    made: list[Path] = []
+    try:
+        for file in files:
+            missing = [one for one in file.path.parents if not one.exists()]
+            for folder in reversed(missing):
+                folder.mkdir()
+                made.append(folder)
+            with file.path.open("x", encoding="utf-8") as stream:
+                made.append(file.path)
+                stream.write(file.text)
+    except OSError as exc:
+        for path in reversed(made):
+            path.rmdir() if path.is_dir() else path.unlink()
+        raise CommandError(
+            file_problem(exc),
+            why="nothing was written",
+            try_=file_advice(exc),
+            code="file-not-written",
+        ) from exc

@@ -25,9 +25,9 @@ from sqlalchemy import BigInteger, cast, func, insert, literal_column, select, u
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.config.environment import Facts
-from oneoff.core.errors import CommandError, Unavailable
+from oneoff.core.errors import CommandError, ReadOnlyViolation, Unavailable
 from oneoff.core.outcome import Ending, Outcome, Status
-from oneoff.database.errors import translate_error
+from oneoff.database.errors import translate_error, unwritable_error
 from oneoff.database.locks.acquire import hold_for_transaction, is_free
 from oneoff.database.schema.facts import read_facts
 from oneoff.database.tables import batches, runs
@@ -285,6 +285,9 @@ def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict
 
 def _not_recorded(exc: Exception) -> CommandError:
     known = translate_error(exc)
+    if isinstance(known, ReadOnlyViolation):
+        # This connection has no guard.
+        return unwritable_error(exc)
     return known or Unavailable(
         f"the run can't be recorded: {type(exc).__name__}",
         why="a run is not started without a record",

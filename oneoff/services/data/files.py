@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.services.data.partial_files import PartialFile, create_partial
 from oneoff.utils.concurrency import in_daemon_thread
+from oneoff.utils.files import file_advice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -318,7 +319,7 @@ def _file_errors(path: str) -> Iterator[None]:
         raise CommandError(
             f"{path} can't be written: {exc.strerror}",
             why="no partial file was kept",
-            try_="check that the folder exists and the disk has space, or choose another path",
+            try_=f"{file_advice(exc)}, or choose another path",
             code="file-not-written",
         ) from exc
 

@@ -12,7 +12,7 @@ from oneoff.database.errors import translate_error
 from oneoff.services.batch.rows.cursor import encode
 from oneoff.services.batch.rows.selection import RowWise, StepResult
 from oneoff.services.batch.transactions import session_in
-from oneoff.utils.files import open_private
+from oneoff.utils.files import file_advice, open_private
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class FailedRowsFile:
             raise DataError(
                 f"{str(self._path)!r} can't be written: {exc.strerror}",
                 why="without the file, the failed rows would be lost; their batch was rolled back",
-                try_="fix the cause or name another file with --rejects, then run it again",
+                try_=f"{file_advice(exc)}, or name another file with --rejects; then run it again",
                 code="rejects-file",
             ) from exc
 
