@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
-from oneoff.core.errors import CommandError, UsageError
+from oneoff.core.errors import CommandError, Declined, UsageError
 from oneoff.core.outcome import Outcome, RowCounts
 from oneoff.utils.text import bounded, cell, for_json, plain, printable
 
@@ -19,6 +19,10 @@ _MOST_PROBLEMS = 20
 GAP = "  "
 SHORTEST = 8
 """The minimum width of a shortened column, in characters."""
+NARROWEST_TABLE = 60
+"""Columns of a terminal below which a table that does not fit is shown row by row."""
+LONGEST_NAME = 16
+"""Characters of a text that is never shortened if it is one word: a name to copy."""
 SHORTEST_COMMAND = 26
 """The same for the column `command`: the names of a group start with the same word."""
 
@@ -81,7 +85,7 @@ def render_text(
     parts = []
     if outcome.dry_run and not quiet and error is None:
         parts.append("DRY RUN: nothing was changed\n")
-    data = error.data if error else result.data if result else None
+    data = error.data if error else (result.table or result.data) if result else None
     if data and (verbose or not outcome.message or not isinstance(data, Mapping)):
         # Redact each value separately, before it is shortened. In one joined text, an open quote
         # in one row would make the redactor mask the wrong half of the next.
@@ -99,6 +103,8 @@ def render_text(
 
 def render_error(error: CommandError, redactor: Redactor, *, color: bool = False) -> str:
     """Return an error as text: what happened, why, and what to do next."""
+    if isinstance(error, Declined):
+        return printable(redactor.text(error.message)) + "\n"
     label = f"error[{error.code}]:"  # not user input, so never masked
     if color:
         label = f"\x1b[1;31m{label}\x1b[0m"
@@ -137,13 +143,18 @@ def render_table(rows: Sequence[Mapping[str, Any]], *, width: int = 0) -> str:
     Args:
         rows: Mappings with the same keys; the first one's order is the columns' order.
         width: Columns of the terminal; 0 for no limit. Long texts are shortened and the last
-            columns are left out until the table fits. The first column, ids and times are never
-            shortened, because a part of one is useless.
+            columns are left out until the table fits. The first column, ids, times and short names
+            are never shortened, because a part of one is useless.
     """
     columns = list(rows[0])
     cells = [[cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, texts)) for texts in zip(columns, *cells, strict=True)]
-    whole = [at == 0 or _is_whole(name, rows[0].get(name)) for at, name in enumerate(columns)]
+    if 0 < width < min(NARROWEST_TABLE, sum(widths) + len(GAP) * (len(widths) - 1)):
+        return "\n".join(_render_facts(dict(zip(columns, line, strict=True))) for line in cells)
+    whole = [
+        at == 0 or _is_whole(name, rows[0].get(name), [line[at] for line in cells])
+        for at, name in enumerate(columns)
+    ]
     least = [
         size if keep else min(size, SHORTEST_COMMAND if name == "command" else SHORTEST)
         for name, size, keep in zip(columns, widths, whole, strict=True)
@@ -207,8 +218,10 @@ def _fitted(widths: Sequence[int], least: Sequence[int], width: int) -> list[int
     return fitted
 
 
-def _is_whole(column: str, value: Any) -> bool:
-    return column == "id" or column.endswith("_id") or hasattr(value, "isoformat")
+def _is_whole(column: str, value: Any, cells: Sequence[str]) -> bool:
+    if column == "id" or column.endswith("_id") or hasattr(value, "isoformat"):
+        return True
+    return all(len(text) <= LONGEST_NAME and " " not in text for text in cells)
 
 
 def _pad(text: str, size: int, *, right: bool) -> str:

@@ -64,6 +64,8 @@ class BaseCommand:
     confirm: ClassVar[Confirm] = Confirm.NEVER
     dry_run: ClassVar[DryRun] = DryRun.UNSUPPORTED
     """What `--dry-run` does. A command that writes must declare it."""
+    dry_run_samples: ClassVar[bool] = False
+    """Whether a dry run does only the first batch and counts the other rows; for help."""
     lock: ClassVar[str] = ""
     """Name of the lock that the run holds, so that no other run can hold it; empty for none."""
     confirm_only_protected: ClassVar[bool] = False
@@ -189,6 +191,7 @@ _DECLARED_TYPES: dict[str, tuple[type, ...]] = {
     "dry_run": (DryRun,),
     "lock": (str,),
     "aims_at": (str,),
+    "dry_run_samples": (bool,),
     "confirm_only_protected": (bool,),
     "allow_in_production": (bool,),
     "creates_schema": (bool,),

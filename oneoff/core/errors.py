@@ -150,6 +150,12 @@ class Refused(CommandError):
     exit_code = ExitCode.REFUSED
 
 
+class Declined(Refused):
+    """The operator answered no. This is not a fault, so it is not shown as one."""
+
+    code = "declined"
+
+
 class ConfigurationError(CommandError):
     """A setting is missing or wrong, or the project's declarations contradict each other."""
 

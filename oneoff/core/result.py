@@ -22,6 +22,8 @@ class Result:
         show_once: Secrets that are shown only now, such as a new API key. They are written to
             standard output, never to the log or the record. A dry run does not show them, because
             they would not be valid.
+        table: Rows for people, if those of `data` have too many columns for a screen; JSON shows
+            `data`.
         answer: One line that `--quiet` prints instead of data and message, for a script: the id of
             a new object. It is redacted like all output.
     """
@@ -32,6 +34,7 @@ class Result:
     data: Any = None
     warnings: Sequence[str] = ()
     show_once: Mapping[str, str] = field(default_factory=dict)
+    table: Sequence[Mapping[str, Any]] = ()
     answer: str = ""
 
     @classmethod
@@ -64,6 +67,13 @@ class Result:
         return cls(message=message, data=data, warnings=tuple(warnings), answer=answer)
 
     @classmethod
-    def report(cls, data: Any, message: str = "", *, warnings: Sequence[str] = ()) -> Self:
+    def report(
+        cls,
+        data: Any,
+        message: str = "",
+        *,
+        warnings: Sequence[str] = (),
+        table: Sequence[Mapping[str, Any]] = (),
+    ) -> Self:
         """Return the result of a command that only reads."""
-        return cls(message=message, data=data, warnings=tuple(warnings))
+        return cls(message=message, data=data, warnings=tuple(warnings), table=table)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from oneoff.config import environment as environments
 from oneoff.config.redis_url import redis_url
 from oneoff.core.command import BaseCommand
-from oneoff.core.errors import ConfigurationError, Refused
+from oneoff.core.errors import ConfigurationError, Declined, Refused
 from oneoff.core.options import GlobalOptions
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
 
@@ -139,7 +139,7 @@ def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: 
     if (given.lower() if ask is Ask.YES_OR_NO else given) in right:
         return
     if ask is Ask.YES_OR_NO:
-        raise Refused(f"{situation.name} was declined", code="declined")
+        raise Declined(f"{situation.name} was declined; nothing was changed")
     raise _wrong_target(given, command, situation)
 
 

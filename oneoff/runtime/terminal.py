@@ -160,11 +160,20 @@ class Terminal:
 
     async def ask(self, question: str) -> str | None:
         """Ask the operator for one line; return None at the end of input."""
+        line = b""
+        try:
+            line = await self._ask(question)
+        finally:
+            # After Ctrl-C or Ctrl-D the cursor is still behind the question.
+            if not line.endswith(b"\n"):
+                self.err("\n")
+        return _answer(line)
+
+    async def _ask(self, question: str) -> bytes:
         from oneoff.utils.concurrency import in_daemon_thread
 
         self.err(question)
-        line = await in_daemon_thread(lambda: os.read(self._input_fd(), 4096))
-        return line.decode(errors="replace").rstrip("\r\n") if line else None
+        return await in_daemon_thread(lambda: os.read(self._input_fd(), 4096))
 
     async def ask_secret(self, question: str) -> str | None:
         """Ask for one line, and don't show it while it is typed."""
@@ -176,7 +185,7 @@ class Terminal:
         hidden[3] &= ~termios.ECHO
         termios.tcsetattr(fd, termios.TCSAFLUSH, hidden)
         try:
-            return await self.ask(question)
+            return _answer(await self._ask(question))
         finally:
             termios.tcsetattr(fd, termios.TCSADRAIN, shown)
             self.err("\n")
@@ -204,6 +213,10 @@ class Terminal:
         if self._stdin is None:
             return os.open(os.devnull, os.O_RDONLY)
         return self._stdin.fileno()
+
+
+def _answer(line: bytes) -> str | None:
+    return line.decode(errors="replace").rstrip("\r\n") if line else None
 
 
 def _discard(stream: IO[str]) -> None:

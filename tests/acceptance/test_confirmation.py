@@ -54,7 +54,7 @@ PEOPLE = (
     "service-account deactivate old --confirm",
     "data cleanup --only sessions --confirm",
 )
-CTRL_D = "\x04"
+CTRL_C, CTRL_D = "\x03", "\x04"
 
 TRIED_IN_ALL_WAYS = ("user promote", "db reset", "cache clear")
 """One command of each kind: y/N, the database's name, and Redis. The others use the same gate and
@@ -169,6 +169,31 @@ def at_terminal(words: list[str], answer: str, level: Confirm, environ: dict[str
     assert "preview:" in person.screen
     person.types(answer)
     return person.leaves()
+
+
+def test_no_at_the_prompt_is_not_shown_as_an_error(environ: dict[str, str], database: str) -> None:
+    """The operator has decided, so nothing is wrong. The exit code is that of a refusal."""
+    person = Person(["user", "promote", "ada", "moderator"], cwd=ROOT, env=environ)
+    person.sees(PROMPTS[Confirm.PROMPT])
+    person.types("n\n")
+
+    assert 77 == person.leaves()
+    assert person.screen.endswith("\nuser promote was declined; nothing was changed\n")
+    assert "error" not in person.screen.rpartition("[y/N]")[2].replace('"error": "declined"', "")
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+def test_after_ctrl_c_or_ctrl_d_the_error_has_a_line_of_its_own(
+    environ: dict[str, str], database: str, key: str
+) -> None:
+    """The cursor is still behind the question."""
+    person = Person(["user", "promote", "ada", "moderator"], cwd=ROOT, env=environ)
+    person.sees(PROMPTS[Confirm.PROMPT])
+    person.types(key)
+
+    assert person.leaves() in {77, 130}
+    assert re.search(r"\[y/N\] (\^C)?\n", person.screen), person.screen
+    assert re.search(r"^error\[", person.screen, re.MULTILINE), person.screen
 
 
 def test_in_ci_no_question_is_asked_on_a_terminal(environ: dict[str, str], database: str) -> None:

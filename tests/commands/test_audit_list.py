@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import delete, insert
@@ -73,6 +73,48 @@ async def test_the_message_says_how_many_there_are(manage: Manage) -> None:
     outcome = await manage("audit list --limit 2")
 
     assert "2 of 3 runs\n" == outcome.stdout.splitlines(keepends=True)[-1]
+
+
+async def test_a_line_fits_a_screen(manage: Manage, sessions: Sessions) -> None:
+    """When, who, what, how it ended, and an id that `audit show` takes."""
+    facts: dict[str, dict[str, Any]] = {
+        "20260131T120000-00000000aa": {"status": "succeeded", "rows": 2},
+        "20260131T120000-00000000bb": {"status": "succeeded", "dry_run": True, "rows": 3},
+        "20260131T120000-00000000cc": {"status": "failed", "exit_code": 75},
+        "20260131T120000-00000000dd": {"status": "failed", "exit_code": 1, "dry_run": True},
+        "20260131T120000-00000000ee": {"status": "unchanged"},
+    }
+    common = {
+        "argv": "[]",
+        "access": "write",
+        "operator": "ada",
+        "operator_source": "setting",
+        "environment": "test",
+        "host": "here",
+        "pid": 1,
+        "command": "user promote",
+        "started_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
+    }
+    blank = {"rows": 0, "exit_code": 0, "dry_run": False}
+    async with sessions() as session:
+        await session.execute(delete(runs))
+        for run_id, fact in facts.items():
+            await session.execute(insert(runs).values({"id": run_id, **common, **blank, **fact}))
+        await session.commit()
+
+    listed = await manage("audit list")
+    shown = await manage("audit show 00000000cc")
+
+    assert (
+        "time (UTC)           who  command       result             rows  id\n"
+        "2026-01-31 12:00:00  ada  user promote  unchanged             0  00000000ee\n"
+        "2026-01-31 12:00:00  ada  user promote  dry run, failed 1     0  00000000dd\n"
+        "2026-01-31 12:00:00  ada  user promote  failed 75             0  00000000cc\n"
+        "2026-01-31 12:00:00  ada  user promote  dry run               3  00000000bb\n"
+        "2026-01-31 12:00:00  ada  user promote  succeeded             2  00000000aa\n"
+        "5 of 5 runs\n"
+    ) == listed.stdout
+    assert "20260131T120000-00000000cc" == shown.result.data["id"]
 
 
 async def test_a_run_is_listed_with_its_result(manage: Manage) -> None:

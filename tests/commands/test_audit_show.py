@@ -55,7 +55,7 @@ async def test_an_ambiguous_beginning_names_the_runs(manage: Manage) -> None:
     shown = await manage("audit show 2")
 
     assert 2 == shown.exit_code
-    assert "several runs start with '2': " in shown.stderr
+    assert "several runs match '2': " in shown.stderr
     assert run_id(first) in shown.stderr
     assert run_id(second) in shown.stderr
 

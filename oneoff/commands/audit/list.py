@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, BaseCommand, Option, Result, UsageError
 from oneoff.core.outcome import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.core.run import Run
@@ -18,7 +20,8 @@ class List(BaseCommand):
     """List recorded runs, newest first.
 
     Runs that read or write the database are recorded. Other runs are only in the log. The list does
-    not contain the run that shows it.
+    not contain the run that shows it. The id is the end of the run's full id, and `audit show`
+    takes both. --json shows all columns.
     """
 
     access = Access.READ
@@ -52,7 +55,22 @@ class List(BaseCommand):
             without=run.id,
         )
         rows, total = await list_runs(session, wanted, self.limit)
-        return Result.report(rows, f"{len(rows)} of {total} runs")
+        return Result.report(rows, f"{len(rows)} of {total} runs", table=[*map(_line, rows)])
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fits a line of 80 columns."""
+    status = row["status"] + (f" {row['exit_code']}" if row["exit_code"] else "")
+    if row["dry_run"]:
+        status = "dry run" if not row["exit_code"] else f"dry run, {status}"
+    return {
+        "time (UTC)": f"{row['started'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        "who": row["operator"],
+        "command": row["command"],
+        "result": status,
+        "rows": row["rows"],
+        "id": row["run_id"].rpartition("-")[2],
+    }
 
 
 def _before(now: datetime, age: timedelta | None) -> datetime | None:

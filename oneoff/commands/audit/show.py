@@ -14,9 +14,9 @@ class Show(BaseCommand):
     """Show the record of one run, including the inputs of a shell."""
 
     access = Access.READ
-    examples = ("audit show 20260131T120000-0123456789", "audit show 20260131T12 --json")
+    examples = ("audit show 20260131T120000-0123456789", "audit show 0123456789 --json")
 
-    run_id: str = Argument(help="The id of the run, or the beginning of the id.")
+    run_id: str = Argument(help="The id of the run, or the part that `audit list` shows.")
 
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.runtime.audit.queries import find_run

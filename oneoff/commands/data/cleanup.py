@@ -24,6 +24,7 @@ class Cleanup(BaseCommand):
     access = Access.WRITE
     confirm = Confirm.PROMPT
     dry_run = DryRun.ROLLBACK
+    dry_run_samples = True
     examples = (
         "data cleanup --dry-run",
         "data cleanup --max-time 30m --confirm",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _MOST_CANDIDATES = 5  # ids in the error for an ambiguous beginning
+_SHORT_ID = re.compile("[0-9a-f]{4,10}")  # as `audit list` shows it
 _MOST_INPUTS = 1000  # inputs of a shell in `audit show`
 
 
@@ -55,17 +57,15 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
 
     Args:
         session: The session to query with.
-        run_id: The id, or its beginning if that is unique.
+        run_id: The id, its beginning, or the part after its dash, if that is unique.
 
     Raises:
         NotFound: No run has this id.
         UsageError: Several runs have an id that starts with this text.
     """
-    begins = runs.c.id.startswith(run_id, autoescape=True)
-    found = await session.execute(
-        select(runs).where(begins).order_by(runs.c.id).limit(_MOST_CANDIDATES)
-    )
-    rows = found.mappings().all()
+    rows = await _candidates(session, runs.c.id.startswith(run_id, autoescape=True))
+    if not rows and _SHORT_ID.fullmatch(run_id):
+        rows = await _candidates(session, runs.c.id.contains(f"-{run_id}", autoescape=True))
     exact = [row for row in rows if row["id"] == run_id]
     if len(exact or rows) == 1:
         (row,) = exact or rows
@@ -73,9 +73,18 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
     if not rows:
         raise await _unknown(session, run_id)
     raise UsageError(
-        f"several runs start with {run_id!r}: {', '.join(row['id'] for row in rows)}",
+        f"several runs match {run_id!r}: {', '.join(row['id'] for row in rows)}",
         try_=f"python manage.py audit show {rows[-1]['id']}",
     )
+
+
+async def _candidates(
+    session: AsyncSession, condition: ColumnElement[bool]
+) -> Sequence[RowMapping]:
+    found = await session.execute(
+        select(runs).where(condition).order_by(runs.c.id).limit(_MOST_CANDIDATES)
+    )
+    return found.mappings().all()
 
 
 def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:

@@ -94,6 +94,7 @@ class BatchCommand(BaseCommand):
     access = Access.WRITE
     confirm = Confirm.PROMPT
     dry_run = DryRun.ROLLBACK
+    dry_run_samples = True
 
     batch_size: ClassVar[int] = 1_000
     """Rows of the first batch; later batches have as many rows as fit into `batch_seconds`."""

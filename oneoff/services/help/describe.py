@@ -160,6 +160,8 @@ def _confirmation(command: type[BaseCommand]) -> str:
 def _dry_run(command: type[BaseCommand]) -> str:
     if command.dry_run is DryRun.UNSUPPORTED:
         return "has no dry run" if command.access is Access.WRITE else ""
+    if command.dry_run_samples:
+        return "--dry-run does a first batch, rolls it back and counts the remaining rows"
     if command.dry_run is DryRun.ROLLBACK:
         return "--dry-run runs the command, counts the rows and rolls back"
     return "--dry-run shows the plan and changes nothing"

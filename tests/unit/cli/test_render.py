@@ -57,33 +57,55 @@ def test_the_widest_column_is_shortened_first() -> None:
     """A shortened text ends with an ellipsis."""
     rows = [{"id": 1, "note": "x" * 50, "seen": ROWS[0]["seen"]}]
 
-    lines = render_table(rows, width=40).splitlines()
+    lines = render_table(rows, width=60).splitlines()
 
-    assert ["id  note       seen", f" 1  xxxxxxxx…  {ROWS[0]['seen']}"] == lines
+    shown = "x" * 28 + "…"
+    assert [f"id  {'note'.ljust(29)}  seen", f" 1  {shown}  {ROWS[0]['seen']}"] == lines
 
 
 def test_the_last_columns_are_hidden_if_the_terminal_is_too_narrow() -> None:
     """Ids and times are never shortened. The last line names the hidden columns."""
-    rows = [{"run_id": "r" * 20, "seen": ROWS[0]["seen"], "note": "x"}]
+    rows = [{"run_id": "r" * 40, "seen": ROWS[0]["seen"], "note": "x"}]
 
     assert (
-        f"run_id\n{'r' * 20}\n(terminal too narrow, hidden: seen, note; use --json)\n"
-        == render_table(rows, width=40)
+        f"run_id\n{'r' * 40}\n(terminal too narrow, hidden: seen, note; use --json)\n"
+        == render_table(rows, width=60)
     )
+
+
+def test_a_narrow_terminal_shows_a_table_row_by_row() -> None:
+    """Nothing is hidden or shortened. A table that fits stays a table."""
+    rows = [{"name": "ada", "note": "x" * 50}, {"name": "bob", "note": "short"}]
+
+    stacked = f"name  ada\nnote  {'x' * 50}\n\nname  bob\nnote  short\n"
+    assert stacked == render_table(rows, width=50)
+    assert "name  note\nbob   short\n" == render_table(rows[1:], width=50)
+
+
+def test_a_short_name_is_never_shortened() -> None:
+    """Other commands take it: the prefix of a key, the name of a user."""
+    row = {"id": 1, "prefix": "shop_a1b2c3d4", "scopes": "read, write, delete", "note": "x" * 60}
+
+    line = render_table([row], width=60).splitlines()[1]
+
+    assert line.startswith(" 1  shop_a1b2c3d4  ")
+    assert "…" in line
 
 
 def test_hidden_columns_leave_their_width_to_the_others() -> None:
     """No text is shortened for a column that is then hidden."""
-    rows = [{"id": 1, "name": "n" * 20, "since": ROWS[0]["seen"]}]
+    rows = [{"id": "i" * 30, "name": "n" * 20, "since": ROWS[0]["seen"]}]
 
-    assert f" 1  {'n' * 20}" == render_table(rows, width=30).splitlines()[1]
+    assert f"{'i' * 30}  {'n' * 20}" == render_table(rows, width=60).splitlines()[1]
 
 
 def test_a_commands_name_keeps_more_than_its_first_word() -> None:
     """Otherwise two commands would look the same. Later columns are hidden first."""
-    row = {"id": 1, "command": "data transform fill-locale --revert", "state": "a", "note": "x"}
+    command = "data transform fill-locale --revert"
+    row = {"id": "i" * 24, "command": command, "state": "aaa", "note": "x" * 20}
 
-    assert " 1  data transform fill-local…  a" == render_table([row], width=37).splitlines()[1]
+    shown = f"{'i' * 24}  data transform fill-locale…  aaa"
+    assert shown == render_table([row], width=60).splitlines()[1]
 
 
 def test_a_list_inside_a_mapping_is_a_table_below_it() -> None:
