@@ -20,6 +20,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.util import await_only
 
+import oneoff.services.migrations.sqlite_rebuild  # noqa: F401 - Alembic uses its class then
 from oneoff.services.migrations.drops import describe_drops
 from oneoff.services.migrations.env_file import execute_env_file, read_place
 from oneoff.services.migrations.history import History
