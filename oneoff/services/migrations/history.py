@@ -219,7 +219,7 @@ class History:
         after = f" after {counted(done, 'revision')}" if done else ""
         before: set[str] = set()
         for head in heads:
-            before.update(self.scripts.get_revision(head)._all_down_revisions)  # noqa: SLF001
+            before.update(self.scripts.get_revision(head)._all_down_revisions)
         targets = [f"{head}@-1" for head in heads] + sorted(before.difference(heads) or {"base"})
         return CommandError(
             f"it is not defined which {counted(count, 'revision')} to undo: the database has "
