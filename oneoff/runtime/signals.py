@@ -100,6 +100,9 @@ class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)
 
     def __enter__(self) -> None:
         _state.cancel = self._cancel
+        if _state.first is not None:
+            # `SignalReceived` was lost before: Python ignores exceptions that `__del__` raises.
+            raise SignalReceived(_state.first)
 
     def __exit__(self, *_: object) -> None:
         # The run has ended: a signal that comes now must not interrupt its report.

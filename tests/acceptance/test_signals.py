@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,36 @@ from tests.support.database import query
 PROJECT = Path(__file__).parent / "project"
 SOON = 5.0
 """Seconds that a cancelled run may take on a busy machine; the command itself never ends."""
+KILLED_IN_FINALIZER = """\
+import os
+import signal
+
+from oneoff import Project
+
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+Finalized()
+project = Project("shop", commands=("commands",))
+"""
+TOUCH = """\
+from pathlib import Path
+
+from oneoff import BaseCommand, Result
+
+
+class Touch(BaseCommand):
+    'Create a file.'
+
+    examples = ("touch",)
+
+    async def handle(self) -> Result:
+        Path("touched").touch()
+        return Result.unchanged("touched")
+"""
 STOPPED = {signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SIGINT: 130}
 
 
@@ -257,3 +288,16 @@ def test_a_run_that_is_still_active_is_not_abandoned(
     process.communicate(timeout=30)
     assert 0 == done.returncode, done.stderr
     assert [("started",)] == found
+
+
+def test_a_signal_that_arrives_in_a_finalizer_stops_the_process_before_the_run(
+    make_project: Callable[[Mapping[str, str]], Path], run: Run
+) -> None:
+    """Python ignores the exception that the handler raises there."""
+    folder = make_project({"app/project.py": KILLED_IN_FINALIZER, "commands/touch.py": TOUCH})
+
+    done = run(["touch"], cwd=folder)
+
+    assert 143 == done.returncode, done.stderr
+    assert "Exception ignored in" in done.stderr
+    assert not (folder / "touched").exists()
