@@ -120,8 +120,12 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
     try:
         return await child.wait()
     finally:
-        if child.returncode is None:  # the run was cancelled while the client was running
-            await uninterrupted(_stop(child))
+        await _end(child)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:  # the run was cancelled while the client was running
+        await uninterrupted(_stop(child))
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:
@@ -148,7 +152,10 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    answer, complaint = await child.communicate()
+    try:
+        answer, complaint = await child.communicate()
+    finally:
+        await _end(child)
     if answer.strip() == b"on":
         return
     text = complaint.decode(errors="replace").strip()
