@@ -95,6 +95,7 @@ class Outcome:
         error: The error that stopped the run; None if it succeeded.
         tables: The changed rows by table, as counted by the database.
         cause: The exception that `error` was made from, for `--traceback`.
+        recorded_rows: The number of rows in the record of the run; 0 if it has none.
         duration_ms: Milliseconds from connecting, before the gate, to the end of the work.
     """
 
@@ -105,6 +106,7 @@ class Outcome:
     error: CommandError | None = None
     tables: Mapping[str, RowCounts] = field(default_factory=dict)
     cause: BaseException | None = None
+    recorded_rows: int = 0
     duration_ms: int = 0
 
     @property
@@ -125,8 +127,8 @@ class Outcome:
 
     @property
     def rows(self) -> int:
-        """The number of changed rows that the command reports."""
-        return self.result.rows if self.result else 0
+        """The number of changed rows: the command reports it, or its batches saved them."""
+        return self.result.rows if self.result else self.recorded_rows
 
     @property
     def message(self) -> str:

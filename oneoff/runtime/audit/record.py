@@ -145,22 +145,26 @@ class RunRecord:
             return Ending.COMMITTED
         return Ending.ROLLED_BACK if status else Ending.UNKNOWN
 
-    async def close_row(self, outcome: Outcome, note: str = "") -> None:
+    async def close_row(self, outcome: Outcome, note: str = "") -> int:
         """Close the row, on a new connection if the old one is broken.
 
         Args:
             outcome: How the run ended.
             note: Added to the message.
 
+        Returns:
+            The number of rows that the record has, which includes those that batches saved.
+
         Raises:
             CommandError: The row could not be closed; a later run will mark it as abandoned.
         """
-        statement = self._closing(outcome, note)
+        statement = self._closing(outcome, note).returning(runs.c.rows)
         try:
-            await self._connection.execute(statement)
+            rows = await self._connection.scalar(statement)
             await self._connection.commit()
         except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
-            await self._close_on_new_connection(statement)
+            rows = await self._close_on_new_connection(statement)
+        return rows or 0
 
     async def _insert(self, row: dict[str, Any]) -> None:
         statement = insert(runs).values(row)
@@ -184,15 +188,16 @@ class RunRecord:
             )
         )
 
-    async def _close_on_new_connection(self, statement: Any) -> None:
+    async def _close_on_new_connection(self, statement: Any) -> int | None:
         # Drivers raise various errors when they close a broken connection.
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
         try:
             async with self._database.transaction("audit") as connection:
-                await connection.execute(statement)
+                rows: int | None = await connection.scalar(statement)
         except Exception as exc:
             raise _not_recorded(exc) from exc
+        return rows
 
 
 async def close_abandoned(connection: AsyncConnection, database: Database) -> None:

@@ -161,7 +161,8 @@ class Recorder:
             note: What happened after the commit, for the record.
 
         Returns:
-            The outcome, with a warning if the record could not be closed.
+            The outcome, with the rows that batches saved before an error, and with a warning if the
+            record could not be closed.
         """
         # Leaving the block closes the connection. This also releases the lock that shows that the
         # run is alive.
@@ -172,7 +173,8 @@ class Recorder:
                 if not self._record.may_exist and isinstance(outcome.error, Refused):
                     await self._insert(run)
                 if self._record.may_exist:
-                    await self._record.close_row(outcome, note)
+                    rows = await self._record.close_row(outcome, note)
+                    outcome = replace(outcome, recorded_rows=rows)
             except CommandError as exc:
                 return _with_open_record(outcome, exc)
         return outcome

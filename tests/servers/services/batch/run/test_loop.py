@@ -68,6 +68,22 @@ async def test_a_bound_stops_the_run_and_the_next_run_resumes(tally: Manage, url
     assert [250, 750] == rows_of_runs(url)
 
 
+@pytest.mark.parametrize("options", ["", "--shards 2"])
+async def test_a_run_that_stopped_reports_the_rows_that_it_saved(
+    tally: Manage, url: str, options: str
+) -> None:
+    """The same number in the envelope, in the log and in the record."""
+    stopped = await tally(
+        f"tally add {options} --max-rows 250 --confirm --json", environ={"LOG_LEVEL": "info"}
+    )
+
+    (event,) = [
+        json.loads(line) for line in stopped.stderr.splitlines() if '"event": "run.failed"' in line
+    ]
+    saved = rows_of_runs(url)
+    assert (75, 250, [250], 250) == (stopped.exit_code, stopped.json["rows"], saved, event["rows"])
+
+
 async def test_max_time_stops_the_run(tally: Manage, url: str) -> None:
     """It is checked between batches."""
     stopped = await tally("tally add --max-time 300ms --slow 0.1 --confirm")
