@@ -59,7 +59,11 @@ SETTINGS = (
         "development, staging, production, ...; unset: development on the embedded SQLite file, "
         "production if DATABASE_URL is set",
     ),
-    Setting("AUDIT_REQUIRED", "false", "refuse every run that can't be recorded in the database"),
+    Setting(
+        "AUDIT_REQUIRED",
+        "false",
+        "refuse runs that can change something and can't be recorded in the database",
+    ),
     Setting(
         "SECRET_KEY",
         "",
