@@ -60,6 +60,9 @@ def _worker_findings(config: Config, project: Project) -> tuple[list[Problem], l
     url = redis_url(config)
     try:
         worker = worker_settings.load_worker(project)
+    except (ConfigurationError, ImportError, AttributeError):
+        return [], []  # no setting; and a web process may be installed without ARQ
+    try:
         worker_settings.check_same_redis(worker, url)
     except ConfigurationError as exc:
         return [Problem(REDIS, exc.message)], []
