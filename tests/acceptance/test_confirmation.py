@@ -36,6 +36,7 @@ LINES = {
     "jobs retry": "jobs retry failed",
     "service-account activate": "service-account activate old",
     "service-account deactivate": "service-account deactivate ci",
+    "session revoke": "session revoke 1",
     "system environment": "system environment set test",
     "system maintenance off": "system maintenance off",
     "system maintenance on": "system maintenance on",
@@ -53,6 +54,7 @@ PEOPLE = (
     "service-account create old",
     "service-account deactivate old --confirm",
     "data cleanup --only sessions --confirm",
+    f"data import sessions {ACCOUNTS.with_name('sessions.csv')} --confirm",
 )
 CTRL_C, CTRL_D = "\x03", "\x04"
 
