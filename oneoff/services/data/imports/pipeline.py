@@ -27,6 +27,7 @@ from oneoff.database import sqlstates
 from oneoff.database.errors import driver_message, sqlstate_of
 from oneoff.services.data.imports.file_check import bad_quote_error, check_file
 from oneoff.services.data.imports.insert_statement import insert_statement
+from oneoff.services.data.imports.offsets import refuse_offsets
 from oneoff.services.data.imports.plan import Plan, make_plan, refuse_masks
 from oneoff.services.data.imports.readers.csv_reader import CsvReader, read_header
 from oneoff.services.data.imports.rejects import (
@@ -194,6 +195,8 @@ async def _plan(
     table = await _find_target(connection, project, request)
     plan = reader.plan = make_plan(table, reader.names, name, request)
     await in_daemon_thread(lambda: refuse_masks(plan, name, _sample(reader, plan)))
+    if request.format != "parquet":  # its times have a type of their own
+        await in_daemon_thread(lambda: refuse_offsets(plan, reader))
     return plan
 
 

@@ -299,16 +299,16 @@ def _date(text: str) -> str:
 
 def _time(text: str) -> str:
     read = time.fromisoformat(text)
-    if read.tzinfo:
+    if read.utcoffset():
         raise ValueError(text)
-    return read.isoformat("microseconds")
+    return read.replace(tzinfo=None).isoformat("microseconds")
 
 
 def _timestamp(text: str) -> str:
     read = datetime.fromisoformat(text)
-    if read.tzinfo:
+    if read.utcoffset():
         raise ValueError(text)
-    return read.isoformat(" ", "microseconds")
+    return read.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _instant(text: str) -> str:
