@@ -255,19 +255,32 @@ class RevisionRunner:
             raise self._needs_direct_url(self._step)
 
     def _on_statement(
-        self, connection: Connection, _cursor: object, text: str, parameters: Any, *_: object
+        self,
+        connection: Connection,
+        _cursor: object,
+        text: str,
+        parameters: Any,
+        context: Any,
+        _many: bool,  # noqa: FBT001 - SQLAlchemy passes it
     ) -> tuple[str, Any]:
         """Run the statements of a text one by one: psycopg takes several, our drivers don't."""
         if self._step is None:
             return text, parameters
         if ending_statement(text):
             self._committed_early = True
-        statements = split_statements(text) if ";" in text else []
-        if len(statements) < 2 or parameters:  # noqa: PLR2004 - several
+        if len(split_statements(text) if ";" in text else ()) < 2:  # noqa: PLR2004 - several
             return text, parameters
-        for statement in statements[:-1]:
+        if parameters and context.compiled is not None:
+            # A parameter belongs to one of the statements. So write its value into the text, as
+            # a dry run does.
+            literal = {"literal_binds": True}
+            whole = context.compiled.statement
+            text = str(whole.compile(dialect=connection.dialect, compile_kwargs=literal))
+            parameters = ()
+        *first, last = split_statements(text)
+        for statement in first:
             connection.exec_driver_sql(statement)
-        return statements[-1], parameters
+        return last, parameters
 
     def _refuse_pooler(self) -> None:
         # Such a revision would fail after a part of its work. Refuse it before the first one runs.

@@ -55,6 +55,18 @@ async def test_several_statements_in_one_text_are_run(postgres_shop: Shop) -> No
     assert (0, set()) == (undone.exit_code, await postgres_shop.tables()), undone.stderr
 
 
+async def test_several_statements_in_one_text_may_have_parameters(shop: Shop) -> None:
+    """Their values are written into the text, as a dry run shows it."""
+    text = "CREATE TABLE t (a int, b text); INSERT INTO t VALUES (:a, :b)"
+    values = {"a": 1, "b": "it's; 100%"}
+    shop.write("a1", None, f"op.execute(sa.text({text!r}).bindparams(**{values!r}))")
+
+    done = await shop.manage("db migrate")
+
+    assert 0 == done.exit_code, done.stderr
+    assert [(1, "it's; 100%")] == await shop.query("SELECT a, b FROM t")
+
+
 async def test_several_statements_in_one_text_are_applied_completely_or_not_at_all(
     shop: Shop,
 ) -> None:
