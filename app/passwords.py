@@ -25,7 +25,13 @@ UNUSABLE = "!"
 
 
 async def hash_new(password: str, min_length: int, about: Iterable[str] = ()) -> str:
-    """Return the hash of a new password.
+    """Return the hash of a new password. Raises DataError if `check_new` does."""
+    check_new(password, min_length, about)
+    return await hash_password(password)
+
+
+def check_new(password: str, min_length: int, about: Iterable[str] = ()) -> None:
+    """Check whether a new password may be used.
 
     It must be long and hard to guess. There is no other rule: NIST SP 800-63B-4, section 3.1.1.2,
     forbids composition rules ("one digit, one symbol") and forced rotation. Characters are counted
@@ -61,7 +67,6 @@ async def hash_new(password: str, min_length: int, about: Iterable[str] = ()) ->
             ),
             code="password-too-weak",
         )
-    return await hash_password(password)
 
 
 async def hash_password(password: str) -> str:

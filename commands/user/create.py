@@ -19,7 +19,7 @@ from oneoff import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger as Logger
@@ -52,6 +52,12 @@ class Create(BaseCommand):
     password: SecretStr = Secret(
         env="USER_PASSWORD", confirm=True, generate=True, help="The new user's password."
     )
+
+    def check_secret(self, name: str, secret: SecretStr, settings: Callable[[], Settings]) -> None:
+        from app import passwords
+
+        about = (self.username, self.email)
+        passwords.check_new(secret.reveal(), settings().password_min_length, about)
 
     async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
         from app import passwords, users

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result, Secret, SecretStr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger as Logger
 
@@ -34,6 +36,11 @@ class ResetPassword(BaseCommand):
     password: SecretStr = Secret(
         env="USER_PASSWORD", confirm=True, generate=True, help="The new password."
     )
+
+    def check_secret(self, name: str, secret: SecretStr, settings: Callable[[], Settings]) -> None:
+        from app import passwords
+
+        passwords.check_new(secret.reveal(), settings().password_min_length, [self.user])
 
     async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
         from app import passwords, users

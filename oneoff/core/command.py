@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
@@ -171,6 +171,15 @@ class BaseCommand:
         They are not opened, but the run is checked and recorded as if `handle` named them.
         """
         return ()
+
+    def check_secret(self, name: str, secret: SecretStr, settings: Callable[[], Any]) -> None:
+        """Raise a CommandError if a secret can't be used; at a prompt, oneoff then asks again.
+
+        Args:
+            name: The name of the input.
+            secret: Its value.
+            settings: Returns the project's settings.
+        """
 
     def database_wait(self) -> float:
         """Return how many seconds to wait for a database that is still starting."""

@@ -26,6 +26,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config import environment
+from oneoff.config.project_settings import load_settings
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.outcome import Call, Ending, Outcome, RowCounts
@@ -160,6 +161,7 @@ class Execution:
             self.app.config.environ,
             self.redactor,
             interactive=situation.interactive,
+            settings=lambda: load_settings(self.app.project, self.app.config),
         )
 
     async def _lock_to_commit(self) -> Result:

@@ -126,6 +126,16 @@ async def test_a_short_password_is_bad_data(manage: Manage, sessions: Sessions) 
     ) in outcome.stderr
 
 
+async def test_a_short_password_at_the_prompt_is_asked_for_again(manage: Manage) -> None:
+    """The second one is long enough, and is typed twice."""
+    outcome = await manage(LINE, answers=["too short", *["correct horse battery"] * 2])
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert "the password is too short: 9 characters, at least 15 are needed; please try again" in (
+        outcome.stderr
+    )
+
+
 async def test_the_minimum_length_of_a_password_is_a_setting(manage: Manage) -> None:
     """With a second factor, 8 characters are enough."""
     environ = {"USER_PASSWORD": "tr0ub4dor&3", "PASSWORD_MIN_LENGTH": "8"}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from oneoff.core.arguments import Secret, SecretSource, SecretStr
 from oneoff.core.command import BaseCommand
-from oneoff.core.errors import UsageError
+from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
 from oneoff.runtime.secrets import resolve
 from oneoff.testing import MemoryTerminal
 from oneoff.utils.redaction import Redactor
+
+MIN_LENGTH = 8
 
 
 class Login(BaseCommand):
@@ -24,6 +27,14 @@ class Login(BaseCommand):
         return Result.unchanged("in")
 
 
+class Careful(Login):
+    """Log in with a long password."""
+
+    def check_secret(self, name: str, secret: SecretStr, settings: Callable[[], int]) -> None:
+        if len(secret.reveal()) < settings():
+            raise DataError(f"the {name} is too short")
+
+
 class Maybe(BaseCommand):
     """Log in, or not."""
 
@@ -33,10 +44,10 @@ class Maybe(BaseCommand):
         return Result.unchanged("in")
 
 
-def login(source: SecretSource = SecretSource.NOT_GIVEN) -> Login:
+def login(source: SecretSource = SecretSource.NOT_GIVEN, of: type[Login] = Login) -> Login:
     """Build the command as the parser does, with the source of the secret."""
     values: dict[str, Any] = {"password": source}
-    return Login(**values)
+    return of(**values)
 
 
 async def resolved(
@@ -44,7 +55,14 @@ async def resolved(
 ) -> Redactor:
     """Fetch the command's secrets, and return the redactor that knows them."""
     redactor = Redactor()
-    await resolve(command, terminal, environ or {}, redactor, interactive=terminal.interactive)
+    await resolve(
+        command,
+        terminal,
+        environ or {},
+        redactor,
+        interactive=terminal.interactive,
+        settings=lambda: MIN_LENGTH,
+    )
     return redactor
 
 
@@ -82,7 +100,7 @@ async def test_two_different_entries_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         await resolved(login(), terminal)
 
-    assert "the two entries of password differ; nothing was changed" == caught.value.message
+    assert "the two entries of password differ" == caught.value.message
 
 
 async def test_a_generated_secret_is_long_and_new_each_time() -> None:
@@ -136,3 +154,41 @@ def test_a_secret_does_not_show_itself() -> None:
     secret = SecretStr("hunter2hunter2")
 
     assert "SecretStr('**********')" == repr(secret) == str(secret) == f"{secret}"
+
+
+async def test_a_secret_that_cannot_be_used_is_asked_for_again() -> None:
+    """Too short, empty, or typed differently the second time. Then the run continues."""
+    command = login(of=Careful)
+    terminal = MemoryTerminal(
+        answers=["short", "long enough", "long enouhg", "correct h", "correct h"]
+    )
+
+    await resolved(command, terminal)
+
+    assert "correct h" == command.password.reveal()
+    assert (
+        "Password: \nthe password is too short; please try again\n"
+        "Password: \nPassword (again): \nthe two entries of password differ; please try again\n"
+        "Password: \nPassword (again): \n"
+    ) == terminal.stderr.getvalue()
+
+
+async def test_a_third_secret_that_cannot_be_used_ends_the_run() -> None:
+    """Nobody is asked without end."""
+    terminal = MemoryTerminal(answers=["a", "b", "c", "long enough", "long enough"])
+
+    with pytest.raises(DataError, match="the password is too short"):
+        await resolved(login(of=Careful), terminal)
+
+
+@pytest.mark.parametrize("source", [SecretSource.STDIN, SecretSource.NOT_GIVEN])
+async def test_a_secret_that_was_passed_in_another_way_is_checked_once(
+    source: SecretSource,
+) -> None:
+    """There is nobody to ask, even at a terminal."""
+    environ = {"LOGIN_PASSWORD": "short"} if source is SecretSource.NOT_GIVEN else {}
+
+    with pytest.raises(DataError, match="the password is too short"):
+        await resolved(
+            login(source, of=Careful), MemoryTerminal("short\n", ["long enough"]), environ
+        )
