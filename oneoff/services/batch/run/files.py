@@ -176,7 +176,8 @@ async def _refuse_other_import(
     row = await find_newest(connection, identity)
     if row is None:
         for other in await _unfinished_of_file(connection, identity):
-            raise _file_changed(selection.name, other)
+            if other["cursor"]:  # otherwise no row was imported, and a correction is no problem
+                raise _file_changed(selection.name, other)
         return
     differences = _differences(json.loads(row["arguments"]), json.loads(identity.arguments))
     what = ""

@@ -319,17 +319,21 @@ def _instant(text: str) -> str:
 
 
 def _json(text: str) -> str:
-    try:
-        json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        _out_of_range(sqlstates.STATEMENT_TOO_COMPLEX)
+    _decoded(text)
     return text
 
 
 def _json_or_number(text: str) -> str:
-    if isinstance(json.loads(text, parse_constant=_no_constant), float):
+    if isinstance(_decoded(text), float):
         _finite(text)
     return text
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        _out_of_range(sqlstates.STATEMENT_TOO_COMPLEX)
 
 
 def _no_constant(text: str) -> NoReturn:
