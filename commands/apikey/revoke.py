@@ -31,6 +31,11 @@ class Revoke(BaseCommand):
         super().__init__(**values)
         apikey_format.refuse_key(self.id)
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from app import apikeys
+
+        await apikeys.get(session, self.id)
+
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from datetime import UTC, datetime
 

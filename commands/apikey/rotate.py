@@ -41,6 +41,11 @@ class Rotate(BaseCommand):
         super().__init__(**values)
         apikey_format.refuse_key(self.id)
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from app import apikeys
+
+        await apikeys.get(session, self.id)
+
     async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
         from datetime import UTC, datetime
 

@@ -27,6 +27,11 @@ class Deactivate(BaseCommand):
 
     name: str = Argument(help="Name of the service account.")
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from app import service_accounts
+
+        await service_accounts.get(session, self.name)
+
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from app import service_accounts
 

@@ -24,6 +24,11 @@ class Activate(BaseCommand):
 
     user: str = Argument(help="Username or email.")
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from app import users
+
+        await users.get(session, self.user)
+
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from app import users
 

@@ -29,6 +29,11 @@ class Promote(BaseCommand):
     user: str = Argument(help="Username or email.")
     role: Role = Argument(help="The new role.")
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from app import users
+
+        await users.get(session, self.user)
+
     async def handle(self, session: AsyncSession, log: Logger) -> Result:
         from app import users
 

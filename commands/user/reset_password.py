@@ -42,6 +42,11 @@ class ResetPassword(BaseCommand):
 
         passwords.check_new(secret.reveal(), settings().password_min_length, [self.user])
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from app import users
+
+        await users.get(session, self.user)
+
     async def handle(self, session: AsyncSession, settings: Settings, log: Logger) -> Result:
         from app import passwords, users
 

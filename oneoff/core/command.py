@@ -26,6 +26,8 @@ RESERVED = frozenset(
     "confirm lock_wait break_glass version".split()
 )
 """Names of the options that every command has, which no input may use."""
+CHECK_RESOURCES = ("config", "project", "registry", "run", "session")
+"""The resources that `check_inputs` may ask for."""
 
 
 class DeclarationError(TypeError):
@@ -51,7 +53,7 @@ class BaseCommand:
     coroutine or a plain function, which runs in a thread. It gets resources by parameter name, and
     returns a `Result` or raises a `CommandError`. The steps of a run:
 
-    1. signal handlers  2. find and parse  3. gate: may it run here, is it confirmed
+    1. signal handlers  2. find and parse  3. gate: check_inputs, may it run here, is it confirmed
     4. intent: the record is written  5. lock  6. open the resources of `handle`
     7. handle  8. commit or roll back  9. close the record  10. render, exit
 
@@ -130,14 +132,30 @@ class BaseCommand:
     @classmethod
     def resources(cls) -> tuple[str, ...]:
         """Return the names of the parameters of `handle`, in order."""
-        code = cls.handle.__code__
-        return tuple(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+        return _parameters(cls.handle)
+
+    @classmethod
+    def check_resources(cls) -> tuple[str, ...]:
+        """Return the names of the parameters of `check_inputs`, in order."""
+        return _parameters(cls.check_inputs)
 
     # Only for type checkers: a class without its own `handle` is not a command.
     if TYPE_CHECKING:
 
         def handle(self, *args: Any, **kwargs: Any) -> Any:
             """Do the work. The parameter names are the resources that the command uses."""
+
+        def check_inputs(self, *args: Any, **kwargs: Any) -> Any:
+            """Refuse inputs that can be known to be wrong before the operator is asked.
+
+            It runs before every run, also before a dry run, and must not change anything. The
+            parameter names are resources: see `CHECK_RESOURCES`. The session is read-only.
+            """
+
+    else:
+
+        async def check_inputs(self) -> None:
+            """Check nothing."""
 
     def confirm_level(self) -> Confirm:
         """Return how a run with these inputs must be confirmed; never less than `confirm`."""
@@ -212,6 +230,11 @@ _DECLARED_TYPES: dict[str, tuple[type, ...]] = {
 """The types of the attributes in which a class declares its policy."""
 
 
+def _parameters(method: Callable[..., Any]) -> tuple[str, ...]:
+    code = method.__code__
+    return tuple(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+
+
 def _policy_problems(cls: type[BaseCommand]) -> Any:
     for name, types in _DECLARED_TYPES.items():
         # A text is iterable too: `examples = ("one")` would be three examples.
@@ -221,6 +244,13 @@ def _policy_problems(cls: type[BaseCommand]) -> Any:
         yield "handle is not a function"
     if not cls.summary():
         yield "needs a docstring: its first line is the summary in help"
+    if unknown := set(cls.check_resources()).difference(CHECK_RESOURCES):
+        names = ", ".join(sorted(unknown))
+        yield f"check_inputs asks for {names}; it gets {', '.join(CHECK_RESOURCES)}"
+    yield from _access_problems(cls)
+
+
+def _access_problems(cls: type[BaseCommand]) -> Any:
     if cls.access is Access.WRITE and not _declares(cls, "dry_run"):
         yield (
             "writes, so it must declare dry_run: DryRun.ROLLBACK for database work, DryRun.PLAN "

@@ -36,6 +36,7 @@ from oneoff.runtime import error_translation, gate, secrets, signals, unawaited
 from oneoff.runtime.application import Application
 from oneoff.runtime.audit.recorder import Recorder
 from oneoff.runtime.container import Container
+from oneoff.runtime.input_check import check_inputs
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
@@ -146,6 +147,7 @@ class Execution:
                 f"this database is a copy of one in {facts.stored_environment}; "
                 "run `python manage.py migrate` to store its new environment"
             )
+        await check_inputs(command, self._given(), self.recorder.database)
         situation = gate.situation_of(
             self.app, self.call, facts, run=self.run_info, interactive=self.terminal.interactive
         )

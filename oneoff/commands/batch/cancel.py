@@ -27,6 +27,11 @@ class Cancel(BaseCommand):
     def consequence(self) -> str:
         return f"cancels the batch {self.batch}, so that it can't be resumed"
 
+    async def check_inputs(self, session: AsyncSession) -> None:
+        from oneoff.services.batch import operator_control
+
+        await operator_control.find(session, self.batch)
+
     async def handle(self, session: AsyncSession) -> Result:
         from oneoff.services.batch import operator_control
 

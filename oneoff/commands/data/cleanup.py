@@ -37,8 +37,8 @@ class Cleanup(BaseCommand):
     only: list[str] = Option(
         default=[], help="Run only the rule with this name; a dry run lists the names."
     )
-    max_rows: int = Option(
-        default=0, help="Stop after this many rows and save the progress; 0 for no limit."
+    max_rows: int | None = Option(
+        default=None, help="Stop after this many rows and save the progress (default: no limit)."
     )
     max_time: timedelta | None = Option(
         default=None, help="Stop after this time and save the progress: 90s, 2h."
@@ -48,14 +48,18 @@ class Cleanup(BaseCommand):
     )
     new_run: bool = Flag(help="Start again, even if an unfinished run could be resumed.")
 
+    async def check_inputs(self, project: Project) -> None:
+        from oneoff.services.batch.command import bound_problems, duty_problems
+        from oneoff.services.retention.cleanup import choose_rules
+
+        if wrong := bound_problems(self.max_rows, self.max_time) + duty_problems(self.duty):
+            raise UsageError(wrong)
+        choose_rules(project, self.only, self.days)
+
     async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
-        from oneoff.services.batch.command import duty_problems
         from oneoff.services.retention.cleanup import CleanupRequest, choose_rules, clean
         from oneoff.utils.text import counted
 
-        wrong = [f"--max-rows {self.max_rows} is less than 0"] if self.max_rows < 0 else []
-        if wrong := wrong + duty_problems(self.duty):
-            raise UsageError(wrong)
         rules = choose_rules(project, self.only, self.days)
         wanted = CleanupRequest(
             rules=rules,

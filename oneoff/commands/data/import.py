@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Flag, Option, Result
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from oneoff.core.project import Project
     from oneoff.database.engine import Database
     from oneoff.runtime.progress import Progress
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from oneoff.services.batch.resource import BatchRunner, Open
     from oneoff.services.data.imports.request import ImportRequest
 
-Format = Literal["csv", "jsonl", "json", "sql", "parquet"]
+Format = Literal["csv", "jsonl", "json", "parquet"]
 OnConflict = Literal["error", "skip", "update"]
 
 
@@ -72,6 +74,15 @@ class Import(BaseCommand):
 
     def consequence(self) -> str:
         return f"imports {self.file} into the table {self.table} of {{target}}"
+
+    async def check_inputs(self, session: AsyncSession, project: Project) -> None:
+        from oneoff.services.data.imports.pipeline import find_target
+        from oneoff.services.data.imports.rejects import refuse_existing_files
+        from oneoff.services.data.imports.source import refuse_missing_file
+
+        refuse_missing_file(self.file)
+        refuse_existing_files(self.rejects)
+        await find_target(await session.connection(), project, self._request())
 
     async def handle(
         self,

@@ -26,6 +26,12 @@ class TransformByName(BatchCommand):
     name: str = Argument(help="Name of the transform.")
     revert: bool = Flag(help="Undo the transform, with the batch that it declares for this.")
 
+    async def check_inputs(self, project: Project) -> None:
+        """Refuse the name of a transform that does not exist, or that can't be reverted."""
+        from oneoff.services.transforms.run import choose_transform
+
+        choose_transform(project, self.name, revert=self.revert)
+
     async def handle(self, batches: Batches, project: Project) -> Result:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - it is called by the names it asks for
         """Find the transform, and run it within the given bounds."""
         from oneoff.services.transforms.run import choose_transform, run_transform

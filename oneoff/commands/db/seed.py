@@ -30,6 +30,11 @@ class Seed(BaseCommand):
         what = f"the sample data of {self.name}" if self.name else "sample data"
         return f"loads {what} into {{target}}"
 
+    async def check_inputs(self, project: Project, run: Run) -> None:
+        from oneoff.services.migrations.seed import choose_seeds
+
+        choose_seeds(project, run, self.name)
+
     async def handle(self, session: AsyncSession, project: Project, run: Run) -> Result:
         from oneoff.services.migrations.seed import choose_seeds, load_seeds
         from oneoff.utils.text import counted

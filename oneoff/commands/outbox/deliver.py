@@ -27,13 +27,21 @@ class Deliver(BaseCommand):
     dry_run = DryRun.PLAN
     examples = ("outbox deliver --dry-run", "outbox deliver --max-time 50s")
 
-    max_rows: int = Option(default=0, help="Stop after this many effects; 0: all.")
+    max_rows: int | None = Option(
+        default=None, help="Stop after this many effects (default: no limit)."
+    )
     max_time: timedelta | None = Option(
         default=None, help="Start no further effect after this time: 90s, 2h."
     )
     given_up: bool = Flag(
         help="Also try effects that were given up, or whose next attempt is not due yet."
     )
+
+    async def check_inputs(self) -> None:
+        from oneoff.services.batch.command import bound_problems
+
+        if wrong := bound_problems(self.max_rows, self.max_time):
+            raise UsageError(wrong)
 
     async def handle(
         self,
@@ -47,14 +55,12 @@ class Deliver(BaseCommand):
         from oneoff.services.outbox.delivery import load_handlers, resources_of
         from oneoff.services.outbox.run import deliver_all, preview, result_of
 
-        if self.max_rows < 0:
-            raise UsageError(f"--max-rows {self.max_rows} is less than 0")
         handlers = load_handlers(project)
         if run.dry_run:
             return await preview(database, handlers, given_up=self.given_up)
         given = {name: await open(name) for name in resources_of(handlers)}
         seconds = self.max_time.total_seconds() if self.max_time else 0.0
-        bounds = {"max_rows": self.max_rows, "max_seconds": seconds, "given_up": self.given_up}
+        bounds = {"max_rows": self.max_rows or 0, "max_seconds": seconds, "given_up": self.given_up}
         delivered = await deliver_all(database, handlers, given, **bounds)
         log.info("outbox.delivered", effects=dict(delivered.done))
         return result_of(delivered)

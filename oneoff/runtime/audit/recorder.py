@@ -56,7 +56,9 @@ class Recorder:
         self._app, self._call, self._mode = app, call, mode
         self._redactor = redactor
         self._warnings = warnings
-        self.asks_for = frozenset((*call.command.resources(), *call.command.also_needs()))
+        command = call.command
+        names = (*command.resources(), *command.check_resources(), *command.also_needs())
+        self.asks_for = frozenset(names)
         self._writes = call.command.access is Access.WRITE
         self._record: RunRecord | None = None
         self._stack = AsyncExitStack()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from oneoff.core.arguments import Flag, Option
 from oneoff.core.command import BaseCommand
+from oneoff.core.conversion import duration_text
 from oneoff.core.errors import UsageError
 from oneoff.core.policy import Access, Confirm, DryRun
 from oneoff.core.result import Result
@@ -120,8 +121,8 @@ class BatchCommand(BaseCommand):
     value. Only a DELETE takes a part of them, if more rows share the value than a batch may have.
     """
 
-    max_rows: int = Option(
-        default=0, help="Stop after this many rows and save the progress; 0: all."
+    max_rows: int | None = Option(
+        default=None, help="Stop after this many rows and save the progress (default: no limit)."
     )
     max_time: timedelta | None = Option(
         default=None, help="Stop after this time and save the progress: 90s, 2h."
@@ -165,9 +166,10 @@ class BatchCommand(BaseCommand):
         same value. It is set before `change` or `select` is called."""
         wrong = [
             f"--{name.replace('_', '-')} {number} is less than 0"
-            for name in ("max_rows", "max_errors", "shards")
+            for name in ("max_errors", "shards")
             if (number := getattr(self, name)) < 0
         ]
+        wrong += bound_problems(self.max_rows, self.max_time)
         wrong += duty_problems(self.duty) + _wrong_shards(self)
         if bool(self.max_errors) != bool(self.rejects):
             wrong.append("--max-errors and --rejects go together: the file gets the skipped rows")
@@ -220,6 +222,19 @@ class BatchCommand(BaseCommand):
     async def handle(self, batches: Batches) -> Result:
         """Run the batches; override it to choose between several."""
         return await batches.run(self)
+
+
+def bound_problems(max_rows: int | None, max_time: timedelta | None) -> list[str]:
+    """Return the errors of bounds; empty if they are None or valid.
+
+    0 is no bound: a script that computes it wants no row at all, not all rows.
+    """
+    problems = []
+    if max_rows is not None and max_rows < 1:
+        problems.append(f"--max-rows {max_rows} is less than 1")
+    if max_time is not None and max_time <= timedelta():
+        problems.append(f"--max-time {duration_text(max_time)} is not more than 0")
+    return problems
 
 
 def duty_problems(percent: float | None, name: str = "--duty") -> list[str]:

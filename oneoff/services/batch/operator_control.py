@@ -55,7 +55,7 @@ async def _newest(
 
 async def show(session: AsyncSession, name: str) -> dict[str, Any]:
     """Return the details of one batch, with its shards."""
-    row = await _find(session, name)
+    row = await find(session, name)
     counts = await count_shards(session, [row["id"]] if row["shards"] else [])
     about = summary(row, counts.get(row["id"]))
     total, done = row["total"], about["rows_done"]
@@ -92,7 +92,7 @@ def _show_shard(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 async def pause(session: AsyncSession, name: str) -> Result:
     """Request that the run of a batch waits after its current transaction."""
-    row = await _find(session, name)
+    row = await find(session, name)
     if not await _runs(session, row):
         return _unchanged(row, "it is not running")
     if row["requested"]:
@@ -107,7 +107,7 @@ async def resume(session: AsyncSession, name: str) -> Result:
     Raises:
         CommandError: `batch-not-running`: no run works on it, so none would read the request.
     """
-    row = await _find(session, name)
+    row = await find(session, name)
     if State(row["status"]) is State.FINISHED:
         return _unchanged(row, f"it is finished; `{row['command']}` starts a new batch")
     if State(row["status"]) in ENDED:
@@ -135,7 +135,7 @@ async def cancel(session: AsyncSession, name: str) -> Result:
     A run that works on the batch ends when it reads the request. A batch or shard without an active
     run is cancelled here.
     """
-    row = await _find(session, name)
+    row = await find(session, name)
     if State(row["status"]) in ENDED:
         return _unchanged(row, f"it is {row['status']}")
     if row["requested"] == "cancel":
@@ -177,7 +177,7 @@ async def _shards(session: AsyncSession, row: Mapping[Any, Any]) -> list[Mapping
     return [*await shard_rows(await session.connection(), row["id"])]
 
 
-async def _find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
+async def find(session: AsyncSession, name: str) -> Mapping[Any, Any]:
     """Return the batch with this id, or the batch of the run with this id.
 
     The first characters of an id are enough. The id of a shard starts with the id of its parent, so

@@ -35,7 +35,7 @@ class CleanupRequest:
     Attributes:
         rules: The rules, in the order in which they run.
         days: Replaces the days of each rule; None to use the rule's own.
-        max_rows: Rows of all rules together; 0 for no limit.
+        max_rows: Rows of all rules together; None for no limit.
         max_time: Time for all rules together; None for no limit.
         duty: Replaces the duty of each rule; None to use the rule's own.
         new_run: Cancel unfinished batches, and compute ages from now.
@@ -43,7 +43,7 @@ class CleanupRequest:
 
     rules: Sequence[Retention]
     days: int | None
-    max_rows: int
+    max_rows: int | None
     max_time: timedelta | None
     duty: float | None
     new_run: bool

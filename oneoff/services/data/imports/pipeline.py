@@ -101,7 +101,7 @@ async def import_rows(
         # lock.
         work = await begin()
         if not reader.names:  # JSON without rows names no columns
-            await _find_target(work.connection, project, request)
+            await find_target(work.connection, project, request)
             return ImportSummary(0, 0)
         plan = await _plan(work.connection, project, request, reader)
         await _check_key(work.connection, plan)
@@ -135,7 +135,7 @@ async def import_in_batches(
         reader, _ = await in_daemon_thread(lambda: _open_reader(source, request))
         async with database.connect() as connection:
             if not reader.names:
-                await _find_target(connection, project, request)
+                await find_target(connection, project, request)
                 return Result.unchanged(f"nothing to do in {request.table}")
             plan = await _plan(connection, project, request, reader)
             await _check_key(connection, plan)
@@ -192,7 +192,7 @@ async def _plan(
     connection: AsyncConnection, project: Project, request: ImportRequest, reader: Reader
 ) -> Plan:
     name = reader.source.name
-    table = await _find_target(connection, project, request)
+    table = await find_target(connection, project, request)
     plan = reader.plan = make_plan(table, reader.names, name, request)
     await in_daemon_thread(lambda: refuse_masks(plan, name, _sample(reader, plan)))
     if request.format != "parquet":  # its times have a type of their own
@@ -200,7 +200,7 @@ async def _plan(
     return plan
 
 
-async def _find_target(
+async def find_target(
     connection: AsyncConnection, project: Project, request: ImportRequest
 ) -> Table:
     """Return the table to import into.

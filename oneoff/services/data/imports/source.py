@@ -21,6 +21,7 @@ from oneoff.services.data.imports.request import STDIN
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
+    from oneoff.core.errors import DataError
     from oneoff.runtime.terminal import Terminal
 
 T = TypeVar("T")
@@ -120,13 +121,30 @@ async def open_source(path: str, terminal: Terminal) -> AsyncIterator[Source]:
         try:
             file = await in_daemon_thread(lambda: _open(path, terminal, stack))
         except OSError as exc:
-            raise bad_file(
-                path,
-                f"can't be read: {exc.strerror}",
-                code="file-not-read",
-                try_="give the path of a file that can be read, or - for standard input",
-            ) from exc
+            raise _not_read(path, exc) from exc
         yield Source(path, file)
+
+
+def refuse_missing_file(path: str) -> None:
+    """Refuse a file that does not exist, without opening it: a pipe can be read only once.
+
+    Raises:
+        DataError: It does not exist.
+    """
+    try:
+        if path != STDIN:
+            os.stat(path)
+    except OSError as exc:
+        raise _not_read(path, exc) from exc
+
+
+def _not_read(path: str, exc: OSError) -> DataError:
+    return bad_file(
+        path,
+        f"can't be read: {exc.strerror}",
+        code="file-not-read",
+        try_="give the path of a file that can be read, or - for standard input",
+    )
 
 
 def _open(path: str, terminal: Terminal, stack: ExitStack) -> BinaryIO:

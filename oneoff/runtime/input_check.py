@@ -1,0 +1,38 @@
+"""Let a command refuse its inputs before the operator is asked to confirm them."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from oneoff.core.policy import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oneoff.core.command import BaseCommand
+    from oneoff.database.engine import Database
+
+
+async def check_inputs(
+    command: BaseCommand, given: Mapping[str, Any], database: Database | None
+) -> None:
+    """Call the command's `check_inputs` with the resources that it asks for.
+
+    Args:
+        command: With its inputs.
+        given: The resources that need not be opened.
+        database: Opens the read-only session. Without a database the run fails later, with an
+            error that says why.
+    """
+    names = command.check_resources()
+    async with AsyncExitStack() as stack:
+        resources = dict(given)
+        if "session" in names:
+            if database is None:
+                return
+            from oneoff.database.transaction import begin_work
+
+            work = await stack.enter_async_context(begin_work(database, Mode.READ_ONLY))
+            resources["session"] = work.session
+        await command.check_inputs(**{name: resources[name] for name in names})
