@@ -81,7 +81,7 @@ async def _trip(manage: Manage, folder: Path, table: Table, suffix: str, *, upda
     again = await manage(["data", "export", table.name, "-o", str(second), "--overwrite"])
     assert 0 == again.exit_code, again.stderr
     assert bytes_of(first) == bytes_of(second)
-    if suffix in EXACT and on_postgres(manage):
+    if suffix in EXACT and not table.is_odd:
         assert content == _content(manage, table)
     return "the same"
 
@@ -92,6 +92,6 @@ def _code(refused: Finished) -> str:
 
 
 def _content(manage: Manage, table: Table) -> list[Any]:
-    if not on_postgres(manage):
-        return []
-    return query(manage.environ["DATABASE_URL"], f"SELECT t::text FROM {table.quoted} t ORDER BY 1")
+    row = "t::text" if on_postgres(manage) else "*"
+    found = query(manage.environ["DATABASE_URL"], f"SELECT {row} FROM {table.quoted} t")
+    return sorted(map(repr, found))
