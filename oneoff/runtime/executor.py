@@ -234,8 +234,8 @@ class Execution:
         result: object
         handle = self.call.command.handle
         token = running.set(self)
-        try:
-            with unawaited.collecting() as dropped:
+        with unawaited.collecting() as dropped:
+            try:
                 if asyncio.iscoroutinefunction(handle):
                     async with waiting_for_tasks():
                         result = await stoppable(handle(**opened))
@@ -245,15 +245,15 @@ class Execution:
                     # A plain `def handle` returned a coroutine: its work would never be done.
                     result.close()
                     dropped.append(handle.__qualname__)
-        except Late as exc:
-            # The run was cancelled, but its work has ended. If that can't be rolled back, it is
-            # done: a retry would do it twice.
-            has_failed = self._raised_in_task is not None
-            if has_failed or self.mode is not Mode.COMMIT or container.opened("work"):
-                raise
-            result = exc.result
-        finally:
-            running.reset(token)
+            except Late as exc:
+                # The run was cancelled, but its work has ended. If that can't be rolled back, it is
+                # done: a retry would do it twice.
+                has_failed = self._raised_in_task is not None
+                if has_failed or self.mode is not Mode.COMMIT or container.opened("work"):
+                    raise
+                result = exc.result
+            finally:
+                running.reset(token)
         return _checked(result, dropped, handle.__qualname__)
 
     async def _commit_or_roll_back(self, container: Container, result: Result) -> None:

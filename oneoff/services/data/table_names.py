@@ -93,15 +93,15 @@ async def look_up(connection: AsyncConnection, schema: str | None, name: str) ->
     if connection.dialect.name == "postgresql":
         names = {"schema": schema, "name": name}
         row = (await connection.execute(_POSTGRESQL_TABLE, names)).one_or_none()
-        found = row and TableName(
+        if row is None:
+            return None
+        return TableName(
             schema, name, row.identity, row.is_view, tuple(row.children), row.has_trigger
         )
-    elif schema not in (None, "main"):
+    if schema not in (None, "main"):
         return None
-    else:
-        row = (await connection.execute(_SQLITE_TABLE, {"name": name})).one_or_none()
-        found = row and TableName(None, row.identity, row.identity, bool(row.is_view))
-    return found or None
+    row = (await connection.execute(_SQLITE_TABLE, {"name": name})).one_or_none()
+    return TableName(None, row.identity, row.identity, bool(row.is_view)) if row else None
 
 
 async def unknown_table(

@@ -171,8 +171,9 @@ def _run(
     given = history.env.configure
     both = (options.get("on_version_apply", ()), given.get("on_version_apply") or ())
     callbacks = [one for each in both for one in ((each,) if callable(each) else each)]
+    configure: dict[str, Any] = given | options | {"on_version_apply": callbacks}
     with EnvironmentContext(history.config, history.scripts, **of_environment) as environment:
-        environment.configure(**given | options | {"on_version_apply": callbacks})
+        environment.configure(**configure)
         with environment.begin_transaction():  # it begins one only for `run_online_together`
             first()
             environment.run_migrations(**history.env.run_migrations)

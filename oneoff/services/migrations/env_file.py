@@ -190,7 +190,8 @@ class _Execution:
         if not own:
             self._check_connection(connection)
             # Without this, `context.begin_transaction` would begin one on this connection.
-            self._configure(connection=connection, **options | {"transaction_per_migration": True})
+            all_options: dict[str, Any] = options | {"transaction_per_migration": True}
+            self._configure(connection=connection, **all_options)
         self._connection = connection
         self._options = options
 

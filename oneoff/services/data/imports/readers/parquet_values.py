@@ -91,10 +91,16 @@ def _is_list(kind: Any) -> bool:
 # --- lists, objects and maps -----------------------------------------------------------------
 
 
+def _lengths(array: Any) -> list[int | None]:
+    """Return the number of elements of each list of an array; None for NULL."""
+    lengths: list[int | None] = compute.call_function("list_value_length", [array]).to_pylist()
+    return lengths
+
+
 def _rows(array: Any, texts: Callable[[Any], Texts]) -> Iterator[Texts | None]:
     """Yield the texts of each list of an array; None for NULL."""
     flat = iter(texts(array.flatten()))
-    for length in compute.list_value_length(array).to_pylist():
+    for length in _lengths(array):
         yield None if length is None else [next(flat) for _ in range(length)]
 
 
@@ -145,7 +151,7 @@ def _objects_of_map(array: Any) -> Texts:
     keys, values = texts_of(array.keys, None), _json_texts(array.items)
     pairs = iter(zip(keys, values, strict=True))
     objects: Texts = []
-    for length in compute.list_value_length(array.cast(_as_list(array.type))).to_pylist():
+    for length in _lengths(array.cast(_as_list(array.type))):
         members = [next(pairs) for _ in range(length or 0)]
         if len({key for key, _ in members}) < len(members):
             raise InexactValue("contains a map with the same key twice")

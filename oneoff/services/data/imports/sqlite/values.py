@@ -275,7 +275,7 @@ def _number(text: str) -> int | float:
     if whole and len(whole[1]) <= _SAFE_DIGITS + 1:
         integer = int(whole[1])
         return integer if abs(integer) <= _MAX_INT64 else float(integer)
-    return number if isinstance(number, float) else _finite(number)
+    return _finite(number) if isinstance(number, str) else number
 
 
 def _text(text: str) -> str:

@@ -159,9 +159,8 @@ async def test_rows_that_refer_to_one_another_are_imported_together(
     await execute(manage, table)
     values = [(1, 1, 2, 1), (2, 1, 1, 1), (3, 1, 9, 9), (4, 1, 3, 1), (5, 1, None, None)]
     values += [(6, 1, 1, None)]
-    path = write(
-        tmp_path / "a.csv", *(dict(zip("id n a b".split(), one, strict=True)) for one in values)
-    )
+    names: list[str] = ["id", "n", "a", "b"]
+    path = write(tmp_path / "a.csv", *(dict(zip(names, one, strict=True)) for one in values))
 
     done = await load(manage, path, "rejects")
 
