@@ -210,11 +210,11 @@ def tables(draw: st.DrawFn, *, postgresql: bool) -> Table:
         columns.append(f"{quote(generated)} int GENERATED ALWAYS AS (length('x')) STORED")
     overriding = " OVERRIDING SYSTEM VALUE" if postgresql else ""
     rows = draw(st.lists(st.tuples(*cells), min_size=1, max_size=6))
-    values = ", ".join(f"({', '.join([str(at), *row])})" for at, row in enumerate(rows, 1))
+    lines = ", ".join(f"({', '.join([str(at), *row])})" for at, row in enumerate(rows, 1))
     statements = (
         POSTGRESQL_SETUP if postgresql else SQLITE_SETUP,
         f"CREATE TABLE {quoted} ({', '.join(columns)});",
         *extra,
-        f"INSERT INTO {quoted} ({', '.join(map(quote, names))}){overriding} VALUES {values};",
+        f"INSERT INTO {quoted} ({', '.join(map(quote, names))}){overriding} VALUES {lines};",
     )
     return Table(name, quoted, "PRIMARY" in key, is_odd, create="\n".join(statements))
