@@ -20,16 +20,10 @@ from oneoff.runtime import signals
 from oneoff.utils.files import file_advice, file_problem
 from oneoff.utils.places import error_text, place_of
 
-_PACKAGES = {
-    "aiosqlite": "oneoff[sqlite]",
-    "asyncpg": "oneoff[postgres]",
-    "redis": "oneoff[redis]",
-    "arq": "oneoff[arq]",
-    **dict.fromkeys(
-        ("sqlalchemy", "alembic", "structlog", "pydantic", "pydantic_settings"), "oneoff"
-    ),
-}
-"""The requirement that installs each module, for `pip install`."""
+_MODULES = frozenset(
+    "aiosqlite alembic arq asyncpg pydantic pydantic_settings redis sqlalchemy structlog".split()
+)
+"""The packages that the framework imports; `pip install` takes the same names."""
 
 
 class UnexpectedError(CommandError):
@@ -110,14 +104,13 @@ def _interrupted(exc: BaseException, what_now: str) -> Interrupted:
 def _from_import(exc: BaseException | None) -> CommandError | None:
     """Return the error for a package that the framework needs and that is not installed."""
     missing = (getattr(exc, "name", "") or "").partition(".")[0]
-    if not isinstance(exc, ModuleNotFoundError) or missing not in _PACKAGES:
+    if not isinstance(exc, ModuleNotFoundError) or missing not in _MODULES:
         return None
-    package = _PACKAGES[missing]
     return ConfigurationError(
         f"the Python package {missing!r} is not installed in {sys.prefix}",
         try_=(
             "activate the project's virtual environment: source .venv/bin/activate",
-            f"or install it: pip install '{package}'",
+            f"or install it: pip install {missing}",
         ),
         code="missing-dependency",
     )

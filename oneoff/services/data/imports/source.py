@@ -92,7 +92,7 @@ class Source:
         except ModuleNotFoundError:
             raise ConfigurationError(
                 f"{self.name} is compressed with zstd; the package 'zstandard' is not installed",
-                try_=("pip install 'oneoff[zstd]'", "or decompress the file first"),
+                try_=("pip install zstandard", "or decompress the file first"),
                 code="missing-dependency",
             ) from None
         zstd = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
