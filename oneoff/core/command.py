@@ -244,9 +244,7 @@ def _policy_problems(cls: type[BaseCommand]) -> Any:
         yield "handle is not a function"
     if not cls.summary():
         yield "needs a docstring: its first line is the summary in help"
-    if unknown := set(cls.check_resources()).difference(CHECK_RESOURCES):
-        names = ", ".join(sorted(unknown))
-        yield f"check_inputs asks for {names}; it gets {', '.join(CHECK_RESOURCES)}"
+    yield from _check_problems(cls)
     yield from _access_problems(cls)
 
 
@@ -260,6 +258,19 @@ def _access_problems(cls: type[BaseCommand]) -> Any:
         yield "declares dry_run but only reads; set access = Access.WRITE if it writes"
     if cls.access is Access.READ and cls.confirm is Confirm.TYPE_NAME:
         yield "declares Confirm.TYPE_NAME but only reads; set access = Access.WRITE if it writes"
+
+
+def _check_problems(cls: type[BaseCommand]) -> Any:
+    code = getattr(cls.check_inputs, "__code__", None)
+    if code is None or not code.co_flags & _COROUTINE:
+        yield "check_inputs is not declared by async def"
+        return
+    unknown = [name for name in cls.check_resources() if name not in CHECK_RESOURCES]
+    if unknown:
+        yield f"check_inputs asks for {', '.join(unknown)}; it gets {', '.join(CHECK_RESOURCES)}"
+
+
+_COROUTINE = 0x80  # inspect.CO_COROUTINE; importing inspect would take a few milliseconds
 
 
 def _declares(cls: type[BaseCommand], attribute: str) -> bool:

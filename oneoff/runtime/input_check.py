@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from oneoff.core.errors import ReadOnlyViolation
 from oneoff.core.policy import Mode
 
 if TYPE_CHECKING:
@@ -35,4 +36,19 @@ async def check_inputs(
 
             work = await stack.enter_async_context(begin_work(database, Mode.READ_ONLY))
             resources["session"] = work.session
-        await command.check_inputs(**{name: resources[name] for name in names})
+        try:
+            await command.check_inputs(**{name: resources[name] for name in names})
+        except Exception as exc:
+            if "session" in names and _is_refused_write(exc):
+                raise ReadOnlyViolation(
+                    "check_inputs tried to write, but its session is read-only",
+                    why="the run is not confirmed yet",
+                    try_="write in handle",
+                ) from exc
+            raise
+
+
+def _is_refused_write(exc: Exception) -> bool:
+    from oneoff.database.errors import is_read_only_error
+
+    return is_read_only_error(exc)

@@ -105,3 +105,17 @@ def test_a_check_that_asks_for_another_resource_does_not_load() -> None:
 
             async def handle(self) -> Result:
                 return Result.unchanged("done")
+
+
+def test_a_check_that_is_no_coroutine_does_not_load() -> None:
+    """It could not be awaited."""
+    with pytest.raises(TypeError, match="check_inputs is not declared by async def"):
+
+        class Plain(BaseCommand):
+            """Check without `async`."""
+
+            def check_inputs(self) -> None:
+                raise ValueError
+
+            async def handle(self) -> Result:
+                return Result.unchanged("done")
