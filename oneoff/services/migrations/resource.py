@@ -212,8 +212,11 @@ class Migrations:
 
     def draft(self, message: str, down: Sequence[str], difference: Difference | None) -> Draft:
         """Return a revision that follows `down`; `write` saves it."""
+        from oneoff.services.migrations.alembic_config import check_written_as_usual
         from oneoff.services.migrations.autogenerate import Difference, draft
 
+        env = self.history.env
+        check_written_as_usual(self.history.scripts, env.configure if env else {})
         return draft(self.history, message, difference or Difference(), down)
 
     async def write(self, new: Draft) -> str:

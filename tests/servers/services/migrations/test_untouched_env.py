@@ -228,3 +228,40 @@ async def test_an_env_py_without_models_migrates_and_compares_nothing(async_shop
     assert (0, 0, 78) == (done.exit_code, status.exit_code, checked.exit_code), status.stderr
     assert "drift not checked because env.py has no target_metadata" in status.json["message"]
     assert "error[no-models]: migrations/env.py passes no models to compare with" in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("alembic.ini", "[alembic]\n", "[alembic]\nfile_template = x_%%(rev)s\n", "file_template"),
+        ("alembic.ini", "[post_write_hooks]", "[post_write_hooks]\nhooks = a", "post_write_hooks"),
+        (
+            "migrations/script.py.mako",
+            "import sqlalchemy as sa",
+            "import sqlalchemy as sa\n# x",
+            "a script.py.mako of its own",
+        ),
+        (
+            "migrations/env.py",
+            "target_metadata=target_metadata)",
+            "target_metadata=target_metadata, process_revision_directives=print)",
+            "process_revision_directives in env.py",
+        ),
+    ],
+)
+async def test_a_setting_for_new_revision_files_is_refused(
+    async_shop: Shop, file: str, old: str, new: str, says: str
+) -> None:
+    """Oneoff writes these files itself. The setting does not stop `migrate`."""
+    shop = async_shop
+    (shop.versions / "a1.py").unlink()
+    if says == "process_revision_directives in env.py":
+        old, new = "connection=connection, " + old, "connection=connection, " + new
+    replace(shop.root / file, old, new)
+
+    migrated = await shop.manage("db migrate")
+    refused = await shop.manage("db create-migration -m x")
+
+    assert (0, 78) == (migrated.exit_code, refused.exit_code), migrated.stderr
+    assert f"can't write revisions as the project sets: {says}\n" in refused.stderr
+    assert [] == list(shop.versions.glob("*.py"))
