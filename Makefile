@@ -111,9 +111,10 @@ simulate: setup ## Simulate ten billion rows on 200 workers and show the bottlen
 	$(BIN)/python benchmarks/simulate.py
 
 .PHONY: faults
-faults: setup servers ## Kill runs, cut connections, crash servers; export and import random tables
+faults: setup servers ## Kill runs, cut connections, crash servers; try random tables and models
 	$(BIN)/python benchmarks/faults.py
 	RANDOM_TABLES=500 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/data/test_random_tables.py
+	SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -q tests/commands/test_random_models.py
 
 .PHONY: bench-data
 bench-data: setup servers ## Compare data export and import with psql, pg_dump, sqlite3, Django and SQLAlchemy

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class CreateMigration(BaseCommand):
     """Write a revision that makes the database match the models.
 
-    It compares the models with the connected database, which must be at the newest revision. Read
-    the file before you commit it: a renamed column appears as one dropped and one added column.
+    It compares the models with the connected database, which must be at the newest revision. Before
+    the file is written, the revision is applied, undone and applied again on a scratch database.
     """
 
     access = Access.WRITE
@@ -40,6 +40,8 @@ class CreateMigration(BaseCommand):
     message: str = Option(default="", short="m", help="What the revision is for.")
     empty: bool = Flag(help="Write a revision without operations, which you fill in by hand.")
     merge: bool = Flag(help="Write a revision that merges several heads.")
+    allow_drops: bool = Flag(help="Allow a revision that drops tables or columns.")
+    no_verify: bool = Flag(help="Write the revision without trying it on a scratch database.")
     check: bool = Flag(help="Write nothing; exit 3 if the models and the database differ.")
 
     def only_reads(self) -> bool:
@@ -57,7 +59,11 @@ class CreateMigration(BaseCommand):
         if self.check and difference.operations:
             raise _drift(difference)
         if not difference.operations:
-            return Result.unchanged("nothing to do: the models and the database agree")
+            from oneoff.services.migrations.autogenerate import AGREEMENT
+
+            return Result.unchanged(f"nothing to do: {AGREEMENT}", warnings=difference.warnings)
+        if difference.drops and not self.allow_drops:
+            raise _drops_refused(difference)
         return await self._write(migrations, run, [head] if head else [], difference)
 
     def _check_inputs(self) -> None:
@@ -100,8 +106,29 @@ class CreateMigration(BaseCommand):
             return Result.changed(
                 f"would write a revision with {len(operations)} operations", data=operations
             )
-        path = await migrations.write(draft)
-        return Result.changed(f"wrote {path}", data=operations)
+        path = await migrations.write(draft, verified=bool(operations) and not self.no_verify)
+        warnings = list(difference.warnings if difference else ())
+        if self.no_verify:
+            warnings.append("the revision was not tried on a scratch database")
+        return Result.changed(f"wrote {path}", data=operations, warnings=warnings)
+
+
+def _drops_refused(difference: Difference) -> CommandError:
+    renames = [
+        f"if you renamed {rename}, write op.alter_column or op.rename_table by hand: add --empty"
+        for rename in difference.renames
+    ]
+    return CommandError(
+        f"the revision would drop what no model declares: {', '.join(difference.drops)}",
+        why="their data would be lost",
+        try_=(
+            *renames,
+            "to drop them, add --allow-drops",
+            "to keep tables, exclude them in env.py: run_env(Base.metadata, include_name=...)",
+        ),
+        code="drops-refused",
+        data=[{"operation": operation} for operation in difference.operations],
+    )
 
 
 def _drift(difference: Difference) -> CheckFailed:

@@ -49,7 +49,11 @@ class Status(BaseCommand):
 def _drift(unchecked: str, differences: Any) -> str:
     if unchecked:
         return f"drift not checked {unchecked}"
-    return f"drift: {len(differences)} differences from the models" if differences else "no drift"
+    if differences:
+        return f"drift: {len(differences)} differences from the models"
+    from oneoff.services.migrations.autogenerate import NOT_COMPARED
+
+    return f"no drift (not compared: {NOT_COMPARED})"
 
 
 def _warnings(history: History, differences: Any) -> list[str]:

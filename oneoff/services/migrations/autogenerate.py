@@ -1,60 +1,39 @@
-"""Compare the database with the models, and write a revision with the difference."""
+"""Compare the database with the models: the operations that make the database match them."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.util import find_spec
-from pathlib import Path
-from textwrap import indent
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from alembic.autogenerate import produce_migrations
-from alembic.autogenerate.api import AutogenContext
-from alembic.autogenerate.render import render_op
-from alembic.operations.ops import CreateIndexOp, DropIndexOp
-from alembic.util import rev_id
-from sqlalchemy import Column, Index, text
+from alembic.operations import ops
 
-from oneoff.core.errors import CommandError
 from oneoff.services.migrations.alembic_context import run_online
+from oneoff.services.migrations.circles import late_keys
+from oneoff.services.migrations.comparison import Comparison, compare_type
+from oneoff.services.migrations.constraint_names import name_operations
+from oneoff.services.migrations.conversions import convert_columns
+from oneoff.services.migrations.enums import EnumChanges, code_of, compare_enums, enum_code
 from oneoff.services.migrations.history import History
+from oneoff.services.migrations.rendering import Renderer
+from oneoff.services.migrations.sqlite_indexes import compare_expression_indexes
 
 if TYPE_CHECKING:
-    from alembic.operations.ops import OpContainer
     from alembic.runtime.migration import MigrationContext
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
-_SLUG_LENGTH = 40
-_INDEXES = text("SELECT name FROM sqlite_master WHERE type = 'index'")
-_TYPE = re.compile(r"\b((?:[a-z_]\w*\.)+)[A-Z]\w*\(")
-"""A class with its module in rendered code: "app.types.Money("."""
-_FILE = '''"""{message}.
-
-{about}
-"""
-
-from __future__ import annotations
-
-{imports}
-
-revision = "{revision}"
-down_revision = {down_revision}
+# Warnings about what this package compares itself.
+_HANDLED = ("expression-based index", "Computed default on", "Cannot correctly sort tables")
 
 
-def upgrade() -> None:
-{upgrade}
-
-
-def downgrade() -> None:
-{downgrade}
-'''
+NOT_COMPARED = "collations, triggers, views, functions, and on SQLite checks without a name"
+AGREEMENT = (
+    "the models and the database agree in tables, columns, types, defaults, generated columns, "
+    f"keys, constraints, indexes and enums; not compared: {NOT_COMPARED}"
+)
+"""What the comparison knows if it finds no difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +45,18 @@ class Difference:
         upgrade: Python source of the operations.
         downgrade: Python source of their inverse.
         imports: Import lines that the source needs.
+        drops: The tables and columns that the operations drop: "users.name", "old_users".
+        renames: What may be a rename: "users.name to users.full_name".
+        warnings: What Alembic and SQLAlchemy could not compare.
     """
 
     operations: Sequence[str] = ()
     upgrade: str = "pass"
     downgrade: str = "pass"
     imports: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A revision whose file is not written yet.
-
-    Attributes:
-        revision: Its identifier.
-        path: Where the file will be written.
-        source: The text of the file, not formatted yet.
-        operations: As in `Difference`.
-    """
-
-    revision: str
-    path: Path
-    source: str
-    operations: Sequence[str]
+    drops: Sequence[str] = ()
+    renames: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 def compare(connection: Connection, history: History) -> Difference:
@@ -102,147 +70,124 @@ def compare(connection: Connection, history: History) -> Difference:
         return ()
 
     # Without dont_mutate Alembic would create its version table.
-    run_online(connection, history, compare_models, dont_mutate=True)
+    run_online(
+        connection,
+        history,
+        compare_models,
+        dont_mutate=True,
+        compare_type=compare_type,
+        compare_server_default=True,
+    )
     return found[0]
 
 
-def draft(history: History, message: str, difference: Difference, down: Sequence[str]) -> Draft:
-    """Return a new revision, which `write` saves.
-
-    Args:
-        history: The revisions to which it is added.
-        message: What the revision is for; the first line of its docstring.
-        difference: Its operations. If there are none, its functions are empty.
-        down: The revisions that it follows: none, one, or several for a merge.
-    """
-    revision = rev_id()
-    now = datetime.now(UTC)
-    slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:_SLUG_LENGTH].strip("_")
-    about = [f"- {operation}" for operation in difference.operations]
-    about += [""] if about else []
-    about += [
-        f"Revision {revision}, after {', '.join(down) or 'nothing'}; {now:%Y-%m-%d %H:%M} UTC"
-    ]
-    source = _FILE.format(
-        message=_docstring(message.rstrip(".")),
-        about=_docstring("\n".join(about)),
-        imports=_imports(difference),
-        revision=revision,
-        down_revision=_literal(down),
-        upgrade=_body(difference.upgrade),
-        downgrade=_body(difference.downgrade),
-    )
-    path = history.versions / f"{now:%Y%m%d}_{revision}_{slug}.py"
-    return Draft(revision, path, source, difference.operations)
-
-
-async def write(new: Draft) -> None:
-    """Format the source and write the file.
-
-    Raises:
-        CommandError: The source is not valid Python. Nothing was written.
-    """
-    try:
-        compile(new.source, new.path.name, "exec", dont_inherit=True)
-    except SyntaxError as exc:
-        raise CommandError(
-            f"the generated revision is not valid Python: {exc.msg}: {exc.text}",
-            why="a type or default of the models has no representation in Python code",
-            try_="pass render_item in env.py: run_env(Base.metadata, render_item=...)",
-            code="unrenderable-models",
-        ) from exc
-    source = await _format(new.source, new.path)
-    new.path.parent.mkdir(parents=True, exist_ok=True)
-    # Renaming is atomic, so a process that reads the folder never finds a half-written revision.
-    unfinished = new.path.with_suffix(".tmp")
-    try:
-        unfinished.write_text(source, encoding="utf-8")
-        os.replace(unfinished, new.path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-async def _format(source: str, path: Path) -> str:
-    """Return the source formatted by ruff or black, or unchanged if neither is installed."""
-    if find_spec("ruff"):
-        command = ["ruff", "format", "--stdin-filename", str(path), "-"]
-    elif find_spec("black"):
-        command = ["black", "--quiet", "--stdin-filename", str(path), "-"]
-    else:
-        return source
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    formatted, _ = await process.communicate(source.encode())
-    return formatted.decode() if process.returncode == 0 and formatted else source
-
-
 def _difference(context: MigrationContext) -> Difference:
-    with warnings.catch_warnings():
-        # About what `_missing_expression_indexes` adds.
-        warnings.filterwarnings("ignore", message=".*expression-based index")
+    comparison = Comparison(context)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         script = produce_migrations(context, context.opts["target_metadata"])
-    if script.upgrade_ops is None or script.downgrade_ops is None:
-        return Difference()
-    if context.dialect.name == "sqlite":
-        for index in _missing_expression_indexes(context):
-            script.upgrade_ops.ops.append(CreateIndexOp.from_index(index))
-            script.downgrade_ops.ops.insert(0, DropIndexOp.from_index(index))
-    if script.upgrade_ops.is_empty():
-        return Difference()
-    # SQLite has no ALTER TABLE for most changes; Alembic's batch mode copies the table instead.
-    batch = context.opts["render_as_batch"] or context.dialect.name == "sqlite"
-    rendering = AutogenContext(context, opts={**context.opts, "render_as_batch": batch})
-    rendering.imports = set()
+        upgrade = script.upgrade_ops
+        if upgrade is None:
+            return Difference()
+        comparison.complete(upgrade)
+    tables = comparison.tables
+    if context.dialect.name == "sqlite" and context.connection is not None:
+        upgrade.ops += compare_expression_indexes(context.connection, tables)
+    late = late_keys(upgrade, context.dialect.name)
+    upgrade.ops += map(ops.CreateForeignKeyOp.from_constraint, late)
+    name_operations(upgrade.ops)
+    enums = _enums(context, upgrade, tables)
+    unsure = _texts(caught)
+    if upgrade.is_empty() and not enums.operations:
+        return Difference(warnings=unsure)
+    downgrade = upgrade.reverse()
+    if context.dialect.name == "postgresql":
+        convert_columns([*upgrade.ops, *downgrade.ops], context.dialect)
+    renderer = Renderer(context, enum_code, late)
+    return replace(_render(renderer, upgrade, downgrade, enums), warnings=unsure)
+
+
+def _texts(caught: Iterable[warnings.WarningMessage]) -> tuple[str, ...]:
+    texts = {str(one.message) for one in caught}
+    return tuple(sorted(one for one in texts if not any(known in one for known in _HANDLED)))
+
+
+def _render(
+    renderer: Renderer, upgrade: ops.UpgradeOps, downgrade: ops.DowngradeOps, enums: EnumChanges
+) -> Difference:
+    up, down = renderer.render(upgrade), renderer.render(downgrade)
+    # PostgreSQL lets later statements use a new value of an enum only after a commit.
+    used = any(repr(value) in up for value in enums.added)
+    up = "\n".join([code_of(enums.before, committed=used), up, code_of(enums.after)])
+    down = "\n".join([code_of(enums.undo_before), down, code_of(enums.undo_after)])
+    drops, adds = _dropped(upgrade.ops), _added(upgrade.ops)
     return Difference(
-        operations=tuple(_describe(script.upgrade_ops.as_diffs())),
-        upgrade=_render(rendering, script.upgrade_ops),
-        downgrade=_render(rendering, script.downgrade_ops),
-        imports=sorted(rendering.imports),
+        operations=(*enums.operations, *_describe(upgrade.as_diffs())),
+        upgrade=up.strip("\n") or "pass",
+        downgrade=down.strip("\n") or "pass",
+        imports=renderer.imports(up + down),
+        drops=tuple(drops),
+        renames=tuple(_renames(drops, adds)),
     )
 
 
-def _missing_expression_indexes(context: MigrationContext) -> Iterator[Index]:
-    """Yield the indexes on expressions that SQLite does not have.
-
-    SQLAlchemy can't read such an index from SQLite, so Alembic leaves it out of the comparison.
-    Whether one exists is known by its name; its expression is not compared.
-    """
-    connection = context.connection
-    names = set(connection.scalars(_INDEXES)) if connection is not None else set()
-    given = context.opts["target_metadata"]
-    for metadata in given if isinstance(given, Sequence) else [given]:
-        for table in metadata.sorted_tables:
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                on_expression = any(not isinstance(one, Column) for one in index.expressions)
-                if on_expression and index.name not in names:
-                    yield index
+def _enums(
+    context: MigrationContext, upgrade: ops.UpgradeOps, tables: Sequence[Table]
+) -> EnumChanges:
+    if context.connection is None or context.dialect.name != "postgresql":
+        return EnumChanges()
+    here = str(context.dialect.default_schema_name)
+    dropped = [
+        (one.schema or here, one.table_name)
+        for one in upgrade.ops
+        if isinstance(one, ops.DropTableOp)
+    ]
+    return compare_enums(context.connection, tables, dropped)
 
 
-def _render(context: AutogenContext, container: OpContainer) -> str:
-    """Return the source of operations; those inside a `with batch_alter_table` are indented."""
-    lines: list[str] = []
-    margin = ""
-    for line in (line for operation in container.ops for line in render_op(context, operation)):
-        lines.append(indent(line, margin))
-        # render_op returns the lines of a batch unindented, between a line that ends with ":" and
-        # an empty line.
-        margin = "    " if line.endswith(":") else margin if line else ""
-    return "\n".join(lines)
+def _dropped(operations: Iterable[Any]) -> list[str]:
+    """Return the tables and columns that operations drop; a column that is added again is not."""
+    added = _added(operations)
+    found: list[str] = []
+    for one in operations:
+        if isinstance(one, ops.DropTableOp):
+            found.append(_name(one.schema, one.table_name))
+        elif isinstance(one, ops.ModifyTableOps):
+            columns = [part for part in one.ops if isinstance(part, ops.DropColumnOp)]
+            found += [
+                f"{_name(one.schema, one.table_name)}.{part.column_name}"
+                for part in columns
+                if f"{_name(one.schema, one.table_name)}.{part.column_name}" not in added
+                or part.to_column().computed is None
+            ]
+    return found
 
 
-def _imports(difference: Difference) -> str:
-    """Return the import lines, including the project's own types, which Alembic leaves out."""
-    code = difference.upgrade + difference.downgrade
-    modules = {name.rstrip(".") for name in _TYPE.findall(code)}
-    own = sorted(f"import {name}" for name in modules if name in sys.modules)
-    lines = ["import sqlalchemy as sa", "from alembic import op", *difference.imports]
-    return "\n".join(lines + ([""] if own else []) + own)
+def _added(operations: Iterable[Any]) -> list[str]:
+    found: list[str] = []
+    for one in operations:
+        if isinstance(one, ops.CreateTableOp):
+            found.append(_name(one.schema, one.table_name))
+        elif isinstance(one, ops.ModifyTableOps):
+            found += [
+                f"{_name(one.schema, one.table_name)}.{part.column.name}"
+                for part in one.ops
+                if isinstance(part, ops.AddColumnOp)
+            ]
+    return found
+
+
+def _renames(drops: Sequence[str], adds: Sequence[str]) -> Iterator[str]:
+    """Yield what may be a rename: the only drop and the only addition in the same place."""
+    for name in drops:
+        place = name.rpartition(".")[0]
+        alike = [one for one in adds if one.rpartition(".")[0] == place and one not in drops]
+        if len(alike) == len([one for one in drops if one.rpartition(".")[0] == place]) == 1:
+            yield f"{name} to {alike[0]}"
+
+
+def _name(schema: str | None, table: str) -> str:
+    return f"{schema}.{table}" if schema else table
 
 
 def _describe(diffs: Any) -> Iterable[str]:
@@ -256,9 +201,11 @@ def _describe(diffs: Any) -> Iterable[str]:
 
 def _describe_one(kind: str, *facts: Any) -> str:
     verb, _, what = kind.partition("_")
+    if what == "primary key":
+        return f"{verb} primary key of {facts[0]}: {facts[1]}"
     if kind.startswith("modify_"):
         table, column = facts[1], facts[2]
-        return f"change {what.replace('_', ' ')} of {table}.{column} to {facts[-1]}"
+        return f"change {what.replace('_', ' ')} of {table}.{column} to {_value(facts[-1])}"
     if what == "column":
         return f"{verb} column {facts[1]}.{facts[2].name}"
     subject = facts[0]
@@ -268,16 +215,7 @@ def _describe_one(kind: str, *facts: Any) -> str:
     return f"{verb} {'foreign key' if what == 'fk' else what.replace('_', ' ')} {name}{on}"
 
 
-def _body(source: str) -> str:
-    return indent(source.strip("\n") or "pass", "    ")
-
-
-def _docstring(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''")
-
-
-def _literal(down: Sequence[str]) -> str:
-    if not down:
-        return "None"
-    quoted = [f'"{revision}"' for revision in down]
-    return quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})"
+def _value(value: Any) -> str:
+    """Return a new value as SQL or Python writes it."""
+    argument = getattr(value, "arg", value)
+    return repr(argument) if isinstance(argument, str) else str(argument)

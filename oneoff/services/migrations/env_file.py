@@ -249,7 +249,8 @@ def _env_options(options: dict[str, Any], arguments: dict[str, Any]) -> EnvOptio
     from oneoff.services.migrations.history import EnvOptions
 
     kept = {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
-    kept["include_name"] = _without_framework(kept.get("include_name"))
+    table = str(kept.get("version_table") or "alembic_version")
+    kept["include_name"] = _without_framework(kept.get("include_name"), table)
     # One transaction for each revision: CREATE INDEX CONCURRENTLY must be able to leave it, and
     # revisions that succeeded stay when a later one fails.
     kept["transaction_per_migration"] = True
@@ -259,9 +260,10 @@ def _env_options(options: dict[str, Any], arguments: dict[str, Any]) -> EnvOptio
     return EnvOptions(kept, arguments)
 
 
-def _without_framework(wanted: NameFilter | None) -> NameFilter:
+def _without_framework(wanted: NameFilter | None, version_table: str) -> NameFilter:
     def include(name: str | None, kind: Any, parents: Any) -> bool:
-        if kind == "table" and (name or "").startswith(PREFIX):
+        # Alembic itself leaves out its table in one schema only.
+        if kind == "table" and ((name or "").startswith(PREFIX) or name == version_table):
             return False
         return wanted is None or wanted(name, kind, parents)
 

@@ -45,6 +45,22 @@ class Revision(NamedTuple):
     file: str
 
 
+class MigrationSQL(NamedTuple):
+    """The SQL of several revisions, for a dry run.
+
+    Attributes:
+        text: All statements, in order.
+        revisions: The revisions that the statements apply or undo, in order.
+        problems: One line for each revision whose SQL can't be shown completely.
+        drops: For each revision, its statements that drop something, or that this is unknown.
+    """
+
+    text: str
+    revisions: list[Revision]
+    problems: list[str]
+    drops: list[str]
+
+
 class EnvOptions(NamedTuple):
     """What env.py passed to Alembic.
 
@@ -266,6 +282,11 @@ class History:
                 source = Path(script.path).read_text(encoding="utf-8", errors="replace")
                 found.update(name for pair in _CREATE_SCHEMA.findall(source) for name in pair)
         return sorted(found - {""})
+
+    def sources(self) -> str:
+        """Return the text of all revisions."""
+        paths = [Path(script.path) for script in self.scripts.walk_revisions()]
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in paths)
 
     def shorten(self, path: Path) -> str:
         """Return a path relative to the project's root, or the absolute path if it is outside."""

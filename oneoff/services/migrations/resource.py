@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError
@@ -34,28 +34,13 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
-    from oneoff.services.migrations.autogenerate import Difference, Draft
+    from oneoff.services.migrations.autogenerate import Difference
     from oneoff.services.migrations.drop_all import DatabaseObject
-    from oneoff.services.migrations.history import History, Revision
+    from oneoff.services.migrations.history import History, MigrationSQL, Revision
+    from oneoff.services.migrations.revision_file import Draft
 
 LOCK = "migrations"
 """The lock of every command that changes the schema."""
-
-
-class MigrationSQL(NamedTuple):
-    """The SQL of several revisions, for a dry run.
-
-    Attributes:
-        text: All statements, in order.
-        revisions: The revisions that the statements apply or undo, in order.
-        problems: One line for each revision whose SQL can't be shown completely.
-        drops: For each revision, its statements that drop something, or that this is unknown.
-    """
-
-    text: str
-    revisions: list[Revision]
-    problems: list[str]
-    drops: list[str]
 
 
 class Migrations:
@@ -213,16 +198,29 @@ class Migrations:
     def draft(self, message: str, down: Sequence[str], difference: Difference | None) -> Draft:
         """Return a revision that follows `down`; `write` saves it."""
         from oneoff.services.migrations.alembic_config import check_written_as_usual
-        from oneoff.services.migrations.autogenerate import Difference, draft
+        from oneoff.services.migrations.autogenerate import Difference
+        from oneoff.services.migrations.revision_file import draft
 
         env = self.history.env
         check_written_as_usual(self.history.scripts, env.configure if env else {})
         return draft(self.history, message, difference or Difference(), down)
 
-    async def write(self, new: Draft) -> str:
-        """Write a revision's file and return its path, relative to the project's root."""
-        from oneoff.services.migrations.autogenerate import write
+    async def write(self, new: Draft, *, verified: bool) -> str:
+        """Write a revision's file and return its path, relative to the project's root.
 
+        Args:
+            new: The revision.
+            verified: Whether to apply and undo it on a scratch database first.
+
+        Raises:
+            CommandError: That does not work, or there can't be a scratch database.
+        """
+        from oneoff.services.migrations.revision_file import write
+
+        if verified:
+            from oneoff.services.migrations.scratch import verify
+
+            await verify(self._database, self.history, new)
         await write(new)
         return self.history.shorten(new.path)
 
@@ -349,6 +347,7 @@ class Migrations:
 
     async def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:
         from oneoff.services.migrations.alembic_context import render_offline
+        from oneoff.services.migrations.history import MigrationSQL
 
         await self._execute_env_file()
         shown = render_offline(self.history, self._database.url.dialect, current, steps)

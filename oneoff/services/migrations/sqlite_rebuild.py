@@ -8,6 +8,7 @@ are refused if something would be lost.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,14 @@ WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type = 'table' DE
 _DEFAULTS = ("DEFAULT", "GENERATED", "AS")
 
 
+# A default that needs no parentheses.
+_PLAIN_DEFAULT = re.compile(
+    r"""\(.*\) | [-+]?[\d.]+(?:e[-+]?\d+)? | x?'(?:[^']|'')*' | null | true | false
+      | current_(?:date|time|timestamp)""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+
+
 class LosslessSQLiteImpl(SQLiteImpl):
     """Alembic's operations on SQLite, with another way to rebuild a table.
 
@@ -49,6 +58,10 @@ class LosslessSQLiteImpl(SQLiteImpl):
 
     __dialect__ = "sqlite"
     transactional_ddl = False
+
+    def _guess_if_default_is_unparenthesized_sql_expr(self, expr: str | None) -> bool:
+        # Alembic takes '' and 10 for expressions, and would change their text.
+        return bool(expr) and not _PLAIN_DEFAULT.fullmatch(str(expr).strip())
 
     def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
         """Rebuild the table, and leave no operation for Alembic; or let Alembic decide."""

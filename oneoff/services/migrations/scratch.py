@@ -1,0 +1,200 @@
+"""Apply and undo a new revision on an empty database of its own, before its file is written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from oneoff.core.errors import CommandError
+from oneoff.database import sqlstates
+from oneoff.database.engine import Database
+from oneoff.database.schema.upgrade import ensure_schema
+from oneoff.services.migrations.alembic_context import exclusive_alembic, read_heads
+from oneoff.services.migrations.autogenerate import compare
+from oneoff.services.migrations.errors import message_of, own_sqlstate
+from oneoff.services.migrations.history import History
+from oneoff.services.migrations.revision_file import check_source
+from oneoff.services.migrations.revision_runner import RevisionRunner
+from oneoff.services.migrations.snapshot import take_snapshot
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from oneoff.services.migrations.revision_file import Draft
+
+Choose = Callable[[tuple[str, ...]], "list[RevisionStep]"]
+"""Takes the revisions of the scratch database and returns the steps to run."""
+
+_PREFIX = "oneoff_scratch_"
+_SHOWN = 5  # lines of a comparison in an error
+_EXTENSIONS = """
+SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
+WHERE extname <> 'plpgsql' ORDER BY 1
+"""
+_SCHEMAS = """
+SELECT nspname FROM pg_namespace
+WHERE nspname NOT IN ('public', 'information_schema') AND nspname !~ '^pg_' ORDER BY 1
+"""
+
+
+async def verify(database: Database, history: History, new: Draft) -> None:
+    """Apply a revision on a scratch database, undo it, and apply it again.
+
+    Args:
+        database: The database of the run. A SQLite scratch database is a temporary file; one on
+            PostgreSQL is another database on the same server, which is dropped afterwards.
+        history: The revisions before it, which are applied first.
+        new: The revision, whose file does not exist yet.
+
+    Raises:
+        CommandError: The revision can't be applied or undone, or does not do what it should; or
+            there can't be a scratch database.
+    """
+    check_source(new)
+    with TemporaryDirectory(prefix="oneoff-") as folder:
+        (Path(folder) / new.path.name).write_text(new.source, encoding="utf-8")
+        full = History(history.folder, history.root, also=Path(folder))
+        # env.py may connect to the real database by itself, so it is not executed again.
+        full.env = history.env
+        async with _scratch(database, Path(folder), history) as scratch:
+            await _Verification(scratch, full, new).run()
+
+
+class _Verification:
+    """The steps of one verification."""
+
+    def __init__(self, scratch: Database, history: History, new: Draft) -> None:
+        self._scratch = scratch
+        self._history = history
+        self._new = new
+
+    async def run(self) -> None:
+        await ensure_schema(self._scratch)
+        await self._go(
+            self._before, "the revisions before it can't be applied to an empty database"
+        )
+        before = await self._snapshot()
+        await self._go(self._up, "it can't be applied")
+        after = await self._snapshot()
+        await self._compare_models()
+        await self._go(self._down, "it can't be undone")
+        _expect(before, await self._snapshot(), "undoing it does not restore the schema")
+        await self._go(self._up, "it can't be applied again after it was undone")
+        _expect(after, await self._snapshot(), "applying it twice gives different schemas")
+
+    def _before(self, here: tuple[str, ...]) -> list[RevisionStep]:
+        steps = self._history.upward("heads", here)
+        return [step for step in steps if step.revision.revision != self._new.revision]
+
+    def _up(self, here: tuple[str, ...]) -> list[RevisionStep]:
+        return self._history.upward(self._new.revision, here)
+
+    def _down(self, here: tuple[str, ...]) -> list[RevisionStep]:
+        return self._history.downward("-1", here)
+
+    async def _go(self, choose: Choose, problem: str) -> None:
+        try:
+            async with exclusive_alembic(), self._scratch.connect("scratch") as connection:
+                here = await connection.run_sync(read_heads, self._history)
+            async with RevisionRunner.open(self._scratch, self._history, None) as runner:
+                await runner.run(choose(here), here, lambda _: None)
+        except CommandError as exc:
+            raise _refused(problem, exc.message) from exc
+
+    async def _snapshot(self) -> frozenset[str]:
+        async with self._scratch.connect("scratch") as connection:
+            return await take_snapshot(connection)
+
+    async def _compare_models(self) -> None:
+        async with exclusive_alembic(), self._scratch.connect("scratch") as connection:
+            left = await connection.run_sync(compare, self._history)
+        if left.operations:
+            raise _refused("after it, the models still differ", _shorten(left.operations))
+
+
+def _expect(wanted: frozenset[str], found: frozenset[str], problem: str) -> None:
+    if wanted != found:
+        lines = [f"missing: {line}" for line in sorted(wanted - found)]
+        raise _refused(problem, _shorten(lines + [f"new: {line}" for line in found - wanted]))
+
+
+def _shorten(lines: Sequence[str]) -> str:
+    more = len(lines) - _SHOWN
+    return "; ".join([*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _refused(problem: str, why: str) -> CommandError:
+    return CommandError(
+        f"the revision was not written: {problem}",
+        why=f"on a scratch database: {why}",
+        try_=(
+            "change the models",
+            'python manage.py db create-migration -m "what changed" --empty',
+            "to write it as it is, add --no-verify",
+        ),
+        code="unverified-revision",
+    )
+
+
+@asynccontextmanager
+async def _scratch(database: Database, folder: Path, history: History) -> AsyncIterator[Database]:
+    """Open an empty database for one verification."""
+    if database.url.dialect == "sqlite":
+        url = database.url._replace(database=str(folder / "scratch.sqlite3"))
+        scratch = Database(url, run_id=database.run_id)
+        try:
+            yield scratch
+        finally:
+            await scratch.dispose()
+        return
+    name = f"{_PREFIX}{database.run_id}".lower().replace("-", "_")
+    async with database.autocommit("scratch") as server:
+        await _create(server, name)
+        scratch = Database(database.url._replace(database=name), run_id=database.run_id)
+        try:
+            await _prepare(server, scratch, history)
+            yield scratch
+        finally:
+            await scratch.dispose()
+            quoted = server.dialect.identifier_preparer.quote(name)
+            await server.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+
+
+async def _create(server: AsyncConnection, name: str) -> None:
+    quoted = server.dialect.identifier_preparer.quote(name)
+    try:
+        await server.exec_driver_sql(f"CREATE DATABASE {quoted}")
+    except DBAPIError as exc:
+        state = own_sqlstate(exc)
+        why = f"CREATE DATABASE failed: {message_of(exc)} (SQLSTATE {state})"
+        if state == sqlstates.INSUFFICIENT_PRIVILEGE:
+            why = "the user of the database URL may not create databases"
+        raise CommandError(
+            "the revision was not written: there is no scratch database to try it on",
+            why=why,
+            try_=("ALTER ROLE ... CREATEDB, as a superuser", "or add --no-verify"),
+            code="no-scratch-database",
+        ) from exc
+
+
+async def _prepare(server: AsyncConnection, scratch: Database, history: History) -> None:
+    """Create the schemas and extensions that the real database has and no revision creates."""
+    sources = history.sources().lower()
+    quote = server.dialect.identifier_preparer.quote
+    async with scratch.autocommit("scratch") as connection:
+        created = history.created_schemas()
+        for name in (await server.exec_driver_sql(_SCHEMAS)).scalars():
+            if name not in created:
+                await connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(name)}")
+        if "create extension" not in sources:
+            found: list[Any] = [*(await server.exec_driver_sql(_EXTENSIONS)).all()]
+            for name, schema in found:
+                await connection.exec_driver_sql(
+                    f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(schema)}"
+                )
