@@ -7,6 +7,8 @@ of a task that is still running then would be missing, although the run ends wit
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -14,8 +16,10 @@ from typing import Any
 
 from oneoff.core.errors import CommandError
 from oneoff.utils.concurrency import cancelled
+from oneoff.utils.places import is_user_code
 
 Task = asyncio.Task[Any]
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
 _started: ContextVar[set[Task] | None] = ContextVar("oneoff_started_tasks", default=None)
 
 
@@ -25,7 +29,7 @@ async def waiting_for_tasks() -> AsyncIterator[None]:
 
     Such tasks are cancelled. A task that the block cancelled itself is no error, nor is one whose
     error the block has seen. Tasks of other runs in the same loop don't count, and neither do those
-    that `untracked` code starts.
+    that packages or `untracked` code start.
 
     Raises:
         CommandError: A task was still running.
@@ -71,7 +75,7 @@ class _Factory:
         make = self.before or (lambda loop, coro, **more: asyncio.Task(coro, loop=loop, **more))
         task = make(loop, coro, **options)
         tasks = _started.get()
-        if tasks is not None and not task.done():
+        if tasks is not None and not task.done() and _is_started_by_user():
             tasks.add(task)
             # A task that succeeded is forgotten; there may be very many.
             task.add_done_callback(lambda done: None if _is_failed(done) else tasks.discard(done))
@@ -93,6 +97,19 @@ def _factory_installed(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         factory.runs -= 1
         if not factory.runs and loop.get_task_factory() is factory:
             loop.set_task_factory(before)
+
+
+def _is_started_by_user() -> bool:
+    """Return whether user code starts a task now, directly or by a function of asyncio.
+
+    Packages start tasks too, and end them when they want to: asyncpg sends the request to cancel a
+    statement in one.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001 - `inspect` would cost a start 10 ms
+    while frame.f_back and frame.f_code.co_filename.startswith(_ASYNCIO):
+        frame = frame.f_back
+    file = frame.f_code.co_filename
+    return file.startswith("<") or is_user_code(file)  # "<string>": code given to the shell
 
 
 def _is_failed(task: Task) -> bool:
