@@ -246,7 +246,7 @@ def test_a_worker_survives_an_outage_of_redis(
 @pytest.mark.usefixtures("settings")
 def test_waiting_without_a_worker_is_a_temporary_error(run: Run, shop: Path) -> None:
     """Exit code 75 at the deadline, because a worker may start later."""
-    late = run("jobs run mark name=x --wait --timeout 2s".split(), cwd=shop)
+    late = run("jobs run mark name=x --job-id one --wait --timeout 2s".split(), cwd=shop)
 
     assert 75 == late.returncode
     assert "error[job-still-running]" in late.stderr

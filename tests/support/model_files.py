@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from oneoff.services.migrations.snapshot import take_snapshot
@@ -26,7 +27,10 @@ run_env(Base.metadata{options})
 def write_models(shop: Shop, models: str, options: str = "") -> None:
     """Write env.py with models, which can use `sa`, `pg`, `enum`, `mapped_column` and `Base`."""
     source = HEAD.format(models=models, options=options and f", {options}")
-    (shop.root / "migrations/env.py").write_text(source)
+    env = shop.root / "migrations/env.py"
+    env.write_text(source)
+    # Python knows a changed source by its size and the second of its change: both may be equal.
+    Path(cache_from_source(str(env))).unlink(missing_ok=True)
 
 
 def target(shop: Shop) -> str:

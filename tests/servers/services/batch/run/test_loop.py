@@ -233,7 +233,7 @@ async def test_too_many_bad_rows_stop_the_run(tally: Manage, url: str, tmp_path:
     ("line", "problem"),
     [
         ("tally add --max-errors 1", "--max-errors and --rejects go together"),
-        ("tally add --max-rows=-1", "--max-rows -1 is less than 0"),
+        ("tally add --max-rows=-1", "--max-rows -1 is less than 1"),
     ],
 )
 async def test_invalid_bounds_are_refused(tally: Manage, line: str, problem: str) -> None:
