@@ -88,6 +88,8 @@ class Deed:
         prepare: Undoes the work of the last run.
         expected: The count if the work was done once.
         partly: Whether the run saves parts of the work, so that a count in between is right.
+        undoable: Whether the work is rolled back or continued when it is disturbed. Otherwise only
+            the moments after it count, because such a command must be repeatable.
     """
 
     words: Sequence[str]
@@ -99,6 +101,7 @@ class Deed:
     prepare: Callable[[], object]
     expected: int = 1
     partly: bool = False
+    undoable: bool = True
 
 
 @dataclass
@@ -277,5 +280,9 @@ def deeds(url: str, port: int, redis: Redis, environ: Mapping[str, str]) -> dict
             expected=TICKS,
             partly=True,
         ),
-        "plan": deed("deed", "plan", count=lambda: int(ask(redis.url, "GET", "deed") or 0)),
+        "plan": deed(
+            *("deed", "plan"),
+            count=lambda: int(ask(redis.url, "GET", "deed") or 0),
+            undoable=False,
+        ),
     }
