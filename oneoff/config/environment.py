@@ -6,8 +6,8 @@ Pure functions. `oneoff.database.schema.facts` reads and stores the facts of the
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 DEVELOPMENT = "development"
 PRODUCTION = "production"
@@ -26,6 +26,8 @@ class Facts(NamedTuple):
         schema_ready: Whether the framework's tables exist and are current.
         server: When the PostgreSQL server was started; empty on SQLite. It distinguishes servers
             for roles that can't read the identity of the cluster.
+        open_runs: The records of runs that are not closed, on PostgreSQL: "id", "host", "pid",
+            "process_started" and "started_at", an ISO 8601 text.
     """
 
     database: str
@@ -34,11 +36,16 @@ class Facts(NamedTuple):
     stored_identity: str = ""
     schema_ready: bool = False
     server: str = ""
+    open_runs: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_copy(self) -> bool:
         """Whether this is a restored dump. Its stored environment is that of another database."""
         return bool(self.stored_environment) and not _same(self.stored_identity, self.identity)
+
+    def stores(self, environment: str) -> bool:
+        """Return whether the database stores that it belongs to this environment."""
+        return self.stored_environment == environment and not self.is_copy
 
 
 def same_database(one: Facts, other: Facts) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
+    from oneoff.config.environment import Facts
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
     from oneoff.core.run import Run
@@ -75,12 +76,26 @@ class Database:
         run_id: Id of the run, shown to other clients in `pg_stat_activity.application_name`.
         pool_size: Number of connections that are kept and reused, which is also the most that are
             open at the same time; 0 for no pool.
+
+    Attributes:
+        facts: The database's facts about itself at the start of the run; None if it read none.
     """
 
     def __init__(self, url: DatabaseURL, *, run_id: str, pool_size: int = 0) -> None:
         self.url = url
         self.run_id = run_id
         self.pool_size = pool_size
+        self.facts: Facts | None = None
+        self._lent: AsyncConnection | None = None
+
+    def lend(self, connection: AsyncConnection) -> None:
+        """Let the work of the run go on with this connection, which the caller closes later."""
+        self._lent = connection
+
+    def take_lent(self) -> AsyncConnection | None:
+        """Return the connection for the work, once; None if none was lent."""
+        lent, self._lent = self._lent, None
+        return lent
 
     @cached_property
     def engine(self) -> AsyncEngine:
@@ -102,6 +117,9 @@ class Database:
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
         else:
             event.listen(engine.sync_engine, "do_connect", self._set_connection_arguments)
+            from oneoff.database.asyncpg_adapter import ask_the_driver
+
+            ask_the_driver(engine, knows_schema=_reads_facts)
             if any(name in self.url.query for name in KEEPALIVES):
                 event.listen(engine.sync_engine, "connect", self._keep_alive)
         return engine
@@ -114,6 +132,7 @@ class Database:
         immediate: bool = False,
         guarded: bool | None = None,
         prepares: bool = False,
+        reads_facts: bool = False,
     ) -> AsyncIterator[AsyncConnection]:
         """Open a connection; closing it rolls back an open transaction.
 
@@ -126,13 +145,15 @@ class Database:
             prepares: On PostgreSQL, keep statements prepared in the server, for work that repeats
                 them. Don't use it through a pooler: the next transaction may reach another server
                 process.
+            reads_facts: Whether the caller calls `read_facts` on it next.
 
         Raises:
             Unavailable: The server can't be reached, or accepts no connections now.
             ConfigurationError: User, password, database or file are wrong.
         """
         started = self.engine.connect()
-        with self._while_opening(Opening(role, guarded=guarded, prepares=prepares)):
+        opening = Opening(role, guarded=guarded, prepares=prepares, reads_facts=reads_facts)
+        with self._while_opening(opening):
             connection = await self._open(started)
         try:
             if immediate:
@@ -263,8 +284,11 @@ class Database:
             arguments |= _WITH_PREPARED | {STATEMENT_CACHE: cached}
         else:
             arguments |= _WITHOUT_PREPARED
-        arguments.pop("connection_class", None)
-        if opening.guarded:
+        if opening.guarded is None:
+            from oneoff.database.asyncpg_connection import RunConnection
+
+            arguments["connection_class"] = RunConnection
+        else:
             from oneoff.database.guards.postgresql import GuardedConnection
 
             arguments["connection_class"] = GuardedConnection
@@ -299,6 +323,11 @@ def _mark_exempt(_connection: object, record: ConnectionPoolEntry) -> None:
     opening = _opening.get()
     # A connection that was opened without `connect`, directly from the engine, is not exempt.
     record.info[EXEMPT] = opening is not None and opening.exempt
+
+
+def _reads_facts() -> bool:
+    opening = _opening.get()
+    return opening is not None and opening.reads_facts
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

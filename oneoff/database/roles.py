@@ -35,14 +35,23 @@ class Opening:
             work of a dry run or a read-only run, False for the work of other runs. None for all
             other connections. Only then does the role decide whether the connection is exempt.
         prepares: Whether PostgreSQL keeps its statements prepared.
+        reads_facts: Whether `read_facts` is called on it next, which asks for the default schema.
     """
 
-    __slots__ = ("guarded", "prepares", "role")
+    __slots__ = ("guarded", "prepares", "reads_facts", "role")
 
-    def __init__(self, role: str, *, guarded: bool | None = None, prepares: bool = False) -> None:
+    def __init__(
+        self,
+        role: str,
+        *,
+        guarded: bool | None = None,
+        prepares: bool = False,
+        reads_facts: bool = False,
+    ) -> None:
         self.role = role
         self.guarded = guarded
         self.prepares = prepares
+        self.reads_facts = reads_facts
 
     @property
     def exempt(self) -> bool:

@@ -31,7 +31,7 @@ class RowCounter(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Begin the transaction and the count; nothing may be sent on the connection before."""
+        """Begin the count, and on SQLite the transaction too."""
 
     @abstractmethod
     async def changes(self) -> dict[str, RowCounts]:
@@ -54,19 +54,21 @@ class PostgresCounter(RowCounter):
     """
 
     async def start(self) -> None:
-        """Store the present counts, to subtract them later.
+        """Store the present counts, to subtract them later, unless they are known to be zero.
 
         A server process reports its counts to the shared statistics at most once per second. Until
         then, the counts of its earlier transactions are included. Behind a pooler, the process may
         just have worked for another client, whose rows would count for this run.
         """
         driver: Any = (await self.connection.get_raw_connection()).driver_connection
-        server = (await self.connection.exec_driver_sql(_SERVER)).one()
-        if not server.counts:
+        if driver.server_process is None:
+            driver.server_process = tuple((await self.connection.exec_driver_sql(_SERVER)).one())
+        process, counts = driver.server_process
+        if not counts:
             self.reason = "rows can't be counted: track_counts is off on the server"
         # When a client connects, a pooler reports an invented process id. If the ids are equal,
         # there is no pooler, the server process is new, and its earlier counts are zero.
-        self._before = {} if server.pid == driver.get_server_pid() else await self._read()
+        self._before = {} if process == driver.get_server_pid() else await self._read()
 
     async def changes(self) -> dict[str, RowCounts]:
         """Return the difference between the present counts and those at the start."""
@@ -92,7 +94,7 @@ def subtract_counts(
     return {table: counts for table, counts in changes.items() if any(counts)}
 
 
-_SERVER = "SELECT pg_backend_pid() AS pid, current_setting('track_counts') = 'on' AS counts"
+_SERVER = "SELECT pg_backend_pid(), current_setting('track_counts') = 'on'"
 # This query runs once or twice per run, and the server process has cached nothing yet, so joins
 # would double its time. Object ids below 16384 belong to the server's own tables; relkind 'r' are
 # ordinary tables and partitions; relpersistence 't' are temporary tables.

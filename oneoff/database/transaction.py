@@ -8,7 +8,7 @@ before the command gets the session. At the end, the executor calls `WorkTransac
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from operator import add
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.outcome import Ending, RowCounts
 from oneoff.core.policy import Mode
+from oneoff.database.asyncpg_adapter import begin
 from oneoff.database.roles import WORK, lock_role
 from oneoff.database.row_counts import RowCounter, make_counter, subtract_counts
 
@@ -142,16 +143,19 @@ class WorkTransaction:
         """Roll back the transaction; do nothing if that is already done."""
         if self._guard is not None:
             await self._guard.release()
-        await self.session.close()
+        # In this order, the session has no savepoint left to roll back.
         await self.connection.rollback()
+        await self.session.close()
 
     async def begin(self) -> None:
         """Send BEGIN now, so that the command's first statement can't commit itself."""
-        # The counter comes first: on SQLite it creates its triggers outside of the transaction,
-        # with a script whose COMMIT the guard would refuse.
+        if self.connection.dialect.name == "postgresql":
+            await (self._guard.arm() if self._guard else begin(self.connection))
         if self._counter is not None:
             await self._counter.start()
-        if self._guard is not None:
+        # On SQLite the counter comes first: it creates its triggers outside of the transaction,
+        # with a script whose COMMIT the guard would refuse.
+        if self._guard is not None and self.connection.dialect.name == "sqlite":
             await self._guard.arm()
 
     async def _end_session(self) -> None:
@@ -181,7 +185,11 @@ class WorkTransaction:
 
 @asynccontextmanager
 async def begin_work(
-    database: Database, mode: Mode, *, role: str = WORK
+    database: Database,
+    mode: Mode,
+    *,
+    role: str = WORK,
+    lent: AsyncConnection | None = None,
 ) -> AsyncIterator[WorkTransaction]:
     """Open a connection and begin the transaction of a run; leaving the block rolls it back.
 
@@ -193,6 +201,7 @@ async def begin_work(
         mode: Whether the transaction may be committed, is rolled back, or must not write.
         role: Second part of `application_name`: `lock_role` of the lock that the run holds,
             if any.
+        lent: A connection that somebody else closes; by default one is opened.
 
     Raises:
         ReadOnlyViolation: The block tried to end a read-only transaction, even if it swallowed the
@@ -201,7 +210,8 @@ async def begin_work(
     """
     guarded = mode is not Mode.COMMIT
     writes = mode is not Mode.READ_ONLY
-    async with database.connect(role, immediate=writes, guarded=guarded) as connection:
+    opening = database.connect(role, immediate=writes, guarded=guarded)
+    async with nullcontext(lent) if lent else opening as connection:
         counter = make_counter(connection) if writes else None
         guard = _make_guard(connection, mode) if guarded else None
         work = WorkTransaction(connection, counter, guard)
@@ -246,7 +256,7 @@ async def open_work(
 ) -> AsyncIterator[WorkTransaction]:
     """Open the resource `work`, which the executor ends."""
     role = lock_role(lock.key) if lock is not None else WORK
-    async with begin_work(database, mode, role=role) as work:
+    async with begin_work(database, mode, role=role, lent=database.take_lent()) as work:
         yield work
 
 

@@ -212,6 +212,8 @@ class Execution:
         name, database = self.call.command.lock, self.recorder.database
         if not name or self.mode is not Mode.COMMIT or database is None:
             return None
+        if self.recorder.lock is not None:
+            return self.recorder.lock
         from oneoff.database.locks.acquire import acquire, make_lock
 
         def say_waiting() -> None:

@@ -81,14 +81,15 @@ def ended(mode: Mode) -> CommandError:
     )
 
 
-def too_late(mode: Mode) -> CommandError:
-    """Return the error for a statement that is sent after the transaction was rolled back."""
+def too_late(mode: Mode | None) -> CommandError:
+    """Return the error for a statement after the end of the work; `mode` is None if it commits."""
+    message = "the connection was used after the command had ended"
+    why = "the statement was refused, because the transaction has ended"
+    try_ = "await every task that the command starts"
+    if mode is None:
+        return CommandError(message, why=why, try_=try_, code="used-too-late")
     kind = ReadOnlyViolation if mode is Mode.READ_ONLY else DryRunViolation
-    return kind(
-        "the connection was used after the command had ended",
-        why="the statement was refused, because the transaction is already rolled back",
-        try_="await every task that the command starts",
-    )
+    return kind(message, why=why, try_=try_)
 
 
 _LEAVE_IT = "remove the statement: the executor ends the transaction; session.commit() is allowed"

@@ -8,6 +8,7 @@ COMMIT fail, even one that bypasses the first layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +16,11 @@ import asyncpg
 
 from oneoff.core.errors import CommandError
 from oneoff.core.policy import Mode
+from oneoff.database.asyncpg_adapter import begin
+from oneoff.database.asyncpg_connection import RunConnection
 from oneoff.database.guards.base import Guard, ended, refusal, too_late
 from oneoff.database.guards.sql_statements import (
+    ANY_QUERY,
     CURSOR,
     cursor_closing_statement,
     ending_statement,
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 # CONSTRAINTS ALL IMMEDIATE.
 _GUARD = f"""
 DECLARE {CURSOR} NO SCROLL CURSOR WITH HOLD FOR
-SELECT ('oneoff: a dry run can only be rolled back ' || random())::int
+SELECT ('oneoff: a dry run can only be rolled back ' || random())::int;
 """
 # This fails if the cursor does not exist, because the transaction that declared it has ended. To
 # move by 0 rows computes no row.
@@ -48,22 +52,33 @@ _TAKES_SQL = (
 _TAKES_TABLE = "copy_from_table copy_to_table copy_records_to_table".split()
 
 
-class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
-    """An asyncpg connection that refuses to end its transaction while it is guarded.
+_keeps: ContextVar[bool] = ContextVar("oneoff_keeps_connection", default=False)
+"""Whether this task is the one that called `keep_for_this_task`."""
+
+
+class GuardedConnection(RunConnection):
+    """The connection of a run's work; it refuses to end its transaction while that is guarded.
 
     Attributes:
-        guarded_mode: The mode of the run; None before the transaction is guarded.
+        guarded_mode: The mode of the run; None before the transaction is guarded, and in runs that
+            commit.
+        kept: Whether only the task that called `keep_for_this_task` may use it.
         released: Whether the executor is rolling back. Then ROLLBACK is allowed, and nothing after
             it.
         refused: The error for the first attempt to end the transaction.
     """
 
     guarded_mode: Mode | None = None
+    kept: bool = False
     released: bool = False
     refused: CommandError | None = None
 
     def check(self, sql: str) -> None:
         """Refuse a statement that would end the transaction, or that comes after its end."""
+        if self.kept:
+            if not _keeps.get():
+                raise self.refused or too_late(self.guarded_mode)
+            return
         if self.guarded_mode is None:
             return
         error = self._refusal(sql, self.guarded_mode)
@@ -84,8 +99,14 @@ class GuardedConnection(asyncpg.Connection):  # type: ignore[misc]
         return None if self.is_in_transaction() else ended(mode)
 
 
-def _checked(name: str, *, takes_sql: bool) -> Callable[..., Any]:
-    original = getattr(asyncpg.Connection, name)
+def keep_for_this_task(connection: GuardedConnection) -> None:
+    """Refuse all statements from now on, except those of this task: the work has ended."""
+    connection.kept = True
+    _keeps.set(True)
+
+
+def _checked(cls: type[asyncpg.Connection], name: str, *, takes_sql: bool) -> Callable[..., Any]:
+    original = getattr(cls, name)
 
     @wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -99,7 +120,7 @@ def guard_methods(cls: type[asyncpg.Connection], but: Collection[str] = ()) -> N
     """Make the methods of `cls` that send statements, except `but`, call its `check` first."""
     for name in {*_TAKES_SQL, *_TAKES_TABLE}.difference(but):
         if hasattr(asyncpg.Connection, name):  # fetchmany exists since 0.30
-            setattr(cls, name, _checked(name, takes_sql=name in _TAKES_SQL))
+            setattr(cls, name, _checked(cls, name, takes_sql=name in _TAKES_SQL))
 
 
 guard_methods(GuardedConnection)
@@ -114,14 +135,15 @@ class PostgresGuard(Guard):
 
     async def arm(self) -> None:
         """Begin the transaction, and make the server and the driver refuse to end it."""
+        raw = await self.connection.get_raw_connection()
+        self._driver = cast("GuardedConnection", raw.driver_connection)
         if self.mode is Mode.READ_ONLY:
             await self.connection.execution_options(postgresql_readonly=True)
             # After the first query, the server refuses SET TRANSACTION READ WRITE.
-            await self.connection.exec_driver_sql("SELECT 1")
-        raw = await self.connection.get_raw_connection()
-        self._driver = cast("GuardedConnection", raw.driver_connection)
-        if self.mode is Mode.ROLLBACK:
-            await self._driver.execute(_GUARD)
+            self._driver.after_begin += f"{ANY_QUERY};"
+        else:
+            self._driver.after_begin += _GUARD
+        await begin(self.connection)
         # From here on, the driver's connection refuses statements.
         self._driver.guarded_mode = self.mode
 

@@ -106,6 +106,27 @@ async def hold_for_transaction(connection: AsyncConnection, database: Database, 
     await make_lock(database, key).hold_in(connection)
 
 
+async def hold_both(
+    connection: AsyncConnection, database: Database, key: str, lock: str
+) -> HeldLock | None:
+    """Do the same, and take another lock in the same transaction; PostgreSQL only.
+
+    Returns:
+        The other lock; None if it is not free.
+    """
+    from oneoff.database.locks.postgresql import PostgresLock
+
+    own, other = PostgresLock(database, key), PostgresLock(database, lock)
+    return HeldLock(other) if await own.hold_with(other, connection) else None
+
+
+async def hold_from_begin(connection: AsyncConnection, database: Database, key: str) -> None:
+    """Do the same in the transaction that the connection begins next; PostgreSQL only."""
+    from oneoff.database.locks.postgresql import PostgresLock
+
+    await PostgresLock(database, key).hold_from_begin(connection)
+
+
 async def is_free(connection: AsyncConnection, database: Database, key: str) -> bool:
     """Return whether the lock is free. PostgreSQL then holds it until the transaction ends."""
     return await make_lock(database, key).is_free_in(connection)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oneoff.core.errors import LockLost
-from oneoff.database.errors import connection_lost, translate_error
+from oneoff.database.asyncpg_adapter import begin, driver_of
 from oneoff.database.locks.base import Lock
 from oneoff.database.roles import lock_role
 
@@ -35,16 +35,16 @@ _TRY = "SELECT pg_try_advisory_xact_lock($1)"
 # a lock is "oneoff/lock:<key>/<run id>" (see `lock_role`). So the lock counts as busy while such a
 # connection of another run is not idle.
 _TRY_WITHOUT_ORPHANS = """
-SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false ELSE NOT EXISTS (
+CASE WHEN NOT pg_try_advisory_xact_lock({number}) THEN false ELSE NOT EXISTS (
     SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND state <> 'idle'
-      AND starts_with(application_name, $2) AND application_name <> $3
+      AND starts_with(application_name, {role}) AND application_name <> {own}
 ) END
 """
-# asyncpg leaves the portal of the last SELECT open, and an open portal keeps a snapshot, for which
-# CREATE INDEX CONCURRENTLY would wait indefinitely. Running a utility statement closes the portal
-# and takes no snapshot. This statement is needed anyway: it stops the server from ending the idle
-# transaction.
+_TAKEN = "SELECT 1"
+"""The server's answer to `try_as_text` if the lock was taken: it has returned one row."""
+# These stop the server from ending the idle transaction. They need no snapshot, as a SELECT does,
+# for which CREATE INDEX CONCURRENTLY would wait.
 _KEEP = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _KEEP_LONG = "SET LOCAL transaction_timeout = 0"
 _TRANSACTION_TIMEOUT_SINCE = (17,)  # version of PostgreSQL
@@ -75,13 +75,12 @@ class PostgresLock(Lock):
     async def try_acquire(self) -> bool:
         """Take the lock if it is free and no backend of an earlier holder is still running."""
         connection = await self._connect()
-        role = f"oneoff/{lock_role(self.key)}/"
-        await connection.exec_driver_sql(_BEGIN)
-        answer = await connection.exec_driver_sql(
-            _TRY_WITHOUT_ORPHANS, (number_of(self.key), role, role + self.database.run_id)
-        )
-        self._holds = bool(answer.scalar_one())
-        await (_keep(connection) if self._holds else connection.rollback())
+        driver = await driver_of(connection)
+        driver.after_begin = f"{_BEGIN};{_keep(connection)}{self.try_as_text()}"
+        await begin(connection)
+        self._holds = driver.begun_with == _TAKEN
+        if not self._holds:
+            await connection.rollback()
         return self._holds
 
     async def check(self) -> None:
@@ -121,17 +120,44 @@ class PostgresLock(Lock):
 
     async def hold_in(self, connection: AsyncConnection) -> None:
         """Take the lock in a new transaction of the connection, and leave the transaction idle."""
-        await connection.exec_driver_sql(_BEGIN)
-        # Send all statements in one message. CREATE INDEX CONCURRENTLY looks once for transactions
-        # with a snapshot, and then waits until these have ended, even if they dropped the snapshot.
-        # This transaction may last while the run waits for another lock. So its snapshot must be
-        # dropped within the same message, not one round trip later.
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        take = _TRY.replace("$1", str(number_of(self.key)))
-        try:
-            await driver.execute("; ".join([take, *_keep_statements(connection)]))
-        except Exception as exc:
-            raise translate_error(exc) or connection_lost() from exc
+        await self._hold_in(connection, "")
+
+    async def hold_with(self, other: PostgresLock, connection: AsyncConnection) -> bool:
+        """Do the same, and take another lock with it; return False if that is not free."""
+        await self._hold_in(connection, other.try_as_text())
+        if (await driver_of(connection)).begun_with == _TAKEN:
+            other._connection, other._holds = connection, True
+            return True
+        # If an orphan is running, the transaction has taken the other lock nevertheless.
+        await connection.rollback()
+        await self.hold_in(connection)
+        return False
+
+    async def _hold_in(self, connection: AsyncConnection, more: str) -> None:
+        # All statements are one message. CREATE INDEX CONCURRENTLY looks once for transactions with
+        # a snapshot, and then waits until these have ended, even if they dropped the snapshot. This
+        # transaction may last while the run waits for another lock. So its snapshot must be dropped
+        # within the same message, not one round trip later.
+        driver = await driver_of(connection)
+        driver.after_begin = f"{_BEGIN};{_keep(connection)}"
+        await self.hold_from_begin(connection)
+        driver.after_begin += more
+        await begin(connection)
+
+    def try_as_text(self) -> str:
+        """Return SQL that takes the lock; the server answers `_TAKEN` if that worked."""
+        role = f"oneoff/{lock_role(self.key)}/"
+        taken = _TRY_WITHOUT_ORPHANS.format(
+            number=number_of(self.key),
+            role=_quoted(role),
+            own=_quoted(role + self.database.run_id),
+        )
+        return f"SELECT WHERE {taken};"
+
+    async def hold_from_begin(self, connection: AsyncConnection) -> None:
+        """Take the lock in the message that begins the connection's next transaction."""
+        driver = await driver_of(connection)
+        driver.after_begin += _TRY.replace("$1", str(number_of(self.key))) + ";"
 
     async def is_free_in(self, connection: AsyncConnection) -> bool:
         """Try to take the lock in this transaction; its end releases the lock."""
@@ -144,15 +170,14 @@ class PostgresLock(Lock):
         return self._connection
 
 
-async def _keep(connection: AsyncConnection) -> None:
-    """Let the transaction stay open and idle, without a snapshot, however long the run takes."""
-    for statement in _keep_statements(connection):
-        await connection.exec_driver_sql(statement)
-
-
-def _keep_statements(connection: AsyncConnection) -> list[str]:
+def _keep(connection: AsyncConnection) -> str:
+    """Return what lets the transaction stay open and idle, however long the run takes."""
     version = connection.dialect.server_version_info or ()
-    return [_KEEP_LONG, _KEEP] if version >= _TRANSACTION_TIMEOUT_SINCE else [_KEEP]
+    return f"{_KEEP_LONG};{_KEEP};" if version >= _TRANSACTION_TIMEOUT_SINCE else f"{_KEEP};"
+
+
+def _quoted(text: str) -> str:
+    return f"convert_from(decode('{text.encode().hex()}', 'hex'), 'UTF8')"
 
 
 def number_of(key: str) -> int:

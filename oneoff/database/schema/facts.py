@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config.environment import Facts, same_database
 from oneoff.core.errors import ConfigurationError
+from oneoff.database.queries_as_text import query_if, read_values
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,28 +20,36 @@ HEAD = "0005"
 Revisions have increasing numbers. They only add tables and columns, so that code older than the
 tables still works."""
 
-# The name and identity of the database, whether this role may read the identity of the cluster,
-# whether the framework's tables exist, and when the server was started. The third and the fourth
-# decide what the second query may ask for: a
-# missing table or permission would be an error there, and end the transaction.
-_POSTGRESQL_ABOUT = """
-SELECT current_database(), oid::text, has_function_privilege('pg_control_system()', 'EXECUTE'),
-       to_regclass('oneoff_alembic_version') IS NOT NULL,
-       extract(epoch FROM pg_postmaster_start_time())::text
-FROM pg_database WHERE datname = current_database()
-"""
-_CLUSTER = "(SELECT system_identifier::text FROM pg_control_system())"
 _STORED = (
     "(SELECT max(version_num) FROM oneoff_alembic_version)",
     "(SELECT environment FROM oneoff_environment)",
     "(SELECT cluster_identity FROM oneoff_environment)",
 )
+_OPEN_RUNS = """(
+SELECT json_agg(json_build_object('id', id, 'host', host, 'pid', pid,
+    'process_started', process_started, 'started_at', started_at))
+FROM oneoff_runs WHERE status = 'started'
+)"""
+_CLUSTER = query_if(
+    "has_function_privilege('pg_control_system()', 'EXECUTE')",
+    "system_identifier::text",
+    "FROM pg_control_system()",
+)
+_STORED_IF_MIGRATED = query_if(
+    "to_regclass('oneoff_alembic_version') IS NOT NULL", ", ".join([*_STORED, _OPEN_RUNS])
+)
+_POSTGRESQL = f"""
+SELECT current_database(), oid::text, current_schema(),
+       extract(epoch FROM pg_postmaster_start_time())::text,
+       pg_backend_pid(), current_setting('track_counts') = 'on', {_CLUSTER}, {_STORED_IF_MIGRATED}
+FROM pg_database WHERE datname = current_database()
+"""  # noqa: S608 - constant texts
 _NOTHING_STORED = ("''", "''", "''")
 _SQLITE_ABOUT = "SELECT count(*) FROM sqlite_master WHERE name = 'oneoff_alembic_version'"
 
 
 async def read_facts(connection: AsyncConnection, url: DatabaseURL) -> Facts:
-    """Return the database's facts about itself; sends two queries in the caller's transaction."""
+    """Return the database's facts about itself, read in the caller's transaction."""
     if url.dialect == "postgresql":
         return await _read_postgresql(connection)
     return await _read_sqlite(connection, url)
@@ -109,14 +118,23 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
 
 
 async def _read_postgresql(connection: AsyncConnection) -> Facts:
-    about = await connection.exec_driver_sql(_POSTGRESQL_ABOUT)
-    row: Any = about.one()
-    name, oid, may_ask_cluster, stored, server = row
-    cluster = _CLUSTER if may_ask_cluster else "''"
-    version, environment, identity, system = await _select(
-        connection, *(_STORED if stored else _NOTHING_STORED), cluster
+    row: Any = (await connection.exec_driver_sql(_POSTGRESQL)).one()
+    name, oid, schema, server, process, counts, cluster, stored = row
+    connection.dialect.default_schema_name = schema
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if hasattr(driver, "server_process"):  # not the connection of a project's own engine
+        driver.server_process = (process, counts)
+    (system,) = read_values(cluster) or ("",)
+    version, environment, identity, open_runs = read_values(stored) or ("", "", "", None)
+    return Facts(
+        name,
+        f"{system}/{oid}",
+        environment or "",
+        identity or "",
+        (version or "") >= HEAD,
+        server,
+        tuple(open_runs or ()),
     )
-    return Facts(name, f"{system}/{oid}", environment, identity, version >= HEAD, server)
 
 
 async def _read_sqlite(connection: AsyncConnection, url: DatabaseURL) -> Facts:

@@ -6,10 +6,12 @@ whether an upgrade is needed; only then is Alembic imported.
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneoff.core.options import LOCK_WAIT
+from oneoff.database.asyncpg_adapter import driver_of
 from oneoff.database.locks.acquire import acquire, make_lock
 from oneoff.database.schema.facts import read_facts
 
@@ -32,30 +34,30 @@ async def ensure_schema(database: Database, *, wait: float = LOCK_WAIT) -> None:
     Raises:
         LockBusy: The other process did not finish in this time.
     """
-    if await _is_current(database):
-        return
+    # Import Alembic before the transaction: other writers of a SQLite file wait for that.
+    import alembic.operations
+    import alembic.script  # noqa: F401
+
     # Without the lock, two processes could create the same table at the same time.
     lock = await acquire(make_lock(database, "schema"), wait=wait)
     try:
-        # Another process may have upgraded the tables while this one waited for the lock.
-        if not await _is_current(database):
-            # Import Alembic before the transaction: other writers of a SQLite file wait for that.
-            import alembic.operations
-            import alembic.script  # noqa: F401
-
-            async with database.connect("schema", immediate=True) as connection:
-                await connection.run_sync(_upgrade)
+        async with database.transaction("schema") as connection:
+            # Another process may have upgraded the tables while this one waited for the lock.
+            if (await read_facts(connection, database.url)).schema_ready:
+                return
+            script = StringIO()
+            await connection.run_sync(_upgrade, script)
+            if script.getvalue():
+                await (await driver_of(connection)).execute(script.getvalue())
     finally:
         await lock.release()
 
 
-async def _is_current(database: Database) -> bool:
-    async with database.connect("schema") as connection:
-        return (await read_facts(connection, database.url)).schema_ready
+def _upgrade(connection: Connection, script: StringIO) -> None:
+    """Run the pending revisions in the open transaction, or write them to `script`.
 
-
-def _upgrade(connection: Connection) -> None:
-    """Run the pending revisions in one transaction."""
+    PostgreSQL gets one script, because each of its 35 statements would take a round trip.
+    """
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -74,5 +76,12 @@ def _upgrade(connection: Connection) -> None:
         "transactional_ddl": True,  # on SQLite too, because the engine sends a real BEGIN
     }
     context = MigrationContext.configure(connection, opts=options)
+    if connection.dialect.name == "postgresql":
+        offline = {"as_sql": True, "output_buffer": script}
+        offline["starting_rev"] = context.get_current_revision()
+        context = MigrationContext.configure(dialect=connection.dialect, opts=options | offline)
+        with Operations.context(context):
+            context.run_migrations()
+        return
     with context.begin_transaction(), Operations.context(context):
         context.run_migrations()

@@ -1,9 +1,13 @@
 """Write the record of a run: a row that is committed before the work and closed after it.
 
-It is written on a separate connection, so that a rollback of the work can't remove it. During the
-run, that connection holds a lock named after the run. The server releases the lock when the process
+It is committed before the work begins, so that a rollback of the work can't remove it. During the
+run, a connection holds a lock named after the run. The server releases the lock when the process
 dies. A later run can therefore distinguish dead runs from slow ones, and closes the rows of dead
 runs as `abandoned`.
+
+On PostgreSQL, the work of most runs goes on with the connection that has written the row, and the
+transaction of the work holds the lock: a second connection would take as many round trips as the
+record itself. From the end of the work on, only this module can use that connection.
 
 If the work is one transaction, its last statement closes the row. So the row shows that the run
 succeeded if and only if the work is committed, even if the answer to COMMIT is lost.
@@ -15,7 +19,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,8 +31,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.config.environment import Facts
 from oneoff.core.errors import CommandError, ReadOnlyViolation, Unavailable
 from oneoff.core.outcome import Ending, Outcome, Status
+from oneoff.core.policy import Mode
+from oneoff.database.asyncpg_adapter import driver_of, set_autocommit
 from oneoff.database.errors import translate_error, unwritable_error
-from oneoff.database.locks.acquire import hold_for_transaction, is_free
+from oneoff.database.locks.acquire import hold_both, hold_for_transaction, hold_from_begin, is_free
+from oneoff.database.roles import WORK
 from oneoff.database.schema.facts import read_facts
 from oneoff.database.tables import batches, runs
 from oneoff.utils.text import bounded
@@ -40,12 +47,15 @@ if TYPE_CHECKING:
     from oneoff.core.outcome import Call
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
+    from oneoff.database.locks.base import HeldLock
     from oneoff.utils.redaction import Redactor
 
 # A run commits its row shortly before it takes its lock. Until then its lock is free although the
 # run is alive.
 LOCK_DELAY = timedelta(seconds=30)
 """Age of a record from which a free lock proves that a run on another machine is dead."""
+CLOSE_TIME = 5.0
+"""Seconds after which the row is closed on a new connection."""
 SETTLE_TIME = 10.0
 """Seconds to wait for the end of a transaction whose connection was lost during COMMIT."""
 LARGEST_BIGINT = 2**63 - 1
@@ -63,23 +73,49 @@ class RunRecord:
 
     Attributes:
         may_exist: Whether the row is or may be committed, so that it must be closed.
+        lock: The command's lock, if the run needs it and it was free; the end of the record
+            releases it.
     """
 
-    def __init__(self, database: Database, connection: AsyncConnection, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connection: AsyncConnection,
+        redactor: Redactor,
+        *,
+        lends: bool,
+    ) -> None:
         self._redactor = redactor
+        self._lends = lends
+        self._open_runs: tuple[Mapping[str, Any], ...] | None = None
         self._database = database
         self._connection = connection
         self._run_id = ""
         self._schema: str | None = None  # of the framework's tables; SQLite has none
         self._schema_ready = False
         self.may_exist = False
+        self.lock: HeldLock | None = None
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, database: Database, redactor: Redactor) -> AsyncIterator[RunRecord]:
-        """Open the connection, which stays open until the run ends."""
-        async with database.connect("audit") as connection:
-            yield cls(database, connection, redactor)
+    async def open(
+        cls, database: Database, redactor: Redactor, *, lend_to: Mode | None = None
+    ) -> AsyncIterator[RunRecord]:
+        """Open the connection, which stays open until the run ends.
+
+        Args:
+            database: The database of the run.
+            redactor: Masks secrets in the row.
+            lend_to: The mode of the work that goes on with the connection; None if none does.
+        """
+        postgresql = database.url.dialect == "postgresql"
+        lends = postgresql and lend_to is not None
+        role, guarded = (WORK, lend_to is not Mode.COMMIT) if lends else ("audit", None)
+        async with database.connect(role, guarded=guarded, reads_facts=postgresql) as connection:
+            if postgresql:
+                # Each statement of the record commits itself.
+                await set_autocommit(connection, on=True)
+            yield cls(database, connection, redactor, lends=lends)
 
     @property
     def can_record(self) -> bool:
@@ -91,6 +127,7 @@ class RunRecord:
         facts = await read_facts(self._connection, self._database.url)
         await self._connection.rollback()
         self._schema_ready = facts.schema_ready
+        self._open_runs = facts.open_runs if self._database.url.dialect == "postgresql" else None
         return facts
 
     async def insert_row(self, run: Run, call: Call, *, code_version: str) -> None:
@@ -104,14 +141,14 @@ class RunRecord:
         # written in between. BEGIN IMMEDIATE waits for the write lock instead.
         await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
-            await close_abandoned(self._connection, self._database)
+            await close_abandoned(self._connection, self._database, self._open_runs)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
             await self._insert(row)
             # Set this before the commit, because a signal may arrive during the commit, and a
             # committed row must be closed. Closing a row that was not committed changes nothing.
             self.may_exist = True
             await self._connection.commit()
-            await hold_for_transaction(self._connection, self._database, f"run:{run.id}")
+            await self._show_life(f"run:{run.id}", "" if run.dry_run else call.command.lock)
         except Exception as exc:
             raise _not_recorded(exc) from exc
 
@@ -160,11 +197,36 @@ class RunRecord:
         """
         statement = self._closing(outcome, note).returning(runs.c.rows)
         try:
-            rows = await self._connection.scalar(statement)
-            await self._connection.commit()
+            # The work may have left its connection waiting for a server that does not answer.
+            async with asyncio.timeout(CLOSE_TIME):
+                if self._lends:
+                    await self._take_back()
+                rows = await self._connection.scalar(statement)
+                await self._connection.commit()
         except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
             rows = await self._close_on_new_connection(statement)
         return rows or 0
+
+    async def _show_life(self, key: str, lock: str) -> None:
+        """Hold the lock of this run until its end, or let the transaction of the work hold it."""
+        connection, database = self._connection, self._database
+        if database.url.dialect == "postgresql":
+            await set_autocommit(connection, on=False)
+        if self._lends:
+            await hold_from_begin(connection, database, key)
+            database.lend(connection)
+        elif lock and database.url.dialect == "postgresql":
+            self.lock = await hold_both(connection, database, key, lock)
+        else:
+            await hold_for_transaction(connection, database, key)
+
+    async def _take_back(self) -> None:
+        """Let only this task use the connection, and end what a task of the work began on it."""
+        from oneoff.database.guards.postgresql import keep_for_this_task
+
+        keep_for_this_task(await driver_of(self._connection))
+        await self._connection.rollback()
+        await set_autocommit(self._connection, on=True)
 
     async def _insert(self, row: dict[str, Any]) -> None:
         statement = insert(runs).values(row)
@@ -200,18 +262,31 @@ class RunRecord:
         return rows
 
 
-async def close_abandoned(connection: AsyncConnection, database: Database) -> None:
-    """Close the rows of dead runs as `abandoned`, with the rows that their batches saved."""
-    open_runs = select(runs).where(runs.c.status == Status.STARTED.value)
-    found = await connection.execute(open_runs)
-    for row in found.all():
-        if not _can_be_judged(row) or not await is_free(connection, database, f"run:{row.id}"):
+async def close_abandoned(
+    connection: AsyncConnection,
+    database: Database,
+    open_runs: Iterable[Mapping[str, Any]] | None = None,
+) -> None:
+    """Close the rows of dead runs as `abandoned`, with the rows that their batches saved.
+
+    Args:
+        connection: A connection to the database of these runs.
+        database: This database.
+        open_runs: The rows that are not closed, from `read_facts`; by default they are read.
+    """
+    found: Iterable[Mapping[Any, Any]] | None = open_runs
+    if found is None:
+        query = select(runs).where(runs.c.status == Status.STARTED.value)
+        found = (await connection.execute(query)).mappings().all()
+    for row in found:
+        run_id = row["id"]
+        if not _can_be_judged(row) or not await is_free(connection, database, f"run:{run_id}"):
             continue
         # The run may have closed its row since it was read, or its transaction, which has closed
         # the row, may still be open in the server: the row stays as it is then.
         still_open = (
             select(runs.c.id)
-            .where(runs.c.id == row.id, runs.c.status == Status.STARTED.value)
+            .where(runs.c.id == run_id, runs.c.status == Status.STARTED.value)
             .with_for_update(skip_locked=True)
         )
         await connection.execute(
@@ -220,7 +295,7 @@ async def close_abandoned(connection: AsyncConnection, database: Database) -> No
             .values(
                 status=Status.ABANDONED.value,
                 finished_at=datetime.now(UTC),
-                rows=_rows_saved(row.id),
+                rows=_rows_saved(run_id),
             )
         )
 
@@ -236,12 +311,15 @@ def _rows_saved(run_id: str) -> ColumnElement[Any]:
     return func.coalesce(saved + func.coalesce(runs.c.rows, 0), runs.c.rows)
 
 
-def _can_be_judged(row: Any) -> bool:
+def _can_be_judged(row: Mapping[Any, Any]) -> bool:
     """Return whether a free lock proves that this run is dead, and did not just start."""
-    if row.host == socket.gethostname():
+    if row["host"] == socket.gethostname():
         # On this machine the process itself can be checked, at any age of the record.
-        return bool(process_started(row.pid) != row.process_started)
-    return bool(datetime.now(UTC) - row.started_at > LOCK_DELAY)
+        return bool(process_started(row["pid"]) != row["process_started"])
+    started = row["started_at"]
+    if isinstance(started, str):
+        started = datetime.fromisoformat(started)
+    return bool(datetime.now(UTC) - started > LOCK_DELAY)
 
 
 def process_started(pid: int) -> str:

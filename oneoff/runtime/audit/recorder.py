@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oneoff.core.outcome import Call, Outcome
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
+    from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
     from oneoff.runtime.application import Application
     from oneoff.runtime.audit.record import RunRecord
@@ -47,7 +48,6 @@ class Recorder:
     Attributes:
         asks_for: Names of the resources that the command may open.
         database: The database for the record and for the command; None if the run needs none.
-        facts: The database's facts about itself; None until `connect` has read them.
     """
 
     def __init__(
@@ -64,7 +64,16 @@ class Recorder:
         self._stack = AsyncExitStack()
         self._closing_work: WorkTransaction | None = None
         self.database: Database | None = None
-        self.facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts | None:
+        """The database's facts about itself; None until `connect` has read them."""
+        return self.database.facts if self.database else None
+
+    @property
+    def lock(self) -> HeldLock | None:
+        """The command's lock, if it was free when the row was inserted."""
+        return self._record.lock if self._record else None
 
     @property
     def needs_database(self) -> bool:
@@ -99,10 +108,11 @@ class Recorder:
         self._stack.push_async_callback(self.database.dispose)
         try:
             await self.database.wait_until_up(self._call.command.database_wait())
-            opened = RunRecord.open(self.database, self._redactor)
+            lend_to = self._mode if self._lends() else None
+            opened = RunRecord.open(self.database, self._redactor, lend_to=lend_to)
             self._record = await self._stack.enter_async_context(opened)
-            self.facts = await self._record.read_facts()
-            await check_same_database(self.facts, url, self._app.database_url())
+            facts = self.database.facts = await self._record.read_facts()
+            await check_same_database(facts, url, self._app.database_url())
         except Unavailable as exc:
             if self.needs_database:
                 raise
@@ -114,14 +124,14 @@ class Recorder:
         Raises:
             CommandError: The row can't be written, and the run must not continue without it.
         """
-        if self._record is None or self.facts is None or self.database is None:
+        if self._record is None or self.database is None or self.facts is None:
             return
         if not self.facts.schema_ready and self._may_create_schema():
             from oneoff.database.schema.upgrade import ensure_schema
 
             await ensure_schema(self.database, wait=self._call.options.lock_wait)
             # Read by the record, so that it knows that its table exists now.
-            self.facts = await self._record.read_facts()
+            self.database.facts = await self._record.read_facts()
         if self.facts.schema_ready:
             await self._insert_or_use_the_log(run)
         elif self._writes and self.asks_for & NEED_TABLES and self._mode is not Mode.READ_ONLY:
@@ -207,6 +217,21 @@ class Recorder:
         if self.asks_for & NEED_TABLES:
             raise self._not_migrated()
         return url.empty() if self.needs_database else None
+
+    def _lends(self) -> bool:
+        """Return whether the work goes on with the connection that has written the row.
+
+        Until the work begins, nothing shows that the run is alive. So it must not wait before for a
+        lock, or for a provider of the project. And only the executor may end its transaction.
+        """
+        command, own = self._call.command, self._app.project.resources
+        names = set(command.resources())
+        return (
+            not names.isdisjoint(("session", "work"))
+            and names.isdisjoint(("open", "console", "batches", "migrations", *own))
+            and own.keys().isdisjoint(("session", "work", "database"))
+            and not (command.lock and self._mode is Mode.COMMIT)
+        )
 
     def _may_create_schema(self) -> bool:
         return self._call.command.creates_schema and self._mode is Mode.COMMIT

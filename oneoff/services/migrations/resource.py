@@ -270,12 +270,14 @@ class Migrations:
         from oneoff.config.environment import effective
         from oneoff.database.schema.facts import read_facts, store_environment
 
-        async with self._reading() as connection:
-            facts = await read_facts(connection, self._database.url)
-        environment = effective(environment, facts)
-        if facts.stored_environment == environment and not facts.is_copy:
+        known = self._database.facts
+        if known and known.stores(effective(environment, known)):
             return False
         async with self._database.transaction("schema") as connection:
+            facts = await read_facts(connection, self._database.url)
+            environment = effective(environment, facts)
+            if facts.stores(environment):
+                return False
             await store_environment(connection, facts, environment)
         return True
 

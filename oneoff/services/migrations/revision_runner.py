@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, event, insert
+from sqlalchemy import delete, event
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import await_only
 
@@ -58,7 +60,7 @@ _LIMITS = f"""
 SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
        CASE WHEN version() LIKE '%linux%'
              AND current_setting('server_version_num')::int >= 140000
-            THEN set_config('client_connection_check_interval', '2s', true) END
+            THEN set_config('client_connection_check_interval', '2s', true) END;
 """
 
 
@@ -235,13 +237,17 @@ class RevisionRunner:
         assert connection is not None  # noqa: S101 - only offline runs have none
         if connection.dialect.name == "sqlite":
             _check_foreign_keys(connection, self._dangling)
+        insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
         revision = step.up_revision_id
-        connection.execute(
-            delete(applied_revisions).where(applied_revisions.c.revision == revision)
-        )
         if step.is_upgrade:
-            row = {"applied_at": datetime.now(UTC), "run_id": self._run_id}
-            connection.execute(insert(applied_revisions).values(revision=revision, **row))
+            row = {"revision": revision, "applied_at": datetime.now(UTC), "run_id": self._run_id}
+            new = insert(applied_revisions).values(row)
+            # `alembic downgrade` leaves the row of an earlier time.
+            connection.execute(new.on_conflict_do_update(index_elements=["revision"], set_=row))
+        else:
+            connection.execute(
+                delete(applied_revisions).where(applied_revisions.c.revision == revision)
+            )
         self._stored = True
 
     def _on_commit(self, _connection: Connection) -> None:
@@ -350,7 +356,8 @@ def _limit_waiting(connection: Connection) -> None:
     # In autocommit mode there is no transaction to which the settings could be local. And CREATE
     # INDEX CONCURRENTLY must be allowed to wait: if it is cancelled, it leaves an invalid index.
     if not _commits_itself(connection):
-        connection.exec_driver_sql(_LIMITS)
+        # Sent with the BEGIN that follows.
+        connection.connection.driver_connection.after_begin = _LIMITS  # type: ignore[union-attr]
 
 
 def _commits_itself(connection: Connection) -> bool:

@@ -213,7 +213,7 @@ async def test_a_lost_lock_stops_before_the_next_revision(postgres_shop: Shop) -
         "a1",
         None,
         f'{CREATE_ITEM}op.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity '
-        "WHERE application_name LIKE 'oneoff/lock/%'\")",
+        "WHERE application_name LIKE 'oneoff/audit/%'\")",
     )
     postgres_shop.write("a2", "a1", INSERT_ONE)
 
