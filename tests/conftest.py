@@ -8,7 +8,10 @@ it, runs on SQLite and on PostgreSQL. Tests that do not depend on the database h
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -43,7 +46,22 @@ for _signal in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, lambda *_: None)
 
+# On a disk, the tests would wait for it at each commit of SQLite and each new PostgreSQL database.
+MEMORY = Path("/dev/shm")  # noqa: S108 - only the parent of private folders
+MEMORY_NEEDED = 4 * 2**30  # bytes; a container has 64 MB by default, which would not be enough
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+WORKERS_PER_CORE = 2
+"""Workers of pytest-xdist: about half of the time, a test waits for a process or a server."""
+
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@pytest.hookimpl(optionalhook=True)  # unknown if pytest-xdist is switched off
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers for `-n auto`."""
+    return WORKERS_PER_CORE * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
