@@ -24,6 +24,7 @@ from oneoff.database.engine import Database
 from oneoff.testing import Manage
 from tests.support.command_package import Package, importable
 from tests.support.fixture_types import MakeUser, Sessions
+from tests.support.people import make_people
 from tests.support.redis_project import environ_on
 from tests.support.rehearsal import METADATA
 from tests.support.servers import (
@@ -162,6 +163,16 @@ def migrated_postgres(postgres_server: Postgres, manage_project: tuple[str, str]
         finished = asyncio.run(Manage(*manage_project, environ)("db migrate"))
         assert 0 == finished.exit_code, finished.stderr
         yield name
+
+
+@pytest.fixture(scope="session")
+def peopled(
+    migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory, manage_project: tuple[str, str]
+) -> Path:
+    """Return a SQLite file with users, accounts and sessions, of which tests get copies."""
+    path = tmp_path_factory.mktemp("peopled") / "shop.sqlite3"
+    make_people(manage_project, migrated_sqlite, path)
+    return path
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -2,88 +2,31 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import redis
 
-from oneoff import Confirm
-from oneoff.runtime.application import load_application
 from tests.acceptance.conftest import ROOT, Run
 from tests.support.database import query
+from tests.support.people import leave_jobs
 from tests.support.terminal import Person
 
-APP = load_application("app.project:project", str(ROOT))
-ACCOUNTS = ROOT / "tests/support/accounts.csv"
 LINES = {
-    "apikey revoke": "apikey revoke 1",
-    "apikey rotate": "apikey rotate 1",
-    "batch cancel": "batch cancel 2",
-    "cache clear": "cache clear --prefix shop:",
-    "data cleanup": "data cleanup",
-    "data import": f"data import service_accounts {ACCOUNTS} --on-conflict skip",
-    "data transform": "data transform fill-locale",
-    "db reset": "db reset",
-    "db rollback": "db rollback",
-    "db seed": "db seed",
-    "jobs abort": "jobs abort waiting",
-    "jobs purge": "jobs purge",
-    "jobs retry": "jobs retry failed",
-    "service-account activate": "service-account activate old",
-    "service-account deactivate": "service-account deactivate ci",
-    "session revoke": "session revoke 1",
-    "system environment": "system environment set test",
-    "system maintenance off": "system maintenance off",
-    "system maintenance on": "system maintenance on",
-    "user activate": "user activate grace",
-    "user deactivate": "user deactivate ada",
     "user promote": "user promote ada moderator",
-    "user reset-password": "user reset-password ada --generate-password",
+    "db reset": "db reset",
+    "cache clear": "cache clear --prefix shop:",
 }
-PROMPTS = {Confirm.PROMPT: "Continue? [y/N] ", Confirm.TYPE_NAME: "Type shop@test to continue: "}
-PEOPLE = (
-    "user create ada ada@example.com --generate-password",
-    "user create grace grace@example.com --generate-password --inactive",
-    "service-account create ci",
-    "apikey create --service-account ci",
-    "service-account create old",
-    "service-account deactivate old --confirm",
-    "data cleanup --only sessions --confirm",
-    f"data import sessions {ACCOUNTS.with_name('sessions.csv')} --confirm",
-)
+"""One command of each kind: y/N, the database's name, and Redis. The others use the same gate;
+tests/commands/test_confirmation.py tests each of them."""
+
+QUESTIONS = {
+    "user promote": "Continue? [y/N] ",
+    "db reset": "Type shop@test to continue: ",
+    "cache clear": "Continue? [y/N] ",
+}
 CTRL_C, CTRL_D = "\x03", "\x04"
-
-TRIED_IN_ALL_WAYS = ("user promote", "db reset", "cache clear")
-"""One command of each kind: y/N, the database's name, and Redis. The others use the same gate and
-are tested in one way each."""
-
-
-def levels() -> dict[str, Confirm]:
-    """Return the commands that need confirmation, by full name, with the kind of confirmation."""
-    entries = APP.registry.entries()
-    classes = {entry.name: APP.registry.load(entry) for entry in entries if not entry.alias_of}
-    return {name: c.confirm for name, c in classes.items() if c.confirm is not Confirm.NEVER}
-
-
-@pytest.fixture(scope="session")
-def peopled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated SQLite file with users and accounts; tests get copies of it."""
-    folder = tmp_path_factory.mktemp("peopled")
-    env = {"DATABASE_URL": f"sqlite:///{folder}/shop.sqlite3", "ENVIRONMENT": "test"}
-    for line in ("migrate", *PEOPLE):
-        subprocess.run(
-            [sys.executable, "manage.py", *line.split()],
-            cwd=ROOT,
-            env=env,
-            check=True,
-            capture_output=True,
-        )
-    return folder / "shop.sqlite3"
 
 
 @pytest.fixture
@@ -96,16 +39,6 @@ def database(peopled: Path, tmp_path: Path, environ: dict[str, str], redis_url: 
     return environ["DATABASE_URL"]
 
 
-def leave_jobs(url: str) -> None:
-    """Store a waiting job and a failed one, with the same keys and values as ARQ."""
-    job: dict[str, object] = {"t": None, "f": "refresh_report", "a": (), "k": {}, "et": 1}
-    ending = {"s": False, "r": "no", "st": 1, "ft": 2, "q": "arq:queue", "id": "failed"}
-    with redis.Redis.from_url(url) as client:
-        client.set("arq:job:waiting", pickle.dumps(job))
-        client.zadd("arq:queue", {"waiting": 1})
-        client.set("arq:result:failed", pickle.dumps({**job, **ending}))
-
-
 def state(url: str) -> list[tuple[object, ...]]:
     """Return the rows that these commands could change."""
     users = query(url, "SELECT username, role, active, password_hash FROM users ORDER BY id")
@@ -114,27 +47,21 @@ def state(url: str) -> list[tuple[object, ...]]:
     return [*users, *keys, *accounts, *query(url, "SELECT * FROM alembic_version")]
 
 
-def test_every_command_that_needs_confirmation_is_tested() -> None:
-    """Add a line to LINES for each new one."""
-    assert set(LINES) == set(levels())
-
-
 @pytest.mark.parametrize("name", LINES)
 def test_without_a_terminal_only_the_right_option_confirms(
     run: Run, database: str, name: str
 ) -> None:
     """A pipe, /dev/null, CI and --no-input are refused with 77; the suggested command works."""
     words, before = LINES[name].split(), state(database)
-    refusals = [run(words)]
-    if name in TRIED_IN_ALL_WAYS:
-        refusals += [
-            run(words, input="y\nyes\nshop@test\n"),
-            run(words, env={"CI": "1"}),
-            run([*words, "--no-input"], input="y\n"),
-            run([*words, "--confirm=shop@production"]),
-            run([*words, "--confirm=SHOP@test"], input="y\n"),
-            run([*words, "--confirm="]),
-        ]
+    refusals = [
+        run(words),
+        run(words, input="y\nyes\nshop@test\n"),
+        run(words, env={"CI": "1"}),
+        run([*words, "--no-input"], input="y\n"),
+        run([*words, "--confirm=shop@production"]),
+        run([*words, "--confirm=SHOP@test"], input="y\n"),
+        run([*words, "--confirm="]),
+    ]
 
     assert [77] * len(refusals) == [refusal.returncode for refusal in refusals]
     assert before == state(database)
@@ -148,25 +75,20 @@ def test_on_a_terminal_only_the_right_answer_confirms(
     environ: dict[str, str], database: str, name: str
 ) -> None:
     """Enter, no, a similar answer, end of input and Ctrl-C change nothing."""
-    words, before = LINES[name].split(), state(database)
-    level = levels()[name]
-    right = "y" if level is Confirm.PROMPT else "shop@test"
-    wrong = {f"{right}x\n": 77}
-    if name in TRIED_IN_ALL_WAYS:
-        wrong |= {"\n": 77, "no\n": 77, CTRL_D: 77, "\x03": 130}
-    codes = {}
-    for answer in wrong:
-        codes[answer] = at_terminal(words, answer, level, environ)
+    before = state(database)
+    right = "y" if "y/N" in QUESTIONS[name] else "shop@test"
+    wrong = {f"{right}x\n": 77, "\n": 77, "no\n": 77, CTRL_D: 77, CTRL_C: 130}
+    codes = {answer: at_terminal(name, answer, environ) for answer in wrong}
     assert wrong == codes
     assert before == state(database)
 
-    assert 0 == at_terminal(words, f"{right}\n", level, environ)
+    assert 0 == at_terminal(name, f"{right}\n", environ)
 
 
-def at_terminal(words: list[str], answer: str, level: Confirm, environ: dict[str, str]) -> int:
+def at_terminal(name: str, answer: str, environ: dict[str, str]) -> int:
     """Answer the command's question at a terminal, and return its exit code."""
-    person = Person(words, cwd=ROOT, env=environ)
-    person.sees(PROMPTS[level])
+    person = Person(LINES[name].split(), cwd=ROOT, env=environ)
+    person.sees(QUESTIONS[name])
     assert "environment: test" in person.screen
     assert "preview:" in person.screen
     person.types(answer)
@@ -176,7 +98,7 @@ def at_terminal(words: list[str], answer: str, level: Confirm, environ: dict[str
 def test_no_at_the_prompt_is_not_shown_as_an_error(environ: dict[str, str], database: str) -> None:
     """The operator has decided, so nothing is wrong. The exit code is that of a refusal."""
     person = Person(["user", "promote", "ada", "moderator"], cwd=ROOT, env=environ)
-    person.sees(PROMPTS[Confirm.PROMPT])
+    person.sees(QUESTIONS["user promote"])
     person.types("n\n")
 
     assert 77 == person.leaves()
@@ -190,7 +112,7 @@ def test_after_ctrl_c_or_ctrl_d_the_error_has_a_line_of_its_own(
 ) -> None:
     """The cursor is still behind the question."""
     person = Person(["user", "promote", "ada", "moderator"], cwd=ROOT, env=environ)
-    person.sees(PROMPTS[Confirm.PROMPT])
+    person.sees(QUESTIONS["user promote"])
     person.types(key)
 
     assert person.leaves() in {77, 130}
