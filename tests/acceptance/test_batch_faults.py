@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import AtHead
 from tests.support.batch_faults import PATIENCE, SLOW, Ordeal, commit_moments, wait_for_rows
 from tests.support.database import query
 from tests.support.servers import Postgres, Proxy
@@ -30,13 +30,12 @@ Prepare = Callable[[str], Ordeal]
 
 
 @pytest.fixture
-def prepare(run: Run, environ: dict[str, str]) -> Iterator[Prepare]:
+def prepare(at_head: AtHead, environ: dict[str, str]) -> Iterator[Prepare]:
     """Return a function that migrates a database and inserts rows."""
     with ExitStack() as stack:
 
         def prepare(url: str) -> Ordeal:
-            done = run(["migrate"], env={"DATABASE_URL": url, "ENVIRONMENT": "test"})
-            assert 0 == done.returncode, done.stderr
+            at_head.bring(url)
             make_tally(url, ROWS)
             ordeal = Ordeal(url, environ)
             stack.callback(ordeal.end)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import AtHead
 from tests.support.batch_faults import PATIENCE, wait_for_rows
 from tests.support.database import query
 from tests.support.fleet_faults import Fleet
@@ -24,11 +24,14 @@ WORDS = ("tally", "add", "--shards", "6", "--fleet", "--slow", "0.05", "--confir
 
 @pytest.fixture
 def fleet(
-    run: Run, environ: dict[str, str], postgres_url: str, redis_url: str, tmp_path: Path
+    at_head: AtHead,
+    environ: dict[str, str],
+    postgres_url: str,
+    redis_url: str,
+    tmp_path: Path,
 ) -> Iterator[Fleet]:
     """Prepare a batch, and two workers."""
-    done = run(["migrate"], env={"DATABASE_URL": postgres_url, "ENVIRONMENT": "test"})
-    assert 0 == done.returncode, done.stderr
+    at_head.bring(postgres_url)
     make_tally(postgres_url, ROWS)
     fleet = Fleet(
         postgres_url,

@@ -15,7 +15,7 @@ import pytest
 
 from oneoff.config.redis_url import parse_redis_url
 from oneoff.services.maintenance import STALE_LIMIT
-from tests.acceptance.conftest import ROOT, Run
+from tests.acceptance.conftest import ROOT, AtHead, Run
 from tests.support.servers import Postgres, Redis
 from tests.support.servers.process import HOST, free_port
 from tests.support.servers.proxy import Proxy, proxying
@@ -239,11 +239,11 @@ def check_without_services(processes: ServerProcesses) -> None:
 
 
 def test_the_reference_application_follows_the_maintenance_window(
-    run: Run, tmp_path: Path, environ: dict[str, str], sqlite_url: str
+    run: Run, at_head: AtHead, tmp_path: Path, environ: dict[str, str], sqlite_url: str
 ) -> None:
     """With the database alone. Refused requests have an id, and both events are logged."""
+    at_head.bring(sqlite_url)
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
-    assert 0 == run(["migrate"]).returncode
     with running_web(environ, tmp_path) as web:
         statuses = [web.client.get("/me").status_code]
         for switch, expected in (("on", 503), ("off", 401)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import AtHead, Run
 from tests.support.servers import Postgres
 from tests.support.web import Web, running_web
 
@@ -156,11 +156,11 @@ def test_answers_name_services_that_are_down_but_no_hosts(
 
 
 def test_the_web_process_is_ready_without_redis(
-    run: Run, sqlite_url: str, environ: dict[str, str], tmp_path: Path
+    at_head: AtHead, sqlite_url: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
     """The answer reports that Redis is down."""
+    at_head.bring(sqlite_url)
     environ |= {"DATABASE_URL": sqlite_url, "ENVIRONMENT": "test"}
-    assert 0 == run(["migrate"]).returncode
     environ |= {"REDIS_URL": "redis://127.0.0.1:1/0"}
 
     with running_web(environ, tmp_path) as web:
