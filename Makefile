@@ -115,6 +115,7 @@ faults: setup servers ## Kill runs, cut connections, crash servers; try random t
 	$(BIN)/python benchmarks/faults.py
 	RANDOM_TABLES=500 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/data/test_random_tables.py
 	SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -q tests/commands/test_random_models.py
+	SIGNAL_MOMENTS=200 $(BIN)/python -m pytest -q -n 0 tests/acceptance/test_signals.py -k any_time
 
 .PHONY: bench-data
 bench-data: setup servers ## Compare data export and import with psql, pg_dump, sqlite3, Django and SQLAlchemy
