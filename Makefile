@@ -65,8 +65,14 @@ lint: setup ## Check style and format; `.venv/bin/ruff check --fix` fixes many f
 	$(BIN)/ruff format --check .
 
 .PHONY: types
-types: setup ## Check types with mypy and pyright
+types: mypy pyright ## Check types with mypy and pyright
+
+.PHONY: mypy
+mypy: setup
 	$(BIN)/mypy
+
+.PHONY: pyright
+pyright: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 .PHONY: contracts
@@ -78,8 +84,13 @@ docs: setup ## Check that the generated command reference is up to date
 	$(BIN)/python manage.py commands check
 	$(BIN)/python manage.py commands docs --check
 
+# Runs the checks side by side, and shows the output of each in one piece if this make can.
+TOGETHER := --jobs $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 .PHONY: check
-check: lint types contracts docs test test-redis-8 ## Run all checks, as CI does
+check: setup ## Run all checks, as CI does
+	@$(MAKE) $(TOGETHER) lint types contracts docs
+	@$(MAKE) test test-redis-8
 
 .PHONY: bench-startup
 bench-startup: ## Compare start-up time with Django, Flask-Migrate, Alembic, Typer and others
