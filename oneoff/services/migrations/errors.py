@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # Alembic copies a SQLite table into one of this name, drops the old one, and renames the copy.
-_LEFT_BY_ALEMBIC = re.compile(r"table (_alembic_tmp_\w+) already exists")
+_LEFT_BY_ALEMBIC = re.compile(r'table "?(_alembic_tmp_.+?)"? already exists')
 
 
 def own_sqlstate(exc: BaseException) -> str:

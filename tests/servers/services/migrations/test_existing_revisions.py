@@ -88,13 +88,21 @@ async def test_a_revision_that_sends_commit_is_not_called_rolled_back(shop: Shop
     assert "part of it may have been committed outside its transaction" in failed.stderr
 
 
-async def test_the_copy_of_an_interrupted_migration_is_named(sqlite_shop: Shop) -> None:
-    """The revision needs no correction."""
+@pytest.mark.parametrize(
+    ("batch", "operation"),
+    [
+        (REBUILD.format("item"), 'add_column(sa.Column("n", sa.Text))'),
+        ('with op.batch_alter_table("item") as batch:', 'create_unique_constraint("u", ["name"])'),
+    ],
+)
+async def test_the_copy_of_an_interrupted_migration_is_named(
+    sqlite_shop: Shop, batch: str, operation: str
+) -> None:
+    """The revision needs no correction, however the statement quotes the name of the copy."""
     sqlite_shop.write("a1", None, CREATE_ITEM)
     await sqlite_shop.manage("db migrate")
     await sqlite_shop.query("CREATE TABLE _alembic_tmp_item (id integer)")
-    batch = REBUILD.format("item")
-    sqlite_shop.write("a2", "a1", f'{batch}\n    batch.add_column(sa.Column("n", sa.Text))')
+    sqlite_shop.write("a2", "a1", f"{batch}\n    batch.{operation}")
 
     failed = await sqlite_shop.manage("db migrate")
 
