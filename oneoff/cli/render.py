@@ -43,7 +43,7 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
         "tables": {name: counts._asdict() for name, counts in sorted(outcome.tables.items())},
         "message": _shown(outcome.message, redactor) if error else redactor.text(outcome.message),
         "data": redactor.data(data),
-        "warnings": list(map(bounded, redactor.lines(result.warnings if result else ()))),
+        "warnings": list(map(bounded, redactor.lines(outcome.warnings))),
         "exit_code": int(outcome.exit_code),
     }
     if shown := _shown_once(outcome):

@@ -52,7 +52,7 @@ def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
     if options.json:
         terminal.out(terminal.as_started(render_json(outcome, redactor)))
         return int(outcome.exit_code)
-    show_warnings(outcome.result.warnings if outcome.result else (), options, terminal, redactor)
+    show_warnings(outcome.warnings, options, terminal, redactor)
     say = terminal.err if terminal.has_data else terminal.out
     text = render_text(
         outcome, redactor, width=terminal.width, quiet=options.quiet, verbose=options.verbose

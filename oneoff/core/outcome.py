@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,6 +97,8 @@ class Outcome:
         cause: The exception that `error` was made from, for `--traceback`.
         recorded_rows: The number of rows in the record of the run; 0 if it has none.
         duration_ms: Milliseconds from connecting, before the gate, to the end of the work.
+        warnings: Lines that the operator should read: those of the result, and of the run itself,
+            also if it failed.
     """
 
     command: str
@@ -108,6 +110,7 @@ class Outcome:
     cause: BaseException | None = None
     recorded_rows: int = 0
     duration_ms: int = 0
+    warnings: Sequence[str] = ()
 
     @property
     def exit_code(self) -> ExitCode:

@@ -65,7 +65,7 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     if outcome.result is None:
         message = f"{name} ended without a result or an error"
         raise RuntimeError(message)
-    return outcome.result
+    return replace(outcome.result, warnings=outcome.warnings)
 
 
 def _make_call(app: Application, line: str, values: dict[str, Any]) -> Call:

@@ -281,8 +281,6 @@ class Execution:
                 self.warnings.append(f"changed rows could not be counted: {work.uncounted}")
 
     def _outcome(self, result: Result | None, cause: BaseException | None) -> Outcome:
-        if result and self.warnings:
-            result = replace(result, warnings=(*self.warnings, *result.warnings))
         return Outcome(
             command=self.call.name,
             run_id=self.run_info.id,
@@ -292,6 +290,7 @@ class Execution:
             tables=self.tables if cause is None else {},
             cause=cause,
             duration_ms=round((monotonic() - self._started) * 1000),
+            warnings=(*self.warnings, *(result.warnings if result and not cause else ())),
         )
 
     def _error(self, cause: BaseException) -> CommandError:
@@ -301,7 +300,7 @@ class Execution:
             self.call.line,
             undone=self._is_undone(),
             deadline_passed=self._deadline.expired(),
-            writes=self.mode is Mode.COMMIT,
+            writes=self.mode is not Mode.READ_ONLY,
         )
         if self._ending() is not Ending.ROLLED_BACK:
             error.exit_code = ExitCode.FAILED  # a scheduler must not do the work twice

@@ -188,7 +188,7 @@ class Recorder:
                     rows = await self._record.close_row(outcome, note)
                     outcome = replace(outcome, recorded_rows=rows)
             except CommandError as exc:
-                return _with_open_record(outcome, exc)
+                return _without_record(outcome, exc)
         return outcome
 
     def _is_closed(self, note: str) -> bool:
@@ -282,12 +282,14 @@ class Recorder:
         )
 
 
-def _with_open_record(outcome: Outcome, exc: CommandError) -> Outcome:
-    if outcome.result is None:
-        return outcome
-    warning = (
-        f"the work is done, but its record could not be closed: {exc.message}; `audit list` shows "
-        "the run as started until a later run marks it as abandoned"
-    )
-    result = replace(outcome.result, warnings=(*outcome.result.warnings, warning))
-    return replace(outcome, result=result)
+def _without_record(outcome: Outcome, exc: CommandError) -> Outcome:
+    """Add the warning that the record does not show how the run ended."""
+    if isinstance(outcome.error, Refused):
+        warning = f"this run is recorded in the log only: {exc.message}"
+    else:
+        warning = (
+            f"the work {'failed' if outcome.error else 'is done'}, but its record could not be "
+            f"closed: {exc.message}; `audit list` shows the run as started until a later run marks "
+            "it as abandoned"
+        )
+    return replace(outcome, warnings=(*outcome.warnings, warning))

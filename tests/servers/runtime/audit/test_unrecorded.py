@@ -81,3 +81,24 @@ async def test_a_db_shell_is_refused_if_audit_is_required(reading: Manage) -> No
 
     assert 77 == finished.exit_code
     assert "error[audit-required]" in finished.stderr
+
+
+async def test_a_dry_run_that_writes_is_not_told_to_declare_that_it_writes(
+    reading: Manage,
+) -> None:
+    """It has declared it. The database refuses the write, and a dry run needs one too."""
+    finished = await reading("user create ada ada@example.com --generate-password --dry-run")
+
+    assert 78 == finished.exit_code, finished.stderr
+    assert "Access.WRITE" not in finished.stderr
+
+
+async def test_the_warning_about_a_refused_run_says_that_only_the_log_records_it(
+    reading: Manage,
+) -> None:
+    """`audit list` does not show it at all."""
+    refused = await reading("system maintenance on --json")
+
+    assert 77 == refused.exit_code
+    assert refused.json["warnings"][-1].startswith("this run is recorded in the log only: ")
+    assert "audit list" not in refused.stdout
