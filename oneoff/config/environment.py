@@ -69,13 +69,22 @@ def strictness(environment: str) -> int:
     return _RELAXED.get(environment, _STRICTEST)
 
 
-def configured(environment: str, *, database_url_set: bool) -> str:
+def configured(environment: str, *, database_url_set: bool, apart: bool = False) -> str:
     """Return the configured environment.
 
     If neither is set, the database is a developer's embedded SQLite file. A DATABASE_URL without
-    ENVIRONMENT may point to any database, so it counts as production.
+    an ENVIRONMENT of its own may point to any database, so it counts as production.
+
+    Args:
+        environment: ENVIRONMENT; empty if it is not set.
+        database_url_set: Whether DATABASE_URL is set.
+        apart: Whether ENVIRONMENT is in `.env`, and DATABASE_URL is not. Then it describes another
+            database, and counts only if it is as strict as production.
     """
-    return environment or (PRODUCTION if database_url_set else DEVELOPMENT)
+    if not database_url_set:
+        return environment or DEVELOPMENT
+    is_unknown = not environment or (apart and strictness(environment) < _STRICTEST)
+    return PRODUCTION if is_unknown else environment
 
 
 def effective(setting: str, facts: Facts | None) -> str:
@@ -103,18 +112,29 @@ def protecting(setting: str, facts: Facts | None) -> list[str]:
     return [setting, stored] if stored else [setting]
 
 
-def why(setting: str, effective_one: str, facts: Facts | None) -> str:
-    """Return why a run is not in the configured environment alone; empty if it is."""
+def why(setting: str, effective_one: str, facts: Facts | None, assumed: str = "") -> str:
+    """Return why a run is in its environment; empty if ENVIRONMENT alone is the reason.
+
+    Args:
+        setting: The configured environment.
+        effective_one: The environment of the run.
+        facts: The facts of the database, if the run has connected to one.
+        assumed: Why the configured environment is not that of ENVIRONMENT, if it is not.
+    """
     if facts and facts.is_copy and facts.stored_environment != setting:
         return (
             f"the database is a copy of one in {facts.stored_environment}, until "
             "`python manage.py migrate` stores its new environment"
         )
-    if setting == effective_one:
-        return ""
-    return (
-        f"the environment stored in the database is {effective_one}, and ENVIRONMENT is {setting}"
-    )
+    changes = "`python manage.py system environment set` changes the stored one"
+    if setting != effective_one:
+        return (
+            f"the environment stored in the database is {effective_one}, and ENVIRONMENT is "
+            f"{setting}; {changes}"
+        )
+    if assumed and facts and facts.stored_environment == effective_one:
+        return f"the environment stored in the database is {effective_one}; {changes}"
+    return assumed
 
 
 def is_protected(environment: str, protect: Collection[str]) -> bool:

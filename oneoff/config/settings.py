@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oneoff.config.environment import DEVELOPMENT, configured
+from oneoff.config.environment import DEVELOPMENT, PRODUCTION, configured
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRET_KEY_LENGTH = 32
@@ -106,10 +106,33 @@ class Config(NamedTuple):
         """The environment as configured: "development", "staging", "production", ...
 
         Without ENVIRONMENT it is development on the embedded SQLite file, and production if
-        DATABASE_URL is set. A run uses the stricter of this and the environment stored in the
-        database.
+        DATABASE_URL is set, or set elsewhere than ENVIRONMENT. A run uses the stricter of this and
+        the environment stored in the database.
         """
-        return configured(self.environment, database_url_set=bool(self.database_url))
+        return configured(
+            self.environment, database_url_set=bool(self.database_url), apart=self._is_apart
+        )
+
+    @property
+    def environment_assumed(self) -> str:
+        """Why the configured environment is not that of ENVIRONMENT; empty if it is."""
+        if self.configured_environment == self.environment or not self.database_url:
+            return ""
+        if not self.environment:
+            return (
+                "ENVIRONMENT is not set, so the database of DATABASE_URL counts as "
+                f"{PRODUCTION}: set ENVIRONMENT"
+            )
+        return (
+            f"ENVIRONMENT={self.environment} is in .env and DATABASE_URL is not, so its database "
+            f"counts as {PRODUCTION}: set ENVIRONMENT where DATABASE_URL is set"
+        )
+
+    @property
+    def _is_apart(self) -> bool:
+        """Whether ENVIRONMENT is in `.env`, and DATABASE_URL replaces the one there."""
+        places = self.sources.get("ENVIRONMENT"), self.sources.get("DATABASE_URL")
+        return places == (".env", "environment")
 
 
 def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:

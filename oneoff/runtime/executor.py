@@ -142,11 +142,9 @@ class Execution:
             ),
         )
         stores_it = command.creates_schema and self.mode is Mode.COMMIT
-        if facts and facts.is_copy and not stores_it:
-            self.warnings.append(
-                f"this database is a copy of one in {facts.stored_environment}; "
-                "run `python manage.py migrate` to store its new environment"
-            )
+        self.warnings += gate.environment_warnings(
+            self.app.config, facts, self.run_info.environment, stores_it=stores_it
+        )
         await check_inputs(command, self._given(), self.recorder.database)
         situation = gate.situation_of(
             self.app, self.call, facts, run=self.run_info, interactive=self.terminal.interactive

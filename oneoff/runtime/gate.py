@@ -7,7 +7,7 @@ asked, `banner`, `question` and `check_answer`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +20,7 @@ from oneoff.core.policy import Access, Confirm, DryRun, Mode
 
 if TYPE_CHECKING:
     from oneoff.config.environment import Facts
+    from oneoff.config.settings import Config
     from oneoff.core.outcome import Call
     from oneoff.core.run import Run
     from oneoff.runtime.application import Application
@@ -44,7 +45,7 @@ class Situation(NamedTuple):
             works on Redis `<host>/<number>@<environment>`.
         protected: Whether TYPE_NAME commands need `--break-glass` in this environment.
         interactive: Whether the operator can be asked.
-        environment_from: Why the environment differs from the setting; empty if it does not.
+        environment_from: Why the environment differs from ENVIRONMENT; empty if it does not.
     """
 
     name: str
@@ -75,7 +76,9 @@ def situation_of(
         target=f"{_database_name(app, call, facts)}@{run.environment}",
         protected=run.protected,
         interactive=interactive and not call.options.no_input,
-        environment_from=environments.why(app.configured_environment, run.environment, facts),
+        environment_from=environments.why(
+            app.configured_environment, run.environment, facts, app.config.environment_assumed
+        ),
     )
 
 
@@ -89,6 +92,30 @@ def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
         return app.database_url().name
     except ConfigurationError:
         return "database"  # a command that needs no database runs with a wrong URL too
+
+
+def environment_warnings(
+    config: Config, facts: Facts | None, environment: str, *, stores_it: bool
+) -> Iterator[str]:
+    """Yield what an operator may not expect of the environment.
+
+    Args:
+        config: The settings.
+        facts: The facts of the database, if the run has connected to one.
+        environment: That of the run.
+        stores_it: Whether the run stores it in the database.
+    """
+    if facts and facts.is_copy and not stores_it:
+        yield (
+            f"this database is a copy of one in {facts.stored_environment}; "
+            "run `python manage.py migrate` to store its new environment"
+        )
+    is_new = facts is None or not facts.stored_environment or facts.is_copy
+    if stores_it and is_new and config.environment_assumed:
+        yield (
+            f"{config.environment_assumed}; this run stores {environment} in the database, and "
+            "`python manage.py system environment set` changes it"
+        )
 
 
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
@@ -153,6 +180,7 @@ def banner(command: BaseCommand, situation: Situation, url: str) -> str:
     """
     lines = [
         f"environment: {situation.environment}",
+        *([f"because:     {situation.environment_from}"] if situation.environment_from else ()),
         f"{command.aims_at + ':':<12} {url}",
         f"{situation.name} {consequence(command, situation)}",
     ]

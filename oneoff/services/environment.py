@@ -46,7 +46,7 @@ async def describe(connection: AsyncConnection, url: DatabaseURL, config: Config
         "stored": facts.stored_environment or None,
         "configured": configured,
         "effective": environment.effective(configured, facts),
-        "because": _why(configured, facts),
+        "because": _why(configured, facts, config.environment_assumed),
         "copy": facts.is_copy,
         "identity": facts.identity,
         "stored_identity": facts.stored_identity or None,
@@ -81,12 +81,13 @@ async def store(
     return Change(before, changed, list(_warnings(name, config.configured_environment)))
 
 
-def _why(configured: str, facts: Facts) -> str:
+def _why(configured: str, facts: Facts, assumed: str) -> str:
     stored = facts.stored_environment
+    applies = "so the configured one applies" + (f"; {assumed}" if assumed else "")
     if not stored:
-        return "no environment is stored, so the configured one applies"
+        return f"no environment is stored, {applies}"
     if facts.is_copy:
-        return f"this is a copy of a database in {stored}, so the configured one applies"
+        return f"this is a copy of a database in {stored}, {applies}"
     if stored == configured:
         return "stored and configured are the same"
     winner = environment.effective(configured, facts)

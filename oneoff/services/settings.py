@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oneoff.config import environment
 from oneoff.config.database_url import parse_database_url
 from oneoff.config.project_settings import (
     instantiate_settings,
@@ -222,8 +221,7 @@ def _framework_values(config: Config, project: Project) -> Iterator[SettingValue
         elif name == REDIS and text:
             yield _shown_redis(config, text, source)
         elif name == "ENVIRONMENT" and not text:
-            default = environment.configured("", database_url_set=bool(config.database_url))
-            yield SettingValue(name, default, source)
+            yield SettingValue(name, config.configured_environment, source)
         else:
             yield _shown(name, text, source, config)
 

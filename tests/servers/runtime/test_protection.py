@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -61,6 +62,59 @@ async def test_a_stored_environment_as_strict_as_the_setting_is_kept(manage: Man
 
     assert isinstance(shown.data, dict)
     assert ("live", "live") == (shown.data["stored"], shown.data["effective"])
+
+
+async def never_migrated(sessions: Sessions) -> None:
+    """Remove the stored environment."""
+    async with sessions() as session:
+        await session.execute(text("DELETE FROM oneoff_environment"))
+        await session.commit()
+
+
+async def test_a_url_from_elsewhere_than_the_environment_is_protected(
+    manage: Manage, sessions: Sessions, tmp_path: Path
+) -> None:
+    """The error names the cause and the cure, and a warning too before `migrate` stores it."""
+    await never_migrated(sessions)
+    (tmp_path / ".env").write_text("ENVIRONMENT=development\n")
+    environ = {name: text for name, text in manage.environ.items() if name != "ENVIRONMENT"}
+    application = Application(project, str(tmp_path), environ)
+    cause = (
+        "ENVIRONMENT=development is in .env and DATABASE_URL is not, so its database counts as "
+        "production: set ENVIRONMENT where DATABASE_URL is set"
+    )
+
+    with pytest.raises(Refused) as caught:
+        await call_command("db reset", application, confirm=True)
+    shown = await call_command("system environment", application)
+
+    assert ("prohibited-here", cause) == (caught.value.code, caught.value.why[-len(cause) :])
+    assert isinstance(shown.data, dict)
+    assert cause in shown.data["because"]
+
+
+async def test_migrate_says_that_it_stores_production_if_nothing_names_the_environment(
+    manage: Manage, sessions: Sessions
+) -> None:
+    """Only once: then it is stored, and a refusal says how to change it."""
+    await never_migrated(sessions)
+
+    first = await manage("migrate --json", environ={"ENVIRONMENT": ""})
+    again = await manage("migrate --json", environ={"ENVIRONMENT": ""})
+    refused = await manage("db reset --json", environ={"ENVIRONMENT": "development"})
+    asked = await manage("db reset --break-glass x", answers=[], environ={"ENVIRONMENT": ""})
+
+    warning = (
+        "ENVIRONMENT is not set, so the database of DATABASE_URL counts as production: set "
+        "ENVIRONMENT; this run stores production in the database, and "
+        "`python manage.py system environment set` changes it"
+    )
+    assert [warning] == first.json["warnings"]
+    assert [] == again.json["warnings"]
+    changes = "`python manage.py system environment set` changes the stored one"
+    stored = "the environment stored in the database is production"
+    assert f"{stored}, and ENVIRONMENT is development; {changes}" in refused.json["error"]["why"]
+    assert f"environment: production\nbecause:     {stored}; {changes}\n" in asked.stderr
 
 
 async def make_copy(sessions: Sessions) -> None:

@@ -16,6 +16,14 @@ def test_the_default_is_development_or_with_a_database_url_production() -> None:
     assert "staging" == configured("staging", database_url_set=True)
 
 
+@pytest.mark.parametrize("relaxed", ["", "development", "test", "ci", "staging"])
+def test_an_environment_apart_from_the_url_describes_another_database(relaxed: str) -> None:
+    """It can make the run stricter, but not less strict."""
+    assert "production" == configured(relaxed, database_url_set=True, apart=True)
+    assert "live" == configured("live", database_url_set=True, apart=True)
+    assert (relaxed or "development") == configured(relaxed, database_url_set=False, apart=True)
+
+
 @pytest.mark.parametrize(
     ("setting", "stored", "expected"),
     [

@@ -33,6 +33,45 @@ def test_development_uses_a_file(tmp_path: Path, environ: dict[str, str]) -> Non
     assert () == load_config(tmp_path, environ).problems
 
 
+URL = "postgres://shop@db/shop"
+
+
+@pytest.mark.parametrize(
+    ("in_file", "exported", "environment", "reason"),
+    [
+        ({"ENVIRONMENT": "development", "DATABASE_URL": URL}, {}, "development", ""),
+        ({}, {"ENVIRONMENT": "development", "DATABASE_URL": URL}, "development", ""),
+        ({"DATABASE_URL": URL}, {"ENVIRONMENT": "development"}, "development", ""),
+        ({"ENVIRONMENT": "development"}, {}, "development", ""),
+        ({"ENVIRONMENT": "live"}, {"DATABASE_URL": URL}, "live", ""),
+        ({}, {"DATABASE_URL": URL}, "production", "ENVIRONMENT is not set, so "),
+        ({"DATABASE_URL": URL}, {"ENVIRONMENT": ""}, "production", "ENVIRONMENT is not set, so "),
+        (
+            {"ENVIRONMENT": "development", "DATABASE_URL": "postgres://me@localhost/shop"},
+            {"DATABASE_URL": URL},
+            "production",
+            "ENVIRONMENT=development is in .env and DATABASE_URL is not, so ",
+        ),
+    ],
+)
+def test_an_environment_in_a_file_does_not_describe_a_url_from_elsewhere(
+    tmp_path: Path,
+    in_file: dict[str, str],
+    exported: dict[str, str],
+    environment: str,
+    reason: str,
+) -> None:
+    """The URL of production, exported in a developer's folder, stays protected."""
+    lines = [f"{name}={value}\n" for name, value in in_file.items()]
+    (tmp_path / ".env").write_text("".join(lines))
+
+    config = load_config(tmp_path, exported)
+
+    assert environment == config.configured_environment
+    assert reason == config.environment_assumed[: len(reason)]
+    assert bool(reason) == bool(config.environment_assumed)
+
+
 @pytest.mark.parametrize("name", [setting.name for setting in SETTINGS])
 @pytest.mark.parametrize("quote", ["'", '"'])
 def test_a_value_that_is_enclosed_in_quotes_is_a_problem(
