@@ -54,7 +54,8 @@ class JsonReader(Reader):
     Args:
         source: The file.
         wanted: The columns that the operator names. A later object may be the first one that has
-            them, and objects may have other members too. A member that an object lacks is NULL.
+            them, and objects may have other members too. A member that an object lacks is NULL;
+            if its column has a default, the object is a bad row: which of the two is meant?
 
     Attributes:
         format_name: The name of the format in messages.
@@ -113,12 +114,13 @@ class JsonReader(Reader):
     def parse(self, chunk: Chunk, plan: Plan | None) -> Parsed:
         """Return the values as the texts that csv would contain."""
         columns = plan.columns if plan else (None,) * len(self.names)
+        needed = _columns_with_default(plan)
         indexes: list[int] = []
         rows: list[Row] = []
         bad: list[BadRow] = []
         for at, raw in enumerate(chunk.raw_rows):
             line = chunk.raw_row(at).line
-            found = self._cells(raw, columns)
+            found = self._cells(raw, columns, needed)
             if isinstance(found, str):
                 bad.append((at, Problem(line, found, state="not-json")))
             elif b"\\u" in raw and (problem := surrogate_problem(found, columns, line)):
@@ -130,10 +132,11 @@ class JsonReader(Reader):
 
     def stage(self, chunk: Chunk, first: int) -> Staged:
         """Return the objects, each with its number before it."""
+        needed = _columns_with_default(self.plan)
         lines: list[bytes] = []
         bad: list[BadRow] = []
         for at, raw in enumerate(chunk.raw_rows):
-            found = self._object(DECODER, raw)
+            found = self._object(DECODER, raw, needed)
             if isinstance(found, str):
                 bad.append((at, Problem(chunk.raw_row(at).line, found, state="not-json")))
                 continue
@@ -142,9 +145,11 @@ class JsonReader(Reader):
             lines.append(b"%d%b%b\n" % (first + at, SEPARATOR, flat))
         return Staged(b"".join(lines), bad)
 
-    def _cells(self, raw: bytes, columns: Sequence[Column | None]) -> Row | str:
+    def _cells(
+        self, raw: bytes, columns: Sequence[Column | None], needed: frozenset[str]
+    ) -> Row | str:
         """Return the cells of an object, or a description of what is wrong with its text."""
-        found = self._object(EXACT, raw)
+        found = self._object(EXACT, raw, needed)
         if isinstance(found, str):
             return found
         pairs = zip(self.names, columns, strict=True)
@@ -153,7 +158,7 @@ class JsonReader(Reader):
         except RecursionError:
             return TOO_DEEP
 
-    def _object(self, decoder: Decoder, raw: bytes) -> dict[str, Any] | str:
+    def _object(self, decoder: Decoder, raw: bytes, needed: frozenset[str]) -> dict[str, Any] | str:
         """Return an object with known members, or a description of what is wrong with its text."""
         found = decoded(decoder, raw)
         if isinstance(found, Repeated):
@@ -163,6 +168,11 @@ class JsonReader(Reader):
             return (
                 f"the object has {unknown}, which the first object does not have (if objects "
                 "may differ, name the columns with --columns)"
+            )
+        if isinstance(found, dict) and not needed <= found.keys():
+            return (
+                f"the object lacks {listed(sorted(needed - found.keys()))}, which has a default "
+                "(write the value or null, or import such objects from a file of their own)"
             )
         return found
 
@@ -303,6 +313,12 @@ class _ArrayScanner:
         self._text = self._text[self._at :] + self._decoder.decode(block)
         self._at = 0
         return True
+
+
+def _columns_with_default(plan: Plan | None) -> frozenset[str]:
+    """Return the names of the imported columns that get a default if a file does not have them."""
+    written = plan.written if plan else ()
+    return frozenset(column.name for column in written if column.has_default or column.identity)
 
 
 def _array_advice(text: str) -> str:

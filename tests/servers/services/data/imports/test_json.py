@@ -173,3 +173,31 @@ async def test_the_error_says_how_to_import_json_in_another_form(
 
     assert 65 == done.exit_code
     assert advice in json.loads(done.stdout)["error"]["try"][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_object_without_a_value_for_a_column_with_a_default_is_a_bad_row(
+    manage: Manage, tmp_path: Path, kind: str
+) -> None:
+    """NULL would differ from what a file without the column gives. Other columns are NULL."""
+    await execute(
+        manage, "CREATE TABLE job (id int PRIMARY KEY, note text, state text DEFAULT 'new')"
+    )
+    mixed = write_json(
+        tmp_path / f"a.{kind}", '{"id": 1, "state": null}', '{"id": 2}', '{"id": 3, "state": "old"}'
+    )
+    apart = write_json(tmp_path / f"b.{kind}", '{"id": 4}', '{"id": 5, "note": "x"}')
+
+    refused = await manage(f"data import job {mixed} --confirm")
+    rejected = await manage(f"data import job {mixed} --rejects {tmp_path}/bad --confirm")
+    done = await manage(f"data import job {apart} --columns id,note --confirm")
+
+    assert 65 == refused.exit_code
+    assert (
+        "line 2: the object lacks state, which has a default (write the value or null, or import "
+        "such objects from a file of their own)" in refused.stderr
+    )
+    assert (0, 2, 0, 2) == (rejected.exit_code, rejected.rows, done.exit_code, done.rows)
+    assert [(1, None), (3, "old"), (4, "new"), (5, "new")] == query(
+        manage.environ["DATABASE_URL"], "SELECT id, state FROM job ORDER BY id"
+    )
