@@ -51,16 +51,27 @@ FROM defaults
 WHERE expression ~* '\\mnextval\\(' AND attname NOT IN (SELECT attname FROM found)
 ORDER BY 1, 3
 """
-# Move it only in its own direction, because the application may have used other numbers in the
-# meantime, and only within its bounds, because setval() refuses other values.
+# Move it only in its own direction, and only within its bounds, because setval() refuses other
+# values. The application may take numbers at the same time: setval() could then move the sequence
+# back to numbers that were taken after this statement read it. nextval() can't, so it is called
+# once for each number; a distance that is too long for this is not taken in a moment either.
 _MOVE = """
-SELECT setval({sequence}, m.last::bigint)
-FROM (SELECT {last}({column}) AS last FROM {table}) m
-JOIN pg_sequence p ON p.seqrelid = {sequence}::regclass
-WHERE m.last BETWEEN p.seqmin AND p.seqmax
-  AND (pg_sequence_last_value(p.seqrelid) IS NULL
-       OR m.last {beyond} pg_sequence_last_value(p.seqrelid))
+SELECT CASE
+    WHEN calls > {most_calls} THEN setval({sequence}, last::bigint)
+    ELSE (SELECT max(nextval({sequence})) FROM generate_series(1, calls))
+END
+FROM (
+    SELECT m.last, div(
+        m.last - coalesce(pg_sequence_last_value(p.seqrelid)::numeric, p.seqstart::numeric
+                          - p.seqincrement), p.seqincrement
+    ) AS calls
+    FROM (SELECT {last}({column})::numeric AS last FROM {table}) m
+    JOIN pg_sequence p ON p.seqrelid = {sequence}::regclass
+    WHERE m.last BETWEEN p.seqmin AND p.seqmax
+) distance
+WHERE calls > 0
 """
+_MOST_CALLS = 100_000  # about 50 ms
 _NEXT_VALUE = re.compile(r"nextval\('[^)]*'::regclass\)")
 _NUMBERS = (Kind.INTEGER, Kind.NUMERIC)
 
@@ -85,14 +96,13 @@ async def move_sequences(driver: Any, plan: Plan) -> list[str]:
                 "move it with setval()"
             )
             continue
-        last, beyond = ("max", ">") if row["upwards"] else ("min", "<")
         await driver.execute(
             _MOVE.format(
                 sequence=quote_text(row["sequence"]),
                 column=quote(row["column"]),
                 table=plan.table.quoted,
-                last=last,
-                beyond=beyond,
+                last="max" if row["upwards"] else "min",
+                most_calls=_MOST_CALLS,
             )
         )
     return warnings
