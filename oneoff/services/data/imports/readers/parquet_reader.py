@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from oneoff.database import sqlstates
-from oneoff.services.data.arrow import pa, parquet
+from oneoff.services.data.arrow import compute, pa, parquet
 from oneoff.services.data.csv_writer import EMPTY, csv_lines
 from oneoff.services.data.imports.errors import Problem, bad_file
 from oneoff.services.data.imports.readers.base import Chunk, Parsed, Reader, Row, Staged
 from oneoff.services.data.imports.readers.csv_records import cells_of
-from oneoff.services.data.imports.readers.parquet_values import (
-    InexactValue,
-    texts_of,
-)
+from oneoff.services.data.imports.readers.parquet_values import BYTES, InexactValue, texts_of
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
@@ -24,6 +22,8 @@ ROWS = 8_192
 """The number of rows that are read at a time."""
 BLOCK = 64 * 1024
 """The number of bytes of a column that are read at a time."""
+LONGEST = 16 << 20
+"""The number of bytes of repeated values that are decoded at a time."""
 
 _NOT_STORABLE = sqlstates.CHARACTER_NOT_IN_REPERTOIRE
 
@@ -41,6 +41,7 @@ class ParquetReader(Reader):
             # since 1970 would have no room for years after 2262.
             self._file = parquet.ParquetFile(
                 source.seekable,
+                read_dictionary=_repeated_values(parquet.read_metadata(source.seekable)),
                 pre_buffer=False,
                 buffer_size=BLOCK,
                 coerce_int96_timestamp_unit="us",
@@ -59,7 +60,7 @@ class ParquetReader(Reader):
         """Yield the rows as csv lines."""
         line = 1
         try:
-            for batch in self._file.iter_batches(ROWS):
+            for batch in chain.from_iterable(map(_parts, self._file.iter_batches(ROWS))):
                 columns = [self._cells(array, at) for at, array in enumerate(batch.columns)]
                 rows = list(zip(*columns, strict=True))
                 raw_rows = [csv_lines([row])[:-1] for row in rows]
@@ -112,3 +113,33 @@ class ParquetReader(Reader):
                 try_="convert the column before the import, or leave it out with --columns",
             ) from exc
         return [b"" if text is None else text.encode() or EMPTY for text in texts]
+
+
+def _repeated_values(metadata: Any) -> list[str]:
+    """Return the columns that are to stay encoded: texts and bytes that the file stores once.
+
+    A file of a few kilobytes can repeat a long value in each of a million rows.
+    """
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    columns = [group.column(at) for group in groups for at in range(group.num_columns)]
+    encoded = {column.path_in_schema for column in columns if column.has_dictionary_page}
+    schema = metadata.schema.to_arrow_schema()
+    return [field.name for field in schema if field.name in encoded and field.type in BYTES]
+
+
+def _parts(batch: Any) -> Iterator[Any]:
+    """Divide rows until those of each part can be decoded together."""
+    count = len(batch)
+    if count <= 1 or sum(map(_decoded_bytes, batch.columns)) <= LONGEST:
+        yield batch
+        return
+    yield from _parts(batch.slice(0, count // 2))
+    yield from _parts(batch.slice(count // 2))
+
+
+def _decoded_bytes(array: Any) -> int:
+    """Return the size of the texts or bytes of a column that is still encoded; 0 for others."""
+    if not pa.types.is_dictionary(array.type) or array.type.value_type not in BYTES:
+        return 0
+    sizes = compute.call_function("binary_length", [array.dictionary])
+    return compute.call_function("sum", [sizes.cast(pa.int64()).take(array.indices)]).as_py() or 0

@@ -17,6 +17,8 @@ from oneoff.services.data.columns import INFINITE_DAY, INFINITE_MOMENT, Kind, fl
 
 _BINARY = (pa.binary(), pa.large_binary(), pa.binary_view())
 _TEXTS = (pa.string(), pa.large_string(), pa.string_view())
+BYTES = (*_TEXTS, *_BINARY)
+"""The types whose values may be of any length."""
 _UUID_BYTES = 16
 _DAY = 86_400_000_000  # microseconds
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from oneoff.services.data.imports.readers import parquet_reader
+from oneoff.services.data.imports.source import Source
 from oneoff.testing import Finished, Manage
 from tests.support.database import query
 from tests.support.imports import execute
@@ -141,3 +143,44 @@ async def test_a_value_that_the_database_cannot_store_is_named(
     assert 65 == done.exit_code, done.stderr
     assert "error[bad-rows]: " in done.stderr
     assert "line 1, column a" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_long_value_that_a_small_file_repeats_does_not_fill_memory(
+    tmp_path: Path, kind: Any
+) -> None:
+    """The file stores it once; no more rows are decoded together than memory may hold."""
+    long = pa.array(["x" * 200_000] * 400).dictionary_encode()
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"id": range(400), "a": long.cast(kind)}), path)
+
+    with path.open("rb") as file:
+        reader = parquet_reader.ParquetReader(Source(str(path), file))
+        chunks = [(len(chunk.raw_rows), sum(map(len, chunk.raw_rows))) for chunk in reader.chunks()]
+
+    assert path.stat().st_size < 1 << 20
+    assert 400 == sum(rows for rows, _ in chunks)
+    assert max(size for _, size in chunks) < 3 * parquet_reader.LONGEST
+
+
+async def test_repeated_values_are_imported_in_parts(
+    manage: Manage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every type that a file may store once, in the order of the rows."""
+    monkeypatch.setattr(parquet_reader, "LONGEST", 8)
+    await execute(manage, "CREATE TABLE loaded (a text, b text, c int)")
+    texts = ["one", None, "three", "one", "four"]
+
+    done = await load(
+        manage,
+        tmp_path,
+        {
+            "a": pa.array(texts),
+            "b": pa.array(texts).dictionary_encode(),
+            "c": pa.array([1, 2, None, 1, 5]).dictionary_encode(),
+        },
+    )
+
+    assert (0, 5) == (done.exit_code, done.rows), done.stderr
+    found = query(manage.environ["DATABASE_URL"], "SELECT a, b, c FROM loaded")
+    assert list(zip(texts, texts, [1, 2, None, 1, 5], strict=True)) == found
