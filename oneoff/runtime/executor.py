@@ -145,10 +145,11 @@ class Execution:
         self.warnings += gate.environment_warnings(
             self.app.config, facts, self.run_info.environment, stores_it=stores_it
         )
-        await check_inputs(command, self._given(), self.recorder.database)
         situation = gate.situation_of(
             self.app, self.call, facts, run=self.run_info, interactive=self.terminal.interactive
         )
+        is_open = gate.needs_confirmation(command, options, situation)
+        await check_inputs(command, self._given(), self.recorder.database if is_open else None)
         self.redactor.keep(situation.target)  # which an operator has to type
         ask = gate.decide(command, options, situation)
         if ask is not gate.Ask.NOTHING:

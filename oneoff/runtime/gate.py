@@ -145,6 +145,13 @@ def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -
     return _check_confirmation(level, command, options, situation)
 
 
+def needs_confirmation(command: BaseCommand, options: GlobalOptions, situation: Situation) -> bool:
+    """Return whether an operator would have to confirm the run, and has not done it yet."""
+    is_real = not options.dry_run and not command.only_reads()
+    is_asked = _level(command, situation) is not Confirm.NEVER and options.confirm is None
+    return is_real and is_asked
+
+
 def question(ask: Ask, situation: Situation) -> str:
     """Return the text of the prompt."""
     if ask is Ask.TARGET:

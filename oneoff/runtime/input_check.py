@@ -23,8 +23,9 @@ async def check_inputs(
     Args:
         command: With its inputs.
         given: The resources that need not be opened.
-        database: Opens the read-only session. Without a database the run fails later, with an
-            error that says why.
+        database: Opens the read-only session. None if there is no database, or if the operator is
+            not asked: then a check that asks for the session is left out, because `handle` finds
+            the same problem without a second connection.
     """
     names = command.check_resources()
     async with AsyncExitStack() as stack:

@@ -61,6 +61,39 @@ async def test_a_wrong_input_is_refused_before_the_prompt(
     assert "confirm" not in refused.stderr
 
 
+@pytest.mark.parametrize(("line", "exit_code", "problem"), WRONG)
+async def test_a_confirmed_run_finds_the_same_problem(
+    manage: Manage, tmp_path: Path, line: str, exit_code: int, problem: str
+) -> None:
+    """In `handle`, which checks what may have changed since the check."""
+    file = str(write_csv(tmp_path / "a.csv", "1", header="id"))
+    words = [{"FILE": file, "MISSING": f"{file}.csv"}.get(word, word) for word in line.split()]
+
+    refused = await manage([*words, "--confirm"])
+
+    assert exit_code == refused.exit_code, refused.stderr
+    assert problem in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "checked"), [("", True), ("--confirm", False), ("--dry-run", False)]
+)
+async def test_a_check_opens_a_session_only_if_the_operator_is_asked(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, *, option: str, checked: bool
+) -> None:
+    """Otherwise each run would need one more connection."""
+    calls = []
+
+    async def check_inputs(self: Promote, session: AsyncSession) -> None:
+        calls.append(session)
+
+    monkeypatch.setattr(Promote, "check_inputs", check_inputs)
+
+    await manage(f"user promote ada admin {option}")
+
+    assert checked == bool(calls)
+
+
 async def test_the_session_of_a_check_is_read_only(
     manage: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +104,7 @@ async def test_the_session_of_a_check_is_read_only(
 
     monkeypatch.setattr(Promote, "check_inputs", check_inputs)
 
-    refused = await manage("user promote ada admin --confirm")
+    refused = await manage("user promote ada admin")
 
     assert 1 == refused.exit_code
     assert "error[read-only]" in refused.stderr
