@@ -148,8 +148,9 @@ class BaseCommand:
         def check_inputs(self, *args: Any, **kwargs: Any) -> Any:
             """Refuse inputs that can be known to be wrong before the operator is asked.
 
-            It runs before every run, also before a dry run, and must not change anything. The
-            parameter names are resources: see `CHECK_RESOURCES`. The session is read-only.
+            It must not change anything. The parameter names are resources: see `CHECK_RESOURCES`.
+            The session is read-only. A check that asks for it does not run before a dry run, and
+            not if the run is confirmed with `--confirm`.
             """
 
     else:
