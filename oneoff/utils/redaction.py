@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 from oneoff.utils import sql_secrets
-from oneoff.utils.secret_names import MASK, NAME
+from oneoff.utils.anchored import substitute
+from oneoff.utils.secret_names import MASK, NAME, NAME_STARTS
 
 SHORTEST = 5
 """Characters. Shorter values are not masked: masking every "a" would make texts unreadable."""
@@ -140,19 +141,19 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text with every secret masked, cleaned as by `clean`."""
-        if self._pattern:
+        if self._pattern and any(value in text for value in self._values):
             text = self._pattern.sub(self._mask_known, text)
         text = _URL.sub(_mask_password, text)
-        text = _REDIS_USER.sub(rf"\g<head>{MASK}", text)
+        text = substitute(_REDIS_USER, _mask_after_head, text, ("redis", "valkey"))
         text = sql_secrets.mask(text)
-        text = _COOKIES.sub(rf"\g<head>{MASK}", text)
-        text = _ASSIGNMENT.sub(_mask_value, text)
+        text = substitute(_COOKIES, _mask_after_head, text, ("cookie",))
+        text = substitute(_ASSIGNMENT, _mask_value, text, NAME_STARTS)
         text = _OPTION.sub(_mask_option, text)
         text = _PAIR.sub(_mask_named, text)
-        text = _CUT_OFF.sub(_mask_value, text)
-        text = _BEARER.sub(rf"\g<head>{MASK}", text)
+        text = substitute(_CUT_OFF, _mask_value, text, ("--", "('", '("'))
+        text = substitute(_BEARER, _mask_after_head, text, ("bearer", "basic"))
         text = _TOKEN.sub(f"_{MASK}", text)
-        text = _JWT.sub(MASK, text)
+        text = substitute(_JWT, lambda _: MASK, text, ("eyj",))
         return clean(text)
 
     def data(self, value: Any) -> Any:
@@ -251,6 +252,10 @@ def _mask_password(match: re.Match[str]) -> str:
     # "password" and "pass" are placeholders, in documentation and in oneoff's own messages.
     is_placeholder = match["password"].lower() in {"password", "pass"}
     return match[0] if is_placeholder else match["head"] + MASK
+
+
+def _mask_after_head(match: re.Match[str]) -> str:
+    return match["head"] + MASK
 
 
 def _mask_value(match: re.Match[str]) -> str:

@@ -20,3 +20,9 @@ NAME = (
     r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
 )
 """The pattern of a secret's name; compile it with IGNORECASE."""
+NAME_STARTS = (
+    "pass", "pwd", "secret", "token", "api", "private", "access", "credential", "authorization",
+    "signature", "salt", "dsn", "jwt", "csrf", "cookie", "otp", "pin", "phpsess", "jsess", "sess",
+    "key",
+)  # fmt: skip
+"""The words with which the pattern can start."""
