@@ -53,9 +53,10 @@ class CreateMigration(BaseCommand):
             return await self._merge(migrations, run)
         head = migrations.history.only_head()
         if self.empty:
-            return await self._write(migrations, run, [head] if head else [], None)
+            heads = [head] if head else []
+            return await self._write(migrations, run, await migrations.blank(self.message, heads))
         await self._check_current(migrations)
-        difference = await migrations.difference()
+        difference = await migrations.difference(self.message.strip())
         if self.check and difference.operations:
             raise _drift(difference)
         if not difference.operations:
@@ -64,7 +65,7 @@ class CreateMigration(BaseCommand):
             return Result.unchanged(f"nothing to do: {AGREEMENT}", warnings=difference.warnings)
         if difference.drops and not self.allow_drops:
             raise _drops_refused(difference)
-        return await self._write(migrations, run, [head] if head else [], difference)
+        return await self._write(migrations, run, difference)
 
     def _check_inputs(self) -> None:
         problems: list[str] = []
@@ -91,26 +92,27 @@ class CreateMigration(BaseCommand):
         heads = migrations.history.heads
         if len(heads) < 2:  # noqa: PLR2004 - what merging means
             return Result.unchanged("nothing to do: there is only one head")
-        return await self._write(migrations, run, heads, None)
+        return await self._write(migrations, run, await migrations.blank(self.message, heads))
 
-    async def _write(
-        self,
-        migrations: Migrations,
-        run: Run,
-        down: list[str] | tuple[str, ...],
-        difference: Difference | None,
-    ) -> Result:
-        draft = migrations.draft(self.message.strip(), down, difference)
-        operations = [{"operation": operation} for operation in draft.operations]
+    async def _write(self, migrations: Migrations, run: Run, new: Difference) -> Result:
+        operations = [{"operation": operation} for operation in new.operations]
+        if not new.scripts:
+            return Result.unchanged(
+                "nothing to do: process_revision_directives in env.py left no revision"
+            )
         if run.dry_run:
             return Result.changed(
                 f"would write a revision with {len(operations)} operations", data=operations
             )
-        path = await migrations.write(draft, verified=bool(operations) and not self.no_verify)
-        warnings = list(difference.warnings if difference else ())
+        verified = not self.empty and not self.no_verify
+        written = await migrations.write(new, verified=verified)
+        warnings = [*new.warnings, *written.warnings]
         if self.no_verify:
             warnings.append("the revision was not tried on a scratch database")
-        return Result.changed(f"wrote {path}", data=operations, warnings=warnings)
+        empty = "; it is empty, so it was not tried" if self.empty else ""
+        return Result.changed(
+            f"wrote {', '.join(written.files)}{empty}", data=operations, warnings=warnings
+        )
 
 
 def _drops_refused(difference: Difference) -> CommandError:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import coerce_resource_to_filename
 
-from oneoff.core.errors import ConfigurationError
+# The names of new files in a project without configuration of Alembic: they sort by date.
+_FILE_TEMPLATE = "%(year)d%(month).2d%(day).2d_%(rev)s_%(slug)s"
 
 
 class ProjectConfig(Config):
@@ -54,6 +52,7 @@ def load_config(folder: Path, root: Path, also: Path | None = None) -> Config:
             break
     else:
         config = _make(root, None, None)
+        config.set_main_option("file_template", _FILE_TEMPLATE.replace("%", "%%"))
     config.folder, config.also = folder, also
     # What an env.py may ask about the command line of Alembic.
     config.cmd_opts = Namespace(x=None, autogenerate=True, quiet=True)
@@ -72,35 +71,3 @@ def _make(root: Path, ini: Path | None, toml: Path | None) -> ProjectConfig:
 
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
-
-
-def check_written_as_usual(scripts: ScriptDirectory, env: Mapping[str, Any]) -> None:
-    """Check that the project leaves the form of new revision files to oneoff.
-
-    Args:
-        scripts: The project's script directory.
-        env: The options of env.py.
-
-    Raises:
-        ConfigurationError: A setting for new files would have no effect.
-    """
-    template = Path(scripts.dir) / "script.py.mako"
-    usual = Path(Config().get_template_directory()).glob("*/script.py.mako")
-    own = template.is_file() and template.read_text() not in [one.read_text() for one in usual]
-    settings = {
-        "process_revision_directives in env.py": env.get("process_revision_directives"),
-        "file_template": scripts.file_template != ScriptDirectory(scripts.dir).file_template,
-        "post_write_hooks": scripts.hooks,
-        "a script.py.mako of its own": own,
-    }
-    found = ", ".join(name for name, value in settings.items() if value)
-    if found:
-        raise ConfigurationError(
-            f"makemigrations can't write revisions as the project sets: {found}",
-            why="oneoff writes and formats new files itself, so this would have no effect",
-            try_=(
-                'alembic revision --autogenerate -m "what changed", if env.py is not run_env',
-                "or remove the setting",
-            ),
-            code="own-revision-files",
-        )

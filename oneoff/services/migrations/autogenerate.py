@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from alembic.autogenerate import produce_migrations
 from alembic.operations import ops
+from alembic.util import rev_id
 
 from oneoff.services.migrations.alembic_context import run_online
 from oneoff.services.migrations.circles import late_keys
 from oneoff.services.migrations.comparison import Comparison, compare_type
 from oneoff.services.migrations.constraint_names import name_operations
 from oneoff.services.migrations.conversions import convert_columns
-from oneoff.services.migrations.enums import EnumChanges, code_of, compare_enums, enum_code
+from oneoff.services.migrations.enums import compare_enums
 from oneoff.services.migrations.history import History
 from oneoff.services.migrations.rendering import Renderer
 from oneoff.services.migrations.sqlite_indexes import compare_expression_indexes
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
 # Warnings about what this package compares itself.
 _HANDLED = ("expression-based index", "Computed default on", "Cannot correctly sort tables")
@@ -42,53 +43,85 @@ class Difference:
 
     Attributes:
         operations: One line for each operation: "add column users.locale".
-        upgrade: Python source of the operations.
-        downgrade: Python source of their inverse.
-        imports: Import lines that the source needs.
+        scripts: The revisions with these operations, as env.py has changed them.
+        renderer: Writes the operations as Python; None if there can't be any.
         drops: The tables and columns that the operations drop: "users.name", "old_users".
         renames: What may be a rename: "users.name to users.full_name".
         warnings: What Alembic and SQLAlchemy could not compare.
     """
 
     operations: Sequence[str] = ()
-    upgrade: str = "pass"
-    downgrade: str = "pass"
-    imports: Sequence[str] = ()
+    scripts: Sequence[ops.MigrationScript] = ()
+    renderer: Renderer | None = None
     drops: Sequence[str] = ()
     renames: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
 
-def compare(connection: Connection, history: History) -> Difference:
-    """Compare the models in env.py with the database. Only reads."""
-    found: list[Difference] = []
+def compare(connection: Connection, history: History, message: str = "") -> Difference:
+    """Compare the models in env.py with the database. Only reads.
 
-    # Alembic calls this with the context that env.py has configured. It then runs the steps that
-    # this returns: none.
-    def compare_models(_heads: Any, context: MigrationContext) -> tuple[()]:
-        found.append(_difference(context))
-        return ()
-
-    # Without dont_mutate Alembic would create its version table.
-    run_online(
+    Args:
+        connection: The connection.
+        history: The revisions, and the options of env.py.
+        message: What the new revision is for.
+    """
+    return _in_context(
         connection,
+        lambda heads, context: _difference(context, heads, message),
         history,
-        compare_models,
-        dont_mutate=True,
         compare_type=compare_type,
         compare_server_default=True,
     )
+
+
+def blank(
+    connection: Connection, history: History, message: str, heads: Sequence[str]
+) -> Difference:
+    """Return a revision without operations that follows `heads`.
+
+    As with Alembic, env.py can change it if `revision_environment` is set, unless it is a merge.
+    """
+    script = ops.MigrationScript(
+        rev_id(), ops.UpgradeOps([]), ops.DowngradeOps([]), message=message
+    )
+    script.head = [*heads] or None  # type: ignore[assignment]  # Alembic takes a list too
+    asked = history.config.get_alembic_boolean_option("revision_environment")
+    if len(heads) > 1 or not asked:
+        return Difference(scripts=[script])
+    return _in_context(
+        connection,
+        lambda heads, context: _described(context, heads, script, Renderer(context)),
+        history,
+    )
+
+
+def _in_context(
+    connection: Connection,
+    work: Callable[[tuple[str, ...], MigrationContext], Difference],
+    history: History,
+    **options: Any,
+) -> Difference:
+    """Call `work` with the revisions of the database and the context that env.py configured."""
+    found: list[Difference] = []
+
+    # Alembic runs the steps that this returns: none.
+    def no_steps(heads: tuple[str, ...], context: MigrationContext) -> tuple[()]:
+        found.append(work(heads, context))
+        return ()
+
+    # Without dont_mutate Alembic would create its version table.
+    run_online(connection, history, no_steps, dont_mutate=True, **options)
     return found[0]
 
 
-def _difference(context: MigrationContext) -> Difference:
+def _difference(context: MigrationContext, heads: tuple[str, ...], message: str) -> Difference:
     comparison = Comparison(context)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         script = produce_migrations(context, context.opts["target_metadata"])
         upgrade = script.upgrade_ops
-        if upgrade is None:
-            return Difference()
+        assert upgrade is not None  # noqa: S101 - only the run of several databases has none
         comparison.complete(upgrade)
     tables = comparison.tables
     if context.dialect.name == "sqlite" and context.connection is not None:
@@ -96,15 +129,21 @@ def _difference(context: MigrationContext) -> Difference:
     late = late_keys(upgrade, context.dialect.name)
     upgrade.ops += map(ops.CreateForeignKeyOp.from_constraint, late)
     name_operations(upgrade.ops)
-    enums = _enums(context, upgrade, tables)
-    unsure = _texts(caught)
-    if upgrade.is_empty() and not enums.operations:
-        return Difference(warnings=unsure)
-    downgrade = upgrade.reverse()
+    if context.connection is not None and context.dialect.name == "postgresql":
+        here = str(context.dialect.default_schema_name)
+        dropped = [
+            (one.schema or here, one.table_name)
+            for one in upgrade.ops
+            if isinstance(one, ops.DropTableOp)
+        ]
+        first, last = compare_enums(context.connection, tables, dropped)
+        upgrade.ops[:] = [*first, *upgrade.ops, *last]
+    script.downgrade_ops = downgrade = upgrade.reverse()
     if context.dialect.name == "postgresql":
         convert_columns([*upgrade.ops, *downgrade.ops], context.dialect)
-    renderer = Renderer(context, enum_code, late)
-    return replace(_render(renderer, upgrade, downgrade, enums), warnings=unsure)
+    script.rev_id, script.message = rev_id(), message
+    found = _described(context, heads, script, Renderer(context, late))
+    return replace(found, warnings=_texts(caught))
 
 
 def _texts(caught: Iterable[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -112,37 +151,27 @@ def _texts(caught: Iterable[warnings.WarningMessage]) -> tuple[str, ...]:
     return tuple(sorted(one for one in texts if not any(known in one for known in _HANDLED)))
 
 
-def _render(
-    renderer: Renderer, upgrade: ops.UpgradeOps, downgrade: ops.DowngradeOps, enums: EnumChanges
+def _described(
+    context: MigrationContext,
+    heads: tuple[str, ...],
+    script: ops.MigrationScript,
+    renderer: Renderer,
 ) -> Difference:
-    up, down = renderer.render(upgrade), renderer.render(downgrade)
-    # PostgreSQL lets later statements use a new value of an enum only after a commit.
-    used = any(repr(value) in up for value in enums.added)
-    up = "\n".join([code_of(enums.before, committed=used), up, code_of(enums.after)])
-    down = "\n".join([code_of(enums.undo_before), down, code_of(enums.undo_after)])
-    drops, adds = _dropped(upgrade.ops), _added(upgrade.ops)
+    """Let env.py change the revision, and describe what is left."""
+    scripts = [script]
+    change = context.opts.get("process_revision_directives")
+    if change is not None:
+        change(context, heads, scripts)
+    upgrades = [one for script in scripts for one in script.upgrade_ops_list]
+    operations = [part for one in upgrades for part in one.ops]
+    drops, adds = _dropped(operations), _added(operations)
     return Difference(
-        operations=(*enums.operations, *_describe(upgrade.as_diffs())),
-        upgrade=up.strip("\n") or "pass",
-        downgrade=down.strip("\n") or "pass",
-        imports=renderer.imports(up + down),
-        drops=tuple(drops),
-        renames=tuple(_renames(drops, adds)),
+        operations=[line for one in upgrades for line in _describe(one.as_diffs())],
+        scripts=scripts,
+        renderer=renderer,
+        drops=drops,
+        renames=[*_renames(drops, adds)],
     )
-
-
-def _enums(
-    context: MigrationContext, upgrade: ops.UpgradeOps, tables: Sequence[Table]
-) -> EnumChanges:
-    if context.connection is None or context.dialect.name != "postgresql":
-        return EnumChanges()
-    here = str(context.dialect.default_schema_name)
-    dropped = [
-        (one.schema or here, one.table_name)
-        for one in upgrade.ops
-        if isinstance(one, ops.DropTableOp)
-    ]
-    return compare_enums(context.connection, tables, dropped)
 
 
 def _dropped(operations: Iterable[Any]) -> list[str]:
@@ -200,6 +229,8 @@ def _describe(diffs: Any) -> Iterable[str]:
 
 
 def _describe_one(kind: str, *facts: Any) -> str:
+    if kind == "enum" or not facts:
+        return " ".join(facts) or kind
     verb, _, what = kind.partition("_")
     if what == "primary key":
         return f"{verb} primary key of {facts[0]}: {facts[1]}"
@@ -210,9 +241,12 @@ def _describe_one(kind: str, *facts: Any) -> str:
         return f"{verb} column {facts[1]}.{facts[2].name}"
     subject = facts[0]
     table = getattr(subject, "table", None)
-    name = getattr(subject, "name", None) or "without a name"
+    name = getattr(subject, "name", None) or (
+        " ".join(subject.split()) if isinstance(subject, str) else "without a name"
+    )
     on = f" on {table.name}" if table is not None else ""
-    return f"{verb} {'foreign key' if what == 'fk' else what.replace('_', ' ')} {name}{on}"
+    kinds = {"": "", "fk": "foreign key "}
+    return f"{verb} {kinds.get(what, what.replace('_', ' ') + ' ')}{name}{on}"
 
 
 def _value(value: Any) -> str:

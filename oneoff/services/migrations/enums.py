@@ -6,9 +6,10 @@ Alembic does not: it creates a type with its first table, and neither adds value
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from alembic.autogenerate.render import renderers
+from alembic.operations.ops import MigrateOperation
 from sqlalchemy import ARRAY, Enum, text
 
 from oneoff.services.migrations.colons import escape
@@ -48,34 +49,54 @@ class _Use(NamedTuple):
     default: str | None
 
 
-@dataclass(slots=True)
-class EnumChanges:
-    """What a revision does about enum types, as SQL.
+class EnumOp(MigrateOperation):
+    """Change an enum type with statements of PostgreSQL.
 
     Attributes:
-        operations: One line for each change.
-        before: Statements of `upgrade` before all others.
-        after: Statements of `upgrade` after all others.
-        undo_before: Statements of `downgrade` before all others.
-        undo_after: Statements of `downgrade` after all others.
-        added: The values that are added to existing types.
+        committed: Whether later statements of the revision use a value that these add. PostgreSQL
+            allows that only after a commit.
+
+    Args:
+        shown: What the list of operations shows.
+        apply: The statements.
+        undo: The statements that undo them.
+        added: The values that are added to an existing type.
     """
 
-    operations: list[str] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
-    undo_before: list[str] = field(default_factory=list)
-    undo_after: list[str] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
+    def __init__(
+        self, shown: str, apply: Iterable[str], undo: Iterable[str], added: Sequence[str] = ()
+    ) -> None:
+        self.shown = shown
+        self.apply = list(apply)
+        self.undo = list(undo)
+        self.added = added
+        self.committed = False
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operation that undoes this one."""
+        return EnumOp(f"undo: {self.shown}", self.undo, self.apply)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what the list of operations shows."""
+        return "enum", self.shown
+
+
+@renderers.dispatch_for(EnumOp)
+def _render(_context: AutogenContext, operation: EnumOp) -> list[str]:
+    lines = [f"op.execute({escape(one)!r})" for one in operation.apply]
+    return (
+        ["with op.get_context().autocommit_block():", *lines, ""] if operation.committed else lines
+    )
 
 
 def compare_enums(
     connection: Connection, tables: Sequence[Table], dropped: Iterable[tuple[str, str]]
-) -> EnumChanges:
-    """Return the changes that give the database the enum types of the models.
+) -> tuple[list[EnumOp], list[EnumOp]]:
+    """Return the operations that give the database the enum types of the models.
 
-    A type that no model uses is dropped if all its columns belong to tables that the revision
-    changes or drops.
+    The first list comes before all other operations of the revision, the second one after them. A
+    type that no model uses is dropped if all its columns belong to tables that the revision changes
+    or drops.
 
     Args:
         connection: Used only for reading.
@@ -89,19 +110,20 @@ def compare_enums(
     for schema, name, *column in connection.execute(_COLUMNS):
         uses.setdefault((schema, name), []).append(_Use(*column))
     ours = {(table.schema or here, table.name) for table in tables} | {*dropped}
-    changes = EnumChanges()
     sql = _Statements(connection.dialect, here)
-    for key, labels in wanted.items():
-        if key not in present:
-            _create(changes, sql, key, labels)
-        elif labels != present[key]:
-            _change(changes, sql, key, present[key], labels, uses=uses.get(key, []))
-    for key in sorted(uses.keys() - wanted.keys()):
-        if all((use.schema, use.table) in ours for use in uses[key]):
-            changes.operations.append(f"remove enum {sql.name(key)}")
-            changes.after.append(sql.drop(key))
-            changes.undo_before.append(sql.create(key, present[key]))
-    return changes
+    first = [
+        sql.change(key, present[key], labels, uses.get(key, []))
+        if key in present
+        else EnumOp(f"add enum {sql.name(key)}", [sql.create(key, labels)], [sql.drop(key)])
+        for key, labels in wanted.items()
+        if labels != present.get(key)
+    ]
+    last = [
+        EnumOp(f"remove enum {sql.name(key)}", [sql.drop(key)], [sql.create(key, present[key])])
+        for key in sorted(uses.keys() - wanted.keys())
+        if all((use.schema, use.table) in ours for use in uses[key])
+    ]
+    return first, last
 
 
 def enum_code(type_: TypeEngine[Any], context: AutogenContext) -> str | None:
@@ -143,35 +165,6 @@ def _wanted(
                 yield (str(found.schema or here), str(found.name)), tuple(map(str, found.enums))
 
 
-def _create(changes: EnumChanges, sql: _Statements, key: Key, labels: tuple[str, ...]) -> None:
-    changes.operations.append(f"add enum {sql.name(key)}")
-    changes.before.append(sql.create(key, labels))
-    changes.undo_after.append(sql.drop(key))
-
-
-def _change(
-    changes: EnumChanges,
-    sql: _Statements,
-    key: Key,
-    old: tuple[str, ...],
-    new: tuple[str, ...],
-    *,
-    uses: Sequence[_Use],
-) -> None:
-    added = [label for label in new if label not in old]
-    if [label for label in new if label in old] == list(old):
-        changes.added += added
-        changes.operations += [f"add value {label!r} to enum {sql.name(key)}" for label in added]
-        changes.before += sql.add_values(key, old, new)
-    else:
-        lost = ", ".join(repr(label) for label in old if label not in new)
-        what = f"remove value {lost}" if lost else "change the order of the values"
-        changes.operations.append(f"rebuild enum {sql.name(key)}: {what}")
-        changes.before += sql.rebuild(key, new, uses)
-    # PostgreSQL can't remove a value.
-    changes.undo_after += sql.rebuild(key, old, uses)
-
-
 class _Statements:
     """Writes statements with quoted names."""
 
@@ -188,6 +181,19 @@ class _Statements:
 
     def drop(self, key: Key) -> str:
         return f"DROP TYPE {self.name(key)}"
+
+    def change(
+        self, key: Key, old: Sequence[str], new: Sequence[str], uses: Sequence[_Use]
+    ) -> EnumOp:
+        """Return the operation that gives a type other values. PostgreSQL can't remove one."""
+        added = [label for label in new if label not in old]
+        undo = self.rebuild(key, old, uses)
+        if [label for label in new if label in old] == list(old):
+            shown = f"add value {', '.join(map(repr, added))} to enum {self.name(key)}"
+            return EnumOp(shown, self.add_values(key, old, new), undo, added)
+        lost = ", ".join(repr(label) for label in old if label not in new)
+        what = f"remove value {lost}" if lost else "change the order of the values"
+        return EnumOp(f"rebuild enum {self.name(key)}: {what}", self.rebuild(key, new, uses), undo)
 
     def add_values(self, key: Key, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
         """Yield a statement for each added value, at its place."""
@@ -222,17 +228,3 @@ class _Statements:
 
 def _literal(label: str) -> str:
     return "'" + label.replace("'", "''") + "'"
-
-
-def code_of(statements: Sequence[str], *, committed: bool = False) -> str:
-    """Return the code that executes statements.
-
-    Args:
-        statements: The SQL.
-        committed: Whether later statements of the revision use what these add. PostgreSQL allows
-            that for a value of an enum only after a commit.
-    """
-    lines = [f"op.execute({escape(one)!r})" for one in statements]
-    if committed and lines:
-        return "\n    ".join(["with op.get_context().autocommit_block():", *lines])
-    return "\n".join(lines)

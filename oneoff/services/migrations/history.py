@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,7 +94,8 @@ class History:
 
     Attributes:
         env: The options of env.py; None until it has been executed.
-        versions: The folder of the revisions; the first one if there are several.
+        locations: The folders of the revisions.
+        versions: The first of them.
 
     Args:
         folder: The folder that holds `env.py` and `versions/`.
@@ -110,8 +111,9 @@ class History:
         self.root = root
         self.env: EnvOptions | None = None
         self.config = load_config(folder, root, also)
-        locations = self.config.get_version_locations_list()
-        self.versions = versions = Path(locations[0]) if locations else folder / "versions"
+        locations = self.config.get_version_locations_list() or [str(folder / "versions")]
+        self.locations = [Path(location) for location in locations]
+        self.versions = versions = self.locations[0]
         if any(versions.glob("*.pyc")):
             # An image may hold compiled files alone, which Alembic reads only when told to. It then
             # reads `__pycache__` too, where files of deleted revisions may be left.
@@ -216,6 +218,11 @@ class History:
             return self._newest(-int(to), tuple(current))
         scripts = self._between(self._resolve(to), current, up=False)
         return [self._downgrade(script) for script in scripts]
+
+    def undoing(self, revisions: Container[str]) -> list[RevisionStep]:
+        """Return the steps that undo given revisions, the newest first."""
+        scripts = self.scripts.walk_revisions()
+        return [self._downgrade(one) for one in scripts if one.revision in revisions]
 
     def _newest(self, count: int, current: tuple[str, ...]) -> list[RevisionStep]:
         """Return the steps that undo exactly `count` revisions."""

@@ -20,14 +20,16 @@ import sqlalchemy
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _render_constraint as render_constraint
 from alembic.autogenerate.render import render_op
+from alembic.operations.ops import OpContainer
 from sqlalchemy import ClauseElement, Constraint, DefaultClause, ForeignKeyConstraint, TextClause
 
 from oneoff.services.migrations.circles import identity
 from oneoff.services.migrations.colons import escape, without_parameters
 from oneoff.services.migrations.constraint_names import name_for
+from oneoff.services.migrations.enums import EnumOp, enum_code
 
 if TYPE_CHECKING:
-    from alembic.operations.ops import OpContainer
+    from alembic.operations.ops import MigrationScript
     from alembic.runtime.migration import MigrationContext
 
 _OWN_TYPE = re.compile(r"\b((?:[a-z_]\w*\.)+)[A-Z]\w*\(")
@@ -35,28 +37,22 @@ _OWN_TYPE = re.compile(r"\b((?:[a-z_]\w*\.)+)[A-Z]\w*\(")
 _CONSTRAINTS = ("unique", "foreign_key", "check")
 _ALWAYS_IMPORTED = ("op", "sa")
 
-TypeRenderer = Callable[[Any, AutogenContext], str | None]
-"""Returns the code of a type, or None for Alembic's."""
-
 
 class Renderer:
     """Renders operations, and collects the import lines that their code needs.
 
     Args:
         context: Alembic's context, with the options of env.py.
-        render_type: Renders the types that need other code than Alembic's.
         late: The foreign keys that are not part of their CREATE TABLE.
     """
 
     def __init__(
         self,
         context: MigrationContext,
-        render_type: TypeRenderer,
         late: Sequence[ForeignKeyConstraint] = (),
     ) -> None:
         self._late = {identity(key) for key in late}
         self._dialect = context.dialect.name
-        self._render_type = render_type
         self._user_render_item = context.opts.get("render_item")
         # SQLite has no ALTER TABLE for most changes; batch mode rebuilds the table instead.
         batch = context.opts["render_as_batch"] or self._dialect == "sqlite"
@@ -65,7 +61,25 @@ class Renderer:
         self._context.imports = set()
         _render_exact_sql(context.impl)
 
-    def render(self, container: OpContainer) -> str:
+    def render(self, script: MigrationScript) -> dict[str, str]:
+        """Return what the template of the file needs: imports, upgrades and downgrades."""
+        self._context.imports = set(script.imports)
+        tokens = self._context.opts["upgrade_token"], self._context.opts["downgrade_token"]
+        both = zip(tokens, (script.upgrade_ops, script.downgrade_ops), strict=True)
+        code = {token: self._render_all(found) for token, found in both if found is not None}
+        imports = self._imports("\n".join(code.values()))
+        bodies = {token: indent(body, "    ").strip() for token, body in code.items()}
+        return bodies | {"imports": "\n".join(imports)}
+
+    def _render_all(self, container: OpContainer) -> str:
+        others = [one for one in container.ops if not isinstance(one, EnumOp)]
+        code = self._render(OpContainer(others))
+        for one in container.ops:
+            if isinstance(one, EnumOp):
+                one.committed = any(repr(value) in code for value in one.added)
+        return self._render(container)
+
+    def _render(self, container: OpContainer) -> str:
         """Return the source of operations; those inside a `with` block are indented."""
         lines: list[str] = []
         margin = ""
@@ -77,7 +91,7 @@ class Renderer:
             margin = "    " if line.endswith(":") else margin if line else ""
         return self._qualify("\n".join(lines))
 
-    def imports(self, code: str) -> list[str]:
+    def _imports(self, code: str) -> list[str]:
         """Return the import lines of rendered code, including those of the project's own types."""
         modules = {name.rstrip(".") for name in _OWN_TYPE.findall(code)}
         own = sorted(f"import {name}" for name in modules if name in sys.modules)
@@ -94,7 +108,7 @@ class Renderer:
             # Alembic removes a quote from each end of the text.
             return repr(str(default)) if isinstance(default, str) else False
         if kind == "type":
-            return self._render_type(item, context) or False
+            return enum_code(item, context) or False
         if kind in _CONSTRAINTS:
             if kind == "foreign_key" and identity(item) in self._late:
                 return None
@@ -146,7 +160,9 @@ def undefined_names(code: str) -> Iterator[ast.Name]:
         tree = ast.parse(code)
     except SyntaxError:
         return
-    known = {*dir(builtins), *_ALWAYS_IMPORTED, *_defined(tree)}
+    known = {*dir(builtins), "__file__", *_ALWAYS_IMPORTED, *_defined(tree)}
+    if "*" in known:  # `from module import *` may define all names
+        return
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id not in known:
             yield node
@@ -154,15 +170,14 @@ def undefined_names(code: str) -> Iterator[ast.Name]:
 
 def _defined(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                yield (alias.asname or alias.name).partition(".")[0]
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.arg):
-            yield node.arg
+        if isinstance(node, ast.Name):
+            if not isinstance(node.ctx, ast.Load):
+                yield node.id
+        elif not isinstance(node, ast.keyword):
+            for part in ("name", "asname", "arg", "rest"):  # of an import, a function, a match, ...
+                name = getattr(node, part, None)
+                if isinstance(name, str):
+                    yield name.partition(".")[0]
 
 
 def _render_exact_sql(impl: Any) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from oneoff.config.database_url import parse_database_url
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alembic.runtime.migration import RevisionStep
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config.settings import Config
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from oneoff.services.migrations.autogenerate import Difference
     from oneoff.services.migrations.drop_all import DatabaseObject
     from oneoff.services.migrations.history import History, MigrationSQL, Revision
-    from oneoff.services.migrations.revision_file import Draft
+    from oneoff.services.migrations.new_revisions import Written
 
 LOCK = "migrations"
 """The lock of every command that changes the schema."""
@@ -173,15 +174,15 @@ class Migrations:
         assert self.history.env is not None  # noqa: S101 - it was executed
         return self.history.env.configure.get("target_metadata") is not None
 
-    async def difference(self) -> Difference:
+    async def difference(self, message: str = "") -> Difference:
         """Return the operations that would make the database match the models. Only reads.
+
+        Args:
+            message: What the new revision is for.
 
         Raises:
             ConfigurationError: env.py passes no models.
         """
-        from oneoff.database.transaction import begin_work
-        from oneoff.runtime.other_connections import read_only_connections
-        from oneoff.services.migrations.alembic_context import exclusive_alembic
         from oneoff.services.migrations.autogenerate import compare
 
         if not await self.has_models():
@@ -191,38 +192,39 @@ class Migrations:
                 try_="set target_metadata = Base.metadata in migrations/env.py",
                 code="no-models",
             )
+        return await self._ask_alembic(partial(compare, history=self.history, message=message))
+
+    async def blank(self, message: str, heads: Sequence[str]) -> Difference:
+        """Return a revision without operations that follows `heads`."""
+        from oneoff.services.migrations.autogenerate import blank
+
+        await self._execute_env_file()
+        ask = partial(blank, history=self.history, message=message, heads=heads)
+        return await self._ask_alembic(ask)
+
+    async def _ask_alembic(self, ask: Callable[[Connection], Difference]) -> Difference:
+        from oneoff.database.transaction import begin_work
+        from oneoff.runtime.other_connections import read_only_connections
+        from oneoff.services.migrations.alembic_context import exclusive_alembic
+
         async with exclusive_alembic(), begin_work(self._database, Mode.READ_ONLY) as work:
             with read_only_connections(Mode.READ_ONLY, clients=False):
-                return await work.connection.run_sync(compare, self.history)
+                return await work.connection.run_sync(ask)
 
-    def draft(self, message: str, down: Sequence[str], difference: Difference | None) -> Draft:
-        """Return a revision that follows `down`; `write` saves it."""
-        from oneoff.services.migrations.alembic_config import check_written_as_usual
-        from oneoff.services.migrations.autogenerate import Difference
-        from oneoff.services.migrations.revision_file import draft
-
-        env = self.history.env
-        check_written_as_usual(self.history.scripts, env.configure if env else {})
-        return draft(self.history, message, difference or Difference(), down)
-
-    async def write(self, new: Draft, *, verified: bool) -> str:
-        """Write a revision's file and return its path, relative to the project's root.
+    async def write(self, new: Difference, *, verified: bool) -> Written:
+        """Write the files of new revisions.
 
         Args:
-            new: The revision.
-            verified: Whether to apply and undo it on a scratch database first.
+            new: The revisions.
+            verified: Whether to apply and undo them on a scratch database first.
 
         Raises:
-            CommandError: That does not work, or there can't be a scratch database.
+            CommandError: That does not work, or there can't be a scratch database; or a file can't
+                be written as the project's settings say. Nothing is left of the files.
         """
-        from oneoff.services.migrations.revision_file import write
+        from oneoff.services.migrations.new_revisions import write
 
-        if verified:
-            from oneoff.services.migrations.scratch import verify
-
-            await verify(self._database, self.history, new)
-        await write(new)
-        return self.history.shorten(new.path)
+        return await write(self._database, self.history, new, verified=verified)
 
     async def database_objects(self) -> list[DatabaseObject]:
         """Return every object of the project in the database, in the order of `reset`."""

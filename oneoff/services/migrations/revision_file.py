@@ -1,169 +1,210 @@
-"""Write a revision file: nothing is left of it if that fails."""
+"""Write revision files as Alembic does; nothing is left of them if that fails.
 
-from __future__ import annotations
-
-import asyncio
-import os
-import re
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.util import find_spec
-from pathlib import Path
-from textwrap import indent
-
-from alembic.util import rev_id
-
-from oneoff.core.errors import CommandError
-from oneoff.services.migrations.autogenerate import Difference
-from oneoff.services.migrations.history import History
-from oneoff.services.migrations.rendering import undefined_names
-
-_SLUG_LENGTH = 40
-_FILE = '''"""{message}.
-
-{about}
+The settings of the project for new files are Alembic's: script.py.mako, file_template, timezone,
+post-write hooks. A file is rendered in another folder first. It is moved into the project after it
+was tried (`scratch`), and only then the hooks get it, because they expect it in its place.
 """
 
 from __future__ import annotations
 
-{imports}
+import ast
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-revision = "{revision}"
-down_revision = {down_revision}
+from oneoff.core.errors import CommandError
+from oneoff.services.migrations.rendering import undefined_names
+from oneoff.utils.text import first_line
+
+if TYPE_CHECKING:
+    from alembic.operations.ops import MigrationScript
+    from alembic.script import Script, ScriptDirectory
+
+    from oneoff.services.migrations.autogenerate import Difference
+    from oneoff.services.migrations.history import History
 
 
-def upgrade() -> None:
-{upgrade}
-
-
-def downgrade() -> None:
-{downgrade}
-'''
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A revision whose file is not written yet.
+class Draft(NamedTuple):
+    """A revision whose file is not in the project yet.
 
     Attributes:
         revision: Its identifier.
-        path: Where the file will be written.
-        source: The text of the file, not formatted yet.
-        operations: As in `Difference`.
+        path: Where the file will be.
+        source: The text of the file.
     """
 
     revision: str
     path: Path
     source: str
-    operations: Sequence[str]
 
 
-def draft(history: History, message: str, difference: Difference, down: Sequence[str]) -> Draft:
-    """Return a new revision, which `write` saves.
+def render_drafts(history: History, difference: Difference, folder: Path) -> list[Draft]:
+    """Render the files of new revisions in a folder, and add the revisions to the history.
 
     Args:
-        history: The revisions to which it is added.
-        message: What the revision is for; the first line of its docstring.
-        difference: Its operations. If there are none, its functions are empty.
-        down: The revisions that it follows: none, one, or several for a merge.
-    """
-    revision = rev_id()
-    now = datetime.now(UTC)
-    slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:_SLUG_LENGTH].strip("_")
-    about = [f"- {operation}" for operation in difference.operations]
-    about += [""] if about else []
-    about += [
-        f"Revision {revision}, after {', '.join(down) or 'nothing'}; {now:%Y-%m-%d %H:%M} UTC"
-    ]
-    source = _FILE.format(
-        message=_docstring(message.rstrip(".")),
-        about=_docstring("\n".join(about)),
-        imports="\n".join(
-            ["import sqlalchemy as sa", "from alembic import op", *difference.imports]
-        ),
-        revision=revision,
-        down_revision=_literal(down),
-        upgrade=_body(difference.upgrade),
-        downgrade=_body(difference.downgrade),
-    )
-    path = history.versions / f"{now:%Y%m%d}_{revision}_{slug}.py"
-    return Draft(revision, path, source, difference.operations)
-
-
-async def write(new: Draft) -> None:
-    """Format the source and write the file.
+        history: The project's revisions; the folder is one of its locations.
+        difference: The revisions, and what renders their operations.
+        folder: An empty folder outside the project.
 
     Raises:
-        CommandError: The source is not valid Python. Nothing was written.
+        CommandError: A file can't be rendered, is not valid Python, or would replace another one.
     """
-    check_source(new)
-    source = await _format(new.source, new.path)
-    new.path.parent.mkdir(parents=True, exist_ok=True)
-    # Renaming is atomic, so a process that reads the folder never finds a half-written revision.
-    unfinished = new.path.with_suffix(".tmp")
+    history.scripts.hooks = []
+    drafts: list[Draft] = []
+    for script in difference.scripts:
+        written = Path(_generate(history, difference, script, folder).path)
+        path = _location(history, script, folder) / written.relative_to(folder)
+        if path.exists() or path in [one.path for one in drafts]:
+            raise CommandError(
+                f"the new revision would replace {history.shorten(path)}",
+                why="the file_template of Alembic's configuration gives both the same name",
+                try_="add %(rev)s to file_template, or give another message with -m",
+                code="revision-file-exists",
+            )
+        drafts.append(Draft(str(script.rev_id), path, written.read_text(encoding="utf-8")))
+    return drafts
+
+
+def _generate(
+    history: History, difference: Difference, script: MigrationScript, folder: Path
+) -> Script:
+    """Let Alembic render one file and load it."""
+    given = (history.env.configure.get("template_args") or {}) if history.env else {}
+    code = difference.renderer.render(script) if difference.renderer else {}
     try:
-        unfinished.write_text(source, encoding="utf-8")
-        os.replace(unfinished, new.path)
+        with _template(history.scripts), warnings.catch_warnings():
+            # Alembic only warns of an identifier that another revision has.
+            warnings.filterwarnings("error", message=".*present more than once")
+            written = history.scripts.generate_revision(
+                str(script.rev_id),
+                _docstring(script.message or ""),
+                head=script.head,
+                splice=script.splice,
+                branch_labels=script.branch_label,
+                version_path=folder,
+                depends_on=script.depends_on,
+                refresh=True,
+                config=history.config,
+                operations=[_docstring(operation) for operation in difference.operations],
+                **{"imports": "", "upgrades": "", "downgrades": ""} | given | code,
+            )
+    except Exception as exc:
+        for path in folder.rglob("*.py"):
+            check_source(path.read_text(encoding="utf-8"))
+        raise _unrenderable(f"can't be written: {first_line(exc)}") from exc
+    if written is None:
+        raise _unrenderable("has a name that Alembic does not read; see file_template")
+    check_source(Path(written.path).read_text(encoding="utf-8"))
+    return written
+
+
+@contextmanager
+def _template(scripts: ScriptDirectory) -> Iterator[None]:
+    """Let Alembic find our template if the project has none."""
+    folder = scripts.dir
+    if not Path(folder, "script.py.mako").is_file():
+        scripts.dir = str(Path(__file__).parent)
+    try:
+        yield
     finally:
-        unfinished.unlink(missing_ok=True)
+        scripts.dir = folder
 
 
-def check_source(new: Draft) -> None:
+def _location(history: History, script: MigrationScript, folder: Path) -> Path:
+    """Return the folder for a new file: that of the revision before it, as Alembic decides."""
+    locations = [one for one in history.locations if one != folder]
+    if script.version_path:
+        near = [history.root / script.version_path]
+    else:
+        before = history.scripts.get_revision(str(script.rev_id))._all_down_revisions
+        near = [Path(history.scripts.get_revision(one).path) for one in before]
+    for path in near:
+        for location in locations:
+            if path.resolve().is_relative_to(location.resolve()):
+                return location
+    if script.version_path:
+        raise _unrenderable(f"can't be written to {script.version_path}: see version_locations")
+    return locations[0]
+
+
+def check_source(source: str) -> None:
     """Check that the source can be compiled and uses only names that it defines.
 
     Raises:
         CommandError: It does not.
     """
     try:
-        compile(new.source, new.path.name, "exec", dont_inherit=True)
+        compile(source, "<revision>", "exec", dont_inherit=True)
     except SyntaxError as exc:
         raise _unrenderable(f"is not valid Python: {exc.msg}: {exc.text}") from exc
-    unknown = sorted({name.id for name in undefined_names(new.source)})
+    unknown = sorted({name.id for name in undefined_names(source)})
     if unknown:
         raise _unrenderable(f"uses a name that it does not define: {', '.join(unknown)}")
+
+
+def save(drafts: Sequence[Draft]) -> None:
+    """Write the files, all or none."""
+    unfinished = [draft.path.with_suffix(".tmp") for draft in drafts]
+    try:
+        for draft, file in zip(drafts, unfinished, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(draft.source, encoding="utf-8")
+        # Renaming is atomic, so a process that reads the folder never finds half of a file.
+        for draft, file in zip(drafts, unfinished, strict=True):
+            os.replace(file, draft.path)
+    except BaseException:
+        remove(drafts)
+        raise
+    finally:
+        for file in unfinished:
+            file.unlink(missing_ok=True)
+
+
+def remove(drafts: Sequence[Draft]) -> None:
+    """Remove the files that were written."""
+    for draft in drafts:
+        draft.path.unlink(missing_ok=True)
+
+
+def is_unchanged(draft: Draft) -> bool:
+    """Return whether the file has the meaning of its source: only its form may differ.
+
+    Raises:
+        CommandError: The file is not valid Python.
+    """
+    source = draft.path.read_text(encoding="utf-8", errors="replace")
+    check_source(source)
+    return _meaning(source) == _meaning(draft.source)
+
+
+def _meaning(source: str) -> str:
+    """Return the code without its form and its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [one for one in body if not _is_text(one)]
+    return ast.dump(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _unrenderable(problem: str) -> CommandError:
     return CommandError(
         f"the generated revision {problem}",
-        why="a type or default of the models has no representation in Python code",
-        try_="pass render_item in env.py: run_env(Base.metadata, render_item=...)",
+        why="models, env.py, or the settings of Alembic for new files can't be written as Python",
+        try_=(
+            "pass render_item in env.py: run_env(Base.metadata, render_item=...)",
+            "or correct script.py.mako or the hook that changes new files",
+        ),
         code="unrenderable-models",
     )
 
 
-async def _format(source: str, path: Path) -> str:
-    """Return the source formatted by ruff or black, or unchanged if neither is installed."""
-    if find_spec("ruff"):
-        command = ["ruff", "format", "--stdin-filename", str(path), "-"]
-    elif find_spec("black"):
-        command = ["black", "--quiet", "--stdin-filename", str(path), "-"]
-    else:
-        return source
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    formatted, _ = await process.communicate(source.encode())
-    return formatted.decode() if process.returncode == 0 and formatted else source
-
-
-def _body(source: str) -> str:
-    return indent(source.strip("\n") or "pass", "    ")
-
-
 def _docstring(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"""', "'''")
-
-
-def _literal(down: Sequence[str]) -> str:
-    if not down:
-        return "None"
-    quoted = [f'"{revision}"' for revision in down]
-    return quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})"

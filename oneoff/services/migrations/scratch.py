@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ from oneoff.services.migrations.alembic_context import exclusive_alembic, read_h
 from oneoff.services.migrations.autogenerate import compare
 from oneoff.services.migrations.errors import message_of, own_sqlstate
 from oneoff.services.migrations.history import History
-from oneoff.services.migrations.revision_file import check_source
 from oneoff.services.migrations.revision_runner import RevisionRunner
 from oneoff.services.migrations.snapshot import take_snapshot
 
@@ -26,12 +25,11 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.services.migrations.revision_file import Draft
-
 Choose = Callable[[tuple[str, ...]], "list[RevisionStep]"]
 """Takes the revisions of the scratch database and returns the steps to run."""
 
-_PREFIX = "oneoff_scratch_"
+PREFIX = "oneoff_scratch_"
+"""What the names of scratch databases and folders begin with."""
 _SHOWN = 5  # lines of a comparison in an error
 _EXTENSIONS = """
 SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
@@ -43,38 +41,46 @@ WHERE nspname NOT IN ('public', 'information_schema') AND nspname !~ '^pg_' ORDE
 """
 
 
-async def verify(database: Database, history: History, new: Draft) -> None:
-    """Apply a revision on a scratch database, undo it, and apply it again.
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Create a temporary folder."""
+    with TemporaryDirectory(prefix=PREFIX) as name:
+        yield Path(name)
+
+
+async def verify(
+    database: Database, history: History, new: Sequence[str], folder: Path, *, compared: bool
+) -> list[str]:
+    """Apply revisions on a scratch database, undo them, and apply them again; return warnings.
 
     Args:
-        database: The database of the run. A SQLite scratch database is a temporary file; one on
+        database: The database of the run. A SQLite scratch database is a file in the folder; one on
             PostgreSQL is another database on the same server, which is dropped afterwards.
-        history: The revisions before it, which are applied first.
-        new: The revision, whose file does not exist yet.
+        history: All revisions. Those before the new ones are applied first.
+        new: The new revisions.
+        folder: An existing folder.
+        compared: Whether the models and the scratch database must agree afterwards.
 
     Raises:
-        CommandError: The revision can't be applied or undone, or does not do what it should; or
+        CommandError: The revisions can't be applied or undone, or do not do what they should; or
             there can't be a scratch database.
     """
-    check_source(new)
-    with TemporaryDirectory(prefix="oneoff-") as folder:
-        (Path(folder) / new.path.name).write_text(new.source, encoding="utf-8")
-        full = History(history.folder, history.root, also=Path(folder))
-        # env.py may connect to the real database by itself, so it is not executed again.
-        full.env = history.env
-        async with _scratch(database, Path(folder), history) as scratch:
-            await _Verification(scratch, full, new).run()
+    async with _scratch(database, folder, history) as scratch:
+        return await _Verification(scratch, history, new, compared=compared).run()
 
 
 class _Verification:
     """The steps of one verification."""
 
-    def __init__(self, scratch: Database, history: History, new: Draft) -> None:
+    def __init__(
+        self, scratch: Database, history: History, new: Sequence[str], *, compared: bool
+    ) -> None:
         self._scratch = scratch
         self._history = history
         self._new = new
+        self._compared = compared
 
-    async def run(self) -> None:
+    async def run(self) -> list[str]:
         await ensure_schema(self._scratch)
         await self._go(
             self._before, "the revisions before it can't be applied to an empty database"
@@ -82,28 +88,30 @@ class _Verification:
         before = await self._snapshot()
         await self._go(self._up, "it can't be applied")
         after = await self._snapshot()
-        await self._compare_models()
+        left = await self._compare_models() if self._compared else []
         await self._go(self._down, "it can't be undone")
         _expect(before, await self._snapshot(), "undoing it does not restore the schema")
         await self._go(self._up, "it can't be applied again after it was undone")
         _expect(after, await self._snapshot(), "applying it twice gives different schemas")
+        return left
 
     def _before(self, here: tuple[str, ...]) -> list[RevisionStep]:
         steps = self._history.upward("heads", here)
-        return [step for step in steps if step.revision.revision != self._new.revision]
+        return [step for step in steps if step.revision.revision not in self._new]
 
     def _up(self, here: tuple[str, ...]) -> list[RevisionStep]:
-        return self._history.upward(self._new.revision, here)
+        return self._history.upward("heads", here)
 
-    def _down(self, here: tuple[str, ...]) -> list[RevisionStep]:
-        return self._history.downward("-1", here)
+    def _down(self, _here: tuple[str, ...]) -> list[RevisionStep]:
+        return self._history.undoing(self._new)
 
     async def _go(self, choose: Choose, problem: str) -> None:
         try:
             async with exclusive_alembic(), self._scratch.connect("scratch") as connection:
                 here = await connection.run_sync(read_heads, self._history)
             async with RevisionRunner.open(self._scratch, self._history, None) as runner:
-                await runner.run(choose(here), here, lambda _: None)
+                # env.py may connect to the real database by itself, so it is not executed again.
+                await runner.run_steps(choose(here), here)
         except CommandError as exc:
             raise _refused(problem, exc.message) from exc
 
@@ -111,11 +119,16 @@ class _Verification:
         async with self._scratch.connect("scratch") as connection:
             return await take_snapshot(connection)
 
-    async def _compare_models(self) -> None:
+    async def _compare_models(self) -> list[str]:
+        """Return a warning if the models still differ, and env.py has changed the revision."""
         async with exclusive_alembic(), self._scratch.connect("scratch") as connection:
-            left = await connection.run_sync(compare, self._history)
-        if left.operations:
-            raise _refused("after it, the models still differ", _shorten(left.operations))
+            left = (await connection.run_sync(compare, self._history)).operations
+        problem = "after it, the models still differ"
+        if not left:
+            return []
+        if self._history.env and self._history.env.configure.get("process_revision_directives"):
+            return [f"{problem}: {_shorten(left)}"]
+        raise _refused(problem, _shorten(left))
 
 
 def _expect(wanted: frozenset[str], found: frozenset[str], problem: str) -> None:
@@ -146,14 +159,15 @@ def _refused(problem: str, why: str) -> CommandError:
 async def _scratch(database: Database, folder: Path, history: History) -> AsyncIterator[Database]:
     """Open an empty database for one verification."""
     if database.url.dialect == "sqlite":
-        url = database.url._replace(database=str(folder / "scratch.sqlite3"))
-        scratch = Database(url, run_id=database.run_id)
+        file = folder / "scratch.sqlite3"
+        scratch = Database(database.url._replace(database=str(file)), run_id=database.run_id)
         try:
             yield scratch
         finally:
             await scratch.dispose()
+            file.unlink(missing_ok=True)
         return
-    name = f"{_PREFIX}{database.run_id}".lower().replace("-", "_")
+    name = f"{PREFIX}{database.run_id}"
     async with database.autocommit("scratch") as server:
         await _create(server, name)
         scratch = Database(database.url._replace(database=name), run_id=database.run_id)
@@ -162,8 +176,12 @@ async def _scratch(database: Database, folder: Path, history: History) -> AsyncI
             yield scratch
         finally:
             await scratch.dispose()
-            quoted = server.dialect.identifier_preparer.quote(name)
-            await server.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+            await _drop(server, name)
+
+
+async def _drop(server: AsyncConnection, name: str) -> None:
+    quoted = server.dialect.identifier_preparer.quote(name)
+    await server.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
 
 
 async def _create(server: AsyncConnection, name: str) -> None:

@@ -4,56 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 
+from tests.support.alembic_project import NO_MODELS, OWN_MODELS, alembic, replace, write_env
 from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
-
-ROOT = Path(__file__).parents[4]
-DRIVERS = {"postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
-NO_MODELS = "target_metadata = None"
-OWN_MODELS = "from tests.support.shop import metadata as target_metadata"
-
-
-def write_env(shop: Shop, template: str, url: str = "") -> Path:
-    """Replace env.py by the one that `alembic init` writes, and return its path."""
-    shutil.rmtree(shop.root / "migrations")
-    ini, env = shop.root / "alembic.ini", shop.root / "migrations/env.py"
-    ini.unlink(missing_ok=True)
-    command.init(Config(ini), str(env.parent), template=template)
-    dialect, _, rest = (url or shop.url).partition(":")
-    if template == "async":
-        dialect = DRIVERS[dialect]
-    url = f"{dialect}:{rest}".replace("%", "%%")
-    ini.write_text(ini.read_text().replace("driver://user:pass@localhost/dbname", url))
-    env.write_text(env.read_text().replace(NO_MODELS, OWN_MODELS))
-    return env
-
-
-def replace(file: Path, old: str, new: str) -> None:
-    """Replace a text that must be in the file."""
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
-
-
-def alembic(shop: Shop, *words: str) -> str:
-    """Run the `alembic` command and return its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "alembic", *words],
-        cwd=shop.root,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(params=["async on postgres", "async on sqlite", "generic on sqlite"])
@@ -228,40 +184,3 @@ async def test_an_env_py_without_models_migrates_and_compares_nothing(async_shop
     assert (0, 0, 78) == (done.exit_code, status.exit_code, checked.exit_code), status.stderr
     assert "drift not checked because env.py has no target_metadata" in status.json["message"]
     assert "error[no-models]: migrations/env.py passes no models to compare with" in checked.stderr
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "says"),
-    [
-        ("alembic.ini", "[alembic]\n", "[alembic]\nfile_template = x_%%(rev)s\n", "file_template"),
-        ("alembic.ini", "[post_write_hooks]", "[post_write_hooks]\nhooks = a", "post_write_hooks"),
-        (
-            "migrations/script.py.mako",
-            "import sqlalchemy as sa",
-            "import sqlalchemy as sa\n# x",
-            "a script.py.mako of its own",
-        ),
-        (
-            "migrations/env.py",
-            "target_metadata=target_metadata)",
-            "target_metadata=target_metadata, process_revision_directives=print)",
-            "process_revision_directives in env.py",
-        ),
-    ],
-)
-async def test_a_setting_for_new_revision_files_is_refused(
-    async_shop: Shop, file: str, old: str, new: str, says: str
-) -> None:
-    """Oneoff writes these files itself. The setting does not stop `migrate`."""
-    shop = async_shop
-    (shop.versions / "a1.py").unlink()
-    if says == "process_revision_directives in env.py":
-        old, new = "connection=connection, " + old, "connection=connection, " + new
-    replace(shop.root / file, old, new)
-
-    migrated = await shop.manage("db migrate")
-    refused = await shop.manage("db create-migration -m x")
-
-    assert (0, 78) == (migrated.exit_code, refused.exit_code), migrated.stderr
-    assert f"can't write revisions as the project sets: {says}\n" in refused.stderr
-    assert [] == list(shop.versions.glob("*.py"))
