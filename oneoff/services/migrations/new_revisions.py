@@ -12,7 +12,7 @@ from oneoff.services.migrations.revision_file import (
     render_drafts,
     save,
 )
-from oneoff.services.migrations.scratch import scratch_folder, verify
+from oneoff.services.migrations.scratch import remove_leftovers, scratch_folder, verify
 from oneoff.services.migrations.write_hooks import run_hooks
 from oneoff.utils.concurrency import in_daemon_thread, undivided
 
@@ -28,7 +28,8 @@ class Written(NamedTuple):
 
     Attributes:
         files: The files, relative to the project's root.
-        warnings: What the hooks complained of, and how the models still differ.
+        warnings: What the hooks complained of, how the models still differ, and what killed runs
+            had left.
     """
 
     files: list[str]
@@ -46,7 +47,7 @@ async def write(
         new: The new revisions.
         verified: Whether to apply and undo them on a scratch database.
     """
-    warnings: list[str] = []
+    warnings = await remove_leftovers(database)
     with scratch_folder() as folder:
         staged = _read_again(history, also=folder)
         drafts = render_drafts(staged, new, folder)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -13,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from oneoff.core.errors import CommandError
 from oneoff.database import sqlstates
 from oneoff.database.engine import Database
+from oneoff.database.locks.postgresql import number_of
 from oneoff.database.schema.upgrade import ensure_schema
 from oneoff.services.migrations.alembic_context import exclusive_alembic, read_heads
 from oneoff.services.migrations.autogenerate import compare
@@ -30,6 +34,15 @@ Choose = Callable[[tuple[str, ...]], "list[RevisionStep]"]
 
 PREFIX = "oneoff_scratch_"
 """What the names of scratch databases and folders begin with."""
+_ALIVE = "alive"  # a file that the process which uses the folder has locked
+_DATABASES = """
+SELECT datname FROM pg_database WHERE starts_with(datname, $1) AND pg_has_role(datdba, 'USAGE')
+"""
+# The locks of all databases of the server: the other run may migrate another one.
+_LOCKS = """
+SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+"""
 _SHOWN = 5  # lines of a comparison in an error
 _EXTENSIONS = """
 SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
@@ -43,9 +56,15 @@ WHERE nspname NOT IN ('public', 'information_schema') AND nspname !~ '^pg_' ORDE
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Create a temporary folder."""
+    """Create a temporary folder, which the next run removes if this process is killed."""
     with TemporaryDirectory(prefix=PREFIX) as name:
-        yield Path(name)
+        path = Path(name)
+        with (path / "new").open("w") as file:
+            # The lock is taken before other processes look for it.
+            flock(file, LOCK_EX)
+            (path / "new").rename(path / _ALIVE)
+            (path / "files").mkdir()
+            yield path / "files"
 
 
 async def verify(
@@ -67,6 +86,38 @@ async def verify(
     """
     async with _scratch(database, folder, history) as scratch:
         return await _Verification(scratch, history, new, compared=compared).run()
+
+
+async def remove_leftovers(database: Database) -> list[str]:
+    """Remove what killed runs have left; return warnings that say what that was."""
+    found = [await to_thread(_remove_folders)]
+    if database.url.dialect == "postgresql":
+        async with database.autocommit("scratch") as server:
+            found.append(await _drop_leftovers(server))
+    return [f"removed {name}, which a killed run had left" for names in found for name in names]
+
+
+def _remove_folders() -> list[str]:
+    removed: list[str] = []
+    for path in Path(gettempdir()).glob(f"{PREFIX}*/{_ALIVE}"):
+        with suppress(OSError), path.open("r+") as file:  # it may end meanwhile
+            flock(file, LOCK_EX | LOCK_NB)
+            rmtree(path.parent)
+            removed.append(str(path.parent))
+    return removed
+
+
+async def _drop_leftovers(server: AsyncConnection) -> list[str]:
+    names = (await server.exec_driver_sql(_DATABASES, (PREFIX,))).scalars().all()
+    # A run takes its lock before it creates the database. So read the locks after the names.
+    held = set((await server.exec_driver_sql(_LOCKS)).scalars()) if names else set()
+    dropped: list[str] = []
+    for name in names:
+        if number_of(name) not in held:
+            with suppress(DBAPIError):  # another run removes it
+                await _drop(server, name)
+                dropped.append(name)
+    return dropped
 
 
 class _Verification:
@@ -169,6 +220,8 @@ async def _scratch(database: Database, folder: Path, history: History) -> AsyncI
         return
     name = f"{PREFIX}{database.run_id}"
     async with database.autocommit("scratch") as server:
+        # While this connection is open, the lock shows that the database is in use.
+        await server.exec_driver_sql("SELECT pg_advisory_lock($1)", (number_of(name),))
         await _create(server, name)
         scratch = Database(database.url._replace(database=name), run_id=database.run_id)
         try:
