@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from tests.support.shop import CREATE_ITEM, Shop
 
@@ -146,3 +147,22 @@ async def test_the_framework_and_its_tables_are_no_drift(shop: Shop) -> None:
     await shop.manage("db migrate")
 
     assert 0 == (await shop.manage("db create-migration --check")).exit_code
+
+
+async def test_the_comparison_reads_each_table_once(shop: Shop) -> None:
+    """Reading tables is nearly all of its work."""
+    shop.write("a1", None, CREATE_ITEM)
+    await shop.manage("db migrate")
+    read: list[str] = []
+
+    def note(_c: object, _cursor: object, sql: str, *_: object) -> None:
+        if "pg_catalog.pg_attribute.attname AS name" in sql or 'table_xinfo("item")' in sql:
+            read.append(sql)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await shop.manage("db create-migration --check")
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    assert 1 == len(read), read

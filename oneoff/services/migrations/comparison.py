@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.util.sqla_compat import _is_type_bound
@@ -17,9 +18,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKeyConstraint,
-    MetaData,
     Table,
-    inspect,
 )
 from sqlalchemy.exc import DBAPIError
 
@@ -38,6 +37,22 @@ _COLLATE = re.compile(r"""\s+COLLATE\s+("[^"]*"|\w+)""", re.IGNORECASE)
 _CAST = re.compile(
     r"::\s*(?:[\w.]+|\"[^\"]+\")(?:\s+(?:varying|precision))?(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*"
 )
+
+_BOTH = "oneoff_tables"  # key in the options of a context
+
+
+@comparators.dispatch_for("table")
+def _keep_tables(
+    context: AutogenContext,
+    _changes: object,
+    _schema: object,
+    _name: object,
+    present: Table | None,
+    model: Table | None,
+) -> None:
+    """Keep the tables that Alembic has read from the database, each with its model."""
+    if present is not None and model is not None and _BOTH in context.opts:
+        context.opts[_BOTH].append((present, model))
 
 
 def compare_type(
@@ -80,6 +95,8 @@ class Comparison:
         self._connection: Connection = context.connection
         self._autogen = AutogenContext(context)
         self._here = context.dialect.default_schema_name
+        self._both: list[tuple[Table, Table]] = []
+        context.opts[_BOTH] = self._both
         # The signature of Alembic's method. It would evaluate both defaults and compare them.
         context.impl.compare_server_default = self._defaults_differ  # type: ignore[method-assign]
         context.opts["include_object"] = self._only_comparable(context.opts.get("include_object"))
@@ -101,21 +118,8 @@ class Comparison:
         for change in upgrade.ops:
             if isinstance(change, ops.ModifyTableOps):
                 self._remove_equal_keys(change)
-        inspector = inspect(self._connection)
-        names: dict[str | None, set[str]] = {}
-        for model in self.tables:
-            schema = None if model.schema == self._here else model.schema
-            if schema not in names:
-                names[schema] = set(inspector.get_table_names(schema))
-            if model.name in names[schema]:
-                present = Table(
-                    model.name,
-                    MetaData(),
-                    schema=schema,
-                    autoload_with=self._connection,
-                    resolve_fks=False,
-                )
-                self._complete_table(self._changes_of(upgrade, present), present, model)
+        for present, model in self._both:
+            self._complete_table(self._changes_of(upgrade, present), present, model)
         upgrade.ops[:] = [
             one for one in upgrade.ops if not isinstance(one, ops.ModifyTableOps) or one.ops
         ]
