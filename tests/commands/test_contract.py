@@ -93,6 +93,7 @@ SAMPLES = {
     "data transform": Sample(line="data transform fill-locale", volatile=("batch",)),
     "data transforms": Sample(line="data transforms"),
     "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
+    "db heads": Sample(line="db heads", volatile=("*",)),
     "db migrate": Sample(line="db migrate"),
     "db reset": Sample(line="db reset", setup=USERS, again=None),
     "db rollback": Sample(line="db rollback", again=None),
@@ -386,8 +387,7 @@ def comparable(finished: Finished, stage: Stage) -> str:
 def examples() -> Iterator[tuple[str, str]]:
     """Yield every example with its command."""
     for name in NAMES:
-        for example in command_of(name).examples:
-            yield name, example
+        yield from ((name, example) for example in command_of(name).examples)
 
 
 @pytest.mark.parametrize(("name", "example"), list(examples()))

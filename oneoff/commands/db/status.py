@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
-    from oneoff.services.migrations.history import History
     from oneoff.services.migrations.resource import Migrations
 
 
@@ -43,7 +42,8 @@ class Status(BaseCommand):
             _drift(unchecked, differences),
             f"lock held by {holder}" if (holder := await migrations.lock_holder()) else "lock free",
         ]
-        return Result.report(rows, "; ".join(facts), warnings=_warnings(history, differences))
+        warnings = [f"drift: {operation}" for operation in differences] + history.warnings()
+        return Result.report(rows, "; ".join(facts), warnings=warnings)
 
 
 def _drift(unchecked: str, differences: Any) -> str:
@@ -54,10 +54,3 @@ def _drift(unchecked: str, differences: Any) -> str:
     from oneoff.services.migrations.autogenerate import NOT_COMPARED
 
     return f"no drift (not compared: {NOT_COMPARED})"
-
-
-def _warnings(history: History, differences: Any) -> list[str]:
-    warnings = [f"drift: {operation}" for operation in differences]
-    if len(history.heads) > 1 and not history.separate_branches():
-        warnings.append('several heads: db create-migration --merge -m "merge heads"')
-    return warnings

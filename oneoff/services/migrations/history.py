@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,6 @@ _RELATIVE = re.compile(r"[+-]\d+")
 # A position within one branch: the name of the branch, or one of its revisions, and what follows.
 _IN_BRANCH = re.compile(r"[^@]+@(?:base|head|[+-]\d+)")
 
-
 # CREATE SCHEMA crm, or SQLAlchemy's CreateSchema("crm").
 _CREATE_SCHEMA = re.compile(
     r"""(?i)\bcreate\s+schema\s+(?:if\s+not\s+exists\s+)?[\\"]*([\w$]+)"""
@@ -38,11 +37,13 @@ class Revision(NamedTuple):
         id: The identifier that Alembic stores.
         message: First line of the file's docstring, without a full stop.
         file: Path of the file, relative to the project's root.
+        branches: The labels of the branches to which it belongs.
     """
 
     id: str
-    message: str
-    file: str
+    message: str = ""
+    file: str = ""
+    branches: Sequence[str] = ()
 
 
 class MigrationSQL(NamedTuple):
@@ -158,6 +159,11 @@ class History:
         labels = [self.scripts.get_revision(head).branch_labels for head in self.heads]
         return len(set[str]().union(*lines)) == sum(map(len, lines)) or all(labels)
 
+    def warnings(self) -> list[str]:
+        """Return what is unusual about the revisions."""
+        merge = 'several heads: db create-migration --merge -m "merge heads"'
+        return [merge] if self.heads[1:] and not self.separate_branches() else []
+
     def check_not_past(self, to: str, current: Iterable[str]) -> None:
         """Check that the database is not at a later revision than `to`.
 
@@ -258,8 +264,10 @@ class History:
     def describe(self, revision: str) -> Revision:
         """Return the facts of a known revision."""
         script: Script | None = self.scripts.get_revision(revision)
-        doc = script.doc.rstrip(".") if script else ""
-        return Revision(revision, doc, self.shorten(Path(script.path)) if script else "")
+        if script is None:
+            return Revision(revision)
+        doc, labels = script.doc.rstrip("."), sorted(script.branch_labels)
+        return Revision(revision, doc, self.shorten(Path(script.path)), labels)
 
     def all(self) -> list[Revision]:
         """Return all revisions, the oldest first."""
@@ -283,17 +291,14 @@ class History:
 
     def created_schemas(self) -> list[str]:
         """Return the names of the schemas that revisions create, as their text shows them."""
-        found: set[str] = set()
-        for script in self.scripts.walk_revisions():
-            if script.path.endswith(".py"):
-                source = Path(script.path).read_text(encoding="utf-8", errors="replace")
-                found.update(name for pair in _CREATE_SCHEMA.findall(source) for name in pair)
+        found = {name for pair in _CREATE_SCHEMA.findall(self.sources()) for name in pair}
         return sorted(found - {""})
 
     def sources(self) -> str:
-        """Return the text of all revisions."""
+        """Return the text of all revisions; compiled files have none."""
         paths = [Path(script.path) for script in self.scripts.walk_revisions()]
-        return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in paths)
+        texts = [one.read_text("utf-8", "replace") for one in paths if one.suffix == ".py"]
+        return "\n".join(texts)
 
     def shorten(self, path: Path) -> str:
         """Return a path relative to the project's root, or the absolute path if it is outside."""
