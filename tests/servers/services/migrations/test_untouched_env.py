@@ -50,6 +50,27 @@ async def test_every_command_works_with_it(shop: Shop) -> None:
     assert 0 == (await shop.manage("db migrate --check")).exit_code
 
 
+@pytest.mark.parametrize("template", ["generic", "async"])
+async def test_the_application_may_use_psycopg(
+    tmp_path: Path, postgres_url: str, template: str
+) -> None:
+    """Env.py connects with it, sync or async; the revisions run on the connection of the run."""
+    shop = Shop(tmp_path / "shop", postgres_url)
+    write_env(shop, template, driver="postgresql+psycopg")
+    shop.write("a1", None, CREATE_ITEM, DROP_ITEM)
+    target = f"--confirm={shop.database().url.name}@test"
+    lines = ["db migrate --dry-run", "db migrate", "db migrate", "db migrate --check", "db status"]
+    lines += ["db create-migration --check", f"db rollback {target}", "db create-migration -m x"]
+
+    done = [await shop.manage(line) for line in lines[:-1]]
+    (shop.versions / "a1.py").unlink()
+    done.append(await shop.manage(lines[-1]))
+
+    assert [0] * len(lines) == [one.exit_code for one in done], [one.stderr for one in done]
+    assert "no drift" in done[4].stdout
+    assert "\nwrote migrations/versions/" in done[7].stdout
+
+
 async def test_a_dry_run_and_a_check_change_nothing(shop: Shop) -> None:
     """Alembic's version table is not created either."""
     for line in ("db migrate --dry-run", "db migrate --check", "db status"):
