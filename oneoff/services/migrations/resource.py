@@ -212,15 +212,11 @@ class Migrations:
                 return await work.connection.run_sync(ask)
 
     async def write(self, new: Difference, *, verified: bool) -> Written:
-        """Write the files of new revisions.
-
-        Args:
-            new: The revisions.
-            verified: Whether to apply and undo them on a scratch database first.
+        """Write the files of new revisions, after they were tried on a scratch database if asked.
 
         Raises:
-            CommandError: That does not work, or there can't be a scratch database; or a file can't
-                be written as the project's settings say. Nothing is left of the files.
+            CommandError: They can't be applied or undone, or not be written as the project's
+                settings say. Nothing is left of the files.
         """
         from oneoff.services.migrations.new_revisions import write
 
@@ -381,9 +377,11 @@ async def open_migrations(
         )
     folder = config.root / project.migrations
     if not (folder / "env.py").is_file():
+        declared = f"the project declares migrations={project.migrations!r}"
+        zipped = next((parent for parent in folder.parents if parent.is_file()), None)
         raise ConfigurationError(
             f"{project.migrations}/env.py does not exist",
-            why=f"the project declares migrations={project.migrations!r}",
+            why=f"{zipped} is a file, and revisions are read from folders" if zipped else declared,
             try_=f"create {project.migrations}/env.py with three lines: see `oneoff.run_env`",
             code="no-migrations",
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import compileall
 import shutil
 from pathlib import Path
+from shutil import make_archive
 
 import pytest
 
 from oneoff.services.migrations.head_from_files import plain_head
 from oneoff.services.migrations.history import History
+from oneoff.testing import Manage
 from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
 
 
@@ -304,3 +306,17 @@ def test_the_head_of_a_history_with_a_gap_is_left_to_alembic(history: Shop) -> N
     history.write("a2", "a1")
 
     assert "" == plain_head(history.versions.parent)
+
+
+async def test_revisions_in_a_zip_file_are_refused_with_the_reason(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    """Alembic reads files from folders only."""
+    shop = Shop(tmp_path / "shop", sqlite_url)
+    archive = make_archive(str(tmp_path / "shop"), "zip", shop.root)
+
+    failed = await Manage("tests.support.shop:project", archive, shop.manage.environ)("db migrate")
+
+    assert (78, "") == (failed.exit_code, failed.stdout)
+    assert "error[no-migrations]: migrations/env.py does not exist\n" in failed.stderr
+    assert f"  why:  {archive} is a file, and revisions are read from folders\n" in failed.stderr
