@@ -1,14 +1,18 @@
 """Write structured logs to standard error, with the run id on every line.
 
-Lines are readable text on a terminal and JSON elsewhere. structlog is imported only when a line is
-written or a command asks for `log`. See `oneoff.runtime.logs.capture` for the logs of the
+Lines are readable text on a terminal and JSON elsewhere. Importing structlog takes as long as all
+of asyncio, and twice as long where rich is installed, so it is imported only when a command asks
+for `log`, or for a readable line. See `oneoff.runtime.logs.capture` for the logs of the
 application and its libraries, and `oneoff.integrations.process_logs` for long-running processes.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,33 +106,33 @@ class Logs:
             processors=self._processors(),
             wrapper_class=structlog.make_filtering_bound_logger(self.lowest),
         )
-        dry = {"dry_run": True} if run.dry_run else {}
-        return logger.bind(run_id=run.id, command=run.command, **dry)
+        return logger.bind(**_fields(run))
 
     def relay(self, level: str, event: dict[str, Any]) -> None:
-        """Write an event of another logging library in the format of structlog's own lines."""
+        """Write an event that did not come from structlog, in the same format."""
         for process in self._processors():
             event = process(None, level, event)
         _TerminalLogger(self).msg(str(event))
 
     def report(self, run: Run, outcome: Outcome) -> None:
         """Write the one event that reports how a run ended."""
-        if not self.writes("info" if outcome.error is None else "error"):
+        level = "info" if outcome.error is None else "error"
+        if not self.writes(level):
             return
         if self._terminal.shows_logs_readably and not self.writes("info"):
             return  # the operator reads the result or the error on the terminal
-        log = self.logger(run)
-        write = log.info if outcome.error is None else log.error
-        write(
-            f"run.{outcome.status.value}",
-            exit_code=int(outcome.exit_code),
-            rows=outcome.rows,
-            dry_run=outcome.dry_run,
-            duration_ms=outcome.duration_ms,
-            operator=run.operator.name,
-            environment=run.environment,
+        event = {
+            **_fields(run),
+            "exit_code": int(outcome.exit_code),
+            "rows": outcome.rows,
+            "dry_run": outcome.dry_run,
+            "duration_ms": outcome.duration_ms,
+            "operator": run.operator.name,
+            "environment": run.environment,
             **({"error": outcome.error.code} if outcome.error else {}),
-        )
+            "event": f"run.{outcome.status.value}",
+        }
+        self.relay(level, event)
 
     def structlog_settings(self, run: Run | None = None) -> dict[str, Any]:
         """Return the configuration of structlog for the application's own loggers.
@@ -145,8 +149,6 @@ class Logs:
         }
 
     def _processors(self, run: Run | None = None) -> list[Any]:
-        import structlog
-
         whose = {"service": self.service} if self.service else {}
         whose |= {"run_id": run.id, "command": run.command} if run else {}
 
@@ -154,17 +156,16 @@ class Logs:
             return {**whose, **event}
 
         return [
-            structlog.contextvars.merge_contextvars,
+            _add_context,
             name,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_level_and_time,
             *self._formatting(),
         ]
 
     def _formatting(self) -> list[Any]:
-        import structlog
-
         if self.readable:
+            import structlog
+
             return [
                 structlog.dev.ConsoleRenderer(
                     colors=self._terminal.color,
@@ -175,15 +176,52 @@ class Logs:
             ]
         return [
             # Format exceptions before masking: the text of an exception may contain a secret.
-            structlog.processors.format_exc_info,
+            _format_exception,
             self._redact,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            _as_json,
         ]
 
     def _redact(self, _logger: object, _method: str, event: Event) -> Event:
         """Mask by key as well as by value: the value of "password" may not be a known secret."""
         masked: dict[str, Any] = self._redactor.data(event)
         return masked
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    dry = {"dry_run": True} if run.dry_run else {}
+    return {"run_id": run.id, "command": run.command, **dry}
+
+
+def _add_context(logger: object, method: str, event: Event) -> Event:
+    """Add what the application bound in the context of structlog, if it uses structlog."""
+    if "structlog" not in sys.modules:
+        return event
+    import structlog
+
+    return structlog.contextvars.merge_contextvars(logger, method, event)
+
+
+def _add_level_and_time(_logger: object, method: str, event: Event) -> Event:
+    event["level"] = {"warn": "warning", "exception": "error"}.get(method, method)
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
+def _format_exception(logger: object, method: str, event: Event) -> Event:
+    if "exc_info" not in event:
+        return event
+    import structlog
+
+    return structlog.processors.format_exc_info(logger, method, event)
+
+
+def _as_json(_logger: object, _method: str, event: Event) -> str:
+    return json.dumps(event, default=_as_plain, ensure_ascii=False)
+
+
+def _as_plain(value: Any) -> Any:
+    """Return what a class of the application declares for structlog's JSON, or the repr."""
+    return value.__structlog__() if hasattr(value, "__structlog__") else repr(value)
 
 
 class _TerminalLogger:
