@@ -96,6 +96,10 @@ check: setup ## Run all checks, as CI does
 bench-startup: ## Compare start-up time with Django, Flask-Migrate, Alembic, Typer and others
 	$(PYTHON) benchmarks/startup.py
 
+.PHONY: bench-latency
+bench-latency: setup servers ## Count the round trips to a database far away, next to Django, Alembic and Flask-Migrate
+	$(BIN)/python benchmarks/latency.py
+
 .PHONY: bench-cache
 bench-cache: setup servers ## Compare clearing a million keys with redis-cli
 	$(BIN)/python benchmarks/cache.py

@@ -133,7 +133,9 @@ class FarProxy(Proxy):
             bursts[-1].messages += messages.read(chunk)
 
         def answers(chunk: bytes) -> None:
-            if reader.at_eof():  # the client is gone
+            # After the client left it waits for nothing. What it sends when an encrypted connection
+            # ends is a goodbye of TLS.
+            if reader.at_eof() or (messages.encrypted and not chunk):
                 return
             if connection.sent and connection.sent[-1].answered is None:
                 connection.sent[-1].answered = time.monotonic()

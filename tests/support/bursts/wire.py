@@ -37,23 +37,27 @@ class Message:
 
 
 class Reader:
-    """Reads what the client of one connection sends, in pieces of any size."""
+    """Reads what the client of one connection sends, in pieces of any size.
+
+    Attributes:
+        encrypted: Whether the server has agreed to TLS, so that nothing more can be read.
+    """
 
     def __init__(self) -> None:
         self._bytes = b""
-        self._started = self._encrypted = self._asked = False
+        self.encrypted = self._started = self._asked = False
         self._statements: dict[str, str] = {}
 
     def read(self, chunk: bytes) -> list[Message]:
         """Return the messages that end in the next piece; none once they are encrypted."""
-        if self._encrypted:
+        if self.encrypted:
             return []
         self._bytes += chunk
         return list(self._messages())
 
     def answer(self, chunk: bytes) -> None:
         """Note the server's answer: after the answer `S` to an SSLRequest all is encrypted."""
-        self._encrypted = self._encrypted or (self._asked and chunk == b"S")
+        self.encrypted = self.encrypted or (self._asked and chunk == b"S")
         self._asked = False
 
     def _messages(self) -> Iterator[Message]:
