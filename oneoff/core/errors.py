@@ -105,7 +105,7 @@ def unstorable_text() -> DataError:
     """Return the error for a text that neither a database nor Redis can store."""
     return DataError(
         "a text contains a character that can't be stored",
-        why="it is not valid Unicode (a lone surrogate), or it is a NUL; nothing was written",
+        why="it is not valid Unicode (a lone surrogate), or it is a NUL",
         try_="correct the input; --traceback shows where it was used",
         code="unstorable-text",
     )

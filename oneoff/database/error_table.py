@@ -20,7 +20,6 @@ from oneoff.core.errors import (
 )
 from oneoff.database import sqlstates
 
-_ROLLED_BACK = "nothing was written"
 _AGAIN = "run the command again"
 
 
@@ -30,7 +29,7 @@ class Cause(NamedTuple):
     Attributes:
         error: The class of the error to report; it has the exit code.
         message: What happened; `{text}` is the message of the database.
-        why: The reason, or the consequence that was avoided.
+        why: The reason, without consequences: what is saved depends on the run.
         advice: What to do next, one entry or several.
         code: The code of the error to report.
     """
@@ -50,18 +49,18 @@ class Cause(NamedTuple):
 def busy(what: str) -> Cause:
     """Return a conflict with another client, after which a retry may succeed."""
     message = f"the database stopped the work: {what}"
-    return Cause(TemporaryError, message, _ROLLED_BACK, (_AGAIN,), code="database-busy")
+    return Cause(TemporaryError, message, "", (_AGAIN,), code="database-busy")
 
 
 def _value(what: str) -> Cause:
     message = f"the database refused a value: {what}"
     advice = "correct the input; --traceback shows the statement"
-    return Cause(DataError, message, _ROLLED_BACK, (advice,), code="bad-data")
+    return Cause(DataError, message, "", (advice,), code="bad-data")
 
 
 def _server(what: str, advice: str) -> Cause:
     message = f"the database server can't work at present: {what}"
-    return Cause(Unavailable, message, _ROLLED_BACK, (advice, f"then {_AGAIN}"), code="unavailable")
+    return Cause(Unavailable, message, "", (advice, f"then {_AGAIN}"), code="unavailable")
 
 
 def _refused(why: str, *advice: str) -> Cause:
@@ -72,7 +71,7 @@ def _refused(why: str, *advice: str) -> Cause:
 LOST = Cause(
     Unavailable,
     "the connection to the database was lost",
-    "the server ended it or is shutting down; nothing was written",
+    "the server ended it or is shutting down",
     (_AGAIN,),
     code="unavailable",
 )
@@ -87,12 +86,12 @@ NOT_VALID = _value("it is not valid for its type, or out of its range")
 FILE_LOCKED = busy("the file stayed locked by another process")
 _BAD_LOGIN = Cause(ConfigurationError, "{text}", "", ("correct DATABASE_URL",), code="bad-login")
 _RAISED = _refused(
-    "a function or trigger of the database raised this error; the work was rolled back",
+    "a function or trigger of the database raised this error",
     "correct the input, or the function",
 )
 _FILES = _server("{text}", "check the server's log and its disks")
 _DAMAGED = _refused(
-    "the server found damaged data; the work was rolled back",
+    "the server found damaged data",
     "check the server's log and its disks, and restore the data from a backup",
 )
 
@@ -110,7 +109,7 @@ _BY_SQLSTATE = {
     sqlstates.TRANSACTION_TIMEOUT: busy("the transaction took longer than the server allows"),
     sqlstates.INVALID_AUTHORIZATION: _BAD_LOGIN,
     sqlstates.DEPENDENT_OBJECTS_EXIST: _refused(
-        "other objects of the database depend on it; the work was rolled back",
+        "other objects of the database depend on it",
         "drop or change these objects first",
     ),
     sqlstates.EXTERNAL_ROUTINE_EXCEPTION: _RAISED,
@@ -138,8 +137,7 @@ _BY_SQLSTATE = {
     sqlstates.PROGRAM_LIMIT_EXCEEDED: _value("it is too large for the table or an index"),
     sqlstates.STATEMENT_TOO_COMPLEX: _value("it is nested too deeply"),
     sqlstates.OBJECT_NOT_IN_PREREQUISITE_STATE: _refused(
-        "an object of the database is not in the state that the statement needs; the work was "
-        "rolled back",
+        "an object of the database is not in the state that the statement needs",
         "bring the object into that state first",
     ),
     sqlstates.OBJECT_IN_USE: busy("something it needs is in use"),
@@ -158,13 +156,13 @@ _BY_SQLSTATE = {
         code="bad-database",
     ),
     sqlstates.FOREIGN_DATA_WRAPPER_ERROR: _refused(
-        "a foreign server refused it; the work was rolled back", "check that server"
+        "a foreign server refused it", "check that server"
     ),
     sqlstates.PLPGSQL_ERROR: _RAISED,
     sqlstates.DATA_CORRUPTED: _DAMAGED,
     sqlstates.INDEX_CORRUPTED: _DAMAGED,
     sqlstates.INTERNAL_ERROR: _refused(
-        "the server or one of its extensions reports an internal error; the work was rolled back",
+        "the server or one of its extensions reports an internal error",
         "check the server's log; --traceback shows the statement",
     ),
 }

@@ -153,7 +153,6 @@ def constraint_error(what: str, where: str) -> CommandError:
     """
     return CommandError(
         f"the database refused a row: {what}{f' ({where})' if where else ''}",
-        why="nothing was written",
         try_="correct the input; --traceback shows the statement",
         code="constraint-violation",
     )
@@ -301,7 +300,7 @@ def _bug(exc: BaseException, where: str) -> CommandError:
     )
     return CommandError(
         f"the database refused a statement: {words} ({where})",
-        why="this is a bug in the command or in code that it calls; the work was rolled back",
+        why="this is a bug in the command or in code that it calls",
         try_="run the same command with --traceback",
         code="database-error",
     )
@@ -312,7 +311,7 @@ def _client_side(exc: BaseException) -> CommandError:
     name = type(list(_links(exc))[-1]).__name__
     return CommandError(
         f"the database driver refused a statement: {name}",
-        why="this is a bug in the command or in code that it calls; the work was rolled back",
+        why="this is a bug in the command or in code that it calls",
         try_="run the same command with --traceback",
         code="database-error",
     )

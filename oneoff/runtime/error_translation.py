@@ -9,11 +9,14 @@ from signal import Signals
 from oneoff.core.errors import (
     CommandError,
     ConfigurationError,
+    DataError,
     DeadlineReached,
     ExitCode,
     Interrupted,
     ReadOnlyViolation,
+    TemporaryError,
     Terminated,
+    Unavailable,
     unstorable_text,
 )
 from oneoff.runtime import signals
@@ -34,6 +37,8 @@ class UnexpectedError(CommandError):
 
 ROLLED_BACK = "its work was rolled back"
 KEPT = "its work before that was kept; run the same command again to do the rest"
+
+SAVED = "what the run committed before that is saved"
 
 
 def explain(
@@ -76,8 +81,11 @@ def explain(
         # connection was only half opened. They are consequences of the signal.
         return _interrupted(exc, what_now)
     if isinstance(exc, UnicodeEncodeError):  # by a driver; it encodes each text that it sends
-        return unstorable_text()
-    known = _from_import(exc) or _from_database(exc, writes=writes) or _from_redis(exc)
+        return _with_consequence(unstorable_text(), undone=undone)
+    in_database = _from_database(exc, writes=writes)
+    if in_database is not None:
+        return _with_consequence(in_database, undone=undone)
+    known = _from_import(exc) or _from_redis(exc)
     known = known or _from_file(exc, what_now)
     if known is not None:
         return known
@@ -91,6 +99,14 @@ def explain(
             *((f"search the logs for run {run_id}",) if run_id else ()),
         ),
     )
+
+
+def _with_consequence(error: CommandError, *, undone: bool) -> CommandError:
+    """Add to an error that stopped a statement what that means for the work of the run."""
+    if type(error) in (CommandError, DataError, TemporaryError, Unavailable):
+        consequence = "nothing was written" if undone else SAVED
+        error.why = f"{error.why}; {consequence}" if error.why else consequence
+    return error
 
 
 def _interrupted(exc: BaseException, what_now: str) -> Interrupted:

@@ -87,14 +87,14 @@ async def raised(url: str, sql: str, **parameters: object) -> CommandError:
 async def test_each_sqlstate_of_postgresql_has_its_cause(
     postgres_url: str, sqlstate: str, exit_code: ExitCode, words: str
 ) -> None:
-    """The server raises the error. The error does not call it a bug."""
+    """The server raises the error. It is no bug, and what is saved depends on the run."""
     sql = f"DO $$ BEGIN RAISE 'boo' USING ERRCODE = '{sqlstate}'; END $$"
 
     error = await raised(postgres_url, sql)
 
     assert exit_code == error.exit_code
     assert words in error.message
-    assert "bug" not in error.why
+    assert [] == [text for text in ("bug", "written", "rolled back") if text in error.why]
 
 
 @pytest.mark.parametrize("sqlstate", ["0A000", "22012", "42601", "42883"])
@@ -121,7 +121,7 @@ def test_each_result_code_of_sqlite_has_its_cause(
     assert error is not None
     assert exit_code == error.exit_code
     assert words in error.message
-    assert "bug" not in error.why
+    assert [] == [text for text in ("bug", "written", "rolled back") if text in error.why]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 
+import asyncpg
 import pytest
+import sqlalchemy.exc  # noqa: F401 - an error can come from a database only if this is loaded
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.runtime.error_translation import explain
@@ -26,6 +28,24 @@ def test_the_error_says_that_other_work_was_kept(exc: BaseException) -> None:
 
     assert "rolled back" not in why
     assert "its work before that was kept; run the same command again to do the rest" in why
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        asyncpg.ConnectionDoesNotExistError("lost"),
+        asyncpg.DeadlockDetectedError("deadlock"),
+        asyncpg.StringDataRightTruncationError("too long"),
+        asyncpg.UniqueViolationError("twice"),
+        asyncpg.RaiseError("raised"),
+        asyncpg.InterfaceError("bug"),
+        UnicodeEncodeError("utf-8", "x", 0, 1, "surrogate"),
+    ],
+)
+def test_an_error_of_the_database_tells_what_the_run_has_saved(exc: BaseException) -> None:
+    """A batch, or a command that commits itself, has saved what it did before."""
+    assert explain(exc).why.endswith("nothing was written")
+    assert explain(exc, undone=False).why.endswith("what the run committed before that is saved")
 
 
 def test_a_timeout_of_the_command_is_not_the_deadline_of_the_run() -> None:
