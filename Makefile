@@ -126,8 +126,9 @@ simulate: setup ## Simulate ten billion rows on 200 workers and show the bottlen
 	$(BIN)/python benchmarks/simulate.py
 
 .PHONY: faults
-faults: setup servers ## Kill runs, cut connections, crash servers; try random tables and models
+faults: setup servers ## Kill runs, cut connections, crash servers; disturb each command; try random tables
 	$(BIN)/python benchmarks/faults.py
+	$(BIN)/python benchmarks/moments.py
 	RANDOM_TABLES=500 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/data/test_random_tables.py
 	SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -q tests/commands/test_random_models.py
 	SIGNAL_MOMENTS=200 $(BIN)/python -m pytest -q -n 0 tests/acceptance/test_signals.py -k any_time

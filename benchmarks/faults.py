@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support import import_faults, moments  # noqa: E402 - the project is found by the line above
+from tests.support import import_faults  # noqa: E402 - the project is found by the line above
 from tests.support.batch_faults import (  # noqa: E402
     Ordeal,
     commit_moments,
@@ -49,8 +49,6 @@ Inflict = Callable[[Ordeal, int], int]
 def main() -> int:
     """Run every kind of fault and return the exit code."""
     wanted = _parse()
-    if wanted.only_moments:
-        return 0 if _disturb_moments(wanted.moments) else 1
     print(COLUMNS.format("fault", "times", "rows", "lost", "twice", "off record", "seconds"))
     with (
         running_postgres() as server,
@@ -67,42 +65,8 @@ def main() -> int:
             _suffer(url, wanted, "connection reset", wanted.cuts, _cut(server)),
             _suffer(url, wanted, f"kill -9 of 1 of {WORKERS} workers", wanted.workers, by_workers),
             _kill_imports(url, wanted),
-            _disturb_moments(wanted.moments),
         ]
     return 0 if all(right) else 1
-
-
-def _disturb_moments(most: int) -> bool:
-    """Disturb one command of each kind at each message it sends, with each fault.
-
-    Args:
-        most: Number of messages of a command to disturb, spread evenly; 0 for all.
-    """
-    line = "{:<16} {:<42} {:>8} {:>6} {:>6}"
-    print(line.format("command", "fault", "moments", "wrong", "twice"))
-    right = True
-    with (
-        running_postgres() as server,
-        running_redis() as redis,
-        server.database() as name,
-    ):
-        url = server.url(name)
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        _migrate(moments.PROJECT, {**environ, "DATABASE_URL": url})
-        for title, deed in moments.deeds(url, server.port, redis, environ).items():
-            if not deed.undoable:
-                continue
-            count = len(moments.messages_of(deed))
-            step = max(1, count // most) if most else 1
-            for fault in moments.Fault:
-                tally = moments.Tally()
-                for number in range(1, count + 1, step):
-                    moments.suffer(deed, moments.Moment(number), fault, tally)
-                counts = (tally.tried, len(tally.wrong), tally.twice)
-                print(line.format(title, fault.value, *counts), flush=True)
-                print(*tally.wrong, sep="\n", end="\n" if tally.wrong else "")
-                right = right and not tally.wrong
-    return right
 
 
 def _migrate(cwd: Path, environ: dict[str, str]) -> None:
@@ -256,8 +220,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=20, help="kills of workers of a fleet")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two workers")
     parser.add_argument("--imports", type=int, default=100, help="kills of imports")
-    parser.add_argument("--moments", type=int, default=12, help="messages of a command; 0 for all")
-    parser.add_argument("--only-moments", action="store_true", help="disturb only single messages")
     return parser.parse_args()
 
 

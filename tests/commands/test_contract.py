@@ -1,4 +1,4 @@
-"""What holds for every command there is. A new command needs a line in SAMPLES, and no more."""
+"""What holds for every command. A new command needs a line in `samples.py`, and no more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from oneoff.runtime.application import load_application
 from oneoff.testing import Finished, Manage
 from tests.support.database import dump, query
 from tests.support.on_sqlite import ON_SQLITE
+from tests.support.samples import SAMPLES, Sample
 
 ROOT = Path(__file__).parents[2]
 APP = load_application("app.project:project", str(ROOT))
@@ -29,127 +29,6 @@ PLANTED = {
     "SESSION_SECRET": "planted secret 4",
 }
 NEVER_SHOWN = ("sk_live_planted_1", "planted-p@ss-2", "planted%2Fp3", "planted/p3", "secret 4")
-USERS = (
-    "user create ada ada@example.com --role admin --password-stdin",
-    "user create grace grace@example.com --password-stdin",
-)
-ACCOUNTS = ROOT / "tests/support/accounts.csv"
-SESSION = f"data import sessions {Path(ACCOUNTS).with_name('sessions.csv')} --confirm"
-KEYS = ("service-account create ci", "apikey create --service-account ci")
-JOB = ("jobs run refresh_report --job-id one --defer 1h",)
-CLEANED = ("data cleanup --only events --confirm",)
-ABORTED = (*JOB, "jobs abort one --confirm")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A command line that does the work of a command.
-
-    Attributes:
-        line: The words; `{tmp}` is a folder of the test's own.
-        setup: Lines that are run first.
-        again: Status of the second run; None where it can't be run twice in one database.
-        real: Whether it can run for real here: not if it writes into the repository itself.
-        volatile: Keys of the data that differ from run to run.
-    """
-
-    line: str
-    setup: tuple[str, ...] = ()
-    again: str | None = "unchanged"
-    real: bool = True
-    volatile: tuple[str, ...] = ()
-
-
-SAMPLES = {
-    "apikey create": Sample(
-        line="apikey create --service-account ci", setup=KEYS[:1], again="succeeded"
-    ),
-    "apikey list": Sample(line="apikey list", setup=KEYS),
-    "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
-    "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
-    "audit list": Sample(line="audit list", volatile=("*",)),
-    "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
-    "batch cancel": Sample(line="batch cancel {run}", setup=CLEANED),
-    "batch list": Sample(line="batch list", setup=CLEANED, volatile=("*",)),
-    "batch pause": Sample(line="batch pause {run}", setup=CLEANED),
-    "batch resume": Sample(line="batch resume {run}", setup=CLEANED),
-    "batch show": Sample(line="batch show {run}", setup=CLEANED, volatile=("*",)),
-    "cache clear": Sample(line="cache clear --prefix shop:", setup=("cache warm",)),
-    "cache inspect": Sample(line="cache inspect 'shop:*'", setup=("cache warm",), volatile=("*",)),
-    "cache stats": Sample(line="cache stats", volatile=("*",)),
-    "cache warm": Sample(line="cache warm", again="succeeded"),
-    "commands check": Sample(line="commands check"),
-    "commands docs": Sample(line="commands docs -o {tmp}/commands.md"),
-    "commands list": Sample(line="commands list"),
-    "commands new": Sample(line="commands new report/contract", real=False),
-    "completion": Sample(line="completion bash"),
-    "config check": Sample(line="config check", volatile=("*",)),
-    "config show": Sample(line="config show"),
-    "data cleanup": Sample(line="data cleanup", setup=KEYS, volatile=("before",)),
-    "data export": Sample(
-        line="data export users -o {tmp}/users.csv --overwrite", setup=USERS, volatile=("*",)
-    ),
-    "data import": Sample(line=f"data import service_accounts {ACCOUNTS} --on-conflict skip"),
-    "data transform": Sample(line="data transform fill-locale", volatile=("batch",)),
-    "data transforms": Sample(line="data transforms"),
-    "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
-    "db heads": Sample(line="db heads", volatile=("*",)),
-    "db migrate": Sample(line="db migrate"),
-    "db reset": Sample(line="db reset", setup=USERS, again=None),
-    "db rollback": Sample(line="db rollback", again=None),
-    "db seed": Sample(line="db seed"),
-    "db shell": Sample(line='db shell -c "SELECT 1"'),
-    "db status": Sample(line="db status", volatile=("*",)),
-    "hello": Sample(line="hello ada"),
-    "jobs abort": Sample(line="jobs abort one", setup=JOB),
-    "jobs list": Sample(line="jobs list", setup=JOB, volatile=("*",)),
-    "jobs purge": Sample(line="jobs purge", setup=ABORTED),
-    "jobs retry": Sample(line="jobs retry one", setup=ABORTED),
-    "jobs run": Sample(line="jobs run refresh_report --job-id one"),
-    "jobs show": Sample(line="jobs show one", setup=JOB, volatile=("*",)),
-    "jobs stats": Sample(line="jobs stats", setup=JOB, volatile=("*",)),
-    "outbox deliver": Sample(
-        line="outbox deliver", setup=(*USERS, "user promote grace moderator --confirm")
-    ),
-    "outbox list": Sample(
-        line="outbox list",
-        setup=(*USERS, "user promote grace moderator --confirm"),
-        volatile=("created_at",),
-    ),
-    "service-account activate": Sample(
-        line="service-account activate ci",
-        setup=(*KEYS[:1], "service-account deactivate ci --confirm"),
-    ),
-    "service-account create": Sample(line=f"{KEYS[0]} --if-not-exists"),
-    "service-account deactivate": Sample(line="service-account deactivate ci", setup=KEYS),
-    "service-account list": Sample(line="service-account list", setup=KEYS[:1]),
-    "session list": Sample(line="session list"),
-    "session revoke": Sample(line="session revoke 1", setup=(*USERS, SESSION), again=None),
-    "shell": Sample(line="shell -c \"await session.execute(text('SELECT 1'))\""),
-    "system environment": Sample(line="system environment set test"),
-    "system health": Sample(line="system health --only database --only redis", volatile=("*",)),
-    "system info": Sample(line="system info", volatile=("*",)),
-    "system locks": Sample(line="system locks"),
-    "system maintenance off": Sample(
-        line="system maintenance off", setup=("system maintenance on --confirm",)
-    ),
-    "system maintenance on": Sample(line="system maintenance on"),
-    "system maintenance status": Sample(
-        line="system maintenance status", setup=("system maintenance on --confirm",)
-    ),
-    "user activate": Sample(
-        line="user activate grace", setup=(*USERS, "user deactivate grace --confirm")
-    ),
-    "user create": Sample(line=f"{USERS[0]} --if-not-exists"),
-    "user deactivate": Sample(line="user deactivate grace", setup=USERS),
-    "user list": Sample(line="user list", setup=USERS),
-    "user promote": Sample(line="user promote grace admin", setup=USERS),
-    "user reset-password": Sample(
-        line="user reset-password grace --password-stdin", setup=USERS, again="succeeded"
-    ),
-    "user show": Sample(line="user show ada", setup=USERS),
-}
-
 
 CANONICAL = {entry.name: entry.alias_of or entry.name for entry in APP.registry.entries()}
 # A command without a sample fails one test, which says what to add.

@@ -1,4 +1,4 @@
-"""Disturb a run at one message that it sends, and judge what it reports against what it did.
+"""Disturb one run, repeat it as its exit code says, and judge what it reports.
 
 A moment is a message to PostgreSQL or Redis. A scheduler
 then repeats the command as its exit code says, as Kubernetes does.
@@ -6,33 +6,24 @@ then repeats the command as its exit code says, as Kubernetes does.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tests.support.database import query
-from tests.support.redis_project import ask
-from tests.support.servers import Proxy, Redis, proxying
+from tests.support.moments.launch import Ended, Launcher, Started, Streams
+from tests.support.servers import Proxy
 from tests.support.servers.proxy import Fate
 
-PROJECT = Path(__file__).parents[1] / "acceptance" / "project"
-TICKS = 30
-"""Rows of the batch."""
-PATIENCE = 60
-"""Seconds after which a process counts as hanging."""
 RETRYABLE = frozenset({69, 75, 130, 143})
-SHORT_GRACE = (
-    "import sys, oneoff.runtime.signals as signals; signals.GRACE_SECONDS = 4\n"
-    "from oneoff.cli import main\n"
-    "sys.argv[0] = 'manage.py'; raise SystemExit(main('app.project:project'))"
-)
+DEADLINE = "500ms"
+OF_PYTHON = ("Traceback", "Exception ignored", "never retrieved", "never awaited")
+"""Texts that only Python writes."""
+UNDONE = ("nothing was written", "nothing was changed", "was rolled back")
+"""Texts of errors that say that the run left nothing."""
 
 
 class Fault(Enum):
@@ -55,6 +46,27 @@ _FATES = {
 _WITH_DEADLINE = (Fault.DEADLINE, Fault.LATE_ANSWER)
 
 
+class Manner(NamedTuple):
+    """What is wrong during the entire run.
+
+    Attributes:
+        streams: What it has as standard output.
+        fails_to_close: Whether a resource raises an error when it is closed.
+    """
+
+    streams: Streams = Streams.PIPE
+    fails_to_close: bool = False
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        closing = ", a resource can't be closed" if self.fails_to_close else ""
+        return f"standard output is {self.streams.value}{closing}"
+
+
+UNDISTURBED = Manner()
+MANNERS = (*(Manner(streams) for streams in Streams), Manner(fails_to_close=True))
+
+
 class Moment(NamedTuple):
     """A message, counted from one with a mark, because the number of messages before may vary.
 
@@ -67,11 +79,24 @@ class Moment(NamedTuple):
     marks: tuple[bytes, ...] = ()
 
 
-class Ended(NamedTuple):
-    """One process that has ended."""
+class Record(NamedTuple):
+    """The last row of a run of the command.
 
-    code: int
-    stderr: str
+    Attributes:
+        status: Its state; empty if there is no row.
+        exit_code: The recorded exit code; None while the row is open.
+    """
+
+    status: str = ""
+    exit_code: int | None = None
+
+
+class Repeat(Enum):
+    """What a repetition of a disturbed run relies on."""
+
+    ROLLED_BACK = "the work is rolled back"
+    CHECKPOINT = "the run saves parts, and continues after them"
+    REPEATABLE = "doing the work twice is the same as doing it once"
 
 
 @dataclass
@@ -81,208 +106,186 @@ class Deed:
     Attributes:
         words: The command line.
         cwd: Folder with the project.
-        environ: Variables with `DATABASE_URL` and maybe `REDIS_URL`, without proxies.
-        ports: Ports of the servers by variable; messages to them are the moments.
-        count: Returns how often the work was done.
-        status: Returns the state of the command's last record.
+        environ: Variables with `DATABASE_URL` and `REDIS_URL` of the proxies.
+        proxies: The proxies; messages through them are the moments.
+        count: Returns how often the work was done; it gets what the run wrote to standard output.
+        record: Returns the command's last record.
         prepare: Undoes the work of the last run.
+        wait: Brings the time at which a scheduler repeats the command.
         expected: The count if the work was done once.
-        partly: Whether the run saves parts of the work, so that a count in between is right.
-        undoable: Whether the work is rolled back or continued when it is disturbed. Otherwise only
-            the moments after it count, because such a command must be repeatable.
+        repeat: What a repetition relies on.
+        manner: What is wrong during the first run.
+        saves: Whether a count above 0 means that something was saved, not only shown.
+        writes: A text of Python that the command shows on purpose.
     """
 
     words: Sequence[str]
     cwd: Path
     environ: Mapping[str, str]
-    ports: Mapping[str, int]
-    count: Callable[[], int]
-    status: Callable[[], str]
+    proxies: Sequence[Proxy]
+    count: Callable[[str], int]
+    record: Callable[[], Record]
     prepare: Callable[[], object]
+    wait: Callable[[], object] = lambda: None
     expected: int = 1
-    partly: bool = False
-    undoable: bool = True
+    repeat: Repeat = Repeat.ROLLED_BACK
+    manner: Manner = UNDISTURBED
+    writes: str = ""
+    saves: bool = True
 
 
 @dataclass
 class Tally:
-    """The number of moments that were tried, and what was wrong."""
+    """The number of trials, and what was wrong."""
 
     tried: int = 0
     twice: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
-def messages_of(deed: Deed) -> list[bytes]:
-    """Run the command undisturbed, and return the messages that it sends."""
-    seen: list[bytes] = []
-
-    def listen(message: bytes) -> Fate:
-        seen.append(message)
-        return Fate.PASS
-
-    deed.prepare()
-    ended = _run(deed, listen)
-    assert 0 == ended.code, ended.stderr
-    assert deed.expected == deed.count()
-    return seen
-
-
-def suffer(deed: Deed, moment: Moment, fault: Fault, tally: Tally) -> None:
-    """Run the command with a fault at a moment, repeat it as its exit code says, and judge."""
-    deed.prepare()
-    ended = _disturbed(deed, moment, fault)
-    problem = _problem(deed, ended)
-    for _ in range(3):
-        if ended.code not in RETRYABLE:
-            break
-        ended = _run(deed, lambda _message: Fate.PASS)
-    count = deed.count()
-    tally.tried += 1
-    tally.twice += count > deed.expected
-    if not problem and count > deed.expected:
-        problem = f"after retries the work was done {count} times"
-    if not problem and ended.code == 0 and count != deed.expected:
-        problem = f"after retries the exit code is 0, but the count is {count}"
-    if problem:
-        command = " ".join(deed.words)
-        tally.wrong.append(f"{command}, {fault.value}, {moment}: {problem}")
-
-
-def _problem(deed: Deed, ended: Ended) -> str:
-    """Return what the run reported wrongly."""
-    count, status = deed.count(), deed.status()
-    facts = f"exit code {ended.code}, status {status!r}, count {count}, stderr: {ended.stderr}"
-    if "Traceback" in ended.stderr:
-        return f"a traceback: {facts}"
-    if ended.code == 0 and (count != deed.expected or status in {"failed", "interrupted"}):
-        return f"success, but the work is not done: {facts}"
-    if deed.partly:
-        return ""
-    if ended.code in RETRYABLE and count:
-        return f"the work is done, and would be repeated: {facts}"
-    if count and "rolled back" in ended.stderr:
-        return f"the work is done, but is reported as rolled back: {facts}"
-    if (status == "succeeded") is not bool(count) and status not in {"", "started"}:
-        return f"the record is wrong: {facts}"
-    return ""
-
-
-def _disturbed(deed: Deed, moment: Moment, fault: Fault) -> Ended:
-    marks, after = list(moment.marks), -1 if moment.marks else 0
-    process: subprocess.Popen[str] | None = None
-
-    def disturb(message: bytes) -> Fate:
-        nonlocal after
-        if marks and marks[0] not in message:
-            return Fate.PASS
-        del marks[:1]
-        after += not marks
-        if marks or after != moment.after:
-            return Fate.PASS
-        if fault is Fault.SIGTERM and process is not None:
-            process.send_signal(signal.SIGTERM)
-        return _FATES[fault]
-
-    with _behind_proxies(deed, disturb) as environ:
-        words = [*deed.words, "--timeout", "1s"] if fault in _WITH_DEADLINE else deed.words
-        process = start(deed, words, environ)
-        return end(process)
-
-
-def _run(deed: Deed, decide: Callable[[bytes], Fate]) -> Ended:
-    with _behind_proxies(deed, decide) as environ:
-        return end(start(deed, deed.words, environ))
-
-
-class _behind_proxies(ExitStack):  # noqa: N801 - used as a function
-    def __init__(self, deed: Deed, decide: Callable[[bytes], Fate]) -> None:
-        super().__init__()
-        self._deed, self._decide = deed, decide
-
-    def __enter__(self) -> dict[str, str]:  # type: ignore[override]
-        environ = dict(self._deed.environ)
-        for name, port in self._deed.ports.items():
-            proxy: Proxy = self.enter_context(proxying(port))
-            proxy.decide(self._decide)
-            environ[name] = proxy.url(environ[name])
-        return environ
-
-
-def start(deed: Deed, words: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a process of the command."""
-    return subprocess.Popen(
-        [sys.executable, "-c", SHORT_GRACE, *words],
-        cwd=deed.cwd,
-        env={**os.environ, **environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def end(process: subprocess.Popen[str]) -> Ended:
-    """Wait until a process has ended."""
-    _, stderr = process.communicate(timeout=PATIENCE)
-    return Ended(process.returncode, stderr)
-
-
-def deeds(url: str, port: int, redis: Redis, environ: Mapping[str, str]) -> dict[str, Deed]:
-    """Return one command of each policy and kind of resource, for the test project.
+class Bench:
+    """Disturbs runs.
 
     Args:
-        url: URL of a migrated PostgreSQL database of the test project.
-        port: Port of its server.
-        redis: A server without other keys.
-        environ: Variables for the processes.
+        launcher: Starts their processes.
     """
-    query(url, "CREATE TABLE IF NOT EXISTS deed (id serial PRIMARY KEY)")
-    query(url, "CREATE TABLE IF NOT EXISTS tick (id integer PRIMARY KEY, n integer NOT NULL)")
-    last = "SELECT status FROM oneoff_runs ORDER BY started_at DESC LIMIT 1"
-    environ = {
-        **environ,
-        "DATABASE_URL": url,
-        "REDIS_URL": redis.url,
-        "ENVIRONMENT": "test",
-        "ASIDE_WHEN": "never",
-    }
 
-    def prepare() -> None:
-        for table in ("deed", "tick", "oneoff_batches", "oneoff_runs"):
-            query(url, f"DELETE FROM {table}")
-        query(url, f"INSERT INTO tick SELECT n, 0 FROM generate_series(1, {TICKS}) AS n")
-        redis.flush()
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
 
-    def number(sql: str) -> Callable[[], int]:
-        return lambda: int(query(url, sql)[0][0])
+    def run(self, deed: Deed, decide: Callable[[bytes], Fate]) -> Ended:
+        """Run the command, and decide what happens to its messages."""
+        deed.prepare()
+        return self._run(deed, decide)
 
-    def deed(*words: str, count: Callable[[], int], **more: Any) -> Deed:
-        return Deed(
-            words=words,
-            cwd=PROJECT,
-            environ={**environ, "ASIDE_WHEN": more.pop("closing", "never")},
-            ports={"DATABASE_URL": port, "REDIS_URL": redis.port},
-            count=count,
-            status=lambda: "".join(str(row[0]) for row in query(url, last)),
-            prepare=prepare,
-            **more,
+    def messages_of(self, deed: Deed) -> list[bytes]:
+        """Run the command undisturbed, and return the messages that it sends."""
+        seen: list[bytes] = []
+
+        def listen(message: bytes) -> Fate:
+            seen.append(message)
+            return Fate.PASS
+
+        ended = self.run(deed, listen)
+        assert 0 == ended.code, ended.stderr
+        assert deed.expected == deed.count(ended.stdout), (deed.words, ended)
+        return seen
+
+    def suffer(self, deed: Deed, fault: Fault, moment: Moment, tally: Tally) -> None:
+        """Disturb one message of a run, repeat the run as its exit code says, and judge."""
+        deed.prepare()
+        self._judge(deed, self._disturbed(deed, moment, fault), f"{fault.value}, {moment}", tally)
+
+    def bear(self, deed: Deed, manner: Manner, tally: Tally) -> None:
+        """Let something be wrong during an entire run, and do the same."""
+        deed.prepare()
+        self._judge(deed, self._run(deed, _pass, manner), str(manner), tally, silent=True)
+
+    def _judge(
+        self, deed: Deed, ended: Ended, what: str, tally: Tally, *, silent: bool = False
+    ) -> None:
+        """Repeat a run as its exit code says, and add what is wrong to the tally.
+
+        Args:
+            deed: The command.
+            ended: Its disturbed run.
+            what: The disturbance in words.
+            tally: The counts.
+            silent: Whether the run had no way to show its data.
+        """
+        problem = _problem(deed, ended, silent=silent)
+        for _ in range(3):
+            if ended.code not in RETRYABLE:
+                break
+            deed.wait()
+            ended = self._run(deed, _pass)
+            silent = False
+        count = deed.count(ended.stdout)
+        tally.tried += 1
+        tally.twice += count > deed.expected
+        if not problem and count > deed.expected:
+            problem = f"after retries the work was done {count} times"
+        if not problem and ended.code == 0 and count != deed.expected and not silent:
+            problem = f"after retries the exit code is 0, but the count is {count}"
+        if not problem and ended.code in RETRYABLE:
+            problem = f"retries don't help: {ended.stderr}"
+        if problem:
+            tally.wrong.append(f"{' '.join(deed.words)}, {what}: {problem}")
+
+    def _disturbed(self, deed: Deed, moment: Moment, fault: Fault) -> Ended:
+        marks, after = list(moment.marks), -1 if moment.marks else 0
+        process: Started | None = None
+
+        def disturb(message: bytes) -> Fate:
+            nonlocal after
+            if marks and marks[0] not in message:
+                return Fate.PASS
+            del marks[:1]
+            after += not marks
+            if marks or after != moment.after:
+                return Fate.PASS
+            if fault is Fault.SIGTERM and process is not None:
+                process.send_signal(signal.SIGTERM)
+            return _FATES[fault]
+
+        with _deciding(deed, disturb):
+            words = [*deed.words, *(["--timeout", DEADLINE] if fault in _WITH_DEADLINE else [])]
+            process = self._start(deed, words, deed.manner)
+            return process.end()
+
+    def _run(
+        self, deed: Deed, decide: Callable[[bytes], Fate], manner: Manner = UNDISTURBED
+    ) -> Ended:
+        with _deciding(deed, decide):
+            return self._start(deed, deed.words, manner).end()
+
+    def _start(self, deed: Deed, words: Sequence[str], manner: Manner) -> Started:
+        return self._launcher.start(
+            words,
+            cwd=deed.cwd,
+            environ=deed.environ,
+            streams=manner.streams,
+            fails_to_close=manner.fails_to_close,
         )
 
-    rows = number("SELECT count(*) FROM deed")
-    return {
-        "session": deed("deed", "session", count=rows),
-        "failing close": deed("deed", "session", count=rows, closing="fail"),
-        "unsupported": deed("deed", "unsupported", "--confirm", count=rows),
-        "batch": deed(
-            *("deed", "batch", "--confirm"),
-            count=number("SELECT sum(n) FROM tick"),
-            expected=TICKS,
-            partly=True,
-        ),
-        "plan": deed(
-            *("deed", "plan"),
-            count=lambda: int(ask(redis.url, "GET", "deed") or 0),
-            undoable=False,
-        ),
+
+def _problem(deed: Deed, ended: Ended, *, silent: bool) -> str:
+    """Return what the run reported wrongly."""
+    count, (status, recorded) = deed.count(ended.stdout), deed.record()
+    done = count == deed.expected or (silent and not ended.code)
+    is_closed = status not in {"", "started"}
+    in_error = [text for text in OF_PYTHON if text in ended.stderr and text != deed.writes]
+    rolls_back = deed.repeat is Repeat.ROLLED_BACK
+    retries = ended.code in RETRYABLE
+    gives_up = not retries and ended.code and "commit-unknown" not in ended.stderr
+    checks = {
+        f"Python reports {in_error}": bool(in_error),
+        "the process hangs, or was killed": ended.code < 0,
+        "success, but the work is not done": ended.code == 0
+        and (not done or status in {"failed", "interrupted"}),
+        f"the record has exit code {recorded}": is_closed and not silent and recorded != ended.code,
+        "work is done, but is reported as undone": bool(deed.saves and count)
+        and any(text in ended.stderr for text in UNDONE),
+        "the work is done, and would be repeated": rolls_back and retries and bool(count),
+        "the record is wrong": rolls_back
+        and is_closed
+        and (status == "succeeded") is not bool(count),
+        "a retry would help, but the exit code says no": rolls_back and not silent and gives_up,
     }
+    facts = f"exit code {ended.code}, status {status!r}, count {count}, stderr: {ended.stderr}"
+    return "".join(f"{what}: {facts}" for what, is_wrong in checks.items() if is_wrong)
+
+
+def _pass(_message: bytes) -> Fate:
+    return Fate.PASS
+
+
+@contextmanager
+def _deciding(deed: Deed, decide: Callable[[bytes], Fate]) -> Iterator[None]:
+    for proxy in deed.proxies:
+        proxy.decide(decide)
+    yield
+    for proxy in deed.proxies:
+        proxy.decide(_pass)
+        proxy.heal()
+        proxy.cut()  # a message that is held must not arrive later

@@ -40,7 +40,7 @@ class Fate(Enum):
 
 
 _ON_MESSAGE, _ON_ANSWER = (Fate.RESET,), (Fate.LOSE_ANSWER, Fate.OUTAGE)
-HOLD = 2.0
+HOLD = 1.2
 """Seconds that a message is held: longer than the deadline of the run that sent it."""
 
 

@@ -40,3 +40,25 @@ async def open_scribble() -> AsyncIterator[None]:
     if os.environ["ASIDE_WHEN"] == "hang":
         Path(os.environ["ASIDE_MARKER"]).touch()  # noqa: ASYNC240 - takes no time
         await asyncio.Event().wait()
+
+
+class Ledger:
+    """Inserts rows.
+
+    Args:
+        session: The session of the run.
+    """
+
+    def __init__(self, session) -> None:
+        self._session = session
+
+    async def add(self) -> None:
+        """Insert a row."""
+        await self._session.execute(text("INSERT INTO deed DEFAULT VALUES"))
+
+
+@asynccontextmanager
+async def open_ledger(session) -> AsyncIterator[Ledger]:
+    """Provide a resource that reads when it is closed."""
+    yield Ledger(session)
+    await session.execute(text("SELECT 1"))

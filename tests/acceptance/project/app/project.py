@@ -6,5 +6,5 @@ project = Project(
     "shop",
     metadata="app.models:Base.metadata",
     migrations="migrations",
-    resources={"scribble": "app.aside:open_scribble"},
+    resources={"scribble": "app.aside:open_scribble", "ledger": "app.aside:open_ledger"},
 )
