@@ -30,15 +30,15 @@ exec(open("manage.py").read())
 """
 EXPECTED = {
     "hello": (0, ""),
-    "user list": (47, "sqlalchemy"),
-    "user show ada": (45, "sqlalchemy"),
-    "user promote bob moderator --confirm": (68, "sqlalchemy structlog"),
-    "user promote ada admin --dry-run": (69, "sqlalchemy structlog"),
-    "migrate": (58, "sqlalchemy"),
-    "migrate --check": (50, "sqlalchemy"),
-    "db status": (292, "alembic sqlalchemy"),
-    "system health": (28, "sqlalchemy"),
-    "data cleanup --confirm": (227, "sqlalchemy structlog"),
+    "user list": (16, "sqlalchemy"),
+    "user show ada": (14, "sqlalchemy"),
+    "user promote bob moderator --confirm": (25, "sqlalchemy structlog"),
+    "user promote ada admin --dry-run": (25, "sqlalchemy structlog"),
+    "migrate": (16, "sqlalchemy"),
+    "migrate --check": (21, "sqlalchemy"),
+    "db status": (109, "alembic sqlalchemy"),
+    "system health": (16, "sqlalchemy"),
+    "data cleanup --confirm": (206, "sqlalchemy structlog"),
 }
 """The bursts without those of the login, and the libraries, by command line."""
 
