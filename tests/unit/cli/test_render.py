@@ -84,12 +84,13 @@ def test_a_narrow_terminal_shows_a_table_row_by_row() -> None:
 
 def test_a_short_name_is_never_shortened() -> None:
     """Other commands take it: the prefix of a key, the name of a user."""
-    row = {"id": 1, "prefix": "shop_a1b2c3d4", "scopes": "read, write, delete", "note": "x" * 60}
+    row = {"id": "i" * 24, "prefix": "shop_a1b2c3d4", "owner": "abcdefghijklmnop", "note": "x" * 20}
 
-    line = render_table([row], width=60).splitlines()[1]
+    shown = render_table([row], width=60).splitlines()
 
-    assert line.startswith(" 1  shop_a1b2c3d4  ")
-    assert "…" in line
+    # With 8 characters of each name, the note would fit too.
+    assert f"{'i' * 24}  shop_a1b2c3d4  abcdefghijklmnop" == shown[1]
+    assert "hidden: note" in shown[2]
 
 
 def test_hidden_columns_leave_their_width_to_the_others() -> None:
