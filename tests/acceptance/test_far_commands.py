@@ -38,7 +38,7 @@ EXPECTED = {
     "migrate --check": (21, "sqlalchemy"),
     "db status": (109, "alembic sqlalchemy"),
     "system health": (16, "sqlalchemy"),
-    "data cleanup --confirm": (206, "sqlalchemy structlog"),
+    "data cleanup --confirm": (18, "sqlalchemy structlog"),
 }
 """The bursts without those of the login, and the libraries, by command line."""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger as Logger
 
     from oneoff.core.project import Project
-    from oneoff.services.batch.command import Batches
+    from oneoff.services.batch.resource import BatchRunner
 
 
 class Cleanup(BaseCommand):
@@ -56,7 +56,7 @@ class Cleanup(BaseCommand):
             raise UsageError(wrong)
         choose_rules(project, self.only, self.days)
 
-    async def handle(self, batches: Batches, project: Project, log: Logger) -> Result:
+    async def handle(self, batches: BatchRunner, project: Project, log: Logger) -> Result:
         from oneoff.services.retention.cleanup import CleanupRequest, choose_rules, clean
         from oneoff.utils.text import counted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,20 @@ class BatchRunner:
                 shards=shards,
                 open_jobs=lambda: self._open("jobs"),
             )
+
+    async def parts_to_run(self, parts: Mapping[str, BatchCommand]) -> set[str]:
+        """Return the parts that have rows to process or a batch to resume; all in a dry run.
+
+        Starting a batch takes 40 round trips, also if there is nothing to do.
+        """
+        from oneoff.services.batch.rows.selection import make_selection
+        from oneoff.services.batch.state.queries import parts_to_run
+
+        if self._work is not None:
+            return set(parts)
+        selections = {part: make_selection(command, EVERYTHING) for part, command in parts.items()}
+        async with self._database.connect() as connection:
+            return await parts_to_run(connection, self._run.command, selections)
 
     async def run_file(self, selection: FileSelection) -> Result:
         """Process all rows of a file in batches; resume after the last checkpoint."""

@@ -19,7 +19,7 @@ from oneoff.services.batch.run.bounds import BatchBound
 from oneoff.services.retention.rules import Retention
 
 if TYPE_CHECKING:
-    from oneoff.services.batch.command import Batches
+    from oneoff.services.batch.resource import BatchRunner
 
 BATCH, SMALLEST, LARGEST = 5_000, 2_500, 12_500  # rows of a batch
 MAX_DAYS = 365_000  # a thousand years; a much earlier date is before the first year of a datetime
@@ -65,7 +65,7 @@ def choose_rules(project: Project, names: Sequence[str], days: int | None) -> li
     return wanted
 
 
-async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any]]:
+async def clean(batches: BatchRunner, request: CleanupRequest) -> list[dict[str, Any]]:
     """Run the rules one after the other; return the number of deleted rows for each.
 
     In a dry run, return the number of rows that would be deleted.
@@ -76,8 +76,13 @@ async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any
     """
     started, done = monotonic(), 0
     report = []
+    rules = {rule.name: _batch(rule, _days(rule, request)) for rule in request.rules}
+    busy = set(rules) if request.new_run else await batches.parts_to_run(rules)
     for rule in request.rules:
-        days = rule.days if request.days is None else request.days
+        days = _days(rule, request)
+        if rule.name not in busy:
+            report.append(_report(rule, rules[rule.name], days, 0))
+            continue
         # The bounds apply to all rules together, so a rule gets the remainder of the earlier ones.
         bounds = _remaining(request, done, monotonic() - started)
         duty = request.duty or rule.duty
@@ -87,10 +92,17 @@ async def clean(batches: Batches, request: CleanupRequest) -> list[dict[str, Any
         except BatchBound as exc:
             raise _bound_reached(request, done + exc.done) from exc
         done += result.rows
-        facts = {"rule": rule.name, "table": _table(rule).name, "days": days}
-        before = cutoff(rule, command.began, days)
-        report.append(facts | {"before": before, "rows": result.rows})
+        report.append(_report(rule, command, days, result.rows))
     return report
+
+
+def _days(rule: Retention, request: CleanupRequest) -> int:
+    return rule.days if request.days is None else request.days
+
+
+def _report(rule: Retention, command: BatchCommand, days: int, rows: int) -> dict[str, Any]:
+    facts = {"rule": rule.name, "table": _table(rule).name, "days": days}
+    return facts | {"before": cutoff(rule, command.began, days), "rows": rows}
 
 
 def cutoff(rule: Retention, began: datetime, days: int) -> date | datetime:

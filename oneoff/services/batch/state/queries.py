@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import String, literal, select, union_all
 
 from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.batch.command import BatchRange
+    from oneoff.services.batch.rows.selection import Selection
     from oneoff.services.batch.state.identity import Identity
 
 
@@ -113,6 +114,26 @@ async def find_current(
         # Without a row, the finished batch had fewer shards, so `--shard` starts a new one.
         status = rows[0]["run_status"] if rows else None
     return last if status in UNREPORTED else None
+
+
+async def parts_to_run(
+    connection: AsyncConnection, name: str, selections: Mapping[str, Selection]
+) -> set[str]:
+    """Return the parts that have rows to process or a batch to resume; sends one query.
+
+    Args:
+        connection: For reading.
+        name: The command of the batches.
+        selections: The rows of each part.
+    """
+    resumed = batches.c.finished_at.is_(None) | runs.c.status.in_(UNREPORTED)
+    parts = select(batches.c.part).outerjoin(runs, runs.c.id == batches.c.run_id)
+    with_rows = [
+        select(literal(part, String)).where(selection.keys(None).exists())
+        for part, selection in selections.items()
+    ]
+    found = union_all(parts.where(batches.c.command == name, resumed), *with_rows)
+    return set((await connection.scalars(found)).all())
 
 
 async def find_newest(connection: AsyncConnection, identity: Identity) -> RowMapping | None:
