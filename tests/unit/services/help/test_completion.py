@@ -71,7 +71,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def registry(root: Path) -> Registry:
     """Return the registry of that project."""
-    sys.modules.pop("seventh.user.promote", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "seventh"]:
+        del sys.modules[name]  # it is in the folder of an earlier test
     return Registry(("seventh",), str(root))
 
 
