@@ -135,5 +135,5 @@ def launching() -> Iterator[Launcher]:
         try:
             yield Launcher(ours)
         finally:
-            ours.close()
+            ours.shutdown(socket.SHUT_RDWR)  # a file of a process that has ended may keep it open
             process.wait()
