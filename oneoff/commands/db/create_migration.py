@@ -54,7 +54,9 @@ class CreateMigration(BaseCommand):
         head = migrations.history.only_head()
         if self.empty:
             heads = [head] if head else []
-            return await self._write(migrations, run, await migrations.blank(self.message, heads))
+            return await self._write(
+                migrations, run, await migrations.blank(self.message.strip(), heads)
+            )
         await self._check_current(migrations)
         difference = await migrations.difference(self.message.strip())
         if self.check and difference.operations:
@@ -92,7 +94,9 @@ class CreateMigration(BaseCommand):
         heads = migrations.history.heads
         if len(heads) < 2:  # noqa: PLR2004 - what merging means
             return Result.unchanged("nothing to do: there is only one head")
-        return await self._write(migrations, run, await migrations.blank(self.message, heads))
+        return await self._write(
+            migrations, run, await migrations.blank(self.message.strip(), heads)
+        )
 
     async def _write(self, migrations: Migrations, run: Run, new: Difference) -> Result:
         operations = [{"operation": operation} for operation in new.operations]
@@ -104,14 +108,14 @@ class CreateMigration(BaseCommand):
             return Result.changed(
                 f"would write a revision with {len(operations)} operations", data=operations
             )
-        verified = not self.empty and not self.no_verify
-        written = await migrations.write(new, verified=verified)
+        empty = not operations and not self.merge
+        written = await migrations.write(new, verified=not empty and not self.no_verify)
         warnings = [*new.warnings, *written.warnings]
-        if self.no_verify:
+        if self.no_verify and not empty:
             warnings.append("the revision was not tried on a scratch database")
-        empty = "; it is empty, so it was not tried" if self.empty else ""
+        note = "; it is empty, so it was not tried" if empty else ""
         return Result.changed(
-            f"wrote {', '.join(written.files)}{empty}", data=operations, warnings=warnings
+            f"wrote {', '.join(written.files)}{note}", data=operations, warnings=warnings
         )
 
 

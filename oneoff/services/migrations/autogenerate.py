@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.autogenerate import produce_migrations
 from alembic.operations import ops
 from alembic.util import rev_id
+from sqlalchemy.util import asbool
 
 from oneoff.services.migrations.alembic_context import run_online
 from oneoff.services.migrations.circles import late_keys
@@ -86,8 +87,8 @@ def blank(
         rev_id(), ops.UpgradeOps([]), ops.DowngradeOps([]), message=message
     )
     script.head = [*heads] or None  # type: ignore[assignment]  # Alembic takes a list too
-    asked = history.config.get_alembic_boolean_option("revision_environment")
-    if len(heads) > 1 or not asked:
+    asked = history.config.get_alembic_option("revision_environment")
+    if len(heads) > 1 or not asbool(asked or False):
         return Difference(scripts=[script])
     return _in_context(
         connection,

@@ -6,6 +6,7 @@ Without hooks, a file is formatted by ruff or black if one of them is installed.
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.util import find_spec
@@ -22,7 +23,10 @@ from oneoff.utils.text import first_line
 if TYPE_CHECKING:
     from oneoff.services.migrations.history import History
 
-_FORMATTERS = {"ruff": "format REVISION_SCRIPT_FILENAME", "black": "--quiet"}
+_FORMATTERS = {
+    "ruff": "-m ruff format REVISION_SCRIPT_FILENAME",
+    "black": "-m black --quiet REVISION_SCRIPT_FILENAME",
+}
 
 
 def run_hooks(history: History, paths: Sequence[Path]) -> list[str]:
@@ -75,6 +79,6 @@ def run_hooks(history: History, paths: Sequence[Path]) -> list[str]:
 def _formatter() -> list[Any]:
     for name, options in _FORMATTERS.items():
         if find_spec(name):
-            hook = {"_hook_name": name, "type": "module", "module": name, "options": options}
-            return [hook]
+            hook = {"_hook_name": name, "type": "exec", "executable": sys.executable}
+            return [hook | {"options": options}]
     return []
