@@ -39,6 +39,7 @@ from tests.support.servers import (
     running_redis,
     running_redis_cluster,
 )
+from tests.support.shop import Shop
 from tests.support.tally_project import NAME, ROOT, ROWS, make_tally
 
 # A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP. Processes
@@ -116,6 +117,24 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Run the test twice: on an empty SQLite file and on an empty PostgreSQL database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database_url: str) -> Shop:
+    """Return a project without revisions, on an empty database; runs the test on both kinds."""
+    return Shop(tmp_path / "shop", database_url)
+
+
+@pytest.fixture
+def postgres_shop(tmp_path: Path, postgres_url: str) -> Shop:
+    """Return a project without revisions, on PostgreSQL."""
+    return Shop(tmp_path / "shop", postgres_url)
+
+
+@pytest.fixture
+def sqlite_shop(tmp_path: Path, sqlite_url: str) -> Shop:
+    """Return a project without revisions, on SQLite."""
+    return Shop(tmp_path / "shop", sqlite_url)
 
 
 @pytest.fixture

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.support.database import query
 from tests.support.model_files import make, target, write_models
 from tests.support.shop import Shop
@@ -17,18 +13,6 @@ class Thing(Base):
     {columns}
 """
 NAME = "name = mapped_column(sa.String(40))"
-
-
-@pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Return a project without revisions, on an empty database."""
-    return Shop(tmp_path / "shop", database_url)
-
-
-@pytest.fixture
-def on_postgres(tmp_path: Path, postgres_url: str) -> Shop:
-    """Return a project without revisions, on PostgreSQL."""
-    return Shop(tmp_path / "shop", postgres_url)
 
 
 def files(shop: Shop) -> list[str]:
@@ -64,9 +48,9 @@ async def test_a_table_of_nobody_is_refused_by_name(shop: Shop) -> None:
     assert "would drop what no model declares: somebodys\n" in refused.stderr
 
 
-async def test_a_revision_that_cannot_be_applied_is_not_written(on_postgres: Shop) -> None:
+async def test_a_revision_that_cannot_be_applied_is_not_written(postgres_shop: Shop) -> None:
     """PostgreSQL has no conversion between the types."""
-    shop = on_postgres
+    shop = postgres_shop
     write_models(shop, TABLE.format(columns="at = mapped_column(sa.Integer)"))
     await make(shop)
     write_models(shop, TABLE.format(columns="at = mapped_column(sa.DateTime)"))
@@ -81,21 +65,23 @@ async def test_a_revision_that_cannot_be_applied_is_not_written(on_postgres: Sho
     assert len(before) + 1 == len(files(shop))
 
 
-async def test_the_scratch_database_is_dropped(on_postgres: Shop) -> None:
+async def test_the_scratch_database_is_dropped(postgres_shop: Shop) -> None:
     """After a success and after a refusal."""
-    write_models(on_postgres, TABLE.format(columns="at = mapped_column(sa.Integer)"))
-    await make(on_postgres)
-    write_models(on_postgres, TABLE.format(columns="at = mapped_column(sa.DateTime)"))
-    await on_postgres.manage("db create-migration -m x")
+    write_models(postgres_shop, TABLE.format(columns="at = mapped_column(sa.Integer)"))
+    await make(postgres_shop)
+    write_models(postgres_shop, TABLE.format(columns="at = mapped_column(sa.DateTime)"))
+    await postgres_shop.manage("db create-migration -m x")
 
-    names = await on_postgres.query("SELECT datname FROM pg_database")
+    names = await postgres_shop.query("SELECT datname FROM pg_database")
 
     assert [] == [name for (name,) in names if name.startswith("oneoff_scratch_")]
 
 
-async def test_without_the_right_to_create_databases_nothing_is_written(on_postgres: Shop) -> None:
+async def test_without_the_right_to_create_databases_no_file_is_written(
+    postgres_shop: Shop,
+) -> None:
     """The error names --no-verify."""
-    shop = on_postgres
+    shop = postgres_shop
     await shop.manage("db migrate")
     role = shop.database().url.database + "_poor"
     await shop.query(f"CREATE ROLE {role} LOGIN PASSWORD 'poor'")
@@ -128,20 +114,20 @@ async def test_a_name_that_the_file_does_not_define_is_refused(shop: Shop) -> No
     assert [] == files(shop)
 
 
-async def test_a_value_is_added_to_an_enum_without_a_rebuild(on_postgres: Shop) -> None:
+async def test_a_value_is_added_to_an_enum_without_a_rebuild(postgres_shop: Shop) -> None:
     """At its place; the way back rebuilds the type."""
     enum = "mood = mapped_column(sa.Enum({}, name='mood'), server_default='calm')"
-    write_models(on_postgres, TABLE.format(columns=enum.format("'calm', 'wild'")))
-    await make(on_postgres)
-    write_models(on_postgres, TABLE.format(columns=enum.format("'calm', 'a:b', 'wild'")))
+    write_models(postgres_shop, TABLE.format(columns=enum.format("'calm', 'wild'")))
+    await make(postgres_shop)
+    write_models(postgres_shop, TABLE.format(columns=enum.format("'calm', 'a:b', 'wild'")))
 
-    checked = await on_postgres.manage("db create-migration --check")
-    shown = await on_postgres.manage("db status")
-    failed = await make(on_postgres)
-    (path,) = set(on_postgres.versions.glob("*.py")) - {
-        path for path in on_postgres.versions.glob("*.py") if "ADD VALUE" not in path.read_text()
+    checked = await postgres_shop.manage("db create-migration --check")
+    shown = await postgres_shop.manage("db status")
+    failed = await make(postgres_shop)
+    (path,) = set(postgres_shop.versions.glob("*.py")) - {
+        path for path in postgres_shop.versions.glob("*.py") if "ADD VALUE" not in path.read_text()
     }
-    undone = await on_postgres.manage(f"db rollback --confirm={target(on_postgres)}")
+    undone = await postgres_shop.manage(f"db rollback --confirm={target(postgres_shop)}")
 
     assert 3 == checked.exit_code
     assert "add value 'a:b' to enum mood" in checked.stdout
@@ -149,15 +135,15 @@ async def test_a_value_is_added_to_an_enum_without_a_rebuild(on_postgres: Shop) 
     assert "" == failed
     assert "RENAME TO" not in path.read_text().partition("def downgrade")[0]
     assert 0 == undone.exit_code, undone.stderr
-    values = query(on_postgres.url, "SELECT enumlabel FROM pg_enum ORDER BY enumsortorder")
+    values = query(postgres_shop.url, "SELECT enumlabel FROM pg_enum ORDER BY enumsortorder")
     assert [("calm",), ("wild",)] == values
 
 
 async def test_a_schema_named_like_the_role_is_no_drift(
-    on_postgres: Shop,
+    postgres_shop: Shop,
 ) -> None:
     """Its tables are in the default schema then, and the version table in another one."""
-    shop = on_postgres
+    shop = postgres_shop
     role = "crm_" + shop.database().url.database
     await shop.query(f"CREATE SCHEMA {role}")
     table = TABLE.format(columns=f"boss = mapped_column(sa.ForeignKey('{role}.things.id'))")

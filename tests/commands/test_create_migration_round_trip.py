@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.support.model_files import change_and_undo
@@ -141,12 +139,6 @@ class B(Base):
         things(arguments="sa.CheckConstraint('a > 1', name='ck_a'),"),
     ),
 }
-
-
-@pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Return a project without revisions, on an empty database."""
-    return Shop(tmp_path / "shop", database_url)
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS.values(), ids=PAIRS.keys())

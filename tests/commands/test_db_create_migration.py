@@ -10,12 +10,6 @@ from sqlalchemy import Engine, event
 from tests.support.shop import CREATE_ITEM, Shop
 
 
-@pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Return a project without revisions, on an empty database."""
-    return Shop(tmp_path / "shop", database_url)
-
-
 def files(shop: Shop) -> list[Path]:
     """Return the revision files, and all other files in their folder."""
     return sorted(path for path in shop.versions.iterdir() if path.name != "__pycache__")

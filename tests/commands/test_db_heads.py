@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.support.shop import CREATE_ITEM, Shop
 
 
-async def test_each_branch_is_listed_with_its_labels(tmp_path: Path, database_url: str) -> None:
+async def test_each_branch_is_listed_with_its_labels(shop: Shop) -> None:
     """And whether its newest revision is applied."""
-    shop = Shop(tmp_path / "shop", database_url)
     shop.write("a1", None, CREATE_ITEM)
     shop.write("b1", "a1")
     shop.write("c1", "a1")

@@ -68,6 +68,7 @@ op.create_table(
 )
 op.create_index("ix_item_name", "item", ["name"])
 """
+FAIL = 'op.execute("SELECT nothing FROM nowhere")'
 DROP_ITEM = 'op.drop_table("item")'
 INSERT_ONE = """op.execute("INSERT INTO item (name) VALUES ('one')")"""
 INSERT_OUTSIDE = f"""\

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.support.shop import CREATE_ITEM, Shop
+from tests.support.shop import CREATE_ITEM, FAIL, Shop
 
-FAIL = 'op.execute("SELECT nothing FROM nowhere")'
 REBUILD = 'with op.batch_alter_table("{}", recreate="always") as batch:'
-
-
-@pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Return a project without revisions, on an empty database."""
-    return Shop(tmp_path / "shop", database_url)
-
-
-@pytest.fixture
-def postgres_shop(tmp_path: Path, postgres_url: str) -> Shop:
-    """Return a project on PostgreSQL."""
-    return Shop(tmp_path / "shop", postgres_url)
-
-
-@pytest.fixture
-def sqlite_shop(tmp_path: Path, sqlite_url: str) -> Shop:
-    """Return a project on SQLite."""
-    return Shop(tmp_path / "shop", sqlite_url)
 
 
 TRIGGER = """

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from oneoff.services.migrations import revision_runner
-from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, INSERT_OUTSIDE, Shop
-
-FAIL = 'op.execute("SELECT nothing FROM nowhere")'
-
-
-@pytest.fixture
-def shop(tmp_path: Path, database_url: str) -> Shop:
-    """Return a project without revisions, on an empty database."""
-    return Shop(tmp_path / "shop", database_url)
-
-
-@pytest.fixture
-def postgres_shop(tmp_path: Path, postgres_url: str) -> Shop:
-    """Return a project on PostgreSQL."""
-    return Shop(tmp_path / "shop", postgres_url)
-
-
-@pytest.fixture
-def sqlite_shop(tmp_path: Path, sqlite_url: str) -> Shop:
-    """Return a project on SQLite."""
-    return Shop(tmp_path / "shop", sqlite_url)
+from tests.support.shop import CREATE_ITEM, DROP_ITEM, FAIL, INSERT_ONE, INSERT_OUTSIDE, Shop
 
 
 async def test_an_empty_database_is_migrated_to_head(shop: Shop) -> None:
