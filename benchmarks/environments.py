@@ -1,7 +1,7 @@
-"""Create two virtual environments: one for the peers and one for ours.
+"""Create virtual environments: one for the peers and one for ours.
 
-They are separate because a package can slow down the start of another one: rich, which typer
-installs, doubles the import time of structlog.
+They are separate because a package can slow down the start of another one: structlog imports rich,
+which typer installs. A third environment has both, and shows what that costs us.
 """
 
 import hashlib
@@ -55,7 +55,19 @@ def ours(builder: Environment) -> Environment:
 
     The wheel is built from the working tree with the locked hatchling of `builder`.
     """
-    environment = _locked("ours", REPOSITORY / "requirements.txt")
+    return _with_oneoff(_locked("ours", REPOSITORY / "requirements.txt"), builder)
+
+
+def ours_with_rich(builder: Environment) -> Environment:
+    """Return an environment like `ours`, and rich in the version of the peers."""
+    environment = _locked("ours-with-rich", REPOSITORY / "requirements.txt")
+    if "rich" not in environment.versions():
+        _pip(environment, "install", f"rich=={builder.versions()['rich']}")
+        byte_compile(environment, environment.path / "lib", check=False)
+    return _with_oneoff(environment, builder)
+
+
+def _with_oneoff(environment: Environment, builder: Environment) -> Environment:
     stamp = environment.path / "oneoff.sha256"
     built = _digest(_framework_sources())
     if not _is_current(stamp, built):

@@ -21,12 +21,14 @@ from workbench import (
     LEAN_DJANGO,
     OURS,
     TYPER,
+    WITH_RICH,
     Workbench,
 )
 
 NOTHING = "report 001 has nothing to do"
 ANSWER = "the database answered 1"
 COMPLETION = ("completion", "candidates", "--")
+WITHOUT_RICH = f"{OURS.name}, without rich"
 FEW_COMMANDS = f"{OURS.name}, {FEW} commands"
 
 
@@ -130,6 +132,14 @@ def _session(bench: Workbench) -> Case:
     return case
 
 
+def _session_without_rich(bench: Workbench) -> list[Case]:
+    return [replace(_session(bench), side=WITHOUT_RICH)]
+
+
+def _session_with_rich(bench: Workbench) -> Case:
+    return replace(bench.migrated(WITH_RICH, "answer", expect=ANSWER), side=OURS.name)
+
+
 def _migrate_of_peers(bench: Workbench) -> list[Case]:
     silent = [bench.migrated(s, *s.migrate, expect="") for s in (ALEMBIC, ASYNC_ALEMBIC, FLASK)]
     return [
@@ -193,6 +203,16 @@ ROWS = (
         _session,
         (Goal(0.95, DJANGO.name), Goal(0.8, DJANGO.name, stretch=True)),
         database=True,
+    ),
+    Row(
+        "session-rich",
+        "the same where rich is installed",
+        _session_without_rich,
+        _session_with_rich,
+        (Goal(1.05, WITHOUT_RICH),),
+        database=True,
+        against_itself=True,
+        rounds=3,
     ),
     Row(
         "migrate",

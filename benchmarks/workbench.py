@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ class Side:
 
 
 OURS = Side("oneoff", ("revisions", "oneoff"), migrate=("migrate",))
+WITH_RICH = replace(OURS, name="oneoff, with rich")
 DJANGO = Side("django", ("django",), migrate=("migrate",))
 LEAN_DJANGO = Side(
     "django, lean",
@@ -71,7 +72,9 @@ class Workbench:
 
     def environment(self, side: Side) -> Environment:
         """Return the virtual environment of a side."""
-        environment = self.ours if side is OURS else self.peers
+        environment = self.ours if side in (OURS, WITH_RICH) else self.peers
+        if side is WITH_RICH:
+            environment = environments.ours_with_rich(self.peers)
         if environment is None:
             raise BenchmarkError(f"{side.name} is not measured in this run")
         return environment
