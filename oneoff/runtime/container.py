@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from oneoff.core.errors import ConfigurationError
@@ -61,6 +62,10 @@ class Container:
         stack: Closes the opened resources in reverse order at the end of the run.
         providers: The project's own providers by name; they replace built-in ones.
         given: Ready values by name.
+
+    Attributes:
+        closing_errors: If it is a list, an error in the closing of a resource is added to it.
+            If it is None, the error is raised, and the other resources are closed with it.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Container:
         self._providers = {**BUILTIN, **providers}
         self._ready = {**given, "open": self.get}
         self._opening: list[str] = []
+        self.closing_errors: list[BaseException] | None = None
 
     def give(self, name: str, value: Any) -> None:
         """Add a ready value."""
@@ -101,8 +107,19 @@ class Container:
         needs = {need: await self.get(need) for need in parameters(provider)}
         self._opening.pop()
         with untracked():  # a resource may keep a task until it is closed
-            self._ready[name] = await self._stack.enter_async_context(provider(**needs))
+            manager = provider(**needs)
+            self._ready[name] = await manager.__aenter__()
+            self._stack.push_async_exit(partial(self._close, manager))
         return self._ready[name]
+
+    async def _close(self, manager: Any, *raised: Any) -> Any:
+        try:
+            return await manager.__aexit__(*raised)
+        except Exception as exc:
+            if self.closing_errors is None:
+                raise
+            self.closing_errors.append(exc)
+            return False
 
     def _provider_of(self, name: str) -> str:
         if name in self._providers:

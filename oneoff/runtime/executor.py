@@ -187,13 +187,21 @@ class Execution:
         return result
 
     async def _close_after_commit(self, stack: AsyncExitStack) -> None:
-        """Close what was opened. The work is committed, so an error here is only a warning."""
+        """Close what was opened. The work is committed, so an error here is only a warning.
+
+        The other resources are closed as after success: one may announce what was committed.
+        """
+        errors: list[BaseException] = []
+        if self._container is not None:
+            self._container.closing_errors = errors
         try:
             # After a signal the process has GRACE_SECONDS. Half of them are for closing the record.
             async with asyncio.timeout(signals.GRACE_SECONDS / 2):
                 await stack.aclose()
         except BaseException as exc:  # noqa: BLE001 - shown as a warning
-            what = f"{type(exc).__name__}: {exc}".rstrip(": ")
+            errors.append(exc)
+        for error in errors:
+            what = f"{type(error).__name__}: {error}".rstrip(": ")
             self._closing_error = f"closing a resource failed: {what}"
             self.warnings.append(f"the work is done, but {self._closing_error}")
 
