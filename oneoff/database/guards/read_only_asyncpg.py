@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 
+from oneoff.database.asyncpg_connection import RunConnection
 from oneoff.database.guards.postgresql import guard_methods
 from oneoff.database.guards.sql_statements import (
     ANY_QUERY,
@@ -23,8 +24,11 @@ from oneoff.database.guards.sql_statements import (
 Refuse = Callable[[str], Exception]
 
 
-class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
-    """The class that `make_read_only` gives to an `asyncpg.Connection`."""
+_Mixin: Any = object  # for type checkers: its methods are those of the class it is mixed with
+
+
+class _ReadOnly(_Mixin):  # type: ignore[misc]
+    """Makes a class of connections read-only."""
 
     # Python can change the class of an object only between classes with the same slots.
     __slots__ = ()
@@ -47,26 +51,44 @@ class ReadOnlyConnection(asyncpg.Connection):  # type: ignore[misc]
         return status
 
 
-guard_methods(ReadOnlyConnection, but={"execute"})
+class ReadOnlyConnection(_ReadOnly, asyncpg.Connection):  # type: ignore[misc]
+    """The class that `make_read_only` gives to an `asyncpg.Connection`."""
+
+    __slots__ = ()
+
+
+class ReadOnlyRunConnection(_ReadOnly, RunConnection):
+    """The class that it gives to a connection of the run's own engine."""
+
+    __slots__ = ()
+
+
+_READ_ONLY: dict[type, type] = {
+    asyncpg.Connection: ReadOnlyConnection,
+    RunConnection: ReadOnlyRunConnection,
+}
+_WRITABLE = {read_only: writable for writable, read_only in _READ_ONLY.items()}
+for _read_only in _WRITABLE:
+    guard_methods(_read_only, but={"execute"})
 _refuse: WeakKeyDictionary[asyncpg.Connection, Refuse] = WeakKeyDictionary()
 
 
 # `type`, because asyncpg redefines isinstance for its connections.
-def make_read_only(driver: object, refuse: Refuse) -> None:
+def make_read_only(driver: Any, refuse: Refuse) -> None:
     """Make a connection read-only, even if it was opened before the run.
 
     Args:
         driver: The connection. It is not changed if it has a class of the application's own.
         refuse: Returns the error for a statement.
     """
-    if type(driver) is asyncpg.Connection:
-        driver.__class__ = ReadOnlyConnection
-    if type(driver) is ReadOnlyConnection:
+    if type(driver) in _READ_ONLY:
+        driver.__class__ = _READ_ONLY[type(driver)]
+    if type(driver) in _WRITABLE:
         _refuse[driver] = refuse
 
 
 def make_writable(driver: Any) -> None:
     """Undo `make_read_only`."""
-    if type(driver) is ReadOnlyConnection:
+    if type(driver) in _WRITABLE:
         del _refuse[driver]
-        object.__setattr__(driver, "__class__", asyncpg.Connection)
+        object.__setattr__(driver, "__class__", _WRITABLE[type(driver)])

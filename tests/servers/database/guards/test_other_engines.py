@@ -303,9 +303,10 @@ async def test_another_engine_can_not_leave_its_read_only_transaction(
     assert [] == await saved(database)
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["another engine", "the engine of the run"])
 @pytest.mark.parametrize("first", ["ROLLBACK", "COMMIT", "BEGIN READ WRITE", "ROLLBACK; BEGIN"])
 async def test_the_driver_of_another_engine_can_not_leave_the_read_only_transaction(
-    postgres_url: str, first: str
+    postgres_url: str, first: str, *, own: bool
 ) -> None:
     """A transaction that is started on the driver is read-only too."""
     database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
@@ -314,7 +315,8 @@ async def test_the_driver_of_another_engine_can_not_leave_the_read_only_transact
         await connection.commit()
 
     async def writes(_: WorkTransaction, database: Database) -> None:
-        engine = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
+        another = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
+        engine = database.engine if own else another
         async with engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             await driver.execute(first)
