@@ -43,10 +43,11 @@ class RunConnection(asyncpg.Connection):  # type: ignore[misc]
         return status
 
     async def prepare(self, query: str, **options: Any) -> Any:
-        """Prepare a statement, unless it can be sent as text."""
-        # A text may hold several statements, a prepared statement may not: `;` decides.
+        """Prepare a statement; for SQLAlchemy, which passes a name, a text can do instead."""
         text = query.rstrip("; \n")
-        if not text or (_RETURNS_NO_ROWS.match(text) and ";" not in text and "$" not in text):
+        # A text may hold several statements, a prepared statement may not.
+        simple = _RETURNS_NO_ROWS.match(text) and ";" not in text and "$" not in text
+        if "name" in options and (simple or not text):
             return _Text(self, text)
         return await super().prepare(query, **options)
 

@@ -120,7 +120,8 @@ async def check_same_database(facts: Facts, connected: DatabaseURL, main: Databa
 async def _read_postgresql(connection: AsyncConnection) -> Facts:
     row: Any = (await connection.exec_driver_sql(_POSTGRESQL)).one()
     name, oid, schema, server, process, counts, cluster, stored = row
-    connection.dialect.default_schema_name = schema
+    if connection.dialect.default_schema_name is None:  # see `Database.connect`
+        connection.dialect.default_schema_name = schema
     driver: Any = (await connection.get_raw_connection()).driver_connection
     if hasattr(driver, "server_process"):  # not the connection of a project's own engine
         driver.server_process = (process, counts)

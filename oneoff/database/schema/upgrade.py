@@ -34,21 +34,21 @@ async def ensure_schema(database: Database, *, wait: float = LOCK_WAIT) -> None:
     Raises:
         LockBusy: The other process did not finish in this time.
     """
-    # Import Alembic before the transaction: other writers of a SQLite file wait for that.
-    import alembic.operations
-    import alembic.script  # noqa: F401
-
     # Without the lock, two processes could create the same table at the same time.
     lock = await acquire(make_lock(database, "schema"), wait=wait)
     try:
-        async with database.transaction("schema") as connection:
+        async with database.connect("schema", immediate=True) as connection:
             # Another process may have upgraded the tables while this one waited for the lock.
             if (await read_facts(connection, database.url)).schema_ready:
                 return
+            if connection.dialect.name == "sqlite":
+                # Alembic is imported next; other writers would wait for this transaction.
+                await connection.rollback()
             script = StringIO()
             await connection.run_sync(_upgrade, script)
             if script.getvalue():
                 await (await driver_of(connection)).execute(script.getvalue())
+            await connection.commit()
     finally:
         await lock.release()
 

@@ -82,6 +82,13 @@ async def test_a_statement_that_is_sent_as_text_returns_its_rows(database: Datab
         assert {1, 2, 3} == set(returned.scalars())
 
 
+async def test_a_statement_that_the_project_prepares_is_prepared(database: Database) -> None:
+    """Only the adapter of SQLAlchemy gets a text instead."""
+    async with database.connect() as connection:
+        prepared = await (await driver_of(connection)).prepare("DELETE FROM things")
+        assert () == prepared.get_parameters()
+
+
 async def test_without_autocommit_the_level_of_the_role_counts_again(database: Database) -> None:
     """SQLAlchemy would set the level that the first connection had."""
     async with database.transaction() as connection:
