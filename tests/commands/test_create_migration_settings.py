@@ -33,8 +33,8 @@ def sqlite_shop(tmp_path: Path, sqlite_url: str) -> Shop:
 
 
 def names(shop: Shop) -> list[str]:
-    """Return the names of all files in the folder of the revisions."""
-    return sorted(path.name for path in shop.versions.rglob("*") if path.suffix != ".pyc")
+    """Return the names of all files in the folder of the revisions, without compiled ones."""
+    return sorted(path.name for path in shop.versions.rglob("*") if "pyc" not in path.name)
 
 
 def set_directives(shop: Shop, body: str) -> None:

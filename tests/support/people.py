@@ -19,7 +19,7 @@ LINES = (
     "apikey create --service-account ci",
     "service-account create old",
     "service-account deactivate old --confirm",
-    "data cleanup --only sessions --confirm",
+    "data cleanup --only sessions --new-run --confirm",
     f"data import sessions {ACCOUNTS.with_name('sessions.csv')} --confirm",
 )
 

@@ -13,7 +13,7 @@ ACCOUNTS = Path(__file__).with_name("accounts.csv")
 SESSION = f"data import sessions {Path(ACCOUNTS).with_name('sessions.csv')} --confirm"
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
-CLEANED = ("data cleanup --only events --confirm",)
+CLEANED = ("data cleanup --only events --new-run --confirm",)
 ABORTED = (*JOB, "jobs abort one --confirm")
 
 

@@ -49,11 +49,12 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.dup2(source, 0)
     os.close(source)
     # New objects, because Python could not seek in the old streams as it expects.
-    sys.stdout = open(1, "w", encoding=request["encoding"])  # noqa: SIM115 - until the exit
-    sys.stderr = open(2, "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - until the exit
     if request["closed"]:
         os.close(1)
         sys.stdout = None  # as Python does after `>&-`
+    else:
+        sys.stdout = open(1, "w", encoding=request["encoding"])  # noqa: SIM115
     if request["fails_to_close"]:
         _let_closing_fail()
 
