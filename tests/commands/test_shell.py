@@ -118,7 +118,7 @@ async def test_an_error_exits_1_with_the_users_own_frames(manage: Manage, tmp_pa
     return 1 / 0
            ~~\^~~
 ZeroDivisionError: division by zero
-(\{{.*\n)?(warning: .*\n)?error\[script-failed\]: {script} failed: ZeroDivisionError: division by zero
+((?:\{{|warning).*\n)*error\[script-failed\]: {script} failed: ZeroDivisionError: division by zero
   why:  its work was rolled back
 """,
         shown,
