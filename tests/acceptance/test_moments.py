@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.acceptance.conftest import AtHead
+from tests.support.database import query
 from tests.support.moments.deeds import PROJECT, deeds
 from tests.support.moments.launch import Launcher, launching
 from tests.support.moments.trial import MANNERS, Bench, Deed, Fault, Moment, Tally
@@ -77,6 +78,20 @@ def test_the_work_is_done_once_and_reported_as_it_is(
         bench.suffer(commands["session"], fault, Moment(after, marks), tally)
 
     assert ([], 0, 4) == (tally.wrong, tally.twice, tally.tried)
+
+
+@pytest.mark.parametrize("fault", [Fault.SIGTERM, Fault.LATE_ANSWER, Fault.LOST_ANSWER])
+def test_a_record_is_closed_although_its_commit_was_disturbed(
+    bench: Bench, commands: dict[str, Deed], postgres_url: str, fault: Fault
+) -> None:
+    """The server has committed the row, but the run did not get the answer."""
+    tally = Tally()
+
+    bench.suffer(commands["session"], fault, Moment(1, (b"INSERT INTO oneoff_runs",)), tally)
+
+    assert ([], 0, 1) == (tally.wrong, tally.twice, tally.tried)
+    left_open = "SELECT count(*) FROM oneoff_runs WHERE status IN ('started', 'abandoned')"
+    assert [(0,)] == query(postgres_url, left_open)
 
 
 @pytest.mark.parametrize("fault", [Fault.SIGTERM, Fault.LOST_ANSWER])

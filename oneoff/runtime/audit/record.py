@@ -33,7 +33,7 @@ from oneoff.core.errors import CommandError, ReadOnlyViolation, Unavailable
 from oneoff.core.outcome import Ending, Outcome, Status
 from oneoff.core.policy import Mode
 from oneoff.database.asyncpg_adapter import driver_of, set_autocommit
-from oneoff.database.errors import translate_error, unwritable_error
+from oneoff.database.errors import is_connection_loss, translate_error, unwritable_error
 from oneoff.database.locks.acquire import hold_both, hold_for_transaction, hold_from_begin, is_free
 from oneoff.database.roles import WORK
 from oneoff.database.schema.facts import read_facts
@@ -137,19 +137,22 @@ class RunRecord:
             CommandError: The row can't be written.
         """
         self._run_id = run.id
+        committed = False
         # On SQLite, a transaction that reads first and writes later fails if another one has
         # written in between. BEGIN IMMEDIATE waits for the write lock instead.
         await self._connection.execution_options(oneoff_begin="BEGIN IMMEDIATE")
         try:
             await close_abandoned(self._connection, self._database, self._open_runs)
             row = self._redactor.data(_row(run, call, self._redactor, code_version=code_version))
-            await self._insert(row)
-            # Set this before the commit, because a signal may arrive during the commit, and a
-            # committed row must be closed. Closing a row that was not committed changes nothing.
+            # Set this before, because a signal may arrive while the row is committed, and then it
+            # must be closed. Closing a row that was not committed changes nothing.
             self.may_exist = True
+            await self._insert(row)
             await self._connection.commit()
+            committed = True
             await self._show_life(f"run:{run.id}", "" if run.dry_run else call.command.lock)
         except Exception as exc:
+            self.may_exist = committed or is_connection_loss(exc)
             raise _not_recorded(exc) from exc
 
     async def close_within(self, connection: AsyncConnection, outcome: Outcome) -> None:
