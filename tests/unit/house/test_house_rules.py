@@ -24,6 +24,7 @@ COMMITTERS = {
     "oneoff/runtime/audit/record.py": "a run's record stays when its work is rolled back",
     "oneoff/database/transaction.py": "the transaction the executor commits",
     "oneoff/database/engine.py": "a transaction of the framework's own",
+    "oneoff/database/schema/upgrade.py": "the framework's own tables",
     "oneoff/services/migrations/env_file.py": "what env.py did on its own connection",
     "oneoff/services/batch/transactions.py": "one transaction a batch, with its checkpoint in it",
     "oneoff/services/shell/session.py": "ends the transaction of an input that only read",
