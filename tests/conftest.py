@@ -54,16 +54,7 @@ MEMORY_NEEDED = 4 * 2**30  # bytes; a container has 64 MB by default, which woul
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
-WORKERS_PER_CORE = 2
-"""Workers of pytest-xdist: about half of the time, a test waits for a process or a server."""
-
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-
-@pytest.hookimpl(optionalhook=True)  # unknown if pytest-xdist is switched off
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of workers for `-n auto`."""
-    return WORKERS_PER_CORE * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")

@@ -152,8 +152,8 @@ async def test_the_fleet_asks_the_database_once_a_second(fleet: Fleet) -> None:
         await asyncio.gather(*(one.window() for one in processes))
         await asyncio.sleep(0.01)
 
-    # One a second, and sometimes two, if two processes find the copy too old at the same time.
-    assert 2 <= fleet.database_proxy.connections - before <= 12
+    # One a second, and more if several find the copy too old at once. Without it, 30 would ask.
+    assert 2 <= fleet.database_proxy.connections - before <= 20
 
 
 async def test_a_state_is_kept_for_a_short_time(fleet: Fleet, clock: Clock) -> None:
