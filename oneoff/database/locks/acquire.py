@@ -109,7 +109,7 @@ async def hold_for_transaction(connection: AsyncConnection, database: Database, 
 async def hold_both(
     connection: AsyncConnection, database: Database, key: str, lock: str
 ) -> HeldLock | None:
-    """Do the same, and take another lock in the same transaction; PostgreSQL only.
+    """Hold a lock as `hold_for_transaction` does, with another one; PostgreSQL only.
 
     Returns:
         The other lock; None if it is not free.
@@ -121,7 +121,7 @@ async def hold_both(
 
 
 async def hold_from_begin(connection: AsyncConnection, database: Database, key: str) -> None:
-    """Do the same in the transaction that the connection begins next; PostgreSQL only."""
+    """Hold a free lock in the transaction that the connection begins next; PostgreSQL only."""
     from oneoff.database.locks.postgresql import PostgresLock
 
     await PostgresLock(database, key).hold_from_begin(connection)

@@ -123,7 +123,7 @@ class PostgresLock(Lock):
         await self._hold_in(connection, "")
 
     async def hold_with(self, other: PostgresLock, connection: AsyncConnection) -> bool:
-        """Do the same, and take another lock with it; return False if that is not free."""
+        """Take the lock as `hold_in` does, and another one; return False if that is not free."""
         await self._hold_in(connection, other.try_as_text())
         if (await driver_of(connection)).begun_with == _TAKEN:
             other._connection, other._holds = connection, True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config.environment import Facts, same_database
 from oneoff.core.errors import ConfigurationError
+from oneoff.database.asyncpg_adapter import driver_of
 from oneoff.database.queries_as_text import query_if, read_values
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ async def _read_postgresql(connection: AsyncConnection) -> Facts:
     name, oid, schema, server, process, counts, cluster, stored = row
     if connection.dialect.default_schema_name is None:  # see `Database.connect`
         connection.dialect.default_schema_name = schema
-    driver: Any = (await connection.get_raw_connection()).driver_connection
+    driver = await driver_of(connection)
     if hasattr(driver, "server_process"):  # not the connection of a project's own engine
         driver.server_process = (process, counts)
     (system,) = read_values(cluster) or ("",)
