@@ -96,6 +96,7 @@ class Outcome:
         tables: The changed rows by table, as counted by the database.
         cause: The exception that `error` was made from, for `--traceback`.
         recorded_rows: The number of rows in the record of the run; 0 if it has none.
+        head: `SEQ:HASH` of the newest audit event of the run; empty if it has none.
         duration_ms: Milliseconds from connecting, before the gate, to the end of the work.
         warnings: Lines that the operator should read: those of the result, and of the run itself,
             also if it failed.
@@ -109,6 +110,7 @@ class Outcome:
     tables: Mapping[str, RowCounts] = field(default_factory=dict)
     cause: BaseException | None = None
     recorded_rows: int = 0
+    head: str = ""
     duration_ms: int = 0
     warnings: Sequence[str] = ()
 

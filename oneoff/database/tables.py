@@ -75,6 +75,18 @@ runs = Table(
 # Partial indexes are declared only in versions/. Here, their arguments for a dialect would import
 # both dialects, which takes 20 ms.
 
+audit = Table(
+    "oneoff_audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
+    Column("kind", Text, nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("event", Text, nullable=False),  # canonical JSON
+    Column("previous", String(64), nullable=False, unique=True),  # the hash of the event before it
+    Column("hash", String(64), nullable=False),  # see `oneoff.runtime.audit.chain`
+)
+"""What happened to runs, in order. Rows are only added; `runs` is made from them."""
+
 environments = Table(
     "oneoff_environment",
     metadata,

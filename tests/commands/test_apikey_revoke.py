@@ -88,7 +88,8 @@ async def test_a_complete_key_is_refused_and_not_shown(manage: Manage) -> None:
 
     assert 2 == outcome.exit_code
     assert f"  try:  python manage.py apikey revoke {key[:13]} --confirm\n" in outcome.stderr
-    kept = repr(query(manage.environ["DATABASE_URL"], "SELECT * FROM oneoff_runs"))
+    url = manage.environ["DATABASE_URL"]
+    kept = repr([query(url, f"SELECT * FROM oneoff_{name}") for name in ("runs", "audit")])
     assert key[14:] not in outcome.stdout + outcome.stderr + kept
 
 

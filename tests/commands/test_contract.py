@@ -117,7 +117,7 @@ class Stage:
         rows = {
             name: found
             for name, found in dump(self.manage.environ["DATABASE_URL"]).items()
-            if name not in {"oneoff_runs", "oneoff_shell_inputs", "oneoff_batches"}
+            if name not in {"oneoff_audit", "oneoff_runs", "oneoff_shell_inputs", "oneoff_batches"}
         }
         return {**rows, "redis": redis_dump(self.redis_url)}
 
@@ -248,7 +248,7 @@ async def test_no_secret_is_shown_or_stored(stage: Stage) -> None:
         shown = await stage.run("-vv", "--debug", *stage.confirmation)
 
     url = stage.manage.environ["DATABASE_URL"]
-    stored = repr(query(url, "SELECT * FROM oneoff_runs"))
+    stored = repr([query(url, f"SELECT * FROM oneoff_{name}") for name in ("runs", "audit")])
     stored += repr(query(url, "SELECT * FROM oneoff_shell_inputs"))
     secrets = [*NEVER_SHOWN, "correct horse battery"]
     assert [] == [s for s in secrets if s in shown.stdout + shown.stderr + stored]

@@ -89,7 +89,8 @@ async def test_a_secret_in_a_statement_is_neither_recorded_nor_repeated(
         assert 0 != outcome.exit_code
         assert "s3cret" not in outcome.stdout + outcome.stderr
 
-    rows = repr(query(manage_environ["DATABASE_URL"], "SELECT * FROM oneoff_runs"))
+    url = manage_environ["DATABASE_URL"]
+    rows = repr([query(url, f"SELECT * FROM oneoff_{name}") for name in ("runs", "audit")])
     assert sql.split("'", maxsplit=1)[0] in rows
     assert "s3cret" not in rows
 

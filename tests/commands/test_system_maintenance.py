@@ -124,7 +124,7 @@ async def test_the_pass_is_shown_once_and_not_stored(manage: Manage) -> None:
     signature = shown.partition(".")[2]
     url = manage.environ["DATABASE_URL"]
     stored = repr(
-        [query(url, f"SELECT * FROM {table}") for table in ("oneoff_runs", "oneoff_maintenance")]
+        [query(url, f"SELECT * FROM oneoff_{name}") for name in ("runs", "audit", "maintenance")]
     )
     assert signature not in stored + on.stderr + again.stdout + again.stderr + status.stdout
 

@@ -44,6 +44,7 @@ SAMPLES = {
     "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
     "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
     "audit list": Sample(line="audit list", volatile=("*",)),
+    "audit verify": Sample(line="audit verify", volatile=("*",)),
     "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
     "batch cancel": Sample(line="batch cancel {run}", setup=CLEANED),
     "batch list": Sample(line="batch list", setup=CLEANED, volatile=("*",)),

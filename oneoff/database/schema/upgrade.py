@@ -77,7 +77,7 @@ def _upgrade(connection: Connection, script: StringIO) -> None:
     }
     context = MigrationContext.configure(connection, opts=options)
     if connection.dialect.name == "postgresql":
-        offline = {"as_sql": True, "output_buffer": script}
+        offline = {"as_sql": True, "output_buffer": script, "literal_binds": True}
         offline["starting_rev"] = context.get_current_revision()
         context = MigrationContext.configure(dialect=connection.dialect, opts=options | offline)
         with Operations.context(context):

@@ -24,7 +24,7 @@ from oneoff.core.parsing import parse
 from oneoff.core.run import Operator
 from oneoff.database.engine import Database
 from oneoff.database.tables import batches, runs
-from oneoff.runtime.audit.record import close_abandoned
+from oneoff.runtime.audit.abandoned import close_abandoned
 from oneoff.runtime.error_translation import explain
 from oneoff.runtime.executor import Execution
 from oneoff.services.batch.command import BatchCommand

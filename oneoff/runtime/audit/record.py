@@ -19,13 +19,12 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, cast, func, insert, literal_column, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.config.environment import Facts
@@ -34,38 +33,30 @@ from oneoff.core.outcome import Ending, Outcome, Status
 from oneoff.core.policy import Mode
 from oneoff.database.asyncpg_adapter import driver_of, set_autocommit
 from oneoff.database.errors import is_connection_loss, translate_error, unwritable_error
-from oneoff.database.locks.acquire import hold_both, hold_for_transaction, hold_from_begin, is_free
+from oneoff.database.locks.acquire import hold_both, hold_for_transaction, hold_from_begin
 from oneoff.database.roles import WORK
 from oneoff.database.schema.facts import read_facts
-from oneoff.database.tables import batches, runs
+from oneoff.database.tables import runs
+from oneoff.runtime.audit.abandoned import close_abandoned, process_started, rows_saved
+from oneoff.runtime.audit.chain import add_event
 from oneoff.utils.text import bounded
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.core.outcome import Call
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
+    from oneoff.runtime.audit.chain import Event
     from oneoff.utils.redaction import Redactor
 
-# A run commits its row shortly before it takes its lock. Until then its lock is free although the
-# run is alive.
-LOCK_DELAY = timedelta(seconds=30)
-"""Age of a record from which a free lock proves that a run on another machine is dead."""
 CLOSE_TIME = 5.0
 """Seconds after which the row is closed on a new connection."""
 SETTLE_TIME = 10.0
 """Seconds to wait for the end of a transaction whose connection was lost during COMMIT."""
 LARGEST_BIGINT = 2**63 - 1
 """The largest number that the column can store; larger counts of rows are stored as this."""
-
-# The work may change `search_path`, so its last statement names the schema of the table.
-_SCHEMA: ColumnElement[str] = literal_column(
-    "(SELECT nspname::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace"
-    " WHERE pg_class.oid = oneoff_runs.tableoid)"
-)
 
 
 class RunRecord:
@@ -75,6 +66,7 @@ class RunRecord:
         may_exist: Whether the row is or may be committed, so that it must be closed.
         lock: The command's lock, if the run needs it and it was free; the end of the record
             releases it.
+        event: The newest event of this run in the chain of audit events.
     """
 
     def __init__(
@@ -91,10 +83,10 @@ class RunRecord:
         self._database = database
         self._connection = connection
         self._run_id = ""
-        self._schema: str | None = None  # of the framework's tables; SQLite has none
         self._schema_ready = False
         self.may_exist = False
         self.lock: HeldLock | None = None
+        self.event: Event | None = None
 
     @classmethod
     @asynccontextmanager
@@ -147,7 +139,11 @@ class RunRecord:
             # Set this before, because a signal may arrive while the row is committed, and then it
             # must be closed. Closing a row that was not committed changes nothing.
             self.may_exist = True
-            await self._insert(row)
+            facts = {**row, "run_id": run.id}
+            del facts["id"]
+            self.event = await add_event(
+                self._connection, "intended", facts, change=insert(runs).values(row)
+            )
             await self._connection.commit()
             committed = True
             await self._show_life(f"run:{run.id}", "" if run.dry_run else call.command.lock)
@@ -161,9 +157,10 @@ class RunRecord:
         Raises:
             CommandError: The row could not be closed, so the work must be rolled back.
         """
-        schema = {"schema_translate_map": {None: self._schema}} if self._schema else {}
+        # The work may have changed `search_path`.
+        schema = self.event.schema if self.event else ""
         try:
-            await connection.execute(self._closing(outcome), execution_options=schema)
+            self.event = await self._close(connection, outcome, schema=schema)
         except Exception as exc:
             raise _not_recorded(exc) from exc
 
@@ -198,17 +195,16 @@ class RunRecord:
         Raises:
             CommandError: The row could not be closed; a later run will mark it as abandoned.
         """
-        statement = self._closing(outcome, note).returning(runs.c.rows)
         try:
             # The work may have left its connection waiting for a server that does not answer.
             async with asyncio.timeout(CLOSE_TIME):
                 if self._lends:
                     await self._take_back()
-                rows = await self._connection.scalar(statement)
+                self.event = await self._close(self._connection, outcome, note)
                 await self._connection.commit()
         except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
-            rows = await self._close_on_new_connection(statement)
-        return rows or 0
+            self.event = await self._close_on_new_connection(outcome, note)
+        return (self.event.facts["rows"] if self.event else 0) or 0
 
     async def _show_life(self, key: str, lock: str) -> None:
         """Hold the lock of this run until its end, or let the transaction of the work hold it."""
@@ -231,117 +227,33 @@ class RunRecord:
         await self._connection.rollback()
         await set_autocommit(self._connection, on=True)
 
-    async def _insert(self, row: dict[str, Any]) -> None:
-        statement = insert(runs).values(row)
-        if self._database.url.dialect == "postgresql":
-            self._schema = await self._connection.scalar(statement.returning(_SCHEMA))
-        else:
-            await self._connection.execute(statement)
-
-    def _closing(self, outcome: Outcome, note: str = "") -> Update:
+    async def _close(
+        self, connection: AsyncConnection, outcome: Outcome, note: str = "", *, schema: str = ""
+    ) -> Event | None:
         message = "; ".join(filter(None, (outcome.message, note)))
-        return (
-            update(runs)
-            .where(runs.c.id == self._run_id)
-            .values(
-                status=outcome.status.value,
-                exit_code=int(outcome.exit_code),
-                rows=func.coalesce(_rows_saved(self._run_id), min(outcome.rows, LARGEST_BIGINT)),
-                message=bounded(self._redactor.text(message)),
-                finished_at=datetime.now(UTC),
-                duration_ms=outcome.duration_ms,
-            )
+        facts = {
+            "status": outcome.status.value,
+            "exit_code": int(outcome.exit_code),
+            "message": bounded(self._redactor.text(message)),
+            "finished_at": datetime.now(UTC),
+            "duration_ms": outcome.duration_ms,
+        }
+        rows = func.coalesce(rows_saved(self._run_id), min(outcome.rows, LARGEST_BIGINT))
+        change = update(runs).where(runs.c.id == self._run_id).values(**facts, rows=rows)
+        facts["run_id"] = self._run_id
+        return await add_event(
+            connection, "closed", facts, change=change, computed="rows", schema=schema
         )
 
-    async def _close_on_new_connection(self, statement: Any) -> int | None:
+    async def _close_on_new_connection(self, outcome: Outcome, note: str) -> Event | None:
         # Drivers raise various errors when they close a broken connection.
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
         try:
             async with self._database.transaction("audit") as connection:
-                rows: int | None = await connection.scalar(statement)
+                return await self._close(connection, outcome, note)
         except Exception as exc:
             raise _not_recorded(exc) from exc
-        return rows
-
-
-async def close_abandoned(
-    connection: AsyncConnection,
-    database: Database,
-    open_runs: Iterable[Mapping[str, Any]] | None = None,
-) -> None:
-    """Close the rows of dead runs as `abandoned`, with the rows that their batches saved.
-
-    Args:
-        connection: A connection to the database of these runs.
-        database: This database.
-        open_runs: The rows that are not closed, from `read_facts`; by default they are read.
-    """
-    found: Iterable[Mapping[Any, Any]] | None = open_runs
-    if found is None:
-        query = select(runs).where(runs.c.status == Status.STARTED.value)
-        found = (await connection.execute(query)).mappings().all()
-    for row in found:
-        run_id = row["id"]
-        if not _can_be_judged(row) or not await is_free(connection, database, f"run:{run_id}"):
-            continue
-        # The run may have closed its row since it was read, or its transaction, which has closed
-        # the row, may still be open in the server: the row stays as it is then.
-        still_open = (
-            select(runs.c.id)
-            .where(runs.c.id == run_id, runs.c.status == Status.STARTED.value)
-            .with_for_update(skip_locked=True)
-        )
-        await connection.execute(
-            update(runs)
-            .where(runs.c.id.in_(still_open))
-            .values(
-                status=Status.ABANDONED.value,
-                finished_at=datetime.now(UTC),
-                rows=_rows_saved(run_id),
-            )
-        )
-
-
-def _rows_saved(run_id: str) -> ColumnElement[Any]:
-    """Return an expression for the rows that a run's batches saved; NULL without batches.
-
-    When another run takes over a batch, the rows that this run saved of it are added to the `rows`
-    of this run's record. They are included here.
-    """
-    query = select(func.sum(batches.c.run_rows)).where(batches.c.run_id == run_id)
-    saved = cast(query.scalar_subquery(), BigInteger)  # PostgreSQL's sum of bigint is numeric
-    return func.coalesce(saved + func.coalesce(runs.c.rows, 0), runs.c.rows)
-
-
-def _can_be_judged(row: Mapping[Any, Any]) -> bool:
-    """Return whether a free lock proves that this run is dead, and did not just start."""
-    if row["host"] == socket.gethostname():
-        # On this machine the process itself can be checked, at any age of the record.
-        return bool(process_started(row["pid"]) != row["process_started"])
-    started = row["started_at"]
-    if isinstance(started, str):
-        started = datetime.fromisoformat(started)
-    return bool(datetime.now(UTC) - started > LOCK_DELAY)
-
-
-def process_started(pid: int) -> str:
-    """Return when a process started, in clock ticks since boot; empty if it does not exist.
-
-    The system reuses process ids, but an id with the same start belongs to the same process.
-    """
-    try:
-        # Field 22; the name in field 2 may hold spaces and parentheses.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:  # the process exists, but belongs to another user
-        return "alive"
-    return "alive"
 
 
 def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict[str, Any]:

@@ -179,8 +179,10 @@ class Recorder:
         # Leaving the block closes the connection. This also releases the lock that shows that the
         # run is alive.
         async with self._stack:
-            if self._record is None or not self._record.can_record or self._is_closed(note):
+            if self._record is None or not self._record.can_record:
                 return outcome
+            if self._is_closed(note):
+                return self._with_head(outcome)
             try:
                 if not self._record.may_exist and isinstance(outcome.error, Refused):
                     await self._insert(run)
@@ -189,7 +191,14 @@ class Recorder:
                     outcome = replace(outcome, recorded_rows=rows)
             except CommandError as exc:
                 return _without_record(outcome, exc)
-        return outcome
+        return self._with_head(outcome)
+
+    def _with_head(self, outcome: Outcome) -> Outcome:
+        """Add the newest event of the run in the chain, unless it may have been rolled back."""
+        event = self._record.event if self._record else None
+        if event is None or (self._closing_work and self._closing_work.ending is Ending.UNKNOWN):
+            return outcome
+        return replace(outcome, head=str(event.head))
 
     def _is_closed(self, note: str) -> bool:
         """Return whether the transaction of the work has or may have closed the row.

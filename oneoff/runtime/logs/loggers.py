@@ -130,6 +130,8 @@ class Logs:
             "operator": run.operator.name,
             "environment": run.environment,
             **({"error": outcome.error.code} if outcome.error else {}),
+            # The log is outside the database, so it can prove that the newest events are missing.
+            **({"audit_head": outcome.head} if outcome.head else {}),
             "event": f"run.{outcome.status.value}",
         }
         self.relay(level, event)

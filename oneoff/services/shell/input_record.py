@@ -58,12 +58,16 @@ class InputRecord:
         from sqlalchemy import insert
 
         from oneoff.database.tables import shell_inputs
+        from oneoff.runtime.audit.chain import add_event
 
-        async with self._database.autocommit("audit") as connection:
+        database = self._database
+        is_sqlite = database.url.dialect == "sqlite"
+        open_connection = database.transaction if is_sqlite else database.autocommit
+        async with open_connection("audit") as connection:
             if self._recorded is None:
-                self._recorded = bool(await is_recorded(connection, self._database, self._run_id))
-            if self._recorded:
-                await connection.execute(insert(shell_inputs), rows)
+                self._recorded = bool(await is_recorded(connection, database, self._run_id))
+            for row in rows if self._recorded else ():
+                await add_event(connection, "input", row, change=insert(shell_inputs).values(row))
 
 
 async def is_recorded(connection: AsyncConnection, database: Database, run_id: str) -> bool | None:

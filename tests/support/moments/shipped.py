@@ -51,7 +51,7 @@ WORK: Mapping[str, Sample] = {
     "system environment": Sample(line="system environment set staging"),
 }
 """Lines that have work to do, where those of the contract test find nothing to do."""
-KEPT = frozenset({"oneoff_runs", "oneoff_shell_inputs"})
+KEPT = frozenset({"oneoff_audit", "oneoff_runs", "oneoff_shell_inputs"})
 """Tables that are no work of a command."""
 
 EFFECTS = "SELECT id, kind, payload, delivered_at FROM oneoff_outbox"

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from oneoff.core.errors import DataError, UsageError
 from oneoff.core.result import Result
 from oneoff.database.tables import batches
-from oneoff.runtime.audit.record import close_abandoned
+from oneoff.runtime.audit.abandoned import close_abandoned
 from oneoff.services.batch.command import BatchCommand
 from oneoff.services.batch.rows.cursor import decode
 from oneoff.services.batch.rows.selection import Selection, StepResult

@@ -24,7 +24,7 @@ from oneoff.core.arguments import Kind
 from oneoff.core.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.core.result import Result
 from oneoff.database.tables import batches
-from oneoff.runtime.audit.record import close_abandoned
+from oneoff.runtime.audit.abandoned import close_abandoned
 from oneoff.services.batch.run.bounds import TURN
 from oneoff.services.batch.run.faults import Fault, database_lost, fault_of
 from oneoff.services.batch.run.sharded import result_of, shards_cancelled

@@ -21,7 +21,7 @@ from oneoff.core.errors import TemporaryError, UsageError
 from oneoff.core.outcome import Status
 from oneoff.database.locks.acquire import is_free
 from oneoff.database.tables import batches, runs
-from oneoff.runtime.audit.record import close_abandoned, process_started
+from oneoff.runtime.audit.abandoned import close_abandoned, process_started
 from oneoff.services.batch.state.checkpoints import IDLE, Checkpoint, State, cancel_unfinished
 from oneoff.services.batch.state.queries import find_current, shard_rows
 

@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select, update
 
 from oneoff.core.outcome import Status
 from oneoff.database.tables import batches, runs
-from oneoff.runtime.audit.record import close_abandoned
+from oneoff.runtime.audit.abandoned import close_abandoned
 from oneoff.services.batch.rows import ranges
 from oneoff.services.batch.state import checkpoints, claims
 from oneoff.services.batch.state.checkpoints import ENDED, Checkpoint, State

@@ -115,8 +115,11 @@ async def test_tables_of_an_older_version_are_upgraded(database: Database) -> No
     """Their rows are kept."""
     await ensure_schema(database)
     async with database.connect("schema") as connection:
-        for table in ("maintenance", "shell_inputs", "batches", "outbox"):
+        for table in ("maintenance", "shell_inputs", "batches", "outbox", "audit"):
             await connection.exec_driver_sql(f"DROP TABLE oneoff_{table}")
+        if connection.dialect.name == "postgresql":
+            functions = "oneoff_audit_append(), oneoff_audit_refuse()"
+            await connection.exec_driver_sql(f"DROP FUNCTION {functions}")
         await connection.exec_driver_sql("ALTER TABLE oneoff_runs DROP COLUMN parent")
         await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '0001'")
         await connection.commit()

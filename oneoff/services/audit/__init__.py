@@ -1,0 +1,1 @@
+"""Verify, export and archive what is recorded about runs."""

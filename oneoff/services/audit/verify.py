@@ -1,0 +1,264 @@
+"""Verify that nobody has changed what is recorded about runs.
+
+The chain is computed again, and each run and each input of a shell is compared with its events. A
+page of them is read together with its events in one statement, because runs go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import exists, literal, null, select, union_all
+
+from oneoff.core.outcome import Status
+from oneoff.database.tables import audit, runs, shell_inputs
+from oneoff.utils.hash_chain import Head, canonical_json, next_hash
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+PAGE = 1000  # events that are read at once
+_RUNS = 200  # runs that are read at once, with their events
+_INPUT = ("number", "at", "source")
+
+
+class Finding(NamedTuple):
+    """A place where the record is not as it was written.
+
+    Attributes:
+        place: "event 12", "run 20260131T120000-0123456789", ...
+        problem: What does not agree there.
+    """
+
+    place: str
+    problem: str
+
+
+@dataclass
+class Verification:
+    """What was compared, and what did not agree.
+
+    Attributes:
+        events: The number of events.
+        runs: The number of runs that were compared with their events.
+        earlier_runs: The number of runs that have no event, because they were recorded before the
+            first event.
+        archived: The number of the newest event that was moved to an archive; 0 if none was.
+        head: The newest event; None if there is none.
+        findings: What did not agree, in the order in which it was found.
+    """
+
+    events: int = 0
+    runs: int = 0
+    earlier_runs: int = 0
+    archived: int = 0
+    head: Head | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    def found(self, place: str, problem: str) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(place, problem))
+
+
+async def verify(connection: AsyncConnection, expected: Head | None = None) -> Verification:
+    """Compute the chain again, and compare it with the runs and the inputs of shells.
+
+    Args:
+        connection: A connection in a transaction.
+        expected: An event that the log shows. If it is missing in the database, events were removed
+            from the end of the chain, or the chain was written again.
+    """
+    done = Verification()
+    before = await _verify_chain(connection, done)
+    await _verify_runs(connection, done, before)
+    await _find_removed_runs(connection, done)
+    if expected:
+        await _compare_head(connection, done, expected)
+    return done
+
+
+async def read_events(
+    connection: AsyncConnection, after: int = 0, until: int | None = None
+) -> AsyncIterator[RowMapping]:
+    """Yield the events after one number, and up to another one, in order."""
+    while True:
+        page = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(PAGE)
+        if until is not None:
+            page = page.where(audit.c.seq <= until)
+        rows = (await connection.execute(page)).mappings().all()
+        for row in rows:
+            yield row
+        if len(rows) < PAGE:
+            return
+        after = rows[-1]["seq"]
+
+
+class LinkCheck:
+    """Checks events one after the other; each must follow the one before it.
+
+    Args:
+        previous: The event before the first one; None if the chain begins with it.
+    """
+
+    def __init__(self, previous: Head | None = None) -> None:
+        self.head = previous or Head(0, "")
+
+    def problem_of(self, event: Mapping[Any, Any]) -> str:
+        """Return what is wrong with the next event; empty if it follows the one before it."""
+        last, self.head = self.head, Head(event["seq"], event["hash"])
+        if next_hash(event["previous"], event["event"]) != event["hash"]:
+            return "it was changed: its hash is not that of its content"
+        if event["seq"] != last.seq + 1:
+            return f"missing before it: {counted(event['seq'] - last.seq - 1, 'event')}"
+        if event["previous"] != last.hash:
+            return f"it does not follow event {last.seq}: one of the two was changed or inserted"
+        facts = json.loads(event["event"])
+        if (facts["kind"], facts["run_id"]) != (event["kind"], event["run_id"]):
+            return "its columns `kind` and `run_id` are not those of its content"
+        return ""
+
+
+async def _verify_chain(connection: AsyncConnection, done: Verification) -> Mapping[str, Any]:
+    """Check each link; return the facts of the event with which the chain began."""
+    archive = await _newest_archive(connection)
+    first = await connection.scalar(select(audit.c.seq).order_by(audit.c.seq).limit(1))
+    links = LinkCheck()
+    began: Mapping[str, Any] = {}
+    if archive and first != 1:
+        began, done.archived = archive["began"], archive["last_seq"]
+        links = LinkCheck(Head(archive["last_seq"], archive["last_hash"]))
+    async for event in read_events(connection):
+        done.events += 1
+        if problem := links.problem_of(event):
+            done.found(f"event {event['seq']}", problem)
+        elif event["kind"] == "began" and not began:
+            began = json.loads(event["event"])
+    if done.events:
+        done.head = links.head
+    if not began:
+        done.found("event 1", "it is missing, with which the chain of this database began")
+    return began
+
+
+async def _newest_archive(connection: AsyncConnection) -> dict[str, Any] | None:
+    archives = select(audit.c.event).where(audit.c.kind == "archived")
+    newest = await connection.scalar(archives.order_by(audit.c.seq.desc()).limit(1))
+    facts: dict[str, Any] | None = json.loads(newest) if newest else None
+    return facts
+
+
+async def _verify_runs(
+    connection: AsyncConnection, done: Verification, began: Mapping[str, Any]
+) -> None:
+    """Compare each run with its events."""
+    kept = set((await _newest_archive(connection) or {}).get("kept", ()))
+    last = ""
+    while True:
+        page = select(runs).where(runs.c.id > last).order_by(runs.c.id).limit(_RUNS).subquery()
+        joined = (
+            select(page, audit.c.kind, audit.c.event)
+            .outerjoin(audit, audit.c.run_id == page.c.id)
+            .order_by(page.c.id, audit.c.seq)
+        )
+        rows = (await connection.execute(joined)).mappings().all()
+        if not rows:
+            break
+        covered = []
+        for run_id, group in groupby(rows, key=lambda row: row["id"]):
+            if run_id in kept:
+                continue
+            if _compare_run(list(group), done, began):
+                covered.append(run_id)
+        await _compare_inputs(connection, covered, done)
+        last = rows[-1]["id"]
+    if (counted_then := began.get("runs", 0)) != done.earlier_runs:
+        done.found(
+            "the runs before event 1",
+            f"there were {counted_then} when the chain began, and there are {done.earlier_runs}",
+        )
+
+
+def _compare_run(
+    rows: Sequence[Mapping[Any, Any]], done: Verification, began: Mapping[str, Any]
+) -> bool:
+    """Compare one run with its events; return whether they hold its beginning."""
+    run = _as_facts({name: rows[0][name] for name in runs.c.keys()})  # noqa: SIM118 - columns
+    place = f"run {run.pop('id')}"
+    kinds = [row["kind"] for row in rows]
+    # A run has no message until it is closed.
+    expected: dict[str, Any] = {"message": ""} if "intended" in kinds else {}
+    for row in rows:
+        if row["kind"] in {"intended", "closed"}:
+            expected |= json.loads(row["event"])
+    if "intended" not in kinds:
+        if run["started_at"] > began.get("at", ""):
+            done.found(place, "it has no event: it was inserted by hand, or by an older version")
+        else:
+            done.earlier_runs += 1
+    elif "closed" not in kinds and run["status"] == Status.STARTED.value:
+        # A batch adds the rows that it took over from this run. The event that closes it has them.
+        run.pop("rows")
+    done.runs += "intended" in kinds
+    names = expected.keys() & run.keys() if "intended" not in kinds else run.keys()
+    different = sorted(name for name in names if run[name] != expected.get(name))
+    if different:
+        done.found(place, f"not as its events say: {', '.join(different)}")
+    return "intended" in kinds
+
+
+async def _compare_inputs(
+    connection: AsyncConnection, run_ids: Iterable[str], done: Verification
+) -> None:
+    """Compare the inputs of the shells among these runs with their events."""
+    ids = list(run_ids)
+    stored = select(shell_inputs.c.run_id, *(shell_inputs.c[name] for name in _INPUT), null())
+    recorded = select(audit.c.run_id, literal(0), null(), null(), audit.c.event)
+    both = union_all(
+        stored.where(shell_inputs.c.run_id.in_(ids)),
+        recorded.where(audit.c.run_id.in_(ids), audit.c.kind == "input"),
+    )
+    rows: dict[str, dict[int, Any]] = defaultdict(dict)
+    events: dict[str, dict[int, Any]] = defaultdict(dict)
+    for run_id, number, at, source, event in await connection.execute(both):
+        if event is None:
+            rows[run_id][number] = _as_facts({"number": number, "at": at, "source": source})
+        else:
+            facts = json.loads(event)
+            events[run_id][facts["number"]] = {name: facts[name] for name in _INPUT}
+    for run_id in sorted(rows.keys() | events.keys()):
+        for number in sorted(rows[run_id].keys() | events[run_id].keys()):
+            if rows[run_id].get(number) != events[run_id].get(number):
+                done.found(f"input {number} of run {run_id}", "not as its event says")
+
+
+async def _find_removed_runs(connection: AsyncConnection, done: Verification) -> None:
+    """Find runs that have events and no row."""
+    has_row = exists().where(runs.c.id == audit.c.run_id)
+    removed = select(audit.c.run_id).where(audit.c.kind == "intended", ~has_row)
+    for run_id in (await connection.scalars(removed.order_by(audit.c.seq).limit(PAGE))).all():
+        done.found(f"run {run_id}", "its row was removed: there are only its events")
+
+
+async def _compare_head(connection: AsyncConnection, done: Verification, expected: Head) -> None:
+    """Check that an event of the log is in the chain."""
+    found = await connection.scalar(select(audit.c.hash).where(audit.c.seq == expected.seq))
+    if found is None and expected.seq > done.archived:
+        last = done.head.seq if done.head else 0
+        missing = counted(expected.seq - last, "event")
+        done.found(f"event {expected.seq}", f"it is missing, as are all after {last}: {missing}")
+    elif found is not None and found != expected.hash:
+        problem = "its hash is not that of the log: this or an earlier event was written again"
+        done.found(f"event {expected.seq}", problem)
+
+
+def _as_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as an event has them."""
+    facts: dict[str, Any] = json.loads(canonical_json(row))
+    return facts
