@@ -102,7 +102,8 @@ async def test_a_reset_drops_every_kind_of_object(tmp_path: Path, postgres_url: 
 LEFT = """
 WITH extended AS (SELECT objid FROM pg_depend WHERE deptype = 'e')
 SELECT proname FROM pg_proc
-WHERE pronamespace = 'public'::regnamespace AND oid NOT IN (SELECT objid FROM extended)
+WHERE pronamespace = 'public'::regnamespace AND NOT starts_with(proname, 'oneoff_')
+  AND oid NOT IN (SELECT objid FROM extended)
 UNION ALL
 SELECT typname FROM pg_type
 WHERE typnamespace = 'public'::regnamespace AND oid NOT IN (SELECT objid FROM extended)

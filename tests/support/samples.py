@@ -44,6 +44,15 @@ SAMPLES = {
     "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
     "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
     "audit list": Sample(line="audit list", volatile=("*",)),
+    "audit archive": Sample(
+        line="audit archive --before 2000-01-01 -o {tmp}/audit.jsonl", volatile=("*",)
+    ),
+    "audit export": Sample(line="audit export", volatile=("*",)),
+    # The operator of a run can't review it, so these are refused.
+    "audit review approve": Sample(line="audit review approve {run}", setup=USERS[:1], real=False),
+    "audit review flag": Sample(line="audit review flag {run}", setup=USERS[:1], real=False),
+    "audit review list": Sample(line="audit review list"),
+    "audit roles": Sample(line="audit roles app", real=False),
     "audit verify": Sample(line="audit verify", volatile=("*",)),
     "audit show": Sample(line="audit show {run}", setup=USERS[:1], volatile=("*",)),
     "batch cancel": Sample(line="batch cancel {run}", setup=CLEANED),

@@ -50,7 +50,7 @@ async def add_event(
     kind: str,
     facts: Mapping[str, Any],
     *,
-    change: Insert | Update,
+    change: Insert | Update | None = None,
     computed: str = "",
     schema: str = "",
 ) -> Event | None:
@@ -62,7 +62,7 @@ async def add_event(
         connection: The connection; on PostgreSQL it may commit each statement.
         kind: "intended", "closed", "input", ...
         facts: What happened; "run_id" is the run.
-        change: Changes the row.
+        change: Changes the row; by default no row is changed.
         computed: Name of a fact, a number, that the database computes in `change`: the column with
             this name.
         schema: The schema of the tables, if `search_path` may not lead to it.
@@ -76,30 +76,37 @@ async def add_event(
         statement = _in_one_statement(facts, change, computed)
         found = (await connection.execute(statement, execution_options=options)).one_or_none()
         return Event(Head(*found[:2]), json.loads(found[2]), found[3]) if found else None
-    table = change.table
-    changed = (await connection.execute(change.returning(table))).mappings().one_or_none()
-    if changed is None:
-        return None
-    if computed:
-        facts[computed] = changed[computed]
+    if change is not None:
+        returned = await connection.execute(change.returning(change.table))
+        changed = returned.mappings().one_or_none()
+        if changed is None:
+            return None
+        if computed:
+            facts[computed] = changed[computed]
     return await _add_on_sqlite(connection, facts)
 
 
-def _in_one_statement(facts: Mapping[str, Any], change: Insert | Update, computed: str) -> Insert:
+def _in_one_statement(
+    facts: Mapping[str, Any], change: Insert | Update | None, computed: str
+) -> Insert:
     """Return `WITH changed AS (change) INSERT INTO oneoff_audit SELECT ... FROM changed`."""
-    if not computed:
+    event: ColumnElement[str] = literal(canonical_json(facts), Text)
+    changed = None
+    if change is not None and not computed:
         changed = change.returning(literal(1).label("one")).cte("changed")
-        event: ColumnElement[str] = literal(canonical_json(facts), Text)
-    else:
+    elif change is not None:
         changed = change.returning(change.table.c[computed]).cte("changed")
         place = os.urandom(16).hex()  # no other fact has this text
         before, _, after = canonical_json({**facts, computed: place}).partition(f'"{place}"')
         number = func.coalesce(cast(changed.c[computed], Text), "null")
         event = literal(before, Text) + number + literal(after, Text)
-    values = (literal(facts["kind"], Text), literal(facts["run_id"], Text), event)
+    values = select(literal(facts["kind"], Text), literal(facts["run_id"], Text), event)
     return (
         insert(audit)
-        .from_select(["kind", "run_id", "event"], select(*values).select_from(changed))
+        .from_select(
+            ["kind", "run_id", "event"],
+            values if changed is None else values.select_from(changed),
+        )
         .returning(audit.c.seq, audit.c.hash, audit.c.event, _SCHEMA)
     )
 

@@ -21,7 +21,7 @@ from oneoff.utils.hash_chain import Head, canonical_json, next_hash
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping
+    from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 PAGE = 1000  # events that are read at once
@@ -85,11 +85,16 @@ async def verify(connection: AsyncConnection, expected: Head | None = None) -> V
 
 
 async def read_events(
-    connection: AsyncConnection, after: int = 0, until: int | None = None
+    connection: AsyncConnection,
+    *,
+    until: int | None = None,
+    conditions: Sequence[ColumnElement[bool]] = (),
 ) -> AsyncIterator[RowMapping]:
-    """Yield the events after one number, and up to another one, in order."""
+    """Yield the events in order, up to a number, or those that fulfil the conditions."""
+    after = 0
     while True:
-        page = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(PAGE)
+        page = select(audit).where(audit.c.seq > after, *conditions)
+        page = page.order_by(audit.c.seq).limit(PAGE)
         if until is not None:
             page = page.where(audit.c.seq <= until)
         rows = (await connection.execute(page)).mappings().all()
@@ -127,19 +132,14 @@ class LinkCheck:
 
 async def _verify_chain(connection: AsyncConnection, done: Verification) -> Mapping[str, Any]:
     """Check each link; return the facts of the event with which the chain began."""
-    archive = await _newest_archive(connection)
-    first = await connection.scalar(select(audit.c.seq).order_by(audit.c.seq).limit(1))
-    links = LinkCheck()
-    began: Mapping[str, Any] = {}
-    if archive and first != 1:
-        began, done.archived = archive["began"], archive["last_seq"]
+    began, links = await read_began(connection), LinkCheck()
+    if archive := await read_newest_archive(connection):
+        done.archived = archive["last_seq"]
         links = LinkCheck(Head(archive["last_seq"], archive["last_hash"]))
     async for event in read_events(connection):
         done.events += 1
         if problem := links.problem_of(event):
             done.found(f"event {event['seq']}", problem)
-        elif event["kind"] == "began" and not began:
-            began = json.loads(event["event"])
     if done.events:
         done.head = links.head
     if not began:
@@ -147,7 +147,21 @@ async def _verify_chain(connection: AsyncConnection, done: Verification) -> Mapp
     return began
 
 
-async def _newest_archive(connection: AsyncConnection) -> dict[str, Any] | None:
+async def read_began(connection: AsyncConnection) -> dict[str, Any]:
+    """Return when the chain began, and how many runs were recorded before it.
+
+    It is the first event, or a part of the event of the archive that this was moved to.
+    """
+    if archive := await read_newest_archive(connection):
+        began: dict[str, Any] = archive["began"]
+        return began
+    first = await connection.scalar(select(audit.c.event).where(audit.c.seq == 1))
+    facts = json.loads(first) if first else {}
+    return {name: facts[name] for name in ("at", "runs") if name in facts}
+
+
+async def read_newest_archive(connection: AsyncConnection) -> dict[str, Any] | None:
+    """Return the facts of the event with which the newest archive was made; None if none was."""
     archives = select(audit.c.event).where(audit.c.kind == "archived")
     newest = await connection.scalar(archives.order_by(audit.c.seq.desc()).limit(1))
     facts: dict[str, Any] | None = json.loads(newest) if newest else None
@@ -158,7 +172,7 @@ async def _verify_runs(
     connection: AsyncConnection, done: Verification, began: Mapping[str, Any]
 ) -> None:
     """Compare each run with its events."""
-    kept = set((await _newest_archive(connection) or {}).get("kept", ()))
+    kept = set((await read_newest_archive(connection) or {}).get("kept", ()))
     last = ""
     while True:
         page = select(runs).where(runs.c.id > last).order_by(runs.c.id).limit(_RUNS).subquery()

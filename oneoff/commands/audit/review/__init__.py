@@ -1,0 +1,1 @@
+"""Review runs that were started with `--break-glass`, and other sensitive runs."""

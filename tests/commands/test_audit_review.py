@@ -1,0 +1,37 @@
+"""`audit review`: a run with `--break-glass` owes a review by another operator."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from oneoff.testing import Manage
+from tests.support.fixture_types import MakeUser
+
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()
+
+
+async def test_a_run_that_owes_a_review_stays_with_all_that_follow(
+    manage: Manage, make_user: MakeUser, tmp_path: Path
+) -> None:
+    """After its review, by somebody else, it can be archived."""
+    await make_user("ada")
+    reset = ["db", "reset", "--break-glass", "outage"]
+    (confirm,) = re.findall("--confirm=[^ \n]+", (await manage(reset)).stderr)
+    assert 0 == (await manage([*reset, confirm])).exit_code
+    line = f"audit archive --before {TOMORROW} --confirm --json -o {tmp_path}"
+
+    first = await manage(f"{line}/1.jsonl")
+    owed = await manage("audit review list --json")
+    (run,) = [row["run_id"] for row in owed.json["data"]]
+    own = await manage(f"audit review approve {run}")
+    await manage(f"audit review approve {run} --reason agreed", environ={"OPERATOR": "grace"})
+    second = await manage(f"{line}/2.jsonl")
+
+    assert (77, "own-run") == (own.exit_code, own.stderr.split("[")[1].split("]")[0])
+    assert run not in (tmp_path / "1.jsonl").read_text()
+    assert run in (tmp_path / "2.jsonl").read_text()
+    assert first.json["rows"] < second.json["rows"]
+    assert [] == (await manage("audit review list --json")).json["data"]
+    assert 0 == (await manage("audit verify")).exit_code
