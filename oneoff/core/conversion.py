@@ -27,7 +27,9 @@ _UNITS = {
 _UNITS_SHOWN = ("d", "h", "m", "s", "ms")
 _BARE_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
-_LARGEST = 2**63 - 1  # the largest bigint of PostgreSQL and integer of SQLite
+_WHOLE_NUMBER = re.compile(r"[+-]?\d+(?:_\d+)*")
+_LEAST, _MOST = -(2**63), 2**63 - 1  # the bigints of PostgreSQL, and the integers of SQLite
+_LONGEST = "999999999d"  # the longest timedelta
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -80,18 +82,26 @@ def duration_text(value: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-def unit_hint(text: str) -> str:
-    """Return a hint for a number without a unit; empty for other texts."""
-    if not _BARE_NUMBER.fullmatch(text):
-        return ""
-    return f": it has no unit; write {text}s for seconds, {text}m for minutes"
+def duration_hint(text: str) -> str:
+    """Return a hint for a number without a unit, or a duration that is too long; or empty."""
+    if _BARE_NUMBER.fullmatch(text):
+        return f": it has no unit; write {text}s for seconds, {text}m for minutes"
+    is_duration = re.fullmatch(f"(?:{_DURATION_PART.pattern})+", text)
+    return f": it is longer than {_LONGEST}" if is_duration else ""
 
 
 def _parse_int(text: str) -> int:
     number = int(text)
-    if abs(number) > _LARGEST:
+    if not _LEAST <= number <= _MOST:
         raise ValueError(text)
     return number
+
+
+def _range_hint(text: str) -> str:
+    """Return the limit that a whole number exceeds; empty for other texts."""
+    if not _WHOLE_NUMBER.fullmatch(text.strip()):
+        return ""
+    return f" of at least {_LEAST}" if text.strip().startswith("-") else f" of at most {_MOST}"
 
 
 def _parse_bool(text: str) -> bool:
@@ -190,7 +200,7 @@ def _named_shape(kind: type) -> Shape | None:
     name = f"{kind.__module__}.{kind.__qualname__}"
     known = {
         "builtins.str": Shape(str, "a string", (str,)),
-        "builtins.int": Shape(_parse_int, "a whole number", (int,), "NUMBER"),
+        "builtins.int": Shape(_parse_int, "a whole number", (int,), "NUMBER", hint=_range_hint),
         "builtins.float": Shape(float, "a number", (int, float), "NUMBER"),
         "builtins.bool": Shape(_parse_bool, "true or false", (bool,), "true|false"),
         "decimal.Decimal": Shape(_by_constructor(kind), "a decimal number", (kind, int), "NUMBER"),
@@ -200,7 +210,7 @@ def _named_shape(kind: type) -> Shape | None:
             "a duration such as 90d, 24h, 5m or 1h30m",
             (kind,),
             "DURATION",
-            hint=unit_hint,
+            hint=duration_hint,
         ),
         "datetime.datetime": Shape(
             _parse_datetime, "a date and time such as 2026-01-31T09:30:00Z", (kind,), "DATETIME"

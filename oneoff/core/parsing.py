@@ -7,7 +7,7 @@ the error does not repeat them.
 from __future__ import annotations
 
 from oneoff.core.arguments import Field, Kind
-from oneoff.core.conversion import parse_duration, shape_of, unit_hint
+from oneoff.core.conversion import duration_hint, parse_duration, shape_of
 from oneoff.core.errors import UsageError
 from oneoff.core.options import OPTIONS, GlobalOptions
 from oneoff.core.tokens import (
@@ -183,7 +183,7 @@ class _Line:
             except ValueError:
                 self._problems.append(
                     f"{spec.spelling} {value!r} is not a duration such as 90s, 5m or 1h30m"
-                    + unit_hint(value)
+                    + duration_hint(value)
                 )
                 return
         setattr(self.options, spec.name, value)

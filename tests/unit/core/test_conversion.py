@@ -58,6 +58,7 @@ class Rights(IntFlag):
         (str, "", ""),
         (int, "-5", -5),
         (int, "1_000", 1000),
+        (int, f"{-(2**63)}", -(2**63)),
         (float, "2.5", 2.5),
         (bool, "Yes", True),
         (bool, "off", False),
@@ -121,6 +122,28 @@ def test_a_wrong_text_is_a_value_error(annotation: Any, text: str) -> None:
     """The parser turns it into a usage error."""
     with pytest.raises(ValueError):  # noqa: PT011 - what it says is never shown
         shape_of(annotation).parse(text)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "hint"),
+    [
+        (int, "99999999999999999999", f" of at most {2**63 - 1}"),
+        (int | None, " +1_0" + 20 * "0", f" of at most {2**63 - 1}"),
+        (int, 5000 * "9", f" of at most {2**63 - 1}"),
+        (list[int], f"{-(2**63) - 1}", f" of at least {-(2**63)}"),
+        (int, "5.0", ""),
+        (int, "", ""),
+        (timedelta, "99999999999999d", ": it is longer than 999999999d"),
+        (timedelta, "5", ": it has no unit; write 5s for seconds, 5m for minutes"),
+        (timedelta, "-5m", ""),
+    ],
+)
+def test_a_hint_tells_the_limit_that_a_value_exceeds(annotation: Any, text: str, hint: str) -> None:
+    """It follows "is not a whole number". A text of another form gets no limit."""
+    with pytest.raises(ValueError):  # noqa: PT011 - what it says is never shown
+        shape_of(annotation).parse(text)
+
+    assert hint == shape_of(annotation).hint(text)
 
 
 def test_a_list_parses_its_items() -> None:
