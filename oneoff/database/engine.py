@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config.database_url import DatabaseURL, parse_database_url
-from oneoff.config.url_parameters import KEEPALIVES, STATEMENT_CACHE, SYSTEM
+from oneoff.config.url_parameters import KEEPALIVES, STATEMENT_CACHE, TLS
 from oneoff.core.errors import Unavailable
 from oneoff.database.roles import EXEMPT, WORK, Opening
 from oneoff.utils.concurrency import undivided
@@ -248,10 +248,12 @@ class Database:
             "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)) or None,
             "statement_cache_size": 0,
         }
-        if self.url.query.get("sslrootcert") == SYSTEM:
-            from oneoff.database.url_arguments import system_context
+        if self.url.query.keys() & (TLS - {"sslmode"}):
+            from oneoff.database.url_arguments import refuse_without_effect, system_context
 
-            arguments["ssl"] = system_context(self.url)
+            refuse_without_effect(self.url)
+            if context := system_context(self.url):
+                arguments["ssl"] = context
         return arguments
 
     def _sqlite_arguments(self) -> dict[str, Any]:

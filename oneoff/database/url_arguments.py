@@ -8,9 +8,10 @@ import ssl
 from typing import Any
 
 from oneoff.config.database_url import DatabaseURL
-from oneoff.config.url_parameters import CERTIFICATES, KEEPALIVES, SYSTEM, VARIABLES
+from oneoff.config.url_parameters import CERTIFICATES, KEEPALIVES, SYSTEM, TLS, VARIABLES
 from oneoff.core.errors import ConfigurationError
 
+_IN_HOME = {"sslrootcert": "~/.postgresql/root.crt", "sslcert": "~/.postgresql/postgresql.crt"}
 _OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 
 
@@ -32,6 +33,37 @@ def system_context(url: DatabaseURL) -> ssl.SSLContext | None:
     if "sslcert" in query:
         context.load_cert_chain(query["sslcert"], query.get("sslkey"))
     return context
+
+
+def refuse_without_effect(url: DatabaseURL) -> None:
+    """Refuse TLS parameters that the driver would ignore, such as revoked certificates.
+
+    Raises:
+        ConfigurationError: A parameter has no effect with the URL's `sslmode`.
+    """
+    mode = url.query.get("sslmode") or os.environ.get(VARIABLES["sslmode"]) or "prefer"
+    checks = mode.startswith("verify") or (mode == "require" and _has("sslrootcert", url))
+    not_checked = "the certificate of the server is not checked"
+    for is_so, useless, why in (
+        (mode == "disable", TLS - {"sslmode"}, "the connection is not encrypted"),
+        (not checks, {"sslrootcert", "sslcrl"}, not_checked),
+        (not _has("sslcert", url), {"sslkey"}, "no sslcert is given"),
+    ):
+        if is_so and (names := ", ".join(sorted(url.query.keys() & useless))):
+            raise ConfigurationError(
+                f"{names} would have no effect with sslmode={mode}: {why}",
+                try_=(
+                    "with sslmode=verify-full and sslrootcert the server's certificate is checked",
+                    f"or remove {names} from the URL",
+                ),
+                code="bad-tls",
+            )
+
+
+def _has(name: str, url: DatabaseURL) -> bool:
+    """Return whether the driver uses a certificate: of the URL, a variable, or the home folder."""
+    given = url.query.get(name) or os.environ.get(VARIABLES[name])
+    return bool(given) or os.path.exists(os.path.expanduser(_IN_HOME[name]))
 
 
 def check_certificates(url: DatabaseURL) -> None:

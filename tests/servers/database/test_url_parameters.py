@@ -95,6 +95,44 @@ async def test_a_missing_file_is_named(tls_server: Postgres, tmp_path: Path, nam
     assert f"{tmp_path}/missing.pem of {name} can't be used: no such file" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("sslmode=require&sslcrl={ca}", "sslcrl would have no effect with sslmode=require"),
+        ("sslrootcert={ca}", "sslrootcert would have no effect with sslmode=prefer"),
+        ("sslmode=allow&sslrootcert={ca}&sslcrl={ca}", "sslcrl, sslrootcert would have no effect"),
+        ("sslmode=disable&sslcert={ca}&sslkey={ca}", "sslcert, sslkey would have no effect"),
+        ("sslmode=disable&ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version would have"),
+        ("sslmode=require&sslkey={ca}", "sslkey would have no effect with sslmode=require: no"),
+    ],
+)
+async def test_a_tls_parameter_without_effect_is_refused(
+    tls_server: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, query: str, named: str
+) -> None:
+    """Someone relies on it. The driver would ignore it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    query = query.format(ca=tls_server.folder / "tls.crt")
+
+    with pytest.raises(CommandError, match=named) as caught:
+        await value(f"{tls_server.url('postgres')}?{query}", ENCRYPTED)
+
+    assert ("bad-tls", 78) == (caught.value.code, caught.value.exit_code)
+
+
+async def test_tls_parameters_that_have_an_effect_are_accepted(
+    tls_server: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The mode and the certificate may also come from where the driver looks for them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    certificate, url = tls_server.folder / "tls.crt", tls_server.url("postgres")
+    versions = "ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.3"
+
+    assert await value(f"{url}?sslmode=require&sslrootcert={certificate}", ENCRYPTED) is True
+    assert await value(f"{url}?{versions}", ENCRYPTED) is True
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert await value(f"{url}?sslrootcert={certificate}", ENCRYPTED) is True
+
+
 async def test_a_file_without_a_certificate_is_named(tls_server: Postgres, tmp_path: Path) -> None:
     """The TLS library only says that it found none."""
     (tmp_path / "ca.pem").write_text("no certificate\n")
