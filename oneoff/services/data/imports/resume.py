@@ -197,8 +197,9 @@ def _digest_of(source: Source) -> tuple[str, int]:
 
 
 def _without_line_end(raw: bytes, *, crlf: bool) -> bytes:
-    raw = raw.removesuffix(b"\n")
-    return raw.removesuffix(b"\r") if crlf else raw
+    if crlf and raw.endswith(b"\r\n"):
+        return raw[:-2]
+    return raw.removesuffix(b"\n")
 
 
 def _no_progress(_: Chunk) -> None:

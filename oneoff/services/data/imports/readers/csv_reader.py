@@ -93,7 +93,7 @@ def _refuse_other_formats(source: Source, whole: bytes, line: bytes) -> None:
             try_="give --format jsonl, or --format json for an array",
         )
     unquoted = b"".join(whole.split(b'"')[::2])
-    if b"\r" in unquoted.replace(b"\r\n", b"\n").removesuffix(b"\r"):
+    if b"\r" in unquoted.replace(b"\r\n", b"\n"):
         raise bad_file(
             source.name,
             "ends its lines with a carriage return alone",

@@ -92,7 +92,7 @@ def chunks(source: Source, start: RowStart, skip: Skip | None = None) -> Iterato
         line += whole.count(b"\n") + 1 - len(unfinished)
         rest = b"\n".join([*unfinished, rest])
     if rest:  # the last row, without a line feed
-        yield Chunk(line, _without_returns([rest]), [line] if b'"' in rest else None, 0)
+        yield Chunk(line, [rest], [line] if b'"' in rest else None, 0)
 
 
 def _split(whole: bytes, line: int) -> tuple[list[bytes], list[int] | None, Sequence[bytes]]:

@@ -57,7 +57,27 @@ async def test_a_carriage_return_outside_of_quotes_is_an_error(
 
 
 @pytest.mark.parametrize(
-    "data", [b"name\rci\rbackup\n", b"name\r" + b"ci\r" * 500_000], ids=["one line feed", "large"]
+    "text", ["name\nci\nbackup\r", 'name\r\nci\r\n"backup"\r'], ids=["plain", "quoted"]
+)
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=["copy", "staged", "resume"])
+async def test_a_carriage_return_alone_does_not_end_the_last_row(
+    manage: Manage, tmp_path: Path, text: str, options: list[str]
+) -> None:
+    """It does not end any other row either."""
+    path = tmp_path / "names.csv"
+    path.write_bytes(text.encode())
+
+    done = await load(manage, path, *options)
+
+    assert 65 == done.exit_code
+    assert "line 3: the row contains a carriage return outside of quotes" in done.stderr
+    assert [] == names(manage)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"name\rci\rbackup\n", b"name\r" + b"ci\r" * 500_000, b"name\r"],
+    ids=["one line feed", "large", "only a header"],
 )
 async def test_lines_that_end_with_a_carriage_return_alone_are_named(
     manage: Manage, tmp_path: Path, data: bytes
