@@ -107,8 +107,9 @@ class _FileScanner:
     def scan(self, block: bytes) -> None:
         if not block.isascii() or self._decoder.getstate()[0]:
             self._decode(block)
-        if b"\0" in block:
-            raise bad_file(self._source.name, "is not text: it contains zero bytes")
+        if (zero := block.find(b"\0")) >= 0:
+            line = _line_at(self._source, self._size + zero)
+            raise bad_file(self._source.name, f"is not text: line {line:,} contains a zero byte")
         if self._csv:
             self._scan_csv(block)
         self._size += len(block)
