@@ -160,7 +160,7 @@ ZERO = "'a' || char(0) || 'b'"
 SQLITE_TYPES: dict[str, Literals] = {
     "integer": WHOLE.map(str),
     "bigint": WHOLE.map(str),
-    "numeric(10, 2)": NUMBERS.map(str) | WHOLE.map(str),
+    "numeric(10, 2)": st.decimals(-(10**7), 10**7, places=2).map(str),
     "numeric": FLOATS.map(repr).filter(lambda text: "inf" not in text),
     "double": FLOATS.map(repr).filter(lambda text: "inf" not in text) | st.just("9e999"),
     "text": _texts(WORDS) | st.just(ZERO),

@@ -114,7 +114,8 @@ class Column(NamedTuple):
         return _PRECISION.search(self.value_type or self.type) if numeric else None
 
 
-_PRECISION = re.compile(r"\((\d+)\s*(?:,\s*(\d+)\s*)?\)")
+# Not that of another type: in SQLite, a column for decimals may be VARCHAR(20).
+_PRECISION = re.compile(r"\b(?:NUM|DEC)\w*\s*\((\d+)\s*(?:,\s*(\d+)\s*)?\)", re.IGNORECASE)
 
 _BY_POSTGRESQL_NAME = {
     "bool": Kind.BOOLEAN,

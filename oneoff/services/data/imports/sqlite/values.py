@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
@@ -110,6 +111,8 @@ def _converter(column: Column) -> Convert | None:
     length = _max_length(column)
     if length is not None:
         return _text_within(length)
+    if column.precision:
+        return _decimal_within(column.precision, column.scale or 0)
     if _stores_numbers(column) and column.kind in _CONVERTERS_TO_NUMBERS:
         return _CONVERTERS_TO_NUMBERS[column.kind]
     return _CONVERTERS.get(column.kind)
@@ -276,6 +279,24 @@ def _number(text: str) -> int | float:
         integer = int(whole[1])
         return integer if abs(integer) <= _MAX_INT64 else float(integer)
     return _finite(number) if isinstance(number, str) else number
+
+
+def _decimal_within(precision: int, scale: int) -> Convert:
+    """Return a function that rounds numbers as PostgreSQL does, and refuses too large ones."""
+    fits = re.compile(rf"-?[0-9]{{0,{max(precision - scale, 0)}}}(?:\.[0-9]{{0,{scale}}})?")
+    last_digit, context = Decimal(1).scaleb(-scale), Context(prec=precision)
+
+    def check(text: str) -> int | float:
+        if fits.fullmatch(text):
+            return _number(text)
+        number = _numeric(text)
+        try:
+            rounded = Decimal(number).quantize(last_digit, ROUND_HALF_UP, context)
+        except InvalidOperation:  # it needs more digits than the precision
+            _out_of_range(sqlstates.NUMERIC_VALUE_OUT_OF_RANGE)
+        return _number(f"{rounded:f}")
+
+    return check
 
 
 def _text(text: str) -> str:

@@ -64,6 +64,53 @@ async def test_a_text_that_is_no_member_of_an_enum_is_refused(
     assert [("happy",), (None,), ("sad",)] == found
 
 
+DECIMALS = {
+    "123.45": "123.45",
+    "-7": "-7.00",
+    "1.239": "1.24",
+    "-0.005": "-0.01",
+    "0.0049": "0.00",
+    "-0.001": "0.00",
+    "000999.994": "999.99",
+    "1.5e2": "150.00",
+    " .5 ": "0.50",
+}
+TOO_LARGE = ("123456.789", "999.995", "-1e3", "1e999999999", "Infinity")
+
+
+async def test_a_decimal_is_rounded_to_the_scale_of_its_column(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """SQLite itself would store any number."""
+    await execute(manage, "CREATE TABLE prices (id integer PRIMARY KEY, price numeric(5, 2))")
+    source, target = tmp_path / "prices.csv", tmp_path / "stored.csv"
+    rows = [f"{at},{text}" for at, text in enumerate(DECIMALS)]
+    source.write_text("\n".join(["id,price", *rows, ""]))
+
+    done = await manage(f"data import prices {source} --confirm")
+    await manage(f"data export prices -o {target}")
+
+    assert 0 == done.exit_code, done.stderr
+    stored = [line.partition(",")[2] for line in target.read_text().splitlines()[1:]]
+    assert list(DECIMALS.values()) == stored
+
+
+@pytest.mark.parametrize("text", TOO_LARGE)
+async def test_a_decimal_that_is_too_large_for_its_column_is_refused(
+    manage: Manage, tmp_path: Path, text: str
+) -> None:
+    """Also one that only rounding makes too large."""
+    await execute(manage, "CREATE TABLE prices (id integer PRIMARY KEY, price numeric(5, 2))")
+    path = tmp_path / "prices.csv"
+    path.write_text(f"id,price\n1,1.00\n2,{text}\n")
+
+    done = await manage(f"data import prices {path} --confirm")
+
+    assert 65 == done.exit_code, done.stderr
+    assert f"line 3, column price: '{text}' is out of the range of numeric(5" in done.stderr
+    assert [(0,)] == query(manage.environ["DATABASE_URL"], "SELECT count(*) FROM prices")
+
+
 def as_json(mood: str) -> str:
     """Return the rows as JSON lines."""
     return f'{{"id":1,"mood":"happy"}}\n{{"id":2,"mood":null}}\n{{"id":3,"mood":"{mood}"}}\n'

@@ -110,6 +110,11 @@ def test_a_column_that_stores_texts_takes_every_number(declared: str) -> None:
         assert ["1e400"] == list(convert(Column("c", kind, declared), ["1e400"]))
 
 
+def test_a_decimal_stored_as_text_has_no_precision() -> None:
+    """The number in VARCHAR(20) is a length."""
+    assert ["1.50"] == list(convert(Column("c", Kind.NUMERIC, "VARCHAR(20)"), ["1.50"]))
+
+
 @given(st.floats(allow_nan=False))
 @example(-8.501019900530849e-307)
 def test_a_decimal_is_stored_as_the_nearest_number(value: float) -> None:
@@ -125,7 +130,7 @@ def test_a_decimal_is_stored_as_the_nearest_number(value: float) -> None:
 @pytest.mark.parametrize("value", [2**53 + 1, 2**63 - 1, -(2**63) + 1])
 def test_an_integer_in_a_decimal_column_keeps_its_digits(value: int) -> None:
     """All of the digits that fit into 64 bits."""
-    column = Column("c", Kind.NUMERIC, "numeric(20, 2)")
+    column = Column("c", Kind.NUMERIC, "numeric(21, 2)")
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE t (c numeric)")
         connection.execute("INSERT INTO t VALUES (?)", convert(column, [f"{value}.00"]))
