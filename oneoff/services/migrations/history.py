@@ -108,8 +108,7 @@ class History:
     """
 
     def __init__(self, folder: Path, root: Path, also: Path | None = None) -> None:
-        self.folder = folder
-        self.root = root
+        self.folder, self.root = folder, root
         self.env: EnvOptions | None = None
         self.config = load_config(folder, root, also)
         locations = self.config.get_version_locations_list() or [str(folder / "versions")]
@@ -121,10 +120,12 @@ class History:
             self.config.set_main_option("sourceless", "true")
         self.scripts = ScriptDirectory.from_config(self.config)
         self.heads = self._load()
-        if not self.heads and (files := _python_files(versions)):
+        # A compiled file that Alembic does not read may be left of a deleted revision.
+        pattern = "*.py*" if self.scripts.sourceless else "*.py"
+        if not self.heads and (files := _python_files(versions, pattern)):
             raise _broken(
-                f"{self.shorten(versions)} holds {len(files)} Python files, but no revision that "
-                f"Alembic finds: {self.shorten(files[0])}"
+                f"{self.shorten(versions)} holds {counted(len(files), 'Python file')}, but no "
+                f"revision that Alembic finds: {self.shorten(files[0])}"
             )
 
     def _load(self) -> tuple[str, ...]:
@@ -302,8 +303,7 @@ class History:
 
     def shorten(self, path: Path) -> str:
         """Return a path relative to the project's root, or the absolute path if it is outside."""
-        resolved = path.resolve()
-        root = self.root.resolve()
+        resolved, root = path.resolve(), self.root.resolve()
         return str(resolved.relative_to(root) if resolved.is_relative_to(root) else resolved)
 
     @property
@@ -387,8 +387,8 @@ def _broken(message: str) -> CommandError:
     return CommandError(message, try_="correct the file and try again", code="broken-revision")
 
 
-def _python_files(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*.py*") if path.is_file())
+def _python_files(folder: Path, pattern: str) -> list[Path]:
+    found = sorted(path for path in folder.rglob(pattern) if path.is_file())
     return [path for path in found if not path.name.startswith("__init__.")]
 
 

@@ -65,6 +65,17 @@ async def test_files_that_hold_no_revision_are_no_empty_history(shop: Shop, plac
     assert "error[broken-revision]: migrations/versions holds 2 Python files" in refused.stderr
 
 
+async def test_a_compiled_file_of_a_deleted_revision_is_no_revision(history: Shop) -> None:
+    """Python leaves it in `__pycache__` when the only revision is deleted."""
+    history.write("a1", None)
+    assert compileall.compile_dir(history.versions, quiet=1)
+    (history.versions / "a1.py").unlink()
+
+    made = await history.manage("db create-migration -m first --empty")
+
+    assert 0 == made.exit_code, made.stderr
+
+
 async def test_a_check_passes_at_head(shop: Shop) -> None:
     """The exit code is 0."""
     await shop.manage("db migrate")
