@@ -12,7 +12,7 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.weak_passwords import is_weak
-from oneoff import DataError
+from oneoff import DataError, counted
 
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 """Argon2id with 19 MiB, two passes, one lane: OWASP's minimum (Password Storage Cheat Sheet).
@@ -49,7 +49,8 @@ def check_new(password: str, min_length: int, about: Iterable[str] = ()) -> None
     length = len(normal)
     if length < min_length:
         raise DataError(
-            f"the password is too short: {length} characters, at least {min_length} are needed",
+            f"the password is too short: {counted(length, 'character')}, "
+            f"at least {min_length} are needed",
             why="a longer password is harder to guess",
             try_=(
                 "choose a longer password; a few random words are easy to remember",

@@ -21,6 +21,7 @@ class List(BaseCommand):
 
     async def handle(self, session: AsyncSession) -> Result:
         from app import service_accounts
+        from oneoff import counted
 
         if self.limit < 1:
             raise UsageError(
@@ -31,4 +32,4 @@ class List(BaseCommand):
             session, limit=self.limit, active_only=self.active_only
         )
         rows = [account.public() for account in found]
-        return Result.report(rows, f"{len(rows)} of {total} service accounts")
+        return Result.report(rows, f"{len(rows)} of {counted(total, 'service account')}")

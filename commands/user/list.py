@@ -28,6 +28,7 @@ class List(BaseCommand):
 
     async def handle(self, session: AsyncSession) -> Result:
         from app import users
+        from oneoff import counted
 
         if self.limit < 1:
             raise UsageError(
@@ -42,4 +43,4 @@ class List(BaseCommand):
             search=self.search,
         )
         rows = [user.public() for user in found]
-        return Result.report(rows, f"{len(rows)} of {total} users")
+        return Result.report(rows, f"{len(rows)} of {counted(total, 'user')}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import CommandError, Declined, UsageError
 from oneoff.core.outcome import Outcome, RowCounts
-from oneoff.utils.text import bounded, cell, for_json, plain, printable
+from oneoff.utils.text import bounded, cell, counted, for_json, plain, printable
 
 if TYPE_CHECKING:
     from oneoff.utils.redaction import Redactor
@@ -113,7 +113,7 @@ def render_error(error: CommandError, redactor: Redactor, *, color: bool = False
         f"{label} {printable(_shown(problem, redactor))}" for problem in problems[:_MOST_PROBLEMS]
     ]
     if len(problems) > _MOST_PROBLEMS:
-        lines.append(f"{label} and {len(problems) - _MOST_PROBLEMS:,} more problems")
+        lines.append(f"{label} and {counted(len(problems) - _MOST_PROBLEMS, 'more problem')}")
     if error.why:
         lines.append(f"  why:  {printable(_shown(error.why, redactor))}")
     lines += [f"  try:  {printable(redactor.text(line))}" for line in error.try_]

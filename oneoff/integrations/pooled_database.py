@@ -63,8 +63,8 @@ class PooledDatabase:
 
     def _exhausted(self) -> TemporaryError:
         return TemporaryError(
-            f"all {self._database.pool_size} connections of this process were in use for "
-            f"{POOL_TIMEOUT:g} s",
+            f"no connection of this process was free for {POOL_TIMEOUT:g} s: it has "
+            f"{self._database.pool_size}, and all are in use",
             why="there are too many requests or jobs at a time, or they hold connections too long",
             try_="start more processes, or raise DATABASE_POOL_SIZE",
             code="pool-exhausted",

@@ -41,7 +41,7 @@ def bounded(text: str) -> str:
     Redact the text first. The redactor might not recognize half of a secret.
     """
     more = len(text) - LONGEST_MESSAGE
-    return text if more <= 0 else f"{text[:LONGEST_MESSAGE]}... ({more:,} more characters)"
+    return text if more <= 0 else f"{text[:LONGEST_MESSAGE]}... ({counted(more, 'more character')})"
 
 
 def first_line(exc: BaseException) -> str:

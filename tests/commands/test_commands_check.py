@@ -19,7 +19,7 @@ def test_the_command_fails_with_every_finding(command_package: Package) -> None:
 
     error = caught.value
     assert ("commands-broken", 1) == (error.code, int(error.exit_code))
-    assert "1 of 2 commands are broken" == error.message
+    assert "1 of 2 commands can't be used" == error.message
     assert ["bad"] == [finding["command"] for finding in error.data]
 
 

@@ -131,7 +131,8 @@ async def test_a_value_is_added_to_an_enum_without_a_rebuild(postgres_shop: Shop
 
     assert 3 == checked.exit_code
     assert "add value 'a:b' to enum mood" in checked.stdout
-    assert "drift: 1 differences" in shown.stdout
+    assert "the models differ from the database in 1 place\n" in checked.stderr
+    assert "drift: 1 difference from" in shown.stdout
     assert "" == failed
     assert "RENAME TO" not in path.read_text().partition("def downgrade")[0]
     assert 0 == undone.exit_code, undone.stderr

@@ -41,6 +41,7 @@ class List(BaseCommand):
 
     async def handle(self, session: AsyncSession, run: Run) -> Result:
         from oneoff.runtime.audit.queries import Filter, list_runs
+        from oneoff.utils.text import counted
 
         if self.limit < 1:
             raise UsageError(
@@ -55,7 +56,8 @@ class List(BaseCommand):
             without=run.id,
         )
         rows, total = await list_runs(session, wanted, self.limit)
-        return Result.report(rows, f"{len(rows)} of {total} runs", table=[*map(_line, rows)])
+        shown = f"{len(rows)} of {counted(total, 'run')}"
+        return Result.report(rows, shown, table=[*map(_line, rows)])
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Inspect(BaseCommand):
     async def handle(self, cache: Redis, config: Config) -> Result:
         from oneoff.services.cache.inspection import inspect
         from oneoff.utils.redaction import Redactor
+        from oneoff.utils.text import counted
 
         found = await inspect(cache, self.pattern, self.limit, Redactor(config.environ))
         warnings = []
@@ -40,6 +41,6 @@ class Inspect(BaseCommand):
             warnings.append(f"stopped after scanning {found.given_up_after:,} keys; more may match")
         if not found.rows:
             return Result.report([], f"no key matches {self.pattern!r}", warnings=warnings)
-        shown = "1 key" if len(found.rows) == 1 else f"{len(found.rows):,} keys"
+        shown = counted(len(found.rows), "key")
         more = "; more keys match: raise --limit" if found.more and not warnings else ""
         return Result.report(found.rows, f"{shown}{more}", warnings=warnings)

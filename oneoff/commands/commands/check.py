@@ -24,6 +24,7 @@ class Check(BaseCommand):
 
     def handle(self, registry: Registry, project: Project) -> Result:
         from oneoff.runtime.registry.checks import findings
+        from oneoff.utils.text import counted
 
         found = [
             {"command": name, "file": file, "problem": problem}
@@ -33,7 +34,7 @@ class Check(BaseCommand):
         if found:
             broken = len({finding["file"] for finding in found})
             raise CommandError(
-                f"{broken} of {count} commands are broken",
+                f"{broken} of {counted(count, 'command')} can't be used",
                 why="; ".join(f"{finding['file']}: {finding['problem']}" for finding in found),
                 try_="correct the files named above",
                 code="commands-broken",

@@ -79,6 +79,8 @@ class Cleanup(BaseCommand):
         return Result.changed(message, rows=rows, data=report)
 
     def consequence(self) -> str:
+        from oneoff.utils.text import counted
+
         what = ", ".join(self.only) or "every retention rule"
-        days = "" if self.days is None else f" that are older than {self.days} days"
+        days = "" if self.days is None else f" that are older than {counted(self.days, 'day')}"
         return f"deletes the rows of {what}{days} from {{target}}"

@@ -99,6 +99,8 @@ class CreateMigration(BaseCommand):
         )
 
     async def _write(self, migrations: Migrations, run: Run, new: Difference) -> Result:
+        from oneoff.utils.text import counted
+
         operations = [{"operation": operation} for operation in new.operations]
         if not new.scripts:
             return Result.unchanged(
@@ -106,7 +108,8 @@ class CreateMigration(BaseCommand):
             )
         if run.dry_run:
             return Result.changed(
-                f"would write a revision with {len(operations)} operations", data=operations
+                f"would write a revision with {counted(len(operations), 'operation')}",
+                data=operations,
             )
         empty = not operations and not self.merge
         written = await migrations.write(new, verified=not empty and not self.no_verify)
@@ -138,8 +141,10 @@ def _drops_refused(difference: Difference) -> CommandError:
 
 
 def _drift(difference: Difference) -> CheckFailed:
+    from oneoff.utils.text import counted
+
     return CheckFailed(
-        f"the models differ from the database in {len(difference.operations)} places",
+        f"the models differ from the database in {counted(len(difference.operations), 'place')}",
         try_='python manage.py db create-migration -m "what changed"',
         code="schema-drift",
         data=[{"operation": operation} for operation in difference.operations],

@@ -50,7 +50,9 @@ def _drift(unchecked: str, differences: Any) -> str:
     if unchecked:
         return f"drift not checked {unchecked}"
     if differences:
-        return f"drift: {len(differences)} differences from the models"
+        from oneoff.utils.text import counted
+
+        return f"drift: {counted(len(differences), 'difference')} from the models"
     from oneoff.services.migrations.autogenerate import NOT_COMPARED
 
     return f"no drift (not compared: {NOT_COMPARED})"

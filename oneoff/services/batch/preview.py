@@ -92,8 +92,8 @@ class Preview:
             return Result.unchanged("nothing to do", data=data)
         return Result.changed(
             f"would process {counted(rows, 'row')}{_where(row, pieces, shards)}: "
-            f"{sample:,} were processed, of which {changed:,} changed, and rolled back; "
-            f"{rows - sample:,} were only counted",
+            f"{sample:,} processed, of which {changed:,} changed, and rolled back; "
+            f"{rows - sample:,} only counted",
             rows=changed + rows - sample,
             data=data,
         )
@@ -137,7 +137,7 @@ def _after(row: Mapping[Any, Any] | None) -> Any:
 def _where(row: RowMapping | None, pieces: Sequence[Piece], shards: int) -> str:
     if shards:
         resuming = f", resuming {row['id']}" if row else ""
-        return f" in {len(pieces)} of {shards} shards{resuming}"
+        return f" in {len(pieces)} of {counted(shards, 'shard')}{resuming}"
     return f", resuming after {readable(row['cursor'])}" if row and row["cursor"] else ""
 
 

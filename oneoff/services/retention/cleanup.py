@@ -17,6 +17,7 @@ from oneoff.services.batch.command import BatchCommand, Throttle
 from oneoff.services.batch.probes import LockWaiters, ReplicaLag
 from oneoff.services.batch.run.bounds import BatchBound
 from oneoff.services.retention.rules import Retention
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from oneoff.services.batch.resource import BatchRunner
@@ -209,7 +210,7 @@ def _check_days(rules: Sequence[Retention], days: int | None) -> None:
         raise UsageError(
             [
                 f"--days {days}: the rule {rule.name!r} keeps rows at least "
-                f"{rule.minimum_days} days"
+                f"{counted(rule.minimum_days, 'day')}"
                 for rule in kept
             ],
             try_=[

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from oneoff.services.batch.command import FULL_DUTY, duty_problems
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement
@@ -49,8 +50,8 @@ class Retention:
             raise ValueError(message)
         if not 1 <= self.minimum_days <= self.days:
             message = (
-                f"the retention rule {self.name!r} keeps rows {self.days} days and at least "
-                f"{self.minimum_days}: declare 1 <= minimum_days <= days"
+                f"the retention rule {self.name!r} keeps rows {counted(self.days, 'day')}, and at "
+                f"least {self.minimum_days}: declare 1 <= minimum_days <= days"
             )
             raise ValueError(message)
 

@@ -95,7 +95,7 @@ async def test_an_exhausted_pool_is_a_temporary_error(
         ) as database,
         database.session(),
     ):
-        with pytest.raises(TemporaryError, match="all 1 connections") as raised:
+        with pytest.raises(TemporaryError, match="it has 1, and all are in use") as raised:
             async with database.session():
                 pass
 

@@ -276,10 +276,10 @@ class Fleet:
         self._shown = done
         self._context.progress.start(max((self._parent.total or 0) - done, 0))
         self._busy = monotonic()
-        so_far = f": {ended} of them are finished, {counted(done, 'row')} done"
+        so_far = f": {ended} finished, {counted(done, 'row')} done"
         resumes = so_far if done or ended else ""
         self._context.terminal.err(
-            f"workers process {self._parent.id} in {len(shards)} shards{resumes}\n"
+            f"workers process {self._parent.id} in {counted(len(shards), 'shard')}{resumes}\n"
         )
 
     def _show(self, shards: list[Shard]) -> None:
@@ -335,7 +335,7 @@ def _shard_failed(parent_id: str, failed: list[Shard], of: int) -> CommandError:
     others = f", and {len(failed) - 1} more" if failed[1:] else ""
     error = CommandError(
         f"shard {first.part} failed: {first.note}{others}",
-        why=f"committed rows are kept; {of - len(failed)} of {of} shards are finished",
+        why=f"committed rows are kept; {of - len(failed)} of {counted(of, 'shard')} finished",
         try_=(
             f"python manage.py batch show {parent_id}",
             "fix the cause, and run the same command again: it resumes the unfinished shards",

@@ -189,7 +189,7 @@ class ShardedRun:
         ended = sum(shard.ended for shard in found)
         if done or ended:
             self._context.terminal.err(
-                f"resuming {self._parent.id}: {ended} of {len(found)} shards are finished, "
+                f"resuming {self._parent.id}: {ended} of {counted(len(found), 'shard')} finished, "
                 f"{counted(done, 'row')} done\n"
             )
         self._context.progress.start(max((self._parent.total or 0) - done, 0))
@@ -250,7 +250,7 @@ def result_of(parent_id: str, found: list[Shard], rows: int) -> Result:
         return Result.unchanged("nothing to do", data=data, warnings=warnings)
     also = f", {changed:,} including earlier runs" if changed > rows else ""
     return Result.changed(
-        f"changed {counted(rows, 'row')} in {len(found)} shards{also}",
+        f"changed {counted(rows, 'row')} in {counted(len(found), 'shard')}{also}",
         rows=rows,
         data=data,
         warnings=warnings,

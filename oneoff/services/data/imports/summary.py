@@ -56,7 +56,7 @@ def summary_texts(request: ImportRequest, done: ImportSummary) -> tuple[str, lis
     warnings = [*done.warnings]
     if done.rejected:
         warnings.append(
-            f"{done.rejected:,} of {done.total:,} rows were left out: they are in "
-            f"{request.rejects}, and their errors are in {request.rejects}{ERRORS_SUFFIX}"
+            f"left out {done.rejected:,} of {counted(done.total, 'row')}, see {request.rejects}; "
+            f"the errors are in {request.rejects}{ERRORS_SUFFIX}"
         )
     return message, warnings

@@ -14,6 +14,7 @@ from oneoff.services.data.imports.readers.csv_records import (
     chunks,
     columns_of,
 )
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from oneoff.services.data.imports.plan import Plan
@@ -165,7 +166,8 @@ def shape_problem(row: RawRow, found: int, width: int) -> Problem | None:
     """
     raw = row.raw
     if found != width:
-        return Problem(row.line, f"the row has {found} cells, not {width}", state="cell-count")
+        what = f"the row has {counted(found, 'cell')}, not {width}"
+        return Problem(row.line, what, state="cell-count")
     if b"\r" in raw and any(b"\r" in part for part in raw.split(b'"')[::2]):
         what = "the row contains a carriage return outside of quotes"
         return Problem(row.line, what, state="carriage-return")

@@ -209,7 +209,7 @@ async def test_the_error_of_a_shard_is_the_error_of_the_supervisor(
 
     assert 65 == failed.exit_code, failed.stderr
     assert "error[shard-failed]: shard 1/4 failed: row 7 has no address\n" in failed.stderr
-    assert "3 of 4 shards are finished" in failed.stderr
+    assert "3 of 4 shards finished" in failed.stderr
     assert ({0: 250, 1: 750}, [("stopped", "")]) == (times_done(url), open_)
 
 

@@ -46,8 +46,8 @@ async def test_a_dry_run_shows_the_processed_and_the_counted_rows(tally: Manage)
 
     assert (
         "DRY RUN: nothing was changed\n"
-        "would process 1,000 rows: 100 were processed, of which 100 changed, and "
-        "rolled back; 900 were only counted\n"
+        "would process 1,000 rows: 100 processed, of which 100 changed, and "
+        "rolled back; 900 only counted\n"
     ) == preview.stdout
 
 

@@ -96,7 +96,7 @@ async def test_a_bound_applies_to_all_shards_together_and_the_next_run_keeps_the
     assert (1_100, before) == (preview.rows, query(url, BOUNDS))
     assert ["2/4", "3/4", "4/4"] == [each["part"] for each in preview.json["data"]["ranges"]]
     assert (0, 1_100, {1: 1_500}) == (second.exit_code, second.rows, times_done(url))
-    assert ": 1 of 4 shards are finished, 400 rows done\n" in second.stderr
+    assert ": 1 of 4 shards finished, 400 rows done\n" in second.stderr
     assert "changed 1,100 rows in 4 shards, 1,500 including earlier runs\n" == second.stdout
 
 

@@ -166,7 +166,7 @@ async def test_rejects_can_be_corrected_and_imported(
     again = await load(manage, bad, "--rejects", str(tmp_path / f"worse.{suffix}"), "--key", "")
 
     assert (0, 2) == (done.exit_code, done.rows), done.stderr
-    assert f"7 of 9 rows were left out: they are in {bad}" in done.stderr
+    assert f"left out 7 of 9 rows, see {bad}" in done.stderr
     assert (0, 1) == (again.exit_code, again.rows), again.stderr
     assert ["ci", "x", "last"] == names(manage)
 
