@@ -11,6 +11,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from oneoff.core.outcome import Outcome
+from oneoff.runtime.audit.record import RunRecord
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.tally_project import ROWS, execute, rows_of_runs, times_done, until
@@ -23,6 +25,25 @@ async def test_every_row_is_done_once(tally: Manage, url: str) -> None:
     assert (0, ROWS) == (done.exit_code, done.rows), done.stderr
     assert "changed 1,000 rows\n" == done.stdout
     assert ({1: ROWS}, [ROWS]) == (times_done(url), rows_of_runs(url))
+
+
+async def test_a_record_that_is_closed_twice_counts_the_rows_once(
+    tally: Manage, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the first time may be lost."""
+    close = RunRecord.close_row
+
+    async def close_twice(self: RunRecord, outcome: Outcome, note: str = "") -> int:
+        await close(self, outcome, note)
+        return await close(self, outcome, note)
+
+    monkeypatch.setattr(RunRecord, "close_row", close_twice)
+
+    stopped = await tally("tally add --max-rows 300 --confirm")
+    done = await tally("tally add --confirm")
+
+    assert ((75, 300), (0, 700)) == ((stopped.exit_code, stopped.rows), (done.exit_code, done.rows))
+    assert [300, 700] == rows_of_runs(url)
 
 
 @pytest.mark.parametrize("command", ["tally add", "tally raise-all", "tally purge 55"])
