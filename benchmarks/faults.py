@@ -41,7 +41,10 @@ FAST = ("tally", "add", "--slow", "0.01", "--confirm")
 FLEET = ("tally", "add", "--shards", "8", "--fleet", "--slow", "0.15", "--confirm")
 RANGES = ("tally", "raise-all", "--duty", "10", "--confirm")
 WORKERS = 4
-SHORTEST_LIFE, LONGEST_LIFE = 0.4, 1.2
+SHORTEST_LIFE, LONGEST_LIFE = 0.7, 2.0
+"""Times after which a process is killed, as parts of the time in which one starts and ends."""
+PATIENCE = 1_200
+"""Seconds for all rows, on a machine that is busy with other work."""
 Inflict = Callable[[Ordeal, int], int]
 """Inflict a fault on one batch up to N times, and return how often it was inflicted."""
 
@@ -109,6 +112,7 @@ def _suffer(
     while done < times:
         execute(url, anew)
         ordeal = make() if make else Ordeal(url, {"TALLY_BATCH": "200"}, words=words)
+        ordeal.patience = PATIENCE
         done += inflict(ordeal, times - done)
         ordeal.finish()
         ordeal.settle()
@@ -125,8 +129,12 @@ def _suffer(
 
 
 def _kill(ordeal: Ordeal, most: int) -> int:
+    started = time.monotonic()
+    ordeal.settle()
+    whole = time.monotonic() - started
     while ordeal.kills < most and not ordeal.codes:
-        ordeal.kill_after(random.uniform(SHORTEST_LIFE, LONGEST_LIFE))  # noqa: S311 - a delay
+        life = random.uniform(SHORTEST_LIFE, LONGEST_LIFE)  # noqa: S311 - a delay
+        ordeal.kill_after(life * whole)
     return ordeal.kills
 
 

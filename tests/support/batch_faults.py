@@ -32,6 +32,7 @@ class Ordeal:
         url: URL of the database.
         environ: Additional variables for the processes.
         words: Command line of the processes.
+        patience: Seconds after which the process that does the remaining rows counts as hanging.
         kills: Number of processes that were killed before they ended.
         codes: Exit codes of the processes that ended by themselves.
     """
@@ -39,6 +40,7 @@ class Ordeal:
     url: str
     environ: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = SLOW
+    patience: float = PATIENCE
     kills: int = 0
     codes: list[int] = field(default_factory=list)
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -98,7 +100,7 @@ class Ordeal:
         if self.codes:
             return "it ended before it could be killed"
         process = self.start()
-        said = process.communicate(timeout=PATIENCE)[1]
+        said = process.communicate(timeout=self.patience)[1]
         self.codes.append(process.returncode)
         return said
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.runtime.application import load_application
+from oneoff.runtime.audit.record import process_started
 from tests.support.database import dump, query
 from tests.support.moments.launch import ROOT, Ended, Launcher
 from tests.support.moments.trial import Deed, Record, Repeat
@@ -25,8 +26,6 @@ from tests.support.servers import Postgres, Proxy, Redis
 NAME = "moments"
 APP = load_application("app.project:project", str(ROOT))
 NOT_TRIED = {
-    "batch pause": "needs another run that works on the batch; writes one row like batch cancel",
-    "batch resume": "needs another run that waits; writes one row like batch cancel",
     "commands check": "reads only the code",
     "commands list": "reads only the code",
     "completion": "reads only the code",
@@ -37,9 +36,19 @@ NOT_TRIED = {
 EVENT = "INSERT INTO events (kind, at) "
 OLD = f"sql {EVENT} SELECT 'x', '2020-01-01' FROM generate_series(1, 25)"
 STOPPED = (OLD, "data cleanup --only events --max-rows 10 --confirm")
+ALIVE = (
+    "sql UPDATE oneoff_runs SET status = 'started', finished_at = NULL, exit_code = NULL, "
+    f"pid = {os.getpid()}, process_started = '{process_started(os.getpid())}' "
+    "WHERE id = (SELECT run_id FROM oneoff_batches)"
+)
+"""The record of a run then names this process, so the run counts as alive."""
+WORKING = (ALIVE, "sql UPDATE oneoff_batches SET status = 'running'")
+PAUSED = "sql UPDATE oneoff_batches SET status = 'paused', requested = 'pause'"
 LOCALES = "sql UPDATE users SET accept_language = 'de'"
 WORK: Mapping[str, Sample] = {
     "batch cancel": Sample(line="batch cancel {run}", setup=STOPPED),
+    "batch pause": Sample(line="batch pause {run}", setup=(*STOPPED, *WORKING)),
+    "batch resume": Sample(line="batch resume {run}", setup=(*STOPPED, *WORKING, PAUSED)),
     "data cleanup": Sample(line="data cleanup", setup=(OLD,)),
     "data transform": Sample(line="data transform fill-locale", setup=(*USERS, LOCALES)),
     "db migrate": Sample(line="db migrate", setup=("empty",)),
@@ -55,8 +64,11 @@ KEPT = frozenset({"oneoff_audit", "oneoff_runs", "oneoff_shell_inputs"})
 """Tables that are no work of a command."""
 
 EFFECTS = "SELECT id, kind, payload, delivered_at FROM oneoff_outbox"
-"""A delivery that was stopped counts as an attempt, and is repeated later."""
-LATER = "UPDATE oneoff_outbox SET claimed_until = NULL"
+"""A delivery that was stopped may count as an attempt, and is repeated later."""
+LATER = (
+    "UPDATE oneoff_outbox SET claimed_until = NULL, created_at = created_at - interval '3 hours'"
+)
+"""The longest pause before an attempt is over."""
 SKIP_NUMBERS = "SELECT nextval(oid::regclass) FROM pg_class WHERE relkind = 'S'"
 """A rollback does not give numbers of sequences back, so a repeated run uses later ones."""
 
