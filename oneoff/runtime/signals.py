@@ -15,6 +15,7 @@ ignored. Further SIGTERMs change nothing. A second SIGINT ends the process at on
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 
@@ -62,6 +63,7 @@ def install() -> None:
     _state.exit_code = lambda: None
     for signum in stopping():
         signal.signal(signum, _on_signal)
+    atexit.register(_restart_alarm)  # before those of the project, so it is called after them
 
 
 def stopping() -> list[signal.Signals]:
@@ -172,6 +174,13 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
 def _on_alarm(_signum: int, _frame: FrameType | None) -> None:
     """End the process even if something still blocks; the server rolls back open transactions."""
     os._exit(_exit_code(exit_code_of(_state.first or signal.SIGTERM)))
+
+
+def _restart_alarm() -> None:
+    """Give the interpreter the whole time again to free its modules, which can hardly block."""
+    # It first takes the handlers away, so the alarm would end the process with the code 142.
+    if _state.first is not None:
+        signal.alarm(GRACE_SECONDS)
 
 
 def _exit_code(otherwise: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from oneoff.runtime import signals
 from tests.acceptance.conftest import AtHead, Run, Start
 from tests.support.database import query
 
@@ -33,6 +34,26 @@ class Finalized:
 
 Finalized()
 project = Project("shop", commands=("commands",))
+"""
+FREED_LATE = """\
+import os
+import signal
+import sys
+
+from oneoff.runtime import signals
+
+
+class Freed:
+    def __del__(self, alarm=signal.alarm, write=os.write):
+        write(1, str(alarm(0)).encode())
+
+
+freed = Freed()
+signals.install()
+with signals.cancelling(lambda: None):
+    os.kill(os.getpid(), signal.SIGTERM)
+signal.alarm(1)  # as if all other seconds had passed
+sys.exit(143)
 """
 TOUCH = """\
 from pathlib import Path
@@ -237,6 +258,16 @@ def test_a_signal_at_any_time_leaves_no_partial_work(
         assert process.returncode in allowed, (seed, attempt, signum, stderr)
     assert [(0,)] == query(migrated, "SELECT count(*) FROM item")
     assert set(statuses(migrated)) <= {"interrupted", "succeeded"}, seed
+
+
+def test_the_interpreter_gets_the_whole_time_again_to_free_its_modules() -> None:
+    """The alarm has no handler then, and would end the process with the code of SIGALRM."""
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_LATE], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert 143 == done.returncode, done.stderr
+    assert signals.GRACE_SECONDS - 10 < int(done.stdout)
 
 
 def test_signals_work_for_the_first_process_of_a_container(
