@@ -29,7 +29,9 @@ VARIABLES = {
 """libpq's parameters, with the variables that psql and pg_dump read."""
 CERTIFICATES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 """Those of `VARIABLES` that name files."""
-TLS = frozenset({"sslmode", *CERTIFICATES, "ssl_min_protocol_version", "ssl_max_protocol_version"})
+_TLS_VERSIONS = ("ssl_min_protocol_version", "ssl_max_protocol_version")
+_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+TLS = frozenset({"sslmode", *CERTIFICATES, *_TLS_VERSIONS})
 """Those that describe the context of a TLS connection."""
 SYSTEM = "system"
 """The value of `sslrootcert` for the certificates that the system trusts."""
@@ -147,6 +149,9 @@ def _read_ssl(query: dict[str, str]) -> None:
         raise Unreadable("sslrootcert=system needs sslmode=verify-full", "sslmode")
     if query.get("sslmode", "prefer") not in SSL_MODES:
         raise Unreadable(f"sslmode is not one of {', '.join(SSL_MODES)}", "sslmode")
+    for name in _TLS_VERSIONS:
+        if query.get(name) and query[name] not in _VERSIONS:
+            raise Unreadable(f"{name} is not one of {', '.join(_VERSIONS)}", name)
     if query.get("hostaddr") and query.get("sslmode") == "verify-full":
         raise Unreadable("hostaddr and sslmode=verify-full can't be used together", "hostaddr")
 

@@ -121,6 +121,11 @@ def test_a_bad_url_is_a_configuration_error(text: str, problem: str) -> None:
             "sslrootcert=system needs sslmode=verify-full",
             "sslmode",
         ),
+        (
+            "sslrootcert=system&ssl_min_protocol_version=TLSv9",
+            "ssl_min_protocol_version is not one of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3",
+            "ssl_min_protocol_version",
+        ),
         ("hostaddr=10.0.0.1&sslmode=verify-full", "can't be used together", "hostaddr"),
     ],
 )
