@@ -35,8 +35,8 @@ EXPECTED = {
     "user promote bob moderator --confirm": (25, "sqlalchemy structlog"),
     "user promote ada admin --dry-run": (25, "sqlalchemy structlog"),
     "migrate": (16, "sqlalchemy"),
-    "migrate --check": (22, "sqlalchemy"),
-    "db status": (111, "alembic sqlalchemy"),
+    "migrate --check": (18, "sqlalchemy"),
+    "db status": (100, "alembic sqlalchemy"),
     "system health": (16, "sqlalchemy"),
     "data cleanup --confirm": (18, "sqlalchemy structlog"),
 }

@@ -152,9 +152,9 @@ def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _prox
     if _is_sqlite(connection):
         _make_sqlite_read_only(connection, record.info, protection)
     elif _is_asyncpg(connection):
-        _make_asyncpg_read_only(connection, record.info, protection)
+        is_read_only = _make_asyncpg_read_only(connection, record.info, protection)
         if not getattr(connection, "autocommit", False):
-            _begin_read_only(connection)
+            _begin_read_only(connection, by_driver=is_read_only)
     elif not _is_known(record.driver_connection):
         raise protection.refuse_unknown(f"with the driver {type(record.driver_connection)}")
 
@@ -200,10 +200,11 @@ def _on_begin(connection: Connection) -> None:
         _make_sqlite_read_only(driver, connection.info, protection)
     elif connection.dialect.name == "postgresql":
         _leave_autocommit(connection)
-        if _is_asyncpg(driver):
-            _make_asyncpg_read_only(driver, connection.info, protection)
-        connection.exec_driver_sql(READ_ONLY)
-        connection.exec_driver_sql(ANY_QUERY)
+        if not (
+            _is_asyncpg(driver) and _make_asyncpg_read_only(driver, connection.info, protection)
+        ):
+            connection.exec_driver_sql(READ_ONLY)
+            connection.exec_driver_sql(ANY_QUERY)
 
 
 def _on_statement(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -233,10 +234,10 @@ def _make_sqlite_read_only(connection: Any, info: dict[str, Any], protection: Pr
     info[_QUERY_ONLY] = True
 
 
-def _make_asyncpg_read_only(connection: Any, info: dict[str, Any], protection: Protection) -> None:
+def _make_asyncpg_read_only(connection: Any, info: dict[str, Any], protection: Protection) -> bool:
     from oneoff.database.guards.read_only_asyncpg import make_read_only
 
-    make_read_only(connection.driver_connection, lambda _: protection.refuse(_url_of(info)))
+    return make_read_only(connection.driver_connection, lambda _: protection.refuse(_url_of(info)))
 
 
 def _make_writable(connection: Any, info: dict[str, Any]) -> None:
@@ -256,10 +257,10 @@ def _set_authorizer(connection: Any, authorize: Any) -> None:
         connection.set_authorizer(authorize)
 
 
-def _begin_read_only(connection: DBAPIConnection) -> None:
+def _begin_read_only(connection: DBAPIConnection, *, by_driver: bool = False) -> None:
     # By the rules of DBAPI, the first statement on the connection starts a transaction.
-    _execute(connection, READ_ONLY)
-    _execute(connection, ANY_QUERY)
+    for statement in ("",) if by_driver else (READ_ONLY, ANY_QUERY):
+        _execute(connection, statement)
 
 
 def _leave_autocommit(connection: Connection) -> bool:

@@ -19,6 +19,7 @@ from oneoff.database.guards.sql_statements import (
     READ_ONLY,
     ending_statement,
     is_only_control,
+    starts_transaction,
 )
 
 Refuse = Callable[[str], Exception]
@@ -42,13 +43,9 @@ class _ReadOnly(_Mixin):  # type: ignore[misc]
         """Run `query`; a transaction that it starts is read-only from its first statement."""
         if not is_only_control(query):
             self.check(query)
-            return await super().execute(query, *args, **kwargs)
-        status = await super().execute(query, *args, **kwargs)
-        # `query` was BEGIN, perhaps with READ WRITE. Make the transaction read-only before the
-        # caller can send a statement in it.
-        if self.is_in_transaction():
-            await super().execute(f"{READ_ONLY}; {ANY_QUERY}")
-        return status
+        elif starts_transaction(query):  # and perhaps a transaction that may write
+            query = f"{query}; {READ_ONLY}; {ANY_QUERY};"
+        return await super().execute(query, *args, **kwargs)
 
 
 class ReadOnlyConnection(_ReadOnly, asyncpg.Connection):  # type: ignore[misc]
@@ -74,17 +71,25 @@ _refuse: WeakKeyDictionary[asyncpg.Connection, Refuse] = WeakKeyDictionary()
 
 
 # `type`, because asyncpg redefines isinstance for its connections.
-def make_read_only(driver: Any, refuse: Refuse) -> None:
+def make_read_only(driver: Any, refuse: Refuse) -> bool:
     """Make a connection read-only, even if it was opened before the run.
 
     Args:
         driver: The connection. It is not changed if it has a class of the application's own.
         refuse: Returns the error for a statement.
+
+    Returns:
+        Whether all its transactions are read-only: False if one is open that began before, or if
+        the connection was not changed.
     """
+    began_before = False
     if type(driver) in _READ_ONLY:
+        began_before = driver.is_in_transaction()
         driver.__class__ = _READ_ONLY[type(driver)]
-    if type(driver) in _WRITABLE:
-        _refuse[driver] = refuse
+    if type(driver) not in _WRITABLE:
+        return False
+    _refuse[driver] = refuse
+    return not began_before
 
 
 def make_writable(driver: Any) -> None:

@@ -21,6 +21,7 @@ _SUSPECT = re.compile(
     r"\b(?:commit|rollback|abort|end|prepare\s+transaction|close)\b", re.IGNORECASE
 )
 _CONTROL = re.compile(r"(?i)\s*(?:begin|start|commit|end|rollback|abort)\b[\w\s]*;?\s*")
+_STARTS = re.compile(r"(?is)\s*(?:begin|start)\b|.*\bchain\b")
 _ENDS = (
     r"(?i)\s*(?P<how>commit|abort|end|prepare\s+transaction"
     r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
@@ -82,6 +83,11 @@ def mask_texts(sql: str) -> str:
 def is_only_control(sql: str) -> bool:
     """Return whether `sql` is a single statement that begins or ends a transaction."""
     return _CONTROL.fullmatch(sql) is not None and not re.search(r"(?i)\bto\b", sql)
+
+
+def starts_transaction(sql: str) -> bool:
+    """Return whether `sql`, which begins or ends a transaction, may start one."""
+    return _STARTS.match(sql) is not None
 
 
 def _first(sql: str, pattern: str) -> str:

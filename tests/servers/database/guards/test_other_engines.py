@@ -279,56 +279,6 @@ async def test_a_transaction_for_a_commit_within_a_dry_run_is_read_only(postgres
     assert [] == await saved(database)
 
 
-@pytest.mark.parametrize(
-    "statement", ["SET TRANSACTION READ WRITE", "SET transaction_read_only=off", "COMMIT", "END"]
-)
-async def test_another_engine_can_not_leave_its_read_only_transaction(
-    postgres_url: str, statement: str
-) -> None:
-    """Its first statement can't end the transaction or switch the protection off."""
-    database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
-    async with database.connect("schema") as connection:
-        await connection.run_sync(METADATA.create_all)
-        await connection.commit()
-
-    async def leaves(_: WorkTransaction, database: Database) -> None:
-        engine = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
-        async with engine.begin() as connection:
-            await connection.execute(text(statement))
-            await connection.execute(text(WRITE))
-
-    with pytest.raises(Exception, match=r"read-write|another connection"):
-        await rehearse(database, leaves)
-
-    assert [] == await saved(database)
-
-
-@pytest.mark.parametrize("own", [False, True], ids=["another engine", "the engine of the run"])
-@pytest.mark.parametrize("first", ["ROLLBACK", "COMMIT", "BEGIN READ WRITE", "ROLLBACK; BEGIN"])
-async def test_the_driver_of_another_engine_can_not_leave_the_read_only_transaction(
-    postgres_url: str, first: str, *, own: bool
-) -> None:
-    """A transaction that is started on the driver is read-only too."""
-    database = Database(parse_database_url(postgres_url, Path(), "shop"), run_id="test")
-    async with database.connect("schema") as connection:
-        await connection.run_sync(METADATA.create_all)
-        await connection.commit()
-
-    async def writes(_: WorkTransaction, database: Database) -> None:
-        another = create_async_engine(database.url.sqlalchemy(), poolclass=NullPool)
-        engine = database.engine if own else another
-        async with engine.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            await driver.execute(first)
-            await driver.execute(WRITE)
-            await driver.execute("COMMIT")
-
-    with pytest.raises(Exception, match=r"read-only|read-write|another connection"):
-        await rehearse(database, writes)
-
-    assert [] == await saved(database)
-
-
 async def test_the_file_of_another_engine_can_not_be_made_writable(sqlite_url: str) -> None:
     """PRAGMA query_only=OFF is refused in SQL and in a script on the driver."""
     database = Database(parse_database_url(sqlite_url, Path(), "shop"), run_id="test")
