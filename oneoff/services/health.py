@@ -226,7 +226,8 @@ async def check_migrations(config: Config, project: Project, database: Database)
     """
     from oneoff.services.migrations.resource import open_migrations
 
-    async with open_migrations(config, project, database, None) as migrations:
+    # One query needs no transaction, which a read-only run would begin.
+    async with open_migrations(config, project, database, None, Mode.COMMIT) as migrations:
         head = await migrations.head_if_applied()
         if head:
             return Check("migrations", Health.UP, detail=f"at head {head}")

@@ -75,12 +75,13 @@ async def acquire(
     return HeldLock(lock)
 
 
-async def describe_holder(lock: Lock) -> str:
+async def describe_holder(lock: Lock, connection: AsyncConnection) -> str:
     """Return a description of the lock's holder from the runs table; empty if the lock is free.
 
-    For example: "run 20260131T093000-... (db migrate, by ada on web-1)".
+    For example: "run 20260131T093000-... (db migrate, by ada on web-1)". The connection is only
+    read. It may be in an aborted transaction afterwards.
     """
-    run_id = await lock.holder()
+    run_id = await lock.holder(connection)
     if not run_id:
         return "" if run_id is None else "another process"
     from sqlalchemy import select
@@ -88,10 +89,9 @@ async def describe_holder(lock: Lock) -> str:
 
     from oneoff.database.tables import runs
 
+    about = select(runs.c.command, runs.c.operator, runs.c.host).where(runs.c.id == run_id)
     try:
-        async with lock.database.connect("lock") as connection:
-            about = select(runs.c.command, runs.c.operator, runs.c.host).where(runs.c.id == run_id)
-            row = (await connection.execute(about)).one_or_none()
+        row = (await connection.execute(about)).one_or_none()
     except DBAPIError:  # the holder may be the run that is creating the table
         row = None
     return f"run {run_id}" + (f" ({row.command}, by {row.operator} on {row.host})" if row else "")
@@ -133,7 +133,8 @@ async def is_free(connection: AsyncConnection, database: Database, key: str) -> 
 
 
 async def _busy(lock: Lock, wait: float) -> LockBusy:
-    holder = await describe_holder(lock) or "a run that just ended"
+    async with lock.database.connect("lock") as connection:
+        holder = await describe_holder(lock, connection) or "a run that just ended"
     return LockBusy(
         f"the lock {lock.key!r} is held by {holder}",
         why=f"it was not released within {wait:g} s",

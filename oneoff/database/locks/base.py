@@ -35,7 +35,7 @@ class Lock(ABC):
         """Release the lock; do nothing if it is not held."""
 
     @abstractmethod
-    async def holder(self) -> str | None:
+    async def holder(self, connection: AsyncConnection) -> str | None:
         """Return the id of the run that holds the lock, without trying to take the lock.
 
         It is None if the lock is free, and an empty text if the holder is unknown.

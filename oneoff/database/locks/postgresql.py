@@ -74,7 +74,9 @@ class PostgresLock(Lock):
 
     async def try_acquire(self) -> bool:
         """Take the lock if it is free and no backend of an earlier holder is still running."""
-        connection = await self._connect()
+        if self._connection is None:
+            self._connection = await self._stack.enter_async_context(self.database.connect("lock"))
+        connection = self._connection
         driver = await driver_of(connection)
         driver.after_begin = f"{_BEGIN};{_keep(connection)}{self.try_as_text()}"
         await begin(connection)
@@ -104,18 +106,14 @@ class PostgresLock(Lock):
         with suppress(SQLAlchemyError, OSError):
             await self._stack.aclose()
 
-    async def holder(self) -> str | None:
+    async def holder(self, connection: AsyncConnection) -> str | None:
         """Return the run id in the application_name of the lock's holder, or of an orphan."""
-        if self._holds:
-            return self.database.run_id
         number = number_of(self.key)
         halves = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
-        connection = await self._connect()
         found = await connection.exec_driver_sql(
             _HOLDER, (*halves, f"oneoff/{lock_role(self.key)}/")
         )
         run_id: str | None = found.scalar_one_or_none()
-        await connection.rollback()
         return run_id
 
     async def hold_in(self, connection: AsyncConnection) -> None:
@@ -163,11 +161,6 @@ class PostgresLock(Lock):
         """Try to take the lock in this transaction; its end releases the lock."""
         answer = await connection.exec_driver_sql(_TRY, (number_of(self.key),))
         return bool(answer.scalar_one())
-
-    async def _connect(self) -> AsyncConnection:
-        if self._connection is None:
-            self._connection = await self._stack.enter_async_context(self.database.connect("lock"))
-        return self._connection
 
 
 def _keep(connection: AsyncConnection) -> str:

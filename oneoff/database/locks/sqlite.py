@@ -159,7 +159,7 @@ class FileLock(Lock):
             self._holds = False
             self._file.unlock(self.key)
 
-    async def holder(self) -> str | None:
+    async def holder(self, connection: AsyncConnection) -> str | None:
         """Return the newest open run of the process that has locked the byte."""
         from sqlalchemy.exc import DBAPIError
 
@@ -167,9 +167,8 @@ class FileLock(Lock):
         if not pid:
             return None
         try:
-            async with self.database.connect("lock") as connection:
-                found = await connection.exec_driver_sql(_STARTED_BY, (pid,))
-                return found.scalars().first() or ""
+            found = await connection.exec_driver_sql(_STARTED_BY, (pid,))
+            return found.scalars().first() or ""
         except DBAPIError:  # the framework's tables do not exist yet
             return ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,11 +18,9 @@ from weakref import WeakKeyDictionary
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy.util import await_only
 
 import oneoff.services.migrations.sqlite_rebuild  # noqa: F401 - Alembic uses its class then
 from oneoff.services.migrations.drops import describe_drops
-from oneoff.services.migrations.env_file import execute_env_file, read_place
 from oneoff.services.migrations.history import History
 from oneoff.utils.text import first_line
 
@@ -47,12 +45,10 @@ def run_online(connection: Connection, history: History, steps: _Steps, **option
 
     Args:
         connection: A connection that is not in a transaction, if steps are to be committed.
-        history: The revisions, and the options of env.py. It is executed now if it was not before.
+        history: The revisions, and the options of env.py, which must have been executed.
         steps: Called with the database's revisions and Alembic's context; returns the steps to run.
         **options: Other options for `context.configure`.
     """
-    if history.env is None:
-        await_only(execute_env_file(history, read_place(connection)))
     _run(history, {"connection": connection, **options}, fn=steps)
 
 
@@ -79,6 +75,24 @@ def read_heads(connection: Connection, history: History) -> tuple[str, ...]:
     # Without dont_mutate Alembic would create its version table.
     run_online(connection, history, no_steps, dont_mutate=True)
     return tuple(sorted(found))
+
+
+@contextmanager
+def configured(
+    connection: Connection, history: History, **options: Any
+) -> Iterator[MigrationContext]:
+    """Yield Alembic's context for a connection, in which nothing is migrated.
+
+    Args:
+        connection: The connection.
+        history: The revisions, and the options of env.py, which must have been executed.
+        **options: Other options for `context.configure`.
+    """
+    assert history.env is not None  # noqa: S101 - the caller has executed env.py
+    configure: dict[str, Any] = history.env.configure | options
+    with EnvironmentContext(history.config, history.scripts) as environment:
+        environment.configure(connection=connection, **configure)
+        yield environment.get_context()
 
 
 class StepSQL(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from alembic.operations import ops
 from alembic.util import rev_id
 from sqlalchemy.util import asbool
 
-from oneoff.services.migrations.alembic_context import run_online
+from oneoff.services.migrations.alembic_context import configured
 from oneoff.services.migrations.circles import late_keys
 from oneoff.services.migrations.comparison import Comparison, compare_type
 from oneoff.services.migrations.constraint_names import name_operations
@@ -59,64 +59,47 @@ class Difference:
     warnings: Sequence[str] = ()
 
 
-def compare(connection: Connection, history: History, message: str = "") -> Difference:
+def compare(
+    connection: Connection, history: History, heads: Sequence[str], message: str = ""
+) -> Difference:
     """Compare the models in env.py with the database. Only reads.
 
     Args:
         connection: The connection.
         history: The revisions, and the options of env.py.
+        heads: The revisions of the database.
         message: What the new revision is for.
     """
-    return _in_context(
-        connection,
-        lambda heads, context: _difference(context, heads, message),
-        history,
-        compare_type=compare_type,
-        compare_server_default=True,
-    )
+    options = {"compare_type": compare_type, "compare_server_default": True}
+    with configured(connection, history, **options) as context:
+        return _difference(context, tuple(heads), message)
 
 
 def blank(
-    connection: Connection, history: History, message: str, heads: Sequence[str]
+    connection: Connection,
+    history: History,
+    heads: Sequence[str],
+    message: str,
+    after: Sequence[str],
 ) -> Difference:
-    """Return a revision without operations that follows `heads`.
+    """Return a revision without operations that follows the revisions `after`.
 
     As with Alembic, env.py can change it if `revision_environment` is set, unless it is a merge.
     """
     script = ops.MigrationScript(
         rev_id(), ops.UpgradeOps([]), ops.DowngradeOps([]), message=message
     )
-    script.head = [*heads] or None  # type: ignore[assignment]  # Alembic takes a list too
+    script.head = [*after] or None  # type: ignore[assignment]  # Alembic takes a list too
     asked = history.config.get_alembic_option("revision_environment")
-    if len(heads) > 1 or not asbool(asked or False):
+    if len(after) > 1 or not asbool(asked or False):
         return Difference(scripts=[script])
-    return _in_context(
-        connection,
-        lambda heads, context: _described(context, heads, script, Renderer(context)),
-        history,
-    )
-
-
-def _in_context(
-    connection: Connection,
-    work: Callable[[tuple[str, ...], MigrationContext], Difference],
-    history: History,
-    **options: Any,
-) -> Difference:
-    """Call `work` with the revisions of the database and the context that env.py configured."""
-    found: list[Difference] = []
-
-    # Alembic runs the steps that this returns: none.
-    def no_steps(heads: tuple[str, ...], context: MigrationContext) -> tuple[()]:
-        found.append(work(heads, context))
-        return ()
-
-    # Without dont_mutate Alembic would create its version table.
-    run_online(connection, history, no_steps, dont_mutate=True, **options)
-    return found[0]
+    with configured(connection, history) as context:
+        return _described(context, tuple(heads), script, Renderer(context))
 
 
 def _difference(context: MigrationContext, heads: tuple[str, ...], message: str) -> Difference:
+    connection = context.connection
+    assert connection is not None  # noqa: S101 - only offline runs have none
     comparison = Comparison(context)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -125,19 +108,19 @@ def _difference(context: MigrationContext, heads: tuple[str, ...], message: str)
         assert upgrade is not None  # noqa: S101 - only the run of several databases has none
         comparison.complete(upgrade)
     tables = comparison.tables
-    if context.dialect.name == "sqlite" and context.connection is not None:
-        upgrade.ops += compare_expression_indexes(context.connection, tables)
+    if context.dialect.name == "sqlite":
+        upgrade.ops += compare_expression_indexes(connection, tables)
     late = late_keys(upgrade, context.dialect.name)
     upgrade.ops += map(ops.CreateForeignKeyOp.from_constraint, late)
     name_operations(upgrade.ops)
-    if context.connection is not None and context.dialect.name == "postgresql":
+    if context.dialect.name == "postgresql":
         here = str(context.dialect.default_schema_name)
         dropped = [
             (one.schema or here, one.table_name)
             for one in upgrade.ops
             if isinstance(one, ops.DropTableOp)
         ]
-        first, last = compare_enums(context.connection, tables, dropped)
+        first, last = compare_enums(connection, tables, dropped)
         upgrade.ops[:] = [*first, *upgrade.ops, *last]
     script.downgrade_ops = downgrade = upgrade.reverse()
     if context.dialect.name == "postgresql":

@@ -10,7 +10,7 @@ Methods import Alembic only when they need it: `head_if_applied` usually does no
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ from oneoff.core.policy import Mode
 from oneoff.core.project import load_object
 from oneoff.database.roles import lock_role
 from oneoff.services.migrations.head_from_files import plain_env, plain_head, plain_locations
+from oneoff.services.migrations.reads import Reads
 from oneoff.services.migrations.usual_version_table import has_table, read_versions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from alembic.runtime.migration import RevisionStep
-    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config.settings import Config
@@ -52,6 +52,7 @@ class Migrations:
         root: The project's root folder.
         database: The database, reached without a connection pooler.
         lock: The lock that the run holds; None in a dry run.
+        mode: How the run may change data. A read-only run reads in one transaction.
         schemas: Returns the schemas of the models besides the default one.
         file: The file of a SQLite database. If it does not exist, a run that only reads has an
             empty database in memory instead.
@@ -63,6 +64,7 @@ class Migrations:
         root: Path,
         database: Database,
         lock: HeldLock | None,
+        mode: Mode,
         *,
         schemas: Callable[[], Sequence[str]] = tuple,
         file: str = "",
@@ -72,9 +74,8 @@ class Migrations:
         self._database = database
         self._lock = lock
         self._schemas = schemas
-        self._file = file
-        self._stack = AsyncExitStack()
-        self._connection: AsyncConnection | None = None
+        self._reads = Reads(database, mode, file)
+        self._current: tuple[str, ...] | None = None
 
     @cached_property
     def history(self) -> History:
@@ -88,14 +89,22 @@ class Migrations:
         return History(self._folder, self._root)
 
     async def current(self) -> tuple[str, ...]:
-        """Return the current revisions of the database: none, one, or one for each branch."""
+        """Return the current revisions of the database: none, one, or one for each branch.
+
+        They are read once, and again after this run has changed them.
+        """
+        if self._current is None:
+            self._current = await self._read_current()
+        return self._current
+
+    async def _read_current(self) -> tuple[str, ...]:
         if plain_env(self._folder):
-            async with self._reading() as connection:
+            async with self._reads.connection() as connection:
                 return await read_versions(connection)
         from oneoff.services.migrations.alembic_context import exclusive_alembic, read_heads
 
         await self._execute_env_file()
-        async with exclusive_alembic(), self._reading() as connection:
+        async with exclusive_alembic(), self._reads.connection() as connection:
             return await connection.run_sync(read_heads, self.history)
 
     async def head_if_applied(self) -> str:
@@ -117,8 +126,10 @@ class Migrations:
 
         from oneoff.database.tables import applied_revisions
 
-        async with self._reading() as connection:
-            if not await has_table(connection, applied_revisions.name):
+        facts = self._database.facts
+        exists = facts is not None and facts.schema_ready
+        async with self._reads.connection() as connection:
+            if not (exists or await has_table(connection, applied_revisions.name)):
                 return {}
             rows = await connection.execute(select(applied_revisions))
             return {row.revision: row.applied_at for row in rows}
@@ -192,24 +203,23 @@ class Migrations:
                 try_="set target_metadata = Base.metadata in migrations/env.py",
                 code="no-models",
             )
-        return await self._ask_alembic(partial(compare, history=self.history, message=message))
+        return await self._ask_alembic(partial(compare, message=message))
 
     async def blank(self, message: str, heads: Sequence[str]) -> Difference:
         """Return a revision without operations that follows `heads`."""
         from oneoff.services.migrations.autogenerate import blank
 
         await self._execute_env_file()
-        ask = partial(blank, history=self.history, message=message, heads=heads)
-        return await self._ask_alembic(ask)
+        return await self._ask_alembic(partial(blank, message=message, after=heads))
 
-    async def _ask_alembic(self, ask: Callable[[Connection], Difference]) -> Difference:
-        from oneoff.database.transaction import begin_work
+    async def _ask_alembic(self, ask: Callable[..., Difference]) -> Difference:
         from oneoff.runtime.other_connections import read_only_connections
         from oneoff.services.migrations.alembic_context import exclusive_alembic
 
-        async with exclusive_alembic(), begin_work(self._database, Mode.READ_ONLY) as work:
+        ask = partial(ask, history=self.history, heads=await self.current())
+        async with exclusive_alembic(), self._reads.for_code_of_the_project() as connection:
             with read_only_connections(Mode.READ_ONLY, clients=False):
-                return await work.connection.run_sync(ask)
+                return await connection.run_sync(ask)
 
     async def write(self, new: Difference, *, verified: bool) -> Written:
         """Write the files of new revisions, after they were tried on a scratch database if asked.
@@ -225,7 +235,7 @@ class Migrations:
     async def database_objects(self) -> list[DatabaseObject]:
         """Return every object of the project in the database, in the order of `reset`."""
         await self._execute_env_file()
-        async with self._reading() as connection:
+        async with self._reads.connection() as connection:
             return await self._find_objects(connection)
 
     async def reset(self) -> list[DatabaseObject]:
@@ -246,8 +256,9 @@ class Migrations:
             dropped[:] = await self._find_objects(connection)
             await drop_objects(connection, dropped)
 
+        place, self._current = await self._reads.place(), None
         async with RevisionRunner.open(self._database, self.history, self._lock) as runner:
-            await runner.run_together(self.history.upward("heads", ()), drop)
+            await runner.run_together(place, self.history.upward("heads", ()), drop)
         return dropped
 
     async def _find_objects(self, connection: AsyncConnection) -> list[DatabaseObject]:
@@ -281,7 +292,7 @@ class Migrations:
 
     async def close(self) -> None:
         """Close the connection that was used for reading."""
-        await self._stack.aclose()
+        await self._reads.close()
 
     @asynccontextmanager
     async def begin_work(self) -> AsyncIterator[WorkTransaction]:
@@ -298,34 +309,17 @@ class Migrations:
         """Describe the run that holds the migration lock; empty if no run holds it."""
         from oneoff.database.locks.acquire import describe_holder, make_lock
 
-        lock = make_lock(self._database, LOCK)
-        try:
-            return await describe_holder(lock)
-        finally:
-            await lock.release()
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        """Yield the connection that all reads share. It has no transaction between reads."""
-        if self._connection is None:
-            self._connection = await self._stack.enter_async_context(self._database.connect())
-        try:
-            yield self._connection
-        finally:
-            await self._connection.rollback()
+        async with self._reads.connection() as connection:
+            return await describe_holder(make_lock(self._database, LOCK), connection)
 
     async def _execute_env_file(self) -> None:
         """Execute env.py without migrating, if that was not done before."""
         from oneoff.services.migrations.alembic_context import exclusive_alembic
-        from oneoff.services.migrations.env_file import execute_env_file, read_place
+        from oneoff.services.migrations.env_file import execute_env_file
 
-        if self.history.env is not None:
-            return
-        async with exclusive_alembic(), self._reading() as connection:
-            place = await connection.run_sync(read_place)
-            if place.dialect == "sqlite":
-                place = place._replace(database=(self._file,))
-            await execute_env_file(self.history, place)
+        if self.history.env is None:
+            async with exclusive_alembic():
+                await execute_env_file(self.history, await self._reads.place())
 
     async def _run(
         self,
@@ -339,9 +333,13 @@ class Migrations:
         if not plain_env(self._folder):
             # Before the first revision it must be known that env.py uses no other database.
             await self._execute_env_file()
+        place, self._current = await self._reads.place(), None
         async with RevisionRunner.open(self._database, history, self._lock) as runner:
             await runner.run(
-                plan, current, lambda step: on_step(history.describe(step.revision.revision))
+                place,
+                plan,
+                current,
+                lambda step: on_step(history.describe(step.revision.revision)),
             )
             return [history.describe(step.revision.revision) for step in runner.done]
 
@@ -362,7 +360,7 @@ class Migrations:
 
 @asynccontextmanager
 async def open_migrations(
-    config: Config, project: Project, database: Database, lock: HeldLock | None
+    config: Config, project: Project, database: Database, lock: HeldLock | None, mode: Mode
 ) -> AsyncIterator[Migrations]:
     """Open the resource `migrations`.
 
@@ -393,7 +391,7 @@ async def open_migrations(
         return sorted({table.schema for table in tables if table.schema})
 
     file = parse_database_url(config.database_url, config.root, project.name).database
-    migrations = Migrations(folder, config.root, database, lock, schemas=schemas, file=file)
+    migrations = Migrations(folder, config.root, database, lock, mode, schemas=schemas, file=file)
     try:
         yield migrations
     finally:

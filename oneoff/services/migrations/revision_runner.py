@@ -33,7 +33,7 @@ from oneoff.services.migrations.alembic_context import (
     run_online,
     run_online_together,
 )
-from oneoff.services.migrations.env_file import execute_env_file, read_place
+from oneoff.services.migrations.env_file import execute_env_file
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
 from oneoff.services.migrations.history import Heads, History
 from oneoff.utils.text import counted
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
+    from oneoff.services.migrations.env_file import Place
 
 LOCK_TIMEOUT = "5s"
 """Maximum time that a statement of a revision waits for a lock, in PostgreSQL's notation."""
@@ -110,6 +111,7 @@ class RevisionRunner:
 
     async def run(
         self,
+        place: Place,
         plan: Sequence[RevisionStep],
         current: tuple[str, ...],
         on_step: Callable[[RevisionStep], object],
@@ -119,6 +121,7 @@ class RevisionRunner:
         """Run the steps in order. The lock is checked before each step.
 
         Args:
+            place: Where the connections of the run lead.
             plan: The steps.
             current: The revisions that the database has now.
             on_step: Called after each step.
@@ -130,7 +133,6 @@ class RevisionRunner:
                 changed the revisions of the database. Committed steps stay.
             CommandError: A revision failed and was rolled back. Committed steps stay.
         """
-        place = await self._connection.run_sync(read_place)
         await execute_env_file(
             self._history, place, lambda: self.run_steps(plan, current, on_step, sleep)
         )
@@ -154,6 +156,7 @@ class RevisionRunner:
 
     async def run_together(
         self,
+        place: Place,
         plan: Sequence[RevisionStep],
         first: Callable[[AsyncConnection], Awaitable[None]],
     ) -> None:
@@ -164,7 +167,6 @@ class RevisionRunner:
         Raises:
             LockLost, TemporaryError, CommandError: As for `run`.
         """
-        place = await self._connection.run_sync(read_place)
         self._planned, self._together = list(plan), True
         self._refuse_pooler()
 

@@ -173,7 +173,9 @@ class _Verification:
     async def _compare_models(self) -> list[str]:
         """Return a warning if the models still differ, and env.py has changed the revision."""
         async with exclusive_alembic(), self._scratch.connect("scratch") as connection:
-            left = (await connection.run_sync(compare, self._history)).operations
+            left = (
+                await connection.run_sync(compare, self._history, self._history.heads)
+            ).operations
         problem = "after it, the models still differ"
         if not left:
             return []

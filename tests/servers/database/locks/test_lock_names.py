@@ -50,7 +50,8 @@ async def test_a_lock_stays_busy_while_a_statement_of_its_killed_holder_runs(
         statement = asyncio.create_task(_run_forever(connection))
         await _until_active(postgres, f"oneoff/{lock_role(key)}/{run_id}")
 
-        while_it_works = await lock.try_acquire(), await lock.holder()
+        async with postgres.connect("look") as look:
+            while_it_works = await lock.try_acquire(), await lock.holder(look)
         await ask(postgres, _CANCEL.format(f"oneoff/{lock_role(key)}/{run_id}"))
         await statement
     afterwards = (await acquire(lock, wait=10)).key

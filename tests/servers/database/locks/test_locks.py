@@ -181,8 +181,8 @@ async def test_a_free_lock_has_no_holder(ours: Database) -> None:
     """Asking for the holder takes no lock and creates no file."""
     lock = make_lock(ours, "migrations")
 
-    described = await describe_holder(lock)
-    await lock.release()
+    async with ours.connect("look") as connection:
+        described = await describe_holder(lock, connection)
 
     assert "" == described
     assert [] == lock_files(ours)
@@ -320,7 +320,8 @@ async def test_the_lock_works_behind_a_pooler(postgres: Database, pgbouncer_url:
     direct = make_lock(postgres, "migrations")
 
     taken = [await lock.try_acquire() for lock in (first, second, direct)]
-    holder = await second.holder()
+    async with theirs.connect("look") as connection:
+        holder = await second.holder(connection)
     await first.check()
     await first.release()
     got = await acquire(second, wait=10)

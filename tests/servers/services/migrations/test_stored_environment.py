@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oneoff.config.database_url import parse_database_url
+from oneoff.core.policy import Mode
 from oneoff.database.engine import Database
 from oneoff.database.locks.acquire import make_lock
 from oneoff.database.schema.facts import read_facts, store_environment
@@ -57,7 +58,7 @@ async def test_a_stricter_environment_that_was_stored_meanwhile_stays(
     async with other.transaction("schema") as connection:
         if stored:
             await store_environment(connection, await read_facts(connection, other.url), stored)
-    migrations = Migrations(Path(), Path(), other, None)
+    migrations = Migrations(Path(), Path(), other, None, Mode.COMMIT)
 
     changed = await migrations.ensure_environment(given)
     await migrations.close()
