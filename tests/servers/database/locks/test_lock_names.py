@@ -12,7 +12,7 @@ import pytest
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError
 from oneoff.database.engine import Database
-from oneoff.database.locks.acquire import acquire, make_lock
+from oneoff.database.locks.acquire import acquire, hold_both, is_free, make_lock
 from oneoff.database.roles import lock_role
 
 
@@ -59,6 +59,26 @@ async def test_a_lock_stays_busy_while_a_statement_of_its_killed_holder_runs(
     await dead.dispose()
 
     assert ((False, run_id), key) == (while_it_works, afterwards)
+
+
+async def test_a_lock_whose_killed_holder_still_works_is_not_taken_with_the_lock_of_a_run(
+    postgres: Database, postgres_url: str
+) -> None:
+    """The run holds its own lock nevertheless, and nothing of the other one."""
+    dead = open_database(postgres_url, "dead")
+    role = lock_role("migrations")
+    async with dead.connect(role) as working, postgres.connect("audit") as ours:
+        statement = asyncio.create_task(_run_forever(working))
+        await _until_active(postgres, f"oneoff/{role}/dead")
+
+        taken = await hold_both(ours, postgres, "run:ours", "migrations")
+        async with postgres.connect("look") as look:
+            free = [await is_free(look, postgres, key) for key in ("run:ours", "migrations")]
+        await ask(postgres, _CANCEL.format(f"oneoff/{role}/dead"))
+        await statement
+    await dead.dispose()
+
+    assert (None, [False, True]) == (taken, free)
 
 
 @pytest.mark.parametrize("key", ["audit", "schema", "lock", "work"])

@@ -20,6 +20,7 @@ from oneoff.database.engine import Database
 from oneoff.database.locks.acquire import (
     acquire,
     describe_holder,
+    hold_both,
     hold_for_transaction,
     is_free,
     make_lock,
@@ -263,6 +264,32 @@ async def test_the_lock_of_a_live_run_has_a_snapshot_only_within_one_message(
 
     (taking,) = [query for query in sent if "pg_try_advisory_xact_lock" in query]
     assert "SET LOCAL idle_in_transaction_session_timeout = 0" in taking
+
+
+async def test_an_index_is_built_concurrently_while_other_runs_hold_their_locks(
+    postgres: Database, postgres_url: str
+) -> None:
+    """One has the lock of its command together with its own, the other one did not get it."""
+    other, sent = open_database(postgres_url, "other"), list[str]()
+    async with (
+        postgres.autocommit("setup") as connection,
+        postgres.connect("audit") as first,
+        other.connect("audit") as second,
+    ):
+        await connection.exec_driver_sql("CREATE TABLE item (n integer)")
+        driver: Any = (await first.get_raw_connection()).driver_connection
+        with driver.query_logger(lambda record: sent.append(record.query)):
+            held = await hold_both(first, postgres, "run:1", "migrations")
+            await asyncio.sleep(0)  # the logger is called by the loop
+        busy = await hold_both(second, other, "run:2", "migrations")
+
+        async with asyncio.timeout(10):
+            await connection.exec_driver_sql("CREATE INDEX CONCURRENTLY ON item (n)")
+    await other.dispose()
+
+    assert held is not None
+    assert busy is None
+    assert 1 == len([query for query in sent if "advisory" in query])
 
 
 _XMIN = "SELECT backend_xmin FROM pg_stat_activity WHERE application_name LIKE '{}'"
