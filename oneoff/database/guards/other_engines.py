@@ -160,6 +160,14 @@ def _on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _prox
 
 
 def _on_connect(connection: Connection) -> None:
+    try:
+        _protect(connection)
+    except BaseException:
+        connection.close()  # its caller gets an error, and no connection to close
+        raise
+
+
+def _protect(connection: Connection) -> None:
     connection.info[_URL] = connection.engine.url.render_as_string(hide_password=True)
     protection = _protection_of(connection)
     if protection is not None and connection.dialect.name not in _KNOWN_DIALECTS:

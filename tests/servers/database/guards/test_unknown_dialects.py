@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from oneoff.core.errors import CommandError, DryRunViolation, ReadOnlyViolation
 from oneoff.core.policy import Mode
@@ -54,6 +54,16 @@ def test_it_is_refused(engine: Engine, mode: Mode, error: type[CommandError]) ->
     assert isinstance(refused, error)
     with engine.connect() as connection:
         assert 0 == connection.scalar(text("SELECT count(*) FROM notes"))
+
+
+def test_a_refused_connection_returns_to_its_pool(engine: Engine) -> None:
+    """Even while the error, and with it the code that wanted to connect, is referenced."""
+    with read_only_engines(Mode.READ_ONLY), pytest.raises(ReadOnlyViolation) as refused:
+        write(engine)
+
+    assert refused.value
+    assert isinstance(engine.pool, QueuePool)
+    assert 0 == engine.pool.checkedout()
 
 
 class Driver:
