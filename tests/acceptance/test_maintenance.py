@@ -110,13 +110,12 @@ class ServerProcesses:
         """Return the statuses of their responses."""
         return {answer.status for answer in self.ask(path, **headers)}
 
-    def all_say(self, status: int) -> float:
-        """Send requests until every process returns this status; return the seconds."""
-        started = time.monotonic()
+    def wait_for(self, status: int) -> None:
+        """Send requests until every process returns this status."""
+        deadline = time.monotonic() + PATIENCE
         while self.statuses() != {status}:
-            assert time.monotonic() - started < PATIENCE
+            assert time.monotonic() < deadline, f"not all processes said {status}"
             time.sleep(0.01)
-        return time.monotonic() - started
 
     def close(self) -> None:
         """Close the connections."""
@@ -182,9 +181,10 @@ def proxies(
 def test_all_processes_follow_the_maintenance_window(
     run: Run, tmp_path: Path, environ: dict[str, str], proxies: tuple[Proxy, Proxy]
 ) -> None:
-    """On and off within two seconds, also without Redis, and unchanged without both services.
+    """On and off, also without Redis, and unchanged without both services.
 
-    One server for all steps: starting four processes takes longer than the steps.
+    One server for all steps: starting four processes takes longer than the steps. That a change is
+    noticed within `STALE_LIMIT` is tested with a clock, in `test_reader.py`.
     """
     database, redis = proxies
 
@@ -203,19 +203,19 @@ def test_all_processes_follow_the_maintenance_window(
         check_without_services(processes)
         database.heal()
         switch("system maintenance off --confirm")
-        assert processes.all_say(200) < STALE_LIMIT
+        processes.wait_for(200)
 
 
 def check_with_all_services(processes: ServerProcesses, switch: Callable[[str], str]) -> str:
     """Switch on and off; probes and requests with the pass are served. Return the pass."""
     assert {200} == processes.statuses()
     given = switch("system maintenance on --expires 2h --confirm")
-    assert processes.all_say(503) < STALE_LIMIT
+    processes.wait_for(503)
     assert {True} == {7100 < int(answer.retry_after or 0) <= 7200 for answer in processes.ask()}
     assert {200} == processes.statuses("/health/live")
     assert {200} == processes.statuses(x_maintenance_bypass=given)
     switch("system maintenance off --confirm")
-    assert processes.all_say(200) < STALE_LIMIT
+    processes.wait_for(200)
     return given
 
 
@@ -224,7 +224,7 @@ def check_without_redis(
 ) -> None:
     """Switch on while Redis is down; the pass of the earlier window is refused."""
     given = switch("system maintenance on --confirm")
-    assert processes.all_say(503) < STALE_LIMIT
+    processes.wait_for(503)
     assert {503} == processes.statuses(x_maintenance_bypass=earlier)
     assert {200} == processes.statuses(x_maintenance_bypass=given)
     assert {"60"} == {answer.retry_after for answer in processes.ask()}
@@ -235,6 +235,7 @@ def check_without_services(processes: ServerProcesses) -> None:
     end = time.monotonic() + 2 * STALE_LIMIT
     while time.monotonic() < end:
         assert {503} == processes.statuses()
+        time.sleep(0.05)
     assert {200} == processes.statuses("/health/live")
 
 
@@ -248,9 +249,10 @@ def test_the_reference_application_follows_the_maintenance_window(
         statuses = [web.client.get("/me").status_code]
         for switch, expected in (("on", 503), ("off", 401)):
             assert 0 == run(["system", "maintenance", switch, "--confirm"]).returncode
-            deadline = time.monotonic() + STALE_LIMIT
+            deadline = time.monotonic() + PATIENCE
             while (answer := web.client.get("/me")).status_code != expected:
                 assert time.monotonic() < deadline
+                time.sleep(0.01)
             statuses.append(answer.status_code)
             assert answer.headers["x-request-id"]
             assert 200 == web.client.get("/health/live").status_code

@@ -6,15 +6,14 @@ import json
 from datetime import datetime
 
 import pytest
-import redis
 import structlog
 
 from oneoff.database.engine import Database
 from oneoff.services.maintenance import reader
 from oneoff.services.maintenance.window import Window, decode
-from tests.servers.services.maintenance.test_reader import Fleet, fleet, key
+from tests.support.maintenance_fleet import Clock, Fleet, clock, fleet
 
-__all__ = ["fleet"]
+__all__ = ["clock", "fleet"]
 
 
 def copy_with(**facts: object) -> bytes:
@@ -48,26 +47,24 @@ def test_an_invalid_copy_is_refused(text: bytes) -> None:
         decode(text)
 
 
-async def test_an_invalid_copy_does_not_stop_the_application(fleet: Fleet) -> None:
+async def test_an_invalid_copy_does_not_stop_the_application(fleet: Fleet, clock: Clock) -> None:
     """The state is read from the database."""
     window = await fleet.on()
-    with redis.Redis.from_url(fleet.redis_url) as client:
-        client.set(key(fleet), copy_with(expires_at="2099-01-01T00:00:00"), px=86_400_000)
+    fleet.copy(copy_with(expires_at="2099-01-01T00:00:00"))
 
     assert window == await fleet.process().window()
 
 
-async def test_a_key_of_another_type_is_ignored(fleet: Fleet) -> None:
+async def test_a_key_of_another_type_is_ignored(fleet: Fleet, clock: Clock) -> None:
     """The state is read from the database."""
     window = await fleet.on()
-    with redis.Redis.from_url(fleet.redis_url) as client:
-        client.rpush(key(fleet), "x")
+    fleet.redis.rpush(fleet.key, "x")
 
     assert window == await fleet.process().window()
 
 
 async def test_a_fault_in_the_reader_does_not_stop_the_application(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here it is a window that can't be compared with the clock."""
     process = fleet.process()
