@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project as Project
     from oneoff.core.result import Result as Result
     from oneoff.core.run import Run as Run
+    from oneoff.core.task import Task as Task
     from oneoff.database.engine import Database as Database
     from oneoff.database.locks.base import HeldLock as HeldLock
     from oneoff.runtime.application import Application as Application
@@ -90,6 +91,7 @@ _NAMES_BY_MODULE = {
     "core.project": ("Project",),
     "core.result": ("Result",),
     "core.run": ("Run",),
+    "core.task": ("Task",),
     "database.engine": ("Database",),
     "database.locks.base": ("HeldLock",),
     "runtime.application": ("Application",),

@@ -5,13 +5,40 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Option, Result
+from oneoff import (
+    Access,
+    Argument,
+    BaseCommand,
+    CheckFailed,
+    Confirm,
+    DryRun,
+    Option,
+    Result,
+    Task,
+    duration_text,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import FilteringBoundLogger as Logger
 
     from app.settings import Settings
+
+
+async def old_key_has_grace(session: AsyncSession, command: Rotate) -> None:
+    """Check that the successor of the key works, and that the key ends with the grace window."""
+    from datetime import UTC, datetime
+
+    from app import apikeys
+
+    old = await apikeys.get(session, command.id)
+    if not old.replaced_by_id:
+        raise CheckFailed(f"key {old.id} has no successor")
+    now, new = datetime.now(UTC), await apikeys.get(session, str(old.replaced_by_id))
+    if new.state(now) != "active":
+        raise CheckFailed(f"key {new.id}, the successor of key {old.id}, is {new.state(now)}")
+    if old.expires_at - now > command.grace:
+        raise CheckFailed(f"key {old.id} works longer than {duration_text(command.grace)}")
 
 
 class Rotate(BaseCommand):
@@ -27,6 +54,22 @@ class Rotate(BaseCommand):
         "apikey rotate 3 --dry-run",
         "apikey rotate 3 --grace 2h --confirm --quiet > key.txt",
         "apikey rotate shop_4Tf9sKq2 --grace 0s --confirm",
+    )
+    task = Task(
+        "ADM-003",
+        category="maintenance",
+        owner="Security",
+        author="Security",
+        created="2026-01-12",
+        invoked_by="the owner of the key, each month",
+        approval="standing, by the security architect",
+        services=("PostgreSQL", "web"),
+        data={"api_keys": "2"},
+        expected_duration="seconds; the old key works until the grace window ends",
+        command="apikey rotate 3 --grace 24h --confirm",
+        irreversible="the new key was shown; `apikey revoke` ends it",
+        verify=old_key_has_grace,
+        afterwards="`apikey list` shows that the old key is not used any more before it ends",
     )
 
     id: str = Argument(help="Number or prefix of the key; see apikey list.")
@@ -70,6 +113,4 @@ class Rotate(BaseCommand):
         )
 
     def consequence(self) -> str:
-        from oneoff import duration_text
-
         return f"ends the API key {self.id} in {{target}} after {duration_text(self.grace)}"

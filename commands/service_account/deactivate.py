@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result, Task
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,6 +23,20 @@ class Deactivate(BaseCommand):
     examples = (
         "service-account deactivate ci --dry-run",
         "service-account deactivate ci --confirm",
+    )
+    task = Task(
+        "ADM-007",
+        category="emergency",
+        owner="Security",
+        author="Security",
+        created="2026-01-12",
+        invoked_by="the engineer on call, if a key of a program has leaked",
+        approval="none before; Security reviews the record afterwards",
+        services=("PostgreSQL", "web"),
+        data={"service_accounts": "1", "api_keys": "those of the account"},
+        expected_duration="seconds",
+        irreversible="revoked keys stay revoked; `service-account activate` allows new ones",
+        afterwards="create new keys for the program, and store them where it reads them",
     )
 
     name: str = Argument(help="Name of the service account.")

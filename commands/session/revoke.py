@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result, Task
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +22,20 @@ class Revoke(BaseCommand):
     confirm = Confirm.PROMPT
     dry_run = DryRun.ROLLBACK
     examples = ("session revoke 3 --dry-run", "session revoke 3 --confirm")
+    task = Task(
+        "ADM-010",
+        category="emergency",
+        owner="Security",
+        author="Security",
+        created="2026-01-12",
+        invoked_by="support, if a user has lost a device",
+        approval="the user asks for it, in the ticket",
+        services=("PostgreSQL", "web"),
+        data={"sessions": "1"},
+        expected_duration="seconds",
+        irreversible="the session has ended; the user signs in again",
+        afterwards="the user sees only known sessions: `session list`",
+    )
 
     id: int = Argument(help="Number of the session; see session list.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result
+from oneoff import Access, Argument, BaseCommand, Confirm, DryRun, Result, Task
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +22,20 @@ class Deactivate(BaseCommand):
     confirm = Confirm.PROMPT
     dry_run = DryRun.ROLLBACK
     examples = ("user deactivate ada --dry-run", "user deactivate ada@example.com --confirm")
+    task = Task(
+        "ADM-006",
+        category="emergency",
+        owner="Security",
+        author="Security",
+        created="2026-01-12",
+        invoked_by="the engineer on call, if an account is misused",
+        approval="none before; Security reviews the record afterwards",
+        services=("PostgreSQL", "web"),
+        data={"users": "1", "sessions": "those of the user", "api_keys": "those of the user"},
+        expected_duration="seconds",
+        rollback="user activate USER",
+        afterwards="tell the user how to get access again",
+    )
 
     user: str = Argument(help="Username or email.")
 

@@ -85,9 +85,9 @@ class Field:
     @property
     def spelling(self) -> str:
         """The name on the command line: `USER` for an argument, `--limit` for an option."""
-        if self.kind is Kind.ARGUMENT:
-            return self.name.upper()
-        return "--" + self.name.replace("_", "-")
+        # `class_` and `task_` are names that an attribute can't have without the underscore.
+        name = self.name.removesuffix("_")
+        return name.upper() if self.kind is Kind.ARGUMENT else "--" + name.replace("_", "-")
 
 
 def Argument(  # noqa: N802 - reads as a declaration, like a class

@@ -21,9 +21,12 @@ from oneoff.core.conversion import Shape, shape_of
 from oneoff.core.errors import UsageError
 from oneoff.core.policy import Access, Confirm, DryRun
 
+if TYPE_CHECKING:
+    from oneoff.core.task import Task
+
 RESERVED = frozenset(
     "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "
-    "confirm lock_wait break_glass version".split()
+    "confirm lock_wait break_glass waive version".split()
 )
 """Names of the options that every command has, which no input may use."""
 CHECK_RESOURCES = ("config", "project", "registry", "run", "session")
@@ -87,6 +90,8 @@ class BaseCommand:
     """Command lines for `--help`, without `python manage.py`; a test parses each."""
     overrides: ClassVar[bool] = False
     """Whether this class replaces the command with the same name in an earlier package."""
+    task: ClassVar[Task | None] = None
+    """Its entry in the catalogue of admin tasks; None if it is not in the catalogue."""
 
     _fields: ClassVar[dict[str, Field] | None] = None
 
@@ -247,6 +252,7 @@ def _policy_problems(cls: type[BaseCommand]) -> Any:
         yield "needs a docstring: its first line is the summary in help"
     yield from _check_problems(cls)
     yield from _access_problems(cls)
+    yield from _task_problems(cls)
 
 
 def _access_problems(cls: type[BaseCommand]) -> Any:
@@ -259,6 +265,16 @@ def _access_problems(cls: type[BaseCommand]) -> Any:
         yield "declares dry_run but only reads; set access = Access.WRITE if it writes"
     if cls.access is Access.READ and cls.confirm is Confirm.TYPE_NAME:
         yield "declares Confirm.TYPE_NAME but only reads; set access = Access.WRITE if it writes"
+
+
+def _task_problems(cls: type[BaseCommand]) -> Any:
+    task: object = cls.task
+    if task is None or isinstance(task, property | Field):
+        return  # a property chooses the task by the inputs; an input named `task` is refused later
+    from oneoff.core.task import Task
+
+    if not isinstance(task, Task):
+        yield f"task = {task!r} must be of the type Task"
 
 
 def _check_problems(cls: type[BaseCommand]) -> Any:
@@ -294,7 +310,8 @@ def _collect_fields(cls: type[BaseCommand]) -> dict[str, Field]:
 def _bind(field: Field, owner: type, name: str) -> None:
     """Set a field's name and type; `from __future__ import annotations` makes the type a string."""
     if name in RESERVED or hasattr(BaseCommand, name):
-        message = f"every command already has {name!r}; choose another name"
+        other = "" if name in RESERVED else f", such as {name}_"
+        message = f"every command already has {name!r}; choose another name{other}"
         raise TypeError(message)
     annotation = owner.__annotations__.get(name)
     if annotation is None:

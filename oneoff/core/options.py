@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Missing = Callable[[type[BaseCommand]], str]
 
+WAIVE = "waive"
 LOCK_WAIT = 60.0
 """Seconds that a run waits for a lock that another run holds, by default."""
 
@@ -28,6 +29,7 @@ class GlobalOptions:
         confirm: None if not given, True for the plain flag, else the target.
         lock_wait: Seconds to wait for the lock.
         verbose: The number of times `--verbose` was given.
+        waive: The reasons to run although a check of the task fails, by the name of the check.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class GlobalOptions:
         "traceback",
         "verbose",
         "version",
+        "waive",
     )
 
     def __init__(self) -> None:
@@ -64,6 +67,7 @@ class GlobalOptions:
         self.confirm: Literal[True] | str | None = None
         self.lock_wait = LOCK_WAIT
         self.break_glass = ""
+        self.waive: dict[str, str] = {}
         self.help = False
         self.version = False
 
@@ -136,6 +140,14 @@ def _no_break_glass(command: type[BaseCommand]) -> str:
     return "" if prohibited or may_raise_confirmation(command) else "is allowed everywhere"
 
 
+def _no_waive(command: type[BaseCommand]) -> str:
+    task = command.task
+    if task is None:
+        return "is not in the catalogue of admin tasks"
+    # A property chooses the task by the inputs.
+    return "" if getattr(task, "checks", True) else f"has no checks as the admin task {task.id}"
+
+
 def may_raise_confirmation(command: type[BaseCommand]) -> bool:
     """Return whether the command overrides `confirm_level`."""
     from oneoff.core.command import BaseCommand
@@ -164,6 +176,12 @@ OPTIONS = (
         metavar="REASON",
         missing=_no_break_glass,
     ),
+    GlobalOption(
+        WAIVE,
+        "Run although this check of the task fails. The reason is recorded. [may be repeated]",
+        metavar="CHECK=REASON",
+        missing=_no_waive,
+    ),
     GlobalOption("json", "Print the result as one JSON object."),
     GlobalOption("no_input", "Never prompt. A run that needs an answer is refused."),
     GlobalOption("verbose", "Show more log messages. [may be repeated]", short="v"),
@@ -180,6 +198,8 @@ OPTIONS = (
 )
 VERSION = GlobalOption("version", "Show the version. Only without a command.", short="V")
 COUNTED = "verbose"
+REPEATED = (COUNTED, WAIVE)
+"""The options that may be given more than once."""
 
 
 def options_of(command: type[BaseCommand]) -> Iterator[GlobalOption]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from oneoff.core.arguments import Field, Kind
 from oneoff.core.conversion import duration_hint, parse_duration, shape_of
 from oneoff.core.errors import UsageError
-from oneoff.core.options import OPTIONS, GlobalOptions
+from oneoff.core.options import COUNTED, OPTIONS, WAIVE, GlobalOptions
 from oneoff.core.tokens import (
     OptionSpec,
     Takes,
@@ -175,8 +175,14 @@ class _Line:
         return ""
 
     def _set_option(self, spec: OptionSpec, value: Any) -> None:
-        if spec.repeats:
+        if spec.name == COUNTED:
             value = self.options.verbose + 1
+        elif spec.name == WAIVE:
+            check, _, reason = value.partition("=")
+            if not check.strip() or not reason.strip():
+                self._problems.append(f"{spec.spelling} {value!r} is not CHECK=REASON")
+                return
+            value = {**self.options.waive, check.strip(): reason.strip()}
         elif spec.name in DURATIONS:
             try:
                 value = parse_duration(value).total_seconds()
@@ -208,6 +214,9 @@ class _Line:
             self._problems.append(f"{option.name} must be True or False, not {value!r}")
         elif option.is_flag or isinstance(value, str) or (option.equals_only and value is True):
             self._set_option(spec, value)
+        elif option.name == WAIVE and isinstance(value, list | tuple):
+            for one in value:
+                self._add_given_option(option, one)
         elif option.name in DURATIONS and isinstance(value, int | float) and value is not True:
             setattr(self.options, option.name, float(value))  # seconds
         else:

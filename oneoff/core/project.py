@@ -28,6 +28,8 @@ class Project:
         warmers: A sequence of `Warmer`, for `cache warm`.
         retention: A sequence of `Retention`, for `data cleanup`.
         transforms: A sequence of subclasses of `Transform`, for `data transform`.
+        tasks: A mapping from the names of built-in commands to their `Task` in the catalogue of
+            admin tasks. The project's own commands have it as their class attribute `task`.
         outbox: A mapping from the kinds of effects to their handlers, for `outbox deliver`.
         resources: More resources for `handle`: a mapping from names to import strings of functions
             that return an async context manager. Such a function may itself name other resources
@@ -50,6 +52,7 @@ class Project:
         warmers: str = "",
         retention: str = "",
         transforms: str = "",
+        tasks: Mapping[str, str] | None = None,
         outbox: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
@@ -65,6 +68,7 @@ class Project:
         self.warmers = warmers
         self.retention = retention
         self.transforms = transforms
+        self.tasks = dict(tasks or {})
         self.outbox = outbox
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})

@@ -11,7 +11,7 @@ from enum import Enum
 
 from oneoff.core.arguments import Field, Kind, SecretSource
 from oneoff.core.conversion import shape_of
-from oneoff.core.options import COUNTED, options_of
+from oneoff.core.options import REPEATED, options_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def options_by_spelling(command: type[BaseCommand]) -> dict[str, OptionSpec]:
             option.spelling,
             option.name,
             Takes.NOTHING if option.is_flag else takes,
-            repeats=option.name == COUNTED,
+            repeats=option.name in REPEATED,
             is_global=True,
         )
         table[spec.spelling] = spec

@@ -41,7 +41,7 @@ class Application:
         self.project = project
         self.root = root
         self.environ = os.environ if environ is None else environ
-        self.registry = Registry.of_project(project.commands, root)
+        self.registry = Registry.of_project(project.commands, root, project.tasks)
         self.accepts_problems = False
         self._config: Config | None = None
 

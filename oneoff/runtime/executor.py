@@ -36,7 +36,7 @@ from oneoff.runtime import error_translation, gate, secrets, signals, unawaited
 from oneoff.runtime.application import Application
 from oneoff.runtime.audit.recorder import Recorder
 from oneoff.runtime.container import Container
-from oneoff.runtime.input_check import check_inputs
+from oneoff.runtime.input_check import check_inputs, check_task, verify_task
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.terminal import Terminal
@@ -152,6 +152,7 @@ class Execution:
         await check_inputs(command, self._given(), self.recorder.database if is_open else None)
         self.redactor.keep(situation.target)  # which an operator has to type
         ask = gate.decide(command, options, situation)
+        self.run_info = await check_task(self.call, self._given(), self.warnings)
         if ask is not gate.Ask.NOTHING:
             self.terminal.err(self.redactor.text(self._banner(situation)))
             answer = await self.terminal.ask(gate.question(ask, situation))
@@ -180,6 +181,7 @@ class Execution:
             opened = await self._open(container)
             with capturing(self.logs, self.run_info):
                 result = await self._handle(container, opened)
+                await verify_task(self.call, self._given(), container, result, self.warnings)
             await self._commit_or_roll_back(container, result)
             if self.mode is Mode.COMMIT:
                 self._is_done = True

@@ -123,6 +123,9 @@ SAMPLES = {
     "system maintenance status": Sample(
         line="system maintenance status", setup=("system maintenance on --confirm",)
     ),
+    "task docs": Sample(line="task docs -o {tmp}/tasks"),
+    "task list": Sample(line="task list", volatile=("executed",)),
+    "task show": Sample(line="task show ADM-002", volatile=("*",)),
     "user activate": Sample(
         line="user activate grace", setup=(*USERS, "user deactivate grace --confirm")
     ),

@@ -15,8 +15,8 @@ class Check(BaseCommand):
     """Import every command and check its declarations.
 
     It finds modules that can't be imported, duplicate names, resources without a provider, inputs
-    that contradict each other, and examples that can't be parsed. It is meant for CI: the exit code
-    is 1 if it finds a problem.
+    that contradict each other, examples that can't be parsed, and admin tasks with fields that are
+    missing or wrong. It is meant for CI: the exit code is 1 if it finds a problem.
     """
 
     access = Access.READ
@@ -24,11 +24,15 @@ class Check(BaseCommand):
 
     def handle(self, registry: Registry, project: Project) -> Result:
         from oneoff.runtime.registry.checks import findings
+        from oneoff.services.tasks import findings as tasks
         from oneoff.utils.text import counted
 
         found = [
             {"command": name, "file": file, "problem": problem}
-            for name, file, problem in findings(registry, project)
+            for name, file, problem in (
+                *findings(registry, project),
+                *tasks.findings(registry, project),
+            )
         ]
         count = len(registry.names())
         if found:

@@ -31,7 +31,7 @@ class Run(BaseCommand):
         """jobs run send_welcome_mail --args-json '{"user_id": 1}' --dry-run""",
     )
 
-    task: str = Argument(help="Name of a function of the worker.")
+    task_: str = Argument(help="Name of a function of the worker.")
     values: list[str] = Argument(default=[], help="Arguments of the task, as name=value.")
     args: list[str] = Option(default=[], help="An argument of the task, as name=value.")
     args_json: str = Option(default="", help="Arguments as a JSON object.")
@@ -50,7 +50,7 @@ class Run(BaseCommand):
         self._check()
         call = service.prepare(
             jobs,
-            self.task,
+            self.task_,
             [*self.args, *self.values],
             self.args_json,
             defer=self.defer,

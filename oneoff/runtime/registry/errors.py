@@ -121,3 +121,13 @@ def import_failed(name: str, file: str, error: BaseException) -> ConfigurationEr
         try_=f"{PROGRAM} {name} --traceback",
         code="command-broken",
     )
+
+
+def no_task(name: str, where: str, found: object) -> ConfigurationError:
+    """Return the error for a built-in command whose import string does not name a `Task`."""
+    return ConfigurationError(
+        f"{where!r}, the task of {name!r}, is of the type {type(found).__name__}, not Task",
+        why=f'the project declares it: Project(..., tasks={{"{name}": "{where}"}})',
+        try_="name the object that oneoff.Task(...) returned",
+        code="project-broken",
+    )

@@ -22,7 +22,7 @@ from oneoff.runtime.registry.packages import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import ModuleType
 
     from oneoff.core.command import BaseCommand
@@ -39,17 +39,24 @@ class Registry:
     Args:
         packages: Packages of commands; later ones may override commands of earlier ones.
         root: The project's root folder; it must be the first entry of `sys.path`.
+        tasks: Import strings of the `Task` of built-in commands, by their names.
     """
 
-    def __init__(self, packages: Sequence[str], root: str) -> None:
+    def __init__(
+        self, packages: Sequence[str], root: str, tasks: Mapping[str, str] | None = None
+    ) -> None:
         self.packages = tuple(packages)
         self.root = root
+        self.tasks = tasks or {}
+        self._with_task: dict[str, type[BaseCommand]] = {}
         self._folders: list[tuple[str, str]] | None = None
 
     @classmethod
-    def of_project(cls, packages: Sequence[str], root: str) -> Registry:
+    def of_project(
+        cls, packages: Sequence[str], root: str, tasks: Mapping[str, str] | None = None
+    ) -> Registry:
         """Return the registry of the built-in commands, the plug-ins' and the project's own."""
-        return cls((BUILT_IN, *plugin_packages(), *packages), root)
+        return cls((BUILT_IN, *plugin_packages(), *packages), root, tasks)
 
     def name_of(self, command: type[BaseCommand]) -> str:
         """Return the full name of a command, which its runs are recorded with; never an alias."""
@@ -106,7 +113,27 @@ class Registry:
             from oneoff.runtime.registry.errors import collision
 
             raise collision(entry.name, entry.replaces, entry.file)
-        return command
+        return self._declared(command) if self.tasks else command
+
+    def _declared(self, command: type[BaseCommand]) -> type[BaseCommand]:
+        """Return a command with the task that the project declares for it, if any.
+
+        It is a subclass: other projects in this process, as in tests, declare other tasks.
+        """
+        name = self.name_of(command)
+        if name in self.tasks and name not in self._with_task:
+            from oneoff.core.project import load_object
+            from oneoff.core.task import Task
+
+            task = load_object(self.tasks[name])
+            if not isinstance(task, Task):
+                from oneoff.runtime.registry.errors import no_task
+
+                raise no_task(name, self.tasks[name], task)
+            same = {at: getattr(command, at) for at in ("__doc__", "__module__", "__qualname__")}
+            made = type(command.__name__, (command,), {**same, "task": task})
+            self._with_task[name] = made
+        return self._with_task.get(name, command)
 
     def group_named(self, words: Sequence[str]) -> str:
         """Return the group that the words (`user`, `user --help`) name, or an empty text."""

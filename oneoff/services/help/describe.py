@@ -64,7 +64,7 @@ def _usage_of(field: Field) -> str:
 def metavar(field: Field) -> str:
     """Return the word for an option's value: its choices, if they are short enough."""
     text = "|".join(field.choices) or shape_of(field.annotation).metavar
-    return text if len(text) <= MAX_METAVAR else field.name.upper()
+    return text if len(text) <= MAX_METAVAR else field.name.removesuffix("_").upper()
 
 
 def inputs(command: type[BaseCommand]) -> dict[str, list[tuple[str, str]]]:

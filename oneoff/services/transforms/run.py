@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from oneoff.core.result import Result
+    from oneoff.core.task import Task
     from oneoff.services.batch.command import Batches
 
 COMMAND = "data transform"
@@ -67,8 +68,18 @@ async def run_transform(
         name=line_of(chosen, revert=revert),
         reverts=line_of(chosen, revert=not revert),
     )
-    about = {"transform": chosen.name, "task_id": chosen.task_id}
+    about = {"transform": chosen.name, "task_id": _task_id(batch_class)}
     return replace(result, data=about | result.data)
+
+
+def task_of(chosen: type[Transform], *, revert: bool) -> Task | None:
+    """Return the entry of a transform, or of its revert, in the catalogue of admin tasks."""
+    batch_class = chosen.revert if revert and chosen.revert else chosen
+    return batch_class.task
+
+
+def _task_id(batch_class: type[BatchCommand]) -> str:
+    return batch_class.task.id if batch_class.task else ""
 
 
 def line_of(chosen: type[Transform], *, revert: bool = False) -> str:
@@ -85,7 +96,7 @@ async def list_transforms(session: AsyncSession, project: Project) -> list[dict[
         rows.append(
             {
                 "transform": one.name,
-                "task_id": one.task_id,
+                "task_id": _task_id(one),
                 "state": _state(last),
                 "rows_changed": last["rows_changed"] if last else 0,
                 "revertible": one.revert is not None,

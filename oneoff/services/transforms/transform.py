@@ -22,8 +22,6 @@ class Transform(BatchCommand):
 
     name: ClassVar[str]
     """The name that the operator types: `data transform fill-locale`."""
-    task_id: ClassVar[str] = ""
-    """Number in the catalogue of admin tasks: "ADM-002"."""
     revert: ClassVar[type[BatchCommand] | None] = None
     """The batch that reverts it: `data transform fill-locale --revert`."""
 

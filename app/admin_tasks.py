@@ -1,0 +1,178 @@
+"""The admin tasks that are built-in commands, and the checks of all admin tasks.
+
+The project's own commands declare their tasks themselves. Commands import this module for `--help`
+too, so its functions import what they need.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oneoff import CheckFailed, Task, counted
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+LIVE = ("staging", "production")
+
+
+async def no_old_transaction(session: AsyncSession) -> None:
+    """Check that no transaction is open for over five minutes: a migration would wait for it."""
+    from sqlalchemy import text
+
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND xact_start < now() - interval '5 minutes'"
+    )
+    if old := await session.scalar(text(query)):
+        raise CheckFailed(
+            f"{counted(old, 'transaction')} open for more than five minutes",
+            try_="python manage.py system locks",
+        )
+
+
+async def nothing_pending(migrations: Any, command: Any) -> None:
+    """Check that the database is at the newest revision, if the line names no other."""
+    if command.revision in ("head", "heads") and not await migrations.head_if_applied():
+        raise CheckFailed("revisions are pending", try_="python manage.py db status")
+
+
+async def last_revision_pending(migrations: Any) -> None:
+    """Check that the newest revision is not applied."""
+    if await migrations.head_if_applied():
+        raise CheckFailed("the newest revision is still applied", try_="python manage.py db status")
+
+
+async def every_locale_filled(session: AsyncSession) -> None:
+    """Check that every user with a stored Accept-Language has a locale."""
+    from sqlalchemy import func, select
+
+    from app.models import User
+
+    unfilled = User.locale.is_(None) & User.accept_language.is_not(None)
+    if left := await session.scalar(select(func.count()).select_from(User).where(unfilled)):
+        raise CheckFailed(
+            f"{counted(left, 'user')} without a locale",
+            why="they signed in while the transform ran",
+            try_="python manage.py data transform fill-locale --confirm",
+        )
+
+
+async def no_locale_left(session: AsyncSession) -> None:
+    """Check that no user has a locale."""
+    from sqlalchemy import func, select
+
+    from app.models import User
+
+    filled = select(func.count()).select_from(User).where(User.locale.is_not(None))
+    if left := await session.scalar(filled):
+        raise CheckFailed(
+            f"{counted(left, 'user')} with a locale",
+            try_="python manage.py data transform fill-locale --revert --confirm",
+        )
+
+
+MIGRATE = Task(
+    "ADM-001",
+    category="migration",
+    owner="Platform",
+    author="Platform",
+    created="2026-01-12",
+    invoked_by="the release phase of each deployment, or a platform engineer",
+    approval="automatic after the pull request with the revision was reviewed",
+    environments=LIVE,
+    services=("PostgreSQL",),
+    data={"the tables of the pending revisions": "all rows, if a revision rewrites the table"},
+    image="the image of the release",
+    compute="0.5 CPU, 512 MB",
+    expected_duration="seconds; minutes if a revision builds an index",
+    rollback="db rollback --steps 1",
+    checks=(no_old_transaction,),
+    verify=nothing_pending,
+    afterwards="`system health` is green, and the rate of errors does not rise",
+)
+ROLLBACK = Task(
+    "ADM-001-revert",
+    category="migration",
+    owner="Platform",
+    author="Platform",
+    created="2026-01-12",
+    invoked_by="a platform engineer, if a release has to be undone",
+    approval="the engineer on call",
+    environments=LIVE,
+    services=("PostgreSQL", "web", "worker"),
+    data={"the tables of the newest revision": "all rows, if it drops a column or a table"},
+    image="the image of the release that is undone: it holds the revision",
+    compute="0.5 CPU, 512 MB",
+    expected_duration="seconds",
+    command="db rollback --steps 1",
+    rollback="db migrate",
+    checks=("backup-completed", "on-call-notified"),
+    verify=last_revision_pending,
+    afterwards="deploy the release before, whose code expects the older schema",
+)
+CLEANUP = Task(
+    "ADM-004",
+    category="maintenance",
+    owner="Data protection",
+    author="Platform",
+    created="2026-01-12",
+    invoked_by="a schedule, each night",
+    approval="standing: the retention rules were approved with their pull request",
+    environments=LIVE,
+    services=("PostgreSQL",),
+    data={
+        "events": "those of a day",
+        "sessions": "those of a day",
+        "api_keys": "a few",
+    },
+    expected_duration="up to 30 minutes",
+    command="data cleanup --max-time 30m --confirm",
+    irreversible="the rows must be gone; a backup still has them until it is deleted itself",
+    afterwards="the number of deleted rows is that of a usual day",
+)
+CLEAR_CACHE = Task(
+    "ADM-005",
+    category="emergency",
+    owner="Platform",
+    author="Platform",
+    created="2026-01-12",
+    invoked_by="the engineer on call, if the cache holds wrong values",
+    approval="none before; the team lead reviews the record afterwards",
+    environments=LIVE,
+    services=("Redis", "web"),
+    expected_duration="seconds",
+    command="cache clear --prefix shop: --confirm",
+    irreversible="the cache fills again by itself; `cache warm` does it at once",
+    afterwards="response times are as before after a few minutes",
+)
+MAINTENANCE = Task(
+    "ADM-008",
+    category="maintenance",
+    owner="Platform",
+    author="Platform",
+    created="2026-01-12",
+    invoked_by="a platform engineer, before work that the application must not see",
+    approval="announced to support a day before",
+    environments=LIVE,
+    services=("web", "worker"),
+    expected_duration="seconds; the window lasts until it is ended, or expires",
+    command='system maintenance on --expires 2h --reason "REASON" --confirm',
+    rollback="system maintenance off --confirm",
+    afterwards="the window has ended: `system maintenance status`",
+)
+EXPORT_USERS = Task(
+    "ADM-009",
+    category="analytics",
+    owner="Data protection",
+    author="Analytics",
+    created="2026-01-12",
+    invoked_by="an analyst",
+    approval="not needed: personal data is masked",
+    environments=LIVE,
+    data={"users": "all"},
+    expected_duration="a minute for a million users",
+    command="data export users --format csv -o users.csv",
+)
