@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from oneoff.runtime.registry.registry import Registry
 
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
-IMPORTED = frozenset({"Argument", "BaseCommand", "Result"})
-"""Names that the template imports, so the new class must have another name."""
+IMPORTED = frozenset("Access Argument BaseCommand CheckFailed Confirm DryRun Result Task".split())
+"""Names that a template imports, so the new class must have another name."""
 
 COMMAND = Template('''\
 """`$name`."""
@@ -100,7 +100,13 @@ def _corrected(word: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-0123456789")
 
 
-def plan(root: Path, package: str, words: Sequence[str], registry: Registry) -> list[NewFile]:
+def plan(
+    root: Path,
+    package: str,
+    words: Sequence[str],
+    registry: Registry,
+    templates: tuple[Template, Template] = (COMMAND, TEST),
+) -> list[NewFile]:
     """Return the files of a new command.
 
     Args:
@@ -108,6 +114,7 @@ def plan(root: Path, package: str, words: Sequence[str], registry: Registry) -> 
         package: The project's package of commands.
         words: The command's name.
         registry: The existing commands.
+        templates: Of the command and of its test.
 
     Raises:
         CommandError: The name is taken, or a file exists.
@@ -119,8 +126,8 @@ def plan(root: Path, package: str, words: Sequence[str], registry: Registry) -> 
     tests = root / "tests" / "commands"
     tests = tests if tests.is_dir() else tests.parent
     files = [
-        NewFile(folder.joinpath(*parts).with_suffix(".py"), COMMAND.substitute(texts)),
-        NewFile(tests / f"test_{'_'.join(parts)}.py", TEST.substitute(texts)),
+        NewFile(folder.joinpath(*parts).with_suffix(".py"), templates[0].substitute(texts)),
+        NewFile(tests / f"test_{'_'.join(parts)}.py", templates[1].substitute(texts)),
     ]
     for file in files:
         if file.path.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oneoff import Access, Argument, BaseCommand, DryRun, Option, Result
+from oneoff.core.task import CATEGORIES
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
@@ -18,22 +19,39 @@ class New(BaseCommand):
 
     The command runs and its test passes; edit both to do what you need. The name is a path:
     `report daily` becomes report/daily.py in the project's package of commands. Existing files are
-    never overwritten.
+    never overwritten. With --task it is an admin task: `commands check` fails until its fields are
+    filled in.
     """
 
     access = Access.WRITE
     dry_run = DryRun.PLAN
-    examples = ("commands new report daily", "commands new report/daily --dry-run")
+    examples = (
+        "commands new report daily",
+        "commands new report/daily --dry-run",
+        "commands new user normalize-emails --task data-fix",
+    )
 
     name: list[str] = Argument(help="Name of the command: its group, if any, and a verb.")
     package: str = Option(default="", help="Package of the command (default: the project's first).")
+    task_: str = Option(
+        default="",
+        choices=CATEGORIES,
+        help="Create an admin task of this category.",
+    )
 
     def handle(self, config: Config, project: Project, registry: Registry, run: Run) -> Result:
         from oneoff.services import scaffold
 
         words = scaffold.words_of(self.name)
         package = self.package or project.commands[0]
-        files = scaffold.plan(config.root, package, words, registry)
+        if self.task_:
+            from oneoff.services.tasks import catalogue, template
+
+            known = catalogue.read_catalogue(registry, project)
+            templates = template.templates(self.task_, known)
+            files = scaffold.plan(config.root, package, words, registry, templates)
+        else:
+            files = scaffold.plan(config.root, package, words, registry)
         shown = [{"file": str(file.path.relative_to(config.root))} for file in files]
         if not run.dry_run:
             scaffold.write(files)

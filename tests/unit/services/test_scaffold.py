@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from oneoff import BaseCommand
+from oneoff import BaseCommand, Project
 from oneoff.core.errors import CommandError, UsageError
+from oneoff.core.task import CATEGORIES, NEEDED
 from oneoff.runtime.registry.registry import Registry
 from oneoff.services.scaffold import plan, words_of, write
+from oneoff.services.tasks.catalogue import read_catalogue
+from oneoff.services.tasks.findings import findings
+from oneoff.services.tasks.template import templates
 
 PACKAGE = "eighth"
 
@@ -135,3 +139,34 @@ def test_nothing_is_overwritten(registry: Registry, tmp_path: Path) -> None:
         create(registry, "report/daily")
 
     assert ("mine", False) == (test.read_text(), (tmp_path / PACKAGE).exists())
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_a_new_task_passes_the_check_when_its_fields_are_filled_in(
+    registry: Registry, category: str
+) -> None:
+    """Each of them is reported until then, and the class can be loaded at once."""
+    project = Project("eighth", commands=(PACKAGE,))
+    made = plan(
+        Path(registry.root),
+        PACKAGE,
+        ["fill"],
+        registry,
+        templates(category, read_catalogue(registry, project)),
+    )
+    write(made)
+    later = Registry(registry.packages, registry.root)
+    todo = [problem for *_, problem in findings(later, project)]
+
+    fields = {"owner", "author", "invoked_by", "approval", "expected_duration", "its purpose"}
+    named = {
+        problem.partition(": ")[2].partition(" is only")[0].partition(",")[0] for problem in todo
+    }
+    assert fields <= named, todo
+    assert ("the docstring of is-right" in named) == ("verify" in NEEDED[category])
+    source = made[-2].path.read_text(encoding="utf-8").replace("TODO: ", "")
+    source = source.replace("rollback=", "irreversible=")
+    made[-2].path.write_text(source, encoding="utf-8")
+    del sys.modules[f"{PACKAGE}.fill"]
+
+    assert [] == list(findings(later, project))
