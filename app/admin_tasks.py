@@ -6,30 +6,40 @@ too, so its functions import what they need.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from oneoff import CheckFailed, Task, counted
+from oneoff import CheckFailed, Task, counted, duration_text
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 LIVE = ("staging", "production")
+OLD = timedelta(minutes=5)
+LOCKING = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND xact_start < now() - CAST(:age AS interval) AND pid IN (
+    SELECT pid FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+    WHERE relkind IN ('r', 'p') AND relnamespace <> 'pg_catalog'::regnamespace
+)
+ORDER BY pid
+"""
+"""The server processes with a transaction of a certain age that has locked tables."""
 
 
 async def no_old_transaction(session: AsyncSession) -> None:
-    """Check that no transaction is open for over five minutes: a migration would wait for it."""
+    """Check that no old transaction has locked a table: a migration would wait for it."""
     from sqlalchemy import text
 
     if session.get_bind().dialect.name != "postgresql":
         return
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND xact_start < now() - interval '5 minutes'"
-    )
-    if old := await session.scalar(text(query)):
+    found = await session.execute(text(LOCKING), {"age": OLD})
+    if pids := list(found.scalars()):
         raise CheckFailed(
-            f"{counted(old, 'transaction')} open for more than five minutes",
-            try_="python manage.py system locks",
+            f"{counted(len(pids), 'transaction')} open for more than {duration_text(OLD)}: "
+            f"process {', '.join(map(str, pids))} of the server",
+            why="a migration would wait for its locks, and the application for the migration",
+            try_="end that session, or wait until it ends",
         )
 
 

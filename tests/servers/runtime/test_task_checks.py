@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff import Result
     from oneoff.testing import Manage
     from tests.support.fixture_types import MakeUser
 
@@ -56,9 +57,9 @@ def keys(url: str) -> int:
     return int(query(url, "SELECT count(*) FROM api_keys")[0][0])
 
 
-async def wrong(session: AsyncSession) -> None:
+async def wrong(session: AsyncSession, result: Result) -> None:
     """Find a problem."""
-    assert await session.scalar(text("SELECT count(*) FROM api_keys")) == 2
+    assert result.rows == await session.scalar(text("SELECT count(*) FROM api_keys"))
     raise CheckFailed("the new key is not right", try_="python manage.py apikey list")
 
 
@@ -170,6 +171,22 @@ async def test_a_command_outside_the_catalogue_has_no_waivers(manage: Manage) ->
     assert "user list is not in the catalogue of admin tasks, so it has no --waive" in (
         refused.stderr
     )
+
+
+@ON_SQLITE
+async def test_a_check_that_does_not_exist_stops_the_run(
+    manage: Manage, url: str, declare: Callable[..., Awaitable[None]]
+) -> None:
+    """`commands check` finds it before."""
+    await declare(checks=("backup-done",))
+
+    stopped = await manage("apikey rotate 1 --confirm")
+
+    assert (78, 1) == (stopped.exit_code, keys(url))
+    assert (
+        "error[unknown-check]: the task ADM-003 declares the check 'backup-done', which does not "
+        "exist"
+    ) in stopped.stderr
 
 
 async def test_a_maintenance_window_must_be_open(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from oneoff import BaseCommand, Flag, Result, Task
 from oneoff.core.parsing import parse
+from oneoff.core.task import CATEGORIES, NEEDED
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 async def _orders_are_paid() -> None:
@@ -59,3 +66,49 @@ def test_an_input_with_a_taken_name_gets_an_underscore() -> None:
     parsed = parse(Report, ["--task"])
 
     assert {"task_": True} == parsed.values
+
+
+def test_code_gives_several_waivers_as_a_list() -> None:
+    """`call_command(..., waive=[...])`; one may be a text."""
+
+    class Report(BaseCommand):
+        """Write a report."""
+
+        task = Task("ADM-001", category="analytics", checks=("on-call-notified",))
+
+        async def handle(self) -> Result:
+            return Result.unchanged("written")
+
+    several = parse(Report, [], given={"waive": ["a=one", "b=two = 2"]})
+    single = parse(Report, ["--waive", "a=one"])
+
+    assert {"a": "one", "b": "two = 2"} == several.options.waive
+    assert {"a": "one"} == single.options.waive
+
+
+def test_the_reference_names_each_field_and_the_categories_that_need_it() -> None:
+    """As `commands check` does."""
+    page = (ROOT / "docs/reference/command-attributes.md").read_text(encoding="utf-8")
+    section = page.partition("## Task\n")[2].partition("\n## ")[0]
+    documented = {
+        field: need
+        for names, need in re.findall(r"^\| (`.+?`) \| (.*?) ?\| ", section, re.MULTILINE)
+        for field in re.findall(r"`(\w+)`", names)
+    }
+    needs = {field.name: _needed_by(field.name) for field in fields(Task) if field.name != "_"}
+
+    assert needs == documented
+
+
+def _needed_by(field: str) -> str:
+    if field in {"id", "category"}:
+        return "all"
+    if field in {"rollback", "irreversible"}:
+        return "tasks that write"
+    needing = [category for category in CATEGORIES if field in NEEDED[category]]
+    without = [category for category in CATEGORIES if category not in needing]
+    if not without:
+        return "all"
+    if len(without) < len(needing):
+        return f"all but {' and '.join(without)}"
+    return ", ".join(needing)
