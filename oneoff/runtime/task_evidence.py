@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, or_, select
 
 from oneoff.core.conversion import duration_text
-from oneoff.core.errors import CheckFailed
-from oneoff.core.outcome import Status
+from oneoff.core.errors import CheckFailed, ExitCode
 from oneoff.database.tables import maintenance, runs
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ async def backup_completed(session: AsyncSession) -> None:
     ended = await session.scalar(
         select(func.max(runs.c.finished_at)).where(
             runs.c.command == "db backup",
-            runs.c.status == Status.SUCCEEDED.value,
+            runs.c.exit_code == ExitCode.OK,
             runs.c.dry_run.is_(False),
         )
     )

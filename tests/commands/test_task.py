@@ -28,7 +28,7 @@ TEMPLATE = {
     "Runtime environment": [
         "image",
         "environment variables",
-        "credentials",
+        "rights",
         "expected duration",
         "resources",
     ],
@@ -38,11 +38,12 @@ TEMPLATE = {
         "on-call-notified",
     ],
     "Execution log": ["runs"],
-    "Rollback": ["command", "task", "verification"],
+    "Rollback": ["rollback", "rollback task", "rollback verification"],
     "Post-execution audit": ["verification", "afterwards", "record"],
 }
 """The sections of the page of an admin task, with their fields."""
-LOG = ["when", "who", "exit_code", "output", "rows"]
+LOG = {"when", "who", "exit_code", "output", "rows"}
+"""The fields of the execution log."""
 
 
 async def state(manage: Manage, task_id: str = "ADM-002") -> str:
@@ -87,9 +88,13 @@ async def test_a_task_is_shown_with_its_runs(manage: Manage, url: str) -> None:
 
     facts = shown.json["data"]
     assert ("ADM-002", "executed") == (facts["id"], facts["state"])
-    assert "a second developer of the team, in the ticket" == facts["approval_reviewer"]
-    done, refused = facts["execution_log_runs"]
-    assert [*LOG, "status"] == list(done)[:6]
+    assert "a second developer of the team, in the ticket" == facts["reviewer"]
+    assert ("ADM-002-revert", "backup-completed") == (
+        facts["rollback_task"],
+        facts["checks"][0]["check"],
+    )
+    done, refused = facts["runs"]
+    assert set(done) > LOG
     assert ("tester", 0, 1, "changed 1 row", "OPS-7") == (
         done["who"],
         done["exit_code"],
@@ -140,7 +145,7 @@ async def test_a_page_has_every_field_of_the_template(manage: Manage, tmp_path: 
         for heading, text in sections.items()
     }
     assert "| command | `python manage.py data transform fill-locale --confirm` |" in page
-    assert "| verification | no-locale-left: Check that no user has a locale. |" in page
+    assert "| rollback verification | no-locale-left: Check that no user has a locale. |" in page
 
 
 @ON_SQLITE

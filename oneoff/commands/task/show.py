@@ -33,6 +33,5 @@ class Show(BaseCommand):
         undo = catalogue.undoing(found, registry, entry)
         states = await history.summaries(session, [(entry, undo)])
         log = await history.execution_log(session, entry)
-        declared = page.facts(page.sections(entry, undo))
-        state = {"id": entry.task.id, "state": states[entry.task.id].state.value}
-        return Result.report({**state, **declared, "execution_log_runs": log})
+        state = states[entry.task.id].state.value
+        return Result.report(page.facts(entry, undo, state, log))

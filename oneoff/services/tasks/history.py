@@ -72,15 +72,15 @@ async def execution_log(session: AsyncSession, entry: Entry) -> list[Mapping[str
             runs.c.started_at.label("when"),
             runs.c.operator.label("who"),
             runs.c.exit_code,
-            runs.c.message.label("output"),
             runs.c.rows,
             runs.c.status,
             runs.c.dry_run,
+            runs.c.duration_ms,
             runs.c.environment,
+            runs.c.id.label("run_id"),
             runs.c.ticket,
             runs.c.reason,
-            runs.c.duration_ms,
-            runs.c.id.label("run_id"),
+            runs.c.message.label("output"),
         )
         .where(*_is_run_of(entry))
         .order_by(runs.c.started_at.desc(), runs.c.id.desc())

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app import admin_tasks
+from oneoff import CheckFailed
 from tests.support.admin_tasks import LIVE, record_backup
 from tests.support.tally_project import execute
 
@@ -63,7 +64,7 @@ async def test_a_locale_that_is_missing_is_found(manage: Manage, sessions: Sessi
             for verify in (admin_tasks.every_locale_filled, admin_tasks.no_locale_left):
                 try:
                     await verify(session)
-                except admin_tasks.CheckFailed as failed:
+                except CheckFailed as failed:
                     found.append(failed.message)
 
     assert ["1 user without a locale", "1 user with a locale"] == found
