@@ -102,7 +102,9 @@ async def verify(
         CommandError: The work is not right. If it has a transaction, it must be rolled back.
     """
     dry_run = call.options.dry_run
-    if task.verify is None or (dry_run and (work is None or work.partial)):
+    # A plan, and the first of many batches, is not the complete work.
+    is_complete = given["mode"] is Mode.ROLLBACK and work is not None and not work.partial
+    if task.verify is None or (dry_run and not is_complete):
         return
     if getattr(call.command, "shard", "") and work is None:
         warnings.append(f"{task.id} was not verified, because this run did only one shard of it")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
+from app import admin_tasks
 from commands.apikey.rotate import Rotate
 from oneoff import CheckFailed
 from tests.support.admin_tasks import LIVE, STATED, locales, record_backup, set_languages
@@ -247,6 +248,25 @@ async def test_in_a_dry_run_wrong_work_is_a_warning(
     assert (
         "warning: the real run would fail, because its work is not right: the new key is not right"
     ) in preview.stderr
+
+
+@ON_SQLITE
+async def test_a_plan_is_not_verified(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has been done, so there is nothing to verify."""
+    task = replace(admin_tasks.MAINTENANCE, environments=(), verify=window_is_open)
+    monkeypatch.setattr(admin_tasks, "MAINTENANCE", task)
+
+    planned = await manage("system maintenance on --dry-run")
+    done = await manage("system maintenance on --confirm")
+
+    assert (0, 0) == (planned.exit_code, done.exit_code)
+    assert "the real run would fail" not in planned.stderr
+
+
+async def window_is_open(session: AsyncSession) -> None:
+    """Check that a maintenance window is open."""
+    if not await session.scalar(text("SELECT count(*) FROM oneoff_maintenance")):
+        raise CheckFailed("no window is open")
 
 
 async def test_a_verification_does_not_change_the_work(
