@@ -20,6 +20,7 @@ from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from oneoff.config.database_url import parse_database_url
+from oneoff.config.operator_identity import AGENT_VARIABLES
 from oneoff.database.engine import Database
 from oneoff.testing import Manage
 from tests.support.command_package import Package, importable
@@ -53,6 +54,10 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - only the parent of private folders
 MEMORY_NEEDED = 4 * 2**30  # bytes; a container has 64 MB by default, which would not be enough
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+# A coding agent sets these for the processes that it starts, and may do less than a person.
+for _variable in AGENT_VARIABLES:
+    os.environ.pop(_variable, None)
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 

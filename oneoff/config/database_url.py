@@ -57,6 +57,15 @@ class DatabaseURL(NamedTuple):
         """The database's name in a target; for SQLite the file's name without its suffix."""
         return Path(self.database).stem if self.dialect == "sqlite" else self.database
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file, or on a server that is reached by a socket or on this machine."""
+        from oneoff.utils.hosts import is_local_host
+
+        # Without a host, asyncpg may read it from variables and files.
+        host = self.query.get("hostaddr") or self.host
+        return self.dialect == "sqlite" or is_local_host(host)
+
     def exists(self) -> bool:
         """Return whether the SQLite file exists; always true for PostgreSQL.
 

@@ -1,4 +1,4 @@
-"""Find out who runs the command, and which version of the code, from the platform's variables."""
+"""Find out who runs the command, an agent too, and which version of the code, from variables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,32 @@ _VARIABLES = (
     ("DYNO", "heroku"),
     ("SUDO_USER", "sudo"),
 )
+AGENT_VARIABLES = {
+    "AI_AGENT": "",
+    "AGENT": "",
+    "CLAUDECODE": "claude-code",
+    "CLAUDE_CODE": "claude-code",
+    "CODEX_SANDBOX": "codex",
+    "CODEX_THREAD_ID": "codex",
+    "CODEX_CI": "codex",
+    "CURSOR_AGENT": "cursor",
+    "GEMINI_CLI": "gemini-cli",
+    "COPILOT_CLI": "copilot",
+    "OPENCODE": "opencode",
+    "OPENCODE_CLIENT": "opencode",
+    "AMP_CURRENT_THREAD_ID": "amp",
+    "AUGMENT_AGENT": "augment",
+    "ANTIGRAVITY_AGENT": "antigravity",
+    "CLINE_ACTIVE": "cline",
+    "GOOSE_TERMINAL": "goose",
+}
+"""The variables that coding agents set for the processes that they start, with the agents' names.
+
+Without a name, the value of the variable is the name. The first variable that is set counts. Those
+of an editor's terminal, where people type too, and those in which people configure an agent are not
+in the table."""
+_NO = frozenset({"", "0", "false", "no", "off"})
+_YES = frozenset({"1", "true", "yes", "on"})
 _CODE_VERSIONS = ("CODE_VERSION", "SOURCE_VERSION", "HEROKU_SLUG_COMMIT", "GIT_REV", "GITHUB_SHA")
 
 
@@ -27,6 +53,19 @@ def identify(environ: Mapping[str, str]) -> Operator:
     if environ.get("KUBERNETES_SERVICE_HOST"):
         return Operator(name=environ.get("HOSTNAME", "pod"), source="kubernetes")
     return Operator(name=_os_user(), source="os-user")
+
+
+def agent_of(environ: Mapping[str, str]) -> str:
+    """Return the name of the coding agent that started this process; empty if none did.
+
+    Args:
+        environ: The variables of the process. Those of `.env` are for the application.
+    """
+    for variable, name in AGENT_VARIABLES.items():
+        value = environ.get(variable, "").strip()
+        if value.lower() not in _NO:
+            return name or (value if value.lower() not in _YES else "unknown")
+    return ""
 
 
 def code_version(environ: Mapping[str, str], root: Path) -> str:

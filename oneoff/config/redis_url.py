@@ -54,6 +54,13 @@ class RedisURL(NamedTuple):
         port = "" if self.port == PORT else f":{self.port}"
         return f"{self.host}{port}/{self.db}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine."""
+        from oneoff.utils.hosts import is_local_host
+
+        return is_local_host(self.host)
+
     def safe(self) -> str:
         """Return the URL for messages, with *** instead of the password.
 

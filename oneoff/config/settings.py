@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from oneoff.config.environment import DEVELOPMENT, PRODUCTION, configured
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+AGENTS = ("refuse", "confirm", "allow")
+"""What ONEOFF_AGENTS lets coding agents do, the strictest first."""
 SECRET_KEY_LENGTH = 32
 """The minimum number of characters of SECRET_KEY; `openssl rand -hex 16` prints as many."""
 NO_DATABASE = "DATABASE_URL is not set, but ENVIRONMENT is"
@@ -71,6 +73,12 @@ SETTINGS = (
         secret=True,
     ),
     Setting("OPERATOR", "", "name of the operator, if the platform does not provide it"),
+    Setting(
+        "ONEOFF_AGENTS",
+        "",
+        "what coding agents may do where nothing is protected: refuse, confirm or allow; unset: "
+        "confirm in development, test and ci, refuse elsewhere",
+    ),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
 )
 
@@ -97,6 +105,7 @@ class Config(NamedTuple):
     audit_required: bool
     secret_key: str
     operator: str
+    agents: str
     log_level: str
     problems: tuple[str, ...] = ()
     """Each starts with the name of its variable. A setting with a problem has its default."""
@@ -165,6 +174,7 @@ def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
         audit_required=value["AUDIT_REQUIRED"].lower() in _TRUE,
         secret_key=value["SECRET_KEY"],
         operator=value["OPERATOR"],
+        agents=value["ONEOFF_AGENTS"].lower(),
         log_level=value["LOG_LEVEL"].lower(),
         problems=tuple(problems.values()),
     )
@@ -175,9 +185,10 @@ def _problems(value: Mapping[str, str]) -> dict[str, str]:
     for name in ("AUDIT_REQUIRED", "REDIS_VERIFY_CERTIFICATE"):
         if value[name].lower() not in _TRUE + _FALSE:
             problems[name] = f"{name} {value[name]!r} is not true or false"
-    if value["LOG_LEVEL"].lower() not in LOG_LEVELS:
-        choices = ", ".join(LOG_LEVELS)
-        problems["LOG_LEVEL"] = f"LOG_LEVEL {value['LOG_LEVEL']!r} is not one of {choices}"
+    for name, choices in (("LOG_LEVEL", LOG_LEVELS), ("ONEOFF_AGENTS", ("", *AGENTS))):
+        if value[name].lower() not in choices:
+            listed = ", ".join(filter(None, choices))
+            problems[name] = f"{name} {value[name]!r} is not one of {listed}"
     if not _is_seconds(value["REDIS_TIMEOUT"]):
         problems["REDIS_TIMEOUT"] = (
             f"REDIS_TIMEOUT {value['REDIS_TIMEOUT']!r} is not a number of seconds above 0"

@@ -15,10 +15,17 @@ class Operator:
         source: Where the name comes from: setting, github-actions, gitlab-ci, heroku, sudo,
             kubernetes or os-user. For a worker it is parent-run: the name is that of the operator
             whose run assigned the work.
+        agent: The coding agent that started the process for the operator; empty if none did.
     """
 
     name: str
     source: str
+    agent: str = ""
+
+    @property
+    def known_from(self) -> str:
+        """How the operator is known, for the record: "os-user, agent claude-code"."""
+        return f"{self.source}, agent {self.agent}" if self.agent else self.source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,9 +94,10 @@ class Application:
 
     def new_run(self, command: str, options: GlobalOptions) -> Run:
         """Return the facts of a run that starts now."""
+        from dataclasses import replace
         from datetime import UTC, datetime
 
-        from oneoff.config.operator_identity import identify
+        from oneoff.config.operator_identity import agent_of, identify
         from oneoff.core.run import Run
 
         now = datetime.now(UTC)
@@ -104,7 +105,7 @@ class Application:
             id=f"{now:%Y%m%dT%H%M%S}-{os.urandom(5).hex()}",
             command=command,
             dry_run=options.dry_run,
-            operator=identify(self.config.environ),
+            operator=replace(identify(self.config.environ), agent=agent_of(self.environ)),
             environment=self.configured_environment,  # `Execution._gate` corrects it
             reason=options.reason,
             ticket=options.ticket,

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.config import environment
 from oneoff.config.project_settings import load_settings
-from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ExitCode
 from oneoff.core.outcome import Call, Ending, Outcome, RowCounts
 from oneoff.core.policy import DryRun, Mode
@@ -39,14 +38,13 @@ from oneoff.runtime.container import Container
 from oneoff.runtime.input_check import check_inputs, check_task, verify_task
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
+from oneoff.runtime.situation import environment_warnings, situation_of
 from oneoff.runtime.terminal import Terminal
 from oneoff.runtime.unfinished_tasks import waiting_for_tasks
 from oneoff.utils.concurrency import Late, in_daemon_thread, stoppable, uninterrupted
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
-    from oneoff.config.database_url import DatabaseURL
-    from oneoff.config.redis_url import RedisURL
     from oneoff.core.run import Run
 
 
@@ -142,19 +140,19 @@ class Execution:
             ),
         )
         stores_it = command.creates_schema and self.mode is Mode.COMMIT
-        self.warnings += gate.environment_warnings(
+        self.warnings += environment_warnings(
             self.app.config, facts, self.run_info.environment, stores_it=stores_it
         )
-        situation = gate.situation_of(
-            self.app, self.call, facts, run=self.run_info, interactive=self.terminal.interactive
-        )
+        database, asks = self.recorder.database, self.terminal.interactive
+        situation = situation_of(self.app, self.call, database, run=self.run_info, interactive=asks)
+        gate.check_agent(command, options, situation)
         is_open = gate.needs_confirmation(command, options, situation)
-        await check_inputs(command, self._given(), self.recorder.database if is_open else None)
+        await check_inputs(command, self._given(), database if is_open else None)
         self.redactor.keep(situation.target)  # which an operator has to type
         ask = gate.decide(command, options, situation)
         self.run_info = await check_task(self.call, self._given(), self.warnings)
         if ask is not gate.Ask.NOTHING:
-            self.terminal.err(self.redactor.text(self._banner(situation)))
+            self.terminal.err(self.redactor.text(gate.banner(command, situation)))
             answer = await self.terminal.ask(gate.question(ask, situation))
             gate.check_answer(ask, answer, command, situation)
         await secrets.resolve(
@@ -343,15 +341,6 @@ class Execution:
         # Without `work`, only batches have committed rows. A command that asks for batches may open
         # `work` instead: `data import` does.
         return "batches" not in self.recorder.asks_for
-
-    def _banner(self, situation: gate.Situation) -> str:
-        url: RedisURL | DatabaseURL
-        if self.call.command.aims_at == "redis":
-            url = redis_url(self.app.config)
-        else:
-            database = self.recorder.database
-            url = database.url if database else self.app.database_url()
-        return gate.banner(self.call.command, situation, url.safe())
 
     def _given(self) -> dict[str, Any]:
         """Return the resources that exist before step 6.

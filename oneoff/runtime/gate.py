@@ -1,29 +1,19 @@
 """Decide whether a run may start, from its policy, its options, the environment and the terminal.
 
-`Execution._gate` calls them in this order: `situation_of`, `decide`, and if the operator must be
+`Execution._gate` calls them in this order: `check_agent`, `decide`, and if the operator must be
 asked, `banner`, `question` and `check_answer`.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.config import environment as environments
-from oneoff.config.redis_url import redis_url
 from oneoff.core.command import BaseCommand
-from oneoff.core.errors import ConfigurationError, Declined, Refused
+from oneoff.core.errors import Declined, Refused
 from oneoff.core.options import GlobalOptions
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
-
-if TYPE_CHECKING:
-    from oneoff.config.environment import Facts
-    from oneoff.config.settings import Config
-    from oneoff.core.outcome import Call
-    from oneoff.core.run import Run
-    from oneoff.runtime.application import Application
+from oneoff.runtime.situation import Situation, consequence, line_with
 
 
 class Ask(Enum):
@@ -34,90 +24,6 @@ class Ask(Enum):
     TARGET = "target"
 
 
-class Situation(NamedTuple):
-    """Where a command is about to run.
-
-    Attributes:
-        name: Full name of the command: "db reset".
-        line: The whole command line as typed, secrets removed: "python manage.py db reset".
-        environment: The effective environment.
-        target: `<database>@<environment>`, read from the connected database; for a command that
-            works on Redis `<host>/<number>@<environment>`.
-        protected: Whether TYPE_NAME commands need `--break-glass` in this environment.
-        interactive: Whether the operator can be asked.
-        environment_from: Why the environment differs from ENVIRONMENT; empty if it does not.
-    """
-
-    name: str
-    line: str
-    environment: str
-    target: str
-    protected: bool
-    interactive: bool
-    environment_from: str = ""
-
-
-def situation_of(
-    app: Application, call: Call, facts: Facts | None, *, run: Run, interactive: bool
-) -> Situation:
-    """Return where a command is about to run.
-
-    Args:
-        app: The project.
-        call: The command.
-        facts: The facts read from the database, if the run has connected to one.
-        run: Its environment, and whether that is protected.
-        interactive: Whether the terminal is interactive.
-    """
-    return Situation(
-        name=call.name,
-        line=call.line,
-        environment=run.environment,
-        target=f"{_database_name(app, call, facts)}@{run.environment}",
-        protected=run.protected,
-        interactive=interactive and not call.options.no_input,
-        environment_from=environments.why(
-            app.configured_environment, run.environment, facts, app.config.environment_assumed
-        ),
-    )
-
-
-def _database_name(app: Application, call: Call, facts: Facts | None) -> str:
-    """Return the name of the SQL or Redis database that the command works on."""
-    if call.command.aims_at == "redis":
-        return redis_url(app.config).name
-    if facts:
-        return facts.database
-    try:
-        return app.database_url().name
-    except ConfigurationError:
-        return "database"  # a command that needs no database runs with a wrong URL too
-
-
-def environment_warnings(
-    config: Config, facts: Facts | None, environment: str, *, stores_it: bool
-) -> Iterator[str]:
-    """Yield what an operator may not expect of the environment.
-
-    Args:
-        config: The settings.
-        facts: The facts of the database, if the run has connected to one.
-        environment: That of the run.
-        stores_it: Whether the run stores it in the database.
-    """
-    if facts and facts.is_copy and not stores_it:
-        yield (
-            f"this database is a copy of one in {facts.stored_environment}; "
-            "run `python manage.py migrate` to store its new environment"
-        )
-    is_new = facts is None or not facts.stored_environment or facts.is_copy
-    if stores_it and is_new and config.environment_assumed:
-        yield (
-            f"{config.environment_assumed}; this run stores {environment} in the database, and "
-            "`python manage.py system environment set` changes it"
-        )
-
-
 def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
     """Return how the run may change data."""
     if command.access is Access.READ or command.only_reads():
@@ -125,6 +31,20 @@ def mode_of(command: BaseCommand, options: GlobalOptions) -> Mode:
     if not options.dry_run:
         return Mode.COMMIT
     return Mode.ROLLBACK if command.dry_run is DryRun.ROLLBACK else Mode.READ_ONLY
+
+
+def check_agent(command: BaseCommand, options: GlobalOptions, situation: Situation) -> None:
+    """Refuse a run that a coding agent may not start; a run without an agent passes.
+
+    It comes before all other checks, because their errors suggest lines that would pass.
+
+    Raises:
+        Refused: The agent may only read and preview here, or the database is not a local one.
+    """
+    if situation.agent:
+        from oneoff.runtime.agents import check_agent as check
+
+        check(command, options, situation, _level(command, situation))
 
 
 def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -> Ask:
@@ -177,28 +97,17 @@ def check_answer(ask: Ask, answer: str | None, command: BaseCommand, situation: 
     raise _wrong_target(given, command, situation)
 
 
-def banner(command: BaseCommand, situation: Situation, url: str) -> str:
-    """Return the text to show before the prompt.
-
-    Args:
-        command: The command to confirm.
-        situation: Where it is about to run.
-        url: URL of the database or Redis that the command works on, without its password.
-    """
+def banner(command: BaseCommand, situation: Situation) -> str:
+    """Return the text to show before the prompt."""
     lines = [
         f"environment: {situation.environment}",
         *([f"because:     {situation.environment_from}"] if situation.environment_from else ()),
-        f"{command.aims_at + ':':<12} {url}",
+        f"{command.aims_at + ':':<12} {situation.url}",
         f"{situation.name} {consequence(command, situation)}",
     ]
     if command.dry_run is not DryRun.UNSUPPORTED:
         lines.append(f"preview:     {situation.line} --dry-run")
     return "\n".join(lines) + "\n"
-
-
-def consequence(command: BaseCommand, situation: Situation) -> str:
-    """Describe what the run would do, with the name of its target."""
-    return command.consequence().replace("{target}", situation.target)
 
 
 def _level(command: BaseCommand, situation: Situation) -> Confirm:
@@ -226,7 +135,9 @@ def _check_environment(command: BaseCommand, options: GlobalOptions, situation: 
     raise Refused(
         f"{situation.name} may not run in {situation.environment}",
         why=_because(f"the command is limited to: {allowed}", situation),
-        try_=_with(situation.line, '--break-glass "REASON"'),
+        try_=line_with(situation.line, '--break-glass "REASON"')
+        if not situation.agent
+        else f"run it in: {allowed}",
         code="prohibited-here",
     )
 
@@ -243,7 +154,7 @@ def _check_protection(
         try_=_tries(
             command,
             situation,
-            _with(situation.line, '--break-glass "REASON"', f"--confirm={situation.target}"),
+            line_with(situation.line, '--break-glass "REASON"', f"--confirm={situation.target}"),
         ),
         code="prohibited-here",
     )
@@ -269,7 +180,7 @@ def _not_confirmed(level: Confirm, command: BaseCommand, situation: Situation) -
     return Refused(
         f"{situation.name} was not confirmed",
         why=f"it {consequence(command, situation)}",
-        try_=_tries(command, situation, _with(situation.line, flag)),
+        try_=_tries(command, situation, line_with(situation.line, flag)),
         code="confirmation-required",
     )
 
@@ -278,7 +189,7 @@ def _wrong_target(given: str, command: BaseCommand, situation: Situation) -> Ref
     return Refused(
         f"{given!r} is not the target of this run: {situation.target}",
         why=_because("the confirmation names another target", situation),
-        try_=_tries(command, situation, _with(situation.line, f"--confirm={situation.target}")),
+        try_=_tries(command, situation, line_with(situation.line, f"--confirm={situation.target}")),
         code="confirmation-mismatch",
     )
 
@@ -290,15 +201,4 @@ def _because(why: str, situation: Situation) -> str:
 def _tries(command: BaseCommand, situation: Situation, confirmed: str) -> Sequence[str]:
     if command.dry_run is DryRun.UNSUPPORTED:
         return (confirmed,)
-    return (_with(situation.line, "--dry-run"), confirmed)
-
-
-def _with(line: str, *flags: str) -> str:
-    """Return the line with the flags added, and without an earlier --confirm or --break-glass."""
-    words = [
-        word
-        for word in shlex.split(line)
-        if word != "--confirm" and not word.startswith(("--confirm=", "--break-glass="))
-    ]
-    cut = words.index("--") if "--" in words else len(words)
-    return " ".join([*map(shlex.quote, words[:cut]), *flags, *map(shlex.quote, words[cut:])])
+    return (line_with(situation.line, "--dry-run"), confirmed)

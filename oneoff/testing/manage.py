@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from oneoff.cli.dispatch import Page, dispatch, options_for_error
 from oneoff.cli.reply import reply, show_warnings
+from oneoff.config.operator_identity import AGENT_VARIABLES
 from oneoff.core.outcome import Outcome
 from oneoff.core.result import Result
 from oneoff.runtime.application import load_application
@@ -163,6 +164,9 @@ class _Variables:
         """Set the variables inside the block. The last of overlapping blocks restores them all."""
         if not self._users:
             self._before = dict(os.environ)
+            # A test must not depend on who starts it.
+            for name in AGENT_VARIABLES:
+                os.environ.pop(name, None)
         self._users += 1
         os.environ.update(variables)
         try:

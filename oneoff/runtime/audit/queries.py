@@ -112,6 +112,7 @@ def _summary(row: RowMapping) -> dict[str, Any]:
         "exit_code": row["exit_code"],
         "rows": row["rows"],
         "operator": row["operator"],
+        "operator_source": row["operator_source"],
         "dry_run": row["dry_run"],
         "environment": row["environment"],
         "duration_ms": row["duration_ms"],

@@ -267,7 +267,7 @@ def _row(run: Run, call: Call, redactor: Redactor, *, code_version: str) -> dict
         "dry_run": run.dry_run,
         "status": Status.STARTED.value,
         "operator": run.operator.name,
-        "operator_source": run.operator.source,
+        "operator_source": run.operator.known_from,
         "reason": run.reason,
         "ticket": run.ticket,
         "break_glass": call.options.break_glass,

@@ -128,6 +128,7 @@ class Logs:
             "dry_run": outcome.dry_run,
             "duration_ms": outcome.duration_ms,
             "operator": run.operator.name,
+            **({"agent": run.operator.agent} if run.operator.agent else {}),
             "environment": run.environment,
             **({"error": outcome.error.code} if outcome.error else {}),
             # The log is outside the database, so it can prove that the newest events are missing.

@@ -9,7 +9,8 @@ from oneoff.core.errors import ExitCode, Refused
 from oneoff.core.options import GlobalOptions
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
 from oneoff.core.result import Result
-from oneoff.runtime.gate import Ask, Situation, check_answer, decide, mode_of
+from oneoff.runtime.gate import Ask, check_answer, decide, mode_of
+from oneoff.runtime.situation import Situation
 
 
 class Look(BaseCommand):
