@@ -145,7 +145,7 @@ def test_a_password_is_not_echoed(environ: dict[str, str], database: str) -> Non
 
 def test_a_destructive_command_in_production_needs_break_glass(run: Run, database: str) -> None:
     """`db reset` in production needs a reason and the name of the target."""
-    words = ["db", "reset", "--confirm=shop@production"]
+    words = ["db", "reset", "--confirm=shop@production", "--no-backup", "rehearsed"]
     env = {"ENVIRONMENT": "production"}
 
     refused = run(words, env=env)

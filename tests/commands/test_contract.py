@@ -75,7 +75,8 @@ class Stage:
 
     async def set_up(self) -> None:
         for line in self.sample.setup:
-            done = await self.manage(line, stdin="correct horse battery", environ=self.environ)
+            words = line.replace("{tmp}", str(self.tmp_path))
+            done = await self.manage(words, stdin="correct horse battery", environ=self.environ)
             assert 0 == done.exit_code, done.stderr
             self.run_id = done.outcome.run_id if done.outcome else ""
 

@@ -23,7 +23,7 @@ class Sample:
 
     Attributes:
         line: The words; `{tmp}` is a folder of the test's own.
-        setup: Lines that are run first.
+        setup: Lines that are run first, with the same `{tmp}`.
         again: Status of the second run; None where it can't be run twice in one database.
         real: Whether it can run for real here: not if it writes into the repository itself.
         volatile: Keys of the data that differ from run to run.
@@ -78,10 +78,16 @@ SAMPLES = {
     "data import": Sample(line=f"data import service_accounts {ACCOUNTS} --on-conflict skip"),
     "data transform": Sample(line="data transform fill-locale", volatile=("batch",)),
     "data transforms": Sample(line="data transforms"),
+    "db backup": Sample(
+        line="db backup -o {tmp}/shop.dump --overwrite", again="succeeded", volatile=("*",)
+    ),
     "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
     "db heads": Sample(line="db heads", volatile=("*",)),
     "db migrate": Sample(line="db migrate"),
     "db reset": Sample(line="db reset", setup=USERS, again=None),
+    "db restore": Sample(
+        line="db restore {tmp}/shop.dump", setup=("db backup -o {tmp}/shop.dump",), again=None
+    ),
     "db rollback": Sample(line="db rollback", again=None),
     "db seed": Sample(line="db seed"),
     "db shell": Sample(line='db shell -c "SELECT 1"'),

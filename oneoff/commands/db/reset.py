@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oneoff import Access, BaseCommand, Confirm, DryRun, Flag, Result
+from oneoff import Access, Confirm, DryRun, Flag, Result
+from oneoff.services.backups.required import NeedsBackup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.core.project import Project
     from oneoff.core.run import Run
+    from oneoff.database.engine import Database
     from oneoff.services.migrations.drop_all import DatabaseObject
     from oneoff.services.migrations.resource import Migrations
     from oneoff.services.migrations.seed import Seed
 
 
-class Reset(BaseCommand):
+class Reset(NeedsBackup):
     """Drop all objects of the project in the database, and migrate again.
 
     Tables, views, sequences, types and routines are dropped with all their data. The framework's
     own tables stay, because they contain the record of every run. If a revision fails, nothing was
-    dropped, unless a revision left its transaction.
+    dropped, unless a revision left its transaction. In a protected environment it needs a recent
+    backup.
     """
 
     access = Access.WRITE
@@ -36,16 +39,20 @@ class Reset(BaseCommand):
     def consequence(self) -> str:
         return "drops every table, view, type and routine in {target}, and migrates again"
 
-    async def handle(self, migrations: Migrations, project: Project, run: Run) -> Result:
+    async def handle(
+        self, migrations: Migrations, project: Project, run: Run, database: Database
+    ) -> Result:
         from oneoff.utils.text import counted
 
         seeds = self._seeds(project, run)  # refused before anything is dropped
+        warnings = await self.check_backup(database, run)
         revisions = counted(len(migrations.history.upward("heads", ())), "revision")
         if run.dry_run:
             objects = await migrations.database_objects()
             return Result.changed(
                 f"would drop {counted(len(objects), 'object')} and apply {revisions}",
                 data=_table(objects),
+                warnings=warnings,
             )
         objects = await migrations.reset()
         await migrations.ensure_environment(run.environment)
@@ -55,6 +62,7 @@ class Reset(BaseCommand):
             + (f", loaded {counted(rows, 'row')}" if seeds else ""),
             rows=rows,
             data=_table(objects),
+            warnings=warnings,
         )
 
     def _seeds(self, project: Project, run: Run) -> list[Seed]:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff import Access, BaseCommand, Confirm, DryRun, Option, Result, UsageError
+from oneoff import Access, Confirm, DryRun, Option, Result, UsageError
+from oneoff.services.backups.required import NeedsBackup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oneoff.core.run import Run
+    from oneoff.database.engine import Database
     from oneoff.services.migrations.history import Revision
     from oneoff.services.migrations.resource import Migrations
 
 
-class Rollback(BaseCommand):
+class Rollback(NeedsBackup):
     """Undo the newest revisions of the database schema.
 
-    Dropped columns and tables lose their data. Check the plan with --dry-run first, and have a
-    backup. Each revision is undone in its own transaction, under the same lock as `db migrate`.
+    Dropped columns and tables lose their data. Check the plan with --dry-run first. In a protected
+    environment it needs a recent backup. Each revision is undone in its own transaction, under the
+    same lock as `db migrate`.
     """
 
     access = Access.WRITE
@@ -49,7 +52,7 @@ class Rollback(BaseCommand):
         what = f"every revision after {self.to}" if self.to else newest
         return f"undoes {what} in {{target}}, and deletes the data of dropped tables and columns"
 
-    async def handle(self, migrations: Migrations, run: Run) -> Result:
+    async def handle(self, migrations: Migrations, run: Run, database: Database) -> Result:
         from oneoff.utils.text import counted
 
         target = self.to or f"-{self.steps or 1}"
@@ -59,6 +62,7 @@ class Rollback(BaseCommand):
         planned = migrations.downward(target, before)
         if not planned:
             return Result.unchanged(f"nothing to do: the database is at {', '.join(before)}")
+        warnings = await self.check_backup(database, run)
         if run.dry_run:
             sql = await migrations.downgrade_sql(target)
             return Result.changed(
@@ -67,12 +71,14 @@ class Rollback(BaseCommand):
                     row | {"drops": drops}
                     for row, drops in zip(_table(planned), sql.drops, strict=True)
                 ],
-                warnings=sql.problems,
+                warnings=[*sql.problems, *warnings],
             )
         undone = await migrations.downgrade(target)
         after = ", ".join(await migrations.current()) or "base"
         return Result.changed(
-            f"rolled back from {', '.join(before)} to {after}", data=_table(undone)
+            f"rolled back from {', '.join(before)} to {after}",
+            data=_table(undone),
+            warnings=warnings,
         )
 
 

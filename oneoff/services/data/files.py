@@ -208,25 +208,39 @@ async def _open_device(path: str, compressor: _Compressor | None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def _open_atomic_file(
-    path: str, compressor: _Compressor | None, *, overwrite: bool
-) -> AsyncIterator[Output]:
+async def atomic_file(path: str, *, overwrite: bool) -> AsyncIterator[PartialFile]:
+    """Create a file that gets its name only if the `async with` block ends without an error.
+
+    Raises:
+        CommandError: The file already exists, or can't be written.
+    """
     place, partial = _open_partial(path, overwrite=overwrite)
-    descriptor = partial.descriptor
-    output = Output(path, lambda data: _write_through(descriptor, data), compressor)
-    output.removed = partial.removed
     try:
-        yield output
-        await output.finish()
+        yield partial
         with _file_errors(path):
             # First the content, then the name: after a power failure the name never refers to an
             # incomplete file.
-            await in_daemon_thread(lambda: os.fsync(descriptor))
+            await in_daemon_thread(lambda: os.fsync(partial.descriptor))
             _rename(partial.path, place, overwrite=overwrite)
     finally:
-        output.close(descriptor)
+        os.close(partial.descriptor)
         with suppress(FileNotFoundError):
             os.unlink(partial.path)
+
+
+@asynccontextmanager
+async def _open_atomic_file(
+    path: str, compressor: _Compressor | None, *, overwrite: bool
+) -> AsyncIterator[Output]:
+    async with atomic_file(path, overwrite=overwrite) as partial:
+        descriptor = os.dup(partial.descriptor)
+        output = Output(path, lambda data: _write_through(descriptor, data), compressor)
+        output.removed = partial.removed
+        try:
+            yield output
+            await output.finish()
+        finally:
+            output.close(descriptor)
 
 
 def _open_partial(path: str, *, overwrite: bool) -> tuple[str, PartialFile]:
@@ -333,7 +347,7 @@ def removed_warning(removed: Sequence[str]) -> list[str]:
 def _file_exists(path: str) -> CommandError:
     return CommandError(
         f"{path} already exists",
-        why="an export does not replace a file without --overwrite",
+        why="a file is not replaced without --overwrite",
         try_=("choose another name with -o", "or give --overwrite"),
         code="file-exists",
     )

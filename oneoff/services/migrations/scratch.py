@@ -115,7 +115,7 @@ async def _drop_leftovers(server: AsyncConnection) -> list[str]:
     for name in names:
         if number_of(name) not in held:
             with suppress(DBAPIError):  # another run removes it
-                await _drop(server, name)
+                await drop_database(server, name)
                 dropped.append(name)
     return dropped
 
@@ -231,10 +231,11 @@ async def _scratch(database: Database, folder: Path, history: History) -> AsyncI
             yield scratch
         finally:
             await scratch.dispose()
-            await _drop(server, name)
+            await drop_database(server, name)
 
 
-async def _drop(server: AsyncConnection, name: str) -> None:
+async def drop_database(server: AsyncConnection, name: str) -> None:
+    """Drop a database if it exists, and end the sessions on it."""
     quoted = server.dialect.identifier_preparer.quote(name)
     await server.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
 

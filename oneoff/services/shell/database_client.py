@@ -61,8 +61,7 @@ class Client(NamedTuple):
         """
         if self.program != "psql":
             return dict(inherited)
-        environ = {name: text for name, text in inherited.items() if name not in _LEAD_ELSEWHERE}
-        environ |= self.url.libpq_environ()
+        environ = libpq_environ(self.url, inherited)
         if self.read_only:
             environ["PGOPTIONS"] = f"{environ.get('PGOPTIONS', '')} {_READ_ONLY}".strip()
         return environ
@@ -83,6 +82,18 @@ class Client(NamedTuple):
             # -bail stops at the first error.
             arguments += ["-batch", "-bail"]
         return [*arguments, self.url.database, *([self.sql] if self.sql else [])]
+
+
+def libpq_environ(url: DatabaseURL, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with which a client of PostgreSQL connects to this database.
+
+    Args:
+        url: The database. Its password is in the result, because other users can see arguments.
+        inherited: The variables of this process. Those that could lead the client to another server
+            are left out.
+    """
+    environ = {name: text for name, text in inherited.items() if name not in _LEAD_ELSEWHERE}
+    return environ | url.libpq_environ()
 
 
 async def run_client(client: Client, environ: Mapping[str, str]) -> None:
@@ -120,10 +131,11 @@ async def _run(program: str, arguments: list[str], environ: dict[str, str]) -> i
     try:
         return await child.wait()
     finally:
-        await _end(child)
+        await end_child(child)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def end_child(child: asyncio.subprocess.Process) -> None:
+    """End a client that is still running; do nothing if it has ended."""
     if child.returncode is None:  # the run was cancelled while the client was running
         await uninterrupted(_stop(child))
 
@@ -155,7 +167,7 @@ async def _check_read_only(client: Client, program: str, environ: Mapping[str, s
     try:
         answer, complaint = await child.communicate()
     finally:
-        await _end(child)
+        await end_child(child)
     if answer.strip() == b"on":
         return
     text = complaint.decode(errors="replace").strip()

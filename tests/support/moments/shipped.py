@@ -30,6 +30,8 @@ NOT_TRIED = {
     "commands list": "reads only the code",
     "completion": "reads only the code",
     "config show": "reads only settings",
+    "db backup": "writes a file through pg_dump; its own tests end pg_dump",
+    "db restore": "replaces the database that the trial compares; its own tests end its programs",
     "hello": "uses no server",
 }
 """Commands that are not disturbed, and why."""

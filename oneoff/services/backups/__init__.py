@@ -1,0 +1,1 @@
+"""Back up databases, and restore them."""

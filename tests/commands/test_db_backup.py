@@ -1,0 +1,175 @@
+"""`db backup`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.backups import (
+    backed_up,
+    migrated,
+    mode_of,
+    names_in,
+    only_programs,
+    read_manifest,
+)
+from tests.support.shop import Shop
+
+VERSION = '[ "$1" = --version ] && echo "pg_dump (PostgreSQL) {}" && exit\n'
+KILLED = "printf half; kill -KILL $$\n"
+WITHOUT_ZSTD = """\
+case "$*" in *zstd*) echo "pg_dump: error: no support for zstd" >&2; printf begun; exit 1; esac
+printf "%s " "$@"
+"""
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, database_url: str) -> Shop:
+    """Return a project with two revisions, both applied."""
+    return await migrated(Shop(tmp_path / "shop", database_url))
+
+
+@pytest.fixture
+async def postgres_shop(tmp_path: Path, postgres_url: str) -> Shop:
+    """Return the same on PostgreSQL."""
+    return await migrated(Shop(tmp_path / "shop", postgres_url))
+
+
+async def test_the_manifest_describes_the_file(shop: Shop, tmp_path: Path) -> None:
+    """Only their owner can read the two files, and the record says what was written."""
+    file = tmp_path / "shop.dump"
+
+    done = await shop.manage(f"db backup -o {file} --json")
+
+    assert 0 == done.exit_code, done.stdout
+    manifest = read_manifest(file)
+    assert {"format": 1} | done.json["data"] == {"path": str(file), **manifest}
+    assert ["shop", "test", ["a2"], done.json["run_id"], file.stat().st_size] == [
+        manifest[key] for key in ("project", "environment", "revisions", "run", "size")
+    ]
+    assert [0o600] * 2 == [mode_of(Path(f"{file}{end}")) for end in ("", ".json")]
+    assert [("succeeded", done.json["message"])] == await shop.query(
+        "SELECT status, message FROM oneoff_runs WHERE command = 'db backup'"
+    )
+
+
+async def test_the_default_name_has_database_environment_and_time(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the current folder; `--quiet` prints the path alone."""
+    monkeypatch.chdir(tmp_path)
+
+    done = await shop.manage("db backup --quiet")
+
+    name = shop.database().url.name
+    assert re.fullmatch(rf"{tmp_path}/{name}-test-20\d{{6}}T\d{{6}}Z\.\w+\n", done.stdout)
+    assert {*map(os.path.basename, (done.stdout[:-1], f"{done.stdout[:-1]}.json"))} < names_in(
+        tmp_path
+    )
+
+
+async def test_an_existing_file_is_replaced_only_if_asked(shop: Shop, tmp_path: Path) -> None:
+    """A manifest without its backup is a file too."""
+    file = await backed_up(shop, tmp_path / "shop.dump")
+    before = file.read_bytes()
+
+    refused = await shop.manage(f"db backup -o {file}")
+    unchanged = file.read_bytes() == before
+    file.unlink()
+    by_manifest = await shop.manage(f"db backup -o {file}")
+    replaced = await shop.manage(f"db backup -o {file} --overwrite")
+
+    assert [1, 1, 0] == [refused.exit_code, by_manifest.exit_code, replaced.exit_code]
+    assert "error[file-exists]" in refused.stderr
+    assert unchanged
+
+
+async def test_a_database_without_tables_can_be_backed_up(
+    tmp_path: Path, database_url: str
+) -> None:
+    """A warning says that the backup is not in the record."""
+    shop = Shop(tmp_path / "shop", database_url)
+    await shop.query("CREATE TABLE by_hand (id INTEGER PRIMARY KEY)")
+
+    done = await shop.manage(f"db backup -o {tmp_path}/shop.dump")
+
+    assert 0 == done.exit_code, done.stderr
+    assert "not in the record" in done.stderr
+
+
+async def test_a_sqlite_file_that_does_not_exist_is_not_created(
+    sqlite_shop: Shop, tmp_path: Path
+) -> None:
+    """Neither it nor a backup."""
+    done = await sqlite_shop.manage(f"db backup -o {tmp_path}/shop.dump")
+
+    assert 1 == done.exit_code
+    assert {"shop"} == names_in(tmp_path)
+
+
+async def test_a_pg_dump_older_than_the_server_is_refused(
+    postgres_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says what to install, and nothing is written."""
+    environ = only_programs(
+        monkeypatch, tmp_path / "bin", pg_dump=VERSION.format("9.6.1") + "exit 3"
+    )
+
+    done = await postgres_shop.manage(f"db backup -o {tmp_path}/shop.dump", environ=environ)
+
+    assert 78 == done.exit_code
+    assert "error[client-too-old]: pg_dump 9 is older than the server, which is" in done.stderr
+    assert "apt-get install postgresql-client-" in done.stderr
+    assert {"bin", "shop"} == names_in(tmp_path)
+
+
+async def test_without_a_pg_dump_the_message_says_what_to_install(
+    postgres_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version is that of the server."""
+    environ = only_programs(monkeypatch, tmp_path / "bin") | {"PATH": f"{tmp_path}/bin"}
+
+    done = await postgres_shop.manage(f"db backup -o {tmp_path}/shop.dump", environ=environ)
+
+    assert 78 == done.exit_code
+    assert "error[client-not-found]: pg_dump is not installed" in done.stderr
+
+
+async def test_a_backup_through_a_pooler_is_refused(
+    postgres_shop: Shop, pgbouncer_url: str, tmp_path: Path
+) -> None:
+    """pg_dump would leave its settings in the session of another client."""
+    environ = {"DATABASE_URL": pgbouncer_url}
+
+    done = await postgres_shop.manage(f"db backup -o {tmp_path}/shop.dump", environ=environ)
+
+    assert 78 == done.exit_code
+    assert "error[pooler-without-direct-url]" in done.stderr
+
+
+async def test_a_killed_pg_dump_leaves_no_file(
+    postgres_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a part of one, or a manifest."""
+    environ = only_programs(monkeypatch, tmp_path / "bin", pg_dump=VERSION.format("99.1") + KILLED)
+
+    done = await postgres_shop.manage(f"db backup -o {tmp_path}/shop.dump", environ=environ)
+
+    assert "pg_dump was ended by SIGKILL" in done.stderr
+    assert {"bin", "shop"} == names_in(tmp_path)
+
+
+async def test_a_pg_dump_without_zstd_compresses_with_its_default(
+    postgres_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the first attempt is in the file. No argument names the database."""
+    source = VERSION.format("99.1") + WITHOUT_ZSTD
+    environ = only_programs(monkeypatch, tmp_path / "bin", pg_dump=source)
+
+    done = await postgres_shop.manage(f"db backup -o {tmp_path}/shop.dump", environ=environ)
+
+    assert 0 == done.exit_code, done.stderr
+    assert "--format=custom --no-password " == (tmp_path / "shop.dump").read_text()
