@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -160,6 +161,26 @@ async def test_a_killed_pg_dump_leaves_no_file(
 
     assert "pg_dump was ended by SIGKILL" in done.stderr
     assert {"bin", "shop"} == names_in(tmp_path)
+
+
+async def test_a_cancelled_backup_leaves_no_file(
+    postgres_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_dump is ended, which ends its query on the server."""
+    os.mkfifo(tmp_path / "started")
+    source = f"{VERSION.format('99.1')}echo $$ > {tmp_path}/started; exec sleep 60"
+    environ = only_programs(monkeypatch, tmp_path / "bin", pg_dump=source)
+    line = f"db backup -o {tmp_path}/shop.dump"
+    running = asyncio.ensure_future(postgres_shop.manage(line, environ=environ))
+    process = int(await asyncio.to_thread((tmp_path / "started").read_text))
+
+    running.cancel()
+    done = await running
+
+    assert 130 == done.exit_code
+    assert {"bin", "shop", "started"} == names_in(tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 async def test_a_pg_dump_without_zstd_compresses_with_its_default(

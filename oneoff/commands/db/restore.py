@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from oneoff import Access, Argument, Confirm, DryRun, Flag, Result
@@ -58,7 +59,8 @@ class Restore(NeedsBackup):
         open: Any,  # noqa: A002 - the name of the resource
     ) -> Result:
         from oneoff.services.backups.checked import Target, check_backup_file
-        from oneoff.services.backups.restore import restore
+        from oneoff.services.backups.restore import preview, restore
+        from oneoff.services.backups.sessions import refusal_by_sessions
 
         migrations = await open("migrations") if project.migrations else None
         target = Target(
@@ -75,7 +77,9 @@ class Restore(NeedsBackup):
         made = f"made at {checked.manifest.made_at:%Y-%m-%d %H:%M:%S} UTC"
         what = f"{database.url.name} from {checked.path}, {made}"
         if run.dry_run:
-            return Result.changed(f"would restore {what}", data=data, warnings=warnings)
+            warnings += await refusal_by_sessions(target)
+            plan = Result.changed(f"would restore {what}", data=data, warnings=warnings)
+            return replace(plan, table=await preview(checked, target))
         done = await restore(checked, target)
         warnings += done.removed
         return Result.changed(f"restored {what}; {done.old}", data=data, warnings=warnings)

@@ -56,6 +56,28 @@ async def restore(checked: Checked, target: Target) -> Restored:
     return Restored(f"the old content is not kept, because {why}", removed)
 
 
+async def preview(checked: Checked, target: Target) -> list[dict[str, str]]:
+    """Return what the database has now, what the backup has, and whether the old content is kept."""
+    manifest, facts = checked.manifest, target.database.facts
+    here = await target.migrations.current() if target.migrations else ()
+    rows = [
+        ("database", target.database.url.name, manifest.database),
+        ("environment", facts.stored_environment if facts else "", manifest.environment),
+        ("revision", ", ".join(here), ", ".join(manifest.revisions)),
+        ("code version", "", manifest.code_version),
+        ("made at", "", f"{manifest.made_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("old content", await _fate(checked, target), ""),
+    ]
+    return [{"what": what, "now": now or "-", "backup": then or "-"} for what, now, then in rows]
+
+
+async def _fate(checked: Checked, target: Target) -> str:
+    """Return what would become of the old content."""
+    if checked.manifest.kind == "sqlite" or await may_swap(target.database):
+        return "is kept"
+    return "is not kept"
+
+
 def _kept_name(target: Target) -> str:
     """Return the name under which the old database or file is kept; it has the id of the run."""
     database = target.database

@@ -42,6 +42,16 @@ async def check_sessions(target: Target) -> None:
         raise in_use(target, found)
 
 
+async def refusal_by_sessions(target: Target) -> list[str]:
+    """Return a warning that a real run would be refused; none if nobody uses the database."""
+    try:
+        if target.database.url.dialect == "postgresql":
+            await check_sessions(target)
+    except TemporaryError as exc:
+        return [f"a real run would be refused: {exc.message}"]
+    return []
+
+
 async def list_sessions(connection: AsyncConnection, target: Target) -> list[str]:
     """Return a description of each session of others."""
     of = (target.database.url.database, target.database.run_id)
