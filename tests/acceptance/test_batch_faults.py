@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -23,21 +24,23 @@ ROWS = 4_000
 RIGHT = (0, 0, 0)
 """Rows that were lost, rows that were done twice, difference to the rows in the records."""
 
-RANGES = ("tally", "raise-all", "--duty", "1", "--confirm")
+RANGES = ("tally", "raise-all", "--duty", "4", "--confirm")
 """A batch whose commits don't wait for the disk, and which pauses for most of the time."""
 
 Prepare = Callable[[str], Ordeal]
 
 
 @pytest.fixture
-def prepare(at_head: AtHead, environ: dict[str, str]) -> Iterator[Prepare]:
+def prepare(at_head: AtHead, environ: dict[str, str], tmp_path: Path) -> Iterator[Prepare]:
     """Return a function that migrates a database and inserts rows."""
+    brake = tmp_path / "brake"
+    brake.touch()
     with ExitStack() as stack:
 
         def prepare(url: str) -> Ordeal:
             at_head.bring(url)
             make_tally(url, ROWS)
-            ordeal = Ordeal(url, environ)
+            ordeal = Ordeal(url, environ, brake=brake)
             stack.callback(ordeal.end)
             return ordeal
 
@@ -65,7 +68,7 @@ def test_each_shard_of_a_killed_run_resumes_after_its_own_checkpoint(
 ) -> None:
     """Four of them are active when the run is killed."""
     ordeal = prepare(postgres_url)
-    ordeal.words = ("tally", "add", "--shards", "6", "--slow", "0.05", "--confirm")
+    ordeal.words = ("tally", "add", "--shards", "6", "--slow", "0.3", "--confirm")
     while ordeal.kills < 2 and not ordeal.codes:
         ordeal.kill_after(random.uniform(0.6, 1.0))
 
@@ -76,6 +79,7 @@ def test_each_shard_of_a_killed_run_resumes_after_its_own_checkpoint(
 
 def test_after_kills_around_a_commit_no_row_is_lost_or_done_twice(ordeal: Ordeal) -> None:
     """Before the commit, during it, and just after it."""
+    ordeal.release()
     for moment in commit_moments(3, 8):
         assert ordeal.die_at_commit(*moment)
 
@@ -109,6 +113,7 @@ def test_the_second_of_two_runs_is_refused(ordeal: Ordeal) -> None:
 
     second = ordeal.start()
     said = second.communicate(timeout=PATIENCE)[1]
+    ordeal.release()
     first.communicate(timeout=PATIENCE)
 
     assert (75, 0) == (second.returncode, first.returncode)
@@ -130,6 +135,7 @@ def test_a_run_waits_for_a_crashed_server(
     for rows in (300, 1_200):
         wait_for_rows(postgres_url, rows)
         postgres_server.restart("immediate")
+    ordeal.release()
     said = process.communicate(timeout=PATIENCE)[1]
 
     assert (0, RIGHT) == (process.returncode, ordeal.verdict(ROWS)), said
@@ -148,8 +154,12 @@ def test_a_run_reconnects_after_a_reset_or_silent_connection(
         postgres_proxy.cut()
     wait_for_rows(postgres_url, 900)
     postgres_proxy.half_open()
-    time.sleep(1.5)
+    before, deadline = postgres_proxy.connections, time.monotonic() + PATIENCE
+    while postgres_proxy.connections == before:  # until it tries to connect again
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     postgres_proxy.heal()
+    ordeal.release()
     said = process.communicate(timeout=PATIENCE)[1]
 
     assert (0, RIGHT) == (process.returncode, ordeal.verdict(ROWS)), said
@@ -180,10 +190,12 @@ def test_a_run_whose_batch_was_taken_over_saves_nothing_more(ordeal: Ordeal) -> 
     wait_for_rows(ordeal.url, 100)
     ordeal.freeze(first)
     execute(ordeal.url, "UPDATE oneoff_runs SET status = 'abandoned'")
+    done = query(ordeal.url, "SELECT count(*) FROM tally WHERE n > 0")[0][0]
 
     second = ordeal.start()
-    wait_for_rows(ordeal.url, 1_000)
+    wait_for_rows(ordeal.url, done + 1)
     first.send_signal(signal.SIGCONT)
+    ordeal.release()
     said = first.communicate(timeout=PATIENCE)[1]
     second.communicate(timeout=PATIENCE)
 

@@ -19,7 +19,7 @@ from tests.support.tally_project import make_tally
 ROWS = 4_000
 RIGHT = (0, 0, 0)
 """Rows that were lost, rows that were done twice, difference to the rows in the records."""
-WORDS = ("tally", "add", "--shards", "6", "--fleet", "--slow", "0.05", "--confirm")
+WORDS = ("tally", "add", "--shards", "6", "--fleet", "--slow", "0.3", "--confirm")
 
 
 @pytest.fixture
@@ -33,10 +33,13 @@ def fleet(
     """Prepare a batch, and two workers."""
     at_head.bring(postgres_url)
     make_tally(postgres_url, ROWS)
+    brake = tmp_path / "brake"
+    brake.touch()
     fleet = Fleet(
         postgres_url,
         {**environ, "REDIS_URL": redis_url},
         words=WORDS,
+        brake=brake,
         log=tmp_path / "workers.log",
     )
     with fleet.of(2):
@@ -49,6 +52,7 @@ def test_another_worker_does_the_shards_of_a_killed_worker(fleet: Fleet) -> None
     wait_for_rows(fleet.url, 400)
 
     fleet.kill_worker_at_work()
+    fleet.release()
     said = supervisor.communicate(timeout=PATIENCE)[1]
     states = dict(query(fleet.url, "SELECT status, count(*) FROM oneoff_runs GROUP BY status"))
 
@@ -65,6 +69,7 @@ def test_supervisors_and_workers_can_be_replaced(fleet: Fleet) -> None:
     fleet.hire()
     fleet.stop_worker()
 
+    fleet.release()
     second = fleet.start()
     said = second.communicate(timeout=PATIENCE)[1]
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.support.database import query
 from tests.support.tally_project import ROOT
@@ -20,8 +21,8 @@ PATIENCE = 120
 """Seconds after which a process counts as hanging."""
 SUCCEEDED = "SELECT 1 FROM oneoff_runs WHERE command = '{}' AND status = 'succeeded'"
 RECORDED = "SELECT sum(rows) FROM oneoff_runs WHERE command = '{}'"
-SLOW = ("tally", "add", "--slow", "0.05", "--confirm")
-"""A batch that takes long enough to be killed in."""
+SLOW = ("tally", "add", "--slow", "0.3", "--confirm")
+"""A batch that does not end before its brake is released, even if the machine is busy."""
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Ordeal:
         environ: Additional variables for the processes.
         words: Command line of the processes.
         patience: Seconds after which the process that does the remaining rows counts as hanging.
+        brake: A file; batches take the time of `--slow` longer while it exists. None: they always
+            do.
         kills: Number of processes that were killed before they ended.
         codes: Exit codes of the processes that ended by themselves.
     """
@@ -41,6 +44,7 @@ class Ordeal:
     environ: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = SLOW
     patience: float = PATIENCE
+    brake: Path | None = None
     kills: int = 0
     codes: list[int] = field(default_factory=list)
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -54,7 +58,7 @@ class Ordeal:
                 **os.environ,
                 "DATABASE_URL": self.url,
                 "ENVIRONMENT": "test",
-                **self.environ,
+                **self.settings,
                 **environ,
             },
             stdin=subprocess.DEVNULL,
@@ -64,6 +68,16 @@ class Ordeal:
         )
         self._started.append(process)
         return process
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Return the variables for all processes."""
+        return {**self.environ, **({"TALLY_BRAKE": str(self.brake)} if self.brake else {})}
+
+    def release(self) -> None:
+        """Let all processes do the remaining rows quickly."""
+        if self.brake:
+            self.brake.unlink(missing_ok=True)
 
     def end(self) -> None:
         """Kill the processes that a failed test left: they would make a later test fail."""
@@ -97,6 +111,7 @@ class Ordeal:
 
     def finish(self) -> str:
         """Let a process do the remaining rows, and return its standard error."""
+        self.release()
         if self.codes:
             return "it ended before it could be killed"
         process = self.start()

@@ -22,8 +22,6 @@ SELECT count(*) FROM oneoff_runs JOIN oneoff_batches ON oneoff_batches.run_id = 
 WHERE oneoff_runs.pid = {} AND oneoff_runs.status = 'started' AND oneoff_batches.parent <> ''
   AND oneoff_batches.status = 'running'
 """
-STOPPING = 30
-"""Seconds in which a worker must end after it was asked to stop."""
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Fleet(Ordeal):
             worker = subprocess.Popen(
                 WORKER,
                 cwd=ROOT,
-                env={**os.environ, **environ, **self.environ},
+                env={**os.environ, **environ, **self.settings},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -101,4 +99,4 @@ class Fleet(Ordeal):
             while self.workers:
                 self.stop_worker()
             for worker in self.leaving:
-                worker.wait(STOPPING)
+                worker.wait(PATIENCE)
