@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,9 +112,8 @@ class Shop:
 
     def count_sqlite(self) -> int:
         """Return the number of users in the SQLite database `run`."""
-        with sqlite3.connect(self.sqlite(RUN)) as connection:
+        with closing(sqlite3.connect(self.sqlite(RUN))) as connection:
             ((count,),) = connection.execute("SELECT count(*) FROM users")
-        connection.close()
         return int(count)
 
     def csv(self, rows: int, *, bad: bool = False) -> Path:
@@ -174,12 +174,11 @@ class Shop:
         self.server.query(state, "VACUUM ANALYZE users")
 
     def _fill_sqlite(self, path: Path) -> None:
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.executemany(
                 f"INSERT INTO users ({', '.join(_FILLED)}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
                 self._users(),
             )
-        connection.close()
 
     def _users(self) -> Iterator[Sequence[object]]:
         start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -208,18 +207,15 @@ def _make_lean(path: Path) -> None:
         f"{name} {kind}{' PRIMARY KEY' if name == 'id' else ' NOT NULL' if needed else ''}"
         for name, kind, needed in _columns(path)
     ]
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"DROP TABLE users; CREATE TABLE users ({', '.join(parts)})")
-    connection.close()
 
 
 def _columns(path: Path) -> list[tuple[str, str, bool]]:
-    with sqlite3.connect(path) as connection:
-        columns = connection.execute(
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
             "SELECT name, type, \"notnull\" FROM pragma_table_info('users')"
         ).fetchall()
-    connection.close()
-    return columns
 
 
 def _objects(rows: Iterator[dict[str, str]]) -> Iterator[dict[str, object]]:

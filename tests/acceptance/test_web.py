@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.acceptance.conftest import AtHead, Run
+from tests.support.database import open_sqlite
 from tests.support.servers import Postgres
 from tests.support.web import Web, running_web
 
@@ -227,8 +226,7 @@ def test_wrong_settings_end_the_start_with_one_message(
 def test_after_sigterm_a_running_request_is_answered(web: Web, run: Run, migrated: str) -> None:
     """The request waits for the database when the signal arrives; then the process ends."""
     headers = {"X-API-Key": key_of_a_ci_job(run, "read")}
-    database = sqlite3.connect(migrated.removeprefix("sqlite:///"), isolation_level=None)
-    with closing(database), ThreadPoolExecutor(1) as pool:
+    with open_sqlite(migrated) as database, ThreadPoolExecutor(1) as pool:
         database.execute("BEGIN IMMEDIATE")
         asked = pool.submit(web.client.get, "/me", headers=headers)
         time.sleep(0.3)  # nothing shows when the request waits for the database

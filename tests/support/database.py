@@ -1,12 +1,12 @@
-"""Read a test's database without the framework."""
+"""Use a test's database without the framework."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -21,10 +21,20 @@ TABLES = {
 Rows = list[tuple[Any, ...]]
 
 
+@contextmanager
+def open_sqlite(url: str) -> Iterator[sqlite3.Connection]:
+    """Open a `sqlite:///` URL, commit at the end of the block, and close the connection.
+
+    A connection as a context manager commits, but stays open.
+    """
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        yield connection
+
+
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:
     """Return the rows of one statement on a `postgres://` or `sqlite:///` URL."""
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        with open_sqlite(url) as connection:
             return connection.execute(sql).fetchall()
     return _run(_query(url, sql))
 

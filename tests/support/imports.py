@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import asyncpg
 
 from oneoff.testing import Finished, Manage
-from tests.support.database import query
+from tests.support.database import open_sqlite, query
 
 HEADER = "id,name,description,active,created_at"
 WHEN = "2026-01-31 09:30:00+00"
@@ -56,9 +55,8 @@ async def execute(manage: Manage, statements: str) -> None:
     """Run statements on the database of the test."""
     url = manage.environ["DATABASE_URL"]
     if not on_postgres(manage):
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-        connection.executescript(statements)
-        connection.close()
+        with open_sqlite(url) as connection:
+            connection.executescript(statements)
         return
     driver = await asyncpg.connect(url)
     await driver.execute(statements)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from oneoff import Project
 from oneoff.cli import main
 from oneoff.services.retention.framework_rules import framework_rules
-from tests.support.database import query
+from tests.support.database import open_sqlite, query
 
 if TYPE_CHECKING:
     from oneoff.testing import Finished
@@ -74,7 +72,7 @@ def make_tally(url: str, rows: int) -> None:
 def execute(url: str, script: str) -> None:
     """Run statements without the framework, and commit them."""
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        with open_sqlite(url) as connection:
             connection.executescript(script)
         return
     # In a thread, because the event loop of an async test is already running.

@@ -88,6 +88,20 @@ def the_framework_knows_no_project(name: str, tree: ast.Module) -> Iterator[str]
                 yield f"{name}:{_line(node)} imports the project"
 
 
+def sqlite_connections_are_closed(name: str, tree: ast.Module) -> Iterator[str]:
+    """Yield SQLite connections without `closing(...)`: `with` alone commits, but does not close."""
+    calls = [node for node in ast.walk(tree) if _connects_to_sqlite(node)]
+    closed = [
+        inner
+        for node in ast.walk(tree)
+        if _calls(node, "closing") or _calls(node, "close")
+        for inner in ast.walk(node)
+    ]
+    for node in calls:
+        if node not in closed:
+            yield f"{name}:{_line(node)} may leave a connection open; use closing(...)"
+
+
 RULES = (
     modules_are_short,
     functions_are_short,
@@ -95,6 +109,7 @@ RULES = (
     only_owners_commit,
     nobody_calls_input,
     the_framework_knows_no_project,
+    sqlite_connections_are_closed,
 )
 BROKEN = (
     (modules_are_short, "\n" * LONGEST_MODULE + "x = 1"),
@@ -110,6 +125,8 @@ BROKEN = (
     (the_framework_knows_no_project, "import app.models"),
     (the_framework_knows_no_project, "if TYPE_CHECKING:\n    from commands.user import list"),
     (the_framework_knows_no_project, "def f():\n    from app import users"),
+    (sqlite_connections_are_closed, "with sqlite3.connect(path) as connection:\n    x = 1"),
+    (sqlite_connections_are_closed, "connection = sqlite3.connect(path)\nconnection.close()"),
 )
 
 
@@ -157,6 +174,10 @@ def _calls(node: ast.AST, name: str) -> bool:
     if not isinstance(node, ast.Call):
         return False
     return name == getattr(node.func, "attr", getattr(node.func, "id", None))
+
+
+def _connects_to_sqlite(node: ast.AST) -> bool:
+    return _calls(node, "connect") and "sqlite3" in _names(node)
 
 
 def _names(node: ast.AST) -> set[str]:

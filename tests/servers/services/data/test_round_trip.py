@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from oneoff.testing import Manage
 from tests.support import kinds
+from tests.support.database import open_sqlite
 from tests.support.imports import bytes_of, execute, on_postgres
 from tests.support.servers import Postgres
 
@@ -138,12 +138,10 @@ async def _fill(manage: Manage, rows: Sequence[tuple[Any, ...]]) -> None:
         await driver.executemany(f"INSERT INTO kinds ({names}) VALUES ({marks})", rows)
         await driver.close()
         return
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
     marks = ", ".join("?" * len(NAMES))
     kept = [tuple(map(_as_sqlite_keeps, row)) for row in rows]
-    connection.executemany(f"INSERT INTO kinds ({names}) VALUES ({marks})", kept)
-    connection.commit()
-    connection.close()
+    with open_sqlite(url) as connection:
+        connection.executemany(f"INSERT INTO kinds ({names}) VALUES ({marks})", kept)
 
 
 def _as_sqlite_keeps(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -36,7 +37,8 @@ def test_a_parsed_table_is_written_with_the_same_meaning(sql: str) -> None:
     """SQLite accepts it, and its tokens are the same."""
     written = TableSQL.parse(sql).sql("t")
 
-    sqlite3.connect(":memory:").execute(written)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(written)
     assert normalized(tokens(sql)) == normalized(tokens(written))
 
 

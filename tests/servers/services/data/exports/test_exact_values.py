@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 from oneoff.testing import Manage
-from tests.support.database import query
+from tests.support.database import open_sqlite, query
 from tests.support.imports import bytes_of, execute
 from tests.support.on_sqlite import ON_SQLITE
 
@@ -101,12 +100,10 @@ async def test_a_text_in_a_column_for_times_is_written_as_it_is(
     """Even if it has the length and the signs of a time. In JSON it is escaped."""
     texts = ['"a\\b-cd-ef', "a b -cd-ef gh:ij:kl.mnop00", "0000-00-00"]
     await execute(manage, "CREATE TABLE odd (id integer PRIMARY KEY, day date, at timestamp)")
-    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
-    with sqlite3.connect(database) as connection:
+    with open_sqlite(manage.environ["DATABASE_URL"]) as connection:
         connection.executemany(
             "INSERT INTO odd (day, at) VALUES (?, ?)", zip(texts, texts, strict=True)
         )
-    connection.close()
 
     lines = await exported(manage, "odd", "jsonl", tmp_path)
 
@@ -125,7 +122,6 @@ async def test_a_text_with_a_zero_character_is_complete_in_sql_json_and_parquet(
     manage: Manage, tmp_path: Path
 ) -> None:
     """Importing the file stores the same text again."""
-    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
     await execute(manage, ZERO.format(kind="text", start="'a'"))
 
     files = {name: tmp_path / f"odd.{name}" for name in ("sql", "jsonl", "json", "parquet")}
@@ -139,9 +135,7 @@ async def test_a_text_with_a_zero_character_is_complete_in_sql_json_and_parquet(
         else:
             done = await manage(f"data import odd {path} --confirm")
             assert 0 == done.exit_code, done.stderr
-        with sqlite3.connect(database) as connection:
-            read.append(connection.execute("SELECT what FROM odd ORDER BY id").fetchall())
-        connection.close()
+        read.append(query(manage.environ["DATABASE_URL"], "SELECT what FROM odd ORDER BY id"))
 
     assert [[("a\0b",), ("plain",)]] * 4 == read
 

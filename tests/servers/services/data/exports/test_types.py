@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from oneoff.services.data.driver import SESSION_SETTINGS
 from oneoff.testing import Manage
 from tests.support import kinds
+from tests.support.database import open_sqlite, query
 from tests.support.imports import bytes_of, execute
 from tests.support.servers import Postgres
 
@@ -233,11 +233,8 @@ async def test_rows_are_ordered_by_the_key_and_not_by_its_text(
 @on_sqlite
 async def test_a_parquet_file_from_sqlite_has_types_too(manage: Manage, tmp_path: Path) -> None:
     """The columns' types. A value of another type is an error, and no file remains."""
-    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
     path = tmp_path / "kinds.parquet"
-    connection = sqlite3.connect(database)
-    connection.executescript(kinds.SQLITE)
-    connection.close()
+    await execute(manage, kinds.SQLITE)
 
     refused = await manage(f"data export kinds -o {path}")
     left = path.exists()
@@ -260,28 +257,23 @@ async def test_a_parquet_file_from_sqlite_has_types_too(manage: Manage, tmp_path
 @on_sqlite
 async def test_sqlite_loads_an_sql_file_without_changes(manage: Manage, tmp_path: Path) -> None:
     """Every value of every storage class is the same."""
-    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
+    url, rows = manage.environ["DATABASE_URL"], "SELECT *, typeof(a_big) FROM kinds"
     path = tmp_path / "kinds.sql"
-    with sqlite3.connect(database) as connection:
-        connection.executescript(kinds.SQLITE)
+    await execute(manage, kinds.SQLITE)
 
     done = await manage(["data", "export", "kinds", "-o", str(path)])
 
     assert 0 == done.exit_code, done.stderr
-    before = connection.execute("SELECT *, typeof(a_big) FROM kinds").fetchall()
-    connection.executescript("DELETE FROM kinds")
-    connection.executescript(path.read_bytes().decode())
-    assert before == connection.execute("SELECT *, typeof(a_big) FROM kinds").fetchall()
-    connection.close()
+    before = query(url, rows)
+    await execute(manage, "DELETE FROM kinds")
+    await execute(manage, path.read_bytes().decode())
+    assert before == query(url, rows)
 
 
 @on_sqlite
 async def test_values_from_sqlite_are_written_as_postgresql_writes_them(manage: Manage) -> None:
     """The column's type applies even if SQLite has no such type. Other values stay unchanged."""
-    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
-    connection = sqlite3.connect(database)
-    connection.executescript(kinds.SQLITE)
-    connection.close()
+    await execute(manage, kinds.SQLITE)
 
     as_csv = await manage("data export kinds --where id<4")
     as_json = await manage("data export kinds --format jsonl --where 'a_text~plain'")
@@ -329,14 +321,12 @@ async def test_a_column_may_have_a_collation_that_only_the_application_defines(
     manage: Manage,
 ) -> None:
     """Texts are compared as bytes. Values of such a column that are no texts are written too."""
-    database = manage.environ["DATABASE_URL"].removeprefix("sqlite:///")
-    connection = sqlite3.connect(database)
-    connection.create_collation("own", lambda one, other: (one > other) - (one < other))
-    connection.executescript("""
-        CREATE TABLE odd (id integer PRIMARY KEY, what varchar(9) COLLATE own);
-        INSERT INTO odd (what) VALUES ('x'), (''), (NULL), (x''), (x'00'), (7)
-    """)
-    connection.close()
+    with open_sqlite(manage.environ["DATABASE_URL"]) as connection:
+        connection.create_collation("own", lambda one, other: (one > other) - (one < other))
+        connection.executescript("""
+            CREATE TABLE odd (id integer PRIMARY KEY, what varchar(9) COLLATE own);
+            INSERT INTO odd (what) VALUES ('x'), (''), (NULL), (x''), (x'00'), (7)
+        """)
 
     done = await manage("data export odd --columns what,id")
 

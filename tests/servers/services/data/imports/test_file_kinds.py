@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import lzma
-import sqlite3
 import tarfile
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from oneoff.testing import Manage
+from tests.support.database import open_sqlite
 from tests.support.imports import load, names
 
 ROWS = b"name\nci\n"
@@ -78,7 +78,7 @@ async def test_a_file_of_another_kind_is_named(
 async def test_a_sqlite_database_is_named(manage: Manage, tmp_path: Path) -> None:
     """Its rows can be exported by the sqlite3 shell."""
     path = tmp_path / "a.csv"
-    with sqlite3.connect(path) as connection:
+    with open_sqlite(f"sqlite:///{path}") as connection:
         connection.execute("CREATE TABLE t (id)")
 
     done = await load(manage, path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oneoff.testing import Finished, Manage
+from tests.support.database import open_sqlite, query
 
 pytestmark = pytest.mark.parametrize("manage_environ", ["sqlite"], indirect=True)
 
@@ -18,24 +18,15 @@ BAD = 500
 """The index of the bad row, in the middle of a statement."""
 
 
-def connect(manage: Manage) -> sqlite3.Connection:
-    """Open the database of the test."""
-    return sqlite3.connect(manage.environ["DATABASE_URL"].removeprefix("sqlite:///"))
-
-
 def make(manage: Manage, statements: str) -> None:
     """Run statements on the database of the test."""
-    connection = connect(manage)
-    connection.executescript(statements)
-    connection.close()
+    with open_sqlite(manage.environ["DATABASE_URL"]) as connection:
+        connection.executescript(statements)
 
 
-def rows(manage: Manage, query: str) -> list[Any]:
+def rows(manage: Manage, sql: str) -> list[Any]:
     """Return the rows of a query."""
-    connection = connect(manage)
-    found = connection.execute(query).fetchall()
-    connection.close()
-    return found
+    return query(manage.environ["DATABASE_URL"], sql)
 
 
 async def load(manage: Manage, folder: Path, lines: list[str], *words: str) -> Finished:
