@@ -24,6 +24,7 @@ BUILTIN: Mapping[str, str] = {
     "migrations": "oneoff.services.migrations.resource:open_migrations",
     "batches": "oneoff.services.batch.resource:open_batches",
     "cache": "oneoff.redis.resource:open_cache",
+    "backups": "oneoff.services.backups.own_backups:open_backups",
     "jobs": "oneoff.services.jobs.resource:open_jobs",
     "settings": "oneoff.config.project_settings:open_settings",
     "progress": "oneoff.runtime.progress:open_progress",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 
 from oneoff.core.conversion import duration_text
-from oneoff.core.errors import CheckFailed, ExitCode
-from oneoff.database.tables import maintenance, runs
+from oneoff.core.errors import CheckFailed
+from oneoff.database.tables import maintenance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,19 +23,13 @@ BACKUP_AGE = timedelta(hours=1)
 """The age up to which a backup counts as one that was made for this run."""
 
 
-async def backup_completed(session: AsyncSession) -> None:
-    """Require a `db backup` of this database that has ended in the last hour."""
-    ended = await session.scalar(
-        select(func.max(runs.c.finished_at)).where(
-            runs.c.command == "db backup",
-            runs.c.exit_code == ExitCode.OK,
-            runs.c.dry_run.is_(False),
-        )
-    )
-    if ended is None or datetime.now(UTC) - ended > BACKUP_AGE:
-        newest = f"the newest ended at {ended:%Y-%m-%d %H:%M} UTC" if ended else "there is none"
+async def backup_completed(backups: Callable[[timedelta], Awaitable[Any]]) -> None:
+    """Require a `db backup` of this database that was made in the last hour."""
+    found = await backups(BACKUP_AGE)
+    if not found.run_id:
         raise CheckFailed(
-            f"no backup has ended in the last {duration_text(BACKUP_AGE)}; {newest}",
+            f"no backup of this database was made in the last {duration_text(BACKUP_AGE)}"
+            + (f": {found.note}" if found.note else ""),
             try_="python manage.py db backup",
         )
 

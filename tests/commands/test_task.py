@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app import apikeys
-from tests.support.admin_tasks import LIVE, STATED, record_backup, set_languages
+from tests.support.admin_tasks import LIVE, STATED, make_backup, set_languages
 from tests.support.keys import ACCOUNT, DAY, listed, make_key
 from tests.support.on_sqlite import ON_SQLITE
 
@@ -53,11 +53,13 @@ async def state(manage: Manage, task_id: str = "ADM-002") -> str:
 
 
 @pytest.fixture
-async def url(manage_environ: dict[str, str], make_user: MakeUser) -> str:
+async def url(
+    manage: Manage, manage_environ: dict[str, str], make_user: MakeUser, tmp_path: Path
+) -> str:
     """Return the URL of a database with a user whose language is stored, and with a backup."""
     await make_user("ada")
     set_languages(manage_environ["DATABASE_URL"])
-    record_backup(manage_environ["DATABASE_URL"])
+    await make_backup(manage, tmp_path)
     return manage_environ["DATABASE_URL"]
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from oneoff.core.task import Task
 from tests.support.database import query
 from tests.support.tally_project import execute
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oneoff.testing import Manage
 
 LIVE = {"ENVIRONMENT": "production"}
 STATED = (
@@ -35,17 +40,11 @@ COMPLETE = Task(
 """A task in which only `verify` is missing."""
 
 
-def record_backup(url: str, *, age: timedelta = timedelta()) -> None:
-    """Insert the record of a backup that ended some time ago."""
-    ended = f"{datetime.now(UTC) - age:%Y-%m-%d %H:%M:%S.%f}"
-    ended += "" if url.startswith("sqlite") else "+00"
-    execute(
-        url,
-        "INSERT INTO oneoff_runs (id, command, argv, access, dry_run, status, exit_code, operator,"
-        " operator_source, environment, host, pid, started_at, finished_at) VALUES"
-        f" ('20260131T120000-{age.seconds:010}', 'db backup', '[]', 'read', false, 'succeeded', 0,"
-        f" 'ada', 'setting', 'production', 'far', 1, '{ended}', '{ended}');",
-    )
+async def make_backup(manage: Manage, folder: Path) -> None:
+    """Make a backup of the database, which is not taken for a copy of the template any more."""
+    for line in ("migrate", f"db backup -o {folder}/before.dump"):
+        done = await manage(line)
+        assert 0 == done.exit_code, done.stderr
 
 
 def set_languages(url: str) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
@@ -22,11 +24,13 @@ from oneoff.services.backups.manifest import hash_file
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from sqlalchemy import ColumnElement, RowMapping
 
     from oneoff.database.engine import Database
+
+    FindRecent = Callable[[timedelta], Awaitable["Found"]]
 
 COMMAND = "db backup"
 _MOST = 20  # backups to check
@@ -62,6 +66,12 @@ async def find_recent(database: Database, age: timedelta) -> Found:
             return Found(row["id"], _note(row))
         reasons.append(problem)
     return Found("", "; ".join(reasons))
+
+
+@asynccontextmanager
+async def open_backups(database: Database) -> AsyncIterator[FindRecent]:
+    """Open the resource `backups`: `find_recent` for the database of the run."""
+    yield partial(find_recent, database)
 
 
 async def was_made_here(database: Database, run_id: str) -> bool:

@@ -32,6 +32,7 @@ USED = {
     "console": "database",
     "cache": "Redis",
     "announcement": "Redis",
+    "backups": "database",
     "jobs": "job queue",
     "settings": "",
     "progress": "",

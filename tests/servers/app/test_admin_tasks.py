@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app import admin_tasks
 from oneoff import CheckFailed
-from tests.support.admin_tasks import LIVE, record_backup
+from tests.support.admin_tasks import LIVE, make_backup
 from tests.support.tally_project import execute
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 UNDO = "db rollback --steps 1 --break-glass 'the release is undone' --confirm={}@production"
 
 
-async def test_a_migration_and_its_rollback_are_verified(manage: Manage) -> None:
+async def test_a_migration_and_its_rollback_are_verified(manage: Manage, tmp_path: Path) -> None:
     """ADM-001 and ADM-001-revert, in production."""
     url = manage.environ["DATABASE_URL"]
     name = Path(url).stem if url.startswith("sqlite") else url.rpartition("/")[2]
-    record_backup(url)
+    await make_backup(manage, tmp_path)
 
     refused = await manage(UNDO.format(name), environ=LIVE)
     undone = await manage(f"{UNDO.format(name)} --waive on-call-notified=grace", environ=LIVE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,13 +11,14 @@ from sqlalchemy import text
 from app import admin_tasks
 from commands.apikey.rotate import Rotate
 from oneoff import CheckFailed
-from tests.support.admin_tasks import LIVE, STATED, locales, record_backup, set_languages
+from tests.support.admin_tasks import LIVE, STATED, locales, make_backup, set_languages
 from tests.support.database import query
 from tests.support.keys import ACCOUNT, make_key
 from tests.support.on_sqlite import ON_SQLITE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -75,8 +75,8 @@ async def test_a_task_does_not_run_while_its_checks_fail(manage: Manage, url: st
 
     assert (77, [None]) == (refused.exit_code, locales(url))
     assert (
-        "error[check-failed]: ADM-002 may not run: backup-completed: no backup has ended in the "
-        "last 1h; there is none; staging-run-successful: the runs of staging are not recorded "
+        "error[check-failed]: ADM-002 may not run: backup-completed: no backup of this database "
+        "was made in the last 1h; staging-run-successful: the runs of staging are not recorded "
         "here: state the id of that run; on-call-notified: oneoff can't know whom you have told: "
         "state who it was\n"
     ) in refused.stderr
@@ -89,9 +89,11 @@ async def test_a_task_does_not_run_while_its_checks_fail(manage: Manage, url: st
     assert [("refused", "")] == query(url, RUNS)
 
 
-async def test_a_task_runs_if_its_checks_pass_or_are_waived(manage: Manage, url: str) -> None:
+async def test_a_task_runs_if_its_checks_pass_or_are_waived(
+    manage: Manage, url: str, tmp_path: Path
+) -> None:
     """The record holds the waivers, after the reason of the run."""
-    record_backup(url)
+    await make_backup(manage, tmp_path)
 
     done = await manage(f"{FILL} --reason 'new mails' {STATED}", environ=LIVE)
 
@@ -104,16 +106,22 @@ async def test_a_task_runs_if_its_checks_pass_or_are_waived(manage: Manage, url:
 
 
 @ON_SQLITE
-async def test_a_backup_that_is_too_old_does_not_count(manage: Manage, url: str) -> None:
-    """It was made for other work."""
-    record_backup(url, age=timedelta(minutes=61))
+async def test_only_a_backup_that_can_be_restored_counts(
+    manage: Manage, url: str, tmp_path: Path
+) -> None:
+    """Not one whose file was changed."""
+    await make_backup(manage, tmp_path)
+    file = tmp_path / "before.dump"
+    file.chmod(0o600)
+    file.write_bytes(b"lost")
 
     refused = await manage(f"{FILL} {STATED}", environ=LIVE)
 
     assert 77 == refused.exit_code
-    assert "backup-completed: no backup has ended in the last 1h; the newest ended at " in (
-        refused.stderr
-    )
+    assert (
+        "backup-completed: no backup of this database was made in the last 1h: "
+        f"{file} was changed since it was made\n"
+    ) in refused.stderr
 
 
 @ON_SQLITE
@@ -123,8 +131,8 @@ async def test_in_a_dry_run_checks_that_fail_are_warnings(manage: Manage, url: s
 
     assert (0, 1, [None]) == (preview.exit_code, preview.rows, locales(url))
     assert (
-        "warning: the real run would be refused: backup-completed: no backup has ended in the last "
-        "1h; there is none\n"
+        "warning: the real run would be refused: backup-completed: no backup of this database was "
+        "made in the last 1h\n"
     ) in preview.stderr
 
 
@@ -306,9 +314,9 @@ async def unequal(session: AsyncSession) -> None:
     raise CheckFailed(f"ada has the locale {found}")
 
 
-async def test_one_shard_is_not_verified(manage: Manage, url: str) -> None:
+async def test_one_shard_is_not_verified(manage: Manage, url: str, tmp_path: Path) -> None:
     """The other shards may not be done."""
-    record_backup(url)
+    await make_backup(manage, tmp_path)
 
     done = await manage(f"{FILL} --shard 2/2 {STATED}", environ=LIVE)
 
