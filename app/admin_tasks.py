@@ -7,6 +7,7 @@ too, so its functions import what they need.
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneoff import CheckFailed, Task, counted, duration_text
@@ -82,6 +83,14 @@ async def no_locale_left(session: AsyncSession) -> None:
             f"{counted(left, 'user')} with a locale",
             try_="python manage.py data transform fill-locale --revert --confirm",
         )
+
+
+async def backup_has_its_size(result: Any) -> None:
+    """Check that the file of the backup is as large as its manifest says."""
+    path = Path(result.data["path"])
+    size = path.stat().st_size  # noqa: ASYNC240 - the run waits for nothing else
+    if size != result.data["size"]:
+        raise CheckFailed(f"{path} has {size:,} bytes instead of {result.data['size']:,}")
 
 
 MIGRATE = Task(
@@ -185,4 +194,22 @@ EXPORT_USERS = Task(
     data={"users": "all"},
     expected_duration="a minute for a million users",
     command="data export users --format csv -o users.csv",
+)
+BACKUP = Task(
+    "ADM-011",
+    category="backup",
+    owner="Platform",
+    author="Platform",
+    created="2026-01-12",
+    invoked_by="a platform engineer, before each task that changes much data",
+    approval="not needed: it only reads",
+    environments=LIVE,
+    services=("PostgreSQL",),
+    data={"all tables": "all"},
+    image="an image with pg_dump, not older than the server",
+    compute="1 CPU, 512 MB, and a volume as large as the database",
+    expected_duration="a minute for each gigabyte",
+    command="db backup -o /backups/shop.dump",
+    verify=backup_has_its_size,
+    afterwards="copy the file and its manifest to the storage of backups",
 )

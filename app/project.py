@@ -18,6 +18,7 @@ project = Project(
     tasks={
         "db migrate": "app.admin_tasks:MIGRATE",
         "db rollback": "app.admin_tasks:ROLLBACK",
+        "db backup": "app.admin_tasks:BACKUP",
         "data cleanup": "app.admin_tasks:CLEANUP",
         "cache clear": "app.admin_tasks:CLEAR_CACHE",
         "system maintenance on": "app.admin_tasks:MAINTENANCE",

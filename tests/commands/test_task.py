@@ -128,7 +128,7 @@ async def test_tasks_are_listed_by_category(manage: Manage) -> None:
         r"id +category +state +executed +command\n"
         r"ADM-002 +data-fix +draft +- +data transform fill-locale --confirm\n"
         r"ADM-002-revert +data-fix +draft +- +data transform fill-locale --revert --confirm\n"
-        r"2 of 12 admin tasks\n",
+        r"2 of 13 admin tasks\n",
         found.stdout,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app import admin_tasks
-from oneoff import CheckFailed
+from oneoff import CheckFailed, Result
 from tests.support.admin_tasks import LIVE, make_backup
 from tests.support.tally_project import execute
 
@@ -35,6 +35,19 @@ async def test_a_migration_and_its_rollback_are_verified(manage: Manage, tmp_pat
     assert [77, 0, 0] == [run.exit_code for run in (refused, undone, done)], undone.stderr
     assert "error[check-failed]: ADM-001-revert may not run: on-call-notified: " in refused.stderr
     assert ["executed", "reverted"] == [row["state"] for row in listed.json["data"]]
+
+
+async def test_a_backup_has_the_size_that_its_manifest_says(manage: Manage, tmp_path: Path) -> None:
+    """ADM-011; one that was cut is found at once."""
+    cut = tmp_path / "cut.dump"
+    cut.write_bytes(b"cut")
+    whole = await manage(f"db backup -o {tmp_path}/whole.dump", environ=LIVE)
+
+    assert 0 == whole.exit_code, whole.stderr
+    with pytest.raises(CheckFailed, match=r"cut\.dump has 3 bytes instead of 4,000"):
+        await admin_tasks.backup_has_its_size(
+            Result.changed("cut", data={"path": str(cut), "size": 4_000})
+        )
 
 
 @pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
