@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def steps() -> dict[int, list[str]]:
     """Return the command lines of the page by step."""
     found = STEP.findall(PAGE.read_text(encoding="utf-8"))
-    return {int(number): "".join(BLOCK.findall(text)).splitlines() for number, text in found}
+    return {int(number): str("".join(BLOCK.findall(text))).splitlines() for number, text in found}
 
 
 class Operator:

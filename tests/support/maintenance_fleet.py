@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -125,7 +126,7 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
-        left = self._fleet.redis.pttl(self._fleet.key)
+        left: Any = self._fleet.redis.pttl(self._fleet.key)
         if left > 0:
             self._fleet.redis.pexpire(self._fleet.key, left - round(seconds * SLOWER * 1000))
 

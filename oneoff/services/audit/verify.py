@@ -240,7 +240,8 @@ async def _compare_inputs(
     )
     rows: dict[str, dict[int, Any]] = defaultdict(dict)
     events: dict[str, dict[int, Any]] = defaultdict(dict)
-    for run_id, number, at, source, event in await connection.execute(both):
+    found: Any = await connection.execute(both)
+    for run_id, number, at, source, event in found:
         if event is None:
             rows[run_id][number] = _as_facts({"number": number, "at": at, "source": source})
         else:

@@ -56,7 +56,10 @@ def _copy(source: str, target: str, *, alone: bool) -> None:
             raise _in_use(source, target)
 
     try:
-        with closing(_open_to_read(source)) as read, closing(sqlite3.connect(target)) as written:
+        with (
+            closing(sqlite3.connect(_to_read(source), uri=True)) as read,
+            closing(sqlite3.connect(target)) as written,
+        ):
             read.backup(written, progress=progress)
             if alone:
                 written.execute("PRAGMA journal_mode=DELETE")
@@ -70,15 +73,15 @@ def _copy(source: str, target: str, *, alone: bool) -> None:
 
 def _problem_of(path: str) -> str:
     try:
-        with closing(_open_to_read(path)) as connection:
+        with closing(sqlite3.connect(_to_read(path), uri=True)) as connection:
             (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as exc:
         return str(exc)
     return "" if answer == "ok" else str(answer)
 
 
-def _open_to_read(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)
+def _to_read(path: str) -> str:
+    return f"{Path(path).resolve().as_uri()}?mode=ro"
 
 
 def _in_use(source: str, target: str) -> TemporaryError:

@@ -16,7 +16,7 @@ from typing import Any
 
 from oneoff import Access, BaseCommand, Confirm, DryRun
 from oneoff.runtime.application import load_application
-from oneoff.runtime.audit.record import process_started
+from oneoff.runtime.audit.abandoned import process_started
 from tests.support.database import dump, query
 from tests.support.moments.launch import ROOT, Ended, Launcher
 from tests.support.moments.trial import Deed, Record, Repeat
