@@ -22,7 +22,7 @@ from tests.support.shop import Shop
 VERSION = '[ "$1" = --version ] && echo "pg_dump (PostgreSQL) {}" && exit\n'
 KILLED = "printf half; kill -KILL $$\n"
 WITHOUT_ZSTD = """\
-case "$*" in *zstd*) echo "pg_dump: error: no support for zstd" >&2; printf begun; exit 1; esac
+case "$*" in *zstd*) echo "pg_dump: error: no support for zstd" >&2; printf "%050d" 0; exit 1; esac
 printf "%s " "$@"
 """
 

@@ -91,6 +91,7 @@ async def test_the_database_is_as_it_was(tmp_path: Path, any_url: str) -> None:
     assert [(command, "succeeded") for command in commands] == await shop.query(
         "SELECT command, status FROM oneoff_runs ORDER BY started_at, id"
     )
+    assert 0 == (await shop.manage("audit verify")).exit_code
     assert 0 == (await shop.manage("db migrate")).exit_code
 
 
@@ -198,9 +199,26 @@ async def test_every_type_of_column_is_restored_exactly(
 
     await restored(copy, file, "--from-copy")
 
+    assert 0 == (await copy.manage("audit verify")).exit_code
+    runs = await copy.query("SELECT command FROM oneoff_runs ORDER BY started_at, id")
+    assert ["db migrate", "db backup", "db restore", "audit verify"] == [name for (name,) in runs]
     assert rows_as_text(shop) == rows_as_text(copy)
     about = await copy.manage("system environment --json")
     assert ("test", True) == (about.json["data"]["stored"], about.json["data"]["copy"])
+
+
+async def test_a_database_with_a_record_of_its_own_keeps_it_as_a_copy(
+    sqlite_shop: Shop, tmp_path: Path
+) -> None:
+    """Two chains of events can't be merged."""
+    file = await backed_up(await migrated(sqlite_shop), tmp_path / "shop.dump")
+    copy = await migrated(Shop(tmp_path / "copy", f"sqlite:///{tmp_path}/copy.sqlite3"))
+
+    await restored(copy, file, "--from-copy")
+
+    assert 0 == (await copy.manage("audit verify")).exit_code
+    runs = await copy.query("SELECT command FROM oneoff_runs ORDER BY started_at, id")
+    assert ["db migrate", "db restore", "audit verify"] == [name for (name,) in runs]
 
 
 @pytest.fixture

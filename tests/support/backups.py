@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-RECORDS = ("oneoff_runs", "oneoff_environment")
+RECORDS = ("oneoff_runs", "oneoff_audit", "oneoff_environment")
 
 
 async def migrated(shop: Shop) -> Shop:

@@ -12,9 +12,8 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from oneoff.database.tables import applied_revisions, batches, environments, outbox, shell_inputs
+from oneoff.database.tables import applied_revisions, batches, environments, outbox
 from oneoff.services.backups.client_programs import Child, find_program, start
-from oneoff.services.backups.record import MERGED
 from oneoff.services.backups.restore_list import options_for, without_framework
 from oneoff.services.backups.sessions import end_sessions
 from oneoff.services.migrations.drop_all import find_objects
@@ -38,17 +37,25 @@ BEGIN;
 SET LOCAL lock_timeout = '5s';
 SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 """
-# The script of pg_restore has set an empty search_path.
-_RESET = "RESET search_path;\n"
+# The script of pg_restore has set an empty search_path. It has not set the number of the last
+# effect, because it does not restore the sequence, which belongs to the framework's table.
+_END = """\
+RESET search_path;
+SELECT setval(pg_get_serial_sequence('oneoff_outbox', 'id'), coalesce(max(id), 0) + 1, false)
+FROM oneoff_outbox;
+COMMIT;
+"""
 
 
 async def restore_in_place(checked: Checked, target: Target) -> None:
     """Replace the objects of the project, and the rows of the framework that belong to the data.
 
+    The record of runs stays as it is: that of the backup is not read.
+
     Raises:
         CommandError: It failed, and was rolled back.
     """
-    loaded = [table for table, _ in MERGED] + [applied_revisions, batches, outbox]
+    loaded: list[Table] = [applied_revisions, batches, outbox]
     if not checked.same:
         loaded.append(environments)  # so that the database is recognised as a copy
     async with target.database.connect("restore") as connection:
@@ -66,40 +73,16 @@ async def restore_in_place(checked: Checked, target: Target) -> None:
             start(psql, quiet, environ, stdin=pipe) as reader,
             start(checked.pg_restore, options, environ, stdout=pipe) as writer,
         ):
-            await _pass_on(before, writer, reader, _after())
+            await _pass_on(before, writer, reader, _END)
 
 
 async def _before(connection: AsyncConnection, loaded: list[Table]) -> str:
     """Return the statements that empty the database."""
     schemas = list((await connection.exec_driver_sql(_SCHEMAS)).scalars())
     objects = await find_objects(connection, schemas, schemas)
-    kept = [f"CREATE TEMP TABLE {_kept(table)} AS TABLE {table.name}" for table, _ in MERGED]
     tables = ", ".join(table.name for table in loaded)
     dropped = [found.drop(connection.dialect) for found in objects]
-    return _BEGIN + "".join(f"{line};\n" for line in [*kept, f"TRUNCATE {tables}", *dropped])
-
-
-def _after() -> str:
-    """Return the statements that merge the record, and commit."""
-    # A number that the database generates may be that of another row of the backup.
-    lines = [
-        f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 0) + 1, false) "  # noqa: S608 - names of ours
-        f"FROM {name}"
-        for name in (shell_inputs.name, outbox.name)
-    ]
-    for table, run in MERGED:
-        columns = ", ".join(
-            f'"{column.name}"' for column in table.c if column is run or not column.primary_key
-        )
-        lines += [
-            f"DELETE FROM {table.name} WHERE {run.name} IN (SELECT {run.name} FROM {_kept(table)})",  # noqa: S608
-            f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {_kept(table)}",  # noqa: S608
-        ]
-    return _RESET + "".join(f"{line};\n" for line in [*lines, "COMMIT"])
-
-
-def _kept(table: Table) -> str:
-    return f"pg_temp.kept_{table.name}"
+    return _BEGIN + "".join(f"{line};\n" for line in [f"TRUNCATE {tables}", *dropped])
 
 
 async def _pass_on(before: str, writer: Child, reader: Child, after: str) -> None:

@@ -8,30 +8,33 @@ and come from the backup.
 
 from __future__ import annotations
 
+import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, text
 
 from oneoff.database.schema.facts import read_facts
-from oneoff.database.tables import environments, maintenance, runs, shell_inputs
+from oneoff.database.tables import audit, environments, maintenance, runs, shell_inputs
+from oneoff.runtime.audit.chain import add_event
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Table
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.database.engine import Database
 
-MERGED: tuple[tuple[Table, Column[Any]], ...] = (
-    (runs, runs.c.id),
-    (shell_inputs, shell_inputs.c.run_id),
-)
-"""The tables that get the rows of both, with the column that identifies a run. If both have a run,
-that of the database is newer: the backup has its own run as `started`."""
-_CHUNK = 500
+_RECORD = (runs, shell_inputs)
+_CHUNK = 500  # rows
 
 
 async def carry_over(old: Database, new: Database, *, same: bool) -> None:
     """Copy the record of a database into the one that replaces it.
+
+    If the old database is new and empty, as after a disaster, its record has only this run. Then
+    the record of the backup goes on with this run.
 
     Args:
         old: The database whose content is replaced.
@@ -40,8 +43,14 @@ async def carry_over(old: Database, new: Database, *, same: bool) -> None:
             Otherwise the result is a copy, until `migrate` stores its environment.
     """
     async with old.connect("audit") as source, new.transaction("audit") as target:
-        for table, key in MERGED:
-            await _merge(source, target, table, key)
+        others = select(runs.c.id).where(runs.c.id != old.run_id).limit(1)
+        if same or await source.scalar(others):
+            for table in _RECORD:
+                await _replace(source, target, table)
+            async with _changeable_events(target):
+                await _replace(source, target, audit)
+        else:
+            await _add_run(source, target, old.run_id)
         await _replace(source, target, maintenance)
         if same:
             await _replace(source, target, environments)
@@ -50,25 +59,49 @@ async def carry_over(old: Database, new: Database, *, same: bool) -> None:
                 await target.execute(environments.update().values(cluster_identity=facts.identity))
 
 
-async def _merge(
-    source: AsyncConnection, target: AsyncConnection, table: Table, key: Column[Any]
-) -> None:
-    keys = (await source.scalars(select(key).distinct())).all()
-    for at in range(0, len(keys), _CHUNK):
-        await target.execute(delete(table).where(key.in_(keys[at : at + _CHUNK])))
-    # A number that the database generates may be that of another row of the backup.
-    columns = [column for column in table.c if column is key or not column.primary_key]
-    await _copy(source, target, table, columns)
+async def _add_run(source: AsyncConnection, target: AsyncConnection, run_id: str) -> None:
+    """Copy one run, and add its events to the chain."""
+    await _copy(source, target, runs, runs.c.id == run_id)
+    events = select(audit.c.event).where(audit.c.run_id == run_id).order_by(audit.c.seq)
+    for event in (await source.scalars(events)).all():
+        facts: dict[str, Any] = json.loads(event)
+        await add_event(target, facts["kind"], facts)
+
+
+@asynccontextmanager
+async def _changeable_events(target: AsyncConnection) -> AsyncIterator[None]:
+    """Switch the triggers of the chain off, as only the owner of the table can."""
+    if target.dialect.name == "postgresql":
+        await target.execute(text("ALTER TABLE oneoff_audit DISABLE TRIGGER USER"))
+        yield
+        await target.execute(text("ALTER TABLE oneoff_audit ENABLE TRIGGER USER"))
+        return
+    triggers = "FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'oneoff_audit'"
+    found: list[Any] = [*(await target.exec_driver_sql(f"SELECT name, sql {triggers}")).all()]
+    for name, _ in found:
+        await target.exec_driver_sql(
+            f"DROP TRIGGER {target.dialect.identifier_preparer.quote(name)}"
+        )
+    yield
+    for _, definition in found:
+        await target.exec_driver_sql(definition)
 
 
 async def _replace(source: AsyncConnection, target: AsyncConnection, table: Table) -> None:
     await target.execute(delete(table))
-    await _copy(source, target, table, list(table.c))
+    await _copy(source, target, table)
 
 
 async def _copy(
-    source: AsyncConnection, target: AsyncConnection, table: Table, columns: list[Column[Any]]
+    source: AsyncConnection,
+    target: AsyncConnection,
+    table: Table,
+    *conditions: ColumnElement[bool],
 ) -> None:
-    async with source.stream(select(*columns)) as rows:
+    """Copy rows; a number that the database generates may be that of another row there."""
+    generated = {"id"} if table is shell_inputs else set()
+    columns = [column for column in table.c if column.name not in generated]
+    wanted = select(*columns).where(*conditions).order_by(*table.primary_key)
+    async with source.stream(wanted) as rows:
         async for part in rows.mappings().partitions(_CHUNK):
             await target.execute(insert(table), [dict(row) for row in part])

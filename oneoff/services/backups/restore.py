@@ -57,7 +57,7 @@ async def restore(checked: Checked, target: Target) -> Restored:
 
 
 async def preview(checked: Checked, target: Target) -> list[dict[str, str]]:
-    """Return what the database has now, what the backup has, and if the old content is kept."""
+    """Return what the database has now, what the backup has, and what is kept."""
     manifest, facts = checked.manifest, target.database.facts
     here = await target.migrations.current() if target.migrations else ()
     rows = [
