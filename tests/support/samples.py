@@ -83,6 +83,7 @@ SAMPLES = {
     ),
     "db create-migration": Sample(line="db create-migration -m x --empty", real=False),
     "db heads": Sample(line="db heads", volatile=("*",)),
+    "db lint": Sample(line="db lint --strict --since 0003"),
     "db migrate": Sample(line="db migrate"),
     "db reset": Sample(line="db reset", setup=USERS, again=None),
     "db restore": Sample(

@@ -21,7 +21,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 
 import oneoff.services.migrations.sqlite_rebuild  # noqa: F401 - Alembic uses its class then
 from oneoff.services.migrations.drops import describe_drops
-from oneoff.services.migrations.history import History
+from oneoff.services.migrations.history import History, Revision
 from oneoff.utils.text import first_line
 
 if TYPE_CHECKING:
@@ -112,6 +112,35 @@ class StepSQL(NamedTuple):
     def drops(self) -> str:
         """The statements that drop something, "nothing", or "unknown: " and the reason."""
         return f"unknown: {self.problem}" if self.problem else describe_drops(self.sql)
+
+
+class MigrationSQL(NamedTuple):
+    """The SQL of several revisions, for a dry run.
+
+    Attributes:
+        text: All statements, in order.
+        revisions: The revisions that the statements apply or undo, in order.
+        problems: One line for each revision whose SQL can't be shown completely.
+        drops: For each revision, its statements that drop something, or that this is unknown.
+    """
+
+    text: str
+    revisions: list[Revision]
+    problems: list[str]
+    drops: list[str]
+
+
+def render_sql(
+    history: History, dialect: str, current: tuple[str, ...], steps: Iterable[RevisionStep]
+) -> MigrationSQL:
+    """Return the SQL of steps for a dry run; the arguments are those of `render_offline`."""
+    shown = render_offline(history, dialect, current, steps)
+    return MigrationSQL(
+        "".join(one.sql for one in shown),
+        [history.describe(one.step.revision.revision) for one in shown],
+        [f"{one.step.revision.revision}: {one.problem}" for one in shown if one.problem],
+        [one.drops for one in shown],
+    )
 
 
 def render_offline(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.core.project import load_object
 from oneoff.database.tables import PREFIX
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ class DatabaseObject(NamedTuple):
         name = f"{quote(self.schema)}.{quote(self.name)}" if self.schema else quote(self.name)
         cascade = " CASCADE" if self.schema or self.kind == "SCHEMA" else ""
         return f"DROP {self.kind} IF EXISTS {name}{self.arguments}{cascade}"
+
+
+def model_schemas(metadata: str) -> Sequence[str]:
+    """Return the schemas that the models name; `metadata` is where the project has them."""
+    tables = load_object(metadata).tables.values() if metadata else ()
+    return sorted({table.schema for table in tables if table.schema})
 
 
 async def find_objects(

@@ -46,22 +46,6 @@ class Revision(NamedTuple):
     branches: Sequence[str] = ()
 
 
-class MigrationSQL(NamedTuple):
-    """The SQL of several revisions, for a dry run.
-
-    Attributes:
-        text: All statements, in order.
-        revisions: The revisions that the statements apply or undo, in order.
-        problems: One line for each revision whose SQL can't be shown completely.
-        drops: For each revision, its statements that drop something, or that this is unknown.
-    """
-
-    text: str
-    revisions: list[Revision]
-    problems: list[str]
-    drops: list[str]
-
-
 class EnvOptions(NamedTuple):
     """What env.py passed to Alembic.
 
@@ -209,6 +193,11 @@ class History:
         scripts = self._between(target, current, up=True)
         make = MigrationStep.upgrade_from_script
         return [self._make_step(make, script) for script in reversed(scripts)]
+
+    def start(self, since: str) -> tuple[str, ...]:
+        """Return the revisions of a database that is at a revision, or at none ("base")."""
+        target = self._resolve(since)
+        return () if target == "base" else (target,)
 
     def downward(self, to: str, current: Iterable[str]) -> list[RevisionStep]:
         """Return the steps back from the database's revisions to `to`, in order.

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
-from oneoff.core.project import load_object
 from oneoff.database.roles import lock_role
 from oneoff.services.migrations.head_from_files import plain_env, plain_head, plain_locations
 from oneoff.services.migrations.reads import Reads
@@ -35,9 +34,11 @@ if TYPE_CHECKING:
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
+    from oneoff.services.migrations.alembic_context import MigrationSQL
     from oneoff.services.migrations.autogenerate import Difference
     from oneoff.services.migrations.drop_all import DatabaseObject
-    from oneoff.services.migrations.history import History, MigrationSQL, Revision
+    from oneoff.services.migrations.history import History, Revision
+    from oneoff.services.migrations.lint.report import Report
     from oneoff.services.migrations.new_revisions import Written
 
 LOCK = "migrations"
@@ -53,7 +54,7 @@ class Migrations:
         database: The database, reached without a connection pooler.
         lock: The lock that the run holds; None in a dry run.
         mode: How the run may change data. A read-only run reads in one transaction.
-        schemas: Returns the schemas of the models besides the default one.
+        metadata: Where the models are, as the project names it; empty if it has none.
         file: The file of a SQLite database. If it does not exist, a run that only reads has an
             empty database in memory instead.
     """
@@ -66,14 +67,12 @@ class Migrations:
         lock: HeldLock | None,
         mode: Mode,
         *,
-        schemas: Callable[[], Sequence[str]] = tuple,
+        metadata: str = "",
         file: str = "",
     ) -> None:
-        self._folder = folder
-        self._root = root
-        self._database = database
-        self._lock = lock
-        self._schemas = schemas
+        self._folder, self._root = folder, root
+        self._database, self._lock = database, lock
+        self._metadata = metadata
         self._reads = Reads(database, mode, file)
         self._current: tuple[str, ...] | None = None
 
@@ -179,6 +178,18 @@ class Migrations:
         current = await self.current()
         return await self._render(self.history.downward(to, current), current)
 
+    async def lint(self, to: str = "head", *, since: str = "", strict: bool = False) -> Report:
+        """Return what is unsafe in the revisions that `upgrade(to)` would apply. Only reads.
+
+        With `since`, check all after that revision or "base". `strict`: see `check_revisions`.
+        """
+        from oneoff.services.migrations.lint.report import check_revisions
+
+        await self._execute_env_file()
+        current = self.history.start(since) if since else await self.current()
+        async with self._reads.connection() as connection:
+            return await check_revisions(connection, self.history, to, current, strict=strict)
+
     async def has_models(self) -> bool:
         """Return whether env.py passes the metadata of the models, as `difference` needs it."""
         await self._execute_env_file()
@@ -262,12 +273,12 @@ class Migrations:
         return dropped
 
     async def _find_objects(self, connection: AsyncConnection) -> list[DatabaseObject]:
-        from oneoff.services.migrations.drop_all import find_objects
+        from oneoff.services.migrations.drop_all import find_objects, model_schemas
 
         given = self.history.env.configure if self.history.env else {}
         version_table = (given.get("version_table_schema") or "", given.get("version_table") or "")
         return await find_objects(
-            connection, self._schemas(), self.history.created_schemas(), version_table
+            connection, model_schemas(self._metadata), self.history.created_schemas(), version_table
         )
 
     async def ensure_environment(self, environment: str) -> bool:
@@ -344,18 +355,10 @@ class Migrations:
             return [history.describe(step.revision.revision) for step in runner.done]
 
     async def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:
-        from oneoff.services.migrations.alembic_context import render_offline
-        from oneoff.services.migrations.history import MigrationSQL
+        from oneoff.services.migrations.alembic_context import render_sql
 
         await self._execute_env_file()
-        shown = render_offline(self.history, self._database.url.dialect, current, steps)
-        revisions = [self.history.describe(one.step.revision.revision) for one in shown]
-        return MigrationSQL(
-            "".join(one.sql for one in shown),
-            revisions,
-            [f"{one.step.revision.revision}: {one.problem}" for one in shown if one.problem],
-            [one.drops for one in shown],
-        )
+        return render_sql(self.history, self._database.url.dialect, current, steps)
 
 
 @asynccontextmanager
@@ -384,14 +387,10 @@ async def open_migrations(
             code="no-migrations",
         )
 
-    def schemas() -> Sequence[str]:
-        if not project.metadata:
-            return ()
-        tables = load_object(project.metadata).tables.values()
-        return sorted({table.schema for table in tables if table.schema})
-
     file = parse_database_url(config.database_url, config.root, project.name).database
-    migrations = Migrations(folder, config.root, database, lock, mode, schemas=schemas, file=file)
+    migrations = Migrations(
+        folder, config.root, database, lock, mode, metadata=project.metadata, file=file
+    )
     try:
         yield migrations
     finally:

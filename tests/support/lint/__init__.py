@@ -1,0 +1,1 @@
+"""Revisions that `db lint` should find, and others that it should not."""
