@@ -23,6 +23,7 @@ class Migrate(BaseCommand):
     in its own transaction. Any number of processes can run `migrate` at the same time: one does
     the work, and the others wait until it is done. A revision waits up to 5 seconds for the locks
     of its tables and is tried several times, so that it does not block the application for long.
+    In a protected environment, unsafe revisions without a waiver are refused: see `db lint`.
     """
 
     access = Access.WRITE
@@ -62,18 +63,20 @@ class Migrate(BaseCommand):
         if not pending and not self.check:
             migrations.history.check_not_past(self.revision, await migrations.current())
         if read_only:
-            return await self._preview(migrations, pending)
+            return await self._preview(migrations, pending, run)
+        warnings = await _unsafe(migrations, self.revision, run) if pending else []
         progress.start(len(pending), unit="revisions")
         applied = await migrations.upgrade(self.revision, on_step=lambda _: progress.advance())
         stored = await migrations.ensure_environment(run.environment)
         current = ", ".join(await migrations.current())
         if not applied:
             return _nothing_to_do(current or "no revision", run.environment if stored else "")
-        return Result.changed(
-            f"applied {_revisions(applied)}; the database is at {current}", data=_table(applied)
-        )
+        message = f"applied {_revisions(applied)}; the database is at {current}"
+        return Result.changed(message, data=_table(applied), warnings=warnings)
 
-    async def _preview(self, migrations: Migrations, pending: Sequence[Revision]) -> Result:
+    async def _preview(
+        self, migrations: Migrations, pending: Sequence[Revision], run: Run
+    ) -> Result:
         if not pending:
             return _nothing_to_do(", ".join(await migrations.current()) or "no revision")
         if self.check:
@@ -88,9 +91,16 @@ class Migrate(BaseCommand):
         if self.plan:
             return Result.report(_table(pending), f"{_revisions(pending)} pending")
         sql = await migrations.upgrade_sql(self.revision)
+        warnings = [*sql.problems, *await _unsafe(migrations, self.revision, run)]
         return Result.changed(
-            f"would apply {_revisions(pending)}", data=sql.text, warnings=sql.problems
+            f"would apply {_revisions(pending)}", data=sql.text, warnings=warnings
         )
+
+
+async def _unsafe(migrations: Migrations, to: str, run: Run) -> list[str]:
+    from oneoff.services.migrations.safety import check_before_migrate
+
+    return await check_before_migrate(migrations, to, run)
 
 
 def _nothing_to_do(where: str, stored_environment: str = "") -> Result:

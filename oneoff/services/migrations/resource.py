@@ -340,18 +340,16 @@ class Migrations:
     ) -> list[Revision]:
         from oneoff.services.migrations.revision_runner import RevisionRunner
 
-        history = self.history
-        if not plain_env(self._folder):
+        history, plain = self.history, plain_env(self._folder)
+        if not plain:
             # Before the first revision it must be known that env.py uses no other database.
             await self._execute_env_file()
         place, self._current = await self._reads.place(), None
         async with RevisionRunner.open(self._database, history, self._lock) as runner:
-            await runner.run(
-                place,
-                plan,
-                current,
-                lambda step: on_step(history.describe(step.revision.revision)),
-            )
+            # A check of the revisions has executed env.py. If that is plain, it has no more to do.
+            executed = plain and history.env is not None
+            run = runner.run_steps if executed else partial(runner.run, place)
+            await run(plan, current, lambda one: on_step(history.describe(one.revision.revision)))
             return [history.describe(step.revision.revision) for step in runner.done]
 
     async def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:

@@ -1,6 +1,6 @@
 """Find operations in revisions that would stop the application or break its running code.
 
-`db lint` calls `report`, which does this for each revision:
+`db lint` and `db migrate` (through `safety`) call `report`, which does this for each revision:
 
 1. `alembic_context` writes its SQL without running it, and `operations` reads the statements.
 2. `facts` reads from the database how large the tables are.

@@ -1,0 +1,60 @@
+"""Refuse unsafe revisions in protected environments, before the first one is applied."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from oneoff.core.errors import Refused
+from oneoff.utils.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from oneoff.core.run import Run
+    from oneoff.services.migrations.lint.report import Finding
+    from oneoff.services.migrations.resource import Migrations
+
+
+async def check_before_migrate(migrations: Migrations, to: str, run: Run) -> list[str]:
+    """Return a warning for each unsafe operation of the pending revisions that has no waiver.
+
+    Raises:
+        Refused: There are some, and the environment is protected. A dry run is not refused.
+        CommandError: A waiver is wrong, or squawk failed.
+    """
+    report = await migrations.lint(to)
+    lines = [_line(one) for one in report.unsafe]
+    if not lines:
+        return []
+    if run.protected and not run.dry_run:
+        raise _refused(report.unsafe, run.environment)
+    refused = "migrate will refuse this here" if run.protected else "production would refuse this"
+    return [*lines, f"{refused}: see `python manage.py db lint`"]
+
+
+def _line(one: Finding) -> str:
+    subject = f" ({one.subject})" if one.subject else ""
+    return f"revision {one.revision}: {one.rule}{subject}: {one.why}"
+
+
+def _refused(unsafe: list[Finding], environment: str) -> Refused:
+    revisions = list(dict.fromkeys(one.revision for one in unsafe))
+    return Refused(
+        f"{counted(len(unsafe), 'unsafe operation')} in {', '.join(revisions)}; nothing applied",
+        why="; ".join(_line(one) for one in unsafe) + f"; {environment} is protected",
+        try_=(
+            "python manage.py db lint",
+            *(f"if it is safe here, write into {waiver}" for waiver in _waivers(unsafe)),
+        ),
+        code="unsafe-migration",
+        data=[one._asdict() for one in unsafe],
+    )
+
+
+def _waivers(unsafe: Iterable[Finding]) -> Iterator[str]:
+    rules: dict[str, dict[str, str]] = {}
+    for one in unsafe:
+        rules.setdefault(one.file, {})[one.rule] = "REASON"
+    for file, found in rules.items():
+        yield f"{file}: lint_waivers = {json.dumps(found)}"
