@@ -202,3 +202,18 @@ async def test_a_broken_squawk_is_an_error(
     assert 1 == failed.exit_code
     assert "error[squawk-failed]" in failed.stderr
     assert "wrong version" in failed.stderr
+
+
+async def test_the_status_shows_the_phases(sqlite_shop: Shop) -> None:
+    """If a revision has one. An unknown phase is an error."""
+    await with_items(sqlite_shop, "pass")
+    without = await sqlite_shop.manage("db status")
+    add(sqlite_shop, 'phase = "expand"')
+    shown = await sqlite_shop.manage("db status --json")
+    add(sqlite_shop, 'phase = "expnd"')
+    broken = [await sqlite_shop.manage(line) for line in ("db status", "db lint", "db migrate")]
+
+    assert "revision  message      state    applied_at" in without.stdout
+    assert ["", "expand"] == [row["phase"] for row in shown.json["data"]]
+    assert [1, 1, 1] == [one.exit_code for one in broken]
+    assert "a2.py has the phase 'expnd'\n  why:  a phase is expand or contract" in broken[0].stderr

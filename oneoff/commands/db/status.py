@@ -17,15 +17,19 @@ class Status(BaseCommand):
     examples = ("db status", "db status --json")
 
     async def handle(self, migrations: Migrations) -> Result:
+        from oneoff.services.migrations.phases import read_phases
+
         history = migrations.history
         current = await migrations.current()
         history.check_known(current)
         pending = {step.revision.revision for step in history.upward("heads", current)}
+        phases = read_phases(history)
         times = await migrations.applied_at()
         rows = [
             {
                 "revision": revision.id,
                 "message": revision.message,
+                "phase": phases[revision.id],
                 "state": "pending" if revision.id in pending else "applied",
                 "applied_at": times.get(revision.id),
             }
@@ -43,7 +47,12 @@ class Status(BaseCommand):
             f"lock held by {holder}" if (holder := await migrations.lock_holder()) else "lock free",
         ]
         warnings = [f"drift: {operation}" for operation in differences] + history.warnings()
-        return Result.report(rows, "; ".join(facts), warnings=warnings)
+        shown = rows if any(phases.values()) else [_without_phase(row) for row in rows]
+        return Result.report(rows, "; ".join(facts), warnings=warnings, table=shown)
+
+
+def _without_phase(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "phase"}
 
 
 def _drift(unchecked: str, differences: Any) -> str:

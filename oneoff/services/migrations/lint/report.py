@@ -12,6 +12,7 @@ from oneoff.services.migrations.lint.operations import Operation, read_operation
 from oneoff.services.migrations.lint.rules import RULES, SQUAWK
 from oneoff.services.migrations.lint.squawk import find_squawk, run_squawk
 from oneoff.services.migrations.lint.waivers import read_waivers
+from oneoff.services.migrations.phases import CONTRACT, read_phase
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -128,7 +129,7 @@ def _findings(
     shown: StepSQL, checks: Checks, history: History, facts: Facts, used: Mapping[str, set[str]]
 ) -> Iterator[Finding]:
     revision = shown.step.revision
-    contracts = getattr(revision.module, "phase", "") == "contract"
+    contracts = read_phase(history, revision) == CONTRACT
     broken = list(checks.of_revision(shown.sql))
     if shown.problem:
         broken.append(("not-checkable", Operation(kind="opaque", sql=shown.problem)))
