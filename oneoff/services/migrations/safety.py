@@ -1,4 +1,4 @@
-"""Refuse unsafe revisions in protected environments, before the first one is applied."""
+"""Refuse revisions that are unsafe, or that need a batch, before the first one is applied."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import Refused
+from oneoff.services.migrations.required_batches import batch_required
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
@@ -17,20 +18,24 @@ if TYPE_CHECKING:
 
 
 async def check_before_migrate(migrations: Migrations, to: str, run: Run) -> list[str]:
-    """Return a warning for each unsafe operation of the pending revisions that has no waiver.
+    """Return warnings: what is unsafe in the pending revisions, and has no waiver.
 
     Raises:
-        Refused: There are some, and the environment is protected. A dry run is not refused.
+        Refused: There is something, and the environment is protected. Or a revision requires a
+            batch that has not finished. A dry run is not refused, but warned of both.
         CommandError: A waiver is wrong, or squawk failed.
     """
     report = await migrations.lint(to)
+    if report.missing and not run.dry_run:
+        raise batch_required(report.missing)
     lines = [_line(one) for one in report.unsafe]
+    required = [f"{one}, which has not finished here" for one in report.missing]
     if not lines:
-        return []
+        return required
     if run.protected and not run.dry_run:
         raise _refused(report.unsafe, run.environment)
     refused = "migrate will refuse this here" if run.protected else "production would refuse this"
-    return [*lines, f"{refused}: see `python manage.py db lint`"]
+    return [*required, *lines, f"{refused}: see `python manage.py db lint`"]
 
 
 def _line(one: Finding) -> str:

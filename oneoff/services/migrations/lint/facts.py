@@ -46,13 +46,20 @@ SELECT json_build_object(
     )) FROM touched), '[]')
 )::text
 """
-_ANY_TABLE = """
+_ANY_TABLE = {
+    "postgresql": """
 SELECT EXISTS (
     SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'm') AND NOT starts_with(relname, $1)
+    WHERE relkind IN ('r', 'p', 'm') AND left(relname, $1) <> $2 AND relname <> 'alembic_version'
       AND nspname NOT IN ('pg_catalog', 'information_schema') AND NOT starts_with(nspname, 'pg_')
 )
-"""
+""",
+    "sqlite": """
+SELECT count(*) > 0 FROM sqlite_master
+WHERE type = 'table' AND substr(name, 1, ?) <> ? AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+  AND name <> 'alembic_version'
+""",
+}
 
 
 class TableFacts(NamedTuple):
@@ -116,10 +123,9 @@ def read_facts(connection: Connection, tables: Collection[str], indexes: Collect
 
 
 def has_tables(connection: Connection) -> bool:
-    """Return whether a database may have tables besides those of the framework."""
-    if connection.dialect.name != "postgresql":
-        return True
-    return bool(connection.exec_driver_sql(_ANY_TABLE, (PREFIX,)).scalar_one())
+    """Return whether a database has tables besides those of the framework and of Alembic."""
+    query = _ANY_TABLE[connection.dialect.name]
+    return bool(connection.exec_driver_sql(query, (len(PREFIX), PREFIX)).scalar_one())
 
 
 def _table(found: Mapping[str, Any]) -> TableFacts:

@@ -13,6 +13,7 @@ from oneoff.services.migrations.lint.rules import RULES, SQUAWK
 from oneoff.services.migrations.lint.squawk import find_squawk, run_squawk
 from oneoff.services.migrations.lint.waivers import read_waivers
 from oneoff.services.migrations.phases import CONTRACT, read_phase
+from oneoff.services.migrations.required_batches import MissingBatch, find_missing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -51,11 +52,13 @@ class Report(NamedTuple):
         revisions: The number of revisions that were checked.
         findings: What breaks a rule, in the order of the statements.
         squawk: Whether squawk was asked too.
+        missing: The batches that have to finish before a revision.
     """
 
     revisions: int
     findings: Sequence[Finding]
     squawk: bool = False
+    missing: Sequence[MissingBatch] = ()
 
     @property
     def unsafe(self) -> list[Finding]:
@@ -116,6 +119,7 @@ async def check_revisions(
             for one in of_revision
         ],
         bool(program),
+        await connection.run_sync(find_missing, history, steps),
     )
 
 
