@@ -81,12 +81,12 @@ class _Reader:
         return False
 
     def name(self) -> str:
-        """Go past a name, and return it as PostgreSQL stores it."""
+        """Go past a name, and return it as PostgreSQL stores it, without the schema `public`."""
         parts = [self._word()]
         while self.words[self.at : self.at + 1] == ["."]:
             self.at += 1
             parts.append(self._word())
-        return ".".join(parts)
+        return ".".join(parts).removeprefix("public.")
 
     def names(self) -> list[str]:
         """Go past names that are separated by commas."""
