@@ -71,6 +71,10 @@ class Migrate(BaseCommand):
         current = ", ".join(await migrations.current())
         if not applied:
             return _nothing_to_do(current or "no revision", run.environment if stored else "")
+        warnings += [
+            f"the invalid index {index}, which an interrupted run left, was created again"
+            for index in migrations.replaced
+        ]
         message = f"applied {_revisions(applied)}; the database is at {current}"
         return Result.changed(message, data=_table(applied), warnings=warnings)
 

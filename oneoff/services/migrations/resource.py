@@ -75,6 +75,7 @@ class Migrations:
         self._metadata = metadata
         self._reads = Reads(database, mode, file)
         self._current: tuple[str, ...] | None = None
+        self.replaced: list[str] = []  # as in RevisionRunner
 
     @cached_property
     def history(self) -> History:
@@ -350,6 +351,7 @@ class Migrations:
             executed = plain and history.env is not None
             run = runner.run_steps if executed else partial(runner.run, place)
             await run(plan, current, lambda one: on_step(history.describe(one.revision.revision)))
+            self.replaced += runner.replaced
             return [history.describe(step.revision.revision) for step in runner.done]
 
     async def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:

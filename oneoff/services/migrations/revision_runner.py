@@ -36,6 +36,7 @@ from oneoff.services.migrations.alembic_context import (
 from oneoff.services.migrations.env_file import execute_env_file
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
 from oneoff.services.migrations.history import Heads, History
+from oneoff.services.migrations.invalid_indexes import drop_invalid
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class RevisionRunner:
 
     Attributes:
         done: The steps that are committed, in order.
+        replaced: The invalid indexes that were dropped before they were created again.
     """
 
     # One attempt of a step, as Alembic and SQLAlchemy call back:
@@ -81,6 +83,7 @@ class RevisionRunner:
         self, connection: AsyncConnection, history: History, lock: HeldLock | None, run_id: str
     ) -> None:
         self.done: list[RevisionStep] = []
+        self.replaced: list[str] = []
         self._connection = connection
         self._history = history
         self._lock = lock
@@ -277,18 +280,23 @@ class RevisionRunner:
         if ending_statement(text):
             self._committed_early = True
         if len(split_statements(text) if ";" in text else ()) < 2:  # noqa: PLR2004 - several
+            self._replace_invalid(connection, text)
             return text, parameters
         if parameters and context.compiled is not None:
             # A parameter belongs to one of the statements. So write its value into the text, as
             # a dry run does.
-            literal = {"literal_binds": True}
-            whole = context.compiled.statement
+            whole, literal = context.compiled.statement, {"literal_binds": True}
             text = str(whole.compile(dialect=connection.dialect, compile_kwargs=literal))
             parameters = ()
         *first, last = split_statements(text)
         for statement in first:
             connection.exec_driver_sql(statement)
+        self._replace_invalid(connection, last)
         return last, parameters
+
+    def _replace_invalid(self, connection: Connection, sql: str) -> None:
+        if _commits_itself(connection) and (index := drop_invalid(connection, sql)):
+            self.replaced.append(index)
 
     def _refuse_pooler(self) -> None:
         # Such a revision would fail after a part of its work. Refuse it before the first one runs.
