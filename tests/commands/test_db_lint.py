@@ -217,3 +217,15 @@ async def test_the_status_shows_the_phases(sqlite_shop: Shop) -> None:
     assert ["", "expand"] == [row["phase"] for row in shown.json["data"]]
     assert [1, 1, 1] == [one.exit_code for one in broken]
     assert "a2.py has the phase 'expnd'\n  why:  a phase is expand or contract" in broken[0].stderr
+
+
+async def test_a_table_with_partitions_is_taken_for_a_large_one(postgres_shop: Shop) -> None:
+    """It has no rows itself."""
+    upgrade = 'op.execute("TRUNCATE log")\nop.create_index("i", "log", ["id"])'
+    shop = await with_items(postgres_shop, upgrade)
+    await shop.query("CREATE TABLE log (id int) PARTITION BY RANGE (id)")
+    await shop.query("CREATE TABLE log_1 PARTITION OF log DEFAULT")
+
+    found = (await shop.manage("db lint --json")).json["data"]
+
+    assert ["truncate", "create-index"] == [row["rule"] for row in found]
