@@ -22,11 +22,12 @@ from oneoff.core.errors import UsageError
 from oneoff.core.policy import Access, Confirm, DryRun
 
 if TYPE_CHECKING:
+    from oneoff.core.run import Run
     from oneoff.core.task import Task
 
 RESERVED = frozenset(
     "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "
-    "confirm lock_wait break_glass waive version".split()
+    "confirm lock_wait break_glass approval waive version".split()
 )
 """Names of the options that every command has, which no input may use."""
 CHECK_RESOURCES = ("config", "project", "registry", "run", "session")
@@ -82,6 +83,12 @@ class BaseCommand:
     """The environments in which the command may run; empty for all."""
     allow_in_production: ClassVar[bool] = False
     """Whether a `Confirm.TYPE_NAME` command may run in production without `--break-glass`."""
+    approvals: ClassVar[int] = 0
+    """How many people must approve a run in a protected environment, besides its requester."""
+    approval_tolerance: ClassVar[float] = 0.0
+    """The part of each number of rows by which an approved run may differ from its plan: 0.1."""
+    allow_agents: ClassVar[bool] = False
+    """Whether coding agents may run it in a protected environment although it writes."""
     creates_schema: ClassVar[bool] = False
     """Whether a run first creates the framework's own tables, as `db migrate` does."""
     accepts_problems: ClassVar[bool] = False
@@ -167,6 +174,14 @@ class BaseCommand:
         """Return how a run with these inputs must be confirmed; never less than `confirm`."""
         return self.confirm
 
+    def approvals_needed(self, run: Run) -> int:
+        """Return how many people must approve a run with these inputs, besides its requester.
+
+        Args:
+            run: Its environment, and whether that is protected.
+        """
+        return self.approvals if run.protected else 0
+
     def needs_terminal(self) -> bool:
         """Return whether these inputs need a person at a terminal; no flag can replace them."""
         return False
@@ -227,6 +242,9 @@ _DECLARED_TYPES: dict[str, tuple[type, ...]] = {
     "dry_run_samples": (bool,),
     "confirm_only_protected": (bool,),
     "allow_in_production": (bool,),
+    "approvals": (int,),
+    "approval_tolerance": (float, int),
+    "allow_agents": (bool,),
     "creates_schema": (bool,),
     "accepts_problems": (bool,),
     "overrides": (bool,),

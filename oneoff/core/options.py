@@ -33,6 +33,7 @@ class GlobalOptions:
     """
 
     __slots__ = (
+        "approval",
         "break_glass",
         "confirm",
         "debug",
@@ -67,6 +68,7 @@ class GlobalOptions:
         self.confirm: Literal[True] | str | None = None
         self.lock_wait = LOCK_WAIT
         self.break_glass = ""
+        self.approval = ""
         self.waive: dict[str, str] = {}
         self.help = False
         self.version = False
@@ -137,7 +139,14 @@ def _no_lock(command: type[BaseCommand]) -> str:
 
 def _no_break_glass(command: type[BaseCommand]) -> str:
     prohibited = command.confirm is Confirm.TYPE_NAME or command.environments
-    return "" if prohibited or may_raise_confirmation(command) else "is allowed everywhere"
+    may_be = may_raise_confirmation(command) or may_need_approval(command)
+    return "" if prohibited or may_be else "is allowed everywhere"
+
+
+def _no_approval(command: type[BaseCommand]) -> str:
+    if command.access is Access.WRITE or may_need_approval(command):
+        return ""
+    return "does not write" if _no_confirm(command) else ""
 
 
 def _no_waive(command: type[BaseCommand]) -> str:
@@ -153,6 +162,13 @@ def may_raise_confirmation(command: type[BaseCommand]) -> bool:
     from oneoff.core.command import BaseCommand
 
     return command.confirm_level is not BaseCommand.confirm_level
+
+
+def may_need_approval(command: type[BaseCommand]) -> bool:
+    """Return whether the command declares `approvals` or overrides `approvals_needed`."""
+    from oneoff.core.command import BaseCommand
+
+    return command.approvals > 0 or command.approvals_needed is not BaseCommand.approvals_needed
 
 
 OPTIONS = (
@@ -175,6 +191,12 @@ OPTIONS = (
         "Run although policy forbids it. The reason is recorded for a review.",
         metavar="REASON",
         missing=_no_break_glass,
+    ),
+    GlobalOption(
+        "approval",
+        "Run what a second person has approved; this is also the confirmation.",
+        metavar="ID",
+        missing=_no_approval,
     ),
     GlobalOption(
         WAIVE,

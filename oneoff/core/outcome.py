@@ -26,7 +26,8 @@ class Status(Enum):
     UNCHANGED = "unchanged"
     """There was nothing to do."""
     REFUSED = "refused"
-    """Policy forbids the run, or it was not confirmed. No work was started."""
+    """Policy forbids the run, or it was not confirmed. No work was started, or it was rolled back
+    because it changed other rows than were approved."""
     FAILED = "failed"
     """A check found a problem, or an error stopped the run. Open work was rolled back."""
     INTERRUPTED = "interrupted"

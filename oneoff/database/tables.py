@@ -8,15 +8,18 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Dialect,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -178,3 +181,60 @@ outbox = Table(
     Index("ix_oneoff_outbox_delivered_at", "delivered_at"),
 )
 """Effects outside the database, stored in the transaction that requests them."""
+
+approvals = Table(
+    "oneoff_approvals",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the run that requested it
+    Column("command", Text, nullable=False),
+    Column("argv", Text, nullable=False),  # a JSON list: the words to run
+    Column("arguments", Text, nullable=False),  # JSON, without secrets
+    Column("target", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("code_version", Text, nullable=False),
+    Column("binding", Text, nullable=False),  # what is compared with the plan
+    Column("plan", Text, nullable=False),  # JSON: the message and the rows by table
+    Column("hash", String(64), nullable=False),  # of what was approved
+    Column("needed", Integer, nullable=False),  # the number of people
+    Column("standing", Boolean, nullable=False),  # whether it may be used more than once
+    Column("requester", Text, nullable=False),
+    Column("requester_source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ticket", Text, nullable=False, server_default=""),
+    Column("requested_at", UTCDateTime, nullable=False),
+    Column("expires_at", UTCDateTime, nullable=False),
+    Column("ended_as", Text, nullable=False, server_default=""),  # "rejected", "withdrawn"
+    Column("ended_by", Text, nullable=False, server_default=""),
+    Column("ended_at", UTCDateTime),
+    UniqueConstraint("id", "requester", name="uq_oneoff_approvals_requester"),
+)
+
+approvers = Table(
+    "oneoff_approvers",
+    metadata,
+    Column("approval_id", String(64), primary_key=True),
+    Column("approver", Text, primary_key=True),
+    Column("approver_source", Text, nullable=False),
+    Column("requester", Text, nullable=False),  # that of the approval: see the constraints
+    Column("run_id", String(64), nullable=False),
+    Column("approved_at", UTCDateTime, nullable=False),
+    ForeignKeyConstraint(
+        ["approval_id", "requester"],
+        ["oneoff_approvals.id", "oneoff_approvals.requester"],
+        name="fk_oneoff_approvers_approval",
+    ),
+    CheckConstraint(
+        "lower(approver) <> lower(requester)", name="ck_oneoff_approvers_second_person"
+    ),
+)
+"""Who has approved: somebody else than the requester, whatever the code does."""
+
+approval_uses = Table(
+    "oneoff_approval_uses",
+    metadata,
+    Column("key", String(140), primary_key=True),  # the approval; a standing one, and the run
+    Column("approval_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("used_at", UTCDateTime, nullable=False),
+)
+"""Which runs used an approval, written in the transactions that inserted their rows."""

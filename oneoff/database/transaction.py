@@ -23,7 +23,7 @@ from oneoff.database.roles import WORK, lock_role
 from oneoff.database.row_counts import RowCounter, make_counter, subtract_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -102,11 +102,16 @@ class WorkTransaction:
             try_="declare access = Access.WRITE; for the shell, use --write",
         )
 
-    async def commit(self, closing: Closing | None = None) -> dict[str, RowCounts]:
+    async def commit(
+        self,
+        closing: Closing | None = None,
+        check: Callable[[Mapping[str, RowCounts], str], None] | None = None,
+    ) -> dict[str, RowCounts]:
         """Write the pending changes of the session, count the changed rows, and commit.
 
         Args:
             closing: How the transaction closes the record of the run; None if it does not.
+            check: Called before COMMIT with `changes` and `uncounted`; it may raise an error.
 
         Raises:
             Unavailable: The answer to COMMIT was lost, and the work was rolled back.
@@ -116,6 +121,8 @@ class WorkTransaction:
             message = "only the work of a real run is committed"
             raise RuntimeError(message)
         await self._end_session()
+        if check is not None:
+            check(self.changes(), self.uncounted)
         if closing is not None:
             await closing.close(self.connection)
         await self._commit(closing)

@@ -12,7 +12,7 @@ from oneoff.config import environment as environments
 from oneoff.config.settings import AGENTS
 from oneoff.core.errors import Refused
 from oneoff.core.policy import Access, Confirm, DryRun
-from oneoff.runtime.situation import line_with
+from oneoff.runtime.situation import line_with, request_line
 
 if TYPE_CHECKING:
     from oneoff.core.command import BaseCommand
@@ -54,7 +54,7 @@ def check_agent(
         return
     changes = not (options.dry_run or command.only_reads())
     if may == REFUSE:
-        writes = changes and command.access is Access.WRITE
+        writes = changes and command.access is Access.WRITE and not command.allow_agents
         if writes or (changes and level is not Confirm.NEVER) or options.break_glass.strip():
             raise _refused(
                 command, situation, f"the agent {situation.agent} may only read and preview here"
@@ -74,6 +74,6 @@ def _refused(command: BaseCommand, situation: Situation, why: str) -> Refused:
     return Refused(
         f"{situation.name} may not be run by an agent in {situation.environment}",
         why=why,
-        try_=dry_run if preview else "let a person run it",
+        try_=(*((dry_run,) if preview else ()), request_line(situation)),
         code="agent-refused",
     )

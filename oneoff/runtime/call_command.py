@@ -21,6 +21,9 @@ from oneoff.runtime.gate import mode_of
 from oneoff.utils.redaction import command_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.core.outcome import Outcome
     from oneoff.core.run import Run
 
 
@@ -49,17 +52,12 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
         ReadOnlyViolation: The calling run is read-only, and this one would write.
         CommandError: The run failed or was refused.
     """
-    outer = running.get()
-    app = app or (outer.app if outer else load_application(*find_project(os.getcwd())))
-    call = _make_call(app, name, values)
-    app.accepts_problems = type(call.command).accepts_problems
-    if outer and outer.call.options.dry_run:
-        _preview(type(call.command), call.options, call.name)
-    if outer and mode_of(outer.call.command, outer.call.options) is Mode.READ_ONLY:
-        _check_reads(call, outer.call)
-    outcome = await Execution.from_code(app, call, run=_new_run(app, call)).run()
-    if isinstance(outcome.cause, asyncio.CancelledError):
-        raise outcome.cause
+    app = app or running_application()
+    try:
+        words = shlex.split(name)
+    except ValueError as exc:
+        raise UsageError(f"{name!r} can't be split into words: {exc}") from exc
+    outcome = await execute(app, make_call(app, words, **values))
     if outcome.error:
         raise outcome.error from outcome.cause
     if outcome.result is None:
@@ -68,11 +66,38 @@ async def call_command(name: str, app: Application | None = None, /, **values: A
     return replace(outcome.result, warnings=outcome.warnings)
 
 
-def _make_call(app: Application, line: str, values: dict[str, Any]) -> Call:
-    try:
-        entry, words = app.registry.find(shlex.split(line))
-    except ValueError as exc:
-        raise UsageError(f"{line!r} can't be split into words: {exc}") from exc
+def running_application() -> Application:
+    """Return the application of the calling run, or that of the current folder."""
+    outer = running.get()
+    return outer.app if outer else load_application(*find_project(os.getcwd()))
+
+
+async def execute(app: Application, call: Call) -> Outcome:
+    """Run a command within the calling run, if there is one; return its outcome.
+
+    Raises:
+        ReadOnlyViolation: The calling run is read-only, and this one would write.
+        asyncio.CancelledError: The calling run was cancelled.
+    """
+    outer = running.get()
+    app.accepts_problems = type(call.command).accepts_problems
+    if outer and outer.call.options.dry_run:
+        _preview(type(call.command), call.options, call.name)
+    if outer and mode_of(outer.call.command, outer.call.options) is Mode.READ_ONLY:
+        _check_reads(call, outer.call)
+    outcome = await Execution.from_code(app, call, run=_new_run(app, call)).run()
+    if isinstance(outcome.cause, asyncio.CancelledError):
+        raise outcome.cause
+    return outcome
+
+
+def make_call(app: Application, line: Sequence[str], /, **values: Any) -> Call:
+    """Parse the words of a command line, without the program, and inputs that are given by name.
+
+    Raises:
+        UsageError: An input or option does not exist, has a wrong value, or has no effect here.
+    """
+    entry, words = app.registry.find(line)
     command_class = app.registry.load(entry)
     argv = scrub_argv(command_class, words)
     parsed = parse(command_class, words, entry.name, values)

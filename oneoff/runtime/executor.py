@@ -21,6 +21,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,9 @@ class Execution:
         )
         database, asks = self.recorder.database, self.terminal.interactive
         situation = situation_of(self.app, self.call, database, run=self.run_info, interactive=asks)
+        if options.approval:
+            self.run_info = await self.recorder.admit(self.run_info, situation, self._plan_again)
+            situation = situation._replace(approved=True)
         gate.check_agent(command, options, situation)
         is_open = gate.needs_confirmation(command, options, situation)
         await check_inputs(command, self._given(), database if is_open else None)
@@ -163,6 +167,13 @@ class Execution:
             interactive=situation.interactive,
             settings=lambda: load_settings(self.app.project, self.app.config),
         )
+
+    async def _plan_again(self) -> Outcome:
+        """Make a dry run of the same command line."""
+        options = copy(self.call.options)
+        options.dry_run, options.approval, options.confirm = True, "", None
+        call = self.call._replace(options=options)
+        return await Execution(self.app, call, self.terminal, self.redactor).run()
 
     async def _lock_to_commit(self) -> Result:
         """Do steps 5 to 8. Everything that they open is closed at the end, in reverse order.
@@ -281,7 +292,9 @@ class Execution:
         if self.mode is Mode.COMMIT:
             # After a cancelled COMMIT, it would be unknown whether the server has committed.
             success = self._outcome(result, None)
-            self.tables = await uninterrupted(work.commit(self.recorder.closing(work, success)))
+            closing, use = self.recorder.closing(work, success), self.recorder.approval
+            check = (use.check_rows,) if use else ()  # a project's own `work` may not take it
+            self.tables = await uninterrupted(work.commit(closing, *check))
         elif self.mode is Mode.ROLLBACK:
             self.tables = await work.finish_dry_run()
             if work.uncounted:

@@ -13,7 +13,7 @@ from oneoff.core.command import BaseCommand
 from oneoff.core.errors import Declined, Refused
 from oneoff.core.options import GlobalOptions
 from oneoff.core.policy import Access, Confirm, DryRun, Mode
-from oneoff.runtime.situation import Situation, consequence, line_with
+from oneoff.runtime.situation import Situation, consequence, line_with, request_line
 
 
 class Ask(Enum):
@@ -41,7 +41,7 @@ def check_agent(command: BaseCommand, options: GlobalOptions, situation: Situati
     Raises:
         Refused: The agent may only read and preview here, or the database is not a local one.
     """
-    if situation.agent:
+    if situation.agent and not situation.approved:
         from oneoff.runtime.agents import check_agent as check
 
         check(command, options, situation, _level(command, situation))
@@ -59,6 +59,10 @@ def decide(command: BaseCommand, options: GlobalOptions, situation: Situation) -
         return Ask.NOTHING
     _check_terminal(command, situation)
     level = _level(command, situation)
+    if situation.approved:
+        _check_target(command, options, situation)
+        return Ask.NOTHING
+    _check_approvals(command, options, situation)
     _check_protection(level, command, options, situation)
     if level is Confirm.NEVER:
         return Ask.NOTHING
@@ -69,7 +73,7 @@ def needs_confirmation(command: BaseCommand, options: GlobalOptions, situation: 
     """Return whether an operator would have to confirm the run, and has not done it yet."""
     is_real = not options.dry_run and not command.only_reads()
     is_asked = _level(command, situation) is not Confirm.NEVER and options.confirm is None
-    return is_real and is_asked
+    return is_real and is_asked and not situation.approved
 
 
 def question(ask: Ask, situation: Situation) -> str:
@@ -160,12 +164,33 @@ def _check_protection(
     )
 
 
-def _check_confirmation(
-    level: Confirm, command: BaseCommand, options: GlobalOptions, situation: Situation
-) -> Ask:
+def _check_approvals(command: BaseCommand, options: GlobalOptions, situation: Situation) -> None:
+    if not situation.approvals or options.break_glass.strip():
+        return
+    people = "a second person" if situation.approvals == 1 else f"{situation.approvals} people"
+    preview = command.dry_run is not DryRun.UNSUPPORTED
+    raise Refused(
+        f"{situation.name} needs the approval of {people} in {situation.environment}",
+        why=_because(f"it {consequence(command, situation)}", situation),
+        try_=(
+            *((line_with(situation.line, "--dry-run"),) if preview else ()),
+            request_line(situation),
+        ),
+        code="approval-required",
+    )
+
+
+def _check_target(command: BaseCommand, options: GlobalOptions, situation: Situation) -> None:
     given = options.confirm
     if isinstance(given, str) and given != situation.target:
         raise _wrong_target(given, command, situation)
+
+
+def _check_confirmation(
+    level: Confirm, command: BaseCommand, options: GlobalOptions, situation: Situation
+) -> Ask:
+    _check_target(command, options, situation)
+    given = options.confirm
     if given is True and level is Confirm.TYPE_NAME:
         raise _not_confirmed(level, command, situation)
     if given is not None:

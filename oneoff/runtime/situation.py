@@ -39,6 +39,9 @@ class Situation(NamedTuple):
         is_local: Whether that database or Redis is on this machine.
         agent: The coding agent that started the process; empty if none did.
         agents: The setting ONEOFF_AGENTS.
+        words: The words of the command line without the program, secrets removed.
+        approvals: How many people must approve the run.
+        approved: Whether they have.
     """
 
     name: str
@@ -52,6 +55,9 @@ class Situation(NamedTuple):
     is_local: bool = True
     agent: str = ""
     agents: str = ""
+    words: Sequence[str] = ()
+    approvals: int = 0
+    approved: bool = False
 
 
 def situation_of(
@@ -84,6 +90,9 @@ def situation_of(
         is_local=bool(url and run.operator.agent and url.is_local),
         agent=run.operator.agent,
         agents=app.config.agents,
+        words=call.argv,
+        # The run that assigned a shard was approved, and its approval is used.
+        approvals=0 if run.shard else call.command.approvals_needed(run),
     )
 
 
@@ -126,6 +135,19 @@ def consequence(command: BaseCommand, situation: Situation) -> str:
     return command.consequence().replace("{target}", situation.target)
 
 
+def request_line(situation: Situation) -> str:
+    """Return the line that requests an approval of the run."""
+    words, cut = list(situation.words), len(situation.words)
+    if "--" in words:
+        cut = words.index("--")
+    kept = [
+        word
+        for before, word in zip(["", *words], words[:cut], strict=False)
+        if word.partition("=")[0] not in _OF_THE_RUN and before not in _WITH_VALUE
+    ]
+    return "python manage.py approval request --reason TEXT -- " + shlex.join(kept + words[cut:])
+
+
 def line_with(line: str, *flags: str, without: Sequence[str] = ()) -> str:
     """Return the line with the flags added, and without an earlier --confirm.
 
@@ -145,4 +167,12 @@ def line_with(line: str, *flags: str, without: Sequence[str] = ()) -> str:
     return " ".join([*map(shlex.quote, kept), *flags, *map(shlex.quote, words[cut:])])
 
 
-_WITH_VALUE = frozenset({"--break-glass"})  # whose value may be the next word
+_WITH_VALUE = frozenset(
+    {"--break-glass", "--approval", "--reason", "--ticket", "--timeout", "--lock-wait"}
+)
+"""The global options whose value may be the next word."""
+_OF_THE_RUN = _WITH_VALUE | frozenset(
+    {"--confirm", "--dry-run", "--json", "--no-input", "--verbose", "-v", "--quiet", "-q"}
+    | {"--debug", "--traceback", "--no-color"}
+)
+"""The options that belong to one run, and not to what is approved."""

@@ -23,7 +23,7 @@ def database(peopled: Path, tmp_path: Path, environ: dict[str, str]) -> str:
 
 
 def test_a_refused_agent_leaves_a_record_with_its_name(run: Run, database: str) -> None:
-    """The JSON has the code, and the preview as the only advice; the preview works."""
+    """The JSON has the code, the preview, and the request of an approval; the preview works."""
     words = ["user", "promote", "ada", "moderator"]
 
     refused = run([*words, "--confirm", "--json"])
@@ -32,9 +32,10 @@ def test_a_refused_agent_leaves_a_record_with_its_name(run: Run, database: str) 
 
     assert (77, "agent-refused") == (refused.returncode, envelope["error"]["code"])
     assert "--confirm" not in refused.stdout + refused.stderr
-    assert ["python manage.py user promote ada moderator --json --dry-run"] == (
-        envelope["error"]["try"]
-    )
+    assert [
+        "python manage.py user promote ada moderator --json --dry-run",
+        "python manage.py approval request --reason TEXT -- user promote ada moderator",
+    ] == envelope["error"]["try"]
     assert 0 == preview.returncode, preview.stderr
     who = "SELECT operator, operator_source, status FROM oneoff_runs ORDER BY started_at, id"
     assert [

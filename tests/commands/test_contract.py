@@ -85,7 +85,7 @@ class Stage:
         return await self.manage(
             [*shlex.split(line), *flags],
             stdin="correct horse battery",
-            environ={**PLANTED, **self.environ},
+            environ={**PLANTED, **self.environ, "OPERATOR": self.sample.operator},
         )
 
     @property

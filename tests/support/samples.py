@@ -14,6 +14,7 @@ SESSION = f"data import sessions {Path(ACCOUNTS).with_name('sessions.csv')} --co
 KEYS = ("service-account create ci", "apikey create --service-account ci")
 JOB = ("jobs run refresh_report --job-id one --defer 1h",)
 CLEANED = ("data cleanup --only events --new-run --confirm",)
+REQUESTED = (*USERS, "approval request --reason x -- user promote grace admin")
 ABORTED = (*JOB, "jobs abort one --confirm")
 
 
@@ -27,6 +28,7 @@ class Sample:
         again: Status of the second run; None where it can't be run twice in one database.
         real: Whether it can run for real here: not if it writes into the repository itself.
         volatile: Keys of the data that differ from run to run.
+        operator: Who runs it, if it must be somebody else than for `setup`.
     """
 
     line: str
@@ -34,6 +36,7 @@ class Sample:
     again: str | None = "unchanged"
     real: bool = True
     volatile: tuple[str, ...] = ()
+    operator: str = "tester"
 
 
 SAMPLES = {
@@ -43,6 +46,17 @@ SAMPLES = {
     "apikey list": Sample(line="apikey list", setup=KEYS),
     "apikey revoke": Sample(line="apikey revoke 1", setup=KEYS),
     "apikey rotate": Sample(line="apikey rotate 1", setup=KEYS, again=None),
+    "approval approve": Sample(line="approval approve {run}", setup=REQUESTED, operator="second"),
+    "approval list": Sample(line="approval list", setup=REQUESTED, volatile=("*",)),
+    "approval reject": Sample(line="approval reject {run}", setup=REQUESTED, again=None),
+    "approval request": Sample(
+        line="approval request --reason x -- user promote grace admin",
+        setup=USERS,
+        again="succeeded",
+        volatile=("*",),
+    ),
+    "approval show": Sample(line="approval show {run}", setup=REQUESTED, volatile=("*",)),
+    "approval withdraw": Sample(line="approval withdraw {run}", setup=REQUESTED, again=None),
     "audit list": Sample(line="audit list", volatile=("*",)),
     "audit archive": Sample(
         line="audit archive --before 2000-01-01 -o {tmp}/audit.jsonl", volatile=("*",)

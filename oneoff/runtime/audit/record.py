@@ -28,7 +28,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from oneoff.config.environment import Facts
-from oneoff.core.errors import CommandError, ReadOnlyViolation, Unavailable
+from oneoff.core.errors import CommandError, ReadOnlyViolation, Refused, Unavailable
 from oneoff.core.outcome import Ending, Outcome, Status
 from oneoff.core.policy import Mode
 from oneoff.database.asyncpg_adapter import driver_of, set_autocommit
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
+    from oneoff.runtime.approvals.use import Use
     from oneoff.runtime.audit.chain import Event
     from oneoff.utils.redaction import Redactor
 
@@ -122,10 +123,19 @@ class RunRecord:
         self._open_runs = facts.open_runs if self._database.url.dialect == "postgresql" else None
         return facts
 
-    async def insert_row(self, run: Run, call: Call, *, code_version: str) -> None:
+    async def insert_row(
+        self, run: Run, call: Call, *, code_version: str, approval: Use | None = None
+    ) -> None:
         """Close the rows of dead runs, commit the row of this one, and take this run's lock.
 
+        Args:
+            run: The facts of the run.
+            call: Its command and options.
+            code_version: The version of the running code.
+            approval: Used in the transaction that commits the row; None if the run needs none.
+
         Raises:
+            Refused: Another run has used the approval.
             CommandError: The row can't be written.
         """
         self._run_id = run.id
@@ -141,12 +151,17 @@ class RunRecord:
             self.may_exist = True
             facts = {**row, "run_id": run.id}
             del facts["id"]
+            if approval is not None:
+                await approval.burn(self._connection, run.id)
             self.event = await add_event(
                 self._connection, "intended", facts, change=insert(runs).values(row)
             )
             await self._connection.commit()
             committed = True
             await self._show_life(f"run:{run.id}", "" if run.dry_run else call.command.lock)
+        except Refused:
+            self.may_exist = False
+            raise
         except Exception as exc:
             self.may_exist = committed or is_connection_loss(exc)
             raise _not_recorded(exc) from exc

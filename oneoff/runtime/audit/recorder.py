@@ -23,6 +23,8 @@ from oneoff.core.policy import Access, Confirm, Mode
 from oneoff.runtime.container import NEED_DATABASE, NEED_TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from oneoff.config.database_url import DatabaseURL
     from oneoff.config.environment import Facts
     from oneoff.core.outcome import Call, Outcome
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
     from oneoff.runtime.application import Application
+    from oneoff.runtime.approvals.use import Use
     from oneoff.runtime.audit.record import RunRecord
+    from oneoff.runtime.situation import Situation
     from oneoff.utils.redaction import Redactor
 
 
@@ -48,6 +52,7 @@ class Recorder:
     Attributes:
         asks_for: Names of the resources that the command may open.
         database: The database for the record and for the command; None if the run needs none.
+        approval: The approval that the run uses; None if it needs none.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Recorder:
         self._stack = AsyncExitStack()
         self._closing_work: WorkTransaction | None = None
         self.database: Database | None = None
+        self.approval: Use | None = None
 
     @property
     def facts(self) -> Facts | None:
@@ -117,6 +123,35 @@ class Recorder:
             if self.needs_database:
                 raise
             self._use_only_the_log(exc.message)
+
+    async def admit(
+        self, run: Run, situation: Situation, plan_again: Callable[[], Awaitable[Outcome]]
+    ) -> Run:
+        """Check the approval that the run names; it is used when the run's row is inserted.
+
+        Args:
+            run: The facts of the run.
+            situation: Where the command is about to run.
+            plan_again: Makes a dry run of the same command line.
+
+        Returns:
+            The facts of the run, with reason and ticket of the request, if it has none.
+
+        Raises:
+            CommandError: The approval does not allow this run.
+        """
+        from oneoff.runtime.approvals.use import admit
+
+        use = self.approval = await admit(
+            self.database,
+            self._call,
+            situation,
+            code_version=code_version(self._app.config.environ, self._app.config.root),
+            redactor=self._redactor,
+            plan_again=plan_again,
+        )
+        reason, ticket = use.approval["reason"], use.approval["ticket"]
+        return replace(run, reason=run.reason or reason, ticket=run.ticket or ticket)
 
     async def record_intent(self, run: Run) -> None:
         """Commit the run's row before any work is done; `migrate` creates its table first.
@@ -251,17 +286,19 @@ class Recorder:
         Other runs continue with a warning, for example on a standby server.
         """
         try:
-            await self._insert(run)
+            await self._insert(run, self.approval)
         except CommandError as exc:
+            if self.approval is not None:
+                raise
             reads = self._mode is not Mode.COMMIT or self._call.command.works_unrecorded()
             if self.needs_database and not reads:
                 raise
             self._use_only_the_log(exc.message, failed=True)
 
-    async def _insert(self, run: Run) -> None:
+    async def _insert(self, run: Run, approval: Use | None = None) -> None:
         if self._record is not None:
             version = code_version(self._app.config.environ, self._app.config.root)
-            await self._record.insert_row(run, self._call, code_version=version)
+            await self._record.insert_row(run, self._call, code_version=version, approval=approval)
 
     def _use_only_the_log(self, reason: str, *, failed: bool = False) -> None:
         """Warn that only the log records the run; refuse the run if AUDIT_REQUIRED is on.

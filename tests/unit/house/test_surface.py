@@ -28,7 +28,7 @@ FILE = Path(__file__).with_name("surface.txt")
 PACKAGES = ("oneoff", "app", "commands")
 POLICY = (
     "access confirm dry_run lock confirm_only_protected aims_at environments allow_in_production "
-    "creates_schema accepts_problems"
+    "creates_schema accepts_problems approvals approval_tolerance allow_agents"
 ).split()
 
 

@@ -16,7 +16,7 @@ from oneoff.core.policy import Access, Confirm, DryRun
 from oneoff.runtime.agents import ALLOW, CONFIRM, REFUSE, allowed
 from oneoff.runtime.application import load_application
 from oneoff.runtime.gate import Ask, check_agent, check_answer, decide
-from oneoff.runtime.situation import Situation
+from oneoff.runtime.situation import Situation, line_with, request_line
 from tests.support.samples import SAMPLES
 
 APP = load_application("app.project:project", str(Path(__file__).parents[3]), {})
@@ -99,7 +99,7 @@ def test_no_writing_command_passes_in_production_and_no_refusal_says_how() -> No
     texts = [" ".join([e.message, e.why, *e.try_]) for _, _, e in found if e]
 
     assert len(found) > 150
-    assert [] == [(name, way) for name, way, error in found if error is None]
+    assert {"approval request", "approval withdraw"} == {name for name, _, e in found if e is None}
     assert {("agent-refused", 77)} == {(e.code, int(e.exit_code)) for _, _, e in found if e}
     hints = ("--confirm", "--break-glass", "shop@production", "ONEOFF_AGENTS", "it burns")
     assert [] == [text for text in texts if any(hint in text for hint in hints)]
@@ -121,19 +121,37 @@ def test_in_development_an_agent_may_do_what_a_person_may() -> None:
     assert set(writing()) == {name for name, _, error in agent if error is None}
 
 
-def test_the_refusal_suggests_the_dry_run_of_the_same_line() -> None:
-    """Without what would confirm it; a command without a dry run needs a person."""
+def test_the_refusal_suggests_the_preview_and_the_request_of_an_approval() -> None:
+    """Without what would confirm the run."""
     reset = call_of("db reset --seed", "--confirm=x@y", "--break-glass", "it burns")
     client = call_of("db shell --write")
 
-    refused = refusal(reset, situation("", "production")._replace(line=reset.line))
-    without = refusal(client, situation("", "production")._replace(line=client.line))
+    refused, without = (
+        refusal(call, situation("", "production")._replace(line=call.line, words=call.argv))
+        for call in (reset, client)
+    )
 
     assert refused is not None
     assert without is not None
-    assert ("python manage.py db reset --seed --dry-run",) == refused.try_
+    assert (
+        "python manage.py db reset --seed --dry-run",
+        "python manage.py approval request --reason TEXT -- db reset --seed",
+    ) == refused.try_
     assert "the agent claude-code may only read and preview here" == refused.why
-    assert ("let a person run it",) == without.try_
+    assert ("python manage.py approval request --reason TEXT -- db shell --write",) == without.try_
+
+
+def test_the_suggested_request_leaves_out_what_belongs_to_one_run() -> None:
+    """Options of the run, with their values; the command's own words stay."""
+    words = shlex.split(
+        "note 'two words' --json --reason 'no --confirm' --timeout=5s -v --approval x "
+        "--lock-wait 3s --break-glass y --all --confirm -- --confirm"
+    )
+
+    line = request_line(situation("note", "production")._replace(words=words))
+
+    expected = "note 'two words' --all -- --confirm"
+    assert f"python manage.py approval request --reason TEXT -- {expected}" == line
 
 
 def test_an_agent_may_read_and_preview_in_production() -> None:
@@ -181,6 +199,19 @@ def test_the_target_is_confirmed_only_on_this_machine() -> None:
     assert "may confirm it only for a database on this machine" in refused.why
     assert refusal(promote, away) is None
     assert refusal(reset, away._replace(agents=ALLOW)) is None
+
+
+def test_advice_keeps_the_reason_to_break_the_glass() -> None:
+    """In both spellings, unless the advice gives another."""
+    for given in ("--break-glass 'it burns'", "'--break-glass=it burns'"):
+        line = f"python manage.py db reset {given} --confirm=x@y"
+
+        assert f"python manage.py db reset {given} --confirm=a@b" == (
+            line_with(line, "--confirm=a@b")
+        )
+        assert 'python manage.py db reset --break-glass "REASON"' == (
+            line_with(line, '--break-glass "REASON"')
+        )
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ async def test_tables_of_an_older_version_are_upgraded(database: Database) -> No
     """Their rows are kept."""
     await ensure_schema(database)
     async with database.connect("schema") as connection:
-        for table in ("maintenance", "shell_inputs", "batches", "outbox", "audit"):
+        approvals = ("approval_uses", "approvers", "approvals")
+        for table in ("maintenance", "shell_inputs", "batches", "outbox", "audit", *approvals):
             await connection.exec_driver_sql(f"DROP TABLE oneoff_{table}")
         if connection.dialect.name == "postgresql":
             functions = "oneoff_audit_append(), oneoff_audit_refuse()"

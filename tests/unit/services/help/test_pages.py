@@ -104,6 +104,7 @@ Global options:
   --confirm=TARGET      Confirm without a prompt. TARGET is, for example, shop@staging.
   --lock-wait DURATION  Wait this long for another run to release the lock. [default: 60s]
   --break-glass REASON  Run although policy forbids it. The reason is recorded for a review.
+  --approval ID         Run what a second person has approved; this is also the confirmation.
   --json                Print the result as one JSON object.
   --no-input            Never prompt. A run that needs an answer is refused.
   -v, --verbose         Show more log messages. [may be repeated]

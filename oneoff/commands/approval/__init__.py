@@ -1,0 +1,1 @@
+"""Let a second person approve a run before it starts."""

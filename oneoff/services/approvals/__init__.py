@@ -1,0 +1,1 @@
+"""Request, decide and list approvals."""

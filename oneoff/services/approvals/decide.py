@@ -1,0 +1,104 @@
+"""Approve, reject and withdraw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, update
+from sqlalchemy.exc import IntegrityError
+
+from oneoff.core.errors import CommandError, Refused
+from oneoff.database.tables import approvals, approvers
+from oneoff.runtime.approvals.state import Approval, State, find, latest
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from oneoff.core.run import Run
+
+OPEN = frozenset({State.REQUESTED, State.APPROVED})
+
+
+async def approve(session: AsyncSession, run: Run, approval_id: str) -> tuple[Approval, bool]:
+    """Approve a request as the operator of the run.
+
+    Returns:
+        The approval as it is now, and whether this run has changed it.
+
+    Raises:
+        Refused: The operator can't be the second person, or the request is not open.
+    """
+    approval = await find_open(session, approval_id)
+    _check_person(run, approval)
+    if run.operator.name.lower() in {row["approver"].lower() for row in approval["approved_by"]}:
+        return approval, False
+    vote = {
+        "approval_id": approval["id"],
+        "approver": run.operator.name,
+        "approver_source": run.operator.known_from,
+        "requester": approval["requester"],
+        "run_id": run.id,
+        "approved_at": run.started_at,
+    }
+    try:
+        await session.execute(insert(approvers).values(vote))
+    except IntegrityError as exc:
+        if run.operator.name.lower() != approval["requester"].lower():
+            raise
+        raise Refused(
+            f"{run.operator.name} has requested this approval, and so can't give it",
+            why="an approval is that of a second person",
+            try_="let somebody else run: python manage.py approval approve " + approval["id"],
+            code="self-approval",
+        ) from exc
+    approval["approved_by"].append(vote)
+    return approval, True
+
+
+async def end(session: AsyncSession, run: Run, approval_id: str, state: State) -> Approval:
+    """Reject or withdraw a request or an approval that was not used yet.
+
+    Raises:
+        Refused: It is not open.
+    """
+    approval = await find_open(session, approval_id)
+    ended = {"ended_as": state.value, "ended_by": run.operator.name, "ended_at": run.started_at}
+    still_open = (approvals.c.id == approval["id"], approvals.c.ended_as == "")
+    await session.execute(update(approvals).where(*still_open).values(ended))
+    approval.update(ended)
+    return approval
+
+
+async def find_open(session: AsyncSession, approval_id: str) -> Approval:
+    """Return an approval that was neither used nor ended.
+
+    Raises:
+        NotFound: There is none.
+        CommandError: It is not open any more.
+    """
+    approval = await find(session, approval_id)
+    state = approval.state(await latest(session))
+    if state not in OPEN:
+        raise CommandError(
+            f"the approval {approval['id']} is {state.value}",
+            try_=f"python manage.py approval show {approval['id']}",
+            code="approval-not-open",
+        )
+    return approval
+
+
+def _check_person(run: Run, approval: Approval) -> None:
+    if run.operator.agent:
+        raise Refused(
+            f"the agent {run.operator.agent} can't approve: it is not a second person",
+            try_=f"let a person run: python manage.py approval approve {approval['id']}",
+            code="agent-refused",
+        )
+    if run.protected and run.operator.source == "os-user":
+        raise Refused(
+            f"{run.operator.name} is known only as a user of this machine, and can't approve in "
+            f"{run.environment}",
+            why="people may share such a user",
+            try_="approve where the platform names the operator, or set OPERATOR",
+            code="unknown-approver",
+        )

@@ -1,0 +1,105 @@
+"""Request an approval: make a real dry run, and store what it reported and what it is for."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert
+
+from oneoff.config.operator_identity import code_version
+from oneoff.core.conversion import duration_text
+from oneoff.core.errors import UsageError
+from oneoff.core.policy import Access, Confirm, DryRun
+from oneoff.database.tables import approvals
+from oneoff.runtime.approvals.plan import Plan, binding_of
+from oneoff.runtime.approvals.state import hash_of
+from oneoff.runtime.approvals.terms import terms_of
+from oneoff.runtime.call_command import execute, make_call, running_application
+from oneoff.runtime.situation import situation_of
+from oneoff.utils.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oneoff.core.outcome import Call
+    from oneoff.core.run import Run
+    from oneoff.database.engine import Database
+
+LONGEST = timedelta(days=365)
+"""Maximum of --expires."""
+_EXAMPLE = 'python manage.py approval request --reason "TEXT" -- user promote ada admin'
+_DECIDED_LATER = ("dry_run", "confirm", "break_glass", "approval", "reason", "ticket")
+
+
+async def request_approval(
+    database: Database, run: Run, words: Sequence[str], *, standing: bool, expires: timedelta
+) -> dict[str, Any]:
+    """Store a request, and return its row.
+
+    Args:
+        database: The database of the run.
+        run: The run that requests it; its id becomes that of the approval.
+        words: The command line to approve, without the program.
+        standing: Whether it may be used more than once.
+        expires: Time from the run's start until it expires.
+
+    Raises:
+        UsageError: The request is wrong.
+        CommandError: The dry run failed.
+    """
+    app = running_application()
+    call = make_call(app, words)
+    version = code_version(app.config.environ, app.config.root)
+    _check(call, run, version, standing=standing, expires=expires)
+    situation = situation_of(app, call, database, run=run, interactive=False)
+    redactor = Redactor(app.config.environ)
+    terms = terms_of(call, situation, code_version=version, redactor=redactor)
+    plan = Plan()
+    if call.command.dry_run is not DryRun.UNSUPPORTED:
+        outcome = await execute(app, make_call(app, words, dry_run=True))
+        if outcome.error:
+            raise outcome.error
+        plan = Plan.of(outcome)._replace(message=redactor.text(outcome.message))
+    row = terms._asdict() | {
+        "id": run.id,
+        "argv": json.dumps(call.argv, ensure_ascii=False),
+        "binding": binding_of(call.command).value,
+        "plan": plan.stored(),
+        "needed": max(1, call.command.approvals_needed(run)),
+        "standing": standing,
+        "requester": run.operator.name,
+        "requester_source": run.operator.known_from,
+        "reason": redactor.text(run.reason),
+        "ticket": run.ticket,
+        "requested_at": run.started_at,
+        "expires_at": run.started_at + expires,
+    }
+    row["hash"] = hash_of(row)
+    async with database.transaction("approval") as connection:
+        await connection.execute(insert(approvals).values(row))
+    return row
+
+
+def _check(call: Call, run: Run, version: str, *, standing: bool, expires: timedelta) -> None:
+    command, name = call.command, call.name
+    problems = [
+        f"leave out --{option.replace('_', '-')} of {name}: it belongs to the run or to the request"
+        for option in _DECIDED_LATER
+        if getattr(call.options, option)
+    ]
+    asks = max(command.confirm, command.confirm_level()) is not Confirm.NEVER
+    writes = command.access is Access.WRITE and not command.only_reads()
+    if name.startswith("approval "):
+        problems.append(f"{name} can't be approved")
+    elif not (writes or asks or command.approvals_needed(run)):
+        problems.append(f"{name} needs no approval: it only reads")
+    if not run.reason:
+        problems.append("--reason is missing: the approver has to know why")
+    if not timedelta() < expires <= LONGEST:
+        problems.append(f"--expires {duration_text(expires)} is not between 1s and {LONGEST.days}d")
+    if standing and not version:
+        problems.append("a standing approval is for one version of the code, which is unknown here")
+    if problems:
+        raise UsageError(problems, try_=_EXAMPLE)

@@ -1,0 +1,63 @@
+"""What can't be requested; tests/commands/test_approval.py requests approvals."""
+
+from __future__ import annotations
+
+import pytest
+
+from oneoff.testing import Manage
+from tests.support.database import query
+from tests.support.on_sqlite import ON_SQLITE
+
+ASK = "approval request --reason x"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("approval request -- user promote ada admin", "--reason is missing"),
+        (f"{ASK} -- approval list", "approval list can't be approved"),
+        (f"{ASK} -- system info", "system info needs no approval"),
+        (f"{ASK} -- migrate --check", "db migrate needs no approval"),
+        (f"{ASK} -- db reset --break-glass y", "leave out --break-glass of db reset"),
+        (f"{ASK} --expires 900d -- user promote ada admin", "--expires 900d is not between"),
+        (
+            f"{ASK} -- data import users - --format csv",
+            "what comes from standard input can't be approved",
+        ),
+        (f"{ASK} -- shell --write -c api_key=hunter22", "--code looks like a secret"),
+        (f"{ASK} -- user promote ada", "role is missing"),
+        ("user promote ada admin --approval 01234 --dry-run", "--approval and --dry-run can't"),
+        ("migrate --check --approval 01234", "--approval has no effect"),
+    ],
+)
+@ON_SQLITE
+async def test_what_can_not_be_approved_is_a_usage_error(
+    manage: Manage, manage_environ: dict[str, str], line: str, problem: str
+) -> None:
+    """And nothing is stored."""
+    finished = await manage(line)
+
+    assert 2 == finished.exit_code, finished.stdout
+    assert problem in finished.stderr.replace("ROLE", "role"), finished.stderr
+    assert [] == query(manage_environ["DATABASE_URL"], "SELECT id FROM oneoff_approvals")
+
+
+@ON_SQLITE
+async def test_a_preview_that_fails_is_not_requested(
+    manage: Manage, manage_environ: dict[str, str]
+) -> None:
+    """The error is that of the preview."""
+    finished = await manage(f"{ASK} -- user promote nobody admin")
+
+    assert 1 == finished.exit_code
+    assert "nobody" in finished.stderr
+    assert [] == query(manage_environ["DATABASE_URL"], "SELECT id FROM oneoff_approvals")
+
+
+@ON_SQLITE
+async def test_an_unknown_approval_is_named(manage: Manage) -> None:
+    """With the list as advice."""
+    finished = await manage("user promote ada admin --approval 0123456789")
+
+    assert 1 == finished.exit_code
+    assert "error[unknown-approval]: there is no approval '0123456789'" in finished.stderr
