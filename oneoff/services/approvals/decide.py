@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from oneoff.core.errors import CommandError, Refused
 from oneoff.database.tables import approvals, approvers
 from oneoff.runtime.approvals.state import Approval, State, find, latest
+from oneoff.runtime.audit.chain import add_event
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,7 +42,11 @@ async def approve(session: AsyncSession, run: Run, approval_id: str) -> tuple[Ap
         "approved_at": run.started_at,
     }
     try:
-        await session.execute(insert(approvers).values(vote))
+        # The event belongs to the run that requested the approval, and says what was approved.
+        facts = vote | {"run_id": approval["id"], "approving_run": run.id, "hash": approval["hash"]}
+        del facts["approval_id"]
+        change = insert(approvers).values(vote)
+        await add_event(await session.connection(), "approved", facts, change=change)
     except IntegrityError as exc:
         if run.operator.name.lower() != approval["requester"].lower():
             raise

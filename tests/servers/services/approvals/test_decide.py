@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from oneoff.testing import Manage
+from tests.support.database import query
 from tests.support.fixture_types import MakeUser
 
 REQUEST = "approval request --reason x --quiet -- user promote ada admin"
@@ -27,3 +30,28 @@ async def test_an_approval_is_given_once_and_can_be_taken_back_until_it_is_used(
     assert (0, "BOB has already approved it (1 of 1)\n") == (second.exit_code, second.stdout)
     assert 0 == used.exit_code, used.stderr
     assert f"error[approval-not-open]: the approval {approval} is used" in late.stderr
+
+
+async def test_an_approval_is_an_event_in_the_chain(
+    manage: Manage, make_user: MakeUser, manage_environ: dict[str, str]
+) -> None:
+    """It names what was approved, so a forged request or approval differs from it."""
+    await make_user("ada")
+    approval = (await manage(REQUEST)).stdout.strip()
+    approved = await manage(f"approval approve {approval}", environ=BOB)
+    assert approved.outcome is not None
+    shown = (await manage(f"approval show {approval} --json")).json["data"]
+
+    sql = f"SELECT event FROM oneoff_audit WHERE kind = 'approved' AND run_id = '{approval}'"
+    ((text,),) = query(manage_environ["DATABASE_URL"], sql)
+    event = json.loads(text)
+    verified = await manage("audit verify")
+
+    assert ("bob", "setting", "tester", shown["hash"], approved.outcome.run_id) == (
+        event["approver"],
+        event["approver_source"],
+        event["requester"],
+        event["hash"],
+        event["approving_run"],
+    )
+    assert 0 == verified.exit_code, verified.stderr
