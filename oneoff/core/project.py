@@ -35,6 +35,8 @@ class Project:
             that return an async context manager. Such a function may itself name other resources
             as parameters. A resource is opened once in a run; they are closed in reverse order.
         shell: More names in `manage.py shell`: a mapping from names to import strings.
+        approvers: A function that gets the `Operator` and the name of a command, and returns
+            whether this person may approve it: members of a group, or who is on call.
         protect: Protected environments: TYPE_NAME commands are refused there without
             `--break-glass`.
     """
@@ -56,6 +58,7 @@ class Project:
         outbox: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
+        approvers: str = "",
         protect: Sequence[str] = ("production",),
     ) -> None:
         self.name = name
@@ -72,6 +75,7 @@ class Project:
         self.outbox = outbox
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})
+        self.approvers = approvers
         self.protect = frozenset(protect)
 
 

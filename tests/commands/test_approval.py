@@ -271,7 +271,7 @@ async def test_nobody_approves_a_request_of_their_own(
 async def test_a_user_of_the_machine_is_no_second_person_in_production(
     run: Manage, request_of: Request
 ) -> None:
-    """Nor is an agent, in any environment."""
+    """Nor is an agent, in any environment; and the project may say who is."""
     approval = await request_of("wipe old", approve=False)
     nobody = {"OPERATOR": "", "SUDO_USER": "", "GITHUB_ACTOR": "", "GITLAB_USER_LOGIN": ""}
 
@@ -281,7 +281,9 @@ async def test_a_user_of_the_machine_is_no_second_person_in_production(
     )
 
     refused(user, "unknown-approver", "people may share such a user")
+    eve = await run(f"approval approve {approval}", environ={"OPERATOR": "eve"})
     refused(agent, "agent-refused", "")
+    refused(eve, "not-an-approver", "tests.support.approval_project:may_approve decides who may")
 
 
 @ON_SQLITE

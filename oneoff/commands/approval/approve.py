@@ -9,6 +9,7 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 
@@ -26,10 +27,10 @@ class Approve(BaseCommand):
 
     request: str = Argument(help="The id of the request, or the part that `approval list` shows.")
 
-    async def handle(self, session: AsyncSession, run: Run) -> Result:
+    async def handle(self, session: AsyncSession, run: Run, project: Project) -> Result:
         from oneoff.services.approvals.decide import approve
 
-        approval, changed = await approve(session, run, self.request)
+        approval, changed = await approve(session, run, project, self.request)
         people = f"{len(approval['approved_by'])} of {approval['needed']}"
         if not changed:
             return Result.unchanged(f"{run.operator.name} has already approved it ({people})")

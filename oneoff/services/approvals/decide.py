@@ -8,6 +8,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 
 from oneoff.core.errors import CommandError, Refused
+from oneoff.core.project import load_object
 from oneoff.database.tables import approvals, approvers
 from oneoff.runtime.approvals.state import Approval, State, find, latest
 from oneoff.runtime.audit.chain import add_event
@@ -15,13 +16,16 @@ from oneoff.runtime.audit.chain import add_event
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 OPEN = frozenset({State.REQUESTED, State.APPROVED})
 
 
-async def approve(session: AsyncSession, run: Run, approval_id: str) -> tuple[Approval, bool]:
-    """Approve a request as the operator of the run.
+async def approve(
+    session: AsyncSession, run: Run, project: Project, approval_id: str
+) -> tuple[Approval, bool]:
+    """Approve a request as the operator of the run, if the project lets them.
 
     Returns:
         The approval as it is now, and whether this run has changed it.
@@ -30,7 +34,7 @@ async def approve(session: AsyncSession, run: Run, approval_id: str) -> tuple[Ap
         Refused: The operator can't be the second person, or the request is not open.
     """
     approval = await find_open(session, approval_id)
-    _check_person(run, approval)
+    _check_person(run, project, approval)
     if run.operator.name.lower() in {row["approver"].lower() for row in approval["approved_by"]}:
         return approval, False
     vote = {
@@ -92,7 +96,7 @@ async def find_open(session: AsyncSession, approval_id: str) -> Approval:
     return approval
 
 
-def _check_person(run: Run, approval: Approval) -> None:
+def _check_person(run: Run, project: Project, approval: Approval) -> None:
     if run.operator.agent:
         raise Refused(
             f"the agent {run.operator.agent} can't approve: it is not a second person",
@@ -106,4 +110,12 @@ def _check_person(run: Run, approval: Approval) -> None:
             why="people may share such a user",
             try_="approve where the platform names the operator, or set OPERATOR",
             code="unknown-approver",
+        )
+    command = approval["command"]
+    if project.approvers and not load_object(project.approvers)(run.operator, command):
+        raise Refused(
+            f"{run.operator.name} may not approve {command}",
+            why=f"{project.approvers} decides who may",
+            try_=f"let somebody else run: python manage.py approval approve {approval['id']}",
+            code="not-an-approver",
         )
