@@ -362,6 +362,19 @@ async def test_a_standing_approval_starts_many_runs_of_one_version(
 
 
 @ON_SQLITE
+async def test_a_command_that_needs_more_people_now_is_refused(
+    run: Manage, request_of: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version of the code may be unknown, and so the same."""
+    approval = await request_of("wipe old")
+    monkeypatch.setattr("tests.support.approval_commands.wipe.Wipe.approvals", 2)
+
+    late = await run(f"wipe old --approval {approval}")
+
+    refused(late, "approval-not-valid", "2 people must approve it now")
+
+
+@ON_SQLITE
 async def test_the_glass_may_be_broken_instead(run: Manage, url: str) -> None:
     """The record has the reason."""
     done = await run("wipe old --break-glass 'the site is down'")

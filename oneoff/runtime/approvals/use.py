@@ -125,6 +125,8 @@ async def admit(
         approval = await find(connection, call.options.approval)
         now = await latest(connection)
     _check_state(approval, now)
+    if situation.approvals > approval["needed"]:
+        raise _refused(approval["id"], f"{situation.approvals} people must approve it now")
     _check_terms(approval, terms_of(call, situation, code_version=code_version, redactor=redactor))
     use = Use(approval, call.command.approval_tolerance)
     if Binding(approval["binding"]) is Binding.PLAN and not approval["standing"]:
