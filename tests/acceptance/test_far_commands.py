@@ -36,7 +36,7 @@ EXPECTED = {
     "user promote ada admin --dry-run": (25, "sqlalchemy structlog"),
     "migrate": (16, "sqlalchemy"),
     "migrate --check": (18, "sqlalchemy"),
-    "db status": (80, "alembic sqlalchemy"),
+    "db status": (28, "alembic sqlalchemy"),
     "system health": (16, "sqlalchemy"),
     "data cleanup --confirm": (18, "sqlalchemy structlog"),
 }

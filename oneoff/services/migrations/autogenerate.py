@@ -12,13 +12,14 @@ from alembic.operations import ops
 from alembic.util import rev_id
 from sqlalchemy.util import asbool
 
+from oneoff.services.migrations import enums
 from oneoff.services.migrations.alembic_context import configured
 from oneoff.services.migrations.circles import late_keys
 from oneoff.services.migrations.comparison import Comparison, compare_type
 from oneoff.services.migrations.constraint_names import name_operations
 from oneoff.services.migrations.conversions import convert_columns
-from oneoff.services.migrations.enums import compare_enums
 from oneoff.services.migrations.history import History
+from oneoff.services.migrations.reflection import Reader, reading_together
 from oneoff.services.migrations.rendering import Renderer
 from oneoff.services.migrations.sqlite_indexes import compare_expression_indexes
 
@@ -100,8 +101,8 @@ def blank(
 def _difference(context: MigrationContext, heads: tuple[str, ...], message: str) -> Difference:
     connection = context.connection
     assert connection is not None  # noqa: S101 - only offline runs have none
-    comparison = Comparison(context)
-    with warnings.catch_warnings(record=True) as caught:
+    comparison, reader = Comparison(context), Reader(connection, *enums.QUERIES)
+    with warnings.catch_warnings(record=True) as caught, reading_together(reader):
         warnings.simplefilter("always")
         script = produce_migrations(context, context.opts["target_metadata"])
         upgrade = script.upgrade_ops
@@ -120,7 +121,7 @@ def _difference(context: MigrationContext, heads: tuple[str, ...], message: str)
             for one in upgrade.ops
             if isinstance(one, ops.DropTableOp)
         ]
-        first, last = compare_enums(connection, tables, dropped)
+        first, last = enums.compare_enums(reader, tables, dropped)
         upgrade.ops[:] = [*first, *upgrade.ops, *last]
     script.downgrade_ops = downgrade = upgrade.reverse()
     if context.dialect.name == "postgresql":

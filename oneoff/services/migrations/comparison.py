@@ -37,6 +37,10 @@ _COLLATE = re.compile(r"""\s+COLLATE\s+("[^"]*"|\w+)""", re.IGNORECASE)
 _CAST = re.compile(
     r"::\s*(?:[\w.]+|\"[^\"]+\")(?:\s+(?:varying|precision))?(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*"
 )
+# How PostgreSQL stores IN and NOT IN: x = ANY (ARRAY[1, 2]), x <> ALL (ARRAY[1, 2])
+_LIST = re.compile(
+    r"(?P<how>=\s*ANY|<>\s*ALL)\s*\(+ARRAY\[(?P<values>(?:'(?:[^']|'')*'|[^]'])*)\]", re.IGNORECASE
+)
 
 _BOTH = "oneoff_tables"  # key in the options of a context
 
@@ -297,26 +301,30 @@ class Comparison:
             return True
         if self._context.dialect.name != "postgresql":
             return False
-        plans = [self._plan(expression, table, column) for expression in (one, other)]
-        return plans[0] is not None and plans[0] == plans[1]
+        return self._stored_alike((one, other), table, column)
 
-    def _plan(self, sql: str, table: Table | None, column: Column[Any] | None) -> str | None:
-        """Return PostgreSQL's own form of an expression; None if it does not accept it."""
+    def _stored_alike(
+        self, expressions: Sequence[str], table: Table | None, column: Column[Any] | None
+    ) -> bool:
+        """Return whether two expressions have the same form in PostgreSQL, which accepts both."""
         dialect = self._context.dialect
         if column is not None:
-            sql = f"CAST({sql} AS {dialect.type_compiler_instance.process(column.type)})"
+            type_ = dialect.type_compiler_instance.process(column.type)
+            expressions = [f"CAST({one} AS {type_})" for one in expressions]
         source = ""
         if table is not None:
             source = f" FROM {dialect.identifier_preparer.format_table(table)}"
         try:
             with self._connection.begin_nested():
-                # The expression is the project's own code, as in its CREATE TABLE.
-                rows = self._connection.exec_driver_sql(
-                    f"EXPLAIN (VERBOSE, COSTS OFF) SELECT {sql}{source}"
+                # The expressions are the project's own code, as in its CREATE TABLE.
+                plan = self._connection.exec_driver_sql(
+                    "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) "
+                    f"SELECT {', '.join(expressions)}{source}"
                 )
-                return "\n".join(rows.scalars())
+                one, other = plan.scalar_one()[0]["Plan"]["Output"]
         except DBAPIError:
-            return None
+            return False
+        return bool(one == other)
 
 
 def _columns_with_type(operation: Any) -> list[str]:
@@ -335,7 +343,11 @@ def _checks_of(table: Table) -> list[CheckConstraint]:
 
 def _plain(sql: str) -> list[str]:
     """Return what is left of an expression without parentheses, casts and quotes of names."""
-    words = normalized(tokens(_CAST.sub("", sql)))
+    written = _LIST.sub(
+        lambda found: f"{'IN' if found['how'][0] == '=' else 'NOT IN'} ({found['values']}",
+        _CAST.sub("", sql),
+    )
+    words = normalized(tokens(written))
     words = [word for word in words if word not in ("(", ")")]
     # A string that is the whole expression is a value: '1' is stored for a default of 1.
     return [words[0].strip("'")] if len(words) == 1 else words

@@ -10,30 +10,40 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic.autogenerate.render import renderers
 from alembic.operations.ops import MigrateOperation
-from sqlalchemy import ARRAY, Enum, text
+from sqlalchemy import ARRAY, Enum
 
 from oneoff.services.migrations.colons import escape
+from oneoff.services.migrations.reflection import Reader, query_of
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
-    from sqlalchemy import Connection, Dialect, Table
+    from sqlalchemy import Dialect, Table
     from sqlalchemy.types import TypeEngine
 
-_TYPES = text("""
-SELECT nspname, typname, array_agg(enumlabel::text ORDER BY enumsortorder)
+_TYPES = query_of(
+    ("schema", "name", "labels"),
+    """
+SELECT nspname AS schema, typname AS name,
+       array_agg(enumlabel::text ORDER BY enumsortorder) AS labels
 FROM pg_enum JOIN pg_type t ON t.oid = enumtypid JOIN pg_namespace n ON n.oid = typnamespace
 GROUP BY nspname, typname
-""")
-_COLUMNS = text("""
-SELECT tn.nspname, t.typname, cn.nspname, relname, attname, atttypid <> t.oid,
-       pg_get_expr(adbin, adrelid)
+""",
+)
+_COLUMNS = query_of(
+    ("type_schema", "type_name", "schema", "table", "column", "array", "value"),
+    """
+SELECT tn.nspname AS type_schema, t.typname AS type_name, cn.nspname AS schema, relname AS table,
+       attname AS column, atttypid <> t.oid AS array, pg_get_expr(adbin, adrelid) AS value
 FROM pg_type t JOIN pg_namespace tn ON tn.oid = t.typnamespace
 JOIN pg_attribute a ON atttypid IN (t.oid, t.typarray) AND attnum > 0 AND NOT attisdropped
 JOIN pg_class c ON c.oid = attrelid AND relkind IN ('r', 'p') AND NOT relispartition
 JOIN pg_namespace cn ON cn.oid = relnamespace
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE t.typtype = 'e' ORDER BY 3, 4, attnum
-""")
+""",
+)
+QUERIES = (_TYPES, _COLUMNS)
+"""The queries of `compare_enums`."""
 
 Key = tuple[str, str]
 """Schema and name of a type."""
@@ -90,7 +100,7 @@ def _render(_context: AutogenContext, operation: EnumOp) -> list[str]:
 
 
 def compare_enums(
-    connection: Connection, tables: Sequence[Table], dropped: Iterable[tuple[str, str]]
+    reader: Reader, tables: Sequence[Table], dropped: Iterable[tuple[str, str]]
 ) -> tuple[list[EnumOp], list[EnumOp]]:
     """Return the operations that give the database the enum types of the models.
 
@@ -99,18 +109,18 @@ def compare_enums(
     or drops.
 
     Args:
-        connection: Used only for reading.
+        reader: Reads `QUERIES`.
         tables: The tables of the models.
         dropped: Schema and name of the tables that the revision drops.
     """
-    here = str(connection.dialect.default_schema_name)
-    wanted = dict(_wanted(connection.dialect, tables, here))
-    present = {(schema, name): tuple(labels) for schema, name, labels in connection.execute(_TYPES)}
+    here = str(reader.dialect.default_schema_name)
+    wanted = dict(_wanted(reader.dialect, tables, here))
+    present = {(schema, name): tuple(labels) for schema, name, labels in reader.rows(_TYPES)}
     uses: dict[Key, list[_Use]] = {}
-    for schema, name, *column in connection.execute(_COLUMNS):
+    for schema, name, *column in reader.rows(_COLUMNS):
         uses.setdefault((schema, name), []).append(_Use(*column))
     ours = {(table.schema or here, table.name) for table in tables} | {*dropped}
-    sql = _Statements(connection.dialect, here)
+    sql = _Statements(reader.dialect, here)
     first = [
         sql.change(key, present[key], labels, uses.get(key, []))
         if key in present
