@@ -152,7 +152,7 @@ class Database:
             ConfigurationError: User, password, database or file are wrong.
         """
         started = self.engine.connect()
-        opening = Opening(role, guarded=guarded, prepares=prepares, reads_facts=reads_facts)
+        opening = Opening(role, guarded, prepares, reads_facts)
         with self._while_opening(opening):
             connection = await self._open(started)
         try:
@@ -364,7 +364,9 @@ async def leads_through_pooler(connection: AsyncConnection) -> bool:
     Raises:
         Unavailable: The connection was lost.
     """
-    driver: Any = (await connection.get_raw_connection()).driver_connection
+    from oneoff.database.asyncpg_adapter import driver_of
+
+    driver = await driver_of(connection)
     try:
         # Use the driver directly, because SQLAlchemy might keep the statement prepared.
         server = await driver.fetchval("SELECT pg_backend_pid()")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 WORK = "work"
 """The role of a run's work; see `Database.connect`."""
 OWN_ROLES = frozenset({"audit", "lock", "schema"})
@@ -26,7 +28,7 @@ def lock_role(key: str) -> str:
     return f"lock:{blake2b(key.encode(), digest_size=_LONGEST_KEY // 2).hexdigest()}"
 
 
-class Opening:
+class Opening(NamedTuple):
     """The purpose of a connection that is being opened; the hooks of the engine read it.
 
     Attributes:
@@ -38,20 +40,10 @@ class Opening:
         reads_facts: Whether `read_facts` is called on it next, which asks for the default schema.
     """
 
-    __slots__ = ("guarded", "prepares", "reads_facts", "role")
-
-    def __init__(
-        self,
-        role: str,
-        *,
-        guarded: bool | None = None,
-        prepares: bool = False,
-        reads_facts: bool = False,
-    ) -> None:
-        self.role = role
-        self.guarded = guarded
-        self.prepares = prepares
-        self.reads_facts = reads_facts
+    role: str
+    guarded: bool | None = None
+    prepares: bool = False
+    reads_facts: bool = False
 
     @property
     def exempt(self) -> bool:
