@@ -116,13 +116,9 @@ class PostgresLock(Lock):
         run_id: str | None = found.scalar_one_or_none()
         return run_id
 
-    async def hold_in(self, connection: AsyncConnection) -> None:
-        """Take the lock in a new transaction of the connection, and leave the transaction idle."""
-        await self._hold_in(connection, "")
-
     async def hold_with(self, other: PostgresLock, connection: AsyncConnection) -> bool:
         """Take the lock as `hold_in` does, and another one; return False if that is not free."""
-        await self._hold_in(connection, other.try_as_text())
+        await self.hold_in(connection, other.try_as_text())
         if (await driver_of(connection)).begun_with == _TAKEN:
             other._connection, other._holds = connection, True
             return True
@@ -131,7 +127,8 @@ class PostgresLock(Lock):
         await self.hold_in(connection)
         return False
 
-    async def _hold_in(self, connection: AsyncConnection, more: str) -> None:
+    async def hold_in(self, connection: AsyncConnection, more: str = "") -> None:
+        """Take the lock in a new transaction of the connection, and leave the transaction idle."""
         # All statements are one message. CREATE INDEX CONCURRENTLY looks once for transactions with
         # a snapshot, and then waits until these have ended, even if they dropped the snapshot. This
         # transaction may last while the run waits for another lock. So its snapshot must be dropped
