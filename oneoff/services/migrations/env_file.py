@@ -61,24 +61,19 @@ class Place(NamedTuple):
 
 def read_place(connection: Connection) -> Place:
     """Return where a connection leads. A transaction is open afterwards only if one was before."""
-    outside = not connection.in_transaction()
+    outside, name = not connection.in_transaction(), connection.dialect.name
     try:
-        return _read_place(connection)
+        if name == "postgresql":
+            database, server, schema = connection.execute(_PLACE).one()
+            return Place(name, (database, server), schema)
+        if name == "sqlite":
+            listed = connection.exec_driver_sql("PRAGMA database_list").all()
+            path = next((row[2] for row in listed if row[1] == "main"), "")
+            return Place(name, (os.path.realpath(path) if path else id(connection),))
+        return Place(name, (connection.engine.url.render_as_string(hide_password=True),))
     finally:
         if outside:
             connection.rollback()
-
-
-def _read_place(connection: Connection) -> Place:
-    name = connection.dialect.name
-    if name == "postgresql":
-        database, server, schema = connection.execute(_PLACE).one()
-        return Place(name, (database, server), schema)
-    if name == "sqlite":
-        listed = connection.exec_driver_sql("PRAGMA database_list").all()
-        path = next((row[2] for row in listed if row[1] == "main"), "")
-        return Place(name, (os.path.realpath(path) if path else id(connection),))
-    return Place(name, (connection.engine.url.render_as_string(hide_password=True),))
 
 
 async def execute_env_file(
