@@ -146,8 +146,7 @@ class Migrations:
         Raises:
             CommandError: A revision failed and was rolled back. The revisions before it stay.
         """
-        current = await self.current()
-        return await self._run(self.history.upward(to, current), current, on_step)
+        return await self._run(self.history.upward(to, await self.current()), on_step)
 
     async def downgrade(
         self, to: str, on_step: Callable[[Revision], object] = lambda _: None
@@ -161,8 +160,7 @@ class Migrations:
         Raises:
             CommandError: A revision failed and was rolled back. Those before it stay undone.
         """
-        current = await self.current()
-        return await self._run(self.history.downward(to, current), current, on_step)
+        return await self._run(self.history.downward(to, await self.current()), on_step)
 
     def downward(self, to: str, current: tuple[str, ...]) -> list[Revision]:
         """Return the revisions that `downgrade(to)` would undo, in order."""
@@ -171,13 +169,11 @@ class Migrations:
 
     async def upgrade_sql(self, to: str = "head") -> MigrationSQL:
         """Return what `upgrade(to)` would run, without running it."""
-        current = await self.current()
-        return await self._render(self.history.upward(to, current), current)
+        return await self._render(self.history.upward(to, await self.current()))
 
     async def downgrade_sql(self, to: str) -> MigrationSQL:
         """Return what `downgrade(to)` would run, without running it."""
-        current = await self.current()
-        return await self._render(self.history.downward(to, current), current)
+        return await self._render(self.history.downward(to, await self.current()))
 
     async def lint(self, to: str = "head", *, since: str = "", strict: bool = False) -> Report:
         """Return what is unsafe in the revisions that `upgrade(to)` would apply. Only reads.
@@ -336,7 +332,6 @@ class Migrations:
     async def _run(
         self,
         plan: list[RevisionStep],
-        current: tuple[str, ...],
         on_step: Callable[[Revision], object],
     ) -> list[Revision]:
         from oneoff.services.migrations.revision_runner import RevisionRunner
@@ -345,7 +340,7 @@ class Migrations:
         if not plain:
             # Before the first revision it must be known that env.py uses no other database.
             await self._execute_env_file()
-        place, self._current = await self._reads.place(), None
+        place, current, self._current = await self._reads.place(), await self.current(), None
         async with RevisionRunner.open(self._database, history, self._lock) as runner:
             # A check of the revisions has executed env.py. If that is plain, it has no more to do.
             executed = plain and history.env is not None
@@ -354,11 +349,12 @@ class Migrations:
             self.replaced += runner.replaced
             return [history.describe(step.revision.revision) for step in runner.done]
 
-    async def _render(self, steps: list[RevisionStep], current: tuple[str, ...]) -> MigrationSQL:
+    async def _render(self, steps: list[RevisionStep]) -> MigrationSQL:
         from oneoff.services.migrations.alembic_context import render_sql
 
         await self._execute_env_file()
-        return render_sql(self.history, self._database.url.dialect, current, steps)
+        dialect = self._database.url.dialect
+        return render_sql(self.history, dialect, await self.current(), steps)
 
 
 @asynccontextmanager
