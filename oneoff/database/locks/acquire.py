@@ -81,20 +81,14 @@ async def describe_holder(lock: Lock, connection: AsyncConnection) -> str:
     For example: "run 20260131T093000-... (db migrate, by ada on web-1)". The connection is only
     read. It may be in an aborted transaction afterwards.
     """
-    run_id = await lock.holder(connection)
-    if not run_id:
-        return "" if run_id is None else "another process"
-    from sqlalchemy import select
-    from sqlalchemy.exc import DBAPIError
+    from oneoff.database.locks.holders import list_lock_holders
 
-    from oneoff.database.tables import runs
-
-    about = select(runs.c.command, runs.c.operator, runs.c.host).where(runs.c.id == run_id)
-    try:
-        row = (await connection.execute(about)).one_or_none()
-    except DBAPIError:  # the holder may be the run that is creating the table
-        row = None
-    return f"run {run_id}" + (f" ({row.command}, by {row.operator} on {row.host})" if row else "")
+    held = await list_lock_holders(connection, lock.database, lambda _: "", known=(lock.key,))
+    holder = next((one for one in held if one["lock"] == lock.key), None)
+    if holder is None or not holder["run_id"]:
+        return "another process" if holder else ""
+    about = " ({command}, by {operator} on {host})" if holder["command"] else ""
+    return f"run {holder['run_id']}{about.format_map(holder)}"
 
 
 async def hold_for_transaction(connection: AsyncConnection, database: Database, key: str) -> None:

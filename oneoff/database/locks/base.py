@@ -35,13 +35,6 @@ class Lock(ABC):
         """Release the lock; do nothing if it is not held."""
 
     @abstractmethod
-    async def holder(self, connection: AsyncConnection) -> str | None:
-        """Return the id of the run that holds the lock, without trying to take the lock.
-
-        It is None if the lock is free, and an empty text if the holder is unknown.
-        """
-
-    @abstractmethod
     async def hold_in(self, connection: AsyncConnection) -> None:
         """Hold the lock until the next commit or rollback of the caller's connection."""
 

@@ -7,7 +7,7 @@ name, the number is compared with those of all names that the known runs may tak
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,7 +75,10 @@ class _Connection(NamedTuple):
 
 
 async def list_lock_holders(
-    connection: AsyncConnection, database: Database, name_of: NameOf
+    connection: AsyncConnection,
+    database: Database,
+    name_of: NameOf,
+    known: Collection[str] = ALWAYS,
 ) -> list[dict[str, Any]]:
     """Return the locks that are held, oldest first, with facts from the records of their runs.
 
@@ -85,25 +88,28 @@ async def list_lock_holders(
         connection: A connection to query, in the caller's transaction.
         database: The database of the connection.
         name_of: Returns the name of a command's lock.
+        known: Names of other locks.
     """
     find = _on_postgresql if database.url.dialect == "postgresql" else _on_sqlite
-    holders, about = await find(connection, database, name_of)
+    holders, about = await find(connection, database, name_of, known)
     return [_row(holder, about.get(holder.run_id)) for holder in holders]
 
 
 async def _on_postgresql(
-    connection: AsyncConnection, _database: Database, name_of: NameOf
+    connection: AsyncConnection, _database: Database, name_of: NameOf, known: Collection[str]
 ) -> tuple[list[LockHolder], dict[str, Any]]:
     from oneoff.database.locks.postgresql import number_of
 
     found = await connection.exec_driver_sql(_CONNECTIONS)
     connections = [_Connection._make(row) for row in found]
-    about = await _runs_by_id(connection, runs.c.id.in_({one.run_id for one in connections}))
-    names = {run_id: name_of(row.command) for run_id, row in about.items()}
-    numbers = {number_of(name): name for name in _names(names.values())}
-    roles = {lock_role(name): name for name in numbers.values()}
     alive = {number_of(f"run:{one.run_id}") for one in connections}
     held = [one for one in connections if one.number is not None and one.number not in alive]
+    if not (held or any(one.active and one.role.startswith(lock_role("")) for one in connections)):
+        return [], {}
+    about = await _runs_by_id(connection, runs.c.id.in_({one.run_id for one in connections}))
+    names = {run_id: name_of(row.command) for run_id, row in about.items()}
+    numbers = {number_of(name): name for name in {*names.values(), *known} - {""}}
+    roles = {lock_role(name): name for name in numbers.values()}
     holding_runs = {one.run_id for one in held}
     # A run with a connection for locks that holds none is waiting for a lock.
     waiting = {one.run_id for one in connections if one.role == "lock"} - holding_runs
@@ -126,16 +132,15 @@ async def _on_postgresql(
 
 
 async def _on_sqlite(
-    connection: AsyncConnection, database: Database, name_of: NameOf
+    connection: AsyncConnection, database: Database, name_of: NameOf, known: Collection[str]
 ) -> tuple[list[LockHolder], dict[str, Any]]:
     from oneoff.database.locks.sqlite import lock_file, offset_of
 
     file = lock_file(database)
     about = await _runs_by_id(connection, runs.c.status == "started")
     newest = {row.pid: row for row in about.values()}  # if a process has several runs
-    names = {
-        offset_of(name): name for name in _names(name_of(row.command) for row in about.values())
-    }
+    commands = [row.command for row in about.values()]
+    names = {offset_of(name): name for name in {*map(name_of, commands), *known} - {""}}
     alive = {offset_of(f"run:{run_id}") for run_id in about}
     held = {offset_of(key): os.getpid() for key in file.held} | file.held_by_others()
     names |= {offset_of(key): key for key in file.held}
@@ -159,10 +164,6 @@ async def _runs_by_id(connection: AsyncConnection, condition: Any) -> dict[str, 
     except DBAPIError:  # the holder may be the run that is creating the table
         return {}
     return {row.id: row for row in found}
-
-
-def _names(of_commands: Iterable[str]) -> set[str]:
-    return {name for name in of_commands if name} | set(ALWAYS)
 
 
 def _row(holder: LockHolder, about: Any) -> dict[str, Any]:

@@ -48,19 +48,6 @@ _TAKEN = "SELECT 1"
 _KEEP = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _KEEP_LONG = "SET LOCAL transaction_timeout = 0"
 _TRANSACTION_TIMEOUT_SINCE = (17,)  # version of PostgreSQL
-# The run that holds the lock comes first, then an orphan: a connection of work under this lock that
-# is still running a statement. The two halves of the lock's number are compared as in `holders`.
-_HOLDER = """
-SELECT split_part(activity.application_name, '/', 3)
-FROM pg_stat_activity AS activity
-LEFT JOIN pg_locks AS held
-    ON held.pid = activity.pid AND held.locktype = 'advisory' AND held.granted
-   AND held.objsubid = 1 AND held.classid = $1::bigint::oid AND held.objid = $2::bigint::oid
-WHERE activity.datname = current_database() AND (held.pid IS NOT NULL
-   OR (starts_with(activity.application_name, $3) AND activity.state <> 'idle'))
-ORDER BY held.pid IS NULL
-LIMIT 1
-"""
 
 
 class PostgresLock(Lock):
@@ -105,16 +92,6 @@ class PostgresLock(Lock):
         # If the connection is broken, the lock is already released.
         with suppress(SQLAlchemyError, OSError):
             await self._stack.aclose()
-
-    async def holder(self, connection: AsyncConnection) -> str | None:
-        """Return the run id in the application_name of the lock's holder, or of an orphan."""
-        number = number_of(self.key)
-        halves = (number >> 32) & 0xFFFFFFFF, number & 0xFFFFFFFF
-        found = await connection.exec_driver_sql(
-            _HOLDER, (*halves, f"oneoff/{lock_role(self.key)}/")
-        )
-        run_id: str | None = found.scalar_one_or_none()
-        return run_id
 
     async def hold_with(self, other: PostgresLock, connection: AsyncConnection) -> bool:
         """Take the lock as `hold_in` does, and another one; return False if that is not free."""

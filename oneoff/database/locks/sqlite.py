@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from oneoff.database.engine import Database
 
-_STARTED_BY = "SELECT id FROM oneoff_runs WHERE pid = ? AND status = 'started' ORDER BY id DESC"
 # struct flock: type, whence, start, length, pid on Linux; start, length, pid, type, whence on BSD.
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
 
@@ -68,14 +67,6 @@ class LockFile:
             )
         except FileNotFoundError:
             return False
-
-    def pid_of_holder(self, key: str) -> int:
-        """Return the id of the process that has locked the key's byte; 0 if none has."""
-        if key in self.held:
-            return os.getpid()
-        if not self.path.exists():  # opening it would create it
-            return 0
-        return self._ask(offset_of(key), 1)[1]
 
     def held_by_others(self) -> dict[int, int]:
         """Return the bytes that other processes have locked, with the ids of these processes."""
@@ -158,19 +149,6 @@ class FileLock(Lock):
         if self._holds:
             self._holds = False
             self._file.unlock(self.key)
-
-    async def holder(self, connection: AsyncConnection) -> str | None:
-        """Return the newest open run of the process that has locked the byte."""
-        from sqlalchemy.exc import DBAPIError
-
-        pid = self._file.pid_of_holder(self.key)
-        if not pid:
-            return None
-        try:
-            found = await connection.exec_driver_sql(_STARTED_BY, (pid,))
-            return found.scalars().first() or ""
-        except DBAPIError:  # the framework's tables do not exist yet
-            return ""
 
     async def hold_in(self, connection: AsyncConnection) -> None:
         """Lock the byte until the connection's next commit or rollback."""

@@ -348,7 +348,7 @@ async def test_the_lock_works_behind_a_pooler(postgres: Database, pgbouncer_url:
 
     taken = [await lock.try_acquire() for lock in (first, second, direct)]
     async with theirs.connect("look") as connection:
-        holder = await second.holder(connection)
+        holder = await describe_holder(second, connection)
     await first.check()
     await first.release()
     got = await acquire(second, wait=10)
@@ -358,7 +358,7 @@ async def test_the_lock_works_behind_a_pooler(postgres: Database, pgbouncer_url:
     await theirs.dispose()
 
     assert [True, False, False] == taken
-    assert "a" == holder
+    assert "run a" == holder
 
 
 async def test_removing_the_lock_file_loses_the_lock(sqlite_url: str) -> None:
