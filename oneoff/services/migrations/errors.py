@@ -58,7 +58,7 @@ def step_error(
     Args:
         exc: The exception of the step.
         history: Describes revisions.
-        step: The step that failed; None if env.py failed before the first step.
+        step: The step that failed; None if the error came before a step or between two.
         done: The steps that are committed.
         left: The steps after the failed one.
         partly: Whether the step had already committed a part of its work.
@@ -68,16 +68,23 @@ def step_error(
         return exc
     state = own_sqlstate(exc)
     what = message_of(exc) + (f" (SQLSTATE {state})" if state else "")
+    lost = isinstance(translate_error(exc), Unavailable)
+    if step is None and lost:
+        return Unavailable(
+            f"the connection was lost before the next revision: {what}",
+            why="all was rolled back" if together else "; ".join(_progress(done, left)),
+            try_="python manage.py db status",
+            code="connection-lost",
+        )
     if step is None:
         return CommandError(f"env.py failed: {what}", code="migration-failed")
     revision = history.describe(step.revision.revision)
     line = _line_in(exc, Path(step.revision.path))
     name = f"revision {revision.id} ({revision.message})"
-    lost = isinstance(translate_error(exc), Unavailable)
     kind = Unavailable if lost else CommandError
     return kind(
         f"{name} failed at {revision.file}{f':{line}' if line else ''}: {what}",
-        why="; ".join(_state(step, what, done, left, partly=partly, together=together)),
+        why="; ".join(_state(what, done, left, partly=partly, together=together)),
         try_=_advice(step, revision.file, what, partly=partly, lost=lost, together=together),
         code="connection-lost" if lost else "migration-failed",
         data={
@@ -92,7 +99,6 @@ def step_error(
 
 
 def _state(
-    step: RevisionStep,
     what: str,
     done: Sequence[RevisionStep],
     left: Sequence[RevisionStep],
@@ -104,12 +110,18 @@ def _state(
         if partly:
             return ["a revision left its transaction; what was done before that is kept"]
         return ["all was rolled back, and nothing was dropped"]
-    verb = "applied" if step.is_upgrade else "rolled back"
     facts = ["it was rolled back"]
     if _LEFT_BY_ALEMBIC.search(what):
         facts.insert(0, "an interrupted migration left this copy, which no revision needs")
     if partly:
         facts = ["part of it may have been committed outside its transaction, and is kept"]
+    return facts + _progress(done, left)
+
+
+def _progress(done: Sequence[RevisionStep], left: Sequence[RevisionStep]) -> list[str]:
+    """Return which steps are committed and which are not."""
+    verb = "applied" if all(step.is_upgrade for step in [*done, *left]) else "rolled back"
+    facts = []
     if done:
         facts.append(f"{verb} before it: {', '.join(item.revision.revision for item in done)}")
     if left:

@@ -215,6 +215,24 @@ async def test_a_lost_database_connection_is_reported(postgres_shop: Shop) -> No
     assert ["a1"] == await postgres_shop.versions_applied()
 
 
+async def test_a_connection_that_is_lost_between_two_revisions_is_reported(
+    postgres_shop: Shop,
+) -> None:
+    """It is no error of env.py. The next `migrate` applies the rest."""
+    end = "SELECT pg_terminate_backend(pg_backend_pid())"
+    listen = f'event.listen(op.get_bind(), "begin", lambda one: one.exec_driver_sql("{end}"))'
+    postgres_shop.write("a1", None, f"{CREATE_ITEM}from sqlalchemy import event\n{listen}")
+    postgres_shop.write("a2", "a1", INSERT_ONE)
+
+    failed = await postgres_shop.manage("db migrate")
+    done = await postgres_shop.manage("db migrate")
+
+    assert (69, 0) == (failed.exit_code, done.exit_code), failed.stderr
+    assert "error[connection-lost]: the connection was lost before the next" in failed.stderr
+    assert "  why:  applied before it: a1; not applied: a2\n" in failed.stderr
+    assert ["a2"] == await postgres_shop.versions_applied()
+
+
 async def test_rebuilding_a_table_keeps_the_rows_that_refer_to_it(sqlite_shop: Shop) -> None:
     """With foreign keys on, SQLite would delete them with the old table."""
     sqlite_shop.write(
