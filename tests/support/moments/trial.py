@@ -24,6 +24,8 @@ OF_PYTHON = ("Traceback", "Exception ignored", "never retrieved", "never awaited
 """Texts that only Python writes."""
 UNDONE = ("nothing was written", "nothing was changed", "was rolled back")
 """Texts of errors that say that the run left nothing."""
+PARTS = ("applied before it", "rolled back before it")
+"""Texts that say which revisions are kept, although the last one left nothing."""
 
 
 class Fault(Enum):
@@ -265,7 +267,8 @@ def _problem(deed: Deed, ended: Ended, *, silent: bool) -> str:
         and (not done or status in {"failed", "interrupted"}),
         f"the record has exit code {recorded}": is_closed and not silent and recorded != ended.code,
         "work is done, but is reported as undone": bool(deed.saves and count)
-        and any(text in ended.stderr for text in UNDONE),
+        and any(text in ended.stderr for text in UNDONE)
+        and not any(text in ended.stderr for text in PARTS),
         "the work is done, and would be repeated": rolls_back and retries and bool(count),
         "the record is wrong": rolls_back
         and is_closed
