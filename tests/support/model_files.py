@@ -57,8 +57,11 @@ async def make(shop: Shop, *options: str) -> str:
     return migrated.stderr if migrated.exit_code else ""
 
 
-async def change_and_undo(shop: Shop, old: str, new: str) -> None:
-    """Migrate from old models to new ones, compare, undo, compare, and migrate again."""
+async def change_and_undo(shop: Shop, old: str, new: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Migrate from old models to new ones, compare, undo, compare, and migrate again.
+
+    Return the schema before and after the change.
+    """
     write_models(shop, old)
     assert not (failed := await make(shop)), failed
     before = await schema(shop)
@@ -74,3 +77,4 @@ async def change_and_undo(shop: Shop, old: str, new: str) -> None:
     again = await shop.manage("db migrate")
     assert 0 == again.exit_code, again.stderr
     assert after == await schema(shop)
+    return before, after
