@@ -16,7 +16,8 @@ import pytest
 from tests.acceptance.conftest import ROOT, Run, Start
 from tests.support.database import query
 
-PROCESSES = 20
+MANY, SOME = 20, 8
+"""Processes at once: as the documentation says, and enough to wait for the same lock."""
 ENV = """\
 import sqlalchemy as sa
 from oneoff.services.migrations.env import run_env
@@ -121,28 +122,35 @@ def applied_before(request: pytest.FixtureRequest) -> Mapping[str, str]:
     return {name: HISTORY[name] for name in request.param}
 
 
-@pytest.mark.parametrize("applied_before", [(), ("a1",)], indirect=True, ids=["empty", "half"])
-def test_twenty_migrations_do_the_work_once(
+@pytest.mark.parametrize(
+    ("applied_before", "processes"),
+    [((), MANY), (("a1",), SOME)],
+    indirect=["applied_before"],
+    ids=["empty", "half"],
+)
+def test_many_migrations_do_the_work_once(
     start: Start,
     run: Run,
     make_history: Callable[[Mapping[str, str]], Path],
     postgres_url: str,
     applied_before: Mapping[str, str],
+    *,
+    processes: int,
 ) -> None:
     """All succeed, none returns before head, and the rows are inserted once."""
     folder = make_history(applied_before)
     run(["migrate"], cwd=folder, env={"DATABASE_URL": postgres_url, "ENVIRONMENT": "test"})
     make_history(HISTORY)
 
-    codes, seen, stderr = migrate_in_parallel(start, folder, postgres_url, PROCESSES)
+    codes, seen, stderr = migrate_in_parallel(start, folder, postgres_url, processes)
 
-    assert [0] * PROCESSES == codes, stderr
+    assert [0] * processes == codes, stderr
     assert {"a4"} == seen
     assert [(100,)] == query(postgres_url, "SELECT count(*) FROM item")
-    assert [("succeeded", 1), ("unchanged", PROCESSES - 1)] == query(
+    assert [("succeeded", 1), ("unchanged", processes - 1)] == query(
         postgres_url,
         "SELECT status, count(*) FROM (SELECT status FROM oneoff_runs ORDER BY started_at DESC "
-        f"LIMIT {PROCESSES}) AS crowd GROUP BY status ORDER BY status",
+        f"LIMIT {processes}) AS crowd GROUP BY status ORDER BY status",
     )
 
 
@@ -174,11 +182,11 @@ def test_migrations_use_the_direct_url_instead_of_the_pooler(
         start,
         make_history(HISTORY),
         pgbouncer_url,
-        PROCESSES // 2,
+        SOME,
         MIGRATION_DATABASE_URL=postgres_url,
     )
 
-    assert [0] * (PROCESSES // 2) == codes, stderr
+    assert [0] * SOME == codes, stderr
     assert {"a4"} == seen
     assert [(100,)] == query(postgres_url, "SELECT count(*) FROM item")
 
@@ -193,19 +201,19 @@ def test_transactional_revisions_migrate_through_a_pooler(
     insert = INSERT.replace("with op.get_context().autocommit_block():", "if True:")
     history = {"a1": CREATE, "a3": insert.replace("'a2'", "'a1'")}
 
-    codes, _, stderr = migrate_in_parallel(start, make_history(history), pgbouncer_url, 8)
+    codes, _, stderr = migrate_in_parallel(start, make_history(history), pgbouncer_url, SOME)
 
-    assert [0] * 8 == codes, stderr
+    assert [0] * SOME == codes, stderr
     assert [(100,)] == query(postgres_url, "SELECT count(*) FROM item")
 
 
-def test_eight_migrations_of_one_sqlite_file_do_the_work_once(
+def test_migrations_of_one_sqlite_file_do_the_work_once(
     start: Start, make_history: Callable[[Mapping[str, str]], Path], sqlite_url: str
 ) -> None:
     """The lock is a file beside the database."""
-    codes, seen, stderr = migrate_in_parallel(start, make_history(HISTORY), sqlite_url, 8)
+    codes, seen, stderr = migrate_in_parallel(start, make_history(HISTORY), sqlite_url, SOME)
 
-    assert [0] * 8 == codes, stderr
+    assert [0] * SOME == codes, stderr
     assert {"a4"} == seen
     assert [(100,)] == query(sqlite_url, "SELECT count(*) FROM item")
 
