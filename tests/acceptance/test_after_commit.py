@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_while_it_closes_has_succeeded(
 
     if signum is not None:
         process.send_signal(signum)
-    out, errors = process.communicate(timeout=30)
+    out, errors = process.communicate(timeout=60)
 
     assert 0 == process.returncode, errors
     assert "rolled back" not in errors
@@ -98,6 +98,6 @@ def test_a_process_that_is_ended_during_the_commit_is_not_worth_a_retry(
 
     if signum is not None:
         process.send_signal(signum)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     assert 1 == process.returncode

@@ -74,7 +74,7 @@ async def test_a_signal_stops_an_import_that_waits_for_a_pipe(
 
     process.send_signal(signal.SIGTERM)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await process.communicate()
     finally:
         os.close(writer)  # ends a process that would otherwise wait indefinitely

@@ -30,7 +30,7 @@ def test_an_interrupted_cache_clear_does_not_report_success(
             assert time.monotonic() < deadline
 
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=60)
         left = ask(redis_url, "DBSIZE")
         again = run(line)
 
@@ -55,7 +55,7 @@ def test_after_sigterm_the_job_can_be_waited_for_again(
         assert time.monotonic() < deadline
 
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
 
     assert 143 == process.returncode
     assert "add --job-id=one to" in stderr, stderr

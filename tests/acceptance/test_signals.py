@@ -18,7 +18,7 @@ from tests.acceptance.conftest import AtHead, Run, Start
 from tests.support.database import query
 
 PROJECT = Path(__file__).parent / "project"
-SOON = 5.0
+SOON = 15.0
 """Seconds that a cancelled run may take on a busy machine; the command itself never ends."""
 KILLED_IN_FINALIZER = """\
 import os
@@ -106,7 +106,7 @@ def start_with_grace(seconds: int, environ: dict[str, str], *words: str) -> subp
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
     """Wait until the process has created the file."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not file.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"{file} did not appear"
@@ -116,7 +116,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 def ended(process: subprocess.Popen[str]) -> tuple[int, float]:
     """Wait for the end of a process; return the exit code and the seconds it took."""
     started = time.monotonic()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     return process.returncode, time.monotonic() - started
 
 
@@ -157,7 +157,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=60)
 
     assert 143 == process.returncode
     assert "stopped by SIGTERM" in complaint
@@ -189,7 +189,7 @@ def test_a_second_interrupt_ends_the_process_immediately(start: Start, marker: P
     code, seconds = ended(process)
 
     assert 130 == code
-    assert seconds < 1
+    assert seconds < SOON
 
 
 def test_a_command_that_ignores_the_signal_ends_after_the_grace(
@@ -243,14 +243,14 @@ def test_a_signal_at_any_time_leaves_no_partial_work(
     moments = random.Random(seed)
     line = ["fill", str(marker), "--wait-in", "nothing", "--dry-run"]
     started = time.monotonic()
-    start(line, cwd=PROJECT).communicate(timeout=30)
+    start(line, cwd=PROJECT).communicate(timeout=60)
     life = min(time.monotonic() - started, 0.9)
     for attempt in range(int(os.environ.get("SIGNAL_MOMENTS", "8"))):
         process = start(line, cwd=PROJECT)
         time.sleep(moments.uniform(0, life))
         signum = moments.choice(list(STOPPED))
         process.send_signal(signum)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=60)
         # Before our first line runs, Python handles the signal: it ends with -signum, or the start
         # of the interpreter fails. After our last line, the run has succeeded.
         failed_start = "init_import_site" in stderr or "Fatal Python error: init_" in stderr
@@ -300,7 +300,7 @@ def test_the_next_run_sets_the_state_of_a_killed_run_to_abandoned(
     assert ["started"] == statuses(migrated)
 
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     done = run(["fill", str(marker), "--wait-in", "nothing"], cwd=PROJECT)
 
     assert 0 == done.returncode, done.stderr
@@ -319,7 +319,7 @@ def test_a_run_that_is_still_active_is_not_abandoned(
 
     found = query(migrated, "SELECT status FROM oneoff_runs WHERE command = 'pause'")
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert 0 == done.returncode, done.stderr
     assert [("started",)] == found
 

@@ -222,7 +222,7 @@ async def test_a_second_run_is_refused_with_the_id_of_the_first(
 async def batch_waits(connection: asyncpg.Connection) -> None:
     """Wait until a batch waits for a lock."""
     sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await connection.fetchval(sql):  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.02)
 

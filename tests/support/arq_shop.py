@@ -205,13 +205,13 @@ class Queue:
 
     async def work_until_ended(self, job_id: str) -> None:
         """Let workers run a job, with retries, until it has a result."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await self.change("EXISTS", f"arq:result:{job_id}"):
                 await self.work()
 
     async def filled(self) -> None:
         """Wait until the queue is not empty."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await self.change("EXISTS", "shop:queue"):  # noqa: ASYNC110 - it is in Redis
                 await asyncio.sleep(0.01)
 

@@ -20,6 +20,8 @@ from tests.support.servers import Proxy, Redis
 from tests.support.servers.process import HOST, free_port, hand_over, running, server_folder
 from tests.support.servers.programs import find_program
 
+LONG = 30
+"""Seconds until a slow server answers: longer than a busy machine needs for a timeout of 1 s."""
 CLEAR = "cache clear --prefix user: --confirm --json"
 Answering = Callable[[str], AbstractAsyncContextManager[str]]
 
@@ -91,7 +93,7 @@ async def test_a_slow_server_fails_the_run_after_the_timeout(
     manage: Manage, redis_url: str, redis_proxy: Proxy, how: str
 ) -> None:
     """Nothing is deleted."""
-    redis_proxy.half_open() if how == "half-open" else redis_proxy.delay(5)
+    redis_proxy.half_open() if how == "half-open" else redis_proxy.delay(LONG)
     started = monotonic()
 
     done = await manage(
@@ -100,7 +102,7 @@ async def test_a_slow_server_fails_the_run_after_the_timeout(
 
     assert (69, "redis-slow") == (done.exit_code, done.json["error"]["code"])
     assert "did not answer within 1 s" in done.json["error"]["message"]
-    assert monotonic() - started < 4
+    assert monotonic() - started < LONG
     assert [b"user:1"] == keys_in(redis_url)
 
 
@@ -120,7 +122,7 @@ async def test_a_server_that_stops_answering_fails_the_run_after_the_timeout(
     done = await clearing
 
     assert (69, "redis-slow") == (done.exit_code, done.json["error"]["code"])
-    assert monotonic() - silent < 4
+    assert monotonic() - silent < LONG
     [gone] = [
         json.loads(line)["keys"]
         for line in done.stderr.splitlines()

@@ -57,7 +57,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 async def note_starts_with(connection: asyncpg.Connection, beginning: str) -> None:
     """Wait until the note of the batch starts with a text."""
     sql = "SELECT count(*) FROM oneoff_batches WHERE note LIKE $1 || '%'"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await connection.fetchval(sql, beginning):  # noqa: ASYNC110 - another process's
             await asyncio.sleep(0.02)
 
@@ -65,7 +65,7 @@ async def note_starts_with(connection: asyncpg.Connection, beginning: str) -> No
 async def session_waits(connection: asyncpg.Connection) -> None:
     """Wait until a session has waited for a lock long enough to count."""
     sql = "SELECT count(*) FROM pg_locks WHERE waitstart < clock_timestamp() - interval '0.1s'"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await connection.fetchval(sql):  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.02)
 
@@ -263,7 +263,7 @@ async def test_active_sessions_are_counted(url: str, database: Database) -> None
     """Except the session of the probe."""
     busy = await asyncpg.connect(url)
     sleeping = asyncio.create_task(busy.execute("SELECT pg_sleep(60)"))
-    async with database.connect() as connection, asyncio.timeout(20):
+    async with database.connect() as connection, asyncio.timeout(60):
         while not (said := await ActiveConnections(0).reason(connection)):
             await asyncio.sleep(0.02)
             await connection.rollback()

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from arq import Worker
-from arq.connections import ArqRedis
 
 from app.project import project as shop
-from oneoff import Project, Result
-from oneoff.integrations.arq import shard_function
+from oneoff import Result
 from oneoff.services.batch.run import fleet
 from oneoff.services.jobs.shard_queue import NAME as FUNCTION
 from oneoff.testing import Finished, Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser
 from tests.support.servers import Postgres, Proxy
+from tests.support.tally_fleet import queue, work_off, worker
 from tests.support.tally_project import (
     NAME,
     PATIENCE,
     ROOT,
     execute,
     make_tally,
-    project,
     rows_of_runs,
     times_done,
     until,
 )
+
+if TYPE_CHECKING:
+    from arq.connections import ArqRedis
 
 ROWS = 1_000
 FLEET = "tally add --shards 4 --fleet --confirm"
@@ -68,51 +68,6 @@ def url(environ: dict[str, str]) -> str:
 def tally(environ: dict[str, str]) -> Manage:
     """Run command lines of the tally's project."""
     return Manage(NAME, str(ROOT), environ)
-
-
-@asynccontextmanager
-async def queue(environ: dict[str, str]) -> AsyncIterator[ArqRedis]:
-    """Connect to the queue."""
-    async with ArqRedis.from_url(environ["REDIS_URL"]) as pool:
-        yield pool
-
-
-@asynccontextmanager
-async def worker(
-    environ: dict[str, str], *, of: Project = project, **more: str
-) -> AsyncIterator[Worker]:
-    """Run a worker of a project during the block."""
-    async with queue(environ) as pool:
-        made: Worker = Worker(
-            functions=[shard_function(of, str(ROOT), {**environ, **more})],
-            redis_pool=pool,
-            handle_signals=False,
-            poll_delay=0.02,
-            max_jobs=2,
-        )
-        task = asyncio.create_task(made.async_run())
-        yield made
-        # Let active jobs and the loop end. A connection that is cancelled while it opens, or while
-        # it unwatches a key, is not closed.
-        made.allow_pick_jobs = False
-        made.burst, made.max_burst_jobs = True, 0
-        await asyncio.wait([task, *made.tasks.values()], timeout=5)
-        for each in (task, *made.tasks.values()):
-            each.cancel()
-        await asyncio.gather(task, *made.tasks.values(), return_exceptions=True)
-
-
-async def work_off(environ: dict[str, str]) -> None:
-    """Let a worker execute all jobs in the queue."""
-    async with queue(environ) as pool:
-        made: Worker = Worker(
-            functions=[shard_function(project, str(ROOT), environ)],
-            redis_pool=pool,
-            handle_signals=False,
-            poll_delay=0.02,
-            burst=True,
-        )
-        await made.async_run()
 
 
 async def interrupted(running: Coroutine[Any, Any, Finished], event: Awaitable[None]) -> Finished:
@@ -154,15 +109,23 @@ async def test_workers_do_every_row_once(environ: dict[str, str], tally: Manage,
 
 
 async def test_a_job_that_is_delivered_twice_processes_each_row_once(
-    environ: dict[str, str], tally: Manage, url: str
+    environ: dict[str, str],
+    tally: Manage,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If it is delivered while its shard is active, and after the shard has ended."""
+    brake = tmp_path / "brake"
+    brake.touch()
+    monkeypatch.setenv("TALLY_BRAKE", str(brake))
     async with worker(environ), queue(environ) as pool:
-        running = asyncio.create_task(tally("tally add --shards 2 --fleet --slow 0.1 --confirm"))
+        running = asyncio.create_task(tally("tally add --shards 2 --fleet --slow 0.5 --confirm"))
         await until(url, "SELECT count(*) = 2 FROM oneoff_batches WHERE fence = 1 AND parent <> ''")
         parent = query(url, PARENT)[0][0]
         for number in (1, 2, 1, 2):
             await pool.enqueue_job(FUNCTION, f"{parent}.{number}/2")
+        brake.unlink()
         done = await running
         await pool.enqueue_job(FUNCTION, f"{parent}.1/2")
         await work_off(environ)

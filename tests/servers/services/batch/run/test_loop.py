@@ -298,7 +298,7 @@ async def batch_is_rolled_back(connection: Any, database: str) -> None:
     """Wait until a batch is rolled back."""
     sql = "SELECT xact_rollback FROM pg_stat_database WHERE datname = $1"
     before = await connection.fetchval(sql, database)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while before == await connection.fetchval(sql, database):
             await connection.execute("SELECT pg_stat_clear_snapshot()")
             await asyncio.sleep(0.02)
