@@ -99,3 +99,10 @@ def test_a_buildpack_uses_a_version_of_python_that_the_project_supports() -> Non
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
 
     assert f"Programming Language :: Python :: {wanted}" in declared
+
+
+def test_a_buildpack_and_the_image_use_the_same_version_of_python() -> None:
+    """What works in one works in the other."""
+    wanted = (ROOT / ".python-version").read_text().strip()
+
+    assert f"ARG PYTHON_VERSION={wanted}\n" in (ROOT / "Dockerfile").read_text()
