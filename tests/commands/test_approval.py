@@ -91,7 +91,7 @@ async def test_a_run_without_approval_names_the_preview_and_the_request(
     error = await run("wipe old")
     assert error.outcome is not None
     assert error.outcome.error is not None
-    preview, request = error.outcome.error.try_
+    preview, request = list(error.outcome.error.try_)
     before = events(url)
 
     previewed = await run(preview.removeprefix("python manage.py "))

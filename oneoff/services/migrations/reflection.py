@@ -161,7 +161,8 @@ def reading_together(reader: Reader) -> Iterator[None]:
     known: dict[str, dict[str, Any]] = {}
 
     def table_names(_: Connection, schema: str | None = None, **_kw: Any) -> Any:
-        read = partial(PGDialect.get_table_names, dialect, reader, schema=schema)
+        connection: Any = reader  # has what SQLAlchemy uses of a connection
+        read = partial(PGDialect.get_table_names, dialect, connection, schema=schema)
         return reader.complete(lambda: read(info_cache={}))
 
     def multi(name: str, _: Connection, **asked: Any) -> Any:

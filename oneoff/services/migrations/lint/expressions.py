@@ -67,16 +67,19 @@ def is_widened(before: str, after: Sequence[str]) -> bool:
     if not before or old is None or new is None:
         return False
     kinds = [_SAME.get(one["name"], one["name"]) for one in (old, new)]
-    limits = [one["size"] and (int(one["size"]), int(one["scale"] or 0)) for one in (old, new)]
+    limits = [
+        (int(one["size"]), int(one["scale"] or 0)) if one["size"] else None for one in (old, new)
+    ]
     if kinds == ["VARCHAR", "TEXT"] or (kinds == ["TEXT", "VARCHAR"] and not limits[1]):
         return True
     if kinds[0] != kinds[1]:
         return False
-    if limits[0] == limits[1] or (not limits[1] and kinds[1] in ("VARCHAR", "NUMERIC")):
+    smaller, larger = limits
+    if smaller == larger or (not larger and kinds[1] in ("VARCHAR", "NUMERIC")):
         return True
-    if not limits[0] or not limits[1] or kinds[1] not in ("VARCHAR", "NUMERIC"):
+    if not smaller or not larger or kinds[1] not in ("VARCHAR", "NUMERIC"):
         return False
-    return bool(limits[0][0] <= limits[1][0] and limits[0][1] == limits[1][1])
+    return smaller[0] <= larger[0] and smaller[1] == larger[1]
 
 
 def selects_most_rows(condition: Sequence[str]) -> bool:
