@@ -7,9 +7,16 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from oneoff.database.tables import VERSION_TABLE, metadata
+from oneoff.services.audit.roles import RIGHTS
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser
+
+
+def test_each_table_of_the_framework_has_rights() -> None:
+    """A new table has to be added."""
+    assert {*metadata.tables, VERSION_TABLE} == RIGHTS.keys()
 
 
 async def test_with_these_rights_commands_run_and_events_stay(

@@ -332,6 +332,20 @@ async def test_effects_come_from_the_backup_and_inputs_of_shells_stay(
     )
 
 
+async def test_an_approval_that_was_used_after_the_backup_stays_used(
+    tmp_path: Path, any_url: str
+) -> None:
+    """Otherwise a restore would let it start another run."""
+    shop = await migrated(Shop(tmp_path / "shop", any_url))
+    file = await backed_up(shop, tmp_path / "shop.dump")
+    used = "INSERT INTO oneoff_approval_uses VALUES ('a', 'a', 'r', '2026-01-01 00:00:00+00')"
+    await shop.query(used)
+
+    await restored(shop, file)
+
+    assert [("a", "r")] == await shop.query("SELECT key, run_id FROM oneoff_approval_uses")
+
+
 async def test_a_maintenance_window_stays_as_it_is(tmp_path: Path, any_url: str) -> None:
     """The backup was made before it was opened."""
     shop = await migrated(Shop(tmp_path / "shop", any_url))

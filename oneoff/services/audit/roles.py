@@ -11,7 +11,7 @@ from oneoff.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-_RIGHTS = {
+RIGHTS = {
     "oneoff_audit": "SELECT, INSERT",
     "oneoff_runs": "SELECT, INSERT, UPDATE",
     "oneoff_shell_inputs": "SELECT, INSERT",
@@ -19,6 +19,9 @@ _RIGHTS = {
     "oneoff_applied_revisions": "SELECT",
     "oneoff_environment": "SELECT",
     "oneoff_maintenance": "SELECT, INSERT, UPDATE",
+    "oneoff_approvals": "SELECT, INSERT, UPDATE",
+    "oneoff_approvers": "SELECT, INSERT",
+    "oneoff_approval_uses": "SELECT, INSERT",
     "oneoff_batches": "SELECT, INSERT, UPDATE, DELETE",
     "oneoff_outbox": "SELECT, INSERT, UPDATE, DELETE",
 }
@@ -52,6 +55,6 @@ async def grants(connection: AsyncConnection, role: str) -> str:
     schema = quote(str(await connection.scalar(_SCHEMA)))
     to = f"TO {quote(role)};"
     lines = [f"GRANT USAGE ON SCHEMA {schema} {to}"]
-    lines += [f"GRANT {rights} ON {schema}.{table} {to}" for table, rights in _RIGHTS.items()]
+    lines += [f"GRANT {rights} ON {schema}.{table} {to}" for table, rights in RIGHTS.items()]
     lines += [f"GRANT USAGE ON SEQUENCE {schema}.{name} {to}" for name in _SEQUENCES]
     return "\n".join(lines)

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, text
 
 from oneoff.database.schema.facts import read_facts
-from oneoff.database.tables import audit, environments, maintenance, runs, shell_inputs
+from oneoff.database.tables import (
+    approval_uses,
+    approvals,
+    approvers,
+    audit,
+    environments,
+    maintenance,
+    runs,
+    shell_inputs,
+)
 from oneoff.runtime.audit.chain import add_event
 
 if TYPE_CHECKING:
@@ -26,7 +35,8 @@ if TYPE_CHECKING:
 
     from oneoff.database.engine import Database
 
-_RECORD = (runs, shell_inputs)
+# An approval that was used after the backup must stay used. Approvers refer to approvals.
+_RECORD = (runs, shell_inputs, approvals, approvers, approval_uses)
 _CHUNK = 500  # rows
 
 
@@ -45,12 +55,14 @@ async def carry_over(old: Database, new: Database, *, same: bool) -> None:
     async with old.connect("audit") as source, new.transaction("audit") as target:
         others = select(runs.c.id).where(runs.c.id != old.run_id).limit(1)
         if same or await source.scalar(others):
-            for table in _RECORD:
-                await _replace(source, target, table)
+            await _replace(source, target, *_RECORD)
             async with _changeable_events(target):
                 await _replace(source, target, audit)
         else:
             await _add_run(source, target, old.run_id)
+            # It is not known which of them the lost database has used since the backup.
+            ended = {"ended_as": "withdrawn", "ended_by": "db restore"}
+            await target.execute(approvals.update().where(approvals.c.ended_as == "").values(ended))
         await _replace(source, target, maintenance)
         if same:
             await _replace(source, target, environments)
@@ -87,9 +99,11 @@ async def _changeable_events(target: AsyncConnection) -> AsyncIterator[None]:
         await target.exec_driver_sql(definition)
 
 
-async def _replace(source: AsyncConnection, target: AsyncConnection, table: Table) -> None:
-    await target.execute(delete(table))
-    await _copy(source, target, table)
+async def _replace(source: AsyncConnection, target: AsyncConnection, *tables: Table) -> None:
+    for table in reversed(tables):
+        await target.execute(delete(table))
+    for table in tables:
+        await _copy(source, target, table)
 
 
 async def _copy(
