@@ -131,6 +131,7 @@ faults: setup servers ## Kill runs, cut connections, crash servers; disturb each
 	$(BIN)/python benchmarks/moments.py
 	RANDOM_TABLES=500 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/data/test_random_tables.py
 	SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -q tests/commands/test_random_models.py
+	TAMPERINGS=1000 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/audit/test_verify.py -k random
 	SIGNAL_MOMENTS=200 $(BIN)/python -m pytest -q -n 0 tests/acceptance/test_signals.py -k any_time
 
 .PHONY: bench-data
