@@ -192,7 +192,8 @@ async def store(connection: Any, record: Record) -> None:
             await connection.execute(text(f"DROP TRIGGER oneoff_audit_refuse_{event}"))
     for table, rows in ((audit, record.events), (runs, record.runs), (shell_inputs, record.inputs)):
         await connection.execute(delete(table))
-        await connection.execute(insert(table), rows)
+        if rows:
+            await connection.execute(insert(table), rows)
 
 
 async def read(connection: Any) -> Record:
