@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Text, cast, func, insert, literal, literal_column, select
@@ -84,6 +85,29 @@ async def add_event(
         if computed:
             facts[computed] = changed[computed]
     return await _add_on_sqlite(connection, facts)
+
+
+@asynccontextmanager
+async def changeable_events(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Switch the triggers of the table off in the block, as only the owner of the table can.
+
+    For an archive and a restore. On PostgreSQL, nobody else can add an event until the end of the
+    transaction.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql("ALTER TABLE oneoff_audit DISABLE TRIGGER USER")
+        yield
+        await connection.exec_driver_sql("ALTER TABLE oneoff_audit ENABLE TRIGGER USER")
+        return
+    triggers = "FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'oneoff_audit'"
+    found: list[Any] = [*(await connection.exec_driver_sql(f"SELECT name, sql {triggers}")).all()]
+    for name, _ in found:
+        await connection.exec_driver_sql(
+            f"DROP TRIGGER {connection.dialect.identifier_preparer.quote(name)}"
+        )
+    yield
+    for _, definition in found:
+        await connection.exec_driver_sql(definition)
 
 
 def _in_one_statement(

@@ -6,11 +6,11 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from oneoff.core.outcome import Status
 from oneoff.database.tables import audit, batches, runs, shell_inputs
-from oneoff.runtime.audit.chain import add_event
+from oneoff.runtime.audit.chain import add_event, changeable_events
 from oneoff.services.audit.export import Written, write_events
 from oneoff.services.audit.reviews import owes_review
 from oneoff.services.audit.verify import read_began, read_newest_archive
@@ -107,7 +107,8 @@ async def archive(
     }
     await connection.execute(delete(runs).where(runs.c.id.in_(of_plan), ~stays))
     await connection.execute(delete(shell_inputs).where(shell_inputs.c.run_id.in_(of_plan)))
-    await _delete_events(connection, audit.c.seq <= plan.last)
+    async with changeable_events(connection):
+        await connection.execute(delete(audit).where(audit.c.seq <= plan.last))
     await add_event(connection, "archived", facts)
     return written
 
@@ -117,22 +118,6 @@ async def _before(connection: AsyncConnection, stays: ColumnElement[bool]) -> in
     first = await connection.scalar(select(func.min(audit.c.seq)).where(stays))
     newest = await connection.scalar(select(func.max(audit.c.seq)))
     return (first - 1 if first else newest) or 0
-
-
-async def _delete_events(connection: AsyncConnection, condition: ColumnElement[bool]) -> None:
-    """Delete events without the trigger that refuses it, as only the owner of the table can."""
-    if connection.dialect.name == "postgresql":
-        trigger = "ALTER TABLE oneoff_audit {} TRIGGER oneoff_audit_refuse"
-        await connection.execute(text(trigger.format("DISABLE")))
-        await connection.execute(delete(audit).where(condition))
-        await connection.execute(text(trigger.format("ENABLE")))
-        return
-    name = "oneoff_audit_refuse_delete"
-    definition = text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = :name")
-    trigger = await connection.scalar(definition, {"name": name})
-    await connection.execute(text(f"DROP TRIGGER {name}"))
-    await connection.execute(delete(audit).where(condition))
-    await connection.exec_driver_sql(str(trigger))
 
 
 def summary(plan: Plan) -> dict[str, Any]:

@@ -9,10 +9,9 @@ and come from the backup.
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select
 
 from oneoff.database.schema.facts import read_facts
 from oneoff.database.tables import (
@@ -25,11 +24,9 @@ from oneoff.database.tables import (
     runs,
     shell_inputs,
 )
-from oneoff.runtime.audit.chain import add_event
+from oneoff.runtime.audit.chain import add_event, changeable_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,7 +53,7 @@ async def carry_over(old: Database, new: Database, *, same: bool) -> None:
         others = select(runs.c.id).where(runs.c.id != old.run_id).limit(1)
         if same or await source.scalar(others):
             await _replace(source, target, *_RECORD)
-            async with _changeable_events(target):
+            async with changeable_events(target):
                 await _replace(source, target, audit)
         else:
             await _add_run(source, target, old.run_id)
@@ -78,25 +75,6 @@ async def _add_run(source: AsyncConnection, target: AsyncConnection, run_id: str
     for event in (await source.scalars(events)).all():
         facts: dict[str, Any] = json.loads(event)
         await add_event(target, facts["kind"], facts)
-
-
-@asynccontextmanager
-async def _changeable_events(target: AsyncConnection) -> AsyncIterator[None]:
-    """Switch the triggers of the chain off, as only the owner of the table can."""
-    if target.dialect.name == "postgresql":
-        await target.execute(text("ALTER TABLE oneoff_audit DISABLE TRIGGER USER"))
-        yield
-        await target.execute(text("ALTER TABLE oneoff_audit ENABLE TRIGGER USER"))
-        return
-    triggers = "FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'oneoff_audit'"
-    found: list[Any] = [*(await target.exec_driver_sql(f"SELECT name, sql {triggers}")).all()]
-    for name, _ in found:
-        await target.exec_driver_sql(
-            f"DROP TRIGGER {target.dialect.identifier_preparer.quote(name)}"
-        )
-    yield
-    for _, definition in found:
-        await target.exec_driver_sql(definition)
 
 
 async def _replace(source: AsyncConnection, target: AsyncConnection, *tables: Table) -> None:
