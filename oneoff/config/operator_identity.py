@@ -48,8 +48,9 @@ _CODE_VERSIONS = ("CODE_VERSION", "SOURCE_VERSION", "HEROKU_SLUG_COMMIT", "GIT_R
 def identify(environ: Mapping[str, str]) -> Operator:
     """Return the operator, and where the name comes from."""
     for variable, source in _VARIABLES:
-        if environ.get(variable):
-            return Operator(name=environ[variable], source=source)
+        # "ada " is nobody else than "ada".
+        if name := environ.get(variable, "").strip():
+            return Operator(name=name, source=source)
     if environ.get("KUBERNETES_SERVICE_HOST"):
         return Operator(name=environ.get("HOSTNAME", "pod"), source="kubernetes")
     return Operator(name=_os_user(), source="os-user")

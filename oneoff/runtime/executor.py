@@ -81,7 +81,9 @@ class Execution:
         self.process_wide = process_wide
         self.logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
         self.mode = gate.mode_of(call.command, call.options)
-        self.run_info = run or app.new_run(call.name, call.options)
+        made = run or app.new_run(call.name, call.options)
+        reason, ticket = redactor.text(made.reason), redactor.text(made.ticket)
+        self.run_info = replace(made, reason=reason, ticket=ticket)
         self.warnings: list[str] = []
         self.recorder = Recorder(app, call, self.mode, redactor, self.warnings)
         self.tables: dict[str, RowCounts] = {}

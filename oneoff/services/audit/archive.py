@@ -85,19 +85,32 @@ async def archive(
         terminal: The terminal of the run.
         run_id: The run that moves them.
     """
-    written = await write_events(connection, terminal, path, until=plan.last)
     last_hash = await connection.scalar(select(audit.c.hash).where(audit.c.seq == plan.last))
-    of_plan = select(audit.c.run_id).where(audit.c.seq <= plan.last)
+    moved = audit.c.seq <= plan.last
+    # A run from before the chain has no `intended` event, so its row is the only record of it.
+    of_plan = select(audit.c.run_id).where(moved, audit.c.kind == "intended")
     unreported = exists().where(
         batches.c.run_id == runs.c.id, runs.c.status.in_(sorted(UNREPORTED))
     )
     earlier = (await read_newest_archive(connection) or {}).get("kept", ())
     stays = or_(and_(runs.c.id.in_(of_plan), unreported), runs.c.id.in_(earlier))
     kept = (await connection.scalars(select(runs.c.id).where(stays))).all()
+    began = await read_began(connection)
+    # A role that is not the owner fails here, before there is a file. The rollback releases the
+    # lock on the table, for which other runs would wait while the file is written.
+    attempt = await connection.begin_nested()
+    async with changeable_events(connection):
+        pass
+    await attempt.rollback()
+    written = await write_events(connection, terminal, path, until=plan.last)
+    await connection.execute(delete(runs).where(runs.c.id.in_(of_plan), ~stays))
+    await connection.execute(delete(shell_inputs).where(shell_inputs.c.run_id.in_(of_plan)))
+    async with changeable_events(connection):
+        await connection.execute(delete(audit).where(moved))
     facts = {
         "run_id": run_id,
         "at": datetime.now(UTC),
-        "began": await read_began(connection),
+        "began": began,
         "last_seq": plan.last,
         "last_hash": last_hash,
         "events": written.events,
@@ -105,10 +118,6 @@ async def archive(
         "sha256": written.sha256,
         "kept": sorted(kept),
     }
-    await connection.execute(delete(runs).where(runs.c.id.in_(of_plan), ~stays))
-    await connection.execute(delete(shell_inputs).where(shell_inputs.c.run_id.in_(of_plan)))
-    async with changeable_events(connection):
-        await connection.execute(delete(audit).where(audit.c.seq <= plan.last))
     await add_event(connection, "archived", facts)
     return written
 

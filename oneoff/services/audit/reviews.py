@@ -67,7 +67,7 @@ async def review(session: AsyncSession, run_id: str, verdict: Verdict, run: Run)
         Refused: The reviewer is the operator of that run.
     """
     reviewed = await find_run(session, run_id)
-    if reviewed["operator"] == run.operator.name:
+    if reviewed["operator"].strip().casefold() == run.operator.name.strip().casefold():
         raise Refused(
             f"run {reviewed['id']} was your own",
             why=f"it and this run have the operator {run.operator.name} ({run.operator.source})",

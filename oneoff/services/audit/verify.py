@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PAGE = 1000  # events that are read at once
 _RUNS = 200  # runs that are read at once, with their events
 _INPUT = ("number", "at", "source")
+_CLOSING = ("status", "exit_code", "rows", "message", "finished_at", "duration_ms")
+"""The facts of a `closed` event; it can't change others of the run."""
 
 
 class Finding(NamedTuple):
@@ -124,8 +126,8 @@ class LinkCheck:
             return f"missing before it: {counted(event['seq'] - last.seq - 1, 'event')}"
         if event["previous"] != last.hash:
             return f"it does not follow event {last.seq}: one of the two was changed or inserted"
-        facts = json.loads(event["event"])
-        if (facts["kind"], facts["run_id"]) != (event["kind"], event["run_id"]):
+        facts = _read(event["event"])
+        if (facts.get("kind"), facts.get("run_id")) != (event["kind"], event["run_id"]):
             return "its columns `kind` and `run_id` are not those of its content"
         return ""
 
@@ -161,11 +163,15 @@ async def read_began(connection: AsyncConnection) -> dict[str, Any]:
 
 
 async def read_newest_archive(connection: AsyncConnection) -> dict[str, Any] | None:
-    """Return the facts of the event with which the newest archive was made; None if none was."""
-    archives = select(audit.c.event).where(audit.c.kind == "archived")
-    newest = await connection.scalar(archives.order_by(audit.c.seq.desc()).limit(1))
-    facts: dict[str, Any] | None = json.loads(newest) if newest else None
-    return facts
+    """Return the facts of the event of the archive that has the events before these, if any."""
+    first = await connection.scalar(select(audit.c.seq).order_by(audit.c.seq).limit(1)) or 1
+    archives = select(audit.c.event).where(audit.c.kind == "archived").order_by(audit.c.seq)
+    # The first one that names the place where this chain begins: a later one may be forged.
+    for event in await connection.scalars(archives):
+        facts = _read(event)
+        if facts.get("last_seq") == first - 1 > 0:
+            return facts
+    return None
 
 
 async def _verify_runs(
@@ -186,9 +192,10 @@ async def _verify_runs(
             break
         covered = []
         for run_id, group in groupby(rows, key=lambda row: row["id"]):
-            if run_id in kept:
+            of_run = list(group)
+            if run_id in kept and not any(row["kind"] == "intended" for row in of_run):
                 continue
-            if _compare_run(list(group), done, began):
+            if _compare_run(of_run, done, began):
                 covered.append(run_id)
         await _compare_inputs(connection, covered, done)
         last = rows[-1]["id"]
@@ -206,11 +213,7 @@ def _compare_run(
     run = _as_facts({name: rows[0][name] for name in runs.c.keys()})  # noqa: SIM118 - columns
     place = f"run {run.pop('id')}"
     kinds = [row["kind"] for row in rows]
-    # A run has no message until it is closed.
-    expected: dict[str, Any] = {"message": ""} if "intended" in kinds else {}
-    for row in rows:
-        if row["kind"] in {"intended", "closed"}:
-            expected |= json.loads(row["event"])
+    expected = _expected(rows, done, place)
     if "intended" not in kinds:
         if run["started_at"] > began.get("at", ""):
             done.found(place, "it has no event: it was inserted by hand, or by an older version")
@@ -225,6 +228,31 @@ def _compare_run(
     if different:
         done.found(place, f"not as its events say: {', '.join(different)}")
     return "intended" in kinds
+
+
+def _expected(rows: Sequence[Mapping[Any, Any]], done: Verification, place: str) -> dict[str, Any]:
+    """Return what the events of a run say about its row."""
+    expected: dict[str, Any] = {}
+    for row in rows:
+        facts = _read(row["event"] or "{}")
+        if row["kind"] == "closed":
+            facts = {name: facts[name] for name in _CLOSING if name in facts}
+            if _is_other_ending(expected, facts):
+                done.found(place, "it was closed twice, with two different ends")
+            expected |= facts
+        elif row["kind"] == "intended":
+            # A run has no message until it is closed.
+            expected |= {"message": ""} | facts
+    return expected
+
+
+def _is_other_ending(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether a run that was closed is closed with another end.
+
+    A run may be closed again with a note in its message, or after the answer was lost.
+    """
+    is_closed = before.get("status", Status.STARTED.value) != Status.STARTED.value
+    return is_closed and any(before.get(n) != now.get(n) for n in ("status", "exit_code", "rows"))
 
 
 async def _compare_inputs(
@@ -245,8 +273,8 @@ async def _compare_inputs(
         if event is None:
             rows[run_id][number] = _as_facts({"number": number, "at": at, "source": source})
         else:
-            facts = json.loads(event)
-            events[run_id][facts["number"]] = {name: facts[name] for name in _INPUT}
+            facts = _read(event)
+            events[run_id][facts.get("number", 0)] = {name: facts.get(name) for name in _INPUT}
     for run_id in sorted(rows.keys() | events.keys()):
         for number in sorted(rows[run_id].keys() | events[run_id].keys()):
             if rows[run_id].get(number) != events[run_id].get(number):
@@ -271,6 +299,15 @@ async def _compare_head(connection: AsyncConnection, done: Verification, expecte
     elif found is not None and found != expected.hash:
         problem = "its hash is not that of the log: this or an earlier event was written again"
         done.found(f"event {expected.seq}", problem)
+
+
+def _read(event: str) -> dict[str, Any]:
+    """Return the facts of an event; none if somebody has added one that is not JSON."""
+    try:
+        facts: Any = json.loads(event)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _as_facts(row: Mapping[str, Any]) -> dict[str, Any]:
