@@ -382,16 +382,3 @@ async def test_the_glass_may_be_broken_instead(run: Manage, url: str) -> None:
     assert 0 == done.exit_code, done.stderr
     sql = "SELECT break_glass FROM oneoff_runs WHERE command = 'wipe'"
     assert [("the site is down",)] == query(url, sql)
-
-
-@ON_SQLITE
-async def test_a_row_that_was_changed_after_the_request_is_refused(
-    run: Manage, url: str, request_of: Request
-) -> None:
-    """Its hash does not match."""
-    approval = await request_of("wipe old")
-    write(url, "UPDATE oneoff_approvals SET expires_at = '2999-01-01 00:00:00+00:00'")
-
-    forged = await run(f"wipe old --approval {approval}")
-
-    refused(forged, "approval-not-valid", "it was changed after its request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_, select
 
 from oneoff.core.errors import NotFound
-from oneoff.database.tables import approval_uses, approvals, approvers, runs
+from oneoff.database.tables import approval_uses, approvals, approvers, audit, runs
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -72,6 +73,26 @@ async def latest(connection: Connection) -> datetime:
     """Return the later of this machine's clock and the start of the newest run in the record."""
     newest: datetime | None = await connection.scalar(select(func.max(runs.c.started_at)))
     return max(datetime.now(UTC), newest or datetime.min.replace(tzinfo=UTC))
+
+
+async def problem_in_record(connection: Connection, approval: Approval) -> str:
+    """Return why the chain of events does not show that the approval is valid; empty if it does.
+
+    Its rows alone are no proof: the role of the application can change them.
+    """
+    events = select(audit.c.kind, audit.c.event).where(audit.c.run_id == approval["id"])
+    people = set()
+    for kind, event in (await connection.execute(events.order_by(audit.c.seq))).all():
+        facts = json.loads(event)
+        if kind == "ended":
+            return f"the record shows that {facts['ended_by']} has {facts['ended_as']} it"
+        if kind == "used" and not approval["standing"]:
+            return f"the record shows that run {facts['using_run']} has used it"
+        if kind == "approved" and facts["hash"] == hash_of(approval):
+            people.add(facts["approver"].lower())
+    if len(people) < approval["needed"]:
+        return f"the record shows approvals of these terms by {len(people)} people"
+    return ""
 
 
 async def find(connection: Connection, approval_id: str) -> Approval:

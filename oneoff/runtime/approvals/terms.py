@@ -98,7 +98,7 @@ def arguments_of(command: BaseCommand, waived: Mapping[str, str], redactor: Reda
                 try_=f"give a file as {field.spelling}",
             )
     contents = {text: digest for text in _texts(values) if (digest := _content(text))}
-    bound = [values, contents, *([waived] if waived else [])]
+    bound = [values, contents, *([redactor.data(waived)] if waived else [])]
     return json.dumps(bound, sort_keys=True, ensure_ascii=False)
 
 

@@ -13,8 +13,16 @@ from oneoff.core.errors import Refused, UsageError
 from oneoff.database.asyncpg_adapter import set_autocommit
 from oneoff.database.tables import UTCDateTime, approval_uses, approvals
 from oneoff.runtime.approvals.plan import Binding, Plan
-from oneoff.runtime.approvals.state import Approval, State, find, hash_of, latest
+from oneoff.runtime.approvals.state import (
+    Approval,
+    State,
+    find,
+    hash_of,
+    latest,
+    problem_in_record,
+)
 from oneoff.runtime.approvals.terms import Terms, terms_of
+from oneoff.runtime.audit.chain import add_event
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -73,12 +81,14 @@ class Use(NamedTuple):
             cast(literal(run_id), String),
             literal(datetime.now(UTC), UTCDateTime()),
         ).where(approvals.c.id == approval_id, approvals.c.ended_as == "")
+        still_open = still_open.with_for_update()  # waits for somebody who rejects it now
         columns = ["key", "approval_id", "run_id", "used_at"]
         await _let_statements_commit(connection, yes=False)
         why = "it was rejected or withdrawn"
         try:
-            done = await connection.execute(insert(approval_uses).from_select(columns, still_open))
-            if done.rowcount:
+            facts = {"run_id": approval_id, "using_run": run_id, "at": datetime.now(UTC)}
+            change = insert(approval_uses).from_select(columns, still_open)
+            if await add_event(connection, "used", facts, change=change):
                 return
         except IntegrityError:
             why = "another run has used it"
@@ -124,10 +134,13 @@ async def admit(
     async with database.connect("approval") as connection:
         approval = await find(connection, call.options.approval)
         now = await latest(connection)
+        unproven = await problem_in_record(connection, approval)
     _check_state(approval, now)
+    if unproven:
+        raise _refused(approval["id"], unproven)
+    _check_terms(approval, terms_of(call, situation, code_version=code_version, redactor=redactor))
     if situation.approvals > approval["needed"]:
         raise _refused(approval["id"], f"{situation.approvals} people must approve it now")
-    _check_terms(approval, terms_of(call, situation, code_version=code_version, redactor=redactor))
     use = Use(approval, call.command.approval_tolerance)
     if Binding(approval["binding"]) is Binding.PLAN and not approval["standing"]:
         outcome = await plan_again()

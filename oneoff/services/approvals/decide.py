@@ -73,7 +73,10 @@ async def end(session: AsyncSession, run: Run, approval_id: str, state: State) -
     approval = await find_open(session, approval_id)
     ended = {"ended_as": state.value, "ended_by": run.operator.name, "ended_at": run.started_at}
     still_open = (approvals.c.id == approval["id"], approvals.c.ended_as == "")
-    await session.execute(update(approvals).where(*still_open).values(ended))
+    facts = {**ended, "run_id": approval["id"], "ending_run": run.id}
+    change = update(approvals).where(*still_open).values(ended)
+    if not await add_event(await session.connection(), "ended", facts, change=change):
+        return await find_open(session, approval_id)  # somebody else has ended it just now
     approval.update(ended)
     return approval
 
