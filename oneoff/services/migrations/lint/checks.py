@@ -220,6 +220,11 @@ class Checks:
 
     # --- what later operations need to know ------------------------------------------------------
 
+    def _creating(self, table: str) -> tuple[str, ...]:
+        """Return the kinds of operations that create a table or another object."""
+        certain = ("create-table", "create-object")
+        return certain if table in self._facts.tables else (*certain, "ensure-table")
+
     def _table_of(self, of_index: Operation) -> str:
         name = of_index.name.rpartition(".")[2]
         return of_index.table or self._index_tables.get(name, name)
@@ -229,7 +234,7 @@ class Checks:
         where = (done.table, done.name)
         if done.kind in ("begin", "end"):
             now.open, now.locked = done.kind == "begin", []
-        elif done.kind in ("create-table", "create-object"):
+        elif done.kind in self._creating(done.table):
             self._created.add(done.table)
         elif done.kind == "create-index":
             self._index_tables[done.name] = done.table

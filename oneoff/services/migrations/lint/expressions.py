@@ -83,9 +83,15 @@ def is_widened(before: str, after: Sequence[str]) -> bool:
 
 
 def selects_most_rows(condition: Sequence[str]) -> bool:
-    """Return whether a WHERE clause is missing, or only asks whether one column is NULL."""
+    """Return whether a WHERE clause may match most rows.
+
+    It does not if it compares a column with `=`, IN, BETWEEN or a subquery.
+    """
     keys = [word.upper() for word in condition]
-    return not keys or (keys[-1] == "NULL" and "IS" in keys[-3:-1] and not {"AND"} & {*keys})
+    if not keys or (keys[-1] == "NULL" and "IS" in keys[-3:-1] and not {"AND"} & {*keys}):
+        return True
+    is_constant = not any(word[:1].isalpha() or word[:1] in '_"' for word in keys)
+    return is_constant or not {"=", "IN", "BETWEEN", "EXISTS"} & {*keys}
 
 
 def not_null_column(check: Sequence[str]) -> str:

@@ -216,6 +216,11 @@ def _change_rows(reader: _Reader) -> Iterator[Operation]:
     )
 
 
+def _with(reader: _Reader) -> Iterator[Operation]:
+    if {"INSERT", "UPDATE", "DELETE", "MERGE"} & {*map(_key, reader.rest)}:
+        yield Operation(kind="opaque")
+
+
 def _rename_object(reader: _Reader) -> Iterator[Operation]:
     reader.skip("IF EXISTS")
     name = reader.name()
@@ -335,7 +340,8 @@ _STATEMENTS: dict[str, Callable[[_Reader], Iterator[Operation]]] = {
     "DO": _plain("opaque"),
     "CALL": _plain("opaque"),
     "SELECT SET_CONFIG": _plain("set"),
-    "CREATE TABLE": _named("create-table", "IF NOT EXISTS"),
+    "CREATE TABLE IF NOT EXISTS": _named("ensure-table"),
+    "CREATE TABLE": _named("create-table"),
     "CREATE UNLOGGED TABLE": _named("create-table", "IF NOT EXISTS"),
     **{
         f"CREATE {kind} TABLE": _named("create-table", "IF NOT EXISTS")
@@ -354,11 +360,15 @@ _STATEMENTS: dict[str, Callable[[_Reader], Iterator[Operation]]] = {
     **{f"ALTER {kind}": _rename_object for kind in _OBJECTS},
     "ALTER DOMAIN": _alter_domain,
     "DROP TABLE": _tables("drop-table", "IF EXISTS"),
+    "DROP FOREIGN TABLE": _tables("drop-table", "IF EXISTS"),
     "DROP INDEX": _objects("drop-index", "IF EXISTS"),
     **{f"DROP {kind}": _objects("drop-object", "IF EXISTS") for kind in _OBJECTS},
     "DROP TRIGGER": _trigger,
     "TRUNCATE": _tables("truncate", "TABLE", "ONLY"),
     "LOCK": _tables("alter", "TABLE", "ONLY"),
+    "WITH": _with,
+    "MERGE": _plain("opaque"),
+    "DROP OWNED": _plain("opaque"),
     "UPDATE": _change_rows,
     "DELETE FROM": _change_rows,
     "REINDEX": _reindex,

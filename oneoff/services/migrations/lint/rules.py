@@ -46,7 +46,10 @@ RULES = {
     ),
     "add-column-json": Rule(
         "the type json has no equality, so SELECT DISTINCT of the table fails",
-        ('op.add_column("{table}", sa.Column("{name}", postgresql.JSONB()))',),
+        (
+            "from sqlalchemy.dialects import postgresql",
+            'op.add_column("{table}", sa.Column("{name}", postgresql.JSONB()))',
+        ),
     ),
     "add-column-not-null": Rule(
         "a new column that is NOT NULL without a default fails if the table has rows, and the "
