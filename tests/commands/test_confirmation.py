@@ -21,12 +21,14 @@ APP = load_application("app.project:project", str(Path(__file__).parents[2]))
 LINES = {
     "apikey revoke": "apikey revoke 1",
     "apikey rotate": "apikey rotate 1",
+    "audit archive": "audit archive --before 2100-01-01 -o {tmp}/audit.jsonl",
     "batch cancel": "batch cancel 2",
     "cache clear": "cache clear --prefix shop:",
     "data cleanup": "data cleanup",
     "data import": f"data import service_accounts {ACCOUNTS} --on-conflict skip",
     "data transform": "data transform fill-locale",
     "db reset": "db reset",
+    "db restore": "db restore {tmp}/shop.dump",
     "db rollback": "db rollback",
     "db seed": "db seed",
     "jobs abort": "jobs abort waiting",
@@ -71,6 +73,13 @@ def state(manage: Manage) -> dict[str, object]:
     }
 
 
+async def line_of(manage: Manage, name: str, folder: Path) -> str:
+    """Return the line of a command, and make the file that it needs."""
+    if name == "db restore":
+        await manage(f"db backup -o {folder}/shop.dump")
+    return LINES[name].replace("{tmp}", str(folder))
+
+
 def test_every_command_that_needs_confirmation_is_tested() -> None:
     """Add a line to LINES for each new one."""
     assert set(LINES) == set(levels())
@@ -78,12 +87,13 @@ def test_every_command_that_needs_confirmation_is_tested() -> None:
 
 @pytest.mark.parametrize("name", LINES)
 async def test_without_a_terminal_the_refusal_has_the_line_that_confirms(
-    manage: Manage, name: str
+    manage: Manage, name: str, tmp_path: Path
 ) -> None:
     """It is refused with 77 and changes nothing; the suggested line works."""
+    line = await line_of(manage, name, tmp_path)
     before = state(manage)
 
-    refused = await manage(LINES[name], stdin="y\nyes\nshop@test\n")
+    refused = await manage(line, stdin="y\nyes\nshop@test\n")
     after = state(manage)
     passing = re.findall(r"try:  python manage.py (.*--confirm.*)", refused.stderr)
     done = await manage(passing[0])
@@ -93,13 +103,16 @@ async def test_without_a_terminal_the_refusal_has_the_line_that_confirms(
 
 
 @pytest.mark.parametrize("name", LINES)
-async def test_on_a_terminal_only_the_right_answer_confirms(manage: Manage, name: str) -> None:
+async def test_on_a_terminal_only_the_right_answer_confirms(
+    manage: Manage, name: str, tmp_path: Path
+) -> None:
     """A similar answer changes nothing."""
+    line = await line_of(manage, name, tmp_path)
     before, level = state(manage), levels()[name]
 
-    refused = await manage(LINES[name], answers=[f"{RIGHT[level]}x"])
+    refused = await manage(line, answers=[f"{RIGHT[level]}x"])
     after = state(manage)
-    done = await manage(LINES[name], answers=[RIGHT[level]])
+    done = await manage(line, answers=[RIGHT[level]])
 
     assert (77, before) == (refused.exit_code, after)
     assert QUESTIONS[level] in refused.stderr

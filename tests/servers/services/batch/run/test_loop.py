@@ -109,7 +109,7 @@ async def test_max_time_stops_the_run(tally: Manage, url: str) -> None:
     """It is checked between batches."""
     stopped = await tally("tally add --max-time 300ms --slow 0.1 --confirm")
 
-    done = times_done(url)[1]
+    done = times_done(url).get(1, 0)  # none, if the machine was too busy for the first batch
     assert 75 == stopped.exit_code
     assert f"error[batch-bound]: stopped after {done} rows: --max-time 0.3s\n" in stopped.stderr
 
