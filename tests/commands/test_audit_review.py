@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from oneoff.testing import Manage
+from tests.support.database import query
 from tests.support.fixture_types import MakeUser
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()
@@ -35,3 +36,18 @@ async def test_a_run_that_owes_a_review_stays_with_all_that_follow(
     assert first.json["rows"] < second.json["rows"]
     assert [] == (await manage("audit review list --json")).json["data"]
     assert 0 == (await manage("audit verify")).exit_code
+
+
+async def test_a_secret_in_the_reason_is_masked(manage: Manage, make_user: MakeUser) -> None:
+    """The comment of a review is the reason of its run."""
+    await make_user("ada")
+    listed = await manage("audit list --command user --json")
+    run = listed.json["data"][0]["run_id"]
+    line = ["audit", "review", "flag", run, "--reason", "see postgresql://u:hunter2secret@h/db"]
+
+    done = await manage(line, environ={"OPERATOR": "grace"})
+
+    assert 0 == done.exit_code, done.stderr
+    stored = repr(query(manage.environ["DATABASE_URL"], "SELECT event FROM oneoff_audit"))
+    assert "see postgresql://" in stored
+    assert "hunter2secret" not in stored
