@@ -35,7 +35,7 @@ RULES = {
     "add-check": Rule(
         "a new check blocks reads and writes while it compares every row",
         (
-            'op.create_check_constraint("{name}", "{table}", ..., postgresql_not_valid=True)',
+            'op.create_check_constraint(op.f("{name}"), "{table}", ..., postgresql_not_valid=True)',
             "# in the next revision:",
             """op.execute('ALTER TABLE {table} VALIDATE CONSTRAINT "{name}"')""",
         ),
@@ -81,7 +81,7 @@ RULES = {
     "add-foreign-key": Rule(
         "a new foreign key blocks writes to both tables while it looks up every row",
         (
-            'op.create_foreign_key("{name}", "{table}", ..., postgresql_not_valid=True)',
+            'op.create_foreign_key(op.f("{name}"), "{table}", ..., postgresql_not_valid=True)',
             "# in the next revision:",
             """op.execute('ALTER TABLE {table} VALIDATE CONSTRAINT "{name}"')""",
         ),
@@ -202,13 +202,13 @@ RULES = {
     "set-not-null": Rule(
         "SET NOT NULL blocks reads and writes while it reads every row",
         (
-            'where = "{name}_not_null", "{table}", "{name} IS NOT NULL"',
+            'where = op.f("{name}_not_null"), "{table}", "{name} IS NOT NULL"',
             "op.create_check_constraint(*where, postgresql_not_valid=True)",
             "# in the next revision:",
             'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {name}_not_null")',
             "# in the one after it:",
             'op.alter_column("{table}", "{name}", nullable=False)',
-            'op.drop_constraint("{name}_not_null", "{table}")',
+            'op.drop_constraint(op.f("{name}_not_null"), "{table}")',
         ),
     ),
     "several-locks": Rule(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
@@ -49,20 +49,13 @@ async def test_an_event_that_is_no_json_is_a_finding(manage_environ: dict[str, s
     url = parse_database_url(manage_environ["DATABASE_URL"], Path(), "shop")
     database = Database(url, run_id="look")
     async with database.connect() as connection:
-        last = await connection.scalar(select(audit.c.seq).order_by(audit.c.seq.desc()).limit(1))
-        row = {
-            "seq": last + 1,
-            "kind": "x",
-            "run_id": "",
-            "event": "{",
-            "previous": "-",
-            "hash": "-",
-        }
-        await connection.execute(insert(audit).values(row))
+        number = (await connection.scalar(select(func.max(audit.c.seq))) or 0) + 1
+        row = dict.fromkeys(("kind", "previous", "hash"), "-") | {"run_id": "", "event": "{"}
+        await connection.execute(insert(audit).values(seq=number, **row))
         done = await verify(connection)
     await database.dispose()
 
-    assert [f"event {last + 1}"] == [finding.place for finding in done.findings]
+    assert [f"event {number}"] == [finding.place for finding in done.findings]
 
 
 async def test_runs_from_before_the_chain_stay_when_their_end_is_archived(
