@@ -22,7 +22,6 @@ from oneoff.runtime.approvals.state import (
     problem_in_record,
 )
 from oneoff.runtime.approvals.terms import Terms, terms_of
-from oneoff.runtime.audit.chain import add_event
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,10 +63,17 @@ class Use(NamedTuple):
             )
         Plan.read(self.approval["plan"]).check_rows(tables, self.tolerance)
 
-    async def burn(self, connection: AsyncConnection, run_id: str) -> None:
+    async def burn(
+        self, connection: AsyncConnection, run_id: str, add_event: Callable[..., Awaitable[object]]
+    ) -> None:
         """Note that this run uses the approval, in the transaction that inserts the run's row.
 
         The transaction is open afterwards, also if each statement committed itself before.
+
+        Args:
+            connection: That of the record.
+            run_id: The run.
+            add_event: Inserts the row with its event: `oneoff.runtime.audit.chain.add_event`.
 
         Raises:
             Refused: Another run has used it, or it was rejected or withdrawn meanwhile.

@@ -152,7 +152,7 @@ class RunRecord:
             facts = {**row, "run_id": run.id}
             del facts["id"]
             if approval is not None:
-                await approval.burn(self._connection, run.id)
+                await approval.burn(self._connection, run.id, add_event)
             self.event = await add_event(
                 self._connection, "intended", facts, change=insert(runs).values(row)
             )
