@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 # An approval that was used after the backup must stay used. Approvers refer to approvals.
 _RECORD = (runs, shell_inputs, approvals, approvers, approval_uses)
 _CHUNK = 500  # rows
+COMMAND = "db restore"
 
 
 async def carry_over(old: Database, new: Database, *, same: bool) -> None:
     """Copy the record of a database into the one that replaces it.
 
-    If the old database is new and empty, as after a disaster, its record has only this run. Then
-    the record of the backup goes on with this run.
+    If the old database is new and empty, as after a disaster, its record has only runs of `db
+    restore`. Then the record of the backup goes on with those.
 
     Args:
         old: The database whose content is replaced.
@@ -50,15 +51,18 @@ async def carry_over(old: Database, new: Database, *, same: bool) -> None:
             Otherwise the result is a copy, until `migrate` stores its environment.
     """
     async with old.connect("audit") as source, new.transaction("audit") as target:
-        others = select(runs.c.id).where(runs.c.id != old.run_id).limit(1)
+        others = select(runs.c.id).where(runs.c.command != COMMAND).limit(1)
         if same or await source.scalar(others):
             await _replace(source, target, *_RECORD)
             async with changeable_events(target):
                 await _replace(source, target, audit)
         else:
-            await _add_run(source, target, old.run_id)
+            for run_id in (
+                await source.scalars(select(runs.c.id).order_by(runs.c.started_at))
+            ).all():
+                await _add_run(source, target, run_id)
             # It is not known which of them the lost database has used since the backup.
-            ended = {"ended_as": "withdrawn", "ended_by": "db restore"}
+            ended = {"ended_as": "withdrawn", "ended_by": COMMAND}
             await target.execute(approvals.update().where(approvals.c.ended_as == "").values(ended))
         await _replace(source, target, maintenance)
         if same:
