@@ -382,3 +382,15 @@ async def test_the_glass_may_be_broken_instead(run: Manage, url: str) -> None:
     assert 0 == done.exit_code, done.stderr
     sql = "SELECT break_glass FROM oneoff_runs WHERE command = 'wipe'"
     assert [("the site is down",)] == query(url, sql)
+
+
+@ON_SQLITE
+async def test_used_approvals_do_not_hide_open_ones(run: Manage, request_of: Request) -> None:
+    """The limit counts what is shown."""
+    waiting = await request_of("wipe old")
+    used = await request_of("wipe about")
+    await run(f"wipe about --approval {used}")
+
+    listed = await run("approval list --limit 1 --json")
+
+    assert [waiting] == [row["id"] for row in listed.json["data"]]

@@ -51,3 +51,5 @@ async def test_a_secret_in_the_reason_is_masked(manage: Manage, make_user: MakeU
     stored = repr(query(manage.environ["DATABASE_URL"], "SELECT event FROM oneoff_audit"))
     assert "see postgresql://" in stored
     assert "hunter2secret" not in stored
+    shown = await manage(f"audit show {run} --json")
+    assert ["flagged"] == [one["verdict"] for one in shown.json["data"]["reviews"]]

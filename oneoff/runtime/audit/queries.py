@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, or_, select
 
 from oneoff.core.errors import NotFound, UsageError
-from oneoff.database.tables import runs, shell_inputs
+from oneoff.database.tables import audit, runs, shell_inputs
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
     exact = [row for row in rows if row["id"] == run_id]
     if len(exact or rows) == 1:
         (row,) = exact or rows
-        return _details(row) | await _inputs(session, row)
+        return _details(row) | await _inputs(session, row) | await _reviews(session, row)
     if not rows:
         raise await _unknown(session, run_id)
     raise UsageError(
@@ -131,6 +131,14 @@ async def _inputs(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, An
     typed = select(*columns).where(shell_inputs.c.run_id == row["id"])
     found = await session.execute(typed.order_by(shell_inputs.c.number).limit(_MOST_INPUTS))
     return {"inputs": [dict(given) for given in found.mappings()]}
+
+
+async def _reviews(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what reviewers have said of a run."""
+    query = select(audit.c.event).where(audit.c.run_id == row["id"], audit.c.kind == "reviewed")
+    found = [json.loads(one) for one in await session.scalars(query.order_by(audit.c.seq))]
+    names = ("verdict", "reviewer", "at", "comment")
+    return {"reviews": [{name: one[name] for name in names} for one in found]} if found else {}
 
 
 async def _unknown(session: AsyncSession, run_id: str) -> NotFound:

@@ -7,7 +7,9 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from oneoff.database.tables import approvals
+from sqlalchemy import exists
+
+from oneoff.database.tables import approval_uses, approvals
 from oneoff.runtime.approvals.plan import Binding, Plan
 from oneoff.runtime.approvals.state import Approval, State, latest, read
 from oneoff.services.approvals.decide import OPEN
@@ -33,7 +35,13 @@ async def list_approvals(
         limit: Return at most this many.
     """
     now = await latest(session)
-    open_ones = () if closed else (approvals.c.ended_as == "", approvals.c.expires_at > now)
+    used = exists().where(approval_uses.c.approval_id == approvals.c.id)
+    is_open = (
+        approvals.c.ended_as == "",
+        approvals.c.expires_at > now,
+        approvals.c.standing | ~used,
+    )
+    open_ones = () if closed else is_open
     found = [facts(row, now) for row in await read(session, *open_ones, limit=limit)]
     return found if closed else [row for row in found if State(row["state"]) in OPEN]
 
