@@ -388,8 +388,8 @@ async def test_the_glass_may_be_broken_instead(run: Manage, url: str) -> None:
 async def test_used_approvals_do_not_hide_open_ones(run: Manage, request_of: Request) -> None:
     """The limit counts what is shown."""
     waiting = await request_of("wipe old")
-    used = await request_of("wipe about")
-    await run(f"wipe about --approval {used}")
+    used = await request_of("wipe old")
+    assert 0 == (await run(f"wipe old --approval {used}")).exit_code
 
     listed = await run("approval list --limit 1 --json")
 
