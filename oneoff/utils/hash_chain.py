@@ -31,6 +31,15 @@ def canonical_json(event: Mapping[str, Any]) -> str:
     )
 
 
+def read_event(event: str) -> dict[str, Any]:
+    """Return the facts of an event; none if somebody has added one that is no object of JSON."""
+    try:
+        facts: Any = json.loads(event)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def next_hash(previous: str, event: str) -> str:
     """Return the hash of an event.
 

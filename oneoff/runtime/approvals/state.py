@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from sqlalchemy import func, or_, select
 
 from oneoff.core.errors import NotFound
 from oneoff.database.tables import approval_uses, approvals, approvers, audit, runs
+from oneoff.utils.hash_chain import read_event
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -83,13 +83,13 @@ async def problem_in_record(connection: Connection, approval: Approval) -> str:
     events = select(audit.c.kind, audit.c.event).where(audit.c.run_id == approval["id"])
     people = set()
     for kind, event in (await connection.execute(events.order_by(audit.c.seq))).all():
-        facts = json.loads(event)
+        facts = read_event(event)
         if kind == "ended":
-            return f"the record shows that {facts['ended_by']} has {facts['ended_as']} it"
+            return f"the record shows that {facts.get('ended_by')} has {facts.get('ended_as')} it"
         if kind == "used" and not approval["standing"]:
-            return f"the record shows that run {facts['using_run']} has used it"
-        if kind == "approved" and facts["hash"] == hash_of(approval):
-            people.add(facts["approver"].lower())
+            return f"the record shows that run {facts.get('using_run')} has used it"
+        if kind == "approved" and facts.get("hash") == hash_of(approval):
+            people.add(str(facts.get("approver")).lower())
     if len(people) < approval["needed"]:
         return f"the record shows approvals of these terms by {len(people)} people"
     return ""

@@ -12,6 +12,7 @@ from sqlalchemy import func, or_, select
 
 from oneoff.core.errors import NotFound, UsageError
 from oneoff.database.tables import audit, runs, shell_inputs
+from oneoff.utils.hash_chain import read_event
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
@@ -136,9 +137,9 @@ async def _inputs(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, An
 async def _reviews(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what reviewers have said of a run."""
     query = select(audit.c.event).where(audit.c.run_id == row["id"], audit.c.kind == "reviewed")
-    found = [json.loads(one) for one in await session.scalars(query.order_by(audit.c.seq))]
+    found = [read_event(one) for one in await session.scalars(query.order_by(audit.c.seq))]
     names = ("verdict", "reviewer", "at", "comment")
-    return {"reviews": [{name: one[name] for name in names} for one in found]} if found else {}
+    return {"reviews": [{name: one.get(name) for name in names} for one in found]} if found else {}
 
 
 async def _unknown(session: AsyncSession, run_id: str) -> NotFound:

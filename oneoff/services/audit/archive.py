@@ -92,10 +92,11 @@ async def archive(
     unreported = exists().where(
         batches.c.run_id == runs.c.id, runs.c.status.in_(sorted(UNREPORTED))
     )
-    earlier = (await read_newest_archive(connection) or {}).get("kept", ())
+    before = await read_newest_archive(connection)
+    earlier = before["kept"] if before else ()
     stays = or_(and_(runs.c.id.in_(of_plan), unreported), runs.c.id.in_(earlier))
     kept = (await connection.scalars(select(runs.c.id).where(stays))).all()
-    began = await read_began(connection)
+    began = await read_began(connection, before)
     # A role that is not the owner fails here, before there is a file. The rollback releases the
     # lock on the table, for which other runs would wait while the file is written.
     attempt = await connection.begin_nested()

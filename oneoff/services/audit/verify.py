@@ -17,7 +17,7 @@ from sqlalchemy import exists, literal, null, select, union_all
 
 from oneoff.core.outcome import Status
 from oneoff.database.tables import audit, runs, shell_inputs
-from oneoff.utils.hash_chain import Head, canonical_json, next_hash
+from oneoff.utils.hash_chain import Head, canonical_json, next_hash, read_event
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
@@ -78,8 +78,12 @@ async def verify(connection: AsyncConnection, expected: Head | None = None) -> V
             from the end of the chain, or the chain was written again.
     """
     done = Verification()
-    before = await _verify_chain(connection, done)
-    await _verify_runs(connection, done, before)
+    archive = await read_newest_archive(connection)
+    began = await read_began(connection, archive)
+    await _verify_chain(connection, done, archive)
+    if not began:
+        done.found("event 1", "it is missing, with which the chain of this database began")
+    await _verify_runs(connection, done, began, set(archive["kept"]) if archive else set())
     await _find_removed_runs(connection, done)
     if expected:
         await _compare_head(connection, done, expected)
@@ -126,16 +130,18 @@ class LinkCheck:
             return f"missing before it: {counted(event['seq'] - last.seq - 1, 'event')}"
         if event["previous"] != last.hash:
             return f"it does not follow event {last.seq}: one of the two was changed or inserted"
-        facts = _read(event["event"])
+        facts = read_event(event["event"])
         if (facts.get("kind"), facts.get("run_id")) != (event["kind"], event["run_id"]):
             return "its columns `kind` and `run_id` are not those of its content"
         return ""
 
 
-async def _verify_chain(connection: AsyncConnection, done: Verification) -> Mapping[str, Any]:
-    """Check each link; return the facts of the event with which the chain began."""
-    began, links = await read_began(connection), LinkCheck()
-    if archive := await read_newest_archive(connection):
+async def _verify_chain(
+    connection: AsyncConnection, done: Verification, archive: Mapping[str, Any] | None
+) -> None:
+    """Check each link; the first event follows the last one of the archive, if there is one."""
+    links = LinkCheck()
+    if archive:
         done.archived = archive["last_seq"]
         links = LinkCheck(Head(archive["last_seq"], archive["last_hash"]))
     async for event in read_events(connection):
@@ -144,21 +150,22 @@ async def _verify_chain(connection: AsyncConnection, done: Verification) -> Mapp
             done.found(f"event {event['seq']}", problem)
     if done.events:
         done.head = links.head
-    if not began:
-        done.found("event 1", "it is missing, with which the chain of this database began")
-    return began
 
 
-async def read_began(connection: AsyncConnection) -> dict[str, Any]:
+async def read_began(
+    connection: AsyncConnection, archive: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return when the chain began, and how many runs were recorded before it.
 
-    It is the first event, or a part of the event of the archive that this was moved to.
+    Args:
+        connection: A connection in a transaction.
+        archive: From `read_newest_archive`: it keeps what the first event said.
     """
-    if archive := await read_newest_archive(connection):
+    if archive:
         began: dict[str, Any] = archive["began"]
         return began
     first = await connection.scalar(select(audit.c.event).where(audit.c.seq == 1))
-    facts = json.loads(first) if first else {}
+    facts = read_event(first or "")
     return {name: facts[name] for name in ("at", "runs") if name in facts}
 
 
@@ -168,17 +175,16 @@ async def read_newest_archive(connection: AsyncConnection) -> dict[str, Any] | N
     archives = select(audit.c.event).where(audit.c.kind == "archived").order_by(audit.c.seq)
     # The first one that names the place where this chain begins: a later one may be forged.
     for event in await connection.scalars(archives):
-        facts = _read(event)
+        facts = read_event(event)
         if facts.get("last_seq") == first - 1 > 0:
             return facts
     return None
 
 
 async def _verify_runs(
-    connection: AsyncConnection, done: Verification, began: Mapping[str, Any]
+    connection: AsyncConnection, done: Verification, began: Mapping[str, Any], kept: set[str]
 ) -> None:
-    """Compare each run with its events."""
-    kept = set((await read_newest_archive(connection) or {}).get("kept", ()))
+    """Compare each run with its events; an archive has those of the `kept` ones."""
     last = ""
     while True:
         page = select(runs).where(runs.c.id > last).order_by(runs.c.id).limit(_RUNS).subquery()
@@ -234,7 +240,7 @@ def _expected(rows: Sequence[Mapping[Any, Any]], done: Verification, place: str)
     """Return what the events of a run say about its row."""
     expected: dict[str, Any] = {}
     for row in rows:
-        facts = _read(row["event"] or "{}")
+        facts = read_event(row["event"] or "{}")
         if row["kind"] == "closed":
             facts = {name: facts[name] for name in _CLOSING if name in facts}
             if _is_other_ending(expected, facts):
@@ -273,7 +279,7 @@ async def _compare_inputs(
         if event is None:
             rows[run_id][number] = _as_facts({"number": number, "at": at, "source": source})
         else:
-            facts = _read(event)
+            facts = read_event(event)
             events[run_id][facts.get("number", 0)] = {name: facts.get(name) for name in _INPUT}
     for run_id in sorted(rows.keys() | events.keys()):
         for number in sorted(rows[run_id].keys() | events[run_id].keys()):
@@ -299,15 +305,6 @@ async def _compare_head(connection: AsyncConnection, done: Verification, expecte
     elif found is not None and found != expected.hash:
         problem = "its hash is not that of the log: this or an earlier event was written again"
         done.found(f"event {expected.seq}", problem)
-
-
-def _read(event: str) -> dict[str, Any]:
-    """Return the facts of an event; none if somebody has added one that is not JSON."""
-    try:
-        facts: Any = json.loads(event)
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _as_facts(row: Mapping[str, Any]) -> dict[str, Any]:
