@@ -59,7 +59,7 @@ def _message(report: Report) -> str:
     waived = len(report.findings) - len(report.unsafe)
     parts = [f"{found} in {counted(report.revisions, 'revision')}"]
     parts += [counted(waived, "waiver")] if waived else []
-    parts += ["squawk is not installed"] if not report.squawk else []
+    parts += ["squawk was not asked"] if not report.squawk else []
     return "; ".join(parts)
 
 
