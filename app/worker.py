@@ -30,16 +30,14 @@ _DAY = 86_400.0  # seconds
 async def start(ctx: dict[Any, Any]) -> None:
     """Open the database and the mailer for the tasks."""
     stack = ctx["stack"] = AsyncExitStack()
-    config, settings = load_config(ROOT), Settings()
+    config, settings = load_config(ROOT, project), Settings()
     ctx["application"] = Application(project, str(ROOT))
     ctx["database"] = await stack.enter_async_context(
-        open_pooled_database(
-            config, project, service="worker", pool_size=settings.database_pool_size
-        )
+        open_pooled_database(config, service="worker", pool_size=settings.database_pool_size)
     )
     ctx["mailer"] = make_mailer(settings.mail_url.get_secret_value(), settings.mail_from, ROOT)
     outlive_outages(ctx)
-    reader = MaintenanceReader(config, project)
+    reader = MaintenanceReader(config)
     stack.push_async_callback(reader.aclose)
     pause_during_maintenance(ctx, reader)
 
@@ -65,7 +63,7 @@ class WorkerSettings:
         cron(expire_keys, hour=3, minute=10),
         cron(deliver_outbox, second=30),
     )
-    redis_settings = WorkerConnection(load_config(ROOT), project)
+    redis_settings = WorkerConnection(load_config(ROOT, project))
     on_startup = start
     on_shutdown = stop
     on_job_start = bind_job

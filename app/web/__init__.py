@@ -57,23 +57,23 @@ def create_app(config: Config) -> App:
     Raises:
         ConfigurationError: Settings are wrong; the error names all of them.
     """
-    check_settings(config, project)
+    check_settings(config)
     api = _api(config)
     # The request id is outermost, so that a 503 during maintenance has one too.
     return RequestIdMiddleware(
-        MaintenanceMiddleware(api, reader=MaintenanceReader(config, project), exempt=("/health",)),
+        MaintenanceMiddleware(api, reader=MaintenanceReader(config), exempt=("/health",)),
         quiet=("/health",),
     )
 
 
 def _api(config: Config) -> FastAPI:
-    pool_size = load_settings(project, config).database_pool_size
+    pool_size = load_settings(config).database_pool_size
 
     @asynccontextmanager
     async def lifespan(_api: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with (
-            open_pooled_database(config, project, service="web", pool_size=pool_size) as database,
-            open_health_checks(config, project) as checks,
+            open_pooled_database(config, service="web", pool_size=pool_size) as database,
+            open_health_checks(config) as checks,
         ):
             yield {"database": database, "health": checks}
 
@@ -117,7 +117,7 @@ async def _answer_bad_data(_request: Request, exc: Exception) -> JSONResponse:
 
 def _for_server() -> App:
     """Configure logging and build the application, or one that refuses to start."""
-    config = load_config(ROOT)
+    config = load_config(ROOT, project)
     configure_logging("web", config)
     try:
         return create_app(config)

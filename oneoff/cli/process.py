@@ -103,6 +103,9 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     # Standard output must contain only the JSON object, so `print` in a command goes to stderr.
     aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
 
+    # The application's own code reads the process environment.
+    for name, value in app.config.environ.items():
+        os.environ.setdefault(name, value)
     execution = Execution(app, call, terminal, redactor, process_wide=True)
     with aside, capturing(execution.logs):
         return _run_loop(execution)

@@ -10,6 +10,7 @@ from oneoff.core.run import Operator
 
 _VARIABLES = (
     # The most specific first. A CI job also has an OS user, but its operator is who pushed.
+    ("ONEOFF_OPERATOR", "setting"),
     ("OPERATOR", "setting"),
     ("GITHUB_ACTOR", "github-actions"),
     ("GITLAB_USER_LOGIN", "gitlab-ci"),

@@ -9,51 +9,52 @@ from typing import Any
 
 from oneoff.config.settings import Config, why_quoted
 from oneoff.core.errors import ConfigurationError
-from oneoff.core.project import Project, load_object
+from oneoff.core.project import load_object
 from oneoff.utils.redaction import is_secret_name
 
 
 @asynccontextmanager
-async def open_settings(project: Project, config: Config) -> AsyncIterator[Any]:
+async def open_settings(config: Config) -> AsyncIterator[Any]:
     """Open the resource `settings`: an instance of the project's pydantic-settings class.
 
     Raises:
         ConfigurationError: Settings are missing or wrong. It names all of them, without values.
     """
-    yield load_settings(project, config)
+    yield load_settings(config)
 
 
-def load_settings(project: Project, config: Config) -> Any:
+def load_settings(config: Config) -> Any:
     """Return an instance of `Project(settings=...)`. Raises the error of `open_settings`."""
     from pydantic import ValidationError
 
-    if not project.settings:
+    if not config.project.settings:
         raise ConfigurationError(
             "the project declares no settings class",
             try_='declare it: Project(..., settings="app.settings:Settings")',
             code="settings-not-configured",
         )
     try:
-        return instantiate_settings(project, config)
+        return instantiate_settings(config)
     except ValidationError as exc:
         raise ConfigurationError(
             "; ".join(
                 problem_line(*problem) for problem in validation_problems(exc, config.environ)
             ),
-            why=f"{project.settings} reads them from the environment and .env",
+            why=f"{config.project.settings} reads them from the environment and "
+            f"{config.project.env_file}",
             try_="python manage.py config check",
             code="bad-settings",
         ) from None
 
 
-def instantiate_settings(project: Project, config: Config) -> Any:
+def instantiate_settings(config: Config) -> Any:
     """Return an instance of the settings class. Raises pydantic's own errors."""
-    settings_class = load_object(project.settings)
+    settings_class = load_object(config.project.settings)
     log = logging.getLogger("dotenv.main")
     before, log.disabled = log.disabled, True  # `Config.problems` reports the unreadable lines
     try:
         # `_env_file` looks private, but is the documented argument for the file to read.
-        return settings_class(_env_file=config.root / ".env")
+        return settings_class(_env_file=config.root / config.project.env_file)
     finally:
         log.disabled = before
 

@@ -82,7 +82,8 @@ def redis_url(config: Config) -> RedisURL:
     Raises:
         ConfigurationError: It is not set or can't be used. The message never contains the password.
     """
-    if not config.redis_url:
+    text = config.redis_url
+    if not text:
         raise ConfigurationError(
             "REDIS_URL is not set",
             why="this command needs a Redis server",
@@ -92,7 +93,7 @@ def redis_url(config: Config) -> RedisURL:
             ),
             code="redis-not-configured",
         )
-    url = parse_redis_url(config.redis_url)
+    url = parse_redis_url(text)
     return url._replace(verify=config.redis_verify_certificate, timeout=config.redis_timeout)
 
 

@@ -2,6 +2,9 @@
 
 It does not use pydantic, whose import takes 150 ms at every start. A project's own settings are in
 its pydantic-settings class, which reads the same sources in the same order.
+
+Each setting is read from ONEOFF_<NAME>, and else from <NAME>. An application may use LOG_LEVEL or
+SECRET_KEY in its own way, so a value of these that is not valid here is ignored.
 """
 
 from __future__ import annotations
@@ -9,17 +12,38 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oneoff.config.environment import DEVELOPMENT, PRODUCTION, configured
+from oneoff.config.environment import DEVELOPMENT, PRODUCTION, configured, plain_name
 
+if TYPE_CHECKING:
+    from oneoff.config.database_url import DatabaseURL
+    from oneoff.core.project import Project
+
+PREFIX = "ONEOFF_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_LOG_LEVELS_ELSEWHERE = {
+    "0": "debug",
+    "10": "debug",
+    "20": "info",
+    "30": "warning",
+    "40": "error",
+    "50": "error",
+    "notset": "debug",
+    "trace": "debug",
+    "warn": "warning",
+    "critical": "error",
+    "fatal": "error",
+}
+"""The names and numbers of levels in `logging` and in other libraries."""
 AGENTS = ("refuse", "confirm", "allow")
 """What ONEOFF_AGENTS lets coding agents do, the strictest first."""
 SECRET_KEY_LENGTH = 32
 """The minimum number of characters of SECRET_KEY; `openssl rand -hex 16` prints as many."""
-NO_DATABASE = "DATABASE_URL is not set, but ENVIRONMENT is"
+NO_DATABASE = "DATABASE_URL is not set"
 """How the problem of a missing DATABASE_URL begins."""
+_SHARED = ("LOG_LEVEL", "SECRET_KEY")
+"""Names that applications use for something else: without the prefix, a wrong value is ignored."""
 _TRUE = ("1", "true", "yes", "on")
 _QUOTES = ("''", '""', "``")
 _FALSE = ("", "0", "false", "no", "off")
@@ -88,17 +112,25 @@ class Config(NamedTuple):
 
     Attributes:
         root: The project's root folder, which contains `manage.py`.
+        project: The project, which may declare where its URLs are.
         environ: The variables of `.env`, overridden by those of the process. Child processes get
             these too.
         sources: Where each variable of `environ` comes from: "environment" or ".env".
+        database_setting: DATABASE_URL; `database` returns the URL that is used.
+        redis_setting: REDIS_URL; `redis_url` is the one that is used.
+        problems: Each starts with the name of its variable. A setting with a problem has its
+            default.
+        ignored: The values of shared names, such as LOG_LEVEL, that are not valid here; each starts
+            with the name.
     """
 
     root: Path
+    project: Project
     environ: Mapping[str, str]
     sources: Mapping[str, str]
-    database_url: str
+    database_setting: str
     migration_database_url: str
-    redis_url: str
+    redis_setting: str
     redis_verify_certificate: bool
     redis_timeout: float
     environment: str
@@ -108,7 +140,60 @@ class Config(NamedTuple):
     agents: str
     log_level: str
     problems: tuple[str, ...] = ()
-    """Each starts with the name of its variable. A setting with a problem has its default."""
+    ignored: tuple[str, ...] = ()
+
+    def variable(self, name: str) -> str:
+        """Return the variable that a setting is read from: "ONEOFF_<NAME>", or its name."""
+        return _variable(name, self.environ)
+
+    def source(self, name: str) -> str:
+        """Return where a setting comes from: "environment", ".env", or empty if it is not set."""
+        variable = self.variable(name)
+        is_set = bool(self.environ.get(variable, "").strip())
+        return self.sources.get(variable, "") if is_set else ""
+
+    def database(self, *, for_migrations: bool = False) -> DatabaseURL:
+        """Return the URL of the database, or MIGRATION_DATABASE_URL if it is set and asked for.
+
+        Raises:
+            ConfigurationError: It is not a valid URL, the code that provides it failed, or
+                DATABASE_URL names another database than that code. The message never contains the
+                password.
+        """
+        from oneoff.config.database_url import parse_database_url
+        from oneoff.config.project_urls import declared_url, refuse_other
+
+        def parsed(text: str, setting: str) -> DatabaseURL:
+            return parse_database_url(text, self.root, self.project.name, setting=setting)
+
+        if for_migrations and self.migration_database_url:
+            return parsed(self.migration_database_url, self.variable("MIGRATION_DATABASE_URL"))
+        setting, declared = self.variable("DATABASE_URL"), self.project.database_url
+        if not self.declares_database:
+            return parsed(self.database_setting, setting)
+        url = parsed(declared_url(declared), declared)
+        if self.database_setting:
+            refuse_other(parsed(self.database_setting, setting), url, declared)
+        return url
+
+    @property
+    def redis_url(self) -> str:
+        """The URL of Redis as text; empty if the project uses none.
+
+        Raises:
+            ConfigurationError: The project's own code, which provides the URL, failed.
+        """
+        if not self.project.redis_url or self.variable("REDIS_URL").startswith(PREFIX):
+            return self.redis_setting
+        from oneoff.config.project_urls import declared_url
+
+        return declared_url(self.project.redis_url)
+
+    @property
+    def declares_database(self) -> bool:
+        """Whether the project's own code provides the URL, and no setting replaces it."""
+        overridden = self.variable("DATABASE_URL").startswith(PREFIX)
+        return bool(self.project.database_url) and not overridden
 
     @property
     def configured_environment(self) -> str:
@@ -119,88 +204,118 @@ class Config(NamedTuple):
         the environment stored in the database.
         """
         return configured(
-            self.environment, database_url_set=bool(self.database_url), apart=self._is_apart
+            self.environment, database_url_set=self._names_database, apart=self._is_apart
         )
+
+    @property
+    def _names_database(self) -> bool:
+        return bool(self.database_setting) or self.declares_database
 
     @property
     def environment_assumed(self) -> str:
         """Why the configured environment is not that of ENVIRONMENT; empty if it is."""
-        if self.configured_environment == self.environment or not self.database_url:
+        if self.configured_environment == self.environment or not self._names_database:
             return ""
+        url = self.project.database_url if self.declares_database else self.variable("DATABASE_URL")
         if not self.environment:
             return (
-                "ENVIRONMENT is not set, so the database of DATABASE_URL counts as "
+                f"ENVIRONMENT is not set, so the database of {url} counts as "
                 f"{PRODUCTION}: set ENVIRONMENT"
             )
         return (
-            f"ENVIRONMENT={self.environment} is in .env and DATABASE_URL is not, so its database "
-            f"counts as {PRODUCTION}: set ENVIRONMENT where DATABASE_URL is set"
+            f"ENVIRONMENT={self.environment} is in {self.project.env_file} and {url} is not, so "
+            f"its database counts as {PRODUCTION}: set ENVIRONMENT where {url} is set"
         )
 
     @property
     def _is_apart(self) -> bool:
         """Whether ENVIRONMENT is in `.env`, and DATABASE_URL replaces the one there."""
-        places = self.sources.get("ENVIRONMENT"), self.sources.get("DATABASE_URL")
-        return places == (".env", "environment")
+        places = self.source("ENVIRONMENT"), self.source("DATABASE_URL")
+        return places == (self.project.env_file, "environment")
 
 
-def load_config(root: Path, environ: Mapping[str, str] | None = None) -> Config:
+def load_config(root: Path, project: Project, environ: Mapping[str, str] | None = None) -> Config:
     """Read the settings. Problems are not raised, but collected in `Config.problems`.
 
     Args:
-        root: The folder with `.env`.
+        root: The project's root folder, with `.env`.
+        project: The project.
         environ: Variables to use instead of the process environment, for tests.
     """
     environ = os.environ if environ is None else environ
-    from_file, broken = _read_dotenv(root / ".env")
+    from_file, broken = _read_dotenv(root / project.env_file, project.env_file)
     merged = {**from_file, **environ}
-    sources = dict.fromkeys(from_file, ".env") | dict.fromkeys(environ, "environment")
+    sources = dict.fromkeys(from_file, project.env_file) | dict.fromkeys(environ, "environment")
+    variables = {setting.name: _variable(setting.name, merged) for setting in SETTINGS}
     value = {
-        setting.name: merged.get(setting.name, "").strip() or setting.default
+        setting.name: merged.get(variables[setting.name], "").strip() or setting.default
         for setting in SETTINGS
     }
-    problems = broken | _problems(value)
-    value |= {setting.name: setting.default for setting in SETTINGS if setting.name in problems}
+    value["ENVIRONMENT"] = plain_name(value["ENVIRONMENT"])
+    level = value["LOG_LEVEL"].lower()
+    value["LOG_LEVEL"] = _LOG_LEVELS_ELSEWHERE.get(level, level)
+    wrong = _problems(value, variables) | _missing_database(value, project)
+    ignored = {
+        name: wrong.pop(name)
+        for name in _SHARED
+        if variables[name] == name and name in wrong and not why_quoted(value[name])
+    }
+    value |= {one.name: one.default for one in SETTINGS if one.name in wrong or one.name in ignored}
     return Config(
         root=root,
+        project=project,
         environ=merged,
         sources=sources,
-        database_url=value["DATABASE_URL"],
+        database_setting=value["DATABASE_URL"],
         migration_database_url=value["MIGRATION_DATABASE_URL"],
-        redis_url=value["REDIS_URL"],
+        redis_setting=value["REDIS_URL"],
         redis_verify_certificate=value["REDIS_VERIFY_CERTIFICATE"].lower() in _TRUE,
         redis_timeout=float(value["REDIS_TIMEOUT"]),
-        environment=value["ENVIRONMENT"].lower(),
+        environment=value["ENVIRONMENT"],
         audit_required=value["AUDIT_REQUIRED"].lower() in _TRUE,
         secret_key=value["SECRET_KEY"],
         operator=value["OPERATOR"],
         agents=value["ONEOFF_AGENTS"].lower(),
-        log_level=value["LOG_LEVEL"].lower(),
-        problems=tuple(problems.values()),
+        log_level=value["LOG_LEVEL"],
+        problems=tuple((broken | wrong).values()),
+        ignored=tuple(ignored.values()),
     )
 
 
-def _problems(value: Mapping[str, str]) -> dict[str, str]:
+def _variable(name: str, environ: Mapping[str, str]) -> str:
+    prefixed = PREFIX + name
+    is_set = not name.startswith(PREFIX) and environ.get(prefixed, "").strip()
+    return prefixed if is_set else name
+
+
+def _problems(value: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with the values, by the name of the setting."""
     problems = {}
     for name in ("AUDIT_REQUIRED", "REDIS_VERIFY_CERTIFICATE"):
         if value[name].lower() not in _TRUE + _FALSE:
-            problems[name] = f"{name} {value[name]!r} is not true or false"
+            problems[name] = f"{value[name]!r} is not true or false"
     for name, choices in (("LOG_LEVEL", LOG_LEVELS), ("ONEOFF_AGENTS", ("", *AGENTS))):
         if value[name].lower() not in choices:
             listed = ", ".join(filter(None, choices))
-            problems[name] = f"{name} {value[name]!r} is not one of {listed}"
+            problems[name] = f"{value[name]!r} is not one of {listed}"
     if not _is_seconds(value["REDIS_TIMEOUT"]):
-        problems["REDIS_TIMEOUT"] = (
-            f"REDIS_TIMEOUT {value['REDIS_TIMEOUT']!r} is not a number of seconds above 0"
-        )
-    environment = value["ENVIRONMENT"].lower()
-    if not value["DATABASE_URL"] and environment not in ("", DEVELOPMENT):
-        # The embedded file would be new and empty, and `migrate` in it a green release.
-        problems["DATABASE_URL"] = f"{NO_DATABASE} {environment}"
+        problems["REDIS_TIMEOUT"] = f"{value['REDIS_TIMEOUT']!r} is not a number of seconds above 0"
     if 0 < len(value["SECRET_KEY"]) < SECRET_KEY_LENGTH:
-        problems["SECRET_KEY"] = f"SECRET_KEY has fewer than {SECRET_KEY_LENGTH} characters"
-    quoted = {name: f"{name} {why}" for name, text in value.items() if (why := why_quoted(text))}
-    return problems | quoted
+        problems["SECRET_KEY"] = f"has fewer than {SECRET_KEY_LENGTH} characters"
+    quoted = {name: why for name, text in value.items() if (why := why_quoted(text))}
+    return {name: f"{variables[name]} {problem}" for name, problem in (problems | quoted).items()}
+
+
+def _missing_database(value: Mapping[str, str], project: Project) -> dict[str, str]:
+    if value["DATABASE_URL"] or project.database_url:
+        return {}
+    if not project.embedded:
+        why = "the project declares embedded=False, so it has no SQLite file to use instead"
+        return {"DATABASE_URL": f"{NO_DATABASE}, and {why}"}
+    if value["ENVIRONMENT"] in ("", DEVELOPMENT):
+        return {}
+    # The embedded file would be new and empty, and `migrate` in it a green release.
+    return {"DATABASE_URL": f"{NO_DATABASE}, but ENVIRONMENT is {value['ENVIRONMENT']}"}
 
 
 def why_quoted(text: str) -> str:
@@ -217,7 +332,7 @@ def _is_seconds(text: str) -> bool:
         return False
 
 
-def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _read_dotenv(path: Path, name: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the variables of the file, and its problems by line."""
     if not path.is_file():
         return {}, {}
@@ -230,7 +345,7 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8"))))
     # An unreadable line may contain a password, so only its number is reported.
     broken = {
-        f".env:{number}": f".env line {number} can't be read: "
+        f"{name}:{number}": f"{name} line {number} can't be read: "
         "is a quote not closed, or an = missing?"
         for number in (_line(one.original) for one in bindings if one.error)
     }

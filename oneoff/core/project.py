@@ -21,6 +21,13 @@ class Project:
         commands: Packages with the project's own commands. They are searched in this order, after
             the built-in commands and those of installed plug-ins.
         settings: The pydantic-settings class of the resource `settings`.
+        database_url: Where the application has the URL of its database, if it does not read
+            DATABASE_URL: a text, a URL object or a secret, or a function that returns one.
+            Then DATABASE_URL is not used; ONEOFF_DATABASE_URL is.
+        redis_url: The same for Redis.
+        env_file: The application's `.env`, relative to the project's root.
+        embedded: Whether a SQLite file in the project's root is used in development if no URL is
+            set.
         metadata: The SQLAlchemy MetaData that migrations are compared with.
         migrations: Folder of the Alembic script directory, relative to the project's root.
         seeds: A sequence of `Seed`, for `db seed`.
@@ -47,6 +54,10 @@ class Project:
         *,
         commands: Sequence[str] = ("commands",),
         settings: str = "",
+        database_url: str = "",
+        redis_url: str = "",
+        env_file: str = ".env",
+        embedded: bool = True,
         metadata: str = "",
         migrations: str = "",
         seeds: str = "",
@@ -64,6 +75,10 @@ class Project:
         self.name = name
         self.commands = tuple(commands)
         self.settings = settings
+        self.database_url = database_url
+        self.redis_url = redis_url
+        self.env_file = env_file
+        self.embedded = embedded
         self.metadata = metadata
         self.migrations = migrations
         self.seeds = seeds

@@ -14,7 +14,7 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from oneoff.config.database_url import DatabaseURL, parse_database_url
+from oneoff.config.database_url import DatabaseURL
 from oneoff.config.url_parameters import KEEPALIVES, STATEMENT_CACHE, TLS
 from oneoff.core.errors import Unavailable
 from oneoff.database.roles import EXEMPT, WORK, Opening
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from oneoff.config.environment import Facts
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 CONNECT_TIMEOUT = 10.0
@@ -348,9 +347,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def open_database(config: Config, project: Project, run: Run) -> AsyncIterator[Database]:
+async def open_database(config: Config, run: Run) -> AsyncIterator[Database]:
     """Open the resource `database`: DATABASE_URL, or the embedded SQLite file."""
-    url = parse_database_url(config.database_url, config.root, project.name)
+    url = config.database()
     database = Database(url, run_id=run.id)
     try:
         yield database

@@ -12,10 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.config.settings import Config
 from oneoff.core.errors import TemporaryError
-from oneoff.core.project import Project
 from oneoff.database.engine import POOL_TIMEOUT, Database
 from oneoff.database.errors import translate_error
 
@@ -73,7 +71,7 @@ class PooledDatabase:
 
 @asynccontextmanager
 async def open_pooled_database(
-    config: Config, project: Project, *, service: str, pool_size: int
+    config: Config, *, service: str, pool_size: int
 ) -> AsyncIterator[PooledDatabase]:
     """Create the pool of this process; it connects when a session is first opened.
 
@@ -83,7 +81,7 @@ async def open_pooled_database(
         service: "web" or "worker"; shown in `pg_stat_activity.application_name`.
         pool_size: Largest number of open connections.
     """
-    url = parse_database_url(config.database_url, config.root, project.name)
+    url = config.database()
     database = PooledDatabase(Database(url, run_id=service, pool_size=pool_size))
     try:
         yield database

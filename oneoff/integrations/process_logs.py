@@ -19,6 +19,7 @@ import structlog
 
 from oneoff.config.settings import Config, load_config
 from oneoff.core.errors import CommandError
+from oneoff.core.project import Project
 from oneoff.runtime.logs.capture import enter, leave, without_printing
 from oneoff.runtime.logs.loggers import Logs
 from oneoff.runtime.terminal import Terminal
@@ -53,7 +54,7 @@ def configure_logging(service: str, config: Config | None = None) -> None:
         config: Settings of the process; read from the current folder by default.
     """
     if not _services:
-        config = config or load_config(Path.cwd())
+        config = config or load_config(Path.cwd(), Project("process"))
         terminal = Terminal(None, None, sys.stderr, config.environ)
         _install(Logs(terminal, Redactor(config.environ), config.log_level, service=service))
 

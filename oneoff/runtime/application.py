@@ -40,7 +40,8 @@ class Application:
     ) -> None:
         self.project = project
         self.root = root
-        self.environ = os.environ if environ is None else environ
+        # A copy: what `.env` adds to the process later is not said by who started it.
+        self.environ = dict(os.environ) if environ is None else environ
         self.registry = Registry.of_project(project.commands, root, project.tasks)
         self.accepts_problems = False
         self._config: Config | None = None
@@ -57,7 +58,7 @@ class Application:
 
             from oneoff.config.settings import load_config
 
-            self._config = load_config(Path(self.root), self.environ)
+            self._config = load_config(Path(self.root), self.project, self.environ)
         problems = self._config.problems
         if problems and not self.accepts_problems:
             from oneoff.config.settings import NO_DATABASE
@@ -85,12 +86,7 @@ class Application:
         Raises:
             ConfigurationError: It is not a valid URL of a database.
         """
-        from oneoff.config.database_url import parse_database_url
-
-        setting, text = "DATABASE_URL", self.config.database_url
-        if for_migrations and self.config.migration_database_url:
-            setting, text = "MIGRATION_DATABASE_URL", self.config.migration_database_url
-        return parse_database_url(text, self.config.root, self.project.name, setting=setting)
+        return self.config.database(for_migrations=for_migrations)
 
     def new_run(self, command: str, options: GlobalOptions) -> Run:
         """Return the facts of a run that starts now."""

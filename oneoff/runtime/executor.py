@@ -167,7 +167,7 @@ class Execution:
             self.app.config.environ,
             self.redactor,
             interactive=situation.interactive,
-            settings=lambda: load_settings(self.app.project, self.app.config),
+            settings=lambda: load_settings(self.app.config),
         )
 
     async def _plan_again(self) -> Outcome:

@@ -8,7 +8,6 @@ from enum import Enum
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.policy import Mode
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.database.engine import Database
 
 LOGGING = "--custom-log-dict oneoff.integrations.process_logs.WORKER_LOGGING"
@@ -74,7 +72,6 @@ class _Request(NamedTuple):
     """The arguments of `check_services`."""
 
     config: Config
-    project: Project
     run_id: str
     wanted: frozenset[Service]
     seconds: float
@@ -82,7 +79,6 @@ class _Request(NamedTuple):
 
 async def check_services(
     config: Config,
-    project: Project,
     run_id: str,
     *,
     only: Collection[Service] = (),
@@ -95,15 +91,15 @@ async def check_services(
     the worker, if the project has one. The results are in this order.
 
     Args:
-        config: The addresses of the services.
-        project: Determines whether migrations and a worker are checked.
+        config: The addresses of the services. Its project determines whether migrations and a
+            worker are checked.
         run_id: Shown in the services' lists of connections.
         only: Check these, configured or not; by default all that are configured.
         timeout: Seconds for each check.
         database: An open database to use; by default a new one.
     """
-    wanted = frozenset(only) or _expected(config, project)
-    request = _Request(config, project, run_id, wanted, timeout)
+    wanted = frozenset(only) or _expected(config)
+    request = _Request(config, run_id, wanted, timeout)
     groups = []
     if wanted & {Service.DATABASE, Service.MIGRATIONS}:
         groups.append(_check_database_group(request, database))
@@ -133,13 +129,13 @@ def _not_checked(
     return Check(service.value, Health.UNKNOWN, detail=detail)
 
 
-def _expected(config: Config, project: Project) -> frozenset[Service]:
+def _expected(config: Config) -> frozenset[Service]:
     expected = {Service.DATABASE}
-    if project.migrations:
+    if config.project.migrations:
         expected.add(Service.MIGRATIONS)
     if config.redis_url:
         expected.add(Service.REDIS)
-        if project.worker:
+        if config.project.worker:
             expected.add(Service.WORKER)
     return frozenset(expected)
 
@@ -147,9 +143,9 @@ def _expected(config: Config, project: Project) -> frozenset[Service]:
 async def _check_database_group(request: _Request, given: Database | None) -> list[Check]:
     from oneoff.database.engine import Database
 
-    config, project, run_id, wanted, seconds = request
+    config, run_id, wanted, seconds = request
     try:
-        url = parse_database_url(config.database_url, config.root, project.name)
+        url = config.database()
     except ConfigurationError as exc:
         return [_failed(Service.DATABASE, exc)]
     if not url.exists():
@@ -160,7 +156,7 @@ async def _check_database_group(request: _Request, given: Database | None) -> li
     try:
         checks = [await _with_timeout(Service.DATABASE, check_database(database), seconds)]
         if checks[0].health is Health.UP and Service.MIGRATIONS in wanted:
-            ask = check_migrations(config, project, database)
+            ask = check_migrations(config, database)
             checks.append(await _with_timeout(Service.MIGRATIONS, ask, seconds))
     finally:
         if given is None:
@@ -171,7 +167,7 @@ async def _check_database_group(request: _Request, given: Database | None) -> li
 async def _check_redis_group(request: _Request) -> list[Check]:
     from oneoff.redis.client import connect
 
-    config, project, run_id, wanted, seconds = request
+    config, run_id, wanted, seconds = request
     checks: list[Check] = []
     try:
         async with (
@@ -180,7 +176,7 @@ async def _check_redis_group(request: _Request) -> list[Check]:
         ):
             checks.append(await check_redis(client, redis_url(config).safe()))
             if Service.WORKER in wanted:
-                ask = check_worker(client, config, project)
+                ask = check_worker(client, config)
                 checks.append(await _with_timeout(Service.WORKER, ask, seconds))
     except TimeoutError:
         checks.append(_no_answer(Service.REDIS, seconds))
@@ -218,7 +214,7 @@ async def check_database(database: Database) -> Check:
     return Check("database", Health.UP, latency, database.url.safe())
 
 
-async def check_migrations(config: Config, project: Project, database: Database) -> Check:
+async def check_migrations(config: Config, database: Database) -> Check:
     """Compare the revision of the database with the newest migration file.
 
     A database that is ahead of this code is healthy: during a rolling release, old processes
@@ -227,7 +223,7 @@ async def check_migrations(config: Config, project: Project, database: Database)
     from oneoff.services.migrations.resource import open_migrations
 
     # One query needs no transaction, which a read-only run would begin.
-    async with open_migrations(config, project, database, None, Mode.COMMIT) as migrations:
+    async with open_migrations(config, database, None, Mode.COMMIT) as migrations:
         head = await migrations.head_if_applied()
         if head:
             return Check("migrations", Health.UP, detail=f"at head {head}")
@@ -251,23 +247,23 @@ async def check_redis(client: Redis, name: str) -> Check:
     return Check("redis", Health.UP, latency, name)
 
 
-async def check_worker(client: Redis, config: Config, project: Project) -> Check:
+async def check_worker(client: Redis, config: Config) -> Check:
     """Read the heartbeat that a running worker writes to Redis."""
     from oneoff.services.jobs.heartbeat import read_heartbeat
     from oneoff.services.jobs.worker_settings import check_same_redis, load_worker
     from oneoff.services.maintenance.redis_copy import announced_window
 
-    worker = load_worker(project)
+    worker = load_worker(config.project)
     check_same_redis(worker, redis_url(config))
     seen = await read_heartbeat(client, worker)
     if seen is None:
-        start = f"arq {project.worker.replace(':', '.')} {LOGGING}"
+        start = f"arq {config.project.worker.replace(':', '.')} {LOGGING}"
         return Check("worker", Health.DOWN, detail=f"no worker has reported; start one: {start}")
     detail = (
         f"seen {seen.age:g} s ago: {seen.ongoing} running, {seen.queued} queued, "
         f"{seen.complete} completed, {seen.failed} failed"
     )
-    if await announced_window(client, config, project):
+    if await announced_window(client, config):
         detail += "; takes no jobs: maintenance is on"
     return Check("worker", Health.UP, detail=detail)
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.config.project_settings import (
     instantiate_settings,
     problem_line,
@@ -27,12 +26,12 @@ from oneoff.utils.suggestions import similar
 from oneoff.utils.text import cell
 
 if TYPE_CHECKING:
+    from oneoff.config.database_url import DatabaseURL
     from oneoff.config.settings import Config
     from oneoff.core.project import Project
 
 URLS = ("DATABASE_URL", "MIGRATION_DATABASE_URL")
 REDIS = "REDIS_URL"
-DOTENV = ".env"
 _DEFAULT = "default"
 
 
@@ -42,7 +41,7 @@ class SettingValue(NamedTuple):
     Attributes:
         name: The variable.
         value: The value with secrets masked.
-        source: "environment", ".env" or "default".
+        source: "environment", ".env", the import string of the project's own code, or "default".
         secret: The value in clear text if `value` masks a part of it, else empty.
     """
 
@@ -74,29 +73,29 @@ class Problem(NamedTuple):
         return problem_line(self.setting, self.problem)
 
 
-def setting_values(config: Config, project: Project) -> list[SettingValue]:
+def setting_values(config: Config) -> list[SettingValue]:
     """Return all settings, also wrong ones. It connects to no server."""
-    values = {value.name: value for value in _framework_values(config, project)}
-    settings, _ = read_settings(config, project)
-    for name, field in _fields(project).items():
-        variable = _variable(project, name, field, config)
+    values = {value.name: value for value in _framework_values(config)}
+    settings, _ = read_settings(config)
+    for name, field in _fields(config.project).items():
+        variable = _variable(name, field, config)
         if variable in values:
             continue
-        source = _source(config, project, variable)
+        source = _source(config, variable)
         value = _unchecked(field, variable, config) if settings is None else getattr(settings, name)
         values[variable] = _shown(variable, value, source, config)
     return list(values.values())
 
 
-def read_settings(config: Config, project: Project) -> tuple[Any, list[Problem]]:
+def read_settings(config: Config) -> tuple[Any, list[Problem]]:
     """Return an instance of the project's settings class, or None and all problems."""
-    if not project.settings:
+    if not config.project.settings:
         return None, []
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
     try:
-        return instantiate_settings(project, config), []
+        return instantiate_settings(config), []
     except ValidationError as exc:
         return None, [Problem(*error) for error in validation_problems(exc, config.environ)]
     except SettingsError as exc:  # a list or a nested model that is not JSON
@@ -109,57 +108,59 @@ def framework_problems(config: Config) -> list[Problem]:
     return [Problem(setting, problem) for setting, _, problem in parts]
 
 
-def url_problems(config: Config, project: Project) -> Iterator[Problem]:
+def url_problems(config: Config) -> Iterator[Problem]:
     """Yield the URLs of servers that can't be parsed."""
-    for name in URLS:
+    for name in _used_urls(config):
         try:
-            _parsed_url(config, project, name)
+            _parsed_url(config, name)
         except ConfigurationError as exc:
-            yield Problem(name, exc.message.removeprefix(f"{name} "))
-    if config.redis_url:
-        try:
+            variable = config.variable(name)
+            yield Problem(variable, exc.message.removeprefix(f"{variable} "))
+    try:
+        if config.redis_url:
             redis_url(config)
-        except ConfigurationError as exc:
-            yield Problem(REDIS, exc.message.removeprefix(f"{REDIS} "))
+    except ConfigurationError as exc:
+        yield Problem(REDIS, exc.message.removeprefix(f"{REDIS} "))
 
 
-def settings_problems(config: Config, project: Project) -> list[Problem]:
+def settings_problems(config: Config) -> list[Problem]:
     """Return all problems of the settings, without connecting to a server."""
-    _, problems = read_settings(config, project)
-    found = [*problems, *framework_problems(config), *url_problems(config, project)]
+    _, problems = read_settings(config)
+    found = [*problems, *framework_problems(config), *url_problems(config)]
     # Report a variable that both the framework and the project read only once, but each line of
     # .env separately.
     by_key = {
-        problem if problem.setting == DOTENV else problem.setting: problem
+        problem if problem.setting.startswith(config.project.env_file) else problem.setting: problem
         for problem in reversed(found)
     }
     return list(by_key.values())[::-1]
 
 
-def likely_typos(config: Config, project: Project) -> list[str]:
+def likely_typos(config: Config) -> list[str]:
     """Return a line for each name in `.env` that nothing reads but that is similar to a known one.
 
     The process environment is not checked, because it contains the variables of other programs.
     """
     known = {setting.name for setting in SETTINGS}
-    known |= {_variable(project, name, field, config) for name, field in _fields(project).items()}
+    known |= {config.variable(name) for name in known}
+    known |= {_variable(name, field, config) for name, field in _fields(config.project).items()}
     lines = []
     for name, source in config.sources.items():
-        if source != DOTENV or name.upper() in {one.upper() for one in known}:
+        if source != config.project.env_file or name.upper() in {one.upper() for one in known}:
             continue
         # TEST_DATABASE_URL contains a known name, so it was written on purpose.
         near = [one for one in similar(name.upper(), known, limit=1) if one not in name.upper()]
-        lines += [f".env sets {name}, which nothing reads; did you mean {one}?" for one in near]
+        lines += [f"{source} sets {name}, which nothing reads; did you mean {one}?" for one in near]
     return lines
 
 
-def check_settings(config: Config, project: Project) -> None:
+def check_settings(config: Config) -> None:
     """Check that a process can start with these settings.
 
     Raises:
         ConfigurationError: Settings are wrong. The message contains all problems, but no values.
     """
-    problems = settings_problems(config, project)
+    problems = settings_problems(config)
     if problems:
         raise ConfigurationError(
             "; ".join(problem.line() for problem in problems),
@@ -169,22 +170,23 @@ def check_settings(config: Config, project: Project) -> None:
         )
 
 
-async def connection_problems(config: Config, project: Project, run_id: str) -> list[Problem]:
+async def connection_problems(config: Config, run_id: str) -> list[Problem]:
     """Connect to all configured servers at the same time, and return the failures."""
-    unusable = {problem.setting for problem in url_problems(config, project)}
-    asked = [name for name in URLS if name == URLS[0] or config.environ.get(name)]
+    unusable = {problem.setting for problem in url_problems(config)}
     checks = [
-        _try_database(config, project, name, run_id) for name in asked if name not in unusable
+        _try_database(config, name, run_id)
+        for name in _used_urls(config)
+        if config.variable(name) not in unusable
     ]
-    if config.redis_url and REDIS not in unusable:
+    if REDIS not in unusable and config.redis_url:
         checks.append(_try_redis(config, run_id))
     return [problem for problem in await asyncio.gather(*checks) if problem]
 
 
-async def _try_database(config: Config, project: Project, name: str, run_id: str) -> Problem | None:
+async def _try_database(config: Config, name: str, run_id: str) -> Problem | None:
     from oneoff.database.engine import Database
 
-    url = _parsed_url(config, project, name)
+    url = _parsed_url(config, name)
     if not url.exists():
         return None  # connecting would create the file, which is the task of `migrate`
     database = Database(url, run_id=run_id)
@@ -192,7 +194,7 @@ async def _try_database(config: Config, project: Project, name: str, run_id: str
         async with database.connect("check") as connection:
             await connection.exec_driver_sql("SELECT 1")
     except CommandError as exc:
-        return _unconnected(name, exc)
+        return _unconnected(config.variable(name), exc)
     finally:
         await database.dispose()
     return None
@@ -212,39 +214,47 @@ def _unconnected(name: str, error: CommandError) -> Problem:
     return Problem(name, error.message, temporary=not isinstance(error, ConfigurationError))
 
 
-def _framework_values(config: Config, project: Project) -> Iterator[SettingValue]:
+def _framework_values(config: Config) -> Iterator[SettingValue]:
     for setting in SETTINGS:
-        name, source = setting.name, _framework_source(config, setting.name)
+        name, source = config.variable(setting.name), config.source(setting.name) or _DEFAULT
         text = config.environ.get(name, "").strip() or setting.default
-        if name in URLS and (text or name == URLS[0]):
-            yield _shown_url(config, project, name, text, source)
-        elif name == REDIS and text:
-            yield _shown_redis(config, text, source)
-        elif name == "ENVIRONMENT" and not text:
+        if setting.name == URLS[0] and config.declares_database:
+            yield _shown_url(config, URLS[0], text, config.project.database_url)
+        elif setting.name in URLS and (text or setting.name == URLS[0]):
+            yield _shown_url(config, setting.name, text, source)
+        elif setting.name == REDIS and config.project.redis_url and config.redis_url != text:
+            yield _shown_redis(config, name, config.redis_url, config.project.redis_url)
+        elif setting.name == REDIS and text:
+            yield _shown_redis(config, name, text, source)
+        elif setting.name == "ENVIRONMENT" and not text:
             yield SettingValue(name, config.configured_environment, source)
         else:
             yield _shown(name, text, source, config)
 
 
-def _shown_url(config: Config, project: Project, name: str, text: str, source: str) -> SettingValue:
+def _shown_url(config: Config, name: str, text: str, source: str) -> SettingValue:
+    variable = config.variable(name)
     try:
-        url = _parsed_url(config, project, name)
+        url = _parsed_url(config, name)
     except ConfigurationError:  # it is unknown which part of it is the password
-        return SettingValue(name, MASK, source, text)
-    return SettingValue(name, url.safe(), source, text if url.password else "")
+        return SettingValue(variable, MASK, source, text)
+    return SettingValue(variable, url.safe(), source, text if url.password else "")
 
 
-def _shown_redis(config: Config, text: str, source: str) -> SettingValue:
+def _shown_redis(config: Config, variable: str, text: str, source: str) -> SettingValue:
     try:
         url = redis_url(config)
     except ConfigurationError:
-        return SettingValue(REDIS, MASK, source, text)
-    return SettingValue(REDIS, url.safe(), source, text if url.user or url.password else "")
+        return SettingValue(variable, MASK, source, text)
+    return SettingValue(variable, url.safe(), source, text if url.user or url.password else "")
 
 
-def _parsed_url(config: Config, project: Project, name: str) -> Any:
-    text = config.environ.get(name, "")
-    return parse_database_url(text, config.root, project.name, setting=name)
+def _used_urls(config: Config) -> list[str]:
+    return [name for name in URLS if name == URLS[0] or config.source(name)]
+
+
+def _parsed_url(config: Config, name: str) -> DatabaseURL:
+    return config.database(for_migrations=name != URLS[0])
 
 
 def _shown(name: str, value: Any, source: str, config: Config) -> SettingValue:
@@ -289,9 +299,9 @@ def _fields(project: Project) -> dict[str, Any]:
     return fields
 
 
-def _variable(project: Project, name: str, field: Any, config: Config) -> str:
+def _variable(name: str, field: Any, config: Config) -> str:
     """Return the variable that a field is read from: the one that is set, else the first alias."""
-    model_config = load_object(project.settings).model_config
+    model_config = load_object(config.project.settings).model_config
     aliases = _aliases(field.validation_alias)
     names = aliases or [f"{model_config.get('env_prefix', '')}{name}"]
     if not model_config.get("case_sensitive"):
@@ -308,12 +318,8 @@ def _aliases(alias: Any) -> list[str]:
     return [one if isinstance(one, str) else str(one.path[0]) for one in choices]
 
 
-def _framework_source(config: Config, name: str) -> str:
-    return config.sources.get(name, _DEFAULT) if config.environ.get(name, "").strip() else _DEFAULT
-
-
-def _source(config: Config, project: Project, variable: str) -> str:
-    model_config = load_object(project.settings).model_config
+def _source(config: Config, variable: str) -> str:
+    model_config = load_object(config.project.settings).model_config
     found = next((name for name in config.sources if name.upper() == variable.upper()), "")
     if not found or (model_config.get("env_ignore_empty") and not config.environ[found]):
         return _DEFAULT

@@ -7,6 +7,7 @@ import os
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _FRAMEWORK = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
@@ -36,6 +37,12 @@ def place_of(exc: BaseException) -> str:
 
 def error_text(exc: BaseException) -> str:
     """Return the type and the message of an exception in one line."""
+    errors: Any = getattr(exc, "errors", None)
+    if errors and type(exc).__name__ == "ValidationError":
+        # pydantic's own message is a page long, and contains the values, which may be secret.
+        problems = errors(include_input=False, include_url=False)
+        text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
+        return f"ValidationError: {text}"
     text = exc.msg if isinstance(exc, SyntaxError) else str(exc).strip()
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
 

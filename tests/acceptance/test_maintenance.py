@@ -57,7 +57,8 @@ class NameProcess:
         await self.app(scope, receive, named)
 
 
-reader = MaintenanceReader(load_config(Path.cwd()), Project("shop", commands=()))
+project = Project("shop", commands=())
+reader = MaintenanceReader(load_config(Path.cwd(), project))
 app = NameProcess(MaintenanceMiddleware(served, reader=reader))
 """
 

@@ -32,6 +32,7 @@ import asyncio
 import os
 from pathlib import Path
 
+from oneoff import Project
 from oneoff.integrations.arq import bind_job, outlive_outages, pause_during_maintenance
 from oneoff.services.jobs.redis_settings import redis_settings
 from oneoff.config.settings import load_config
@@ -65,7 +66,7 @@ async def sleep(ctx, seconds: float):
 
 class WorkerSettings:
     functions = (mark, sleep)
-    redis_settings = redis_settings(load_config(Path.cwd()))
+    redis_settings = redis_settings(load_config(Path.cwd(), Project("shop")))
     on_startup = start
     on_job_start = bind_job
     poll_delay = 0.05

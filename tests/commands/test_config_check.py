@@ -105,9 +105,9 @@ async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: M
     """One table has all problems."""
     environ = {
         "AUDIT_REQUIRED": "perhaps",
-        "LOG_LEVEL": "loud",
+        "ONEOFF_LOG_LEVEL": "loud",
         "PASSWORD_MIN_LENGTH": "3",
-        "SECRET_KEY": "short",
+        "ONEOFF_SECRET_KEY": "short",
         "REDIS_TIMEOUT": "soon",
         "REDIS_URL": "http://redis",
     }
@@ -121,10 +121,10 @@ async def test_the_frameworks_own_settings_are_checked_with_the_others(manage: M
 @ON_SQLITE
 async def test_other_commands_do_not_start_with_invalid_settings(manage: Manage) -> None:
     """The error names the setting and suggests `config check`."""
-    outcome = await manage("user list", environ={"LOG_LEVEL": "loud"})
+    outcome = await manage("user list", environ={"ONEOFF_LOG_LEVEL": "loud"})
 
     assert 78 == outcome.exit_code
-    assert "LOG_LEVEL 'loud' is not one of debug, info, warning, error" in outcome.stderr
+    assert "ONEOFF_LOG_LEVEL 'loud' is not one of debug, info, warning, error" in outcome.stderr
     assert "  try:  python manage.py config check\n" in outcome.stderr
 
 
@@ -148,7 +148,8 @@ def test_an_unused_name_in_the_env_file_may_be_a_typo(tmp_path: Path) -> None:
     lines = "PASSWORD_MIN_LENGHT=20\nREDIS_ULR=x\nTEST_DATABASE_URL=x\nPORT=1\nLOG_LEVEL=info\n"
     (tmp_path / ".env").write_text(lines)
 
-    typos = likely_typos(load_config(tmp_path, {}), Project("shop", settings=SETTINGS))
+    project = Project("shop", settings=SETTINGS)
+    typos = likely_typos(load_config(tmp_path, project, {}))
 
     assert [
         ".env sets PASSWORD_MIN_LENGHT, which nothing reads; did you mean PASSWORD_MIN_LENGTH?",
@@ -165,13 +166,24 @@ def test_a_line_of_the_env_file_that_cannot_be_read_is_an_error(
 ) -> None:
     """It is named by its number. No command starts without the setting on that line."""
     (tmp_path / ".env").write_text(text)
-    config = load_config(tmp_path, {})
+    config = load_config(tmp_path, Project("shop", settings=SETTINGS), {})
 
     with pytest.raises(ConfigurationError) as caught:
-        check_settings(config, Project("shop", settings=SETTINGS))
+        check_settings(config)
 
     assert (
         f".env: line {line} can't be read: is a quote not closed, or an = missing?"
         == caught.value.message
     )
     assert (1, ("", "")) == (len(config.problems), tuple(capfd.readouterr()))
+
+
+@ON_SQLITE
+async def test_a_value_for_the_application_is_a_warning(manage: Manage) -> None:
+    """It says that the framework does not use it; other commands run."""
+    outcome = await manage("config check --json", environ={"SECRET_KEY": "changethis"})
+
+    assert 0 == outcome.exit_code, outcome.stderr
+    assert ["SECRET_KEY has fewer than 32 characters, so it is not used here"] == outcome.json[
+        "warnings"
+    ]

@@ -45,7 +45,7 @@ def shown(
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Settings.__module__])
     for name, text in environ.items():
         monkeypatch.setenv(name, text)
-    values = setting_values(load_config(tmp_path, environ), project)
+    values = setting_values(load_config(tmp_path, project, environ))
     return {value.name: tuple(value[1:]) for value in values}
 
 
@@ -172,12 +172,16 @@ async def test_only_the_password_of_a_mail_url_is_masked(manage: Manage) -> None
 @ON_SQLITE
 async def test_each_problem_is_one_warning(manage: Manage) -> None:
     """The masking of secrets does not change the warnings, and defaults are still shown."""
-    environ = {"LOG_LEVEL": "loud", "SECRET_KEY": "planted", "DATABASE_URL": "mysql://h/x"}
+    environ = {
+        "ONEOFF_LOG_LEVEL": "loud",
+        "ONEOFF_SECRET_KEY": "planted",
+        "DATABASE_URL": "mysql://h/x",
+    }
 
     outcome = await manage("config show --json", environ=environ)
 
     warnings = outcome.json["warnings"]
-    assert ["LOG_LEVEL", "SECRET_KEY", "DATABASE_URL"] == [
+    assert ["ONEOFF_LOG_LEVEL", "ONEOFF_SECRET_KEY", "DATABASE_URL"] == [
         line.replace(":", " ").split()[0] for line in warnings
     ]
     assert "SECRET_KEY has fewer than 32 characters" == warnings[1]

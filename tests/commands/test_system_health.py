@@ -225,10 +225,10 @@ async def test_services_are_checked_at_the_same_time_with_a_limit(
             "DATABASE_URL": f"postgres://a:b@127.0.0.1:{port}/shop",
             "REDIS_URL": f"redis://127.0.0.1:{port}/0",
         }
-        config = load_config(Path(), {**manage_environ, **environ})
+        config = load_config(Path(), Project("shop"), {**manage_environ, **environ})
         after_two_limits = asyncio.create_task(asyncio.sleep(2 * 2))
 
-        checks = await check_services(config, Project("shop"), "test", timeout=2)
+        checks = await check_services(config, "test", timeout=2)
 
     assert after_two_limits.cancel(), "one service was checked after the other"
     assert [(name, Health.DOWN, "no answer within 2 s") for name in ("database", "redis")] == [

@@ -79,7 +79,7 @@ class Fleet:
         environ = {"DATABASE_URL": self.database_proxy.url(self.url), "SECRET_KEY": KEY}
         if with_redis:
             environ["REDIS_URL"] = self.redis_proxy.url(self.redis_url)
-        made = MaintenanceReader(load_config(Path("/nonexistent"), environ), PROJECT)
+        made = MaintenanceReader(load_config(Path("/nonexistent"), PROJECT, environ))
         self.readers.append(made)
         return made
 

@@ -20,7 +20,7 @@ class WorkerSettings:
     """Takes shards, and nothing else."""
 
     functions = (shard_function(project, str(ROOT)),)
-    redis_settings = WorkerConnection(load_config(ROOT), project)
+    redis_settings = WorkerConnection(load_config(ROOT, project))
     on_startup = start
     poll_delay = 0.05
     max_jobs = int(os.environ.get("TALLY_JOBS", "2"))

@@ -9,7 +9,6 @@ from oneoff.core.task import CATEGORIES
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.runtime.registry.registry import Registry
 
@@ -39,15 +38,15 @@ class New(BaseCommand):
         help="Create an admin task of this category.",
     )
 
-    def handle(self, config: Config, project: Project, registry: Registry, run: Run) -> Result:
+    def handle(self, config: Config, registry: Registry, run: Run) -> Result:
         from oneoff.services import scaffold
 
         words = scaffold.words_of(self.name)
-        package = self.package or project.commands[0]
+        package = self.package or config.project.commands[0]
         if self.task_:
             from oneoff.services.tasks import catalogue, template
 
-            known = catalogue.read_catalogue(registry, project)
+            known = catalogue.read_catalogue(registry, config.project)
             templates = template.templates(self.task_, known)
             files = scaffold.plan(config.root, package, words, registry, templates)
         else:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from oneoff import CommandError
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.services.settings import Problem
 
@@ -27,19 +26,19 @@ class Check(BaseCommand):
     accepts_problems = True
     examples = ("config check", "config check --json")
 
-    async def handle(self, config: Config, project: Project, run: Run) -> Result:
-        from oneoff.config.database_url import parse_database_url
+    async def handle(self, config: Config, run: Run) -> Result:
         from oneoff.services.settings import connection_problems, likely_typos, settings_problems
 
-        problems = settings_problems(config, project)
-        problems += await connection_problems(config, project, run.id)
-        warnings = likely_typos(config, project)
+        problems = settings_problems(config)
+        problems += await connection_problems(config, run.id)
+        warnings = [f"{problem}, so it is not used here" for problem in config.ignored]
+        warnings += likely_typos(config)
         if not problems:
-            problems, more = _worker_findings(config, project)
+            problems, more = _worker_findings(config)
             warnings += more
         if problems:
             raise _error(problems, warnings)
-        url = parse_database_url(config.database_url, config.root, project.name)
+        url = config.database()
         found = (
             "answers" if url.exists() else "does not exist yet; python manage.py migrate creates it"
         )
@@ -48,18 +47,18 @@ class Check(BaseCommand):
         return Result.report(None, message, warnings=warnings)
 
 
-def _worker_findings(config: Config, project: Project) -> tuple[list[Problem], list[str]]:
+def _worker_findings(config: Config) -> tuple[list[Problem], list[str]]:
     """Return the problem, or the warning, of a worker that uses another Redis than REDIS_URL."""
     from oneoff.services.settings import REDIS, Problem
 
-    if not (config.redis_url and project.worker):
+    if not (config.redis_url and config.project.worker):
         return [], []
     from oneoff.config.redis_url import redis_url
     from oneoff.services.jobs import worker_settings
 
     url = redis_url(config)
     try:
-        worker = worker_settings.load_worker(project)
+        worker = worker_settings.load_worker(config.project)
     except (ConfigurationError, ImportError, AttributeError):
         return [], []  # no setting; and a web process may be installed without ARQ
     try:

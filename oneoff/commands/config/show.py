@@ -8,7 +8,6 @@ from oneoff import Access, BaseCommand, Confirm, Flag, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
 
 
 class Show(BaseCommand):
@@ -33,17 +32,17 @@ class Show(BaseCommand):
     def consequence(self) -> str:
         return "shows every secret of this process in clear text; a pipe or a log would keep them"
 
-    def handle(self, config: Config, project: Project) -> Result:
+    def handle(self, config: Config) -> Result:
         from oneoff.services.settings import likely_typos, setting_values, settings_problems
 
-        values = setting_values(config, project)
+        values = setting_values(config)
         data = [
             {"name": value.name, "value": value.value, "source": value.source} for value in values
         ]
-        problems = [problem.line() for problem in settings_problems(config, project)]
+        problems = [problem.line() for problem in settings_problems(config)]
         return Result(
             data=data,
-            warnings=[*problems, *likely_typos(config, project)],
+            warnings=[*problems, *likely_typos(config)],
             show_once={value.name: value.secret for value in values if value.secret}
             if self.show_secrets
             else {},

@@ -8,7 +8,6 @@ from oneoff import Access, BaseCommand, Flag, Option, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
 
@@ -37,7 +36,6 @@ class Backup(BaseCommand):
     async def handle(
         self,
         config: Config,
-        project: Project,
         database: Database,
         run: Run,
         open: Any,  # noqa: A002 - the name of the resource
@@ -45,8 +43,8 @@ class Backup(BaseCommand):
         import oneoff
         from oneoff.services.backups.create import Source, back_up, default_path
 
-        migrations = await open("migrations") if project.migrations else None
-        source = Source(database, migrations, config, project.name, run, oneoff.__version__)
+        migrations = await open("migrations") if config.project.migrations else None
+        source = Source(database, migrations, config, run, oneoff.__version__)
         path = self.output or default_path(database, run.environment, run.started_at)
         made = await back_up(source, path, overwrite=self.overwrite)
         warnings = list(made.warnings)

@@ -9,7 +9,6 @@ from oneoff import Access, Argument, BaseCommand, DryRun, Flag, Option, Result, 
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run as Facts
     from oneoff.services.jobs.queue import Jobs
 
@@ -44,7 +43,7 @@ class Run(BaseCommand):
         """Need the database for --inline, because a task writes to it by its own connections."""
         return ("session",) if self.inline else ()
 
-    async def handle(self, jobs: Jobs, config: Config, project: Project, run: Facts) -> Result:
+    async def handle(self, jobs: Jobs, config: Config, run: Facts) -> Result:
         from oneoff.services.jobs import run as service
 
         self._check()
@@ -62,7 +61,7 @@ class Run(BaseCommand):
         if self.inline:
             return await service.run_here(jobs, config, call)
         if self.wait:
-            return await service.queue_and_wait(jobs, config, project, call)
+            return await service.queue_and_wait(jobs, config, call)
         return await service.queue(jobs, call)
 
     def _check(self) -> None:

@@ -8,7 +8,6 @@ from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.services.jobs.queue import Jobs
 
 
@@ -18,7 +17,7 @@ class Stats(BaseCommand):
     access = Access.READ
     examples = ("jobs stats", "jobs stats --json")
 
-    async def handle(self, jobs: Jobs, config: Config, project: Project) -> Result:
+    async def handle(self, jobs: Jobs, config: Config) -> Result:
         from oneoff.services.jobs.heartbeat import read_heartbeat
         from oneoff.services.jobs.lookup import count_jobs
         from oneoff.services.jobs.queue import now_ms
@@ -31,6 +30,6 @@ class Stats(BaseCommand):
             late = max(now_ms() - stats.oldest_due_ms, 0) / 1000
             parts.append(f"the oldest job has waited for {late:.0f} s")
         parts.append(f"a worker was seen {beat.age:.0f} s ago" if beat else "no worker was seen")
-        if await announced_window(jobs.client, config, project):
+        if await announced_window(jobs.client, config):
             parts.append("maintenance is on: workers take no jobs")
         return Result.report(stats.rows(), "; ".join(parts))

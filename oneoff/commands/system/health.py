@@ -10,7 +10,6 @@ from oneoff import Access, BaseCommand, CheckFailed, ConfigurationError, Option,
 if TYPE_CHECKING:
     from oneoff import CommandError
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 Name = Literal["database", "migrations", "redis", "worker"]
@@ -38,18 +37,18 @@ class Health(BaseCommand):
     )
     only: list[Name] = Option(default=[], help="Check only this service; can be repeated.")
 
-    async def handle(self, config: Config, project: Project, run: Run) -> Result:
+    async def handle(self, config: Config, run: Run) -> Result:
         from oneoff.services import health
 
         only = [health.Service(name) for name in self.only]
         checks = await health.wait_until_healthy(
-            lambda: health.check_services(config, project, run.id, only=only),
+            lambda: health.check_services(config, run.id, only=only),
             self.wait.total_seconds(),
         )
         rows = [{**check._asdict(), "health": check.health.value} for check in checks]
         worst = health.worst(checks)
         if worst is health.Health.UP:
-            left_out = not only and project.worker and not config.redis_url
+            left_out = not only and config.project.worker and not config.redis_url
             note = "redis and worker were not checked: REDIS_URL is not set" if left_out else ""
             return Result.report(rows, note)
         raise _error(worst.value, rows)

@@ -8,7 +8,6 @@ from oneoff import Access, BaseCommand, ConfigurationError, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 PACKAGES = (
@@ -34,18 +33,18 @@ class Info(BaseCommand):
     access = Access.READ
     examples = ("system info", "system info --json")
 
-    def handle(self, config: Config, project: Project, run: Run) -> Result:
+    def handle(self, config: Config, run: Run) -> Result:
         import platform
 
         from oneoff.config.operator_identity import code_version
 
         return Result.report(
             {
-                "project": project.name,
+                "project": config.project.name,
                 "root": str(config.root),
                 "environment": run.environment,
                 "environment_from": _why(config),
-                "database": _database(config, project),
+                "database": _database(config),
                 "operator": run.operator.name,
                 "operator_from": run.operator.source,
                 "code_version": code_version(config.environ, config.root) or None,
@@ -58,17 +57,16 @@ class Info(BaseCommand):
 
 def _why(config: Config) -> str:
     if config.environment:
-        return f"ENVIRONMENT ({config.sources['ENVIRONMENT']})"
-    if config.database_url:
+        return f"{config.variable('ENVIRONMENT')} ({config.source('ENVIRONMENT')})"
+    if config.environment_assumed:
         return "DATABASE_URL without ENVIRONMENT counts as production"
     return "nothing is set: the embedded SQLite file counts as development"
 
 
-def _database(config: Config, project: Project) -> str:
-    from oneoff.config.database_url import parse_database_url
+def _database(config: Config) -> str:
 
     try:
-        return parse_database_url(config.database_url, config.root, project.name).safe()
+        return config.database().safe()
     except ConfigurationError as exc:
         return exc.message
 

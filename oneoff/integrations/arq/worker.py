@@ -51,12 +51,11 @@ class WorkerConnection:
     Commands import the worker too, to read its functions. For them nothing is read or checked.
 
     Args:
-        config: The settings of the process.
-        project: The project, whose own settings are checked too.
+        config: The settings of the process. Those of its project are checked too.
     """
 
-    def __init__(self, config: Config, project: Project) -> None:
-        self._config, self._project = config, project
+    def __init__(self, config: Config) -> None:
+        self._config = config
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the checked settings.
@@ -73,7 +72,7 @@ class WorkerConnection:
         from oneoff.services.settings import check_settings
 
         configure_logging("worker", self._config)
-        check_settings(self._config, self._project)
+        check_settings(self._config)
         settings = redis_settings(self._config)
         sys.excepthook = _translating_redis_errors(sys.excepthook, redis_url(self._config))
         return settings

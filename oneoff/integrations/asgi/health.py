@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.database.engine import Database
 from oneoff.services.health import Check, Health, Service, check_services
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
 
 MAX_AGE = 1.0
 """Seconds for which callers share one answer, so that many probes ask the services only once."""
@@ -77,17 +75,17 @@ def is_ready(checks: list[Check]) -> bool:
 
 
 @asynccontextmanager
-async def open_health_checks(config: Config, project: Project) -> AsyncIterator[HealthChecks]:
+async def open_health_checks(config: Config) -> AsyncIterator[HealthChecks]:
     """Create the health checks of a process, with a separate database connection."""
     # A pool whose connections are all busy must not make the process look unavailable.
-    url = parse_database_url(config.database_url, config.root, project.name)
+    url = config.database()
     database = Database(url, run_id="web-health", pool_size=1)
     services = [Service.DATABASE, Service.MIGRATIONS]
     services += [Service.REDIS] if config.redis_url else []
 
     async def ask() -> list[Check]:
         return await check_services(
-            config, project, "web-health", only=services, timeout=TIMEOUT, database=database
+            config, "web-health", only=services, timeout=TIMEOUT, database=database
         )
 
     try:

@@ -47,7 +47,7 @@ def level_of(config: Config, options: GlobalOptions, terminal: Terminal) -> str:
         return "debug"
     if options.verbose:
         return "info"
-    if terminal.shows_logs_readably and "LOG_LEVEL" not in config.sources:
+    if terminal.shows_logs_readably and not config.source("LOG_LEVEL"):
         return "warning"
     return config.log_level
 

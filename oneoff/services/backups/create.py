@@ -64,7 +64,6 @@ class Source(NamedTuple):
         database: The database, reached without a connection pooler.
         migrations: The project's revisions; None if it has none.
         config: The settings.
-        project: The name of the project.
         run: The run.
         version: The version of oneoff.
     """
@@ -72,7 +71,6 @@ class Source(NamedTuple):
     database: Database
     migrations: Migrations | None
     config: Config
-    project: str
     run: Run
     version: str
 
@@ -143,7 +141,7 @@ async def _describe(source: Source, state: _State, path: str) -> Manifest:
     facts = source.database.facts
     return Manifest(
         kind=source.database.url.dialect,
-        project=source.project,
+        project=source.config.project.name,
         database=source.database.url.name,
         identity=facts.identity if facts else "",
         environment=source.run.environment,

@@ -10,7 +10,6 @@ from oneoff.config.redis_url import RedisURL, redis_url
 from oneoff.config.settings import Config
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
-from oneoff.core.project import Project
 from oneoff.core.run import Run
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_jobs(config: Config, project: Project, mode: Mode, run: Run) -> AsyncIterator[Jobs]:
+async def open_jobs(config: Config, mode: Mode, run: Run) -> AsyncIterator[Jobs]:
     """Open the resource `jobs`: the queue of the project's worker, connected.
 
     Raises:
@@ -33,7 +32,7 @@ async def open_jobs(config: Config, project: Project, mode: Mode, run: Run) -> A
     from oneoff.services.jobs.queue import Jobs
     from oneoff.services.jobs.worker_settings import check_same_redis, load_worker
 
-    worker = load_worker(project)
+    worker = load_worker(config.project)
     check_same_redis(worker, url)
     async with connect(url, mode, name=f"oneoff/{run.id}") as client:
         _check_server(client, url)

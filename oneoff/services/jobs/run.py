@@ -26,7 +26,6 @@ from oneoff.services.jobs.worker_settings import Task
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
 
 _LONGEST_ID = 200  # characters
 
@@ -107,7 +106,7 @@ async def queue(jobs: Jobs, call: Call) -> Result:
     return Result.changed(message, rows=1, data=facts, answer=queued.id)
 
 
-async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Call) -> Result:
+async def queue_and_wait(jobs: Jobs, config: Config, call: Call) -> Result:
     """Queue the call, wait, and return the job's result.
 
     If a job with the same id already exists, wait for that job instead.
@@ -120,7 +119,7 @@ async def queue_and_wait(jobs: Jobs, config: Config, project: Project, call: Cal
 
     queued = await _enqueue(jobs, call)
     try:
-        record = await wait_for_end(jobs, config, project, queued.id)
+        record = await wait_for_end(jobs, config, queued.id)
     except CommandError as exc:
         raise _without_retry(exc, call) from exc.__cause__
     if not queued.created:

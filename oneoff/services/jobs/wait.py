@@ -21,14 +21,13 @@ from oneoff.services.maintenance.redis_copy import announced_window
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between two polls
 
 _log = structlog.get_logger(__name__)
 
 
-async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str) -> JobRecord:
+async def wait_for_end(jobs: Jobs, config: Config, job_id: str) -> JobRecord:
     """Poll Redis until the job has ended, and return its record.
 
     Args:
@@ -43,7 +42,7 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
             message has the id of the job and says how to wait for the job again.
     """
     try:
-        if await announced_window(jobs.client, config, project):
+        if await announced_window(jobs.client, config):
             _log.warning("jobs.paused", job_id=job_id, reason="maintenance is on")
         return await _poll(jobs, job_id)
     except RedisError as exc:
@@ -52,7 +51,7 @@ async def wait_for_end(jobs: Jobs, config: Config, project: Project, job_id: str
         # A signal and the deadline of the run both arrive as a cancellation.
         if signals.received():
             raise _interrupted(job_id, explain(exc)) from None
-        paused = await announced_window(jobs.client, config, project) is not None
+        paused = await announced_window(jobs.client, config) is not None
         raise _still_running(job_id, paused=paused) from None
 
 

@@ -107,7 +107,7 @@ def check_same_redis(worker: WorkerSpec, url: RedisURL) -> None:
         f"the worker uses Redis at {own.name}, and REDIS_URL is {url.name}",
         why=f"the redis_settings of {worker.source} would leave jobs from commands waiting forever",
         try_=(
-            "in the worker's settings: redis_settings = WorkerConnection(config, project)",
+            "in the worker's settings: redis_settings = WorkerConnection(config)",
             f"or set REDIS_URL to the Redis of the worker, {own.name}",
         ),
         code="worker-on-another-redis",

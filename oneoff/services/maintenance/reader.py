@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError
 from oneoff.database.engine import Database
@@ -35,7 +34,6 @@ from oneoff.services.maintenance.window import Window, is_pass
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.services.maintenance.redis_copy import Copy
 
 MAX_COPY_AGE = 1.0
@@ -84,14 +82,14 @@ class MaintenanceReader:
         ConfigurationError: One of the URLs can't be used.
     """
 
-    def __init__(self, config: Config, project: Project) -> None:
-        url = parse_database_url(config.database_url, config.root, project.name)
+    def __init__(self, config: Config) -> None:
+        url = config.database()
         self._database = Database(url, run_id="reader")
         self._secret_key = config.secret_key
         self._copy: RedisCopy | None = None
         if config.redis_url:
             self._copy = RedisCopy(
-                redis_url(config), key_of(project.name, url), limit=REDIS_TIMEOUT
+                redis_url(config), key_of(config.project.name, url), limit=REDIS_TIMEOUT
             )
         self._state = _State(None, _NEVER)
         self._fresh_until = self._refresh_at = _NEVER

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
 from oneoff.core.policy import Mode
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
     from oneoff.config.redis_url import RedisURL
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
 
 KEY_LIFETIME = 86_400.0
 """Seconds after which the key expires."""
@@ -131,21 +129,23 @@ class RedisCopy:
 
 
 @asynccontextmanager
-async def open_copy(config: Config, project: Project) -> AsyncIterator[RedisCopy]:
+async def open_copy(config: Config) -> AsyncIterator[RedisCopy]:
     """Open the copy for a command. REDIS_URL must be set.
 
     Raises:
         ConfigurationError: DATABASE_URL or REDIS_URL can't be used.
     """
-    database = parse_database_url(config.database_url, config.root, project.name)
-    copy = RedisCopy(redis_url(config), key_of(project.name, database), limit=COMMAND_TIMEOUT)
+    database = config.database()
+    copy = RedisCopy(
+        redis_url(config), key_of(config.project.name, database), limit=COMMAND_TIMEOUT
+    )
     try:
         yield copy
     finally:
         await copy.aclose()
 
 
-async def announced_window(client: Redis, config: Config, project: Project) -> Window | None:
+async def announced_window(client: Redis, config: Config) -> Window | None:
     """Return the window that is open according to the copy; None if there is none.
 
     The copy may be old or missing. This does not read the database, whose state is the valid one.
@@ -156,8 +156,8 @@ async def announced_window(client: Redis, config: Config, project: Project) -> W
         project: Its name is part of the copy's key.
     """
     try:
-        database = parse_database_url(config.database_url, config.root, project.name)
-        copy = await client.get(key_of(project.name, database))
+        database = config.database()
+        copy = await client.get(key_of(config.project.name, database))
         window = decode(copy) if copy else None
     except (ConfigurationError, ValueError):
         return None

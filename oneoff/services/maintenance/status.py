@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import CommandError
 from oneoff.database.engine import Database
 from oneoff.services.maintenance.redis_copy import open_copy
@@ -12,22 +11,21 @@ from oneoff.services.maintenance.store import NO_FACTS, NOT_MIGRATED, Record, re
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
 
 NO_DATABASE = "does not exist yet"
 NO_COPY = "no copy"
 NO_REDIS = "REDIS_URL is not set"
 
 
-async def maintenance_status(config: Config, project: Project, run_id: str) -> dict[str, Any]:
+async def maintenance_status(config: Config, run_id: str) -> dict[str, Any]:
     """Return the state of maintenance, and the separate states in the database and in Redis.
 
     Raises:
         CommandError: The database did not answer. The error's data contain the state in Redis.
     """
-    in_redis = await _ask_redis(config, project)
+    in_redis = await _ask_redis(config)
     try:
-        record, in_database = await _ask_database(config, project, run_id)
+        record, in_database = await _ask_database(config, run_id)
     except CommandError as exc:
         exc.data = {"maintenance": None, **NO_FACTS, "database": None, "redis": in_redis}
         raise
@@ -39,8 +37,8 @@ async def maintenance_status(config: Config, project: Project, run_id: str) -> d
     }
 
 
-async def _ask_database(config: Config, project: Project, run_id: str) -> tuple[Record | None, str]:
-    url = parse_database_url(config.database_url, config.root, project.name)
+async def _ask_database(config: Config, run_id: str) -> tuple[Record | None, str]:
+    url = config.database()
     if not url.exists():
         return None, NO_DATABASE
     database = Database(url, run_id=run_id)
@@ -55,11 +53,11 @@ async def _ask_database(config: Config, project: Project, run_id: str) -> tuple[
     return record, _word(record)
 
 
-async def _ask_redis(config: Config, project: Project) -> str:
+async def _ask_redis(config: Config) -> str:
     if not config.redis_url:
         return NO_REDIS
     try:
-        async with open_copy(config, project) as redis:
+        async with open_copy(config) as redis:
             copy = await redis.read()
     except CommandError as exc:
         return exc.message

@@ -16,7 +16,6 @@ from oneoff.config.settings import Config
 from oneoff.core.conversion import duration_text
 from oneoff.core.errors import CommandError, UsageError
 from oneoff.core.policy import Mode
-from oneoff.core.project import Project
 from oneoff.services.maintenance import store
 from oneoff.services.maintenance.redis_copy import RedisCopy, open_copy
 from oneoff.services.maintenance.store import Record
@@ -109,9 +108,7 @@ class Announcement:
 
 
 @asynccontextmanager
-async def open_announcement(
-    config: Config, project: Project, mode: Mode, log: Logger
-) -> AsyncIterator[Announcement]:
+async def open_announcement(config: Config, mode: Mode, log: Logger) -> AsyncIterator[Announcement]:
     """Open the resource `announcement`. Closing it writes the announced window to Redis.
 
     The executor commits before it closes resources. If the run fails, its exception leaves this
@@ -121,7 +118,7 @@ async def open_announcement(
     if mode is not Mode.COMMIT or not config.redis_url:
         yield announcement
         return
-    async with open_copy(config, project) as copy:
+    async with open_copy(config) as copy:
         # Check Redis before the work, so that the command can warn of a problem in its result.
         announcement.problem = await _problem(copy)
         yield announcement

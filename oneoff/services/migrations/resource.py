@@ -15,7 +15,6 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.database.roles import lock_role
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
@@ -359,33 +357,33 @@ class Migrations:
 
 @asynccontextmanager
 async def open_migrations(
-    config: Config, project: Project, database: Database, lock: HeldLock | None, mode: Mode
+    config: Config, database: Database, lock: HeldLock | None, mode: Mode
 ) -> AsyncIterator[Migrations]:
     """Open the resource `migrations`.
 
     Raises:
         ConfigurationError: `Project(migrations=...)` is not set, or its folder has no env.py.
     """
-    if not project.migrations:
+    if not config.project.migrations:
         raise ConfigurationError(
-            f"the project {project.name!r} has no migrations",
+            f"the project {config.project.name!r} has no migrations",
             try_='declare their folder: Project(..., migrations="migrations")',
             code="no-migrations",
         )
-    folder = config.root / project.migrations
+    folder = config.root / config.project.migrations
     if not (folder / "env.py").is_file():
-        declared = f"the project declares migrations={project.migrations!r}"
+        declared = f"the project declares migrations={config.project.migrations!r}"
         zipped = next((parent for parent in folder.parents if parent.is_file()), None)
         raise ConfigurationError(
-            f"{project.migrations}/env.py does not exist",
+            f"{config.project.migrations}/env.py does not exist",
             why=f"{zipped} is a file, and revisions are read from folders" if zipped else declared,
-            try_=f"create {project.migrations}/env.py with three lines: see `oneoff.run_env`",
+            try_=f"create {declared}/env.py with three lines: see `oneoff.run_env`",
             code="no-migrations",
         )
 
-    file = parse_database_url(config.database_url, config.root, project.name).database
+    file = config.database().database
     migrations = Migrations(
-        folder, config.root, database, lock, mode, metadata=project.metadata, file=file
+        folder, config.root, database, lock, mode, metadata=config.project.metadata, file=file
     )
     try:
         yield migrations

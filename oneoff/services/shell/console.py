@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
     from oneoff.database.engine import Database
     from oneoff.database.transaction import WorkTransaction
@@ -32,7 +31,6 @@ class Console(NamedTuple):
     """Runs a script or an interactive prompt on the run's database."""
 
     config: Config
-    project: Project
     run_info: Run
     terminal: Terminal
     log: FilteringBoundLogger
@@ -96,7 +94,7 @@ class Console(NamedTuple):
 
     def _names(self, session: AsyncSession) -> dict[str, Any]:
         cache = self.cache.placeholder()
-        return ready_names(self.project, self.config, self.run_info, session, cache)
+        return ready_names(self.config, self.run_info, session, cache)
 
     async def _prompt(self, shell_session: ShellSession, banner: str, *, plain: bool) -> None:
         at_terminal = _is_terminal(sys.stdin)
@@ -122,7 +120,7 @@ class Console(NamedTuple):
             read: Read = self.terminal.ask
             if at_terminal:
                 read = LineReader(self.terminal, interrupts).read
-                history = history_file(self.project.name, self.config.environ)
+                history = history_file(self.config.project.name, self.config.environ)
                 redactor = Redactor(self.config.environ)
                 stack.enter_context(line_editing(shell_session.names, history, redactor))
             self.terminal.err(banner)
@@ -133,7 +131,6 @@ class Console(NamedTuple):
 async def open_console(
     *,
     config: Config,
-    project: Project,
     run: Run,
     terminal: Terminal,
     log: FilteringBoundLogger,
@@ -145,7 +142,7 @@ async def open_console(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(inputs.flush)
         cache = LazyCache(config, mode, run, stack)
-        yield Console(config, project, run, terminal, log, mode, inputs, cache)
+        yield Console(config, run, terminal, log, mode, inputs, cache)
 
 
 def _is_terminal(stream: object) -> bool:

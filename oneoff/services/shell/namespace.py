@@ -30,9 +30,7 @@ _NAMES_CACHE = re.compile(rf"(?<![\w.]){CACHE}\b")
 _SQLALCHEMY = ("select", "insert", "update", "delete", "func", "text")
 
 
-def ready_names(
-    project: Project, config: Config, run: Run, session: AsyncSession, cache: object
-) -> dict[str, Any]:
+def ready_names(config: Config, run: Run, session: AsyncSession, cache: object) -> dict[str, Any]:
     """Return the namespace of a shell, the most useful names first.
 
     The project's names replace those of SQLAlchemy: it may have a model called `text`.
@@ -42,10 +40,10 @@ def ready_names(
     names: dict[str, Any] = {"__builtins__": builtins, "session": session}
     names |= {name: getattr(sqlalchemy, name) for name in _SQLALCHEMY}
     names |= {"run": run, CACHE: cache}
-    if project.settings:
-        names["settings"] = load_settings(project, config)
-    names |= _models(project)
-    return names | {name: load_object(target) for name, target in project.shell.items()}
+    if config.project.settings:
+        names["settings"] = load_settings(config)
+    names |= _models(config.project)
+    return names | {name: load_object(target) for name, target in config.project.shell.items()}
 
 
 def _models(project: Project) -> dict[str, Any]:

@@ -36,8 +36,8 @@ class FailingMailer:
 @pytest.fixture
 async def ctx(manage_environ: dict[str, str], tmp_path: Path) -> AsyncIterator[dict[Any, Any]]:
     """Return the `ctx` that the start-up of a worker creates."""
-    config = load_config(tmp_path, manage_environ)
-    async with open_pooled_database(config, project, service="worker", pool_size=2) as database:
+    config = load_config(tmp_path, project, manage_environ)
+    async with open_pooled_database(config, service="worker", pool_size=2) as database:
         mailer = FileMailer(tmp_path / "outbox", "shop@example.com")
         application = Application(project, str(ROOT), manage_environ)
         yield {

@@ -31,7 +31,7 @@ def user(name: str) -> User:
 async def database(manage_environ: dict[str, str]) -> AsyncIterator[PooledDatabase]:
     """Open a pool of two connections on a migrated database."""
     async with open_pooled_database(
-        load_config(Path(), manage_environ), project, service="test", pool_size=2
+        load_config(Path(), project, manage_environ), service="test", pool_size=2
     ) as opened:
         yield opened
 
@@ -91,7 +91,7 @@ async def test_an_exhausted_pool_is_a_temporary_error(
     monkeypatch.setattr("oneoff.database.engine.POOL_TIMEOUT", 0.2)
     async with (
         open_pooled_database(
-            load_config(Path(), manage_environ), project, service="test", pool_size=1
+            load_config(Path(), project, manage_environ), service="test", pool_size=1
         ) as database,
         database.session(),
     ):
@@ -105,8 +105,8 @@ async def test_an_exhausted_pool_is_a_temporary_error(
 async def test_connections_are_reused(postgres_server: Postgres, postgres_url: str) -> None:
     """They are replaced without an error after a restart of the server."""
     pid = text("SELECT pg_backend_pid()")
-    config = load_config(Path(), {"DATABASE_URL": postgres_url})
-    async with open_pooled_database(config, project, service="test", pool_size=2) as database:
+    config = load_config(Path(), project, {"DATABASE_URL": postgres_url})
+    async with open_pooled_database(config, service="test", pool_size=2) as database:
         pids = []
         for _ in range(3):
             async with database.session() as session:
@@ -121,8 +121,9 @@ async def test_connections_are_reused(postgres_server: Postgres, postgres_url: s
 
 async def test_a_database_that_is_down_is_unavailable() -> None:
     """With the same message as in commands."""
-    config = load_config(Path(), {"DATABASE_URL": "postgres://ada:s3cret@127.0.0.1:1/shop"})
-    async with open_pooled_database(config, project, service="test", pool_size=1) as database:
+    url = "postgres://ada:s3cret@127.0.0.1:1/shop"
+    config = load_config(Path(), project, {"DATABASE_URL": url})
+    async with open_pooled_database(config, service="test", pool_size=1) as database:
         with pytest.raises(Unavailable, match=r"PostgreSQL at 127\.0\.0\.1:1 can't be reached"):
             async with database.session():
                 pass

@@ -85,7 +85,7 @@ def write(package: Package, body: str, *, resource: str = "") -> None:
 
 def notes(application: Application) -> list[tuple[str]]:
     """Return the rows that were committed."""
-    return query(application.config.database_url, "SELECT note FROM notes")
+    return query(application.config.database_setting, "SELECT note FROM notes")
 
 
 async def test_a_run_fails_if_a_task_that_uses_the_session_is_not_awaited(

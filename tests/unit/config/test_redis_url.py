@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from oneoff.config.redis_url import RedisURL, parse_redis_url, redis_url
 from oneoff.config.settings import load_config
 from oneoff.core.errors import ConfigurationError
+from oneoff.core.project import Project
 
 RAW = "p@ss/w:rd?#%[é"  # a password as it is, not percent-encoded
 
@@ -103,7 +104,7 @@ def test_timeout_and_certificate_settings_are_used(tmp_path: Path) -> None:
         "REDIS_VERIFY_CERTIFICATE": "false",
     }
 
-    url = redis_url(load_config(tmp_path, environ))
+    url = redis_url(load_config(tmp_path, Project("shop"), environ))
 
     assert (2.5, False, True) == (url.timeout, url.verify, url.tls)
 
@@ -111,6 +112,6 @@ def test_timeout_and_certificate_settings_are_used(tmp_path: Path) -> None:
 def test_an_unset_url_is_an_error_that_suggests_one(tmp_path: Path) -> None:
     """There is no embedded Redis to use instead."""
     with pytest.raises(ConfigurationError, match="REDIS_URL is not set") as refused:
-        redis_url(load_config(tmp_path, {}))
+        redis_url(load_config(tmp_path, Project("shop"), {}))
 
     assert "redis-not-configured" == refused.value.code

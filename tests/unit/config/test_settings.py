@@ -30,7 +30,7 @@ def test_a_missing_database_url_is_an_error_outside_development(
 @pytest.mark.parametrize("environ", [{}, {"ENVIRONMENT": "development"}, {"ENVIRONMENT": ""}])
 def test_development_uses_a_file(tmp_path: Path, environ: dict[str, str]) -> None:
     """Nothing has to be set for the first steps."""
-    assert () == load_config(tmp_path, environ).problems
+    assert () == load_config(tmp_path, Project("shop"), environ).problems
 
 
 URL = "postgres://shop@db/shop"
@@ -65,7 +65,7 @@ def test_an_environment_in_a_file_does_not_describe_a_url_from_elsewhere(
     lines = [f"{name}={value}\n" for name, value in in_file.items()]
     (tmp_path / ".env").write_text("".join(lines))
 
-    config = load_config(tmp_path, exported)
+    config = load_config(tmp_path, Project("shop"), exported)
 
     assert environment == config.configured_environment
     assert reason == config.environment_assumed[: len(reason)]
@@ -81,7 +81,7 @@ def test_a_value_that_is_enclosed_in_quotes_is_a_problem(
     given = f"{quote}postgres://shop:s3cret@db/shop{quote}"
     (tmp_path / ".env").write_text(f"OPERATOR={quote}ada{quote}\n")
 
-    config = load_config(tmp_path, {"DATABASE_URL": "sqlite:///x.db", name: given})
+    config = load_config(tmp_path, Project("shop"), {"DATABASE_URL": "sqlite:///x.db", name: given})
 
     problem = f"{name} is enclosed in {quote} quotes, which `docker --env-file` keeps: remove them"
     assert (problem,) == config.problems
@@ -94,3 +94,44 @@ def test_no_run_uses_another_database_because_of_quotes(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="DATABASE_URL is enclosed in ' quotes"):
         Application(Project("shop"), str(tmp_path), url).database_url()
+
+
+@pytest.mark.parametrize(
+    ("given", "level"),
+    [("20", "info"), ("WARN", "warning"), ("critical", "error"), ("Debug", "debug")],
+)
+def test_levels_of_other_libraries_are_understood(tmp_path: Path, given: str, level: str) -> None:
+    """LOG_LEVEL is the application's variable too."""
+    config = load_config(tmp_path, Project("shop"), {"LOG_LEVEL": given})
+
+    assert (level, (), ()) == (config.log_level, config.problems, config.ignored)
+
+
+@pytest.mark.parametrize(("name", "text"), [("LOG_LEVEL", "loud"), ("SECRET_KEY", "changethis")])
+def test_a_shared_name_may_have_a_value_for_the_application(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    """It stops no command. With the prefix, the value is meant for the framework."""
+    shared = load_config(tmp_path, Project("shop"), {name: text})
+    ours = load_config(tmp_path, Project("shop"), {f"ONEOFF_{name}": text, name: "x" * 32})
+
+    assert ((), 1, "info", "") == (
+        shared.problems,
+        len(shared.ignored),
+        shared.log_level,
+        shared.secret_key,
+    )
+    assert [f"ONEOFF_{name}"] == [problem.split()[0] for problem in ours.problems]
+    assert text not in str(shared.ignored) or name == "LOG_LEVEL"
+
+
+def test_the_prefixed_variable_comes_first(tmp_path: Path) -> None:
+    """An empty one does not count as set."""
+    environ = {"ONEOFF_LOG_LEVEL": "error", "LOG_LEVEL": "debug", "ONEOFF_OPERATOR": " "}
+    config = load_config(tmp_path, Project("shop"), {**environ, "OPERATOR": "ada"})
+
+    assert ("error", "ada") == (config.log_level, config.operator)
+    assert ("ONEOFF_LOG_LEVEL", "OPERATOR") == (
+        config.variable("LOG_LEVEL"),
+        config.variable("OPERATOR"),
+    )

@@ -8,7 +8,6 @@ from oneoff import Access, BaseCommand, Result
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 
@@ -23,7 +22,7 @@ class Status(BaseCommand):
     access = Access.READ
     examples = ("system maintenance status", "system maintenance status --json")
 
-    async def handle(self, config: Config, project: Project, run: Run) -> Result:
+    async def handle(self, config: Config, run: Run) -> Result:
         from oneoff.services.maintenance.status import maintenance_status
 
-        return Result.report(await maintenance_status(config, project, run.id))
+        return Result.report(await maintenance_status(config, run.id))

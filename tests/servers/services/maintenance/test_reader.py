@@ -331,7 +331,7 @@ async def test_a_database_without_the_table_has_no_window(
     """Code is deployed before `migrate` ran, or a SQLite file does not exist yet."""
     multiply_times(monkeypatch, SLOWER)
     for url in (postgres_url, f"sqlite:///{tmp_path}/none.sqlite3"):
-        process = MaintenanceReader(load_config(tmp_path, {"DATABASE_URL": url}), PROJECT)
+        process = MaintenanceReader(load_config(tmp_path, PROJECT, {"DATABASE_URL": url}))
 
         with structlog.testing.capture_logs() as lines:
             assert None is await process.window()

@@ -127,6 +127,7 @@ def test_arq_connects_with_the_parts_of_redis_url(tmp_path: Path) -> None:
     """They are decoded, TLS is as configured, and the repr does not contain the password."""
     config = load_config(
         tmp_path,
+        Project("shop"),
         {
             "REDIS_URL": "rediss://shop:p%40ss%2Fword@redis.example:7000/3",
             "REDIS_VERIFY_CERTIFICATE": "false",

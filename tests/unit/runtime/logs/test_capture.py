@@ -16,6 +16,7 @@ import pytest
 from oneoff.config.operator_identity import identify
 from oneoff.config.settings import load_config
 from oneoff.core.options import GlobalOptions
+from oneoff.core.project import Project
 from oneoff.core.run import Run
 from oneoff.runtime.logs.capture import capturing, without_printing
 from oneoff.runtime.logs.loggers import Logs, level_of
@@ -110,4 +111,4 @@ def test_the_level_comes_from_options_then_settings_then_terminal(
     terminal = Terminal(None, None, None, {})
     terminal.shows_logs_readably = readable
 
-    assert expected == level_of(load_config(tmp_path, environ), options, terminal)
+    assert expected == level_of(load_config(tmp_path, Project("shop"), environ), options, terminal)

@@ -18,7 +18,8 @@ WINDOW = Window("two", datetime.now(UTC))
 
 def reader(**environ: str) -> MaintenanceReader:
     """Return a reader with these environment variables."""
-    return MaintenanceReader(load_config(Path(), environ), Project("shop", commands=()))
+    project = Project("shop", commands=())
+    return MaintenanceReader(load_config(Path(), project, environ))
 
 
 def test_the_pass_of_this_window_is_accepted() -> None:
