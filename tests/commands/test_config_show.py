@@ -184,7 +184,7 @@ async def test_each_problem_is_one_warning(manage: Manage) -> None:
     assert ["ONEOFF_LOG_LEVEL", "ONEOFF_SECRET_KEY", "DATABASE_URL"] == [
         line.replace(":", " ").split()[0] for line in warnings
     ]
-    assert "SECRET_KEY has fewer than 32 characters" == warnings[1]
+    assert "ONEOFF_SECRET_KEY has fewer than 32 characters" == warnings[1]
     assert "planted" not in outcome.stdout + outcome.stderr
     values = {row["name"]: (row["value"], row["source"]) for row in outcome.json["data"]}
     assert ("shop@localhost", "default") == values["MAIL_FROM"]
