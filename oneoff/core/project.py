@@ -28,6 +28,10 @@ class Project:
         env_file: The application's `.env`, relative to the project's root.
         embedded: Whether a SQLite file in the project's root is used in development if no URL is
             set.
+        session: The application's subclass of SQLAlchemy's AsyncSession, such as SQLModel's.
+        engine_options: What the application's engine has of its own: a mapping, or a function that
+            returns one, with `json_serializer`, `json_deserializer`, `connect_args`,
+            `execution_options`, and `listeners`: functions by the name of their event.
         metadata: The SQLAlchemy MetaData that migrations are compared with.
         migrations: Folder of the Alembic script directory, relative to the project's root.
         seeds: A sequence of `Seed`, for `db seed`.
@@ -37,6 +41,10 @@ class Project:
         transforms: A sequence of subclasses of `Transform`, for `data transform`.
         tasks: A mapping from the names of built-in commands to their `Task` in the catalogue of
             admin tasks. The project's own commands have it as their class attribute `task`.
+        errors: The application's exceptions that are not a bug but an operator's business, such as
+            "no such order": their message is shown, and nothing more.
+        pii: Columns with personal data: "table.column", or "column" in any table. The models may
+            say the same with `mapped_column(info={"pii": True})`.
         outbox: A mapping from the kinds of effects to their handlers, for `outbox deliver`.
         resources: More resources for `handle`: a mapping from names to import strings of functions
             that return an async context manager. Such a function may itself name other resources
@@ -58,6 +66,8 @@ class Project:
         redis_url: str = "",
         env_file: str = ".env",
         embedded: bool = True,
+        session: str = "",
+        engine_options: str = "",
         metadata: str = "",
         migrations: str = "",
         seeds: str = "",
@@ -66,6 +76,8 @@ class Project:
         retention: str = "",
         transforms: str = "",
         tasks: Mapping[str, str] | None = None,
+        errors: Sequence[str] = (),
+        pii: Sequence[str] = (),
         outbox: str = "",
         resources: Mapping[str, str] | None = None,
         shell: Mapping[str, str] | None = None,
@@ -79,6 +91,8 @@ class Project:
         self.redis_url = redis_url
         self.env_file = env_file
         self.embedded = embedded
+        self.session = session
+        self.engine_options = engine_options
         self.metadata = metadata
         self.migrations = migrations
         self.seeds = seeds
@@ -87,6 +101,8 @@ class Project:
         self.retention = retention
         self.transforms = transforms
         self.tasks = dict(tasks or {})
+        self.errors = tuple(errors)
+        self.pii = frozenset(name.casefold() for name in pii)
         self.outbox = outbox
         self.resources = dict(resources or {})
         self.shell = dict(shell or {})

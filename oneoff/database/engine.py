@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from oneoff.config.environment import Facts
     from oneoff.config.settings import Config
+    from oneoff.core.project import Project
     from oneoff.core.run import Run
 
 CONNECT_TIMEOUT = 10.0
@@ -75,13 +76,22 @@ class Database:
         run_id: Id of the run, shown to other clients in `pg_stat_activity.application_name`.
         pool_size: Number of connections that are kept and reused, which is also the most that are
             open at the same time; 0 for no pool.
+        project: Its session class and the options of its engine are used; None for neither.
 
     Attributes:
         facts: The database's facts about itself at the start of the run; None if it read none.
     """
 
-    def __init__(self, url: DatabaseURL, *, run_id: str, pool_size: int = 0) -> None:
+    def __init__(
+        self,
+        url: DatabaseURL,
+        *,
+        run_id: str,
+        pool_size: int = 0,
+        project: Project | None = None,
+    ) -> None:
         self.url = url
+        self.project = project
         self.run_id = run_id
         self.pool_size = pool_size
         self.facts: Facts | None = None
@@ -102,12 +112,15 @@ class Database:
         from sqlalchemy import event
         from sqlalchemy.ext.asyncio import create_async_engine
 
+        from oneoff.database.project_engine import LISTENERS, engine_options
+
         sqlite = self.url.dialect == "sqlite"
+        options = engine_options(self.project)
+        listeners = options.pop(LISTENERS, {})
+        arguments = self._sqlite_arguments() if sqlite else self._asyncpg_arguments()
+        options["connect_args"] = {**arguments, **options.get("connect_args", {})}
         engine = create_async_engine(
-            self.url.sqlalchemy(),
-            hide_parameters=True,
-            **self._pool_arguments(),
-            connect_args=self._sqlite_arguments() if sqlite else self._asyncpg_arguments(),
+            self.url.sqlalchemy(), hide_parameters=True, **self._pool_arguments(), **options
         )
         event.listen(engine.sync_engine, "connect", _mark_exempt)
         if sqlite:
@@ -121,6 +134,8 @@ class Database:
             ask_the_driver(engine, knows_schema=_reads_facts)
             if any(name in self.url.query for name in KEEPALIVES):
                 event.listen(engine.sync_engine, "connect", self._keep_alive)
+        for name, function in listeners.items():
+            event.listen(engine.sync_engine, name, function)
         return engine
 
     @asynccontextmanager
@@ -279,7 +294,8 @@ class Database:
         self, _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
     ) -> None:
         opening = _opening.get() or Opening(WORK)
-        arguments["server_settings"] = {"application_name": self._application_name(opening.role)}
+        name = {"application_name": self._application_name(opening.role)}
+        arguments["server_settings"] = {**arguments.get("server_settings", {}), **name}
         cached = int(self.url.query.get(STATEMENT_CACHE, 100))
         if opening.prepares and cached:
             arguments |= _WITH_PREPARED | {STATEMENT_CACHE: cached}
@@ -349,8 +365,7 @@ def _begin_sqlite(connection: Connection) -> None:
 @asynccontextmanager
 async def open_database(config: Config, run: Run) -> AsyncIterator[Database]:
     """Open the resource `database`: DATABASE_URL, or the embedded SQLite file."""
-    url = config.database()
-    database = Database(url, run_id=run.id)
+    database = Database(config.database(), run_id=run.id, project=config.project)
     try:
         yield database
     finally:

@@ -13,19 +13,19 @@ from operator import add
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.core.errors import CommandError, ReadOnlyViolation
 from oneoff.core.outcome import Ending, RowCounts
 from oneoff.core.policy import Mode
 from oneoff.database.asyncpg_adapter import begin
+from oneoff.database.project_engine import new_session
 from oneoff.database.roles import WORK, lock_role
 from oneoff.database.row_counts import RowCounter, make_counter, subtract_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     from oneoff.core.outcome import Closing
     from oneoff.database.engine import Database
@@ -53,9 +53,7 @@ class WorkTransaction:
         guard: Guard | None,
     ) -> None:
         self.connection = connection
-        self.session = AsyncSession(
-            connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
-        )
+        self.session = new_session(connection, join_transaction_mode="create_savepoint")
         self._counter = counter
         self._guard = guard
         self._changes: dict[str, RowCounts] = {}

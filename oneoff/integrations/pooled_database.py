@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.config.settings import Config
 from oneoff.core.errors import TemporaryError
 from oneoff.database.engine import POOL_TIMEOUT, Database
 from oneoff.database.errors import translate_error
+from oneoff.database.project_engine import new_session
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class PooledDatabase:
@@ -43,7 +47,7 @@ class PooledDatabase:
         try:
             async with (
                 self._database.connect(immediate=immediate) as connection,
-                AsyncSession(connection, expire_on_commit=False) as session,
+                new_session(connection) as session,
                 session.begin(),
             ):
                 yield session
@@ -76,13 +80,13 @@ async def open_pooled_database(
     """Create the pool of this process; it connects when a session is first opened.
 
     Args:
-        config: Settings with the URL of the database.
-        project: Its name is the name of the SQLite file that is used if DATABASE_URL is not set.
+        config: Settings with the URL of the database, and the project.
         service: "web" or "worker"; shown in `pg_stat_activity.application_name`.
         pool_size: Largest number of open connections.
     """
-    url = config.database()
-    database = PooledDatabase(Database(url, run_id=service, pool_size=pool_size))
+    database = PooledDatabase(
+        Database(config.database(), run_id=service, pool_size=pool_size, project=config.project)
+    )
     try:
         yield database
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from signal import Signals
+from typing import TYPE_CHECKING
 
 from oneoff.core.errors import (
     CommandError,
@@ -22,6 +23,9 @@ from oneoff.core.errors import (
 from oneoff.runtime import signals
 from oneoff.utils.files import file_advice, file_problem
 from oneoff.utils.places import error_text, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MODULES = frozenset(
     "aiosqlite alembic arq asyncpg pydantic pydantic_settings redis sqlalchemy structlog".split()
@@ -49,6 +53,7 @@ def explain(
     undone: bool = True,
     deadline_passed: bool = False,
     writes: bool = False,
+    own: Sequence[str] = (),
 ) -> CommandError:
     """Return the error to show for an exception.
 
@@ -59,6 +64,7 @@ def explain(
         undone: Whether the run's work was rolled back; work on Redis or in files can't be.
         deadline_passed: Whether `--timeout` stopped the run; a command may have its own timeouts.
         writes: Whether the run may write, so that only the database itself can refuse a write.
+        own: Import strings of the project's exceptions that are not bugs.
     """
     what_now = ROLLED_BACK if undone else KEPT
     if isinstance(exc, CommandError):
@@ -85,7 +91,7 @@ def explain(
     in_database = _from_database(exc, writes=writes)
     if in_database is not None:
         return _with_consequence(in_database, undone=undone)
-    known = _from_import(exc) or _from_redis(exc)
+    known = _from_project(exc, own, what_now) or _from_import(exc) or _from_redis(exc)
     known = known or _from_file(exc, what_now)
     if known is not None:
         return known
@@ -99,6 +105,21 @@ def explain(
             *((f"search the logs for run {run_id}",) if run_id else ()),
         ),
     )
+
+
+def _from_project(exc: BaseException, own: Sequence[str], what_now: str) -> CommandError | None:
+    """Return the error for an exception that the project declares, or for input that is not valid.
+
+    The module of a raised exception is imported already, so none is imported here.
+    """
+    for name in own:
+        module, _, path = name.partition(":")
+        kind = getattr(sys.modules.get(module), path, None)
+        if isinstance(kind, type) and isinstance(exc, kind):
+            return CommandError(str(exc) or type(exc).__name__, why=what_now)
+    if type(exc).__name__ == "ValidationError" and type(exc).__module__.startswith("pydantic"):
+        return DataError(error_text(exc), why=what_now, code="bad-input")
+    return None
 
 
 def _with_consequence(error: CommandError, *, undone: bool) -> CommandError:

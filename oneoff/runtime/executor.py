@@ -36,13 +36,13 @@ from oneoff.runtime import error_translation, gate, secrets, signals, unawaited
 from oneoff.runtime.application import Application
 from oneoff.runtime.audit.recorder import Recorder
 from oneoff.runtime.container import Container
+from oneoff.runtime.handle import call_handle, checked_result
 from oneoff.runtime.input_check import check_inputs, check_task, verify_task
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
 from oneoff.runtime.situation import environment_warnings, situation_of
 from oneoff.runtime.terminal import Terminal
-from oneoff.runtime.unfinished_tasks import waiting_for_tasks
-from oneoff.utils.concurrency import Late, in_daemon_thread, stoppable, uninterrupted
+from oneoff.utils.concurrency import Late, uninterrupted
 from oneoff.utils.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -248,25 +248,20 @@ class Execution:
         """Step 6: open the resources that `handle` asks for by the names of its parameters."""
         names = self.call.command.resources()
         opened = {name: await container.get(name) for name in names}
+        if (own := self.app.project.resources.get("session")) and "session" in opened:
+            from oneoff.database.project_engine import check_session
+
+            check_session(opened["session"], (await container.get("work")).connection, own)
         self.app.freeze_imports()
         return opened
 
     async def _handle(self, container: Container, opened: dict[str, Any]) -> Result:
         """Step 7: run the command's `handle`."""
-        result: object
         handle = self.call.command.handle
         token = running.set(self)
         with unawaited.collecting() as dropped:
             try:
-                if asyncio.iscoroutinefunction(handle):
-                    async with waiting_for_tasks():
-                        result = await stoppable(handle(**opened))
-                else:
-                    result = await in_daemon_thread(lambda: handle(**opened))
-                if asyncio.iscoroutine(result):
-                    # A plain `def handle` returned a coroutine: its work would never be done.
-                    result.close()
-                    dropped.append(handle.__qualname__)
+                result = await call_handle(handle, opened, dropped)
             except Late as exc:
                 # The run was cancelled, but its work has ended. If that can't be rolled back, it is
                 # done: a retry would do it twice.
@@ -276,7 +271,7 @@ class Execution:
                 result = exc.result
             finally:
                 running.reset(token)
-        return _checked(result, dropped, handle.__qualname__)
+        return checked_result(result, dropped, handle.__qualname__)
 
     async def _commit_or_roll_back(self, container: Container, result: Result) -> None:
         """Step 8: commit the work, or roll it back and keep the counts of changed rows."""
@@ -323,6 +318,7 @@ class Execution:
             undone=self._is_undone(),
             deadline_passed=self._deadline.expired(),
             writes=self.mode is not Mode.READ_ONLY,
+            own=self.app.project.errors,
         )
         if self._ending() is not Ending.ROLLED_BACK:
             error.exit_code = ExitCode.FAILED  # a scheduler must not do the work twice
@@ -373,27 +369,3 @@ class Execution:
         }
         database = self.recorder.database
         return given | ({"database": database} if database else {})
-
-
-def _checked(result: object, dropped: list[str], handle: str) -> Result:
-    """Return the result of `handle`, or raise an error if it is not valid.
-
-    Args:
-        result: The value that `handle` returned.
-        dropped: Names of the coroutines that it did not await.
-        handle: Its qualified name, for messages.
-    """
-    if dropped:
-        raise CommandError(
-            f"not awaited: {', '.join(dropped)}",
-            why="a coroutine that is not awaited does nothing; the run was rolled back",
-            try_="write `await` before the call",
-            code="not-awaited",
-        )
-    if not isinstance(result, Result):
-        raise CommandError(
-            f"{handle} returned {type(result).__name__}, not a Result",
-            try_='return Result.changed("...", rows=1) or Result.unchanged("...")',
-            code="no-result",
-        )
-    return result

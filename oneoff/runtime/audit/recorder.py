@@ -110,7 +110,7 @@ class Recorder:
         if url is None:
             self._use_only_the_log("the database does not exist yet")
             return
-        self.database = Database(url, run_id=run.id)
+        self.database = Database(url, run_id=run.id, project=self._app.project)
         self._stack.push_async_callback(self.database.dispose)
         try:
             await self.database.wait_until_up(self._call.command.database_wait())

@@ -12,13 +12,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.database.engine import leads_through_pooler
+from oneoff.database.project_engine import new_session
 from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     from oneoff.database.engine import Database
 
@@ -113,9 +113,7 @@ async def session_in(connection: AsyncConnection) -> AsyncIterator[AsyncSession]
     """Open a session in a savepoint of the connection's transaction; release it at the end."""
     # With a savepoint, an error undoes only the work of this session, and the transaction can
     # continue: see `process_row_by_row`.
-    async with AsyncSession(
-        connection, expire_on_commit=False, join_transaction_mode="create_savepoint"
-    ) as session:
+    async with new_session(connection, join_transaction_mode="create_savepoint") as session:
         yield session
         await session.commit()
 

@@ -68,7 +68,7 @@ class Column(NamedTuple):
         has_default: Whether it has a default, so that an INSERT may omit it.
         generated: Whether the database computes it from other columns; it can't be written.
         identity: "always", "default", or empty.
-        pii: Whether the project marks it as personal data: `Column(info={"pii": True})`.
+        pii: Whether it holds personal data or secrets, which are masked.
         base_type: On PostgreSQL, the type without length and domain. A cast to it does not
             truncate.
         value_type: The type of its values: without domain, but with length and precision.

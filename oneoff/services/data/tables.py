@@ -24,10 +24,11 @@ from oneoff.services.data.columns import (
     members_of_model,
 )
 from oneoff.services.data.table_names import find_name, look_up, unknown_table
+from oneoff.utils.redaction import is_secret_name
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Column as ModelColumn
     from sqlalchemy import MetaData, RowMapping
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from oneoff.core.project import Project
 
 PII = "pii"
-"""The key in a declared column's `info` that marks personal data."""
+"""The key in a declared column's `info` that marks personal data, or says that it is none."""
+_SECRET_KINDS = frozenset({Kind.TEXT, Kind.BINARY, Kind.JSON, Kind.ARRAY, Kind.UUID})
 
 # One row for each column, in the order of the table; no rows if the table does not exist.
 # `t` is the column's type or, for a domain, the type below it; `e` is the same for the elements of
@@ -168,7 +170,7 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
     if not rows:
         raise UsageError(f"the table {name} has no columns")
     declared = await _model_of(connection, quoted, metadata)
-    columns = [_column(row, declared) for row in rows]
+    columns = [_column(row, declared, found.name, project) for row in rows]
     key = sorted((row["key"], row["name"]) for row in rows if row["key"])
     return Table(
         name=name,
@@ -185,14 +187,45 @@ async def find_table(connection: AsyncConnection, project: Project, name: str) -
 
 
 def models_with_personal_data(project: Project) -> list[tuple[str, str, list[str]]]:
-    """Return the quoted name, the name and the marked columns of each model that has some."""
+    """Return the quoted name, the name and the masked columns of each model that has some."""
     metadata: MetaData | None = load_object(project.metadata) if project.metadata else None
     models = metadata.tables.values() if metadata is not None else ()
-    return [
-        (_quoted(model), model.name, columns)
+    masked = [
+        (_quoted(model), model.name, [one.name for one in model.columns if _of_model(one, project)])
         for model in models
-        if (columns := [column.name for column in model.columns if column.info.get(PII)])
     ]
+    return [found for found in masked if found[2]]
+
+
+def _of_model(column: ModelColumn[Any], project: Project) -> bool:
+    kind = kind_of_model(column.type) or Kind.OTHER
+    return _is_personal(column.name, kind, column, [column.table.name], project)
+
+
+def _is_personal(
+    name: str,
+    kind: Kind,
+    model: ModelColumn[Any] | None,
+    tables: Collection[str],
+    project: Project,
+) -> bool:
+    """Return whether a column holds personal data or secrets, which are masked by default.
+
+    The model decides, then `Project(pii=...)`, then the name, if it is that of a secret.
+
+    Args:
+        name: The column's name.
+        kind: The kind of its values.
+        model: The column of the project's model; None if it has none.
+        tables: The names of its table: in the database, and in the model.
+        project: The project.
+    """
+    if model is not None and PII in model.info:
+        return bool(model.info[PII])
+    names = {name, *(f"{table}.{name}" for table in tables)}
+    if not project.pii.isdisjoint(one.casefold() for one in names):
+        return True
+    return kind in _SECRET_KINDS and is_secret_name(name)
 
 
 async def _model_of(
@@ -238,7 +271,7 @@ async def _columns(connection: AsyncConnection, dialect: str, quoted: str) -> Se
     return (await connection.execute(_SQLITE_COLUMNS, {"table": name})).mappings().all()
 
 
-def _column(row: RowMapping, declared: Model | None) -> Column:
+def _column(row: RowMapping, declared: Model | None, table: str, project: Project) -> Column:
     facts: Mapping[str, Any] = {**row}
     model = declared.columns.get(row["name"]) if declared is not None else None
     if "base" in facts:
@@ -247,6 +280,7 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         kind = (kind_of_model(model.type) if model is not None else None) or kind_of_sqlite(
             facts["type"]
         )
+    tables = [table, declared.name] if declared is not None else [table]
     return Column(
         name=facts["name"],
         kind=kind,
@@ -258,7 +292,7 @@ def _column(row: RowMapping, declared: Model | None) -> Column:
         base_type=facts.get("base_type", ""),
         value_type=facts.get("value_type", facts["type"]),
         leaf=facts["leaf"] if facts.get("built_in") else "",
-        pii=model is not None and bool(model.info.get(PII)),
+        pii=_is_personal(row["name"], kind, model, tables, project),
         sequence=_sequence_of(model) if model is not None else "",
         members=members_of_model(model.type) if model is not None and kind is Kind.ENUM else (),
     )

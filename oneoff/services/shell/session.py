@@ -145,11 +145,11 @@ async def open_database_session(
     if mode is Mode.ROLLBACK:
         yield work.session
         return
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from oneoff.database.project_engine import new_session
 
     await work.rollback()
     with _protection(mode), _noting_commits(work, database):
-        async with AsyncSession(database.engine, expire_on_commit=False) as session:
+        async with new_session(database.engine) as session:
             yield session
 
 
