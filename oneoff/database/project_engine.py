@@ -32,8 +32,8 @@ def engine_options(project: Project | None) -> dict[str, Any]:
     """
     options: dict[str, Any] = {}
     if project is not None and project.engine_options:
-        declared = load_object(project.engine_options)
-        options = dict(declared() if callable(declared) else declared)
+        declared: Any = load_object(project.engine_options)
+        options = {**(declared() if callable(declared) else declared)}
         _check(options, project.engine_options)
     if project is not None and project.session:
         own = {_SESSION: load_object(project.session)}
