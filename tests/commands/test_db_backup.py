@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from oneoff.services.data.files import _rename
 from tests.support.backups import (
     backed_up,
     migrated,
@@ -86,6 +88,27 @@ async def test_an_existing_file_is_replaced_only_if_asked(shop: Shop, tmp_path: 
     assert [1, 1, 0] == [refused.exit_code, by_manifest.exit_code, replaced.exit_code]
     assert "error[file-exists]" in refused.stderr
     assert unchanged
+
+
+@pytest.mark.parametrize("failing", ["shop.dump", "shop.dump.json"])
+async def test_the_old_pair_stays_until_the_new_one_is_complete(
+    sqlite_shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """If one of the two files does not get its name, both are those of the last backup."""
+    shop = await migrated(sqlite_shop)
+    file = await backed_up(shop, tmp_path / "shop.dump")
+    before = [file.read_bytes(), read_manifest(file), names_in(tmp_path)]
+
+    def rename(partial: str, path: str, *, overwrite: bool) -> None:
+        _rename(partial, path, overwrite=overwrite)
+        if path.endswith(failing):
+            raise OSError(errno.EIO, "the folder can't be flushed")
+
+    monkeypatch.setattr("oneoff.services.data.files._rename", rename)
+    done = await shop.manage(f"db backup -o {file} --overwrite")
+
+    assert 1 == done.exit_code, done.stderr
+    assert before == [file.read_bytes(), read_manifest(file), names_in(tmp_path)]
 
 
 async def test_a_database_without_tables_can_be_backed_up(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +24,7 @@ from oneoff.services.shell.database_client import libpq_environ
 from oneoff.utils.concurrency import in_daemon_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
@@ -96,22 +98,53 @@ async def back_up(source: Source, path: str, *, overwrite: bool) -> Backup:
     """
     if not source.database.url.exists():
         raise NotFound("there is no database to back up", why="the SQLite file does not exist")
-    path, before, published = absolute(path), await _state(source), False
-    try:
-        async with atomic_file(path + SUFFIX, overwrite=overwrite) as described:
-            async with atomic_file(path, overwrite=overwrite) as file:
-                await _dump(source, file, before.server)
-                if await _state(source) != before:
-                    raise _changed_meanwhile(source)
-                manifest = await _describe(source, before, file.path)
-                os.write(described.descriptor, manifest.to_json().encode())
-            published = True
-    except BaseException:
-        if published:
-            os.unlink(path)
-        raise
+    path, before = absolute(path), await _state(source)
+    with ExitStack() as undo:
+        async with (
+            atomic_file(path + SUFFIX, overwrite=overwrite) as described,
+            atomic_file(path, overwrite=overwrite) as file,
+        ):
+            await _dump(source, file, before.server)
+            if await _state(source) != before:
+                raise _changed_meanwhile(source)
+            manifest = await _describe(source, before, file.path)
+            os.write(described.descriptor, manifest.to_json().encode())
+            # From the first name to the second one, as little as possible must be able to fail.
+            os.fsync(described.descriptor)
+            undo.enter_context(_put_back_on_error(path, file))
+            undo.enter_context(_put_back_on_error(path + SUFFIX, described))
     warnings = removed_warning([*file.removed, *described.removed])
     return Backup(path, manifest, warnings)
+
+
+@contextmanager
+def _put_back_on_error(path: str, file: PartialFile) -> Iterator[None]:
+    """If the block fails, undo that a file has got this name, also if it replaced another one.
+
+    Until the end, the old file has a second name. If the process is killed, the next backup removes
+    it, as it removes incomplete files.
+    """
+    place = os.path.realpath(path)
+    folder, name = os.path.split(place)
+    new = os.fstat(file.descriptor)
+    old = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
+    try:
+        os.link(place, old)
+    except FileNotFoundError:
+        old = ""
+    except OSError:  # a file system without hard links
+        os.replace(place, old)
+    try:
+        yield
+    except BaseException:
+        if os.path.exists(place) and os.path.samestat(new, os.stat(place)):
+            os.unlink(place)
+        if old and not os.path.exists(place):
+            os.rename(old, place)
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(old)
 
 
 class _State(NamedTuple):
