@@ -72,10 +72,12 @@ def agent_of(environ: Mapping[str, str]) -> str:
 
 def code_version(environ: Mapping[str, str], root: Path) -> str:
     """Return the commit of the running code, or an empty text if it is unknown."""
-    for variable in _CODE_VERSIONS:
-        if environ.get(variable):
-            return environ[variable]
-    return _git_commit(root / ".git")
+    return declared_version(environ) or _git_commit(root / ".git")
+
+
+def declared_version(environ: Mapping[str, str]) -> str:
+    """Return the version of the code that a variable names; empty if none does."""
+    return next(filter(None, map(environ.get, _CODE_VERSIONS)), "")
 
 
 def _os_user() -> str:

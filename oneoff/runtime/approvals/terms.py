@@ -35,7 +35,7 @@ class Terms(NamedTuple):
             file has the hash of the content beside it.
         target: `<database>@<environment>`, as the operator would confirm it.
         environment: The effective environment.
-        code_version: The commit of the running code; empty if it is unknown.
+        code_version: From `running_code`; empty if it is unknown.
     """
 
     command: str
@@ -45,11 +45,14 @@ class Terms(NamedTuple):
     code_version: str
 
     def differences(self, run: Terms) -> list[str]:
-        """Return how the terms of a run differ from these, which were approved."""
+        """Return how the terms of a run differ from these, which were approved.
+
+        A version of the code that is unknown may be another one each time.
+        """
         return [
             f"{name.replace('_', ' ')} {here or 'unknown'}, approved: {approved or 'unknown'}"
             for name, approved, here in zip(self._fields, self, run, strict=True)
-            if approved != here
+            if approved != here or (name == "code_version" and not here)
         ]
 
 
@@ -59,7 +62,7 @@ def terms_of(call: Call, situation: Situation, *, code_version: str, redactor: R
     Args:
         call: The command and its options.
         situation: Where it is about to run.
-        code_version: The version of the running code; empty if it is unknown.
+        code_version: From `running_code`.
         redactor: Knows the secrets of the process.
 
     Raises:

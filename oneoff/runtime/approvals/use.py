@@ -125,7 +125,7 @@ async def admit(
         database: The database of the run; None if it has connected to none.
         call: The command and its options.
         situation: Where it is about to run.
-        code_version: The version of the running code.
+        code_version: From `running_code`.
         redactor: Knows the secrets of the process.
         plan_again: Makes a dry run of the same command line.
 

@@ -140,13 +140,14 @@ class Recorder:
         Raises:
             CommandError: The approval does not allow this run.
         """
+        from oneoff.runtime.approvals.code import running_code
         from oneoff.runtime.approvals.use import admit
 
         use = self.approval = await admit(
             self.database,
             self._call,
             situation,
-            code_version=code_version(self._app.config.environ, self._app.config.root),
+            code_version=running_code(self._app.config.environ, self._app.config.root),
             redactor=self._redactor,
             plan_again=plan_again,
         )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
-from oneoff.config.operator_identity import code_version
 from oneoff.core.conversion import duration_text
 from oneoff.core.errors import UsageError
 from oneoff.core.policy import Access, Confirm, DryRun
 from oneoff.database.tables import approvals
+from oneoff.runtime.approvals.code import running_code
 from oneoff.runtime.approvals.plan import Plan, binding_of
 from oneoff.runtime.approvals.state import hash_of
 from oneoff.runtime.approvals.terms import terms_of
@@ -51,8 +51,8 @@ async def request_approval(
     """
     app = running_application()
     call = make_call(app, words)
-    version = code_version(app.config.environ, app.config.root)
-    _check(call, run, version, standing=standing, expires=expires)
+    version = running_code(app.config.environ, app.config.root)
+    _check(call, run, version, expires=expires)
     situation = situation_of(app, call, database, run=run, interactive=False)
     redactor = Redactor(app.config.environ)
     terms = terms_of(call, situation, code_version=version, redactor=redactor)
@@ -82,7 +82,7 @@ async def request_approval(
     return row
 
 
-def _check(call: Call, run: Run, version: str, *, standing: bool, expires: timedelta) -> None:
+def _check(call: Call, run: Run, version: str, *, expires: timedelta) -> None:
     command, name = call.command, call.name
     problems = [
         f"leave out --{option.replace('_', '-')} of {name}: it belongs to the run or to the request"
@@ -99,7 +99,9 @@ def _check(call: Call, run: Run, version: str, *, standing: bool, expires: timed
         problems.append("--reason is missing: the approver has to know why")
     if not timedelta() < expires <= LONGEST:
         problems.append(f"--expires {duration_text(expires)} is not between 1s and {LONGEST.days}d")
-    if standing and not version:
-        problems.append("a standing approval is for one version of the code, which is unknown here")
+    if not version:
+        problems.append(
+            "an approval is for one version of the code, which is unknown here: set CODE_VERSION"
+        )
     if problems:
         raise UsageError(problems, try_=_EXAMPLE)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from oneoff.testing import Manage
+from tests.support.backups import migrated
 from tests.support.database import query
 from tests.support.on_sqlite import ON_SQLITE
+from tests.support.shop import Shop
 
 ASK = "approval request --reason x"
 
@@ -61,3 +63,16 @@ async def test_an_unknown_approval_is_named(manage: Manage) -> None:
 
     assert 1 == finished.exit_code
     assert "error[unknown-approval]: there is no approval '0123456789'" in finished.stderr
+
+
+async def test_nothing_can_be_approved_for_an_unknown_version_of_the_code(
+    sqlite_shop: Shop,
+) -> None:
+    """Any other unknown version would use the approval."""
+    await migrated(sqlite_shop)
+
+    finished = await sqlite_shop.manage(f"{ASK} -- migrate")
+
+    assert 2 == finished.exit_code, finished.stdout
+    assert "one version of the code, which is unknown here: set CODE_VERSION" in finished.stderr
+    assert [] == await sqlite_shop.query("SELECT id FROM oneoff_approvals")
