@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+
+
+def identity_of(name: str) -> str:
+    """Return the text by which people are compared: "ÄRNI", "ärni " and "ärni" are one person.
+
+    It is the caseless match of Unicode, which a database may not know.
+    """
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", folded).strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,6 +218,8 @@ approvers = Table(
     Column("requester", Text, nullable=False),  # that of the approval: see the constraints
     Column("run_id", String(64), nullable=False),
     Column("approved_at", UTCDateTime, nullable=False),
+    Column("requester_identity", Text),  # `identity_of` the names: lower() of the database knows
+    Column("approver_identity", Text),  # only the letters of its locale
     ForeignKeyConstraint(
         ["approval_id", "requester"],
         ["oneoff_approvals.id", "oneoff_approvals.requester"],
@@ -226,6 +228,7 @@ approvers = Table(
     CheckConstraint(
         "lower(approver) <> lower(requester)", name="ck_oneoff_approvers_second_person"
     ),
+    CheckConstraint("approver_identity <> requester_identity", name="ck_oneoff_approvers_identity"),
 )
 """Who has approved: somebody else than the requester, whatever the code does."""
 

@@ -259,7 +259,7 @@ async def test_nobody_approves_a_request_of_their_own(
     own = await run(f"approval approve {approval}", environ={"OPERATOR": name})
 
     refused(own, "self-approval", "that of a second person")
-    values = f"('{approval}', '{name}', 'x', 'ada', 'r', '2026-01-01')"
+    values = f"('{approval}', '{name}', 'x', 'ada', 'r', '2026-01-01', NULL, NULL)"
     with pytest.raises(Exception, match=r"ck_oneoff_approvers_second_person|CHECK constraint"):
         write(url, f"INSERT INTO oneoff_approvers VALUES {values}")
     other = values.replace("'ada', 'r'", "'eve', 'r'").replace(f"'{name}'", "'ada'", 1)

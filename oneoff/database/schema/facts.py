@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from oneoff.config.database_url import DatabaseURL
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision of the framework's tables.
 
 Revisions have increasing numbers. They only add tables and columns, so that code older than the

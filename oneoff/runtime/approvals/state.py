@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_, select
 
 from oneoff.core.errors import NotFound
+from oneoff.core.run import identity_of
 from oneoff.database.tables import approval_uses, approvals, approvers, audit, runs
 from oneoff.utils.hash_chain import read_event
 
@@ -59,8 +60,7 @@ class Approval(dict[str, Any]):
             return State.USED
         if max([now, *(row["approved_at"] for row in self["approved_by"])]) >= self["expires_at"]:
             return State.EXPIRED
-        # "Bob" and "bob" are one person, as for the constraint of the table.
-        people = {row["approver"].lower() for row in self["approved_by"]}
+        people = {identity_of(row["approver"]) for row in self["approved_by"]}
         return State.APPROVED if len(people) >= self["needed"] else State.REQUESTED
 
 
@@ -89,7 +89,7 @@ async def problem_in_record(connection: Connection, approval: Approval) -> str:
         if kind == "used" and not approval["standing"]:
             return f"the record shows that run {facts.get('using_run')} has used it"
         if kind == "approved" and facts.get("hash") == hash_of(approval):
-            people.add(str(facts.get("approver")).lower())
+            people.add(identity_of(str(facts.get("approver"))))
     if len(people) < approval["needed"]:
         return f"the record shows approvals of these terms by {len(people)} people"
     return ""

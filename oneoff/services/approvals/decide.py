@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from oneoff.core.errors import CommandError, Refused
 from oneoff.core.project import load_object
+from oneoff.core.run import identity_of
 from oneoff.database.tables import approvals, approvers
 from oneoff.runtime.approvals.state import Approval, State, find, latest
 from oneoff.runtime.audit.chain import add_event
@@ -35,7 +36,8 @@ async def approve(
     """
     approval = await find_open(session, approval_id)
     _check_person(run, project, approval)
-    if run.operator.name.lower() in {row["approver"].lower() for row in approval["approved_by"]}:
+    identity, requester = identity_of(run.operator.name), identity_of(approval["requester"])
+    if identity in {identity_of(row["approver"]) for row in approval["approved_by"]}:
         return approval, False
     vote = {
         "approval_id": approval["id"],
@@ -49,10 +51,11 @@ async def approve(
         # The event belongs to the run that requested the approval, and says what was approved.
         facts = vote | {"run_id": approval["id"], "approving_run": run.id, "hash": approval["hash"]}
         del facts["approval_id"]
-        change = insert(approvers).values(vote)
+        identities = {"approver_identity": identity, "requester_identity": requester}
+        change = insert(approvers).values(vote | identities)
         await add_event(await session.connection(), "approved", facts, change=change)
     except IntegrityError as exc:
-        if run.operator.name.lower() != approval["requester"].lower():
+        if identity != requester:
             raise
         raise Refused(
             f"{run.operator.name} has requested this approval, and so can't give it",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import and_, exists, select
 
 from oneoff.core.errors import Refused
+from oneoff.core.run import identity_of
 from oneoff.database.tables import audit, runs
 from oneoff.runtime.audit.chain import add_event
 from oneoff.runtime.audit.queries import find_run
@@ -67,7 +68,7 @@ async def review(session: AsyncSession, run_id: str, verdict: Verdict, run: Run)
         Refused: The reviewer is the operator of that run.
     """
     reviewed = await find_run(session, run_id)
-    if reviewed["operator"].strip().casefold() == run.operator.name.strip().casefold():
+    if identity_of(reviewed["operator"]) == identity_of(run.operator.name):
         raise Refused(
             f"run {reviewed['id']} was your own",
             why=f"it and this run have the operator {run.operator.name} ({run.operator.source})",

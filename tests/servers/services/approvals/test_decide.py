@@ -32,6 +32,20 @@ async def test_an_approval_is_given_once_and_can_be_taken_back_until_it_is_used(
     assert f"error[approval-not-open]: the approval {approval} is used" in late.stderr
 
 
+async def test_a_name_in_another_case_is_the_same_person_for_code_and_table(
+    manage: Manage, make_user: MakeUser, manage_environ: dict[str, str]
+) -> None:
+    """Also letters that the database does not fold: SQLite knows only those of ASCII."""
+    await make_user("ada")
+    approval = (await manage(REQUEST, environ={"OPERATOR": "ärni"})).stdout.strip()
+
+    own = await manage(f"approval approve {approval}", environ={"OPERATOR": "ÄRNI"})
+
+    assert 77 == own.exit_code, own.stdout
+    assert "error[self-approval]" in own.stderr
+    assert [] == query(manage_environ["DATABASE_URL"], "SELECT 1 FROM oneoff_approvers")
+
+
 async def test_an_approval_is_an_event_in_the_chain(
     manage: Manage, make_user: MakeUser, manage_environ: dict[str, str]
 ) -> None:

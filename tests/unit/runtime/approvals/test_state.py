@@ -32,6 +32,7 @@ def approval(*approvers: str, at: datetime = NOON, **changes: Any) -> Approval:
         (approval("bob"), State.APPROVED),
         (approval("bob", needed=2), State.REQUESTED),
         (approval("bob", "Bob", needed=2), State.REQUESTED),
+        (approval("ärni", "ÄRNI", needed=2), State.REQUESTED),
         (approval("bob", "cat", needed=2), State.APPROVED),
         (approval("bob", ended_as="rejected"), State.REJECTED),
         (approval("bob", ended_as="withdrawn"), State.WITHDRAWN),
