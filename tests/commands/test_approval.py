@@ -234,6 +234,7 @@ async def test_a_rejected_or_withdrawn_request_starts_no_run(
     assert 3 == events(url)
 
 
+@ON_SQLITE
 async def test_an_expired_approval_is_not_revived_by_a_clock_that_was_set_back(
     run: Manage, url: str, request_of: Request
 ) -> None:

@@ -19,8 +19,8 @@ class Show(BaseCommand):
     request: str = Argument(help="The id of the request, or the part that `approval list` shows.")
 
     async def handle(self, session: AsyncSession) -> Result:
-        from oneoff.runtime.approvals.state import find, latest
+        from oneoff.runtime.approvals.state import clock, find
         from oneoff.services.approvals.facts import facts
 
         approval = await find(session, self.request)
-        return Result.report(facts(approval, await latest(session)))
+        return Result.report(facts(approval, await clock(session)))

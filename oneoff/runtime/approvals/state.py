@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from oneoff.core.errors import NotFound
 from oneoff.core.run import identity_of
@@ -17,7 +18,7 @@ from oneoff.database.tables import approval_uses, approvals, approvers, audit, r
 from oneoff.utils.hash_chain import read_event
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     Connection = AsyncConnection | AsyncSession
 
@@ -49,16 +50,12 @@ class Approval(dict[str, Any]):
     """The row of an approval, with `approved_by` and `used_by`: the other rows about it."""
 
     def state(self, now: datetime) -> State:
-        """Return the state at a time.
-
-        Args:
-            now: The time from `latest`. A clock that was set back must not revive an approval.
-        """
+        """Return the state at a time, which is from `clock`."""
         if self["ended_as"]:
             return State(self["ended_as"])
         if self["used_by"] and not self["standing"]:
             return State.USED
-        if max([now, *(row["approved_at"] for row in self["approved_by"])]) >= self["expires_at"]:
+        if now >= self["expires_at"]:
             return State.EXPIRED
         people = {identity_of(row["approver"]) for row in self["approved_by"]}
         return State.APPROVED if len(people) >= self["needed"] else State.REQUESTED
@@ -69,8 +66,16 @@ def hash_of(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(repr([str(row[name]) for name in _HASHED]).encode()).hexdigest()
 
 
-async def latest(connection: Connection) -> datetime:
-    """Return the later of this machine's clock and the start of the newest run in the record."""
+async def clock(connection: Connection) -> datetime:
+    """Return the time by which approvals expire: that of the PostgreSQL server.
+
+    SQLite has no clock of its own. There it is the later of this machine's clock and the start of
+    the newest run in the record: a clock that was set back must not revive an approval.
+    """
+    bind = connection.get_bind() if isinstance(connection, AsyncSession) else connection
+    if bind.dialect.name == "postgresql":
+        now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
     newest: datetime | None = await connection.scalar(select(func.max(runs.c.started_at)))
     return max(datetime.now(UTC), newest or datetime.min.replace(tzinfo=UTC))
 

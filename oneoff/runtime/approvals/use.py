@@ -16,9 +16,9 @@ from oneoff.runtime.approvals.plan import Binding, Plan
 from oneoff.runtime.approvals.state import (
     Approval,
     State,
+    clock,
     find,
     hash_of,
-    latest,
     problem_in_record,
 )
 from oneoff.runtime.approvals.terms import Terms, terms_of
@@ -139,7 +139,7 @@ async def admit(
         raise _refused(call.options.approval, "the database that would show it is not migrated")
     async with database.connect("approval") as connection:
         approval = await find(connection, call.options.approval)
-        now = await latest(connection)
+        now = await clock(connection)
         unproven = await problem_in_record(connection, approval)
     _check_state(approval, now)
     if unproven:

@@ -11,7 +11,7 @@ from oneoff.core.errors import CommandError, Refused
 from oneoff.core.project import load_object
 from oneoff.core.run import identity_of
 from oneoff.database.tables import approvals, approvers
-from oneoff.runtime.approvals.state import Approval, State, find, latest
+from oneoff.runtime.approvals.state import Approval, State, clock, find
 from oneoff.runtime.audit.chain import add_event
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def approve(
         "approver_source": run.operator.known_from,
         "requester": approval["requester"],
         "run_id": run.id,
-        "approved_at": run.started_at,
+        "approved_at": await clock(session),
     }
     try:
         # The event belongs to the run that requested the approval, and says what was approved.
@@ -92,7 +92,7 @@ async def find_open(session: AsyncSession, approval_id: str) -> Approval:
         CommandError: It is not open any more.
     """
     approval = await find(session, approval_id)
-    state = approval.state(await latest(session))
+    state = approval.state(await clock(session))
     if state not in OPEN:
         raise CommandError(
             f"the approval {approval['id']} is {state.value}",

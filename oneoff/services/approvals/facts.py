@@ -11,7 +11,7 @@ from sqlalchemy import exists
 
 from oneoff.database.tables import approval_uses, approvals
 from oneoff.runtime.approvals.plan import Binding, Plan
-from oneoff.runtime.approvals.state import Approval, State, latest, read
+from oneoff.runtime.approvals.state import Approval, State, clock, read
 from oneoff.services.approvals.decide import OPEN
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def list_approvals(
         closed: Whether to return also those that can't be used any more.
         limit: Return at most this many.
     """
-    now = await latest(session)
+    now = await clock(session)
     used = exists().where(approval_uses.c.approval_id == approvals.c.id)
     is_open = (
         approvals.c.ended_as == "",

@@ -14,7 +14,7 @@ from oneoff.core.policy import Access, Confirm, DryRun
 from oneoff.database.tables import approvals
 from oneoff.runtime.approvals.code import running_code
 from oneoff.runtime.approvals.plan import Plan, binding_of
-from oneoff.runtime.approvals.state import hash_of
+from oneoff.runtime.approvals.state import clock, hash_of
 from oneoff.runtime.approvals.terms import terms_of
 from oneoff.runtime.call_command import execute, make_call, running_application
 from oneoff.runtime.situation import situation_of
@@ -43,7 +43,7 @@ async def request_approval(
         run: The run that requests it; its id becomes that of the approval.
         words: The command line to approve, without the program.
         standing: Whether it may be used more than once.
-        expires: Time from the run's start until it expires.
+        expires: Time until it expires.
 
     Raises:
         UsageError: The request is wrong.
@@ -74,10 +74,10 @@ async def request_approval(
         "reason": redactor.text(run.reason),
         "ticket": run.ticket,
         "requested_at": run.started_at,
-        "expires_at": run.started_at + expires,
     }
-    row["hash"] = hash_of(row)
     async with database.transaction("approval") as connection:
+        row["expires_at"] = await clock(connection) + expires
+        row["hash"] = hash_of(row)
         await connection.execute(insert(approvals).values(row))
     return row
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser
@@ -69,3 +71,22 @@ async def test_an_approval_is_an_event_in_the_chain(
         event["approving_run"],
     )
     assert 0 == verified.exit_code, verified.stderr
+
+
+@pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+async def test_a_clock_that_is_ahead_expires_nobodys_approval(
+    manage: Manage, make_user: MakeUser, manage_environ: dict[str, str]
+) -> None:
+    """The server's clock decides, and not that of a machine whose run is in the record."""
+    await make_user("ada")
+    approval = (await manage(REQUEST)).stdout.strip()
+    query(
+        manage_environ["DATABASE_URL"],
+        "UPDATE oneoff_runs SET started_at = '2999-01-01 00:00:00+00' WHERE command = 'user create'"
+        " RETURNING id",
+    )
+
+    approved = await manage(f"approval approve {approval}", environ=BOB)
+    used = await manage(f"user promote ada admin --approval {approval}")
+
+    assert (0, 0) == (approved.exit_code, used.exit_code), approved.stderr + used.stderr

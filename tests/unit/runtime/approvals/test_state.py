@@ -47,10 +47,3 @@ def test_only_an_approval_by_enough_people_in_time_is_approved(
 ) -> None:
     """Names that differ in their case are one person."""
     assert state is found.state(NOON)
-
-
-def test_the_time_of_an_approver_counts_although_the_clock_was_set_back() -> None:
-    """Somebody has approved it later than this machine's clock says."""
-    late = approval("bob", at=NOON + timedelta(hours=2))
-
-    assert State.EXPIRED is late.state(NOON - timedelta(days=1))
