@@ -281,7 +281,7 @@ async def test_a_user_of_the_machine_is_no_second_person_in_production(
         f"approval approve {approval}", environ={**BOB, "ENVIRONMENT": "test", "CLAUDECODE": "1"}
     )
 
-    refused(user, "unknown-approver", "people may share such a user")
+    refused(user, "unknown-approver", "people may share a user of this machine")
     eve = await run(f"approval approve {approval}", environ={"OPERATOR": "eve"})
     refused(agent, "agent-refused", "")
     refused(eve, "not-an-approver", "tests.support.approval_project:may_approve decides who may")

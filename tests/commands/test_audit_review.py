@@ -6,10 +6,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser
+from tests.support.on_sqlite import ON_SQLITE
 
+NOBODY = {"OPERATOR": "", "SUDO_USER": "", "GITHUB_ACTOR": "", "GITLAB_USER_LOGIN": ""}
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()
 
 
@@ -53,3 +57,27 @@ async def test_a_secret_in_the_reason_is_masked(manage: Manage, make_user: MakeU
     assert "hunter2secret" not in stored
     shown = await manage(f"audit show {run} --json")
     assert ["flagged"] == [one["verdict"] for one in shown.json["data"]["reviews"]]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("environ", "code", "message"),
+    [
+        (NOBODY, "unknown-approver", "is known only as a user of this machine"),
+        (NOBODY | {"DYNO": "run.1"}, "unknown-approver", "run.1 is known only as a dyno"),
+        ({"OPERATOR": "grace", "CLAUDECODE": "1"}, "agent-refused", "claude-code"),
+    ],
+)
+async def test_a_reviewer_must_be_a_second_person(
+    manage: Manage, make_user: MakeUser, environ: dict[str, str], code: str, message: str
+) -> None:
+    """By the same rule as an approver. An agent is refused in each environment."""
+    await make_user("ada")
+    run = (await manage("audit list --json")).json["data"][0]["run_id"]
+    place = {} if "CLAUDECODE" in environ else {"ENVIRONMENT": "production"}
+
+    done = await manage(f"audit review approve {run}", environ=environ | place)
+
+    assert 77 == done.exit_code, done.stdout
+    assert f"error[{code}]" in done.stderr
+    assert message in done.stderr

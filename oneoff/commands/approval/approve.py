@@ -18,7 +18,7 @@ class Approve(BaseCommand):
 
     Read it first: `approval show`. Nobody can approve a request of their own, and a coding agent
     can't approve. In a protected environment, an operator who is known only as a user of the
-    machine can't either.
+    machine, a dyno or a pod can't either.
     """
 
     access = Access.WRITE

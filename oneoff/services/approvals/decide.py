@@ -13,6 +13,7 @@ from oneoff.core.run import identity_of
 from oneoff.database.tables import approvals, approvers
 from oneoff.runtime.approvals.state import Approval, State, clock, find
 from oneoff.runtime.audit.chain import add_event
+from oneoff.services.approvals.second_person import check_second_person
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -103,25 +104,13 @@ async def find_open(session: AsyncSession, approval_id: str) -> Approval:
 
 
 def _check_person(run: Run, project: Project, approval: Approval) -> None:
-    if run.operator.agent:
-        raise Refused(
-            f"the agent {run.operator.agent} can't approve: it is not a second person",
-            try_=f"let a person run: python manage.py approval approve {approval['id']}",
-            code="agent-refused",
-        )
-    if run.protected and run.operator.source == "os-user":
-        raise Refused(
-            f"{run.operator.name} is known only as a user of this machine, and can't approve in "
-            f"{run.environment}",
-            why="people may share such a user",
-            try_="approve where the platform names the operator, or set OPERATOR",
-            code="unknown-approver",
-        )
+    line = f"python manage.py approval approve {approval['id']}"
+    check_second_person(run, "approve", line)
     command = approval["command"]
     if project.approvers and not load_object(project.approvers)(run.operator, command):
         raise Refused(
             f"{run.operator.name} may not approve {command}",
             why=f"{project.approvers} decides who may",
-            try_=f"let somebody else run: python manage.py approval approve {approval['id']}",
+            try_=f"let somebody else run: {line}",
             code="not-an-approver",
         )

@@ -12,6 +12,7 @@ from oneoff.core.run import identity_of
 from oneoff.database.tables import audit, runs
 from oneoff.runtime.audit.chain import add_event
 from oneoff.runtime.audit.queries import find_run
+from oneoff.services.approvals.second_person import check_second_person
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -65,14 +66,17 @@ async def review(session: AsyncSession, run_id: str, verdict: Verdict, run: Run)
 
     Raises:
         NotFound: There is no such run.
-        Refused: The reviewer is the operator of that run.
+        Refused: The reviewer is the operator of that run, or can't be a second person.
     """
     reviewed = await find_run(session, run_id)
+    word = "approve" if verdict == "approved" else "flag"
+    line = f"python manage.py audit review {word} {reviewed['id']}"
+    check_second_person(run, "review", line)
     if identity_of(reviewed["operator"]) == identity_of(run.operator.name):
         raise Refused(
             f"run {reviewed['id']} was your own",
             why=f"it and this run have the operator {run.operator.name} ({run.operator.source})",
-            try_="ask somebody else for the review",
+            try_=f"let somebody else run: {line}",
             code="own-run",
         )
     facts = {
