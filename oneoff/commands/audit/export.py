@@ -9,7 +9,7 @@ from oneoff import Access, BaseCommand, Flag, Option, Result
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
-    from oneoff.database.transaction import WorkTransaction
+    from oneoff.database.engine import Database
     from oneoff.runtime.terminal import Terminal
 
 
@@ -37,19 +37,24 @@ class Export(BaseCommand):
     def fills_stdout(self) -> bool:
         return self.output == "-"
 
-    async def handle(self, work: WorkTransaction, run: Run, terminal: Terminal) -> Result:
+    def also_needs(self) -> tuple[str, ...]:
+        return ("session",)  # the tables of the record
+
+    async def handle(self, database: Database, run: Run, terminal: Terminal) -> Result:
         from oneoff.services.audit.export import events_of, write_events
+        from oneoff.services.audit.verify import open_snapshot
         from oneoff.utils.text import counted
 
         since = run.started_at - self.since if self.since else None
-        done = await write_events(
-            work.connection,
-            terminal,
-            self.output,
-            kind=self.format,
-            overwrite=self.overwrite,
-            conditions=events_of(operator=self.operator, since=since),
-        )
+        async with open_snapshot(database) as connection:
+            done = await write_events(
+                connection,
+                terminal,
+                self.output,
+                kind=self.format,
+                overwrite=self.overwrite,
+                conditions=events_of(operator=self.operator, since=since),
+            )
         message = f"exported {counted(done.events, 'event')}"
         if not done.complete:
             message = "stopped exporting: the reader closed the output"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from oneoff import Access, BaseCommand, CheckFailed, Option, Result, UsageError
 
 if TYPE_CHECKING:
-    from oneoff.database.transaction import WorkTransaction
+    from oneoff.database.engine import Database
     from oneoff.utils.hash_chain import Head
 
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
@@ -30,12 +30,16 @@ class Verify(BaseCommand):
         default="", help="An event that must be there, as SEQ:HASH: `audit_head` of the log."
     )
 
-    async def handle(self, work: WorkTransaction) -> Result:
-        from oneoff.services.audit.verify import verify
+    def also_needs(self) -> tuple[str, ...]:
+        return ("session",)  # the tables of the record
+
+    async def handle(self, database: Database) -> Result:
+        from oneoff.services.audit.verify import open_snapshot, verify
         from oneoff.utils.text import counted
 
         expected = _parse(self.head)
-        done = await verify(work.connection, expected)
+        async with open_snapshot(database) as connection:
+            done = await verify(connection, expected)
         if done.findings:
             raise CheckFailed(
                 f"the record was changed in {counted(len(done.findings), 'place')}",

@@ -1,7 +1,8 @@
 """Verify that nobody has changed what is recorded about runs.
 
 The chain is computed again, and each run and each input of a shell is compared with its events. A
-page of them is read together with its events in one statement, because runs go on meanwhile.
+page of them is read together with its events in one statement, and all statements see the same
+rows, because runs and archives go on meanwhile.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,8 +27,14 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, RowMapping
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.database.engine import Database
+
+CLOCK_SKEW = timedelta(hours=1)
+"""By which the clocks of two machines may differ that recorded runs when the chain began."""
 PAGE = 1000  # events that are read at once
 _RUNS = 200  # runs that are read at once, with their events
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_NEVER = "0001-01-01T00:00:00+00:00"
 _INPUT = ("number", "at", "source")
 _CLOSING = ("status", "exit_code", "rows", "message", "finished_at", "duration_ms")
 """The facts of a `closed` event; it can't change others of the run."""
@@ -55,6 +64,7 @@ class Verification:
         archived: The number of the newest event that was moved to an archive; 0 if none was.
         head: The newest event; None if there is none.
         findings: What did not agree, in the order in which it was found.
+        late_runs: Start and id of the runs without events that seem to be newer than the chain.
     """
 
     events: int = 0
@@ -63,17 +73,30 @@ class Verification:
     archived: int = 0
     head: Head | None = None
     findings: list[Finding] = field(default_factory=list)
+    late_runs: list[tuple[str, str]] = field(default_factory=list)
 
     def found(self, place: str, problem: str) -> None:
         """Add a finding."""
         self.findings.append(Finding(place, problem))
 
 
+@asynccontextmanager
+async def open_snapshot(database: Database) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction in which all statements see the record as it was at the first one.
+
+    Otherwise an archive that is committed between two statements would look like removed events.
+    """
+    async with database.connect("audit") as connection:
+        if database.url.dialect == "postgresql":
+            await connection.exec_driver_sql(_SNAPSHOT)
+        yield connection
+
+
 async def verify(connection: AsyncConnection, expected: Head | None = None) -> Verification:
     """Compute the chain again, and compare it with the runs and the inputs of shells.
 
     Args:
-        connection: A connection in a transaction.
+        connection: From `open_snapshot`.
         expected: An event that the log shows. If it is missing in the database, events were removed
             from the end of the chain, or the chain was written again.
     """
@@ -205,10 +228,28 @@ async def _verify_runs(
                 covered.append(run_id)
         await _compare_inputs(connection, covered, done)
         last = rows[-1]["id"]
-    if (counted_then := began.get("runs", 0)) != done.earlier_runs:
+    _compare_earlier(done, began)
+
+
+def _compare_earlier(done: Verification, began: Mapping[str, Any]) -> None:
+    """Compare the number of the runs without events with that of the runs before the chain.
+
+    The clock of the machine that recorded such a run may be ahead of the one that began the chain.
+    So its start alone does not prove that a run is newer.
+    """
+    then, started = began.get("runs", 0), datetime.fromisoformat(began.get("at", _NEVER))
+    too_many = done.earlier_runs - then
+    for at, run_id in sorted(done.late_runs, reverse=True):
+        if too_many > 0 or datetime.fromisoformat(at) - started > CLOCK_SKEW:
+            done.found(
+                f"run {run_id}", "it has no event: it was inserted by hand, or by an older version"
+            )
+            done.earlier_runs -= 1
+            too_many -= 1
+    if done.earlier_runs != then:
         done.found(
             "the runs before event 1",
-            f"there were {counted_then} when the chain began, and there are {done.earlier_runs}",
+            f"there were {then} when the chain began, and there are {done.earlier_runs}",
         )
 
 
@@ -221,10 +262,9 @@ def _compare_run(
     kinds = [row["kind"] for row in rows]
     expected = _expected(rows, done, place)
     if "intended" not in kinds:
+        done.earlier_runs += 1
         if run["started_at"] > began.get("at", ""):
-            done.found(place, "it has no event: it was inserted by hand, or by an older version")
-        else:
-            done.earlier_runs += 1
+            done.late_runs.append((run["started_at"], rows[0]["id"]))
     elif "closed" not in kinds and run["status"] == Status.STARTED.value:
         # A batch adds the rows that it took over from this run. The event that closes it has them.
         run.pop("rows")

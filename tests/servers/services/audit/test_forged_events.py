@@ -61,7 +61,10 @@ async def test_an_event_that_is_no_json_is_a_finding(manage_environ: dict[str, s
 async def test_runs_from_before_the_chain_stay_when_their_end_is_archived(
     manage: Manage, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """An upgrade finds them, closes the dead ones, and can't say more of them than their number."""
+    """An upgrade finds them, closes the dead ones, and can't say more of them than their number.
+
+    The clock that recorded one of them was ahead.
+    """
     row = {
         **dict.fromkeys(("command", "argv", "access", "operator", "operator_source"), "[]"),
         **dict.fromkeys(("environment", "host"), "x"),
@@ -71,6 +74,7 @@ async def test_runs_from_before_the_chain_stay_when_their_end_is_archived(
         "pid": 1,
         "started_at": datetime(2020, 1, 1, tzinfo=UTC),
     }
+    ahead = {"id": "ahead", "started_at": datetime.now(UTC) + timedelta(minutes=10)}
     async with sessions() as session:
         for table in ("audit", "approvers", "approvals", "approval_uses"):
             await session.execute(text(f"DROP TABLE oneoff_{table}"))
@@ -80,7 +84,7 @@ async def test_runs_from_before_the_chain_stay_when_their_end_is_archived(
             )
         await session.execute(text("UPDATE oneoff_alembic_version SET version_num = '0005'"))
         await session.execute(text("DELETE FROM oneoff_runs"))
-        await session.execute(insert(runs).values(row))
+        await session.execute(insert(runs), [row, row | ahead])
         await session.commit()
     await manage("migrate")
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
@@ -89,6 +93,10 @@ async def test_runs_from_before_the_chain_stay_when_their_end_is_archived(
     verified = await manage("audit verify --json")
 
     assert (0, 0) == (archived.exit_code, verified.exit_code), archived.stderr + verified.stderr
-    assert 1 == verified.json["data"]["earlier_runs"]
+    assert 2 == verified.json["data"]["earlier_runs"]
     async with sessions() as session:
         assert "abandoned" == await session.scalar(select(runs.c.status).where(runs.c.id == "old"))
+        await session.execute(insert(runs).values(row | ahead | {"id": "forged"}))
+        await session.commit()
+    forged = await manage("audit verify")
+    assert (3, True) == (forged.exit_code, "it was inserted by hand" in forged.stderr)
