@@ -7,10 +7,16 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from oneoff.runtime.terminal import Terminal
 from oneoff.testing import Manage
 from tests.support.database import query
 from tests.support.fixture_types import MakeUser
+from tests.support.on_sqlite import ON_SQLITE
+
+if TYPE_CHECKING:
+    import pytest
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()
 PAGE = Path(__file__).parents[4] / "docs" / "explanation" / "audit.md"
@@ -95,6 +101,26 @@ async def test_the_program_in_the_documentation_verifies_an_export(
     )
     assert "1 event 4 does not follow event 2\n" == run(*lines[:2], *lines[3:])
     assert run(lines[0], lines[2], lines[1], *lines[3:]).startswith("1 event 3 does not follow")
+
+
+@ON_SQLITE
+async def test_an_export_whose_reader_stops_says_so(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `data export` does: it is no error, and the record shows that not all was written."""
+
+    def reader_is_gone(terminal: Terminal, _data: bytes) -> bool:
+        terminal.has_data = True
+        return False
+
+    monkeypatch.setattr(Terminal, "out_bytes", reader_is_gone)
+
+    done = await manage("audit export")
+
+    said = "stopped exporting: the reader closed the output"
+    assert (0, True) == (done.exit_code, f"{said}\n" in done.stderr), done.stderr
+    sql = "SELECT message FROM oneoff_runs WHERE command = 'audit export'"
+    assert [(said,)] == query(manage.environ["DATABASE_URL"], sql)
 
 
 async def test_events_of_one_operator_can_be_exported_as_csv(
