@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,14 @@ import pytest
 
 from oneoff.testing import Finished
 from tests.support import kinds
-from tests.support.backups import backed_up, migrated, only_programs, rows, target
+from tests.support.backups import (
+    backed_up,
+    migrated,
+    only_programs,
+    read_manifest,
+    rows,
+    target,
+)
 from tests.support.database import query
 from tests.support.servers import Postgres
 from tests.support.shop import Shop
@@ -224,6 +232,33 @@ async def test_a_database_with_a_record_of_its_own_keeps_it_as_a_copy(
     assert 0 == (await copy.manage("audit verify")).exit_code
     runs = await copy.query("SELECT command FROM oneoff_runs ORDER BY started_at, id")
     assert ["db migrate", "db restore", "audit verify"] == [name for (name,) in runs]
+
+
+@pytest.mark.parametrize(
+    ("of_backup", "here", "stored"),
+    [
+        ("development", "production", ("production", False)),
+        ("production", "staging", ("production", True)),
+    ],
+)
+async def test_production_stays_production_whatever_is_restored_into_it(
+    tmp_path: Path, any_url: str, of_backup: str, here: str, stored: tuple[str, bool]
+) -> None:
+    """And a database that gets the content of production is protected like it."""
+    shop = await migrated(Shop(tmp_path / "shop", any_url))
+    environ = {"ENVIRONMENT": of_backup}
+    done = await shop.manage(f"db backup -o {tmp_path}/shop.dump", environ=environ)
+    assert 0 == done.exit_code, done.stderr
+    other = read_manifest(tmp_path / "shop.dump") | {"identity": "1/1", "run": "other"}
+    (tmp_path / "shop.dump.json").write_text(json.dumps(other))
+    await shop.query(f"UPDATE oneoff_environment SET environment = '{here}'")
+
+    confirmed = f"{target(shop, here)} --break-glass x --no-backup x"
+    done = await shop.manage(f"db restore {tmp_path}/shop.dump --from-copy {confirmed}")
+
+    assert 0 == done.exit_code, done.stderr
+    about = await shop.manage("system environment --json")
+    assert stored == (about.json["data"]["stored"], about.json["data"]["copy"])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.config.environment import Facts
 from oneoff.core.errors import CommandError, Refused
 from oneoff.database.schema.facts import HEAD
 from oneoff.services.backups.client_programs import (
@@ -50,6 +51,11 @@ class Target(NamedTuple):
     from_copy: bool = False
     end_sessions: bool = False
 
+    @property
+    def here(self) -> Facts:
+        """The facts of the database."""
+        return self.database.facts or Facts(self.database.url.name)
+
 
 class Checked(NamedTuple):
     """A backup that can be restored.
@@ -78,7 +84,7 @@ async def check_backup_file(path: str, target: Target) -> Checked:
     """
     manifest = read_manifest(path)
     _check_origin(path, manifest, target)
-    same = await _is_same(manifest, target.database)
+    same = await _is_same(manifest, target)
     if not same and not target.from_copy:
         raise _foreign(path, manifest, target)
     _check_age(path, manifest, target)
@@ -117,11 +123,10 @@ def _check_origin(path: str, manifest: Manifest, target: Target) -> None:
         )
 
 
-async def _is_same(manifest: Manifest, database: Database) -> bool:
-    facts = database.facts
+async def _is_same(manifest: Manifest, target: Target) -> bool:
+    here, database = target.here.identity, target.database
     # Without the identity of the server, databases of two servers may have the same one.
-    known = facts is not None and not facts.identity.startswith(("/", "@"))
-    if known and facts is not None and facts.identity == manifest.identity:
+    if here == manifest.identity and here and not here.startswith(("/", "@")):
         return True
     return database.url.exists() and await was_made_here(database, manifest.run)
 

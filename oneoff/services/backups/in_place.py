@@ -12,15 +12,16 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from oneoff.database.tables import applied_revisions, batches, environments, outbox
+from oneoff.database.tables import applied_revisions, batches, outbox
 from oneoff.services.backups.client_programs import Child, find_program, start
+from oneoff.services.backups.record import copy_marks
 from oneoff.services.backups.restore_list import options_for, without_framework
 from oneoff.services.backups.sessions import end_sessions
 from oneoff.services.migrations.drop_all import find_objects
 from oneoff.services.shell.database_client import libpq_environ
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
+    from sqlalchemy import Executable, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.backups.checked import Checked, Target
@@ -39,11 +40,10 @@ SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 """
 # The script of pg_restore has set an empty search_path. It has not set the number of the last
 # effect, because it does not restore the sequence, which belongs to the framework's table.
-_END = """\
+_AFTER = """\
 RESET search_path;
 SELECT setval(pg_get_serial_sequence('oneoff_outbox', 'id'), coalesce(max(id), 0) + 1, false)
 FROM oneoff_outbox;
-COMMIT;
 """
 
 
@@ -56,10 +56,9 @@ async def restore_in_place(checked: Checked, target: Target) -> None:
         CommandError: It failed, and was rolled back.
     """
     loaded: list[Table] = [applied_revisions, batches, outbox]
-    if not checked.same:
-        loaded.append(environments)  # so that the database is recognised as a copy
     async with target.database.connect("restore") as connection:
         before = await _before(connection, loaded)
+        marks = [_text(mark, connection) for mark in copy_marks(checked, target.here)]
         await end_sessions(connection, target, own=False)
     assert checked.pg_restore is not None  # noqa: S101 - it is a backup of PostgreSQL
     environ = libpq_environ(target.database.url, target.environ)
@@ -73,7 +72,7 @@ async def restore_in_place(checked: Checked, target: Target) -> None:
             start(psql, quiet, environ, stdin=pipe) as reader,
             start(checked.pg_restore, options, environ, stdout=pipe) as writer,
         ):
-            await _pass_on(before, writer, reader, _END)
+            await _pass_on(before, writer, reader, "".join([_AFTER, *marks, "COMMIT;\n"]))
 
 
 async def _before(connection: AsyncConnection, loaded: list[Table]) -> str:
@@ -83,6 +82,11 @@ async def _before(connection: AsyncConnection, loaded: list[Table]) -> str:
     tables = ", ".join(table.name for table in loaded)
     dropped = [found.drop(connection.dialect) for found in objects]
     return _BEGIN + "".join(f"{line};\n" for line in [f"TRUNCATE {tables}", *dropped])
+
+
+def _text(statement: Executable, connection: AsyncConnection) -> str:
+    options = {"dialect": connection.dialect, "compile_kwargs": {"literal_binds": True}}
+    return f"{statement.compile(**options)};\n"
 
 
 async def _pass_on(before: str, writer: Child, reader: Child, after: str) -> None:

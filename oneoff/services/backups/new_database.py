@@ -172,7 +172,7 @@ async def _load(checked: Checked, target: Target, new: Database) -> None:
         arguments = [name, "--exit-on-error", *options, checked.path]
         await run_program(checked.pg_restore, arguments, environ)
     await ensure_schema(new)
-    await carry_over(target.database, new, same=checked.same)
+    await carry_over(target.database, new, checked, target.here)
     async with new.autocommit("restore") as connection:
         await connection.exec_driver_sql("ANALYZE")  # a dump has no statistics
 

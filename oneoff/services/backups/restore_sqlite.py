@@ -43,7 +43,7 @@ async def restore_file(checked: Checked, target: Target, kept_name: str) -> str:
                 await file.copy_to(partial.path)
             try:
                 stack.push_async_callback(old.dispose)
-                await carry_over(old, new, same=checked.same)
+                await carry_over(old, new, checked, target.here)
                 await new.dispose()
                 # Once it has started, only its end shows whether the content was replaced.
                 await uninterrupted(file.replace_by(scratch))
