@@ -48,6 +48,7 @@ class Shell(BaseCommand):
     access = Access.WRITE
     dry_run = DryRun.ROLLBACK
     confirm_only_protected = True
+    allow_agents = False
     examples = (
         "shell",
         'shell -c "print(await session.scalar(select(func.count()).select_from(User)))"',

@@ -87,8 +87,9 @@ class BaseCommand:
     """How many people must approve a run in a protected environment, besides its requester."""
     approval_tolerance: ClassVar[float] = 0.0
     """The part of each number of rows by which an approved run may differ from its plan: 0.1."""
-    allow_agents: ClassVar[bool] = False
-    """Whether coding agents may run it in a protected environment although it writes."""
+    allow_agents: ClassVar[bool | None] = None
+    """Whether coding agents may run it in a protected environment: by default if it only reads.
+    False refuses its dry runs too: it can do more than its access says, as `shell` can."""
     creates_schema: ClassVar[bool] = False
     """Whether a run first creates the framework's own tables, as `db migrate` does."""
     accepts_problems: ClassVar[bool] = False
@@ -244,7 +245,7 @@ _DECLARED_TYPES: dict[str, tuple[type, ...]] = {
     "allow_in_production": (bool,),
     "approvals": (int,),
     "approval_tolerance": (float, int),
-    "allow_agents": (bool,),
+    "allow_agents": (bool, type(None)),
     "creates_schema": (bool,),
     "accepts_problems": (bool,),
     "overrides": (bool,),

@@ -55,10 +55,11 @@ def check_agent(
     changes = not (options.dry_run or command.only_reads())
     if may == REFUSE:
         writes = changes and command.access is Access.WRITE and not command.allow_agents
-        if writes or (changes and level is not Confirm.NEVER) or options.break_glass.strip():
-            raise _refused(
-                command, situation, f"the agent {situation.agent} may only read and preview here"
-            )
+        may_not = writes or command.allow_agents is False
+        if may_not or (changes and level is not Confirm.NEVER) or options.break_glass.strip():
+            why = f"the agent {situation.agent} may only read and preview here"
+            why += ", and this can do more" if command.allow_agents is False else ""
+            raise _refused(command, situation, why)
     elif changes and level is Confirm.TYPE_NAME and not situation.is_local:
         raise _refused(
             command,
@@ -69,7 +70,8 @@ def check_agent(
 
 def _refused(command: BaseCommand, situation: Situation, why: str) -> Refused:
     runs_here = not command.environments or situation.environment in command.environments
-    preview = runs_here and command.dry_run is not DryRun.UNSUPPORTED
+    has_one = command.dry_run is not DryRun.UNSUPPORTED and command.allow_agents is not False
+    preview = runs_here and has_one
     dry_run = line_with(situation.line, "--dry-run", without=["--break-glass"])
     return Refused(
         f"{situation.name} may not be run by an agent in {situation.environment}",

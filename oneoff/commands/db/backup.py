@@ -21,6 +21,7 @@ class Backup(BaseCommand):
     """
 
     access = Access.READ
+    allow_agents = False
     examples = ("db backup", "db backup -o /backups/shop.dump")
 
     output: str = Option(

@@ -30,6 +30,7 @@ class Shell(BaseCommand):
     access = Access.WRITE
     dry_run = DryRun.UNSUPPORTED
     confirm_only_protected = True
+    allow_agents = False
     examples = ("db shell", 'db shell -c "SELECT count(*) FROM users"', "db shell --write")
 
     sql: str = Option(default="", short="c", help="Run this statement and exit.")

@@ -134,7 +134,7 @@ async def admit(
         NotFound: There is no such approval.
         Refused: It does not allow this run.
     """
-    _check_options(call)
+    _check_options(call, situation)
     if database is None or not database.facts or not database.facts.schema_ready:
         raise _refused(call.options.approval, "the database that would show it is not migrated")
     async with database.connect("approval") as connection:
@@ -156,11 +156,12 @@ async def admit(
     return use
 
 
-def _check_options(call: Call) -> None:
+def _check_options(call: Call, situation: Situation) -> None:
     given = {"--dry-run": call.options.dry_run, "--break-glass": call.options.break_glass}
     if clashing := next((option for option, value in given.items() if value), ""):
         raise UsageError(f"--approval and {clashing} can't be used together")
-    if call.command.only_reads():
+    asks_for_agent = situation.agent and call.command.allow_agents is False
+    if call.command.only_reads() and not asks_for_agent:
         raise UsageError("--approval has no effect: with these arguments the command only reads")
 
 

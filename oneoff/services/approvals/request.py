@@ -57,7 +57,9 @@ async def request_approval(
     redactor = Redactor(app.config.environ)
     terms = terms_of(call, situation, code_version=version, redactor=redactor)
     plan = Plan()
-    if call.command.dry_run is not DryRun.UNSUPPORTED:
+    # An agent may not run the code of a shell, and so not preview it either.
+    may_preview = not (run.operator.agent and call.command.allow_agents is False)
+    if may_preview and call.command.dry_run is not DryRun.UNSUPPORTED:
         outcome = await execute(app, make_call(app, words, dry_run=True))
         if outcome.error:
             raise outcome.error
@@ -91,9 +93,10 @@ def _check(call: Call, run: Run, version: str, *, expires: timedelta) -> None:
     ]
     asks = max(command.confirm, command.confirm_level()) is not Confirm.NEVER
     writes = command.access is Access.WRITE and not command.only_reads()
+    asks_for_agent = run.operator.agent and command.allow_agents is False
     if name.startswith("approval "):
         problems.append(f"{name} can't be approved")
-    elif not (writes or asks or command.approvals_needed(run)):
+    elif not (writes or asks or command.approvals_needed(run) or asks_for_agent):
         problems.append(f"{name} needs no approval: it only reads")
     if not run.reason:
         problems.append("--reason is missing: the approver has to know why")

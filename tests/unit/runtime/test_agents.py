@@ -157,11 +157,31 @@ def test_the_suggested_request_leaves_out_what_belongs_to_one_run() -> None:
 def test_an_agent_may_read_and_preview_in_production() -> None:
     """Every command that has a dry run, and those that only read."""
     lines = [f"{line} --dry-run" for line in writing().values() if has_dry_run(line)]
-    lines += ["user list", "migrate --check", "system environment", "shell"]
+    lines = [line for line in lines if call_of(line).command.allow_agents is not False]
+    lines += ["user list", "migrate --check", "system environment"]
 
     assert [] == [
         line for line in lines if refusal(call_of(line), situation(line, "production")) is not None
     ]
+
+
+@pytest.mark.parametrize(
+    "line", ["shell", "shell -c 1", "shell -c 1 --write --dry-run", "db shell", "db backup"]
+)
+def test_an_agent_may_not_do_more_than_read_in_a_command_that_reads(line: str) -> None:
+    """Code in a shell can write files and start programs; a backup is a copy of all data."""
+    call = call_of(line)
+    here = situation(line, "production")._replace(words=call.argv)
+
+    refused = refusal(call, here)
+
+    assert refused is not None
+    assert "agent-refused" == refused.code
+    assert "may only read and preview here, and this can do more" in refused.why
+    (advice,) = refused.try_
+    assert advice.startswith("python manage.py approval request --reason TEXT -- ")
+    assert refusal(call, here._replace(approved=True)) is None
+    assert refusal(call, situation(line, "development")) is None
 
 
 def has_dry_run(line: str) -> bool:

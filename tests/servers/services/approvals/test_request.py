@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from oneoff.testing import Manage
-from tests.support.backups import migrated
+from tests.support.backups import migrated, names_in
 from tests.support.database import query
 from tests.support.on_sqlite import ON_SQLITE
 from tests.support.shop import Shop
@@ -76,3 +78,24 @@ async def test_nothing_can_be_approved_for_an_unknown_version_of_the_code(
     assert 2 == finished.exit_code, finished.stdout
     assert "one version of the code, which is unknown here: set CODE_VERSION" in finished.stderr
     assert [] == await sqlite_shop.query("SELECT id FROM oneoff_approvals")
+
+
+@ON_SQLITE
+async def test_the_code_of_an_agent_runs_only_after_a_person_has_read_it(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """The request does not run it, as a preview would; nor does a dry run."""
+    agent = {"CLAUDECODE": "1", "ONEOFF_AGENTS": "refuse"}
+    words = ["shell", "-c", f"open({str(tmp_path / 'written')!r}, 'w').close()"]
+
+    preview = await manage([*words, "--dry-run"], environ=agent)
+    asked = await manage([*ASK.split(), "--quiet", "--", *words], environ=agent)
+    approval = asked.stdout.strip()
+    before = "written" in names_in(tmp_path)
+    person = {"OPERATOR": "bob"}
+    approved = await manage(f"approval approve {approval}", environ=person)
+    done = await manage([*words, "--approval", approval], environ=agent)
+
+    assert [77, 0, 0] == [preview.exit_code, asked.exit_code, approved.exit_code], asked.stderr
+    assert 0 == done.exit_code, done.stderr
+    assert (False, True) == (before, "written" in names_in(tmp_path))
