@@ -85,7 +85,7 @@ def render_text(
     parts = []
     if outcome.dry_run and not quiet and error is None:
         parts.append("DRY RUN: nothing was changed\n")
-    data = error.data if error else (result.table or result.data) if result else None
+    data = error.table if error else (result.table or result.data) if result else None
     if data and (verbose or not outcome.message or not isinstance(data, Mapping)):
         # Redact each value separately, before it is shortened. In one joined text, an open quote
         # in one row would make the redactor mask the wrong half of the next.

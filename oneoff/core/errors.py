@@ -39,7 +39,9 @@ class CommandError(Exception):
         why: The reason, or the consequence that was avoided.
         try_: What to do next: one line, or several in the order worth trying.
         code: Kebab-case name of this error; by default the one of its class.
-        data: Data for standard output and the JSON envelope: a list of rows, or a mapping.
+        data: Data for standard output and the JSON envelope: a list of rows, or a mapping. What the
+            rows say is not said again in `message` and `why`.
+        table: What standard output shows instead of `data`; JSON has only `data`.
     """
 
     code = "command-failed"
@@ -53,6 +55,7 @@ class CommandError(Exception):
         try_: str | Sequence[str] = (),
         code: str = "",
         data: Any = None,
+        table: Sequence[Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -60,6 +63,7 @@ class CommandError(Exception):
         self.try_ = (try_,) if isinstance(try_, str) else tuple(try_)
         self.code = code or type(self).code
         self.data = data
+        self.table = data if table is None else table
 
 
 class NotFound(CommandError):

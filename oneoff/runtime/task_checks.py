@@ -190,6 +190,7 @@ def _refusal(task: Task, call: Call, failed: Mapping[str, CheckFailed]) -> Refus
         try_=[*dict.fromkeys(tries), f"{words} {waive}{dashes}{rest}"],
         code="check-failed",
         data=[{"check": name, "problem": exc.message} for name, exc in failed.items()],
+        table=(),  # the message says it, also in the record
     )
 
 

@@ -26,6 +26,7 @@ async def test_a_protected_environment_refuses_an_unsafe_revision(postgres_shop:
     assert "migrate will refuse this here" in previewed.stderr
     assert 77 == refused.exit_code
     assert "error[unsafe-migration]: 1 unsafe operation in a3; nothing applied" in refused.stderr
+    assert 1 == (refused.stdout + refused.stderr).count("creating an index blocks writes")
     assert "try:  python manage.py db lint\n" in refused.stderr
     waiver = 'migrations/versions/a3.py: lint_waivers = {"create-index": "REASON"}'
     assert f"try:  if it is safe here, write into {waiver}\n" in refused.stderr

@@ -39,7 +39,6 @@ class Check(BaseCommand):
             broken = len({finding["file"] for finding in found})
             raise CommandError(
                 f"{broken} of {counted(count, 'command')} can't be used",
-                why="; ".join(f"{finding['file']}: {finding['problem']}" for finding in found),
                 try_="correct the files named above",
                 code="commands-broken",
                 data=found,

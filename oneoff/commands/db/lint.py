@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oneoff import Access, BaseCommand, CheckFailed, Flag, Option, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from oneoff.services.migrations.lint.report import Finding, Report
+    from oneoff.services.migrations.lint.report import Report
     from oneoff.services.migrations.resource import Migrations
 
 
@@ -35,21 +33,23 @@ class Lint(BaseCommand):
     check: bool = Flag(help="Exit 3 if something is unsafe and has no waiver.")
 
     async def handle(self, migrations: Migrations) -> Result:
+        from oneoff.services.migrations.lint.report import table_of
+
         report = await migrations.lint(self.revision, since=self.since, strict=self.strict)
         data = [one._asdict() for one in report.findings]
         message = _message(report)
         if self.check and report.unsafe:
             raise CheckFailed(
                 message,
-                why="; ".join(dict.fromkeys(f"{one.rule}: {one.why}" for one in report.unsafe)),
                 try_=(
                     "python manage.py db lint",
                     'or add a waiver to the revision: lint_waivers = {"RULE": "reason"}',
                 ),
                 code="unsafe-migration",
                 data=data,
+                table=table_of(report.findings),
             )
-        return Result.report(data, message, table=list(_rows(report.findings)))
+        return Result.report(data, message, table=table_of(report.findings))
 
 
 def _message(report: Report) -> str:
@@ -61,20 +61,3 @@ def _message(report: Report) -> str:
     parts += [counted(waived, "waiver")] if waived else []
     parts += ["squawk was not asked"] if not report.squawk else []
     return "; ".join(parts)
-
-
-def _rows(findings: Any) -> Iterator[dict[str, str]]:
-    """Yield one row for each line of what to do."""
-    for one in findings:
-        lines = [f"waived: {one.waiver}"] if one.waiver else [one.why, *_indented(one)]
-        for place, line in enumerate(lines):
-            yield {
-                "revision": "" if place else one.revision,
-                "rule": "" if place else one.rule,
-                "object": "" if place else one.subject,
-                "why, and what to do instead": line,
-            }
-
-
-def _indented(finding: Finding) -> list[str]:
-    return [f"    {line}" for line in finding.instead]

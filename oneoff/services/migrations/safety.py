@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from oneoff.core.errors import Refused
+from oneoff.services.migrations.lint.report import table_of
 from oneoff.services.migrations.required_batches import batch_required
 from oneoff.utils.text import counted
 
@@ -47,13 +48,14 @@ def _refused(unsafe: list[Finding], environment: str) -> Refused:
     revisions = list(dict.fromkeys(one.revision for one in unsafe))
     return Refused(
         f"{counted(len(unsafe), 'unsafe operation')} in {', '.join(revisions)}; nothing applied",
-        why="; ".join(_line(one) for one in unsafe) + f"; {environment} is protected",
+        why=f"{environment} is protected",
         try_=(
             "python manage.py db lint",
             *(f"if it is safe here, write into {waiver}" for waiver in _waivers(unsafe)),
         ),
         code="unsafe-migration",
         data=[one._asdict() for one in unsafe],
+        table=table_of(unsafe),
     )
 
 

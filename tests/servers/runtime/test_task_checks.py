@@ -74,6 +74,7 @@ async def test_a_task_does_not_run_while_its_checks_fail(manage: Manage, url: st
     refused = await manage(FILL, environ=LIVE)
 
     assert (77, [None]) == (refused.exit_code, locales(url))
+    assert 1 == (refused.stdout + refused.stderr).count("no backup of this database ")
     assert (
         "error[check-failed]: ADM-002 may not run: backup-completed: no backup of this database "
         "was made in the last 1h; staging-run-successful: the runs of staging are not recorded "

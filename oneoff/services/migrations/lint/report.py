@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oneoff.services.migrations.alembic_context import StepSQL, render_offline
@@ -64,6 +64,24 @@ class Report(NamedTuple):
     def unsafe(self) -> list[Finding]:
         """The findings without a waiver."""
         return [one for one in self.findings if not one.waiver]
+
+
+def table_of(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """Return findings as a table with one row for each line of what to do."""
+    table = []
+    for one in findings:
+        indented = (f"    {line}" for line in one.instead)
+        lines = [f"waived: {one.waiver}"] if one.waiver else [one.why, *indented]
+        for place, line in enumerate(lines):
+            table.append(
+                {
+                    "revision": "" if place else one.revision,
+                    "rule": "" if place else one.rule,
+                    "object": "" if place else one.subject,
+                    "why, and what to do instead": line,
+                }
+            )
+    return table
 
 
 async def check_revisions(
