@@ -42,6 +42,7 @@ async def test_a_check_exits_3_for_an_unsafe_revision(postgres_shop: Shop) -> No
 
     assert (3, 0) == (unsafe.exit_code, safe.exit_code)
     assert "error[unsafe-migration]: 1 unsafe in 1 revision" in unsafe.stderr
+    assert 1 == (unsafe.stdout + unsafe.stderr).count("creating an index blocks writes")
     assert "nothing unsafe in 1 revision" in safe.stdout
 
 
@@ -129,6 +130,34 @@ async def test_what_can_not_be_read_is_a_finding(postgres_shop: Shop) -> None:
 
     assert ["not-checkable"] == [row["rule"] for row in found]
     assert "('MockConnection' object has no attribute 'scalar')" in found[0]["why"]
+
+
+@pytest.mark.parametrize(
+    ("guard", "rule"),
+    [
+        ("if not context.is_offline_mode()", "drop-column"),
+        ("if not op.get_context().as_sql", "not-checkable"),
+    ],
+)
+async def test_what_a_revision_does_only_on_a_database_is_found_too(
+    postgres_shop: Shop, guard: str, rule: str
+) -> None:
+    """Or at least that it can't be read. A function that `upgrade` calls is read like it."""
+    body = f"def drop():\n    {DROP}\nfrom alembic import context\n{guard}:\n    drop()"
+    shop = await with_items(postgres_shop, body)
+
+    found = (await shop.manage("db lint --json")).json["data"]
+
+    assert [rule] == [row["rule"] for row in found]
+
+
+async def test_the_hint_of_a_reindex_names_what_is_built_again(postgres_shop: Shop) -> None:
+    """A table, here."""
+    shop = await with_items(postgres_shop, 'op.execute("REINDEX TABLE item")', MANY)
+
+    (found,) = (await shop.manage("db lint --json")).json["data"]
+
+    assert '    op.execute("REINDEX TABLE CONCURRENTLY item")' == found["instead"][1]
 
 
 async def test_a_waiver_gives_the_reason(shop: Shop) -> None:

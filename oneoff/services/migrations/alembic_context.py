@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import wraps
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -192,8 +193,17 @@ def _catch_errors(step: RevisionStep, context: MigrationContext, problems: list[
             problem = first_line(exc)
             problems.append(problem)
             context.impl.static_output(f"-- incomplete: the revision needs the database: {problem}")
+        if _asks_for_script(step):
+            problems.append("it asks for `as_sql`, so on a database it may do something else")
 
     step.migration_fn = migrate_or_report
+
+
+def _asks_for_script(step: RevisionStep) -> bool:
+    """Return whether the file of a revision asks whether Alembic writes a script."""
+    with suppress(OSError, ValueError):  # ValueError: a compiled file
+        return "as_sql" in Path(step.revision.path).read_text(encoding="utf-8")
+    return False
 
 
 def _run(
@@ -217,6 +227,9 @@ def _run(
     configure: dict[str, Any] = given | options | {"on_version_apply": callbacks}
     with EnvironmentContext(history.config, history.scripts, **of_environment) as environment:
         environment.configure(**configure)
+        # What is shown is what a migration would do: a revision that asks must not be told that it
+        # writes a script.
+        environment.is_offline_mode = lambda: False  # type: ignore[method-assign]
         with environment.begin_transaction():  # it begins one only for `run_online_together`
             first()
             environment.run_migrations(**history.env.run_migrations)

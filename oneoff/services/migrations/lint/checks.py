@@ -7,6 +7,7 @@ creates, or that is so small that the lock is short.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,9 +22,10 @@ from oneoff.services.migrations.lint.operations import Operation, read_operation
 from oneoff.services.migrations.sqlite_sql import tokens
 
 _LOCKING = frozenset(
-    "add-column add-constraint alter change-type create-index detach drop-column rename-column "
-    "rename-table rewrite-table set-not-null truncate".split()
+    "add-column add-constraint alter change-type create-index detach drop-column drop-constraint "
+    "rename-column rename-table rewrite-table set-not-null truncate".split()
 )
+_NO_LIMIT = re.compile(r"DEFAULT|0+(\.0+)?\s*(US|MS|S|MIN|H|D)?")
 _CONSTRAINTS = {
     "FOREIGN": ("add-foreign-key", "NOT VALID"),
     "CHECK": ("add-check", "NOT VALID"),
@@ -80,11 +82,12 @@ class Checks:
         self._created: set[str] = set()
         self._index_tables = dict(facts.indexes)
         self._new_columns: set[tuple[str, str]] = set()
+        # Columns that are not null, by table and name of the check; and by those not validated.
         self._checked: dict[tuple[str, str], str] = {}
         self._proven = {
-            (table, column)
+            (table, name): column
             for table, known in facts.tables.items()
-            for check in known.checks
+            for name, check in known.checks.items()
             if (column := not_null_column(tokens(check)))
         }
         self._transaction = _Transaction()
@@ -135,7 +138,8 @@ class Checks:
             yield rule
 
     def _set_not_null(self, change: Operation) -> Iterator[str]:
-        if self._busy(change.table) and (change.table, change.name) not in self._proven:
+        proven = {(table, column) for (table, _), column in self._proven.items()}
+        if self._busy(change.table) and (change.table, change.name) not in proven:
             yield "set-not-null"
 
     def _change_type(self, change: Operation) -> Iterator[str]:
@@ -199,10 +203,12 @@ class Checks:
 
     def _set(self, done: Operation) -> Iterator[str]:
         words = {word.strip("'").upper() for word in done.words}
-        if "LOCK_TIMEOUT" in words:
+        if "LOCK_TIMEOUT" in words or words == {"ALL"}:
+            # After RESET and SET ... TO DEFAULT, the server decides; its own default is no limit.
+            endless = len(words) == 1 or any(map(_NO_LIMIT.fullmatch, words))
             # A setting for one transaction ends with it, and there migrate has set one.
-            self._transaction.limited = not words & {"0", "LOCAL", "TRUE"}
-            if "0" in words:
+            self._transaction.limited = not (endless or words & {"LOCAL", "TRUE"})
+            if endless:
                 yield "lock-without-timeout"
 
     def _locks(self, done: Operation) -> Iterator[str]:
@@ -243,7 +249,10 @@ class Checks:
         elif done.kind == "add-constraint" and (column := not_null_column(done.words)):
             self._checked[where] = column
         elif done.kind == "validate" and where in self._checked:
-            self._proven.add((done.table, self._checked[where]))
+            self._proven[where] = self._checked[where]
+        elif done.kind == "drop-constraint":
+            self._proven.pop(where, None)
+            self._checked.pop(where, None)
 
 
 _CHECKS: Mapping[str, Callable[[Checks, Operation], Iterator[str]]] = {

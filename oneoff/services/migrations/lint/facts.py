@@ -39,7 +39,8 @@ SELECT json_build_object(
         'types', (SELECT json_object_agg(attname, format_type(atttypid, atttypmod))
                   FROM pg_attribute
                   WHERE attrelid = oid AND attnum > 0 AND NOT attisdropped),
-        'checks', (SELECT json_agg(pg_get_constraintdef(con.oid)) FROM pg_constraint AS con
+        'checks', (SELECT json_object_agg(conname, pg_get_constraintdef(con.oid))
+                   FROM pg_constraint AS con
                    WHERE conrelid = touched.oid AND contype = 'c' AND convalidated),
         'indexes', (SELECT json_agg(i.relname) FROM pg_index
                     JOIN pg_class AS i ON i.oid = indexrelid WHERE indrelid = touched.oid)
@@ -70,14 +71,14 @@ class TableFacts(NamedTuple):
         size: Bytes, without indexes; None if the table has partitions or children.
         empty: Whether it has no rows, and had none since it was last truncated or vacuumed.
         types: The types of the columns, as PostgreSQL writes them.
-        checks: The definitions of the validated checks.
+        checks: The definitions of the validated checks, by name.
     """
 
     rows: int = -1
     size: int | None = None
     empty: bool = False
     types: Mapping[str, str] = {}
-    checks: Collection[str] = ()
+    checks: Mapping[str, str] = {}
 
     @property
     def small(self) -> bool:
@@ -130,5 +131,5 @@ def has_tables(connection: Connection) -> bool:
 
 def _table(found: Mapping[str, Any]) -> TableFacts:
     return TableFacts(
-        found["rows"], found["size"], found["empty"], found["types"] or {}, found["checks"] or ()
+        found["rows"], found["size"], found["empty"], found["types"] or {}, found["checks"] or {}
     )

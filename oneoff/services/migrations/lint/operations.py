@@ -188,7 +188,8 @@ def _reindex(reader: _Reader) -> Iterator[Operation]:
     concurrently = reader.take("CONCURRENTLY") or "CONCURRENTLY" in map(_key, options)
     name = reader.name()
     table = name if kind == "TABLE" else ""
-    yield Operation(kind="reindex", table=table, name=name, concurrently=concurrently)
+    words = [kind or "INDEX"]
+    yield Operation(kind="reindex", table=table, name=name, words=words, concurrently=concurrently)
 
 
 def _refresh(reader: _Reader) -> Iterator[Operation]:
@@ -228,6 +229,20 @@ def _rename_object(reader: _Reader) -> Iterator[Operation]:
         yield Operation(kind="rename-object", name=name)
 
 
+def _alter_type(reader: _Reader) -> Iterator[Operation]:
+    before = reader.at
+    name = reader.name()
+    for part in split(reader.rest):
+        action = _Reader(part, reader.sql)
+        if action.take("DROP ATTRIBUTE"):
+            action.skip("IF EXISTS")
+            yield Operation(kind="drop-object", name=f"{name}.{action.name()}")
+        elif action.take("ALTER ATTRIBUTE"):
+            yield Operation(kind="rename-object", name=f"{name}.{action.name()}")
+    reader.at = before
+    yield from _rename_object(reader)
+
+
 def _alter_domain(reader: _Reader) -> Iterator[Operation]:
     before = reader.at
     name = reader.name()
@@ -244,8 +259,9 @@ def _alter_table(reader: _Reader) -> Iterator[Operation]:
     reader.skip("IF EXISTS", "ONLY")
     table = reader.name()
     reader.skip("*")
-    for part in split(reader.rest):
-        yield _action(_Reader(part, reader.sql), table)
+    actions = [_action(_Reader(part, reader.sql), table) for part in split(reader.rest)]
+    # PostgreSQL drops constraints before the other actions of the statement.
+    yield from sorted(actions, key=lambda one: one.kind != "drop-constraint")
 
 
 def _action(reader: _Reader, table: str) -> Operation:
@@ -282,7 +298,8 @@ def _alter_column(reader: _Reader, table: str) -> Operation:
 
 def _drop(reader: _Reader, table: str) -> Operation:
     if reader.take("CONSTRAINT"):
-        return Operation(kind="alter", table=table)
+        reader.skip("IF EXISTS")
+        return Operation(kind="drop-constraint", table=table, name=reader.name())
     reader.skip("COLUMN", "IF EXISTS")
     return Operation(kind="drop-column", table=table, name=reader.name())
 
@@ -337,6 +354,7 @@ _STATEMENTS: dict[str, Callable[[_Reader], Iterator[Operation]]] = {
     "END": _plain("end"),
     "ROLLBACK": _plain("end"),
     "SET": _plain("set"),
+    "RESET": _plain("set"),
     "DO": _plain("opaque"),
     "CALL": _plain("opaque"),
     "SELECT SET_CONFIG": _plain("set"),
@@ -359,6 +377,7 @@ _STATEMENTS: dict[str, Callable[[_Reader], Iterator[Operation]]] = {
     "ALTER TABLE": _alter_table,
     **{f"ALTER {kind}": _rename_object for kind in _OBJECTS},
     "ALTER DOMAIN": _alter_domain,
+    "ALTER TYPE": _alter_type,
     "DROP TABLE": _tables("drop-table", "IF EXISTS"),
     "DROP FOREIGN TABLE": _tables("drop-table", "IF EXISTS"),
     "DROP INDEX": _objects("drop-index", "IF EXISTS"),

@@ -167,6 +167,7 @@ def _findings(
         notes += [f"{operation.table}: {size}"] if size and not rule.everywhere else []
         notes += [operation.sql] if name == "not-checkable" else []
         names = {"table": operation.table, "name": operation.name or "NAME"}
+        names["words"] = " ".join(operation.words)
         yield Finding(
             revision.revision,
             history.describe(revision.revision).file,

@@ -22,7 +22,8 @@ class Rule(NamedTuple):
 
     Attributes:
         why: What goes wrong; begins with the operation.
-        instead: What to do: lines of Alembic, with the names {table} and {name}, or steps.
+        instead: What to do: lines of Alembic, with the names {table} and {name} and the other
+            {words}, or steps.
         everywhere: Whether it also holds on SQLite: the running code is affected, not a lock.
     """
 
@@ -173,7 +174,7 @@ RULES = {
     ),
     "reindex": Rule(
         "REINDEX blocks writes until the index is built",
-        (_OUTSIDE, '    op.execute("REINDEX INDEX CONCURRENTLY {name}")'),
+        (_OUTSIDE, '    op.execute("REINDEX {words} CONCURRENTLY {name}")'),
     ),
     "rename-column": Rule(
         "the running code fails, because it uses the old name",

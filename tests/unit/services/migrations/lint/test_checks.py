@@ -156,6 +156,46 @@ def test_the_lock_timeout_of_a_transaction_does_not_hold_after_it() -> None:
     assert [] == rules_broken([session])
 
 
+@pytest.mark.parametrize("limit", ["= '0s'", "= 0", "TO '0ms'", "TO DEFAULT", "reset"])
+def test_a_lock_timeout_of_zero_is_none(limit: str) -> None:
+    """In each unit, and by the server's default."""
+    statement = "RESET lock_timeout" if limit == "reset" else f"SET lock_timeout {limit}"
+
+    assert ["lock-without-timeout"] == broken(statement)
+
+
+NOT_NULL = "ALTER TABLE users ALTER COLUMN name SET NOT NULL"
+DROP_CHECK = "ALTER TABLE users DROP CONSTRAINT filled"
+
+
+@pytest.mark.parametrize(
+    ("statements", "found"),
+    [
+        ([NOT_NULL, DROP_CHECK], []),
+        ([DROP_CHECK, NOT_NULL], ["set-not-null"]),
+        ([f"{NOT_NULL}, DROP CONSTRAINT IF EXISTS filled"], ["set-not-null"]),
+        (["ALTER TABLE users DROP CONSTRAINT other", NOT_NULL], []),
+    ],
+)
+def test_a_check_that_is_dropped_proves_nothing(statements: list[str], found: list[str]) -> None:
+    """PostgreSQL drops it before the other actions of one statement."""
+    table = LARGE._replace(checks={"filled": "CHECK ((name IS NOT NULL))"})
+
+    assert found == broken(*statements, facts=Facts(150_004, {"users": table}))
+
+
+def test_an_attribute_of_a_type_is_used_like_a_column() -> None:
+    """Dropped, changed and renamed ones; a new one is not used yet."""
+    found = broken(
+        "ALTER TYPE address DROP ATTRIBUTE IF EXISTS zip CASCADE, ADD ATTRIBUTE city text",
+        "ALTER TYPE address ALTER ATTRIBUTE street TYPE varchar",
+        "ALTER TYPE address RENAME ATTRIBUTE street TO road",
+        "ALTER TYPE mood ADD VALUE 'glad'",
+    )
+
+    assert ["drop-object", "rename-object", "rename-object"] == found
+
+
 def test_each_action_of_a_statement_is_checked() -> None:
     """They are separated by commas, which also stand in parentheses."""
     found = broken(

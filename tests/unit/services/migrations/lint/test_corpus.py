@@ -158,7 +158,7 @@ def agrees(answer: str, rule: str) -> bool:
 def test_the_page_shows_what_to_write_instead(name: str) -> None:
     """The same as the command."""
     section = PAGE.read_text(encoding="utf-8").partition(f"\n### {name}\n")[2].partition("\n##")[0]
-    lines = [line.format(table="users", name="x") for line in RULES[name].instead]
+    lines = [line.format(table="users", name="x", words="INDEX") for line in RULES[name].instead]
 
     assert RULES[name].why.lower() in section.lower()
     assert [] == [line for line in lines if line not in section]
