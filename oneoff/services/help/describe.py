@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.arguments import Field, Kind
 from oneoff.core.conversion import duration_text, shape_of
-from oneoff.core.options import may_raise_confirmation, options_of
+from oneoff.core.options import may_need_approval, may_raise_confirmation, options_of
 from oneoff.core.policy import Access, Confirm, DryRun
 from oneoff.core.tokens import generate_spelling, stdin_spelling
 from oneoff.runtime.container import GIVEN
@@ -139,6 +139,7 @@ def policy(command: type[BaseCommand]) -> list[str]:
     lines = [
         "changes data" if command.access is Access.WRITE else "only reads; a write is an error",
         _confirmation(command),
+        _approvals(command),
         _dry_run(command),
         _environments(command),
         f"holds the lock {command.lock!r}; a second run waits for it" if command.lock else "",
@@ -156,6 +157,13 @@ def _confirmation(command: type[BaseCommand]) -> str:
     if command.confirm is Confirm.TYPE_NAME or not may_raise_confirmation(command):
         return asks
     return f"{asks}; some inputs require the target" if asks else "some inputs require confirmation"
+
+
+def _approvals(command: type[BaseCommand]) -> str:
+    if command.approvals:
+        people = "a second person" if command.approvals == 1 else f"{command.approvals} people"
+        return f"approval needed in production: of {people}, or --break-glass"
+    return "some inputs need an approval" if may_need_approval(command) else ""
 
 
 def _dry_run(command: type[BaseCommand]) -> str:
