@@ -93,3 +93,20 @@ async def test_an_approval_that_was_withdrawn_meanwhile_starts_no_run(migrated: 
 
     assert not await start(migrated)
     assert (0, 1) == await count(migrated)
+
+
+@pytest.mark.parametrize("manage_environ", ["postgres"], indirect=True)
+async def test_a_run_waits_for_somebody_who_rejects_its_approval_now(migrated: Database) -> None:
+    """Otherwise it would use what is rejected when it starts."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    waits += " AND datname = current_database()"
+    async with migrated.connect("test") as rejecting, migrated.autocommit("look") as look:
+        await rejecting.execute(update(approvals).values(ended_as="rejected"))
+        run = asyncio.create_task(start(migrated))
+        while not run.done():
+            if (await look.exec_driver_sql(waits)).scalar_one():
+                break
+        await rejecting.commit()
+
+    assert not await run
+    assert (0, 1) == await count(migrated)
