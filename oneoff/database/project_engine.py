@@ -33,7 +33,9 @@ def engine_options(project: Project | None) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if project is not None and project.engine_options:
         declared: Any = load_object(project.engine_options)
-        options = {**(declared() if callable(declared) else declared)}
+        if callable(declared):
+            declared = declared()
+        options = dict(declared)
         _check(options, project.engine_options)
     if project is not None and project.session:
         own = {_SESSION: load_object(project.session)}

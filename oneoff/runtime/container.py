@@ -21,7 +21,7 @@ BUILTIN: Mapping[str, str] = {
     "database": "oneoff.database.engine:open_database",
     "session": "oneoff.database.transaction:open_session",
     "work": "oneoff.database.transaction:open_work",
-    "migrations": "oneoff.services.migrations.resource:open_migrations",
+    "migrations": "oneoff.services.migrations.provider:open_migrations",
     "batches": "oneoff.services.batch.resource:open_batches",
     "cache": "oneoff.redis.resource:open_cache",
     "backups": "oneoff.services.backups.own_backups:open_backups",

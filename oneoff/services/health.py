@@ -220,7 +220,7 @@ async def check_migrations(config: Config, database: Database) -> Check:
     A database that is ahead of this code is healthy: during a rolling release, old processes
     continue to serve.
     """
-    from oneoff.services.migrations.resource import open_migrations
+    from oneoff.services.migrations.provider import open_migrations
 
     # One query needs no transaction, which a read-only run would begin.
     async with open_migrations(config, database, None, Mode.COMMIT) as migrations:

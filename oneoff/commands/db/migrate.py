@@ -23,7 +23,8 @@ class Migrate(BaseCommand):
     in its own transaction. Any number of processes can run `migrate` at the same time: one does
     the work, and the others wait until it is done. A revision waits up to 5 seconds for the locks
     of its tables and is tried several times, so that it does not block the application for long.
-    In a protected environment, unsafe revisions without a waiver are refused: see `db lint`.
+    In a protected environment, unsafe revisions without a waiver are refused: see `db lint`. The
+    `checks` of a revision are called before it is applied.
     """
 
     access = Access.WRITE
@@ -95,7 +96,8 @@ class Migrate(BaseCommand):
         if self.plan:
             return Result.report(_table(pending), f"{_revisions(pending)} pending")
         sql = await migrations.upgrade_sql(self.revision)
-        warnings = [*sql.problems, *await _unsafe(migrations, self.revision, run)]
+        failing = await migrations.failed_checks(self.revision)
+        warnings = [*sql.problems, *await _unsafe(migrations, self.revision, run), *failing]
         return Result.changed(
             f"would apply {_revisions(pending)}", data=sql.text, warnings=warnings
         )

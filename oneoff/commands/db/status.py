@@ -23,6 +23,7 @@ class Status(BaseCommand):
         current = await migrations.current()
         history.check_known(current)
         pending = {step.revision.revision for step in history.upward("heads", current)}
+        failing = await migrations.failed_checks()
         phases = read_phases(history)
         times = await migrations.applied_at()
         rows = [
@@ -46,7 +47,8 @@ class Status(BaseCommand):
             _drift(unchecked, differences),
             f"lock held by {holder}" if (holder := await migrations.lock_holder()) else "lock free",
         ]
-        warnings = [f"drift: {operation}" for operation in differences] + history.warnings()
+        drift = [f"drift: {operation}" for operation in differences]
+        warnings = [*failing, *drift, *history.warnings()]
         shown = rows if any(phases.values()) else [_without_phase(row) for row in rows]
         return Result.report(rows, "; ".join(facts), warnings=warnings, table=shown)
 

@@ -72,14 +72,14 @@ def step_error(
     if step is None and lost:
         return Unavailable(
             f"the connection was lost before the next revision: {what}",
-            why="all was rolled back" if together else "; ".join(_progress(done, left)),
+            why="all was rolled back" if together else "; ".join(progress(done, left)),
             try_="python manage.py db status",
             code="connection-lost",
         )
     if step is None:
         return CommandError(f"env.py failed: {what}", code="migration-failed")
     revision = history.describe(step.revision.revision)
-    line = _line_in(exc, Path(step.revision.path))
+    line = line_in(exc, Path(step.revision.path))
     name = f"revision {revision.id} ({revision.message})"
     kind = Unavailable if lost else CommandError
     return kind(
@@ -115,10 +115,10 @@ def _state(
         facts.insert(0, "an interrupted migration left this copy, which no revision needs")
     if partly:
         facts = ["part of it may have been committed outside its transaction, and is kept"]
-    return facts + _progress(done, left)
+    return facts + progress(done, left)
 
 
-def _progress(done: Sequence[RevisionStep], left: Sequence[RevisionStep]) -> list[str]:
+def progress(done: Sequence[RevisionStep], left: Sequence[RevisionStep]) -> list[str]:
     """Return which steps are committed and which are not."""
     verb = "applied" if all(step.is_upgrade for step in [*done, *left]) else "rolled back"
     facts = []
@@ -146,7 +146,7 @@ def _advice(
     return advice
 
 
-def _line_in(exc: BaseException, path: Path) -> int:
+def line_in(exc: BaseException, path: Path) -> int:
     """Return the last line of the file in the error's traceback; 0 if the file is not in it."""
     wanted = path.resolve()
     lines = [

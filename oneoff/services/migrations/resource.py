@@ -1,4 +1,4 @@
-"""Provide the resource `migrations`: the project's Alembic history and the database it applies to.
+"""Define the resource `migrations`: the project's Alembic history and the database it applies to.
 
 Most methods only plan and read. `upgrade` and `downgrade` run their steps with `revision_runner`.
 Elsewhere only the executor commits. Here each revision is committed separately, because
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from oneoff.config.settings import Config
     from oneoff.database.engine import Database
     from oneoff.database.locks.base import HeldLock
     from oneoff.database.transaction import WorkTransaction
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from oneoff.services.migrations.history import History, Revision
     from oneoff.services.migrations.lint.report import Report
     from oneoff.services.migrations.new_revisions import Written
+    from oneoff.services.migrations.revision_checks import RevisionChecks
 
 LOCK = "migrations"
 """The lock of every command that changes the schema."""
@@ -184,6 +184,15 @@ class Migrations:
         current = self.history.start(since) if since else await self.current()
         async with self._reads.connection() as connection:
             return await check_revisions(connection, self.history, to, current, strict=strict)
+
+    async def failed_checks(self, to: str = "heads") -> list[str]:
+        """Return a line for each revision of `upgrade(to)` whose `checks` would fail now."""
+        return await self._checks().failures(self.history.upward(to, await self.current()))
+
+    def _checks(self) -> RevisionChecks:
+        from oneoff.services.migrations.revision_checks import RevisionChecks
+
+        return RevisionChecks(self.history, self._reads.for_code_of_the_project)
 
     async def has_models(self) -> bool:
         """Return whether env.py passes the metadata of the models, as `difference` needs it."""
@@ -340,6 +349,7 @@ class Migrations:
             await self._execute_env_file()
         place, current, self._current = await self._reads.place(), await self.current(), None
         async with RevisionRunner.open(self._database, history, self._lock) as runner:
+            runner.before_step = self._checks().run
             # A check of the revisions has executed env.py. If that is plain, it has no more to do.
             executed = plain and history.env is not None
             run = runner.run_steps if executed else partial(runner.run, place)
@@ -353,39 +363,3 @@ class Migrations:
         await self._execute_env_file()
         dialect = self._database.url.dialect
         return render_sql(self.history, dialect, await self.current(), steps)
-
-
-@asynccontextmanager
-async def open_migrations(
-    config: Config, database: Database, lock: HeldLock | None, mode: Mode
-) -> AsyncIterator[Migrations]:
-    """Open the resource `migrations`.
-
-    Raises:
-        ConfigurationError: `Project(migrations=...)` is not set, or its folder has no env.py.
-    """
-    if not config.project.migrations:
-        raise ConfigurationError(
-            f"the project {config.project.name!r} has no migrations",
-            try_='declare their folder: Project(..., migrations="migrations")',
-            code="no-migrations",
-        )
-    folder = config.root / config.project.migrations
-    if not (folder / "env.py").is_file():
-        declared = f"the project declares migrations={config.project.migrations!r}"
-        zipped = next((parent for parent in folder.parents if parent.is_file()), None)
-        raise ConfigurationError(
-            f"{config.project.migrations}/env.py does not exist",
-            why=f"{zipped} is a file, and revisions are read from folders" if zipped else declared,
-            try_=f"create {declared}/env.py with three lines: see `oneoff.run_env`",
-            code="no-migrations",
-        )
-
-    file = config.database().database
-    migrations = Migrations(
-        folder, config.root, database, lock, mode, metadata=config.project.metadata, file=file
-    )
-    try:
-        yield migrations
-    finally:
-        await migrations.close()

@@ -24,7 +24,6 @@ from sqlalchemy.util import await_only
 
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.database import sqlstates
-from oneoff.database.engine import leads_through_pooler
 from oneoff.database.guards.sql_statements import ending_statement, split_statements
 from oneoff.database.roles import WORK, lock_role
 from oneoff.database.tables import applied_revisions
@@ -37,7 +36,12 @@ from oneoff.services.migrations.env_file import execute_env_file
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
 from oneoff.services.migrations.history import Heads, History
 from oneoff.services.migrations.invalid_indexes import drop_invalid
-from oneoff.utils.text import counted
+from oneoff.services.migrations.revision_connection import (
+    check_foreign_keys,
+    commits_itself,
+    dangling_rows,
+    prepare_connection,
+)
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -48,22 +52,14 @@ if TYPE_CHECKING:
     from oneoff.database.locks.base import HeldLock
     from oneoff.services.migrations.env_file import Place
 
-LOCK_TIMEOUT = "5s"
-"""Maximum time that a statement of a revision waits for a lock, in PostgreSQL's notation."""
+BeforeStep = Callable[
+    ["RevisionStep", Sequence["RevisionStep"], Sequence["RevisionStep"]], Awaitable[None]
+]
+"""Takes a step, the steps that are done, and those after it."""
+
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between the attempts of a revision that did not get its locks."""
 _NO_LOCK = (sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED)
-
-# A backend checks only between statements whether its client was killed. Until then, a long
-# ALTER TABLE would continue and hold its locks, although no process waits for it.
-# client_connection_check_interval (PostgreSQL 14, Linux) makes the backend check during a
-# statement. Both settings are local to the transaction (`true`).
-_LIMITS = f"""
-SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
-       CASE WHEN version() LIKE '%linux%'
-             AND current_setting('server_version_num')::int >= 140000
-            THEN set_config('client_connection_check_interval', '2s', true) END;
-"""
 
 
 class RevisionRunner:
@@ -72,6 +68,7 @@ class RevisionRunner:
     Attributes:
         done: The steps that are committed, in order.
         replaced: The invalid indexes that were dropped before they were created again.
+        before_step: Awaited before each attempt of a step.
     """
 
     # One attempt of a step, as Alembic and SQLAlchemy call back:
@@ -84,6 +81,7 @@ class RevisionRunner:
     ) -> None:
         self.done: list[RevisionStep] = []
         self.replaced: list[str] = []
+        self.before_step: BeforeStep | None = None
         self._connection = connection
         self._history = history
         self._lock = lock
@@ -152,7 +150,8 @@ class RevisionRunner:
         self._refuse_pooler()
         heads = Heads(current)
         for step in plan:
-            await self._try(partial(self._attempt, step=step, expected=set(heads.heads)), sleep)
+            attempt = partial(self._attempt, step=step, expected=set(heads.heads))
+            await self._try(attempt, sleep, step)
             heads.update_to_step(step)
             self.done.append(step)
             on_step(step)
@@ -194,11 +193,16 @@ class RevisionRunner:
             yield step
 
     async def _try(
-        self, attempt: Callable[[Connection], None], sleep: Callable[[float], Awaitable[None]]
+        self,
+        attempt: Callable[[Connection], None],
+        sleep: Callable[[float], Awaitable[None]],
+        step: RevisionStep | None = None,
     ) -> None:
         """Attempt one step, or all steps together, until the locks of the tables are free."""
         pauses = iter(PAUSES)
         while True:
+            if step is not None and self.before_step is not None:
+                await self.before_step(step, self.done, self._after(step))
             if self._lock is not None:
                 await self._lock.check()
             try:
@@ -228,7 +232,7 @@ class RevisionRunner:
             if set(heads) != expected:
                 raise _changed_meanwhile(heads, expected)
             self._step = step
-            self._dangling = _dangling_rows(connection)
+            self._dangling = dangling_rows(connection)
             return [step]
 
         run_online(connection, self._history, one_step, on_version_apply=self._on_apply)
@@ -241,7 +245,7 @@ class RevisionRunner:
         connection = ctx.connection
         assert connection is not None  # noqa: S101 - only offline runs have none
         if connection.dialect.name == "sqlite":
-            _check_foreign_keys(connection, self._dangling)
+            check_foreign_keys(connection, self._dangling)
         insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
         revision = step.up_revision_id
         if step.is_upgrade:
@@ -262,7 +266,7 @@ class RevisionRunner:
                 self.done = self._planned[: self._planned.index(self._step)]
 
     def _on_begin(self, connection: Connection) -> None:
-        if _commits_itself(connection) and self._pooled and self._step is not None:
+        if commits_itself(connection) and self._pooled and self._step is not None:
             raise self._needs_direct_url(self._step)
 
     def _on_statement(
@@ -295,7 +299,7 @@ class RevisionRunner:
         return last, parameters
 
     def _replace_invalid(self, connection: Connection, sql: str) -> None:
-        if _commits_itself(connection) and (index := drop_invalid(connection, sql)):
+        if commits_itself(connection) and (index := drop_invalid(connection, sql)):
             self.replaced.append(index)
 
     def _refuse_pooler(self) -> None:
@@ -320,10 +324,13 @@ class RevisionRunner:
             self._history,
             self._step,
             done=self.done,
-            left=[step for step in self._planned if step not in (*self.done, self._step)],
+            left=self._after(self._step),
             partly=self._committed_early,
             together=self._together,
         )
+
+    def _after(self, step: RevisionStep | None) -> list[RevisionStep]:
+        return [one for one in self._planned if one not in (*self.done, step)]
 
     def _no_locks(self, exc: Exception) -> TemporaryError:
         step = self._history.describe(self._step.revision.revision) if self._step else None
@@ -346,52 +353,6 @@ def _changed_meanwhile(found: Iterable[str], expected: Iterable[str]) -> Tempora
         try_="python manage.py db status",
         code="revisions-changed",
     )
-
-
-async def prepare_connection(connection: AsyncConnection) -> bool:
-    """Prepare a connection for changing the schema; return whether it goes through a pooler."""
-    if connection.dialect.name == "sqlite":
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        # Alembic changes a SQLite table by copying it and dropping the old one. With foreign keys
-        # on, that drop would delete the rows that refer to the table. The pragma has no effect in
-        # a transaction, so it is sent through the driver, outside of any transaction.
-        # `_check_foreign_keys` checks before the commit.
-        await driver.execute("PRAGMA foreign_keys=OFF")
-        return False
-    event.listen(connection.sync_connection, "begin", _limit_waiting)
-    return await leads_through_pooler(connection)
-
-
-def _limit_waiting(connection: Connection) -> None:
-    # In autocommit mode there is no transaction to which the settings could be local. And CREATE
-    # INDEX CONCURRENTLY must be allowed to wait: if it is cancelled, it leaves an invalid index.
-    if not _commits_itself(connection):
-        # Sent with the BEGIN that follows.
-        connection.connection.driver_connection.after_begin = _LIMITS  # type: ignore[union-attr]
-
-
-def _commits_itself(connection: Connection) -> bool:
-    return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-
-
-def _dangling_rows(connection: Connection) -> Counter[tuple[str, str]]:
-    """Count the rows that refer to rows that don't exist, by their table and the other one."""
-    if connection.dialect.name != "sqlite":
-        return Counter()
-    found = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    return Counter((row[0], row[2]) for row in found)
-
-
-def _check_foreign_keys(connection: Connection, before: Counter[tuple[str, str]]) -> None:
-    """Check that the revision added no row that refers to nothing; there may be older ones."""
-    after = _dangling_rows(connection)
-    added, gone = after - before, before - after
-    tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
-    renamed = sum(rows for (table, other), rows in gone.items() if not {table, other} <= tables)
-    if added.total() > renamed:
-        names = ", ".join(sorted(f"{table} (to {other})" for table, other in added))
-        message = f"{counted(added.total(), 'row')} would refer to rows that don't exist: {names}"
-        raise CommandError(message, code="foreign-key-violation")
 
 
 async def _roll_back(connection: AsyncConnection) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from oneoff.services.migrations import revision_runner
+from oneoff.services.migrations import revision_connection, revision_runner
 from tests.support.shop import CREATE_ITEM, DROP_ITEM, FAIL, INSERT_ONE, INSERT_OUTSIDE, Shop
 
 
@@ -163,7 +163,7 @@ async def _lock_out(
     """Migrate while another client uses the table, until `tries` attempts have failed."""
     monkeypatch.setattr(revision_runner, "PAUSES", pauses)
     monkeypatch.setattr(
-        revision_runner, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)"
+        revision_connection, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)"
     )
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
