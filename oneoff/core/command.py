@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 RESERVED = frozenset(
     "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "
-    "confirm lock_wait break_glass approval waive version".split()
+    "confirm lock_wait break_glass approval waive version statement_timeout lock_timeout "
+    "idle_timeout".split()
 )
 """Names of the options that every command has, which no input may use."""
 CHECK_RESOURCES = ("config", "project", "registry", "run", "session")
@@ -74,6 +75,10 @@ class BaseCommand:
     """Whether a dry run does only the first batch and counts the other rows; for help."""
     lock: ClassVar[str] = ""
     """Name of the lock that the run holds, so that no other run can hold it; empty for none."""
+    statement_timeout: ClassVar[float | None] = None
+    lock_timeout: ClassVar[float | None] = None
+    idle_timeout: ClassVar[float | None] = None
+    """Limits of PostgreSQL for each transaction of the run, in seconds; see `database.limits`."""
     confirm_only_protected: ClassVar[bool] = False
     """Whether a higher level from `confirm_level` applies only in protected environments."""
     aims_at: ClassVar[str] = "database"
@@ -234,11 +239,13 @@ class BaseCommand:
         return f"would {summary[:1].lower()}{summary[1:]} in {{target}}"
 
 
+_NONE = type(None)
 _DECLARED_TYPES: dict[str, tuple[type, ...]] = {
     "access": (Access,),
     "confirm": (Confirm,),
     "dry_run": (DryRun,),
     "lock": (str,),
+    **dict.fromkeys(("statement_timeout", "lock_timeout", "idle_timeout"), (float, int, _NONE)),
     "aims_at": (str,),
     "dry_run_samples": (bool,),
     "confirm_only_protected": (bool,),

@@ -28,6 +28,8 @@ class GlobalOptions:
         timeout: Seconds until the run is cancelled and rolled back; None for no limit.
         confirm: None if not given, True for the plain flag, else the target.
         lock_wait: Seconds to wait for the lock.
+        statement_timeout, lock_timeout, idle_timeout: Seconds, as in `oneoff.database.limits`; None
+            if not given.
         verbose: The number of times `--verbose` was given.
         waive: The reasons to run although a check of the task fails, by the name of the check.
     """
@@ -39,12 +41,15 @@ class GlobalOptions:
         "debug",
         "dry_run",
         "help",
+        "idle_timeout",
         "json",
+        "lock_timeout",
         "lock_wait",
         "no_color",
         "no_input",
         "quiet",
         "reason",
+        "statement_timeout",
         "ticket",
         "timeout",
         "traceback",
@@ -67,6 +72,9 @@ class GlobalOptions:
         self.dry_run = False
         self.confirm: Literal[True] | str | None = None
         self.lock_wait = LOCK_WAIT
+        self.statement_timeout: float | None = None
+        self.lock_timeout: float | None = None
+        self.idle_timeout: float | None = None
         self.break_glass = ""
         self.approval = ""
         self.waive: dict[str, str] = {}
@@ -137,6 +145,11 @@ def _no_lock(command: type[BaseCommand]) -> str:
     return "" if command.lock else "does not take a lock"
 
 
+def _no_limits(command: type[BaseCommand]) -> str:
+    names = {"session", "work", "migrations", "batches", "console"}
+    return "" if names & {*command.resources()} else "has no transaction"
+
+
 def _no_break_glass(command: type[BaseCommand]) -> str:
     prohibited = command.confirm is Confirm.TYPE_NAME or command.environments
     may_be = may_raise_confirmation(command) or may_need_approval(command)
@@ -185,6 +198,24 @@ OPTIONS = (
         f"Wait this long for another run to release the lock. [default: {LOCK_WAIT:.0f}s]",
         metavar="DURATION",
         missing=_no_lock,
+    ),
+    GlobalOption(
+        "statement_timeout",
+        "Stop a statement that takes longer.",
+        metavar="DURATION",
+        missing=_no_limits,
+    ),
+    GlobalOption(
+        "lock_timeout",
+        "Stop a statement that waits longer for the lock of a table or row.",
+        metavar="DURATION",
+        missing=_no_limits,
+    ),
+    GlobalOption(
+        "idle_timeout",
+        "End a transaction that is idle for longer.",
+        metavar="DURATION",
+        missing=_no_limits,
     ),
     GlobalOption(
         "break_glass",

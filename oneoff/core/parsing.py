@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from oneoff.core.options import GlobalOption
 
 MASK = "***"  # as in oneoff.utils.redaction, which costs too much to import at every start
-DURATIONS = frozenset({"timeout", "lock_wait"})
+DURATIONS = frozenset("timeout lock_wait statement_timeout lock_timeout idle_timeout".split())
 
 
 class Parsed:

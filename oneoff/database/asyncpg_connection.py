@@ -22,6 +22,7 @@ class RunConnection(asyncpg.Connection):  # type: ignore[misc]
     """An asyncpg connection.
 
     Attributes:
+        limits: Statements, each with its `;`, that are sent in one message with each BEGIN.
         after_begin: Statements, each with its `;`, that are sent in one message with the next
             BEGIN.
         begun_with: The server's answer to the last one of them, as "SELECT 1".
@@ -29,14 +30,15 @@ class RunConnection(asyncpg.Connection):  # type: ignore[misc]
             `read_facts` read them on this connection; None if it did not.
     """
 
+    limits: str = ""
     after_begin: str = ""
     begun_with: str = ""
     server_process: tuple[int, bool] | None = None
 
     async def execute(self, query: str, *args: Any, **options: Any) -> str:
         """Run statements; the first ones of a transaction are sent together with its BEGIN."""
-        if self.after_begin and query.startswith("BEGIN"):
-            query, self.after_begin = f"{query} {self.after_begin}", ""
+        if (self.limits or self.after_begin) and query.startswith("BEGIN"):
+            query, self.after_begin = f"{query} {self.limits}{self.after_begin}", ""
             self.begun_with = await super().execute(query, **options)
             return self.begun_with
         status: str = await super().execute(query, *args, **options)

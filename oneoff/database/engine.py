@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from oneoff.config.database_url import DatabaseURL
 from oneoff.config.url_parameters import KEEPALIVES, STATEMENT_CACHE, TLS
 from oneoff.core.errors import Unavailable
-from oneoff.database.roles import EXEMPT, WORK, Opening
+from oneoff.database.limits import NO_LIMITS, Limits
+from oneoff.database.roles import EXEMPT, OWN_ROLES, WORK, Opening
 from oneoff.utils.concurrency import undivided
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Database:
         run_id: Id of the run, shown to other clients in `pg_stat_activity.application_name`.
         pool_size: Number of connections that are kept and reused, which is also the most that are
             open at the same time; 0 for no pool.
+        limits: The limits of each transaction of the work, on PostgreSQL.
         project: Its session class and the options of its engine are used; None for neither.
 
     Attributes:
@@ -88,12 +90,14 @@ class Database:
         *,
         run_id: str,
         pool_size: int = 0,
+        limits: Limits = NO_LIMITS,
         project: Project | None = None,
     ) -> None:
         self.url = url
         self.project = project
         self.run_id = run_id
         self.pool_size = pool_size
+        self.limits = limits
         self.facts: Facts | None = None
         self._lent: AsyncConnection | None = None
 
@@ -104,6 +108,8 @@ class Database:
     def take_lent(self) -> AsyncConnection | None:
         """Return the connection for the work, once; None if none was lent."""
         lent, self._lent = self._lent, None
+        if lent is not None:
+            self._limit(lent.sync_connection.connection)  # type: ignore[union-attr]
         return lent
 
     @cached_property
@@ -129,6 +135,7 @@ class Database:
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
         else:
             event.listen(engine.sync_engine, "do_connect", self._set_connection_arguments)
+            event.listen(engine.sync_engine, "connect", self._limit_work)
             from oneoff.database.asyncpg_adapter import ask_the_driver
 
             ask_the_driver(engine, knows_schema=_reads_facts)
@@ -309,6 +316,15 @@ class Database:
             from oneoff.database.guards.postgresql import GuardedConnection
 
             arguments["connection_class"] = GuardedConnection
+
+    def _limit_work(self, connection: Any, _record: object) -> None:
+        opening = _opening.get() or Opening(WORK)
+        # The record's connection is limited when it is lent to the work.
+        if opening.role not in OWN_ROLES and not opening.reads_facts:
+            self._limit(connection)
+
+    def _limit(self, connection: Any) -> None:
+        connection.driver_connection.limits = self.limits.as_sql()
 
     def _keep_alive(self, connection: Any, _record: object) -> None:
         from oneoff.database.url_arguments import keep_alive

@@ -71,7 +71,8 @@ def _refused(why: str, *advice: str) -> Cause:
 LOST = Cause(
     Unavailable,
     "the connection to the database was lost",
-    "the server ended it or is shutting down",
+    "the server ended it, for example because its transaction was idle for too long, or is "
+    "shutting down",
     (_AGAIN,),
     code="unavailable",
 )
@@ -143,7 +144,7 @@ _BY_SQLSTATE = {
     sqlstates.OBJECT_IN_USE: busy("something it needs is in use"),
     sqlstates.LOCK_NOT_AVAILABLE: busy("a row or table stayed locked by another transaction"),
     sqlstates.QUERY_CANCELED: busy(
-        "a statement took longer than the server allows, or was cancelled"
+        "a statement took longer than statement_timeout allows, or was cancelled"
     ),
     sqlstates.SERVER_SHUTDOWN: LOST,
     sqlstates.SYSTEM_ERROR: _FILES,

@@ -30,6 +30,8 @@ class Migrate(BaseCommand):
     access = Access.WRITE
     dry_run = DryRun.PLAN
     lock = "migrations"
+    # While a revision waits for a table, later queries of that table wait for the revision.
+    lock_timeout = 5.0
     creates_schema = True
     examples = (
         "db migrate",

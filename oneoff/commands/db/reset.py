@@ -31,6 +31,8 @@ class Reset(NeedsBackup):
     confirm = Confirm.TYPE_NAME
     dry_run = DryRun.PLAN
     lock = "migrations"
+    # While a revision waits for a table, later queries of that table wait for the revision.
+    lock_timeout = 5.0
     creates_schema = True
     examples = ("db reset --dry-run", "db reset --seed --confirm=shop@development")
 

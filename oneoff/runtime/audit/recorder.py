@@ -103,6 +103,7 @@ class Recorder:
         if not (self.must_record or self.needs_database):
             return
         from oneoff.database.engine import Database
+        from oneoff.database.limits import limits_of
         from oneoff.database.schema.facts import check_same_database
         from oneoff.runtime.audit.record import RunRecord
 
@@ -110,7 +111,8 @@ class Recorder:
         if url is None:
             self._use_only_the_log("the database does not exist yet")
             return
-        self.database = Database(url, run_id=run.id, project=self._app.project)
+        limits = limits_of(self._call.command, self._call.options, url.dialect)
+        self.database = Database(url, run_id=run.id, limits=limits, project=self._app.project)
         self._stack.push_async_callback(self.database.dispose)
         try:
             await self.database.wait_until_up(self._call.command.database_wait())

@@ -11,6 +11,7 @@ from oneoff.core.policy import Mode
 from oneoff.core.result import Result
 from oneoff.core.run import Run
 from oneoff.database.engine import Database
+from oneoff.database.limits import declared_limits
 from oneoff.runtime.progress import Progress
 from oneoff.runtime.terminal import Terminal
 from oneoff.services.batch.command import BatchCommand, BatchRange
@@ -73,10 +74,12 @@ class BatchRunner:
         from oneoff.services.batch.rows.selection import make_selection
         from oneoff.services.batch.state.identity import identify
 
+        # The batch of `data transform` is not the command of the run, and has limits of its own.
+        self._database.limits = self._database.limits.over(declared_limits(command))
         if command.fleet:
             from oneoff.services.batch.run.fleet import check_fleet
 
-            check_fleet(command, self._database.url.dialect, self._run.command)
+            check_fleet(command, self._database, self._run.command)
         shard_number, shards = command.shards_to_do(self._config.environ)
         selection = make_selection(command, limits)
         identity = identify(command, name or self._run.command, part, reverts)

@@ -1,4 +1,4 @@
-"""Prepare the connection on which revisions run: how long they wait, and foreign keys on SQLite."""
+"""Prepare the connection on which revisions run: clients that end, and foreign keys on SQLite."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-LOCK_TIMEOUT = "5s"
-"""Maximum time that a statement of a revision waits for a lock, in PostgreSQL's notation."""
-
 # A backend checks only between statements whether its client was killed. Until then, a long
 # ALTER TABLE would continue and hold its locks, although no process waits for it.
 # client_connection_check_interval (PostgreSQL 14, Linux) makes the backend check during a
-# statement. Both settings are local to the transaction (`true`).
-_LIMITS = f"""
-SELECT set_config('lock_timeout', '{LOCK_TIMEOUT}', true),
-       CASE WHEN version() LIKE '%linux%'
-             AND current_setting('server_version_num')::int >= 140000
-            THEN set_config('client_connection_check_interval', '2s', true) END;
+# statement. The setting is local to the transaction (`true`).
+_CHECK_CLIENT = """
+SELECT set_config('client_connection_check_interval', '2s', true)
+WHERE version() LIKE '%linux%' AND current_setting('server_version_num')::int >= 140000;
 """
 
 
@@ -40,16 +35,16 @@ async def prepare_connection(connection: AsyncConnection) -> bool:
         # `check_foreign_keys` checks before the commit.
         await driver.execute("PRAGMA foreign_keys=OFF")
         return False
-    event.listen(connection.sync_connection, "begin", _limit_waiting)
+    event.listen(connection.sync_connection, "begin", _check_client)
     return await leads_through_pooler(connection)
 
 
-def _limit_waiting(connection: Connection) -> None:
-    # In autocommit mode there is no transaction to which the settings could be local. And CREATE
-    # INDEX CONCURRENTLY must be allowed to wait: if it is cancelled, it leaves an invalid index.
+def _check_client(connection: Connection) -> None:
+    # In autocommit mode there is no transaction to which the setting could be local.
     if not commits_itself(connection):
         # Sent with the BEGIN that follows.
-        connection.connection.driver_connection.after_begin = _LIMITS  # type: ignore[union-attr]
+        driver: Any = connection.connection.driver_connection
+        driver.after_begin = _CHECK_CLIENT
 
 
 def commits_itself(connection: Connection) -> bool:

@@ -1,8 +1,7 @@
 """Run revisions on the database one by one, up or down, each in its own transaction.
 
-The transaction of a revision also stores when it was applied and by which run. It waits only a few
-seconds for a lock: while a migration waits for a table, later queries of that table wait for the
-migration.
+The transaction of a revision also stores when it was applied and by which run. The command limits
+how long it waits for a lock. After that, other sessions get their turn, and it is tried again.
 """
 
 from __future__ import annotations

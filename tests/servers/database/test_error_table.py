@@ -41,7 +41,7 @@ POSTGRESQL = [
     ("54001", DATA, "it is nested too deeply"),
     ("55000", FAILED, "the database refused a statement: boo"),
     ("55P03", TEMPORARY, "a row or table stayed locked"),
-    ("57014", TEMPORARY, "a statement took longer than the server allows"),
+    ("57014", TEMPORARY, "a statement took longer than statement_timeout allows"),
     ("57P01", UNAVAILABLE, "the connection to the database was lost"),
     ("58030", UNAVAILABLE, "the database server can't work at present: boo"),
     ("72000", TEMPORARY, "it read rows that the server no longer keeps"),

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.core.arguments import Kind
 from oneoff.core.errors import CommandError, ExitCode, TemporaryError, Unavailable, UsageError
 from oneoff.core.result import Result
+from oneoff.database.limits import declared_limits
 from oneoff.database.tables import batches
 from oneoff.runtime.audit.abandoned import close_abandoned
 from oneoff.services.batch.run.bounds import TURN
@@ -41,6 +42,7 @@ from oneoff.utils.text import counted
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from oneoff.database.engine import Database
     from oneoff.services.batch.command import BatchCommand
     from oneoff.services.batch.rows.selection import Selection
     from oneoff.services.batch.run.context import RunContext
@@ -83,7 +85,7 @@ class TrackedJob:
     rows: int = -1
 
 
-def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
+def check_fleet(command: BatchCommand, database: Database, name: str) -> None:
     """Refuse a command that workers can't run.
 
     Raises:
@@ -95,11 +97,18 @@ def check_fleet(command: BatchCommand, dialect: str, name: str) -> None:
     longest = shard_queue.TIMEOUT - TURN - JOB_OVERHEAD
     slow = command.batch_timeout > longest
     reasons = (
-        (dialect == "sqlite", "--fleet needs PostgreSQL: a SQLite file has one writer at a time"),
+        (
+            database.url.dialect == "sqlite",
+            "--fleet needs PostgreSQL: a SQLite file has one writer at a time",
+        ),
         (secrets, "--fleet is not for commands that take secrets, which are not sent to workers"),
         (
             command.lock,
             f"--fleet is not for commands with a lock: only one run can hold {command.lock!r}",
+        ),
+        (
+            database.limits != declared_limits(command),
+            "--fleet does not send limits to workers: declare them in the class of the batch",
         ),
         (slow, f"--fleet needs a batch_timeout of at most {longest:g} s"),
         (

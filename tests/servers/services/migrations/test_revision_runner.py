@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from oneoff.services.migrations import revision_connection, revision_runner
+from oneoff.services.migrations import revision_runner
 from tests.support.shop import CREATE_ITEM, DROP_ITEM, FAIL, INSERT_ONE, INSERT_OUTSIDE, Shop
 
 
@@ -162,9 +162,6 @@ async def _lock_out(
 ) -> tuple[int, str]:
     """Migrate while another client uses the table, until `tries` attempts have failed."""
     monkeypatch.setattr(revision_runner, "PAUSES", pauses)
-    monkeypatch.setattr(
-        revision_connection, "_LIMITS", "SELECT set_config('lock_timeout', '50ms', true)"
-    )
     shop.write("a1", None, CREATE_ITEM)
     await shop.manage("db migrate")
     shop.write("a2", "a1", 'op.add_column("item", sa.Column("note", sa.Text))')
@@ -181,7 +178,7 @@ async def _lock_out(
 
         roll_back = revision_runner._roll_back
         monkeypatch.setattr(revision_runner, "_roll_back", free)
-        finished = await shop.manage("db migrate")
+        finished = await shop.manage("db migrate --lock-timeout 50ms")
     await database.dispose()
     return finished.exit_code, finished.stderr
 

@@ -100,22 +100,26 @@ Effects:
   - uses: database
 
 Global options:
-  --dry-run             Show what would happen and change nothing.
-  --confirm=TARGET      Confirm without a prompt. TARGET is, for example, shop@staging.
-  --lock-wait DURATION  Wait this long for another run to release the lock. [default: 60s]
-  --break-glass REASON  Run although policy forbids it. The reason is recorded for a review.
-  --approval ID         Run what a second person has approved; this is also the confirmation.
-  --json                Print the result as one JSON object.
-  --no-input            Never prompt. A run that needs an answer is refused.
-  -v, --verbose         Show more log messages. [may be repeated]
-  -q, --quiet           Print only the data.
-  --debug               Show debug messages and tracebacks.
-  --traceback           Show the traceback of an error.
-  --no-color            Print without colors, as with NO_COLOR in the environment.
-  --timeout DURATION    Cancel the run and roll it back after this long: 90s, 5m.
-  --reason TEXT         Record the reason for the run.
-  --ticket TEXT         Record the ticket that the run belongs to.
-  -h, --help            Show this page.
+  --dry-run                     Show what would happen and change nothing.
+  --confirm=TARGET              Confirm without a prompt. TARGET is, for example, shop@staging.
+  --lock-wait DURATION          Wait this long for another run to release the lock. [default: 60s]
+  --statement-timeout DURATION  Stop a statement that takes longer.
+  --lock-timeout DURATION       Stop a statement that waits longer for the lock of a table or row.
+  --idle-timeout DURATION       End a transaction that is idle for longer.
+  --break-glass REASON          Run although policy forbids it. The reason is recorded for a review.
+  --approval ID                 Run what a second person has approved; this is also the
+                                confirmation.
+  --json                        Print the result as one JSON object.
+  --no-input                    Never prompt. A run that needs an answer is refused.
+  -v, --verbose                 Show more log messages. [may be repeated]
+  -q, --quiet                   Print only the data.
+  --debug                       Show debug messages and tracebacks.
+  --traceback                   Show the traceback of an error.
+  --no-color                    Print without colors, as with NO_COLOR in the environment.
+  --timeout DURATION            Cancel the run and roll it back after this long: 90s, 5m.
+  --reason TEXT                 Record the reason for the run.
+  --ticket TEXT                 Record the ticket that the run belongs to.
+  -h, --help                    Show this page.
 """
 
 

@@ -46,13 +46,14 @@ async def test_a_command_that_workers_can_not_run_is_refused(
     """With all reasons, also in a dry run."""
     for last in ("--confirm", "--dry-run"):
         refused = await Manage(NAME, str(ROOT), {**environ, "TALLY_KEY": "k"})(
-            f"tally sign --shards 2 --fleet {last}"
+            f"tally sign --shards 2 --fleet --lock-timeout 1s {last}"
         )
         assert 2 == refused.exit_code
         for reason in (
             "commands that take secrets",
             "only one run can hold 'signing'",
             "batch_timeout of at most 100 s",
+            "does not send limits to workers",
         ):
             assert reason in refused.stderr
     assert [] == query(url, PARENT)
