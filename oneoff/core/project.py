@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     from oneoff.core.errors import ConfigurationError
 
+PII = "pii"
+"""The key in a declared column's `info` that marks personal data, or says that it is none."""
+
 
 class Project:
     """Declares the parts of an application that its commands use.

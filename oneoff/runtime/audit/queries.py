@@ -70,7 +70,7 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
     exact = [row for row in rows if row["id"] == run_id]
     if len(exact or rows) == 1:
         (row,) = exact or rows
-        return _details(row) | await _inputs(session, row) | await _reviews(session, row)
+        return _details(row) | await _inputs(session, row) | await _from_events(session, row)
     if not rows:
         raise await _unknown(session, run_id)
     raise UsageError(
@@ -134,12 +134,18 @@ async def _inputs(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, An
     return {"inputs": [dict(given) for given in found.mappings()]}
 
 
-async def _reviews(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return what reviewers have said of a run."""
-    query = select(audit.c.event).where(audit.c.run_id == row["id"], audit.c.kind == "reviewed")
-    found = [read_event(one) for one in await session.scalars(query.order_by(audit.c.seq))]
-    names = ("verdict", "reviewer", "at", "comment")
-    return {"reviews": [{name: one.get(name) for name in names} for one in found]} if found else {}
+async def _from_events(session: AsyncSession, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the data that a run kept, and what reviewers have said of it."""
+    kinds = audit.c.kind.in_(["closed", "reviewed"])
+    query = select(audit.c.event).where(audit.c.run_id == row["id"], kinds)
+    facts: dict[str, Any] = {}
+    for event in map(read_event, await session.scalars(query.order_by(audit.c.seq))):
+        if event.get("kind") == "closed":
+            facts |= {name: event[name] for name in ("data", "data_cut") if name in event}
+        else:
+            review = {name: event.get(name) for name in ("verdict", "reviewer", "at", "comment")}
+            facts.setdefault("reviews", []).append(review)
+    return facts
 
 
 async def _unknown(session: AsyncSession, run_id: str) -> NotFound:

@@ -166,8 +166,15 @@ class RunRecord:
             self.may_exist = committed or is_connection_loss(exc)
             raise _not_recorded(exc) from exc
 
-    async def close_within(self, connection: AsyncConnection, outcome: Outcome) -> None:
+    async def close_within(
+        self, connection: AsyncConnection, outcome: Outcome, data: Mapping[str, Any]
+    ) -> None:
         """Close the row in the transaction of the work, which is then committed.
+
+        Args:
+            connection: The connection of the work.
+            outcome: How the run ends if it is committed.
+            data: From `data_to_keep`.
 
         Raises:
             CommandError: The row could not be closed, so the work must be rolled back.
@@ -175,7 +182,7 @@ class RunRecord:
         # The work may have changed `search_path`.
         schema = self.event.schema if self.event else ""
         try:
-            self.event = await self._close(connection, outcome, schema=schema)
+            self.event = await self._close(connection, outcome, data, schema=schema)
         except Exception as exc:
             raise _not_recorded(exc) from exc
 
@@ -197,11 +204,12 @@ class RunRecord:
             return Ending.COMMITTED
         return Ending.ROLLED_BACK if status else Ending.UNKNOWN
 
-    async def close_row(self, outcome: Outcome, note: str = "") -> int:
+    async def close_row(self, outcome: Outcome, data: Mapping[str, Any], note: str = "") -> int:
         """Close the row, on a new connection if the old one is broken.
 
         Args:
             outcome: How the run ended.
+            data: From `data_to_keep`.
             note: Added to the message.
 
         Returns:
@@ -215,10 +223,10 @@ class RunRecord:
             async with asyncio.timeout(CLOSE_TIME):
                 if self._lends:
                     await self._take_back()
-                self.event = await self._close(self._connection, outcome, note)
+                self.event = await self._close(self._connection, outcome, data, note)
                 await self._connection.commit()
         except Exception:  # noqa: BLE001 - after any failure, a new connection is tried once
-            self.event = await self._close_on_new_connection(outcome, note)
+            self.event = await self._close_on_new_connection(outcome, data, note)
         return (self.event.facts["rows"] if self.event else 0) or 0
 
     async def _show_life(self, key: str, lock: str) -> None:
@@ -243,7 +251,13 @@ class RunRecord:
         await set_autocommit(self._connection, on=True)
 
     async def _close(
-        self, connection: AsyncConnection, outcome: Outcome, note: str = "", *, schema: str = ""
+        self,
+        connection: AsyncConnection,
+        outcome: Outcome,
+        data: Mapping[str, Any],
+        note: str = "",
+        *,
+        schema: str = "",
     ) -> Event | None:
         message = "; ".join(filter(None, (outcome.message, note)))
         facts = {
@@ -255,18 +269,20 @@ class RunRecord:
         }
         rows = func.coalesce(rows_saved(self._run_id), min(outcome.rows, LARGEST_BIGINT))
         change = update(runs).where(runs.c.id == self._run_id).values(**facts, rows=rows)
-        facts["run_id"] = self._run_id
+        facts |= {**data, "run_id": self._run_id}
         return await add_event(
             connection, "closed", facts, change=change, computed="rows", schema=schema
         )
 
-    async def _close_on_new_connection(self, outcome: Outcome, note: str) -> Event | None:
+    async def _close_on_new_connection(
+        self, outcome: Outcome, data: Mapping[str, Any], note: str
+    ) -> Event | None:
         # Drivers raise various errors when they close a broken connection.
         with suppress(SQLAlchemyError, ValueError, OSError):
             await self._connection.invalidate()
         try:
             async with self._database.transaction("audit") as connection:
-                return await self._close(connection, outcome, note)
+                return await self._close(connection, outcome, data, note)
         except Exception as exc:
             raise _not_recorded(exc) from exc
 

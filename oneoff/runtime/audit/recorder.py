@@ -14,7 +14,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oneoff.config.operator_identity import code_version
 from oneoff.core.errors import CommandError, ConfigurationError, Refused, Unavailable
@@ -200,7 +200,8 @@ class Recorder:
                 )
             return ending
 
-        return Closing(partial(record.close_within, outcome=outcome), settle)
+        data = self._data_of(outcome)
+        return Closing(partial(record.close_within, outcome=outcome, data=data), settle)
 
     async def close(self, run: Run, outcome: Outcome, *, note: str = "") -> Outcome:
         """Store how the run ended, and disconnect. The row of a refused run is inserted only here.
@@ -225,11 +226,16 @@ class Recorder:
                 if not self._record.may_exist and isinstance(outcome.error, Refused):
                     await self._insert(run)
                 if self._record.may_exist:
-                    rows = await self._record.close_row(outcome, note)
+                    rows = await self._record.close_row(outcome, self._data_of(outcome), note)
                     outcome = replace(outcome, recorded_rows=rows)
             except CommandError as exc:
                 return _without_record(outcome, exc)
         return self._with_head(outcome)
+
+    def _data_of(self, outcome: Outcome) -> dict[str, Any]:
+        from oneoff.runtime.audit.kept_data import data_to_keep
+
+        return data_to_keep(self._call, outcome, self._app.project, self._redactor)
 
     def _with_head(self, outcome: Outcome) -> Outcome:
         """Add the newest event of the run in the chain, unless it may have been rolled back."""

@@ -14,7 +14,7 @@ from sqlalchemy import Sequence as DeclaredSequence
 from sqlalchemy import text
 
 from oneoff.core.errors import ConfigurationError, UsageError
-from oneoff.core.project import load_object
+from oneoff.core.project import PII, load_object
 from oneoff.services.data.columns import (
     Column,
     Kind,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
 
-PII = "pii"
-"""The key in a declared column's `info` that marks personal data, or says that it is none."""
 _SECRET_KINDS = frozenset({Kind.TEXT, Kind.BINARY, Kind.JSON, Kind.ARRAY, Kind.UUID})
 
 # One row for each column, in the order of the table; no rows if the table does not exist.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from stat import filemode
 from typing import Any
@@ -33,9 +34,11 @@ async def test_a_record_that_is_closed_twice_counts_the_rows_once(
     """The answer to the first time may be lost."""
     close = RunRecord.close_row
 
-    async def close_twice(self: RunRecord, outcome: Outcome, note: str = "") -> int:
-        await close(self, outcome, note)
-        return await close(self, outcome, note)
+    async def close_twice(
+        self: RunRecord, outcome: Outcome, data: Mapping[str, Any], note: str = ""
+    ) -> int:
+        await close(self, outcome, data, note)
+        return await close(self, outcome, data, note)
 
     monkeypatch.setattr(RunRecord, "close_row", close_twice)
 
