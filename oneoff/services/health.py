@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from oneoff.config.redis_url import redis_url
 from oneoff.core.errors import CommandError, ConfigurationError
 from oneoff.core.policy import Mode
+from oneoff.utils.text import counted
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -75,6 +76,7 @@ class _Request(NamedTuple):
     run_id: str
     wanted: frozenset[Service]
     seconds: float
+    reviews: bool
 
 
 async def check_services(
@@ -84,6 +86,7 @@ async def check_services(
     only: Collection[Service] = (),
     timeout: float = TIMEOUT,  # noqa: ASYNC109 - of each check, not of this function
     database: Database | None = None,
+    reviews: bool = False,
 ) -> list[Check]:
     """Check every service once, all at the same time; failures are results, not exceptions.
 
@@ -97,9 +100,10 @@ async def check_services(
         only: Check these, configured or not; by default all that are configured.
         timeout: Seconds for each check.
         database: An open database to use; by default a new one.
+        reviews: Whether to count the runs whose review is overdue.
     """
     wanted = frozenset(only) or _expected(config)
-    request = _Request(config, run_id, wanted, timeout)
+    request = _Request(config, run_id, wanted, timeout, reviews)
     groups = []
     if wanted & {Service.DATABASE, Service.MIGRATIONS}:
         groups.append(_check_database_group(request, database))
@@ -143,7 +147,7 @@ def _expected(config: Config) -> frozenset[Service]:
 async def _check_database_group(request: _Request, given: Database | None) -> list[Check]:
     from oneoff.database.engine import Database
 
-    config, run_id, wanted, seconds = request
+    config, run_id, wanted, seconds, reviews = request
     try:
         url = config.database()
     except ConfigurationError as exc:
@@ -154,7 +158,8 @@ async def _check_database_group(request: _Request, given: Database | None) -> li
         return [Check(Service.DATABASE.value, Health.BEHIND, detail=detail)]
     database = given or Database(url, run_id=run_id)
     try:
-        checks = [await _with_timeout(Service.DATABASE, check_database(database), seconds)]
+        ask = check_database(database, reviews=reviews)
+        checks = [await _with_timeout(Service.DATABASE, ask, seconds)]
         if checks[0].health is Health.UP and Service.MIGRATIONS in wanted:
             ask = check_migrations(config, database)
             checks.append(await _with_timeout(Service.MIGRATIONS, ask, seconds))
@@ -167,7 +172,7 @@ async def _check_database_group(request: _Request, given: Database | None) -> li
 async def _check_redis_group(request: _Request) -> list[Check]:
     from oneoff.redis.client import connect
 
-    config, run_id, wanted, seconds = request
+    config, run_id, wanted, seconds, _ = request
     checks: list[Check] = []
     try:
         async with (
@@ -204,14 +209,25 @@ def _failed(service: Service, error: CommandError) -> Check:
     return Check(service.value, Health.WRONG if is_wrong else Health.DOWN, detail=error.message)
 
 
-async def check_database(database: Database) -> Check:
-    """Open a connection, and time one query on it."""
+async def check_database(database: Database, *, reviews: bool = False) -> Check:
+    """Open a connection, and time one query on it; the detail says if reviews are overdue."""
+    from oneoff.runtime.audit.overdue import DUE, overdue_reviews
+
+    overdue = 0
     async with database.connect("health") as connection:
-        await connection.exec_driver_sql("SELECT 1")  # which also sends BEGIN
+        # The first statement also sends BEGIN, so its time says little.
+        if reviews:
+            overdue = await overdue_reviews(connection)
+        else:
+            await connection.exec_driver_sql("SELECT 1")
         started = perf_counter()
         await connection.exec_driver_sql("SELECT 1")
         latency = round((perf_counter() - started) * 1000, 1)
-    return Check("database", Health.UP, latency, database.url.safe())
+    detail = database.url.safe()
+    if overdue:
+        owe = f"{counted(overdue, 'run')} with --break-glass older than {DUE.days} days"
+        detail += f"; not reviewed: {owe}; see audit review list"
+    return Check("database", Health.UP, latency, detail)
 
 
 async def check_migrations(config: Config, database: Database) -> Check:

@@ -14,6 +14,7 @@ from oneoff.config.settings import load_config
 from oneoff.services.health import Check, Health, check_services, wait_until_healthy, worst
 from tests.support.servers import Redis
 from tests.support.servers.psql import PASSWORD
+from tests.support.tally_project import execute
 
 if TYPE_CHECKING:
     from oneoff.testing import Manage
@@ -277,3 +278,26 @@ async def test_services_that_are_not_configured_are_named(manage: Manage) -> Non
 
     assert 0 == outcome.exit_code
     assert "redis and worker were not checked: REDIS_URL is not set" in outcome.stdout
+
+
+async def test_overdue_reviews_are_counted(manage: Manage) -> None:
+    """Not those of refused runs, of runs that were reviewed, and of the last seven days."""
+    user = "--reason r --generate-password"
+    await manage(f"user create ada ada@example.com {user}")
+    await manage(f"user create eve eve@example.com {user}")
+    await manage(f"user create joe joe@example.com {user}")
+    url = manage.environ["DATABASE_URL"]
+    listed = (await manage("audit list --command user --json")).json["data"]
+    ids = [row["run_id"] for row in listed]
+    execute(url, "UPDATE oneoff_runs SET break_glass = 'fire'")
+    fresh = await manage("system health --only database --json")
+    execute(url, "UPDATE oneoff_runs SET started_at = '2026-01-01 00:00:00.000000'")
+    execute(url, f"UPDATE oneoff_runs SET status = 'refused' WHERE id = '{ids[0]}'")
+    execute(url, f"UPDATE oneoff_runs SET break_glass = '' WHERE id NOT IN {tuple(ids)}")
+    await manage(f"audit review flag {ids[1]} --reason odd", environ={"OPERATOR": "grace"})
+
+    shown = await manage("system health --only database --json")
+
+    owe = "not reviewed: 1 run with --break-glass older than 7 days; see audit review list"
+    assert "not reviewed" not in fresh.json["data"][0]["detail"]
+    assert (0, True) == (shown.exit_code, shown.json["data"][0]["detail"].endswith(owe))

@@ -121,6 +121,7 @@ async def test_tables_of_an_older_version_are_upgraded(database: Database) -> No
         if connection.dialect.name == "postgresql":
             functions = "oneoff_audit_append(), oneoff_audit_refuse()"
             await connection.exec_driver_sql(f"DROP FUNCTION {functions}")
+        await connection.exec_driver_sql("DROP INDEX ix_oneoff_runs_break_glass")
         await connection.exec_driver_sql("ALTER TABLE oneoff_runs DROP COLUMN parent")
         await connection.exec_driver_sql("UPDATE oneoff_alembic_version SET version_num = '0001'")
         await connection.commit()
