@@ -11,6 +11,7 @@ from app import apikeys
 from tests.support.admin_tasks import LIVE, STATED, make_backup, set_languages
 from tests.support.keys import ACCOUNT, DAY, listed, make_key
 from tests.support.on_sqlite import ON_SQLITE
+from tests.support.tally_project import execute
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +47,9 @@ LOG = {"when", "who", "exit_code", "output", "rows"}
 """The fields of the execution log."""
 
 
-async def state(manage: Manage, task_id: str = "ADM-002") -> str:
+async def state(manage: Manage, task_id: str = "ADM-002", **environ: str) -> str:
     """Return the state of a task."""
-    found = await manage("task list --json", environ=LIVE)
+    found = await manage("task list --json", environ=LIVE | environ)
     return next(str(row["state"]) for row in found.json["data"] if row["id"] == task_id)
 
 
@@ -79,6 +80,31 @@ async def test_the_state_of_a_task_follows_from_the_record(manage: Manage, url: 
 
     assert ["draft"] * 4 + ["executed", "reverted", "executed"] == seen
     assert "reverted" == await state(manage, "ADM-002-revert")
+
+
+async def test_a_task_with_an_approval_that_can_start_it_is_approved(
+    manage: Manage, url: str
+) -> None:
+    """Until it was run, or as long as the code and the record of the approval are the same."""
+    line = f"data transform fill-locale {STATED}"
+    asked = await manage(
+        f"approval request --reason now --json -- {line}", environ=LIVE | {"CODE_VERSION": "v1"}
+    )
+    approval = asked.json["data"]["id"]
+    seen = [await state(manage, CODE_VERSION="v1")]
+    await manage(f"approval approve {approval}", environ=LIVE | {"OPERATOR": "grace"})
+    seen += [await state(manage, CODE_VERSION="v1"), await state(manage, CODE_VERSION="v2")]
+    seen.append(await state(manage, "ADM-002-revert", CODE_VERSION="v1"))
+    shown = await manage("task show ADM-002 --json", environ=LIVE | {"CODE_VERSION": "v1"})
+    seen.append(shown.json["data"]["state"])
+    execute(url, "UPDATE oneoff_approvals SET reason = 'forged'")
+    seen.append(await state(manage, CODE_VERSION="v1"))
+    execute(url, "UPDATE oneoff_approvals SET reason = 'now'")
+    used = await manage(f"{line} --approval {approval}", environ=LIVE | {"CODE_VERSION": "v1"})
+    seen.append(await state(manage, CODE_VERSION="v1"))
+
+    assert 0 == used.exit_code, used.stderr
+    assert ["draft", "approved", "draft", "draft", "approved", "draft", "executed"] == seen
 
 
 async def test_a_task_is_shown_with_its_runs(manage: Manage, url: str) -> None:

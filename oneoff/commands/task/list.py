@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.runtime.registry.registry import Registry
 
 
 class List(BaseCommand):
     """List the admin tasks of the project, with their states in this database.
 
-    The states follow from the record of runs: draft, executed, reverted.
+    The states follow from the record: draft, approved, executed, reverted.
     """
 
     access = Access.READ
@@ -32,13 +34,22 @@ class List(BaseCommand):
         help="Only tasks of this category.",
     )
 
-    async def handle(self, session: AsyncSession, registry: Registry, project: Project) -> Result:
+    async def handle(
+        self,
+        session: AsyncSession,
+        registry: Registry,
+        project: Project,
+        config: Config,
+        run: Run,
+    ) -> Result:
         from oneoff.services.tasks import catalogue, history
+        from oneoff.services.tasks.approved import approved_at
 
         found = catalogue.read_catalogue(registry, project)
         chosen = [one for one in found.entries if self.category in ("", one.task.category)]
         pairs = [(one, catalogue.undoing(found, registry, one)) for one in chosen]
-        states = await history.summaries(session, pairs)
+        approved = await approved_at(session, chosen, config, run)
+        states = await history.summaries(session, pairs, approved)
         rows = [
             {
                 "id": one.task.id,

@@ -9,7 +9,9 @@ from oneoff import Access, Argument, BaseCommand, Result
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from oneoff.config.settings import Config
     from oneoff.core.project import Project
+    from oneoff.core.run import Run
     from oneoff.runtime.registry.registry import Registry
 
 
@@ -25,13 +27,22 @@ class Show(BaseCommand):
 
     id: str = Argument(help="Number of the task; see task list.")
 
-    async def handle(self, session: AsyncSession, registry: Registry, project: Project) -> Result:
+    async def handle(
+        self,
+        session: AsyncSession,
+        registry: Registry,
+        project: Project,
+        config: Config,
+        run: Run,
+    ) -> Result:
         from oneoff.services.tasks import catalogue, history, page
+        from oneoff.services.tasks.approved import approved_at
 
         found = catalogue.read_catalogue(registry, project)
         entry = found.find(self.id)
         undo = catalogue.undoing(found, registry, entry)
-        states = await history.summaries(session, [(entry, undo)])
+        approved = await approved_at(session, [entry], config, run)
+        states = await history.summaries(session, [(entry, undo)], approved)
         log = await history.execution_log(session, entry)
         state = states[entry.task.id].state.value
         return Result.report(page.facts(entry, undo, state, log))

@@ -26,6 +26,8 @@ class State(Enum):
 
     DRAFT = "draft"
     """It has not been run yet."""
+    APPROVED = "approved"
+    """A second person has approved a run, which was not started yet."""
     EXECUTED = "executed"
     REVERTED = "reverted"
     """Its rollback has changed something since it was last run."""
@@ -39,13 +41,16 @@ class Summary(NamedTuple):
 
 
 async def summaries(
-    session: AsyncSession, entries: Sequence[tuple[Entry, Entry | None]]
+    session: AsyncSession,
+    entries: Sequence[tuple[Entry, Entry | None]],
+    approved: Mapping[str, datetime],
 ) -> dict[str, Summary]:
-    """Return the summaries of tasks by their ids, in one query.
+    """Return the summaries of tasks by their ids, in one query for all runs.
 
     Args:
         session: The session to query with.
         entries: The tasks, each with the task that its rollback runs.
+        approved: When tasks were approved, from `approved_at`.
     """
     if not entries:
         return {}
@@ -60,7 +65,7 @@ async def summaries(
     found = [row.get(f"c{at}") for at in range(len(newest))]
     times = zip(found[::2], found[1::2], strict=True)
     return {
-        entry.task.id: Summary(_state(executed, reverted), executed)
+        entry.task.id: Summary(_state(executed, reverted, approved.get(entry.task.id)), executed)
         for (entry, _), (executed, reverted) in zip(entries, times, strict=True)
     }
 
@@ -89,7 +94,11 @@ async def execution_log(session: AsyncSession, entry: Entry) -> list[Mapping[str
     return [dict(row) for row in (await session.execute(query)).mappings()]
 
 
-def _state(executed: datetime | None, reverted: datetime | None) -> State:
+def _state(
+    executed: datetime | None, reverted: datetime | None, approved: datetime | None
+) -> State:
+    if approved is not None and (executed is None or approved > executed):
+        return State.APPROVED
     if executed is None:
         return State.DRAFT
     return State.REVERTED if reverted is not None and reverted > executed else State.EXECUTED
