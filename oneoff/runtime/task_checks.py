@@ -22,7 +22,7 @@ from oneoff.core.policy import Mode
 from oneoff.core.task import meaning_of, name_of
 from oneoff.database.errors import is_read_only_error
 from oneoff.runtime.container import Container, parameters
-from oneoff.runtime.task_evidence import BUILT_IN
+from oneoff.runtime.task_evidence import BUILT_IN, STATED
 from oneoff.utils.suggestions import similar
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ async def check(task: Task, call: Call, given: Mapping[str, Any], warnings: list
     warnings += [
         f"the real run would be refused: {name}: {exc.message}" for name, exc in failed.items()
     ]
-    reasons = [f"waived {name}: {reason}" for name, reason in waived.items()]
+    stated = [name for name in waived if resolve(checks[name]) in STATED]
+    warnings += [f"stated, and not known to oneoff: {name}: {waived[name]}" for name in stated]
+    reasons = [
+        f"{'stated' if name in stated else 'waived'} {name}: {reason}"
+        for name, reason in waived.items()
+    ]
     return replace(run, reason="; ".join(filter(None, [run.reason, *reasons])))
 
 

@@ -47,16 +47,18 @@ async def maintenance_window(session: AsyncSession) -> None:
 
 
 async def staging_run_successful(run: Run) -> None:
-    """Require a successful run of the task in staging, which the operator names."""
+    """Require that the operator states a successful run in staging; oneoff can't know it."""
     if run.environment != "staging":
         raise CheckFailed("the runs of staging are not recorded here: state the id of that run")
 
 
 async def on_call_notified() -> None:
-    """Require that the person on call knows about the run, and is named by the operator."""
+    """Require that the operator states who is on call and was told; oneoff can't know it."""
     raise CheckFailed("oneoff can't know whom you have told: state who it was")
 
 
+STATED = frozenset({staging_run_successful, on_call_notified})
+"""The checks that only a statement of the operator passes, outside of staging."""
 BUILT_IN: Mapping[str, Check] = {
     "backup-completed": backup_completed,
     "staging-run-successful": staging_run_successful,

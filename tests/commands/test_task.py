@@ -130,7 +130,7 @@ async def test_a_task_is_shown_with_its_runs(manage: Manage, url: str) -> None:
         done["output"],
         done["ticket"],
     )
-    assert "waived on-call-notified: grace, #operations" in done["reason"]
+    assert "stated on-call-notified: grace, #operations" in done["reason"]
     assert (77, "refused") == (refused["exit_code"], refused["status"])
 
 

@@ -93,17 +93,18 @@ async def test_a_task_does_not_run_while_its_checks_fail(manage: Manage, url: st
 async def test_a_task_runs_if_its_checks_pass_or_are_waived(
     manage: Manage, url: str, tmp_path: Path
 ) -> None:
-    """The record holds the waivers, after the reason of the run."""
+    """The record says that they were stated, after the reason of the run."""
     await make_backup(manage, tmp_path)
 
     done = await manage(f"{FILL} --reason 'new mails' {STATED}", environ=LIVE)
 
     assert (0, ["de"]) == (done.exit_code, locales(url)), done.stderr
-    waivers = (
-        "waived staging-run-successful: staging run 20260131T120000-0123456789; "
-        "waived on-call-notified: grace, #operations"
+    stated = (
+        "stated staging-run-successful: staging run 20260131T120000-0123456789; "
+        "stated on-call-notified: grace, #operations"
     )
-    assert [("succeeded", f"new mails; {waivers}")] == query(url, RUNS)
+    assert [("succeeded", f"new mails; {stated}")] == query(url, RUNS)
+    assert "warning: stated, and not known to oneoff: on-call-notified: grace" in done.stderr
 
 
 @ON_SQLITE
