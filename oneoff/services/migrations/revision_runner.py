@@ -23,6 +23,7 @@ from sqlalchemy.util import await_only
 
 from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError
 from oneoff.database import sqlstates
+from oneoff.database.errors import is_connection_loss
 from oneoff.database.guards.sql_statements import ending_statement, split_statements
 from oneoff.database.roles import WORK, lock_role
 from oneoff.database.tables import applied_revisions
@@ -35,6 +36,7 @@ from oneoff.services.migrations.env_file import execute_env_file
 from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
 from oneoff.services.migrations.history import Heads, History
 from oneoff.services.migrations.invalid_indexes import drop_invalid
+from oneoff.services.migrations.lost_commit import find_ending, lost_commit
 from oneoff.services.migrations.revision_connection import (
     check_foreign_keys,
     commits_itself,
@@ -76,7 +78,11 @@ class RevisionRunner:
     # `autocommit_block` does. Then a rollback can't undo all of it, so it is not tried again.
 
     def __init__(
-        self, connection: AsyncConnection, history: History, lock: HeldLock | None, run_id: str
+        self,
+        database: Database,
+        connection: AsyncConnection,
+        history: History,
+        lock: HeldLock | None,
     ) -> None:
         self.done: list[RevisionStep] = []
         self.replaced: list[str] = []
@@ -84,7 +90,7 @@ class RevisionRunner:
         self._connection = connection
         self._history = history
         self._lock = lock
-        self._run_id = run_id
+        self._database = database
         self._pooled = False
         self._planned: list[RevisionStep] = []
         self._step: RevisionStep | None = None
@@ -101,7 +107,7 @@ class RevisionRunner:
         """Connect. The lock finds its holder's backends by the connection's application name."""
         role = lock_role(lock.key) if lock else WORK
         async with exclusive_alembic(), database.connect(role, immediate=True) as connection:
-            runner = cls(connection, history, lock, database.run_id)
+            runner = cls(database, connection, history, lock)
             runner._pooled = await prepare_connection(connection)
             driven = connection.sync_connection
             event.listen(driven, "commit", runner._on_commit)
@@ -206,8 +212,10 @@ class RevisionRunner:
                 await self._lock.check()
             try:
                 return await self._connection.run_sync(attempt)
-            except Exception as exc:  # noqa: BLE001 - a revision may raise anything
+            except Exception as exc:
                 await _roll_back(self._connection)
+                if self._stored and self._step is not None and is_connection_loss(exc):
+                    raise await self._lost_commit(exc, self._step) from exc
                 pause = self._pause_or_raise(exc, pauses)
             await sleep(pause)
 
@@ -248,7 +256,11 @@ class RevisionRunner:
         insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
         revision = step.up_revision_id
         if step.is_upgrade:
-            row = {"revision": revision, "applied_at": datetime.now(UTC), "run_id": self._run_id}
+            row = {
+                "revision": revision,
+                "applied_at": datetime.now(UTC),
+                "run_id": self._database.run_id,
+            }
             new = insert(applied_revisions).values(row)
             # `alembic downgrade` leaves the row of an earlier time.
             connection.execute(new.on_conflict_do_update(index_elements=["revision"], set_=row))
@@ -325,6 +337,18 @@ class RevisionRunner:
             done=self.done,
             left=self._after(self._step),
             partly=self._committed_early,
+            together=self._together,
+        )
+
+    async def _lost_commit(self, exc: Exception, step: RevisionStep) -> CommandError:
+        """Return the error for a step of which only the answer to COMMIT was missing."""
+        return lost_commit(
+            exc,
+            self._history,
+            step,
+            committed=await find_ending(self._database, self._history, step),
+            done=self.done,
+            left=self._after(step),
             together=self._together,
         )
 
