@@ -12,23 +12,42 @@ from enum import IntEnum
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Self
 
 
 class ExitCode(IntEnum):
-    """All exit codes of a run. The numbers above 63 follow sysexits.h."""
+    """All exit codes of a run. The numbers above 63 follow sysexits.h.
 
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    FINDINGS = 3
-    DATA = 65
-    UNAVAILABLE = 69
-    TEMPORARY = 75
-    REFUSED = 77
-    CONFIGURATION = 78
-    INTERRUPTED = 130
-    TERMINATED = 143
+    Attributes:
+        meaning: What the code says about the run, as in docs/reference/exit-codes.md.
+        retry: Whether the same command line may succeed later without any other change.
+    """
+
+    meaning: str
+    retry: bool
+
+    OK = 0, "done, or nothing to do"
+    FAILED = 1, "the command failed, or oneoff or the command has a bug"
+    USAGE = 2, "the command line is wrong"
+    FINDINGS = 3, "a check ran to its end and found something"
+    DATA = 65, "the input data is bad; none of it was written"
+    UNAVAILABLE = 69, "a service can't be reached", "retry"
+    TEMPORARY = 75, "the run could not continue now: lock busy, deadline reached", "retry"
+    REFUSED = 77, "policy forbids the run: not confirmed, not approved, prohibited here"
+    CONFIGURATION = 78, "a setting is missing or wrong, or the project does not fit together"
+    INTERRUPTED = 130, "SIGINT stopped the run; the open transaction was rolled back", "retry"
+    TERMINATED = (
+        143,
+        "SIGTERM or SIGHUP stopped the run; the open transaction was rolled back",
+        "retry",
+    )
+
+    def __new__(cls, number: int, meaning: str = "", retry: str = "") -> Self:
+        """Create the member of one line of the table."""
+        code = int.__new__(cls, number)
+        code._value_ = number
+        code.meaning, code.retry = meaning, bool(retry)
+        return code
 
 
 class CommandError(Exception):

@@ -134,6 +134,7 @@ SAMPLES = {
     "session revoke": Sample(line="session revoke 1", setup=(*USERS, SESSION), again=None),
     "shell": Sample(line="shell -c \"await session.execute(text('SELECT 1'))\""),
     "system environment": Sample(line="system environment set test"),
+    "system exit-codes": Sample(line="system exit-codes"),
     "system health": Sample(line="system health --only database --only redis", volatile=("*",)),
     "system info": Sample(line="system info", volatile=("*",)),
     "system locks": Sample(line="system locks"),

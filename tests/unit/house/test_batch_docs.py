@@ -9,20 +9,12 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # its stubs are no dependency
 
-from oneoff.core.errors import ExitCode
 from oneoff.core.parsing import parse
 from oneoff.runtime.application import find_project, load_application
+from oneoff.services.exit_codes import pod_failure_policy
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/howto/run-a-batch-on-many-workers.md"
-RETRIED = {
-    ExitCode.OK,
-    ExitCode.FINDINGS,
-    ExitCode.UNAVAILABLE,
-    ExitCode.TEMPORARY,
-    ExitCode.INTERRUPTED,
-    ExitCode.TERMINATED,
-}
 
 
 @pytest.fixture
@@ -48,10 +40,10 @@ def test_the_job_has_a_pod_for_each_shard(spec: Any) -> None:
     assert ["JOB_UID"] == [variable["name"] for variable in container["env"]]
 
 
-def test_the_job_fails_at_exit_codes_that_a_retry_would_not_fix(spec: Any) -> None:
-    """Evicted pods are ignored, and other failed pods are replaced."""
-    ignored, failing = spec["podFailurePolicy"]["rules"]
+def test_an_error_of_one_shard_fails_only_its_index(spec: Any) -> None:
+    """The policy is the one that the command prints."""
+    printed = yaml.safe_load(pod_failure_policy(indexed=True))
 
     assert "Never" == spec["template"]["spec"]["restartPolicy"]
-    assert ("Ignore", "FailJob") == (ignored["action"], failing["action"])
-    assert sorted(set(ExitCode) - RETRIED) == failing["onExitCodes"]["values"]
+    assert spec["backoffLimitPerIndex"] > 0
+    assert printed["podFailurePolicy"] == spec["podFailurePolicy"]

@@ -27,6 +27,7 @@ from oneoff.runtime.application import load_application
 from oneoff.runtime.container import known_names
 from oneoff.runtime.registry.checks import SHELL_SIGNS
 from oneoff.runtime.registry.registry import Registry
+from oneoff.services.exit_codes import table
 from oneoff.utils.redaction import Redactor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -224,11 +225,14 @@ def test_codes_are_found_in_all_forms_of_source() -> None:
 
 
 def test_the_table_of_exit_codes_equals_the_enum() -> None:
-    """Codes and names, in the same order."""
+    """All its columns, in the same order."""
     text = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*) \| (.*?) ?\|$", text, re.MULTILINE)
+    retry = {None: "", False: "no", True: "yes"}
 
-    assert [(str(int(code)), code.name) for code in ExitCode] == rows
+    assert [
+        (str(row["code"]), row["name"], row["means"], retry[row["retry"]]) for row in table()
+    ] == rows
 
 
 UNKNOWN = -1
