@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compile the locked requirements: requirements.txt for the image, requirements-dev.txt for
-# development.
+# development, requirements-release.txt for the workflows that release.
 #
 #   scripts/lock.sh [--upgrade]    without --upgrade, versions are kept if they still fit
 set -eu
@@ -18,9 +18,12 @@ compile() {
     output=$1
     shift
     "$tools/bin/uv" pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-        --extra postgres --extra sqlite --extra redis --extra arq --no-annotate --custom-compile-command "make lock" \
-        "$@" pyproject.toml --output-file "$output"
+        --no-annotate --custom-compile-command "make lock" "$@" --output-file "$output"
 }
 
-compile requirements.txt --group app "$@"
-compile requirements-dev.txt --extra parquet --extra zstd --extra shell --group app --group dev "$@"
+project="pyproject.toml --extra postgres --extra sqlite --extra redis --extra arq --group app"
+# shellcheck disable=SC2086 # split into words
+compile requirements.txt $project "$@"
+# shellcheck disable=SC2086
+compile requirements-dev.txt $project --extra parquet --extra zstd --extra shell --group dev "$@"
+compile requirements-release.txt --group release "$@"
