@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         le=100,
         description="maximum number of database connections of each web or worker process",
     )
+    worker_max_jobs: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="number of jobs that a worker runs at the same time; jobs that need the "
+        "database wait if DATABASE_POOL_SIZE is smaller",
+    )
 
     @field_validator("mail_url")
     @classmethod

@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from arq import cron, func
+from pydantic import ValidationError
 
 from app.mailer import make_mailer
 from app.project import project
@@ -23,7 +24,6 @@ from oneoff.integrations.arq import (
     shard_function,
 )
 
-_AT_ONCE = 5
 _DAY = 86_400.0  # seconds
 
 
@@ -48,6 +48,18 @@ async def stop(ctx: dict[Any, Any]) -> None:
         await ctx["stack"].aclose()
 
 
+def max_jobs() -> int:
+    """Return WORKER_MAX_JOBS, or its default if a setting is wrong.
+
+    ARQ and commands read this number when they import the worker. A worker with wrong settings
+    ends when it connects, and reports them.
+    """
+    try:
+        return Settings().worker_max_jobs
+    except ValidationError:
+        return int(Settings.model_fields["worker_max_jobs"].default)
+
+
 class WorkerSettings:
     """The settings of the worker. ARQ and the `jobs` commands read them."""
 
@@ -67,8 +79,7 @@ class WorkerSettings:
     on_startup = start
     on_shutdown = stop
     on_job_start = bind_job
-    # As many as the database pool has connections by default: more jobs would wait for one.
-    max_jobs = _AT_ONCE
+    max_jobs = max_jobs()
     keep_result = _DAY
     allow_abort_jobs = True
     health_check_interval = 10
