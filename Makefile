@@ -138,6 +138,10 @@ faults: setup servers ## Kill runs, cut connections, crash servers; disturb each
 bench-data: setup servers ## Compare data export and import with psql, pg_dump, sqlite3, Django and SQLAlchemy
 	$(BIN)/python benchmarks/data.py
 
+.PHONY: image-test
+image-test: setup servers ## Build the image with buildah and run its processes in it; as root on Debian
+	@scripts/image-test.sh $(BIN)/python
+
 .PHONY: lock
 lock: ## Compile requirements*.txt from pyproject.toml; UPGRADE=--upgrade updates versions
 	@PYTHON=$(PYTHON) scripts/lock.sh $(UPGRADE)
@@ -148,6 +152,6 @@ build: setup ## Build the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove everything that these targets created
-	rm -rf .venv .venv-* build dist demo.sqlite3* shop.sqlite3* .coverage .up outbox
+	rm -rf .venv .venv-* build dist demo.sqlite3* shop.sqlite3* .coverage .up .image outbox
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
