@@ -18,6 +18,6 @@ fi
 cat >&2 <<END
 the tests start their own servers, and some are not installed: $missing
   Debian, Ubuntu:  sudo apt-get install $missing
-  macOS:           brew install postgresql redis pgbouncer openssl
+  macOS:           brew install postgresql redis pgbouncer openssl kubernetes-cli
 END
 exit 1

@@ -22,6 +22,7 @@ PACKAGES = {
     "redis-server": "redis-server",
     "pgbouncer": "pgbouncer",
     "openssl": "openssl",
+    "kubectl": "kubernetes-client",
 }
 
 
@@ -30,9 +31,9 @@ class ProgramMissingError(RuntimeError):
 
     def __init__(self, program: str) -> None:
         super().__init__(
-            f"{program} was not found on PATH, nor where packages put it; install the servers that "
-            "the tests run against: apt-get install postgresql redis-server pgbouncer openssl "
-            "(macOS: brew install postgresql redis pgbouncer openssl)"
+            f"{program} was not found on PATH, nor where packages put it; install the programs "
+            f"that the tests run: apt-get install {' '.join(PACKAGES.values())} "
+            "(macOS: brew install postgresql redis pgbouncer openssl kubernetes-cli)"
         )
 
 
