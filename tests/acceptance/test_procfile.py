@@ -1,0 +1,106 @@
+"""The Procfile as a platform runs it, with honcho: release, then web and worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.conftest import ROOT
+from tests.support.database import query
+from tests.support.servers.process import HOST, free_port
+
+LIMIT = 20.0
+"""Seconds in which all processes have to end after Ctrl-C."""
+HONCHO = [sys.executable, "-m", "honcho", "-e", "/dev/null", "-f", str(ROOT / "Procfile"), "start"]
+
+
+@pytest.fixture
+def settings(environ: dict[str, str], postgres_url: str, redis_url: str) -> dict[str, str]:
+    """Return the variables that a platform sets, on an empty database."""
+    folders = [str(Path(sys.executable).parent), environ["PATH"]]
+    return {
+        **environ,
+        "PATH": os.pathsep.join(folders),
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": redis_url,
+        "ENVIRONMENT": "test",
+        "PORT": str(free_port()),
+    }
+
+
+def release(settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the line `release` until its end. A platform goes on only if it exits with 0."""
+    return subprocess.run(
+        [*HONCHO, "release"], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
+    )
+
+
+@contextmanager
+def deployed(settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run web and worker in a process group of their own, like a terminal."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*HONCHO, "web", "worker"],
+            cwd=ROOT,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=2 * LIMIT)
+
+
+def answers(port: str) -> bool:
+    """Return whether the web process can serve requests."""
+    try:
+        return httpx.get(f"http://{HOST}:{port}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_release_migrates_then_web_and_worker_run_until_ctrl_c(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    """Both stop cleanly after one Ctrl-C."""
+    log = tmp_path / "log"
+    released = release(settings)
+    assert 0 == released.returncode, released.stdout
+    with deployed(settings, log) as process:
+        deadline = time.monotonic() + 60
+        while not (answers(settings["PORT"]) and "Starting worker" in log.read_text()):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=LIMIT)
+
+    stopped = [line for line in log.read_text().splitlines() if "stopped (rc=" in line]
+    assert 2 == len(stopped)
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_migration_that_fails_stops_the_deployment(settings: dict[str, str]) -> None:
+    """The exit code of the command is that of `release`, and the last line says it too."""
+    query(settings["DATABASE_URL"], "CREATE TABLE users (name TEXT)")
+
+    released = release(settings)
+
+    assert 1 == released.returncode
+    assert '"exit_code": 1' in released.stdout
+    assert not answers(settings["PORT"])
