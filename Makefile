@@ -84,12 +84,24 @@ docs: setup ## Check that the generated command reference is up to date
 	$(BIN)/python manage.py commands check
 	$(BIN)/python manage.py commands docs --check
 
+SITE := $(VENV)-site
+
+$(SITE)/.ready: requirements-docs.txt
+	@$(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip install --quiet --require-hashes -r requirements-docs.txt
+	@touch $@
+
+.PHONY: site
+site: $(SITE)/.ready ## Build the documentation as a site into build/site; fails at a broken link
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build
+	@echo "built build/site; to read it: $(PYTHON) -m http.server -d build/site"
+
 # Runs the checks side by side, and shows the output of each in one piece if this make can.
 TOGETHER := --jobs $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: check
 check: setup ## Run all checks, as CI does
-	@$(MAKE) $(TOGETHER) lint types contracts docs
+	@$(MAKE) $(TOGETHER) lint types contracts docs site
 	@$(MAKE) test test-redis-8
 
 .PHONY: bench-startup

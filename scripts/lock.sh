@@ -1,6 +1,7 @@
 #!/bin/sh
 # Compile the locked requirements: requirements.txt for the image, requirements-dev.txt for
-# development, requirements-release.txt for the workflows that release.
+# development, requirements-docs.txt for the site, requirements-release.txt for the workflows that
+# release.
 #
 #   scripts/lock.sh [--upgrade]    without --upgrade, versions are kept if they still fit
 set -eu
@@ -26,4 +27,5 @@ project="pyproject.toml --extra postgres --extra sqlite --extra redis --extra ar
 compile requirements.txt $project "$@"
 # shellcheck disable=SC2086
 compile requirements-dev.txt $project --extra parquet --extra zstd --extra shell --group dev "$@"
+compile requirements-docs.txt --group docs "$@" # without oneoff: its sources are read, not imported
 compile requirements-release.txt --group release "$@"
