@@ -24,7 +24,16 @@ async def open_settings(config: Config) -> AsyncIterator[Any]:
 
 
 def load_settings(config: Config) -> Any:
-    """Return an instance of `Project(settings=...)`. Raises the error of `open_settings`."""
+    """Return an instance of `Project(settings=...)`, which is read from the environment.
+
+    Args:
+        config: Has the variables of the process and of `.env`, and the project, which names its
+            settings class.
+
+    Raises:
+        ConfigurationError: `bad-settings`: settings are missing or wrong. It names all of them,
+            without values. `settings-not-configured`: the project declares no class.
+    """
     from pydantic import ValidationError
 
     if not config.project.settings:

@@ -167,6 +167,9 @@ def Secret(  # noqa: N802
 class SecretStr:
     """A string that is not shown by repr, str, logs, tracebacks or records.
 
+    Args:
+        value: The secret.
+
     Attributes:
         generated: Whether `--generate-NAME` generated it, so the operator has not seen it yet.
     """

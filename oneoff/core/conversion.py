@@ -72,7 +72,11 @@ def parse_duration(text: str) -> Any:
 
 
 def duration_text(value: timedelta) -> str:
-    """Return a duration in the form that `parse_duration` takes: "1h30m". Weeks become days."""
+    """Return a duration in the form that `parse_duration` takes: "1h30m". Weeks become days.
+
+    Args:
+        value: The duration; not negative. Parts of a second are left out.
+    """
     from datetime import timedelta
 
     left, parts = value, []

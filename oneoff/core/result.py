@@ -48,7 +48,10 @@ class Result:
         show_once: Mapping[str, str] | None = None,
         answer: str = "",
     ) -> Self:
-        """Return the result of a run that changed something."""
+        """Return the result of a run that changed something.
+
+        The arguments are the attributes of `Result`; `rows` may be 0 if what changed is no row.
+        """
         return cls(
             message=message,
             did_change=True,
@@ -63,7 +66,10 @@ class Result:
     def unchanged(
         cls, message: str, *, data: Any = None, warnings: Sequence[str] = (), answer: str = ""
     ) -> Self:
-        """Return the result of a run that had nothing to do."""
+        """Return the result of a run that had nothing to do: its record says `unchanged`.
+
+        The arguments are the attributes of `Result`.
+        """
         return cls(message=message, data=data, warnings=tuple(warnings), answer=answer)
 
     @classmethod
@@ -75,5 +81,8 @@ class Result:
         warnings: Sequence[str] = (),
         table: Sequence[Mapping[str, Any]] = (),
     ) -> Self:
-        """Return the result of a command that only reads."""
+        """Return the result of a command that only reads.
+
+        The arguments are the attributes of `Result`. Without `data`, only the message is shown.
+        """
         return cls(message=message, data=data, warnings=tuple(warnings), table=table)

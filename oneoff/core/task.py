@@ -84,7 +84,11 @@ class Task:
     afterwards: str = ""
 
     def applies_in(self, environment: str) -> bool:
-        """Return whether it is an admin task in this environment."""
+        """Return whether it is an admin task in this environment.
+
+        Args:
+            environment: Its name: "production".
+        """
         return not self.environments or environment in self.environments
 
     def checks_by_name(self) -> dict[str, str | Check]:

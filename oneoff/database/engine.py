@@ -102,7 +102,11 @@ class Database:
         self._lent: AsyncConnection | None = None
 
     def lend(self, connection: AsyncConnection) -> None:
-        """Let the work of the run go on with this connection, which the caller closes later."""
+        """Let the work of the run go on with this connection, which the caller closes later.
+
+        Args:
+            connection: An open connection of this database.
+        """
         self._lent = connection
 
     def take_lent(self) -> AsyncConnection | None:
@@ -195,6 +199,9 @@ class Database:
 
         The transaction is committed at the end of the block, and rolled back if the block raises an
         exception. Its BEGIN is sent with the first statement.
+
+        Args:
+            role: As in `connect`.
         """
         async with self.connect(role, immediate=True) as connection:
             yield connection
@@ -206,6 +213,9 @@ class Database:
 
         Behind pgbouncer in transaction mode, each statement may reach another server process. So
         session state (SET, temporary tables, session locks) is lost after each statement.
+
+        Args:
+            role: As in `connect`.
         """
         async with self.connect(role) as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -213,6 +223,9 @@ class Database:
 
     async def wait_until_up(self, seconds: float) -> None:
         """Wait until the database accepts connections; with 0 seconds, do nothing.
+
+        Args:
+            seconds: The longest time to wait.
 
         Raises:
             Unavailable: It did not accept a connection in time.

@@ -83,13 +83,21 @@ class Application:
     def database_url(self, *, for_migrations: bool = False) -> DatabaseURL:
         """Return the checked DATABASE_URL, or MIGRATION_DATABASE_URL if it is set and asked for.
 
+        Args:
+            for_migrations: Whether to prefer MIGRATION_DATABASE_URL.
+
         Raises:
             ConfigurationError: It is not a valid URL of a database.
         """
         return self.config.database(for_migrations=for_migrations)
 
     def new_run(self, command: str, options: GlobalOptions) -> Run:
-        """Return the facts of a run that starts now."""
+        """Return the facts of a run that starts now. Nothing is written.
+
+        Args:
+            command: The name of the command.
+            options: The global options of the command line.
+        """
         from dataclasses import replace
         from datetime import UTC, datetime
 

@@ -155,7 +155,11 @@ def likely_typos(config: Config) -> list[str]:
 
 
 def check_settings(config: Config) -> None:
-    """Check that a process can start with these settings.
+    """Check that a process can start with these settings. It connects to no server.
+
+    Args:
+        config: The settings that the framework reads. Its project names the settings class that
+            the application reads.
 
     Raises:
         ConfigurationError: Settings are wrong. The message contains all problems, but no values.

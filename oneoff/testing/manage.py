@@ -78,12 +78,20 @@ class MemoryTerminal(Terminal):
         self.interactive = answers is not None
 
     async def ask(self, question: str) -> str | None:
-        """Write the question to standard error and return the next answer."""
+        """Write the question to standard error and return the next answer.
+
+        Args:
+            question: The text of the prompt.
+        """
         self.err(question + "\n")
         return self._answers.pop(0) if self._answers else None
 
     async def ask_secret(self, question: str) -> str | None:
-        """Return the next answer, as `ask` does."""
+        """Return the next answer, as `ask` does.
+
+        Args:
+            question: The text of the prompt.
+        """
         return await self.ask(question)
 
     async def read_all(self) -> str:

@@ -27,7 +27,13 @@ def split_names(text: str) -> list[str]:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return "1 key", "0 keys" or "1,500 keys". `plural` is for nouns whose plural is not -s."""
+    """Return "1 key", "0 keys" or "1,500 keys".
+
+    Args:
+        count: How many.
+        noun: In the singular.
+        plural: For a noun whose plural is not the singular with -s.
+    """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 

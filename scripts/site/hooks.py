@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the navigation, the files outside of docs/, and no other hosts.
+"""Hooks of mkdocs: the navigation, files outside of docs/, the reference of the public names.
 
 The pages stay as a forge shows them. What differs on the site is done here.
 """
@@ -12,12 +12,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+PUBLIC_NAMES = "reference/public-names.md"
 PROJECT_FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 """Pages at the root of the repository that the site has too, in its folder `project`."""
 
 _HEADING = re.compile(r"^(##+) (.+)$")
 _ITEM = re.compile(r"^- \[(.+?)\]\(([^)]+)\)")
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
+_ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 _LOADED = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//"""
     r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|icon)[^>]*\bhref=["']?(?:https?:)?//"""
@@ -37,18 +39,22 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages of the repository's root."""
+    """Add the pages of the repository's root, and a page for each public module."""
     from mkdocs.structure.files import File
 
-    for name in PROJECT_FILES:
-        content = (ROOT / name).read_text(encoding="utf-8")
-        files.append(File.generated(config, f"project/{name}", content=content))
+    pages = {f"project/{name}": (ROOT / name).read_text(encoding="utf-8") for name in PROJECT_FILES}
+    pages |= api_pages((DOCS / PUBLIC_NAMES).read_text(encoding="utf-8"))
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
     """Lead links that leave docs/ to the same file on the site or on the forge."""
-    return with_links_of_the_site(markdown, page.file.src_uri, config["extra"]["forge"])
+    source = page.file.src_uri
+    if source == PUBLIC_NAMES:
+        markdown = with_links_to_the_api(markdown)
+    return with_links_of_the_site(markdown, source, config["extra"]["forge"])
 
 
 def on_post_page(output: str, *, page: Any, **_: Any) -> str:
@@ -74,9 +80,38 @@ def navigation(index: str) -> list[dict[str, list[Any]]]:
             level.append({heading[2]: section})
         elif item := _ITEM.match(line):
             section.append({item[1].replace("`", ""): item[2]})
+            if item[2] == PUBLIC_NAMES:
+                section.append({"API": list(api_pages((DOCS / item[2]).read_text("utf-8")))})
     catalogue = sorted(f"tasks/{path.name}" for path in DOCS.glob("tasks/ADM-*.md"))
     top.append({"Admin tasks": ["tasks/README.md", *catalogue]})
     return top
+
+
+def api_pages(public_names: str) -> dict[str, str]:
+    """Return the pages of the API: one for each module of the page of public names.
+
+    Their texts are instructions for mkdocstrings, which reads the docstrings.
+    """
+    pages = {}
+    for module, section in modules(public_names):
+        lines = _ROW.sub(rf"::: {module}.\1\n|", section).splitlines()
+        kept = [line.removeprefix("#") for line in lines if line.startswith(("### ", "::: "))]
+        pages[f"reference/api/{module}.md"] = "\n\n".join([f"# {module}", *kept])
+    return pages
+
+
+def with_links_to_the_api(public_names: str) -> str:
+    """Return the page of public names with a link from each name to its entry in the API."""
+    for module, section in modules(public_names):
+        linked = _ROW.sub(rf"| [`\1`](api/{module}.md#{module}.\1) |", section)
+        public_names = public_names.replace(section, linked)
+    return public_names
+
+
+def modules(public_names: str) -> list[tuple[str, str]]:
+    """Return the sections of the page of public names, with the module that each describes."""
+    sections = [part.partition("\n") for part in public_names.split("\n## ")[1:]]
+    return [(title, text) for title, _, text in sections]
 
 
 def with_links_of_the_site(markdown: str, source: str, forge: str) -> str:

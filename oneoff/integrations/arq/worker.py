@@ -89,7 +89,11 @@ def _translating_redis_errors(report: Callable[..., Any], url: RedisURL) -> Call
 
 
 async def bind_job(ctx: Mapping[Any, Any]) -> None:
-    """Add the job's id and try to every line that it logs: for `on_job_start`."""
+    """Add the job's id and try to every line that it logs: for `on_job_start`.
+
+    Args:
+        ctx: The context of the job, which ARQ passes.
+    """
     # Each job runs in a separate asyncio task with its own context, so nothing has to be unbound.
     structlog.contextvars.bind_contextvars(job_id=ctx["job_id"], job_try=ctx["job_try"])
 
@@ -99,6 +103,9 @@ def outlive_outages(ctx: Mapping[Any, Any]) -> None:
 
     Without it, a restart of Redis ends the process and its running jobs, because the driver tries
     to connect only once.
+
+    Args:
+        ctx: The context of the worker, which ARQ passes. Its connection is changed.
     """
     # Every command and every pipeline gets its connection from `get_connection`.
     pool = ctx["redis"].connection_pool

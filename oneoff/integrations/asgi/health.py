@@ -70,13 +70,28 @@ class HealthChecks:
 
 
 def is_ready(checks: list[Check]) -> bool:
-    """Return whether requests can be served."""
+    """Return whether requests can be served: whether all decisive services are up.
+
+    Args:
+        checks: The states that `HealthChecks.current` returns.
+    """
     return all(check.health is Health.UP for check in checks if check.service in DECISIVE)
 
 
 @asynccontextmanager
 async def open_health_checks(config: Config) -> AsyncIterator[HealthChecks]:
-    """Create the health checks of a process, with a separate database connection."""
+    """Create the health checks of a process, with a separate database connection.
+
+    They are closed at the end of the block: open them for the lifetime of the process. Nothing is
+    asked before the first call of `HealthChecks.current`.
+
+    Args:
+        config: Settings with the URLs of the services. The revisions of its project are compared
+            with those that the database has applied.
+
+    Raises:
+        ConfigurationError: A URL can't be used.
+    """
     # A pool whose connections are all busy must not make the process look unavailable.
     url = config.database()
     database = Database(url, run_id="web-health", pool_size=1)

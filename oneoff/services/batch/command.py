@@ -186,6 +186,10 @@ class BatchCommand(BaseCommand):
 
         It may be called again for the same rows after their transaction was rolled back. Therefore
         put effects outside the database into the outbox: `oneoff.put_effect`.
+
+        Args:
+            session: The session of the transaction, which is committed with the checkpoint.
+            batch: The rows that `select` returned, at most `largest_batch`.
         """
         raise NotImplementedError
 
@@ -220,7 +224,11 @@ class BatchCommand(BaseCommand):
         return int(number) if number != "auto" else _from_index(environ, of), int(of)
 
     async def handle(self, batches: Batches) -> Result:
-        """Run the batches; override it to choose between several."""
+        """Run the batches; override it to choose between several.
+
+        Args:
+            batches: The resource that runs them.
+        """
         return await batches.run(self)
 
 

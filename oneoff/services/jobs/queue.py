@@ -108,11 +108,22 @@ class Jobs:
         return True
 
     async def mget(self, names: Sequence[str | bytes]) -> Sequence[bytes | None]:
-        """Return several values; Redis refuses an MGET without keys."""
+        """Return several values; Redis refuses an MGET without keys.
+
+        Args:
+            names: The keys; may be empty.
+        """
         return await self.client.mget(names) if names else []
 
     def must_write(self, what: str) -> None:
-        """Raise an error unless the run commits, even if the client would allow the write."""
+        """Raise an error unless the run commits, even if the client would allow the write.
+
+        Args:
+            what: What would be written, for the message: "queue a job".
+
+        Raises:
+            CommandError: `DryRunViolation` in a dry run, `ReadOnlyViolation` in a read-only run.
+        """
         if self.mode is Mode.COMMIT:
             return
         kind = DryRunViolation if self.mode is Mode.ROLLBACK else ReadOnlyViolation

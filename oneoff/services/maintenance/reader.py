@@ -117,7 +117,12 @@ class MaintenanceReader:
         return window if window is not None and window.is_open() else None
 
     def accepts(self, given: bytes, window: Window) -> bool:
-        """Return whether a header's value is the pass through a window."""
+        """Return whether a header's value is the pass through a window.
+
+        Args:
+            given: The value of the header, as the client sent it.
+            window: The open window, which `window` returned.
+        """
         return is_pass(self._secret_key, window.id, given)
 
     async def aclose(self) -> None:

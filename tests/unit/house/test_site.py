@@ -21,10 +21,11 @@ FORGE = "https://forge.example/shop"
 
 def test_the_navigation_has_each_page_once() -> None:
     """The index has some pages twice: only the first link of a list item is a page."""
-    found = list(pages(navigation((DOCS / "index.md").read_text(encoding="utf-8"))))
+    found = pages(navigation((DOCS / "index.md").read_text(encoding="utf-8")))
+    made = [page for page in found if page.startswith("reference/api/")]
     expected = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
 
-    assert sorted(expected) == sorted([*found, "index.md"])
+    assert sorted([*expected, *made]) == sorted([*found, "index.md"])
 
 
 def test_headings_of_the_index_are_sections() -> None:
