@@ -75,7 +75,7 @@ def duration_text(value: timedelta) -> str:
     """Return a duration in the form that `parse_duration` takes: "1h30m". Weeks become days.
 
     Args:
-        value: The duration; not negative. Parts of a second are left out.
+        value: The duration; not negative. Parts of a millisecond are left out.
     """
     from datetime import timedelta
 
