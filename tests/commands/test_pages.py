@@ -18,14 +18,18 @@ from tests.support.documentation import (
     Session,
     blocks,
     is_executed,
+    write_taught_commands,
 )
 
 WITH_ADA = ("migrate", "user create ada ada@example.com --generate-password")
+COOKBOOK = "docs/howto/cookbook.md"
 PREPARED: dict[str, tuple[str, ...]] = {
     "README.md": (),
     "docs/tutorial/first-command.md": (),
+    "docs/howto/first-admin.md": (),
     "docs/howto/run-jobs.md": ("migrate",),
     "docs/howto/secrets.md": ("migrate",),
+    COOKBOOK: (*WITH_ADA, "user create grace grace@example.com --generate-password"),
     "docs/howto/write-a-batch.md": (*WITH_ADA, "data cleanup --only events --new-run --confirm"),
 }
 """The lines that run before those of a page; those of most pages are `WITH_ADA`."""
@@ -69,7 +73,10 @@ async def test_every_line_of_a_page_runs(
     """A line in a console block prints what follows it; a line in a sh block succeeds."""
     monkeypatch.chdir(tmp_path)
     name = str(page.relative_to(ROOT))
+    if name == COOKBOOK:
+        operator.project = project_with(page, tmp_path, monkeypatch)
     session = Session(operator, tmp_path, IDS.get(name, ""))
+    (tmp_path / "names.txt").write_text("ada\n", encoding="utf-8")
     for line in PREPARED.get(name, WITH_ADA):
         assert 0 == (await operator(line)).exit_code
 
@@ -88,6 +95,22 @@ async def test_every_line_of_a_page_runs(
             if block.language == "console" and stable(expected) != stable(shown):
                 wrong.append((line, shown))
     assert [] == wrong
+
+
+def project_with(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the import string of the reference project with the commands of a page."""
+    package = write_taught_commands(page.read_text(encoding="utf-8"), folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    source = f"""
+from copy import copy
+from app.project import project
+project = copy(project)
+project.commands = ("commands", {package!r})
+"""
+    name = f"project_{package}"
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    return f"{name}:project"
 
 
 def stable(text: str) -> str:

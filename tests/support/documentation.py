@@ -34,6 +34,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _TAUGHT = re.compile(r'"""`([a-z -]+)`\."""\n')
+_COMMAND = re.compile(r"^class \w+\(\w*Command\):", re.MULTILINE)
 _NEW_FILES = re.compile(r"\b(commands new|makemigrations (?!--check)|commands docs|task docs)")
 _OPERATORS = frozenset({"|", "||", ">", "<", "&&"})
 _ID = re.compile(r"\b(?:\d{8}T\d{6}-)?[0-9a-f]{10}\b(?!@)")
@@ -79,6 +80,31 @@ def is_executed(block: Block) -> bool:
     """Return whether a session runs all lines of a block."""
     lines = list(block.lines())
     return bool(lines) and all(PROGRAM in line for line, _ in lines)
+
+
+def taught_commands(text: str) -> dict[str, str]:
+    """Return the command files that a page shows, by the path that belongs to the name."""
+    sources = [found["text"] for found in _BLOCK.finditer(text) if found["language"] == "python"]
+    return {
+        name[1].replace("-", "_").replace(" ", "/") + ".py": source
+        for source in sources
+        if (name := _TAUGHT.match(source)) and _COMMAND.search(source)
+    }
+
+
+def write_taught_commands(text: str, folder: Path) -> str:
+    """Write the command files that a page shows; return the package they are in, if any."""
+    package = f"taught_{folder.name}"
+    commands = taught_commands(text)
+    for name, source in commands.items():
+        path = folder / package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A page may show a command of the project. Then its copy replaces that command.
+        overriding = source.replace("    examples = ", "    overrides = True\n    examples = ", 1)
+        path.write_text(overriding, encoding="utf-8")
+        for parent in path.relative_to(folder).parents:
+            (folder / parent / "__init__.py").touch()
+    return package if commands else ""
 
 
 class Session:

@@ -29,6 +29,7 @@ from oneoff.runtime.registry.checks import SHELL_SIGNS
 from oneoff.runtime.registry.registry import Registry
 from oneoff.services.exit_codes import table
 from oneoff.utils.redaction import Redactor
+from tests.support.documentation import taught_commands, write_taught_commands
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -41,7 +42,6 @@ PROJECT = "app.project:project"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _LINE = re.compile(r"python manage\.py ([^`\n]*)")
-_TAUGHT = re.compile(r'"""`([a-z -]+)`\."""\n')
 _ROW = re.compile(r"^\| (.+?) \|", re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
 _KEBAB = re.compile(r"[a-z]+(-[a-z]+)*")
@@ -165,31 +165,6 @@ def words_of(line: str) -> list[str]:
     words = shlex.split(line, comments=True)
     ends = (at for at, word in enumerate(words) if word in SHELL_SIGNS | {"||"})
     return words[: next(ends, len(words))]
-
-
-def taught_commands(text: str) -> dict[str, str]:
-    """Return the command files that a page shows, by the path that belongs to the name."""
-    sources = [block for language, block in _BLOCK.findall(text) if language == "python"]
-    return {
-        name[1].replace("-", "_").replace(" ", "/") + ".py": source
-        for source in sources
-        if (name := _TAUGHT.match(source)) and "(BaseCommand)" in source
-    }
-
-
-def write_taught_commands(text: str, folder: Path) -> str:
-    """Write the command files that a page shows; return the package they are in, if any."""
-    package = f"taught_{folder.name}"
-    commands = taught_commands(text)
-    for name, source in commands.items():
-        path = folder / package / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A page may show a command of the project. Then its copy replaces that command.
-        overriding = source.replace("    examples = ", "    overrides = True\n    examples = ", 1)
-        path.write_text(overriding, encoding="utf-8")
-        for parent in path.relative_to(folder).parents:
-            (folder / parent / "__init__.py").touch()
-    return package if commands else ""
 
 
 # --- errors and exit codes ---------------------------------------------------------------------
