@@ -20,11 +20,21 @@ from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 LONGEST_DESCRIPTION = 200
 """Characters, as in the column `service_accounts.description`."""
+
+
+async def account_names(connection: AsyncConnection, prefix: str) -> Sequence[str]:
+    """Return the first names that begin with a text, for the tab key."""
+    begins = ServiceAccount.name.startswith(prefix.lower(), autoescape=True)
+    return (
+        await connection.scalars(
+            select(ServiceAccount.name).where(begins).order_by("name").limit(50)
+        )
+    ).all()
 
 
 async def create(

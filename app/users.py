@@ -26,7 +26,7 @@ from app.similar import did_you_mean
 from oneoff import CommandError, DataError, NotFound, Refused, put_effect
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Without "@", so that it is never read as an email; no leading "-", so never as an option."""
@@ -118,6 +118,14 @@ async def find(session: AsyncSession, who: str, *, lock: bool = False) -> User |
     if lock:
         statement = statement.with_for_update().execution_options(populate_existing=True)
     return await session.scalar(statement)
+
+
+async def usernames(connection: AsyncConnection, prefix: str) -> Sequence[str]:
+    """Return the first usernames that begin with a text, for the tab key."""
+    begins = User.username.startswith(prefix.lower(), autoescape=True)
+    return (
+        await connection.scalars(select(User.username).where(begins).order_by("username").limit(50))
+    ).all()
 
 
 async def matching(

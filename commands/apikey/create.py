@@ -33,8 +33,14 @@ class Create(BaseCommand):
         "apikey create --service-account ci --quiet > key.txt",
     )
 
-    user: str = Option(default="", help="Username or email of the owner.")
-    service_account: str = Option(default="", help="Name of the service account that owns it.")
+    user: str = Option(
+        default="", help="Username or email of the owner.", complete="app.users:usernames"
+    )
+    service_account: str = Option(
+        default="",
+        help="Name of the service account that owns it.",
+        complete="app.service_accounts:account_names",
+    )
     expires: timedelta | None = Option(
         default=None,
         help="How long the key works (default: 90d); at most API_KEY_MAX_DAYS.",

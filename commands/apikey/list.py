@@ -24,8 +24,14 @@ class List(BaseCommand):
         "apikey list --user ada --limit 200 --json",
     )
 
-    user: str = Option(default="", help="Show only keys of this user.")
-    service_account: str = Option(default="", help="Show only keys of this service account.")
+    user: str = Option(
+        default="", help="Show only keys of this user.", complete="app.users:usernames"
+    )
+    service_account: str = Option(
+        default="",
+        help="Show only keys of this service account.",
+        complete="app.service_accounts:account_names",
+    )
     all: bool = Flag(help="Show expired and revoked keys too.")
     limit: int = Option(default=50, short="l", help="Show at most this many keys.")
 

@@ -22,7 +22,9 @@ class Activate(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("service-account activate ci --dry-run", "service-account activate ci --confirm")
 
-    name: str = Argument(help="Name of the service account.")
+    name: str = Argument(
+        help="Name of the service account.", complete="app.service_accounts:account_names"
+    )
 
     async def check_inputs(self, session: AsyncSession) -> None:
         from app import service_accounts

@@ -39,7 +39,9 @@ class Deactivate(BaseCommand):
         afterwards="create new keys for the program, and store them where it reads them",
     )
 
-    name: str = Argument(help="Name of the service account.")
+    name: str = Argument(
+        help="Name of the service account.", complete="app.service_accounts:account_names"
+    )
 
     async def check_inputs(self, session: AsyncSession) -> None:
         from app import service_accounts

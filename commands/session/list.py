@@ -16,7 +16,9 @@ class List(BaseCommand):
     access = Access.READ
     examples = ("session list", "session list --user ada --json")
 
-    user: str = Option(default="", help="Show only sessions of this user.")
+    user: str = Option(
+        default="", help="Show only sessions of this user.", complete="app.users:usernames"
+    )
     limit: int = Option(default=50, short="l", help="Show at most this many sessions.")
 
     async def handle(self, session: AsyncSession) -> Result:

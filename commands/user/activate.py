@@ -22,7 +22,7 @@ class Activate(BaseCommand):
     dry_run = DryRun.ROLLBACK
     examples = ("user activate ada --dry-run", "user activate ada --confirm")
 
-    user: str = Argument(help="Username or email.")
+    user: str = Argument(help="Username or email.", complete="app.users:usernames")
 
     async def check_inputs(self, session: AsyncSession) -> None:
         from app import users

@@ -37,7 +37,7 @@ class Deactivate(BaseCommand):
         afterwards="tell the user how to get access again",
     )
 
-    user: str = Argument(help="Username or email.")
+    user: str = Argument(help="Username or email.", complete="app.users:usernames")
 
     async def check_inputs(self, session: AsyncSession) -> None:
         from app import users

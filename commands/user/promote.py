@@ -26,7 +26,7 @@ class Promote(BaseCommand):
         "user promote ada moderator --confirm",
     )
 
-    user: str = Argument(help="Username or email.")
+    user: str = Argument(help="Username or email.", complete="app.users:usernames")
     role: Role = Argument(help="The new role.")
 
     async def check_inputs(self, session: AsyncSession) -> None:

@@ -32,7 +32,7 @@ class ResetPassword(BaseCommand):
         "user reset-password ada@example.com --password-stdin --confirm",
     )
 
-    user: str = Argument(help="Username or email.")
+    user: str = Argument(help="Username or email.", complete="app.users:usernames")
     password: SecretStr = Secret(
         env="USER_PASSWORD", confirm=True, generate=True, help="The new password."
     )

@@ -16,7 +16,7 @@ class Show(BaseCommand):
     access = Access.READ
     examples = ("user show ada", "user show ada@example.com --json")
 
-    user: str = Argument(help="Username or email.")
+    user: str = Argument(help="Username or email.", complete="app.users:usernames")
 
     async def handle(self, session: AsyncSession) -> Result:
         from app import users

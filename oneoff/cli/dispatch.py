@@ -44,7 +44,7 @@ def dispatch(app: Application, words: Sequence[str], program: str) -> Page | Cal
         UsageError: The words are wrong; it contains all problems.
         ConfigurationError: The command is broken.
     """
-    page = _page(app.registry, words, program, project=app.project.name)
+    page = _page(app.registry, words, program, app=app)
     if page:
         return page
     leading, words = split_leading(list(words))
@@ -75,13 +75,18 @@ def page_without_project(words: Sequence[str], problem: CommandError, program: s
 
 
 def _page(
-    registry: Registry, words: Sequence[str], program: str, *, project: str = "", problem: str = ""
+    registry: Registry,
+    words: Sequence[str],
+    program: str,
+    *,
+    app: Application | None = None,
+    problem: str = "",
 ) -> Page | None:
     leading, words = split_leading(list(words))
     if {"--version", "-V"} & {*leading}:
-        return Page(_version(project))
+        return Page(_version(app.project.name if app else ""))
     if list(words[:2]) == ["completion", "candidates"]:
-        return Page(_candidates(registry, words[2:]))
+        return Page(_candidates(registry, words[2:], app))
     named = without_flags(words)
     if not words or words[0] == "help" or {*HELP_FLAGS} & {*leading}:
         named = named[1:] if named[:1] == ["help"] else named
@@ -137,11 +142,16 @@ def _help(registry: Registry, words: Sequence[str], program: str, problem: str =
     return Page(text, [" ".join(problem) for problem in registry.problems()])
 
 
-def _candidates(registry: Registry, rest: Sequence[str]) -> str:
+def _candidates(registry: Registry, rest: Sequence[str], app: Application | None) -> str:
     from oneoff.services.help.completion import candidates
 
+    def names(function: str, prefix: str) -> Sequence[str]:
+        from oneoff.services.help import names
+
+        return names.names(app, function, prefix) if app else ()
+
     words = rest[1:] if rest[:1] == ["--"] else rest
-    return "".join(f"{candidate}\n" for candidate in candidates(registry, words))
+    return "".join(f"{candidate}\n" for candidate in candidates(registry, words, names))
 
 
 def _version(project: str) -> str:

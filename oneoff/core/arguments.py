@@ -41,6 +41,7 @@ class Field:
     __slots__ = (
         "annotation",
         "choices",
+        "complete",
         "confirm",
         "default",
         "env",
@@ -60,6 +61,7 @@ class Field:
         default: Any = MISSING,
         short: str = "",
         choices: Sequence[str] = (),
+        complete: str = "",
         env: str = "",
         confirm: bool = False,
         generate: bool = False,
@@ -69,6 +71,7 @@ class Field:
         self.default = default
         self.short = short
         self.choices = tuple(choices)
+        self.complete = complete
         self.env = env
         self.confirm = confirm
         self.generate = generate
@@ -95,6 +98,7 @@ def Argument(  # noqa: N802 - reads as a declaration, like a class
     help: str,  # noqa: A002
     default: Any = MISSING,
     choices: Sequence[str] = (),
+    complete: str = "",
 ) -> Any:
     """Declare a positional argument.
 
@@ -103,8 +107,10 @@ def Argument(  # noqa: N802 - reads as a declaration, like a class
         default: Makes the argument optional. With the annotation `list[T]` the argument takes all
             the remaining words.
         choices: The allowed texts, if the type does not define them (Enum and Literal do).
+        complete: Import string of the function that knows the names for the tab key:
+            "app.users:usernames". Other texts are allowed too.
     """
-    return Field(Kind.ARGUMENT, help=help, default=default, choices=choices)
+    return Field(Kind.ARGUMENT, help=help, default=default, choices=choices, complete=complete)
 
 
 def Option(  # noqa: N802
@@ -113,6 +119,7 @@ def Option(  # noqa: N802
     default: Any = MISSING,
     short: str = "",
     choices: Sequence[str] = (),
+    complete: str = "",
 ) -> Any:
     """Declare an option with a value: `--limit 50` or `--limit=50`.
 
@@ -122,8 +129,11 @@ def Option(  # noqa: N802
             may be repeated.
         short: One letter: `short="l"` allows `-l 50`.
         choices: The allowed texts, if the type does not define them.
+        complete: As in `Argument`.
     """
-    return Field(Kind.OPTION, help=help, default=default, short=short, choices=choices)
+    return Field(
+        Kind.OPTION, help=help, default=default, short=short, choices=choices, complete=complete
+    )
 
 
 def Flag(*, help: str, default: bool = False, short: str = "") -> Any:  # noqa: A002, N802

@@ -112,17 +112,24 @@ class cancelling:  # noqa: N801 - reads as a verb: `with signals.cancelling(...)
 
 
 class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
-    """End the process if the block still runs `GRACE_SECONDS` after a deadline.
+    """End the process if the block still runs some time after a deadline.
 
     `--timeout` cancels the run. But a thread, a driver or the command itself may ignore the
     cancellation. Then a timer thread ends the process, because the main thread may be blocked.
 
     Args:
         seconds: Time from now to the deadline; None for no deadline.
+        grace: Seconds after the deadline in which the block may still end.
+        end: Ends the process.
     """
 
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
+    def __init__(
+        self,
+        seconds: float | None,
+        grace: float = GRACE_SECONDS,
+        end: Callable[[], object] | None = None,
+    ) -> None:
+        self._seconds, self._grace, self._end = seconds, grace, end or _end_late
         self._until = 0.0
 
     def __enter__(self) -> None:
@@ -132,7 +139,7 @@ class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
         from time import monotonic
 
         self._until = monotonic() + self._seconds
-        self._timer = Timer(self._seconds + GRACE_SECONDS, _end_late)
+        self._timer = Timer(self._seconds + self._grace, self._end)
         self._timer.daemon = True
         self._timer.start()
 
@@ -143,6 +150,11 @@ class deadline:  # noqa: N801 - reads as a noun: `with signals.deadline(5)`
         # and one of them may block.
         if self._seconds is not None and monotonic() < self._until:
             self._timer.cancel()
+
+
+def end_quietly() -> None:
+    """End the process without a word, for a caller that needs no answer that comes late."""
+    os._exit(0)
 
 
 def _end_late() -> None:

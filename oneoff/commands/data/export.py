@@ -32,7 +32,10 @@ class Export(BaseCommand):
         "data export users --columns id,email --include-pii --reason 'ticket 4711' -o mails.csv",
     )
 
-    table: str = Argument(help="Name of the table, with its schema if it needs one.")
+    table: str = Argument(
+        help="Name of the table, with its schema if it needs one.",
+        complete="oneoff.services.data.table_names:all_names",
+    )
     format: Format | None = Option(
         default=None, help="Format of the file; by default from the file's name, or csv."
     )

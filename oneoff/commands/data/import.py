@@ -39,7 +39,10 @@ class Import(BaseCommand):
         "data import users users.csv --resume --confirm",
     )
 
-    table: str = Argument(help="Name of the table, with its schema if it needs one.")
+    table: str = Argument(
+        help="Name of the table, with its schema if it needs one.",
+        complete="oneoff.services.data.table_names:all_names",
+    )
     file: str = Argument(help="File to read; - is standard input.")
     format: Format | None = Option(
         default=None, help="Format of the file; by default from the file's name."

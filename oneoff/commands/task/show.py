@@ -25,7 +25,9 @@ class Show(BaseCommand):
     access = Access.READ
     examples = ("task show ADM-002", "task show ADM-002 --json")
 
-    id: str = Argument(help="Number of the task; see task list.")
+    id: str = Argument(
+        help="Number of the task; see task list.", complete="oneoff.services.tasks.catalogue:ids"
+    )
 
     async def handle(
         self,

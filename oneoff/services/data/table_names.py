@@ -104,14 +104,18 @@ async def look_up(connection: AsyncConnection, schema: str | None, name: str) ->
     return TableName(None, row.identity, row.identity, bool(row.is_view)) if row else None
 
 
+async def all_names(connection: AsyncConnection) -> Collection[str]:
+    """Return the names of all tables and views, with the schema where it is needed."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    query = _SQLITE_NAMES if is_sqlite else _POSTGRESQL_NAMES
+    return (await connection.scalars(query)).all()
+
+
 async def unknown_table(
     connection: AsyncConnection, name: str, declared: Iterable[str]
 ) -> NotFound:
     """Return the error for a name that means no table, with a similar name if there is one."""
-    is_sqlite = connection.dialect.name == "sqlite"
-    query = _SQLITE_NAMES if is_sqlite else _POSTGRESQL_NAMES
-    found: Collection[str] = (await connection.scalars(query)).all()
-    names = sorted({*found, *declared})
+    names = sorted({*await all_names(connection), *declared})
     own = [known for known in names if not known.startswith("oneoff_")]
     shown = ", ".join(own[:_MOST_SHOWN]) or "none"
     near = similar(name, names, limit=1)

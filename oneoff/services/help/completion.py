@@ -1,36 +1,44 @@
 """Complete command lines: find the candidates for a word, and write the scripts for three shells.
 
 At each press of the tab key, a script calls `manage.py completion candidates -- WORDS`. Names of
-commands come from names of files. Completing options and choices imports one command.
+commands come from names of files. Completing options and choices imports one command. Only names
+such as those of users need the database.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from oneoff.core.command import BaseCommand
     from oneoff.runtime.registry.registry import Registry
+
+    Names = Callable[[str, str], Sequence[str]]
 
 SHELLS = ("bash", "zsh", "fish")
 HELP = "help"
 
 
-def candidates(registry: Registry, words: Sequence[str]) -> list[str]:
+def candidates(
+    registry: Registry, words: Sequence[str], names: Names = lambda _function, _prefix: ()
+) -> list[str]:
     """Return the words that can complete the last word, sorted.
 
     Args:
         registry: The commands.
         words: The words after `manage.py` up to the cursor; the last one may be empty.
+        names: Returns the names that the function of an input knows, by what was typed of one.
     """
     # bash splits `--role=ad` into three words; after `--role=` the third is missing.
     *before, current = [*words, ""] if words[-1:] in ([], ["="]) else words
-    found = _possible(registry, list(before), current)
+    found = _possible(registry, list(before), current, names)
     return sorted({word for word in found if word.startswith(current)})
 
 
-def _possible(registry: Registry, before: list[str], current: str) -> Iterable[str]:
+def _possible(
+    registry: Registry, before: list[str], current: str, names_of: Names
+) -> Iterable[str]:
     while before and before[0].startswith("-"):
         del before[0]
     if before[:1] == [HELP]:
@@ -42,10 +50,10 @@ def _possible(registry: Registry, before: list[str], current: str) -> Iterable[s
         return leading_flags()
     if names or not before:
         return [*names, *([] if before else [HELP])]
-    return _after_name(registry, before, current)
+    return _after_name(registry, before, current, names_of)
 
 
-def _after_name(registry: Registry, before: list[str], current: str) -> Iterable[str]:
+def _after_name(registry: Registry, before: list[str], current: str, names: Names) -> Iterable[str]:
     from oneoff.core.errors import CommandError
 
     try:
@@ -53,25 +61,27 @@ def _after_name(registry: Registry, before: list[str], current: str) -> Iterable
         command = registry.load(entry)
     except CommandError:
         return []  # unknown or broken; running the line reports the error
-    return _inputs(command, rest, current)
+    return _inputs(command, rest, current, names)
 
 
-def _inputs(command: type[BaseCommand], before: list[str], current: str) -> Iterable[str]:
+def _inputs(
+    command: type[BaseCommand], before: list[str], current: str, names: Names
+) -> Iterable[str]:
     from oneoff.core.tokens import Takes, options_by_spelling, tokens
 
     table = options_by_spelling(command)
     takes = {spelling: spec.takes for spelling, spec in table.items()}
     last = next((word for word in reversed(before) if word != "="), "")
     if takes.get(last) is Takes.VALUE:
-        return _choices(command, table[last].name)
+        return _values(command, table[last].name, current, names)
     if current.startswith("-") and "=" in current:
-        spelling = current.partition("=")[0]
+        spelling, _, typed = current.partition("=")
         name = table[spelling].name if spelling in table else ""
-        return [f"{spelling}={choice}" for choice in _choices(command, name)]
+        return [f"{spelling}={choice}" for choice in _values(command, name, typed, names)]
     if current.startswith("-") and "--" not in before:
         return [spelling for spelling, spec in table.items() if not spec.is_secret]
     given = sum(not token.spelling for token in tokens(before, takes))
-    return _choices(command, _argument_at(command, given))
+    return _values(command, _argument_at(command, given), current, names)
 
 
 def _argument_at(command: type[BaseCommand], position: int) -> str:
@@ -85,13 +95,14 @@ def _argument_at(command: type[BaseCommand], position: int) -> str:
     return fields[-1].name if fields and shape_of(fields[-1].annotation).many else ""
 
 
-def _choices(command: type[BaseCommand], name: str) -> Sequence[str]:
+def _values(command: type[BaseCommand], name: str, typed: str, names: Names) -> Sequence[str]:
     from oneoff.core.conversion import shape_of
 
     field = command.fields().get(name)
     if field is None:
         return ()
-    return field.choices or shape_of(field.annotation).choices
+    choices = field.choices or shape_of(field.annotation).choices
+    return choices or (names(field.complete, typed) if field.complete else ())
 
 
 def script(shell: str, program: str = "manage.py") -> str:

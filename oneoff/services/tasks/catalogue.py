@@ -81,6 +81,11 @@ class Catalogue(NamedTuple):
         return found
 
 
+def ids(registry: Registry, project: Project) -> list[str]:
+    """Return the numbers of all admin tasks."""
+    return [entry.task.id for entry in read_catalogue(registry, project).entries]
+
+
 def read_catalogue(registry: Registry, project: Project) -> Catalogue:
     """Import all commands and transforms, and return those that are admin tasks."""
     entries: list[Entry] = []
