@@ -47,6 +47,13 @@ class Application:
         self._config: Config | None = None
 
     @property
+    def resources(self) -> Mapping[str, str]:
+        """The import strings of the providers of the project and of plug-ins, by name."""
+        from oneoff.runtime.plugins.resources import resources_of
+
+        return resources_of(self.project, self.registry.plugins)
+
+    @property
     def config(self) -> Config:
         """The settings, read and checked at first use.
 

@@ -9,13 +9,14 @@ resource is opened at its first use, at most once per run. All are closed in rev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import load_object
+from oneoff.runtime.plugins.resources import conflict, conflicts_of, resources_of
 
 BUILTIN: Mapping[str, str] = {
     "database": "oneoff.database.engine:open_database",
@@ -61,8 +62,9 @@ class Container:
 
     Args:
         stack: Closes the opened resources in reverse order at the end of the run.
-        providers: The project's own providers by name; they replace built-in ones.
+        providers: The providers of the project and of plug-ins by name.
         given: Ready values by name.
+        refused: Who provides a resource that several provide; it is an error to ask for it.
 
     Attributes:
         closing_errors: If it is a list, an error in the closing of a resource is added to it.
@@ -70,13 +72,25 @@ class Container:
     """
 
     def __init__(
-        self, stack: AsyncExitStack, providers: Mapping[str, str], given: Mapping[str, Any]
+        self,
+        stack: AsyncExitStack,
+        providers: Mapping[str, str],
+        given: Mapping[str, Any],
+        refused: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._stack = stack
         self._providers = {**BUILTIN, **providers}
         self._ready = {**given, "open": self.get}
+        self._refused = refused or {}
         self._opening: list[str] = []
         self.closing_errors: list[BaseException] | None = None
+
+    @classmethod
+    def of_run(cls, stack: AsyncExitStack, given: Mapping[str, Any]) -> Container:
+        """Return the container of a run, which is given its project and registry."""
+        project, plugins = given["project"], given["registry"].plugins
+        refused = conflicts_of(project, plugins, known_names({}))
+        return cls(stack, resources_of(project, plugins), given, refused)
 
     def give(self, name: str, value: Any) -> None:
         """Add a ready value."""
@@ -90,8 +104,11 @@ class Container:
         """Return a resource; open it, and first the resources it needs, if that is not done yet.
 
         Raises:
-            ConfigurationError: The name has no provider, or providers depend on each other.
+            ConfigurationError: The name has no provider or several, or providers depend on each
+                other.
         """
+        if name in self._refused:
+            raise conflict(name, self._refused[name], self._providers)
         if name in self._ready:
             return self._ready[name]
         if name in self._opening:

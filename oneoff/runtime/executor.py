@@ -186,7 +186,7 @@ class Execution:
             # Providers must not write either. So the protection starts before the first resource is
             # opened, and ends after the last one is closed.
             stack.enter_context(self._protection())
-            container = Container(stack, self.app.project.resources, self._given())
+            container = Container.of_run(stack, self._given())
             self._container = container
             container.give("lock", await self._lock(stack))
             opened = await self._open(container)

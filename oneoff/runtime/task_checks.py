@@ -134,10 +134,10 @@ async def _read_only(
     facts = {**given, "mode": Mode.READ_ONLY, "lock": None, "command": call.command}
     async with AsyncExitStack() as stack:
         if work is None:
-            yield Container(stack, given["project"].resources, facts)
+            yield Container.of_run(stack, facts)
             return
         async with work.session.begin_nested() as savepoint:
-            yield Container(stack, given["project"].resources, {**facts, "work": work})
+            yield Container.of_run(stack, {**facts, "work": work})
             await savepoint.rollback()
 
 

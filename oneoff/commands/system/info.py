@@ -9,6 +9,7 @@ from oneoff import Access, BaseCommand, ConfigurationError, Result
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.run import Run
+    from oneoff.runtime.registry.registry import Registry
 
 PACKAGES = (
     "oneoff",
@@ -33,7 +34,7 @@ class Info(BaseCommand):
     access = Access.READ
     examples = ("system info", "system info --json")
 
-    def handle(self, config: Config, run: Run) -> Result:
+    def handle(self, config: Config, registry: Registry, run: Run) -> Result:
         import platform
 
         from oneoff.config.operator_identity import code_version
@@ -51,6 +52,7 @@ class Info(BaseCommand):
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 **_versions(),
+                "plugins": _plugins(registry),
             }
         )
 
@@ -84,3 +86,9 @@ def _versions() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {"oneoff": oneoff.__version__, **found}
+
+
+def _plugins(registry: Registry) -> list[str]:
+    """Return the installed plug-ins; listeners that oneoff itself includes are none."""
+    names = {one.distribution for one in registry.plugins}
+    return sorted(name for name in names if name.partition(" ")[0] != "oneoff")

@@ -275,9 +275,10 @@ class Recorder:
         """Return whether the work goes on with the connection that has written the row.
 
         Until the work begins, nothing shows that the run is alive. So it must not wait before for a
-        lock, or for a provider of the project. And only the executor may end its transaction.
+        lock, or for a provider of the project or of a plug-in. And only the executor may end its
+        transaction.
         """
-        command, own = self._call.command, self._app.project.resources
+        command, own = self._call.command, self._app.resources
         names = set(command.resources())
         return (
             not names.isdisjoint(("session", "work"))

@@ -14,6 +14,7 @@ from oneoff.core.options import OPTIONS
 from oneoff.core.parsing import parse
 from oneoff.core.tokens import generate_spelling, stdin_spelling
 from oneoff.runtime.container import known_names
+from oneoff.runtime.plugins.resources import conflicts_of, resources_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -32,9 +33,11 @@ def findings(registry: Registry, project: Project) -> Iterator[tuple[str, str, s
 
     Every module is imported. One that fails doesn't hide the problems of the others.
     """
-    known = known_names(project.resources)
+    known = known_names(resources_of(project, registry.plugins))
     for where, problem in registry.problems():
         yield "", where, problem
+    for name, sources in conflicts_of(project, registry.plugins, known_names({})).items():
+        yield "", sources[-1], f"the resource {name!r} is also provided by {sources[0]}"
     for entry in registry.entries():
         for problem in entry_problems(registry, entry, known):
             yield entry.name, entry.file, problem

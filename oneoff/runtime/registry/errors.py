@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from oneoff.runtime.registry.entry import Entry
+
 
 def unknown_command(
     words: Sequence[str],
@@ -76,15 +78,27 @@ def is_a_group(name: str, names: Iterable[str]) -> UsageError:
     )
 
 
-def collision(name: str, first: str, second: str) -> ConfigurationError:
-    """Return the error for two commands with the same name."""
+def collision(entry: Entry, first: str) -> ConfigurationError:
+    """Return the error for two commands with the same name.
+
+    Args:
+        entry: The second of them.
+        first: The place of the first.
+    """
+    tries = (
+        f"rename {entry.file}",
+        "or set `overrides = True` in its class, if it is meant to replace the other",
+    )
+    if entry.plugin:
+        own = entry.name.replace("-", "_").replace(" ", "/")
+        tries = (
+            f"uninstall {entry.plugin.partition(' ')[0]}, or the plug-in with the other command",
+            f"or derive a class with `overrides = True` from one, in {own}.py of your commands",
+        )
     return ConfigurationError(
-        f"two commands are named {name!r}: {first} and {second}",
+        f"two commands are named {entry.name!r}: {first} and {entry.place}",
         why="a command is found by its path, so only one file can have each name",
-        try_=(
-            f"rename {second}",
-            "or set `overrides = True` in its class, if it is meant to replace the other",
-        ),
+        try_=tries,
         code="command-collision",
     )
 

@@ -19,19 +19,19 @@ MAX_ALIASES = 5
 
 
 def list_commands(
-    folders: Sequence[tuple[str, str]], root: str, *, with_facts: bool = True
+    folders: Sequence[tuple[str, str, str]], root: str, *, with_facts: bool = True
 ) -> Listing:
     """Return all commands and groups.
 
     Args:
-        folders: Packages of commands, each with one of its folders; later ones override earlier
-            ones.
+        folders: Packages of commands, each with one of its folders and the plug-in that it belongs
+            to, if any; later ones override earlier ones.
         root: The project's root folder.
         with_facts: Whether to read the source files, or their index; otherwise only the folders.
     """
     scan = _Scan(root)
-    for package, folder in folders:
-        scan.read(package, folder, with_facts=with_facts)
+    for package, folder, plugin in folders:
+        scan.read(package, folder, plugin, with_facts=with_facts)
     groups = scan.groups()
     names = sorted(scan.commands)
     names = [name for name in names if " " not in name] + [name for name in names if " " in name]
@@ -47,7 +47,7 @@ class _Scan:
         self._facts: dict[str, SourceFacts] = {}
         self._group_summaries: dict[str, str] = {}
 
-    def read(self, package: str, folder: str, *, with_facts: bool) -> None:
+    def read(self, package: str, folder: str, plugin: str, *, with_facts: bool) -> None:
         """Add the commands of one folder."""
         index = _index(folder) if with_facts else None
         for name, module, found, is_group in walk(folder, package):
@@ -55,9 +55,9 @@ class _Scan:
             if facts:
                 self._facts[module] = facts
             if not is_group:
-                entry = Entry(name, module, package, found.path)
+                entry = Entry(name, module, package, found.path, plugin)
                 if name in self.commands:
-                    entry.replaces = self.commands[name].file
+                    entry.replaces = self.commands[name].place
                 self.commands[name] = entry
             elif facts and facts.summary:
                 self._group_summaries[name] = facts.summary
@@ -82,8 +82,8 @@ class _Scan:
         entry.summary = facts.summary
         if facts.target:
             self._follow_alias(entry)
-        if entry.replaces and not facts.overrides:
-            entry.broken = f"{entry.file}: {entry.replaces} has this name too"
+        if entry.replaces and (entry.plugin or not facts.overrides):
+            entry.broken = f"{entry.place}: {entry.replaces} has this name too"
         if facts.broken:
             entry.broken = f"{entry.file}:{facts.broken}"
 

@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     Module = tuple[str, str, os.DirEntry[str], bool]
     """One source file of a package of commands: the name of its command, or of its group if it is
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 BUILT_IN = "oneoff.commands"
 SUFFIX = ".py"
-GROUP = "oneoff.commands"
-"""Entry-point group in which a plug-in names its package of commands."""
 
 
 def is_name(text: str) -> bool:
@@ -94,45 +92,3 @@ def _walk(
 def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
     stat = entry.stat()
     return stat.st_dev, stat.st_ino
-
-
-def plugin_packages(search_path: Sequence[str] | None = None) -> list[str]:
-    """Return the command packages of installed plug-ins, in the order of the import path.
-
-    The metadata files are read as text: importlib.metadata costs 25 ms at every start.
-    """
-    packages: dict[str, str] = {}
-    for folder in sys.path if search_path is None else search_path:
-        for info in _metadata_folders(folder or "."):
-            distribution = info.partition("-")[0].lower()
-            text = _read(os.path.join(folder, info, "entry_points.txt"))
-            if f"[{GROUP}]" in text:
-                # The first installation on the path hides the others, as in imports.
-                packages.setdefault(distribution, text)
-    return [package for text in packages.values() for package in _named(text)]
-
-
-def _metadata_folders(folder: str) -> list[str]:
-    try:
-        return sorted(
-            name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info"))
-        )
-    except OSError:
-        return []
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _named(entry_points: str) -> Iterator[str]:
-    """Yield the packages named by the lines `name = package` of our section."""
-    section = entry_points.partition(f"[{GROUP}]")[2].partition("\n[")[0]
-    for line in section.splitlines():
-        _, equals, package = line.partition("=")
-        if equals and not line.lstrip().startswith(("#", ";")):
-            yield package.partition("[")[0].partition(":")[0].strip()

@@ -10,15 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
-from oneoff.runtime.registry.entry import Entry
-from oneoff.runtime.registry.packages import (
-    BUILT_IN,
-    SUFFIX,
-    locate,
-    parts_of,
-    plugin_packages,
-    walk,
-)
+from oneoff.runtime.plugins.entry_points import COMMANDS, installed_entry_points
+from oneoff.runtime.registry.entry import Entry, in_plugin
+from oneoff.runtime.registry.packages import BUILT_IN, SUFFIX, locate, parts_of, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +21,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.command import BaseCommand
     from oneoff.core.errors import UsageError
+    from oneoff.runtime.plugins.entry_points import EntryPoint
     from oneoff.runtime.registry.entry import Listing
 
 __all__ = ["Entry", "Registry"]
@@ -40,14 +35,21 @@ class Registry:
         packages: Packages of commands; later ones may override commands of earlier ones.
         root: The project's root folder; it must be the first entry of `sys.path`.
         tasks: Import strings of the `Task` of built-in commands, by their names.
+        plugins: The entry points of plug-ins, whose commands can't override others.
     """
 
     def __init__(
-        self, packages: Sequence[str], root: str, tasks: Mapping[str, str] | None = None
+        self,
+        packages: Sequence[str],
+        root: str,
+        tasks: Mapping[str, str] | None = None,
+        plugins: Sequence[EntryPoint] = (),
     ) -> None:
         self.packages = tuple(packages)
+        self.plugins = tuple(plugins)
         self.root = root
         self.tasks = tasks or {}
+        self._plugin_of = {one.value: one.distribution for one in plugins if one.group == COMMANDS}
         self._with_task: dict[str, type[BaseCommand]] = {}
         self._folders: list[tuple[str, str]] | None = None
 
@@ -56,7 +58,9 @@ class Registry:
         cls, packages: Sequence[str], root: str, tasks: Mapping[str, str] | None = None
     ) -> Registry:
         """Return the registry of the built-in commands, the plug-ins' and the project's own."""
-        return cls((BUILT_IN, *plugin_packages(), *packages), root, tasks)
+        plugins = [one for one in installed_entry_points() if one.value not in packages]
+        commands = [one.value for one in plugins if one.group == COMMANDS]
+        return cls((BUILT_IN, *commands, *packages), root, tasks, plugins)
 
     def name_of(self, command: type[BaseCommand]) -> str:
         """Return the full name of a command, which its runs are recorded with; never an alias."""
@@ -112,7 +116,7 @@ class Registry:
         if entry.replaces and not command.overrides:
             from oneoff.runtime.registry.errors import collision
 
-            raise collision(entry.name, entry.replaces, entry.file)
+            raise collision(entry, entry.replaces)
         return self._declared(command) if self.tasks else command
 
     def _declared(self, command: type[BaseCommand]) -> type[BaseCommand]:
@@ -159,7 +163,8 @@ class Registry:
         """
         from oneoff.runtime.registry.listing import list_commands
 
-        return list_commands(self._located(), self.root, with_facts=with_facts)
+        folders = [(one, folder, self._plugin_of.get(one, "")) for one, folder in self._located()]
+        return list_commands(folders, self.root, with_facts=with_facts)
 
     def children(self, words: Sequence[str]) -> list[str]:
         """Return the words that may follow these in a command's name, for completion."""
@@ -197,7 +202,8 @@ class Registry:
                 path, module = os.path.join(path, part), f"{module}.{part}"
                 if os.path.isfile(path + SUFFIX):
                     name = module[len(package) + 1 :].replace(".", " ").replace("_", "-")
-                    found.append(Entry(name, module, package, path + SUFFIX))
+                    whose = self._plugin_of.get(package, "")
+                    found.append(Entry(name, module, package, path + SUFFIX, whose))
                 if not os.path.isdir(path):
                     break
         return matches
@@ -206,21 +212,21 @@ class Registry:
         """Return the one command of a name that several packages may define.
 
         Raises:
-            ConfigurationError: The last of them does not set `overrides = True`, or a group of
-                commands has the same name.
+            ConfigurationError: The last of them does not set `overrides = True` or is a plug-in's,
+                or a group of commands has the same name.
         """
         *earlier, entry = found
         if earlier:
-            if not _says_overrides(entry):
+            if entry.plugin or not _says_overrides(entry):
                 from oneoff.runtime.registry.errors import collision
 
-                raise collision(entry.name, earlier[-1].file, entry.file)
-            entry.replaces = earlier[-1].file
+                raise collision(entry, earlier[-1].place)
+            entry.replaces = earlier[-1].place
         folder = self._group_folder(parts)
         if folder:
             from oneoff.runtime.registry.errors import group_collision
 
-            raise group_collision(entry.name, entry.file, folder)
+            raise group_collision(entry.name, entry.place, folder)
         return entry
 
     def _group_folder(self, parts: Sequence[str]) -> str:
@@ -228,7 +234,8 @@ class Registry:
         for package, folder in self._located():
             path = os.path.join(folder, *parts)
             if os.path.isdir(path) and not all(is_group for *_, is_group in walk(path, "")):
-                return "/".join([*package.split("."), *parts, ""])
+                shown = "/".join([*package.split("."), *parts, ""])
+                return in_plugin(shown, self._plugin_of.get(package, ""))
         return ""
 
     def _unknown(self, words: Sequence[str], parts: Sequence[str]) -> UsageError:

@@ -14,6 +14,7 @@ from oneoff.core.parsing import parse
 from oneoff.core.policy import Access
 from oneoff.core.task import CATEGORIES, ID, NEEDED, Task, meaning_of, name_of
 from oneoff.runtime.container import known_names, parameters
+from oneoff.runtime.plugins.resources import resources_of
 from oneoff.runtime.task_checks import resolve
 from oneoff.runtime.task_evidence import BUILT_IN
 from oneoff.services.tasks.catalogue import Catalogue, Entry, read_catalogue, undoing
@@ -37,7 +38,7 @@ FOR_VERIFY = ("command", "result")
 def findings(registry: Registry, project: Project) -> Iterator[tuple[str, str, str]]:
     """Yield all problems of the catalogue: name of the command, file, problem."""
     catalogue = read_catalogue(registry, project)
-    known = known_names(project.resources)
+    known = known_names(resources_of(project, registry.plugins))
     counts = Counter(entry.task.id for entry in catalogue.entries)
     names = {entry.name for entry in registry.entries() if not entry.alias_of}
     for name in sorted(project.tasks.keys() - names):

@@ -82,6 +82,8 @@ def test_completing_a_name_loads_only_a_few_modules() -> None:
 
     parts = (
         "runtime",
+        "runtime.plugins",
+        "runtime.plugins.entry_points",
         "runtime.registry",
         "runtime.registry.entry",
         "runtime.registry.packages",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oneoff.core.errors import ConfigurationError, UsageError
-from oneoff.runtime.registry.packages import locate, plugin_packages
+from oneoff.runtime.registry.packages import locate
 from oneoff.runtime.registry.registry import Registry
 
 COMMAND = '''
@@ -360,38 +360,3 @@ def test_a_link_to_a_parent_folder_does_not_loop(write: Write, tmp_path: Path) -
     (tmp_path / "first" / "user" / "again").symlink_to(tmp_path / "first" / "user")
 
     assert "user show" in registry.names()
-
-
-@pytest.fixture
-def install(tmp_path: Path) -> Callable[[str, str, str], str]:
-    """Return a function that writes an installed distribution's entry points."""
-
-    def install_distribution(site: str, name: str, entry_points: str) -> str:
-        folder = tmp_path / site / f"{name}-1.0.dist-info"
-        folder.mkdir(parents=True)
-        (folder / "entry_points.txt").write_text(entry_points)
-        return str(folder.parent)
-
-    return install_distribution
-
-
-def test_plug_ins_are_found_by_their_entry_points(install: Callable[..., str]) -> None:
-    """Only lines in our section count; comments are ignored."""
-    site = install(
-        "site",
-        "shop_plugin",
-        "[console_scripts]\nrun = x:y\n[oneoff.commands]\n# a = b\nshop = shop_plugin.commands\n"
-        "more = shop_plugin.more [extra]\n\n[other]\nno = nothing\n",
-    )
-
-    assert ["shop_plugin.commands", "shop_plugin.more"] == plugin_packages([site])
-
-
-def test_the_first_installation_of_a_plug_in_hides_the_second(
-    install: Callable[..., str],
-) -> None:
-    """An import finds the first one too."""
-    first = install("one", "shop", "[oneoff.commands]\nshop = first.commands\n")
-    second = install("two", "shop", "[oneoff.commands]\nshop = second.commands\n")
-
-    assert ["first.commands"] == plugin_packages([first, "/nowhere", second])
