@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from oneoff.core.errors import TemporaryError as TemporaryError
     from oneoff.core.errors import Unavailable as Unavailable
     from oneoff.core.errors import UsageError as UsageError
+    from oneoff.core.events import Event as Event
+    from oneoff.core.events import Listener as Listener
+    from oneoff.core.events import RunEnded as RunEnded
+    from oneoff.core.events import RunStarted as RunStarted
+    from oneoff.core.events import Step as Step
+    from oneoff.core.outcome import Status as Status
     from oneoff.core.policy import Access as Access
     from oneoff.core.policy import Confirm as Confirm
     from oneoff.core.policy import DryRun as DryRun
@@ -87,6 +93,8 @@ _NAMES_BY_MODULE = {
         "Unavailable",
         "UsageError",
     ),
+    "core.events": ("Event", "Listener", "RunEnded", "RunStarted", "Step"),
+    "core.outcome": ("Status",),
     "core.policy": ("Access", "Confirm", "DryRun", "Mode"),
     "core.project": ("Project",),
     "core.result": ("Result",),

@@ -8,6 +8,7 @@ import sys
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import Project, load_object
+from oneoff.runtime.plugins.entry_points import EVENTS
 from oneoff.runtime.registry.registry import Registry
 
 TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from oneoff.config.settings import Config
     from oneoff.core.options import GlobalOptions
     from oneoff.core.run import Run
+    from oneoff.runtime.plugins.listeners import Listeners
 
 
 class Application:
@@ -45,6 +47,7 @@ class Application:
         self.registry = Registry.of_project(project.commands, root, project.tasks)
         self.accepts_problems = False
         self._config: Config | None = None
+        self._listeners: Listeners | None = None
 
     @property
     def resources(self) -> Mapping[str, str]:
@@ -52,6 +55,16 @@ class Application:
         from oneoff.runtime.plugins.resources import resources_of
 
         return resources_of(self.project, self.registry.plugins)
+
+    @property
+    def listeners(self) -> Listeners:
+        """The listeners of plug-ins, loaded at first use."""
+        if self._listeners is None:
+            from oneoff.runtime.plugins.listeners import Listeners
+
+            points = [one for one in self.registry.plugins if one.group == EVENTS]
+            self._listeners = Listeners(points, self.config)
+        return self._listeners
 
     @property
     def config(self) -> Config:

@@ -40,6 +40,7 @@ from oneoff.runtime.handle import call_handle, checked_result
 from oneoff.runtime.input_check import check_inputs, check_task, verify_task
 from oneoff.runtime.logs.capture import capturing
 from oneoff.runtime.logs.loggers import Logs, level_of
+from oneoff.runtime.plugins.run_events import RunEvents
 from oneoff.runtime.situation import environment_warnings, situation_of
 from oneoff.runtime.terminal import Terminal
 from oneoff.utils.concurrency import Late, uninterrupted
@@ -86,6 +87,7 @@ class Execution:
         self.run_info = replace(made, reason=reason, ticket=ticket)
         self.warnings: list[str] = []
         self.recorder = Recorder(app, call, self.mode, redactor, self.warnings)
+        self.events = RunEvents(app.project.name, app.listeners, call, self.mode, redactor)
         self.tables: dict[str, RowCounts] = {}
         self._container: Container | None = None
         self._raised_in_task: BaseException | None = None
@@ -116,18 +118,23 @@ class Execution:
             signals.let_choose_exit_code(self._exit_code_if_ended_now)
         try:
             async with self._deadline:
+                self.events.step("gate")
                 await self.recorder.connect(self.run_info)
                 await self._gate()
+                self.events.step("intent")
                 await self.recorder.record_intent(self.run_info)
+                self.events.started(self.run_info)
                 result = await self._lock_to_commit()
         except BaseException as exc:  # noqa: BLE001 - however it ends, a run is closed and reported
             cause = self._raised_in_task or exc
         outcome = self._outcome(result, cause)
+        self.events.step("close")
         # A cancellation must not interrupt this: the record would stay open.
         closing = self.recorder.close(self.run_info, outcome, note=self._closing_error)
         outcome = await uninterrupted(closing)
         self.logs.report(self.run_info, outcome)
-        return outcome
+        is_outermost = running.get() is None
+        return await uninterrupted(self.events.ended(self.run_info, outcome, wait=is_outermost))
 
     async def _gate(self) -> None:
         """Step 3: allow the run, ask the operator, or refuse."""
@@ -229,6 +236,7 @@ class Execution:
 
     async def _lock(self, stack: AsyncExitStack) -> Any:
         """Step 5: wait for the command's lock; only a run that commits needs it."""
+        self.events.step("lock")
         name, database = self.call.command.lock, self.recorder.database
         if not name or self.mode is not Mode.COMMIT or database is None:
             return None
@@ -246,6 +254,7 @@ class Execution:
 
     async def _open(self, container: Container) -> dict[str, Any]:
         """Step 6: open the resources that `handle` asks for by the names of its parameters."""
+        self.events.step("open")
         names = self.call.command.resources()
         opened = {name: await container.get(name) for name in names}
         if (own := self.app.project.resources.get("session")) and "session" in opened:
@@ -257,6 +266,7 @@ class Execution:
 
     async def _handle(self, container: Container, opened: dict[str, Any]) -> Result:
         """Step 7: run the command's `handle`."""
+        self.events.step("handle")
         handle = self.call.command.handle
         token = running.set(self)
         with unawaited.collecting() as dropped:
@@ -275,6 +285,7 @@ class Execution:
 
     async def _commit_or_roll_back(self, container: Container, result: Result) -> None:
         """Step 8: commit the work, or roll it back and keep the counts of changed rows."""
+        self.events.step("commit")
         work, lock = container.opened("work"), container.opened("lock")
         if work is None:
             return  # nothing can be rolled back: the work is done

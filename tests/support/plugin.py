@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +42,24 @@ def installed_plugin(
     tops = {Path(path).parts[0].removesuffix(".py") for path in files}
     for module in [one for one in sys.modules if one.partition(".")[0] in tops]:
         del sys.modules[module]
+
+
+@contextmanager
+def listening(folder: Path, body: str = "return SEEN.append") -> Iterator[list[Any]]:
+    """Install a plug-in with a listener while the block runs; yield its list `SEEN`.
+
+    Args:
+        folder: An empty folder.
+        body: The body of the function that returns the listener; by default it collects events.
+    """
+    text = f"import threading, time\nSEEN = []\ndef listener(config):\n    {body}\n"
+    points = "[oneoff.events]\ntrace = acme_events:listener\n"
+    with installed_plugin(folder, points, {"acme_events.py": text}):
+        yield import_module("acme_events").SEEN
+
+
+def newest_status(path: str) -> str:
+    """Return the status of the newest run in a SQLite file."""
+    query = "SELECT status FROM oneoff_runs ORDER BY id DESC LIMIT 1"
+    with closing(sqlite3.connect(path)) as connection:
+        return str(connection.execute(query).fetchone()[0])

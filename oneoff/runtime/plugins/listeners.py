@@ -1,0 +1,143 @@
+"""Call the listeners of plug-ins. Whatever they do, it changes no run.
+
+Each listener gets its events in order, in a thread of its own, while the run goes on. At the end
+the run waits for all listeners together, for at most `WAIT` seconds. An error in a listener is a
+warning. One that is not done in time is another warning, and gets no more events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from oneoff.core.project import load_object
+from oneoff.runtime import signals
+from oneoff.utils.concurrency import in_daemon_thread
+from oneoff.utils.places import error_text
+
+if TYPE_CHECKING:
+    from oneoff.config.settings import Config
+    from oneoff.core.events import Event, Listener
+    from oneoff.runtime.plugins.entry_points import EntryPoint
+
+WAIT = 5.0
+"""Seconds for which the end of a run waits for all listeners together."""
+WAIT_AFTER_SIGNAL = 1.0
+"""The same after a signal, because the platform soon kills the process."""
+BACKLOG = 100
+"""How many events can wait for one listener; more are dropped, with a warning."""
+
+
+class Listeners:
+    """The listeners of one project.
+
+    Args:
+        points: The entry points of the functions that return them.
+        config: The settings, which these functions get.
+    """
+
+    def __init__(self, points: Iterable[EntryPoint], config: Config) -> None:
+        self._warnings: list[str] = []
+        self._callers: list[_Caller] = []
+        for point in points:
+            name = f"the listener {point.name!r} of {point.distribution}"
+            try:
+                listener = load_object(point.value)(config)
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plug-in must not end a run
+                self._warnings.append(f"{name} was not started: {error_text(exc)}")
+            else:
+                if listener is not None:
+                    self._callers.append(_Caller(name, listener, self._warnings.append))
+
+    def __bool__(self) -> bool:
+        """Return whether there is a listener, or a warning about one."""
+        return bool(self._callers or self._warnings)
+
+    def emit(self, event: Event) -> None:
+        """Pass an event to all listeners, without waiting for them."""
+        for caller in self._callers:
+            caller.put(event)
+
+    async def finish(self) -> None:
+        """Wait until all events were handled, for `WAIT` seconds."""
+        busy = [caller for caller in self._callers if caller.is_busy]
+        if busy:
+            until = monotonic() + (WAIT_AFTER_SIGNAL if signals.received() else WAIT)
+            await in_daemon_thread(lambda: _wait(busy, until))
+
+    def take_warnings(self) -> list[str]:
+        """Return the warnings since the last call."""
+        taken = self._warnings[:]
+        del self._warnings[: len(taken)]
+        return taken
+
+
+class _Caller:
+    """Calls one listener in a daemon thread, which exists while there are events.
+
+    Args:
+        name: The listener, for messages.
+        listener: The function.
+        warn: Called with a warning, in any thread.
+    """
+
+    def __init__(self, name: str, listener: Listener, warn: Callable[[str], None]) -> None:
+        self._name, self._listener, self._warn = name, listener, warn
+        self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._gave_up = False
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._events)
+
+    def put(self, event: Event) -> None:
+        with self._changed:
+            if self._gave_up:
+                return
+            if len(self._events) == BACKLOG:
+                self._warn(f"{self._name} is too slow: an event was dropped")
+                return
+            self._events.append(event)
+            if len(self._events) == 1:
+                threading.Thread(target=self._work, daemon=True, name="oneoff-listener").start()
+
+    def wait(self, until: float) -> None:
+        """Wait until all events are handled; give up at this time of `monotonic`."""
+        with self._changed:
+            left = max(0.0, until - monotonic())
+            if not self._changed.wait_for(lambda: not self._events, left):
+                self._gave_up = True
+                self._events.clear()
+                self._warn(f"{self._name} did not finish in time; the run did not wait for it")
+
+    def _work(self) -> None:
+        while (event := self._next()) is not None:
+            try:
+                _check(self._listener(event))
+            except BaseException as exc:  # noqa: BLE001 - also SystemExit: it is only a warning
+                self._warn(f"{self._name} failed: {error_text(exc)}")
+            with self._changed:
+                if self._events:
+                    self._events.popleft()
+                self._changed.notify_all()
+
+    def _next(self) -> Event | None:
+        with self._changed:
+            return self._events[0] if self._events else None
+
+
+def _wait(callers: Iterable[_Caller], until: float) -> None:
+    for caller in callers:
+        caller.wait(until)
+
+
+def _check(returned: object) -> None:
+    if asyncio.iscoroutine(returned):
+        returned.close()
+        message = "it is declared by async def; a listener is a plain function"
+        raise TypeError(message)
