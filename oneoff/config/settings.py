@@ -10,6 +10,7 @@ SECRET_KEY in its own way, so a value of these that is not valid here is ignored
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +45,9 @@ NO_DATABASE = "DATABASE_URL is not set"
 """How the problem of a missing DATABASE_URL begins."""
 _SHARED = ("LOG_LEVEL", "SECRET_KEY")
 """Names that applications use for something else: without the prefix, a wrong value is ignored."""
+NOTICES = ("failures", "policy", "writes")
+"""The choices of ONEOFF_WEBHOOK_RUNS: runs that failed; runs that policy refuses, or that needed
+an approval, a typed target or --break-glass; and runs that wrote to a protected environment."""
 _TRUE = ("1", "true", "yes", "on")
 _QUOTES = ("''", '""', "``")
 _FALSE = ("", "0", "false", "no", "off")
@@ -104,6 +108,17 @@ SETTINGS = (
         "confirm in development, test and ci, refuse elsewhere",
     ),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
+    Setting(
+        "ONEOFF_WEBHOOK_URL",
+        "",
+        "URL to which notices about runs are posted, in the form of Slack; unset: none are",
+        secret=True,
+    ),
+    Setting(
+        "ONEOFF_WEBHOOK_RUNS",
+        ",".join(NOTICES),
+        "the runs that it is told about: failures, policy, writes, or several of them",
+    ),
 )
 
 
@@ -139,6 +154,8 @@ class Config(NamedTuple):
     operator: str
     agents: str
     log_level: str
+    webhook_url: str
+    webhook_runs: frozenset[str]
     problems: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -277,6 +294,8 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
         operator=value["OPERATOR"],
         agents=value["ONEOFF_AGENTS"].lower(),
         log_level=value["LOG_LEVEL"],
+        webhook_url=value["ONEOFF_WEBHOOK_URL"],
+        webhook_runs=_words(value["ONEOFF_WEBHOOK_RUNS"]),
         problems=tuple((broken | wrong).values()),
         ignored=tuple(ignored.values()),
     )
@@ -300,6 +319,7 @@ def _problems(value: Mapping[str, str], variables: Mapping[str, str]) -> dict[st
             problems[name] = f"{value[name]!r} is not one of {listed}"
     if not _is_seconds(value["REDIS_TIMEOUT"]):
         problems["REDIS_TIMEOUT"] = f"{value['REDIS_TIMEOUT']!r} is not a number of seconds above 0"
+    problems |= _webhook_problems(value)
     if 0 < len(value["SECRET_KEY"]) < SECRET_KEY_LENGTH:
         problems["SECRET_KEY"] = f"has fewer than {SECRET_KEY_LENGTH} characters"
     quoted = {name: why for name, text in value.items() if (why := why_quoted(text))}
@@ -316,6 +336,22 @@ def _missing_database(value: Mapping[str, str], project: Project) -> dict[str, s
         return {}
     # The embedded file would be new and empty, and `migrate` in it a green release.
     return {"DATABASE_URL": f"{NO_DATABASE}, but ENVIRONMENT is {value['ENVIRONMENT']}"}
+
+
+def _webhook_problems(value: Mapping[str, str]) -> dict[str, str]:
+    problems = {}
+    url = value["ONEOFF_WEBHOOK_URL"]
+    if url and not re.fullmatch(r"https?://[^\s/]+\S*", url):
+        problems["ONEOFF_WEBHOOK_URL"] = "is not an http:// or https:// URL"
+    unknown = sorted(_words(value["ONEOFF_WEBHOOK_RUNS"]) - set(NOTICES))
+    if unknown:
+        problems["ONEOFF_WEBHOOK_RUNS"] = f"{unknown[0]!r} is not one of {', '.join(NOTICES)}"
+    return problems
+
+
+def _words(text: str) -> frozenset[str]:
+    """Return the words of a list that is separated by commas."""
+    return frozenset(filter(None, (word.strip().lower() for word in text.split(","))))
 
 
 def why_quoted(text: str) -> str:

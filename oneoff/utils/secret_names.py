@@ -9,7 +9,7 @@ MASK = "***"
 NAME = (
     r"(?:(?:(?<!com)(?<!by)pass(?:word|wd|phrase)?|(?-i:(?<=_)PWD|[pP]wd)|secret|token|"
     r"api[-_]?key|private[-_]?key|access[-_]?key|credential|authorization|signature|"
-    r"(?<!ba)salt|dsn|"
+    r"(?<!ba)salt|dsn|webhook[-_]?url|"
     # Short words are the ends of other words: `spin`, `opinion`. In camelCase they start with a
     # capital letter.
     r"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:jwt|csrf|cookie|(?:otp|pin)(?:[-_]?code)?|"
@@ -24,5 +24,6 @@ NAME_STARTS = (
     "pass", "pwd", "secret", "token", "api", "private", "access", "credential", "authorization",
     "signature", "salt", "dsn", "jwt", "csrf", "cookie", "otp", "pin", "phpsess", "jsess", "sess",
     "key",
+    "webhook",
 )  # fmt: skip
 """The words with which the pattern can start."""

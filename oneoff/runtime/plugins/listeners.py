@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from oneoff.core.errors import CommandError
 from oneoff.core.project import load_object
 from oneoff.runtime import signals
 from oneoff.utils.concurrency import in_daemon_thread
@@ -120,7 +121,8 @@ class _Caller:
             try:
                 _check(self._listener(event))
             except BaseException as exc:  # noqa: BLE001 - also SystemExit: it is only a warning
-                self._warn(f"{self._name} failed: {error_text(exc)}")
+                text = exc.message if isinstance(exc, CommandError) else error_text(exc)
+                self._warn(f"{self._name} failed: {text}")
             with self._changed:
                 if self._events:
                     self._events.popleft()

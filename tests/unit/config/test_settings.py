@@ -135,3 +135,18 @@ def test_the_prefixed_variable_comes_first(tmp_path: Path) -> None:
         config.variable("LOG_LEVEL"),
         config.variable("OPERATOR"),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("ONEOFF_WEBHOOK_URL", "hooks.example.com/T0", "is not an http:// or https:// URL"),
+        ("ONEOFF_WEBHOOK_URL", "file:///etc/passwd", "is not an http:// or https:// URL"),
+        ("ONEOFF_WEBHOOK_RUNS", "all, policy", "'all' is not one of failures, policy, writes"),
+    ],
+)
+def test_a_webhook_that_can_not_be_used_is_a_problem(
+    tmp_path: Path, name: str, value: str, problem: str
+) -> None:
+    """Otherwise no notice would ever arrive. The URL is not shown."""
+    assert (f"{name} {problem}",) == load_config(tmp_path, Project("shop"), {name: value}).problems
