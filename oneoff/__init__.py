@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from oneoff.core.errors import UsageError as UsageError
     from oneoff.core.events import Event as Event
     from oneoff.core.events import Listener as Listener
+    from oneoff.core.events import ProcessError as ProcessError
     from oneoff.core.events import RunEnded as RunEnded
     from oneoff.core.events import RunStarted as RunStarted
     from oneoff.core.events import Step as Step
@@ -93,7 +94,7 @@ _NAMES_BY_MODULE = {
         "Unavailable",
         "UsageError",
     ),
-    "core.events": ("Event", "Listener", "RunEnded", "RunStarted", "Step"),
+    "core.events": ("Event", "Listener", "ProcessError", "RunEnded", "RunStarted", "Step"),
     "core.outcome": ("Status",),
     "core.policy": ("Access", "Confirm", "DryRun", "Mode"),
     "core.project": ("Project",),

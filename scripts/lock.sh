@@ -22,7 +22,7 @@ compile() {
         --no-annotate --custom-compile-command "make lock" "$@" --output-file "$output"
 }
 
-project="pyproject.toml --extra postgres --extra sqlite --extra redis --extra arq --group app"
+project="pyproject.toml --extra postgres --extra sqlite --extra redis --extra arq --extra sentry --group app"
 # shellcheck disable=SC2086 # split into words
 compile requirements.txt $project "$@"
 # shellcheck disable=SC2086

@@ -109,6 +109,12 @@ SETTINGS = (
     ),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
     Setting(
+        "SENTRY_DSN",
+        "",
+        "where unexpected errors of commands, web and worker are reported; unset: nowhere",
+        secret=True,
+    ),
+    Setting(
         "ONEOFF_WEBHOOK_URL",
         "",
         "URL to which notices about runs are posted, in the form of Slack; unset: none are",
@@ -154,6 +160,7 @@ class Config(NamedTuple):
     operator: str
     agents: str
     log_level: str
+    sentry_dsn: str
     webhook_url: str
     webhook_runs: frozenset[str]
     problems: tuple[str, ...] = ()
@@ -294,6 +301,7 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
         operator=value["OPERATOR"],
         agents=value["ONEOFF_AGENTS"].lower(),
         log_level=value["LOG_LEVEL"],
+        sentry_dsn=value["SENTRY_DSN"],
         webhook_url=value["ONEOFF_WEBHOOK_URL"],
         webhook_runs=_words(value["ONEOFF_WEBHOOK_RUNS"]),
         problems=tuple((broken | wrong).values()),

@@ -1,4 +1,4 @@
-"""Define the events that listeners of plug-ins get: a run starts, a run ends, a process reports."""
+"""Define the events that listeners of plug-ins get, about runs and about errors of a process."""
 
 from __future__ import annotations
 
@@ -88,5 +88,29 @@ class RunEnded(RunEvent):
     steps: Sequence[Step]
 
 
-Event = RunStarted | RunEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessError:
+    """An exception in a web process or worker was logged at level error, outside of a run.
+
+    Attributes:
+        service: Name of the process in its log: "web", "worker".
+        environment: As configured.
+        message: The logged message, secrets masked.
+        exception: The exception. Its text and its frames may contain secrets.
+        unexpected: Whether it is a bug, so neither an error that is raised on purpose nor an
+            unreachable service.
+        context: The variables that were bound to the line, such as `request_id` and `job_id`.
+        mask: As in `RunEvent`.
+    """
+
+    service: str
+    environment: str
+    message: str
+    exception: BaseException
+    unexpected: bool
+    context: Mapping[str, Any]
+    mask: Callable[[Any], Any] = field(repr=False, compare=False)
+
+
+Event = RunStarted | RunEnded | ProcessError
 Listener = Callable[[Event], object]

@@ -20,6 +20,7 @@ import structlog
 from oneoff.config.settings import Config, load_config
 from oneoff.core.errors import CommandError
 from oneoff.core.project import Project
+from oneoff.integrations.error_events import report_errors
 from oneoff.runtime.logs.capture import enter, leave, without_printing
 from oneoff.runtime.logs.loggers import Logs
 from oneoff.runtime.terminal import Terminal
@@ -47,7 +48,8 @@ def configure_logging(service: str, config: Config | None = None) -> None:
     """Configure the logs of this process. A second call has no effect.
 
     Lines are text on a terminal and JSON otherwise. LOG_LEVEL is the lowest level. Each line has a
-    UTC timestamp and the variables of `structlog.contextvars`, such as request id and job id.
+    UTC timestamp and the variables of `structlog.contextvars`, such as request id and job id. The
+    listeners of plug-ins are told about each exception that is logged at level error.
 
     Args:
         service: Name of the process, on every line: "web", "worker".
@@ -55,8 +57,13 @@ def configure_logging(service: str, config: Config | None = None) -> None:
     """
     if not _services:
         config = config or load_config(Path.cwd(), Project("process"))
-        terminal = Terminal(None, None, sys.stderr, config.environ)
-        _install(Logs(terminal, Redactor(config.environ), config.log_level, service=service))
+        terminal, redactor = (
+            Terminal(None, None, sys.stderr, config.environ),
+            Redactor(config.environ),
+        )
+        logs = Logs(terminal, redactor, config.log_level, service=service)
+        _install(logs)
+        report_errors(logs, config, redactor)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ BROKEN = "def broken(:\n"
 def modules(
     make_project: Callable[[Mapping[str, str]], Path], environ: dict[str, str]
 ) -> Callable[..., set[str]]:
-    """Return a function that runs a command line and returns its imported top-level modules."""
+    """Return a function that runs a command line and returns its imported modules."""
     folder = make_project({"commands/ping.py": WITHOUT_RESOURCES, "commands/bad.py": BROKEN})
 
     def modules(*words: str, expect: int = 0) -> set[str]:
@@ -50,7 +50,7 @@ def modules(
             check=False,
         )
         assert expect == done.returncode, done.stderr
-        return {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+        return set(done.stderr.splitlines()[-1].split())
 
     return modules
 
@@ -100,3 +100,17 @@ def test_a_command_file_with_a_syntax_error_affects_only_its_command(
 ) -> None:
     """Other commands still run."""
     assert "asyncio" in modules("ping")
+
+
+def test_a_run_without_listeners_imports_nothing_for_them(
+    modules: Callable[..., set[str]],
+) -> None:
+    """Those that oneoff includes are only asked whether their settings are there."""
+    for_listeners = {"oneoff.core.events", "sentry_sdk", "urllib.request"}
+
+    loaded = modules("ping")
+
+    assert {"oneoff.integrations.webhook"} == loaded & {
+        "oneoff.integrations.webhook",
+        *for_listeners,
+    }

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from oneoff.runtime.logs.loggers import active, masked
+from oneoff.runtime.logs.loggers import active, masked, structlog_context
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
@@ -121,11 +121,20 @@ class _Handler(logging.Handler):
             return
         try:
             if run is None and logs.service:
+                _tell(logs, record)
                 logs.relay(record.levelname.lower(), _event(record))
             else:
                 logs.write(masked(_line(record, run, readable=logs.readable)))
         except Exception:  # noqa: BLE001 - a log line that can't be formatted must not end a run
             logs.write(f"a line of the logger {record.name} could not be formatted\n")
+
+
+def _tell(logs: Logs, record: logging.LogRecord) -> None:
+    """Report the exception of a line of an application, of its server, or of a thread."""
+    error = record.exc_info[1] if record.exc_info else None
+    if logs.on_error and error and record.levelno >= logging.ERROR:
+        context = structlog_context()
+        logs.on_error(record.getMessage(), error, context | {"logger": record.name})
 
 
 def _event(record: logging.LogRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,8 @@ class Logs:
         service: As given; empty for a run.
         level: As given.
         readable: Whether lines are for a person rather than for a program.
+        on_error: Called for each line that reports an exception at level error, outside of a run:
+            with its message, the exception, and the variables that are bound to the line.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Logs:
         self.service = service
         self.level = level
         self.readable = terminal.shows_logs_readably
+        self.on_error: Callable[[str, BaseException, Mapping[str, Any]], object] | None = None
 
     @property
     def lowest(self) -> int:
@@ -161,6 +164,7 @@ class Logs:
         return [
             _add_context,
             name,
+            *([self._tell] if self.service else []),
             _add_level_and_time,
             *self._formatting(),
         ]
@@ -184,6 +188,13 @@ class Logs:
             _as_json,
         ]
 
+    def _tell(self, _logger: object, method: str, event: Event) -> Event:
+        """Report the exception of a line of structlog, as the handler of `logging` does."""
+        error = _exception_of(event.get("exc_info"))
+        if self.on_error and error and method in ("error", "exception", "critical"):
+            self.on_error(str(event.get("event", "")), error, structlog_context())
+        return event
+
     def _redact(self, _logger: object, _method: str, event: Event) -> Event:
         """Mask by key as well as by value: the value of "password" may not be a known secret."""
         masked: dict[str, Any] = self._redactor.data(event)
@@ -195,19 +206,34 @@ def _fields(run: Run) -> dict[str, Any]:
     return {"run_id": run.id, "command": run.command, **dry}
 
 
-def _add_context(logger: object, method: str, event: Event) -> Event:
-    """Add what the application bound in the context of structlog, if it uses structlog."""
+def structlog_context() -> dict[str, Any]:
+    """Return what the application bound in the context of structlog, if it uses structlog."""
     if "structlog" not in sys.modules:
-        return event
+        return {}
     import structlog
 
-    return structlog.contextvars.merge_contextvars(logger, method, event)
+    return structlog.contextvars.get_contextvars()
+
+
+def _add_context(_logger: object, _method: str, event: Event) -> Event:
+    for name, value in structlog_context().items():
+        event.setdefault(name, value)
+    return event
 
 
 def _add_level_and_time(_logger: object, method: str, event: Event) -> Event:
     event["level"] = {"warn": "warning", "exception": "error"}.get(method, method)
     event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return event
+
+
+def _exception_of(exc_info: object) -> BaseException | None:
+    """Return the exception of a value that `logging` and structlog accept as `exc_info`."""
+    if isinstance(exc_info, tuple):
+        exc_info = exc_info[1]
+    elif exc_info and not isinstance(exc_info, BaseException):
+        exc_info = sys.exc_info()[1]
+    return exc_info if isinstance(exc_info, BaseException) else None
 
 
 def _format_exception(logger: object, method: str, event: Event) -> Event:

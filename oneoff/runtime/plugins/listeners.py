@@ -39,20 +39,27 @@ class Listeners:
     Args:
         points: The entry points of the functions that return them.
         config: The settings, which these functions get.
+        warn: Called with each warning, in any thread; by default they are collected.
     """
 
-    def __init__(self, points: Iterable[EntryPoint], config: Config) -> None:
+    def __init__(
+        self,
+        points: Iterable[EntryPoint],
+        config: Config,
+        warn: Callable[[str], object] | None = None,
+    ) -> None:
         self._warnings: list[str] = []
         self._callers: list[_Caller] = []
+        warn = warn or self._warnings.append
         for point in points:
             name = f"the listener {point.name!r} of {point.distribution}"
             try:
                 listener = load_object(point.value)(config)
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plug-in must not end a run
-                self._warnings.append(f"{name} was not started: {error_text(exc)}")
+                warn(f"{name} was not started: {_problem(exc)}")
             else:
                 if listener is not None:
-                    self._callers.append(_Caller(name, listener, self._warnings.append))
+                    self._callers.append(_Caller(name, listener, warn))
 
     def __bool__(self) -> bool:
         """Return whether there is a listener, or a warning about one."""
@@ -64,11 +71,15 @@ class Listeners:
             caller.put(event)
 
     async def finish(self) -> None:
-        """Wait until all events were handled, for `WAIT` seconds."""
-        busy = [caller for caller in self._callers if caller.is_busy]
-        if busy:
-            until = monotonic() + (WAIT_AFTER_SIGNAL if signals.received() else WAIT)
-            await in_daemon_thread(lambda: _wait(busy, until))
+        """Wait until all events are handled, for `WAIT` seconds."""
+        if any(caller.is_busy for caller in self._callers):
+            await in_daemon_thread(self.wait)
+
+    def wait(self) -> None:
+        """Do the same without an event loop, at the end of a process."""
+        until = monotonic() + (WAIT_AFTER_SIGNAL if signals.received() else WAIT)
+        for caller in self._callers:
+            caller.wait(until)
 
     def take_warnings(self) -> list[str]:
         """Return the warnings since the last call."""
@@ -86,7 +97,7 @@ class _Caller:
         warn: Called with a warning, in any thread.
     """
 
-    def __init__(self, name: str, listener: Listener, warn: Callable[[str], None]) -> None:
+    def __init__(self, name: str, listener: Listener, warn: Callable[[str], object]) -> None:
         self._name, self._listener, self._warn = name, listener, warn
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()
@@ -121,8 +132,7 @@ class _Caller:
             try:
                 _check(self._listener(event))
             except BaseException as exc:  # noqa: BLE001 - also SystemExit: it is only a warning
-                text = exc.message if isinstance(exc, CommandError) else error_text(exc)
-                self._warn(f"{self._name} failed: {text}")
+                self._warn(f"{self._name} failed: {_problem(exc)}")
             with self._changed:
                 if self._events:
                     self._events.popleft()
@@ -133,9 +143,8 @@ class _Caller:
             return self._events[0] if self._events else None
 
 
-def _wait(callers: Iterable[_Caller], until: float) -> None:
-    for caller in callers:
-        caller.wait(until)
+def _problem(exc: BaseException) -> str:
+    return exc.message if isinstance(exc, CommandError) else error_text(exc)
 
 
 def _check(returned: object) -> None:

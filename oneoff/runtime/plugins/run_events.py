@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from oneoff.core.events import RunEnded, RunStarted, Step
 from oneoff.runtime.error_translation import UnexpectedError
 
 if TYPE_CHECKING:
+    from oneoff.core.events import RunEnded, Step
     from oneoff.core.outcome import Call, Outcome
     from oneoff.core.policy import Mode
     from oneoff.core.run import Run
@@ -43,6 +43,8 @@ class RunEvents:
     def started(self, run: Run) -> None:
         """Tell the listeners that the work starts."""
         if self._listeners:
+            from oneoff.core.events import RunStarted  # takes 4 ms: not in runs without a listener
+
             self._listeners.emit(RunStarted(**self._facts(run)))
 
     async def ended(self, run: Run, outcome: Outcome, *, wait: bool) -> Outcome:
@@ -64,6 +66,8 @@ class RunEvents:
         return replace(outcome, warnings=(*outcome.warnings, *self._listeners.take_warnings()))
 
     def _event(self, run: Run, outcome: Outcome) -> RunEnded:
+        from oneoff.core.events import RunEnded
+
         return RunEnded(
             **self._facts(run),
             status=outcome.status,
@@ -94,6 +98,8 @@ class RunEvents:
 
     def _measured(self) -> list[Step]:
         """Return the steps; each ends when the next one starts, and the last one now."""
+        from oneoff.core.events import Step
+
         ends = [*(begin for _, _, begin in self._steps[1:]), monotonic()]
         return [
             Step(name, at, end - begin)

@@ -71,7 +71,7 @@ def load(tmp_path: Path) -> Callable[..., Any]:
     SEEN.clear()
 
     def make(*names: str) -> Any:
-        config = load_config(tmp_path, {"ENVIRONMENT": "test", "DATABASE_URL": "sqlite:///x"})
+        config = load_config(tmp_path, Project("shop"), {"ENVIRONMENT": "test", "DATABASE_URL": "sqlite:///x"})
         points = [EntryPoint(EVENTS, name, f"{__name__}:{name}", "acme 1.0") for name in names]
         return Listeners(points, config)
 
