@@ -13,8 +13,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from oneoff.config.env_file import read_env_file
 from oneoff.config.environment import DEVELOPMENT, PRODUCTION, configured, plain_name
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
         environ: Variables to use instead of the process environment, for tests.
     """
     environ = os.environ if environ is None else environ
-    from_file, broken = _read_dotenv(root / project.env_file, project.env_file)
+    from_file, broken = read_env_file(root / project.env_file, project.env_file)
     merged = {**from_file, **environ}
     sources = dict.fromkeys(from_file, project.env_file) | dict.fromkeys(environ, "environment")
     variables = {setting.name: _variable(setting.name, merged) for setting in SETTINGS}
@@ -374,32 +375,3 @@ def _is_seconds(text: str) -> bool:
         return 0 < float(text) < float("inf")
     except ValueError:
         return False
-
-
-def _read_dotenv(path: Path, name: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the variables of the file, and its problems by line."""
-    if not path.is_file():
-        return {}, {}
-    # Imported only if there is a file: python-dotenv takes 10 ms.
-    from io import StringIO
-
-    from dotenv import dotenv_values
-    from dotenv.parser import parse_stream
-
-    bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8"))))
-    # An unreadable line may contain a password, so only its number is reported.
-    broken = {
-        f"{name}:{number}": f"{name} line {number} can't be read: "
-        "is a quote not closed, or an = missing?"
-        for number in (_line(one.original) for one in bindings if one.error)
-    }
-    good = StringIO("".join(one.original.string for one in bindings if not one.error))
-    values = dotenv_values(stream=good)
-    return {name: text for name, text in values.items() if text is not None}, broken
-
-
-def _line(original: Any) -> int:
-    """Return the line number of a binding. python-dotenv includes the blank lines before it."""
-    text: str = original.string
-    blank = text[: len(text) - len(text.lstrip())]
-    return int(original.line) + blank.count("\n")

@@ -77,3 +77,21 @@ def ask_the_driver(engine: AsyncEngine, *, knows_schema: Callable[[], bool]) -> 
     }
     for name, hook in hooks.items():
         setattr(dialect, name, MethodType(hook, dialect))
+
+
+async def leads_through_pooler(connection: AsyncConnection) -> bool:
+    """Return whether a connection to PostgreSQL, without open transaction, goes through a pooler.
+
+    Raises:
+        Unavailable: The connection was lost.
+    """
+    driver = await driver_of(connection)
+    try:
+        # Use the driver directly, because SQLAlchemy might keep the statement prepared.
+        server = await driver.fetchval("SELECT pg_backend_pid()")
+    except Exception as exc:
+        from oneoff.database.errors import connection_lost
+
+        raise connection_lost() from exc  # this query can't fail for any other reason
+    # When a client connects, a pooler reports an invented process id, not the server's.
+    return bool(server != driver.get_server_pid())

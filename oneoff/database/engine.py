@@ -399,23 +399,3 @@ async def open_database(config: Config, run: Run) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.dispose()
-
-
-async def leads_through_pooler(connection: AsyncConnection) -> bool:
-    """Return whether a connection to PostgreSQL, without open transaction, goes through a pooler.
-
-    Raises:
-        Unavailable: The connection was lost.
-    """
-    from oneoff.database.asyncpg_adapter import driver_of
-
-    driver = await driver_of(connection)
-    try:
-        # Use the driver directly, because SQLAlchemy might keep the statement prepared.
-        server = await driver.fetchval("SELECT pg_backend_pid()")
-    except Exception as exc:
-        from oneoff.database.errors import connection_lost
-
-        raise connection_lost() from exc  # this query can't fail for any other reason
-    # When a client connects, a pooler reports an invented process id, not the server's.
-    return bool(server != driver.get_server_pid())

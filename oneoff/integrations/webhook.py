@@ -92,7 +92,7 @@ def _post(url: str, text: str) -> None:
     class NoRedirect(HTTPRedirectHandler):
         """Take a redirect as an error: urllib would follow it without the text."""
 
-        def redirect_request(self, *_: object) -> None:
+        def redirect_request(self, *_: object, **__: object) -> None:
             return None
 
     body = json.dumps({"text": text}).encode()

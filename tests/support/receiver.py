@@ -46,7 +46,7 @@ def receiving() -> Iterator[Receiver]:
 
         do_GET = do_POST  # noqa: N815 - the name that http.server calls
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
             """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

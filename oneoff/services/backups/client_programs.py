@@ -12,7 +12,7 @@ from signal import Signals
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from oneoff.core.errors import CommandError, ConfigurationError
-from oneoff.database.engine import leads_through_pooler
+from oneoff.database.asyncpg_adapter import leads_through_pooler
 from oneoff.services.shell.database_client import end_child
 
 if TYPE_CHECKING:

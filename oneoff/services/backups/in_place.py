@@ -21,7 +21,7 @@ from oneoff.services.migrations.drop_all import find_objects
 from oneoff.services.shell.database_client import libpq_environ
 
 if TYPE_CHECKING:
-    from sqlalchemy import Executable, Table
+    from sqlalchemy import ClauseElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.services.backups.checked import Checked, Target
@@ -84,9 +84,9 @@ async def _before(connection: AsyncConnection, loaded: list[Table]) -> str:
     return _BEGIN + "".join(f"{line};\n" for line in [f"TRUNCATE {tables}", *dropped])
 
 
-def _text(statement: Executable, connection: AsyncConnection) -> str:
-    options = {"dialect": connection.dialect, "compile_kwargs": {"literal_binds": True}}
-    return f"{statement.compile(**options)};\n"
+def _text(statement: ClauseElement, connection: AsyncConnection) -> str:
+    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+    return f"{compiled};\n"
 
 
 async def _pass_on(before: str, writer: Child, reader: Child, after: str) -> None:

@@ -32,7 +32,7 @@ from oneoff.runtime.audit.chain import add_event, changeable_events
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Executable, Table
+    from sqlalchemy import ColumnElement, Delete, Insert, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from oneoff.config.environment import Facts
@@ -80,7 +80,7 @@ async def carry_over(old: Database, new: Database, checked: Checked, here: Facts
             await target.execute(environments.update().values(cluster_identity=identity))
 
 
-def copy_marks(checked: Checked, here: Facts) -> Sequence[Executable]:
+def copy_marks(checked: Checked, here: Facts) -> Sequence[Delete | Insert]:
     """Return the statements that mark a database as a copy of the one that was backed up.
 
     There are none if it keeps its own environment: after a restore of its own backup, and if its

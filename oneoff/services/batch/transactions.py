@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from oneoff.database.engine import leads_through_pooler
+from oneoff.database.asyncpg_adapter import leads_through_pooler
 from oneoff.database.project_engine import new_session
 from oneoff.utils.concurrency import undivided
 

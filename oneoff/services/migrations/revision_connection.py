@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 
 from oneoff.core.errors import CommandError
-from oneoff.database.engine import leads_through_pooler
+from oneoff.database.asyncpg_adapter import leads_through_pooler
 from oneoff.utils.text import counted
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from oneoff.config.operator_identity import code_version
 from oneoff.database.tables import approvals
-from oneoff.runtime.approvals.state import Approval, State, latest, problem_in_record, read
+from oneoff.runtime.approvals.code import running_code
+from oneoff.runtime.approvals.state import Approval, State, clock, problem_in_record, read
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,13 +32,16 @@ async def approved_at(
         config: Of the process, which knows the version of the code.
         run: The run that asks, and its environment.
     """
-    now = await latest(session)
+    version = running_code(config.environ, config.root)
+    if not version:
+        return {}  # unknown code is never the approved one
+    now = await clock(session)
     conditions = (
         approvals.c.command.in_({entry.name for entry in entries}),
         approvals.c.ended_as == "",
         approvals.c.expires_at > now,
         approvals.c.environment == run.environment,
-        approvals.c.code_version == code_version(config.environ, config.root),
+        approvals.c.code_version == version,
     )
     found: dict[str, datetime] = {}
     for approval in await read(session, *conditions, limit=None):

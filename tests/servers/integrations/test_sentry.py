@@ -22,7 +22,7 @@ import uvicorn
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
-from oneoff import Config, DataError, Unavailable, load_config
+from oneoff import Config, DataError, Project, Unavailable, load_config
 from oneoff.integrations.arq import bind_job
 from oneoff.integrations.asgi import RequestIdMiddleware
 from oneoff.integrations.error_events import report_errors
@@ -177,7 +177,7 @@ async def test_a_missing_sdk_is_a_warning_that_names_the_extra(
 def process(service: str, receiver: Receiver, folder: Path) -> Iterator[Config]:
     """Log as a web process or worker does, and wait for the listeners at the end."""
     environ = {"SENTRY_DSN": dsn(receiver), "DB_PASSWORD": SECRET, "ENVIRONMENT": "test"}
-    config = load_config(folder, {**environ, "DATABASE_URL": "sqlite:///x"})
+    config = load_config(folder, Project("shop"), {**environ, "DATABASE_URL": "sqlite:///x"})
     redactor = Redactor(config.environ)
     logs = Logs(Terminal(None, None, io.StringIO(), {}), redactor, "info", service=service)
     with logging_to(logs):

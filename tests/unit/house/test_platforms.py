@@ -40,7 +40,7 @@ FILES: dict[str, Any] = {
 LINES = {name: line.replace("${PORT:-8000}", "8000") for name, line in procfile().items()}
 
 
-def problems(name: str, content: object) -> list[str]:
+def problems(name: str, content: Any) -> list[str]:
     """Return what the schema of a file does not allow."""
     schema = json.loads((ROOT / f"tests/support/schemas/{name}.json").read_text())
     return [error.message for error in Draft202012Validator(schema).iter_errors(content)]

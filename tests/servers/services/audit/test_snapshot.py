@@ -31,7 +31,8 @@ async def test_an_archive_that_ends_meanwhile_is_not_seen(
 ) -> None:
     """It would look like removed events, and leave a gap in an export."""
     await make_user("ada")
-    read_events, archived = verify.read_events, []
+    read_events = verify.read_events
+    archived: list[int] = []
     monkeypatch.setattr(PAGE_OF_ONE, 1)
 
     async def archive_after_the_first(connection: Any, **options: Any) -> AsyncIterator[Any]:

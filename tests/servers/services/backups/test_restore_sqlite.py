@@ -12,8 +12,8 @@ import pytest
 
 from oneoff.core.errors import TemporaryError
 from oneoff.services.backups import restore_sqlite
-from oneoff.services.backups.restore_sqlite import uninterrupted
 from oneoff.services.backups.sqlite_file import LockedFile
+from oneoff.utils.concurrency import uninterrupted
 from tests.support.backups import backed_up, migrated, target
 from tests.support.database import query
 from tests.support.shop import Shop
@@ -56,7 +56,8 @@ async def test_whatever_was_committed_is_in_the_file_that_is_kept(
     shop = await migrated(sqlite_shop)
     await shop.query(f"PRAGMA journal_mode={mode}")
     file = await backed_up(shop, tmp_path / "backup.sqlite3")
-    path, written = shop.database().url.database, []
+    path = shop.database().url.database
+    written: list[str] = []
     statements = ("INSERT INTO item (name) VALUES ('late')", USED)
     before_swap(lambda: written.extend(name for name in statements if write(path, name)))
 

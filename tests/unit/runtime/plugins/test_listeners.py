@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oneoff import Config, load_config
+from oneoff import Config, Project, load_config
 from oneoff.runtime.plugins import listeners as module
 from oneoff.runtime.plugins.entry_points import EVENTS, EntryPoint
 from oneoff.runtime.plugins.listeners import Listeners
@@ -71,7 +71,9 @@ def load(tmp_path: Path) -> Callable[..., Any]:
     SEEN.clear()
 
     def make(*names: str) -> Any:
-        config = load_config(tmp_path, Project("shop"), {"ENVIRONMENT": "test", "DATABASE_URL": "sqlite:///x"})
+        config = load_config(
+            tmp_path, Project("shop"), {"ENVIRONMENT": "test", "DATABASE_URL": "sqlite:///x"}
+        )
         points = [EntryPoint(EVENTS, name, f"{__name__}:{name}", "acme 1.0") for name in names]
         return Listeners(points, config)
 

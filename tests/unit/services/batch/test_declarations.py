@@ -18,7 +18,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, UniqueConstrain
 from oneoff import BatchCommand, BatchRange, ConfigurationError, UsageError
 from oneoff.config.database_url import parse_database_url
 from oneoff.core.errors import Unavailable
-from oneoff.database.engine import leads_through_pooler
+from oneoff.database.asyncpg_adapter import leads_through_pooler
 from oneoff.services.batch import transactions
 from oneoff.services.batch.rows.cursor import decode, encode
 from oneoff.services.batch.rows.ranges import restored, stored
