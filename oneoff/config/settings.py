@@ -168,17 +168,28 @@ class Config(NamedTuple):
     ignored: tuple[str, ...] = ()
 
     def variable(self, name: str) -> str:
-        """Return the variable that a setting is read from: "ONEOFF_<NAME>", or its name."""
+        """Return the variable that a setting is read from: "ONEOFF_<NAME>", or its name.
+
+        Args:
+            name: The setting: "DATABASE_URL".
+        """
         return _variable(name, self.environ)
 
     def source(self, name: str) -> str:
-        """Return where a setting comes from: "environment", ".env", or empty if it is not set."""
+        """Return where a setting comes from: "environment", ".env", or empty if it is not set.
+
+        Args:
+            name: The setting: "DATABASE_URL".
+        """
         variable = self.variable(name)
         is_set = bool(self.environ.get(variable, "").strip())
         return self.sources.get(variable, "") if is_set else ""
 
     def database(self, *, for_migrations: bool = False) -> DatabaseURL:
-        """Return the URL of the database, or MIGRATION_DATABASE_URL if it is set and asked for.
+        """Return the URL of the database.
+
+        Args:
+            for_migrations: Whether to return MIGRATION_DATABASE_URL if it is set.
 
         Raises:
             ConfigurationError: It is not a valid URL, the code that provides it failed, or

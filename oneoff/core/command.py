@@ -56,18 +56,9 @@ class BaseCommand:
 
     The docstring of a command is its help, and its first line is the summary. `handle` may be a
     coroutine or a plain function, which runs in a thread. It gets resources by parameter name, and
-    returns a `Result` or raises a `CommandError`. The steps of a run:
-
-    1. signal handlers
-    2. find and parse
-    3. gate: `check_inputs`, may it run here, is it confirmed
-    4. intent: the record is written
-    5. lock
-    6. open the resources of `handle`
-    7. handle
-    8. commit or roll back
-    9. close the record
-    10. render, exit
+    returns a `Result` or raises a `CommandError`. The steps of a run: parse, gate (`check_inputs`,
+    may it run here, is it confirmed), record the intent, lock, open the resources of `handle`,
+    `handle`, commit or roll back, close the record, show the result.
 
     A command never parses, prompts, prints, commits, exits, or checks --dry-run (except to return
     the plan of a `DryRun.PLAN`).

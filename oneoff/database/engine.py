@@ -125,10 +125,9 @@ class Database:
         from oneoff.database.project_engine import LISTENERS, engine_options
 
         sqlite = self.url.dialect == "sqlite"
-        options = engine_options(self.project)
-        listeners = options.pop(LISTENERS, {})
         arguments = self._sqlite_arguments() if sqlite else self._asyncpg_arguments()
-        options["connect_args"] = {**arguments, **options.get("connect_args", {})}
+        options = engine_options(self.project, arguments)
+        listeners = options.pop(LISTENERS, {})
         engine = create_async_engine(
             self.url.sqlalchemy(), hide_parameters=True, **self._pool_arguments(), **options
         )

@@ -24,8 +24,12 @@ _OWN_CONNECT_ARGS = frozenset(
 _SESSION = "oneoff_session"
 
 
-def engine_options(project: Project | None) -> dict[str, Any]:
+def engine_options(project: Project | None, connect_args: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of `Project(engine_options=...)`; its class of sessions is one of them.
+
+    Args:
+        project: The project, if there is one.
+        connect_args: What a run passes to the driver; the project may add to it.
 
     Raises:
         ConfigurationError: An option can't be taken over.
@@ -40,6 +44,7 @@ def engine_options(project: Project | None) -> dict[str, Any]:
     if project is not None and project.session:
         own = {_SESSION: load_object(project.session)}
         options["execution_options"] = {**options.get("execution_options", {}), **own}
+    options["connect_args"] = {**connect_args, **options.get("connect_args", {})}
     return options
 
 

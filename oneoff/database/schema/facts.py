@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from oneoff.config.database_url import DatabaseURL
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision of the framework's tables.
 
 Revisions have increasing numbers. They only add tables and columns, so that code older than the

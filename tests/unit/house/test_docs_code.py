@@ -79,7 +79,7 @@ def names_of_a_page() -> dict[str, Any]:
     names = module.__dict__
     exec(PRELUDE, names)  # noqa: S102 - our own text
     names.update({name: getattr(oneoff, name) for name in oneoff.__all__})
-    names["config"] = oneoff.load_config(ROOT, {})
+    names["config"] = oneoff.load_config(ROOT, oneoff.Project("shop"), {})
     return names
 
 

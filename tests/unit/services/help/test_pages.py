@@ -393,12 +393,3 @@ def test_the_reference_explains_every_global_option(reference: str) -> None:
         in reference
     )
     assert "| `--confirm[=TARGET]` |" in reference
-
-
-def test_the_dry_run_of_a_batch_is_not_said_to_do_all_rows() -> None:
-    """It does a first batch."""
-    registry = Registry(("oneoff.commands",), "")
-
-    for name in ("data cleanup", "data transform"):
-        page = help_page(registry, name.split())
-        assert "- --dry-run does a first batch, rolls it back and counts the remaining" in page
