@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -72,7 +72,10 @@ class LockedFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._connection, self._reader = _connect(path), _connect(path)
+        self._stack = ExitStack()
+        self._connection, self._reader = (
+            self._stack.enter_context(_connect(path)) for _ in range(2)
+        )
         self._version: object = None  # of the content, if others can still write it
 
     def lock(self) -> None:
@@ -101,8 +104,7 @@ class LockedFile:
 
     def close(self) -> None:
         """Release the lock."""
-        self._connection.close()
-        self._reader.close()
+        self._stack.close()
 
     def _replace_by(self, source: str) -> None:
         stop = _stop_if_busy(source, self._path)
@@ -112,7 +114,7 @@ class LockedFile:
             if left:
                 self._check_unchanged(source)
 
-        with _file_errors(source, self._path), closing(_connect(_to_read(source))) as read:
+        with _file_errors(source, self._path), _connect(_to_read(source)) as read:
             if self._version is not None:
                 self._connection.execute("ROLLBACK")
             # The first page takes the lock that is kept until the last one, so that it shows
@@ -128,12 +130,12 @@ class LockedFile:
 
 
 def _copy(source: str, target: str, *, alone: bool) -> None:
-    with closing(_connect(_to_read(source))) as read:
+    with _connect(_to_read(source)) as read:
         _copy_from(read, source, target, alone=alone)
 
 
 def _copy_from(read: sqlite3.Connection, source: str, target: str, *, alone: bool) -> None:
-    with _file_errors(source, target), closing(_connect(target)) as written:
+    with _file_errors(source, target), _connect(target) as written:
         read.backup(written, progress=_stop_if_busy(source, target))
         if alone:
             written.execute("PRAGMA journal_mode=DELETE")
@@ -162,14 +164,16 @@ def _file_errors(source: str, target: str) -> Iterator[None]:
         raise bad_backup(f"{source} can't be copied", str(exc)) from exc
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str) -> closing[sqlite3.Connection]:
     """Connect to a file, given as a path or a URI; BEGIN is left to the caller."""
-    return sqlite3.connect(
-        path,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        uri=path.startswith("file:"),
+    return closing(
+        sqlite3.connect(
+            path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=path.startswith("file:"),
+        )
     )
 
 
@@ -184,7 +188,7 @@ async def _in_thread(work: Callable[[], None]) -> None:
 
 def _problem_of(path: str) -> str:
     try:
-        with closing(_connect(_to_read(path))) as connection:
+        with _connect(_to_read(path)) as connection:
             (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as exc:
         return str(exc)
