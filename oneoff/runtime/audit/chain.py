@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Insert, Update
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-_SCHEMA: ColumnElement[str] = literal_column(
+SCHEMA: ColumnElement[str] = literal_column(
     "(SELECT nspname::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace"
     " WHERE pg_class.oid = oneoff_audit.tableoid)"
 )
+"""Of a row of `oneoff_audit`: the schema of the framework's tables, on PostgreSQL."""
 
 
 class Event(NamedTuple):
@@ -131,7 +132,7 @@ def _in_one_statement(
             ["kind", "run_id", "event"],
             values if changed is None else values.select_from(changed),
         )
-        .returning(audit.c.seq, audit.c.hash, audit.c.event, _SCHEMA)
+        .returning(audit.c.seq, audit.c.hash, audit.c.event, SCHEMA)
     )
 
 

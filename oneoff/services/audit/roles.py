@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import select
 
 from oneoff.core.errors import ConfigurationError
+from oneoff.database.tables import audit
+from oneoff.runtime.audit.chain import SCHEMA
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,10 +29,6 @@ RIGHTS = {
 }
 """The rights on each of the framework's tables. `migrate`, `audit archive` and `system environment
 set` need the owner."""
-_SCHEMA = text(
-    "SELECT nspname::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace"
-    " WHERE pg_class.oid = 'oneoff_audit'::regclass"
-)
 _SEQUENCES = ("oneoff_shell_inputs_id_seq", "oneoff_outbox_id_seq")
 
 
@@ -52,7 +50,7 @@ async def grants(connection: AsyncConnection, role: str) -> str:
             code="no-roles",
         )
     quote = connection.dialect.identifier_preparer.quote_identifier
-    schema = quote(str(await connection.scalar(_SCHEMA)))
+    schema = quote(str(await connection.scalar(select(SCHEMA).select_from(audit).limit(1))))
     to = f"TO {quote(role)};"
     lines = [f"GRANT USAGE ON SCHEMA {schema} {to}"]
     lines += [f"GRANT {rights} ON {schema}.{table} {to}" for table, rights in RIGHTS.items()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from oneoff import Access, Argument, BaseCommand, DryRun, Result
 
 if TYPE_CHECKING:
     from oneoff.core.run import Run
     from oneoff.database.transaction import WorkTransaction
+    from oneoff.services.audit.reviews import Verdict
 
 
 class Approve(BaseCommand):
@@ -21,10 +22,12 @@ class Approve(BaseCommand):
     dry_run = DryRun.UNSUPPORTED
     examples = ("audit review approve 0123456789 --reason 'as agreed in INC-7'",)
 
+    verdict: ClassVar[Verdict] = "approved"
+
     run_id: str = Argument(help="The id of the run, or the part that `audit list` shows.")
 
     async def handle(self, work: WorkTransaction, run: Run) -> Result:
         from oneoff.services.audit.reviews import review
 
-        reviewed = await review(work.session, self.run_id, "approved", run)
-        return Result.changed(f"approved run {reviewed} of another operator", rows=1)
+        reviewed = await review(work.session, self.run_id, self.verdict, run)
+        return Result.changed(f"{self.verdict} run {reviewed} of another operator", rows=1)
