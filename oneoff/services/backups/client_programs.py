@@ -6,7 +6,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from signal import Signals
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -102,7 +102,7 @@ async def find_program(name: str, at_least: int, environ: Mapping[str, str]) -> 
     Raises:
         ConfigurationError: It is not installed, or only in older versions.
     """
-    found = [Program(path, await _version_of(path)) for path in _installed(name, environ)]
+    found = [Program(path, await _version_of(path, environ)) for path in _installed(name, environ)]
     install = f"apt-get install postgresql-client-{at_least}, or brew install postgresql@{at_least}"
     if not found:
         raise ConfigurationError(
@@ -178,18 +178,9 @@ async def start(
         await end_child(process)
 
 
-async def _version_of(path: str) -> int:
+async def _version_of(path: str, environ: Mapping[str, str]) -> int:
     """Return the major version of a program; 0 if it does not say so."""
-    process = await asyncio.create_subprocess_exec(
-        path,
-        "--version",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        text, _ = await process.communicate()
-    finally:
-        await end_child(process)
-    found = _VERSION.search(text.decode(errors="replace"))
+    found = None
+    with suppress(CommandError):
+        found = _VERSION.search(await output_of(Program(path, 0), ["--version"], environ))
     return int(found[1]) if found else 0

@@ -151,37 +151,24 @@ class Checks:
         if done.table in self._transaction.locked and self._busy(done.table):
             yield "validate-under-lock"
 
-    def _concurrently(self, rule: str, done: Operation, *, unsafe: bool) -> Iterator[str]:
-        if done.concurrently and self._transaction.open:
-            yield "concurrently-in-transaction"
-        if unsafe and not done.concurrently:
-            yield rule
+    def _index_or_partition(self, done: Operation) -> Iterator[str]:
+        if done.concurrently:
+            if self._transaction.open:
+                yield "concurrently-in-transaction"
+        elif done.kind == "detach":
+            if self._exists(done.table):
+                yield "detach-partition"
+        elif self._busy(self._table_of(done)):
+            yield done.kind
 
-    def _create_index(self, new: Operation) -> Iterator[str]:
-        return self._concurrently("create-index", new, unsafe=self._busy(new.table))
-
-    def _drop_index(self, gone: Operation) -> Iterator[str]:
-        unsafe = self._busy(self._table_of(gone))
-        return self._concurrently("drop-index", gone, unsafe=unsafe)
-
-    def _reindex(self, done: Operation) -> Iterator[str]:
-        unsafe = self._busy(self._table_of(done))
-        return self._concurrently("reindex", done, unsafe=unsafe)
-
-    def _detach(self, done: Operation) -> Iterator[str]:
-        unsafe = self._exists(done.table)
-        return self._concurrently("detach-partition", done, unsafe=unsafe)
-
-    def _used_column(self, change: Operation) -> Iterator[str]:
-        if self._exists(change.table) and (change.table, change.name) not in self._new_columns:
-            yield change.kind
-
-    def _used_table(self, change: Operation) -> Iterator[str]:
-        if self._exists(change.table) and change.table not in self._replaced:
-            yield change.kind
-
-    def _used_object(self, change: Operation) -> Iterator[str]:
-        if self._exists(change.name) and change.name not in self._replaced:
+    def _used(self, change: Operation) -> Iterator[str]:
+        """Yield the rule about something that the running code may use."""
+        name = change.table or change.name
+        if change.kind.endswith("column"):
+            is_new = (name, change.name) in self._new_columns
+        else:
+            is_new = name in self._replaced
+        if self._exists(name) and not is_new:
             yield change.kind
 
     def _truncate(self, done: Operation) -> Iterator[str]:
@@ -256,24 +243,21 @@ class Checks:
 
 
 _CHECKS: Mapping[str, Callable[[Checks, Operation], Iterator[str]]] = {
-    "add-column": Checks._add_column,
-    "add-constraint": Checks._add_constraint,
-    "set-not-null": Checks._set_not_null,
-    "change-type": Checks._change_type,
-    "validate": Checks._validate,
-    "create-index": Checks._create_index,
-    "drop-index": Checks._drop_index,
-    "reindex": Checks._reindex,
-    "detach": Checks._detach,
-    "drop-column": Checks._used_column,
-    "rename-column": Checks._used_column,
-    "drop-table": Checks._used_table,
-    "rename-table": Checks._used_table,
-    "drop-object": Checks._used_object,
-    "rename-object": Checks._used_object,
-    "truncate": Checks._truncate,
-    "change-rows": Checks._change_rows,
-    "rewrite-table": Checks._rewrite,
-    "opaque": Checks._opaque,
-    "set": Checks._set,
+    kind: check
+    for kinds, check in (
+        ("add-column", Checks._add_column),
+        ("add-constraint", Checks._add_constraint),
+        ("set-not-null", Checks._set_not_null),
+        ("change-type", Checks._change_type),
+        ("validate", Checks._validate),
+        ("create-index drop-index reindex detach", Checks._index_or_partition),
+        ("drop-column drop-table drop-object", Checks._used),
+        ("rename-column rename-table rename-object", Checks._used),
+        ("truncate", Checks._truncate),
+        ("change-rows", Checks._change_rows),
+        ("rewrite-table", Checks._rewrite),
+        ("opaque", Checks._opaque),
+        ("set", Checks._set),
+    )
+    for kind in kinds.split()
 }

@@ -6,7 +6,7 @@ Only statements that the rules distinguish are read. Others have the kind "other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oneoff.database.guards.sql_statements import split_statements
 from oneoff.services.migrations.sqlite_sql import ColumnSQL, split, tokens, unquote
@@ -115,14 +115,9 @@ def _statement(reader: _Reader) -> Iterator[Operation]:
     for phrase, read in _STATEMENTS.items():
         if reader.take(phrase):
             for operation in read(reader):
-                yield _with_sql(operation, reader.sql)
+                yield replace(operation, sql=reader.sql)
             return
     yield Operation(kind="other", sql=reader.sql)
-
-
-def _with_sql(operation: Operation, sql: str) -> Operation:
-    fields = {name: getattr(operation, name) for name in Operation.__slots__}
-    return Operation(**{**fields, "sql": sql})
 
 
 def _plain(kind: str) -> Callable[[_Reader], Iterator[Operation]]:
