@@ -91,8 +91,7 @@ class BaseCommand:
     approval_tolerance: ClassVar[float] = 0.0
     """The part of each number of rows by which an approved run may differ from its plan: 0.1."""
     allow_agents: ClassVar[bool | None] = None
-    """Whether coding agents may run it in a protected environment: by default if it only reads.
-    False refuses its dry runs too: it can do more than its access says, as `shell` can."""
+    """Whether coding agents may run it in a protected environment; None: if it only reads."""
     creates_schema: ClassVar[bool] = False
     """Whether a run first creates the framework's own tables, as `db migrate` does."""
     accepts_problems: ClassVar[bool] = False

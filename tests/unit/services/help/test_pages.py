@@ -130,20 +130,6 @@ def entry(name: str, summary: str = "", broken: str = "", alias_of: str = "") ->
     return made
 
 
-@pytest.mark.parametrize(
-    ("members", "line"),
-    [
-        ({"approvals": 1}, "approval needed in production: of a second person, or --break-glass"),
-        ({"approvals": 2}, "approval needed in production: of 2 people, or --break-glass"),
-        ({"approvals_needed": lambda *_: 1}, "some inputs need an approval"),
-    ],
-)
-def test_the_page_says_that_an_approval_is_needed(members: dict[str, object], line: str) -> None:
-    """So that nobody finds out in the refusal."""
-    assert line in describe.policy(type("Approved", (Create,), members))
-    assert not any("approval" in other for other in describe.policy(Create))
-
-
 LISTING = Listing(
     [
         entry("hello", "Greet somebody."),
