@@ -82,6 +82,7 @@ async def test_runs_from_before_the_chain_stay_when_their_end_is_archived(
             await session.execute(
                 text("DROP FUNCTION oneoff_audit_append(), oneoff_audit_refuse()")
             )
+        await session.execute(text("DROP INDEX ix_oneoff_runs_break_glass"))
         await session.execute(text("UPDATE oneoff_alembic_version SET version_num = '0005'"))
         await session.execute(text("DELETE FROM oneoff_runs"))
         await session.execute(insert(runs), [row, row | ahead])
