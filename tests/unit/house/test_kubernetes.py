@@ -35,14 +35,14 @@ KNOWN = {setting.name for setting in SETTINGS} | {name.upper() for name in Setti
 
 
 def build(overlay: str) -> str:
-    """Return what kustomize builds: the one in kubectl 1.27 or later."""
+    """Return what the kustomize in kubectl builds."""
     done = subprocess.run(
         [find_program("kubectl"), "kustomize", FOLDER / overlay],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert 0 == done.returncode, done.stderr
+    assert 0 == done.returncode, f"{done.stderr}kubectl 1.27 or later is needed"
     return done.stdout
 
 

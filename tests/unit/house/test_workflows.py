@@ -94,8 +94,8 @@ def test_a_deployment_migrates_before_it_rolls_out() -> None:
     assert ["Load the seeds"] == [name for name, step in named.items() if "if" in step]
     assert "${{ inputs.first }}" == named["Load the seeds"]["if"]
     assert "admin db seed --confirm" in named["Load the seeds"]["run"]
-    for name in ("Migrate", "Roll out"):
-        assert "(settings, migrate)" in named[name]["run"]
+    assert "-l app.kubernetes.io/component=migrate\n" in named["Migrate"]["run"]
+    assert "-l 'app.kubernetes.io/component!=migrate'\n" in named["Roll out"]["run"]
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
