@@ -103,6 +103,7 @@ TOGETHER := --jobs $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 check: setup ## Run all checks, as CI does
 	@$(MAKE) $(TOGETHER) lint types contracts docs site
 	@$(MAKE) test test-redis-8
+	@scripts/image-test.sh $(BIN)/python if-possible
 
 .PHONY: bench-startup
 bench-startup: ## Compare start-up time with Django, Flask-Migrate, Alembic, Typer and others

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ def environ(postgres_url: str, redis_url: str) -> dict[str, str]:
 def test_it_names_its_version_and_its_commit(config: dict[str, Any]) -> None:
     """The labels are those of the OCI."""
     labels = config["Labels"]
+    package = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 
-    assert "0.1.0" == labels["org.opencontainers.image.version"]
+    assert package["version"] == labels["org.opencontainers.image.version"]
     assert COMMIT.stdout.strip() == labels["org.opencontainers.image.revision"]
 
 
