@@ -33,6 +33,10 @@ _TLS_VERSIONS = ("ssl_min_protocol_version", "ssl_max_protocol_version")
 _VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 TLS = frozenset({"sslmode", *CERTIFICATES, *_TLS_VERSIONS})
 """Those that describe the context of a TLS connection."""
+HANDSHAKES = {"channel_binding": "channel binding", "gssencmode": "encryption by GSSAPI"}
+"""What asyncpg can't do, by the parameters that require it with the value `require`."""
+PROTECTING = tuple(VARIABLES[name] for name in ("sslcrl", *HANDSHAKES))
+"""Variables that protect a connection, and that the driver ignores in some cases."""
 SYSTEM = "system"
 """The value of `sslrootcert` for the certificates that the system trusts."""
 KEEPALIVES = ("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count")
@@ -125,7 +129,20 @@ def read_parameters(given: Mapping[str, str]) -> dict[str, str]:
     if given.get("tcpKeepAlive"):
         query["keepalives"] = str(int(query["keepalives"].lower() in _TRUE))
     check_numbers(query, "connect_timeout", STATEMENT_CACHE, *KEEPALIVES)
+    for name in HANDSHAKES:
+        if problem := handshake_problem(name, query.get(name, "")):
+            raise Unreadable(problem, name)
     return {name: value for name, value in query.items() if value}
+
+
+def handshake_problem(name: str, value: str) -> str:
+    """Return why a value of one of `HANDSHAKES` can't be honoured; empty if it can."""
+    if value in ("", "disable", "prefer"):
+        return ""
+    if value != "require":
+        return f"{name} is not one of disable, prefer, require"
+    instead = "sslmode=verify-full with sslrootcert protects against another server"
+    return f"{name}=require: the driver asyncpg has no {HANDSHAKES[name]}; {instead}"
 
 
 def check_numbers(query: Mapping[str, str], *names: str) -> None:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.config.database_url import DatabaseURL
-from oneoff.config.url_parameters import KEEPALIVES, STATEMENT_CACHE, TLS
+from oneoff.config.url_parameters import KEEPALIVES, PROTECTING, STATEMENT_CACHE, TLS
 from oneoff.core.errors import Unavailable
 from oneoff.database.limits import NO_LIMITS, Limits
 from oneoff.database.roles import EXEMPT, OWN_ROLES, WORK, Opening
@@ -281,7 +281,7 @@ class Database:
             "timeout": float(self.url.query.get("connect_timeout", CONNECT_TIMEOUT)) or None,
             "statement_cache_size": 0,
         }
-        if self.url.query.keys() & (TLS - {"sslmode"}):
+        if self.url.query.keys() & (TLS - {"sslmode"}) or any(map(os.environ.get, PROTECTING)):
             from oneoff.database.url_arguments import refuse_without_effect, system_context
 
             refuse_without_effect(self.url)

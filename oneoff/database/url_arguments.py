@@ -8,7 +8,15 @@ import ssl
 from typing import Any
 
 from oneoff.config.database_url import DatabaseURL
-from oneoff.config.url_parameters import CERTIFICATES, KEEPALIVES, SYSTEM, TLS, VARIABLES
+from oneoff.config.url_parameters import (
+    CERTIFICATES,
+    HANDSHAKES,
+    KEEPALIVES,
+    SYSTEM,
+    TLS,
+    VARIABLES,
+    handshake_problem,
+)
 from oneoff.core.errors import ConfigurationError
 
 _IN_HOME = {"sslrootcert": "~/.postgresql/root.crt", "sslcert": "~/.postgresql/postgresql.crt"}
@@ -20,28 +28,37 @@ def system_context(url: DatabaseURL) -> ssl.SSLContext | None:
 
     It trusts the certificates that the system trusts, and checks the name of the host.
     """
-    query = url.query
-    if query.get("sslrootcert") != SYSTEM:
+    if url.query.get("sslrootcert") != SYSTEM:
         return None
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
     for name, attribute in (("min", "minimum_version"), ("max", "maximum_version")):
-        if version := query.get(f"ssl_{name}_protocol_version"):
+        if version := _given(f"ssl_{name}_protocol_version", url):
             setattr(context, attribute, ssl.TLSVersion[version.replace(".", "_")])
-    if "sslcrl" in query:
-        context.load_verify_locations(query["sslcrl"])
+    if revoked := _given("sslcrl", url):
+        context.load_verify_locations(revoked)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-    if "sslcert" in query:
-        context.load_cert_chain(query["sslcert"], query.get("sslkey"))
+    if certificate := _given("sslcert", url):
+        context.load_cert_chain(certificate, _given("sslkey", url) or None)
     return context
 
 
 def refuse_without_effect(url: DatabaseURL) -> None:
     """Refuse TLS parameters that the driver would ignore, such as revoked certificates.
 
+    Of the variables of libpq, only those that protect a connection are refused: other programs on
+    the machine may need the others.
+
     Raises:
-        ConfigurationError: A parameter has no effect with the URL's `sslmode`.
+        ConfigurationError: A parameter has no effect with the URL's `sslmode`, or with asyncpg.
     """
-    mode = url.query.get("sslmode") or os.environ.get(VARIABLES["sslmode"]) or "prefer"
+    for name in HANDSHAKES:
+        if problem := handshake_problem(name, _given(name, url)):
+            raise ConfigurationError(
+                f"{VARIABLES[name]}: {problem}",
+                try_=f"add {name}=prefer to the URL, if that is not needed here",
+                code="bad-tls",
+            )
+    mode = _given("sslmode", url) or "prefer"
     checks = mode.startswith("verify") or (mode == "require" and _has("sslrootcert", url))
     not_checked = "the certificate of the server is not checked"
     for is_so, useless, why in (
@@ -49,12 +66,15 @@ def refuse_without_effect(url: DatabaseURL) -> None:
         (not checks, {"sslrootcert", "sslcrl"}, not_checked),
         (not _has("sslcert", url), {"sslkey"}, "no sslcert is given"),
     ):
-        if is_so and (names := ", ".join(sorted(url.query.keys() & useless))):
+        given = {name for name in useless if name in url.query}
+        if mode != "disable" and "sslcrl" in useless and _given("sslcrl", url):
+            given.add("sslcrl")
+        if is_so and (names := ", ".join(sorted(given))):
             raise ConfigurationError(
                 f"{names} would have no effect with sslmode={mode}: {why}",
                 try_=(
                     "with sslmode=verify-full and sslrootcert the server's certificate is checked",
-                    f"or remove {names} from the URL",
+                    f"or remove {names} from the URL, or from the environment",
                 ),
                 code="bad-tls",
             )
@@ -62,8 +82,12 @@ def refuse_without_effect(url: DatabaseURL) -> None:
 
 def _has(name: str, url: DatabaseURL) -> bool:
     """Return whether the driver uses a certificate: of the URL, a variable, or the home folder."""
-    given = url.query.get(name) or os.environ.get(VARIABLES[name])
-    return bool(given) or os.path.exists(os.path.expanduser(_IN_HOME[name]))
+    return bool(_given(name, url)) or os.path.exists(os.path.expanduser(_IN_HOME[name]))
+
+
+def _given(name: str, url: DatabaseURL) -> str:
+    """Return a parameter of the URL, or libpq's variable for it."""
+    return url.query.get(name) or os.environ.get(VARIABLES[name], "")
 
 
 def check_certificates(url: DatabaseURL) -> None:
@@ -73,7 +97,7 @@ def check_certificates(url: DatabaseURL) -> None:
         ConfigurationError: A file can't be read, or contains no certificate.
     """
     for name in CERTIFICATES:
-        path = url.query.get(name) or os.environ.get(VARIABLES[name], "")
+        path = _given(name, url)
         if not path or (name, path) == ("sslrootcert", SYSTEM):
             continue
         try:

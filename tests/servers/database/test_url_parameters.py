@@ -119,6 +119,47 @@ async def test_a_tls_parameter_without_effect_is_refused(
     assert ("bad-tls", 78) == (caught.value.code, caught.value.exit_code)
 
 
+@pytest.mark.parametrize(
+    ("variable", "named"),
+    [
+        ("PGSSLCRL={ca}", "sslcrl would have no effect with sslmode=require"),
+        ("PGCHANNELBINDING=require", "PGCHANNELBINDING: channel_binding=require: the driver"),
+        ("PGGSSENCMODE=require", "PGGSSENCMODE: gssencmode=require: the driver asyncpg has"),
+    ],
+)
+async def test_a_variable_that_protects_and_would_be_ignored_is_refused(
+    tls_server: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variable: str,
+    named: str,
+) -> None:
+    """The URL replaces the variable, as for libpq. Without encryption, there is no certificate."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name, _, text = variable.partition("=")
+    monkeypatch.setenv(name, text.format(ca=tls_server.folder / "tls.crt"))
+    url = tls_server.url("postgres")
+
+    with pytest.raises(CommandError, match=named) as caught:
+        await value(f"{url}?sslmode=require", "SELECT 1")
+
+    assert ("bad-tls", 78) == (caught.value.code, caught.value.exit_code)
+    accepted = "sslmode=disable&channel_binding=prefer&gssencmode=disable"
+    assert 1 == await value(f"{url}?{accepted}", "SELECT 1")
+
+
+async def test_revoked_certificates_of_a_variable_are_checked_with_those_of_the_system(
+    tls_server: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The file has no list, so the check finds none for the server's certificate."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_server.folder / "tls.crt"))
+    monkeypatch.setenv("PGSSLCRL", str(tls_server.folder / "tls.crt"))
+
+    with pytest.raises(CommandError, match="CRL"):
+        await value(f"{tls_server.url('postgres')}?sslrootcert=system", ENCRYPTED)
+
+
 async def test_tls_parameters_that_have_an_effect_are_accepted(
     tls_server: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -283,7 +283,7 @@ def test_asyncpg_gets_its_arguments() -> None:
 
 def test_psql_gets_environment_variables() -> None:
     """So the password is not on a command line."""
-    url = parse("postgres://ada:p%40ss@db:6432/shop?sslmode=require&channel_binding=require")
+    url = parse("postgres://ada:p%40ss@db:6432/shop?sslmode=require&channel_binding=prefer")
 
     assert {
         "PGHOST": "db",
@@ -292,5 +292,19 @@ def test_psql_gets_environment_variables() -> None:
         "PGPASSWORD": "p@ss",
         "PGDATABASE": "shop",
         "PGSSLMODE": "require",
-        "PGCHANNELBINDING": "require",
+        "PGCHANNELBINDING": "prefer",
     } == url.libpq_environ()
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("channel_binding=require", "the driver asyncpg has no channel binding"),
+        ("gssencmode=require", "the driver asyncpg has no encryption by GSSAPI"),
+        ("channel_binding=on", "channel_binding is not one of disable, prefer, require"),
+    ],
+)
+def test_a_protection_that_the_driver_does_not_have_is_refused(query: str, problem: str) -> None:
+    """It would be ignored, and somebody relies on it."""
+    with pytest.raises(ConfigurationError, match=problem):
+        parse(f"postgres://db/shop?{query}")
