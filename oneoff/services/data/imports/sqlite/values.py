@@ -30,7 +30,8 @@ _WHOLE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 _DAY_LENGTH = len("2026-01-31")
 _LENGTH = re.compile(r"CHAR\w*\s*\(\s*(\d+)\s*\)", re.IGNORECASE)
-_MAX_INT64 = 2**63 - 1
+_SMALL = re.compile(r"\b(?:SMALLINT|INT2)\b", re.IGNORECASE)
+_MAX_INT16, _MAX_INT64 = 2**15 - 1, 2**63 - 1
 
 Convert = Callable[[str], Any]
 
@@ -84,7 +85,7 @@ def _converted_at_once(column: Column, values: Sequence[str | None]) -> Sequence
     length = _max_length(column)
     if length is not None:
         return values if max(map(len, given)) <= length else None
-    quick = _WHOLE_COLUMN.get(column.kind)
+    quick = None if _is_small(column) else _WHOLE_COLUMN.get(column.kind)
     found = quick(given) if quick else None
     if found is None or len(given) == len(values):
         return found
@@ -113,9 +114,15 @@ def _converter(column: Column) -> Convert | None:
         return _text_within(length)
     if column.precision:
         return _decimal_within(column.precision, column.scale or 0)
+    if _is_small(column):
+        return _small_integer
     if _stores_numbers(column) and column.kind in _CONVERTERS_TO_NUMBERS:
         return _CONVERTERS_TO_NUMBERS[column.kind]
     return _CONVERTERS.get(column.kind)
+
+
+def _is_small(column: Column) -> bool:
+    return column.kind is Kind.INTEGER and _SMALL.search(column.type) is not None
 
 
 def _stores_numbers(column: Column) -> bool:
@@ -245,6 +252,13 @@ def _integer(text: str) -> int:
         if -_MAX_INT64 - 1 <= number <= _MAX_INT64
         else _out_of_range(sqlstates.NUMERIC_VALUE_OUT_OF_RANGE)
     )
+
+
+def _small_integer(text: str) -> int:
+    """Refuse what PostgreSQL refuses; SQLite's own integers all have 64 bits."""
+    number = _integer(text)
+    is_in_range = -_MAX_INT16 - 1 <= number <= _MAX_INT16
+    return number if is_in_range else _out_of_range(sqlstates.NUMERIC_VALUE_OUT_OF_RANGE)
 
 
 def _float(text: str) -> float:

@@ -111,6 +111,25 @@ async def test_a_decimal_that_is_too_large_for_its_column_is_refused(
     assert [(0,)] == query(manage.environ["DATABASE_URL"], "SELECT count(*) FROM prices")
 
 
+@pytest.mark.parametrize("text", ["32768", "-32769", "99999"])
+async def test_a_number_that_is_too_large_for_a_small_integer_is_refused(
+    manage: Manage, tmp_path: Path, text: str
+) -> None:
+    """The largest and the smallest are accepted."""
+    await execute(manage, "CREATE TABLE grades (id integer PRIMARY KEY, grade smallint)")
+    bad, good = tmp_path / "bad.csv", tmp_path / "good.csv"
+    bad.write_text(f"id,grade\n1,1\n2,{text}\n")
+    good.write_text("id,grade\n1,32767\n2,-32768\n3,\n")
+
+    refused = await manage(f"data import grades {bad} --confirm")
+    done = await manage(f"data import grades {good} --confirm")
+
+    assert (65, 0) == (refused.exit_code, done.exit_code), done.stderr
+    assert f"line 3, column grade: '{text}' is out of the range of small" in refused.stderr.lower()
+    found = query(manage.environ["DATABASE_URL"], "SELECT grade FROM grades ORDER BY id")
+    assert [(32767,), (-32768,), (None,)] == found
+
+
 def as_json(mood: str) -> str:
     """Return the rows as JSON lines."""
     return f'{{"id":1,"mood":"happy"}}\n{{"id":2,"mood":null}}\n{{"id":3,"mood":"{mood}"}}\n'
