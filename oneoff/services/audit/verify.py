@@ -295,9 +295,11 @@ def _expected(rows: Sequence[Mapping[Any, Any]], done: Verification, place: str)
 def _is_other_ending(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Return whether a run that was closed is closed with another end.
 
-    A run may be closed again with a note in its message, or after the answer was lost.
+    A run may be closed again with a note in its message, or after the answer was lost. One that has
+    lost its lock may have been closed as abandoned, although it was alive, and report its end.
     """
-    is_closed = before.get("status", Status.STARTED.value) != Status.STARTED.value
+    status = before.get("status", Status.STARTED.value)
+    is_closed = status not in (Status.STARTED.value, Status.ABANDONED.value)
     return is_closed and any(before.get(n) != now.get(n) for n in ("status", "exit_code", "rows"))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from oneoff.config.database_url import parse_database_url
@@ -240,6 +240,20 @@ async def test_each_random_change_is_found_with_its_place(recorded: Database) ->
 
     assert [] == missed
     print(f"{TAMPERINGS} changes tried, all found")
+
+
+async def test_a_run_that_was_taken_for_dead_may_report_its_end(recorded: Database) -> None:
+    """It was alive, but had lost its lock. A second end of any other run is a finding."""
+    async with recorded.transaction("audit") as connection:
+        run_id = await connection.scalar(select(runs.c.id).where(runs.c.status == "succeeded"))
+        facts = {"run_id": run_id, "rows": 7}
+        change = update(runs).where(runs.c.id == run_id)
+        for status in ("abandoned", "failed"):
+            ended = change.values(status=status, rows=7)
+            await add_event(connection, "closed", facts | {"status": status}, change=ended)
+        problems = [one.problem for one in (await verify(connection)).findings]
+
+    assert ["it was closed twice, with two different ends"] == problems
 
 
 async def test_rows_of_the_chain_can_not_be_changed(recorded: Database) -> None:
