@@ -96,6 +96,11 @@ site: $(SITE)/.ready ## Build the documentation as a site into build/site; fails
 	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build
 	@echo "built build/site; to read it: $(PYTHON) -m http.server -d build/site"
 
+.PHONY: pictures
+pictures: setup ## Draw the pictures of the documentation, and record the session at a terminal
+	$(BIN)/python -m scripts.site.pictures
+	$(BIN)/python -m scripts.site.recording
+
 # Runs the checks side by side, and shows the output of each in one piece if this make can.
 TOGETHER := --jobs $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 

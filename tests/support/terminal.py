@@ -43,6 +43,11 @@ class Person:
         os.close(slave)
 
     @property
+    def received(self) -> str:
+        """Everything that the process has written, with control sequences."""
+        return self._received
+
+    @property
     def screen(self) -> str:
         """The text that the process has written, without colours and movements of the cursor."""
         return _ESCAPES.sub("", self._received).replace("\r\n", "\n")
