@@ -60,7 +60,7 @@ ROOT = "."
 app = api = FastAPI()
 order = SimpleNamespace(id=1)
 """
-"""What the parts of files that a page shows have in common; and the public names of oneoff."""
+"""What the parts of files that a page shows have in common, besides the public names of oneoff."""
 
 
 def unexplained(page: Path) -> Iterator[str]:
@@ -77,8 +77,8 @@ def names_of_a_page() -> dict[str, Any]:
     sys.modules[module.__name__] = module  # annotations are resolved there
     oneoff = import_module("oneoff")
     names = module.__dict__
-    exec(PRELUDE, names)  # noqa: S102 - our own text
     names.update({name: getattr(oneoff, name) for name in oneoff.__all__})
+    exec(PRELUDE, names)  # noqa: S102 - our own text
     names["config"] = oneoff.load_config(ROOT, oneoff.Project("shop"), {})
     return names
 
