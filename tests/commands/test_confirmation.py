@@ -31,6 +31,7 @@ LINES = {
     "db restore": "db restore {tmp}/shop.dump",
     "db rollback": "db rollback",
     "db seed": "db seed",
+    "db stamp": "db stamp base --force",
     "jobs abort": "jobs abort waiting",
     "jobs purge": "jobs purge",
     "jobs retry": "jobs retry failed",

@@ -106,6 +106,8 @@ SAMPLES = {
     "db rollback": Sample(line="db rollback", again=None),
     "db seed": Sample(line="db seed"),
     "db shell": Sample(line='db shell -c "SELECT 1"'),
+    "db sql": Sample(line="db sql 0003"),
+    "db stamp": Sample(line="db stamp base --force"),
     "db status": Sample(line="db status", volatile=("*",)),
     "hello": Sample(line="hello ada"),
     "jobs abort": Sample(line="jobs abort one", setup=JOB),

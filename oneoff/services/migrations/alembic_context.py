@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 
 import oneoff.services.migrations.sqlite_rebuild  # noqa: F401 - Alembic uses its class then
 from oneoff.services.migrations.drops import describe_drops
@@ -28,7 +28,7 @@ from oneoff.utils.text import first_line
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_Steps = Callable[[Any, MigrationContext], Iterable[RevisionStep]]
+_Steps = Callable[[Any, MigrationContext], Iterable[MigrationStep]]
 
 # An asyncio.Lock can be used in one event loop only, so each loop has its own.
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()

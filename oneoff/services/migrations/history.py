@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import traceback
 import warnings
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
@@ -16,8 +15,14 @@ from alembic.util import CommandError as AlembicError
 
 from oneoff.core.errors import CommandError, NotFound
 from oneoff.services.migrations.alembic_config import load_config
+from oneoff.services.migrations.history_errors import (
+    broken,
+    error_location,
+    too_few,
+    unreachable,
+)
 from oneoff.utils.suggestions import similar
-from oneoff.utils.text import counted, first_line
+from oneoff.utils.text import counted
 
 _RELATIVE = re.compile(r"[+-]\d+")
 # A position within one branch: the name of the branch, or one of its revisions, and what follows.
@@ -107,7 +112,7 @@ class History:
         # A compiled file that Alembic does not read may be left of a deleted revision.
         pattern = "*.py*" if self.scripts.sourceless else "*.py"
         if not self.heads and (files := _python_files(versions, pattern)):
-            raise _broken(
+            raise broken(
                 f"{self.shorten(versions)} holds {counted(len(files), 'Python file')}, but no "
                 f"revision that Alembic finds: {self.shorten(files[0])}"
             )
@@ -119,11 +124,11 @@ class History:
                 warnings.filterwarnings("error", message=".*present more than once")
                 return tuple(sorted(self.scripts.get_heads()))
         except (AlembicError, RevisionError, KeyError, UserWarning) as exc:
-            raise _broken(f"the revisions are inconsistent: {exc}") from exc
+            raise broken(f"the revisions are inconsistent: {exc}") from exc
         except Exception as exc:
-            file, line = _error_location(exc)
+            file, line = error_location(exc)
             where = f"{self.shorten(Path(file))}:{line}"
-            raise _broken(f"{where} can't be loaded: {type(exc).__name__}: {exc}") from exc
+            raise broken(f"{where} can't be loaded: {type(exc).__name__}: {exc}") from exc
 
     def only_head(self) -> str:
         """Return the only head, or an empty text if there is no revision yet.
@@ -194,6 +199,18 @@ class History:
         make = MigrationStep.upgrade_from_script
         return [self._make_step(make, script) for script in reversed(scripts)]
 
+    def step(self, revision: str, *, down: bool) -> RevisionStep:
+        """Return the step that applies one revision, or undoes it."""
+        script: Script = self.scripts.get_revision(self._only_one(revision))
+        make = MigrationStep.upgrade_from_script
+        return self._downgrade(script) if down else self._make_step(make, script)
+
+    def stamped(self, to: str) -> tuple[str, ...]:
+        """Return the revisions that a stamp stores: one, none for "base", all heads for "heads"."""
+        if to == "heads":
+            return self.heads
+        return () if to == "base" else (self._only_one(to),)
+
     def start(self, since: str) -> tuple[str, ...]:
         """Return the revisions of a database that is at a revision, or at none ("base")."""
         target = self._resolve(since)
@@ -226,7 +243,7 @@ class History:
         heads, steps = Heads(current), list[RevisionStep]()
         while len(steps) < count:
             if not heads.heads:
-                raise _too_few(count, len(steps), current)
+                raise too_few(count, len(steps), current)
             if len(heads.heads) > 1:
                 raise self._ambiguous(count, len(steps), sorted(heads.heads))
             (newest,) = heads.heads
@@ -306,7 +323,7 @@ class History:
             return make(self.scripts.revision_map, script)
         except AttributeError as exc:
             file = self.shorten(Path(script.path))
-            raise _broken(f"{file} has no function {exc.name}()") from exc
+            raise broken(f"{file} has no function {exc.name}()") from exc
 
     def _resolve(self, text: str) -> str:
         if text == "head":
@@ -318,6 +335,17 @@ class History:
         except AlembicError:
             found = None
         return found.revision if found else self._by_beginning(text)
+
+    def _only_one(self, text: str) -> str:
+        found = self._resolve(text)
+        known = self.heads if text == "head" else [revision.id for revision in self.all()]
+        if found not in known:
+            raise NotFound(
+                f"{text!r} is not one revision",
+                try_="python manage.py db status",
+                code="unknown-revision",
+            )
+        return found
 
     def _by_beginning(self, text: str) -> str:
         known = [revision.id for revision in self.all()]
@@ -350,40 +378,9 @@ class History:
                 )
             return list(found)
         except (AlembicError, RevisionError) as exc:
-            raise _unreachable(target, ", ".join(here) or "the empty database", exc) from exc
-
-
-def _unreachable(target: str, start: str, exc: Exception) -> CommandError:
-    return CommandError(
-        f"{target} can't be reached from {start}",
-        why=first_line(exc),
-        try_="python manage.py db status",
-        code="unreachable-revision",
-    )
-
-
-def _too_few(count: int, found: int, current: tuple[str, ...]) -> CommandError:
-    start = ", ".join(current) or "the empty database"
-    return CommandError(
-        f"the database can't go back {counted(count, 'revision')} from {start}",
-        why=f"only {counted(found, 'revision')} can be undone",
-        try_="python manage.py db status",
-        code="unreachable-revision",
-    )
-
-
-def _broken(message: str) -> CommandError:
-    return CommandError(message, try_="correct the file and try again", code="broken-revision")
+            raise unreachable(target, ", ".join(here) or "the empty database", exc) from exc
 
 
 def _python_files(folder: Path, pattern: str) -> list[Path]:
     found = sorted(path for path in folder.rglob(pattern) if path.is_file())
     return [path for path in found if not path.name.startswith("__init__.")]
-
-
-def _error_location(exc: Exception) -> tuple[str, int]:
-    """Return the file and line of a syntax error, or of the place where the error was raised."""
-    if isinstance(exc, SyntaxError):
-        return exc.filename or "", exc.lineno or 0
-    frame = traceback.extract_tb(exc.__traceback__)[-1]
-    return frame.filename, frame.lineno or 0

@@ -173,6 +173,38 @@ class Migrations:
         """Return what `downgrade(to)` would run, without running it."""
         return await self._render(self.history.downward(to, await self.current()))
 
+    async def sql_of(self, revision: str, *, down: bool = False) -> MigrationSQL:
+        """Return the SQL of one revision, applied or not, or the SQL that undoes it."""
+        from oneoff.services.migrations.alembic_context import render_sql
+
+        step = self.history.step(revision, down=down)
+        await self._execute_env_file()
+        return render_sql(self.history, self._database.url.dialect, step.from_revisions, [step])
+
+    async def stamp(self, to: str) -> None:
+        """Store that the database is at a revision, without running one.
+
+        Args:
+            to: As for `History.stamped`.
+
+        Raises:
+            CommandError: A current revision is unknown, or the lock was lost.
+        """
+        from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
+
+        await self._execute_env_file()
+        self.history.check_known(await self.current())
+        self._current = None
+        scripts, target = self.history.scripts, self.history.stamped(to) or ("base",)
+        async with exclusive_alembic(), self._database.connect("schema") as connection:
+            if self._lock is not None:
+                await self._lock.check()
+            await connection.run_sync(
+                lambda one: run_online(
+                    one, self.history, lambda heads, _: scripts._stamp_revs(target, heads)
+                )
+            )
+
     async def lint(self, to: str = "head", *, since: str = "", strict: bool = False) -> Report:
         """Return what is unsafe in the revisions that `upgrade(to)` would apply. Only reads.
 

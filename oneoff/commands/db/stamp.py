@@ -1,0 +1,70 @@
+"""`db stamp`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oneoff import Access, Argument, BaseCommand, CommandError, Confirm, DryRun, Flag, Result
+
+if TYPE_CHECKING:
+    from oneoff.core.run import Run
+    from oneoff.services.migrations.resource import Migrations
+
+
+class Stamp(BaseCommand):
+    """Store that a revision is applied, without running it.
+
+    For a database whose tables were not made by these revisions. It first compares the database
+    with the models, so that it can prove the newest revision; an older one can't be proved, and
+    needs --force. `base` stores that no revision is applied.
+    """
+
+    access = Access.WRITE
+    confirm = Confirm.TYPE_NAME
+    dry_run = DryRun.PLAN
+    lock = "migrations"
+    creates_schema = True
+    examples = ("db stamp head --dry-run", "db stamp 0004 --force --confirm=shop@staging")
+
+    revision: str = Argument(help="head, heads, base, a revision, or the beginning of one.")
+    force: bool = Flag(help="Stamp without a proof that the tables are those of the revision.")
+
+    def consequence(self) -> str:
+        return f"stores that {{target}} is at {self.revision}, without running a revision"
+
+    async def handle(self, migrations: Migrations, run: Run) -> Result:
+        current, target = await migrations.current(), migrations.history.stamped(self.revision)
+        before, after = (", ".join(each) or "no revision" for each in (current, target))
+        if set(current) == set(target):
+            return Result.unchanged(f"nothing to do: the database is at {before}")
+        problem = await _unproved(migrations, target)
+        if problem and not self.force:
+            raise CommandError(
+                f"it can't be proved that the database is at {after}: {problem}",
+                why="with a wrong stamp, later revisions fail, or change the wrong tables",
+                try_=(
+                    'python manage.py makemigrations -m "what differs"',
+                    f"python manage.py db stamp {self.revision} --force --dry-run",
+                ),
+                code="stamp-not-proved",
+            )
+        proof = f"not proved: {problem}" if problem else "the database agrees with the models"
+        if run.dry_run:
+            return Result.changed(f"would stamp {after}, from {before}; {proof}")
+        await migrations.stamp(self.revision)
+        return Result.changed(f"stamped {after}, from {before}; {proof}")
+
+
+async def _unproved(migrations: Migrations, target: tuple[str, ...]) -> str:
+    """Return why the revisions can't be proved; empty if the database agrees with the models."""
+    if set(target) != set(migrations.history.heads):
+        return "the models are those of the newest revision"
+    if not await migrations.has_models():
+        return "env.py passes no models to compare with"
+    difference = await migrations.difference()
+    if not difference.operations:
+        return ""
+    from oneoff.utils.text import counted
+
+    found = counted(len(difference.operations), "difference")
+    return f"{found} from the models; the first: {difference.operations[0]}"
