@@ -151,6 +151,7 @@ faults: setup servers ## Kill runs, cut connections, crash servers; disturb each
 	SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -q tests/commands/test_random_models.py
 	TAMPERINGS=1000 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/audit/test_verify.py -k random
 	SIGNAL_MOMENTS=200 $(BIN)/python -m pytest -q -n 0 tests/acceptance/test_signals.py -k any_time
+	STATE_ORDERS=50 $(BIN)/python -m pytest -q -n 0 tests/servers/services/batch/test_state_machine.py
 
 .PHONY: bench-data
 bench-data: setup servers ## Compare data export and import with psql, pg_dump, sqlite3, Django and SQLAlchemy
