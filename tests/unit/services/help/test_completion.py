@@ -165,6 +165,43 @@ def test_bash_completes_the_program_itself(root: Path) -> None:
     assert ["promote"] == bash(root, "./manage.py user p", 2)
 
 
+PRESS_TAB = {
+    "fish": "source {script}; complete -C '{line}'",
+    "zsh": (
+        "autoload -Uz compinit; compinit -u; source {script}; compadd() {{ shift; print -l $@ }}; "
+        "words=({line} ''); CURRENT=$#words; _oneoff_complete"
+    ),
+}
+"""How the tab key is pressed in a script of a shell."""
+
+
+@pytest.mark.parametrize("shell", PRESS_TAB)
+@pytest.mark.parametrize(
+    ("line", "offered"), [("user ", ["promote"]), ("user promote ada ", ["admin", "user"])]
+)
+def test_zsh_and_fish_complete_manage_py(
+    root: Path, shell: str, line: str, offered: list[str]
+) -> None:
+    """With the words as each splits them, and without an error."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    path = root / "script"
+    path.write_text(script(shell))
+    press = PRESS_TAB[shell].format(script=path, line=f"{sys.executable} manage.py {line}")
+
+    done = subprocess.run(
+        [program, *(["-f"] if shell == "zsh" else []), "-c", press],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (offered, "") == (done.stdout.split(), done.stderr)
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_shell_accepts_the_syntax_of_its_script(shell: str, tmp_path: Path) -> None:
     """The shell itself checks it."""
