@@ -75,8 +75,7 @@ class MaintenanceReader:
 
     Args:
         config: Has DATABASE_URL, SECRET_KEY and REDIS_URL. Without REDIS_URL, the state is always
-            read from the database.
-        project: Its name is part of the copy's key.
+            read from the database. The name of its project is part of the copy's key.
 
     Raises:
         ConfigurationError: One of the URLs can't be used.
