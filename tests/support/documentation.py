@@ -36,6 +36,7 @@ _BLOCK = re.compile(
 _TAUGHT = re.compile(r'"""`([a-z -]+)`\."""\n')
 _COMMAND = re.compile(r"^class \w+\(\w*Command\):", re.MULTILINE)
 _NEW_FILES = re.compile(r"\b(commands new|makemigrations (?!--check)|commands docs|task docs)")
+_OWN_LINE = re.compile(rf"(?:\w+=\S+ )*{re.escape(PROGRAM)}")
 _OPERATORS = frozenset({"|", "||", ">", "<", "&&"})
 _ID = re.compile(r"\b(?:\d{8}T\d{6}-)?[0-9a-f]{10}\b(?!@)")
 _PREFIX = re.compile(r"\bshop_[0-9A-Za-z]{8}\b")
@@ -79,7 +80,7 @@ def blocks(page: Path) -> list[Block]:
 def is_executed(block: Block) -> bool:
     """Return whether a session runs all lines of a block."""
     lines = list(block.lines())
-    return bool(lines) and all(PROGRAM in line for line, _ in lines)
+    return bool(lines) and all(_OWN_LINE.match(line) for line, _ in lines)
 
 
 def taught_commands(text: str) -> dict[str, str]:
