@@ -80,6 +80,27 @@ async def test_every_line_of_a_page_runs(
     for line in PREPARED.get(name, WITH_ADA):
         assert 0 == (await operator(line)).exit_code
 
+    assert [] == await wrong_lines(page, session)
+
+
+async def test_a_line_that_fails_or_prints_something_else_is_found(
+    operator: Manage, tmp_path: Path
+) -> None:
+    """In a sh block and in a console. A block with a marker does not run."""
+    page = tmp_path / "page.md"
+    failing = "```sh\npython manage.py helo\n```\n"
+    other = "```console\n$ python manage.py hello\nhello, moon!\n```\n"
+    page.write_text(f"{failing}\n{other}\n<!-- not run: x -->\n{failing}", encoding="utf-8")
+
+    wrong = await wrong_lines(page, Session(operator, tmp_path))
+
+    assert ["python manage.py helo", "python manage.py hello"] == [line for line, _ in wrong]
+    assert "unknown-command" in wrong[0][1]
+    assert "hello, world!\n" == wrong[1][1]
+
+
+async def wrong_lines(page: Path, session: Session) -> list[tuple[str, str]]:
+    """Run the lines of a page; return those that fail or print something else, and what."""
     wrong = []
     for block in blocks(page):
         session.learn(block)
@@ -87,14 +108,13 @@ async def test_every_line_of_a_page_runs(
             continue
         for line, expected in block.lines():
             done = await session.run(line)
+            errors = re.findall(r"^error\[.*", done.stderr, re.MULTILINE | re.DOTALL)
+            shown = "".join([done.stdout, *errors])
             if block.language == "sh" and done.exit_code:
-                wrong.append((line, done.stderr[-600:]))
-            shown = done.stdout + "".join(
-                re.findall(r"^error\[.*", done.stderr, re.MULTILINE | re.DOTALL)
-            )
+                wrong.append((line, shown))
             if block.language == "console" and stable(expected) != stable(shown):
                 wrong.append((line, shown))
-    assert [] == wrong
+    return wrong
 
 
 def project_with(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
