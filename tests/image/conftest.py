@@ -89,12 +89,21 @@ def config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def start(root: Path, config: dict[str, Any]) -> Iterator[Start]:
-    """Return a function that starts a process of the image."""
+def start(root: Path, config: dict[str, Any], postgres_url: str, redis_url: str) -> Iterator[Start]:
+    """Return a function that starts a process of the image, with the settings of a deployment.
+
+    The processes end before their database is dropped, which would wait for them.
+    """
+    environ = {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": redis_url,
+        "ENVIRONMENT": "test",
+        "MAIL_URL": "file:/tmp/outbox",
+    }
     started: list[Container] = []
 
-    def start(words: str, environ: Mapping[str, str]) -> Container:
-        started.append(Container(root, config, words.split(), environ))
+    def start(words: str, **more: str) -> Container:
+        started.append(Container(root, config, words.split(), {**environ, **more}))
         return started[-1]
 
     yield start

@@ -8,29 +8,17 @@ import signal
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.image.conftest import Container, Start
 from tests.support.servers.process import HOST, free_port
 from tests.support.web import procfile
 
 COMMIT = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-
-
-@pytest.fixture
-def environ(postgres_url: str, redis_url: str) -> dict[str, str]:
-    """Return the settings of a deployment; all its files are on other machines."""
-    return {
-        "DATABASE_URL": postgres_url,
-        "REDIS_URL": redis_url,
-        "ENVIRONMENT": "test",
-        "MAIL_URL": "file:/tmp/outbox",
-    }
 
 
 def test_it_names_its_version_and_its_commit(config: dict[str, Any]) -> None:
@@ -78,15 +66,15 @@ def test_no_file_belongs_to_its_user(root: Path, config: dict[str, Any]) -> None
 
 
 def test_it_migrates_without_rights_and_on_a_read_only_root(
-    start: Start, environ: dict[str, str], config: dict[str, Any]
+    start: Start, config: dict[str, Any]
 ) -> None:
     """The record has the commit of the image. The second run finds nothing to do."""
-    first = start("admin migrate --json", environ)
+    first = start("admin migrate --json")
     done = first.end()
-    again = start("admin migrate --json", environ).end()
-    shown = start("admin audit list --json", environ).end()
-    written = start("touch /srv/shop/file", {}).end()
-    who = start("id -u", {}).end()
+    again = start("admin migrate --json").end()
+    shown = start("admin audit list --json").end()
+    written = start("touch /srv/shop/file").end()
+    who = start("id -u").end()
 
     assert (0, True) == (done[0], json.loads(done[1])["changed"]), done
     assert (0, False) == (again[0], json.loads(again[1])["changed"]), again
@@ -113,10 +101,10 @@ def stop(container: Container) -> tuple[int, str]:
     return code, err
 
 
-def test_sigterm_to_process_1_stops_a_command(start: Start, environ: dict[str, str]) -> None:
+def test_sigterm_to_process_1_stops_a_command(start: Start) -> None:
     """The kernel ignores it for a process 1 that does not handle it."""
-    waiting = {**environ, "DATABASE_URL": f"postgres://{HOST}:{free_port()}/shop"}
-    container = start("admin system health --wait 60s --only database", waiting)
+    down = f"postgres://{HOST}:{free_port()}/shop"
+    container = start("admin system health --wait 60s --only database", DATABASE_URL=down)
     wait(lambda: handles_sigterm(container), container)
 
     assert 143 == stop(container)[0]
@@ -132,15 +120,15 @@ def handles_sigterm(container: Container) -> bool:
     return bool(int(facts["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1) and facts["Name"] == "admin"
 
 
-def test_web_and_worker_run_and_stop_as_process_1(start: Start, environ: dict[str, str]) -> None:
+def test_web_and_worker_run_and_stop_as_process_1(start: Start) -> None:
     """With the lines of the Procfile, and one variable for the port."""
     port = free_port()
-    start("admin migrate", environ).end()
+    start("admin migrate").end()
 
-    web = start(procfile()["web"].replace("${PORT:-8000}", str(port)), environ)
-    worker = start(procfile()["worker"], environ)
+    web = start(procfile()["web"].replace("${PORT:-8000}", str(port)))
+    worker = start(procfile()["worker"])
     wait(lambda: answers(port), web)
-    wait(lambda: is_working(start, environ), worker)
+    wait(lambda: is_working(start), worker)
 
     assert 0 == stop(web)[0]
     assert 0 == stop(worker)[0]
@@ -154,6 +142,6 @@ def answers(port: int) -> bool:
         return False
 
 
-def is_working(start: Start, environ: Mapping[str, str]) -> bool:
+def is_working(start: Start) -> bool:
     """Return whether the worker takes jobs."""
-    return start("admin system health --only worker", environ).end()[0] == 0
+    return start("admin system health --only worker").end()[0] == 0
