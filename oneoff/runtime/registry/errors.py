@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oneoff.core.errors import ConfigurationError, UsageError
 from oneoff.core.options import OPTIONS
+from oneoff.runtime.registry.names_elsewhere import called_here
 from oneoff.runtime.terminal import PROGRAM
 from oneoff.utils.places import error_text, place_of
 from oneoff.utils.suggestions import similar_names
@@ -33,11 +34,16 @@ def unknown_command(
     quoted = _quoted_name(words, names)
     near = [quoted] if quoted else similar_names(_from_name(words, names), names) if words else []
     problem = _not_a_command(words, depth)
-    if quoted:
+    elsewhere, line = called_here(words, names)
+    if elsewhere:
+        problem, near = elsewhere, [line] if line else []
+    elif quoted:
         problem = f"{quoted!r} in quotes is one word, not a command; write it without quotes"
     elif near and not words[0].startswith("-"):
         problem += f"; did you mean {near[0]}?"
     tries = [f"{PROGRAM} {name} --help" for name in near] or [f"{PROGRAM} help"]
+    if line:
+        tries = [f"{PROGRAM} {line}"]
     problems = [problem, *map(" ".join, unread)]
     return UsageError(problems, try_=tries, code="unknown-command")
 
