@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ class Container:
         folder = f"--chdir={config['WorkingDir']}"
         self.process = subprocess.Popen(
             [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *("unshare", "--mount", "--pid", "--fork"),
                 *("sh", "-c", _START, "sh", root, config["User"]),
                 *("env", "-i", folder, *variables, *words),
             ],
@@ -72,6 +74,14 @@ class Container:
         """Wait for the end; return the exit code, standard output and standard error."""
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
+
+    def kill(self) -> None:
+        """End process 1, and with it all processes of its namespace."""
+        if self.process.poll() is None:
+            with suppress(ValueError, ProcessLookupError):  # it is not started yet, or has ended
+                os.kill(self.first, signal.SIGKILL)
+        self.process.kill()
+        self.process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -108,5 +118,4 @@ def start(root: Path, config: dict[str, Any], postgres_url: str, redis_url: str)
 
     yield start
     for container in started:
-        container.process.kill()
-        container.process.communicate()
+        container.kill()
