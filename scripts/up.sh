@@ -21,8 +21,9 @@ processes=''
 setting() {
     python -c 'import sys
 from pathlib import Path
+from app.project import project
 from oneoff.config.settings import load_config
-print(load_config(Path.cwd()).environ.get(sys.argv[1], "").strip() or sys.argv[2])' "$1" "$2"
+print(load_config(Path.cwd(), project).environ.get(sys.argv[1], "").strip() or sys.argv[2])' "$1" "$2"
 }
 
 refuse() {
