@@ -9,12 +9,14 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import IO, Any
 
 from oneoff.cli.dispatch import Page, dispatch, options_for_error
 from oneoff.cli.reply import reply, show_warnings
 from oneoff.config.operator_identity import AGENT_VARIABLES
+from oneoff.config.settings import PREFIX, SETTINGS
 from oneoff.core.outcome import Outcome
 from oneoff.core.result import Result
 from oneoff.runtime.application import load_application
@@ -137,7 +139,9 @@ class Manage:
         """
         words = shlex.split(line) if isinstance(line, str) else list(line)
         terminal = MemoryTerminal(stdin, answers)
-        with _VARIABLES.set({**self.environ, **(environ or {})}):
+        # A prefixed variable of the developer, or of `.env`, would come before those of the test.
+        hidden = {f"{PREFIX}{name}": "" for name in (one.name for one in SETTINGS)}
+        with _VARIABLES.set({**hidden, **self.environ, **(environ or {})}):
             return await self._run(words, terminal)
 
     async def _run(self, words: Sequence[str], terminal: MemoryTerminal) -> Finished:
@@ -145,6 +149,9 @@ class Manage:
         redactor = Redactor(os.environ)
         try:
             app = load_application(self.project, self.root, dict(os.environ))
+            # A test works on the databases that it is given, never on those of the application.
+            app.project = copy(app.project)
+            app.project.database_url = app.project.redis_url = ""
             found = dispatch(app, words, terminal.program)
             if isinstance(found, Page):
                 terminal.out(found.text)

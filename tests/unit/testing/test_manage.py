@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oneoff import Project
 from oneoff.testing import Manage
 from oneoff.testing.manage import MemoryTerminal
 
@@ -80,3 +81,22 @@ def test_bytes_may_be_split_in_the_middle_of_a_character() -> None:
 
     assert all([terminal.out_bytes(head), terminal.out_bytes(tail)])
     assert "zwö" == terminal.stdout.getvalue()
+
+
+URL_OF_THE_APPLICATION = "sqlite:///of-the-application.sqlite3"
+
+
+PROJECT = Project("shop", commands=(), database_url=f"{__name__}:URL_OF_THE_APPLICATION")
+
+
+@pytest.mark.parametrize("project", ["app.project:project", f"{__name__}:PROJECT"])
+async def test_a_test_never_reaches_the_database_of_the_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str
+) -> None:
+    """Neither by a variable of the developer nor by the code that provides the URL."""
+    monkeypatch.setenv("ONEOFF_DATABASE_URL", "sqlite:///of-the-developer.sqlite3")
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/of-the-test.sqlite3", "ENVIRONMENT": "test"}
+
+    finished = await Manage(project, str(ROOT), environ)("system info --json")
+
+    assert finished.json["data"]["database"].endswith("of-the-test.sqlite3")
