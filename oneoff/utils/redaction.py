@@ -16,6 +16,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from oneoff.utils import sql_secrets
 from oneoff.utils.anchored import substitute
+from oneoff.utils.possessive import repeated
 from oneoff.utils.secret_names import MASK, NAME, NAME_STARTS
 
 SHORTEST = 5
@@ -25,7 +26,8 @@ SHORTEST_WORD = 8
 "wrong", the message "your password is ***" would reveal it."""
 
 # A quote that is followed by a letter does not end the text: the next quoted text starts there.
-_QUOTED = r"[bru]{0,2}+(?:\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+')(?!\w)"
+_IN_DOUBLE, _IN_SINGLE = repeated(r"[^\"\\]|\\."), repeated(r"[^'\\]|\\.")
+_QUOTED = rf"[bru]{{0,2}}+(?:\"{_IN_DOUBLE}\"|'{_IN_SINGLE}')(?!\w)"
 # A quoted text without its end, which was cut off. It is masked up to the end of the line.
 _CUT = r"[bru]{0,2}+[\"'][^\n]*+"
 _ESCAPED = r"[bru]{0,2}+(?:\\\"[^\"\n]*+\"|\\'[^'\n]*+'|\\[\"'][^\n]*+)"
@@ -66,7 +68,7 @@ _CUT_OFF = re.compile(
 _REDIS_USER = re.compile(
     r"(?P<head>\b(?:redis|valkey)s?://)(?P<user>[^\s:/@\"']++)(?=@)", re.IGNORECASE
 )
-_JWT = re.compile(r"(?<![\w\-])eyJ[\w\-]{12,}+(?:\.[\w\-]*+)*+")
+_JWT = re.compile(r"(?<![\w\-])eyJ[\w\-]{12,}+" + repeated(r"\.[\w\-]*+"))
 _BEARER = re.compile(r"(?P<head>\b(?:Bearer|Basic) )(?P<value>[A-Za-z0-9._~+/\-]{8,}+=*+)")
 # An access token as services write it, ours and others': a name, then at least 36 letters and
 # digits (ghp_..., shop_4Tf9sKq2_...). A hash in hexadecimal has no capital letters; it is none.

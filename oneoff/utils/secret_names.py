@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from oneoff.utils.possessive import repeated
+
 MASK = "***"
 
 # Every pattern starts with a literal, and never searches beyond the next place where it could
@@ -17,7 +19,7 @@ NAME = (
     # A variable; `primary_key` is a column.
     r"(?-i:(?<=_)(?<!PUBLIC_)(?<!PRIMARY_)(?<!FOREIGN_)(?<!CACHE_)(?<!SORT_)KEY))(?P<many>s)?+)"
     # PASSWORD, DB_PASSWORD_2 and SECRET_KEY_BASE are secrets; PASSWORD_MIN_LENGTH is a number.
-    r"(?:[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++))*+"
+    + repeated(r"[_\-. ]?(?:key|base|value|hash|text|old|new|previous|next|\d++)")
 )
 """The pattern of a secret's name; compile it with IGNORECASE."""
 NAME_STARTS = (

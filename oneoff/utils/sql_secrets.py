@@ -9,14 +9,19 @@ from __future__ import annotations
 import re
 
 from oneoff.utils.anchored import occurs, substitute
+from oneoff.utils.possessive import repeated
 from oneoff.utils.secret_names import MASK, NAME, NAME_STARTS
 
 # As in `secret_names`, the time of every pattern is proportional to the text's length.
+_SHELL_QUOTED = repeated(r"(?!'\"'\"').")
+_ESCAPED = repeated(r"[^'\\]|\\.|''")
+_QUOTED = repeated(r"[^']|''")
+_IN_DOLLARS = repeated(r"(?!\$(?P=tag)\$).")
 _LITERAL = (
-    r"(?:'\"'\"'(?:(?!'\"'\"').)*+(?:'\"'\"'|\Z)"  # as a shell quotes it
-    r"|\b[eE]\\?'(?:[^'\\]|\\.|'')*+(?:'|\Z)"
-    r"|\\?'(?:[^']|'')*+'|\\?'[^\n]*+"  # without its end up to the end of the line
-    r"|\$(?P<tag>[A-Za-z_]?\w{0,62})\$(?:(?!\$(?P=tag)\$).)*+(?:\$(?P=tag)\$|\Z))"
+    rf"(?:'\"'\"'{_SHELL_QUOTED}(?:'\"'\"'|\Z)"  # as a shell quotes it
+    rf"|\b[eE]\\?'{_ESCAPED}(?:'|\Z)"
+    rf"|\\?'{_QUOTED}'|\\?'[^\n]*+"  # without its end up to the end of the line
+    rf"|\$(?P<tag>[A-Za-z_]?\w{{0,62}})\${_IN_DOLLARS}(?:\$(?P=tag)\$|\Z))"
 )
 _FLAGS = re.IGNORECASE | re.DOTALL
 _ONE_LITERAL = re.compile(_LITERAL, _FLAGS)
@@ -26,7 +31,7 @@ _STATEMENT = re.compile(
     r"set\s+(?:(?:local|session)\s+)?[\w.]{1,130}\s*+(?:=|to\s))"
     # Up to the end of the statement, or of the text that quotes it.
     # The first two alternatives match nothing that the others would not; they are fast.
-    rf"(?:[^;\n\]'$\\eE]++|[eE](?!\\?')|{_LITERAL}|(?!\n\s*+\n|\]\s*+(?:\n|\Z))[^;])*+",
+    + repeated(rf"[^;\n\]'$\\eE]++|[eE](?!\\?')|{_LITERAL}|(?!\n\s*+\n|\]\s*+(?:\n|\Z))[^;]"),
     _FLAGS,
 )
 _STATEMENT_STARTS = (
@@ -37,8 +42,9 @@ _NAMES_SECRET = re.compile(
     re.IGNORECASE,
 )
 _NAMES_SECRET_STARTS = (*NAME_STARTS, "crypt", "digest", "hmac", "pgp_", "identified")
+_BETWEEN = repeated(r"(?:to|is|as|with|like|in|for|value)\s++|[(=<>!~]++\s*+")
 _NAMED = re.compile(
-    rf"(?P<head>{NAME}[\"`\]]?\s++(?:(?:to|is|as|with|like|in|for|value)\s++|[(=<>!~]++\s*+)*+)"
+    rf"(?P<head>{NAME}[\"`\]]?\s++{_BETWEEN})"
     rf"{_LITERAL}",
     _FLAGS,
 )

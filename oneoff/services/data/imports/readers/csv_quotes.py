@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# The possessive quantifiers (`*+`) never give a character back, so a match takes linear time. Cells
-# without doubled quotes have a pattern of their own, which takes half the time.
-_INSIDE = rb'[^"]*+(?:""[^"]*+)*+'
-_CELL_END = rb'"[,\r\n]'
-_CELLS = re.compile(
-    rb'(?:[^"]*+(?<=[,\n])(?:"[^"]*+"[,\n])*+(?:"%(inside)b%(end)b)?+)*+[^"]*+'
-    % {b"inside": _INSIDE, b"end": _CELL_END}
-)
-_REST_OF_CELL = re.compile(_INSIDE)
-_AT_CELL_END = re.compile(_CELL_END)
+from oneoff.utils.possessive import repeated
+
+# Cells without doubled quotes have a pattern of their own, which takes half the time.
+_INSIDE = r'[^"]*+' + repeated(r'""[^"]*+')
+_CELL_END = r'"[,\r\n]'
+_CELL = repeated(r'"[^"]*+"[,\n]') + repeated(f'"{_INSIDE}{_CELL_END}', "?")
+_CELLS = re.compile((repeated(rf'[^"]*+(?<=[,\n]){_CELL}') + r'[^"]*+').encode())
+_REST_OF_CELL = re.compile(_INSIDE.encode())
+_AT_CELL_END = re.compile(_CELL_END.encode())
 
 
 class BadQuote(NamedTuple):

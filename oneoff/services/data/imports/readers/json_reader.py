@@ -35,6 +35,7 @@ from oneoff.services.data.imports.readers.json_values import (
     message_of,
     surrogate_problem,
 )
+from oneoff.utils.possessive import repeated
 
 if TYPE_CHECKING:
     from oneoff.services.data.columns import Column
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from oneoff.services.data.imports.source import Source
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_ARRAY_MEMBER = re.compile(r'("(?:[^"\\]|\\.)*+")\s*+:\s*+\[\s*+\{')
+_ARRAY_MEMBER = re.compile(r'("' + repeated(r'[^"\\]|\\.') + r'")\s*+:\s*+\[\s*+\{')
 _SCANNER = JSONDecoder(parse_float=str, parse_int=str)
 _LONGEST = 256 << 20
 """Limit of characters in one object of an array: an object without an end must not fill memory."""
