@@ -1,0 +1,1 @@
+"""OpenTelemetry spans for the runs of oneoff."""
