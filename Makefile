@@ -59,6 +59,10 @@ coverage: setup servers ## Run the tests and show the branches that they do not 
 test-matrix: ## Run the tests on every supported version of Python
 	@scripts/test-matrix.sh 3.11 3.12 3.13
 
+.PHONY: test-wheel
+test-wheel: ## Run the unit tests on the installed wheel, with the lowest and the highest versions
+	@scripts/test-wheel.sh 3.11 3.12 3.13
+
 .PHONY: lint
 lint: setup ## Check style and format; `.venv/bin/ruff check --fix` fixes many findings
 	$(BIN)/ruff check .

@@ -31,6 +31,8 @@ _MODULES = frozenset(
     "aiosqlite alembic arq asyncpg pydantic pydantic_settings redis sqlalchemy structlog".split()
 )
 """The packages that the framework imports; `pip install` takes the same names."""
+_EXTRAS = {"aiosqlite": "sqlite", "arq": "arq", "asyncpg": "postgres", "redis": "redis"}
+"""The extras of the wheel that install some of them."""
 
 
 class UnexpectedError(CommandError):
@@ -143,11 +145,12 @@ def _from_import(exc: BaseException | None) -> CommandError | None:
     missing = (getattr(exc, "name", "") or "").partition(".")[0]
     if not isinstance(exc, ModuleNotFoundError) or missing not in _MODULES:
         return None
+    extra = f"'oneoff[{_EXTRAS[missing]}]'" if missing in _EXTRAS else missing
     return ConfigurationError(
         f"the Python package {missing!r} is not installed in {sys.prefix}",
         try_=(
             "activate the project's virtual environment: source .venv/bin/activate",
-            f"or install it: pip install {missing}",
+            f"or install it: pip install {extra}",
         ),
         code="missing-dependency",
     )

@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError as exc:
     raise ConfigurationError(
         "Parquet files need the Python package 'pyarrow', which is not installed",
-        try_=("pip install pyarrow", "or use csv"),
+        try_=("pip install 'oneoff[parquet]'", "or use csv"),
         code="missing-dependency",
     ) from exc
 

@@ -290,7 +290,7 @@ def _compressor(path: str) -> _Compressor | None:
     except ModuleNotFoundError:
         raise ConfigurationError(
             f"{path} needs zstd compression, but the package 'zstandard' is not installed",
-            try_=("pip install zstandard", "or choose a name that ends in .gz"),
+            try_=("pip install 'oneoff[zstd]'", "or choose a name that ends in .gz"),
             code="missing-dependency",
         ) from None
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()

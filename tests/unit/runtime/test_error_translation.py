@@ -84,3 +84,20 @@ def test_a_project_that_needs_a_missing_package_of_the_framework_says_how_to_ins
     broken.__cause__ = ModuleNotFoundError("No module named 'sqlalchemy'", name="sqlalchemy")
 
     assert "missing-dependency" == explain(broken).code
+
+
+@pytest.mark.parametrize(
+    ("package", "installs"),
+    [
+        ("aiosqlite", "'oneoff[sqlite]'"),
+        ("arq", "'oneoff[arq]'"),
+        ("asyncpg", "'oneoff[postgres]'"),
+        ("redis", "'oneoff[redis]'"),
+        ("structlog", "structlog"),
+    ],
+)
+def test_a_missing_package_names_the_extra_that_installs_it(package: str, installs: str) -> None:
+    """The extra knows which versions work."""
+    error = explain(ModuleNotFoundError(f"No module named {package!r}", name=package))
+
+    assert f"or install it: pip install {installs}" == error.try_[-1]

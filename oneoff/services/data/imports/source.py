@@ -92,7 +92,7 @@ class Source:
         except ModuleNotFoundError:
             raise ConfigurationError(
                 f"{self.name} is compressed with zstd; the package 'zstandard' is not installed",
-                try_=("pip install zstandard", "or decompress the file first"),
+                try_=("pip install 'oneoff[zstd]'", "or decompress the file first"),
                 code="missing-dependency",
             ) from None
         zstd = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
@@ -229,6 +229,6 @@ class _Decompressed(io.RawIOBase):
         try:
             return bytes(self._object.decompress(data))
         except Exception as exc:
-            if type(exc).__module__ not in ("zlib", "zstandard", "zstandard.backend_c"):
+            if type(exc).__module__ not in ("zlib", "zstd", "zstandard", "zstandard.backend_c"):
                 raise
             raise bad_file(self._name, f"can't be decompressed: {exc}") from exc

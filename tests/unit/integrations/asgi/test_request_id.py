@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 
 from oneoff.integrations.asgi.protocol import Message, Receive, Scope, Send
 from oneoff.integrations.asgi.request_id import RequestIdMiddleware
@@ -21,9 +21,10 @@ GENERATED = re.compile(r"[0-9a-f]{32}")
 @pytest.fixture
 def lines() -> Iterator[list[Any]]:
     """Return the logged events, with the bound variables."""
-    processors = [structlog.contextvars.merge_contextvars]
-    with capture_logs(processors=processors) as captured:
-        yield captured
+    captured = LogCapture()
+    structlog.configure([structlog.contextvars.merge_contextvars, captured])
+    yield captured.entries
+    structlog.reset_defaults()
 
 
 async def hello(scope: Scope, _receive: Receive, send: Send) -> None:
