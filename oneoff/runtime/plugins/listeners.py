@@ -40,6 +40,9 @@ class Listeners:
         points: The entry points of the functions that return them.
         config: The settings, which these functions get.
         warn: Called with each warning, in any thread; by default they are collected.
+
+    Attributes:
+        warn: As given.
     """
 
     def __init__(
@@ -50,16 +53,16 @@ class Listeners:
     ) -> None:
         self._warnings: list[str] = []
         self._callers: list[_Caller] = []
-        warn = warn or self._warnings.append
+        self.warn = warn or self._warnings.append
         for point in points:
             name = f"the listener {point.name!r} of {point.distribution}"
             try:
                 listener = load_object(point.value)(config)
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plug-in must not end a run
-                warn(f"{name} was not started: {_problem(exc)}")
+                self.warn(f"{name} was not started: {_problem(exc)}")
             else:
                 if listener is not None:
-                    self._callers.append(_Caller(name, listener, warn))
+                    self._callers.append(_Caller(name, listener, self.warn))
 
     def __bool__(self) -> bool:
         """Return whether there is a listener, or a warning about one."""

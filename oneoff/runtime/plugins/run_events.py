@@ -8,9 +8,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from oneoff.runtime.error_translation import UnexpectedError
+from oneoff.utils.places import error_text
 
 if TYPE_CHECKING:
-    from oneoff.core.events import RunEnded, Step
+    from collections.abc import Callable
+
+    from oneoff.core.events import Event, RunEnded, RunStarted, Step
     from oneoff.core.outcome import Call, Outcome
     from oneoff.core.policy import Mode
     from oneoff.core.run import Run
@@ -43,9 +46,7 @@ class RunEvents:
     def started(self, run: Run) -> None:
         """Tell the listeners that the work starts."""
         if self._listeners:
-            from oneoff.core.events import RunStarted  # takes 4 ms: not in runs without a listener
-
-            self._listeners.emit(RunStarted(**self._facts(run)))
+            self._tell(lambda: self._started(run))
 
     async def ended(self, run: Run, outcome: Outcome, *, wait: bool) -> Outcome:
         """Tell the listeners how the run ended.
@@ -60,12 +61,24 @@ class RunEvents:
         """
         if not self._listeners:
             return outcome
-        self._listeners.emit(self._event(run, outcome))
+        self._tell(lambda: self._ended(run, outcome))
         if wait:
             await self._listeners.finish()
         return replace(outcome, warnings=(*outcome.warnings, *self._listeners.take_warnings()))
 
-    def _event(self, run: Run, outcome: Outcome) -> RunEnded:
+    def _tell(self, make: Callable[[], Event]) -> None:
+        """Emit an event. An error in making it is a warning: the run may be committed."""
+        try:
+            self._listeners.emit(make())
+        except Exception as exc:  # noqa: BLE001 - a command's own `confirm_level` may raise
+            self._listeners.warn(f"the listeners were not told about the run: {error_text(exc)}")
+
+    def _started(self, run: Run) -> RunStarted:
+        from oneoff.core.events import RunStarted  # takes 4 ms: not in runs without a listener
+
+        return RunStarted(**self._facts(run))
+
+    def _ended(self, run: Run, outcome: Outcome) -> RunEnded:
         from oneoff.core.events import RunEnded
 
         return RunEnded(

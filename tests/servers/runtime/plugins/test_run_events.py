@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.runtime.plugins import listeners
 from tests.support.on_sqlite import ON_SQLITE
-from tests.support.plugin import listening
+from tests.support.plugin import installed_plugin, listening
 
 if TYPE_CHECKING:
     import pytest
@@ -131,3 +131,34 @@ async def test_a_nested_run_leaves_the_waiting_to_the_outer_one(
     assert 0 == finished.exit_code
     assert "did not finish in time" not in finished.stderr
     assert ["shell", "user list", "user list", "shell"] == [event.run.command for event in seen]
+
+
+async def test_a_command_that_can_not_be_described_ends_with_its_own_error(
+    manage: Manage, tmp_path: Path
+) -> None:
+    """Its `confirm_level` raises an error, in the gate and again for the event."""
+    command = '''
+from oneoff import BaseCommand, DataError, Result
+
+
+class Bad(BaseCommand):
+    """Fail before the gate."""
+
+    examples = ("bad",)
+
+    def confirm_level(self):
+        raise DataError("no such level")
+
+    async def handle(self) -> Result:
+        return Result.unchanged("done")
+'''
+    points, files = "[oneoff.commands]\nx = acme_cmds\n", {"acme_cmds/bad.py": command}
+    with (
+        installed_plugin(tmp_path / "more", points, files, name="more"),
+        listening(tmp_path / "site"),
+    ):
+        finished = await manage("bad --json")
+
+    assert (65, "no such level") == (finished.exit_code, finished.json["error"]["message"])
+    (warning,) = [text for text in finished.json["warnings"] if "listeners" in text]
+    assert "the listeners were not told about the run: DataError: no such level" == warning
