@@ -24,7 +24,7 @@ FILES = {
     "worker.py": "from oneoff.integrations.arq import WorkerConnection\nclass WorkerSettings: 1\n",
 }
 REDIS = {"REDIS_URL": "redis://127.0.0.1:1"}
-LINES = (
+LINES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("sqlite", "db status", {}),
     ("postgres", "db status", {"DATABASE_URL": "postgres://ada@127.0.0.1:1/shop"}),
     ("redis", "cache stats", REDIS),

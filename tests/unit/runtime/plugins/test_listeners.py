@@ -15,13 +15,18 @@ from oneoff.runtime.plugins.entry_points import EVENTS, EntryPoint
 from oneoff.runtime.plugins.listeners import Listeners
 
 SEEN: list[str] = []
-BLOCKED = threading.Event()
+BLOCKED, COLLECTED = threading.Event(), threading.Event()
 
 
 def collect(config: Config) -> Callable[[str], None]:
     """Return a listener that collects events."""
     assert config.environment == "test"
-    return SEEN.append
+
+    def listen(event: str) -> None:
+        SEEN.append(event)
+        COLLECTED.set()
+
+    return listen
 
 
 def nothing(_config: Config) -> None:
@@ -69,6 +74,7 @@ def hanging(_config: Config) -> Any:
 def load(tmp_path: Path) -> Callable[..., Any]:
     """Return a function that makes the listeners of these functions."""
     SEEN.clear()
+    COLLECTED.clear()
 
     def make(*names: str) -> Any:
         config = load_config(
@@ -127,11 +133,13 @@ async def test_nothing_waits_for_a_listener_that_hangs(
     load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gets no more events, so the next run does not wait for it again."""
-    monkeypatch.setattr(module, "WAIT", 0.05)
-    listeners = load("hanging", "collect")
+    listeners = load("collect", "hanging")
 
     listeners.emit("a")
-    await listeners.finish()
+    assert COLLECTED.wait(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "WAIT", 0.3)
+        await listeners.finish()
     first = listeners.take_warnings()
     listeners.emit("b")
     await listeners.finish()
