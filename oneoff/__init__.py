@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from oneoff.core.errors import TemporaryError as TemporaryError
     from oneoff.core.errors import Unavailable as Unavailable
     from oneoff.core.errors import UsageError as UsageError
-    from oneoff.core.events import Event as Event
+    from oneoff.core.events import AnyEvent as AnyEvent
     from oneoff.core.events import Listener as Listener
     from oneoff.core.events import ProcessError as ProcessError
     from oneoff.core.events import RunEnded as RunEnded
@@ -94,7 +94,7 @@ _NAMES_BY_MODULE = {
         "Unavailable",
         "UsageError",
     ),
-    "core.events": ("Event", "Listener", "ProcessError", "RunEnded", "RunStarted", "Step"),
+    "core.events": ("AnyEvent", "Listener", "ProcessError", "RunEnded", "RunStarted", "Step"),
     "core.outcome": ("Status",),
     "core.policy": ("Access", "Confirm", "DryRun", "Mode"),
     "core.project": ("Project",),

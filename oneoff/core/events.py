@@ -112,5 +112,5 @@ class ProcessError:
     mask: Callable[[Any], Any] = field(repr=False, compare=False)
 
 
-Event = RunStarted | RunEnded | ProcessError
-Listener = Callable[[Event], object]
+AnyEvent = RunStarted | RunEnded | ProcessError
+Listener = Callable[[AnyEvent], object]

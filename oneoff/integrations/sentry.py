@@ -16,7 +16,7 @@ from oneoff.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.events import Event, Listener, RunEnded
+    from oneoff.core.events import AnyEvent, Listener, RunEnded
 
 FLUSH = 3.0
 """Seconds for sending an error; less than a run waits for its listeners."""
@@ -49,7 +49,7 @@ class _Reporter:
         self._config = config
         self._client: Any = None
 
-    def report(self, event: Event) -> None:
+    def report(self, event: AnyEvent) -> None:
         """Send the exception of a run or of a process, if it is unexpected."""
         from oneoff.core.events import ProcessError, RunEnded
 

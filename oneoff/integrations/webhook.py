@@ -15,7 +15,7 @@ from oneoff.core.policy import Access, Confirm, Mode
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.events import Event, Listener, RunEnded
+    from oneoff.core.events import AnyEvent, Listener, RunEnded
 
 TIMEOUT = 3.0
 """Seconds for each answer of the server; less than a run waits for its listeners."""
@@ -31,7 +31,7 @@ def listener(config: Config) -> Listener | None:
     return partial(_notify, config.webhook_url, config.webhook_runs)
 
 
-def _notify(url: str, wanted: frozenset[str], event: Event) -> None:
+def _notify(url: str, wanted: frozenset[str], event: AnyEvent) -> None:
     from oneoff.core.events import RunEnded  # takes 4 ms, also in runs without a listener
 
     if isinstance(event, RunEnded) and wanted & set(_kinds(event)):

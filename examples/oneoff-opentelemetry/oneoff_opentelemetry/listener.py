@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from oneoff import Config, Event, Listener, RunEnded
+from oneoff import AnyEvent, Config, Listener, RunEnded
 from oneoff_opentelemetry.settings import exporter_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def listener(config: Config) -> Listener | None:
     return partial(_trace, name) if name else None
 
 
-def _trace(exporter: str, event: Event) -> None:
+def _trace(exporter: str, event: AnyEvent) -> None:
     if not isinstance(event, RunEnded):
         return
     from opentelemetry import trace

@@ -22,7 +22,7 @@ from oneoff.utils.places import error_text
 
 if TYPE_CHECKING:
     from oneoff.config.settings import Config
-    from oneoff.core.events import Event, Listener
+    from oneoff.core.events import AnyEvent, Listener
     from oneoff.runtime.plugins.entry_points import EntryPoint
 
 WAIT = 5.0
@@ -68,7 +68,7 @@ class Listeners:
         """Return whether there is a listener, or a warning about one."""
         return bool(self._callers or self._warnings)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: AnyEvent) -> None:
         """Pass an event to all listeners, without waiting for them."""
         for caller in self._callers:
             caller.put(event)
@@ -102,7 +102,7 @@ class _Caller:
 
     def __init__(self, name: str, listener: Listener, warn: Callable[[str], object]) -> None:
         self._name, self._listener, self._warn = name, listener, warn
-        self._events: deque[Event] = deque()
+        self._events: deque[AnyEvent] = deque()
         self._changed = threading.Condition()
         self._gave_up = False
 
@@ -110,7 +110,7 @@ class _Caller:
     def is_busy(self) -> bool:
         return bool(self._events)
 
-    def put(self, event: Event) -> None:
+    def put(self, event: AnyEvent) -> None:
         with self._changed:
             if self._gave_up:
                 return
@@ -141,7 +141,7 @@ class _Caller:
                     self._events.popleft()
                 self._changed.notify_all()
 
-    def _next(self) -> Event | None:
+    def _next(self) -> AnyEvent | None:
         with self._changed:
             return self._events[0] if self._events else None
 

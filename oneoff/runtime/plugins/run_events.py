@@ -13,7 +13,7 @@ from oneoff.utils.places import error_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oneoff.core.events import Event, RunEnded, RunStarted, Step
+    from oneoff.core.events import AnyEvent, RunEnded, RunStarted, Step
     from oneoff.core.outcome import Call, Outcome
     from oneoff.core.policy import Mode
     from oneoff.core.run import Run
@@ -66,7 +66,7 @@ class RunEvents:
             await self._listeners.finish()
         return replace(outcome, warnings=(*outcome.warnings, *self._listeners.take_warnings()))
 
-    def _tell(self, make: Callable[[], Event]) -> None:
+    def _tell(self, make: Callable[[], AnyEvent]) -> None:
         """Emit an event. An error in making it is a warning: the run may be committed."""
         try:
             self._listeners.emit(make())
