@@ -151,6 +151,7 @@ simulate: setup ## Simulate ten billion rows on 200 workers and show the bottlen
 faults: setup servers ## Kill runs, cut connections, crash servers; disturb each command; try random tables
 	$(BIN)/python benchmarks/faults.py
 	$(BIN)/python benchmarks/moments.py
+	$(BIN)/python benchmarks/migrate_faults.py
 	RANDOM_TABLES=500 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/data/test_random_tables.py
 	SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -q tests/commands/test_random_models.py
 	TAMPERINGS=1000 $(BIN)/python -m pytest -q -s -n 0 tests/servers/services/audit/test_verify.py -k random
