@@ -11,6 +11,7 @@ PATH="$(cd "$1" && pwd):$PATH"
 # Use a new database each time, and ignore the settings of the environment and .env.
 rm -f demo.sqlite3 demo.sqlite3-* demo.sqlite3.locks
 export DATABASE_URL=sqlite:///demo.sqlite3 MIGRATION_DATABASE_URL='' ENVIRONMENT=development
+export LOG_FORMAT="${LOG_FORMAT:-text}"
 
 run() {
     printf '\n$ %s\n' "$*"

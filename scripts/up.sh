@@ -94,7 +94,8 @@ PORT=$(setting PORT 8000)
 host=$(setting UP_HOST 127.0.0.1)
 redis_port=$(setting UP_REDIS_PORT 6380)
 REDIS_URL=$(setting REDIS_URL '')
-export PORT REDIS_URL
+LOG_FORMAT=$(setting LOG_FORMAT text)
+export PORT REDIS_URL LOG_FORMAT
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 check_ports

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "ONEOFF_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "text", "json", "none")
 _LOG_LEVELS_ELSEWHERE = {
     "0": "debug",
     "10": "debug",
@@ -44,7 +45,7 @@ SECRET_KEY_LENGTH = 32
 """The minimum number of characters of SECRET_KEY; `openssl rand -hex 16` prints as many."""
 NO_DATABASE = "DATABASE_URL is not set"
 """How the problem of a missing DATABASE_URL begins."""
-_SHARED = ("LOG_LEVEL", "SECRET_KEY")
+_SHARED = ("LOG_LEVEL", "LOG_FORMAT", "SECRET_KEY")
 """Names that applications use for something else: without the prefix, a wrong value is ignored."""
 NOTICES = ("failures", "policy", "writes")
 """The choices of ONEOFF_WEBHOOK_RUNS: runs that failed; runs that policy refuses, or that needed
@@ -109,6 +110,7 @@ SETTINGS = (
         "confirm in development, test and ci, refuse elsewhere",
     ),
     Setting("LOG_LEVEL", "info", "debug, info, warning or error"),
+    Setting("LOG_FORMAT", "auto", "auto, text, json, or none for no log of commands"),
     Setting(
         "SENTRY_DSN",
         "",
@@ -161,6 +163,7 @@ class Config(NamedTuple):
     operator: str
     agents: str
     log_level: str
+    log_format: str
     sentry_dsn: str
     webhook_url: str
     webhook_runs: frozenset[str]
@@ -290,6 +293,7 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
     value["ENVIRONMENT"] = plain_name(value["ENVIRONMENT"])
     level = value["LOG_LEVEL"].lower()
     value["LOG_LEVEL"] = _LOG_LEVELS_ELSEWHERE.get(level, level)
+    value["LOG_FORMAT"] = value["LOG_FORMAT"].lower()
     wrong = _problems(value, variables) | _missing_database(value, project)
     ignored = {
         name: wrong.pop(name)
@@ -313,6 +317,7 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
         operator=value["OPERATOR"],
         agents=value["ONEOFF_AGENTS"].lower(),
         log_level=value["LOG_LEVEL"],
+        log_format=value["LOG_FORMAT"],
         sentry_dsn=value["SENTRY_DSN"],
         webhook_url=value["ONEOFF_WEBHOOK_URL"],
         webhook_runs=_words(value["ONEOFF_WEBHOOK_RUNS"]),
@@ -333,7 +338,8 @@ def _problems(value: Mapping[str, str], variables: Mapping[str, str]) -> dict[st
     for name in ("AUDIT_REQUIRED", "REDIS_VERIFY_CERTIFICATE"):
         if value[name].lower() not in _TRUE + _FALSE:
             problems[name] = f"{value[name]!r} is not true or false"
-    for name, choices in (("LOG_LEVEL", LOG_LEVELS), ("ONEOFF_AGENTS", ("", *AGENTS))):
+    chosen = {"LOG_LEVEL": LOG_LEVELS, "LOG_FORMAT": LOG_FORMATS, "ONEOFF_AGENTS": ("", *AGENTS)}
+    for name, choices in chosen.items():
         if value[name].lower() not in choices:
             listed = ", ".join(filter(None, choices))
             problems[name] = f"{value[name]!r} is not one of {listed}"

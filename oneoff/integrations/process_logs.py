@@ -47,9 +47,10 @@ _services: list[str] = []
 def configure_logging(service: str, config: Config | None = None) -> None:
     """Configure the logs of this process. A second call has no effect.
 
-    Lines are text on a terminal and JSON otherwise. LOG_LEVEL is the lowest level. Each line has a
-    UTC timestamp and the variables of `structlog.contextvars`, such as request id and job id. The
-    listeners of plug-ins are told about each exception that is logged at level error.
+    Lines are text on a terminal and in CI, and JSON otherwise, unless LOG_FORMAT says text or json.
+    LOG_LEVEL is the lowest level. Each line has a UTC timestamp and the variables of
+    `structlog.contextvars`, such as request id and job id. The listeners of plug-ins are told about
+    each exception that is logged at level error.
 
     Args:
         service: Name of the process, on every line: "web", "worker".
@@ -61,7 +62,7 @@ def configure_logging(service: str, config: Config | None = None) -> None:
             Terminal(None, None, sys.stderr, config.environ),
             Redactor(config.environ),
         )
-        logs = Logs(terminal, redactor, config.log_level, service=service)
+        logs = Logs(terminal, redactor, config.log_level, service=service, form=config.log_format)
         _install(logs)
         report_errors(logs, config, redactor)
 

@@ -80,7 +80,8 @@ class Execution:
         self.app, self.call = app, call
         self.terminal, self.redactor = terminal, redactor
         self.process_wide = process_wide
-        self.logs = Logs(terminal, redactor, level_of(app.config, call.options, terminal))
+        level = level_of(app.config, call.options, terminal)
+        self.logs = Logs(terminal, redactor, level, form=app.config.log_format)
         self.mode = gate.mode_of(call.command, call.options)
         made = run or app.new_run(call.name, call.options)
         reason, ticket = redactor.text(made.reason), redactor.text(made.ticket)

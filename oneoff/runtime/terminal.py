@@ -30,7 +30,8 @@ class Terminal:
             terminals, and the process does not run in CI.
         color: Whether to colour standard error.
         width: Columns of standard output; 0 if it is not a terminal: then tables are not cut.
-        shows_logs_readably: Whether logs are for a person rather than for a program.
+        is_watched: Whether standard error is a terminal, so that the operator reads the result.
+        in_ci: Whether the process runs in CI, whose pages show standard error.
         shows_status: Whether standard error is a terminal that can erase a line.
         output_lost: Whether standard output is closed, or failed to take a text (a full disk).
         program: How the operator started the process: "admin", or "python manage.py".
@@ -47,12 +48,11 @@ class Terminal:
     ) -> None:
         self._stdin, self._stdout, self._stderr = stdin, stdout, stderr
         stderr_is_terminal = _is_terminal(stderr)
-        self.interactive = (
-            _is_terminal(stdin) and stderr_is_terminal and not _says_yes(environ.get("CI", ""))
-        )
+        self.in_ci = _says_yes(environ.get("CI", ""))
+        self.interactive = _is_terminal(stdin) and stderr_is_terminal and not self.in_ci
         self.shows_status = stderr_is_terminal and environ.get("TERM") != "dumb"
         self.color = self.shows_status and not environ.get("NO_COLOR")
-        self.shows_logs_readably = stderr_is_terminal
+        self.is_watched = stderr_is_terminal
         self.width = _columns(stdout, environ)
         self._status_width = _columns(stderr, environ)
         self._status = ""

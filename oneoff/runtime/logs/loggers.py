@@ -1,9 +1,10 @@
 """Write structured logs to standard error, with the run id on every line.
 
-Lines are readable text on a terminal and JSON elsewhere. Importing structlog takes as long as all
-of asyncio, and twice as long where rich is installed, so it is imported only when a command asks
-for `log`, or for a readable line. See `oneoff.runtime.logs.capture` for the logs of the
-application and its libraries, and `oneoff.integrations.process_logs` for long-running processes.
+Lines are text on a terminal and in CI, and JSON elsewhere; LOG_FORMAT overrides this. Importing
+structlog takes as long as all of asyncio, and twice as long where rich is installed, so it is
+imported only when a command asks for `log`, or for a line of text. See
+`oneoff.runtime.logs.capture` for the logs of the application and its libraries, and
+`oneoff.integrations.process_logs` for long-running processes.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def level_of(config: Config, options: GlobalOptions, terminal: Terminal) -> str:
         return "debug"
     if options.verbose:
         return "info"
-    if terminal.shows_logs_readably and not config.source("LOG_LEVEL"):
-        return "warning"
-    return config.log_level
+    if config.log_format == "json" or not terminal.is_watched or config.source("LOG_LEVEL"):
+        return config.log_level
+    return "warning"
 
 
 class Logs:
@@ -60,23 +61,32 @@ class Logs:
         redactor: Masks the secrets that it knows.
         level: The lowest level that is written: "info".
         service: Name of a long-running process, for every line: "web", "worker".
+        form: LOG_FORMAT. A service writes its log with "none" too: it has no other output.
 
     Attributes:
         service: As given; empty for a run.
         level: As given.
-        readable: Whether lines are for a person rather than for a program.
+        readable: Whether lines are text for a person rather than JSON for a program.
         on_error: Called for each line that reports an exception at level error, outside of a run:
             with its message, the exception, and the variables that are bound to the line.
     """
 
     def __init__(
-        self, terminal: Terminal, redactor: Redactor, level: str, *, service: str = ""
+        self,
+        terminal: Terminal,
+        redactor: Redactor,
+        level: str,
+        *,
+        service: str = "",
+        form: str = "auto",
     ) -> None:
         self._terminal = terminal
         self._redactor = redactor
         self.service = service
         self.level = level
-        self.readable = terminal.shows_logs_readably
+        is_for_person = terminal.is_watched or terminal.in_ci
+        self.readable = is_for_person if form in {"auto", "none"} else form == "text"
+        self._is_off = form == "none" and not service
         self.on_error: Callable[[str, BaseException, Mapping[str, Any]], object] | None = None
 
     @property
@@ -98,7 +108,8 @@ class Logs:
 
     def write(self, line: str) -> None:
         """Write a line that is already masked."""
-        self._terminal.err(line)
+        if not self._is_off:
+            self._terminal.err(line)
 
     def logger(self, run: Run) -> FilteringBoundLogger:
         """Return a logger that puts the run on every line."""
@@ -122,7 +133,7 @@ class Logs:
         level = "info" if outcome.error is None else "error"
         if not self.writes(level):
             return
-        if self._terminal.shows_logs_readably and not self.writes("info"):
+        if self._terminal.is_watched and self.readable and not self.writes("info"):
             return  # the operator reads the result or the error on the terminal
         event = {
             **_fields(run),

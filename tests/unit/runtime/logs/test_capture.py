@@ -90,6 +90,7 @@ def test_handlers_that_write_to_files_are_kept(tmp_path: Path) -> None:
         ({}, {"LOG_LEVEL": "debug"}, False, "debug"),
         ({}, {}, True, "warning"),
         ({}, {"LOG_LEVEL": "info"}, True, "info"),
+        ({}, {"LOG_FORMAT": "json"}, True, "info"),
         ({"verbose": 1}, {}, True, "info"),
         ({"verbose": 2}, {"LOG_LEVEL": "error"}, False, "debug"),
         ({"debug": True}, {}, True, "debug"),
@@ -109,6 +110,6 @@ def test_the_level_comes_from_options_then_settings_then_terminal(
     for name, value in flags.items():
         setattr(options, name, value)
     terminal = Terminal(None, None, None, {})
-    terminal.shows_logs_readably = readable
+    terminal.is_watched = readable
 
     assert expected == level_of(load_config(tmp_path, Project("shop"), environ), options, terminal)

@@ -7,9 +7,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import structlog
 
 from oneoff.config.operator_identity import identify
+from oneoff.core.outcome import Outcome
+from oneoff.core.result import Result
 from oneoff.core.run import Run
 from oneoff.runtime.logs.loggers import Logs
 from oneoff.runtime.terminal import Terminal
@@ -111,3 +114,41 @@ def test_the_line_at_the_end_has_what_the_application_bound_in_its_context() -> 
         structlog.contextvars.clear_contextvars()
 
     assert "acme" == dict(written(stream)[0])["tenant"]
+
+
+@pytest.mark.parametrize(
+    ("form", "environ", "watched", "expected"),
+    [
+        ("auto", {}, False, "json"),
+        ("auto", {"CI": "true"}, False, "text"),
+        ("auto", {"CI": "false"}, False, "json"),
+        ("text", {}, False, "text"),
+        ("json", {"CI": "true"}, False, "json"),
+        ("json", {}, True, "json"),
+        ("none", {}, False, ""),
+    ],
+)
+def test_log_format_decides_how_the_end_of_a_run_is_logged(
+    form: str, environ: dict[str, str], expected: str, *, watched: bool
+) -> None:
+    """Without it, people at terminals and on the pages of CI read text, and programs JSON."""
+    stream = io.StringIO()
+    terminal = Terminal(None, None, stream, environ)
+    terminal.is_watched = watched
+    made = Logs(terminal, Redactor({}), "info", form=form)
+
+    made.report(a_run(), Outcome(command="user list", result=Result()))
+
+    line = stream.getvalue()
+    assert bool(expected) is ("run.unchanged" in line)
+    assert (expected == "json") is line.startswith("{")
+
+
+def test_a_process_that_serves_writes_its_log_also_if_commands_write_none() -> None:
+    """It has no other output, and a crash would leave no trace."""
+    stream = io.StringIO()
+    terminal = Terminal(None, None, stream, {})
+
+    Logs(terminal, Redactor({}), "info", service="web", form="none").write("started\n")
+
+    assert "started\n" == stream.getvalue()
