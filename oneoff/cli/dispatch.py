@@ -12,7 +12,8 @@ TYPE_CHECKING = False  # typing's own constant would cost 5 ms at every start
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oneoff.core.errors import CommandError, UsageError
+    from oneoff.core.command import BaseCommand
+    from oneoff.core.errors import CommandError
     from oneoff.core.outcome import Call
     from oneoff.runtime.application import Application
     from oneoff.runtime.registry.entry import Entry
@@ -117,20 +118,26 @@ def _call(app: Application, entry: Entry, rest: Sequence[str], program: str) -> 
     parsed = parse(command_class, rest, name=entry.name)
     if parsed.command is None:
         return _help(app.registry, entry.name.split(), program)
-    if parsed.options.json and parsed.command.fills_stdout():
-        raise _two_outputs_error(entry.name)
+    _refuse_two_outputs(entry.name, parsed.command, parsed.options)
     line = command_line(f"{program} {entry.name}", argv)
     name = app.registry.name_of(command_class)
     return Call(name, parsed.command, parsed.options, [*entry.name.split(), *argv], line)
 
 
-def _two_outputs_error(name: str) -> UsageError:
+def _refuse_two_outputs(name: str, command: BaseCommand, options: GlobalOptions) -> None:
     from oneoff.core.errors import UsageError
 
-    return UsageError(
-        f"--json and the data of {name} can't both go to standard output",
-        try_="write the data to a file",
-    )
+    if options.json and options.shapes_rows:
+        raise UsageError(
+            "--json prints the whole result, so --as, --fields and --sort can't be used with it",
+            try_="--as json prints only the rows",
+        )
+    if (options.json or options.shapes_rows) and command.fills_stdout():
+        option = "--json" if options.json else "the rows of --as, --fields or --sort"
+        raise UsageError(
+            f"{option} and the data of {name} can't both go to standard output",
+            try_="write the data to a file",
+        )
 
 
 def _help(registry: Registry, words: Sequence[str], program: str, problem: str = "") -> Page:

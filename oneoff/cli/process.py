@@ -100,8 +100,9 @@ def _execute(app: Application, call: Call, terminal: Terminal, redactor: Redacto
     from oneoff.runtime.executor import Execution
     from oneoff.runtime.logs.capture import capturing
 
-    # Standard output must contain only the JSON object, so `print` in a command goes to stderr.
-    aside = redirect_stdout(sys.stderr) if call.options.json else nullcontext()
+    # Standard output must contain only the data, so `print` in a command goes to stderr.
+    only_data = call.options.json or call.options.shapes_rows
+    aside = redirect_stdout(sys.stderr) if only_data else nullcontext()
 
     # The application's own code reads the process environment.
     for name, value in app.config.environ.items():

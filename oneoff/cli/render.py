@@ -52,18 +52,18 @@ def render_json(outcome: Outcome, redactor: Redactor) -> str:
     try:
         text = json.dumps(envelope, ensure_ascii=False, default=for_json, allow_nan=False)
     except ValueError:
-        text = json.dumps(_with_numbers_of_json(envelope), ensure_ascii=False, default=for_json)
+        text = json.dumps(with_numbers_of_json(envelope), ensure_ascii=False, default=for_json)
     return text + "\n"
 
 
-def _with_numbers_of_json(value: Any) -> Any:
+def with_numbers_of_json(value: Any) -> Any:
     """Replace NaN and infinite numbers, which JSON does not have, by their names."""
     if isinstance(value, float) and not isfinite(value):
         return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {key: _with_numbers_of_json(item) for key, item in value.items()}
+        return {key: with_numbers_of_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_numbers_of_json(item) for item in value]
+        return [with_numbers_of_json(item) for item in value]
     return value
 
 

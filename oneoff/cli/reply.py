@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oneoff.cli.render import render_error, render_json, render_text, render_warning
-from oneoff.core.errors import CommandError
+from oneoff.core.errors import CommandError, UsageError
 from oneoff.core.outcome import Outcome, Status
+from oneoff.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,6 +54,8 @@ def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
         terminal.out(terminal.as_started(render_json(outcome, redactor)))
         return int(outcome.exit_code)
     show_warnings(outcome.warnings, options, terminal, redactor)
+    if options.shapes_rows:
+        return _show_rows(outcome, options, terminal, redactor)
     say = terminal.err if terminal.has_data else terminal.out
     text = render_text(
         outcome, redactor, width=terminal.width, quiet=options.quiet, verbose=options.verbose
@@ -60,6 +63,26 @@ def _show(outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor
     say(terminal.as_started(text))
     if outcome.error:
         terminal.err(render_error(outcome.error, redactor, color=color))
+    return int(outcome.exit_code)
+
+
+def _show_rows(
+    outcome: Outcome, options: GlobalOptions, terminal: Terminal, redactor: Redactor
+) -> int:
+    """Write only rows to standard output; the message of the result goes to standard error."""
+    from oneoff.cli.rows import render_rows
+
+    error = outcome.error
+    try:
+        terminal.out(render_rows(outcome, options, redactor, width=terminal.width))
+    except UsageError as exc:
+        error = error or exc  # a run that failed may have no rows
+    if error:
+        color = terminal.color and not options.no_color
+        terminal.err(terminal.as_started(render_error(error, redactor, color=color)))
+        return int(error.exit_code)
+    if outcome.message and not options.quiet:
+        terminal.err(printable(redactor.text(outcome.message)) + "\n")
     return int(outcome.exit_code)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RESERVED = frozenset(
     "help json no_input verbose quiet debug traceback no_color timeout reason ticket dry_run "
     "confirm lock_wait break_glass approval waive version statement_timeout lock_timeout "
-    "idle_timeout".split()
+    "idle_timeout as_ fields sort".split()
 )
 """Names of the options that every command has, which no input may use."""
 CHECK_RESOURCES = ("config", "project", "registry", "run", "session")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Missing = Callable[[type[BaseCommand]], str]
 
 WAIVE = "waive"
+AS, FIELDS = "as_", "fields"
+FORMS = ("table", "csv", "json")
+"""The forms in which `--as` prints rows."""
 LOCK_WAIT = 60.0
 """Seconds that a run waits for a lock that another run holds, by default."""
 
@@ -32,14 +35,19 @@ class GlobalOptions:
             if not given.
         verbose: The number of times `--verbose` was given.
         waive: The reasons to run although a check of the task fails, by the name of the check.
+        as_: One of `FORMS`; empty if not given.
+        fields: The names of the fields of a row to show; none for all.
+        sort: The field to sort rows by, after "-" for descending; empty if not given.
     """
 
     __slots__ = (
         "approval",
+        "as_",
         "break_glass",
         "confirm",
         "debug",
         "dry_run",
+        "fields",
         "help",
         "idle_timeout",
         "json",
@@ -49,6 +57,7 @@ class GlobalOptions:
         "no_input",
         "quiet",
         "reason",
+        "sort",
         "statement_timeout",
         "ticket",
         "timeout",
@@ -60,6 +69,9 @@ class GlobalOptions:
 
     def __init__(self) -> None:
         self.json = False
+        self.as_ = ""
+        self.fields: tuple[str, ...] = ()
+        self.sort = ""
         self.no_input = False
         self.verbose = 0
         self.quiet = False
@@ -80,6 +92,11 @@ class GlobalOptions:
         self.waive: dict[str, str] = {}
         self.help = False
         self.version = False
+
+    @property
+    def shapes_rows(self) -> bool:
+        """Whether only the rows of the result are shown, as an option asks."""
+        return bool(self.as_ or self.fields or self.sort)
 
 
 class GlobalOption:
@@ -118,7 +135,7 @@ class GlobalOption:
     @property
     def spelling(self) -> str:
         """The long form of the option: `--lock-wait`."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.name.rstrip("_").replace("_", "-")
 
     @property
     def is_flag(self) -> bool:
@@ -134,6 +151,10 @@ def _no_dry_run(command: type[BaseCommand]) -> str:
     if command.dry_run is not DryRun.UNSUPPORTED:
         return ""
     return "does not write" if command.access is Access.READ else "can't be previewed"
+
+
+def _no_rows(command: type[BaseCommand]) -> str:
+    return "" if command.access is Access.READ else "is not a command that only reads"
 
 
 def _no_confirm(command: type[BaseCommand]) -> str:
@@ -236,6 +257,21 @@ OPTIONS = (
         missing=_no_waive,
     ),
     GlobalOption("json", "Print the result as one JSON object."),
+    GlobalOption(
+        AS, "Print only the rows, in this form.", metavar="|".join(FORMS), missing=_no_rows
+    ),
+    GlobalOption(
+        FIELDS,
+        "Print only these fields of each row: id,name.",
+        metavar="NAMES",
+        missing=_no_rows,
+    ),
+    GlobalOption(
+        "sort",
+        "Sort the rows by this field, or descending with --sort=-NAME.",
+        metavar="NAME",
+        missing=_no_rows,
+    ),
     GlobalOption("no_input", "Never prompt. A run that needs an answer is refused."),
     GlobalOption("verbose", "Show more log messages. [may be repeated]", short="v"),
     GlobalOption("quiet", "Print only the data.", short="q"),

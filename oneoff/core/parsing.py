@@ -9,7 +9,7 @@ from __future__ import annotations
 from oneoff.core.arguments import Field, Kind
 from oneoff.core.conversion import duration_hint, parse_duration, shape_of
 from oneoff.core.errors import UsageError
-from oneoff.core.options import COUNTED, OPTIONS, WAIVE, GlobalOptions
+from oneoff.core.options import AS, COUNTED, FIELDS, FORMS, OPTIONS, WAIVE, GlobalOptions
 from oneoff.core.tokens import (
     OptionSpec,
     Takes,
@@ -183,6 +183,8 @@ class _Line:
                 self._problems.append(f"{spec.spelling} {value!r} is not CHECK=REASON")
                 return
             value = {**self.options.waive, check.strip(): reason.strip()}
+        elif spec.name in (AS, FIELDS):
+            value = self._about_rows(spec, value)
         elif spec.name in DURATIONS:
             try:
                 value = parse_duration(value).total_seconds()
@@ -193,6 +195,16 @@ class _Line:
                 )
                 return
         setattr(self.options, spec.name, value)
+
+    def _about_rows(self, spec: OptionSpec, value: str) -> str | tuple[str, ...]:
+        if spec.name == AS:
+            if value not in FORMS:
+                self._problems.append(f"{spec.spelling} {value!r} is not one of {', '.join(FORMS)}")
+            return value
+        names = tuple(filter(None, map(str.strip, value.split(","))))
+        if not names:
+            self._problems.append(f"{spec.spelling} names no field")
+        return names
 
     def add_given(self, given: Mapping[str, Any]) -> None:
         """Add inputs and global options that are given by name, after the words."""

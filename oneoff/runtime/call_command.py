@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from oneoff.core.run import Run
 
 
-_ABOUT_OUTPUT = ("json", "quiet", "verbose", "debug", "traceback", "no_color", "help")
+_ABOUT_OUTPUT = (
+    *("json", "as_", "fields", "sort"),
+    *("quiet", "verbose", "debug", "traceback", "no_color", "help"),
+)
 
 
 async def call_command(name: str, app: Application | None = None, /, **values: Any) -> Result:

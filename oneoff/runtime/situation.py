@@ -169,7 +169,7 @@ def line_with(line: str, *flags: str, without: Sequence[str] = ()) -> str:
 
 _WITH_VALUE = frozenset(
     {"--break-glass", "--approval", "--reason", "--ticket", "--timeout", "--lock-wait"}
-    | {"--statement-timeout", "--lock-timeout", "--idle-timeout"}
+    | {"--statement-timeout", "--lock-timeout", "--idle-timeout", "--as", "--fields", "--sort"}
 )
 """The global options whose value may be the next word."""
 _OF_THE_RUN = _WITH_VALUE | frozenset(

@@ -97,7 +97,10 @@ def _argument_at(command: type[BaseCommand], position: int) -> str:
 
 def _values(command: type[BaseCommand], name: str, typed: str, names: Names) -> Sequence[str]:
     from oneoff.core.conversion import shape_of
+    from oneoff.core.options import AS, FORMS
 
+    if name == AS:
+        return FORMS
     field = command.fields().get(name)
     if field is None:
         return ()

@@ -79,7 +79,7 @@ def _shared_options() -> str:
         spelling = " ".join(filter(None, [option.spelling, option.metavar]))
         if option.equals_only:
             spelling = f"{option.spelling}[={option.metavar}]"
-        lines.append(f"| `{short}{spelling}` | {_cell(option.help)}{which} |")
+        lines.append(f"| `{short}{_cell(spelling)}` | {_cell(option.help)}{which} |")
     return "\n".join(lines) + "\n"
 
 

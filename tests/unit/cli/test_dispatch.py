@@ -51,3 +51,21 @@ def test_an_unknown_option_before_the_name_is_not_said_to_be_misplaced(option: s
 
     said = f"{option} is not an option that may come before the command's name"
     assert said == caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("user list --as xml", "--as 'xml' is not one of table, csv, json"),
+        ("user list --fields ,", "--fields names no field"),
+        ("user list --as csv --json", "--json prints the whole result"),
+        ("data export users --sort id", "can't both go to standard output"),
+        ("user promote ada admin --as csv", "is not a command that only reads, so it has no --as"),
+    ],
+)
+def test_options_about_rows_that_have_no_effect_are_refused_before_the_run(
+    line: str, problem: str
+) -> None:
+    """The error says why."""
+    with pytest.raises(UsageError, match=problem):
+        page(line)

@@ -216,3 +216,10 @@ def test_the_shell_accepts_the_syntax_of_its_script(shell: str, tmp_path: Path) 
     assert (0, b"") == (done.returncode, done.stderr)
     assert "@PROGRAM@" not in path.read_text()
     assert "admin.py" in path.read_text()
+
+
+def test_the_forms_of_rows_are_candidates() -> None:
+    """`--as` is an option of every command that only reads."""
+    registry = Registry.of_project((), str(ROOT))
+
+    assert ["csv", "json", "table"] == sorted(candidates(registry, ["audit", "list", "--as", ""]))
