@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from oneoff.testing import Finished, Manage
 
@@ -76,3 +78,38 @@ async def test_a_wildcard_of_sql_matches_no_run(manage: Manage) -> None:
     await manage("user list")
 
     assert 1 == (await manage("audit show %")).exit_code
+
+
+async def test_last_is_the_newest_run_of_the_operator(manage: Manage) -> None:
+    """Neither the run of somebody else, nor the one that showed the record."""
+    created = await manage(LINE)
+    await manage("user list", environ={"OPERATOR": "grace"})
+    await manage("audit list")
+
+    first, again = await manage("audit show --last --json"), await manage("audit show --last")
+
+    assert run_id(created) == first.json["data"]["id"]
+    assert run_id(created) == again.result.data["id"]
+
+
+async def test_an_operator_without_a_run_has_no_last_one(manage: Manage) -> None:
+    """The error names the operator."""
+    shown = await manage("audit show --last", environ={"OPERATOR": "linus"})
+
+    assert 1 == shown.exit_code
+    assert "error[unknown-run]: no run of linus is recorded\n" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("audit show", "RUN_ID is missing"),
+        ("audit show 2 --last", "RUN_ID and --last can't be used together"),
+    ],
+)
+async def test_one_run_is_named_in_one_way(manage: Manage, line: str, problem: str) -> None:
+    """It is a usage error, and says what to do."""
+    shown = await manage(line)
+
+    assert 2 == shown.exit_code
+    assert f"error[usage]: {problem}\n  try:  python manage.py audit show --last" in shown.stderr

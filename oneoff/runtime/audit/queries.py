@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_CANDIDATES = 5  # ids in the error for an ambiguous beginning
 _SHORT_ID = re.compile("[0-9a-f]{4,10}")  # as `audit list` shows it
 _MOST_INPUTS = 1000  # inputs of a shell in `audit show`
+_SHOW_RECORD = ("audit list", "audit show")
 
 
 class Filter(NamedTuple):
@@ -77,6 +78,31 @@ async def find_run(session: AsyncSession, run_id: str) -> dict[str, Any]:
         f"several runs match {run_id!r}: {', '.join(row['id'] for row in rows)}",
         try_=f"python manage.py audit show {rows[-1]['id']}",
     )
+
+
+async def last_run(session: AsyncSession, operator: str) -> str:
+    """Return the id of the newest run of an operator that did not only show the record.
+
+    Raises:
+        NotFound: The operator has no such run.
+    """
+    newest = (
+        select(runs.c.id)
+        .where(
+            runs.c.operator == operator,
+            runs.c.command.not_in(_SHOW_RECORD),
+            runs.c.parent == "",  # not the worker's run of a shard
+        )
+        .order_by(runs.c.started_at.desc(), runs.c.id.desc())
+    )
+    found: str | None = await session.scalar(newest.limit(1))
+    if found is None:
+        raise NotFound(
+            f"no run of {operator} is recorded",
+            try_="python manage.py audit list",
+            code="unknown-run",
+        )
+    return found
 
 
 async def _candidates(
