@@ -105,6 +105,27 @@ async def test_a_bound_applies_to_all_rules_together_and_the_next_run_resumes(
     assert "resuming " in second.stderr
 
 
+async def test_a_bound_may_be_success(manage: Manage, url: str) -> None:
+    """A nightly job then fails only if something is wrong; the result says that rows may remain."""
+    add_events(url, 100)
+    line = "data cleanup --max-rows 4 --bound-is-success --confirm"
+
+    first, second, last = await manage(line), await manage(line), await manage(line)
+
+    assert [(0, 4), (0, 4), (0, 3)] == [(one.exit_code, one.rows) for one in (first, second, last)]
+    assert "stopped after 4 rows: --max-rows 4\n" == first.stdout
+    assert "warning: there may be more rows: the next run continues" in first.stderr
+    assert ("deleted 3 rows by 5 rules", 89) == (last.result.message, count(url))
+
+
+async def test_a_bound_is_no_success_without_a_bound(manage: Manage) -> None:
+    """The option would have no effect."""
+    done = await manage("data cleanup --bound-is-success --confirm")
+
+    assert 2 == done.exit_code
+    assert "error[usage]: --bound-is-success needs --max-rows or --max-time\n" in done.stderr
+
+
 async def test_a_resumed_run_computes_ages_from_the_start_of_its_batch(
     manage: Manage, url: str
 ) -> None:

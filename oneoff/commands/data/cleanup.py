@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from oneoff.core.project import Project
     from oneoff.services.batch.resource import BatchRunner
+    from oneoff.services.batch.run.bounds import BatchBound
 
 
 class Cleanup(BaseCommand):
@@ -27,7 +29,7 @@ class Cleanup(BaseCommand):
     dry_run_samples = True
     examples = (
         "data cleanup --dry-run",
-        "data cleanup --max-time 30m --confirm",
+        "data cleanup --max-time 30m --bound-is-success --confirm",
         "data cleanup --only events --days 365 --confirm",
     )
 
@@ -47,16 +49,23 @@ class Cleanup(BaseCommand):
         default=None, help="Percentage of the time in which a batch works (default: the rule's)."
     )
     new_run: bool = Flag(help="Start again, even if an unfinished run could be resumed.")
+    bound_is_success: bool = Flag(
+        help="Exit with 0 where --max-rows or --max-time ends the run: the next one continues."
+    )
 
     async def check_inputs(self, project: Project) -> None:
         from oneoff.services.batch.command import bound_problems, duty_problems
         from oneoff.services.retention.cleanup import choose_rules
 
-        if wrong := bound_problems(self.max_rows, self.max_time) + duty_problems(self.duty):
+        wrong = bound_problems(self.max_rows, self.max_time) + duty_problems(self.duty)
+        if self.bound_is_success and self.max_rows is None and self.max_time is None:
+            wrong.append("--bound-is-success needs --max-rows or --max-time")
+        if wrong:
             raise UsageError(wrong)
         choose_rules(project, self.only, self.days)
 
     async def handle(self, batches: BatchRunner, project: Project, log: Logger) -> Result:
+        from oneoff.services.batch.run.bounds import BatchBound
         from oneoff.services.retention.cleanup import CleanupRequest, choose_rules, clean
         from oneoff.utils.text import counted
 
@@ -69,7 +78,12 @@ class Cleanup(BaseCommand):
             duty=self.duty,
             new_run=self.new_run,
         )
-        report = await clean(batches, wanted)
+        try:
+            report = await clean(batches, wanted)
+        except BatchBound as bound:
+            if not self.bound_is_success:
+                raise
+            return _stopped(bound)
         rows = sum(rule["rows"] for rule in report)
         if not rows:
             message = "nothing to do: no row is older than its retention rule allows"
@@ -84,3 +98,11 @@ class Cleanup(BaseCommand):
         what = ", ".join(self.only) or "every retention rule"
         days = "" if self.days is None else f" that are older than {counted(self.days, 'day')}"
         return f"deletes the rows of {what}{days} from {{target}}"
+
+
+def _stopped(bound: BatchBound) -> Result:
+    """Return the result of a run that ended at its bound."""
+    more = ["there may be more rows: the next run continues after the last saved one"]
+    if not bound.done:
+        return replace(Result.unchanged(bound.message), warnings=more)
+    return Result.changed(bound.message, rows=bound.done, warnings=more)
