@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -15,6 +16,7 @@ ROWS = "rows"
 _BAR = 30  # characters
 _REDRAW_SECONDS = 0.1  # between two updates of the bar
 _LOG_SECONDS = 5.0  # between two lines of the log
+_TICK_SECONDS = 1.0  # between two updates of a line that shows seconds
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -64,6 +66,37 @@ class Progress:
         if now - self._shown >= self._every:
             self._shown = now
             self._show(now - self._started)
+
+    @asynccontextmanager
+    async def timing(
+        self, step: Callable[[], str], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """Show on a terminal how long the current step takes: `applying 0005 ... 12 s`.
+
+        Args:
+            step: Returns what happens now. The seconds start again when the text changes.
+            sleep: Waits between two updates.
+        """
+        if not self._terminal.shows_status or not self._logs.writes("warning"):
+            yield
+            return
+        ticking = asyncio.create_task(self._tick(step, sleep))
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            await asyncio.wait([ticking])
+            self.close()
+
+    async def _tick(
+        self, step: Callable[[], str], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        current, since = "", 0.0
+        while True:
+            if (text := step()) != current:
+                current, since = text, self._clock()
+            self._terminal.status(f"{text} ... {_duration(self._clock() - since)}")
+            await sleep(_TICK_SECONDS)
 
     def close(self) -> None:
         """Erase the bar, so that the result starts on an empty line."""

@@ -69,7 +69,14 @@ class Migrate(BaseCommand):
             return await self._preview(migrations, pending, run)
         warnings = await _unsafe(migrations, self.revision, run) if pending else []
         progress.start(len(pending), unit="revisions")
-        applied = await migrations.upgrade(self.revision, on_step=lambda _: progress.advance())
+        left = [one.id for one in pending]
+
+        def done(_: Revision) -> None:
+            progress.advance()
+            left[:1] = []
+
+        async with progress.timing(lambda: f"applying {left[0]}" if left else "applying"):
+            applied = await migrations.upgrade(self.revision, on_step=done)
         stored = await migrations.ensure_environment(run.environment)
         current = ", ".join(await migrations.current())
         if not applied:

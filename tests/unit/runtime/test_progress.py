@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from datetime import UTC, datetime
@@ -220,3 +221,38 @@ def facts_of(line: str) -> dict[str, Any]:
 
 
 _EVERY_LINE = {"run_id", "command", "level", "timestamp"}
+
+
+async def test_a_long_step_shows_its_seconds(screen: Screen, clock: Clock) -> None:
+    """They start again with the next step, and the line is erased at the end."""
+    steps, ticks, lines = ["applying 0004"], asyncio.Event(), []
+
+    async def tick(_: float) -> None:
+        lines.append(screen.line)
+        ticks.set()
+        await asyncio.sleep(0)
+        clock.now += 12
+        steps[0] = "applying 0005" if len(lines) > 1 else steps[0]
+        if len(lines) > 3:
+            await asyncio.Event().wait()
+
+    async with progress_on(at_a_terminal(screen), clock).timing(lambda: steps[0], sleep=tick):
+        while len(lines) <= 3:
+            ticks.clear()
+            await ticks.wait()
+
+    assert [f"applying {step} s" for step in ("0004 ... 0", "0004 ... 12", "0005 ... 0")] == (
+        lines[:3]
+    )
+    assert ("applying 0005 ... 12 s", "") == (lines[3], screen.line)
+
+
+async def test_without_a_terminal_no_seconds_are_shown(screen: Screen, clock: Clock) -> None:
+    """A log would get a line each second."""
+    stream = io.StringIO()
+    progress = progress_on(Terminal(None, None, stream, {}), clock)
+
+    async with progress.timing(lambda: "applying 0004"):
+        await asyncio.sleep(0)
+
+    assert "" == stream.getvalue()
