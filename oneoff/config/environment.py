@@ -11,17 +11,10 @@ from typing import Any, NamedTuple
 
 DEVELOPMENT = "development"
 PRODUCTION = "production"
-_RELAXED = {"development": 0, "test": 0, "ci": 0, "staging": 1}
+DEVELOPER = frozenset({DEVELOPMENT, "local", "dev", "develop"})
+"""The names of a developer's own environment; templates of applications use the short ones."""
+_RELAXED = {**dict.fromkeys((*DEVELOPER, "test", "testing", "ci"), 0), "staging": 1, "stage": 1}
 _STRICTEST = 2
-_OTHER_NAMES = {
-    "local": "development",
-    "dev": "development",
-    "develop": "development",
-    "testing": "test",
-    "stage": "staging",
-    "prod": "production",
-}
-"""Names of environments that other frameworks and templates use."""
 
 
 class Facts(NamedTuple):
@@ -71,12 +64,6 @@ def _same(stored: str, here: str) -> bool:
     if stored_cluster and cluster:
         return stored == here
     return stored_database == database
-
-
-def plain_name(environment: str) -> str:
-    """Return the name of an environment as this framework uses it: "production" for "Prod"."""
-    name = environment.lower()
-    return _OTHER_NAMES.get(name, name)
 
 
 def strictness(environment: str) -> int:

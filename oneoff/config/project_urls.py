@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import load_object
+from oneoff.utils.hosts import is_local_host
 from oneoff.utils.places import error_text, place_of
 
 if TYPE_CHECKING:
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 _PORT = 5432
 
 
-def declared_url(name: str) -> str:
+def declared_url(name: str, *, required: bool = False) -> str:
     """Return the URL that the application's own code provides, as text; empty if it has none.
 
     Args:
         name: Import string of a text, of a URL object of SQLAlchemy or pydantic, of a secret of
             pydantic, or of a function without arguments that returns one of these.
+        required: Whether it is an error if there is none.
 
     Raises:
-        ConfigurationError: The code failed.
+        ConfigurationError: The code failed, or has no URL although one is required.
     """
     value = load_object(name)
     if callable(value):
@@ -47,7 +49,15 @@ def declared_url(name: str) -> str:
             try_="name a plain function that returns the URL",
             code="project-broken",
         )
-    return _text(value)
+    text = _text(value)
+    if required and not text.strip():
+        raise ConfigurationError(
+            f"{name!r} has no URL",
+            why="the project takes its database from there, and has no other one",
+            try_="set the variables that this code reads, or ONEOFF_DATABASE_URL",
+            code="missing-setting",
+        )
+    return text
 
 
 def _text(value: Any) -> str:
@@ -71,17 +81,20 @@ def refuse_other(setting: DatabaseURL, declared: DatabaseURL, name: str) -> None
     Raises:
         ConfigurationError: They name different databases.
     """
-    one, other = (
-        (url.dialect, url.host, url.port or _PORT, url.database) for url in (setting, declared)
-    )
-    if one == other:
+    if _place(setting) == _place(declared):
         return
     raise ConfigurationError(
         f"DATABASE_URL is {setting.safe()}, but {name} is {declared.safe()}",
         why=f"the project takes its database from {name}, and nothing would use DATABASE_URL",
         try_=(
-            "unset DATABASE_URL",
+            "unset DATABASE_URL, or write it as the application does",
             "to use another database than the application: ONEOFF_DATABASE_URL=...",
         ),
         code="two-databases",
     )
+
+
+def _place(url: DatabaseURL) -> tuple[object, ...]:
+    """Return what two URLs of one database have in common, however its machine is named."""
+    host = "" if is_local_host(url.host) else url.host.lower()
+    return url.dialect, host, url.port or _PORT, url.database

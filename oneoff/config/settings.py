@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from oneoff.config.env_file import read_env_file
-from oneoff.config.environment import DEVELOPMENT, PRODUCTION, configured, plain_name
+from oneoff.config.environment import DEVELOPER, PRODUCTION, configured
 
 if TYPE_CHECKING:
     from oneoff.config.database_url import DatabaseURL
@@ -176,7 +176,7 @@ class Config(NamedTuple):
         Args:
             name: The setting: "DATABASE_URL".
         """
-        return _variable(name, self.environ)
+        return _variable(name, self.environ, self.sources)
 
     def source(self, name: str) -> str:
         """Return where a setting comes from: "environment", ".env", or empty if it is not set.
@@ -210,7 +210,7 @@ class Config(NamedTuple):
         setting, declared = self.variable("DATABASE_URL"), self.project.database_url
         if not self.declares_database:
             return parsed(self.database_setting, setting)
-        url = parsed(declared_url(declared), declared)
+        url = parsed(declared_url(declared, required=True), declared)
         if self.database_setting:
             refuse_other(parsed(self.database_setting, setting), url, declared)
         return url
@@ -285,12 +285,12 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
     from_file, broken = read_env_file(root / project.env_file, project.env_file)
     merged = {**from_file, **environ}
     sources = dict.fromkeys(from_file, project.env_file) | dict.fromkeys(environ, "environment")
-    variables = {setting.name: _variable(setting.name, merged) for setting in SETTINGS}
+    variables = {setting.name: _variable(setting.name, merged, sources) for setting in SETTINGS}
     value = {
         setting.name: merged.get(variables[setting.name], "").strip() or setting.default
         for setting in SETTINGS
     }
-    value["ENVIRONMENT"] = plain_name(value["ENVIRONMENT"])
+    value["ENVIRONMENT"] = value["ENVIRONMENT"].lower()
     level = value["LOG_LEVEL"].lower()
     value["LOG_LEVEL"] = _LOG_LEVELS_ELSEWHERE.get(level, level)
     value["LOG_FORMAT"] = value["LOG_FORMAT"].lower()
@@ -326,10 +326,12 @@ def load_config(root: Path, project: Project, environ: Mapping[str, str] | None 
     )
 
 
-def _variable(name: str, environ: Mapping[str, str]) -> str:
-    prefixed = PREFIX + name
-    is_set = not name.startswith(PREFIX) and environ.get(prefixed, "").strip()
-    return prefixed if is_set else name
+def _variable(name: str, environ: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Return the variable that is used: the process comes before the file, then the prefix."""
+    names = [name] if name.startswith(PREFIX) else [PREFIX + name, name]
+    given = [one for one in names if environ.get(one, "").strip()]
+    typed = [one for one in given if sources[one] == "environment"]
+    return (typed or given or [name])[0]
 
 
 def _problems(value: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
@@ -358,7 +360,7 @@ def _missing_database(value: Mapping[str, str], project: Project) -> dict[str, s
     if not project.embedded:
         why = "the project declares embedded=False, so it has no SQLite file to use instead"
         return {"DATABASE_URL": f"{NO_DATABASE}, and {why}"}
-    if value["ENVIRONMENT"] in ("", DEVELOPMENT):
+    if value["ENVIRONMENT"] in DEVELOPER | {""}:
         return {}
     # The embedded file would be new and empty, and `migrate` in it a green release.
     return {"DATABASE_URL": f"{NO_DATABASE}, but ENVIRONMENT is {value['ENVIRONMENT']}"}

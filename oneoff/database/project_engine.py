@@ -22,6 +22,8 @@ _OWN_CONNECT_ARGS = frozenset(
 )
 """What a run decides itself: which database, and how its connections are guarded."""
 _SESSION = "oneoff_session"
+_OWN_EXECUTION = ("isolation_level", "postgresql_readonly", "postgresql_deferrable")
+"""How transactions begin, which the mode of the run decides."""
 
 
 def engine_options(project: Project | None, connect_args: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,10 +93,16 @@ def check_session(session: Any, connection: AsyncConnection, name: str) -> None:
 def _check(options: Mapping[str, Any], name: str) -> None:
     unknown = sorted(options.keys() - set(_OPTIONS))
     taken = sorted(_OWN_CONNECT_ARGS & dict(options.get("connect_args", {})).keys())
-    if not unknown and not taken:
+    decided = sorted(
+        option
+        for option in options.get("execution_options", {})
+        if option in _OWN_EXECUTION or option.startswith("oneoff_")
+    )
+    if not unknown and not taken and not decided:
         return
     problems = [f"{option!r} can't be taken over" for option in unknown]
     problems += [f"connect_args[{option!r}] is decided by the run" for option in taken]
+    problems += [f"execution_options[{option!r}] is decided by the run" for option in decided]
     raise ConfigurationError(
         f"{name}: {'; '.join(problems)}",
         why=f"possible are {', '.join(_OPTIONS)}",

@@ -73,7 +73,8 @@ def explain(
         # A module of the project, or of a command, that imports a missing package of the framework.
         imports = isinstance(exc, ConfigurationError)
         return (_from_import(exc.__cause__) if imports else None) or exc
-    if isinstance(exc, asyncio.CancelledError | signals.SignalReceived):
+    is_cancelled = isinstance(exc, asyncio.CancelledError | signals.SignalReceived)
+    if is_cancelled and (signals.received() or not deadline_passed):
         return _interrupted(exc, what_now)
     if deadline_passed:  # other errors are consequences of it, as those of a signal below
         return DeadlineReached(

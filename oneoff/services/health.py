@@ -156,7 +156,7 @@ async def _check_database_group(request: _Request, given: Database | None) -> li
         # Connecting would create the file.
         detail = f"{url.database} does not exist yet"
         return [Check(Service.DATABASE.value, Health.BEHIND, detail=detail)]
-    database = given or Database(url, run_id=run_id)
+    database = given or Database(url, run_id=run_id, project=config.project)
     try:
         ask = check_database(database, reviews=reviews)
         checks = [await _with_timeout(Service.DATABASE, ask, seconds)]

@@ -193,7 +193,7 @@ async def _try_database(config: Config, name: str, run_id: str) -> Problem | Non
     url = _parsed_url(config, name)
     if not url.exists():
         return None  # connecting would create the file, which is the task of `migrate`
-    database = Database(url, run_id=run_id)
+    database = Database(url, run_id=run_id, project=config.project)
     try:
         async with database.connect("check") as connection:
             await connection.exec_driver_sql("SELECT 1")

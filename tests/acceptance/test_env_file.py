@@ -33,4 +33,4 @@ def test_the_code_that_provides_the_url_sees_the_variables_of_the_file(
 
     assert 0 == finished.returncode, finished.stderr
     assert f"sqlite:///{folder}/goods.sqlite3" in finished.stdout
-    assert "development" in finished.stdout
+    assert "local" in finished.stdout

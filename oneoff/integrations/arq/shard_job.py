@@ -62,7 +62,7 @@ async def do_shard_job(app: Application, shard_id: str) -> int | None:
         shard_id: The argument of the job.
     """
     # This connection reads before the run and writes after it. The run opens its own connections.
-    database = Database(app.database_url(), run_id="worker")
+    database = Database(app.database_url(), run_id="worker", project=app.project)
     try:
         async with Transactions(database) as transactions, transactions.begin() as connection:
             assignment = await _find(connection, database, shard_id)

@@ -94,7 +94,7 @@ async def open_health_checks(config: Config) -> AsyncIterator[HealthChecks]:
     """
     # A pool whose connections are all busy must not make the process look unavailable.
     url = config.database()
-    database = Database(url, run_id="web-health", pool_size=1)
+    database = Database(url, run_id="web-health", pool_size=1, project=config.project)
     services = [Service.DATABASE, Service.MIGRATIONS]
     services += [Service.REDIS] if config.redis_url else []
 

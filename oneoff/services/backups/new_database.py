@@ -117,7 +117,9 @@ async def restore_into_new(checked: Checked, target: Target, kept: str) -> None:
 async def _administration(stack: AsyncExitStack, database: Database) -> Database | None:
     """Return another database of the server to connect to; None if the user may not."""
     for name in _ADMINISTRATION:
-        admin = Database(database.url._replace(database=name), run_id=database.run_id)
+        admin = Database(
+            database.url._replace(database=name), run_id=database.run_id, project=database.project
+        )
         stack.push_async_callback(admin.dispose)
         try:
             async with admin.connect("restore"):
@@ -136,7 +138,7 @@ async def _new_database(server: AsyncConnection, old: Database) -> AsyncIterator
     """
     name = f"{PREFIX}{old.run_id}"
     await server.exec_driver_sql("SELECT pg_advisory_lock($1)", (number_of(name),))
-    new = Database(old.url._replace(database=name), run_id=old.run_id)
+    new = Database(old.url._replace(database=name), run_id=old.run_id, project=old.project)
     try:
         try:
             await _create(server, name, old.url.database)

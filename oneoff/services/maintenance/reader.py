@@ -83,7 +83,7 @@ class MaintenanceReader:
 
     def __init__(self, config: Config) -> None:
         url = config.database()
-        self._database = Database(url, run_id="reader")
+        self._database = Database(url, run_id="reader", project=config.project)
         self._secret_key = config.secret_key
         self._copy: RedisCopy | None = None
         if config.redis_url:

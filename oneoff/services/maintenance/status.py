@@ -41,7 +41,7 @@ async def _ask_database(config: Config, run_id: str) -> tuple[Record | None, str
     url = config.database()
     if not url.exists():
         return None, NO_DATABASE
-    database = Database(url, run_id=run_id)
+    database = Database(url, run_id=run_id, project=config.project)
     try:
         record = await read_record(database)
     except CommandError as exc:

@@ -19,6 +19,7 @@ from oneoff.core.errors import ConfigurationError
 from oneoff.core.policy import Mode
 from oneoff.database.roles import lock_role
 from oneoff.services.migrations.head_from_files import plain_env, plain_head, plain_locations
+from oneoff.services.migrations.own_tables import refuse_drops
 from oneoff.services.migrations.reads import Reads
 from oneoff.services.migrations.usual_version_table import has_table, read_versions
 
@@ -375,6 +376,7 @@ class Migrations:
     ) -> list[Revision]:
         from oneoff.services.migrations.revision_runner import RevisionRunner
 
+        refuse_drops(self.history, plan)
         history, plain = self.history, plain_env(self._folder)
         if not plain:
             # Before the first revision it must be known that env.py uses no other database.
@@ -392,6 +394,7 @@ class Migrations:
     async def _render(self, steps: list[RevisionStep]) -> MigrationSQL:
         from oneoff.services.migrations.alembic_context import render_sql
 
+        refuse_drops(self.history, steps)
         await self._execute_env_file()
         dialect = self._database.url.dialect
         return render_sql(self.history, dialect, await self.current(), steps)

@@ -213,7 +213,11 @@ async def _scratch(database: Database, folder: Path, history: History) -> AsyncI
     """Open an empty database for one verification."""
     if database.url.dialect == "sqlite":
         file = folder / "scratch.sqlite3"
-        scratch = Database(database.url._replace(database=str(file)), run_id=database.run_id)
+        scratch = Database(
+            database.url._replace(database=str(file)),
+            run_id=database.run_id,
+            project=database.project,
+        )
         try:
             yield scratch
         finally:
@@ -225,7 +229,9 @@ async def _scratch(database: Database, folder: Path, history: History) -> AsyncI
         # While this connection is open, the lock shows that the database is in use.
         await server.exec_driver_sql("SELECT pg_advisory_lock($1)", (number_of(name),))
         await _create(server, name)
-        scratch = Database(database.url._replace(database=name), run_id=database.run_id)
+        scratch = Database(
+            database.url._replace(database=name), run_id=database.run_id, project=database.project
+        )
         try:
             await _prepare(server, scratch, history)
             yield scratch

@@ -191,6 +191,11 @@ async def test_options_of_the_applications_engine_are_used(
     [
         ("{'poolclass': None}", "'poolclass' can't be taken over"),
         ("{'connect_args': {'factory': None}}", "connect_args['factory'] is decided by the run"),
+        (
+            "{'execution_options': {'isolation_level': 'AUTOCOMMIT'}}",
+            "['isolation_level'] is decided",
+        ),
+        ("{'execution_options': {'oneoff_begin': 'BEGIN'}}", "['oneoff_begin'] is decided"),
     ],
 )
 async def test_an_option_that_can_not_be_used_is_refused(

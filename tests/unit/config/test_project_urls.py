@@ -50,7 +50,7 @@ def test_the_url_is_a_text_an_object_or_a_function(module: Module, source: str) 
     ("environ", "environment"),
     [
         ({}, "production"),
-        ({"ENVIRONMENT": "local"}, "development"),
+        ({"ENVIRONMENT": "local"}, "local"),
         ({"ONEOFF_ENVIRONMENT": "staging", "ENVIRONMENT": "local"}, "staging"),
     ],
 )
@@ -101,6 +101,8 @@ def test_the_same_database_in_database_url_is_no_conflict(module: Module) -> Non
         ("async def dsn():\n    return ''", "is an async function"),
         ("dsn = 'mysql://root@db/shop'", "mysql:// is not supported"),
         ("other = 1", "does not exist"),
+        ("dsn = None", "has no URL"),
+        ("def dsn():\n    return ''", "has no URL"),
     ],
 )
 def test_what_is_no_url_is_an_error_that_names_the_import_string(
@@ -157,5 +159,39 @@ def test_the_applications_env_file_is_read(tmp_path: Path) -> None:
 
     config = load_config(tmp_path / "server", Project("shop", env_file="../.env"), {})
 
-    assert ("development", "../.env") == (config.environment, config.source("ENVIRONMENT"))
+    assert ("dev", "../.env") == (config.environment, config.source("ENVIRONMENT"))
     assert any(problem.startswith("../.env line 4") for problem in config.problems)
+
+
+@pytest.mark.parametrize(
+    ("in_file", "exported", "variable"),
+    [
+        ({"ONEOFF_DATABASE_URL": "sqlite:///a"}, {}, "ONEOFF_DATABASE_URL"),
+        ({"ONEOFF_DATABASE_URL": "sqlite:///a"}, {"DATABASE_URL": "sqlite:///b"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:///a"}, {"ONEOFF_DATABASE_URL": " "}, "DATABASE_URL"),
+        (
+            {},
+            {"DATABASE_URL": "sqlite:///a", "ONEOFF_DATABASE_URL": "sqlite:///b"},
+            "ONEOFF_DATABASE_URL",
+        ),
+    ],
+)
+def test_the_process_comes_before_the_file_and_then_the_prefix(
+    tmp_path: Path, in_file: dict[str, str], exported: dict[str, str], variable: str
+) -> None:
+    """A prefixed line of `.env` does not lead an exported DATABASE_URL elsewhere."""
+    lines = [f"{name}={value}\n" for name, value in in_file.items()]
+    (tmp_path / ".env").write_text("".join(lines))
+
+    config = load_config(tmp_path, Project("shop"), exported)
+
+    assert variable == config.variable("DATABASE_URL")
+
+
+def test_two_names_of_this_machine_are_one_database(module: Module) -> None:
+    """`localhost` in one place and 127.0.0.1 in the other is no conflict."""
+    module.write("dsn = 'postgres://shop@localhost/shop'")
+
+    url = config_of(module, {"DATABASE_URL": "postgres://shop@127.0.0.1:5432/shop"}).database()
+
+    assert "localhost" == url.host
