@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oneoff.core.errors import ConfigurationError
 from oneoff.core.project import load_object
+from oneoff.utils.places import error_text, place_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -38,13 +39,10 @@ def engine_options(project: Project | None, connect_args: Mapping[str, Any]) -> 
     """
     options: dict[str, Any] = {}
     if project is not None and project.engine_options:
-        declared: Any = load_object(project.engine_options)
-        if callable(declared):
-            declared = declared()
-        options = dict(declared)
+        options = _declared_options(project.engine_options)
         _check(options, project.engine_options)
     if project is not None and project.session:
-        own = {_SESSION: load_object(project.session)}
+        own = {_SESSION: _session_class(project.session)}
         options["execution_options"] = {**options.get("execution_options", {}), **own}
     options["connect_args"] = {**connect_args, **options.get("connect_args", {})}
     return options
@@ -87,6 +85,39 @@ def check_session(session: Any, connection: AsyncConnection, name: str) -> None:
             "or let the provider ask for `work` and use `work.connection`",
         ),
         code="other-session",
+    )
+
+
+def _declared_options(name: str) -> dict[str, Any]:
+    declared: Any = load_object(name)
+    if callable(declared):
+        try:
+            declared = declared()
+        except Exception as exc:
+            raise ConfigurationError(
+                f"{name!r} failed: {place_of(exc)}: {error_text(exc)}",
+                try_="correct that line; --traceback shows how it was reached",
+                code="project-broken",
+            ) from exc
+    if not isinstance(declared, Mapping):
+        raise _wrong(name, declared, "a mapping, or a function that returns one")
+    return dict(declared)
+
+
+def _session_class(name: str) -> type[AsyncSession]:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    kind: Any = load_object(name)
+    if not isinstance(kind, type) or not issubclass(kind, AsyncSession):
+        raise _wrong(name, kind, "a subclass of SQLAlchemy's AsyncSession")
+    return kind
+
+
+def _wrong(name: str, found: object, expected: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name!r} is of the type {type(found).__name__}, not {expected}",
+        try_="correct the import string in Project(...)",
+        code="project-broken",
     )
 
 

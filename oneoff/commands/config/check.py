@@ -31,13 +31,12 @@ class Check(BaseCommand):
 
         problems = settings_problems(config)
         problems += await connection_problems(config, run.id)
-        warnings = [f"{problem}, so it is not used here" for problem in config.ignored]
-        warnings += likely_typos(config)
+        typos, warnings = likely_typos(config), list[str]()
         if not problems:
-            problems, more = _worker_findings(config)
-            warnings += more
+            problems, warnings = _worker_findings(config)
         if problems:
-            raise _error(problems, warnings)
+            raise _error(problems, [*typos, *warnings])
+        warnings += [f"{problem}, so it is not used here" for problem in config.ignored] + typos
         url = config.database()
         found = (
             "answers" if url.exists() else "does not exist yet; python manage.py migrate creates it"

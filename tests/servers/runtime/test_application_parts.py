@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from oneoff import CommandError, ConfigurationError, Project, call_command
-from oneoff.core.errors import DataError
+from oneoff.core.errors import DataError, DeadlineReached
 from oneoff.runtime.application import Application
 from oneoff.testing import Manage
 from tests.support.command_package import NAME, Package
@@ -244,3 +244,50 @@ async def test_input_that_pydantic_refuses_is_bad_input(
     assert "bad-input" == caught.value.code
     assert "number: Input should be a valid integer" in caught.value.message
     assert "planted" not in caught.value.message
+
+
+@ON_SQLITE
+async def test_a_plain_function_that_blocks_beyond_the_deadline_ends_as_late(
+    manage: Manage, root: str, command_package: Package
+) -> None:
+    """It can't be interrupted, but its work is rolled back, and the reason is the deadline."""
+    handle = """def handle(self, session) -> Result:
+        import time
+        session.execute(INSERT, {"note": "late"})
+        time.sleep(0.3)
+        session.execute(INSERT, {"note": "later"})
+        return Result.changed("added", rows=1)
+"""
+    app = application(manage, root, command_package, handle)
+
+    with pytest.raises(DeadlineReached):
+        await call_command("add", app, timeout=0.1)
+
+    assert [] == notes(manage)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("part", "name", "problem"),
+    [
+        ("session", "maker", "is of the type async_sessionmaker, not a subclass of SQLAlchemy's"),
+        ("engine_options", "commits", "is of the type list, not a mapping"),
+        ("engine_options", "failing", "failed: "),
+    ],
+)
+async def test_a_part_of_another_kind_is_an_error_of_the_project(
+    manage: Manage, root: str, command_package: Package, part: str, name: str, problem: str
+) -> None:
+    """It is not said to be a bug of the command."""
+    app = application(manage, root, command_package, PLAIN, **{part: f"{NAME}.parts:{name}"})
+    more = (
+        "from sqlalchemy.ext.asyncio import async_sessionmaker\n"
+        "maker = async_sessionmaker()\n"
+        "def failing():\n    raise KeyError('x')\n"
+    )
+    command_package.write(parts=PARTS + more)
+
+    with pytest.raises(ConfigurationError) as caught:
+        await call_command("add", app)
+
+    assert ("project-broken", True) == (caught.value.code, problem in caught.value.message)
