@@ -279,7 +279,7 @@ def _other_database(connection: Connection) -> ConfigurationError:
     return ConfigurationError(
         f"migrations/env.py connects to another database than the run: {url}",
         why="the run was checked and recorded for the other one; nothing was migrated",
-        try_="set the variables that env.py reads to the same database, or call oneoff.run_env there",
+        try_="let env.py connect to the same database, or call oneoff.run_env there",
         code="env-other-database",
     )
 

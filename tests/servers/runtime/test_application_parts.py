@@ -268,18 +268,19 @@ async def test_a_plain_function_that_blocks_beyond_the_deadline_ends_as_late(
 
 @ON_SQLITE
 @pytest.mark.parametrize(
-    ("part", "name", "problem"),
+    ("part", "problem"),
     [
-        ("session", "maker", "is of the type async_sessionmaker, not a subclass of SQLAlchemy's"),
-        ("engine_options", "commits", "is of the type list, not a mapping"),
-        ("engine_options", "failing", "failed: "),
+        ("session:maker", "is of the type async_sessionmaker, not a subclass of SQLAlchemy's"),
+        ("engine_options:commits", "is of the type list, not a mapping"),
+        ("engine_options:failing", "failed: "),
     ],
 )
 async def test_a_part_of_another_kind_is_an_error_of_the_project(
-    manage: Manage, root: str, command_package: Package, part: str, name: str, problem: str
+    manage: Manage, root: str, command_package: Package, part: str, problem: str
 ) -> None:
     """It is not said to be a bug of the command."""
-    app = application(manage, root, command_package, PLAIN, **{part: f"{NAME}.parts:{name}"})
+    argument, _, name = part.partition(":")
+    app = application(manage, root, command_package, PLAIN, **{argument: f"{NAME}.parts:{name}"})
     more = (
         "from sqlalchemy.ext.asyncio import async_sessionmaker\n"
         "maker = async_sessionmaker()\n"
