@@ -39,8 +39,8 @@ def render_rows(
         UsageError: The result has no rows, or its rows don't have a field.
     """
     data, table = map(redactor.data, _data_of(outcome))  # a masked value has no place in an order
-    if not _are_rows(data):
-        data = table or None
+    if not _are_rows(data) and table:
+        data = table
     if not _are_rows(data):
         name = outcome.command
         raise UsageError(
