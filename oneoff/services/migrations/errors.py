@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from oneoff.core.errors import CommandError, ConfigurationError, Unavailable
+from oneoff.core.errors import CommandError, ConfigurationError, TemporaryError, Unavailable
 from oneoff.database.errors import translate_error
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 # Alembic copies a SQLite table into one of this name, drops the old one, and renames the copy.
 _LEFT_BY_ALEMBIC = re.compile(r'table "?(_alembic_tmp_.+?)"? already exists')
+
+
+class RollbackStopped(CommandError):
+    """A revision was undone, or may have been. A retry could undo another one."""
+
+    code = "rollback-stopped"
 
 
 def own_sqlstate(exc: BaseException) -> str:
@@ -96,6 +103,29 @@ def step_error(
             "left": [item.revision.revision for item in left],
         },
     )
+
+
+@contextmanager
+def no_retry_of_rollback(done: Sequence[RevisionStep]) -> Iterator[None]:
+    """After a revision was undone, raise no error whose exit code asks for a retry.
+
+    The same `rollback` could undo other revisions than those that were left.
+
+    Args:
+        done: The steps that are committed when the error comes.
+    """
+    try:
+        yield
+    except (Unavailable, TemporaryError) as exc:
+        undone = [step.revision.revision for step in done if not step.is_upgrade]
+        if not undone:
+            raise
+        raise RollbackStopped(
+            exc.message,
+            why="; ".join(filter(None, (exc.why, f"undone: {', '.join(undone)}"))),
+            try_="python manage.py db status",
+            data=exc.data,
+        ) from exc
 
 
 def _state(

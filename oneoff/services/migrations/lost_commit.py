@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oneoff.core.errors import CommandError, Unavailable
 from oneoff.database.tables import applied_revisions
 from oneoff.services.migrations.alembic_context import read_heads
-from oneoff.services.migrations.errors import message_of, progress
+from oneoff.services.migrations.errors import RollbackStopped, message_of, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def lost_commit(
     done: Sequence[RevisionStep],
     left: Sequence[RevisionStep],
     together: bool,
-) -> Unavailable:
+) -> CommandError:
     """Return the error that says what is known.
 
     Args:
@@ -78,12 +78,14 @@ def lost_commit(
     if committed is None:
         known = "it is unknown whether it was committed, because the database can't be asked"
     repeat = step.is_upgrade and not together and committed is not None
-    return Unavailable(
+    undone = not step.is_upgrade and committed is not False
+    kind = RollbackStopped if undone else Unavailable
+    return kind(
         f"the connection was lost in the commit of revision {revision.id} ({revision.message}): "
         f"{message_of(exc)}",
         why="; ".join([known, *([] if together else progress(done, left))]),
         try_=f"python manage.py {'migrate' if repeat else 'db status'}",
-        code="connection-lost",
+        code="" if undone else "connection-lost",
         data={
             "revision": revision.id,
             "committed": committed,

@@ -33,7 +33,12 @@ from oneoff.services.migrations.alembic_context import (
     run_online_together,
 )
 from oneoff.services.migrations.env_file import execute_env_file
-from oneoff.services.migrations.errors import message_of, own_sqlstate, step_error
+from oneoff.services.migrations.errors import (
+    message_of,
+    no_retry_of_rollback,
+    own_sqlstate,
+    step_error,
+)
 from oneoff.services.migrations.history import Heads, History
 from oneoff.services.migrations.invalid_indexes import drop_invalid
 from oneoff.services.migrations.lost_commit import find_ending, lost_commit
@@ -156,7 +161,8 @@ class RevisionRunner:
         heads = Heads(current)
         for step in plan:
             attempt = partial(self._attempt, step=step, expected=set(heads.heads))
-            await self._try(attempt, sleep, step)
+            with no_retry_of_rollback(self.done):
+                await self._try(attempt, sleep, step)
             heads.update_to_step(step)
             self.done.append(step)
             on_step(step)
@@ -357,12 +363,13 @@ class RevisionRunner:
 
     def _no_locks(self, exc: Exception) -> TemporaryError:
         step = self._history.describe(self._step.revision.revision) if self._step else None
+        again = "rollback" if self._step and not self._step.is_upgrade else "migrate"
         return TemporaryError(
             f"revision {step.id if step else '?'} did not get its locks in {len(PAUSES) + 1} tries",
             why=f"{message_of(exc)}; it was rolled back each time, and applied revisions stay",
             try_=(
                 "end sessions that block it: select * from pg_stat_activity order by xact_start",
-                "python manage.py migrate",
+                f"python manage.py {again}",
             ),
             code="lock-timeout",
         )

@@ -10,7 +10,7 @@ from tests.support.servers import Proxy
 from tests.support.servers.proxy import Fate
 from tests.support.shop import CREATE_ITEM, DROP_ITEM, INSERT_ONE, Shop
 
-WHERE = "error[connection-lost]: the connection was lost in the commit of revision a2 (Revision a2)"
+WHERE = "the connection was lost in the commit of revision a2 (Revision a2)"
 
 
 def in_commit_of(statement: str, fate: Fate) -> Callable[[bytes], Fate]:
@@ -24,6 +24,11 @@ def in_commit_of(statement: str, fate: Fate) -> Callable[[bytes], Fate]:
         return Fate.PASS if waiting else fate
 
     return decide
+
+
+def confirmed(shop: Shop) -> str:
+    """Return the option that confirms a command on this database."""
+    return f"--confirm={shop.url.rpartition('/')[2]}@test"
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ async def test_the_error_says_whether_the_revision_is_applied(
     done = await shop.manage("db migrate")
 
     assert (69, [applied]) == (failed.exit_code, here), failed.stderr
-    assert WHERE in failed.stderr
+    assert f"error[connection-lost]: {WHERE}" in failed.stderr
     assert (
         f"  why:  the database shows that it was {ending}; not applied: a3\n"
         "  try:  python manage.py migrate\n"
@@ -62,21 +67,52 @@ async def test_the_error_says_whether_the_revision_is_applied(
 
 
 @pytest.mark.parametrize(
-    ("fate", "ending", "left"),
-    [(Fate.LOSE_ANSWER, "committed", "a1"), (Fate.RESET, "rolled back", "a2")],
+    ("fate", "ending", "result"),
+    [
+        (Fate.LOSE_ANSWER, "committed", (1, "rollback-stopped", "a1")),
+        (Fate.RESET, "rolled back", (69, "connection-lost", "a2")),
+    ],
 )
 async def test_the_error_says_whether_the_revision_is_undone(
-    shop: Shop, postgres_proxy: Proxy, fate: Fate, ending: str, left: str
+    shop: Shop, postgres_proxy: Proxy, fate: Fate, ending: str, result: tuple[int, str, str]
 ) -> None:
-    """What comes next is for the operator to decide."""
+    """After a commit, no exit code asks for a retry, which would undo another revision."""
     await shop.manage("db migrate --revision a2")
     postgres_proxy.decide(in_commit_of("DELETE FROM item", fate))
 
-    failed = await shop.manage(f"db rollback --confirm={shop.url.rpartition('/')[2]}@test")
+    failed = await shop.manage(f"db rollback {confirmed(shop)}")
 
-    assert (69, [left]) == (failed.exit_code, await shop.versions_applied()), failed.stderr
-    assert WHERE in failed.stderr
+    code, error, left = result
+    assert (code, [left]) == (failed.exit_code, await shop.versions_applied()), failed.stderr
+    assert f"error[{error}]: {WHERE}" in failed.stderr
     assert f"  why:  the database shows that it was {ending}\n" in failed.stderr
+
+
+async def test_an_outage_after_a_revision_was_undone_asks_for_no_retry(
+    shop: Shop, postgres_proxy: Proxy
+) -> None:
+    """The two newest revisions are not the same two any more."""
+    await shop.manage("db migrate")
+    postgres_proxy.decide(in_commit_of("DELETE FROM item", Fate.RESET))
+
+    failed = await shop.manage(f"db rollback --steps 2 {confirmed(shop)}")
+
+    assert (1, ["a2"]) == (failed.exit_code, await shop.versions_applied()), failed.stderr
+    assert f"error[rollback-stopped]: {WHERE}" in failed.stderr
+    assert "undone: a3\n  try:  python manage.py db status\n" in failed.stderr
+
+
+async def test_a_rollback_of_which_nothing_is_known_asks_for_no_retry(
+    shop: Shop, postgres_proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been committed."""
+    await shop.manage("db migrate --revision a2")
+    monkeypatch.setattr("oneoff.services.migrations.lost_commit.SETTLE_TIME", 0.1)
+    postgres_proxy.decide(in_commit_of("DELETE FROM item", Fate.OUTAGE))
+
+    failed = await shop.manage(f"db rollback {confirmed(shop)}")
+
+    assert (1, True) == (failed.exit_code, "it is unknown whether it was" in failed.stderr)
 
 
 async def test_a_database_that_can_not_be_asked_leaves_it_unknown(
