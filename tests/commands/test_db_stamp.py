@@ -70,6 +70,34 @@ async def test_an_unknown_revision_is_refused(shop: Shop) -> None:
     """So is what is not one revision."""
     shop.write("a1", None, CREATE_ITEM)
 
-    for name in ("zz", "+1"):
+    for name in ("zz", "+1", "''"):
         refused = await shop.manage(f"db stamp {name} --force --confirm={target(shop)}")
         assert (1, True) == (refused.exit_code, "unknown-revision" in refused.stderr), name
+
+
+async def test_a_stamp_keeps_the_revisions_of_other_branches(shop: Shop) -> None:
+    """The message and the dry run name all revisions that are stored then."""
+    shop.write("a1", None)
+    shop.write("b1", "a1")
+    shop.write("b2", "b1")
+    shop.write("c1", "a1")
+    for name in ("c1", "b1"):
+        await shop.manage(f"db stamp {name} --force --confirm={target(shop)}")
+
+    again = await shop.manage(f"db stamp b1 --force --confirm={target(shop)}")
+    planned = await shop.manage("db stamp b2 --force --dry-run")
+    stamped = await shop.manage(f"db stamp b2 --force --confirm={target(shop)}")
+
+    assert "nothing to do: the database is at b1, c1\n" == again.stdout
+    assert "\nwould stamp b2, c1, from b1, c1; " in planned.stdout
+    assert stamped.stdout.startswith("stamped b2, c1, from b1, c1; ")
+    assert ["b2", "c1"] == sorted(await shop.versions_applied())
+
+
+async def test_an_undone_stamp_leaves_no_time_in_the_status(shop: Shop) -> None:
+    """A pending revision was applied at no time."""
+    await with_tables(shop)
+
+    rows = (await shop.manage("db status --json")).json["data"]
+
+    assert [("pending", None)] * 2 == [(row["state"], row["applied_at"]) for row in rows]

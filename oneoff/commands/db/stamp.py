@@ -33,7 +33,8 @@ class Stamp(BaseCommand):
         return f"stores that {{target}} is at {self.revision}, without running a revision"
 
     async def handle(self, migrations: Migrations, run: Run) -> Result:
-        current, target = await migrations.current(), migrations.history.stamped(self.revision)
+        current = await migrations.current()
+        target = migrations.history.stamped(self.revision, current)
         before, after = (", ".join(each) or "no revision" for each in (current, target))
         if set(current) == set(target):
             return Result.unchanged(f"nothing to do: the database is at {before}")

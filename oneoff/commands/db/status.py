@@ -32,7 +32,8 @@ class Status(BaseCommand):
                 "message": revision.message,
                 "phase": phases[revision.id],
                 "state": "pending" if revision.id in pending else "applied",
-                "applied_at": times.get(revision.id),
+                # `db stamp` and Alembic's own commands leave the time of a revision.
+                "applied_at": None if revision.id in pending else times.get(revision.id),
             }
             for revision in history.all()
         ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alembic.runtime.migration import HeadMaintainer, MigrationStep, RevisionStep
+from alembic.runtime.migration import HeadMaintainer, MigrationStep, RevisionStep, StampStep
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError, RevisionMap
 from alembic.util import CommandError as AlembicError
@@ -205,11 +205,22 @@ class History:
         make = MigrationStep.upgrade_from_script
         return self._downgrade(script) if down else self._make_step(make, script)
 
-    def stamped(self, to: str) -> tuple[str, ...]:
-        """Return the revisions that a stamp stores: one, none for "base", all heads for "heads"."""
-        if to == "heads":
-            return self.heads
-        return () if to == "base" else (self._only_one(to),)
+    def stamped(self, to: str, current: Iterable[str]) -> tuple[str, ...]:
+        """Return the revisions of the database after a stamp. Those of other branches stay."""
+        heads = Heads(current)
+        for step in self.stamp_steps(to, tuple(heads.heads)):
+            heads.update_to_step(step)
+        return tuple(sorted(heads.heads))
+
+    def stamp_steps(self, to: str, current: tuple[str, ...]) -> list[StampStep]:
+        """Return the steps that store "base", "heads", or one revision.
+
+        Raises:
+            CommandError: `to` is not one revision, or a current revision is unknown.
+        """
+        self.check_known(current)
+        target = self.heads if to == "heads" else () if to == "base" else (self._only_one(to),)
+        return self.scripts._stamp_revs(target or ("base",), current)
 
     def start(self, since: str) -> tuple[str, ...]:
         """Return the revisions of a database that is at a revision, or at none ("base")."""
@@ -331,7 +342,7 @@ class History:
         if text in ("heads", "base") or _RELATIVE.fullmatch(text) or _IN_BRANCH.fullmatch(text):
             return text
         try:
-            found = self.scripts.get_revision(text)
+            found = self.scripts.get_revision(text) if text else None
         except AlembicError:
             found = None
         return found.revision if found else self._by_beginning(text)
@@ -349,7 +360,7 @@ class History:
 
     def _by_beginning(self, text: str) -> str:
         known = [revision.id for revision in self.all()]
-        matches = [name for name in known if name.startswith(text)]
+        matches = [name for name in known if text and name.startswith(text)]
         if len(matches) == 1:
             return matches[0]
         if matches:

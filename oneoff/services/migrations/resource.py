@@ -186,7 +186,7 @@ class Migrations:
         """Store that the database is at a revision, without running one.
 
         Args:
-            to: As for `History.stamped`.
+            to: As for `History.stamp_steps`.
 
         Raises:
             CommandError: A current revision is unknown, or the lock was lost.
@@ -194,15 +194,13 @@ class Migrations:
         from oneoff.services.migrations.alembic_context import exclusive_alembic, run_online
 
         await self._execute_env_file()
-        self.history.check_known(await self.current())
         self._current = None
-        scripts, target = self.history.scripts, self.history.stamped(to) or ("base",)
         async with exclusive_alembic(), self._database.connect("schema") as connection:
             if self._lock is not None:
                 await self._lock.check()
             await connection.run_sync(
                 lambda one: run_online(
-                    one, self.history, lambda heads, _: scripts._stamp_revs(target, heads)
+                    one, self.history, lambda heads, _: self.history.stamp_steps(to, heads)
                 )
             )
 
