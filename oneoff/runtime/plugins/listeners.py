@@ -104,6 +104,7 @@ class _Caller:
         self._name, self._listener, self._warn = name, listener, warn
         self._events: deque[AnyEvent] = deque()
         self._changed = threading.Condition()
+        self._running = False  # whether there is a thread that will look for another event
         self._gave_up = False
 
     @property
@@ -117,9 +118,10 @@ class _Caller:
             if len(self._events) == BACKLOG:
                 self._warn(f"{self._name} is too slow: an event was dropped")
                 return
-            self._events.append(event)
-            if len(self._events) == 1:
+            if not self._running:
                 threading.Thread(target=self._work, daemon=True, name="oneoff-listener").start()
+                self._running = True
+            self._events.append(event)
 
     def wait(self, until: float) -> None:
         """Wait until all events are handled; give up at this time of `monotonic`."""
@@ -143,6 +145,7 @@ class _Caller:
 
     def _next(self) -> AnyEvent | None:
         with self._changed:
+            self._running = bool(self._events)
             return self._events[0] if self._events else None
 
 

@@ -97,6 +97,30 @@ async def test_a_listener_gets_all_events_in_order(load: Callable[..., Any]) -> 
     assert (["a", "b", "c"], []) == (SEEN, listeners.take_warnings())
 
 
+async def test_an_event_that_comes_as_the_thread_ends_is_handled_once(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that has handled the previous event handles it too: there is no second one."""
+    look, looked, added = module._Caller._next, threading.Event(), []
+
+    def look_late(caller: Any) -> Any:
+        if SEEN and not looked.is_set():
+            with caller._changed:  # another thread could not get the event meanwhile
+                before = set(threading.enumerate())
+                caller.put("b")
+                added.extend(set(threading.enumerate()) - before)
+                looked.set()
+        return look(caller)
+
+    monkeypatch.setattr(module._Caller, "_next", look_late)
+    listeners = load("collect")
+    listeners.emit("a")
+    assert looked.wait(10)
+    listeners.wait()
+
+    assert (["a", "b"], []) == (SEEN, added)
+
+
 async def test_a_function_may_return_no_listener(load: Callable[..., Any]) -> None:
     """Then nothing is called, and nothing costs time."""
     assert not load("nothing")
