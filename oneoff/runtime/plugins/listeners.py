@@ -1,8 +1,11 @@
-"""Call the listeners of plug-ins. Whatever they do, it changes no run.
+"""Call the listeners of plug-ins. They can add warnings to a run and delay its end, nothing more.
 
 Each listener gets its events in order, in a thread of its own, while the run goes on. At the end
 the run waits for all listeners together, for at most `WAIT` seconds. An error in a listener is a
 warning. One that is not done in time is another warning, and gets no more events.
+
+The functions that return the listeners are called before the first run, which waits for them
+without a limit. An error in one is a warning too.
 """
 
 from __future__ import annotations
@@ -58,7 +61,9 @@ class Listeners:
             name = f"the listener {point.name!r} of {point.distribution}"
             try:
                 listener = load_object(point.value)(config)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plug-in must not end a run
+            except (KeyboardInterrupt, signals.SignalReceived):
+                raise
+            except BaseException as exc:  # noqa: BLE001 - a plug-in must not end a run
                 self.warn(f"{name} was not started: {_problem(exc)}")
             else:
                 if listener is not None:

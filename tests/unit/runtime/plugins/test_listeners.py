@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from oneoff import Config, Project, load_config
 from oneoff.runtime.plugins import listeners as module
 from oneoff.runtime.plugins.entry_points import EVENTS, EntryPoint
 from oneoff.runtime.plugins.listeners import Listeners
+from oneoff.runtime.signals import SignalReceived
 
 SEEN: list[str] = []
 BLOCKED, COLLECTED = threading.Event(), threading.Event()
@@ -36,6 +39,16 @@ def nothing(_config: Config) -> None:
 def broken(_config: Config) -> Any:
     """Fail to return a listener."""
     raise ValueError("no key")
+
+
+def cancelled(_config: Config) -> Any:
+    """Fail with what is no `Exception`."""
+    raise asyncio.CancelledError
+
+
+def interrupted(_config: Config) -> Any:
+    """Be interrupted by a signal."""
+    raise SignalReceived(signal.SIGTERM)
 
 
 def failing(_config: Config) -> Any:
@@ -136,6 +149,7 @@ async def test_a_function_may_return_no_listener(load: Callable[..., Any]) -> No
             "failed: TypeError: it is declared by async def; a listener is a plain function",
         ),
         ("broken", "was not started: ValueError: no key"),
+        ("cancelled", "was not started: CancelledError"),
         ("missing", "was not started: "),
     ],
 )
@@ -151,6 +165,12 @@ async def test_a_problem_of_a_listener_is_a_warning(
     (warning,) = listeners.take_warnings()
     assert warning.startswith(f"the listener {name!r} of acme 1.0 {problem}")
     assert ["a"] == SEEN
+
+
+async def test_a_signal_is_no_problem_of_a_listener(load: Callable[..., Any]) -> None:
+    """It came while the listener was made, and has to stop the process."""
+    with pytest.raises(SignalReceived):
+        load("interrupted")
 
 
 async def test_nothing_waits_for_a_listener_that_hangs(
