@@ -107,10 +107,13 @@ class Execution:
         """Set the error of a run that the caller cancels because a task of the command failed."""
         self._raised_in_task = exc
 
-    async def run(self) -> Outcome:
+    async def run(self, *, nested: bool = False) -> Outcome:
         """Run the command and return its outcome. It raises nothing: errors are in the outcome.
 
         `--timeout` limits steps 3 to 8.
+
+        Args:
+            nested: Whether another run waits for this one, though not in its `handle`.
         """
         self._started = monotonic()
         result = cause = None
@@ -134,7 +137,7 @@ class Execution:
         closing = self.recorder.close(self.run_info, outcome, note=self._closing_error)
         outcome = await uninterrupted(closing)
         self.logs.report(self.run_info, outcome)
-        is_outermost = running.get() is None
+        is_outermost = not nested and running.get() is None
         return await uninterrupted(self.events.ended(self.run_info, outcome, wait=is_outermost))
 
     async def _gate(self) -> None:
@@ -183,7 +186,8 @@ class Execution:
         options = copy(self.call.options)
         options.dry_run, options.approval, options.confirm = True, "", None
         call = self.call._replace(options=options)
-        return await Execution(self.app, call, self.terminal, self.redactor).run()
+        execution = Execution(self.app, call, self.terminal, self.redactor)
+        return await execution.run(nested=True)
 
     async def _lock_to_commit(self) -> Result:
         """Do steps 5 to 8. Everything that they open is closed at the end, in reverse order.

@@ -54,16 +54,18 @@ class RunEvents:
         Args:
             run: The facts of the run.
             outcome: How it ended.
-            wait: Whether to wait until they are done; a nested run leaves that to the outer one.
+            wait: Whether to wait until they are done, and to take the warnings about them; a
+                nested run leaves both to the outer one.
 
         Returns:
-            The outcome, with the warnings about listeners.
+            The outcome, with these warnings.
         """
         if not self._listeners:
             return outcome
         self._tell(lambda: self._ended(run, outcome))
-        if wait:
-            await self._listeners.finish()
+        if not wait:
+            return outcome
+        await self._listeners.finish()
         return replace(outcome, warnings=(*outcome.warnings, *self._listeners.take_warnings()))
 
     def _tell(self, make: Callable[[], AnyEvent]) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneoff.runtime.plugins import listeners
+from oneoff.testing import Manage
+from tests.support.approval_project import NAME, ROOT
 from tests.support.on_sqlite import ON_SQLITE
 from tests.support.plugin import installed_plugin, listening
 
 if TYPE_CHECKING:
     import pytest
 
-    from oneoff.testing import Manage
     from tests.support.fixture_types import MakeUser
 
 pytestmark = ON_SQLITE
@@ -131,6 +132,32 @@ async def test_a_nested_run_leaves_the_waiting_to_the_outer_one(
     assert 0 == finished.exit_code
     assert "did not finish in time" not in finished.stderr
     assert ["shell", "user list", "user list", "shell"] == [event.run.command for event in seen]
+
+
+async def test_the_dry_run_of_an_approved_run_leaves_the_waiting_to_it(
+    manage_environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the warnings about its events: nobody sees its own outcome."""
+    finish, waits = listeners.Listeners.finish, []
+
+    async def count(self: Any) -> None:
+        waits.append(self)
+        await finish(self)
+
+    environ = {**manage_environ, "ENVIRONMENT": "production", "CODE_VERSION": "v1"}
+    run = Manage(NAME, str(ROOT), environ)
+    line, ada = "system environment set staging", {"OPERATOR": "ada"}
+    asked = await run(f"approval request --reason x --json -- {line}", environ=ada)
+    assert 0 == asked.exit_code, asked.stdout
+    approval = asked.json["data"]["id"]
+    await run(f"approval approve {approval}", environ={"OPERATOR": "bob"})
+    monkeypatch.setattr(listeners.Listeners, "finish", count)
+    with listening(tmp_path / "site", "return lambda event: SEEN.append(event) or 1 / 0") as seen:
+        done = await run(f"{line} --approval {approval} --json", environ=ada)
+
+    assert [True, True, False, False] == [event.run.dry_run for event in seen], done.stderr
+    assert (0, 1) == (done.exit_code, len(waits))
+    assert 4 == sum("ZeroDivisionError" in warning for warning in done.json["warnings"])
 
 
 async def test_a_command_that_can_not_be_described_ends_with_its_own_error(
