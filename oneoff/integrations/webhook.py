@@ -39,7 +39,9 @@ def _notify(url: str, wanted: frozenset[str], event: AnyEvent) -> None:
 
 
 def _kinds(event: RunEnded) -> list[str]:
-    """Return the choices of ONEOFF_WEBHOOK_RUNS that this run belongs to."""
+    """Return the choices of ONEOFF_WEBHOOK_RUNS that this run belongs to; none for a dry run."""
+    if event.run.dry_run:
+        return []
     kinds = []
     writes = event.access is Access.WRITE and event.mode is Mode.COMMIT
     if event.status is Status.FAILED and event.exit_code != ExitCode.FINDINGS:
@@ -57,8 +59,7 @@ def _kinds(event: RunEnded) -> list[str]:
 def _text(event: RunEnded) -> str:
     """Return the notice: what happened where, its message, and who did it why."""
     run = event.run
-    how = event.status.value + (" (dry run)" if run.dry_run else "")
-    how += f", rows: {event.rows}" if event.rows else ""
+    how = event.status.value + (f", rows: {event.rows}" if event.rows else "")
     how += f", exit code {event.exit_code}" if event.exit_code else ""
     error = f"{event.error}: " if event.error else ""
     notes = {

@@ -78,6 +78,7 @@ async def test_a_write_in_production_is_posted_once(manage: Manage, receiver: Re
     [
         ("user list", "production", []),
         (f"{PROMOTE} --dry-run", "production", []),
+        (f"{FAIL} --dry-run", "production", []),
         (PROMOTE, "test", []),
         (PROMOTE, "production: failures,policy", []),
         (FAIL, "test", ["shop in test: user promote failed, exit code 1"]),
@@ -92,6 +93,7 @@ async def test_a_write_in_production_is_posted_once(manage: Manage, receiver: Re
     ids=[
         "a reader",
         "a dry run",
+        "a dry run that fails",
         "a write where nothing is protected",
         "a write that is not wanted",
         "a failure",
