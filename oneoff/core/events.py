@@ -28,7 +28,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """What the events of a run have in common. They contain no inputs, which may be personal data.
+    """What the events of a run have in common.
+
+    They have no field for the inputs of the command. But the texts that people and commands write,
+    such as `reason` and the message of the end, often repeat inputs, and so contain personal data.
 
     Attributes:
         project: Name of the project.
