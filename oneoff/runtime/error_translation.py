@@ -22,7 +22,7 @@ from oneoff.core.errors import (
 )
 from oneoff.runtime import signals
 from oneoff.utils.files import file_advice, file_problem
-from oneoff.utils.places import error_text, place_of
+from oneoff.utils.places import error_text, is_from_pydantic, message_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,8 +119,8 @@ def _from_project(exc: BaseException, own: Sequence[str], what_now: str) -> Comm
         module, _, path = name.partition(":")
         kind = getattr(sys.modules.get(module), path, None)
         if isinstance(kind, type) and isinstance(exc, kind):
-            return CommandError(str(exc) or type(exc).__name__, why=what_now)
-    if type(exc).__name__ == "ValidationError" and type(exc).__module__.startswith("pydantic"):
+            return CommandError(message_of(exc) or type(exc).__name__, why=what_now)
+    if is_from_pydantic(exc):
         return DataError(error_text(exc), why=what_now, code="bad-input")
     return None
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _FRAMEWORK = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_PYDANTIC = ("pydantic", "pydantic_core")
 
 
 def place_of(exc: BaseException) -> str:
@@ -36,15 +37,40 @@ def place_of(exc: BaseException) -> str:
 
 
 def error_text(exc: BaseException) -> str:
-    """Return the type and the message of an exception in one line."""
-    errors: Any = getattr(exc, "errors", None)
-    if errors and type(exc).__name__ == "ValidationError":
-        # pydantic's own message is a page long, and contains the values, which may be secret.
-        problems = errors(include_input=False, include_url=False)
-        text = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
-        return f"ValidationError: {text}"
-    text = exc.msg if isinstance(exc, SyntaxError) else str(exc).strip()
+    """Return the type and the message of an exception in one line.
+
+    It raises nothing, whatever the exception's own code does.
+    """
+    text = _problems(exc) if is_from_pydantic(exc) else message_of(exc)
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def message_of(exc: BaseException) -> str:
+    """Return the message of an exception; an empty text if its own code fails to give one."""
+    try:
+        return str(exc.msg if isinstance(exc, SyntaxError) else exc).strip()
+    except Exception:  # noqa: BLE001 - `__str__` may be the application's code
+        return ""
+
+
+def is_from_pydantic(exc: BaseException) -> bool:
+    """Return whether pydantic refused data: version 2, or the version 1 that is part of it.
+
+    Other packages and applications have a class with the name ValidationError too.
+    """
+    kind = type(exc)
+    return kind.__name__ == "ValidationError" and kind.__module__.partition(".")[0] in _PYDANTIC
+
+
+def _problems(exc: Any) -> str:
+    """Return what pydantic refuses, without its own message.
+
+    That one is a page long, and contains the values, which may be secret.
+    """
+    is_version_2 = type(exc).__module__.startswith("pydantic_core")
+    no_values = {"include_input": False, "include_url": False} if is_version_2 else {}
+    problems = exc.errors(**no_values)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)
 
 
 def shown_place(file: str, line: int) -> str:

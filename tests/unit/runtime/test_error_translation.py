@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import sqlalchemy.exc  # noqa: F401 - an error can come from a database only if this is loaded
 
-from oneoff.core.errors import ConfigurationError
+from oneoff.core.errors import ConfigurationError, DataError
 from oneoff.runtime.error_translation import explain
 
 EXCEPTIONS = [asyncio.CancelledError(), TimeoutError(), RuntimeError("bug")]
@@ -101,3 +101,43 @@ def test_a_missing_package_names_the_extra_that_installs_it(package: str, instal
     error = explain(ModuleNotFoundError(f"No module named {package!r}", name=package))
 
     assert f"or install it: pip install {installs}" == error.try_[-1]
+
+
+class ValidationError(Exception):
+    """An error of an application. Many packages have a class with this name."""
+
+    def __init__(self) -> None:
+        super().__init__("the order has no lines")
+        self.errors = ["no lines"]
+
+
+class _Unprintable(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("detail")
+
+
+def test_an_error_is_pydantics_only_if_its_class_is() -> None:
+    """An application's own ValidationError has its own `errors`, and its message is shown."""
+    assert "ValidationError: the order has no lines" == explain(ValidationError()).message
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_data_that_pydantic_1_refuses_is_bad_input() -> None:
+    """`pydantic.v1` is part of pydantic 2. Its errors take no options."""
+    v1 = pytest.importorskip("pydantic.v1")
+    model = v1.create_model("Order", amount=(int, ...))
+
+    with pytest.raises(v1.ValidationError) as raised:
+        model(amount="hunter22")
+    error = explain(raised.value)
+
+    assert isinstance(error, DataError)
+    assert "ValidationError: amount: value is not a valid integer" == error.message
+
+
+def test_an_error_without_a_readable_message_is_explained_by_its_class() -> None:
+    """The application's `__str__` may fail, and a run raises nothing."""
+    declared = f"{__name__}:_Unprintable"
+
+    assert "_Unprintable" == explain(_Unprintable()).message
+    assert "_Unprintable" == explain(_Unprintable(), own=(declared,)).message
